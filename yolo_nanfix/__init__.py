@@ -1,0 +1,30 @@
+"""Keeps Ultralytics YOLO training alive.
+
+Importing this package imports neither torch nor ultralytics and changes nothing; `patch()` acts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from yolo_nanfix import errors
+from yolo_nanfix._version import __version__
+
+if TYPE_CHECKING:
+    from yolo_nanfix.api import lint, patch, patched, status, train, unpatch
+
+__all__ = ["__version__", "errors", "lint", "patch", "patched", "status", "train", "unpatch"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the public functions on first use (PEP 562)."""
+    if name in __all__:
+        from yolo_nanfix import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'yolo_nanfix' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""`python -m yolo_nanfix`."""
+
+from yolo_nanfix.cli.main import main
+
+raise SystemExit(main())

@@ -1,0 +1,54 @@
+"""The errors that yolo-nanfix raises on purpose.
+
+    NanfixError                 every error below
+    ├── UsageError              something the caller gave is wrong: a flag, a key, a file
+    │   ├── DataError           data.yaml or the dataset it names cannot be used
+    │   ├── CardError           a patch card is malformed
+    │   └── PatchRefused        a patch that was asked for by name cannot be applied here
+    └── GuardStop               the guard ended a training run
+        ├── PoisonedState       weights, buffers or EMA are not finite before the first step
+        └── TooManyBadBatches   the limit of bad micro-batches in a row was reached
+
+Each message says what is wrong, where, and what to do next. The command line turns `UsageError` into exit
+code 2 and `GuardStop` into exit code 1.
+"""
+
+from __future__ import annotations
+
+
+class NanfixError(Exception):
+    """Base of all errors that yolo-nanfix raises on purpose."""
+
+
+class UsageError(NanfixError):
+    """Something the caller gave is wrong: a flag, a key, a value, a file."""
+
+
+class DataError(UsageError):
+    """data.yaml, or the dataset that it names, cannot be used."""
+
+
+class CardError(UsageError):
+    """A patch card is malformed."""
+
+
+class PatchRefused(UsageError):  # noqa: N818 - the public name says what happened, not that it is an error
+    """A patch cannot be applied to the installed release; `name` and `reason` say which and why."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        """Keep the card's name and the reason beside the message."""
+        super().__init__(f"patch '{name}' refused: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class GuardStop(NanfixError):  # noqa: N818 - the run was stopped; not every stop is a fault
+    """The guard ended a training run; the last clean checkpoint is in place."""
+
+
+class PoisonedState(GuardStop):
+    """Weights, buffers or EMA hold NaN or Inf before the first step."""
+
+
+class TooManyBadBatches(GuardStop):
+    """The limit of bad micro-batches in a row was reached."""

@@ -1,0 +1,1 @@
+"""Stabilised losses as pure tensor functions. Imports torch and nothing of this package."""
