@@ -1,0 +1,198 @@
+"""Selects, verifies, puts, records and undoes patches; `status()` tells what is on, off and refused, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+import wrapt
+
+from yolo_nanfix import upstream
+from yolo_nanfix.cards import Card, Value, load_all
+from yolo_nanfix.errors import PatchRefused, UsageError
+from yolo_nanfix.patching.fix import Fix
+from yolo_nanfix.patching.fixes import FIXES
+
+Undo = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class PatchState:
+    """What became of one patch: `state` is on, off, refused or not-needed; `reason` says why."""
+
+    name: str
+    state: str
+    reason: str
+    params: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class _Applied:
+    params: Mapping[str, Value]
+    reason: str
+    undo: Undo
+
+
+_applied: dict[str, _Applied] = {}
+_left_out: dict[str, tuple[str, str]] = {}
+
+
+def apply(names: Iterable[str] = (), params: Mapping[str, Any] | None = None) -> list[str]:
+    """Put patches: those named, or the default set. A patch that is on with the same parameters stays as it is.
+
+    Args:
+        names: card names; empty for every card that is not off by default.
+        params: parameter values by name; each goes to the selected card that has a parameter of that name.
+
+    Returns:
+        The names that this call put (not those that were on already).
+
+    Raises:
+        UsageError: a name or a parameter is unknown, or a value is not allowed. Nothing was changed.
+        PatchRefused: a patch that was named cannot be applied. What this call had put is taken back.
+    """
+    named = list(names)
+    chosen = _choose(named)
+    settings = _settings(chosen, dict(params or {}))
+    put: list[str] = []
+    for card in chosen:
+        if card.name in _applied and _applied[card.name].params == settings[card.name]:
+            continue
+        remove([card.name])
+        try:
+            _put(card, settings[card.name])
+        except PatchRefused as refusal:
+            if card.name in named:
+                remove(put)
+                raise
+            _left_out[card.name] = ("refused", refusal.reason)
+        else:
+            put.extend([card.name] if card.name in _applied else [])
+    return put
+
+
+def remove(names: Iterable[str] | None = None) -> None:
+    """Undo the named patches, or all; what was replaced is restored to the very same objects."""
+    for name in reversed(list(_applied) if names is None else [n for n in names if n in _applied]):
+        _applied.pop(name).undo()
+    for name in list(_left_out) if names is None else names:
+        _left_out.pop(name, None)
+
+
+def states() -> tuple[PatchState, ...]:
+    """The state of every card, in alphabetical order."""
+    return tuple(_state(card) for card in load_all().values())
+
+
+def _state(card: Card) -> PatchState:
+    if applied := _applied.get(card.name):
+        return PatchState(card.name, "on", applied.reason, applied.params)
+    state, reason = _left_out.get(card.name, ("off", ""))
+    return PatchState(card.name, state, reason, {})
+
+
+def _choose(names: list[str]) -> list[Card]:
+    cards = load_all()
+    for name in names:
+        if name not in cards:
+            near = get_close_matches(name, cards, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(cards)}"
+            raise UsageError(f"no patch named '{name}'; {hint}")
+    return [card for card in cards.values() if (card.name in names if names else card.default != "off")]
+
+
+def _settings(cards: list[Card], params: dict[str, Any]) -> dict[str, Mapping[str, Value]]:
+    """Spread the parameters over the chosen cards, defaults filled in."""
+    known = [name for card in cards for name in card.params]
+    for name in params:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known) or 'none'}"
+            raise UsageError(f"no patch parameter '{name}'; {hint}")
+    settings: dict[str, Mapping[str, Value]] = {}
+    for card in cards:
+        for name, param in card.params.items():
+            if reason := param.check(params.get(name, param.default)):
+                raise UsageError(f"patch '{card.name}': {name} {reason}, not {params[name]!r}")
+        settings[card.name] = {name: params.get(name, param.default) for name, param in card.params.items()}
+    return settings
+
+
+def _put(card: Card, params: Mapping[str, Value]) -> None:
+    fix = FIXES[card.name]
+    if reason := _outside(card):
+        _left_out[card.name] = ("not-needed", reason)
+        return
+    if fix.needed is not None and (reason := fix.needed()):
+        _left_out[card.name] = ("not-needed", reason)
+        return
+    _left_out.pop(card.name, None)
+    if fix.install is not None:
+        try:
+            undo = fix.install(params)
+        except Exception as error:  # upstream code of any release may raise anything
+            raise PatchRefused(card.name, f"{type(error).__name__}: {error}") from error
+        _applied[card.name] = _Applied(params, "condition met", undo)
+        return
+    _wrap(card, fix, params)
+
+
+def _outside(card: Card) -> str | None:
+    """Why the installed release does not have the defect, or None if it has it."""
+    here = upstream.release(upstream.version())
+    for span in card.affected:
+        if upstream.release(span.introduced) <= here and (
+            span.fixed is None or here < upstream.release(span.fixed)
+        ):
+            return None
+    return f"ultralytics {upstream.version()} does not have this defect"
+
+
+def _wrap(card: Card, fix: Fix, params: Mapping[str, Value]) -> None:
+    assert fix.wrapper is not None
+    try:
+        target = upstream.resolve(card.target)
+    except LookupError as error:
+        raise PatchRefused(card.name, f"{card.target} does not resolve: {error}") from error
+    wrapped = wrapt.FunctionWrapper(target.raw, fix.wrapper(params))
+    reason = _verify(card, fix, target, wrapped)
+    _applied[card.name] = _Applied(params, reason, _swap(target, wrapped))
+
+
+def _verify(card: Card, fix: Fix, target: upstream.Target, wrapped: Any) -> str:
+    """Known text: fine. Unknown text: the parity probe decides, and the user is told."""
+    mark = upstream.fingerprint(target.raw)
+    if mark in card.fingerprints:
+        return f"text known ({card.fingerprints[mark]})"
+    if fix.probe is None:
+        raise PatchRefused(card.name, f"the text of {card.target} is unknown and cannot be probed")
+    with torch.random.fork_rng(devices=[]):
+        difference = fix.probe(_plain(target, target.raw), _plain(target, wrapped))
+    if difference:
+        raise PatchRefused(card.name, f"the text of {card.target} is unknown and {difference}")
+    reason = f"text of {card.target} unknown in ultralytics {upstream.version()}, parity probe passed"
+    upstream.log(f"yolo-nanfix: patch '{card.name}': {reason}")
+    return reason
+
+
+def _plain(target: upstream.Target, function: Any) -> Any:
+    """Something callable: a static method as its class would hand it out, any other function as it is."""
+    return function.__get__(None, target.owner) if isinstance(target.raw, staticmethod) else function
+
+
+def _swap(target: upstream.Target, wrapped: Any) -> Undo:
+    """Replace the target in its owner and in every module that holds it; undo sweeps once more for later ones."""
+    setattr(target.owner, target.attribute, wrapped)
+    for module, name in upstream.holders(target.raw, target.attribute):
+        setattr(module, name, wrapped)
+
+    def undo() -> None:
+        if vars(target.owner).get(target.attribute) is wrapped:
+            setattr(target.owner, target.attribute, target.raw)
+        for module, name in upstream.holders(wrapped, target.attribute):
+            setattr(module, name, target.raw)
+
+    return undo

@@ -1,0 +1,124 @@
+"""The only door to ultralytics internals: its version, its functions, who holds them, and their fingerprints."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import inspect
+import io
+import re
+import sys
+import textwrap
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from types import ModuleType
+from typing import Any
+
+
+def version() -> str:
+    """The installed ultralytics release, read from its metadata without importing it.
+
+    Raises:
+        ModuleNotFoundError: ultralytics is not installed.
+    """
+    try:
+        return metadata.version("ultralytics")
+    except metadata.PackageNotFoundError:
+        raise ModuleNotFoundError("ultralytics is not installed; run: pip install ultralytics") from None
+
+
+def release(text: str) -> tuple[int, ...]:
+    """A release as a tuple of integers that compares as releases do ("8.4.190" -> (8, 4, 190))."""
+    return tuple(int(x) for x in re.findall(r"\d+", text)[:3])
+
+
+@dataclass(frozen=True)
+class Target:
+    """A function of upstream: where it lives and what stood there when it was resolved.
+
+    Attributes:
+        path: `package.module:Class.attribute` or `package.module:function`.
+        owner: the module or class that holds it.
+        attribute: its name in the owner.
+        raw: the object in the owner's `__dict__`, so a `staticmethod` stays one.
+    """
+
+    path: str
+    owner: ModuleType | type
+    attribute: str
+    raw: Any
+
+
+def resolve(path: str) -> Target:
+    """Find `package.module:Qual.name` and import its module.
+
+    Raises:
+        LookupError: the module, a class on the way or the attribute does not exist; the message says which.
+    """
+    module_name, _, qualname = path.partition(":")
+    try:
+        owner: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise LookupError(f"no module {error.name}") from error
+    *classes, attribute = qualname.split(".")
+    for name in classes:
+        if name not in vars(owner):
+            raise LookupError(f"{owner.__name__} has no {name}")
+        owner = vars(owner)[name]
+    if attribute not in vars(owner):
+        raise LookupError(f"{owner.__name__} has no {attribute} of its own")
+    return Target(path, owner, attribute, vars(owner)[attribute])
+
+
+def holders(value: Any, attribute: str) -> Iterator[tuple[ModuleType, str]]:
+    """Every (module, name) among the loaded modules whose global `name` is this very object.
+
+    In ultralytics under any name; elsewhere only under its own, as `from ultralytics... import bbox_iou` leaves
+    it: a module that keeps the object under another name wants that very object.
+    """
+    for module in list(sys.modules.values()):
+        if not isinstance(module, ModuleType):
+            continue
+        upstream = module.__name__.partition(".")[0] == "ultralytics"
+        for name in [key for key, held in list(vars(module).items()) if held is value]:
+            if upstream or name == attribute:
+                yield module, name
+
+
+def fingerprint(function: Any) -> str | None:
+    """The `text-v1` fingerprint of a function's source, or None where Python cannot read its source."""
+    plain = inspect.unwrap(function.__func__ if isinstance(function, (staticmethod, classmethod)) else function)
+    try:
+        return text_fingerprint(inspect.getsource(plain))
+    except (OSError, TypeError):
+        return None
+
+
+def text_fingerprint(source: str) -> str:
+    """Hash of a function's text without comments, docstring, blank lines and trailing space; indentation kept.
+
+    The text is hashed, not the syntax tree, since `ast.dump` differs between Python versions.
+    """
+    source = textwrap.dedent(source)
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    node = ast.parse(source).body[0]
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(node, clean=False) is not None:
+        first = node.body[0]
+        for row in range(first.lineno - 1, first.end_lineno or first.lineno):
+            lines[row] = ""
+    text = "\n".join(line.rstrip() for line in lines if line.strip())
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def log(message: str) -> None:
+    """Say something in the training log, where the user of Ultralytics reads: its own logger, as a warning."""
+    from ultralytics.utils import LOGGER
+
+    LOGGER.warning(message)
