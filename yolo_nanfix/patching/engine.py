@@ -82,6 +82,19 @@ def remove(names: Iterable[str] | None = None) -> None:
         _left_out.pop(name, None)
 
 
+def snapshot() -> dict[str, Mapping[str, Value]]:
+    """The patches that are on, with their parameters, for `restore`."""
+    return {name: applied.params for name, applied in _applied.items()}
+
+
+def restore(before: Mapping[str, Mapping[str, Value]]) -> None:
+    """Go back to a snapshot: what was put since is undone, what had other parameters gets them back."""
+    remove([name for name, applied in _applied.items() if before.get(name) != applied.params])
+    for name, params in before.items():
+        if name not in _applied:
+            apply([name], params)
+
+
 def states() -> tuple[PatchState, ...]:
     """The state of every card, in alphabetical order."""
     return tuple(_state(card) for card in load_all().values())

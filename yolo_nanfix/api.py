@@ -1,0 +1,165 @@
+"""The only place where the wings meet: what `import yolo_nanfix` offers, and what the command line calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yolo_nanfix import errors
+from yolo_nanfix._version import __version__
+from yolo_nanfix.errors import UsageError
+from yolo_nanfix.findings import Report
+
+if TYPE_CHECKING:
+    from yolo_nanfix.guard.recorder import Recorder
+    from yolo_nanfix.guard.settings import GuardSettings
+    from yolo_nanfix.patching.engine import PatchState
+    from yolo_nanfix.runs import Run
+
+__all__ = ["Status", "__version__", "errors", "lint", "patch", "patched", "status", "train", "unpatch"]
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is in force: the release, every patch with its state and reason, and the guard's settings or None."""
+
+    ultralytics: str
+    patches: tuple[PatchState, ...]
+    guard: GuardSettings | None
+
+    def __str__(self) -> str:
+        """A table for people."""
+        rows = [f"{p.name:<32}{p.state:<12}{p.reason}" for p in self.patches]
+        guard = f"on          {self.guard}" if self.guard else "off"
+        return "\n".join([f"ultralytics {self.ultralytics}", *rows, f"{'guard':<32}{guard}"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        patches = {p.name: {"state": p.state, "reason": p.reason, "params": dict(p.params)} for p in self.patches}
+        return {"ultralytics": self.ultralytics, "patches": patches, "guard": vars(self.guard) if self.guard else None}
+
+
+def patch(*names: str, guard: bool | None = None, **params: Any) -> Status:
+    """Put patches over ultralytics, and the guard over its trainers. Twice is once; `unpatch()` takes all back.
+
+    Args:
+        names: the patches to put; none for the default set.
+        guard: also guard every trainer built from now on; by default yes for the default set, no for a named one.
+        params: parameters of the patches (`rect="stock"`) and of the guard (`max_bad_in_a_row=20`).
+
+    Returns:
+        What is in force now. A patch of the default set that was refused is listed there with its reason.
+
+    Raises:
+        UsageError: a name or parameter is unknown, or a value is not allowed; nothing was changed.
+        PatchRefused: a patch that was named, or the guard, cannot be applied; nothing was changed.
+    """
+    from yolo_nanfix.guard import adapter
+    from yolo_nanfix.guard.settings import GuardSettings
+    from yolo_nanfix.patching import engine
+
+    guarding = not names if guard is None else guard
+    for_guard = {k: params.pop(k) for k in GuardSettings.names() if k in params}
+    if for_guard and not guarding:
+        raise UsageError(f"{', '.join(for_guard)} is a setting of the guard, which is off; add guard=True")
+    settings = GuardSettings.from_mapping(for_guard)
+    before = engine.snapshot()
+    engine.apply(names, params)
+    if guarding:
+        try:
+            adapter.install(settings, _write_report)
+        except errors.PatchRefused:
+            engine.restore(before)
+            raise
+    return status()
+
+
+def unpatch(*names: str) -> None:
+    """Take the named patches back, or everything, guard included; the very same objects stand there again."""
+    from yolo_nanfix.guard import adapter
+    from yolo_nanfix.patching import engine
+
+    if not names:
+        adapter.uninstall()
+    engine.remove(names or None)
+
+
+@contextmanager
+def patched(*names: str, guard: bool | None = None, **params: Any) -> Iterator[Status]:
+    """`patch(...)` for the length of a `with` block; afterwards everything is as it was before, also on errors."""
+    from yolo_nanfix.guard import adapter
+    from yolo_nanfix.patching import engine
+
+    before, guarded = engine.snapshot(), adapter.installed()
+    try:
+        yield patch(*names, guard=guard, **params)
+    finally:
+        adapter.uninstall()
+        engine.restore(before)
+        if guarded is not None:
+            adapter.install(guarded, _write_report)
+
+
+def status() -> Status:
+    """What is in force: patches on, off, refused or not needed, with reasons, and the guard."""
+    from yolo_nanfix import upstream
+    from yolo_nanfix.guard import adapter
+    from yolo_nanfix.patching import engine
+
+    return Status(upstream.version(), engine.states(), adapter.installed())
+
+
+def lint(data: str | Path, *, task: str = "detect", progress: Progress | None = None) -> Report:
+    """Look for what breaks, poisons or silently thins out training in a dataset. Reads only, never writes.
+
+    Args:
+        data: data.yaml, a folder that holds one, or a dataset name that Ultralytics knows.
+        task: detect, segment, pose or obb; the rules for label rows apply to detect.
+        progress: called with (done, total, what) as files are read.
+
+    Raises:
+        DataError: data.yaml or the dataset it names cannot be used.
+    """
+    from yolo_nanfix.linting.runner import run
+
+    return run(data, task=task, progress=progress)
+
+
+def train(
+    data: str | Path,
+    *,
+    on_fatal: str = "quarantine",
+    dry_run: bool = False,
+    guard: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    **arguments: Any,
+) -> Run:
+    """Lint, patch, guard and train; what `yolo-nanfix train` runs.
+
+    Args:
+        data: data.yaml, as for `lint`.
+        on_fatal: what to do with images that have fatal findings: `quarantine` leaves them out of this run,
+            `stop` does not train, `ignore` trains on them under the guard.
+        dry_run: stop before training; the result says what would be done.
+        guard: settings of the guard.
+        progress: as for `lint`.
+        arguments: Ultralytics' training arguments (`model`, `epochs`, `imgsz`, ...).
+
+    Raises:
+        UsageError: an argument, the model or the dataset cannot be used; nothing was written.
+        GuardStop: the guard stopped the run; the last clean checkpoint is in place.
+    """
+    from yolo_nanfix import runs
+
+    return runs.train(data, on_fatal, dry_run, dict(guard or {}), progress, arguments)
+
+
+def _write_report(trainer: Any, recorder: Recorder) -> None:
+    from yolo_nanfix import runs
+
+    runs.write_report(trainer, recorder, status())

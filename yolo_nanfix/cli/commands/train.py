@@ -1,0 +1,64 @@
+"""`yolo-nanfix train`: lint, patch, guard and train, then say how it went."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+
+from yolo_nanfix.cli import exit as codes
+from yolo_nanfix.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("data", help="data.yaml, as Ultralytics takes it")
+    parser.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="key=value",
+        help="training arguments as in Ultralytics' own command line: model=yolov8n.pt epochs=100 imgsz=640 ...",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="lint and say what would be done, but do not train")
+    parser.add_argument(
+        "--on-fatal",
+        choices=("quarantine", "stop", "ignore"),
+        default="quarantine",
+        help="images with fatal findings: leave them out of this run (default), do not train, or train on them",
+    )
+    parser.add_argument(
+        "--max-bad-in-a-row",
+        type=int,
+        default=10,
+        metavar="N",
+        help="stop the run after N bad micro-batches in a row (default 10)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and print the summary.
+
+    Raises:
+        UsageError: an argument, the model or the dataset cannot be used.
+    """
+    from yolo_nanfix import api, training
+    from yolo_nanfix.cli.progress import bar
+    from yolo_nanfix.report import run_text
+
+    arguments = training.parse_pairs(args.arguments)
+    if "data" in arguments:
+        raise UsageError("data is the first argument: yolo-nanfix train data.yaml key=value ...")
+    guard = {"max_bad_in_a_row": args.max_bad_in_a_row}
+    try:
+        with bar() as progress:
+            result = api.train(
+                args.data, on_fatal=args.on_fatal, dry_run=args.dry_run, guard=guard, progress=progress, **arguments
+            )
+    except UsageError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        print(f"yolo-nanfix: training failed: {type(error).__name__}: {error}", file=sys.stderr)
+        return codes.FINDINGS
+    run_text.render(result.summary)
+    return result.exit_code

@@ -1,0 +1,10 @@
+"""Exit codes, in one place."""
+
+CLEAN = 0
+FINDINGS = 1
+"""Findings, or a run that did not end healthy."""
+USAGE = 2
+"""Wrong use or bad input."""
+FAULT = 3
+"""A fault of yolo-nanfix itself."""
+INTERRUPTED = 130

@@ -1,0 +1,124 @@
+"""Connects the guard to Ultralytics' trainers: one wrapper on `BaseTrainer.__init__`, the rest on each instance.
+
+Wrapping the instance's bound methods covers user subclasses that override them, and leaves the classes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+import wrapt
+
+from yolo_nanfix import upstream
+from yolo_nanfix.errors import PatchRefused
+from yolo_nanfix.guard.recorder import Recorder
+from yolo_nanfix.guard.settings import GuardSettings
+from yolo_nanfix.guard.watch import Guard
+
+TRAINER = "ultralytics.engine.trainer:BaseTrainer"
+NEEDED = ("preprocess_batch", "optimizer_step", "validate", "save_model", "run_callbacks", "_setup_train")
+Finish = Callable[[Any, Recorder], None]
+"""Called at the end of a run, however it ends, with the trainer and what the guard recorded."""
+
+_undo: list[Callable[[], None]] = []
+_settings: list[GuardSettings] = []
+
+
+def install(settings: GuardSettings, finish: Finish) -> None:
+    """Guard every trainer that is built from now on. A second call replaces the settings of the first.
+
+    Raises:
+        PatchRefused: the installed release's trainer lacks a method that the guard needs.
+    """
+    uninstall()
+    target = upstream.resolve(f"{TRAINER}.__init__")
+    missing = [name for name in NEEDED if name not in vars(target.owner)]
+    if missing:
+        raise PatchRefused("guard", f"BaseTrainer of ultralytics {upstream.version()} has no {', '.join(missing)}")
+
+    def build(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        wrapped(*args, **kwargs)
+        _enlist(instance, settings, finish)
+
+    wrapper = wrapt.FunctionWrapper(target.raw, build)
+    target.owner.__init__ = wrapper  # type: ignore[misc]
+    _undo.append(lambda: setattr(target.owner, "__init__", target.raw))
+    _settings.append(settings)
+
+
+def uninstall() -> None:
+    """Build trainers without a guard again; runs that have one keep it."""
+    while _undo:
+        _undo.pop()()
+    _settings.clear()
+
+
+def installed() -> GuardSettings | None:
+    """The settings in force, or None if no guard is installed."""
+    return _settings[-1] if _settings else None
+
+
+def _enlist(trainer: Any, settings: GuardSettings, finish: Finish) -> None:
+    if getattr(trainer, "ddp", False) or getattr(trainer, "world_size", 0) > 1:
+        upstream.log(
+            "yolo-nanfix guard: several GPUs train in processes of their own, which this version does not reach: "
+            "this run is NOT guarded. Use one device (device=0) for a guarded run."
+        )
+        return
+    recorder = Recorder()
+    trainer.add_callback("on_pretrain_routine_end", lambda t: attach(t, settings, recorder))
+    trainer.add_callback("teardown", lambda t: finish(t, recorder))
+
+
+def attach(trainer: Any, settings: GuardSettings, recorder: Recorder) -> Guard:
+    """Put the guard on one trainer whose model, EMA, optimizer, scaler and loaders exist.
+
+    Raises:
+        PoisonedState: the model holds NaN or Inf already.
+    """
+    guard = Guard(trainer, settings, recorder)
+    trainer.add_callback("on_train_epoch_start", lambda t: guard.epoch_start())
+    _around(trainer, "preprocess_batch", lambda call, batch: _batch(guard, call(batch)))
+    _around(trainer, "optimizer_step", lambda call: _step(guard, call))
+    _around(trainer, "validate", lambda call: _validate(guard, call))
+    _around(trainer, "save_model", lambda call: guard.save(call))
+    _around(trainer.scaler, "scale", lambda call, loss: call(guard.after_loss(loss)))
+    trainer.optimizer.register_step_pre_hook(lambda *_: guard.before_optimizer())
+    return guard
+
+
+def _around(owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
+    """Shadow a bound method of one instance with `wrapper(bound, *args)`."""
+    bound = getattr(owner, name)
+    setattr(owner, name, wraps(bound)(lambda *args, **kwargs: wrapper(bound, *args, **kwargs)))
+
+
+def _batch(guard: Guard, batch: Any) -> Any:
+    guard.batch(batch)
+    return batch
+
+
+def _step(guard: Guard, step: Callable[[], None]) -> None:
+    """Run a step while the norm that `clip_grad_norm_` computes anyway is overheard."""
+    clip = torch.nn.utils.clip_grad_norm_
+
+    @wraps(clip)
+    def overheard(*args: Any, **kwargs: Any) -> Any:
+        guard.norm = clip(*args, **kwargs)
+        return guard.norm
+
+    torch.nn.utils.clip_grad_norm_ = overheard
+    try:
+        guard.optimizer_step(step)
+    finally:
+        torch.nn.utils.clip_grad_norm_ = clip
+
+
+def _validate(guard: Guard, validate: Callable[[], Any]) -> Any:
+    guard.before_validation()
+    result = validate()
+    guard.after_validation(result[0])
+    return result

@@ -1,0 +1,68 @@
+"""The training loop with the points at which the guard looks, and the value that records what it saw.
+
+    batch from loader            ── BATCH        remember the sources, keep a copy of the BatchNorm buffers
+    loss, items = model(batch)   ── AFTER_LOSS   loss, BatchNorm buffers and targets finite?
+    scaler.scale(loss).backward()
+    optimizer_step()             ── BEFORE_STEP  the norm that clip_grad_norm_ returns tells all gradients
+      optimizer.step, ema.update
+    end of epoch                 ── EPOCH_END    weights, EMA, val losses finite?
+    save_model()                 ── SAVE         what is about to be written finite, and not all zeros?
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+
+class Point(str, Enum):
+    """Where in the loop an event was seen."""
+
+    AFTER_LOSS = "after-loss"
+    BEFORE_STEP = "before-step"
+    EPOCH_END = "epoch-end"
+    SAVE = "save"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image of a micro-batch; `suspect` says what is wrong with it as the model saw it, or is empty."""
+
+    file: str
+    suspect: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing the guard saw and what it did about it.
+
+    Attributes:
+        point: where in the loop.
+        check: which check fired: loss, batchnorm, targets, gradient, weights, ema, val-loss, checkpoint.
+        epoch: 1-based, as Ultralytics prints it.
+        batch: 1-based within the epoch, 0 where the event concerns the epoch as a whole.
+        sources: the images concerned.
+        detail: the values seen.
+        action: what was done.
+    """
+
+    point: Point
+    check: str
+    epoch: int
+    batch: int
+    sources: tuple[Source, ...]
+    detail: str
+    action: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {**asdict(self), "point": self.point.value}
+
+    def __str__(self) -> str:
+        """One line for the training log."""
+        where = f"epoch {self.epoch}" + (f", batch {self.batch}" if self.batch else "")
+        suspects = [f"{s.file} ({s.suspect})" for s in self.sources if s.suspect]
+        files = suspects or [s.file for s in self.sources]
+        shown = ", ".join(files[:4]) + (f" and {len(files) - 4} more" if len(files) > 4 else "")
+        return f"{where}: {self.detail}; {self.action}" + (f"; images: {shown}" if shown else "")

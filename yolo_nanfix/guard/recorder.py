@@ -1,0 +1,40 @@
+"""Counts everything and keeps the events; what the run's report is made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from yolo_nanfix.guard.events import Event
+
+KEPT = 1000
+
+
+class Recorder:
+    """What happened in one training run. The first 1 000 events are kept whole, all are counted."""
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self.events: list[Event] = []
+        self.counts: Counter[str] = Counter()
+        self.micro_batches = 0
+        self.dropped = 0
+        self.scaler_skips = 0
+
+    def add(self, event: Event, dropped: int = 0) -> None:
+        """Count an event, and how many micro-batches it cost."""
+        self.counts[event.check] += 1
+        self.dropped += dropped
+        if len(self.events) < KEPT:
+            self.events.append(event)
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {
+            "micro_batches": self.micro_batches,
+            "dropped_micro_batches": self.dropped,
+            "steps_skipped_by_grad_scaler": self.scaler_skips,
+            "events_by_check": dict(self.counts),
+            "events": [event.as_dict() for event in self.events],
+            "events_left_out": sum(self.counts.values()) - len(self.events),
+        }

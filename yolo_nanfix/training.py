@@ -1,0 +1,97 @@
+"""The door through which a training run of Ultralytics is prepared and started."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from yolo_nanfix.errors import UsageError
+
+
+def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:
+    """`key=value` words as Ultralytics' own command line reads them.
+
+    Raises:
+        UsageError: a word has no `=`, no key or no value, or a key comes twice.
+    """
+    from ultralytics.cfg import smart_value
+
+    found: dict[str, Any] = {}
+    for word in pairs:
+        key, equals, value = word.partition("=")
+        key, value = key.strip(), value.strip()
+        if not equals or not key or not value:
+            raise UsageError(f"'{word}' is not of the form key=value (for example epochs=100)")
+        if key in found:
+            raise UsageError(f"'{key}' is given twice")
+        found[key] = smart_value(value)
+    return found
+
+
+def check(overrides: Mapping[str, Any]) -> None:
+    """Check names, types and ranges of training arguments as Ultralytics will.
+
+    Raises:
+        UsageError: an unknown key (with the nearest known one), an unknown task, or a value that cannot be.
+    """
+    from ultralytics.cfg import TASKS, get_cfg
+    from ultralytics.utils import DEFAULT_CFG_DICT
+
+    for key in overrides:
+        if key not in DEFAULT_CFG_DICT:
+            near = get_close_matches(key, DEFAULT_CFG_DICT, 1)
+            raise UsageError(
+                f"unknown training argument '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")
+            )
+    task = overrides.get("task")
+    if task is not None and task not in TASKS:
+        raise UsageError(f"unknown task '{task}'; known: {', '.join(sorted(TASKS))}")
+    try:
+        get_cfg(overrides=dict(overrides))
+    except (TypeError, ValueError, SyntaxError) as error:
+        raise UsageError(f"training argument: {_plain(error)}") from error
+
+
+def load_model(model: Any, task: str | None) -> Any:
+    """Ultralytics' `YOLO` object for a weights file, a model yaml or a release asset's name.
+
+    Args:
+        model: `model=` as given, or None for Ultralytics' own default for the task.
+        task: `task=` as given, or None to take the model's.
+
+    Raises:
+        UsageError: there is no such file, it cannot be read, or it is not a model.
+    """
+    from ultralytics import YOLO
+    from ultralytics.cfg import TASK2MODEL
+
+    name = str(model or TASK2MODEL[task or "detect"])
+    if Path(name).suffix not in (".pt", ".yaml", ".yml"):
+        raise UsageError(f"model={name} is neither weights (.pt) nor a model definition (.yaml)")
+    try:
+        return YOLO(name, task=task)
+    except Exception as error:  # whatever a missing, foreign or damaged file makes upstream raise
+        raise UsageError(f"model={name} cannot be loaded: {_plain(error)}") from error
+
+
+def start(model: Any, arguments: Mapping[str, Any]) -> None:
+    """Train.
+
+    Raises:
+        UsageError: the run folder cannot be written.
+    """
+    try:
+        model.train(**arguments)
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        where = error.filename or "the run folder"
+        raise UsageError(f"{where}: {error.strerror}; choose a folder you can write with project=...") from error
+
+
+def _plain(error: Exception) -> str:
+    """An upstream message on one line, without its colours and emojis."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    text = " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
+    return text.encode("ascii", "ignore").decode().strip() or type(error).__name__
