@@ -5,14 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-COORDINATE_LIMIT = 1e9
-"""Largest coordinate let through: the square of twice this is far inside float32, beyond any image in pixels."""
+COORDINATE_LIMIT = 1e7
+"""Largest coordinate let through, far beyond any image. The steepest term, d(GIoU)/d(side) = union * side / area^2
+with an enclosing area of eps = 1e-7, then stays under 1e36, inside float32."""
 SINGULAR = 1e-10
 """A height, union or enclosing area below this is singular: its reciprocal times a side overflows float32."""
 
 
 def full_precision(box: Tensor) -> Tensor:
-    """The box in float32 (float64 stays), coordinates limited to ±1e9; NaN and Inf stay NaN, never hidden.
+    """The box in float32 (float64 stays), coordinates limited to ±1e7; NaN and Inf stay NaN, never hidden.
 
     float16 loses areas above 65 504 and rounds sides under one unit in the last place to 0; bfloat16 keeps the
     range but rounds sides too.
@@ -32,7 +33,7 @@ def regular_boxes(box1: Tensor, box2: Tensor, *, xywh: bool, eps: float = 1e-7) 
     - where the union or the enclosing area is within 1e-10 of 0, both boxes shrink to points, the limit in
       which IoU is 0.
 
-    The moved value is added as a constant, so the gradient still reaches the prediction.
+    The moved value replaces the box in the forward pass only, so the gradient still reaches the prediction.
 
     Args:
         box1: predictions, shape (..., 4), any floating dtype.
@@ -41,28 +42,25 @@ def regular_boxes(box1: Tensor, box2: Tensor, *, xywh: bool, eps: float = 1e-7) 
         eps: the eps that `bbox_iou` will be called with.
 
     Returns:
-        The two boxes in float32 (or float64), same shapes.
+        The two boxes in float32 (or float64), broadcast against each other.
     """
     box1, box2 = full_precision(box1), full_precision(box2)
     with torch.no_grad():
-        flat1, flat2 = _nonzero_height(box1, xywh, eps), _nonzero_height(box2, xywh, eps)
-        moved1, moved2 = box1 + flat1, box2 + flat2
-        singular = _singular(_corners(moved1, xywh), _corners(moved2, xywh), 0.0 if xywh else eps, eps)
-        shift1 = torch.where(singular, _to_point(moved1, xywh, eps) - box1, flat1)
-        shift2 = torch.where(singular, _to_point(moved2, xywh, eps) - box2, flat2)
-    return box1 + shift1, box2 + shift2
+        moved1, moved2 = _nonzero_height(box1, xywh, eps), _nonzero_height(box2, xywh, eps)
+        singular = _singular(moved1, moved2, xywh, eps)
+        moved1 = torch.where(singular, _to_point(moved1, xywh, eps), moved1)
+        moved2 = torch.where(singular, _to_point(moved2, xywh, eps), moved2)
+    return moved1 + (box1 - box1.detach()), moved2 + (box2 - box2.detach())
 
 
 def _nonzero_height(box: Tensor, xywh: bool, eps: float) -> Tensor:
-    """What to add to a box so that its height is not 0; zeros for every other box. Shape of `box`."""
-    shift = torch.zeros_like(box)
+    """The box with a height of eps where it was 0; every other box as it is. Shape of `box`."""
+    first, last = box[..., 1], box[..., 3]
     if xywh:
-        height = box[..., 3]
-        shift[..., 3] = torch.where(height.abs() < SINGULAR, eps - height, 0.0)
+        last = torch.where(last.abs() < SINGULAR, eps, last)
     else:
-        height = box[..., 3] - box[..., 1]
-        shift[..., 3] = torch.where((height + eps).abs() < SINGULAR, -height, 0.0)
-    return shift
+        last = torch.where((last - first + eps).abs() < SINGULAR, first, last)
+    return torch.cat((box[..., :3], last.unsqueeze(-1)), -1)
 
 
 def _to_point(box: Tensor, xywh: bool, eps: float) -> Tensor:
@@ -72,18 +70,19 @@ def _to_point(box: Tensor, xywh: bool, eps: float) -> Tensor:
     return torch.cat((box[..., :2], box[..., :2]), -1)
 
 
-def _corners(box: Tensor, xywh: bool) -> Tensor:
-    if not xywh:
-        return box
-    centre, half = box[..., :2], box[..., 2:] / 2
-    return torch.cat((centre - half, centre + half), -1)
+def _corners_and_size(box: Tensor, xywh: bool, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """First corner, second corner and (width, height), each computed as `bbox_iou` computes it."""
+    first, second = box[..., :2], box[..., 2:]
+    if xywh:
+        return first - second / 2, first + second / 2, second
+    return first, second, torch.stack((second[..., 0] - first[..., 0], second[..., 1] - first[..., 1] + eps), -1)
 
 
-def _singular(a: Tensor, b: Tensor, pad: float, eps: float) -> Tensor:
+def _singular(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
     """Where union or enclosing area is within 1e-10 of 0; shape (..., 1)."""
-    a1, a2, b1, b2 = a[..., :2], a[..., 2:], b[..., :2], b[..., 2:]
-    size_a, size_b = a2 - a1, b2 - b1
+    a1, a2, size_a = _corners_and_size(box1, xywh, eps)
+    b1, b2, size_b = _corners_and_size(box2, xywh, eps)
     inter = (a2.minimum(b2) - a1.maximum(b1)).clamp(0).prod(-1)
-    union = size_a[..., 0] * (size_a[..., 1] + pad) + size_b[..., 0] * (size_b[..., 1] + pad) - inter + eps
+    union = size_a.prod(-1) + size_b.prod(-1) - inter + eps
     enclosing = (a2.maximum(b2) - a1.minimum(b1)).prod(-1) + eps
     return ((union.abs() < SINGULAR) | (enclosing.abs() < SINGULAR)).unsqueeze(-1)
