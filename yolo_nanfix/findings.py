@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -88,3 +90,55 @@ class Finding:
         raw = asdict(self)
         raw["place"] = {k: v for k, v in raw["place"].items() if v is not None}
         return {k: v.value if isinstance(v, Enum) else v for k, v in raw.items()}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one lint run found in one dataset.
+
+    Attributes:
+        data: path of the data.yaml that was linted.
+        task: the task whose label format was assumed (`detect`, `segment`, `pose`, `obb`).
+        findings: all findings, sorted by split (dataset-wide ones first), file and line.
+        skipped: pairs of rule code and reason, for the rules that could not be asked.
+        counts: for each split its number of `images`, `labels` (label files found) and `rows` (label rows).
+    """
+
+    data: str
+    task: str
+    findings: tuple[Finding, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def worst(self) -> Severity | None:
+        """The worst severity among the findings; None if there are none."""
+        return min((f.severity for f in self.findings), key=lambda s: s.rank, default=None)
+
+    @property
+    def exit_code(self) -> int:
+        """0 if nothing above `info` was found, else 1."""
+        return 0 if self.worst in (None, Severity.INFO) else 1
+
+    def by_code(self) -> dict[str, int]:
+        """How many findings each rule code has, in the order of the codes."""
+        return dict(sorted(Counter(f.code for f in self.findings).items()))
+
+    def fatal_images(self) -> dict[str, tuple[Finding, ...]]:
+        """The image files that break or poison training, each with its fatal findings."""
+        images: dict[str, list[Finding]] = {}
+        for finding in self.findings:
+            if finding.severity is Severity.FATAL and finding.image is not None:
+                images.setdefault(finding.image, []).append(finding)
+        return {image: tuple(found) for image, found in images.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict of the whole report."""
+        return {
+            "data": self.data,
+            "task": self.task,
+            "exit_code": self.exit_code,
+            "counts": {split: dict(counts) for split, counts in self.counts.items()},
+            "findings": [f.as_dict() for f in self.findings],
+            "skipped": [{"code": code, "reason": reason} for code, reason in self.skipped],
+        }

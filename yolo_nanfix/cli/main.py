@@ -26,7 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(words)
-    args = parser.parse_args(words)
+    args, rest = parser.parse_known_args(words)
+    pairs = [word for word in rest if "=" in word and not word.startswith("-")]
+    if rest and (pairs != rest or not hasattr(args, "arguments")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:  # key=value words after an option, which argparse does not put with those before it
+        args.arguments += pairs
     if args.command is None:
         parser.print_help()
         return codes.USAGE

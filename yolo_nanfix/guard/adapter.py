@@ -84,6 +84,9 @@ def attach(trainer: Any, settings: GuardSettings, recorder: Recorder) -> Guard:
     _around(trainer, "preprocess_batch", lambda call, batch: _batch(guard, call(batch)))
     _around(trainer, "optimizer_step", lambda call: _step(guard, call))
     _around(trainer, "validate", lambda call: _validate(guard, call))
+    trainer.add_callback("on_val_batch_start", guard.validation.batch_start)
+    trainer.add_callback("on_val_batch_end", guard.validation.batch_end)
+    _around(trainer.validator, "preprocess", lambda call, batch: _val_batch(guard, call(batch)))
     _around(trainer, "save_model", lambda call: guard.save(call))
     _around(trainer.scaler, "scale", lambda call, loss: call(guard.after_loss(loss)))
     trainer.optimizer.register_step_pre_hook(lambda *_: guard.before_optimizer())
@@ -98,6 +101,11 @@ def _around(owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
 
 def _batch(guard: Guard, batch: Any) -> Any:
     guard.batch(batch)
+    return batch
+
+
+def _val_batch(guard: Guard, batch: Any) -> Any:
+    guard.validation.remember(batch)
     return batch
 
 
@@ -119,6 +127,5 @@ def _step(guard: Guard, step: Callable[[], None]) -> None:
 
 def _validate(guard: Guard, validate: Callable[[], Any]) -> Any:
     guard.before_validation()
-    result = validate()
-    guard.after_validation(result[0])
-    return result
+    metrics, fitness = validate()
+    return guard.after_validation(metrics), fitness

@@ -5,7 +5,8 @@
     scaler.scale(loss).backward()
     optimizer_step()             ── BEFORE_STEP  the norm that clip_grad_norm_ returns tells all gradients
       optimizer.step, ema.update
-    end of epoch                 ── EPOCH_END    weights, EMA, val losses finite?
+    end of epoch                 ── EPOCH_END    weights and EMA finite, before validation sees them?
+      each val batch             ── VALIDATION   its loss finite?
     save_model()                 ── SAVE         what is about to be written finite, and not all zeros?
 """
 
@@ -22,6 +23,7 @@ class Point(str, Enum):
     AFTER_LOSS = "after-loss"
     BEFORE_STEP = "before-step"
     EPOCH_END = "epoch-end"
+    VALIDATION = "validation"
     SAVE = "save"
 
 

@@ -15,6 +15,7 @@ from yolo_nanfix.guard.events import Event, Point, Source
 from yolo_nanfix.guard.policy import Decision
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.guard.settings import GuardSettings
+from yolo_nanfix.guard.validation import ValidationGuard
 
 
 Named = list[tuple[str, Tensor]]
@@ -47,6 +48,7 @@ class Guard:
         self.scaler_skips_in_a_row = 0
         self.batches_this_epoch = 0
         self.good_this_epoch = 0
+        self.validation = ValidationGuard(trainer, self._sick_val_batch)
         self.window: list[tuple[Source, ...]] = []
         self.window_dropped = 0
         self.norm: Tensor | None = None
@@ -145,16 +147,16 @@ class Guard:
                 self._record(Point.EPOCH_END, check, defect, "run stopped")
                 self._stop(f"{check} not finite at the end of epoch {self._epoch()}: {defect}; lower lr0", PoisonedState)
 
-    def after_validation(self, metrics: Mapping[str, Any] | None) -> None:
-        """EPOCH_END: report val metrics that are not finite; weights and BatchNorm are clean, so the val data are not."""
+    def after_validation(self, metrics: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """VALIDATION: the metrics, with val losses over the healthy images; what is still not finite is reported."""
+        metrics = self.validation.rescale(metrics)
         bad = [k for k, v in (metrics or {}).items() if float(v) != float(v) or abs(float(v)) == float("inf")]
         if bad:
-            self._record(
-                Point.EPOCH_END,
-                "val-loss",
-                f"{', '.join(bad)} not finite while weights and BatchNorm are",
-                "reported; look for a bad image or label in the val split with yolo-nanfix lint",
-            )
+            self._record(Point.VALIDATION, "val-loss", f"{', '.join(bad)} not finite", "reported as it is")
+        return metrics
+
+    def _sick_val_batch(self, detail: str, action: str, files: tuple[Source, ...]) -> None:
+        self._record(Point.VALIDATION, "val-batch", detail, action, files)
 
     def save(self, write: Callable[[], Any]) -> Any:
         """SAVE: let the trainer write its checkpoints, unless they would be NaN or zeros."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 SHOWN = 8
+REPORT_NAME = "yolo-nanfix.json"
 
 
 def render(summary: Mapping[str, Any], console: Console | None = None) -> None:
@@ -41,25 +41,25 @@ def _headline(summary: Mapping[str, Any]) -> str:
     detail = ", ".join(part for part in parts if part)
     if summary["outcome"] == "finished" and summary["healthy"]:
         return f"[green]The run ended healthy[/]: {detail}."
-    if summary["outcome"] == "dry-run":
+    if summary["outcome"] == "dry-run" and summary["healthy"]:
         return f"[green]Dry run: training would start[/]: {detail}."
-    return f"[red]The run {'ended' if summary['outcome'] == 'finished' else 'was'} not healthy[/] ({summary['outcome']}): {detail}."
+    ends = {"finished": "The run ended, but is not healthy", "stopped": "The run was stopped"}
+    return f"[red]{ends.get(summary['outcome'], 'The run ' + summary['outcome'])}[/]: {detail}."
 
 
 def _patches(summary: Mapping[str, Any], console: Console) -> None:
-    table = Table(box=None, padding=(0, 1), show_header=False)
+    console.print(f"\n[bold]Patches[/] (ultralytics {summary['environment']['ultralytics']})")
     for name, patch in summary["patches"].items():
         params = ", ".join(f"{k}={v}" for k, v in patch["params"].items())
-        table.add_row("", name, patch["state"], escape(params), escape(patch["reason"]))
-    console.print(f"\n[bold]Patches[/] (ultralytics {summary['environment']['ultralytics']})")
-    console.print(table)
+        reason = ", ".join(part for part in (params, patch["reason"]) if part)
+        console.print(f"  {name:<30} {patch['state']:<10} {escape(reason)}")
 
 
 def _quarantine(summary: Mapping[str, Any], console: Console) -> None:
     quarantined = summary["quarantined"]
     if not quarantined:
         return
-    console.print("\n[bold]Left out of this run[/] (nothing on disk was changed)")
+    console.print("\n[bold]Left out of this run[/] (no image or label on disk was changed)")
     for image, findings in list(quarantined.items())[:SHOWN]:
         first = findings[0]
         console.print(f"  {escape(_short(image))}: {first['code']} {escape(first['message'])}")
@@ -72,15 +72,27 @@ def _guard(guard: Mapping[str, Any], console: Console) -> None:
     if not events:
         return
     console.print("\n[bold]What the guard did[/]")
-    for event in events[:SHOWN]:
-        where = f"epoch {event['epoch']}" + (f", batch {event['batch']}" if event["batch"] else "")
-        files = [f"{s['file']} ({s['suspect']})" for s in event["sources"] if s["suspect"]]
-        files = [_short(f) for f in files or [s["file"] for s in event["sources"]]][:3]
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for event in events:
+        groups.setdefault((event["check"], event["action"], *_files(event)), []).append(event)
+    for same in list(groups.values())[:SHOWN]:
+        files = [_short(f) for f in _files(same[0])][:3]
         images = f" [{', '.join(files)}]" if files else ""
-        console.print(f"  {where}: {escape(event['detail'])}; {escape(event['action'])}{escape(images)}")
-    more = len(events) - SHOWN + guard.get("events_left_out", 0)
-    if more > 0:
-        console.print(f"  ... and {more} more events in the report file")
+        times = f"{len(same)} times, " if len(same) > 1 else ""
+        where = _where(same[0]) + (f" to {_where(same[-1])}" if len(same) > 1 else "")
+        console.print(f"  {times}{where}: {escape(same[0]['detail'])}; {escape(same[0]['action'])}{escape(images)}")
+    more = len(groups) - SHOWN
+    if more > 0 or guard.get("events_left_out"):
+        console.print(f"  ... and more in {REPORT_NAME}")
+
+
+def _files(event: Mapping[str, Any]) -> list[str]:
+    """The images an event suspects; all of its images where it suspects none."""
+    return [s["file"] for s in event["sources"] if s["suspect"]] or [s["file"] for s in event["sources"]]
+
+
+def _where(event: Mapping[str, Any]) -> str:
+    return f"epoch {event['epoch']}" + (f", batch {event['batch']}" if event["batch"] else "")
 
 
 def _short(path: str) -> str:

@@ -1,0 +1,36 @@
+# make demo   watch a training survive data that kills stock Ultralytics
+# make test   everything that must hold: ruff, mypy --strict, pytest
+# Both build .venv first, and both are safe to repeat.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := .demo
+
+export YOLO_OFFLINE ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test clean
+
+$(STAMP): pyproject.toml scripts/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "make: Python 3.10 or newer is needed; run: make PYTHON=/path/to/python3.11"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "make: cannot create $(VENV); install Python's venv module (Debian: python3-venv)"; exit 2; }
+	@echo "Installing into $(VENV) (the first time takes a minute or two) ..."
+	@$(BIN)/python -m pip install -q -c scripts/constraints.txt -e '.[dev]' || \
+	  { echo "make: installing failed; see pip's message above, check the network, then run make again"; exit 2; }
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	@$(BIN)/python scripts/demo.py $(DEMO)
+
+test: $(STAMP)
+	@$(BIN)/ruff check . || { echo "make: ruff found something; try: $(BIN)/ruff check --fix ."; exit 1; }
+	@$(BIN)/ruff format --check . || { echo "make: not formatted; run: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/mypy || { echo "make: the types above do not fit"; exit 1; }
+	@$(BIN)/python -m pytest || { echo "make: a test failed; repeat one with: $(BIN)/python -m pytest -k NAME"; exit 1; }
+
+clean:
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,68 @@
+"""`yolo-nanfix lint` as a user runs it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+from linting.tiny_set import TinySet
+
+from yolo_nanfix.cli.commands import lint
+from yolo_nanfix.errors import DataError, UsageError
+
+
+def _run(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    lint.add_arguments(parser)
+    return lint.run(parser.parse_args(list(words)))
+
+
+@pytest.fixture
+def sick(tmp_path: Path) -> str:
+    tiny = TinySet(tmp_path / "set")
+    tiny.rows("0 0.5 0.5 0 0.2\n")
+    return str(tiny.root)
+
+
+def test_a_clean_set_exits_0(tmp_path: Path, capsys):
+    assert _run(str(TinySet(tmp_path).root)) == 0
+    out, err = capsys.readouterr()
+    assert "No findings in 2 images" in out and err == ""
+
+
+def test_findings_exit_1_and_go_to_stdout(sick: str, capsys):
+    assert _run(sick) == 1
+    out, err = capsys.readouterr()
+    assert "a.txt:1: BX004 [error]" in out and "Found 1 error" in out and err == ""
+
+
+def test_quiet(sick: str, capsys):
+    assert _run(sick, "--quiet") == 1
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_json(sick: str, capsys):
+    assert _run(sick, "--output-format", "json") == 1
+    assert [f["code"] for f in json.loads(capsys.readouterr().out)["findings"]] == ["BX004"]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_output_file(sick: str, form: str, tmp_path: Path, capsys):
+    file = tmp_path / "out"
+    assert _run(sick, "--output-format", form, "--output-file", str(file)) == 1
+    assert "BX004" in file.read_text() and "\x1b" not in file.read_text()
+    assert capsys.readouterr().out == ""
+    with pytest.raises(UsageError, match="--output-file"):
+        _run(sick, "--output-file", str(tmp_path / "none" / "out"))
+
+
+def test_the_task_reaches_the_rules(sick: str, capsys):
+    assert _run(sick, "--task", "segment", "--quiet") == 1
+    assert "TX009 [fatal]" in capsys.readouterr().out
+
+
+def test_unusable_data_raises_for_main(tmp_path: Path):
+    with pytest.raises(DataError, match="does not exist"):
+        _run(str(tmp_path / "nowhere.yaml"))

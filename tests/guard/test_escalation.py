@@ -1,0 +1,197 @@
+"""What the guard does beyond one bad micro-batch: gradients, stopping, checkpoints, validation, poisoned starts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import lab
+import numpy as np
+import pytest
+import torch
+import yolo_nanfix
+from make_datasets import make_dataset, paths
+from yolo_nanfix.errors import PoisonedState, TooManyBadBatches
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("data") / "set", n_train=16, n_val=4, size=(64, 64), seed=1)
+
+
+def report(result):
+    return json.loads((result.trainer.save_dir / "yolo-nanfix.json").read_text())
+
+
+def nan_gradient_at(step):
+    """A user's trainer in which one backward pass gives NaN gradients although the loss is finite."""
+
+    class Sick(lab.trainer_class("detect")):
+        backwards = 0
+
+        def optimizer_step(self):
+            self.backwards += 1
+            if self.backwards == step:
+                next(p for p in self.model.parameters() if p.grad is not None).grad[0] = float("nan")
+            super().optimizer_step()
+
+    return Sick
+
+
+def test_a_nan_gradient_with_a_finite_loss_ruins_stock_but_not_ours(data, tmp_path, unpatched):
+    with lab.bare():
+        stock = lab.train(data, tmp_path / "stock", trainer=nan_gradient_at(8))
+    assert lab.not_finite(stock.trainer.model.parameters()) and lab.is_zeroed(lab.checkpoint(stock.trainer.last))
+    with yolo_nanfix.patched():
+        ours = lab.train(data, tmp_path / "ours", trainer=nan_gradient_at(8))
+    assert ours.error is None
+    assert lab.not_finite(lab.state(ours.trainer).values()) == 0
+    (event,) = report(ours)["guard"]["events"]
+    assert (event["check"], event["epoch"], event["batch"]) == ("gradient", 2, 4)
+    assert report(ours)["guard"]["dropped_micro_batches"] == 1
+
+
+def test_a_nan_gradient_is_caught_also_where_a_trainer_does_not_clip(data, tmp_path, unpatched):
+    class Unclipped(lab.trainer_class("detect")):
+        steps = 0
+
+        def optimizer_step(self):
+            self.steps += 1
+            if self.steps == 3:
+                next(p for p in self.model.parameters() if p.grad is not None).grad[0] = float("nan")
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.ema.update(self.model)
+
+    with yolo_nanfix.patched():
+        ours = lab.train(data, tmp_path / "ours", trainer=Unclipped)
+    assert ours.error is None
+    assert lab.not_finite(lab.state(ours.trainer).values()) == 0
+    assert report(ours)["guard"]["events_by_check"] == {"gradient": 1}
+
+
+def test_a_grad_scaler_is_left_to_skip_by_itself(data, tmp_path, unpatched):
+    with yolo_nanfix.patched():
+        ours = lab.train(data, tmp_path / "ours", trainer=nan_gradient_at(5), scaler=True)
+    assert ours.error is None
+    assert report(ours)["guard"]["steps_skipped_by_grad_scaler"] == 1
+    assert report(ours)["guard"]["dropped_micro_batches"] == 0
+    assert ours.trainer.scaler.get_scale() == 32768
+
+
+def test_a_scaler_that_skips_for_ever_stops_the_run_before_its_scale_is_zero(data, tmp_path, unpatched):
+    class Sick(lab.trainer_class("detect")):
+        def optimizer_step(self):
+            next(p for p in self.model.parameters() if p.grad is not None).grad[0] = float("nan")
+            super().optimizer_step()
+
+    with yolo_nanfix.patched():
+        ours = lab.train(data, tmp_path / "ours", trainer=Sick, scaler=True, epochs=12)
+    assert isinstance(ours.error, TooManyBadBatches) and "32 steps in a row" in str(ours.error)
+    assert ours.trainer.scaler.get_scale() > 0
+    assert lab.not_finite(lab.checkpoint(ours.trainer.last).values()) == 0
+
+
+@pytest.mark.parametrize("first_bad", (0, 5), ids=("first-epoch", "second-epoch"))
+def test_too_many_bad_in_a_row_stop_the_run_with_a_clean_checkpoint(first_bad, data, tmp_path, unpatched):
+    bad = {(n // 4, n % 4) for n in range(first_bad, 20)}
+    with yolo_nanfix.patched(max_bad_in_a_row=3):
+        ours = lab.train(data, tmp_path / "ours", trainer=lab.poisoned("detect", bad), epochs=5)
+    assert isinstance(ours.error, TooManyBadBatches)
+    assert "3 bad micro-batches in a row" in str(ours.error) and str(ours.trainer.last) in str(ours.error)
+    assert lab.not_finite(lab.checkpoint(ours.trainer.last).values()) == 0
+    assert not lab.is_zeroed(lab.checkpoint(ours.trainer.last))
+    assert lab.not_finite(lab.state(ours.trainer).values()) == 0
+    assert report(ours)["outcome"] == "stopped" and not report(ours)["healthy"]
+    assert report(ours)["guard"]["dropped_micro_batches"] == 3
+
+
+def test_good_batches_between_bad_ones_do_not_stop_the_run(data, tmp_path, unpatched):
+    bad = {(e, n) for e in range(3) for n in (0, 2)}
+    with yolo_nanfix.patched(max_bad_in_a_row=2):
+        ours = lab.train(data, tmp_path / "ours", trainer=lab.poisoned("detect", bad), epochs=3)
+    assert ours.error is None
+    assert report(ours)["guard"]["dropped_micro_batches"] == 6
+
+
+def test_a_poisoned_ema_never_overwrites_a_checkpoint(data, tmp_path, unpatched):
+    kept = {}
+
+    def poison(validator):
+        trainer = holder[0]
+        if validator.training and trainer.epoch == 1:
+            kept["last"] = trainer.last.read_bytes()
+            next(trainer.ema.ema.parameters()).data.fill_(float("nan"))
+
+    def unpoison(trainer):
+        if trainer.epoch == 1 and "seen" not in kept:
+            kept["seen"] = trainer.last.read_bytes()
+            for ema, live in zip(trainer.ema.ema.parameters(), trainer.model.parameters(), strict=True):
+                ema.data.copy_(live.data)
+
+    holder = []
+    callbacks = {"on_train_start": holder.append, "on_val_end": poison, "on_fit_epoch_end": unpoison}
+    with yolo_nanfix.patched():
+        ours = lab.train(data, tmp_path / "ours", epochs=3, callbacks=callbacks)
+    assert ours.error is None
+    assert kept["seen"] == kept["last"]
+    assert report(ours)["guard"]["events_by_check"] == {"checkpoint": 1}
+    assert not report(ours)["healthy"]
+
+
+def test_weights_that_a_step_made_not_finite_stop_the_run_before_validation(data, tmp_path, unpatched):
+    def poison(trainer):
+        if trainer.epoch == 1:
+            next(trainer.model.parameters()).data[0] = float("inf")
+
+    with yolo_nanfix.patched():
+        ours = lab.train(data, tmp_path / "ours", epochs=3, callbacks={"on_train_epoch_end": poison})
+    assert isinstance(ours.error, PoisonedState) and "model.0.conv.weight" in str(ours.error)
+    assert lab.not_finite(lab.checkpoint(ours.trainer.last).values()) == 0
+
+
+@pytest.mark.parametrize("where", ("parameters", "buffers"))
+def test_training_does_not_start_from_poisoned_weights(where, data, tmp_path, unpatched):
+    with lab.bare():
+        first = lab.train(data, tmp_path / "first", epochs=1)
+    sick = tmp_path / "sick.pt"
+    saved = torch.load(first.trainer.last, weights_only=False)
+    next(t for t in getattr(saved["model"], where)() if t.is_floating_point()).data[0] = float("nan")
+    torch.save(saved, sick)
+    with yolo_nanfix.patched():
+        ours = lab.train(data, tmp_path / "ours", model=str(sick), pretrained=True)
+    assert isinstance(ours.error, PoisonedState) and "sick.pt" in str(ours.error)
+
+
+def with_sick_val_image(data, root, number=1):
+    """A copy of the dataset in which one val image has a NaN pixel, in a float array beside it."""
+    shutil.copytree(data.parent, root)
+    image, _ = paths(root, "val", number)
+    pixels = np.full((64, 64, 3), 80, np.float32)
+    pixels[30:34, 30:34] = np.nan
+    np.save(image.with_suffix(".npy"), pixels)
+    return root / "data.yaml", image
+
+
+@pytest.mark.parametrize("batch", (4, 1), ids=("one-val-batch", "two-val-batches"))
+def test_a_sick_val_image_makes_stock_val_losses_nan_but_not_ours(batch, data, tmp_path, unpatched):
+    sick, image = with_sick_val_image(data, tmp_path / "set")
+    quiet = {"hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "batch": batch, "nbs": batch, "epochs": 1, "rect": False}
+    with lab.bare():
+        stock = lab.train(sick, tmp_path / "stock", **quiet)
+    assert stock.rows()[0]["val/box_loss"] == "nan"
+    with yolo_nanfix.patched():
+        ours = lab.train(sick, tmp_path / "ours", **quiet)
+    (event,) = report(ours)["guard"]["events"]
+    assert event["check"] == "val-batch"
+    assert [s["file"] for s in event["sources"] if s["suspect"]] == [str(image)]
+    assert report(ours)["healthy"]
+
+    image.with_suffix(".npy").unlink()  # the same run on a val split without that image
+    image.unlink()
+    with yolo_nanfix.patched():
+        without = lab.train(sick, tmp_path / "without", **quiet)
+    if batch == 4:  # one val batch: the mean over its other images is the mean over the split without it
+        for key in ("val/box_loss", "val/cls_loss", "val/dfl_loss"):
+            assert float(ours.rows()[0][key]) == pytest.approx(float(without.rows()[0][key]), abs=2e-5)
+    assert all(np.isfinite(float(ours.rows()[0][k])) for k in ours.rows()[0])

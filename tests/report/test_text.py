@@ -1,0 +1,118 @@
+"""Reports as text and JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
+from yolo_nanfix.report import jsonout, text
+
+
+def _finding(file: str = "/data/a.txt", message: str = "bad", code: str = "BX004", **more) -> Finding:
+    severity = more.pop("severity", Severity.ERROR)
+    return Finding(code, "a-defect", severity, Effect.DROPS, Place(file, 3), message, "Mend it.", **more)
+
+
+def _report(*findings: Finding) -> Report:
+    counts = {"train": {"images": 2, "labels": 2, "rows": 5}, "val": {"images": 1, "labels": 1, "rows": 1}}
+    return Report("/data/data.yaml", "detect", findings, (("TX009", "not for detect"),), counts)
+
+
+def _rendered(report: Report, **more) -> str:
+    page = io.StringIO()
+    text.render(report, Console(file=page, width=100), **more)
+    return page.getvalue()
+
+
+def test_a_line_says_where_what_and_what_ultralytics_does():
+    out = _rendered(_report(_finding()))
+    assert "/data/a.txt:3: BX004 [error] bad (Ultralytics drops the image)\n" in out
+    assert "a-defect" in out and "Mend it." in out
+    assert "Not asked: TX009 (not for detect)." in out
+    assert out.endswith("Training runs, but not on the data that you see: mend the errors.\n")
+    assert "Found 1 error in 3 images and 6 label rows in train, val." in out
+
+
+def test_quiet_leaves_the_findings():
+    assert _rendered(_report(_finding()), quiet=True) == (
+        "/data/a.txt:3: BX004 [error] bad (Ultralytics drops the image)\n"
+    )
+
+
+def test_a_clean_report_says_so():
+    assert _rendered(_report()).endswith("No findings in 3 images and 6 label rows in train, val.\n")
+
+
+def test_paths_are_relative_inside_the_working_directory(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert _rendered(_report(_finding(str(tmp_path / "labels/a.txt")))).startswith("labels/a.txt:3: ")
+
+
+def test_text_of_the_dataset_is_printed_literally():
+    out = _rendered(_report(_finding("/d/[red]a[/red].txt", "'[bold]\x1b[31m\n:smile: \u202e \udcff'")))
+    assert "/d/[red]a[/red].txt:3" in out
+    assert r"'[bold]\x1b[31m\n:smile: \u202e \udcff'" in out
+    assert "\x1b" not in out
+
+
+def test_a_console_without_unicode_gets_escapes():
+    raw = io.BytesIO()
+    page = io.TextIOWrapper(raw, encoding="ascii")
+    text.render(_report(_finding("/d/ä.txt")), Console(file=page, width=100), quiet=True)
+    page.flush()
+    assert raw.getvalue().startswith(rb"/d/\xe4.txt:3")
+
+
+def test_long_lists_are_cut_by_code():
+    out = _rendered(_report(*[_finding(f"/d/{i}.txt") for i in range(60)]))
+    assert out.count("Ultralytics drops") == text.MAX_LINES_PER_CODE
+    assert "... and 10 more of BX004" in out
+
+
+def test_colours_only_where_wanted(monkeypatch):
+    for wanted in (True, False):
+        page = io.StringIO()
+        text.render(
+            _report(_finding()), Console(file=page, force_terminal=True, no_color=not wanted, width=100)
+        )
+        assert ("\x1b[31m" in page.getvalue()) == wanted
+
+
+def test_every_severity_and_effect_has_words():
+    assert set(text.EFFECT_WORDS) == set(Effect) and set(text.STYLES) == set(Severity)
+
+
+def test_json_is_strict_and_whole():
+    report = _report(_finding("/d/\udcff.txt", image="/d/a.jpg", split="train"))
+    data = json.loads(jsonout.dumps(report), parse_constant=pytest.fail)
+    assert data["exit_code"] == 1 and data["counts"]["train"]["rows"] == 5
+    assert data["skipped"] == [{"code": "TX009", "reason": "not for detect"}]
+    assert data["findings"][0]["severity"] == "error" and data["findings"][0]["place"]["line"] == 3
+
+
+def test_report_views():
+    poison, mild = (
+        _finding(severity=Severity.FATAL, image="/d/a.jpg"),
+        _finding(severity=Severity.INFO, code="CL004"),
+    )
+    assert _report(mild).exit_code == 0 and _report().worst is None
+    report = _report(mild, poison)
+    assert report.worst is Severity.FATAL and report.exit_code == 1
+    assert report.fatal_images() == {"/d/a.jpg": (poison,)}
+    assert report.by_code() == {"BX004": 1, "CL004": 1}
+
+
+def test_write_json_replaces_the_whole_file(tmp_path: Path):
+    file = tmp_path / "a.json"
+    jsonout.write_json(file, {"x": [float("nan"), float("-inf"), 1.5], "e": Effect.DROPS, "p": Path("a")})
+    assert json.loads(file.read_text()) == {"x": ["nan", "-inf", 1.5], "e": "drops", "p": "a"}
+    with pytest.raises(TypeError):
+        jsonout.write_json(file, {"x": object()})
+    with pytest.raises(OSError):
+        jsonout.write_json(tmp_path / "none" / "a.json", {})
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

@@ -1,0 +1,205 @@
+"""data.yaml, resolved as Ultralytics resolves it, into one frozen value."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting.locate import datasets_dir, explain_missing, find_yaml, resolve
+from yolo_nanfix.linting.yamlfile import DuplicateKey, YamlFile, read_yaml
+
+KNOWN_KEYS = (
+    "path", "train", "val", "test", "minival", "validation", "names", "nc", "channels", "kpt_shape",
+    "kpt_names", "flip_idx", "download", "masks_dir", "depth_scale", "yaml_file",
+)  # fmt: skip
+"""The top-level keys that mean something to Ultralytics."""
+
+MAX_CLASSES = 1_000_000
+_TYPES: dict[str, tuple[type, ...]] = {
+    "path": (str,), "train": (str, list), "val": (str, list), "test": (str, list),
+    "names": (list, dict), "kpt_shape": (list,), "flip_idx": (list,),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """A data.yaml that names images which exist.
+
+    Attributes:
+        yaml_file: the file it was read from.
+        root: the folder that the split paths start from.
+        splits: absolute folders or .txt lists of each split; `train` and `val` always, `test` if it exists.
+        names: class names by index; all of 0 to nc - 1.
+        nc: number of classes that Ultralytics checks labels against.
+        channels: image channels that the model is built for.
+        kpt_shape: keypoints and their dimensions (2 or 3); None if absent or malformed.
+        raw: the mapping as it stands in the file.
+        key_lines: 1-based line of each top-level key.
+        duplicate_keys: keys that stand twice in one mapping.
+        missing_test: the path that `test:` names, if nothing is there.
+    """
+
+    yaml_file: Path
+    root: Path
+    splits: Mapping[str, tuple[Path, ...]]
+    names: Mapping[int, str]
+    nc: int
+    channels: int
+    kpt_shape: tuple[int, int] | None
+    raw: Mapping[str, Any]
+    key_lines: Mapping[str, int]
+    duplicate_keys: tuple[DuplicateKey, ...]
+    missing_test: Path | None = None
+
+
+def read_config(data: str | Path) -> DataConfig:
+    """Read and resolve the data.yaml that `data` means.
+
+    Args:
+        data: path of a yaml file, of a folder that holds one, or a name that Ultralytics ships (`coco8`).
+
+    Raises:
+        DataError: if the file is missing or broken, lacks a key, or its train or val path is not there.
+    """
+    source = read_yaml(find_yaml(data))
+    raw = source.values
+    for key, types in _TYPES.items():
+        if raw.get(key) is not None and not isinstance(raw[key], types):
+            wanted = " or ".join(
+                {"str": "text", "dict": "mapping"}.get(t.__name__, t.__name__) for t in types
+            )
+            raise DataError(f"{_at(source, key)}: '{key}' must be a {wanted}, not {type(raw[key]).__name__}")
+    nc = _class_count(source)
+    root = _root(source)
+    splits = {split: _split(source, root, key) for split, key in (("train", "train"), ("val", _val_key(raw)))}
+    test = _entries(source, "test") if raw.get("test") else []
+    tests = tuple(resolve(root, entry) for entry in test)
+    missing = next((path for path in tests if not path.exists()), None)
+    if tests and missing is None:
+        splits["test"] = tests
+    return DataConfig(
+        yaml_file=source.file,
+        root=root,
+        splits=splits,
+        names=_names(raw.get("names"), nc),
+        nc=nc,
+        channels=_channels(source),
+        kpt_shape=_kpt_shape(raw.get("kpt_shape")),
+        raw=raw,
+        key_lines=source.key_lines,
+        duplicate_keys=source.duplicates,
+        missing_test=missing,
+    )
+
+
+def _at(source: YamlFile, key: str) -> str:
+    """`file:line` of a key."""
+    return f"{source.file}:{source.key_lines[key]}" if key in source.key_lines else str(source.file)
+
+
+def _missing_key(source: YamlFile, key: str, what: str) -> DataError:
+    """The error for an absent key, with the nearest unknown key as a suggestion."""
+    unknown = [k for k in source.values if k not in KNOWN_KEYS]
+    near = difflib.get_close_matches(key, unknown, n=1, cutoff=0.6)
+    hint = f"; did you mean '{key}' where {_at(source, near[0])} says '{near[0]}'?" if near else ""
+    return DataError(f"{source.file}: the key '{key}' is missing ({what}){hint}")
+
+
+def _val_key(raw: Mapping[str, Any]) -> str:
+    """`val`, or `validation` where only that stands."""
+    return "validation" if "val" not in raw and "validation" in raw else "val"
+
+
+def _class_count(source: YamlFile) -> int:
+    """The number of classes: the length of `names`, else `nc`."""
+    raw, names = source.values, source.values.get("names")
+    count = raw.get("nc")
+    if "nc" in raw:
+        try:
+            whole = int(float(count))  # type: ignore[arg-type]
+            if whole != float(count):  # type: ignore[arg-type]
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
+            raise DataError(f"{_at(source, 'nc')}: 'nc' must be a whole number, not {count!r}") from None
+        count = whole
+    if names is None and count is None:
+        raise _missing_key(source, "names", "the class names, or 'nc', their number")
+    total = count if names is None else len(names)
+    if total is None or not 0 < total <= MAX_CLASSES:
+        key = "nc" if names is None else "names"
+        raise DataError(f"{_at(source, key)}: '{key}' gives {total} classes; at least one is needed")
+    return int(total)
+
+
+def _names(names: list[Any] | dict[Any, Any] | None, nc: int) -> dict[int, str]:
+    """Class names by index; a mapping whose keys are not 0 to nc - 1 is taken in its order."""
+    if names is None:
+        return {i: f"class_{i}" for i in range(nc)}
+    if isinstance(names, dict):
+        try:
+            by_index = {int(k): str(v) for k, v in names.items()}
+        except (TypeError, ValueError, OverflowError):
+            by_index = {}
+        if sorted(by_index) == list(range(nc)):
+            return dict(sorted(by_index.items()))
+        names = list(names.values())
+    return {i: str(name) for i, name in enumerate(names)}
+
+
+def _channels(source: YamlFile) -> int:
+    """The number of image channels, 3 unless given."""
+    channels = source.values.get("channels", 3)
+    if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
+        raise DataError(
+            f"{_at(source, 'channels')}: 'channels' must be a whole number from 1, not {channels!r}"
+        )
+    return channels
+
+
+def _kpt_shape(value: Any) -> tuple[int, int] | None:
+    """`[keypoints, dimensions]` if it is what Ultralytics can use, else None."""
+    if isinstance(value, list) and len(value) == 2 and all(type(v) is int for v in value):
+        points, dims = value
+        return (points, dims) if points > 0 and dims in (2, 3) else None
+    return None
+
+
+def _root(source: YamlFile) -> Path:
+    """The dataset's root: `path:` (also under Ultralytics' datasets folder), else the folder of the yaml."""
+    given = source.values.get("path")
+    root = Path(given) if given else source.file.parent
+    if not root.is_absolute() and not root.exists():
+        root = datasets_dir() / root
+    return root.resolve()
+
+
+def _entries(source: YamlFile, key: str) -> list[str]:
+    """The paths that a split key lists, as written."""
+    value = source.values[key]
+    entries = value if isinstance(value, list) else [value]
+    for entry in entries:
+        if not isinstance(entry, str) or "\0" in entry:
+            raise DataError(f"{_at(source, key)}: '{key}' must list paths as text, not {entry!r}")
+    return entries
+
+
+def _split(source: YamlFile, root: Path, key: str) -> tuple[Path, ...]:
+    """The existing paths of a split that must be there."""
+    if not source.values.get(key):
+        raise _missing_key(source, key, "'train' and 'val' are required")
+    paths = []
+    for entry in _entries(source, key):
+        path = resolve(root, entry)
+        if not path.exists():
+            why = explain_missing(entry, path, source.file)
+            if source.values.get("download"):
+                why += (
+                    "; the yaml has a 'download:' entry, which lint never executes: download the data first"
+                )
+            raise DataError(f"{_at(source, key)}: '{key}' names '{entry}', but {path} does not exist{why}")
+        paths.append(path)
+    return tuple(paths)

@@ -1,0 +1,200 @@
+"""The dataset, read once into frozen values: the image table and the label columns."""
+
+from __future__ import annotations
+
+import glob
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+
+from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.headers import Header, read_header
+from yolo_nanfix.linting.label_reader import LabelReader
+from yolo_nanfix.linting.labels import Labels
+from yolo_nanfix.linting.pixels import SUFFIX_FORMATS, Pixels, needs_decoding, read_image, read_npy
+
+Progress = Callable[[int, int, str], None]
+_REPORT_EVERY = 256
+_NO_LABELS = ("classes.txt", "labels.txt", "train.txt", "val.txt", "test.txt")
+
+
+class Image(NamedTuple):
+    """One image file, read once however often it is listed.
+
+    Attributes:
+        file: its path, as Ultralytics lists it.
+        split: the split in which it is met first.
+        suffix: in small letters, without the dot.
+        label: the path at which Ultralytics looks for its label file.
+        labelled: whether that file exists.
+        header: what the file says about itself.
+        npy: the sibling .npy that is loaded in its place, if there is a current one.
+        pixels: what was decoded (the .npy if there is one); None if the header was enough.
+    """
+
+    file: str
+    split: str
+    suffix: str
+    label: str
+    labelled: bool
+    header: Header
+    npy: str | None
+    pixels: Pixels | None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset as the rules see it.
+
+    Attributes:
+        config: the resolved data.yaml.
+        task: `detect`, `segment`, `pose` or `obb`.
+        images: all image files, each once.
+        splits: for each split the indices of its images, repeated where a file is listed twice.
+        labels: the label rows as columns.
+        strays: .txt files in the folders of images and labels that are the label file of no image.
+    """
+
+    config: DataConfig
+    task: str
+    images: tuple[Image, ...]
+    splits: Mapping[str, tuple[int, ...]]
+    labels: Labels
+    strays: tuple[str, ...]
+
+
+def label_path(image: str) -> str:
+    """Where Ultralytics looks for labels: the last folder `images` becomes `labels`, the suffix .txt."""
+    head, found, tail = image.rpartition(f"{os.sep}images{os.sep}")
+    path = f"{head}{os.sep}labels{os.sep}{tail}" if found else image
+    return path.rpartition(".")[0] + ".txt"
+
+
+def folder_of(path: str) -> str:
+    """The folder part of a path; text handling only, for it is asked for every file."""
+    return path.rpartition(os.sep)[0] or "."
+
+
+def list_images(paths: tuple[Path, ...]) -> list[str]:
+    """The image paths that folders and .txt lists name, sorted; repeated where they are named twice.
+
+    Raises:
+        DataError: if a list cannot be read as UTF-8 text.
+    """
+    found: list[str] = []
+    for path in paths:
+        if path.is_dir():
+            found += glob.glob(os.path.join(glob.escape(str(path)), "**", "*.*"), recursive=True)  # noqa: PTH118,PTH207
+            continue
+        try:
+            lines = path.read_text(encoding="utf-8-sig").strip().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{path} is not a folder and cannot be read as a list of images: {error}"
+            ) from error
+        found += [f"{path.parent}{os.sep}{line[2:]}" if line.startswith("./") else line for line in lines]
+    return sorted(f.replace("/", os.sep) for f in found if f.rpartition(".")[2].lower() in SUFFIX_FORMATS)
+
+
+def read_dataset(config: DataConfig, task: str, progress: Progress | None = None) -> Dataset:
+    """Read all images and labels that `config` names; nothing is written.
+
+    Raises:
+        DataError: if train or val holds no images, or a list of images cannot be read.
+    """
+    listed = {split: list_images(paths) for split, paths in config.splits.items()}
+    for split in ("train", "val"):
+        if not listed[split]:
+            where = ", ".join(map(str, config.splits[split]))
+            raise DataError(f"{config.yaml_file}: '{split}' names {where}, which holds no images")
+    first = {file: split for split in reversed(listed) for file in listed[split]}
+    order = {file: i for i, file in enumerate(dict.fromkeys(f for files in listed.values() for f in files))}
+    reader, siblings = LabelReader(task, config.kpt_shape), _NpyFiles()
+    images: list[Image] = []
+    seen: dict[str, bool] = {}
+    verbosity = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(0)  # the decoders print what the findings say
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for i, file in enumerate(order):
+                if progress is not None and i % _REPORT_EVERY == 0:
+                    progress(i, len(order), "images")
+                label = label_path(file)
+                if label not in seen:
+                    seen[label] = reader.read(label, i)
+                images.append(_read_image(file, first[file], label, seen[label], config.channels, siblings))
+    finally:
+        cv2.utils.logging.setLogLevel(verbosity)
+    if progress is not None:
+        progress(len(order), len(order), "images")
+    splits = {split: tuple(order[file] for file in files) for split, files in listed.items()}
+    return Dataset(config, task, tuple(images), splits, reader.finish(), _strays(config, images))
+
+
+def _strays(config: DataConfig, images: list[Image]) -> tuple[str, ...]:
+    """The .txt files beside images and labels that are neither a label file of an image nor a known list."""
+    known = {image.label for image in images} | {
+        str(path) for paths in config.splits.values() for path in paths
+    }
+    folders = {folder_of(image.label) for image in images} | {folder_of(image.file) for image in images}
+    found = []
+    for folder in sorted(folders):
+        try:
+            names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".txt"))
+        except (OSError, ValueError):
+            continue
+        paths = (f"{folder}{os.sep}{name}" for name in names if not _no_label(name))
+        found += [path for path in paths if path not in known]
+    return tuple(found)
+
+
+def _no_label(name: str) -> bool:
+    """Whether a .txt is one of those that tools put beside labels: lists of classes or images, a readme."""
+    return name in _NO_LABELS or name.lower().startswith("readme")
+
+
+class _NpyFiles:
+    """The .npy files in each folder, listed once a folder."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, frozenset[str]] = {}
+
+    def beside(self, file: str, header: Header) -> str | None:
+        """The .npy that Ultralytics loads in place of `file`: same stem, not older."""
+        folder, _, name = file.rpartition(os.sep)
+        if folder not in self._folders:
+            try:
+                self._folders[folder] = frozenset(p.name for p in Path(folder).glob("*.npy"))
+            except (OSError, ValueError):
+                self._folders[folder] = frozenset()
+        npy = name.rpartition(".")[0] + ".npy"
+        if npy not in self._folders[folder]:
+            return None
+        path = f"{folder}{os.sep}{npy}" if folder else npy
+        try:
+            return path if Path(path).stat().st_mtime_ns >= header.mtime_ns else None
+        except OSError:
+            return None
+
+
+def _read_image(
+    file: str, split: str, label: str, labelled: bool, channels: int, siblings: _NpyFiles
+) -> Image:
+    """Header, sibling and, where needed, pixels of one image."""
+    suffix = file.rpartition(".")[2].lower()
+    header = read_header(file)
+    npy = pixels = None
+    if header.fault in ("", "trailing"):
+        npy = siblings.beside(file, header)
+        if npy is not None:
+            pixels = read_npy(npy)
+        elif needs_decoding(suffix, header, channels):
+            pixels = read_image(file, suffix, channels)
+    return Image(file, split, suffix, label, labelled, header, npy, pixels)

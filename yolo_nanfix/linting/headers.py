@@ -1,0 +1,140 @@
+"""What an image file says about itself without decoding it, and whether Ultralytics' check would take it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple
+
+from PIL import Image as PILImage
+
+HEAD_BYTES = 4096
+_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive JPEG
+_HARMLESS = (0xDB, 0xC4, 0xDD, 0xE0, 0xFE)  # tables, restart interval, JFIF, comment
+_HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
+_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+
+
+class Header(NamedTuple):
+    """One image file from its first and last bytes.
+
+    Attributes:
+        size: bytes in the file.
+        mtime_ns: time of the last change, nanoseconds.
+        inode: device and file number; equal for two names of one file.
+        width: pixels, before any EXIF rotation; 0 if unknown.
+        height: pixels, before any EXIF rotation; 0 if unknown.
+        format: Pillow's name of the content's format (`JPEG`, `PNG`); empty if unknown.
+        mode: Pillow's mode (`RGB`, `L`, `I;16`).
+        unsure: True where only decoding tells what comes out: a PNG of 16 bits a sample, or animated.
+        fault: empty if sound, else `missing`, `empty`, `unreadable`, `truncated` or `trailing` (a JPEG that
+            decodes, but does not end at its end marker).
+        reason: what the reader said about the fault.
+    """
+
+    size: int = 0
+    mtime_ns: int = 0
+    inode: tuple[int, int] = (0, 0)
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    mode: str = ""
+    unsure: bool = False
+    fault: str = ""
+    reason: str = ""
+
+
+def read_header(file: str) -> Header:
+    """Read the header of `file`; whatever the file holds, the answer is a `Header`, never an exception."""
+    try:
+        status = os.stat(file)  # noqa: PTH116 - a Path object costs as much as the call
+    except FileNotFoundError:
+        return Header(fault="missing", reason="no such file")
+    except (OSError, ValueError) as error:
+        return Header(fault="unreadable", reason=str(error))
+    header = Header(status.st_size, status.st_mtime_ns, (status.st_dev, status.st_ino))
+    if not stat.S_ISREG(status.st_mode):
+        return header._replace(fault="unreadable", reason="not a regular file")
+    if not status.st_size:
+        return header._replace(fault="empty", reason="the file has no bytes")
+    try:
+        fd = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            head = os.read(fd, HEAD_BYTES)
+            os.lseek(fd, -min(2, status.st_size), os.SEEK_END)
+            tail = os.read(fd, 2)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        return header._replace(fault="unreadable", reason=str(error))
+    plain = _plain_jpeg(head)
+    if plain is None:
+        header = _by_pillow(file, header, head)
+    else:
+        header = Header(header.size, header.mtime_ns, header.inode, *plain)
+    if header.format == "JPEG" and not header.fault and tail != b"\xff\xd9":
+        return _judge_end(file, header)
+    return header
+
+
+def _plain_jpeg(head: bytes) -> tuple[int, int, str, str] | None:
+    """Width, height, format and mode of an ordinary JPEG; None if in any doubt, so that Pillow decides.
+
+    Ordinary: 8 bits, 1, 3 or 4 components, nothing but common segments, all of them inside `head`.
+    """
+    if not head.startswith(b"\xff\xd8\xff"):
+        return None
+    at, end, found = 2, len(head) - 10, None
+    while at <= end and head[at] == 0xFF:
+        marker = head[at + 1]
+        if marker == 0xDA:
+            return found
+        length = head[at + 2] << 8 | head[at + 3]
+        if marker in _FRAMES:
+            height, width = head[at + 5] << 8 | head[at + 6], head[at + 7] << 8 | head[at + 8]
+            mode = _MODES.get(head[at + 9])
+            if head[at + 4] != 8 or mode is None or length != 8 + 3 * head[at + 9] or not width * height:
+                return None
+            found = (width, height, "JPEG", mode)
+        elif marker not in _HARMLESS or length < 2:
+            return None
+        at += 2 + length
+    return None
+
+
+def _by_pillow(file: str, header: Header, head: bytes) -> Header:
+    """What Pillow says of the header, and its own verification, which reads all chunks of a PNG."""
+    try:
+        with open(file, "rb") as stream, PILImage.open(stream) as image:
+            header = header._replace(
+                width=image.size[0],
+                height=image.size[1],
+                format=image.format or "",
+                mode=image.mode,
+                unsure=image.format == "PNG"
+                and (head[24:25] == b"\x10" or getattr(image, "is_animated", False)),
+            )
+            image.verify()
+    except Exception as error:  # Pillow's readers raise anything on damaged files
+        if head[4:12] in _HEIF:
+            return header._replace(
+                fault="unreadable", reason="HEIF; Pillow reads it only with pi-heif installed"
+            )
+        fault = "truncated" if header.format else "unreadable"
+        return header._replace(fault=fault, reason=_say(error))
+    return header
+
+
+def _judge_end(file: str, header: Header) -> Header:
+    """Decode a JPEG without an end marker: Ultralytics rewrites it if it decodes, else drops it."""
+    try:
+        with PILImage.open(file) as image:
+            image.load()
+    except Exception as error:  # as above
+        return header._replace(fault="truncated", reason=_say(error))
+    return header._replace(fault="trailing", reason="the file does not end at the JPEG end marker")
+
+
+def _say(error: Exception) -> str:
+    """One line of an exception, without the file object that Pillow prints."""
+    return f"{type(error).__name__}: {error}".split(" <_io")[0].splitlines()[0]

@@ -1,0 +1,193 @@
+"""Reads label files, split into rows and numbers the way Ultralytics splits them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+from itertools import chain
+from math import isfinite
+
+import numpy as np
+
+from yolo_nanfix.linting.labels import BadRow, LabelFile, Labels, OddNumber
+
+PLAIN_COLUMNS = 5
+
+
+def read_bytes(path: str) -> bytes | None:
+    """The bytes of a regular file, or None if there is none. OSError if it is there but cannot be read."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a Path object costs as much as the call
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        data = os.read(fd, status.st_size + 1)
+        while len(data) > status.st_size and (more := os.read(fd, 1 << 20)):
+            data += more  # the file grew since its size was read
+        return data
+    finally:
+        os.close(fd)
+
+
+class LabelReader:
+    """Reads label files one after the other and hands out the columns at the end."""
+
+    def __init__(self, task: str, kpt_shape: tuple[int, int] | None) -> None:
+        """`task` and `kpt_shape` (keypoints, dimensions) say how many columns a row should have."""
+        self._pose = task == "pose"
+        self._points = PLAIN_COLUMNS + kpt_shape[0] * kpt_shape[1] if kpt_shape else None
+        self._files: list[LabelFile] = []
+        self._bad: list[BadRow] = []
+        self._odd: list[OddNumber] = []
+        self._file, self._line, self._columns = array("i"), array("i"), array("i")
+        self._numbers = array("d")  # class and four box numbers of each row
+        self._polygons: dict[int, int] = {}  # row: hash of its points
+        self._extra: dict[int, float] = {}  # row: first number that is not finite, behind the first five
+
+    def read(self, path: str, image: int) -> bool:
+        """Read the label file of an image; False if there is none."""
+        index = len(self._files)
+        try:
+            data = read_bytes(path)
+            if data is None:
+                return False
+            text = data.decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            self._files.append(LabelFile(path, image, 0, False))
+            self._bad.append(BadRow(index, None, "unreadable", str(error)))
+            return True
+        lines = [line.split() for line in text.splitlines()]
+        strange = not text.isascii() or "_" in text
+        if not strange and not self._pose and self._add_plain(index, lines):
+            self._files.append(LabelFile(path, image, len(lines), False))
+            return True
+        rows = [(n, tokens) for n, tokens in enumerate(lines, 1) if tokens]
+        if strange:
+            self._note_odd(index, rows)
+        polygons = self._add(index, rows)
+        self._files.append(LabelFile(path, image, len(rows), polygons))
+        return True
+
+    def _note_odd(self, index: int, rows: list[tuple[int, list[str]]]) -> None:
+        """Keep the tokens that Python reads as numbers although they do not look like plain ones."""
+        for line, tokens in rows:
+            for token in tokens:
+                if ("_" in token or not token.isascii()) and _number(token) is not None:
+                    self._odd.append(OddNumber(index, line, token))
+
+    def _add(self, index: int, rows: list[tuple[int, list[str]]]) -> bool:
+        """Add the rows of one file that are numbers; True if Ultralytics reads the file as polygons."""
+        parsed: list[tuple[int, list[float]]] = []
+        for line, tokens in rows:
+            if self._points is not None and not self._pose and len(tokens) == self._points:
+                tokens = tokens[:PLAIN_COLUMNS]  # pose rows keep their box in the other tasks
+            try:
+                parsed.append((line, [float(token) for token in tokens]))
+            except ValueError:
+                self._bad.append(_unparsable(index, line, tokens))
+        polygons = not self._pose and any(len(numbers) > 6 for _, numbers in parsed)
+        mixed = [line for line, numbers in parsed if polygons and len(numbers) == PLAIN_COLUMNS]
+        if mixed:
+            self._bad.append(
+                BadRow(index, mixed[0], "mixed", f"{len(mixed)} of {len(parsed)} rows are boxes")
+            )
+        for line, numbers in parsed:
+            if not self._fits(len(numbers), polygons):
+                self._bad.append(BadRow(index, line, "columns", str(len(numbers))))
+            elif polygons and len(numbers) != PLAIN_COLUMNS:
+                self._add_polygon(index, line, numbers)
+            else:
+                self._add_row(index, line, numbers, numbers[:PLAIN_COLUMNS])
+        return polygons
+
+    def _add_plain(self, index: int, lines: list[list[str]]) -> bool:
+        """Add a file that holds nothing but plain boxes; False, with nothing added, if it holds more."""
+        if set(map(len, lines)) != {PLAIN_COLUMNS}:
+            return False
+        try:
+            numbers = array("d", map(float, chain.from_iterable(lines)))
+        except ValueError:
+            return False
+        self._file.extend(array("i", (index,)) * len(lines))
+        self._line.extend(range(1, len(lines) + 1))
+        self._columns.extend(array("i", (PLAIN_COLUMNS,)) * len(lines))
+        self._numbers.extend(numbers)
+        return True
+
+    def _add_row(self, index: int, line: int, numbers: list[float], box: list[float]) -> None:
+        """Add one row whose class and box (or corners) are `box`."""
+        if odd := _first_odd(numbers):
+            self._extra[len(self._line)] = odd
+        self._file.append(index)
+        self._line.append(line)
+        self._columns.append(len(numbers))
+        self._numbers.extend(box)
+
+    def _fits(self, width: int, polygons: bool) -> bool:
+        """Whether Ultralytics takes a row of so many columns."""
+        if self._pose:
+            return (self._points is None and width >= PLAIN_COLUMNS) or width == self._points
+        return width == PLAIN_COLUMNS or (polygons and width >= 3 and width % 2 == 1)
+
+    def _add_polygon(self, index: int, line: int, numbers: list[float]) -> None:
+        """Add a polygon row by its corners; `finish` turns them into a box as Ultralytics does."""
+        x, y, odd = numbers[1::2], numbers[2::2], _first_odd(numbers)
+        corners = [odd] * 4 if odd != odd else [min(x), min(y), max(x), max(y)]
+        self._polygons[len(self._line)] = hash(tuple(numbers[1:]))
+        self._add_row(index, line, numbers, [numbers[0], *corners])
+
+    def finish(self) -> Labels:
+        """The columns of all files read so far."""
+        shape = np.zeros(len(self._line), np.int64)
+        polygon = np.fromiter(self._polygons, np.int64, len(self._polygons))
+        shape[polygon] = np.fromiter(self._polygons.values(), np.int64, len(self._polygons))
+        extra = np.zeros(len(self._line), np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            numbers = np.frombuffer(self._numbers, np.float64).reshape(-1, PLAIN_COLUMNS).astype(np.float32)
+            box = numbers[:, 1:].copy()
+            box[polygon, :2] = (numbers[polygon, 1:3] + numbers[polygon, 3:]) / 2
+            box[polygon, 2:] = numbers[polygon, 3:] - numbers[polygon, 1:3]
+        for row, value in self._extra.items():
+            extra[row] = value
+        for column in numbers.T:
+            extra = np.where(np.isfinite(extra) & ~np.isfinite(column), column, extra)
+        return Labels(
+            files=tuple(self._files),
+            bad=tuple(self._bad),
+            odd=tuple(self._odd),
+            file=np.array(self._file, np.int32),
+            line=np.array(self._line, np.int32),
+            cls=numbers[:, 0].copy(),
+            box=box,
+            columns=np.array(self._columns, np.int32),
+            shape=shape,
+            extra=extra,
+        )
+
+
+def _first_odd(numbers: list[float]) -> float:
+    """The first number that is NaN, else the first infinite one, else 0."""
+    odd = [n for n in numbers if not isfinite(n)]
+    return next((n for n in odd if n != n), odd[0]) if odd else 0.0
+
+
+def _number(token: str) -> float | None:
+    """The token as a number, or None."""
+    try:
+        return float(token)
+    except ValueError:
+        return None
+
+
+def _unparsable(index: int, line: int, tokens: list[str]) -> BadRow:
+    """Name what is in the way of reading a row as numbers."""
+    if tokens[0].startswith("#"):
+        return BadRow(index, line, "comment", " ".join(tokens))
+    culprit = next(token for token in tokens if _number(token) is None)
+    if "#" in culprit:
+        return BadRow(index, line, "comment", " ".join(tokens))
+    return BadRow(index, line, "comma" if any(c in culprit for c in ",;") else "number", culprit)

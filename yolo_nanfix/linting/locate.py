@@ -1,0 +1,120 @@
+"""Finds data.yaml and the folders that it names, where Ultralytics would look for them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+from yolo_nanfix.errors import DataError
+
+_YAML = (".yaml", ".yml")
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".txz", ".tbz2", ".ndjson")
+_WINDOWS = re.compile(r"^[A-Za-z]:[\\/]|\\")
+_HOMES = ("/home/", "/Users/", "/root/", "/content/", "/kaggle/", "/workspace/", "/mnt/", "/media/", "/data/")
+
+
+def find_yaml(data: str | Path) -> Path:
+    """The data.yaml that `data` means: a file, a folder that holds one, or a name that Ultralytics ships.
+
+    Raises:
+        DataError: if there is none, more than one, or if `data` is an address or an archive.
+    """
+    name = str(data).strip()
+    if "://" in name or name.lower().endswith(_ARCHIVES):
+        raise DataError(
+            f"'{name}' is an address or an archive; download and unpack it, then give its data.yaml"
+        )
+    path = Path(name)
+    try:
+        if path.is_dir():
+            return _yaml_in(path)
+        if path.is_file():
+            if path.suffix.lower() not in _YAML:
+                raise DataError(f"'{name}' is not a .yaml or .yml file")
+            return path.absolute()
+    except (OSError, ValueError) as error:
+        raise DataError(f"'{name}' cannot be read: {error}") from error
+    shipped = _shipped(name)
+    if shipped is None:
+        raise DataError(f"'{name}' does not exist, and Ultralytics ships no dataset of that name")
+    return shipped
+
+
+def _yaml_in(folder: Path) -> Path:
+    """The one yaml in `folder`; among several, the one named as the folder."""
+    patterns = ("*.yaml", "*.yml")
+    found = next((f for p in patterns if (f := sorted(folder.glob(p)) or sorted(folder.rglob(p)))), [])
+    if len(found) > 1:
+        found = [f for f in found if f.stem == folder.resolve().name] or found
+    if len(found) == 1:
+        return found[0].absolute()
+    if not found:
+        raise DataError(f"there is no .yaml file in '{folder}'")
+    some = ", ".join(f.name for f in found[:5])
+    raise DataError(f"'{folder}' holds {len(found)} yaml files ({some}); say which one")
+
+
+def _package() -> Path | None:
+    """The folder of the installed ultralytics package, found without importing it."""
+    try:
+        spec = importlib.util.find_spec("ultralytics")
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+def _shipped(name: str) -> Path | None:
+    """The dataset yaml of that bare name in the installed Ultralytics."""
+    package = _package()
+    if package is None or not re.fullmatch(r"[\w.-]+", name):
+        return None
+    names = [name] if name.endswith(_YAML) else [name + suffix for suffix in _YAML]
+    return next((f for n in names if (f := package / "cfg" / "datasets" / n).is_file()), None)
+
+
+def datasets_dir() -> Path:
+    """Ultralytics' folder for datasets, from its settings file or, without one, a fresh install's default."""
+    try:
+        settings = json.loads((_config_dir() / "settings.json").read_text(encoding="utf-8"))
+        return Path(settings["datasets_dir"])
+    except (OSError, ValueError, KeyError, TypeError):
+        package = _package()
+        git = next((p for p in package.parents if (p / ".git").exists()), None) if package else None
+        return (git.parent if git else Path.cwd()) / "datasets"
+
+
+def _config_dir() -> Path:
+    """The folder in which Ultralytics keeps its settings."""
+    if given := os.environ.get("YOLO_CONFIG_DIR"):
+        return Path(given).expanduser() / "Ultralytics"
+    if sys.platform == "win32":
+        return Path.home() / "AppData" / "Roaming" / "Ultralytics"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "Ultralytics"
+    return Path(os.environ.get("XDG_CONFIG_HOME", Path.home() / ".config")) / "Ultralytics"
+
+
+def resolve(root: Path, entry: str) -> Path:
+    """Where the split path `entry` leads from `root`; a leading `../` is dropped if it leads nowhere."""
+    path = (root / entry).resolve()
+    if not path.exists() and entry.startswith("../"):
+        path = (root / entry[3:]).resolve()
+    return path
+
+
+def explain_missing(entry: str, path: Path, yaml_file: Path) -> str:
+    """Why the split path `entry`, resolved to `path`, may be missing, and what to write instead."""
+    parts = re.split(r"[\\/]+", entry)
+    foreign = _WINDOWS.search(entry) is not None or any(entry.startswith(home) for home in _HOMES)
+    hint = " (a path of another machine)" if foreign else ""
+    for start in range(len(parts)):
+        tail = "/".join(parts[start:])
+        if tail and not Path(tail).is_absolute() and tail != ".." and (yaml_file.parent / tail).exists():
+            if (yaml_file.parent / tail).resolve() != path:
+                return f"{hint}; '{tail}' exists beside the yaml: write that, and no 'path:'"
+            break
+    return hint

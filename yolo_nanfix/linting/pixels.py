@@ -1,0 +1,157 @@
+"""The pixels that Ultralytics would train on, for the files where the header does not tell what they are.
+
+Decoding a JPEG costs a hundred times more than reading its header, so only those files are decoded whose
+pixels can surprise: TIFF, BMP, 16-bit PNG, rare formats, content under a foreign suffix, sibling .npy.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+
+from yolo_nanfix.linting.headers import Header
+
+HALF_MAX = 65504.0
+"""The largest finite value of half precision, in which validation runs on a GPU."""
+
+SUFFIX_FORMATS: dict[str, tuple[str, ...]] = {
+    "avif": ("AVIF",),
+    "bmp": ("BMP", "DIB"),
+    "dng": ("TIFF",),
+    "heic": ("HEIF",),
+    "heif": ("HEIF",),
+    "jp2": ("JPEG2000",),
+    "jpeg": ("JPEG", "MPO"),
+    "jpg": ("JPEG", "MPO"),
+    "mpo": ("MPO", "JPEG"),
+    "png": ("PNG",),
+    "tif": ("TIFF",),
+    "tiff": ("TIFF",),
+    "webp": ("WEBP",),
+}
+"""The suffixes that Ultralytics takes for images, each with the formats that belong under it."""
+
+_PLAIN_FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
+_BY_PILLOW = ("avif", "heic", "heif")
+
+
+class Spot(NamedTuple):
+    """How many pixel values have a defect, where the first one is (x, y, channel; 0-based), and its value."""
+
+    total: int
+    at: tuple[int, int, int]
+    value: float
+
+
+class Pixels(NamedTuple):
+    """What one decoded file holds.
+
+    Attributes:
+        file: the file that was decoded: the image, or the .npy that replaces it.
+        dtype: numpy's name of the stored type; empty if nothing could be decoded.
+        shape: height, width, channels as loaded for training.
+        low, high: smallest and largest finite value; 0 and 255 for 8 bits, whose values are not looked at.
+        nan, inf, huge: defective values; `huge` are finite, but beyond half precision.
+        reason: why nothing could be decoded.
+    """
+
+    file: str
+    dtype: str = ""
+    shape: tuple[int, int, int] = (0, 0, 0)
+    low: float = 0.0
+    high: float = 0.0
+    nan: Spot | None = None
+    inf: Spot | None = None
+    huge: Spot | None = None
+    reason: str = ""
+
+
+def needs_decoding(suffix: str, header: Header, channels: int) -> bool:
+    """Whether the header of a sound image leaves open what Ultralytics would train on."""
+    if header.format not in _PLAIN_FORMATS or header.format not in SUFFIX_FORMATS.get(suffix, ()):
+        return True
+    return header.unsure or channels not in (1, 3)
+
+
+def read_image(file: str, suffix: str, channels: int) -> Pixels:
+    """Decode an image file as Ultralytics does for a model of so many channels; never raises."""
+    try:
+        stored, loaded_channels = _decode(file, np.fromfile(file, np.uint8), suffix, channels)
+        found = _measure(file, stored)
+        return found._replace(shape=(*found.shape[:2], loaded_channels))
+    except Exception as error:  # cv2.error, MemoryError and whatever the decoders raise
+        return Pixels(file, reason=f"{error}".splitlines()[0] if f"{error}" else type(error).__name__)
+
+
+def read_npy(file: str) -> Pixels:
+    """Measure the array in a .npy file (never unpickled); `reason` says why it is no image."""
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or array.dtype.kind not in "buif":
+            return Pixels(file, reason="it is not an array of numbers with 2 or 3 dimensions")
+        return _measure(file, array) if array.size else Pixels(file, reason="the array is empty")
+    except Exception as error:  # numpy's header parser raises ValueError, SyntaxError, EOFError, ...
+        return Pixels(file, reason=f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _decode(file: str, data: NDArray[np.uint8], suffix: str, channels: int) -> tuple[NDArray[Any], int]:
+    """The stored values, 16 bits not yet cut to 8, and the channels that training gets; else ValueError."""
+    flag = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}.get(channels, cv2.IMREAD_UNCHANGED)
+    if suffix in _BY_PILLOW:
+        with PILImage.open(file) as image:
+            color = np.asarray(image.convert("RGB"))
+        return color, 1 if channels == 1 else 3
+    band = ""
+    if suffix in ("tif", "tiff") and flag != cv2.IMREAD_GRAYSCALE:
+        done, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED)
+        if done and pages[0].ndim == 3:
+            bands = pages[0] if flag == cv2.IMREAD_UNCHANGED else pages[0][..., :3]
+            return bands, bands.shape[2]
+        alike = len(pages) > 1 and len({page.shape for page in pages}) == 1
+        if done and alike and flag == cv2.IMREAD_UNCHANGED:
+            return np.stack(pages, axis=2), len(pages)
+        band = f"{pages[0].dtype} pixels with one band" if done else ""
+    loaded = cv2.imdecode(data, flag)
+    if loaded is None:
+        raise ValueError(band or "the decoder gives no image")
+    stored = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    deep = stored is not None and stored.dtype == np.uint16
+    kept: NDArray[Any] = np.asarray(stored if deep else loaded)
+    return kept, loaded.shape[2] if loaded.ndim == 3 else 1
+
+
+def _measure(file: str, pixels: NDArray[Any]) -> Pixels:
+    """Type, shape, range and defective values of an (H, W) or (H, W, C) array."""
+    array = pixels[..., None] if pixels.ndim == 2 else pixels
+    height, width, channels = array.shape
+    shape = (int(height), int(width), int(channels))
+    if array.dtype == np.uint8 or array.dtype == np.bool_:
+        return Pixels(file, str(array.dtype), shape, 0.0, 255.0)
+    low, high = float(array.min()), float(array.max())
+    found = Pixels(file, str(array.dtype), shape, low, high)
+    if np.isfinite(low) and np.isfinite(high) and low >= -HALF_MAX and high <= HALF_MAX:
+        return found
+    if array.dtype == np.uint16:
+        return found
+    finite = np.isfinite(array)
+    known = array[finite]
+    return found._replace(
+        low=float(known.min()) if known.size else 0.0,
+        high=float(known.max()) if known.size else 0.0,
+        nan=_spot(array, np.isnan(array)),
+        inf=_spot(array, np.isinf(array)),
+        huge=_spot(array, finite & ((array > HALF_MAX) | (array < -HALF_MAX))),
+    )
+
+
+def _spot(array: NDArray[Any], mask: NDArray[np.bool_]) -> Spot | None:
+    """Count the marked values and find the first in reading order; None if there is none."""
+    count = int(np.count_nonzero(mask))
+    if not count:
+        return None
+    y, x, channel = (int(i) for i in np.unravel_index(int(np.argmax(mask)), array.shape))
+    return Spot(count, (x, y, channel), float(array[y, x, channel]))

@@ -1,0 +1,78 @@
+"""FS010 to FS012: .npy files that Ultralytics loads in place of images."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.dataset import Image, folder_of
+from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rules.files import Images, some
+
+
+@rule("FS010", "npy-replaces-image", Severity.INFO, Effect.ACCEPTS)
+def npy_replaces_image(images: Images) -> Iterator[Hit]:
+    """Arrays of the same size stand beside the images.
+
+    Why: they are loaded in place of the images; editing an image by a tool that keeps its date has no effect.
+    Ultralytics: loads x.npy instead of x.jpg unless it is older; `cache="disk"` writes such files.
+    Example: x.npy beside x.jpg, left by an earlier run.
+    Mend: delete the .npy files if the images changed since.
+    """
+    folders: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for image in images:
+        if image.npy is not None and _npy_difference(image) == "":
+            folders[folder_of(image.npy), image.split].append(image.npy)
+    for (folder, split), files in folders.items():
+        yield Hit(
+            folder, f"{len(files)} .npy files are loaded in place of images: {some(files)}", split=split
+        )
+
+
+@rule("FS011", "npy-unlike-image", Severity.ERROR, Effect.GARBAGE)
+def npy_unlike_image(images: Images) -> Iterator[Hit]:
+    """The array beside an image differs from it in size or type.
+
+    Why: the array is trained on in place of the image, with the labels of the image.
+    Ultralytics: loads x.npy instead of x.jpg unless it is older.
+    Example: a mask or depth map saved as x.npy beside x.jpg.
+    Mend: move arrays that are no images out of the image folder.
+    """
+    for image in images:
+        if image.npy is not None and (difference := _npy_difference(image)):
+            message = f"is loaded in place of {some([image.file])}, but {difference}"
+            yield Hit(image.npy, message, split=image.split, image=image.file)
+
+
+def _npy_difference(image: Image) -> str | None:
+    """How the usable array beside an image differs from it: empty if not at all, None if it is unusable."""
+    pixels, header = image.pixels, image.header
+    if pixels is None or not pixels.dtype or pixels.dtype == "uint16":
+        return None
+    if sorted(pixels.shape[:2]) != sorted((header.width, header.height)):
+        return f"is {pixels.shape[1]}x{pixels.shape[0]}, not {header.width}x{header.height}"
+    return "" if pixels.dtype == "uint8" else f"holds {pixels.dtype}"
+
+
+@rule("FS012", "npy-unusable", Severity.WARNING, Effect.REWRITES)
+def npy_unusable(images: Images, config: DataConfig) -> Iterator[Hit]:
+    """The array beside an image cannot serve as its pixels.
+
+    Why: a file of yours that only happens to have that name is lost.
+    Ultralytics: deletes a .npy it cannot read, and overwrites one of other channels or of type uint16.
+    Example: x.npy with one channel beside x.jpg in a set of 3 channels.
+    Mend: move arrays that are no images out of the image folder.
+    """
+    for image in images:
+        pixels = image.pixels
+        if image.npy is None or pixels is None:
+            continue
+        why = f"cannot be used ({pixels.reason})" if not pixels.dtype else ""
+        if pixels.dtype == "uint16" or (pixels.dtype and pixels.shape[2] != config.channels):
+            why = f"has {pixels.shape[2]} channels of {pixels.dtype}"
+        if why:
+            yield Hit(
+                image.npy, f"{why} and will be deleted or overwritten", split=image.split, image=image.file
+            )

@@ -1,0 +1,176 @@
+"""FS: which files there are, and which belong together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.dataset import Image, folder_of
+from yolo_nanfix.linting.rule import Hit, rule
+
+Images = tuple[Image, ...]
+Splits = Mapping[str, tuple[int, ...]]
+
+
+def some(paths: Iterable[str]) -> str:
+    """The names of the first three files, and how many more there are."""
+    names = [Path(path).name for path in paths]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+@rule("FS001", "image-missing", Severity.ERROR, Effect.DROPS)
+def image_missing(images: Images) -> Iterator[Hit]:
+    """A list names an image that is not there.
+
+    Why: the image and all its labels are missing from training.
+    Ultralytics: drops the entry with one line in the log.
+    Example: train.txt written before images were moved.
+    Mend: restore the image, or write the list anew.
+    """
+    for image in images:
+        if image.header.fault == "missing":
+            yield Hit(image.file, "listed, but there is no such file", split=image.split, image=image.file)
+
+
+@rule("FS002", "label-missing", Severity.INFO, Effect.ACCEPTS)
+def label_missing(images: Images, splits: Splits) -> Iterator[Hit]:
+    """Some images of a split have no label file.
+
+    Why: they are trained as pure background; right if nothing is on them, harmful if their labels got lost.
+    Ultralytics: trains on them as background and counts them in the log.
+    Example: images/train/7.jpg without labels/train/7.txt.
+    Mend: nothing if the images are meant as background; an empty label file says so clearly.
+    """
+    for split, indices in splits.items():
+        bare = [images[i].file for i in dict.fromkeys(indices) if not images[i].labelled]
+        if bare and len(bare) < len(set(indices)):
+            message = f"{len(bare)} of {len(set(indices))} images have no label file: {some(bare)}"
+            yield Hit(str(Path(bare[0]).parent), message, split=split)
+
+
+@rule("FS003", "train-unlabelled", Severity.FATAL, Effect.CRASHES)
+def train_unlabelled(images: Images, splits: Splits) -> Iterator[Hit]:
+    """No image of the train split has a label file.
+
+    Why: there is nothing to learn from; usually the labels are in a place where no one looks.
+    Ultralytics: raises ValueError ("No labels found").
+    Example: labels beside the folder `images` under another name than `labels`.
+    Mend: put the labels where the finding says, one .txt per image.
+    """
+    yield from _unlabelled("train", images, splits)
+
+
+@rule("FS004", "val-unlabelled", Severity.ERROR, Effect.GARBAGE)
+def val_unlabelled(images: Images, splits: Splits) -> Iterator[Hit]:
+    """No image of the val split has a label file.
+
+    Why: mAP stays 0, so early stopping and the choice of best.pt work on nothing.
+    Ultralytics: warns once and validates against an empty truth.
+    Example: val labels in labels/train while the images are in images/val.
+    Mend: put the labels where the finding says, one .txt per image.
+    """
+    yield from _unlabelled("val", images, splits)
+
+
+def _unlabelled(split: str, images: Images, splits: Splits) -> Iterator[Hit]:
+    """A hit if no image of the split is labelled."""
+    chosen = [images[i] for i in splits[split]]
+    if not any(image.labelled for image in chosen):
+        message = (
+            f"none of {len(chosen)} images has a label file; the first is looked for at {chosen[0].label}"
+        )
+        yield Hit(str(Path(chosen[0].file).parent), message, split=split)
+
+
+def _bare_by_stem(images: Images) -> dict[str, Image]:
+    """The images without a label file, by file stem."""
+    return {Path(image.file).stem: image for image in images if not image.labelled}
+
+
+@rule("FS005", "label-orphan", Severity.WARNING, Effect.ACCEPTS)
+def label_orphan(strays: tuple[str, ...], images: Images) -> Iterator[Hit]:
+    """A label file has no image.
+
+    Why: someone labelled an image that is not trained on; it was lost, renamed or put elsewhere.
+    Ultralytics: never looks at the file.
+    Example: labels/train/8.txt without images/train/8.jpg.
+    Mend: restore the image, or remove the label file.
+    """
+    bare, folders = _bare_by_stem(images), {folder_of(image.label) for image in images}
+    for path in strays:
+        if folder_of(path) in folders and Path(path).stem not in bare:
+            yield Hit(path, "no image belongs to this label file")
+
+
+@rule("FS006", "label-misplaced", Severity.ERROR, Effect.GARBAGE)
+def label_misplaced(strays: tuple[str, ...], images: Images) -> Iterator[Hit]:
+    """The label file of an image lies where Ultralytics does not look.
+
+    Why: the image is trained as pure background although its objects are labelled.
+    Ultralytics: replaces the last folder `images` of the path by `labels`, and looks nowhere else.
+    Example: labels/train/5.txt for images/val/5.jpg, or 5.txt beside images/val/5.jpg.
+    Mend: move the label file to the place that the finding names.
+    """
+    bare = _bare_by_stem(images)
+    for path in strays:
+        image = bare.get(Path(path).stem)
+        if image is not None:
+            yield Hit(path, f"should be {image.label}", split=image.split, image=image.file)
+
+
+@rule("FS007", "label-shared", Severity.WARNING, Effect.ACCEPTS)
+def label_shared(images: Images) -> Iterator[Hit]:
+    """Two images share one label file.
+
+    Why: they differ only in the suffix; if they show different things, one is trained with wrong boxes.
+    Ultralytics: gives both images the same labels.
+    Example: a.jpg and a.png with one a.txt.
+    Mend: remove one of the two, or rename it and its labels.
+    """
+    owners: dict[str, list[Image]] = defaultdict(list)
+    for image in images:
+        owners[image.label].append(image)
+    for first, *others in owners.values():
+        for image in others:
+            message = f"shares the label file with {Path(first.file).name}"
+            yield Hit(image.file, message, split=image.split, image=image.file)
+
+
+@rule("FS008", "image-repeated", Severity.WARNING, Effect.ACCEPTS)
+def image_repeated(images: Images, splits: Splits) -> Iterator[Hit]:
+    """One image file is met several times in a split.
+
+    Why: it counts several times in training and evaluation; a link to a folder above repeats it 40 times.
+    Ultralytics: trains on each occurrence.
+    Example: a symbolic link inside images/ that points to images/, or a line that stands twice in train.txt.
+    Mend: remove the link or the repeated lines.
+    """
+    for split, indices in splits.items():
+        times: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for i in indices:
+            if images[i].header.inode[1]:
+                times[images[i].header.inode].append(i)
+        for first, *others in times.values():
+            if others:
+                file = images[first].file
+                yield Hit(file, f"met {len(others) + 1} times in this split", split=split, image=file)
+
+
+@rule("FS009", "image-in-two-splits", Severity.WARNING, Effect.ACCEPTS)
+def image_in_two_splits(images: Images, splits: Splits) -> Iterator[Hit]:
+    """Train and another split share image files.
+
+    Why: evaluation on images that were trained on says nothing about new ones.
+    Ultralytics: trains and evaluates as told.
+    Example: `train` and `val` name the same folder.
+    Mend: give each split images of its own.
+    """
+    trained = {images[i].header.inode: images[i].file for i in splits["train"] if images[i].header.inode[1]}
+    for split, indices in splits.items():
+        shared = [images[i].file for i in dict.fromkeys(indices) if images[i].header.inode in trained]
+        if split != "train" and shared:
+            message = f"{len(shared)} images of '{split}' are in 'train' too: {some(shared)}"
+            yield Hit(str(Path(shared[0]).parent), message, split=split)

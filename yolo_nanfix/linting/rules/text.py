@@ -1,0 +1,180 @@
+"""TX: label files as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.labels import Labels
+from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rules.rows import Images, bad_hits, file_hit, row_hits
+
+BOXES = ("detect", "segment", "obb")
+
+
+@rule("TX001", "label-unreadable", Severity.ERROR, Effect.DROPS)
+def label_unreadable(labels: Labels, images: Images) -> Iterator[Hit]:
+    """The label file is not UTF-8 text.
+
+    Why: the whole image is missing from training.
+    Ultralytics: drops the image with one line in the log ("'utf-8' codec can't decode").
+    Example: labels saved by an editor as UTF-16.
+    Mend: save the file as UTF-8.
+    """
+    yield from bad_hits(labels, images, "unreadable", "cannot be read as UTF-8 text ({text})")
+
+
+@rule("TX002", "not-a-number", Severity.ERROR, Effect.DROPS)
+def not_a_number(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A row holds something that is not a number.
+
+    Why: one such row takes the whole image out of training.
+    Ultralytics: drops the image with one line in the log, without the line number.
+    Example: `cat 0.5 0.5 0.2 0.2`.
+    Mend: write class numbers and coordinates as numbers.
+    """
+    yield from bad_hits(labels, images, "number", "{text!r} is not a number")
+
+
+@rule("TX003", "comma-separated", Severity.ERROR, Effect.DROPS)
+def comma_separated(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A row is separated by commas or has decimal commas.
+
+    Why: one such row takes the whole image out of training.
+    Ultralytics: splits at blanks only, and drops the image.
+    Example: `0,0.5,0.5,0.2,0.2` or `0 0,5 0,5 0,2 0,2`.
+    Mend: separate the numbers by blanks and use decimal points.
+    """
+    yield from bad_hits(labels, images, "comma", "{text!r} has commas; numbers are separated by blanks")
+
+
+@rule("TX004", "comment-in-label", Severity.ERROR, Effect.DROPS)
+def comment_in_label(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A row holds a comment.
+
+    Why: label files have no comments; one takes the whole image out of training.
+    Ultralytics: drops the image with one line in the log.
+    Example: `# checked by Ann`.
+    Mend: remove the comment.
+    """
+    yield from bad_hits(labels, images, "comment", "{text!r} holds a comment")
+
+
+@rule("TX005", "column-count", Severity.ERROR, Effect.DROPS)
+def column_count(labels: Labels, images: Images, config: DataConfig, task: str) -> Iterator[Hit]:
+    """A row has a number of columns that no label format has.
+
+    Why: one such row takes the whole image out of training.
+    Ultralytics: drops the image with one line in the log, without the line number.
+    Example: `0 0.5 0.5 0.2`, or a confidence behind the box: `0 0.5 0.5 0.2 0.2 0.93`.
+    Mend: write class x y width height; for polygons class and pairs of x y; for pose all keypoints.
+    """
+    wanted = "5 columns, or 1 and pairs of x y from 3 points on"
+    if task == "pose" and config.kpt_shape:
+        wanted = f"{5 + config.kpt_shape[0] * config.kpt_shape[1]} columns"
+    for bad in labels.bad:
+        if bad.kind == "columns":
+            message = f"{bad.text} columns; {task} labels have {wanted}"
+            yield file_hit(labels, images, bad.file, message, bad.line)
+
+
+@rule("TX006", "boxes-among-polygons", Severity.ERROR, Effect.DROPS, BOXES)
+def boxes_among_polygons(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A file mixes boxes and polygons.
+
+    Why: the whole image is missing from training.
+    Ultralytics: drops the image ("labels mix segment and detection rows").
+    Example: one row of 5 columns among rows of 9.
+    Mend: write all objects of the file as boxes, or all as polygons.
+    """
+    yield from bad_hits(labels, images, "mixed", "boxes among polygons in one file: {text}")
+
+
+@rule("TX007", "row-of-seven", Severity.ERROR, Effect.GARBAGE, ("detect",))
+def row_of_seven(labels: Labels, images: Images) -> Iterator[Hit]:
+    """All rows of a file have seven columns, as trackers write them.
+
+    Why: more than six columns are read as a polygon: confidence and track number become a corner.
+    Ultralytics: takes the box around the three "points" and trains on it.
+    Example: `0 0.5 0.5 0.2 0.2 0.93 0.1` (class, box, confidence, id).
+    Mend: cut the rows to class x y width height.
+    """
+    seven = np.bincount(labels.file, labels.columns == 7, len(labels.files))
+    for index, file in enumerate(labels.files):
+        if file.rows and seven[index] == file.rows:
+            yield file_hit(labels, images, index, "rows of 7 columns are read as polygons of 3 points", 1)
+
+
+@rule("TX008", "polygons-for-detect", Severity.INFO, Effect.ACCEPTS, ("detect",))
+def polygons_for_detect(labels: Labels, images: Images) -> Iterator[Hit]:
+    """Label files hold polygons, and the task is detect.
+
+    Why: fine if the set is made for segmentation; worth knowing if you expected boxes.
+    Ultralytics: trains on the boxes around the polygons.
+    Example: COCO segmentation labels used with a detection model.
+    Mend: nothing; use the task segment to train on the shapes.
+    """
+    polygons = [file for file in labels.files if file.polygons]
+    if polygons:
+        message = (
+            f"{len(polygons)} of {len(labels.files)} label files hold polygons; their boxes are trained on"
+        )
+        yield Hit(polygons[0].path, message, split=images[polygons[0].image].split)
+
+
+@rule("TX009", "boxes-for-segment", Severity.FATAL, Effect.CRASHES, ("segment", "obb"))
+def boxes_for_segment(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A file holds plain boxes, and the task needs polygons.
+
+    Why: a single such file among thousands stops training at start.
+    Ultralytics: raises ValueError ("requires equal numbers of boxes and segments") without naming the file.
+    Example: one file of 5-column rows in a segmentation set.
+    Mend: write the objects as polygons (for obb: four corners), or train the task detect.
+    """
+    boxes = np.bincount(labels.file, minlength=len(labels.files))
+    for index, file in enumerate(labels.files):
+        if boxes[index] and not file.polygons:
+            yield file_hit(labels, images, index, "holds boxes of 5 columns where polygons are needed")
+
+
+@rule("TX010", "label-nan", Severity.ERROR, Effect.DROPS)
+def label_nan(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A row holds NaN.
+
+    Why: one such row takes the whole image out of training.
+    Ultralytics: drops the image, and its message shows an empty list.
+    Example: `0 nan 0.5 0.2 0.2`.
+    Mend: correct the row or remove it.
+    """
+    yield from row_hits(labels, images, np.isnan(labels.extra), lambda row: "the row holds nan")
+
+
+@rule("TX011", "label-infinite", Severity.ERROR, Effect.DROPS, BOXES)
+def label_infinite(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A row holds an infinite number.
+
+    Why: one such row takes the whole image out of training; often a converter took the image size as 0.
+    Ultralytics: drops the image with one line in the log.
+    Example: `0 inf 0.5 0.2 0.2`, or 1e400, which no float holds.
+    Mend: convert the annotation again with the right image size.
+    """
+    yield from row_hits(
+        labels, images, np.isinf(labels.extra), lambda row: f"the row holds {labels.extra[row]}"
+    )
+
+
+@rule("TX012", "number-odd-spelling", Severity.WARNING, Effect.ACCEPTS)
+def number_odd_spelling(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A number is spelt with underscores or with digits outside ASCII.
+
+    Why: it is read as a number that you may not have meant: 0.5_1 is 0.51.
+    Ultralytics: reads it as Python does.
+    Example: `0 0.5_1 0.5 0.2 0.2`.
+    Mend: write the number with plain digits.
+    """
+    for odd in labels.odd:
+        message = f"{odd.text!r} is read as {float(odd.text):.6g}"
+        yield file_hit(labels, images, odd.file, message, odd.line)

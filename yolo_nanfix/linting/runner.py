@@ -1,0 +1,71 @@
+"""Runs all rules over one dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from yolo_nanfix.errors import UsageError
+from yolo_nanfix.findings import Finding, Report
+from yolo_nanfix.linting.config import read_config
+from yolo_nanfix.linting.dataset import Dataset, Progress, read_dataset
+from yolo_nanfix.linting.rule import TASKS, all_rules
+
+
+def run(data: str | Path, *, task: str = "detect", progress: Progress | None = None) -> Report:
+    """Lint one dataset. Reads only: nothing is written, downloaded or executed.
+
+    Args:
+        data: data.yaml, a folder that holds one, or the name of a dataset that Ultralytics ships.
+        task: `detect`, `segment`, `pose` or `obb`: the label format that Ultralytics will expect.
+        progress: called with (done, total, what) while files are read.
+
+    Raises:
+        UsageError: the task is unknown.
+        DataError: data.yaml or the dataset that it names cannot be used.
+    """
+    if task not in TASKS:
+        raise UsageError(f"task '{task}' is unknown; lint reads {', '.join(TASKS)} labels")
+    config = read_config(data)
+    dataset = read_dataset(config, task, progress)
+    findings: list[Finding] = []
+    skipped: list[tuple[str, str]] = []
+    facts = {
+        "config": config,
+        "task": task,
+        "images": dataset.images,
+        "splits": dataset.splits,
+        "labels": dataset.labels,
+        "strays": dataset.strays,
+    }
+    for rule in all_rules():
+        if reason := rule.skipped(task):
+            skipped.append((rule.code, reason))
+        else:
+            with np.errstate(all="ignore"):  # label files may hold any number
+                findings.extend(rule.run(facts))
+    order = {split: i for i, split in enumerate((None, *dataset.splits))}
+    findings.sort(key=lambda f: (order[f.split], f.place.file, f.place.line or 0, f.code))
+    return Report(
+        data=str(config.yaml_file),
+        task=task,
+        findings=tuple(findings),
+        skipped=tuple(skipped),
+        counts=_counts(dataset),
+    )
+
+
+def _counts(dataset: Dataset) -> Mapping[str, Mapping[str, int]]:
+    """Images, label files and label rows of each split, as often as they are listed."""
+    rows = {file.path: file.rows for file in dataset.labels.files}
+    counts = {}
+    for split, indices in dataset.splits.items():
+        images = [dataset.images[i] for i in indices]
+        counts[split] = {
+            "images": len(images),
+            "labels": sum(image.labelled for image in images),
+            "rows": sum(rows.get(image.label, 0) for image in images),
+        }
+    return counts

@@ -1,0 +1,65 @@
+"""Reports as strict JSON, and files that are either written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from enum import Enum
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from yolo_nanfix.findings import Report
+
+
+def dumps(report: Report) -> str:
+    """The report as strict JSON text: no NaN or Infinity tokens, ASCII only, indented."""
+    return _text(report.as_dict())
+
+
+def write_json(path: str | Path, obj: Any) -> None:
+    """Write `obj` as strict JSON; another process sees the old file or the whole new one.
+
+    Numbers that JSON lacks become their names ("nan", "inf", "-inf"), enums their values, paths text.
+
+    Raises:
+        OSError: if the file cannot be written; then nothing is left behind.
+        TypeError: if `obj` holds something that has no form in JSON.
+    """
+    write_text(path, _text(obj))
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text in one step: to a new file beside `path`, which then takes its place.
+
+    Raises:
+        OSError: if the file cannot be written; then nothing is left behind.
+    """
+    path = Path(path)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(fresh, "x", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def _text(obj: Any) -> str:
+    """Strict JSON text with a final newline."""
+    return json.dumps(_plain(obj), allow_nan=False, indent=2) + "\n"
+
+
+def _plain(obj: Any) -> Any:
+    """`obj` with what JSON lacks replaced: non-finite numbers, enums, paths, tuples."""
+    if isinstance(obj, Enum):
+        return _plain(obj.value)
+    if isinstance(obj, float) and not isfinite(obj):
+        return str(obj)
+    if isinstance(obj, Mapping):
+        return {str(key): _plain(value) for key, value in obj.items()}
+    if isinstance(obj, (list, tuple)):
+        return [_plain(value) for value in obj]
+    return str(obj) if isinstance(obj, Path) else obj

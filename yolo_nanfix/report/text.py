@@ -1,0 +1,137 @@
+"""Findings as text for people: one line a finding, a table of the codes, one sentence on what to do next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
+
+MAX_LINES_PER_CODE = 50
+"""So many findings of one code are listed; the rest are counted. JSON output lists all."""
+
+EFFECT_WORDS = {
+    Effect.DROPS: "Ultralytics drops the image",
+    Effect.ACCEPTS: "Ultralytics accepts it silently",
+    Effect.REWRITES: "Ultralytics rewrites it",
+    Effect.CRASHES: "Ultralytics crashes",
+    Effect.GARBAGE: "Ultralytics trains on garbage",
+    Effect.POISONS: "Ultralytics trains to NaN",
+}
+STYLES = {
+    Severity.FATAL: "bold red",
+    Severity.ERROR: "red",
+    Severity.WARNING: "yellow",
+    Severity.INFO: "cyan",
+}
+_NEXT = {
+    Severity.FATAL: "Training on this data breaks or is poisoned: mend the fatal findings first.",
+    Severity.ERROR: "Training runs, but not on the data that you see: mend the errors.",
+    Severity.WARNING: "Training runs; the warnings may cost accuracy.",
+    Severity.INFO: "Nothing has to be done.",
+}
+
+
+def render(report: Report, console: Console, *, quiet: bool = False) -> None:
+    """Print a report to a rich console.
+
+    Text from the dataset (file names, label text) is printed literally: never as rich markup, with control
+    characters escaped. Paths inside the working directory are printed relative to it.
+
+    Args:
+        report: what lint found.
+        console: where to print; rich leaves colours out where they do not belong.
+        quiet: print the findings only, without table and closing sentence.
+    """
+    here = Path.cwd()
+    listed: Counter[str] = Counter()
+    for finding in report.findings:
+        listed[finding.code] += 1
+        if listed[finding.code] <= MAX_LINES_PER_CODE:
+            _print(console, _line(finding, here))
+    for code, count in sorted(listed.items()):
+        if count > MAX_LINES_PER_CODE:
+            rest = f"... and {count - MAX_LINES_PER_CODE} more of {code}; --output-format json lists them all"
+            _print(console, Text(rest, style="dim"))
+    if quiet:
+        return
+    if report.findings:
+        console.print()
+        console.print(_table(report))
+    for codes, reason in _skipped(report):
+        _print(console, Text(f"Not asked: {codes} ({reason}).", style="dim"))
+    _print(console, _closing(report))
+
+
+def printable(text: str) -> str:
+    """The text with control characters, line breaks and broken surrogates as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _print(console: Console, text: Text) -> None:
+    """Print one logical line, not wrapped, in what the console's encoding can show."""
+    plain = text.plain.encode(console.encoding, "backslashreplace").decode(console.encoding)
+    if plain != text.plain:
+        text = Text(plain)
+    console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def _line(finding: Finding, here: Path) -> Text:
+    """`file:line: CODE [severity] message (what Ultralytics does)`."""
+    place = finding.place
+    file = Path(place.file)
+    if file.is_relative_to(here):
+        place = Place(str(file.relative_to(here)), place.line, place.pixel)
+    return Text.assemble(
+        (printable(str(place)), "bold"),
+        ": ",
+        (f"{finding.code} [{finding.severity.value}]", STYLES[finding.severity]),
+        f" {printable(finding.message)} ",
+        (f"({EFFECT_WORDS[finding.effect]})", "dim"),
+    )
+
+
+def _table(report: Report) -> Table:
+    """Counts by code, the worst first."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("code", "severity", "count", "defect", "what to do"):
+        table.add_column(
+            title, no_wrap=title != "what to do", justify="right" if title == "count" else "left"
+        )
+    first = {finding.code: finding for finding in reversed(report.findings)}
+    counts = report.by_code()
+    for finding in sorted(first.values(), key=lambda f: (f.severity.rank, f.code)):
+        severity = Text(finding.severity.value, style=STYLES[finding.severity])
+        table.add_row(finding.code, severity, str(counts[finding.code]), finding.name, Text(finding.mend))
+    return table
+
+
+def _skipped(report: Report) -> list[tuple[str, str]]:
+    """The codes that were not asked, joined by reason."""
+    reasons: dict[str, list[str]] = {}
+    for code, reason in report.skipped:
+        reasons.setdefault(reason, []).append(code)
+    return [(" ".join(codes), reason) for reason, codes in reasons.items()]
+
+
+def _closing(report: Report) -> Text:
+    """How much was read, how much was found, and what to do next."""
+    images = sum(counts["images"] for counts in report.counts.values())
+    rows = sum(counts["rows"] for counts in report.counts.values())
+    read = f"{images} images and {rows} label rows in {', '.join(report.counts)}"
+    if report.worst is None:
+        return Text(f"No findings in {read}.", style="green")
+    kinds = Counter(finding.severity for finding in report.findings)
+    found = ", ".join(_count(kinds[severity], severity) for severity in Severity if kinds[severity])
+    return Text(f"Found {found} in {read}. {_NEXT[report.worst]}", style=STYLES[report.worst])
+
+
+def _count(count: int, severity: Severity) -> str:
+    """`2 errors`, `1 warning`, `3 fatal`, `4 infos`."""
+    return f"{count} {severity.value}{'s' if count > 1 and severity is not Severity.FATAL else ''}"
