@@ -8,6 +8,9 @@ from torch import Tensor
 COORDINATE_LIMIT = 1e7
 """Largest coordinate let through, far beyond any image. The steepest term, d(GIoU)/d(side) = union * side / area^2
 with an enclosing area of eps = 1e-7, then stays under 1e36, inside float32."""
+SMALLEST_SIDE = {False: 2.0**-10, True: 2.0**-14}
+"""Smallest side of a half-precision box, by `xywh`: in grid cells for corners, as image fraction for centre and
+size. The gradient of the aspect term is at most one over the side, which then stays inside float16."""
 SINGULAR = 1e-10
 """A height, union or enclosing area below this is singular: its reciprocal times a side overflows float32."""
 
@@ -29,6 +32,8 @@ def regular_boxes(box1: Tensor, box2: Tensor, *, xywh: bool, eps: float = 1e-7) 
     height of an xyxy box is y2 - y1 + eps; IoU divides by the union, GIoU also by the enclosing area. For boxes
     with positive sides none of them can be 0. For inverted boxes, as heads without DFL predict them, they can:
 
+    - a side of a half-precision box that was rounded away (shorter than half a unit in the last place of its
+      coordinates, or than `SMALLEST_SIDE`) becomes that long: as 0 its gradient would overflow float16;
     - a height within 1e-10 of 0 becomes eps, the value that stock gives a box of height 0;
     - where the union or the enclosing area is within 1e-10 of 0, both boxes shrink to points, the limit in
       which IoU is 0.
@@ -44,13 +49,31 @@ def regular_boxes(box1: Tensor, box2: Tensor, *, xywh: bool, eps: float = 1e-7) 
     Returns:
         The two boxes in float32 (or float64), broadcast against each other.
     """
+    unit1, unit2 = _rounding(box1), _rounding(box2)
     box1, box2 = full_precision(box1), full_precision(box2)
     with torch.no_grad():
-        moved1, moved2 = _nonzero_height(box1, xywh, eps), _nonzero_height(box2, xywh, eps)
+        moved1 = _nonzero_height(_unrounded(box1, xywh, unit1), xywh, eps)
+        moved2 = _nonzero_height(_unrounded(box2, xywh, unit2), xywh, eps)
         singular = _singular(moved1, moved2, xywh, eps)
         moved1 = torch.where(singular, _to_point(moved1, xywh, eps), moved1)
         moved2 = torch.where(singular, _to_point(moved2, xywh, eps), moved2)
     return moved1 + (box1 - box1.detach()), moved2 + (box2 - box2.detach())
+
+
+def _rounding(box: Tensor) -> float:
+    """The relative rounding of a half-precision box; 0 for wider dtypes, whose boxes are taken as they are."""
+    return torch.finfo(box.dtype).eps / 2 if box.dtype in (torch.float16, torch.bfloat16) else 0.0
+
+
+def _unrounded(box: Tensor, xywh: bool, unit: float) -> Tensor:
+    """The box with sides no shorter than what rounding can hide; boxes of `unit` 0 as they are."""
+    if not unit:
+        return box
+    first, second = box[..., :2], box[..., 2:]
+    if xywh:
+        return torch.cat((first, torch.where(second.abs() < SMALLEST_SIDE[xywh], SMALLEST_SIDE[xywh], second)), -1)
+    floor = (first.abs().maximum(second.abs()) * unit).clamp(min=SMALLEST_SIDE[xywh])
+    return torch.cat((first, torch.where((second - first).abs() < floor, first + floor, second)), -1)
 
 
 def _nonzero_height(box: Tensor, xywh: bool, eps: float) -> Tensor:

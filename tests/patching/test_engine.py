@@ -1,0 +1,178 @@
+"""Putting and undoing patches: any order, twice, by name, refused, in modules loaded later."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import ultralytics.utils.loss as loss_module
+import ultralytics.utils.metrics as metrics
+import ultralytics.utils.tal as tal
+import yolo_nanfix
+from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils.loss import v8SegmentationLoss
+from yolo_nanfix import upstream
+from yolo_nanfix.cards import load_all
+from yolo_nanfix.errors import PatchRefused, UsageError
+from yolo_nanfix.patching import engine
+
+pytestmark = pytest.mark.usefixtures("unpatched")
+
+
+def standing():
+    """The objects at every place that the default patches and the guard replace."""
+    return [
+        metrics.bbox_iou,
+        loss_module.bbox_iou,
+        tal.bbox_iou,
+        vars(v8SegmentationLoss)["single_mask_loss"],
+        vars(DetectionTrainer)["build_dataset"],
+        vars(BaseTrainer)["__init__"],
+    ]
+
+
+def test_importing_changes_nothing():
+    code = (
+        "import ultralytics.utils.metrics as m, ultralytics.engine.trainer as t;"
+        "a = m.bbox_iou, t.BaseTrainer.__init__; import yolo_nanfix, yolo_nanfix.api;"
+        "assert a == (m.bbox_iou, t.BaseTrainer.__init__); assert not yolo_nanfix.status().guard"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_patch_replaces_every_holder_and_unpatch_restores_the_very_same_objects():
+    before = standing()
+    yolo_nanfix.patch()
+    assert all(a is not b for a, b in zip(before, standing(), strict=True))
+    assert metrics.bbox_iou is loss_module.bbox_iou is tal.bbox_iou
+    yolo_nanfix.unpatch()
+    assert all(a is b for a, b in zip(before, standing(), strict=True))
+
+
+def test_twice_is_once():
+    yolo_nanfix.patch(guard=False)
+    once = standing()
+    yolo_nanfix.patch(guard=False)
+    assert all(a is b for a, b in zip(once, standing(), strict=True))
+
+
+STEPS = {
+    "import": lambda: sys.modules.setdefault("ultralytics.models.utils.ops", _fresh("ultralytics.models.utils.ops")),
+    "patch": lambda: yolo_nanfix.patch(guard=False),
+    "again": lambda: yolo_nanfix.patch(guard=False),
+    "unpatch": yolo_nanfix.unpatch,
+}
+
+
+def _fresh(name):
+    import importlib
+
+    return importlib.import_module(name)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(STEPS)), ids="-".join)
+def test_any_order_of_import_patch_and_unpatch(order):
+    before = standing()
+    sys.modules.pop("ultralytics.models.utils.ops", None)
+    for step in order:
+        STEPS[step]()
+    on = order.index("unpatch") < max(order.index("patch"), order.index("again"))
+    late = sys.modules["ultralytics.models.utils.ops"]
+    assert (late.bbox_iou is not before[0]) == on
+    assert late.bbox_iou is metrics.bbox_iou
+    yolo_nanfix.unpatch()
+    assert late.bbox_iou is before[0]
+    assert all(a is b for a, b in zip(before, standing(), strict=True))
+
+
+def test_patched_restores_after_an_exception_and_keeps_what_was_on():
+    yolo_nanfix.patch("rect-validation", rect="stock")
+    inside = vars(DetectionTrainer)["build_dataset"]
+    with pytest.raises(KeyError), yolo_nanfix.patched(rect="off"):
+        assert dict(engine.snapshot()["rect-validation"]) == {"rect": "off"}
+        raise KeyError
+    assert dict(engine.snapshot()) == {"rect-validation": {"rect": "stock"}}
+    assert vars(DetectionTrainer)["build_dataset"] is not inside  # put anew, with the old parameters
+    assert yolo_nanfix.status().guard is None
+
+
+def test_a_named_set_comes_without_the_guard_and_a_default_set_with_it():
+    assert yolo_nanfix.patch("mask-area-zero").guard is None
+    assert yolo_nanfix.patch("mask-area-zero", guard=True, max_bad_in_a_row=3).guard.max_bad_in_a_row == 3
+    states = {p.name: p.state for p in yolo_nanfix.status().patches}
+    assert states["mask-area-zero"] == "on" and states["box-iou-half-precision"] == "off"
+    assert yolo_nanfix.patch().guard.max_bad_in_a_row == 10
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: yolo_nanfix.patch("rect-validaton"), "did you mean 'rect-validation'"),
+        (lambda: yolo_nanfix.patch(rekt="off"), "did you mean 'rect'"),
+        (lambda: yolo_nanfix.patch(rect="auto"), "must be one of off, stock"),
+        (lambda: yolo_nanfix.patch(min_area_px="big"), "must be a float"),
+        (lambda: yolo_nanfix.patch(guard=False, max_bad_in_a_row=3), "add guard=True"),
+        (lambda: yolo_nanfix.patch(max_bad_in_a_row=0), "at least 1"),
+        (lambda: yolo_nanfix.patch(max_bad_in_a_row="x"), "must be an int"),
+    ],
+)
+def test_wrong_names_and_values_change_nothing(call, says):
+    before = standing()
+    with pytest.raises(UsageError, match=says):
+        call()
+    assert all(a is b for a, b in zip(before, standing(), strict=True))
+
+
+def with_card(monkeypatch, name, **changes):
+    cards = dict(load_all())
+    cards[name] = replace(cards[name], **changes)
+    monkeypatch.setattr(engine, "load_all", lambda: cards)
+
+
+def test_an_unknown_text_is_put_after_the_probe_and_says_so(monkeypatch, caplog):
+    with_card(monkeypatch, "box-iou-half-precision", fingerprints={})
+    said = []
+    monkeypatch.setattr(upstream, "log", said.append)
+    yolo_nanfix.patch("box-iou-half-precision")
+    assert "parity probe passed" in said[0]
+    assert "parity probe passed" in yolo_nanfix.status().patches[0].reason
+
+
+def test_a_probe_that_fails_refuses_by_name_and_undoes_the_call(monkeypatch):
+    """A function that looks at how its input was made gives other numbers behind a wrapper that makes it anew."""
+    with_card(monkeypatch, "box-iou-half-precision", fingerprints={})
+    monkeypatch.setattr(metrics, "bbox_iou", lambda a, b, xywh=True, **k: a.is_leaf * a.sum(-1) + b.sum(-1))
+    before = standing()
+    with pytest.raises(PatchRefused, match=r"box-iou-half-precision.*differs from stock") as refusal:
+        yolo_nanfix.patch("mask-area-zero", "box-iou-half-precision")
+    assert refusal.value.name == "box-iou-half-precision"
+    assert all(a is b for a, b in zip(before, standing(), strict=True))
+
+
+def test_a_refused_default_patch_is_reported_by_status(monkeypatch):
+    with_card(monkeypatch, "mask-area-zero", target="ultralytics.utils.loss:v8SegmentationLoss.gone")
+    states = {p.name: p for p in yolo_nanfix.patch(guard=False).patches}
+    assert states["mask-area-zero"].state == "refused"
+    assert "has no gone" in states["mask-area-zero"].reason
+    assert states["rect-validation"].state == "on"
+    assert "refused" in str(yolo_nanfix.status())
+
+
+def test_a_release_without_the_defect_is_left_alone(monkeypatch):
+    monkeypatch.setattr(upstream, "version", lambda: "8.0.50")
+    states = {p.name: p for p in yolo_nanfix.patch("rect-validation").patches}
+    assert states["rect-validation"].state == "not-needed"
+    assert "8.0.50" in states["rect-validation"].reason
+
+
+def test_every_card_has_code_and_every_fingerprint_of_this_release_is_known():
+    from yolo_nanfix.patching.fixes import FIXES
+
+    assert set(FIXES) == set(load_all())
+    for card in load_all().values():
+        if card.target.startswith("ultralytics."):
+            assert upstream.fingerprint(upstream.resolve(card.target).raw) in card.fingerprints, card.name

@@ -1,0 +1,72 @@
+"""The torchvision patch, each case in a process of its own, since imports of torchvision cannot be undone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+
+
+def torchvision_fits():
+    return python("import torchvision; from torchvision.extension import _has_ops; assert _has_ops()").returncode == 0
+
+
+BROKEN = not torchvision_fits()
+needs_broken = pytest.mark.skipif(not BROKEN, reason="the installed torchvision fits the installed torch")
+
+
+@needs_broken
+def test_stock_torchvision_does_not_import_and_under_the_patch_its_nms_runs():
+    stock = python("import torchvision")
+    assert "torchvision::nms does not exist" in stock.stderr
+    ours = python(
+        "import torch, yolo_nanfix; yolo_nanfix.patch('torchvision-operators-missing');"
+        "import torchvision; b = torch.tensor([[0., 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]]);"
+        "s = torch.tensor([.5, .9, .3]); print(torchvision.ops.nms(b, s, .5).tolist());"
+        "print(torchvision.ops.batched_nms(b, s, torch.tensor([0, 1, 1]), .5).tolist())"
+    )
+    assert ours.returncode == 0, ours.stderr
+    assert ours.stdout.splitlines()[-2:] == ["[1, 2]", "[1, 0, 2]"]
+    assert (ours.stdout + ours.stderr).count("registers nms in pure torch") == 1
+
+
+@needs_broken
+def test_other_operators_stay_missing_and_say_so():
+    ours = python(
+        "import torch, yolo_nanfix; yolo_nanfix.patch('torchvision-operators-missing'); import torchvision;"
+        "torchvision.ops.roi_align(torch.zeros(1, 1, 4, 4), torch.zeros(1, 5), 2)"
+    )
+    assert ours.returncode != 0 and "roi_align" in ours.stderr
+
+
+@needs_broken
+def test_undo_takes_the_operators_away_and_they_can_come_back():
+    ours = python(
+        "import torch, yolo_nanfix as n; name = 'torchvision-operators-missing'; n.patch(name); n.unpatch();\n"
+        "try:\n"
+        "    import torchvision\n"
+        "    torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), .5)\n"
+        "except RuntimeError:\n"
+        "    n.patch(name)\n"
+        "    import torchvision\n"
+        "    print(torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), .5).tolist())"
+    )
+    assert ours.stdout.splitlines()[-1:] == ["[0]"], ours.stderr
+
+
+def test_never_active_where_torchvision_works():
+    """A stand-in package whose operators are there: the patch leaves it alone."""
+    code = (
+        "import sys, types; tv = types.ModuleType('torchvision'); ext = types.ModuleType('torchvision.extension');"
+        "tv.__path__ = []; ext._has_ops = lambda: True; tv.extension = ext; tv.__version__ = '1';"
+        "sys.modules.update({'torchvision': tv, 'torchvision.extension': ext});"
+        "from yolo_nanfix.patching import engine; engine.apply(['torchvision-operators-missing']);"
+        "s = {p.name: p for p in engine.states()}['torchvision-operators-missing']; print(s.state, s.reason)"
+    )
+    ours = python(code)
+    assert ours.stdout.splitlines()[-1:] == ["not-needed torchvision works"], ours.stderr
