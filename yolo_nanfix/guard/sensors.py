@@ -5,7 +5,9 @@ Costs (YOLOv8n, batch 8, imgsz 160, CPU) are printed by `scripts/bench_guard.py`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -29,41 +31,47 @@ class NormBuffers:
         stats = [b for m in norms for b in (m.running_mean, m.running_var) if b is not None]
         self.running: list[Tensor] = stats
         self.counters: list[Tensor] = [m.num_batches_tracked for m in norms if m.num_batches_tracked is not None]
+        device = stats[0].device if stats else torch.device("cpu")
+        dtype = reduce(torch.promote_types, (b.dtype for b in stats), torch.float32)
+        self._kept = torch.zeros(sum(b.numel() for b in stats), dtype=dtype, device=device)
+        self._seen = torch.zeros_like(self._kept)
+        self._counts = torch.zeros(len(self.counters), dtype=torch.int64, device=device)
 
+    @torch.no_grad()
     def copy(self) -> tuple[Tensor, Tensor]:
-        """Flat copies of the statistics (float) and of the batch counters (int64)."""
-        return self._flat(), torch.stack(self.counters) if self.counters else torch.empty(0, dtype=torch.int64)
+        """Copies of the statistics, flat (float), and of the batch counters (int64); valid until the next call."""
+        if self.running:
+            torch.cat(self.running, out=self._kept)
+        if self.counters:
+            torch.stack(self.counters, out=self._counts)
+        return self._kept, self._counts
 
-    def finite(self) -> Tensor:
-        """A bool scalar on the model's device: are all statistics finite?"""
-        return self._flat().isfinite().all()
+    @torch.no_grad()
+    def sum(self) -> Tensor:
+        """The sum of all statistics, a scalar on the model's device: finite if and only if all of them are."""
+        return torch.cat(self.running, out=self._seen).sum() if self.running else self._seen.sum()
 
     @torch.no_grad()
     def restore(self, saved: tuple[Tensor, Tensor]) -> None:
         """Write a copy back in place, bit for bit."""
         flat, counts = saved
-        torch._foreach_copy_(self.running, [v.view_as(b) for b, v in self._pieces(flat)])
-        for counter, value in zip(self.counters, counts, strict=True):
-            counter.copy_(value)
-
-    def _flat(self) -> Tensor:
-        return torch.cat([b.detach().flatten() for b in self.running]) if self.running else torch.zeros(1)
-
-    def _pieces(self, flat: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
-        return zip(self.running, flat.split([b.numel() for b in self.running]), strict=True) if self.running else ()
+        if self.running:
+            torch._foreach_copy_(self.running, list(flat.split([b.numel() for b in self.running])))
+            torch._foreach_copy_(self.counters, list(counts.unbind()))
 
 
 def step_flags(loss: Tensor, norms: NormBuffers, batch: Mapping[str, Any]) -> dict[str, bool]:
     """What is finite after the forward pass: one host read for all checks together.
 
+    A sum is finite if and only if its terms are (magnitudes near 3e38, where it could overflow, are as bad).
+
     Returns:
         {"loss": ..., "batchnorm": ..., "targets": ...}, True where all values are finite.
     """
     targets = [batch[k] for k in TARGETS if isinstance(batch.get(k), Tensor) and batch[k].is_floating_point()]
-    finite = [t.isfinite().all() for t in targets]
-    good = torch.stack(finite).all() if finite else torch.ones((), dtype=torch.bool, device=loss.device)
-    flags = torch.stack([loss.detach().isfinite().all(), norms.finite().to(loss.device), good.to(loss.device)])
-    return dict(zip(("loss", "batchnorm", "targets"), flags.tolist(), strict=True))
+    sums = [loss.detach().sum(), norms.sum().to(loss.device), *(t.detach().sum().to(loss.device) for t in targets)]
+    finite = [math.isfinite(value) for value in torch.stack([s.float() for s in sums]).tolist()]
+    return {"loss": finite[0], "batchnorm": finite[1], "targets": all(finite[2:])}
 
 
 def sources(batch: Mapping[str, Any]) -> tuple[Source, ...]:

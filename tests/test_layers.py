@@ -1,0 +1,92 @@
+"""The import rules: which room may import which, and what from outside. Also: files and functions stay short."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "yolo_nanfix"
+VALUES = {"errors", "findings", "_version"}
+WINGS = {"patching", "guard", "linting", "report"}
+MAY = {
+    "errors": set(),
+    "findings": set(),
+    "_version": set(),
+    "cards": {"errors"},
+    "upstream": {"errors"},
+    "training": {"errors"},
+    "numerics": set(),
+    "linting": {"errors", "findings"},
+    "report": {"findings"},
+    "patching": {"cards", "upstream", "numerics", "errors", "findings"},
+    "guard": {"upstream", "errors", "findings"},
+    "api": WINGS | VALUES | {"upstream", "training", "runs"},
+    "runs": WINGS | VALUES | {"upstream", "training", "api"},
+    "cli": VALUES | {"api", "report", "training"},
+    "__init__": {"api", "errors", "_version"},
+    "__main__": {"cli"},
+}
+"""Room -> rooms of the package that it may import (itself aside). `runs` is the long half of `api`."""
+TORCH = {"numerics", "patching", "guard"}
+ULTRALYTICS = {"upstream", "training"}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[0]
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            names = [alias.name for alias in node.names]
+            found |= {f"{node.module}.{n}" for n in names} if node.module == "yolo_nanfix" else {node.module}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_stay_in_their_layer(path):
+    here = room(path)
+    ours = {n.split(".")[1] for n in imports(path) if n.startswith("yolo_nanfix.")} - {here}
+    assert ours <= MAY[here], f"{here} may not import {ours - MAY[here]}"
+    outside = {name.split(".")[0] for name in imports(path)}
+    assert "torch" not in outside or here in TORCH
+    assert "ultralytics" not in outside or here in ULTRALYTICS
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_and_functions_are_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 500
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} is too long"
+
+
+def test_no_import_circle():
+    graph = {r: set() for r in MAY}
+    for path in FILES:
+        text = ast.parse(path.read_text(encoding="utf-8"))
+        top = [n for n in text.body if isinstance(n, ast.ImportFrom)]
+        for node in top:
+            if node.module and node.module.startswith("yolo_nanfix"):
+                named = [node.module] if node.module != "yolo_nanfix" else [f"yolo_nanfix.{a.name}" for a in node.names]
+                graph[room(path)] |= {n.split(".")[1] for n in named} - {room(path)}
+    seen: list[str] = []
+
+    def walk(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, f"circle: {' -> '.join((*path, name))}"
+        if name not in seen:
+            for other in sorted(graph[name]):
+                walk(other, (*path, name))
+            seen.append(name)
+
+    for name in graph:
+        walk(name, ())

@@ -1,0 +1,41 @@
+"""The public face: names, lightness of import and of `--help`, the wheel's cards."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import yolo_nanfix
+
+
+def test_exported_names():
+    assert yolo_nanfix.__all__ == sorted(yolo_nanfix.__all__)
+    assert set(yolo_nanfix.__all__) == {
+        "__version__", "errors", "lint", "patch", "patched", "status", "train", "unpatch",
+    }  # fmt: skip
+    for name in yolo_nanfix.__all__:
+        assert getattr(yolo_nanfix, name) is not None
+    assert not hasattr(yolo_nanfix, "nothing_of_that_name")
+
+
+def modules_after(code):
+    script = f"import sys; {code}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
+    return set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    heavy = {"torch", "ultralytics", "cv2", "numpy", "rich", "wrapt"}
+    assert not heavy & modules_after("import yolo_nanfix")
+
+
+def test_help_imports_nothing_heavy():
+    code = "from yolo_nanfix.cli.main import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\nsys.stdout.flush()"
+    script = f"import sys\n{code}\nprint(*sorted({{m.split('.')[0] for m in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "usage: yolo-nanfix" in done.stdout
+    assert not {"torch", "ultralytics", "cv2", "numpy", "rich"} & set(done.stdout.splitlines()[-1].split())
+
+
+def test_lint_imports_neither_torch_nor_ultralytics(tmp_path):
+    found = modules_after("import yolo_nanfix.linting.runner, yolo_nanfix.report.text")
+    assert not {"torch", "ultralytics"} & found
