@@ -90,6 +90,7 @@ def main() -> int:
     parser.add_argument("--imgsz", type=int, default=160)
     args = parser.parse_args()
     import torch
+
     import yolo_nanfix
 
     torch.set_num_threads(1)
@@ -103,7 +104,12 @@ def main() -> int:
             "on_train_batch_start": alternating.start,
             "on_train_batch_end": alternating.end,
         }
-        settings = {"epochs": WARM_UP + 2 * args.pairs, "imgsz": args.imgsz, "batch": args.batch, "nbs": args.batch}
+        settings = {
+            "epochs": WARM_UP + 2 * args.pairs,
+            "imgsz": args.imgsz,
+            "batch": args.batch,
+            "nbs": args.batch,
+        }
         quiet = {"val": False, "save": False, "mosaic": 0.0, "optimizer": "SGD", "warmup_epochs": 0}
         benchlib.train(args.model, data, Path(folder) / "run", callbacks, **settings, **quiet)
     print(benchlib.header())

@@ -27,7 +27,14 @@ def prepared(data: str, weights: str, imgsz: int, batch: int, folder: str) -> An
     from ultralytics.models.yolo.detect import DetectionTrainer
 
     settings = {"data": data, "model": weights, "imgsz": imgsz, "batch": batch, "workers": 0, "device": "cpu"}
-    quiet = {"plots": False, "verbose": False, "project": folder, "name": "run", "exist_ok": True, "epochs": 100}
+    quiet = {
+        "plots": False,
+        "verbose": False,
+        "project": folder,
+        "name": "run",
+        "exist_ok": True,
+        "epochs": 100,
+    }
     trainer = DetectionTrainer(overrides={**settings, **quiet})
     trainer._setup_train()
     trainer.epoch, trainer.stop = 0, False
@@ -43,6 +50,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     import torch
+
     import yolo_nanfix
 
     yolo_nanfix.patch("torchvision-operators-missing")

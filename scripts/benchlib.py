@@ -58,6 +58,10 @@ def train(model: str, data: Path, run: Path, callbacks: dict[str, Any], **argume
     for event, function in callbacks.items():
         yolo.add_callback(event, function)
     fixed = {"workers": 0, "plots": False, "device": "cpu", "seed": 0, "verbose": False, "exist_ok": True}
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         yolo.train(data=str(data), project=str(run.parent), name=run.name, **fixed, **arguments)

@@ -30,21 +30,15 @@ def step(title: str, command: list[str], environment: dict[str, str]) -> None:
     Raises:
         SystemExit: it failed; the message says which one and what to do.
     """
-    print(
-        f"\n== {title}\n   $ {' '.join(Path(word).name if i < 2 else word for i, word in enumerate(command))}\n"
-    )
+    print(f"\n== {title}\n   $ {' '.join(Path(word).name if i < 2 else word for i, word in enumerate(command))}\n")
     sys.stdout.flush()
     code = subprocess.run(command, env=environment).returncode
     if code:
-        raise SystemExit(
-            f"demo: '{title}' ended with exit code {code}; its message is above. Run make demo again."
-        )
+        raise SystemExit(f"demo: '{title}' ended with exit code {code}; its message is above. Run make demo again.")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for the dataset and the run")
     out = parser.parse_args().out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -72,9 +66,7 @@ def main() -> int:
         environment,
     )
     summary = json.loads((run / "yolo-nanfix.json").read_text(encoding="utf-8"))
-    print(
-        f"\nmAP50 {summary['metrics']['metrics/mAP50(B)']:.3f} on data that stops stock Ultralytics in epoch 1."
-    )
+    print(f"\nmAP50 {summary['metrics']['metrics/mAP50(B)']:.3f} on data that stops stock Ultralytics in epoch 1.")
     print(f"Results: {run}\nReport:  {run / 'yolo-nanfix.json'}\nIt took {time.monotonic() - began:.0f} s.")
     return 0
 

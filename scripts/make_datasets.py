@@ -376,9 +376,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Draw small seeded YOLO datasets with known faults.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", help="the demo dataset of datasets/demo.yaml")
-    demo.add_argument(
-        "out", type=Path, metavar="OUT", help="folder to write; replaced if made by this script"
-    )
+    demo.add_argument("out", type=Path, metavar="OUT", help="folder to write; replaced if made by this script")
     demo.add_argument("--seed", type=int, metavar="N", help="draw other pictures (default: the spec's seed)")
     demo.add_argument("--clean", action="store_true", help="plant no faults")
     arguments = parser.parse_args(argv)

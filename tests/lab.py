@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 import yolo_nanfix
 
 MODELS = {
@@ -84,8 +85,14 @@ def poisoned(task: str, where: set[tuple[int, int]]) -> type:
 
 
 def train(
-    data: Path, run: Path, *, task: str = "detect", trainer: type | None = None, scaler: bool = False,
-    callbacks: dict[str, Any] | None = None, **arguments: Any,
+    data: Path,
+    run: Path,
+    *,
+    task: str = "detect",
+    trainer: type | None = None,
+    scaler: bool = False,
+    callbacks: dict[str, Any] | None = None,
+    **arguments: Any,
 ) -> Result:
     """Train under whatever is patched now; quiet, on the CPU, seeded."""
     from ultralytics import YOLO
@@ -97,9 +104,24 @@ def train(
     for event, function in (callbacks or {}).items():
         model.add_callback(event, function)
     defaults = {
-        "epochs": 2, "imgsz": 64, "batch": 4, "nbs": 4, "workers": 0, "plots": False, "project": str(run.parent),
-        "name": run.name, "exist_ok": True, "verbose": False, "seed": 0, "device": "cpu", "optimizer": "SGD",
-        "lr0": 0.01, "warmup_epochs": 0, "pretrained": False, "mosaic": 0.0, "close_mosaic": 0,
+        "epochs": 2,
+        "imgsz": 64,
+        "batch": 4,
+        "nbs": 4,
+        "workers": 0,
+        "plots": False,
+        "project": str(run.parent),
+        "name": run.name,
+        "exist_ok": True,
+        "verbose": False,
+        "seed": 0,
+        "device": "cpu",
+        "optimizer": "SGD",
+        "lr0": 0.01,
+        "warmup_epochs": 0,
+        "pretrained": False,
+        "mosaic": 0.0,
+        "close_mosaic": 0,
     }
     with contextlib.ExitStack() as stack:
         if scaler:

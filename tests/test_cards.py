@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from yolo_nanfix import cards
 from yolo_nanfix.errors import CardError
 

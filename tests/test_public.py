@@ -20,7 +20,9 @@ def test_exported_names():
 
 def modules_after(code):
     script = f"import sys; {code}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
-    return set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split())
+    return set(
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    )
 
 
 def test_importing_the_package_imports_nothing_heavy():

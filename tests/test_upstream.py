@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
+
 from yolo_nanfix import upstream
 
-PLAIN = '''
+PLAIN = """
 @decorator
 def f(a):
     x = "# not a comment"
     return a
-'''
+"""
 DRESSED = '''
 @decorator
 def f(a):  # a comment
@@ -30,7 +31,12 @@ def test_comments_docstring_blank_lines_and_trailing_space_do_not_count():
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("return a", "return  a"), ("# not", "# now"), ("    return a", "    if a:\n        return a"), ("@decorator\n", "")],
+    [
+        ("return a", "return  a"),
+        ("# not", "# now"),
+        ("    return a", "    if a:\n        return a"),
+        ("@decorator\n", ""),
+    ],
 )
 def test_everything_else_counts(old, new):
     assert upstream.text_fingerprint(PLAIN.replace(old, new)) != upstream.text_fingerprint(PLAIN)

@@ -41,7 +41,11 @@ class Status:
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         patches = {p.name: {"state": p.state, "reason": p.reason, "params": dict(p.params)} for p in self.patches}
-        return {"ultralytics": self.ultralytics, "patches": patches, "guard": vars(self.guard) if self.guard else None}
+        return {
+            "ultralytics": self.ultralytics,
+            "patches": patches,
+            "guard": vars(self.guard) if self.guard else None,
+        }
 
 
 def patch(*names: str, guard: bool | None = None, **params: Any) -> Status:

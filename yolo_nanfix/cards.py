@@ -16,7 +16,17 @@ from yolo_nanfix.errors import CardError
 
 Value = bool | int | float | str
 MODES = ("on", "off", "auto")
-REQUIRED = ("name", "target", "affected", "fingerprints", "default", "symptom", "cause", "cures", "references")
+REQUIRED = (
+    "name",
+    "target",
+    "affected",
+    "fingerprints",
+    "default",
+    "symptom",
+    "cause",
+    "cures",
+    "references",
+)
 OPTIONAL = ("cures_not", "measured", "params")
 
 
@@ -155,7 +165,11 @@ def _params(path: Path, raw: Any) -> dict[str, Param]:
         raise CardError(f"{path}: 'params' must be a mapping")
     params = {}
     for name, entry in raw.items():
-        if not isinstance(entry, dict) or not {"default", "help"} <= set(entry) <= {"default", "help", "choices"}:
+        if not isinstance(entry, dict) or not {"default", "help"} <= set(entry) <= {
+            "default",
+            "help",
+            "choices",
+        }:
             raise CardError(f"{path}: 'params.{name}' must have the keys default and help, and may have choices")
         param = Param(entry["default"], str(entry["help"]), tuple(entry.get("choices", ())))
         if reason := param.check(param.default):

@@ -68,13 +68,17 @@ def train(
 ) -> Run:
     """See `api.train`."""
     from yolo_nanfix.guard.settings import GuardSettings
+    from yolo_nanfix.linting.config import read_config
 
     if on_fatal not in ON_FATAL:
         raise UsageError(f"on_fatal must be one of {', '.join(ON_FATAL)}, not {on_fatal!r}")
     GuardSettings.from_mapping(guard)
     training.check({**arguments, "data": str(data)})
+    if Path(data).suffix in (".yaml", ".yml"):
+        read_config(data)  # before the model, which may have to be downloaded
     model = training.load_model(arguments.get("model"), arguments.get("task"))
-    context, stop = _Context(on_fatal=on_fatal), ()
+    context = _Context(on_fatal=on_fatal)
+    stop: tuple[str, ...] = ()
     if model.task in LINTED:
         context.lint = api.lint(data, task=model.task, progress=progress)
         data, stop = context.lint.data, _decide(context, context.lint)
@@ -138,7 +142,9 @@ def _reasons(trainer: Any, recorder: Recorder) -> tuple[str, ...]:
     reasons = []
     last = int(trainer.epoch) + 1
     reasons += [f"epoch {e.epoch}: {e.detail}" for e in recorder.events if e.check == "val-loss" and e.epoch == last]
-    reasons += [f"checkpoint refused in epoch {e.epoch}: {e.detail}" for e in recorder.events if e.check == "checkpoint"]
+    reasons += [
+        f"checkpoint refused in epoch {e.epoch}: {e.detail}" for e in recorder.events if e.check == "checkpoint"
+    ]
     if recorder.micro_batches and recorder.dropped == recorder.micro_batches:
         reasons.append("every micro-batch was dropped; nothing was learnt")
     return tuple(reasons)

@@ -43,9 +43,7 @@ def check(overrides: Mapping[str, Any]) -> None:
     for key in overrides:
         if key not in DEFAULT_CFG_DICT:
             near = get_close_matches(key, DEFAULT_CFG_DICT, 1)
-            raise UsageError(
-                f"unknown training argument '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")
-            )
+            raise UsageError(f"unknown training argument '{key}'" + (f"; did you mean '{near[0]}'?" if near else ""))
     task = overrides.get("task")
     if task is not None and task not in TASKS:
         raise UsageError(f"unknown task '{task}'; known: {', '.join(sorted(TASKS))}")

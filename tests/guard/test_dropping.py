@@ -5,8 +5,9 @@ from __future__ import annotations
 import lab
 import pytest
 import torch
-import yolo_nanfix
 from make_datasets import make_dataset
+
+import yolo_nanfix
 
 TASKS = ("detect", "segment", "pose", "obb")
 

@@ -9,8 +9,9 @@ import lab
 import numpy as np
 import pytest
 import torch
-import yolo_nanfix
 from make_datasets import make_dataset, paths
+
+import yolo_nanfix
 from yolo_nanfix.errors import PoisonedState, TooManyBadBatches
 
 

@@ -117,9 +117,7 @@ def test_what_cannot_be_used_is_refused(tiny: TinySet, text: str, message: str):
     assert "data.yaml" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "data", ["nowhere.yaml", "nowhere", "http://example.org/a.yaml", "a.zip", "\0", "", "a/b"]
-)
+@pytest.mark.parametrize("data", ["nowhere.yaml", "nowhere", "http://example.org/a.yaml", "a.zip", "\0", "", "a/b"])
 def test_data_that_is_not_there(data: str, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError):

@@ -22,9 +22,7 @@ def _read(tiny: TinySet, task: str = "detect") -> Dataset:
     return read_dataset(read_config(tiny.root), task)
 
 
-def _labels(
-    tmp_path: Path, content: bytes, task: str = "detect", kpt: tuple[int, int] | None = None
-) -> Labels:
+def _labels(tmp_path: Path, content: bytes, task: str = "detect", kpt: tuple[int, int] | None = None) -> Labels:
     file = tmp_path / "x.txt"
     file.write_bytes(content)
     reader = LabelReader(task, kpt)
@@ -72,9 +70,7 @@ def test_lists_and_folders_as_ultralytics_lists_them(tmp_path: Path):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"")
     listing = tmp_path / "list.txt"
-    listing.write_text(
-        f"./images/a.jpg\n{tmp_path}/images/deep/d.tif\nimages/a.jpg\nREADME\n\n", encoding="utf-8-sig"
-    )
+    listing.write_text(f"./images/a.jpg\n{tmp_path}/images/deep/d.tif\nimages/a.jpg\nREADME\n\n", encoding="utf-8-sig")
     stock = object.__new__(BaseDataset)
     stock.fraction, stock.prefix = 1.0, ""
     for paths in ([tmp_path / "images"], [listing], [tmp_path / "images", listing]):

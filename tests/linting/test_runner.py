@@ -90,9 +90,7 @@ def test_neither_torch_nor_ultralytics_is_imported(tmp_path: Path):
         "import sys, yolo_nanfix.linting.runner as r; r.run(sys.argv[1]);"
         "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'ultralytics')])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -117,9 +115,7 @@ _tokens = st.sampled_from(
         "\x1c",
     ]
 )
-_texts = st.lists(st.lists(_tokens, max_size=12).map(" ".join), max_size=8).map(
-    lambda r: "\n".join(r).encode()
-)
+_texts = st.lists(st.lists(_tokens, max_size=12).map(" ".join), max_size=8).map(lambda r: "\n".join(r).encode())
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

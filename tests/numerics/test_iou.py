@@ -45,8 +45,13 @@ corner = st.floats(-5000, 5000, width=32)
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.tuples(corner, corner, side, side), st.tuples(corner, corner, side, side),
-       st.sampled_from(KINDS), st.sampled_from(HALF), st.booleans())
+@given(
+    st.tuples(corner, corner, side, side),
+    st.tuples(corner, corner, side, side),
+    st.sampled_from(KINDS),
+    st.sampled_from(HALF),
+    st.booleans(),
+)
 def test_no_box_that_can_be_is_infinite_in_half_precision(a, b, kind, dtype, xywh):
     """Any corner, any side from 0 up, as float16 predictions against float32 targets: no Inf, no NaN."""
     predicted, target = (box if xywh else (*box[:2], box[0] + box[2], box[1] + box[3]) for box in (a, b))

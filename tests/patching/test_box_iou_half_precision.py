@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-import yolo_nanfix
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import metrics
 from ultralytics.utils.tal import make_anchors
+
+import yolo_nanfix
 
 pytestmark = pytest.mark.usefixtures("unpatched")
 IMGSZ, OBJECT = 2560, 2400

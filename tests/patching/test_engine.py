@@ -11,10 +11,11 @@ import pytest
 import ultralytics.utils.loss as loss_module
 import ultralytics.utils.metrics as metrics
 import ultralytics.utils.tal as tal
-import yolo_nanfix
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.loss import v8SegmentationLoss
+
+import yolo_nanfix
 from yolo_nanfix import upstream
 from yolo_nanfix.cards import load_all
 from yolo_nanfix.errors import PatchRefused, UsageError

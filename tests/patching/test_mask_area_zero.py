@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import yolo_nanfix
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import SegmentationModel
 from ultralytics.utils.loss import v8SegmentationLoss
+
+import yolo_nanfix
 
 pytestmark = pytest.mark.usefixtures("unpatched")
 IMGSZ = 96

@@ -5,10 +5,11 @@ from __future__ import annotations
 import lab
 import pytest
 import torch
-import yolo_nanfix
 from make_datasets import make_dataset
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.modules.block import SPPF
+
+import yolo_nanfix
 
 pytestmark = pytest.mark.usefixtures("unpatched")
 

@@ -77,9 +77,7 @@ def test_long_lists_are_cut_by_code():
 def test_colours_only_where_wanted(monkeypatch):
     for wanted in (True, False):
         page = io.StringIO()
-        text.render(
-            _report(_finding()), Console(file=page, force_terminal=True, no_color=not wanted, width=100)
-        )
+        text.render(_report(_finding()), Console(file=page, force_terminal=True, no_color=not wanted, width=100))
         assert ("\x1b[31m" in page.getvalue()) == wanted
 
 

@@ -68,9 +68,7 @@ def test_same_seed_gives_the_same_bytes(demo: Path, tmp_path: Path) -> None:
 
 
 def test_another_seed_gives_other_pictures_and_labels(tmp_path: Path) -> None:
-    one, two = (
-        digests(maker.make_dataset(tmp_path / str(s), n_train=3, n_val=1, seed=s).parent) for s in (1, 2)
-    )
+    one, two = (digests(maker.make_dataset(tmp_path / str(s), n_train=3, n_val=1, seed=s).parent) for s in (1, 2))
     assert one.keys() == two.keys()
     assert [name for name in one if one[name] == two[name]] == ["data.yaml"]
 

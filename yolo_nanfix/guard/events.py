@@ -1,13 +1,13 @@
 """The training loop with the points at which the guard looks, and the value that records what it saw.
 
-    batch from loader            ── BATCH        remember the sources, keep a copy of the BatchNorm buffers
-    loss, items = model(batch)   ── AFTER_LOSS   loss, BatchNorm buffers and targets finite?
-    scaler.scale(loss).backward()
-    optimizer_step()             ── BEFORE_STEP  the norm that clip_grad_norm_ returns tells all gradients
-      optimizer.step, ema.update
-    end of epoch                 ── EPOCH_END    weights and EMA finite, before validation sees them?
-      each val batch             ── VALIDATION   its loss finite?
-    save_model()                 ── SAVE         what is about to be written finite, and not all zeros?
+batch from loader            ── BATCH        remember the sources, keep a copy of the BatchNorm buffers
+loss, items = model(batch)   ── AFTER_LOSS   loss, BatchNorm buffers and targets finite?
+scaler.scale(loss).backward()
+optimizer_step()             ── BEFORE_STEP  the norm that clip_grad_norm_ returns tells all gradients
+  optimizer.step, ema.update
+end of epoch                 ── EPOCH_END    weights and EMA finite, before validation sees them?
+  each val batch             ── VALIDATION   its loss finite?
+save_model()                 ── SAVE         what is about to be written finite, and not all zeros?
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class NormBuffers:
         """Write a copy back in place, bit for bit."""
         flat, counts = saved
         if self.running:
-            torch._foreach_copy_(self.running, list(flat.split([b.numel() for b in self.running])))
+            torch._foreach_copy_(self.running, list(torch.split(flat, [b.numel() for b in self.running])))
             torch._foreach_copy_(self.counters, list(counts.unbind()))
 
 
@@ -69,7 +69,11 @@ def step_flags(loss: Tensor, norms: NormBuffers, batch: Mapping[str, Any]) -> di
         {"loss": ..., "batchnorm": ..., "targets": ...}, True where all values are finite.
     """
     targets = [batch[k] for k in TARGETS if isinstance(batch.get(k), Tensor) and batch[k].is_floating_point()]
-    sums = [loss.detach().sum(), norms.sum().to(loss.device), *(t.detach().sum().to(loss.device) for t in targets)]
+    sums = [
+        loss.detach().sum(),
+        norms.sum().to(loss.device),
+        *(t.detach().sum().to(loss.device) for t in targets),
+    ]
     finite = [math.isfinite(value) for value in torch.stack([s.float() for s in sums]).tolist()]
     return {"loss": finite[0], "batchnorm": finite[1], "targets": all(finite[2:])}
 
@@ -91,7 +95,7 @@ def sources(batch: Mapping[str, Any]) -> tuple[Source, ...]:
         rows = batch.get(key)
         if isinstance(rows, Tensor) and isinstance(index, Tensor) and len(rows) == len(index.view(-1)):
             bad = ~rows.detach().float().isfinite().flatten(1).all(1)
-            for sample in index.view(-1)[bad].long().unique().tolist():
+            for sample in sorted(set(index.view(-1)[bad].long().tolist())):
                 suspects[sample].append(f"{key} not finite")
     return tuple(Source(f, ", ".join(s)) for f, s in zip(files, suspects, strict=True))
 

@@ -17,7 +17,6 @@ from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.guard.validation import ValidationGuard
 
-
 Named = list[tuple[str, Tensor]]
 
 
@@ -145,7 +144,10 @@ class Guard:
         for check, tensors in self._states():
             if defect := sensors.state_defect(tensors):
                 self._record(Point.EPOCH_END, check, defect, "run stopped")
-                self._stop(f"{check} not finite at the end of epoch {self._epoch()}: {defect}; lower lr0", PoisonedState)
+                self._stop(
+                    f"{check} not finite at the end of epoch {self._epoch()}: {defect}; lower lr0",
+                    PoisonedState,
+                )
 
     def after_validation(self, metrics: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         """VALIDATION: the metrics, with val losses over the healthy images; what is still not finite is reported."""

@@ -69,9 +69,7 @@ def read_config(data: str | Path) -> DataConfig:
     raw = source.values
     for key, types in _TYPES.items():
         if raw.get(key) is not None and not isinstance(raw[key], types):
-            wanted = " or ".join(
-                {"str": "text", "dict": "mapping"}.get(t.__name__, t.__name__) for t in types
-            )
+            wanted = " or ".join({"str": "text", "dict": "mapping"}.get(t.__name__, t.__name__) for t in types)
             raise DataError(f"{_at(source, key)}: '{key}' must be a {wanted}, not {type(raw[key]).__name__}")
     nc = _class_count(source)
     root = _root(source)
@@ -154,9 +152,7 @@ def _channels(source: YamlFile) -> int:
     """The number of image channels, 3 unless given."""
     channels = source.values.get("channels", 3)
     if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-        raise DataError(
-            f"{_at(source, 'channels')}: 'channels' must be a whole number from 1, not {channels!r}"
-        )
+        raise DataError(f"{_at(source, 'channels')}: 'channels' must be a whole number from 1, not {channels!r}")
     return channels
 
 
@@ -197,9 +193,7 @@ def _split(source: YamlFile, root: Path, key: str) -> tuple[Path, ...]:
         if not path.exists():
             why = explain_missing(entry, path, source.file)
             if source.values.get("download"):
-                why += (
-                    "; the yaml has a 'download:' entry, which lint never executes: download the data first"
-                )
+                why += "; the yaml has a 'download:' entry, which lint never executes: download the data first"
             raise DataError(f"{_at(source, key)}: '{key}' names '{entry}', but {path} does not exist{why}")
         paths.append(path)
     return tuple(paths)

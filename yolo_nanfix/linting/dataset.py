@@ -95,9 +95,7 @@ def list_images(paths: tuple[Path, ...]) -> list[str]:
         try:
             lines = path.read_text(encoding="utf-8-sig").strip().splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{path} is not a folder and cannot be read as a list of images: {error}"
-            ) from error
+            raise DataError(f"{path} is not a folder and cannot be read as a list of images: {error}") from error
         found += [f"{path.parent}{os.sep}{line[2:]}" if line.startswith("./") else line for line in lines]
     return sorted(f.replace("/", os.sep) for f in found if f.rpartition(".")[2].lower() in SUFFIX_FORMATS)
 
@@ -140,9 +138,7 @@ def read_dataset(config: DataConfig, task: str, progress: Progress | None = None
 
 def _strays(config: DataConfig, images: list[Image]) -> tuple[str, ...]:
     """The .txt files beside images and labels that are neither a label file of an image nor a known list."""
-    known = {image.label for image in images} | {
-        str(path) for paths in config.splits.values() for path in paths
-    }
+    known = {image.label for image in images} | {str(path) for paths in config.splits.values() for path in paths}
     folders = {folder_of(image.label) for image in images} | {folder_of(image.file) for image in images}
     found = []
     for folder in sorted(folders):
@@ -184,9 +180,7 @@ class _NpyFiles:
             return None
 
 
-def _read_image(
-    file: str, split: str, label: str, labelled: bool, channels: int, siblings: _NpyFiles
-) -> Image:
+def _read_image(file: str, split: str, label: str, labelled: bool, channels: int, siblings: _NpyFiles) -> Image:
     """Header, sibling and, where needed, pixels of one image."""
     suffix = file.rpartition(".")[2].lower()
     header = read_header(file)

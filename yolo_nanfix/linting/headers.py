@@ -111,15 +111,12 @@ def _by_pillow(file: str, header: Header, head: bytes) -> Header:
                 height=image.size[1],
                 format=image.format or "",
                 mode=image.mode,
-                unsure=image.format == "PNG"
-                and (head[24:25] == b"\x10" or getattr(image, "is_animated", False)),
+                unsure=image.format == "PNG" and (head[24:25] == b"\x10" or getattr(image, "is_animated", False)),
             )
             image.verify()
     except Exception as error:  # Pillow's readers raise anything on damaged files
         if head[4:12] in _HEIF:
-            return header._replace(
-                fault="unreadable", reason="HEIF; Pillow reads it only with pi-heif installed"
-            )
+            return header._replace(fault="unreadable", reason="HEIF; Pillow reads it only with pi-heif installed")
         fault = "truncated" if header.format else "unreadable"
         return header._replace(fault=fault, reason=_say(error))
     return header

@@ -92,9 +92,7 @@ class LabelReader:
         polygons = not self._pose and any(len(numbers) > 6 for _, numbers in parsed)
         mixed = [line for line, numbers in parsed if polygons and len(numbers) == PLAIN_COLUMNS]
         if mixed:
-            self._bad.append(
-                BadRow(index, mixed[0], "mixed", f"{len(mixed)} of {len(parsed)} rows are boxes")
-            )
+            self._bad.append(BadRow(index, mixed[0], "mixed", f"{len(mixed)} of {len(parsed)} rows are boxes"))
         for line, numbers in parsed:
             if not self._fits(len(numbers), polygons):
                 self._bad.append(BadRow(index, line, "columns", str(len(numbers))))

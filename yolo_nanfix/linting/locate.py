@@ -25,9 +25,7 @@ def find_yaml(data: str | Path) -> Path:
     """
     name = str(data).strip()
     if "://" in name or name.lower().endswith(_ARCHIVES):
-        raise DataError(
-            f"'{name}' is an address or an archive; download and unpack it, then give its data.yaml"
-        )
+        raise DataError(f"'{name}' is an address or an archive; download and unpack it, then give its data.yaml")
     path = Path(name)
     try:
         if path.is_dir():

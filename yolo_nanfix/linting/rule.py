@@ -104,9 +104,7 @@ def rule(
         if missing or not title or not re.fullmatch(r"[A-Z]{2}\d{3}", code) or code in _registry:
             raise TypeError(f"rule {code}: the docstring lacks {missing}, or the code is malformed or taken")
         why, upstream, example, mend = (sections[s] for s in _SECTIONS)
-        _registry[code] = Rule(
-            code, name, severity, effect, title, why, upstream, example, mend, tasks, check
-        )
+        _registry[code] = Rule(code, name, severity, effect, title, why, upstream, example, mend, tasks, check)
         return check
 
     return register
@@ -117,9 +115,7 @@ def _parse(doc: str) -> tuple[str, dict[str, str]]:
     title, _, body = doc.partition("\n")
     parts = re.split(rf"^({'|'.join(_SECTIONS)}):", body, flags=re.MULTILINE)
     texts = [" ".join(text.split()) for text in parts[2::2]]
-    return title.strip(), {
-        key: text[:1].upper() + text[1:] for key, text in zip(parts[1::2], texts, strict=True)
-    }
+    return title.strip(), {key: text[:1].upper() + text[1:] for key, text in zip(parts[1::2], texts, strict=True)}
 
 
 @lru_cache(maxsize=1)

@@ -98,7 +98,11 @@ def _corners_and_size(box: Tensor, xywh: bool, eps: float) -> tuple[Tensor, Tens
     first, second = box[..., :2], box[..., 2:]
     if xywh:
         return first - second / 2, first + second / 2, second
-    return first, second, torch.stack((second[..., 0] - first[..., 0], second[..., 1] - first[..., 1] + eps), -1)
+    return (
+        first,
+        second,
+        torch.stack((second[..., 0] - first[..., 0], second[..., 1] - first[..., 1] + eps), -1),
+    )
 
 
 def _singular(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:

@@ -157,9 +157,7 @@ def _outside(card: Card) -> str | None:
     """Why the installed release does not have the defect, or None if it has it."""
     here = upstream.release(upstream.version())
     for span in card.affected:
-        if upstream.release(span.introduced) <= here and (
-            span.fixed is None or here < upstream.release(span.fixed)
-        ):
+        if upstream.release(span.introduced) <= here and (span.fixed is None or here < upstream.release(span.fixed)):
             return None
     return f"ultralytics {upstream.version()} does not have this defect"
 
@@ -178,7 +176,7 @@ def _wrap(card: Card, fix: Fix, params: Mapping[str, Value]) -> None:
 def _verify(card: Card, fix: Fix, target: upstream.Target, wrapped: Any) -> str:
     """Known text: fine. Unknown text: the parity probe decides, and the user is told."""
     mark = upstream.fingerprint(target.raw)
-    if mark in card.fingerprints:
+    if mark is not None and mark in card.fingerprints:
         return f"text known ({card.fingerprints[mark]})"
     if fix.probe is None:
         raise PatchRefused(card.name, f"the text of {card.target} is unknown and cannot be probed")

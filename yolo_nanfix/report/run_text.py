@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ def render(summary: Mapping[str, Any], console: Console | None = None) -> None:
     console.print(_headline(summary))
     for reason in summary["reasons"]:
         console.print(f"[red]-[/] {escape(str(reason))}")
+    _lint(summary, console)
     _patches(summary, console)
     _quarantine(summary, console)
     _guard(summary["guard"], console)
@@ -37,14 +39,23 @@ def _headline(summary: Mapping[str, Any]) -> str:
     guard = summary["guard"]
     dropped, total = guard.get("dropped_micro_batches", 0), guard.get("micro_batches", 0)
     left_out = len(summary["quarantined"])
-    parts = [f"{dropped} of {total} micro-batches dropped" if total else "", f"{left_out} images left out"]
-    detail = ", ".join(part for part in parts if part)
+    parts = [f"{dropped} of {total} micro-batches dropped"] if total else []
+    parts.append(f"{left_out} image{'' if left_out == 1 else 's'} left out")
+    detail = ", ".join(parts)
     if summary["outcome"] == "finished" and summary["healthy"]:
         return f"[green]The run ended healthy[/]: {detail}."
     if summary["outcome"] == "dry-run" and summary["healthy"]:
         return f"[green]Dry run: training would start[/]: {detail}."
     ends = {"finished": "The run ended, but is not healthy", "stopped": "The run was stopped"}
     return f"[red]{ends.get(summary['outcome'], 'The run ' + summary['outcome'])}[/]: {detail}."
+
+
+def _lint(summary: Mapping[str, Any], console: Console) -> None:
+    lint = summary["lint"]
+    if lint and lint["findings"]:
+        counts = Counter(finding["severity"] for finding in lint["findings"])
+        found = ", ".join(f"{counts[s]} {s}" for s in ("fatal", "error", "warning", "info") if counts[s])
+        console.print(f"\n[bold]Lint[/]: {found}; see them with: yolo-nanfix lint {escape(_short(lint['data']))}")
 
 
 def _patches(summary: Mapping[str, Any], console: Console) -> None:

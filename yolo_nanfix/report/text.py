@@ -101,9 +101,7 @@ def _table(report: Report) -> Table:
     """Counts by code, the worst first."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("code", "severity", "count", "defect", "what to do"):
-        table.add_column(
-            title, no_wrap=title != "what to do", justify="right" if title == "count" else "left"
-        )
+        table.add_column(title, no_wrap=title != "what to do", justify="right" if title == "count" else "left")
     first = {finding.code: finding for finding in reversed(report.findings)}
     counts = report.by_code()
     for finding in sorted(first.values(), key=lambda f: (f.severity.rank, f.code)):

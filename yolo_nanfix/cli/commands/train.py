@@ -52,7 +52,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         with bar() as progress:
             result = api.train(
-                args.data, on_fatal=args.on_fatal, dry_run=args.dry_run, guard=guard, progress=progress, **arguments
+                args.data,
+                on_fatal=args.on_fatal,
+                dry_run=args.dry_run,
+                guard=guard,
+                progress=progress,
+                **arguments,
             )
     except UsageError:
         raise

@@ -26,9 +26,7 @@ def npy_replaces_image(images: Images) -> Iterator[Hit]:
         if image.npy is not None and _npy_difference(image) == "":
             folders[folder_of(image.npy), image.split].append(image.npy)
     for (folder, split), files in folders.items():
-        yield Hit(
-            folder, f"{len(files)} .npy files are loaded in place of images: {some(files)}", split=split
-        )
+        yield Hit(folder, f"{len(files)} .npy files are loaded in place of images: {some(files)}", split=split)
 
 
 @rule("FS011", "npy-unlike-image", Severity.ERROR, Effect.GARBAGE)
@@ -73,6 +71,4 @@ def npy_unusable(images: Images, config: DataConfig) -> Iterator[Hit]:
         if pixels.dtype == "uint16" or (pixels.dtype and pixels.shape[2] != config.channels):
             why = f"has {pixels.shape[2]} channels of {pixels.dtype}"
         if why:
-            yield Hit(
-                image.npy, f"{why} and will be deleted or overwritten", split=image.split, image=image.file
-            )
+            yield Hit(image.npy, f"{why} and will be deleted or overwritten", split=image.split, image=image.file)

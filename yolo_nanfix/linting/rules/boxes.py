@@ -69,9 +69,7 @@ def box_side_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     Mend: swap the corners, so that width and height are positive.
     """
     mask = np.isfinite(labels.extra) & (labels.box[:, 2:] < 0).any(axis=1)
-    yield from row_hits(
-        labels, images, mask, lambda row: f"the box has w h = {show(labels.box[row, 2:])}: negative"
-    )
+    yield from row_hits(labels, images, mask, lambda row: f"the box has w h = {show(labels.box[row, 2:])}: negative")
 
 
 @rule("BX004", "box-side-zero", Severity.ERROR, Effect.ACCEPTS, BOXES)
@@ -84,9 +82,7 @@ def box_side_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Mend: remove the row, or draw the box again.
     """
     mask = _sound(labels) & (labels.box[:, 2:] == 0).any(axis=1)
-    yield from row_hits(
-        labels, images, mask, lambda row: f"the box has w h = {show(labels.box[row, 2:])}: a side is 0"
-    )
+    yield from row_hits(labels, images, mask, lambda row: f"the box has w h = {show(labels.box[row, 2:])}: a side is 0")
 
 
 @rule("BX005", "centre-outside-tolerated", Severity.WARNING, Effect.ACCEPTS, BOXES)
@@ -118,9 +114,7 @@ def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     spill = np.maximum(low, high).max(axis=1, initial=0)
     outside = ((labels.box > 1) | (labels.box < 0)).any(axis=1)
     mask = _sound(labels) & known & ~outside & (spill > 1)
-    yield from row_hits(
-        labels, images, mask, lambda row: f"the box reaches {spill[row]:.0f} px out of the image"
-    )
+    yield from row_hits(labels, images, mask, lambda row: f"the box reaches {spill[row]:.0f} px out of the image")
 
 
 @rule("BX007", "row-duplicate", Severity.WARNING, Effect.REWRITES, BOXES)
@@ -149,9 +143,7 @@ def box_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     size, known = _sizes(labels, images)
     pixels = labels.box[:, 2:] * size
     mask = _sound(labels) & known & (pixels > 0).all(axis=1) & (pixels < 0.999).any(axis=1)
-    yield from row_hits(
-        labels, images, mask, lambda row: f"the box is {show(pixels[row])} pixels wide and high"
-    )
+    yield from row_hits(labels, images, mask, lambda row: f"the box is {show(pixels[row])} pixels wide and high")
 
 
 @rule("BX009", "box-of-two-classes", Severity.WARNING, Effect.ACCEPTS, BOXES)

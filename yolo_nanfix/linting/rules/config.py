@@ -20,9 +20,7 @@ def duplicate_key(config: DataConfig) -> Iterator[Hit]:
     Mend: remove or renumber one of the two keys.
     """
     for key, first, line in config.duplicate_keys:
-        yield Hit(
-            str(config.yaml_file), f"key {key!r} stands on line {first} already; the later value wins", line
-        )
+        yield Hit(str(config.yaml_file), f"key {key!r} stands on line {first} already; the later value wins", line)
 
 
 @rule("CF002", "names-nc-mismatch", Severity.FATAL, Effect.CRASHES)

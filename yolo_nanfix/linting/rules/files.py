@@ -79,9 +79,7 @@ def _unlabelled(split: str, images: Images, splits: Splits) -> Iterator[Hit]:
     """A hit if no image of the split is labelled."""
     chosen = [images[i] for i in splits[split]]
     if not any(image.labelled for image in chosen):
-        message = (
-            f"none of {len(chosen)} images has a label file; the first is looked for at {chosen[0].label}"
-        )
+        message = f"none of {len(chosen)} images has a label file; the first is looked for at {chosen[0].label}"
         yield Hit(str(Path(chosen[0].file).parent), message, split=split)
 
 

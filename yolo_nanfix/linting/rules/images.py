@@ -120,11 +120,7 @@ def content_against_suffix(images: tuple[Image, ...]) -> Iterator[Hit]:
     """
     for image in images:
         name = image.header.format
-        if (
-            name in _ACCEPTED
-            and image.header.fault in ("", "trailing")
-            and name not in SUFFIX_FORMATS[image.suffix]
-        ):
+        if name in _ACCEPTED and image.header.fault in ("", "trailing") and name not in SUFFIX_FORMATS[image.suffix]:
             yield hit(image, f"the suffix is .{image.suffix}, but the content is {name}")
 
 
@@ -141,6 +137,4 @@ def pixel_count_huge(images: tuple[Image, ...], config: DataConfig) -> Iterator[
     for image in images:
         count = image.header.width * image.header.height
         if limit is not None and count > limit and image.header.fault in ("", "trailing"):
-            yield hit(
-                image, f"{count / 1e6:.0f} million pixels; decoded to {count * config.channels / 1e9:.1f} GB"
-            )
+            yield hit(image, f"{count / 1e6:.0f} million pixels; decoded to {count * config.channels / 1e9:.1f} GB")

@@ -147,9 +147,7 @@ def pixels_prescaled(images: tuple[Image, ...]) -> Iterator[Hit]:
     """
     for image, pixels in _floats(images):
         if pixels.dtype.startswith("float") and pixels.low >= 0 and 0 < pixels.high <= 1:
-            message = (
-                f"{pixels.dtype} pixels from {pixels.low:.4g} to {pixels.high:.4g}, scaled to 0-1 already"
-            )
+            message = f"{pixels.dtype} pixels from {pixels.low:.4g} to {pixels.high:.4g}, scaled to 0-1 already"
             yield _hit(image, pixels, message)
 
 

@@ -14,9 +14,7 @@ from yolo_nanfix.linting.rule import Hit
 Images = tuple[Image, ...]
 
 
-def row_hits(
-    labels: Labels, images: Images, mask: NDArray[np.bool_], message: Callable[[int], str]
-) -> Iterator[Hit]:
+def row_hits(labels: Labels, images: Images, mask: NDArray[np.bool_], message: Callable[[int], str]) -> Iterator[Hit]:
     """A hit for each marked row of the label table; `message` gets the row."""
     for row in np.flatnonzero(mask).tolist():
         yield file_hit(labels, images, int(labels.file[row]), message(row), int(labels.line[row]))

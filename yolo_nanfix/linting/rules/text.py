@@ -119,9 +119,7 @@ def polygons_for_detect(labels: Labels, images: Images) -> Iterator[Hit]:
     """
     polygons = [file for file in labels.files if file.polygons]
     if polygons:
-        message = (
-            f"{len(polygons)} of {len(labels.files)} label files hold polygons; their boxes are trained on"
-        )
+        message = f"{len(polygons)} of {len(labels.files)} label files hold polygons; their boxes are trained on"
         yield Hit(polygons[0].path, message, split=images[polygons[0].image].split)
 
 
@@ -161,9 +159,7 @@ def label_infinite(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 inf 0.5 0.2 0.2`, or 1e400, which no float holds.
     Mend: convert the annotation again with the right image size.
     """
-    yield from row_hits(
-        labels, images, np.isinf(labels.extra), lambda row: f"the row holds {labels.extra[row]}"
-    )
+    yield from row_hits(labels, images, np.isinf(labels.extra), lambda row: f"the row holds {labels.extra[row]}")
 
 
 @rule("TX012", "number-odd-spelling", Severity.WARNING, Effect.ACCEPTS)

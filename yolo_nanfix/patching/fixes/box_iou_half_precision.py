@@ -33,7 +33,10 @@ def _healthy() -> Iterator[tuple[Tensor, Tensor]]:
     """Pairs of xyxy boxes, shape (64, 4), sides 2 to 400 px, from disjoint to nearly equal."""
     for seed in range(4):
         random = generator(seed)
-        corner, size = torch.rand(64, 2, generator=random) * 640, torch.rand(64, 2, generator=random) * 398 + 2
+        corner, size = (
+            torch.rand(64, 2, generator=random) * 640,
+            torch.rand(64, 2, generator=random) * 398 + 2,
+        )
         target = torch.cat((corner, corner + size), 1)
         yield target + torch.rand(64, 4, generator=random) * seed, target
 

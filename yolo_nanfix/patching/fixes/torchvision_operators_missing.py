@@ -35,7 +35,8 @@ def _forget_torchvision() -> dict[str, Any]:
 
 def _install(params: Params) -> Callable[[], None]:
     """Define the two operators that torchvision's import looks up, then import it; undo takes both away."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    make: Any = torch.library.Library  # torch leaves its methods without types
+    library = make("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.impl("nms", nms, "CompositeExplicitAutograd")
@@ -45,7 +46,7 @@ def _install(params: Params) -> Callable[[], None]:
         library._destroy()
 
     try:
-        extension = importlib.import_module("torchvision.extension")
+        extension: Any = importlib.import_module("torchvision.extension")
     except BaseException:
         undo()
         raise

@@ -1,0 +1,192 @@
+"""`yolo-nanfix train` from the command line to `yolo-nanfix.json`, on data that stops stock Ultralytics."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import lab
+import pytest
+import yaml
+from make_datasets import make_dataset, plant
+
+import yolo_nanfix
+from yolo_nanfix.cli.main import main
+
+TINY = [
+    "model=yolov8n.yaml", "pretrained=False", "epochs=2", "imgsz=64", "batch=4", "nbs=4", "optimizer=SGD", "mosaic=0",
+    "close_mosaic=0", "hsv_h=0", "hsv_s=0", "hsv_v=0", "plots=False", "workers=0", "device=cpu", "seed=0",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sick(tmp_path_factory):
+    """Sixteen train images, one of them shadowed by a float array with NaN pixels."""
+    data = make_dataset(tmp_path_factory.mktemp("data") / "set", n_train=16, n_val=4, size=(64, 64), seed=1)
+    plant(data.parent, "nan_pixels", index=5)
+    return data
+
+
+def tree(root):
+    """Every file of the dataset with its bytes, Ultralytics' own label caches aside."""
+    return {p: p.read_bytes() for p in sorted(Path(root).rglob("*")) if p.is_file() and p.suffix != ".cache"}
+
+
+def train(data, tmp_path, *words):
+    return main(["train", str(data), *TINY, f"project={tmp_path}", "name=run", "exist_ok=True", *words])
+
+
+def report(tmp_path):
+    return json.loads((tmp_path / "run" / "yolo-nanfix.json").read_text())
+
+
+def test_stock_dies_of_it(sick, tmp_path, unpatched):
+    with lab.bare():
+        stock = lab.train(sick, tmp_path / "run", epochs=6, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0)
+    assert isinstance(stock.error, RuntimeError) and "NaN persisted" in str(stock.error)
+    assert lab.is_zeroed(lab.checkpoint(stock.trainer.last))
+
+
+def test_by_default_the_image_is_left_out_and_nothing_is_lost(sick, tmp_path, capsys, unpatched):
+    before = tree(sick.parent)
+    assert train(sick, tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "The run ended healthy: 0 of 8 micro-batches dropped, 1 image left out" in out
+    assert "0005.jpg: IM011" in out
+    summary = report(tmp_path)
+    assert summary["healthy"] and summary["outcome"] == "finished" and summary["on_fatal"] == "quarantine"
+    assert [Path(image).name for image in summary["quarantined"]] == ["0005.jpg"]
+    assert summary["guard"]["dropped_micro_batches"] == 0
+    assert summary["lint"]["findings"]
+    assert {p["state"] for p in summary["patches"].values()} <= {"on", "not-needed"}
+    assert set(summary["paths"]) == {"save_dir", "last", "best", "results", "report"}
+    assert summary["metrics"]["metrics/mAP50(B)"] >= 0
+    assert tree(sick.parent) == before
+    assert yolo_nanfix.status().guard is None  # the command leaves nothing patched behind
+
+
+def test_ignore_trains_on_it_and_drops_exactly_its_micro_batches(sick, tmp_path, unpatched):
+    assert train(sick, tmp_path, "--on-fatal", "ignore") == 0
+    summary = report(tmp_path)
+    assert summary["guard"]["dropped_micro_batches"] == 2  # one an epoch
+    for event in summary["guard"]["events"]:
+        assert [Path(s["file"]).name for s in event["sources"] if s["suspect"]] == ["0005.jpg"]
+
+
+def test_stop_does_not_train(sick, tmp_path, capsys, unpatched):
+    assert train(sick, tmp_path, "--on-fatal", "stop") == 1
+    assert not (tmp_path / "run").exists()
+    assert "The run was stopped" in capsys.readouterr().out
+
+
+def test_dry_run_says_what_it_would_do_and_writes_nothing(sick, tmp_path, capsys, unpatched):
+    before = tree(sick.parent)
+    assert train(sick, tmp_path, "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "Dry run: training would start" in out and "0005.jpg" in out
+    assert list(tmp_path.iterdir()) == [] and tree(sick.parent) == before
+
+
+def test_the_python_call_gives_the_same_as_a_value(sick, tmp_path, unpatched):
+    words = dict(word.split("=") for word in TINY)
+    typed = {k: yaml.safe_load(v) for k, v in words.items()}
+    run = yolo_nanfix.train(sick, on_fatal="stop", project=str(tmp_path), name="run", **typed)
+    assert (run.outcome, run.healthy, run.exit_code) == ("stopped", False, 1)
+    assert "IM011" in run.reasons[0]
+
+
+def test_too_many_bad_batches_end_with_exit_code_1_and_a_report(sick, tmp_path, capsys, unpatched):
+    for index in range(16):
+        plant(sick.parent, "nan_pixels", index=index)
+    try:
+        assert train(sick, tmp_path, "--on-fatal", "ignore", "--max-bad-in-a-row", "3") == 1
+    finally:
+        for array in (sick.parent / "images" / "train").glob("*.npy"):
+            if array.stem != "0005":
+                array.unlink()
+    out = capsys.readouterr().out
+    assert "3 bad micro-batches in a row" in out
+    summary = report(tmp_path)
+    assert summary["outcome"] == "stopped" and not summary["healthy"]
+    assert not lab.is_zeroed(lab.checkpoint(tmp_path / "run" / "weights" / "last.pt"))
+
+
+BAD = {
+    "missing yaml": (["train", "{tmp}/none.yaml"], "none.yaml"),
+    "broken yaml": (["train", "{tmp}/broken.yaml"], "broken.yaml"),
+    "yaml without train": (["train", "{tmp}/empty.yaml"], "train"),
+    "unknown argument": (["train", "{data}", "epoch=3"], "unknown training argument 'epoch'; did you mean 'epochs'?"),
+    "value of a wrong type": (["train", "{data}", "epochs=many"], "epochs"),
+    "value out of range": (["train", "{data}", "dropout=3"], "dropout"),
+    "not key=value": (["train", "{data}", "epochs"], "'epochs' is not of the form key=value"),
+    "key twice": (["train", "{data}", "epochs=1", "epochs=2"], "'epochs' is given twice"),
+    "data twice": (["train", "{data}", "data=x.yaml"], "data is the first argument"),
+    "unknown model file": (["train", "{data}", "model={tmp}/none.pt"], "none.pt cannot be loaded"),
+    "model of another kind": (["train", "{data}", "model=model.onnx"], "neither weights (.pt) nor a model definition"),
+    "model that is no model": (["train", "{data}", "model={tmp}/empty.yaml"], "empty.yaml cannot be loaded"),
+    "unknown task": (["train", "{data}", "task=detct"], "unknown task 'detct'"),
+    "empty dataset": (["train", "{tmp}/hollow/data.yaml", "model=yolov8n.yaml"], "images"),
+    "run folder that cannot be": (["train", "{data}", *TINY, "project={tmp}/file"], "project="),
+    "bad limit": (["train", "{data}", "model=yolov8n.yaml", "--max-bad-in-a-row", "0"], "at least 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_error_with_exit_code_2_and_nothing_written(case, sick, tmp_path, capsys, unpatched):
+    (tmp_path / "broken.yaml").write_text("train: [images\nval: x", encoding="utf-8")
+    (tmp_path / "empty.yaml").write_text("names: [a]\n", encoding="utf-8")
+    (tmp_path / "file").write_text("not a folder")
+    for split in ("train", "val"):
+        (tmp_path / "hollow" / "images" / split).mkdir(parents=True)
+    (tmp_path / "hollow" / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [a]\n")
+    before = sorted(tmp_path.rglob("*"))
+    words, says = BAD[case]
+    assert main([word.format(tmp=tmp_path, data=sick) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert says in error and "Traceback" not in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_wrong_flags_have_exit_code_2(capsys):
+    for words in (
+        ["train", "d.yaml", "--on-fatal", "maybe"],
+        ["train"],
+        ["nothing"],
+        ["train", "d.yaml", "--flag"],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        assert stop.value.code == 2
+    assert main([]) == 2
+
+
+def test_interrupt_ends_with_130_and_the_last_checkpoint_intact(sick, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "yolo_nanfix",
+        "train",
+        str(sick),
+        *[w for w in TINY if "epochs" not in w],
+    ]
+    words = ["epochs=300", f"project={tmp_path}", "name=run", "exist_ok=True"]
+    process = subprocess.Popen(
+        [*command, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
+    )
+    last = tmp_path / "run" / "weights" / "last.pt"
+    deadline = time.monotonic() + 120
+    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output[-2000:]
+    assert lab.not_finite(lab.checkpoint(last).values()) == 0 and not lab.is_zeroed(lab.checkpoint(last))
+    assert report(tmp_path)["outcome"] == "interrupted"
+    names = {p.name for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    assert names <= {"args.yaml", "results.csv", "last.pt", "best.pt", "yolo-nanfix.json"}
