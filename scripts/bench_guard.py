@@ -2,38 +2,27 @@
 
     python scripts/bench_guard.py [--pairs 150] [--model yolov8n.yaml] [--batch 8] [--imgsz 160]
 
-Every step trains the same images. Steps alternate on, off, off, on, ...; the off steps run Ultralytics' own
-methods. A step is all that the loop does between two batches from the loader: preprocessing, forward, loss,
-backward, optimizer, EMA. One torch thread, so that CPU time means the step's work; wall time beside it. Below
-the ratios: the time spent in the guard's own code, as a share of an on step.
+The off steps run Ultralytics' own methods. Below the ratios: the time spent in the guard's own code, as a share of
+an on step.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import benchlib
-from make_datasets import make_dataset
-
-os.environ.setdefault("YOLO_OFFLINE", "1")
-WARM_UP = 10
 
 
-class Alternating:
-    """Puts the guard's methods on a trainer before each `on` step and takes them off before each `off` step."""
+class GuardSteps(benchlib.Alternating):
+    """Puts the guard's methods on the trainer before each on step and takes them off before each off step."""
 
     def __init__(self) -> None:
-        self.times: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+        super().__init__()
         self.inside: list[float] = []
-        self.step = 0
-        self.shadows: list[tuple[Any, str, Any]] = []
-        self.hooks: dict[Any, Any] = {}
+        self.inside_now = 0.0
 
     def attach(self, trainer: Any) -> None:
         from yolo_nanfix.guard import adapter
@@ -42,12 +31,15 @@ class Alternating:
 
         owners = (trainer, trainer.scaler, trainer.validator)
         before = [set(vars(owner)) for owner in owners]
-        self.guard = adapter.attach(trainer, GuardSettings(), Recorder())
-        for owner, names in zip(owners, before, strict=True):
-            self.shadows += [(owner, name, vars(owner)[name]) for name in set(vars(owner)) - names]
+        guard = adapter.attach(trainer, GuardSettings(), Recorder())
+        self.shadows = [
+            (owner, name, vars(owner)[name])
+            for owner, names in zip(owners, before, strict=True)
+            for name in set(vars(owner)) - names
+        ]
         self.hooks = dict(trainer.optimizer._optimizer_step_pre_hooks)
         for name in ("batch", "after_loss", "before_optimizer"):
-            setattr(self.guard, name, self.timed(getattr(self.guard, name)))
+            setattr(guard, name, self.timed(getattr(guard, name)))
 
     def timed(self, method: Any) -> Any:
         """Add up the time spent in one method of the guard."""
@@ -61,25 +53,18 @@ class Alternating:
 
         return call
 
-    def start(self, trainer: Any) -> None:
-        self.on = self.step % 4 in (0, 3)
+    def switch(self, trainer: Any, on: bool) -> None:
         for owner, name, shadow in self.shadows:
-            if self.on:
+            if on:
                 setattr(owner, name, shadow)
             else:
                 vars(owner).pop(name, None)
         trainer.optimizer._optimizer_step_pre_hooks.clear()
-        trainer.optimizer._optimizer_step_pre_hooks.update(self.hooks if self.on else {})
+        trainer.optimizer._optimizer_step_pre_hooks.update(self.hooks if on else {})
         self.inside_now = 0.0
-        self.began = time.perf_counter(), time.process_time()
 
-    def end(self, trainer: Any) -> None:
-        spent = time.perf_counter() - self.began[0], time.process_time() - self.began[1]
-        if self.step >= WARM_UP:
-            self.times[self.on].append(spent)
-            if self.on:
-                self.inside.append(self.inside_now / spent[0])
-        self.step += 1
+    def counted(self, spent: tuple[float, float]) -> None:
+        self.inside.append(self.inside_now / spent[0])
 
 
 def main() -> int:
@@ -89,36 +74,9 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--imgsz", type=int, default=160)
     args = parser.parse_args()
-    import torch
-
-    import yolo_nanfix
-
-    torch.set_num_threads(1)
-    yolo_nanfix.patch("torchvision-operators-missing")
-    alternating = Alternating()
-    with tempfile.TemporaryDirectory() as folder:
-        size = (args.imgsz, args.imgsz)
-        data = make_dataset(Path(folder) / "set", n_train=args.batch, n_val=2, size=size, seed=0)
-        callbacks = {
-            "on_pretrain_routine_end": alternating.attach,
-            "on_train_batch_start": alternating.start,
-            "on_train_batch_end": alternating.end,
-        }
-        settings = {
-            "epochs": WARM_UP + 2 * args.pairs,
-            "imgsz": args.imgsz,
-            "batch": args.batch,
-            "nbs": args.batch,
-        }
-        quiet = {"val": False, "save": False, "mosaic": 0.0, "optimizer": "SGD", "warmup_epochs": 0}
-        benchlib.train(args.model, data, Path(folder) / "run", callbacks, **settings, **quiet)
-    print(benchlib.header())
-    pairs = min(len(alternating.times[True]), len(alternating.times[False]))
-    on, off = (alternating.times[key][:pairs] for key in (True, False))
-    print(f"guard on / off, {args.model}, batch {args.batch}, imgsz {args.imgsz}")
-    for i, clock in enumerate(("wall time", "CPU time")):
-        print(benchlib.ratio(clock, [t[i] for t in on], [t[i] for t in off]))
-    print(f"inside the guard: {statistics.median(alternating.inside):.3%} of a step")
+    steps = GuardSteps()
+    steps.run("guard", args.pairs, args.model, args.batch, args.imgsz)
+    print(f"inside the guard: {statistics.median(steps.inside):.3%} of a step")
     return 0
 
 

@@ -11,15 +11,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import os
 import tempfile
 import time
 import warnings
 from typing import Any
 
 import benchlib
-
-os.environ.setdefault("YOLO_OFFLINE", "1")
 
 
 def prepared(data: str, weights: str, imgsz: int, batch: int, folder: str) -> Any:
@@ -53,6 +50,7 @@ def main() -> int:
 
     import yolo_nanfix
 
+    benchlib.quiet()
     yolo_nanfix.patch("torchvision-operators-missing")
     print(benchlib.header())
     times: dict[str, list[float]] = {"off": [], "stock": []}

@@ -8,13 +8,25 @@ import os
 import platform
 import statistics
 import subprocess
+import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from make_datasets import make_dataset
 
+os.environ.setdefault("YOLO_OFFLINE", "1")
+WARM_UP = 10
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def quiet() -> None:
+    """Silence the training log."""
+    import logging
+
+    logging.getLogger("ultralytics").setLevel(logging.ERROR)
 
 
 def header() -> str:
@@ -54,6 +66,7 @@ def train(model: str, data: Path, run: Path, callbacks: dict[str, Any], **argume
     """A quiet, seeded training on the CPU."""
     from ultralytics import YOLO
 
+    quiet()
     yolo = YOLO(model)
     for event, function in callbacks.items():
         yolo.add_callback(event, function)
@@ -65,3 +78,60 @@ def train(model: str, data: Path, run: Path, callbacks: dict[str, Any], **argume
     ):
         warnings.simplefilter("ignore")
         yolo.train(data=str(data), project=str(run.parent), name=run.name, **fixed, **arguments)
+
+
+class Alternating:
+    """Trains the same images at every step, with something on in the steps on, off, off, on, ... of one run.
+
+    A step is all that the loop does between two batches from the loader: preprocessing, forward, loss, backward,
+    optimizer, EMA. One torch thread, so that CPU time means the step's work; wall time beside it.
+    """
+
+    def __init__(self) -> None:
+        self.times: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+        self.step = 0
+        self.on = False
+
+    def attach(self, trainer: Any) -> None:
+        """Called once, when the trainer is set up."""
+
+    def switch(self, trainer: Any, on: bool) -> None:
+        """Put on or take off what is measured; outside the measured time."""
+        raise TypeError(f"{type(self).__name__} does not say what it switches")
+
+    def counted(self, spent: tuple[float, float]) -> None:
+        """Called after each counted on step with its wall and CPU seconds."""
+
+    def _start(self, trainer: Any) -> None:
+        self.on = self.step % 4 in (0, 3)
+        self.switch(trainer, self.on)
+        self._began = time.perf_counter(), time.process_time()
+
+    def _end(self, trainer: Any) -> None:
+        spent = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
+        if self.step >= WARM_UP:
+            self.times[self.on].append(spent)
+            if self.on:
+                self.counted(spent)
+        self.step += 1
+
+    def run(self, name: str, pairs: int, model: str, batch: int, imgsz: int) -> None:
+        """Train, then print the header and the ratios."""
+        import torch
+
+        import yolo_nanfix
+
+        torch.set_num_threads(1)
+        yolo_nanfix.patch("torchvision-operators-missing")
+        with tempfile.TemporaryDirectory() as folder:
+            data = make_dataset(Path(folder) / "set", n_train=batch, n_val=2, size=(imgsz, imgsz), seed=0)
+            callbacks = {"on_pretrain_routine_end": self.attach, "on_train_batch_start": self._start}
+            callbacks["on_train_batch_end"] = self._end
+            settings = {"epochs": WARM_UP + 2 * pairs, "imgsz": imgsz, "batch": batch, "nbs": batch, "val": False}
+            quiet = {"save": False, "mosaic": 0.0, "optimizer": "SGD", "warmup_epochs": 0}
+            train(model, data, Path(folder) / "run", callbacks, **settings, **quiet)
+        print(header())
+        print(f"{name} on / off, {model}, batch {batch}, imgsz {imgsz}")
+        count = min(map(len, self.times.values()))
+        for i, clock in enumerate(("wall time", "CPU time")):
+            print(ratio(clock, *([t[i] for t in self.times[on][:count]] for on in (True, False))))

@@ -31,8 +31,8 @@ def test_importing_the_package_imports_nothing_heavy():
 
 
 def test_help_imports_nothing_heavy():
-    code = "from yolo_nanfix.cli.main import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\nsys.stdout.flush()"
-    script = f"import sys\n{code}\nprint(*sorted({{m.split('.')[0] for m in sys.modules}}))"
+    code = "import sys\nfrom yolo_nanfix.cli.main import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass"
+    script = code + "\nprint(*sorted({m.split('.')[0] for m in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "usage: yolo-nanfix" in done.stdout
     assert not {"torch", "ultralytics", "cv2", "numpy", "rich"} & set(done.stdout.splitlines()[-1].split())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_nanfix import api, training
+from yolo_nanfix import api, training, upstream
 from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import GuardStop, UsageError
 from yolo_nanfix.findings import Finding, Report, Severity
@@ -132,9 +132,15 @@ def write_report(trainer: Any, recorder: Recorder, status: api.Status) -> None:
     paths = {"save_dir": trainer.save_dir, "last": trainer.last, "best": trainer.best, "results": trainer.csv}
     summary["paths"] = {name: str(path) for name, path in paths.items() if Path(path).exists()}
     context.summary = summary
-    if Path(trainer.save_dir).is_dir():
-        summary["paths"]["report"] = str(Path(trainer.save_dir) / REPORT_NAME)
-        write_json(Path(trainer.save_dir) / REPORT_NAME, summary)
+    path = Path(trainer.save_dir) / REPORT_NAME
+    summary["paths"]["report"] = str(path)
+    try:
+        write_json(path, summary)
+    except OSError as problem:  # at the end of a run, whose own outcome must not be hidden by this
+        upstream.log(f"yolo-nanfix: the report could not be written: {problem}")
+    if _context.get() is None:  # trained by Ultralytics' own means after patch(): say in its log how it went
+        dropped = f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped"
+        upstream.log(f"yolo-nanfix: run {outcome}, {dropped}; report: {path}", good_news=summary["healthy"])
 
 
 def _reasons(trainer: Any, recorder: Recorder) -> tuple[str, ...]:

@@ -117,8 +117,8 @@ def text_fingerprint(source: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def log(message: str) -> None:
-    """Say something in the training log, where the user of Ultralytics reads: its own logger, as a warning."""
+def log(message: str, *, good_news: bool = False) -> None:
+    """Say something in the training log, where the user of Ultralytics reads: its own logger, mostly as a warning."""
     from ultralytics.utils import LOGGER
 
-    LOGGER.warning(message)
+    (LOGGER.info if good_news else LOGGER.warning)(message)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 from linting.tiny_set import TinySet
+from make_datasets import make_dataset
 
 from yolo_nanfix.cli.commands import lint
+from yolo_nanfix.cli.main import main
 from yolo_nanfix.errors import DataError, UsageError
 
 
@@ -66,3 +70,22 @@ def test_the_task_reaches_the_rules(sick: str, capsys):
 def test_unusable_data_raises_for_main(tmp_path: Path):
     with pytest.raises(DataError, match="does not exist"):
         _run(str(tmp_path / "nowhere.yaml"))
+
+
+def test_an_interrupt_ends_with_130_and_leaves_nothing_behind(tmp_path, capsys):
+    """A real signal in the middle of a scan of 12 000 images."""
+    data = make_dataset(tmp_path / "set", n_train=1, n_val=1, seed=0)
+    (image,) = (data.parent / "images" / "train").iterdir()
+    for number in range(12_000):
+        os.link(image, image.with_name(f"copy{number}.jpg"))
+    before = sorted(tmp_path.rglob("*"))
+    usual = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        code = main(["lint", str(data)])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, usual)
+    assert code == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before

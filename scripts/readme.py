@@ -1,0 +1,75 @@
+"""Write the README's tables from the code, between their markers; `--check` says whether they are up to date.
+
+python scripts/readme.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from yolo_nanfix import cards
+from yolo_nanfix.linting.rule import all_rules
+from yolo_nanfix.report.jsonout import write_text
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def patches() -> str:
+    """One row a card."""
+    rows = ["| patch | symptom | what it does | on |", "|---|---|---|---|"]
+    for card in cards.load_all().values():
+        rows.append(f"| `{card.name}` | {card.symptom} | {card.cures} | {card.default} |")
+    return "\n".join(_cells(row) for row in rows)
+
+
+def measured() -> str:
+    """One line a card: what it does not cure and what it changes in a healthy run."""
+    return "\n".join(
+        f"- **`{card.name}`** does not cure: {card.cures_not} Measured: {card.measured}"
+        for card in cards.load_all().values()
+    )
+
+
+def rules() -> str:
+    """One row a lint rule."""
+    rows = ["| code | defect | severity | Ultralytics | |", "|---|---|---|---|---|"]
+    for rule in all_rules():
+        rows.append(f"| {rule.code} | `{rule.name}` | {rule.severity.value} | {rule.effect.value} | {rule.title} |")
+    return "\n".join(_cells(row) for row in rows)
+
+
+def _cells(row: str) -> str:
+    """Underscores and angle brackets of prose as Markdown shows them literally."""
+    return row.replace("<", "&lt;")
+
+
+def filled(text: str) -> str:
+    """The text with each generated block replaced."""
+    for name, make in (("patches", patches), ("measured", measured), ("rules", rules)):
+        block = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not block.search(text):
+            raise SystemExit(f"readme: README.md has no block '<!-- {name}: ... -->'")
+        parts = block.split(text)
+        text = f"{parts[0]}{parts[1]}{make()}\n{parts[2]}{parts[3]}"
+    return text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the tables are stale")
+    check = parser.parse_args().check
+    text = README.read_text(encoding="utf-8")
+    fresh = filled(text)
+    if fresh == text:
+        return 0
+    if check:
+        print("readme: the tables are stale; run: python scripts/readme.py")
+        return 1
+    write_text(README, fresh)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
