@@ -93,6 +93,22 @@ def test_a_scaler_that_skips_for_ever_stops_the_run_before_its_scale_is_zero(dat
     assert lab.not_finite(lab.checkpoint(ours.trainer.last).values()) == 0
 
 
+def test_gradients_that_stay_nan_stop_the_run_at_the_limit(data, tmp_path, unpatched):
+    """Every loss is finite, so only the steps tell: without a limit the run would go on and learn nothing."""
+
+    class Sick(lab.trainer_class("detect")):
+        def optimizer_step(self):
+            if self.epoch:
+                next(p for p in self.model.parameters() if p.grad is not None).grad[0] = float("nan")
+            super().optimizer_step()
+
+    with yolo_nanfix.patched():
+        ours = lab.train(data, tmp_path / "ours", trainer=Sick, epochs=12)
+    assert isinstance(ours.error, TooManyBadBatches) and "10 bad micro-batches in a row" in str(ours.error)
+    assert report(ours)["guard"]["dropped_micro_batches"] == 10
+    assert lab.not_finite(lab.state(ours.trainer).values()) == 0
+
+
 @pytest.mark.parametrize("first_bad", (0, 5), ids=("first-epoch", "second-epoch"))
 def test_too_many_bad_in_a_row_stop_the_run_with_a_clean_checkpoint(first_bad, data, tmp_path, unpatched):
     bad = {(n // 4, n % 4) for n in range(first_bad, 20)}

@@ -23,10 +23,8 @@ def judge_micro_batch(flags: Mapping[str, bool], bad_before: int, settings: Guar
     return Decision.STOP if bad_before + 1 >= settings.max_bad_in_a_row else Decision.DROP
 
 
-def judge_gradient(norm: float, bad_before: int, window: int, settings: GuardSettings) -> Decision:
-    """The same for a whole accumulation window of `window` micro-batches, by its gradient norm."""
-    if -float("inf") < norm < float("inf"):
-        return Decision.KEEP
+def judge_gradient(bad_before: int, window: int, settings: GuardSettings) -> Decision:
+    """Drop an accumulation window of `window` micro-batches whose gradient is not finite, or stop at the limit."""
     return Decision.STOP if bad_before + window >= settings.max_bad_in_a_row else Decision.DROP
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,7 @@ class Guard:
         self.model = getattr(trainer.model, "module", trainer.model)
         self.norms = sensors.NormBuffers(self.model)
         self.bad_in_a_row = 0
+        self.bad_gradients_in_a_row = 0
         self.scaler_skips_in_a_row = 0
         self.batches_this_epoch = 0
         self.good_this_epoch = 0
@@ -117,6 +119,7 @@ class Guard:
         except SkipStep:
             self._drop_window(window)
             return
+        self.bad_gradients_in_a_row = 0
         if self.trainer.scaler.is_enabled():
             self._count_scaler()
 
@@ -132,7 +135,7 @@ class Guard:
         if self.norm is None:
             self.norm = sensors.gradient_norm(list(self.model.parameters()))
         self._norm_value = float(self.norm)
-        if policy.judge_gradient(self._norm_value, 0, 0, self.settings) is not Decision.KEEP:
+        if not math.isfinite(self._norm_value):
             raise SkipStep
 
     def before_validation(self) -> None:
@@ -145,7 +148,7 @@ class Guard:
             if defect := sensors.state_defect(tensors):
                 self._record(Point.EPOCH_END, check, defect, "run stopped")
                 self._stop(
-                    f"{check} not finite at the end of epoch {self._epoch()}: {defect}; lower lr0",
+                    f"{check} at the end of the epoch: {defect}, made so by a finite gradient; lower lr0",
                     PoisonedState,
                 )
 
@@ -186,14 +189,14 @@ class Guard:
 
     def _drop_window(self, window: list[tuple[Source, ...]]) -> None:
         remedies.skip_step(self.trainer)
-        bad_before, self.bad_in_a_row = self.bad_in_a_row, self.bad_in_a_row + len(window)
-        decision = policy.judge_gradient(self._norm_value, bad_before, len(window), self.settings)
+        decision = policy.judge_gradient(self.bad_gradients_in_a_row, len(window), self.settings)
+        self.bad_gradients_in_a_row += len(window)
         detail = f"gradient norm {self._norm_value} with a finite loss"
         action = f"step skipped, {len(window)} micro-batch(es) of its window dropped"
         files = tuple(source for micro in window for source in micro)
         self._record(Point.BEFORE_STEP, "gradient", detail, action, files, dropped=len(window))
         if decision is Decision.STOP:
-            self._stop(f"{self.bad_in_a_row} bad micro-batches in a row (the last: {detail})")
+            self._stop(f"{self.bad_gradients_in_a_row} bad micro-batches in a row (the last: {detail})")
 
     def _count_scaler(self) -> None:
         if self.step_reached:

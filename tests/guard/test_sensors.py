@@ -1,0 +1,93 @@
+"""Sensors and the BatchNorm copy on real modules."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from yolo_nanfix.guard import sensors
+from yolo_nanfix.guard.sensors import NormBuffers
+
+NAN, INF = float("nan"), float("inf")
+
+
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.SiLU(), nn.Conv2d(4, 5, 3), nn.BatchNorm2d(5)
+    ).train()
+
+
+def buffers(net):
+    return {k: v.clone() for k, v in net.named_buffers()}
+
+
+@pytest.mark.parametrize("pixel", (NAN, INF, -INF))
+def test_a_bad_forward_is_seen_and_undone_bit_for_bit(pixel):
+    net = model()
+    norms = NormBuffers(net)
+    net(torch.rand(2, 3, 8, 8))
+    before, saved = buffers(net), norms.copy()
+    image = torch.rand(2, 3, 8, 8)
+    image[1, 0, 4, 4] = pixel
+    loss = net(image).sum()
+    flags = sensors.step_flags(loss, norms, {"bboxes": torch.rand(3, 4)})
+    assert flags == {"loss": False, "batchnorm": False, "targets": True}
+    norms.restore(saved)
+    assert all(torch.equal(before[k], v) for k, v in net.named_buffers())
+    assert sensors.step_flags(torch.ones(3), norms, {})["batchnorm"]
+
+
+def test_one_bad_target_is_seen_although_the_loss_is_finite():
+    norms = NormBuffers(model())
+    boxes = torch.rand(5, 4)
+    boxes[3, 2] = NAN
+    flags = sensors.step_flags(torch.ones(3), norms, {"bboxes": boxes, "cls": torch.zeros(5, 1)})
+    assert flags == {"loss": True, "batchnorm": True, "targets": False}
+    boxes[3, 2] = INF
+    assert not sensors.step_flags(torch.ones(3), norms, {"bboxes": boxes})["targets"]
+
+
+def test_a_model_without_normalisation_layers():
+    norms = NormBuffers(nn.Linear(2, 2))
+    norms.restore(norms.copy())
+    assert all(sensors.step_flags(torch.ones(1), norms, {}).values())
+
+
+def test_sources_name_the_sick_images_and_labels():
+    images = torch.rand(3, 3, 4, 4)
+    images[1, 0, 0, :2] = NAN
+    batch = {
+        "im_file": ["a", "b", "c"],
+        "img": images,
+        "batch_idx": torch.tensor([0.0, 2.0]),
+        "bboxes": torch.tensor([[0.5, 0.5, 0.1, 0.1], [NAN, 0.5, 0.1, 0.1]]),
+        "cls": torch.zeros(2, 1),
+    }
+    found = {s.file: s.suspect for s in sensors.sources(batch)}
+    assert found == {"a": "", "b": "2 pixel values not finite", "c": "bboxes not finite"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda net: None, None),
+        (lambda net: net[0].weight.data[0].fill_(NAN), "0.weight holds 27 values that are not finite"),
+        (lambda net: net[1].running_var.fill_(INF), "1.running_var holds 4 values that are not finite"),
+        (lambda net: [t.zero_() for t in net.state_dict().values()], "all tensors are zero"),
+    ],
+)
+def test_state_defects_are_named(change, says):
+    net = model()
+    with torch.no_grad():
+        change(net)
+    assert sensors.state_defect(net.state_dict().items()) == says
+
+
+def test_gradient_norm_is_the_one_that_clipping_computes():
+    net = model()
+    net(torch.rand(2, 3, 8, 8)).sum().backward()
+    ours = sensors.gradient_norm(list(net.parameters()))
+    assert torch.allclose(ours, torch.nn.utils.clip_grad_norm_(net.parameters(), 1e9))
+    assert sensors.gradient_norm([]) == 0
