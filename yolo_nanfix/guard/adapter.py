@@ -64,8 +64,8 @@ def installed() -> GuardSettings | None:
 def _enlist(trainer: Any, settings: GuardSettings, finish: Finish) -> None:
     if getattr(trainer, "ddp", False) or getattr(trainer, "world_size", 0) > 1:
         upstream.log(
-            "yolo-nanfix guard: several GPUs train in processes of their own, which this version does not reach: "
-            "this run is NOT guarded. Use one device (device=0) for a guarded run."
+            "yolo-nanfix: several GPUs train in processes of their own, which this version does not reach: "
+            "this run is neither patched nor guarded. Use one device (device=0) for that."
         )
         return
     recorder = Recorder()

@@ -14,7 +14,7 @@ from yolo_nanfix.errors import DataError
 _YAML = (".yaml", ".yml")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".txz", ".tbz2", ".ndjson")
 _WINDOWS = re.compile(r"^[A-Za-z]:[\\/]|\\")
-_HOMES = ("/home/", "/Users/", "/root/", "/content/", "/kaggle/", "/workspace/", "/mnt/", "/media/", "/data/")
+_HOMES = ("/home/", "/Users/", "/content/", "/kaggle/", "/workspace/", "/mnt/", "/media/", "/data/")
 
 
 def find_yaml(data: str | Path) -> Path:

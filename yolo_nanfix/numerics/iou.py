@@ -11,6 +11,8 @@ with an enclosing area of eps = 1e-7, then stays under 1e36, inside float32."""
 SMALLEST_SIDE = {False: 2.0**-10, True: 2.0**-14}
 """Smallest side of a half-precision box, by `xywh`: in grid cells for corners, as image fraction for centre and
 size. The gradient of the aspect term is at most one over the side, which then stays inside float16."""
+SHORT_SIDE = 1e-6
+"""Boxes whose sides are all longer than this need no look at single formulas: no height, union or area is 0."""
 SINGULAR = 1e-10
 """A height, union or enclosing area below this is singular: its reciprocal times a side overflows float32."""
 
@@ -49,6 +51,8 @@ def regular_boxes(box1: Tensor, box2: Tensor, *, xywh: bool, eps: float = 1e-7) 
     Returns:
         The two boxes in float32 (or float64), broadcast against each other.
     """
+    if _plainly_regular(box1, xywh) and _plainly_regular(box2, xywh):
+        return box1, box2
     unit1, unit2 = _rounding(box1), _rounding(box2)
     box1, box2 = full_precision(box1), full_precision(box2)
     with torch.no_grad():
@@ -58,6 +62,19 @@ def regular_boxes(box1: Tensor, box2: Tensor, *, xywh: bool, eps: float = 1e-7) 
         moved1 = torch.where(singular, _to_point(moved1, xywh, eps), moved1)
         moved2 = torch.where(singular, _to_point(moved2, xywh, eps), moved2)
     return moved1 + (box1 - box1.detach()), moved2 + (box2 - box2.detach())
+
+
+def _plainly_regular(box: Tensor, xywh: bool) -> bool:
+    """Whether nothing has to be done, where asking is cheap: float32 boxes in host memory, all sides positive.
+
+    On other devices the question would stop the host, and the answer is no.
+    """
+    if box.device.type != "cpu" or box.dtype is not torch.float32 or not box.numel():
+        return False
+    with torch.no_grad():
+        side = box[..., 2:] if xywh else box[..., 2:] - box[..., :2]
+        low, high = box.aminmax()
+        return bool(side.min() > SHORT_SIDE) and -COORDINATE_LIMIT <= low and high <= COORDINATE_LIMIT
 
 
 def _rounding(box: Tensor) -> float:
