@@ -74,7 +74,7 @@ def _plainly_regular(box: Tensor, xywh: bool) -> bool:
     with torch.no_grad():
         side = box[..., 2:] if xywh else box[..., 2:] - box[..., :2]
         low, high = box.aminmax()
-        return bool(side.min() > SHORT_SIDE) and -COORDINATE_LIMIT <= low and high <= COORDINATE_LIMIT
+        return float(side.min()) > SHORT_SIDE and max(-float(low), float(high)) <= COORDINATE_LIMIT
 
 
 def _rounding(box: Tensor) -> float:

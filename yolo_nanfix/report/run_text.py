@@ -54,7 +54,8 @@ def _lint(summary: Mapping[str, Any], console: Console) -> None:
     lint = summary["lint"]
     if lint and lint["findings"]:
         counts = Counter(finding["severity"] for finding in lint["findings"])
-        found = ", ".join(f"{counts[s]} {s}" for s in ("fatal", "error", "warning", "info") if counts[s])
+        plural = {s: "s" if counts[s] > 1 and s in ("error", "warning") else "" for s in counts}
+        found = ", ".join(f"{counts[s]} {s}{plural[s]}" for s in ("fatal", "error", "warning", "info") if counts[s])
         console.print(f"\n[bold]Lint[/]: {found}; see them with: yolo-nanfix lint {escape(_short(lint['data']))}")
 
 
