@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from make_datasets import make_dataset
+
 import yolo_nanfix
 
 
@@ -39,5 +41,8 @@ def test_help_imports_nothing_heavy():
 
 
 def test_lint_imports_neither_torch_nor_ultralytics(tmp_path):
-    found = modules_after("import yolo_nanfix.linting.runner, yolo_nanfix.report.text")
+    """From the command line to the last finding."""
+    data = make_dataset(tmp_path / "set", n_train=2, n_val=1, seed=0)
+    found = modules_after(f"from yolo_nanfix.cli.main import main; assert main(['lint', {str(data)!r}]) == 0")
+    assert "cv2" in found
     assert not {"torch", "ultralytics"} & found

@@ -11,7 +11,8 @@ from yolo_nanfix import errors
 from yolo_nanfix._version import __version__
 
 if TYPE_CHECKING:
-    from yolo_nanfix.api import lint, patch, patched, status, train, unpatch
+    from yolo_nanfix.api import lint, patch, patched, status, unpatch
+    from yolo_nanfix.runs import train
 
 __all__ = ["__version__", "errors", "lint", "patch", "patched", "status", "train", "unpatch"]
 
@@ -19,9 +20,9 @@ __all__ = ["__version__", "errors", "lint", "patch", "patched", "status", "train
 def __getattr__(name: str) -> Any:
     """Load the public functions on first use (PEP 562)."""
     if name in __all__:
-        from yolo_nanfix import api
+        from yolo_nanfix import api, runs
 
-        return getattr(api, name)
+        return getattr(runs if name == "train" else api, name)
     raise AttributeError(f"module 'yolo_nanfix' has no attribute {name!r}")
 
 

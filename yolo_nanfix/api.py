@@ -1,25 +1,21 @@
-"""The only place where the wings meet: what `import yolo_nanfix` offers, and what the command line calls."""
+"""Where the wings meet: patching, status and lint. `runs` builds a whole training on it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_nanfix import errors
-from yolo_nanfix._version import __version__
-from yolo_nanfix.errors import UsageError
+from yolo_nanfix import run_report
+from yolo_nanfix.errors import PatchRefused, UsageError
 from yolo_nanfix.findings import Report
 
 if TYPE_CHECKING:
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.guard.settings import GuardSettings
     from yolo_nanfix.patching.engine import PatchState
-    from yolo_nanfix.runs import Run
-
-__all__ = ["Status", "__version__", "errors", "lint", "patch", "patched", "status", "train", "unpatch"]
 
 Progress = Callable[[int, int, str], None]
 
@@ -77,7 +73,7 @@ def patch(*names: str, guard: bool | None = None, **params: Any) -> Status:
     if guarding:
         try:
             adapter.install(settings, _write_report)
-        except errors.PatchRefused:
+        except PatchRefused:
             engine.restore(before)
             raise
     return status()
@@ -134,36 +130,5 @@ def lint(data: str | Path, *, task: str = "detect", progress: Progress | None = 
     return run(data, task=task, progress=progress)
 
 
-def train(
-    data: str | Path,
-    *,
-    on_fatal: str = "quarantine",
-    dry_run: bool = False,
-    guard: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-    **arguments: Any,
-) -> Run:
-    """Lint, patch, guard and train; what `yolo-nanfix train` runs.
-
-    Args:
-        data: data.yaml, as for `lint`.
-        on_fatal: what to do with images that have fatal findings: `quarantine` leaves them out of this run,
-            `stop` does not train, `ignore` trains on them under the guard.
-        dry_run: stop before training; the result says what would be done.
-        guard: settings of the guard.
-        progress: as for `lint`.
-        arguments: Ultralytics' training arguments (`model`, `epochs`, `imgsz`, ...).
-
-    Raises:
-        UsageError: an argument, the model or the dataset cannot be used; nothing was written.
-        GuardStop: the guard stopped the run; the last clean checkpoint is in place.
-    """
-    from yolo_nanfix import runs
-
-    return runs.train(data, on_fatal, dry_run, dict(guard or {}), progress, arguments)
-
-
 def _write_report(trainer: Any, recorder: Recorder) -> None:
-    from yolo_nanfix import runs
-
-    runs.write_report(trainer, recorder, status())
+    run_report.write_report(trainer, recorder, status().as_dict())

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UsageError: an argument, the model or the dataset cannot be used.
     """
-    from yolo_nanfix import api, training
+    from yolo_nanfix import runs, training
     from yolo_nanfix.cli.progress import bar
     from yolo_nanfix.report import run_text
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     guard = {"max_bad_in_a_row": args.max_bad_in_a_row}
     try:
         with bar() as progress:
-            result = api.train(
+            result = runs.train(
                 args.data,
                 on_fatal=args.on_fatal,
                 dry_run=args.dry_run,

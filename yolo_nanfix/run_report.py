@@ -1,0 +1,98 @@
+"""What `yolo-nanfix.json` holds: how one training run went, written into its folder however it ended."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from yolo_nanfix import upstream
+from yolo_nanfix._version import __version__
+from yolo_nanfix.errors import GuardStop
+from yolo_nanfix.findings import Finding, Report
+from yolo_nanfix.guard.recorder import Recorder
+from yolo_nanfix.report.jsonout import write_json
+
+REPORT_NAME = "yolo-nanfix.json"
+
+
+@dataclass
+class RunContext:
+    """What is known of the current run besides its trainer; `summary` is filled when the run ends."""
+
+    lint: Report | None = None
+    on_fatal: str = "ignore"
+    quarantined: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    summary: dict[str, Any] | None = None
+
+
+current: ContextVar[RunContext | None] = ContextVar("yolo_nanfix_run", default=None)
+"""The context of the run that `yolo_nanfix.train` has under way; None for a run that Ultralytics started."""
+
+
+def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any]) -> None:
+    """Write the report of a run; called when its trainer tears down.
+
+    Args:
+        trainer: the trainer, whose exception in flight (if any) tells the outcome.
+        recorder: what the guard recorded.
+        force: the patches and guard in force, as `Status.as_dict()` gives them.
+    """
+    error = sys.exc_info()[1]
+    context = current.get() or RunContext()
+    outcome = "finished" if error is None else "stopped" if isinstance(error, GuardStop) else "failed"
+    outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else outcome
+    reasons = _reasons(trainer, recorder) if error is None else (str(error) or type(error).__name__,)
+    summary = summarise(context, force, outcome, reasons)
+    summary["guard"] |= recorder.as_dict()
+    summary["metrics"] = {k: float(v) for k, v in (trainer.metrics or {}).items()}
+    paths = {"save_dir": trainer.save_dir, "last": trainer.last, "best": trainer.best, "results": trainer.csv}
+    summary["paths"] = {name: str(path) for name, path in paths.items() if Path(path).exists()}
+    context.summary = summary
+    path = Path(trainer.save_dir) / REPORT_NAME
+    summary["paths"]["report"] = str(path)
+    try:
+        write_json(path, summary)
+    except OSError as problem:  # at the end of a run, whose own outcome must not be hidden by this
+        upstream.log(f"yolo-nanfix: the report could not be written: {problem}")
+    if current.get() is None:  # trained by Ultralytics' own means after patch(): say in its log how it went
+        dropped = f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped"
+        upstream.log(f"yolo-nanfix: run {outcome}, {dropped}; report: {path}", good_news=summary["healthy"])
+
+
+def _reasons(trainer: Any, recorder: Recorder) -> tuple[str, ...]:
+    """Why a run that came to its end is not healthy."""
+    reasons = []
+    last = int(trainer.epoch) + 1
+    reasons += [f"epoch {e.epoch}: {e.detail}" for e in recorder.events if e.check == "val-loss" and e.epoch == last]
+    reasons += [
+        f"checkpoint refused in epoch {e.epoch}: {e.detail}" for e in recorder.events if e.check == "checkpoint"
+    ]
+    if recorder.micro_batches and recorder.dropped == recorder.micro_batches:
+        reasons.append("every micro-batch was dropped; nothing was learnt")
+    return tuple(reasons)
+
+
+def summarise(context: RunContext, force: Mapping[str, Any], outcome: str, reasons: tuple[str, ...]) -> dict[str, Any]:
+    """The part of the report that does not need a trainer."""
+    return {
+        "yolo_nanfix": __version__,
+        "outcome": outcome,
+        "healthy": not reasons,
+        "reasons": list(reasons),
+        "environment": {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "torch": sys.modules["torch"].__version__,
+            "ultralytics": force["ultralytics"],
+        },
+        "patches": force["patches"],
+        "on_fatal": context.on_fatal,
+        "quarantined": {image: [f.as_dict() for f in found] for image, found in context.quarantined.items()},
+        "lint": context.lint.as_dict() if context.lint else None,
+        "guard": {"settings": force["guard"]},
+    }
