@@ -143,12 +143,23 @@ def test_an_unknown_text_is_put_after_the_probe_and_says_so(monkeypatch, caplog)
     assert "parity probe passed" in yolo_nanfix.status().patches[0].reason
 
 
-def test_a_probe_that_fails_refuses_by_name_and_undoes_the_call(monkeypatch):
-    """A function that looks at how its input was made gives other numbers behind a wrapper that makes it anew."""
+def keyword_only(a, b, *, xywh=True, **options):
+    """A future release that no longer takes `xywh` by position."""
+    return a.sum(-1) + b.sum(-1)
+
+
+def restless(a, b, xywh=True, **options):
+    """A future release that gives another number at every call."""
+    restless.calls = getattr(restless, "calls", 0) + 1
+    return a.sum(-1) * restless.calls
+
+
+@pytest.mark.parametrize(("future", "says"), [(keyword_only, "raised TypeError"), (restless, "differs from stock")])
+def test_a_probe_that_fails_refuses_by_name_and_undoes_the_call(future, says, monkeypatch):
     with_card(monkeypatch, "box-iou-half-precision", fingerprints={})
-    monkeypatch.setattr(metrics, "bbox_iou", lambda a, b, xywh=True, **k: a.is_leaf * a.sum(-1) + b.sum(-1))
+    monkeypatch.setattr(metrics, "bbox_iou", future)
     before = standing()
-    with pytest.raises(PatchRefused, match=r"box-iou-half-precision.*differs from stock") as refusal:
+    with pytest.raises(PatchRefused, match=f"box-iou-half-precision.*{says}") as refusal:
         yolo_nanfix.patch("mask-area-zero", "box-iou-half-precision")
     assert refusal.value.name == "box-iou-half-precision"
     assert all(a is b for a, b in zip(before, standing(), strict=True))

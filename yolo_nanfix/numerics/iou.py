@@ -11,6 +11,8 @@ with an enclosing area of eps = 1e-7, then stays under 1e36, inside float32."""
 SMALLEST_SIDE = {False: 2.0**-10, True: 2.0**-14}
 """Smallest side of a half-precision box, by `xywh`: in grid cells for corners, as image fraction for centre and
 size. The gradient of the aspect term is at most one over the side, which then stays inside float16."""
+CORNER_ROUNDING = 2.0**-20
+"""Eight units in the last place of float32, relative to the coordinate."""
 SHORT_SIDE = 1e-6
 """Boxes whose sides are all longer than this need no look at single formulas: no height, union or area is 0."""
 SINGULAR = 1e-10
@@ -87,8 +89,9 @@ def _unrounded(box: Tensor, xywh: bool, unit: float) -> Tensor:
     if not unit:
         return box
     first, second = box[..., :2], box[..., 2:]
-    if xywh:
-        return torch.cat((first, torch.where(second.abs() < SMALLEST_SIDE[xywh], SMALLEST_SIDE[xywh], second)), -1)
+    if xywh:  # the side is a number of its own; it must survive centre + side / 2 in float32
+        floor = (first.abs() * CORNER_ROUNDING).clamp(min=SMALLEST_SIDE[xywh])
+        return torch.cat((first, torch.where(second.abs() < floor, floor, second)), -1)
     floor = (first.abs().maximum(second.abs()) * unit).clamp(min=SMALLEST_SIDE[xywh])
     return torch.cat((first, torch.where((second - first).abs() < floor, first + floor, second)), -1)
 
