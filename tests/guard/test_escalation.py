@@ -214,3 +214,33 @@ def test_a_sick_val_image_makes_stock_val_losses_nan_but_not_ours(batch, data, t
         assert np.isfinite(value)
         if batch == 4:  # one val batch: its mean over the other images is the mean over the split without it
             assert value == pytest.approx(without[key], abs=2e-5)
+
+
+def test_a_micro_batch_that_upstream_drops_itself_leaves_no_poison_in_batchnorm(data, tmp_path, unpatched):
+    """Out of memory in the middle of a sick forward pass: Ultralytics halves the batch and starts the epoch again."""
+
+    def run(path):
+        def out_of_memory(model, inputs, output):
+            if holder[0].seen == (0, 1) and not raised:
+                raised.append(True)
+                raise RuntimeError("out of memory")
+
+        def arm(trainer):
+            holder.append(trainer)
+            trainer.model.register_forward_hook(out_of_memory)
+
+        holder, raised = [], []
+        trainer = lab.poisoned("detect", {(0, 1)})
+        result = lab.train(data, path, trainer=trainer, callbacks={"on_train_start": arm})
+        assert raised and result.trainer.batch_size == 2
+        return result
+
+    with lab.bare():
+        stock = run(tmp_path / "stock")
+    assert lab.not_finite(stock.trainer.model.buffers())
+    with yolo_nanfix.patched():
+        ours = run(tmp_path / "ours")
+    assert ours.error is None
+    assert lab.not_finite(lab.state(ours.trainer).values()) == 0
+    (event,) = report(ours)["guard"]["events"]
+    assert event["check"] == "batchnorm" and "dropped by Ultralytics itself" in event["action"]

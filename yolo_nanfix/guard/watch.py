@@ -69,11 +69,21 @@ class Guard:
 
     def batch(self, batch: Mapping[str, Any]) -> None:
         """BATCH: remember the sources and a copy of the BatchNorm buffers."""
+        self._unjudged()
         self.batches_this_epoch += 1
         self.recorder.micro_batches += 1
         if not self.good_this_epoch:
             self.trainer.tloss = None  # only dropped micro-batches so far: the running mean starts here
         self._current = _MicroBatch(batch, self.norms.copy(), self.trainer.tloss)
+
+    def _unjudged(self) -> None:
+        """A micro-batch that upstream itself dropped before backward, as 8.3.210 and 8.3.211 do: mend BatchNorm."""
+        current, self._current = self._current, None
+        if current is None or math.isfinite(float(self.norms.sum())):
+            return
+        self.norms.restore(current.buffers)
+        detail, action = "BatchNorm statistics not finite", "dropped by Ultralytics itself; BatchNorm put back"
+        self._record(Point.AFTER_LOSS, "batchnorm", detail, action, sensors.sources(current.batch), dropped=1)
 
     def after_loss(self, loss: Tensor) -> Tensor:
         """AFTER_LOSS: the loss to run backward on: the given one, or one without effect for a bad micro-batch.
@@ -144,6 +154,7 @@ class Guard:
         Raises:
             GuardStop: they are not; a finite gradient made them so, which a too high learning rate does.
         """
+        self._unjudged()
         for check, tensors in self._states():
             if defect := sensors.state_defect(tensors):
                 self._record(Point.EPOCH_END, check, defect, "run stopped")

@@ -114,7 +114,9 @@ def _choose(names: list[str]) -> list[Card]:
             near = get_close_matches(name, cards, 1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(cards)}"
             raise UsageError(f"no patch named '{name}'; {hint}")
-    return [card for card in cards.values() if (card.name in names if names else card.default != "off")]
+    chosen = [card for card in cards.values() if (card.name in names if names else card.default != "off")]
+    # what installs goes first: releases before 8.4 import torchvision when ultralytics itself is imported
+    return sorted(chosen, key=lambda card: FIXES[card.name].install is None)
 
 
 def _settings(cards: list[Card], params: dict[str, Any]) -> dict[str, Mapping[str, Value]]:
