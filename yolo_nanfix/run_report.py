@@ -15,9 +15,7 @@ from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import GuardStop
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.guard.recorder import Recorder
-from yolo_nanfix.report.jsonout import write_json
-
-REPORT_NAME = "yolo-nanfix.json"
+from yolo_nanfix.report.jsonout import REPORT_NAME, write_json
 
 
 @dataclass

@@ -12,6 +12,9 @@ from typing import Any
 
 from yolo_nanfix.findings import Report
 
+REPORT_NAME = "yolo-nanfix.json"
+"""The file in a run's folder that says how the run went."""
+
 
 def dumps(report: Report) -> str:
     """The report as strict JSON text: no NaN or Infinity tokens, ASCII only, indented."""

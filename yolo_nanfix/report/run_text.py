@@ -10,8 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from yolo_nanfix.report.jsonout import REPORT_NAME
+
 SHOWN = 8
-REPORT_NAME = "yolo-nanfix.json"
 
 
 def render(summary: Mapping[str, Any], console: Console | None = None) -> None:
