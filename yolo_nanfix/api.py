@@ -49,7 +49,8 @@ def patch(*names: str, guard: bool | None = None, **params: Any) -> Status:
 
     Args:
         names: the patches to put; none for the default set.
-        guard: also guard every trainer built from now on; by default yes for the default set, no for a named one.
+        guard: also guard every trainer built from now on; by default yes for the default set, while a named set
+            leaves the guard as it is. False takes a guard that is on away.
         params: parameters of the patches (`rect="stock"`) and of the guard (`max_bad_in_a_row=20`).
 
     Returns:
@@ -76,6 +77,8 @@ def patch(*names: str, guard: bool | None = None, **params: Any) -> Status:
         except PatchRefused:
             engine.restore(before)
             raise
+    elif guard is False:
+        adapter.uninstall()
     return status()
 
 

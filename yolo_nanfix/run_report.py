@@ -36,11 +36,11 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any]) -> 
     """Write the report of a run; called when its trainer tears down.
 
     Args:
-        trainer: the trainer, whose exception in flight (if any) tells the outcome.
+        trainer: the trainer; if it did not finish, the exception in flight tells the outcome.
         recorder: what the guard recorded.
         force: the patches and guard in force, as `Status.as_dict()` gives them.
     """
-    error = sys.exc_info()[1]
+    error = None if recorder.finished else sys.exc_info()[1]
     context = current.get() or RunContext()
     outcome = "finished" if error is None else "stopped" if isinstance(error, GuardStop) else "failed"
     outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else outcome
@@ -65,11 +65,12 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any]) -> 
 def _reasons(trainer: Any, recorder: Recorder) -> tuple[str, ...]:
     """Why a run that came to its end is not healthy."""
     reasons = []
-    last = int(trainer.epoch) + 1
-    reasons += [f"epoch {e.epoch}: {e.detail}" for e in recorder.events if e.check == "val-loss" and e.epoch == last]
-    reasons += [
-        f"checkpoint refused in epoch {e.epoch}: {e.detail}" for e in recorder.events if e.check == "checkpoint"
-    ]
+    validation, refused = recorder.latest.get("val-loss"), recorder.latest.get("checkpoint")
+    if validation and validation.epoch == int(trainer.epoch) + 1:
+        reasons.append(f"epoch {validation.epoch}: {validation.detail}")
+    if refused:
+        times = recorder.counts["checkpoint"]
+        reasons.append(f"checkpoint refused {times} times, last in epoch {refused.epoch}: {refused.detail}")
     if recorder.micro_batches and recorder.dropped == recorder.micro_batches:
         reasons.append("every micro-batch was dropped; nothing was learnt")
     return tuple(reasons)

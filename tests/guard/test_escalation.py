@@ -244,3 +244,37 @@ def test_a_micro_batch_that_upstream_drops_itself_leaves_no_poison_in_batchnorm(
     assert lab.not_finite(lab.state(ours.trainer).values()) == 0
     (event,) = report(ours)["guard"]["events"]
     assert event["check"] == "batchnorm" and "dropped by Ultralytics itself" in event["action"]
+
+
+def test_a_run_started_while_another_error_is_handled_is_not_taken_for_failed(data, tmp_path, unpatched):
+    """As in a script that trains again, smaller, after an error."""
+    with yolo_nanfix.patched():
+        try:
+            raise ValueError("the first attempt")
+        except ValueError:
+            ours = lab.train(data, tmp_path / "ours", epochs=1)
+    assert report(ours)["outcome"] == "finished" and report(ours)["healthy"]
+
+
+def test_a_run_that_fails_says_so(data, tmp_path, unpatched):
+    def fail(trainer):
+        raise ValueError("a user's callback")
+
+    with yolo_nanfix.patched():
+        ours = lab.train(data, tmp_path / "ours", epochs=1, callbacks={"on_train_epoch_end": fail})
+    assert report(ours)["outcome"] == "failed" and report(ours)["reasons"] == ["a user's callback"]
+
+
+def test_val_losses_that_stay_nan_make_the_run_unhealthy_however_many_events_came_before():
+    from types import SimpleNamespace
+
+    from yolo_nanfix import run_report
+    from yolo_nanfix.guard.events import Event, Point
+    from yolo_nanfix.guard.recorder import KEPT, Recorder
+
+    recorder = Recorder()
+    for epoch in range(1, KEPT + 2):
+        recorder.add(Event(Point.VALIDATION, "val-loss", epoch, 0, (), "val/box_loss not finite", "reported"))
+    assert len(recorder.events) == KEPT and recorder.latest["val-loss"].epoch == KEPT + 1
+    assert recorder.as_dict()["events_left_out"] == 1
+    assert run_report._reasons(SimpleNamespace(epoch=KEPT), recorder) == (f"epoch {KEPT + 1}: val/box_loss not finite",)

@@ -114,6 +114,8 @@ def test_a_named_set_comes_without_the_guard_and_a_default_set_with_it():
     states = {p.name: p.state for p in yolo_nanfix.status().patches}
     assert states["mask-area-zero"] == "on" and states["box-iou-half-precision"] == "off"
     assert yolo_nanfix.patch().guard.max_bad_in_a_row == 10
+    assert yolo_nanfix.patch("mask-area-zero").guard is not None
+    assert yolo_nanfix.patch(guard=False).guard is None
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def _enlist(trainer: Any, settings: GuardSettings, finish: Finish) -> None:
         return
     recorder = Recorder()
     trainer.add_callback("on_pretrain_routine_end", lambda t: attach(t, settings, recorder))
+    trainer.add_callback("on_train_end", lambda t: setattr(recorder, "finished", True))
     trainer.add_callback("teardown", lambda t: finish(t, recorder))
 
 

@@ -11,12 +11,18 @@ KEPT = 1000
 
 
 class Recorder:
-    """What happened in one training run. The first 1 000 events are kept whole, all are counted."""
+    """What happened in one training run.
+
+    The first 1 000 events are kept whole, all are counted, and of each check the latest is known. `finished` becomes
+    true when the trainer reaches its own end.
+    """
 
     def __init__(self) -> None:
         """Start with nothing seen."""
         self.events: list[Event] = []
         self.counts: Counter[str] = Counter()
+        self.latest: dict[str, Event] = {}
+        self.finished = False
         self.micro_batches = 0
         self.dropped = 0
         self.scaler_skips = 0
@@ -25,6 +31,7 @@ class Recorder:
         """Count an event, and how many micro-batches it cost."""
         self.counts[event.check] += 1
         self.dropped += dropped
+        self.latest[event.check] = event
         if len(self.events) < KEPT:
             self.events.append(event)
 
