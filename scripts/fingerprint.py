@@ -84,7 +84,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         wheels = {release: sources(release, folder) for release in releases}
         for card in cards.load_all().values():
-            if not card.target.startswith("ultralytics"):
+            if not card.targets[0].startswith("ultralytics"):
                 continue
             texts = {release: function_text(wheel, card.target) for release, wheel in wheels.items()}
             found = ranges({r: t and upstream.text_fingerprint(t) for r, t in texts.items()})

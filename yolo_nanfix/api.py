@@ -36,7 +36,10 @@ class Status:
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
-        patches = {p.name: {"state": p.state, "reason": p.reason, "params": dict(p.params)} for p in self.patches}
+        patches = {
+            p.name: {"state": p.state, "reason": p.reason, "params": dict(p.params), "counted": p.counted}
+            for p in self.patches
+        }
         return {
             "ultralytics": self.ultralytics,
             "patches": patches,

@@ -58,10 +58,13 @@ class Affected:
 
 @dataclass(frozen=True)
 class Card:
-    """What one patch overrides, on which releases, why, and with which defaults."""
+    """What one patch overrides, on which releases, why, and with which defaults.
+
+    `targets` are one or several functions, each `package.module:Qual.name`; a release need not have all of them.
+    """
 
     name: str
-    target: str
+    targets: tuple[str, ...]
     affected: tuple[Affected, ...]
     fingerprints: Mapping[str, str]
     default: str
@@ -125,8 +128,6 @@ def _build(path: Path, raw: dict[str, Any]) -> Card:
         raise CardError(f"{path}: 'name' is {raw['name']!r}, but the file is named {path.stem!r}")
     if raw["default"] not in MODES:
         raise CardError(f"{path}: 'default' must be one of {', '.join(MODES)} (quoted), not {raw['default']!r}")
-    if not re.fullmatch(r"[\w.]+:[\w.]+", text("target")):
-        raise CardError(f"{path}: 'target' must read package.module:Qual.name, not {raw['target']!r}")
     prints = raw["fingerprints"]
     if not isinstance(prints, dict) or not all(re.fullmatch(r"sha256:[0-9a-f]{64}", str(k)) for k in prints):
         raise CardError(f"{path}: 'fingerprints' must map sha256:<64 hex digits> to a range of releases")
@@ -134,7 +135,7 @@ def _build(path: Path, raw: dict[str, Any]) -> Card:
         raise CardError(f"{path}: 'references' must be a list of addresses")
     return Card(
         name=raw["name"],
-        target=text("target"),
+        targets=_targets(path, raw["target"]),
         affected=_affected(path, raw["affected"]),
         fingerprints={str(k): str(v) for k, v in prints.items()},
         default=raw["default"],
@@ -146,6 +147,16 @@ def _build(path: Path, raw: dict[str, Any]) -> Card:
         references=tuple(map(str, raw["references"])),
         params=_params(path, raw.get("params") or {}),
     )
+
+
+def _targets(path: Path, raw: Any) -> tuple[str, ...]:
+    targets = tuple(raw) if isinstance(raw, list) and raw else (raw,)
+    for target in targets:
+        if not isinstance(target, str) or not re.fullmatch(r"[\w.]+:[\w.]+", target):
+            raise CardError(
+                f"{path}: 'target' must read package.module:Qual.name, or be a list of such, not {target!r}"
+            )
+    return targets
 
 
 def _affected(path: Path, raw: Any) -> tuple[Affected, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import pkgutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -175,7 +177,7 @@ def test_a_probe_that_fails_refuses_by_name_and_undoes_the_call(future, says, mo
 
 
 def test_a_refused_default_patch_is_reported_by_status(monkeypatch):
-    with_card(monkeypatch, "mask-area-zero", target="ultralytics.utils.loss:v8SegmentationLoss.gone")
+    with_card(monkeypatch, "mask-area-zero", targets=("ultralytics.utils.loss:v8SegmentationLoss.gone",))
     states = {p.name: p for p in yolo_nanfix.patch(guard=False).patches}
     assert states["mask-area-zero"].state == "refused"
     assert "has no gone" in states["mask-area-zero"].reason
@@ -190,10 +192,21 @@ def test_a_release_without_the_defect_is_left_alone(monkeypatch):
     assert "8.0.50" in states["rect-validation"].reason
 
 
-def test_every_card_has_code_and_every_fingerprint_of_this_release_is_known():
-    from yolo_nanfix.patching.fixes import FIXES
+def test_every_card_has_code_and_every_code_a_card():
+    from yolo_nanfix.patching import fixes
 
-    assert set(FIXES) == set(load_all())
+    modules = {m.name.replace("_", "-") for m in pkgutil.iter_modules(fixes.__path__)}
+    assert modules == set(load_all())
+    for name in modules:
+        fix = fixes.load(name)
+        assert (fix.install is None) == (fix.wrapper is not None)
+        assert fix.install or fix.probe, f"{name} cannot be put on a release of unknown text"
+
+
+def test_every_fingerprint_of_this_release_is_known():
     for card in load_all().values():
-        if card.target.startswith("ultralytics."):
-            assert upstream.fingerprint(upstream.resolve(card.target).raw) in card.fingerprints, card.name
+        for path in card.targets:
+            with contextlib.suppress(LookupError):
+                target = upstream.resolve(path)
+                if path.startswith("ultralytics.") and card.fingerprints:
+                    assert upstream.fingerprint(target.raw) in card.fingerprints, path

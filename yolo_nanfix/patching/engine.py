@@ -8,25 +8,33 @@ from difflib import get_close_matches
 from typing import Any
 
 import torch
-import wrapt
 
 from yolo_nanfix import upstream
 from yolo_nanfix.cards import Card, Value, load_all
 from yolo_nanfix.errors import PatchRefused, UsageError
+from yolo_nanfix.patching import fixes, stack, tally
 from yolo_nanfix.patching.fix import Fix
-from yolo_nanfix.patching.fixes import FIXES
 
 Undo = Callable[[], None]
 
 
 @dataclass(frozen=True)
 class PatchState:
-    """What became of one patch: `state` is on, off, refused or not-needed; `reason` says why."""
+    """What became of one patch.
+
+    Attributes:
+        name: the card's.
+        state: on, off, refused, fixed (upstream mended it before this release) or not-needed.
+        reason: why.
+        params: its parameters, if it is on.
+        counted: how many values it moved, floored or skipped since the last report.
+    """
 
     name: str
     state: str
     reason: str
     params: Mapping[str, Value]
+    counted: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,12 +105,13 @@ def restore(before: Mapping[str, Mapping[str, Value]]) -> None:
 
 def states() -> tuple[PatchState, ...]:
     """The state of every card, in alphabetical order."""
-    return tuple(_state(card) for card in load_all().values())
+    counts = tally.read()
+    return tuple(_state(card, counts.get(card.name, 0)) for card in load_all().values())
 
 
-def _state(card: Card) -> PatchState:
+def _state(card: Card, counted: int) -> PatchState:
     if applied := _applied.get(card.name):
-        return PatchState(card.name, "on", applied.reason, applied.params)
+        return PatchState(card.name, "on", applied.reason, applied.params, counted)
     state, reason = _left_out.get(card.name, ("off", ""))
     return PatchState(card.name, state, reason, {})
 
@@ -116,7 +125,7 @@ def _choose(names: list[str]) -> list[Card]:
             raise UsageError(f"no patch named '{name}'; {hint}")
     chosen = [card for card in cards.values() if (card.name in names if names else card.default != "off")]
     # what installs goes first: releases before 8.4 import torchvision when ultralytics itself is imported
-    return sorted(chosen, key=lambda card: FIXES[card.name].install is None)
+    return sorted(chosen, key=lambda card: fixes.load(card.name).install is None)
 
 
 def _settings(cards: list[Card], params: dict[str, Any]) -> dict[str, Mapping[str, Value]]:
@@ -137,14 +146,14 @@ def _settings(cards: list[Card], params: dict[str, Any]) -> dict[str, Mapping[st
 
 
 def _put(card: Card, params: Mapping[str, Value]) -> None:
-    fix = FIXES[card.name]
-    if reason := _outside(card):
-        _left_out[card.name] = ("not-needed", reason)
+    _left_out.pop(card.name, None)
+    fix = fixes.load(card.name)
+    if left_out := _outside(card):
+        _left_out[card.name] = left_out
         return
     if fix.needed is not None and (reason := fix.needed()):
         _left_out[card.name] = ("not-needed", reason)
         return
-    _left_out.pop(card.name, None)
     if fix.install is not None:
         try:
             undo = fix.install(params)
@@ -155,38 +164,67 @@ def _put(card: Card, params: Mapping[str, Value]) -> None:
     _wrap(card, fix, params)
 
 
-def _outside(card: Card) -> str | None:
-    """Why the installed release does not have the defect, or None if it has it."""
+def _outside(card: Card) -> tuple[str, str] | None:
+    """State and reason where the installed release does not have the defect, or None if it has it."""
     here = upstream.release(upstream.version())
+    fixed = ""
     for span in card.affected:
-        if upstream.release(span.introduced) <= here and (span.fixed is None or here < upstream.release(span.fixed)):
-            return None
-    return f"ultralytics {upstream.version()} does not have this defect"
+        if upstream.release(span.introduced) <= here:
+            if span.fixed is None or here < upstream.release(span.fixed):
+                return None
+            fixed = span.fixed
+    if fixed:
+        return "fixed", f"mended upstream in ultralytics {fixed}"
+    return "not-needed", f"ultralytics {upstream.version()} does not have this defect yet"
 
 
 def _wrap(card: Card, fix: Fix, params: Mapping[str, Value]) -> None:
+    """Wrap every target of the card that this release has; all of them or none."""
     assert fix.wrapper is not None
-    try:
-        target = upstream.resolve(card.target)
-    except LookupError as error:
-        raise PatchRefused(card.name, f"{card.target} does not resolve: {error}") from error
-    wrapped = wrapt.FunctionWrapper(target.raw, fix.wrapper(params))
-    reason = _verify(card, fix, target, wrapped)
-    _applied[card.name] = _Applied(params, reason, _swap(target, wrapped))
+    found = _found(card)
+    reasons = [_verify(card, fix, target, fix.wrapper(params)) for target in found]
+    for target in found:
+        stack.put(target.path, card.name, fix.wrapper(params))
+
+    def undo() -> None:
+        for target in found:
+            stack.take(target.path, card.name)
+
+    _applied[card.name] = _Applied(params, "; ".join(dict.fromkeys(reasons)), undo)
 
 
-def _verify(card: Card, fix: Fix, target: upstream.Target, wrapped: Any) -> str:
+def _found(card: Card) -> list[upstream.Target]:
+    """The targets that this release has.
+
+    Raises:
+        PatchRefused: it has none of them.
+    """
+    found, missing = [], []
+    for path in card.targets:
+        try:
+            found.append(stack.original(path))
+        except LookupError as error:
+            missing.append(f"{path} does not resolve: {error}")
+        except Exception as error:  # importing upstream's module may fail for reasons of its own
+            missing.append(f"{path} cannot be imported: {type(error).__name__}: {error}")
+    if not found:
+        raise PatchRefused(card.name, "; ".join(missing))
+    return found
+
+
+def _verify(card: Card, fix: Fix, target: upstream.Target, wrapper: Any) -> str:
     """Known text: fine. Unknown text: the parity probe decides, and the user is told."""
     mark = upstream.fingerprint(target.raw)
     if mark is not None and mark in card.fingerprints:
         return f"text known ({card.fingerprints[mark]})"
     if fix.probe is None:
-        raise PatchRefused(card.name, f"the text of {card.target} is unknown and cannot be probed")
+        raise PatchRefused(card.name, f"the text of {target.path} is unknown and cannot be probed")
+    wrapped = stack.Patched(target.path, target.raw, wrapper)
     with torch.random.fork_rng(devices=[]):
         difference = fix.probe(_plain(target, target.raw), _plain(target, wrapped))
     if difference:
-        raise PatchRefused(card.name, f"the text of {card.target} is unknown and {difference}")
-    reason = f"text of {card.target} unknown in ultralytics {upstream.version()}, parity probe passed"
+        raise PatchRefused(card.name, f"the text of {target.path} is unknown and {difference}")
+    reason = f"text of {target.path} unknown in ultralytics {upstream.version()}, parity probe passed"
     upstream.log(f"yolo-nanfix: patch '{card.name}': {reason}")
     return reason
 
@@ -194,18 +232,3 @@ def _verify(card: Card, fix: Fix, target: upstream.Target, wrapped: Any) -> str:
 def _plain(target: upstream.Target, function: Any) -> Any:
     """Something callable: a static method as its class would hand it out, any other function as it is."""
     return function.__get__(None, target.owner) if isinstance(target.raw, staticmethod) else function
-
-
-def _swap(target: upstream.Target, wrapped: Any) -> Undo:
-    """Replace the target in its owner and in every module that holds it; undo sweeps once more for later ones."""
-    setattr(target.owner, target.attribute, wrapped)
-    for module, name in upstream.holders(target.raw, target.attribute):
-        setattr(module, name, wrapped)
-
-    def undo() -> None:
-        if vars(target.owner).get(target.attribute) is wrapped:
-            setattr(target.owner, target.attribute, target.raw)
-        for module, name in upstream.holders(wrapped, target.attribute):
-            setattr(module, name, target.raw)
-
-    return undo

@@ -1,20 +1,14 @@
-"""The code of the cards, one module each, and the table that names them."""
+"""The code of the cards: the card `mask-area-zero` has the module `mask_area_zero` here, with its `FIX`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
 
 from yolo_nanfix.patching.fix import Fix
-from yolo_nanfix.patching.fixes import (
-    box_iou_half_precision,
-    mask_area_zero,
-    rect_validation,
-    torchvision_operators_missing,
-)
 
-FIXES: Mapping[str, Fix] = {
-    "box-iou-half-precision": box_iou_half_precision.FIX,
-    "mask-area-zero": mask_area_zero.FIX,
-    "rect-validation": rect_validation.FIX,
-    "torchvision-operators-missing": torchvision_operators_missing.FIX,
-}
+
+def load(name: str) -> Fix:
+    """The code of one card, imported when it is asked for."""
+    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+    fix: Fix = module.FIX
+    return fix

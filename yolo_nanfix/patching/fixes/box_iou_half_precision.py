@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix.numerics.iou import regular_boxes
+from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, Params, Wrapper
 from yolo_nanfix.patching.probe import difference, generator
 
@@ -17,8 +18,11 @@ def _wrapper(params: Params) -> Wrapper:
     def bbox_iou(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         box1, box2, xywh, rest, options = _arguments(*args, **kwargs)
         with torch.autocast(box1.device.type, enabled=False):
-            box1, box2 = regular_boxes(box1, box2, xywh=xywh, eps=float(options.get("eps", 1e-7)))
-            return wrapped(box1, box2, xywh, *rest, **options)
+            moved1, moved2 = regular_boxes(box1, box2, xywh=xywh, eps=float(options.get("eps", 1e-7)))
+            for box, moved in ((box1, moved1), (box2, moved2)):
+                if moved is not box:
+                    tally.add("box-iou-half-precision", ((moved - box).detach().abs() > 0).any(-1))
+            return wrapped(moved1, moved2, xywh, *rest, **options)
 
     return bbox_iou
 

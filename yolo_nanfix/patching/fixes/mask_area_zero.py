@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix.numerics.masks import positive_area
+from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, Params, Wrapper
 from yolo_nanfix.patching.probe import difference, generator
 
@@ -25,8 +26,9 @@ def _wrapper(params: Params) -> Wrapper:
 def _call(
     wrapped: Any, min_area_px: float, gt_mask: Tensor, pred: Tensor, proto: Tensor, xyxy: Tensor, area: Tensor
 ) -> Any:
-    area = positive_area(area, gt_mask.shape[-1] * gt_mask.shape[-2], min_area_px)
-    return wrapped(gt_mask, pred, proto, xyxy, area)
+    floored = positive_area(area, gt_mask.shape[-1] * gt_mask.shape[-2], min_area_px)
+    tally.add("mask-area-zero", floored > area)
+    return wrapped(gt_mask, pred, proto, xyxy, floored)
 
 
 def _healthy() -> Iterator[tuple[Tensor, Tensor]]:

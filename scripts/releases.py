@@ -1,0 +1,124 @@
+"""Releases of ultralytics beside the installed one: list them, fetch their wheels once, run code under them.
+
+The wheels come from the package index that pip uses (`PIP_INDEX_URL`, else PyPI), are checked against its sha256 and
+kept in the user's cache folder. A release is run by putting its unpacked wheel first on `PYTHONPATH`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import urljoin
+
+ROOT = Path(__file__).resolve().parents[1]
+INDEX = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/")
+FIRST_OF_RECT, FIRST = "8.0.35", "8.0.136"
+"""The first release on which the rect patch works, and the first that is supported whole."""
+
+
+class ReleaseError(RuntimeError):
+    """A release is not on the index, its wheel is damaged, or code run under it failed."""
+
+
+def key(release: str) -> tuple[int, ...]:
+    """Sorts releases as numbers."""
+    return tuple(int(x) for x in release.split("."))
+
+
+@lru_cache(maxsize=1)
+def listing() -> dict[str, str]:
+    """Every release with a wheel on the index, oldest first, and the wheel's address with its sha256.
+
+    Raises:
+        ReleaseError: the index cannot be reached.
+    """
+    request = urllib.request.Request(f"{INDEX}/ultralytics/", headers={"Accept": "text/html"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            page, base = answer.read().decode(), answer.geturl()
+    except OSError as error:
+        raise ReleaseError(f"{INDEX}/ultralytics/ cannot be read: {error}") from error
+    found = {}
+    for link in re.findall(r'href="([^"]+\.whl(?:#[^"]*)?)"', page):
+        name = link.partition("#")[0].rpartition("/")[2]
+        if match := re.fullmatch(r"ultralytics-(\d+\.\d+\.\d+)-py3-none-any\.whl", name):
+            found[match[1]] = urljoin(base, link)
+    return {release: found[release] for release in sorted(found, key=key)}
+
+
+def supported(first: str = FIRST) -> list[str]:
+    """The releases on the index from `first` on, oldest first."""
+    return [release for release in listing() if key(release) >= key(first)]
+
+
+def cache() -> Path:
+    """Where wheels are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "yolo-nanfix"
+
+
+def wheel(release: str) -> Path:
+    """The wheel of a release, fetched unless it is in the cache.
+
+    Raises:
+        ReleaseError: there is no such release, or what came does not have the index's sha256.
+    """
+    path = cache() / f"ultralytics-{release}-py3-none-any.whl"
+    if path.is_file():
+        return path
+    if release not in listing():
+        raise ReleaseError(f"ultralytics {release} has no wheel on {INDEX}")
+    address, _, mark = listing()[release].partition("#sha256=")
+    with urllib.request.urlopen(address, timeout=120) as answer:
+        content = answer.read()
+    if mark and hashlib.sha256(content).hexdigest() != mark:
+        raise ReleaseError(f"{address}: the sha256 is not the one that the index gives")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(content)
+    Path(file.name).replace(path)
+    return path
+
+
+def unpacked(release: str) -> Path:
+    """A folder that holds the package and the metadata of a release."""
+    folder = cache() / release
+    if not folder.is_dir():
+        source = wheel(release)
+        with tempfile.TemporaryDirectory(dir=source.parent) as temporary:
+            zipfile.ZipFile(source).extractall(Path(temporary) / "wheel")
+            try:
+                (Path(temporary) / "wheel").rename(folder)
+            except OSError:  # another process was faster
+                if not folder.is_dir():
+                    raise
+    return folder
+
+
+def environment(release: str) -> dict[str, str]:
+    """The environment in which Python imports that release, this checkout and its test helpers."""
+    paths = [unpacked(release), ROOT, ROOT / "tests", ROOT / "scripts"]
+    quiet = {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    return {**os.environ, **quiet, "PYTHONPATH": os.pathsep.join(map(str, paths)), "PYTHONWARNINGS": "ignore"}
+
+
+def run(release: str, code: str, *arguments: str, timeout: float = 300) -> str:
+    """Run Python code in a process of its own under a release and return its standard output.
+
+    Raises:
+        ReleaseError: the code ended with an error; the message carries the end of its standard error.
+    """
+    command = [sys.executable, "-c", code, *arguments]
+    with tempfile.TemporaryDirectory(prefix="yolo-nanfix-") as folder:
+        settings = {**environment(release), "YOLO_CONFIG_DIR": folder, "MPLCONFIGDIR": folder}
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=timeout, cwd=folder)
+    if done.returncode:
+        raise ReleaseError(f"ultralytics {release}, exit code {done.returncode}: {done.stderr[-4000:]}")
+    return done.stdout

@@ -1,0 +1,36 @@
+"""Counts what the patches moved, floored or skipped, so that nothing they do goes unreported."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_counts: dict[str, dict[str, Tensor]] = {}
+
+
+def add(name: str, count: int | Tensor) -> None:
+    """Add to the count of a card.
+
+    Args:
+        name: the card.
+        count: a number, or a tensor whose sum is the number (a bool mask of what was moved). A tensor is summed on
+            its own device and not read by the host.
+    """
+    number = count if isinstance(count, Tensor) else torch.tensor(count)
+    with torch.inference_mode(False), torch.no_grad():
+        totals = _counts.setdefault(name, {})
+        where = str(number.device)
+        if where not in totals:
+            totals[where] = torch.zeros((), dtype=torch.int64, device=number.device)
+        totals[where].add_(number.detach().sum().to(torch.int64))
+
+
+def read() -> dict[str, int]:
+    """What was counted since the last `clear`, by card; waits for the device."""
+    totals = {name: sum(int(total) for total in devices.values()) for name, devices in _counts.items()}
+    return {name: total for name, total in totals.items() if total}
+
+
+def clear() -> None:
+    """Start counting anew."""
+    _counts.clear()
