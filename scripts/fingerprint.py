@@ -1,9 +1,10 @@
-"""Write the fingerprints of the cards: hash each target's text in the given ultralytics releases.
+"""Write the fingerprints of the cards: hash each target's text in releases of ultralytics.
 
-    python scripts/fingerprint.py                     the installed release
-    python scripts/fingerprint.py 8.4.100 8.4.190     these releases, downloaded as wheels by pip
+    python scripts/fingerprint.py                     every release with a patch: 8.0.35 to the newest
+    python scripts/fingerprint.py --check             write nothing; exit code 1 and a DRIFT line where a card is stale
+    python scripts/fingerprint.py --check 8.4.190     look at these releases only
 
-Each card's `fingerprints:` line is rewritten; a range in it covers the releases that were looked at, in order.
+Each card's `fingerprints:` entry is rewritten; a range in it covers every release on the index between its ends.
 """
 
 from __future__ import annotations
@@ -11,33 +12,19 @@ from __future__ import annotations
 import argparse
 import ast
 import re
-import subprocess
 import sys
-import tempfile
 import zipfile
-from pathlib import Path
+
+import releases
+from rich.progress import track
 
 from yolo_nanfix import cards, upstream
+from yolo_nanfix.report.jsonout import write_text
 
 
-def sources(release: str, folder: Path) -> zipfile.ZipFile:
-    """The wheel of one release, downloaded unless it is there already."""
-    found = list(folder.glob(f"ultralytics-{release}-*.whl"))
-    if not found:
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder)]
-        subprocess.run([*command, f"ultralytics=={release}"], check=True)
-        found = list(folder.glob(f"ultralytics-{release}-*.whl"))
-    return zipfile.ZipFile(found[0])
-
-
-def function_text(wheel: zipfile.ZipFile, target: str) -> str | None:
-    """The source lines of `package.module:Class.function` with its decorators, or None if it is not there."""
-    module, _, qualname = target.partition(":")
-    try:
-        text = wheel.read(module.replace(".", "/") + ".py").decode("utf-8")
-    except KeyError:
-        return None
-    body: list[ast.stmt] = ast.parse(text).body
+def function_text(source: str, qualname: str) -> str | None:
+    """The lines of `Class.function` in a module's source, with its decorators, or None if it is not there."""
+    body: list[ast.stmt] = ast.parse(source).body
     node: ast.stmt | None = None
     for name in qualname.split("."):
         named = [n for n in body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name == name]
@@ -46,14 +33,41 @@ def function_text(wheel: zipfile.ZipFile, target: str) -> str | None:
         node, body = named[-1], named[-1].body
     assert isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.end_lineno is not None
     first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-    return "\n".join(text.splitlines()[first - 1 : node.end_lineno]) + "\n"
+    return "\n".join(source.splitlines()[first - 1 : node.end_lineno]) + "\n"
 
 
-def ranges(marks: dict[str, str | None]) -> dict[str, str]:
+def targets() -> list[str]:
+    """Every target in ultralytics that a card names."""
+    return sorted({t for c in cards.load_all().values() for t in c.targets if t.startswith("ultralytics")})
+
+
+_known: dict[tuple[int, str], str | None] = {}
+"""Fingerprints by checksum of the module and by target: most modules are the same in many releases."""
+
+
+def marks(release: str, paths: list[str]) -> dict[str, str]:
+    """The fingerprints of the targets that a release has."""
+    found = {}
+    with zipfile.ZipFile(releases.wheel(release)) as wheel:
+        modules = {info.filename: info for info in wheel.infolist()}
+        for path in paths:
+            module, _, qualname = path.partition(":")
+            info = modules.get(module.replace(".", "/") + ".py")
+            if info is None:
+                continue
+            if (info.CRC, path) not in _known:
+                text = function_text(wheel.read(info).decode("utf-8"), qualname)
+                _known[info.CRC, path] = text and upstream.text_fingerprint(text)
+            if mark := _known[info.CRC, path]:
+                found[path] = mark
+    return found
+
+
+def ranges(by_release: dict[str, str | None]) -> dict[str, str]:
     """Fingerprint -> the releases that have it, as ranges over the releases looked at."""
     spans: dict[str, list[list[str]]] = {}
     last = None
-    for release, mark in marks.items():
+    for release, mark in by_release.items():
         if mark is not None:
             runs = spans.setdefault(mark, [])
             if mark == last:
@@ -64,32 +78,60 @@ def ranges(marks: dict[str, str | None]) -> dict[str, str]:
     return {m: ", ".join(r[0] if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs) for m, runs in spans.items()}
 
 
+def of_card(card: cards.Card, found: dict[str, dict[str, str]]) -> dict[str, str]:
+    """The `fingerprints:` entry of a card; where it has several targets, each range names its own."""
+    entry: dict[str, list[str]] = {}
+    for path in card.targets:
+        label = f"{path.partition(':')[2]} " if len(card.targets) > 1 else ""
+        for mark, span in ranges({r: marks_of.get(path) for r, marks_of in found.items()}).items():
+            entry.setdefault(mark, []).append(label + span)
+    return {mark: "; ".join(spans) for mark, spans in entry.items()}
+
+
 def rewrite(card: cards.Card, found: dict[str, str]) -> None:
     """Replace the `fingerprints:` entry of a card file and leave the rest as it is."""
     path = cards.directory() / f"{card.name}.yaml"
     lines = "".join(f'\n  "{mark}": "{span}"' for mark, span in found.items())
     entry = f"fingerprints:{lines}\n" if found else "fingerprints: {}\n"
     text = re.sub(r"^fingerprints:.*\n(?:  .*\n)*", entry, path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
+
+
+def drift(found: dict[str, dict[str, str]]) -> list[str]:
+    """One line for each text that no card knows, and for each card that has a defect but no target any more."""
+    lines = []
+    for card in cards.load_all().values():
+        for release, marks_of in found.items():
+            here = upstream.release(release)
+            spans = [s for s in card.affected if upstream.release(s.introduced) <= here]
+            if not any(s.fixed is None or here < upstream.release(s.fixed) for s in spans):
+                continue
+            ours = [path for path in card.targets if path.startswith("ultralytics")]
+            unknown = [p for p in ours if p in marks_of and marks_of[p] not in card.fingerprints]
+            lines += [f"DRIFT {release}: {path} has a text that card '{card.name}' does not know" for path in unknown]
+            if ours and not any(path in marks_of for path in ours):
+                lines.append(f"DRIFT {release}: no target of card '{card.name}' exists")
+    return lines
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("releases", nargs="*", help="ultralytics releases; default: the installed one")
-    parser.add_argument("--wheels", type=Path, help="keep downloaded wheels in this folder")
+    parser.add_argument("releases", nargs="*", help="ultralytics releases; default: all from 8.0.35 on")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a card is stale")
     args = parser.parse_args()
-    releases = sorted(args.releases or [upstream.version()], key=upstream.release)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = args.wheels or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        wheels = {release: sources(release, folder) for release in releases}
-        for card in cards.load_all().values():
-            if not card.targets[0].startswith("ultralytics"):
-                continue
-            texts = {release: function_text(wheel, card.target) for release, wheel in wheels.items()}
-            found = ranges({r: t and upstream.text_fingerprint(t) for r, t in texts.items()})
-            rewrite(card, found)
-            print(f"{card.name}: {', '.join(found.values()) or 'target not found'}")
+    if args.releases and not args.check:
+        parser.error("a card's fingerprints cover every release: name releases only with --check")
+    chosen = sorted(args.releases, key=releases.key) or releases.supported(releases.FIRST_OF_RECT)
+    paths = targets()
+    found = {release: marks(release, paths) for release in track(chosen, "hashing", disable=not sys.stderr.isatty())}
+    if args.check:
+        lines = drift(found)
+        print("\n".join(lines) or f"no drift in {len(chosen)} releases, {chosen[0]} to {chosen[-1]}")
+        return 1 if lines else 0
+    for card in cards.load_all().values():
+        entry = of_card(card, found)
+        rewrite(card, entry)
+        print(f"{card.name}: {len(entry)} texts")
     return 0
 
 

@@ -22,15 +22,20 @@ MAY = {
     "report": {"findings"},
     "patching": {"cards", "upstream", "numerics", "errors", "findings"},
     "guard": {"upstream", "errors", "findings"},
+    "settings": {"errors"},
     "run_report": WINGS | VALUES | {"upstream"},
-    "api": WINGS | VALUES | {"upstream", "run_report"},
+    "api": WINGS | VALUES | {"upstream", "run_report", "settings"},
     "runs": WINGS | VALUES | {"training", "run_report", "api"},
-    "cli": VALUES | {"api", "runs", "report", "training"},
+    "doctor": VALUES | {"api", "patching", "upstream"},
+    "hook": {"api", "errors"},
+    "worker": {"api"},
+    "_site": {"hook"},
+    "cli": VALUES | {"api", "cards", "doctor", "hook", "runs", "report", "training"},
     "__init__": {"api", "runs", "errors", "_version"},
     "__main__": {"cli"},
 }
 """Room -> rooms that it may import (itself aside). The wings meet in `run_report`, `api` and `runs` alone."""
-TORCH = {"numerics", "patching", "guard"}
+TORCH = {"numerics", "patching", "guard", "doctor"}
 ULTRALYTICS = {"upstream", "training"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 from yolo_nanfix import run_report
 from yolo_nanfix.errors import PatchRefused, UsageError
 from yolo_nanfix.findings import Report
+from yolo_nanfix.patching import revival
+from yolo_nanfix.settings import Settings
+from yolo_nanfix.settings import load as load_settings
 
 if TYPE_CHECKING:
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.guard.settings import GuardSettings
+    from yolo_nanfix.linting.rule import Rule
+    from yolo_nanfix.patching import engine
     from yolo_nanfix.patching.engine import PatchState
 
 Progress = Callable[[int, int, str], None]
@@ -22,16 +28,21 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Status:
-    """What is in force: the release, every patch with its state and reason, and the guard's settings or None."""
+    """What is in force: the release, every patch with its state and reason, and the guard's settings or None.
+
+    `guard_refused` says why a guard that was wanted is not on.
+    """
 
     ultralytics: str
     patches: tuple[PatchState, ...]
     guard: GuardSettings | None
+    guard_refused: str | None = None
 
     def __str__(self) -> str:
         """A table for people."""
         rows = [f"{p.name:<32}{p.state:<12}{p.reason}" for p in self.patches]
-        guard = f"on          {self.guard}" if self.guard else "off"
+        off = f"refused     {self.guard_refused}" if self.guard_refused else "off"
+        guard = f"on          {self.guard}" if self.guard else off
         return "\n".join([f"ultralytics {self.ultralytics}", *rows, f"{'guard':<32}{guard}"])
 
     def as_dict(self) -> dict[str, Any]:
@@ -44,16 +55,29 @@ class Status:
             "ultralytics": self.ultralytics,
             "patches": patches,
             "guard": vars(self.guard) if self.guard else None,
+            "guard_refused": self.guard_refused,
         }
 
 
-def patch(*names: str, guard: bool | None = None, **params: Any) -> Status:
+def patch(
+    *names: str,
+    guard: bool | None = None,
+    enable: Iterable[str] = (),
+    disable: Iterable[str] = (),
+    **params: Any,
+) -> Status:
     """Put patches over ultralytics, and the guard over its trainers. Twice is once; `unpatch()` takes all back.
+
+    What is not given here comes from `YOLO_NANFIX_*` variables, then from `nanfix.yaml` or `[tool.yolo-nanfix]` in
+    `pyproject.toml`, then from the cards. A second call adds to the first: patches that are on stay on, with the
+    parameters they have unless this call gives others.
 
     Args:
         names: the patches to put; none for the default set.
         guard: also guard every trainer built from now on; by default yes for the default set, while a named set
             leaves the guard as it is. False takes a guard that is on away.
+        enable: patches to put beside the default set.
+        disable: patches to leave out of the default set.
         params: parameters of the patches (`rect="stock"`) and of the guard (`max_bad_in_a_row=20`).
 
     Returns:
@@ -67,22 +91,45 @@ def patch(*names: str, guard: bool | None = None, **params: Any) -> Status:
     from yolo_nanfix.guard.settings import GuardSettings
     from yolo_nanfix.patching import engine
 
-    guarding = not names if guard is None else guard
+    choice, settings = _settled(tuple(enable), tuple(disable))
+    wanted = settings.values.get("guard", True) if guard is None and not names else guard
+    if wanted not in (True, False, None):
+        raise UsageError(f"{settings.sources.get('guard', 'guard')} must be true or false, not {wanted!r}")
     for_guard = {k: params.pop(k) for k in GuardSettings.names() if k in params}
-    if for_guard and not guarding:
+    if for_guard and not wanted:
         raise UsageError(f"{', '.join(for_guard)} is a setting of the guard, which is off; add guard=True")
-    settings = GuardSettings.from_mapping(for_guard)
+    preferred = {k: v for k, v in settings.values.items() if k in GuardSettings.names()}
+    guarding = GuardSettings.from_mapping({**preferred, **for_guard})
     before = engine.snapshot()
-    engine.apply(names, params)
-    if guarding:
+    engine.apply(names, params, choice)
+    if wanted:
         try:
-            adapter.install(settings, _write_report)
+            adapter.install(guarding, _write_report)
         except PatchRefused:
-            engine.restore(before)
-            raise
-    elif guard is False:
+            if guard:  # asked for by name; else status() tells
+                engine.restore(before)
+                raise
+    elif wanted is False:
         adapter.uninstall()
     return status()
+
+
+def _settled(enable: tuple[str, ...], disable: tuple[str, ...]) -> tuple[engine.Choice, Settings]:
+    """The user's settings, and what they make of the default set once the arguments of the call are added."""
+    from yolo_nanfix.guard.settings import GuardSettings
+    from yolo_nanfix.patching import engine
+
+    if both := set(enable) & set(disable):
+        raise UsageError(f"patch '{min(both)}' is in enable and in disable")
+    of_cards = engine.params_of_all()
+    settings = load_settings((*of_cards, *GuardSettings.names()))
+    on, off = settings.values.get("enable", ()), settings.values.get("disable", ())
+    choice = engine.Choice(
+        enable=(*(n for n in on if n not in disable), *enable),
+        disable=(*(n for n in off if n not in enable), *disable),
+        params={name: value for name, value in settings.values.items() if name in of_cards},
+    )
+    return choice, settings
 
 
 def unpatch(*names: str) -> None:
@@ -96,19 +143,39 @@ def unpatch(*names: str) -> None:
 
 
 @contextmanager
-def patched(*names: str, guard: bool | None = None, **params: Any) -> Iterator[Status]:
+def patched(*names: str, **settings: Any) -> Iterator[Status]:
     """`patch(...)` for the length of a `with` block; afterwards everything is as it was before, also on errors."""
     from yolo_nanfix.guard import adapter
     from yolo_nanfix.patching import engine
 
     before, guarded = engine.snapshot(), adapter.installed()
     try:
-        yield patch(*names, guard=guard, **params)
+        yield patch(*names, **settings)
     finally:
         adapter.uninstall()
         engine.restore(before)
         if guarded is not None:
             adapter.install(guarded, _write_report)
+
+
+def prepare(**settings: Any) -> None:
+    """What has to be patched before ultralytics is imported at all; `patch()` with the same settings does the rest."""
+    from yolo_nanfix.patching import engine
+
+    choice, _ = _settled(tuple(settings.get("enable", ())), tuple(settings.get("disable", ())))
+    engine.prepare(choice)
+
+
+def restore(state: str) -> None:
+    """Put the patches and the guard of another process, as `patching.revival.state` wrote them there."""
+    from yolo_nanfix.guard import adapter
+    from yolo_nanfix.guard.settings import GuardSettings
+    from yolo_nanfix.patching import engine
+
+    carried = json.loads(state)
+    engine.restore(carried["patches"])
+    if carried["guard"] is not None:
+        adapter.install(GuardSettings(**carried["guard"]), _write_report)
 
 
 def status() -> Status:
@@ -117,7 +184,7 @@ def status() -> Status:
     from yolo_nanfix.guard import adapter
     from yolo_nanfix.patching import engine
 
-    return Status(upstream.version(), engine.states(), adapter.installed())
+    return Status(upstream.version(), engine.states(), adapter.installed(), adapter.refusal())
 
 
 def lint(data: str | Path, *, task: str = "detect", progress: Progress | None = None) -> Report:
@@ -136,5 +203,22 @@ def lint(data: str | Path, *, task: str = "detect", progress: Progress | None = 
     return run(data, task=task, progress=progress)
 
 
+def rules() -> tuple[Rule, ...]:
+    """Every rule of lint, in order of their codes."""
+    from yolo_nanfix.linting.rule import all_rules
+
+    return tuple(all_rules())
+
+
 def _write_report(trainer: Any, recorder: Recorder) -> None:
     run_report.write_report(trainer, recorder, status().as_dict())
+
+
+def _guard_in_force() -> dict[str, Any] | None:
+    from yolo_nanfix.guard import adapter
+
+    settings = adapter.installed()
+    return vars(settings) if settings else None
+
+
+revival.carry("guard", _guard_in_force)

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import inspect
 import io
+import logging
 import re
 import sys
 import textwrap
@@ -118,7 +119,9 @@ def text_fingerprint(source: str) -> str:
 
 
 def log(message: str, *, good_news: bool = False) -> None:
-    """Say something in the training log, where the user of Ultralytics reads: its own logger, mostly as a warning."""
-    from ultralytics.utils import LOGGER
+    """Say something in the training log, where the user of Ultralytics reads: its own logger, mostly as a warning.
 
-    (LOGGER.info if good_news else LOGGER.warning)(message)
+    Before Ultralytics has set its logger up, Python writes warnings to standard error by itself.
+    """
+    logger = logging.getLogger("ultralytics")
+    (logger.info if good_news else logger.warning)(message)

@@ -17,7 +17,10 @@ from yolo_nanfix.errors import NanfixError, UsageError
 COMMANDS = {
     "train": "lint, patch, guard and train",
     "lint": "scan a dataset for what breaks, poisons or thins out training",
+    "run": "run a stock command, such as yolo detect train, under patches and guard",
     "patches": "list the patches and what they do here",
+    "explain": "all about one patch or one lint rule",
+    "doctor": "check versions, GPU, precision and patches before training",
 }
 """Name and one-line help of each command; `cli/commands/<name>.py` holds its code and is imported when it runs."""
 
@@ -65,7 +68,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         sub = commands.add_parser(
             name, help=help_text, description=f"yolo-nanfix {name}: {help_text}.", allow_abbrev=False
         )
-        if name in words:
+        if name in words[:1]:
             importlib.import_module(f"yolo_nanfix.cli.commands.{name}").add_arguments(sub)
     return parser
 

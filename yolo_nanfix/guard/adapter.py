@@ -5,6 +5,7 @@ Wrapping the instance's bound methods covers user subclasses that override them,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -25,6 +26,7 @@ Finish = Callable[[Any, Recorder], None]
 
 _undo: list[Callable[[], None]] = []
 _settings: list[GuardSettings] = []
+_refusals: list[str] = []
 
 
 def install(settings: GuardSettings, finish: Finish) -> None:
@@ -34,10 +36,13 @@ def install(settings: GuardSettings, finish: Finish) -> None:
         PatchRefused: the installed release's trainer lacks a method that the guard needs.
     """
     uninstall()
-    target = upstream.resolve(f"{TRAINER}.__init__")
+    try:
+        target = upstream.resolve(f"{TRAINER}.__init__")
+    except LookupError as error:
+        raise _refused(f"ultralytics {upstream.version()} has no {TRAINER}: {error}") from error
     missing = [name for name in NEEDED if name not in vars(target.owner)]
     if missing:
-        raise PatchRefused("guard", f"BaseTrainer of ultralytics {upstream.version()} has no {', '.join(missing)}")
+        raise _refused(f"BaseTrainer of ultralytics {upstream.version()} has no {', '.join(missing)}")
 
     def build(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         wrapped(*args, **kwargs)
@@ -54,6 +59,17 @@ def uninstall() -> None:
     while _undo:
         _undo.pop()()
     _settings.clear()
+    _refusals.clear()
+
+
+def refusal() -> str | None:
+    """Why the guard could not be put when it was last asked for, or None."""
+    return _refusals[-1] if _refusals else None
+
+
+def _refused(reason: str) -> PatchRefused:
+    _refusals.append(reason)
+    return PatchRefused("guard", reason)
 
 
 def installed() -> GuardSettings | None:
@@ -62,10 +78,10 @@ def installed() -> GuardSettings | None:
 
 
 def _enlist(trainer: Any, settings: GuardSettings, finish: Finish) -> None:
-    if getattr(trainer, "ddp", False) or getattr(trainer, "world_size", 0) > 1:
+    if getattr(trainer, "ddp", False) or getattr(trainer, "world_size", 0) > 1 or int(os.getenv("WORLD_SIZE", "1")) > 1:
         upstream.log(
-            "yolo-nanfix: several GPUs train in processes of their own, which this version does not reach: "
-            "this run is neither patched nor guarded. Use one device (device=0) for that."
+            "yolo-nanfix: several GPUs train in processes of their own: the patches are put in each of them, but "
+            "this run is not guarded. Use one device (device=0) for that."
         )
         return
     recorder = Recorder()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from typing import Any
 
-from yolo_nanfix.errors import UsageError
+from yolo_nanfix.errors import UsageError, nearest
 
 SCALER_SKIPS = 32
 """Optimizer steps in a row that a GradScaler may skip. From its first scale of 65 536 it has then fallen to
@@ -41,7 +40,5 @@ class GuardSettings:
         """Build from keyword arguments; an unknown name raises `UsageError` with the nearest known one."""
         for name in values:
             if name not in cls.names():
-                near = get_close_matches(name, cls.names(), 1)
-                hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(cls.names())}"
-                raise UsageError(f"no guard setting '{name}'; {hint}")
+                raise UsageError(f"no guard setting '{name}'; {nearest(name, cls.names())}")
         return cls(**values)

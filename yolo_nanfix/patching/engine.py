@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from yolo_nanfix import upstream
 from yolo_nanfix.cards import Card, Value, load_all
-from yolo_nanfix.errors import PatchRefused, UsageError
+from yolo_nanfix.errors import PatchRefused, UsageError, nearest
 from yolo_nanfix.patching import fixes, stack, tally
 from yolo_nanfix.patching.fix import Fix
 
@@ -48,12 +48,25 @@ _applied: dict[str, _Applied] = {}
 _left_out: dict[str, tuple[str, str]] = {}
 
 
-def apply(names: Iterable[str] = (), params: Mapping[str, Any] | None = None) -> list[str]:
+@dataclass(frozen=True)
+class Choice:
+    """What differs from the cards' own defaults: cards put beside the default set, cards left out, parameters."""
+
+    enable: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+def apply(
+    names: Iterable[str] = (), params: Mapping[str, Any] | None = None, choice: Choice | None = None
+) -> list[str]:
     """Put patches: those named, or the default set. A patch that is on with the same parameters stays as it is.
 
     Args:
-        names: card names; empty for every card that is not off by default.
-        params: parameter values by name; each goes to the selected card that has a parameter of that name.
+        names: card names; empty for the default set, every card that is not off by default.
+        params: parameter values by name; each goes to the selected card that has a parameter of that name. A patch
+            that is on keeps the values of those that are not given.
+        choice: the user's settings, which the default set and the default parameters follow.
 
     Returns:
         The names that this call put (not those that were on already).
@@ -63,9 +76,13 @@ def apply(names: Iterable[str] = (), params: Mapping[str, Any] | None = None) ->
         PatchRefused: a patch that was named cannot be applied. What this call had put is taken back.
     """
     named = list(names)
-    chosen = _choose(named)
-    settings = _settings(chosen, dict(params or {}))
+    choice = choice or Choice()
+    chosen = _choose(named, choice)
+    settings = _settings(chosen, dict(params or {}), choice.params)
     put: list[str] = []
+    if not named:
+        remove(choice.disable)
+        _left_out.update(dict.fromkeys(choice.disable, ("off", "left out by the settings")))
     for card in chosen:
         if card.name in _applied and _applied[card.name].params == settings[card.name]:
             continue
@@ -80,6 +97,11 @@ def apply(names: Iterable[str] = (), params: Mapping[str, Any] | None = None) ->
         else:
             put.extend([card.name] if card.name in _applied else [])
     return put
+
+
+def prepare(choice: Choice) -> None:
+    """Put what has to be there before ultralytics is imported: the cards that install something of their own."""
+    apply([card.name for card in _choose([], choice) if fixes.load(card.name).install is not None], choice=choice)
 
 
 def remove(names: Iterable[str] | None = None) -> None:
@@ -116,32 +138,39 @@ def _state(card: Card, counted: int) -> PatchState:
     return PatchState(card.name, state, reason, {})
 
 
-def _choose(names: list[str]) -> list[Card]:
+def params_of_all() -> dict[str, str]:
+    """Every parameter's name, with the card that has it."""
+    return {name: card.name for card in load_all().values() for name in card.params}
+
+
+def _choose(names: list[str], choice: Choice) -> list[Card]:
     cards = load_all()
-    for name in names:
+    for name in (*names, *choice.enable, *choice.disable):
         if name not in cards:
-            near = get_close_matches(name, cards, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(cards)}"
-            raise UsageError(f"no patch named '{name}'; {hint}")
-    chosen = [card for card in cards.values() if (card.name in names if names else card.default != "off")]
+            raise UsageError(f"no patch named '{name}'; {nearest(name, cards)}")
+    defaults = {n for n, c in cards.items() if (c.default != "off" or n in choice.enable) and n not in choice.disable}
+    chosen = [card for card in cards.values() if card.name in (names or defaults)]
     # what installs goes first: releases before 8.4 import torchvision when ultralytics itself is imported
     return sorted(chosen, key=lambda card: fixes.load(card.name).install is None)
 
 
-def _settings(cards: list[Card], params: dict[str, Any]) -> dict[str, Mapping[str, Value]]:
-    """Spread the parameters over the chosen cards, defaults filled in."""
+def _settings(
+    cards: list[Card], given: Mapping[str, Any], preferred: Mapping[str, Any]
+) -> dict[str, Mapping[str, Value]]:
+    """The parameters of the chosen cards: as given, else as in force, else as preferred, else the card's default."""
     known = [name for card in cards for name in card.params]
-    for name in params:
+    for name in given:
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known) or 'none'}"
-            raise UsageError(f"no patch parameter '{name}'; {hint}")
+            raise UsageError(f"no patch parameter '{name}'; {nearest(name, known)}")
     settings: dict[str, Mapping[str, Value]] = {}
     for card in cards:
+        in_force = _applied[card.name].params if card.name in _applied else {}
+        layers = ChainMap(dict(given), dict(in_force), dict(preferred))
+        values = {name: layers.get(name, param.default) for name, param in card.params.items()}
         for name, param in card.params.items():
-            if reason := param.check(params.get(name, param.default)):
-                raise UsageError(f"patch '{card.name}': {name} {reason}, not {params[name]!r}")
-        settings[card.name] = {name: params.get(name, param.default) for name, param in card.params.items()}
+            if reason := param.check(values[name]):
+                raise UsageError(f"patch '{card.name}': {name} {reason}, not {values[name]!r}")
+        settings[card.name] = values
     return settings
 
 

@@ -1,0 +1,50 @@
+"""`yolo-nanfix run -- COMMAND`: a stock command under patches and guard, without changing it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+from yolo_nanfix.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.usage = "yolo-nanfix run [options] -- COMMAND ..."
+    parser.epilog = "Example: yolo-nanfix run -- yolo detect train data=data.yaml model=yolov8n.pt epochs=100"
+    parser.add_argument("--enable", metavar="NAME", action="append", default=[], help="put this patch too")
+    parser.add_argument("--disable", metavar="NAME", action="append", default=[], help="leave this patch out")
+    parser.add_argument("--no-guard", action="store_true", help="patches only: do not guard the training steps")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Become the command, in an environment whose Python processes patch ultralytics; its exit code is ours.
+
+    Raises:
+        UsageError: there is no command, it cannot be started, or a patch is unknown.
+    """
+    from yolo_nanfix import hook
+    from yolo_nanfix.cards import load_all
+    from yolo_nanfix.errors import nearest
+
+    words = args.words[1:] if args.words[:1] == ["--"] else args.words
+    if not words:
+        raise UsageError("no command given; for example: yolo-nanfix run -- yolo detect train data=data.yaml")
+    for name in (*args.enable, *args.disable):
+        if name not in load_all():
+            raise UsageError(f"no patch named '{name}'; {nearest(name, load_all())}")
+    settings = {"enable": args.enable, "disable": args.disable, **({"guard": False} if args.no_guard else {})}
+    try:
+        return _become(words, hook.environment(settings))
+    except OSError as error:
+        raise UsageError(f"{words[0]} cannot be started: {error.strerror}") from error
+
+
+def _become(words: list[str], environment: dict[str, str]) -> int:
+    sys.stdout.flush()
+    if os.name == "posix":
+        os.execvpe(words[0], words, environment)
+    return subprocess.run(words, env=environment, check=False).returncode

@@ -1,0 +1,144 @@
+"""What `yolo-nanfix doctor` looks at: versions, torchvision, GPUs, precision, patches; each a `Check`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from yolo_nanfix import upstream
+from yolo_nanfix._version import __version__
+from yolo_nanfix.api import Status
+from yolo_nanfix.patching.gpus import broken_half
+
+GOOD, NOTE, BAD = "good", "note", "bad"
+PACKAGES = ("ultralytics", "torch", "torchvision", "numpy", "opencv-python", "pillow")
+SUPPORTED = (8, 0, 136)
+SHARED_MEMORY = Path("/dev/shm")
+LITTLE_SHARED_MEMORY = 1 << 30
+BF16_TRAINING = (8, 4, 129)
+"""The first release whose `amp` argument takes "bf16"."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: `state` is good, note (worth knowing) or bad (it breaks training, or ours cannot help)."""
+
+    name: str
+    state: str
+    detail: str
+    advice: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """A JSON-ready dict."""
+        return asdict(self)
+
+
+def examine(status: Status) -> Iterator[Check]:
+    """Look at everything, while the default set of patches is on.
+
+    Args:
+        status: what became of the patches.
+    """
+    yield Check("versions", GOOD, ", ".join(_versions()))
+    yield _release()
+    yield from _torchvision(status)
+    yield from _devices()
+    yield from _patches(status)
+    yield from _shared_memory()
+
+
+def _versions() -> Iterator[str]:
+    yield f"yolo-nanfix {__version__}"
+    yield f"Python {platform.python_version()}"
+    for package in PACKAGES:
+        try:
+            yield f"{package} {metadata.version(package)}"
+        except metadata.PackageNotFoundError:
+            yield f"no {package}"
+
+
+def _release() -> Check:
+    here = upstream.version()
+    if upstream.release(here) >= SUPPORTED:
+        return Check("ultralytics", GOOD, f"{here} is supported")
+    detail = f"{here} is older than 8.0.136: only rect validation can be patched, and nothing is guarded"
+    return Check("ultralytics", BAD, detail, "pip install -U ultralytics")
+
+
+def _torchvision(status: Status) -> Iterator[Check]:
+    state = {p.name: p for p in status.patches}["torchvision-operators-missing"]
+    if state.state == "on":
+        detail = "its operators do not fit this torch; stock training stops, patched training uses nms in pure torch"
+        yield Check("torchvision", NOTE, detail, "for full speed install the torchvision that belongs to your torch")
+        return
+    try:
+        importlib.import_module("torchvision")
+    except Exception as error:  # whatever a broken build raises
+        yield Check("torchvision", BAD, f"cannot be imported: {error}", "install the one that belongs to your torch")
+    else:
+        yield Check("torchvision", GOOD, "fits torch")
+
+
+def _devices() -> Iterator[Check]:
+    import torch
+
+    if not torch.cuda.is_available():
+        yield Check("devices", NOTE, "no CUDA device: training runs on the CPU (or MPS) in float32, AMP stays off")
+        return
+    for index in range(torch.cuda.device_count()):
+        name, memory = torch.cuda.get_device_name(index), torch.cuda.get_device_properties(index).total_memory
+        what = f"{name}, {memory / 2**30:.0f} GiB"
+        if reason := broken_half(name):
+            yield Check(f"GPU {index}", BAD, f"{what}: {reason}", "train with amp=False")
+        else:
+            yield Check(f"GPU {index}", GOOD, f"{what}: no fault of its float16 is known", _precision(index))
+
+
+def _precision(index: int) -> str:
+    """Which precision to train in, for a GPU whose float16 works."""
+    import torch
+
+    if torch.cuda.get_device_capability(index) >= (8, 0) and upstream.release(upstream.version()) >= BF16_TRAINING:
+        return 'amp=True is fine; if losses overflow, amp="bf16" has the range of float32'
+    return "amp=True is fine; if losses overflow, amp=False"
+
+
+def _patches(status: Status) -> Iterator[Check]:
+    names: dict[str, list[str]] = {}
+    for patch in status.patches:
+        names.setdefault(patch.state, []).append(patch.name)
+    counts = ", ".join(f"{len(found)} {state}" for state, found in sorted(names.items()))
+    yield Check("patches", GOOD, counts, "yolo-nanfix patches lists them")
+    for patch in status.patches:
+        if patch.state == "refused":
+            yield Check(f"patch {patch.name}", BAD, f"refused: {patch.reason}", _about_refusal(patch.name))
+    if status.guard_refused:
+        yield Check("guard", BAD, f"refused: {status.guard_refused}", "use a supported release of ultralytics")
+
+
+def _about_refusal(name: str) -> str:
+    return f"training runs without it; yolo-nanfix explain {name} says what that means"
+
+
+def _shared_memory() -> Iterator[Check]:
+    """Dataloader workers hand batches over in shared memory; containers often have 64 MiB of it."""
+    if not SHARED_MEMORY.is_dir():
+        return
+    total = shutil.disk_usage(SHARED_MEMORY).total
+    if total < LITTLE_SHARED_MEMORY:
+        detail = f"{total >> 20} MiB: workers may die with a bus error"
+        yield Check("shared memory", NOTE, detail, "docker run --shm-size=8g (or --ipc=host), or train with workers=0")
+    else:
+        yield Check("shared memory", GOOD, f"{total >> 20} MiB, {os.cpu_count()} CPU cores")
+
+
+def as_dict(checks: list[Check]) -> dict[str, Any]:
+    """A JSON-ready dict; `healthy` is False if something is bad."""
+    return {"healthy": not any(c.state == BAD for c in checks), "checks": [c.as_dict() for c in checks]}

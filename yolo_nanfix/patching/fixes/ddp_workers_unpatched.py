@@ -1,0 +1,41 @@
+"""`generate_ddp_command`: the launcher starts our worker, which puts the same patches before upstream's script runs."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from yolo_nanfix.patching import revival
+from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+
+WORKER = "yolo_nanfix.worker"
+
+
+def _wrapper(params: Params) -> Wrapper:
+    def generate_ddp_command(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        command, file = wrapped(*args, **kwargs)
+        return through_worker(command, str(file)), file
+
+    return generate_ddp_command
+
+
+def through_worker(command: list[str], file: str) -> list[str]:
+    """The launcher's command with our worker module in front of the script.
+
+    Raises:
+        RuntimeError: the command does not end in the script, so that the processes would train without patches.
+    """
+    if command[-1] != file:
+        raise RuntimeError(f"yolo-nanfix: the launch command of this release has an unknown form: {command}")
+    return [*command[:-1], "-m", WORKER, revival.state(), file]
+
+
+def _probe(stock: Any, patched: Any) -> str | None:
+    """Nothing to compute: the command must still be a list that ends in the file which is returned beside it."""
+    text = " ".join(inspect.getsource(inspect.unwrap(stock)).split())
+    if "--master_port" not in text or "return cmd, file" not in text:
+        return "the launch command is built in another way"
+    return None
+
+
+FIX = Fix(wrapper=_wrapper, probe=_probe)
