@@ -38,6 +38,11 @@ class Param:
     help: str
     choices: tuple[Value, ...] = ()
 
+    def plain(self, value: Any) -> Any:
+        """The value, with the yes and no that YAML reads in `rect: off` turned back into the word of a choice."""
+        word = {True: "on", False: "off"}.get(value) if isinstance(value, bool) else None
+        return word if word in self.choices else value
+
     def check(self, value: Any) -> str | None:
         """Why `value` is not allowed, or None if it is."""
         if self.choices:

@@ -77,4 +77,5 @@ class _PatchingLoader(Loader):
             self._inner.exec_module(module)
             api.patch(**self._settings)
         except NanfixError as error:
-            raise SystemExit(f"yolo-nanfix run: {error}") from error
+            print(f"yolo-nanfix run: error: {error}", file=sys.stderr)
+            raise SystemExit(2) from error

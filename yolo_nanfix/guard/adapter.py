@@ -78,16 +78,27 @@ def installed() -> GuardSettings | None:
 
 
 def _enlist(trainer: Any, settings: GuardSettings, finish: Finish) -> None:
-    if getattr(trainer, "ddp", False) or getattr(trainer, "world_size", 0) > 1 or int(os.getenv("WORLD_SIZE", "1")) > 1:
+    if _in_several_processes(trainer):
         upstream.log(
             "yolo-nanfix: several GPUs train in processes of their own: the patches are put in each of them, but "
             "this run is not guarded. Use one device (device=0) for that."
         )
         return
     recorder = Recorder()
-    trainer.add_callback("on_pretrain_routine_end", lambda t: attach(t, settings, recorder))
+    trainer.add_callback("on_pretrain_routine_end", lambda t: _alone(t, lambda: attach(t, settings, recorder)))
     trainer.add_callback("on_train_end", lambda t: setattr(recorder, "finished", True))
-    trainer.add_callback("teardown", lambda t: finish(t, recorder))
+    trainer.add_callback("teardown", lambda t: _alone(t, lambda: finish(t, recorder)))
+
+
+def _in_several_processes(trainer: Any) -> bool:
+    launches = getattr(trainer, "ddp", False) or getattr(trainer, "world_size", 0) > 1
+    return bool(launches) or int(os.getenv("WORLD_SIZE", "1")) > 1
+
+
+def _alone(trainer: Any, action: Callable[[], object]) -> None:
+    """Do it unless this process is one of several: newer releases pickle the launcher's callbacks into them."""
+    if not _in_several_processes(trainer):
+        action()
 
 
 def attach(trainer: Any, settings: GuardSettings, recorder: Recorder) -> Guard:

@@ -166,7 +166,7 @@ def _settings(
     for card in cards:
         in_force = _applied[card.name].params if card.name in _applied else {}
         layers = ChainMap(dict(given), dict(in_force), dict(preferred))
-        values = {name: layers.get(name, param.default) for name, param in card.params.items()}
+        values = {name: param.plain(layers.get(name, param.default)) for name, param in card.params.items()}
         for name, param in card.params.items():
             if reason := param.check(values[name]):
                 raise UsageError(f"patch '{card.name}': {name} {reason}, not {values[name]!r}")
