@@ -45,14 +45,18 @@ def _cells(row: str) -> str:
     return row.replace("<", "&lt;")
 
 
+def put(text: str, name: str, content: str) -> str:
+    """The text with one generated block replaced."""
+    block = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end -->)", re.DOTALL)
+    if not block.search(text):
+        raise SystemExit(f"readme: README.md has no block '<!-- {name}: ... -->'")
+    return block.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)
+
+
 def filled(text: str) -> str:
-    """The text with each generated block replaced."""
+    """The text with each block that is made from the code replaced."""
     for name, make in (("patches", patches), ("measured", measured), ("rules", rules)):
-        block = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end -->)", re.DOTALL)
-        if not block.search(text):
-            raise SystemExit(f"readme: README.md has no block '<!-- {name}: ... -->'")
-        parts = block.split(text)
-        text = f"{parts[0]}{parts[1]}{make()}\n{parts[2]}{parts[3]}"
+        text = put(text, name, make())
     return text
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import inspect
 import io
 import warnings
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ MODELS = {
     "segment": "yolov8n-seg.yaml",
     "pose": "yolov8n-pose.yaml",
     "obb": "yolov8n-obb.yaml",
+    "classify": "yolov8n-cls.yaml",
 }
 
 
@@ -56,15 +59,18 @@ def bare():
         yield
 
 
-def trainer_class(task: str) -> type:
-    from ultralytics.models.yolo import detect, obb, pose, segment
+TRAINERS = {
+    "detect": "DetectionTrainer",
+    "segment": "SegmentationTrainer",
+    "pose": "PoseTrainer",
+    "obb": "OBBTrainer",
+    "classify": "ClassificationTrainer",
+}
 
-    return {
-        "detect": detect.DetectionTrainer,
-        "segment": segment.SegmentationTrainer,
-        "pose": pose.PoseTrainer,
-        "obb": obb.OBBTrainer,
-    }[task]
+
+def trainer_class(task: str) -> type:
+    """Upstream's trainer; only its own module is imported, for old releases do not have all tasks."""
+    return getattr(importlib.import_module(f"ultralytics.models.yolo.{task}"), TRAINERS[task])
 
 
 def poisoned(task: str, where: set[tuple[int, int]]) -> type:
@@ -98,6 +104,7 @@ def train(
     from ultralytics import YOLO
 
     result = Result()
+    torch.manual_seed(0)  # some releases keep the weights that the model has before the trainer seeds
     model = YOLO(arguments.pop("model", MODELS[task]))
     model.add_callback("on_pretrain_routine_start", lambda t: setattr(result, "trainer", t))
     model.add_callback("on_train_batch_end", lambda t: result.losses.append(float(t.loss)))
@@ -131,10 +138,19 @@ def train(
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         try:
-            model.train(trainer=trainer, data=str(data), **{**defaults, **arguments})
+            _start(model, trainer, {**defaults, **arguments, "data": str(data)})
         except Exception as error:
             result.error = error
     return result
+
+
+def _start(model: Any, trainer: type | None, arguments: dict[str, Any]) -> None:
+    if trainer is None:
+        model.train(**arguments)
+    elif "trainer" in inspect.signature(model.train).parameters:
+        model.train(trainer=trainer, **arguments)
+    else:  # 8.0.136 has no way to pass one
+        trainer(overrides={**model.overrides, **arguments, "mode": "train"}, _callbacks=model.callbacks).train()
 
 
 def not_finite(tensors: Any) -> int:
