@@ -63,7 +63,7 @@ def test_by_default_the_image_is_left_out_and_nothing_is_lost(sick, tmp_path, ca
     assert [Path(image).name for image in summary["quarantined"]] == ["0005.jpg"]
     assert summary["guard"]["dropped_micro_batches"] == 0
     assert summary["lint"]["findings"]
-    assert {p["state"] for p in summary["patches"].values()} <= {"on", "not-needed"}
+    assert {p["state"] for p in summary["patches"].values()} <= {"on", "not-needed", "fixed"}
     assert set(summary["paths"]) == {"save_dir", "last", "best", "results", "report"}
     assert summary["metrics"]["metrics/mAP50(B)"] >= 0
     assert tree(sick.parent) == before

@@ -1,0 +1,36 @@
+"""Does the newest ultralytics still fit? First line: DRIFT, and what changed; then the release's row of the matrix.
+
+    python scripts/nightly.py             the newest release on the package index
+    python scripts/nightly.py 8.4.190     another one
+
+Exit code 1 if a patch is refused there, a healthy run differs from stock, or the planted fault is not survived. A text
+that changed is not a failure by itself: the parity probe decides whether its patch is put.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import fingerprint
+import matrix
+import releases
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("release", nargs="?", help="default: the newest")
+    release = parser.parse_args().release or releases.supported()[-1]
+    changed = fingerprint.drift({release: fingerprint.marks(release, fingerprint.targets())})
+    count = f"{len(changed)} patched functions changed" if changed else "none, every patched function is known"
+    print(f"DRIFT ultralytics {release}: {count}", flush=True)
+    for line in changed:
+        print(f"  {line.removeprefix('DRIFT ')}")
+    result = matrix.look(release)
+    print(matrix.table([result]))
+    for name, reason in result.get("reasons", {}).items():
+        print(f"refused: {name}: {reason}")
+    return 0 if matrix.good(result) and not result["reasons"] else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

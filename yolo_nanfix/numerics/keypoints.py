@@ -1,0 +1,51 @@
+"""Inputs on which the keypoint loss of `ultralytics.utils.loss.KeypointLoss` has a finite value and gradient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from yolo_nanfix.numerics.bounds import HALF, widened
+
+COORDINATE_LIMIT = 1e7
+"""Largest keypoint coordinate let through, in grid cells, far beyond any image; its square stays inside float32."""
+SMALLEST_SIGMA = 1e-6
+"""Smallest keypoint constant let through; COCO's are 0.025 to 0.107. The divisor 8 * sigma^2 * (area + 1e-9) is then
+8e-21 or more, and its reciprocal inside float32."""
+SMALLEST_AREA = {False: 0.0, True: 1e-6}
+"""Smallest area let through, in grid cells squared, by whether a keypoint came in half precision. Upstream adds 1e-9,
+enough for a finite gradient in float32; the gradient, at most 1 / (3 * sigma * sqrt(area)), has to fit into float16."""
+
+
+def positive_sigmas(sigmas: Tensor) -> tuple[Tensor, Tensor]:
+    """The keypoint constants in float32, not nearer to 0 than `SMALLEST_SIGMA`, and which were moved.
+
+    The similarity of a keypoint is exp(-e) with e = d^2 / (8 * sigma^2 * area), as COCO defines it
+    (https://cocodataset.org/#keypoints-eval). As sigma goes to 0 it goes to 0 with a gradient of 0 wherever d > 0; at
+    d = 0 upstream computes 0 / 0. A floor under sigma gives the limit.
+
+    Args:
+        sigmas: shape (K,).
+    """
+    sigmas = widened(sigmas)
+    short = sigmas.abs() < SMALLEST_SIGMA
+    return torch.where(short, SMALLEST_SIGMA, sigmas), short
+
+
+def area_not_negative(area: Tensor, half: bool) -> tuple[Tensor, Tensor]:
+    """The areas in float32, not below `SMALLEST_AREA`, and which were moved; NaN and Inf stay as they are.
+
+    A negative area turns exp(-e) into exp(+e), which overflows.
+
+    Args:
+        area: grid cells squared, shape (N, 1).
+        half: whether the keypoints came in half precision.
+    """
+    area = widened(area)
+    small = (area < SMALLEST_AREA[half]) & area.isfinite()
+    return torch.where(small, SMALLEST_AREA[half], area), small
+
+
+def any_half(*tensors: Tensor) -> bool:
+    """Whether one of the tensors is in half precision."""
+    return any(t.dtype in HALF for t in tensors)

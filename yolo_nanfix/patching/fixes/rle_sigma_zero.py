@@ -1,0 +1,55 @@
+"""`RLELoss.forward` in float32, with a positive sigma."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from yolo_nanfix import upstream
+from yolo_nanfix.numerics.bounds import bounded
+from yolo_nanfix.numerics.rle import LARGEST, positive_sigma
+from yolo_nanfix.patching import tally
+from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+from yolo_nanfix.patching.probe import difference, generator
+
+
+def _wrapper(params: Params) -> Wrapper:
+    def forward(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return _call(wrapped, *args, **kwargs)
+
+    return forward
+
+
+def _call(wrapped: Any, sigma: Tensor, log_phi: Tensor, error: Tensor, target_weight: Tensor | None = None) -> Any:
+    with torch.autocast(sigma.device.type, enabled=False):
+        floored, small = positive_sigma(sigma)
+        log_phi, unlikely = bounded(log_phi, LARGEST)
+        error, far = bounded(error, LARGEST)
+        for moved in (small, unlikely, far):
+            tally.add("rle-sigma-zero", moved)
+        return wrapped(floored, log_phi, error, target_weight)
+
+
+def _healthy() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Sigma in (0.05, 1), log_phi and error of 32 keypoints."""
+    for seed in range(3):
+        random = generator(seed)
+        sigma = torch.rand(32, 2, generator=random) * 0.95 + 0.05
+        yield sigma, torch.randn(32, generator=random), torch.randn(32, 2, generator=random) * 5
+
+
+def _probe(stock: Any, patched: Any) -> str | None:
+    owner = upstream.resolve("ultralytics.utils.loss:RLELoss").raw
+    weight = torch.linspace(0.5, 1.5, 32)
+
+    def call(function: Any, tensors: Any) -> Tensor:
+        result: Tensor = function.__get__(owner(), owner)(*tensors, weight)
+        return result
+
+    return difference(stock, patched, call, _healthy())
+
+
+FIX = Fix(wrapper=_wrapper, probe=_probe)

@@ -1,0 +1,54 @@
+"""The losses of releases up to 8.0.6 with a divisor for batches without objects."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import Tensor
+
+from yolo_nanfix.numerics.targets import scores_with_a_sum
+from yolo_nanfix.patching import tally
+from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+
+
+def _wrapper(params: Params) -> Wrapper:
+    def loss(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return _with_a_divisor(wrapped, instance, args, kwargs)
+
+    return loss
+
+
+def _with_a_divisor(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Upstream divides by the sum of the scores that the assigner returns, and gives them to the class loss.
+
+    For the call, its assigner returns scores that have a sum, and its class loss gets the true ones.
+    """
+    assigner, bce = instance.assigner, instance.bce
+    true: list[Tensor] = []
+
+    def assign(*inputs: Any, **options: Any) -> tuple[Any, ...]:
+        labels, boxes, scores, matched, *rest = assigner(*inputs, **options)
+        true.append(scores)
+        scores, empty = scores_with_a_sum(scores, matched)
+        tally.add("target-scores-sum-zero", empty)
+        return labels, boxes, scores, matched, *rest
+
+    def class_loss(logits: Tensor, scores: Tensor) -> Any:
+        return bce(logits, true[-1].to(scores.dtype))
+
+    instance.assigner, instance.bce = assign, class_loss
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        instance.assigner, instance.bce = assigner, bce
+
+
+def _probe(stock: Any, patched: Any) -> str | None:
+    """No tensors to compare: the loss must still read the two attributes that we swap for the call."""
+    names = inspect.unwrap(stock).__code__.co_names
+    missing = [name for name in ("assigner", "bce") if name not in names]
+    return f"the loss no longer uses {' and '.join(missing)}" if missing else None
+
+
+FIX = Fix(wrapper=_wrapper, probe=_probe)
