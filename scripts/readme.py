@@ -18,18 +18,18 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 
 def patches() -> str:
     """One row a card."""
-    rows = ["| patch | symptom | what it does | on |", "|---|---|---|---|"]
+    rows = ["| patch | symptom | what it does | releases with the defect | on |", "|---|---|---|---|---|"]
     for card in cards.load_all().values():
-        rows.append(f"| `{card.name}` | {card.symptom} | {card.cures} | {card.default} |")
+        spans = ", ".join(
+            f"{s.introduced} to before {s.fixed}" if s.fixed else f"{s.introduced} on" for s in card.affected
+        )
+        rows.append(f"| `{card.name}` | {card.symptom} | {card.cures} | {spans} | {card.default} |")
     return "\n".join(_cells(row) for row in rows)
 
 
 def measured() -> str:
-    """One line a card: what it does not cure and what it changes in a healthy run."""
-    return "\n".join(
-        f"- **`{card.name}`** does not cure: {card.cures_not} Measured: {card.measured}"
-        for card in cards.load_all().values()
-    )
+    """One line a card: what it changes in a healthy run."""
+    return "\n".join(f"- **`{card.name}`**: {card.measured}" for card in cards.load_all().values())
 
 
 def rules() -> str:

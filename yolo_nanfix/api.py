@@ -211,7 +211,11 @@ def rules() -> tuple[Rule, ...]:
 
 
 def _write_report(trainer: Any, recorder: Recorder) -> None:
+    """Write it with what the patches counted during this run, and let the next one count anew."""
+    from yolo_nanfix.patching import tally
+
     run_report.write_report(trainer, recorder, status().as_dict())
+    tally.clear()
 
 
 def _guard_in_force() -> dict[str, Any] | None:

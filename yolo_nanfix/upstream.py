@@ -36,6 +36,10 @@ def release(text: str) -> tuple[int, ...]:
     return tuple(int(x) for x in re.findall(r"\d+", text)[:3])
 
 
+LEFT_YOLO = (8, 0, 136)
+"""From this release on ultralytics.yolo, where there is one, holds deprecated copies."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A function of upstream: where it lives and what stood there when it was resolved.
@@ -60,6 +64,8 @@ def resolve(path: str) -> Target:
         LookupError: the module, a class on the way or the attribute does not exist; the message says which.
     """
     module_name, _, qualname = path.partition(":")
+    if module_name.startswith("ultralytics.yolo.") and release(version()) >= LEFT_YOLO:
+        raise LookupError("ultralytics.yolo is only an alias in this release")
     try:
         owner: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -125,7 +125,7 @@ def test_a_named_set_comes_without_the_guard_and_a_default_set_with_it():
     [
         (lambda: yolo_nanfix.patch("rect-validaton"), "did you mean 'rect-validation'"),
         (lambda: yolo_nanfix.patch(rekt="off"), "did you mean 'rect'"),
-        (lambda: yolo_nanfix.patch(rect="auto"), "must be one of off, stock"),
+        (lambda: yolo_nanfix.patch(rect="sometimes"), "must be one of off, auto, stock"),
         (lambda: yolo_nanfix.patch(min_area_px="big"), "must be a float"),
         (lambda: yolo_nanfix.patch(guard=False, max_bad_in_a_row=3), "add guard=True"),
         (lambda: yolo_nanfix.patch(max_bad_in_a_row=0), "at least 1"),
@@ -186,10 +186,11 @@ def test_a_refused_default_patch_is_reported_by_status(monkeypatch):
 
 
 def test_a_release_without_the_defect_is_left_alone(monkeypatch):
-    monkeypatch.setattr(upstream, "version", lambda: "8.0.50")
-    states = {p.name: p for p in yolo_nanfix.patch("rect-validation").patches}
-    assert states["rect-validation"].state == "not-needed"
-    assert "8.0.50" in states["rect-validation"].reason
+    monkeypatch.setattr(upstream, "version", lambda: "8.3.0")
+    names = ("class-weights-not-finite", "compat-pkg-resources")
+    states = {p.name: p for p in yolo_nanfix.patch(*names).patches}
+    assert states[names[0]].state == "not-needed" and "8.3.0" in states[names[0]].reason
+    assert states[names[1]].state == "fixed" and "8.0.187" in states[names[1]].reason
 
 
 def test_every_card_has_code_and_every_code_a_card():

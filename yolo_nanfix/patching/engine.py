@@ -249,7 +249,7 @@ def _verify(card: Card, fix: Fix, target: upstream.Target, wrapper: Any) -> str:
     if fix.probe is None:
         raise PatchRefused(card.name, f"the text of {target.path} is unknown and cannot be probed")
     wrapped = stack.Patched(target.path, target.raw, wrapper)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         difference = fix.probe(_plain(target, target.raw), _plain(target, wrapped))
     if difference:
         raise PatchRefused(card.name, f"the text of {target.path} is unknown and {difference}")

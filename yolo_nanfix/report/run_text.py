@@ -61,11 +61,16 @@ def _lint(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def _patches(summary: Mapping[str, Any], console: Console) -> None:
-    console.print(f"\n[bold]Patches[/] (ultralytics {summary['environment']['ultralytics']})")
-    for name, patch in summary["patches"].items():
-        params = ", ".join(f"{k}={v}" for k, v in patch["params"].items())
-        reason = ", ".join(part for part in (params, patch["reason"]) if part)
-        console.print(f"  {name:<30} {patch['state']:<10} {escape(reason)}")
+    """How many are on; by name only those that were refused, and those that had something to do."""
+    patches = summary["patches"]
+    states = Counter(patch["state"] for patch in patches.values())
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items(), key=lambda s: s[0] != "on"))
+    console.print(f"\n[bold]Patches[/] (ultralytics {summary['environment']['ultralytics']}): {counts}")
+    for name, patch in patches.items():
+        if patch["state"] == "refused":
+            console.print(f"  {name:<30} [red]refused[/]: {escape(patch['reason'])}")
+        elif patch["counted"]:
+            console.print(f"  {name:<30} acted on {patch['counted']} values")
 
 
 def _quarantine(summary: Mapping[str, Any], console: Console) -> None:

@@ -6,7 +6,6 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
-from pathlib import Path
 from types import ModuleType
 
 from packaging.requirements import Requirement
@@ -25,14 +24,12 @@ class VersionConflict(Exception):  # noqa: N818 - the name that ultralytics catc
     """A required distribution is installed in a version that does not satisfy the requirement."""
 
 
-def parse_requirements(source: str | Path | Iterable[str]) -> Iterator[Requirement]:
+def parse_requirements(source: str | Iterable[str]) -> Iterator[Requirement]:
     """The requirements in a text or in lines; empty lines and comments are passed over."""
     lines = source.splitlines() if isinstance(source, str) else source
-    assert not isinstance(lines, Path)
     for line in lines:
-        if text := line.partition(" #")[0].strip():
-            if not text.startswith(("#", "-")):
-                yield Requirement(text)
+        if (text := line.partition(" #")[0].strip()) and not text.startswith(("#", "-")):
+            yield Requirement(text)
 
 
 def require(source: str) -> None:
