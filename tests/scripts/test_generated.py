@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import zipfile
-from pathlib import Path
-
 import fingerprint
-import pytest
+import matrix
 import readme
 
 from yolo_nanfix import cards, upstream
@@ -19,28 +15,48 @@ def test_the_readme_tables_are_up_to_date():
     assert "IM011" in text and "rect-validation" in text
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The installed ultralytics packed as its wheel is."""
-    path = tmp_path_factory.mktemp("wheel") / "ultralytics.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in importlib.metadata.files("ultralytics") or ():
-            if file.suffix == ".py":
-                archive.write(Path(str(file.locate())), str(file))
-    return zipfile.ZipFile(path)
+def test_the_hash_of_a_wheel_is_the_hash_of_the_imported_function():
+    found = fingerprint.marks(upstream.version(), fingerprint.targets())
+    assert len(found) > 20
+    for path, mark in found.items():
+        assert upstream.fingerprint(upstream.resolve(path).raw) == mark, path
 
 
-@pytest.mark.parametrize("name", [c.name for c in cards.load_all().values() if c.target.startswith("ultralytics.")])
-def test_the_hash_of_a_wheel_is_the_hash_of_the_imported_function(name, wheel):
-    target = cards.load_all()[name].target
-    text = fingerprint.function_text(wheel, target)
-    assert text is not None
-    assert upstream.text_fingerprint(text) == upstream.fingerprint(upstream.resolve(target).raw)
+def test_what_a_source_lacks_is_none():
+    source = "class A:\n    def f(self):\n        return 1\n"
+    assert fingerprint.function_text(source, "A.f") == "    def f(self):\n        return 1\n"
+    assert fingerprint.function_text(source, "A.gone") is None
+    assert fingerprint.function_text(source, "gone") is None
 
 
-def test_what_a_wheel_lacks_is_none(wheel):
-    assert fingerprint.function_text(wheel, "ultralytics.gone:f") is None
-    assert fingerprint.function_text(wheel, "ultralytics.utils.loss:v8SegmentationLoss.gone") is None
+def test_a_changed_text_and_a_target_that_went_are_drift():
+    path = "ultralytics.utils.metrics:bbox_iou"
+    known = next(iter(cards.load_all()["box-iou-half-precision"].fingerprints))
+    told = fingerprint.drift({"9.0.0": {path: "sha256:other"}, "9.0.1": {path: known}})
+    ours = [line for line in told if "box-iou" in line]
+    assert ours == [f"DRIFT 9.0.0: {path} has a text that card 'box-iou-half-precision' does not know"]
+    assert "DRIFT 9.0.1: no target of card 'mask-area-zero' exists" in told
+
+
+def test_a_card_of_several_targets_names_them_in_its_ranges():
+    card = cards.load_all()["rect-validation"]
+    first, second = card.targets[:2]
+    entry = fingerprint.of_card(card, {"8.4.1": {first: "a", second: "a"}, "8.4.2": {first: "b", second: "a"}})
+    assert entry == {
+        "a": "DetectionTrainer.build_dataset 8.4.1; WorldTrainer.build_dataset 8.4.1-8.4.2",
+        "b": "DetectionTrainer.build_dataset 8.4.2",
+    }
+
+
+def test_the_matrix_table_tells_good_from_bad():
+    ours = {"release": "8.4.9", "states": {"a": "on", "b": "fixed"}, "reasons": {}, "identical": True}
+    ends = {"stock_survives": False, "survives": True}
+    failed = {"release": "8.4.10", "error": "RuntimeError: no"}
+    rows = matrix.table([failed, {**ours, **ends}]).splitlines()[2:]
+    assert rows[0] == "| 8.4.9 | 1 | 1 | none | yes, bit for bit | **dies** | survives |"
+    assert "RuntimeError: no" in rows[1]
+    assert matrix.good({**ours, **ends}) and not matrix.good(failed)
+    assert not matrix.good({**ours, **ends, "identical": False})
 
 
 def test_ranges_cover_the_releases_looked_at():

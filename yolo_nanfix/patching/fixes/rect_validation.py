@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from yolo_nanfix import upstream
+from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, Params, Wrapper
 
 BUILDERS = ("build_yolo_dataset", "build_dataloader", "create_dataloader")
@@ -34,6 +35,7 @@ def _wrapper(params: Params) -> Wrapper:
             if misfit is None:
                 return built
             del built
+            tally.add("rect-validation", 1)
             upstream.log(f"rect-validation: this model {misfit}; its validation batches will be square")
         with _without_rect(function.__globals__):
             return wrapped(*args, **kwargs)
