@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from yolo_nanfix import cards
@@ -16,6 +18,14 @@ def test_shipped_cards_say_everything(name):
     assert card.symptom and card.cause and card.cures and card.cures_not and card.measured
     assert card.references and all(r.startswith("https://") for r in card.references)
     assert all(param.help for param in card.params.values())
+
+
+def test_every_card_is_tested_by_name():
+    here = Path(__file__).parent
+    text = "".join(
+        p.read_text(encoding="utf-8") for folder in ("patching", "processes") for p in here.glob(f"{folder}/*.py")
+    )
+    assert [n for n in cards.load_all() if n not in text and n.replace("-", "_") not in text] == []
 
 
 def written(tmp_path, text, name="mask-area-zero"):
