@@ -31,9 +31,11 @@ def shared() -> Path:
 
 @pytest.fixture
 def unpatched():
-    """Nothing is patched before the test, nor after it."""
+    """Nothing is patched or counted before the test, and nothing is patched after it."""
     import yolo_nanfix
+    from yolo_nanfix.patching import tally
 
     yolo_nanfix.unpatch()
+    tally.clear()
     yield
     yolo_nanfix.unpatch()
