@@ -62,6 +62,12 @@ def test_disable_and_enable_of_a_call_win_over_those_of_a_file(here):
         yolo_nanfix.patch(enable=["rect-validation"], disable=["rect-validation"])
 
 
+def test_a_second_call_keeps_the_guard_s_settings_too(here):
+    yolo_nanfix.patch(max_bad_in_a_row=3)
+    assert yolo_nanfix.patch().guard.max_bad_in_a_row == 3
+    assert yolo_nanfix.patch(max_bad_in_a_row=4).guard.max_bad_in_a_row == 4
+
+
 def test_the_guard_can_be_off_by_setting(here, monkeypatch):
     monkeypatch.setenv("YOLO_NANFIX_GUARD", "false")
     assert yolo_nanfix.patch().guard is None

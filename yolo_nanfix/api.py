@@ -99,7 +99,8 @@ def patch(
     if for_guard and not wanted:
         raise UsageError(f"{', '.join(for_guard)} is a setting of the guard, which is off; add guard=True")
     preferred = {k: v for k, v in settings.values.items() if k in GuardSettings.names()}
-    guarding = GuardSettings.from_mapping({**preferred, **for_guard})
+    in_force = vars(guarded) if (guarded := adapter.installed()) else {}
+    guarding = GuardSettings.from_mapping({**preferred, **in_force, **for_guard})
     before = engine.snapshot()
     engine.apply(names, params, choice)
     if wanted:

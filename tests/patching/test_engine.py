@@ -118,6 +118,8 @@ def test_a_named_set_comes_without_the_guard_and_a_default_set_with_it():
     assert yolo_nanfix.patch("mask-area-zero", guard=True, max_bad_in_a_row=3).guard.max_bad_in_a_row == 3
     states = {p.name: p.state for p in yolo_nanfix.status().patches}
     assert states["mask-area-zero"] == "on" and states["box-iou-half-precision"] == "off"
+    assert yolo_nanfix.patch().guard.max_bad_in_a_row == 3  # what a call does not mention stays
+    yolo_nanfix.unpatch()
     assert yolo_nanfix.patch().guard.max_bad_in_a_row == 10
     assert yolo_nanfix.patch("mask-area-zero").guard is not None
     assert yolo_nanfix.patch(guard=False).guard is None
@@ -181,12 +183,15 @@ def test_a_probe_that_fails_refuses_by_name_and_undoes_the_call(future, says, mo
 
 
 def test_a_refused_default_patch_is_reported_by_status(monkeypatch):
+    said = []
+    monkeypatch.setattr(upstream, "log", said.append)
     with_card(monkeypatch, "mask-area-zero", targets=("ultralytics.utils.loss:v8SegmentationLoss.gone",))
     states = {p.name: p for p in yolo_nanfix.patch(guard=False).patches}
     assert states["mask-area-zero"].state == "refused"
     assert "has no gone" in states["mask-area-zero"].reason
     assert states["rect-validation"].state == "on"
     assert "refused" in str(yolo_nanfix.status())
+    assert any("refused here: mask-area-zero;" in line for line in said)
 
 
 def test_a_release_without_the_defect_is_left_alone(monkeypatch):

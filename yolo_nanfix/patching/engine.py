@@ -96,6 +96,8 @@ def apply(
             _left_out[card.name] = ("refused", refusal.reason)
         else:
             put.extend([card.name] if card.name in _applied else [])
+    if refused := [card.name for card in chosen if _left_out.get(card.name, ("", ""))[0] == "refused"]:
+        upstream.log(f"yolo-nanfix: refused here: {', '.join(refused)}; `yolo-nanfix patches` says why")
     return put
 
 
