@@ -1,0 +1,119 @@
+"""The black box of one bad step: what the model saw, in one file without a pickle.
+
+The file is safetensors: tensors by name, and the facts as JSON text in its metadata. Names of tensors:
+
+    batch.<key>         the micro-batch as the model saw it (`batch.img`, `batch.bboxes`, ...)
+    model.<name>        the model's state_dict as it was before the forward pass, BatchNorm statistics included
+    earlier.<name>      the weights of an earlier snapshot, where there is one
+    optimizer.<name>    the optimizer state of those parameters whose state is not finite
+    rng.cpu, rng.cuda   states of the random number generators before the forward pass
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from yolo_nanfix.errors import DataError
+
+FORMAT = 1
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One bad step.
+
+    Attributes:
+        facts: JSON-ready description; its keys are
+
+            point, check, detail    which check fired where in the loop, and what it saw (see `guard.events`)
+            epoch, batch, rank      1-based epoch and batch; rank of the process
+            task, model             task; class path, yaml, nc, ch and names of the model
+            args                    the training arguments
+            precision               float32, float16 or bfloat16: the autocast dtype of the forward pass
+            loss_scale              of the GradScaler, or None
+            lr                      learning rates by parameter group
+            history                 losses and gradient norms of the last finite steps, oldest first
+            sources                 for each image: file, suspect, parents (mosaic and mix-up), labels (rows of text)
+            criterion               scalar attributes of the loss that change in training (`updates`)
+            threads                 number of CPU threads
+            versions                yolo_nanfix, ultralytics, torch, python
+            weights                 sha256 of the weights, and where they are: here, or in which other file
+        tensors: see the module.
+    """
+
+    facts: Mapping[str, Any]
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors under a prefix, by the rest of their names."""
+        return {k.removeprefix(prefix + "."): v for k, v in self.tensors.items() if k.startswith(prefix + ".")}
+
+    def save(self, path: Path) -> None:
+        """Write it in one step; another process sees no file or the whole one.
+
+        Raises:
+            OSError: it cannot be written; nothing is left behind.
+        """
+        fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        facts = json.dumps({"format": FORMAT, **self.facts}, default=str)
+        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in self.tensors.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(tensors, fresh, metadata={"yolo-nanfix": facts})
+            os.replace(fresh, path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+
+    @property
+    def size(self) -> int:
+        """Bytes that the tensors take."""
+        return sum(t.numel() * t.element_size() for t in self.tensors.values())
+
+
+def load(path: str | Path) -> Incident:
+    """Read an incident file.
+
+    Raises:
+        DataError: there is no such file, or it is not an incident that this version can read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; incidents lie in the folder 'incidents' of a run")
+    try:
+        with safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"{path} is not a readable incident file: {error}") from error
+    if "yolo-nanfix" not in metadata:
+        raise DataError(f"{path} is a safetensors file, but not an incident of yolo-nanfix")
+    try:
+        facts = json.loads(metadata["yolo-nanfix"])
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: the facts of the incident are damaged: {error}") from error
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        raise DataError(f"{path} has format {facts.get('format') if isinstance(facts, dict) else None!r}, not {FORMAT}")
+    return Incident(facts, tensors)
+
+
+def digest(named: Mapping[str, Tensor]) -> str:
+    """The sha256 of tensors and their names, in the order given."""
+    total = hashlib.sha256()
+    for name, tensor in named.items():
+        total.update(name.encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        total.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+    return total.hexdigest()

@@ -1,0 +1,66 @@
+"""What a diagnosis concludes, as a value that the guard acts on and the reports show."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Cause(str, Enum):
+    """The classes of cause, in the order in which the decision tree asks for them."""
+
+    DATA = "data"
+    LABEL = "label"
+    STATE = "state"
+    LEARNING_RATE = "learning-rate"
+    GRADIENT = "gradient"
+    PRECISION = "precision"
+    NUMERICS = "numerics"
+    DEFINITION = "definition"
+    NONDETERMINISTIC = "nondeterministic"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why one step went wrong.
+
+    Attributes:
+        cause: the class of cause.
+        summary: one sentence for people.
+        op: the first operation with finite inputs whose output or changed argument is not finite
+            (`aten.native_batch_norm`), empty if none was found.
+        module: dotted path of the module that ran it (`model.0.conv`), `loss` for the loss function, `optimizer`.
+        code: file and line of the Python code that ran it (`ultralytics/utils/loss.py:231`).
+        phase: forward, backward or step.
+        tensor: the weight, buffer, batch entry or optimizer state that was not finite before the op ran.
+        images: the image files that alone make the step fail.
+        labels: the label rows that do, as `file:line`.
+        dtype: the dtype of the op's output (`float16`).
+        confidence: 0 to 1.
+        evidence: what was asked and what was seen, in the order of the decision tree.
+        advice: what the user should change: a setting, a file, a line, a patch.
+        replays: how often the step was run again.
+        seconds: how long the diagnosis took.
+    """
+
+    cause: Cause
+    summary: str
+    op: str = ""
+    module: str = ""
+    code: str = ""
+    phase: str = ""
+    tensor: str = ""
+    images: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    dtype: str = ""
+    confidence: float = 0.0
+    evidence: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    replays: int = 0
+    seconds: float = field(default=0.0, compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {**asdict(self), "cause": self.cause.value}
