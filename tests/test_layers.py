@@ -8,34 +8,39 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "yolo_nanfix"
-VALUES = {"errors", "findings", "_version"}
-WINGS = {"patching", "guard", "linting", "report"}
+VALUES = {"errors", "findings", "_version", "verdicts"}
+WINGS = {"patching", "guard", "diagnosis", "linting", "report"}
 MAY = {
     "errors": set(),
     "findings": set(),
     "_version": set(),
+    "verdicts": set(),
+    "incident": {"errors"},
+    "batches": set(),
     "cards": {"errors"},
     "upstream": {"errors"},
     "training": {"errors"},
     "numerics": set(),
     "linting": {"errors", "findings"},
-    "report": {"findings"},
+    "report": {"findings", "verdicts"},
     "patching": {"cards", "upstream", "numerics", "errors", "findings"},
-    "guard": {"upstream", "errors", "findings"},
+    "guard": VALUES | {"upstream", "incident", "batches"},
+    "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "numerics"},
     "settings": {"errors"},
     "run_report": WINGS | VALUES | {"upstream"},
-    "api": WINGS | VALUES | {"upstream", "run_report", "settings"},
+    "api": WINGS | VALUES | {"upstream", "incident", "run_report", "settings"},
     "runs": WINGS | VALUES | {"training", "run_report", "api"},
+    "lr_find": VALUES | {"api", "linting", "numerics", "training", "upstream"},
     "doctor": VALUES | {"api", "patching", "upstream"},
     "hook": {"api", "errors"},
     "worker": {"api"},
     "_site": {"hook"},
-    "cli": VALUES | {"api", "cards", "doctor", "hook", "runs", "report", "training"},
+    "cli": VALUES | {"api", "cards", "doctor", "hook", "lr_find", "runs", "report", "training"},
     "__init__": {"api", "runs", "errors", "_version"},
     "__main__": {"cli"},
 }
 """Room -> rooms that it may import (itself aside). The wings meet in `run_report`, `api` and `runs` alone."""
-TORCH = {"numerics", "patching", "guard", "doctor"}
+TORCH = {"numerics", "patching", "guard", "diagnosis", "incident", "batches", "doctor", "api", "lr_find"}
 ULTRALYTICS = {"upstream", "training"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -17,11 +17,15 @@ from yolo_nanfix.settings import Settings
 from yolo_nanfix.settings import load as load_settings
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.guard.settings import GuardSettings
+    from yolo_nanfix.incident import Incident
     from yolo_nanfix.linting.rule import Rule
     from yolo_nanfix.patching import engine
     from yolo_nanfix.patching.engine import PatchState
+    from yolo_nanfix.verdicts import Verdict
 
 Progress = Callable[[int, int, str], None]
 
@@ -105,7 +109,7 @@ def patch(
     engine.apply(names, params, choice)
     if wanted:
         try:
-            adapter.install(guarding, _write_report)
+            adapter.install(guarding, _write_report, _examine)
         except PatchRefused:
             if guard:  # asked for by name; else status() tells
                 engine.restore(before)
@@ -156,7 +160,7 @@ def patched(*names: str, **settings: Any) -> Iterator[Status]:
         adapter.uninstall()
         engine.restore(before)
         if guarded is not None:
-            adapter.install(guarded, _write_report)
+            adapter.install(guarded, _write_report, _examine)
 
 
 def prepare(**settings: Any) -> None:
@@ -176,7 +180,7 @@ def restore(state: str) -> None:
     carried = json.loads(state)
     engine.restore(carried["patches"])
     if carried["guard"] is not None:
-        adapter.install(GuardSettings(**carried["guard"]), _write_report)
+        adapter.install(GuardSettings(**carried["guard"]), _write_report, _examine)
 
 
 def status() -> Status:
@@ -209,6 +213,32 @@ def rules() -> tuple[Rule, ...]:
     from yolo_nanfix.linting.rule import all_rules
 
     return tuple(all_rules())
+
+
+def diagnose(path: str | Path, *, imports: Iterable[str] = ()) -> Verdict:
+    """Replay an incident in this process, on the CPU, under the patches that its run had, and say what was wrong.
+
+    Args:
+        path: an incident file, or a run folder for its newest incident.
+        imports: modules that hold model classes of your own.
+
+    Raises:
+        DataError: there is no incident, it cannot be read, or it cannot be replayed here.
+    """
+    from yolo_nanfix.diagnosis.examine import examine
+    from yolo_nanfix.incident import load, newest
+
+    incident = load(newest(path))
+    names = incident.facts.get("patches")
+    with patched(*(map(str, names) if isinstance(names, list) else ()), guard=False):
+        return examine(incident, imports=imports)
+
+
+def _examine(incident: Incident, model: nn.Module, budget: float) -> Verdict:
+    """What the guard asks about a fault: diagnosis on a copy of the live model, within `budget` seconds."""
+    from yolo_nanfix.diagnosis.examine import examine
+
+    return examine(incident, model, budget=budget)
 
 
 def _write_report(trainer: Any, recorder: Recorder) -> None:

@@ -45,8 +45,10 @@ class Incident:
             loss_scale              of the GradScaler, or None
             lr                      learning rates by parameter group
             history                 losses and gradient norms of the last finite steps, oldest first
-            sources                 for each image: file, suspect, parents (mosaic and mix-up), labels (rows of text)
+            sources                 for each image: file, suspect, parents (mosaic and mix-up), labels (None, or a
+                                    mapping: `file`, and `rows`, its lines of text)
             criterion               scalar attributes of the loss that change in training (`updates`)
+            frozen                  names of the BatchNorm modules that are in evaluation mode
             threads                 number of CPU threads
             versions                yolo_nanfix, ultralytics, torch, python
             weights                 sha256 of the weights, and where they are: here, or in which other file
@@ -72,7 +74,7 @@ class Incident:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             save_file(tensors, fresh, metadata={"yolo-nanfix": facts})
-            os.replace(fresh, path)
+            fresh.replace(path)
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
@@ -107,6 +109,21 @@ def load(path: str | Path) -> Incident:
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise DataError(f"{path} has format {facts.get('format') if isinstance(facts, dict) else None!r}, not {FORMAT}")
     return Incident(facts, tensors)
+
+
+def newest(path: str | Path) -> Path:
+    """The file itself, or the newest incident of a run folder.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    found = [file for folder in (path / "incidents", path) for file in folder.glob(f"*{SUFFIX}") if file.is_file()]
+    if not found:
+        raise DataError(f"{path} holds no incident; incidents lie in the folder 'incidents' of a run")
+    return max(found, key=lambda file: (file.stat().st_mtime_ns, file.name))
 
 
 def digest(named: Mapping[str, Tensor]) -> str:

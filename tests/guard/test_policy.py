@@ -1,47 +1,120 @@
-"""The decisions, as a table: readings and counts in, a decision out."""
+"""The ladder as a table: readings and what stands in, what to do out."""
 
 from __future__ import annotations
 
 import pytest
 
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.guard.policy import Decision, judge_gradient, judge_micro_batch, judge_scaler
+from yolo_nanfix.guard.policy import PRECISION_FAULTS, SCALER_SKIPS, Kind, Reading, Rung, Standing, decide
 from yolo_nanfix.guard.settings import GuardSettings
+from yolo_nanfix.verdicts import Cause
 
-THREE = GuardSettings(max_bad_in_a_row=3)
+USUAL = GuardSettings()
+DROP, STOP, ROLLBACK, LOWER_LR = Rung.DROP, Rung.STOP, Rung.ROLLBACK, Rung.LOWER_LR
+
+
+def run(readings, settings=USUAL):
+    """The rungs of each reading in turn."""
+    standing, rungs = Standing(), []
+    for reading in readings:
+        decision, standing = decide(reading, standing, settings)
+        rungs.append(decision.rungs)
+    return rungs, standing
+
+
+def bad(**known):
+    return Reading(Kind.NOT_FINITE, **known)
+
+
+def test_a_bad_micro_batch_is_dropped_and_nothing_else():
+    assert run([bad(suspects=("a.jpg",))])[0] == [(DROP,)]
+
+
+def test_the_limit_of_bad_ones_in_a_row_stops_the_run():
+    three = GuardSettings(max_bad_in_a_row=3)
+    assert run([bad(cause=Cause.DEFINITION)] * 3, three)[0] == [(DROP,), (DROP,), (DROP, STOP)]
+
+
+def test_a_step_between_them_starts_the_count_anew():
+    three = GuardSettings(max_bad_in_a_row=3)
+    standing = run([bad(cause=Cause.DATA)] * 2, three)[1].good_step()
+    assert decide(bad(cause=Cause.DATA), standing, three)[0].rungs == (DROP,)
+
+
+@pytest.mark.parametrize("after", (1, 2, 3))
+def test_a_repeated_offender_is_quarantined_once(after):
+    readings = [bad(suspects=("a.jpg", f"{i}.jpg")) for i in range(4)]
+    rungs, _ = run(readings, GuardSettings(quarantine_after=after))
+    if after == 1:
+        assert all(Rung.QUARANTINE in r for r in rungs)  # each is the first offence of its second suspect
+    else:
+        assert [Rung.QUARANTINE in r for r in rungs] == [i == after - 1 for i in range(4)]
+    decision, _ = decide(readings[0], Standing(offences={"a.jpg": after - 1, "0.jpg": 5}), GuardSettings())
+    assert decision.quarantine == (("a.jpg",) if after == 2 else ())
+
+
+def test_quarantine_can_be_off():
+    assert run([bad(suspects=("a.jpg",))] * 5, GuardSettings(quarantine_after=0))[0] == [(DROP,)] * 5
+
+
+def test_faults_of_float16_alone_leave_it():
+    rungs, standing = run([bad(cause=Cause.PRECISION, float16=True)] * PRECISION_FAULTS)
+    assert rungs == [(DROP,)] * (PRECISION_FAULTS - 1) + [(DROP, Rung.LEAVE_FP16)]
+    assert standing.bad_in_a_row == 0
+    stay = GuardSettings(leave_fp16=False)
+    assert all(r == (DROP,) for r in run([bad(cause=Cause.PRECISION, float16=True)] * 5, stay)[0])
+    assert all(r == (DROP,) for r in run([bad(cause=Cause.PRECISION)] * 5)[0])  # it is in float32 already
+
+
+def test_a_scale_that_keeps_falling_leaves_float16_or_stops():
+    assert run([Reading(Kind.SCALER)] * SCALER_SKIPS)[0] == [()] * (SCALER_SKIPS - 1) + [(Rung.LEAVE_FP16,)]
+    stay = GuardSettings(leave_fp16=False)
+    assert run([Reading(Kind.SCALER)] * SCALER_SKIPS, stay)[0][-1] == (STOP,)
+    standing = run([Reading(Kind.SCALER)] * (SCALER_SKIPS - 1))[1].good_step()
+    assert decide(Reading(Kind.SCALER), standing, USUAL)[0].rungs == ()
+
+
+def test_poisoned_state_is_rolled_back_at_the_same_rate_and_lowered_if_it_comes_again():
+    state = bad(cause=Cause.STATE)
+    assert run([state])[0] == [(DROP, ROLLBACK)]
+    assert run([Reading(Kind.POISONED)] * 2)[0] == [(ROLLBACK,), (ROLLBACK, LOWER_LR)]
+
+
+def test_divergence_is_rolled_back_with_ever_lower_rates_until_the_limit():
+    standing, factors = Standing(), []
+    for _ in range(6):
+        decision, standing = decide(Reading(Kind.DIVERGING), standing, USUAL)
+        factors.append(decision.lr_factor if ROLLBACK in decision else None)
+    assert factors == [0.5, 0.25, 0.125, 0.0625, 0.03125, None]
+    assert decision.rungs == (STOP,)
+
+
+def test_without_a_snapshot_there_is_nothing_to_roll_back_to():
+    assert run([Reading(Kind.POISONED, can_roll_back=False)])[0] == [(STOP,)]
+    assert run([bad(cause=Cause.UNKNOWN, can_roll_back=False)] * 4)[0] == [(DROP,)] * 4
+
+
+def test_faults_without_a_reason_in_the_data_roll_the_run_back():
+    assert run([bad()] * 4)[0] == [(DROP,), (DROP,), (DROP, ROLLBACK, LOWER_LR), (DROP,)]
+    assert run([bad(suspects=(f"{i}.jpg",)) for i in range(4)])[0] == [(DROP,)] * 4
+
+
+def test_spikes_clip_harder_at_the_third():
+    assert run([Reading(Kind.SPIKE)] * 4)[0] == [(), (), (Rung.CLIP,), ()]
 
 
 @pytest.mark.parametrize(
-    ("flags", "bad_before", "decision"),
+    "values",
     [
-        ((True, True, True), 0, Decision.KEEP),
-        ((True, True, True), 99, Decision.KEEP),
-        ((False, True, True), 0, Decision.DROP),
-        ((True, False, True), 1, Decision.DROP),
-        ((True, True, False), 1, Decision.DROP),
-        ((False, True, True), 2, Decision.STOP),
+        {"max_bad_in_a_row": 0},
+        {"max_bad_in_a_row": 1.5},
+        {"max_bad_in_a_row": True},
+        {"snapshot_every": -1},
+        {"diagnose": 1},
+        {"repair": "some"},
+        {"max_bad": 3},
     ],
 )
-def test_micro_batches(flags, bad_before, decision):
-    readings = dict(zip(("loss", "batchnorm", "targets"), flags, strict=True))
-    assert judge_micro_batch(readings, bad_before, THREE) is decision
-
-
-@pytest.mark.parametrize(
-    ("bad_before", "window", "decision"),
-    [(0, 1, Decision.DROP), (1, 1, Decision.DROP), (2, 1, Decision.STOP), (0, 4, Decision.STOP)],
-)
-def test_gradients(bad_before, window, decision):
-    assert judge_gradient(bad_before, window, THREE) is decision
-
-
-def test_a_scaler_may_look_for_its_scale_but_not_for_ever():
-    assert judge_scaler(31) is Decision.KEEP
-    assert judge_scaler(32) is Decision.STOP
-    assert 65536 / 2**32 > 0
-
-
-def test_unknown_settings_are_refused_with_the_nearest_name():
-    with pytest.raises(UsageError, match="did you mean 'max_bad_in_a_row'"):
-        GuardSettings.from_mapping({"max_bad_in_row": 3})
-    assert GuardSettings.from_mapping({"max_bad_in_a_row": 3}) == THREE
+def test_settings_that_cannot_work_are_refused(values):
+    with pytest.raises(UsageError, match=next(iter(values))):
+        GuardSettings.from_mapping(values)

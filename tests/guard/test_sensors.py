@@ -19,6 +19,10 @@ def model():
     ).train()
 
 
+def flags_of(loss, norms, batch, outputs=None):
+    return sensors.flags(sensors.read(sensors.step_tensors(loss, norms, batch, outputs)))
+
+
 def buffers(net):
     return {k: v.clone() for k, v in net.named_buffers()}
 
@@ -32,27 +36,27 @@ def test_a_bad_forward_is_seen_and_undone_bit_for_bit(pixel):
     image = torch.rand(2, 3, 8, 8)
     image[1, 0, 4, 4] = pixel
     loss = net(image).sum()
-    flags = sensors.step_flags(loss, norms, {"bboxes": torch.rand(3, 4)})
+    flags = flags_of(loss, norms, {"bboxes": torch.rand(3, 4)})
     assert flags == {"loss": False, "batchnorm": False, "targets": True}
     norms.restore(saved)
     assert all(torch.equal(before[k], v) for k, v in net.named_buffers())
-    assert sensors.step_flags(torch.ones(3), norms, {})["batchnorm"]
+    assert flags_of(torch.ones(3), norms, {})["batchnorm"]
 
 
 def test_one_bad_target_is_seen_although_the_loss_is_finite():
     norms = NormBuffers(model())
     boxes = torch.rand(5, 4)
     boxes[3, 2] = NAN
-    flags = sensors.step_flags(torch.ones(3), norms, {"bboxes": boxes, "cls": torch.zeros(5, 1)})
+    flags = flags_of(torch.ones(3), norms, {"bboxes": boxes, "cls": torch.zeros(5, 1)})
     assert flags == {"loss": True, "batchnorm": True, "targets": False}
     boxes[3, 2] = INF
-    assert not sensors.step_flags(torch.ones(3), norms, {"bboxes": boxes})["targets"]
+    assert not flags_of(torch.ones(3), norms, {"bboxes": boxes})["targets"]
 
 
 def test_a_model_without_normalisation_layers():
     norms = NormBuffers(nn.Linear(2, 2))
     norms.restore(norms.copy())
-    assert all(sensors.step_flags(torch.ones(1), norms, {}).values())
+    assert all(flags_of(torch.ones(1), norms, {}).values())
 
 
 def test_sources_name_the_sick_images_and_labels():

@@ -28,8 +28,27 @@ class CpuDdp(torch.nn.parallel.DistributedDataParallel):
         super().__init__(module, **kwargs)
 
 
+class SickBackward:
+    """A loss that is finite, with a gradient that is not, once."""
+
+    def __init__(self, stock):
+        self.stock = stock
+
+    def __call__(self, outputs, batch):
+        loss, items = self.stock(outputs, batch)
+        if self.stock is None or getattr(self, "done", False):
+            return loss, items
+        self.done = True
+        return loss + (loss.detach() * 0 + loss - loss).abs().sqrt() * 0, items  # the slope of sqrt at 0, times 0
+
+    def __getattr__(self, name):
+        return getattr(self.stock, name)
+
+
 class CpuDdpTrainer(DetectionTrainer):
-    """Two processes, gloo, CPU."""
+    """Two processes, gloo, CPU. DDP_FAULT=RANK:BATCH:KIND plants a fault in one micro-batch of one rank alone."""
+
+    seen = -1
 
     def __init__(self, *args, overrides=None, **kwargs):
         super().__init__(*args, overrides={**overrides, "device": "cpu"}, **kwargs)
@@ -43,6 +62,17 @@ class CpuDdpTrainer(DetectionTrainer):
         self.device = torch.device("cpu")
         dist.init_process_group("gloo", rank=RANK, world_size=2)
 
+    def preprocess_batch(self, batch):
+        batch = super().preprocess_batch(batch)
+        self.seen += 1
+        rank, number, kind = os.getenv("DDP_FAULT", "9:0:").split(":")
+        if (int(rank), int(number)) == (RANK, self.seen):
+            if kind == "pixel":
+                batch["img"][0, 0, 0, 0] = float("nan")
+            else:
+                self.model.module.criterion = SickBackward(self.model.module.criterion)
+        return batch
+
     def final_eval(self):
         """Not here: the standalone validator takes every DDP worker for one of a GPU."""
 
@@ -51,5 +81,10 @@ def report(trainer):
     """What this process has in force, and what its weights have come to."""
     patches = {p.name: dict(p.params) for p in yolo_nanfix.status().patches if p.state == "on"}
     weights = torch.cat([p.detach().flatten().double() for p in trainer.model.parameters()])
-    found = {"patches": patches, "sum": float(weights.sum()), "finite": bool(weights.isfinite().all())}
+    found = {
+        "updates": trainer.ema.updates if trainer.ema else None,
+        "patches": patches,
+        "sum": float(weights.sum()),
+        "finite": bool(weights.isfinite().all()),
+    }
     Path(os.environ["DDP_REPORT"]).joinpath(f"{RANK}.json").write_text(json.dumps(found))

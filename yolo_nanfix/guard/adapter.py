@@ -15,6 +15,8 @@ import wrapt
 
 from yolo_nanfix import upstream
 from yolo_nanfix.errors import PatchRefused
+from yolo_nanfix.guard import provenance, together
+from yolo_nanfix.guard.inquiry import Examine
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.guard.watch import Guard
@@ -29,7 +31,7 @@ _settings: list[GuardSettings] = []
 _refusals: list[str] = []
 
 
-def install(settings: GuardSettings, finish: Finish) -> None:
+def install(settings: GuardSettings, finish: Finish, examine: Examine | None = None) -> None:
     """Guard every trainer that is built from now on. A second call replaces the settings of the first.
 
     Raises:
@@ -46,11 +48,12 @@ def install(settings: GuardSettings, finish: Finish) -> None:
 
     def build(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         wrapped(*args, **kwargs)
-        _enlist(instance, settings, finish)
+        _enlist(instance, settings, finish, examine)
 
     wrapper = wrapt.FunctionWrapper(target.raw, build)
     target.owner.__init__ = wrapper  # type: ignore[misc]
     _undo.append(lambda: setattr(target.owner, "__init__", target.raw))
+    _undo.append(provenance.install())
     _settings.append(settings)
 
 
@@ -77,44 +80,54 @@ def installed() -> GuardSettings | None:
     return _settings[-1] if _settings else None
 
 
-def _enlist(trainer: Any, settings: GuardSettings, finish: Finish) -> None:
-    if _in_several_processes(trainer):
-        upstream.log(
-            "yolo-nanfix: several GPUs train in processes of their own: the patches are put in each of them, but "
-            "this run is not guarded. Use one device (device=0) for that."
-        )
-        return
+def _enlist(trainer: Any, settings: GuardSettings, finish: Finish, examine: Examine | None) -> None:
+    if _launches(trainer):
+        return  # it only starts the processes that train; the guard is in each of them
     recorder = Recorder()
-    trainer.add_callback("on_pretrain_routine_end", lambda t: _alone(t, lambda: attach(t, settings, recorder)))
-    trainer.add_callback("on_train_end", lambda t: setattr(recorder, "finished", True))
-    trainer.add_callback("teardown", lambda t: _alone(t, lambda: finish(t, recorder)))
+    here = os.getpid()
+
+    def once(action: Callable[[Any], object]) -> Callable[[Any], None]:
+        """Only in this process: newer releases pickle a launcher's callbacks into the workers, which have their own."""
+
+        def here_alone(t: Any) -> None:
+            if os.getpid() == here and not _launches(t):
+                action(t)
+
+        return here_alone
+
+    trainer.add_callback("on_pretrain_routine_end", once(lambda t: attach(t, settings, recorder, examine)))
+    trainer.add_callback("on_train_end", once(lambda t: setattr(recorder, "finished", True)))
+    if not together.launched() or int(os.environ["RANK"]) == 0:  # rank 0 writes the report of all
+        trainer.add_callback("teardown", once(lambda t: finish(t, recorder)))
 
 
-def _in_several_processes(trainer: Any) -> bool:
-    launches = getattr(trainer, "ddp", False) or getattr(trainer, "world_size", 0) > 1
-    return bool(launches) or int(os.getenv("WORLD_SIZE", "1")) > 1
+def _launches(trainer: Any) -> bool:
+    several = getattr(trainer, "ddp", False) or getattr(trainer, "world_size", 0) > 1
+    return bool(several) and not together.launched()
 
 
-def _alone(trainer: Any, action: Callable[[], object]) -> None:
-    """Do it unless this process is one of several: newer releases pickle the launcher's callbacks into them."""
-    if not _in_several_processes(trainer):
-        action()
-
-
-def attach(trainer: Any, settings: GuardSettings, recorder: Recorder) -> Guard:
+def attach(trainer: Any, settings: GuardSettings, recorder: Recorder, examine: Examine | None = None) -> Guard:
     """Put the guard on one trainer whose model, EMA, optimizer, scaler and loaders exist.
+
+    Args:
+        trainer: Ultralytics' trainer, set up.
+        settings: how the guard behaves.
+        recorder: where it writes down what it saw.
+        examine: finds the cause of an incident; None for no diagnosis.
 
     Raises:
         PoisonedState: the model holds NaN or Inf already.
     """
-    guard = Guard(trainer, settings, recorder)
+    guard = Guard(trainer, settings, recorder, examine)
     trainer.add_callback("on_train_epoch_start", lambda t: guard.epoch_start())
-    _around(trainer, "preprocess_batch", lambda call, batch: _batch(guard, call(batch)))
+    trainer.add_callback("on_train_epoch_end", lambda t: guard.epoch_end())
+    _around(trainer, "preprocess_batch", lambda call, batch: _batch(guard, call(guard.before_batch(batch))))
     _around(trainer, "optimizer_step", lambda call: _step(guard, call))
     _around(trainer, "validate", lambda call: _validate(guard, call))
-    trainer.add_callback("on_val_batch_start", guard.validation.batch_start)
-    trainer.add_callback("on_val_batch_end", guard.validation.batch_end)
-    _around(trainer.validator, "preprocess", lambda call, batch: _val_batch(guard, call(batch)))
+    if getattr(trainer, "validator", None) is not None:  # in older releases rank 0 alone has one
+        trainer.add_callback("on_val_batch_start", guard.validation.batch_start)
+        trainer.add_callback("on_val_batch_end", guard.validation.batch_end)
+        _around(trainer.validator, "preprocess", lambda call, batch: _val_batch(guard, call(batch)))
     _around(trainer, "save_model", lambda call: guard.save(call))
     _around(trainer.scaler, "scale", lambda call, loss: call(guard.after_loss(loss)))
     trainer.optimizer.register_step_pre_hook(lambda *_: guard.before_optimizer())
@@ -142,8 +155,8 @@ def _step(guard: Guard, step: Callable[[], None]) -> None:
     clip = torch.nn.utils.clip_grad_norm_
 
     @wraps(clip)
-    def overheard(*args: Any, **kwargs: Any) -> Any:
-        guard.norm = clip(*args, **kwargs)
+    def overheard(parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> Any:
+        guard.norm = clip(parameters, guard.ladder.clipped(max_norm), *args, **kwargs)
         return guard.norm
 
     torch.nn.utils.clip_grad_norm_ = overheard
@@ -154,6 +167,5 @@ def _step(guard: Guard, step: Callable[[], None]) -> None:
 
 
 def _validate(guard: Guard, validate: Callable[[], Any]) -> Any:
-    guard.before_validation()
     metrics, fitness = validate()
-    return guard.after_validation(metrics), fitness
+    return guard.validation.judge(metrics, fitness, guard.faults.note), fitness

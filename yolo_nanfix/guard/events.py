@@ -1,13 +1,15 @@
 """The training loop with the points at which the guard looks, and the value that records what it saw.
 
-batch from loader            ── BATCH        remember the sources, keep a copy of the BatchNorm buffers
-loss, items = model(batch)   ── AFTER_LOSS   loss, BatchNorm buffers and targets finite?
+set up                       ── START        weights, BatchNorm, EMA, optimizer, loss scale finite?
+batch from loader            ── BATCH        leave quarantined images out, keep a copy of the BatchNorm buffers
+loss, items = model(batch)   ── AFTER_LOSS   loss, BatchNorm, targets, pixels, outputs finite? loss in its usual range?
 scaler.scale(loss).backward()
+next batch, or the step      ── AFTER_BACKWARD  the gradient of this micro-batch finite? then it joins the window
 optimizer_step()             ── BEFORE_STEP  the norm that clip_grad_norm_ returns tells all gradients
-  optimizer.step, ema.update
+  optimizer.step, ema.update ── AFTER_STEP   every 50 steps: a snapshot; how far did the weights move?
 end of epoch                 ── EPOCH_END    weights and EMA finite, before validation sees them?
   each val batch             ── VALIDATION   its loss finite?
-save_model()                 ── SAVE         what is about to be written finite, and not all zeros?
+save_model()                 ── SAVE         what is about to be written finite, not all zeros; written whole?
 """
 
 from __future__ import annotations
@@ -20,8 +22,11 @@ from typing import Any
 class Point(str, Enum):
     """Where in the loop an event was seen."""
 
+    START = "start"
     AFTER_LOSS = "after-loss"
+    AFTER_BACKWARD = "after-backward"
     BEFORE_STEP = "before-step"
+    AFTER_STEP = "after-step"
     EPOCH_END = "epoch-end"
     VALIDATION = "validation"
     SAVE = "save"
@@ -29,10 +34,17 @@ class Point(str, Enum):
 
 @dataclass(frozen=True)
 class Source:
-    """One image of a micro-batch; `suspect` says what is wrong with it as the model saw it, or is empty."""
+    """One image of a micro-batch.
+
+    Attributes:
+        file: the image file.
+        suspect: what is wrong with it as the model saw it, or empty.
+        parents: other image files that mosaic and mix-up put into it.
+    """
 
     file: str
     suspect: str = ""
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,7 @@ class Event:
 
     Attributes:
         point: where in the loop.
-        check: which check fired: loss, batchnorm, targets, gradient, weights, ema, val-loss, checkpoint.
+        check: which sensor fired, as `guard.catalogue` names them; several are joined by `+`.
         epoch: 1-based, as Ultralytics prints it.
         batch: 1-based within the epoch, 0 where the event concerns the epoch as a whole.
         sources: the images concerned.

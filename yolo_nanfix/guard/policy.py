@@ -1,33 +1,162 @@
-"""The guard's decisions as pure functions: readings and counts in, a decision out."""
+"""The ladder as a pure function: what was read and what stands so far in, what to do out.
+
+drop the micro-batch          always, when something in it is not finite
+quarantine the image          it was the suspect of `quarantine_after` dropped micro-batches
+leave float16                 float16 alone failed PRECISION_FAULTS times, or the loss scale keeps falling
+clip harder                   the gradient norm keeps jumping, finite
+roll back in memory           weights, optimizer or EMA are poisoned, or the run diverges
+... and lower the rate        by LR_CUT, more at each further rollback, and warm up again
+stop with the verdict         nothing above is left, or the limit of bad micro-batches in a row is reached
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from yolo_nanfix.guard.settings import SCALER_SKIPS, GuardSettings
+from yolo_nanfix.guard.settings import GuardSettings
+from yolo_nanfix.verdicts import Cause
+
+PRECISION_FAULTS = 3
+"""Micro-batches that failed in float16 only, before the run leaves float16."""
+SCALER_SKIPS = 12
+"""Optimizer steps in a row that a GradScaler may skip. From its first scale of 65 536 it has then fallen to 16;
+healthy runs find theirs within a few steps."""
+UNEXPLAINED = 3
+"""Bad micro-batches in a row without a suspect in the data, before the run is rolled back."""
+SPIKES = 3
+"""Alarms that are not severe, before gradients are clipped harder."""
+LR_CUT = 0.5
 
 
-class Decision(Enum):
-    """What to do with a micro-batch or a step."""
+class Rung(str, Enum):
+    """One thing that the guard can do about a fault."""
 
-    KEEP = "keep"
     DROP = "drop"
+    QUARANTINE = "quarantine"
+    CLIP = "clip"
+    ROLLBACK = "rollback"
+    LOWER_LR = "lower-lr"
+    LEAVE_FP16 = "leave-fp16"
     STOP = "stop"
 
 
-def judge_micro_batch(flags: Mapping[str, bool], bad_before: int, settings: GuardSettings) -> Decision:
-    """Keep a micro-batch whose readings are all finite, else drop it; stop at the limit of bad ones in a row."""
-    if all(flags.values()):
-        return Decision.KEEP
-    return Decision.STOP if bad_before + 1 >= settings.max_bad_in_a_row else Decision.DROP
+class Kind(str, Enum):
+    """What was met."""
+
+    NOT_FINITE = "not-finite"
+    """A micro-batch: its loss, gradient, BatchNorm statistics, targets, pixels or outputs."""
+    POISONED = "poisoned"
+    """Weights, optimizer state or EMA hold values that are not finite."""
+    DIVERGING = "diverging"
+    """Finite, but learning has broken down: a severe alarm."""
+    SPIKE = "spike"
+    """Finite and not severe."""
+    SCALER = "scaler"
+    """The GradScaler skipped a step."""
 
 
-def judge_gradient(bad_before: int, window: int, settings: GuardSettings) -> Decision:
-    """Drop an accumulation window of `window` micro-batches whose gradient is not finite, or stop at the limit."""
-    return Decision.STOP if bad_before + window >= settings.max_bad_in_a_row else Decision.DROP
+@dataclass(frozen=True)
+class Reading:
+    """One fault as sensors and diagnosis see it.
+
+    Attributes:
+        kind: what was met.
+        cause: the verdict's class of cause, None where nothing was diagnosed.
+        suspects: image files that are known to be the reason.
+        float16: whether the run computes in float16 (or scales its loss for it).
+        can_roll_back: there is a snapshot.
+    """
+
+    kind: Kind
+    cause: Cause | None = None
+    suspects: tuple[str, ...] = ()
+    float16: bool = False
+    can_roll_back: bool = True
 
 
-def judge_scaler(skipped_in_a_row: int) -> Decision:
-    """A GradScaler skips steps while it looks for its scale; past the limit the gradients are not finite."""
-    return Decision.STOP if skipped_in_a_row >= SCALER_SKIPS else Decision.KEEP
+@dataclass(frozen=True)
+class Standing:
+    """What the policy remembers of a run."""
+
+    bad_in_a_row: int = 0
+    skips_in_a_row: int = 0
+    offences: Mapping[str, int] = field(default_factory=dict)
+    rollbacks: int = 0
+    precision_faults: int = 0
+    spikes: int = 0
+
+    def good_step(self) -> Standing:
+        """After an optimizer step that was taken."""
+        return replace(self, bad_in_a_row=0, skips_in_a_row=0)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do, in this order, and with what."""
+
+    rungs: tuple[Rung, ...]
+    quarantine: tuple[str, ...] = ()
+    lr_factor: float = 1.0
+
+    def __contains__(self, rung: Rung) -> bool:
+        """Whether the decision holds a rung."""
+        return rung in self.rungs
+
+
+def decide(reading: Reading, standing: Standing, settings: GuardSettings) -> tuple[Decision, Standing]:
+    """What to do about one fault, and what stands afterwards."""
+    if reading.kind is Kind.NOT_FINITE:
+        return _bad_micro_batch(reading, standing, settings)
+    if reading.kind is Kind.SCALER:
+        standing = replace(standing, skips_in_a_row=standing.skips_in_a_row + 1)
+        if standing.skips_in_a_row < SCALER_SKIPS:
+            return Decision(()), standing
+        return Decision((Rung.LEAVE_FP16 if settings.leave_fp16 else Rung.STOP,)), replace(standing, skips_in_a_row=0)
+    if reading.kind is Kind.SPIKE:
+        spikes = standing.spikes + 1
+        return Decision((Rung.CLIP,) if spikes >= SPIKES else ()), replace(standing, spikes=spikes % SPIKES)
+    return _roll_back((), reading, standing, settings, lower=reading.kind is Kind.DIVERGING or standing.rollbacks > 0)
+
+
+def _bad_micro_batch(reading: Reading, standing: Standing, settings: GuardSettings) -> tuple[Decision, Standing]:
+    offences = dict(standing.offences)
+    for image in reading.suspects:
+        offences[image] = offences.get(image, 0) + 1
+    limit = settings.quarantine_after
+    out = tuple(i for i in reading.suspects if limit and offences[i] == limit)
+    precise = reading.cause is Cause.PRECISION and reading.float16
+    standing = replace(
+        standing,
+        bad_in_a_row=standing.bad_in_a_row + 1,
+        offences=offences,
+        precision_faults=standing.precision_faults + precise,
+    )
+    rungs = (Rung.DROP, *((Rung.QUARANTINE,) if out else ()))
+    if precise and settings.leave_fp16 and standing.precision_faults >= PRECISION_FAULTS:
+        leave = Decision((*rungs, Rung.LEAVE_FP16), out)
+        return leave, replace(standing, precision_faults=0, bad_in_a_row=0)
+    if standing.bad_in_a_row >= settings.max_bad_in_a_row:
+        return Decision((*rungs, Rung.STOP), out), standing
+    if reading.suspects or precise:
+        return Decision(rungs, out), standing
+    if reading.cause is Cause.STATE:
+        return _roll_back(rungs, reading, standing, settings, lower=False)
+    unexplained = reading.cause in (None, Cause.UNKNOWN, Cause.GRADIENT) and standing.bad_in_a_row == UNEXPLAINED
+    if (reading.cause is Cause.LEARNING_RATE or unexplained) and reading.can_roll_back:
+        return _roll_back(rungs, reading, standing, settings, lower=True)
+    return Decision(rungs, out), standing
+
+
+def _roll_back(
+    rungs: tuple[Rung, ...], reading: Reading, standing: Standing, settings: GuardSettings, *, lower: bool
+) -> tuple[Decision, Standing]:
+    """Back to a snapshot, with a lower learning rate if that is the reason; stop where neither is possible."""
+    if not reading.can_roll_back or standing.rollbacks >= settings.max_rollbacks:
+        return Decision((*rungs, Rung.STOP)), standing
+    standing = replace(standing, rollbacks=standing.rollbacks + 1)
+    if not lower:
+        return Decision((*rungs, Rung.ROLLBACK)), standing
+    factor = LR_CUT**standing.rollbacks  # 1/2, then 1/4 of that, then 1/8: far too high rates are left fast
+    return Decision((*rungs, Rung.ROLLBACK, Rung.LOWER_LR), lr_factor=factor), standing

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from yolo_nanfix.guard.events import Event
+from yolo_nanfix.verdicts import Verdict
 
 KEPT = 1000
 
@@ -13,7 +14,8 @@ KEPT = 1000
 class Recorder:
     """What happened in one training run.
 
-    The first 1 000 events are kept whole, all are counted, and of each check the latest is known. `finished` becomes
+    The first 1 000 events are kept whole, all are counted, and of each check the latest is known. `left_out` counts the
+    samples that the guard's quarantine kept out of their batches. `finished` becomes
     true when the trainer reaches its own end.
     """
 
@@ -26,9 +28,13 @@ class Recorder:
         self.micro_batches = 0
         self.dropped = 0
         self.scaler_skips = 0
+        self.left_out = 0
+        self.verdicts: list[Verdict] = []
 
-    def add(self, event: Event, dropped: int = 0) -> None:
-        """Count an event, and how many micro-batches it cost."""
+    def add(self, event: Event, dropped: int = 0, verdict: Verdict | None = None) -> None:
+        """Count an event, how many micro-batches it cost, and keep what it was found to come from."""
+        if verdict is not None and verdict not in self.verdicts:
+            self.verdicts.append(verdict)
         self.counts[event.check] += 1
         self.dropped += dropped
         self.latest[event.check] = event
@@ -41,6 +47,8 @@ class Recorder:
             "micro_batches": self.micro_batches,
             "dropped_micro_batches": self.dropped,
             "steps_skipped_by_grad_scaler": self.scaler_skips,
+            "quarantined_samples": self.left_out,
+            "verdicts": [verdict.as_dict() for verdict in self.verdicts],
             "events_by_check": dict(self.counts),
             "events": [event.as_dict() for event in self.events],
             "events_left_out": sum(self.counts.values()) - len(self.events),

@@ -12,25 +12,31 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix.guard.sensors import NormBuffers
+from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
+from yolo_nanfix.upstream import release, version
+
+BF16_SINCE = (8, 4, 129)
+"""The first release whose `amp` may be "bf16"."""
 
 
-def drop_micro_batch(
-    trainer: Any, loss: Tensor, norms: NormBuffers, saved: tuple[Tensor, Tensor], tloss: Any
-) -> Tensor:
-    """Undo what the forward pass of a bad micro-batch left behind and give back a loss without effect.
+def without_effect(trainer: Any, loss: Tensor, tloss: Any) -> Tensor:
+    """A loss without effect in place of a bad one.
 
-    BatchNorm buffers are restored bit for bit, the epoch's running mean of the loss forgets the batch, and the
-    trainer's current loss becomes 0, so that upstream's own NaN recovery stays idle.
+    The epoch's running mean of the loss forgets the batch, and the trainer's current loss becomes 0, so that
+    upstream's own NaN recovery stays idle.
 
     Returns:
         A leaf of the loss's device and dtype; its `backward()` reaches no weight, so gradients that earlier
         micro-batches of the window accumulated stay as they are.
     """
-    norms.restore(saved)
+    forget_loss(trainer, loss, tloss)
+    return torch.zeros_like(loss.detach(), requires_grad=True)
+
+
+def forget_loss(trainer: Any, loss: Tensor, tloss: Any) -> None:
+    """Put the epoch's running mean back to what it was, and the trainer's current loss to 0."""
     trainer.tloss = tloss if tloss is not None else _not_a_number(trainer.tloss)
-    neutral = torch.zeros_like(loss.detach(), requires_grad=True)
-    trainer.loss = neutral.detach()
-    return neutral
+    trainer.loss = torch.zeros_like(loss.detach())
 
 
 def _not_a_number(items: Any) -> Any:
@@ -43,6 +49,51 @@ def _not_a_number(items: Any) -> Any:
 def skip_step(trainer: Any) -> None:
     """Forget the gradients of a window; optimizer, scaler and EMA are not called, so they stay as they were."""
     trainer.optimizer.zero_grad()
+
+
+def put_back_norms(norms: NormBuffers, saved: tuple[Tensor, Tensor], snapshots: Snapshots) -> str:
+    """BatchNorm as it was before the forward pass; where that was poisoned already, as it is in the last snapshot."""
+    norms.restore(saved)
+    if bool(norms.sum().isfinite()):
+        return "BatchNorm put back"
+    if not len(snapshots):
+        return "BatchNorm was poisoned before"
+    norms.restore_from(snapshots.copies[-1].weights())
+    return "BatchNorm taken from the last snapshot, for it was poisoned before"
+
+
+def resync_ema(trainer: Any) -> int:
+    """Copy the model's tensors over those of the EMA that are not finite; say how many.
+
+    Upstream does the same when it saves (from 8.4.84 on); here validation already sees a healthy average.
+    """
+    model = unwrapped(trainer.model).state_dict()
+    mended = 0
+    for name, tensor in trainer.ema.ema.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()) and name in model:
+            tensor.copy_(model[name])
+            mended += 1
+    return mended
+
+
+def leave_float16(trainer: Any) -> str:
+    """Compute in bfloat16 where device and release can, else in float32, from the next micro-batch on.
+
+    Returns:
+        The precision that the run has now.
+    """
+    unscale = 1 / trainer.scaler.get_scale()  # a power of two: what the window has so far keeps every bit
+    for group in trainer.optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                parameter.grad.mul_(unscale)
+    trainer.scaler._enabled = False
+    known = release(version()) >= BF16_SINCE
+    if known and trainer.device.type == "cuda" and torch.cuda.is_bf16_supported():
+        trainer.args.amp, trainer.amp = "bf16", True
+        return "bfloat16"
+    trainer.args.amp, trainer.amp = False, False
+    return "float32"
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Costs (YOLOv8n, batch 8, imgsz 160, CPU) are printed by `scripts/bench_guard.py`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -14,9 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from yolo_nanfix.guard import provenance
 from yolo_nanfix.guard.events import Source
 
 TARGETS = ("bboxes", "cls", "keypoints")
+DARK = 1.5 / 255
+"""A batch whose brightest pixel is at most this is black, or was scaled to [0, 1] before it was divided by 255."""
 
 
 class NormBuffers:
@@ -29,6 +32,8 @@ class NormBuffers:
         """Collect the buffers once; they are updated in place, so the list stays valid."""
         norms = [m for m in model.modules() if isinstance(m, _NormBase)]
         stats = [b for m in norms for b in (m.running_mean, m.running_var) if b is not None]
+        names = {id(b): name for name, b in model.named_buffers()}
+        self.names = [names[id(b)] for b in stats]
         self.running: list[Tensor] = stats
         self.counters: list[Tensor] = [m.num_batches_tracked for m in norms if m.num_batches_tracked is not None]
         device = stats[0].device if stats else torch.device("cpu")
@@ -59,23 +64,73 @@ class NormBuffers:
             torch._foreach_copy_(self.running, list(torch.split(flat, [b.numel() for b in self.running])))
             torch._foreach_copy_(self.counters, list(counts.unbind()))
 
+    def restore_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Write the statistics of a state_dict back in place; the batch counters stay."""
+        for name, buffer in zip(self.names, self.running, strict=True):
+            buffer.copy_(weights[name])
 
-def step_flags(loss: Tensor, norms: NormBuffers, batch: Mapping[str, Any]) -> dict[str, bool]:
-    """What is finite after the forward pass: one host read for all checks together.
+    def named(self, saved: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """A copy as a part of a state_dict."""
+        parts = torch.split(saved[0].clone(), [b.numel() for b in self.running])
+        return {n: p.to(b.dtype).view_as(b) for n, p, b in zip(self.names, parts, self.running, strict=True)}
 
-    A sum is finite if and only if its terms are (magnitudes near 3e38, where it could overflow, are as bad).
 
-    Returns:
-        {"loss": ..., "batchnorm": ..., "targets": ...}, True where all values are finite.
+def step_tensors(loss: Tensor, norms: NormBuffers, batch: Mapping[str, Any], outputs: Any = None) -> dict[str, Tensor]:
+    """What has to be read after the forward pass: a scalar tensor for each check, on its device.
+
+    A sum is finite if and only if its terms are (magnitudes near 3e38, where it could overflow, are as bad); sums are
+    taken in float32. Of the pixels, the smallest and the largest are NaN if any is.
     """
-    targets = [batch[k] for k in TARGETS if isinstance(batch.get(k), Tensor) and batch[k].is_floating_point()]
-    sums = [
-        loss.detach().sum(),
-        norms.sum().to(loss.device),
-        *(t.detach().sum().to(loss.device) for t in targets),
-    ]
-    finite = [math.isfinite(value) for value in torch.stack([s.float() for s in sums]).tolist()]
-    return {"loss": finite[0], "batchnorm": finite[1], "targets": all(finite[2:])}
+    found = {"loss": loss.detach().sum(), "batchnorm": norms.sum()}
+    for key in TARGETS:
+        if isinstance(rows := batch.get(key), Tensor) and rows.is_floating_point() and rows.numel():
+            found[f"targets.{key}"] = rows.detach().sum(dtype=torch.float32)
+    if isinstance(images := batch.get("img"), Tensor) and images.is_floating_point() and images.numel():
+        found["pixels.low"], found["pixels.high"] = torch.aminmax(images.detach())
+    heads = list(_tensors(outputs))
+    if heads:
+        found["outputs"] = torch.stack([t.detach().sum(dtype=torch.float32) for t in heads]).sum()
+    return found
+
+
+def read(scalars: Mapping[str, Tensor]) -> dict[str, float]:
+    """The values of scalar tensors by their names: one host read for all of them together."""
+    device = next(iter(scalars.values())).device
+    stacked = torch.stack([t.detach().float().reshape(()).to(device) for t in scalars.values()])
+    return dict(zip(scalars, stacked.tolist(), strict=True))
+
+
+def flags(values: Mapping[str, float]) -> dict[str, bool]:
+    """Which checks are finite, by their names without what follows the point."""
+    finite: dict[str, bool] = {}
+    for name, value in values.items():
+        check = name.partition(".")[0]
+        finite[check] = finite.get(check, True) and math.isfinite(value)
+    return finite
+
+
+def _tensors(outputs: Any) -> Iterator[Tensor]:
+    """The floating tensors among a head's outputs; of heads that hand their feature maps on, the outputs alone."""
+    if isinstance(outputs, Tensor):
+        if outputs.is_floating_point() and outputs.numel():
+            yield outputs
+    elif isinstance(outputs, Mapping):
+        for key, value in outputs.items():
+            if key != "feats":
+                yield from _tensors(value)
+    elif isinstance(outputs, (list, tuple)):
+        for value in outputs:
+            yield from _tensors(value)
+
+
+def pixel_range(values: Mapping[str, float]) -> str | None:
+    """What is odd about finite pixels that should lie between 0 and 1, or None."""
+    low, high = values.get("pixels.low", 0.0), values.get("pixels.high", 1.0)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return None
+    if high > 1.01 or low < -0.01:
+        return f"pixels from {low:.4g} to {high:.4g} where 0 to 1 is expected"
+    return f"no pixel above {high:.4g} where 0 to 1 is expected: black, or scaled twice" if high <= DARK else None
 
 
 def sources(batch: Mapping[str, Any]) -> tuple[Source, ...]:
@@ -97,7 +152,8 @@ def sources(batch: Mapping[str, Any]) -> tuple[Source, ...]:
             bad = ~rows.detach().float().isfinite().flatten(1).all(1)
             for sample in sorted(set(index.view(-1)[bad].long().tolist())):
                 suspects[sample].append(f"{key} not finite")
-    return tuple(Source(f, ", ".join(s)) for f, s in zip(files, suspects, strict=True))
+    parents = [provenance.parents(f) for f in batch.get("im_file", ())]
+    return tuple(Source(f, ", ".join(s), p) for f, s, p in zip(files, suspects, parents, strict=True))
 
 
 def describe_items(items: Any) -> str:

@@ -3,37 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from yolo_nanfix.errors import UsageError, nearest
 
-SCALER_SKIPS = 32
-"""Optimizer steps in a row that a GradScaler may skip. From its first scale of 65 536 it has then fallen to
-1.5e-5, where no float16 gradient overflows any more: the gradients themselves are not finite."""
+REPAIRS = ("none", "state", "all")
+
+
+def _setting(default: Any, help_text: str, least: int = 0) -> Any:
+    return field(default=default, metadata={"help": help_text, "least": least})
 
 
 @dataclass(frozen=True)
 class GuardSettings:
-    """How the guard behaves.
+    """How the guard behaves; each field's `help` says what it does.
 
-    Attributes:
-        max_bad_in_a_row: the run stops at this many bad micro-batches in a row.
+    Raises:
+        UsageError: a value has the wrong type or is out of range.
     """
 
-    max_bad_in_a_row: int = 10
+    max_bad_in_a_row: int = _setting(10, "stop the run at this many bad micro-batches in a row", 1)
+    quarantine_after: int = _setting(
+        2, "leave an image out of the run once it spoilt this many micro-batches; 0: never"
+    )
+    snapshot_every: int = _setting(50, "optimizer steps between the in-memory snapshots for rollback; 0: no rollback")
+    max_rollbacks: int = _setting(5, "stop the run when it has to be rolled back more often than this")
+    leave_fp16: bool = _setting(True, "go on in bfloat16 or float32 when float16 keeps failing where float32 does not")
+    diagnose: bool = _setting(True, "replay bad micro-batches in the run, for at most 10 step times each")
+    incidents: int = _setting(20, "keep this many incident files in the run folder, the newest; 0: write none")
+    incident_mb: int = _setting(256, "largest incident file in MB; beyond it weights are left out", 1)
+    repair: str = _setting(
+        "state",
+        "poisoned state at the start: 'state' mends BatchNorm statistics, optimizer state and loss scale, "
+        "'all' also weights (by fresh ones), 'none' refuses them all",
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        if isinstance(self.max_bad_in_a_row, bool) or not isinstance(self.max_bad_in_a_row, int):
-            raise UsageError(f"guard setting max_bad_in_a_row must be an int, not {self.max_bad_in_a_row!r}")
-        if self.max_bad_in_a_row < 1:
-            raise UsageError(f"guard setting max_bad_in_a_row must be at least 1, not {self.max_bad_in_a_row}")
+        for setting in fields(self):
+            value, kind = getattr(self, setting.name), type(setting.default)
+            if type(value) is not kind:
+                raise UsageError(f"guard setting {setting.name} must be {_article(kind)}, not {value!r}")
+            if kind is int and value < setting.metadata["least"]:
+                raise UsageError(
+                    f"guard setting {setting.name} must be at least {setting.metadata['least']}, not {value}"
+                )
+        if self.repair not in REPAIRS:
+            raise UsageError(f"guard setting repair must be one of {', '.join(REPAIRS)}, not {self.repair!r}")
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """The names of all settings."""
-        return tuple(field.name for field in fields(cls))
+        return tuple(setting.name for setting in fields(cls))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> GuardSettings:
@@ -42,3 +64,7 @@ class GuardSettings:
             if name not in cls.names():
                 raise UsageError(f"no guard setting '{name}'; {nearest(name, cls.names())}")
         return cls(**values)
+
+
+def _article(kind: type) -> str:
+    return {int: "an int", bool: "true or false", str: "a word"}[kind]

@@ -7,6 +7,7 @@ then is left out whole, and the mean is taken over the rest. Every image left ou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,10 +15,12 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix.guard import sensors
-from yolo_nanfix.guard.events import Source
+from yolo_nanfix.guard.events import Point, Source
 
 Report = Callable[[str, str, tuple[Source, ...]], None]
 """Called with (detail, action, sources)."""
+Note = Callable[[Point, str, str, str], None]
+"""Called with (point, check, detail, action)."""
 
 
 class ValidationGuard:
@@ -61,6 +64,14 @@ class ValidationGuard:
         factor = batches / (batches - left_out) if left_out < batches else float("nan")
         losses = {f"val/{name}" for name in self._before}
         return {k: v * factor if k in losses else v for k, v in metrics.items()}
+
+    def judge(self, metrics: Mapping[str, Any] | None, fitness: Any, note: Note) -> Mapping[str, Any] | None:
+        """The metrics, with val losses over the healthy images; what is still not finite is reported."""
+        metrics = self.rescale(metrics)
+        named = {**(metrics or {}), **({} if fitness is None else {"fitness": fitness})}
+        if bad := [k for k, v in named.items() if not math.isfinite(float(v))]:
+            note(Point.VALIDATION, "val-loss", f"{', '.join(bad)} not finite", "reported as it is")
+        return metrics
 
     def _healthy_loss(self, validator: Any, sources: tuple[Source, ...]) -> dict[str, Tensor]:
         """The loss terms of the batch without its sick images; empty if there are none to take it over."""

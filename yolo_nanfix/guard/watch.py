@@ -1,80 +1,98 @@
-"""The guard of one trainer: looks at each point of the loop, asks the policy, calls the remedies."""
+"""The guard of one trainer: looks at each point of the loop, and sees to it that faults are dealt with."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from yolo_nanfix import upstream
-from yolo_nanfix.errors import GuardStop, PoisonedState, TooManyBadBatches
-from yolo_nanfix.guard import policy, remedies, sensors
-from yolo_nanfix.guard.events import Event, Point, Source
-from yolo_nanfix.guard.policy import Decision
+from yolo_nanfix.guard import outputs, remedies, sensors, start, together
+from yolo_nanfix.guard.blackbox import MicroBatch, random_states
+from yolo_nanfix.guard.divergence import Alarm, Divergence
+from yolo_nanfix.guard.events import Point, Source
+from yolo_nanfix.guard.faults import Fault, Faults
+from yolo_nanfix.guard.gradients import Gradients
+from yolo_nanfix.guard.inquiry import Examine, Inquiry
+from yolo_nanfix.guard.ladder import Ladder
+from yolo_nanfix.guard.policy import Kind
+from yolo_nanfix.guard.progress import ProgressReads
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.guard.settings import GuardSettings
+from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
 from yolo_nanfix.guard.validation import ValidationGuard
 
-Named = list[tuple[str, Tensor]]
+HISTORY = 50
+"""So many good micro-batches are remembered for an incident."""
 
 
 class SkipStep(Exception):  # noqa: N818 - control flow between the optimizer's pre-hook and the guarded step
     """Raised inside an optimizer's pre-hook: the gradients of this window must not reach the weights."""
 
 
-@dataclass
-class _MicroBatch:
-    batch: Mapping[str, Any]
-    buffers: tuple[Tensor, Tensor]
-    tloss: Any
-
-
 class Guard:
     """Watches one training run. `adapter` connects its methods to the trainer."""
 
-    def __init__(self, trainer: Any, settings: GuardSettings, recorder: Recorder) -> None:
-        """Check the state that training starts from.
+    def __init__(
+        self, trainer: Any, settings: GuardSettings, recorder: Recorder, examine: Examine | None = None
+    ) -> None:
+        """Check the state that training starts from, and keep a first copy of it.
 
         Raises:
-            PoisonedState: weights or buffers are not finite, so no step could be good.
+            PoisonedState: weights or buffers are not finite and may not be mended, so no step could be good.
         """
         self.trainer, self.settings, self.recorder = trainer, settings, recorder
-        self.model = getattr(trainer.model, "module", trainer.model)
+        self.model = unwrapped(trainer.model)
         self.norms = sensors.NormBuffers(self.model)
-        self.bad_in_a_row = 0
-        self.bad_gradients_in_a_row = 0
-        self.scaler_skips_in_a_row = 0
+        self.gradients = Gradients(list(self.model.parameters()))
+        self.snapshots = Snapshots(trainer, self.model)
+        self.ladder = Ladder(trainer, settings, self.snapshots)
+        self.faults = Faults(self, Inquiry(settings, examine))
+        self.validation = ValidationGuard(trainer, self.faults.sick_val_batch)
+        self.progress = ProgressReads(trainer)
+        self.divergence = Divergence()
+        self.together = together.running()
+        self.history: deque[dict[str, float | None]] = deque(maxlen=HISTORY)
         self.batches_this_epoch = 0
         self.good_this_epoch = 0
-        self.validation = ValidationGuard(trainer, self._sick_val_batch)
+        self.steps = 0
         self.window: list[tuple[Source, ...]] = []
         self.window_dropped = 0
         self.norm: Tensor | None = None
-        self._norm_value = 0.0
         self.step_reached = False
-        self._current: _MicroBatch | None = None
-        for what, tensors in (*self._states(), ("optimizer", sensors.optimizer_tensors(trainer.optimizer))):
-            if defect := sensors.first_not_finite(tensors):
-                raise PoisonedState(
-                    f"training would start from poisoned {what}: {defect} (model={trainer.args.model}). "
-                    "Start from other weights; these give NaN from the first batch."
-                )
+        self._current: MicroBatch | None = None
+        self._pending: MicroBatch | None = None
+        self._said: Fault | None = None
+        self._alarm: Alarm | None = None
+        self._norm_value: float | None = None
+        self._odd_pixels = 0
+        start.check(trainer, self.model, settings.repair, self.faults.mended)
+        if settings.snapshot_every:
+            self.snapshots.take(0)
 
     def epoch_start(self) -> None:
         """Forget the counts of the last epoch."""
         self.batches_this_epoch = self.good_this_epoch = 0
 
-    def batch(self, batch: Mapping[str, Any]) -> None:
-        """BATCH: remember the sources and a copy of the BatchNorm buffers."""
+    def before_batch(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """BATCH: judge the gradient of the last micro-batch, and leave quarantined images out of this one."""
         self._unjudged()
+        self.settle()
+        return self.faults.without_quarantined(batch)
+
+    def batch(self, batch: Mapping[str, Any]) -> None:
+        """BATCH: remember the sources, the generators and a copy of the BatchNorm buffers."""
         self.batches_this_epoch += 1
         self.recorder.micro_batches += 1
+        self.progress.take_back()
+        self.faults.inquiry.tick()
+        outputs.overhear(self.model)
         if not self.good_this_epoch:
             self.trainer.tloss = None  # only dropped micro-batches so far: the running mean starts here
-        self._current = _MicroBatch(batch, self.norms.copy(), self.trainer.tloss)
+        states = random_states(self.trainer.device)
+        self._current = MicroBatch(batch, self.norms.copy(), self.trainer.tloss, states)
 
     def _unjudged(self) -> None:
         """A micro-batch that upstream itself dropped before backward, as 8.3.210 and 8.3.211 do: mend BatchNorm."""
@@ -82,161 +100,199 @@ class Guard:
         if current is None or math.isfinite(float(self.norms.sum())):
             return
         self.norms.restore(current.buffers)
-        detail, action = "BatchNorm statistics not finite", "dropped by Ultralytics itself; BatchNorm put back"
-        self._record(Point.AFTER_LOSS, "batchnorm", detail, action, sensors.sources(current.batch), dropped=1)
+        self.faults.note(
+            Point.AFTER_LOSS,
+            "batchnorm",
+            "BatchNorm statistics not finite",
+            "dropped by Ultralytics itself; BatchNorm put back",
+            sensors.sources(current.batch),
+            dropped=1,
+        )
 
     def after_loss(self, loss: Tensor) -> Tensor:
         """AFTER_LOSS: the loss to run backward on: the given one, or one without effect for a bad micro-batch.
 
         Raises:
-            TooManyBadBatches: the limit of bad micro-batches in a row is reached.
+            GuardStop: the policy's last rung.
         """
-        current, self._current = self._current, None
-        if current is None:
+        micro, self._current = self._current, None
+        if micro is None:
             return loss
-        flags = sensors.step_flags(loss, self.norms, current.batch)
-        decision = policy.judge_micro_batch(flags, self.bad_in_a_row, self.settings)
-        if decision is Decision.KEEP:
-            self.bad_in_a_row = 0
-            self.good_this_epoch += 1
-            self.window.append(tuple(Source(str(f)) for f in current.batch.get("im_file", ())))
-            return loss
-        detail = self._detail(flags)
-        neutral = remedies.drop_micro_batch(self.trainer, loss, self.norms, current.buffers, current.tloss)
-        self.bad_in_a_row += 1
+        tensors = sensors.step_tensors(loss, self.norms, micro.batch, outputs.take(self.model))
+        values = sensors.read({**tensors, **self.progress.scalars()})
+        finite = sensors.flags({k: v for k, v in values.items() if not k.startswith("tloss.")})
+        if not all(finite.values()):
+            check = "+".join(name for name, good in finite.items() if not good)
+            return self._bad(Fault(Kind.NOT_FINITE, Point.AFTER_LOSS, check, self._detail(finite), micro), loss)
+        self._look_at_pixels(values, micro)
+        labels = micro.batch.get("cls")
+        alarm = self.divergence.loss(values["loss"], len(labels) if isinstance(labels, Tensor) else 1)
+        if alarm is not None and alarm.severe:
+            return self._bad(Fault(Kind.DIVERGING, Point.AFTER_LOSS, "divergence", alarm.detail, micro), loss)
+        if alarm is not None:
+            self.faults.spike(alarm, micro)
+        self.progress.hand_over(values)
+        self.history.append({"loss": values["loss"], "norm": self._norm_value})
+        self._pending = micro
+        if self.trainer.scaler.is_enabled() and not self.together:
+            self._good(micro)
+            self.ladder.good_micro_batch()
+        return loss
+
+    def _bad(self, fault: Fault, loss: Tensor) -> Tensor:
+        """Deal with a fault found before backward; among several ranks, tell the others by the gradient first."""
+        assert fault.micro is not None
+        if self.together:
+            self._said, self._pending = fault, fault.micro
+            remedies.forget_loss(self.trainer, loss, fault.micro.tloss)
+            return together.poisoned(loss)
         self.window_dropped += 1
-        self._record(
-            Point.AFTER_LOSS,
-            "+".join(name for name, good in flags.items() if not good),
-            detail,
-            "micro-batch dropped, BatchNorm put back",
-            sensors.sources(current.batch),
-            dropped=1,
-        )
-        if decision is Decision.STOP:
-            self._stop(f"{self.bad_in_a_row} bad micro-batches in a row (the last: {detail})")
+        neutral = remedies.without_effect(self.trainer, loss, fault.micro.tloss)
+        self.faults.deal_with(fault)
         return neutral
+
+    def _good(self, micro: MicroBatch) -> None:
+        self.good_this_epoch += 1
+        self.window.append(tuple(Source(str(f)) for f in micro.batch.get("im_file", ())))
+
+    def settle(self, *, stepping: bool = False) -> None:
+        """AFTER_BACKWARD: let the last micro-batch's gradient join its window if it is good, else drop it alone.
+
+        A GradScaler judges the window as a whole, for its gradients may overflow while it looks for its scale; with
+        one micro-batch to a step the norm before the step tells.
+        """
+        micro, said = self._pending, self._said
+        scaled = self.trainer.scaler.is_enabled()
+        if micro is None or (not self.together and (scaled or (stepping and not self.gradients.kept))):
+            if micro is not None and scaled:
+                self._pending = None
+            return
+        self._pending = self._said = None
+        probe = self.gradients.probe()
+        if said is None and (probe is None or math.isfinite(sensors.read({"gradient": probe})["gradient"])):
+            self._good(micro)
+            self.ladder.good_micro_batch()
+            if not stepping or self.gradients.kept:
+                self.gradients.keep()
+            return
+        detail = "the gradient is not finite, the loss is"
+        seen = Fault(None, Point.AFTER_BACKWARD, "gradient", detail, micro)
+        if self.faults.deal_with(said or seen, left_to_scaler=scaled and said is None):
+            self.window_dropped += 1
+            self.gradients.drop()
+        else:
+            self.gradients.keep()
 
     def optimizer_step(self, step: Callable[[], None]) -> None:
         """BEFORE_STEP: run the trainer's own step, unless the window holds no good micro-batch or a bad gradient."""
+        self.settle(stepping=True)
+        if self.gradients.kept:
+            self.gradients.give_back()
+        micro, self._pending = self._pending, None
+        if micro is not None:
+            self._good(micro)
         window, dropped = self.window, self.window_dropped
         self.window, self.window_dropped, self.norm, self.step_reached = [], 0, None, False
         if dropped and not window:
             remedies.skip_step(self.trainer)
             return
         try:
-            step()
+            with self.ladder.rates():
+                step()
         except SkipStep:
-            self._drop_window(window)
+            remedies.skip_step(self.trainer)
+            self._skipped(window, micro)
             return
-        self.bad_gradients_in_a_row = 0
-        if self.trainer.scaler.is_enabled():
-            self._count_scaler()
+        self._stepped(micro)
+
+    def _skipped(self, window: list[tuple[Source, ...]], micro: MicroBatch | None) -> None:
+        """The optimizer's pre-hook held a step back."""
+        alarm, self._alarm = self._alarm, None
+        files = tuple(source for sources in window for source in sources)
+        if alarm is not None:
+            fault = Fault(Kind.DIVERGING, Point.BEFORE_STEP, "divergence", alarm.detail, micro, files, len(window))
+        else:
+            detail = f"gradient norm {self._norm_value} with a finite loss"
+            fault = Fault(Kind.NOT_FINITE, Point.BEFORE_STEP, "gradient", detail, micro, files, len(window))
+        self._norm_value = None
+        self.good_this_epoch -= len(window)
+        self.faults.deal_with(fault)
+
+    def _stepped(self, micro: MicroBatch | None) -> None:
+        """AFTER_STEP: count the GradScaler's skips, and every so often look how far the weights moved."""
+        if self.trainer.scaler.is_enabled() and not self.step_reached:
+            self.recorder.scaler_skips += 1
+            self.faults.scaler_skipped(micro)
+            return
+        self.steps += 1
+        self.ladder.good_step(self._norm_value)
+        every = self.settings.snapshot_every
+        if every and self.steps % every == 0:
+            self._take_snapshot(micro)
+
+    def _take_snapshot(self, micro: MicroBatch | None) -> None:
+        changed, size, step = self.snapshots.moved()
+        if not math.isfinite(changed):
+            defect = sensors.first_not_finite(self.model.state_dict().items()) or "weights not finite"
+            self.faults.deal_with(Fault(Kind.POISONED, Point.AFTER_STEP, "weights", defect, micro, dropped=0))
+            return
+        alarm = self.divergence.ratio(changed, size, self.steps - step)
+        if alarm is not None and alarm.severe:
+            fault = Fault(Kind.DIVERGING, Point.AFTER_STEP, "update-ratio", alarm.detail, micro, dropped=0)
+            self.faults.deal_with(fault)
+            return
+        self.snapshots.take(self.steps)
 
     def before_optimizer(self) -> None:
-        """The optimizer's pre-hook: without a GradScaler, the gradient norm must be finite.
+        """The optimizer's pre-hook: without a GradScaler, the gradient norm must be finite, and not explode.
 
         Raises:
             SkipStep: it is not.
         """
         self.step_reached = True
         if self.trainer.scaler.is_enabled():
-            return  # the scaler has looked at every gradient and does not call the optimizer on a bad one
+            self._norm_value = None  # the scaler has looked at every gradient and does not call this on a bad one
+            return
         if self.norm is None:
             self.norm = sensors.gradient_norm(list(self.model.parameters()))
-        self._norm_value = float(self.norm)
+        self._norm_value = sensors.read({"norm": self.norm})["norm"]
         if not math.isfinite(self._norm_value):
             raise SkipStep
+        alarm = self.divergence.step(self._norm_value)
+        if alarm is not None and alarm.severe:
+            self._alarm = alarm
+            raise SkipStep
+        if alarm is not None:
+            self.faults.spike(alarm, None)
 
-    def before_validation(self) -> None:
-        """EPOCH_END: weights and EMA must be finite before validation sees them.
+    def epoch_end(self) -> None:
+        """EPOCH_END: weights, BatchNorm and EMA must be finite before validation sees them.
 
         Raises:
-            GuardStop: they are not; a finite gradient made them so, which a too high learning rate does.
+            GuardStop: they are not, and there is nothing to roll back to.
         """
-        self._unjudged()
-        for check, tensors in self._states():
-            if defect := sensors.state_defect(tensors):
-                self._record(Point.EPOCH_END, check, defect, "run stopped")
-                self._stop(
-                    f"{check} at the end of the epoch: {defect}, made so by a finite gradient; lower lr0",
-                    PoisonedState,
-                )
-
-    def after_validation(self, metrics: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        """VALIDATION: the metrics, with val losses over the healthy images; what is still not finite is reported."""
-        metrics = self.validation.rescale(metrics)
-        bad = [k for k, v in (metrics or {}).items() if float(v) != float(v) or abs(float(v)) == float("inf")]
-        if bad:
-            self._record(Point.VALIDATION, "val-loss", f"{', '.join(bad)} not finite", "reported as it is")
-        return metrics
-
-    def _sick_val_batch(self, detail: str, action: str, files: tuple[Source, ...]) -> None:
-        self._record(Point.VALIDATION, "val-batch", detail, action, files)
+        self.faults.sound_state(Point.EPOCH_END)
+        if self.ladder.lr_scale != 1.0:
+            self.trainer.lr = {k: v * self.ladder.lr_scale for k, v in self.trainer.lr.items()}
 
     def save(self, write: Callable[[], Any]) -> Any:
         """SAVE: let the trainer write its checkpoints, unless they would be NaN or zeros."""
-        for check, tensors in self._states():
-            if defect := sensors.state_defect(tensors):
-                action = "checkpoint not written, the last one stays"
-                self._record(Point.SAVE, "checkpoint", f"{check}: {defect}", action)
-                return False
-        with remedies.interrupt_later():
-            return write()
+        return self.faults.save(write)
 
-    def _states(self) -> list[tuple[str, Named]]:
-        ema = self.trainer.ema
-        models = [("weights", self.model), *([("ema", ema.ema)] if ema else [])]
-        return [(what, list(model.state_dict().items())) for what, model in models]
+    def _look_at_pixels(self, values: Mapping[str, float], micro: MicroBatch) -> None:
+        odd = sensors.pixel_range(values) if self.trainer.args.task != "classify" else None
+        if odd and self._odd_pixels != self.trainer.epoch + 1:
+            self._odd_pixels = self.trainer.epoch + 1
+            action = "reported once an epoch; training goes on with them"
+            self.faults.note(Point.AFTER_LOSS, "pixels", odd, action, sensors.sources(micro.batch))
 
-    def _epoch(self) -> int:
-        return int(self.trainer.epoch) + 1
-
-    def _detail(self, flags: Mapping[str, bool]) -> str:
-        parts = [] if flags["loss"] else [f"loss not finite ({sensors.describe_items(self.trainer.loss_items)})"]
-        parts += [] if flags["batchnorm"] else ["BatchNorm statistics not finite"]
-        parts += [] if flags["targets"] else ["label targets not finite"]
-        return ", ".join(parts)
-
-    def _drop_window(self, window: list[tuple[Source, ...]]) -> None:
-        remedies.skip_step(self.trainer)
-        decision = policy.judge_gradient(self.bad_gradients_in_a_row, len(window), self.settings)
-        self.bad_gradients_in_a_row += len(window)
-        detail = f"gradient norm {self._norm_value} with a finite loss"
-        action = f"step skipped, {len(window)} micro-batch(es) of its window dropped"
-        files = tuple(source for micro in window for source in micro)
-        self._record(Point.BEFORE_STEP, "gradient", detail, action, files, dropped=len(window))
-        if decision is Decision.STOP:
-            self._stop(f"{self.bad_gradients_in_a_row} bad micro-batches in a row (the last: {detail})")
-
-    def _count_scaler(self) -> None:
-        if self.step_reached:
-            self.scaler_skips_in_a_row = 0
-            return
-        self.recorder.scaler_skips += 1
-        self.scaler_skips_in_a_row += 1
-        if policy.judge_scaler(self.scaler_skips_in_a_row) is Decision.STOP:
-            scale = self.trainer.scaler.get_scale()
-            self._stop(f"gradients not finite in {self.scaler_skips_in_a_row} steps in a row (loss scale {scale:g})")
-
-    def _record(
-        self,
-        point: Point,
-        check: str,
-        detail: str,
-        action: str,
-        files: tuple[Source, ...] = (),
-        dropped: int = 0,
-    ) -> None:
-        batch = self.batches_this_epoch if point in (Point.AFTER_LOSS, Point.BEFORE_STEP) else 0
-        event = Event(point, check, self._epoch(), batch, files, detail, action)
-        self.recorder.add(event, dropped)
-        upstream.log(f"yolo-nanfix guard: {event}")
-
-    def _stop(self, reason: str, error: type[GuardStop] = TooManyBadBatches) -> None:
-        """Stop the run with a clean checkpoint in place: the last one, or the present state if there is none."""
-        trainer = self.trainer
-        if trainer.args.save and not trainer.last.exists():
-            trainer.save_model()
-        kept = f"the last clean checkpoint is {trainer.last}" if trainer.last.exists() else "no checkpoint was clean"
-        raise error(f"training stopped in epoch {self._epoch()}, batch {self.batches_this_epoch}: {reason}; {kept}")
+    def _detail(self, finite: Mapping[str, bool]) -> str:
+        loss = f"loss not finite ({sensors.describe_items(self.trainer.loss_items)})"
+        words = {
+            "loss": loss,
+            "batchnorm": "BatchNorm statistics not finite",
+            "targets": "label targets not finite",
+            "pixels": "pixels not finite",
+            "outputs": "outputs of the head not finite",
+        }
+        return ", ".join(words[name] for name, good in finite.items() if not good)

@@ -1,0 +1,168 @@
+"""Builds the incident of a bad step from the trainer: what the model saw, and the state it had before.
+
+Nothing is copied but the BatchNorm statistics: an incident is written, or replayed on a copy of the model, before
+training goes on.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from yolo_nanfix import upstream
+from yolo_nanfix._version import __version__
+from yolo_nanfix.guard.events import Event
+from yolo_nanfix.guard.snapshots import Snapshots
+from yolo_nanfix.incident import Incident
+
+LINES = 200
+"""At most so many label rows of an image are kept as text."""
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What is remembered of a micro-batch until it is judged.
+
+    Attributes:
+        batch: the preprocessed batch.
+        buffers: BatchNorm statistics and counters before its forward pass (see `NormBuffers.copy`).
+        tloss: the epoch's running mean of the loss before it.
+        rng: state of torch's random number generator (of the CPU, and of the GPU where it trains on one).
+    """
+
+    batch: Mapping[str, Any]
+    buffers: tuple[Tensor, Tensor]
+    tloss: Any
+    rng: Mapping[str, Tensor]
+
+
+def random_states(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's generators; kept on the host, so nothing is read from a GPU."""
+    states = {"rng.cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["rng.cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def build(
+    trainer: Any,
+    model: nn.Module,
+    event: Event,
+    micro: MicroBatch,
+    before: Mapping[str, Tensor],
+    snapshots: Snapshots,
+    history: Sequence[Mapping[str, float | None]],
+) -> Incident:
+    """The incident of one bad micro-batch.
+
+    Args:
+        trainer: Ultralytics' trainer.
+        model: its model, unwrapped.
+        event: what was seen.
+        micro: the micro-batch.
+        before: BatchNorm statistics before the forward pass, by their names in the state_dict.
+        snapshots: for the weights of an earlier step.
+        history: loss and gradient norm of the last good micro-batches, oldest first.
+    """
+    tensors = {f"batch.{k}": v for k, v in micro.batch.items() if isinstance(v, Tensor)}
+    tensors |= {f"model.{k}": before.get(k, v) for k, v in model.state_dict().items()}
+    tensors |= micro.rng
+    if len(snapshots):
+        tensors |= {f"earlier.{k}": v for k, v in snapshots.copies[0].weights().items()}
+    tensors |= _sick_optimizer_state(trainer.optimizer, model)
+    criterion = getattr(model, "criterion", None)
+    facts = {
+        **{k: v for k, v in event.as_dict().items() if k not in ("sources", "action")},
+        "rank": getattr(trainer, "rank", -1),
+        "task": trainer.args.task,
+        "model": _definition(model),
+        "args": {k: _plain(v) for k, v in vars(trainer.args).items()},
+        "precision": precision(trainer),
+        "loss_scale": trainer.scaler.get_scale() if trainer.scaler.is_enabled() else None,
+        "lr": [group["lr"] for group in trainer.optimizer.param_groups],
+        "history": list(history),
+        "sources": _sources(trainer, event),
+        "criterion": {k: v for k, v in vars(criterion).items() if isinstance(v, (int, float))} if criterion else {},
+        "frozen": [n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d) and not m.training],
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "yolo_nanfix": __version__,
+            "ultralytics": upstream.version(),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    return Incident(facts, tensors)
+
+
+def precision(trainer: Any) -> str:
+    """The dtype that autocast gives to the forward pass."""
+    if not bool(trainer.amp):
+        return "float32"
+    if str(trainer.args.amp) == "bf16":
+        return "bfloat16"
+    return "float16" if trainer.device.type != "cpu" or torch.is_autocast_enabled("cpu") else "float32"
+
+
+def _definition(model: nn.Module) -> dict[str, Any]:
+    yaml = getattr(model, "yaml", None)
+    head = getattr(model, "model", [None])[-1]
+    return {
+        "class": f"{type(model).__module__}:{type(model).__qualname__}",
+        "yaml": _plain(yaml),
+        "nc": getattr(head, "nc", None),
+        "ch": (yaml or {}).get("channels", (yaml or {}).get("ch", 3)),
+        "names": _plain(getattr(model, "names", {})),
+    }
+
+
+def _sources(trainer: Any, event: Event) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": str(s.file),
+            "suspect": s.suspect,
+            "parents": list(s.parents),
+            "labels": label_rows(trainer, str(s.file)),
+        }
+        for s in event.sources
+    ]
+
+
+def label_rows(trainer: Any, image: str) -> dict[str, Any] | None:
+    """The label file of an image and its rows as text, or None where the dataset has none for it."""
+    dataset = getattr(trainer.train_loader, "dataset", None)
+    files, labels = getattr(dataset, "im_files", ()), getattr(dataset, "label_files", ())
+    number = {str(f): i for i, f in enumerate(files)}.get(image)
+    if number is None or number >= len(labels):
+        return None
+    path = Path(labels[number])
+    try:
+        rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    return {"file": str(path), "rows": rows[:LINES]}
+
+
+def _sick_optimizer_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    names = {id(p): name for name, p in model.named_parameters()}
+    return {
+        f"optimizer.{names.get(id(parameter), '?')}.{key}": value
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all())
+    }
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold; the rest as text."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

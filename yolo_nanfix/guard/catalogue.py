@@ -1,0 +1,93 @@
+"""The sensors by name: what each looks at, when, and what it costs. README and `explain` show this table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """One sensor.
+
+    Attributes:
+        name: as events name it.
+        looks_at: what it reads and what it calls bad.
+        when: how often.
+        cost: share of a training step (YOLOv8n, batch 8, imgsz 160, one CPU core); on a GPU all that looks after
+            the loss shares one read, which stands in for those that Ultralytics' progress bar would make.
+        does: what follows.
+    """
+
+    name: str
+    looks_at: str
+    when: str
+    cost: str
+    does: str
+
+
+SENSORS = (
+    Sensor("loss", "the loss and its terms: NaN, Inf", "each micro-batch", "0.01 %", "drops the micro-batch"),
+    Sensor("outputs", "what the head gives to the loss: NaN, Inf", "each micro-batch", "0.02 %", "drops it"),
+    Sensor(
+        "targets",
+        "boxes, classes, keypoints: NaN, Inf, which assigners swallow",
+        "each micro-batch",
+        "0.01 %",
+        "drops it",
+    ),
+    Sensor("pixels", "NaN, Inf; and, reported only, values outside 0 to 1", "each micro-batch", "0.03 %", "drops it"),
+    Sensor("batchnorm", "running means and variances: NaN, Inf", "each micro-batch", "0.09 %", "puts them back"),
+    Sensor(
+        "gradient",
+        "of each micro-batch, and the norm that clipping returns",
+        "each micro-batch and step",
+        "0.01 %",
+        "drops the micro-batch alone",
+    ),
+    Sensor("loss-scale", "steps that the GradScaler skips in a row", "each step", "none", "leaves float16 at 12"),
+    Sensor(
+        "divergence",
+        "loss stuck at 0, spikes and explosions of loss and gradient norm",
+        "each micro-batch and step",
+        "under 0.01 %",
+        "clips harder; or rolls back, lowers the learning rate",
+    ),
+    Sensor(
+        "update-ratio",
+        "how far weights moved against their size",
+        "every 50 steps",
+        "0.02 %",
+        "rolls back, lowers the learning rate",
+    ),
+    Sensor(
+        "weights",
+        "weights and buffers: NaN, Inf, all zero",
+        "each epoch, save and fault",
+        "0.5 % of the one step",
+        "rolls back",
+    ),
+    Sensor(
+        "optimizer",
+        "the optimizer's state: NaN, Inf",
+        "at the start and at a fault",
+        "0.5 % of the one step",
+        "mends it, rolls back",
+    ),
+    Sensor(
+        "ema",
+        "the averaged model: NaN, Inf, all zero",
+        "each epoch and save",
+        "0.5 % of the one step",
+        "copies the model's",
+    ),
+    Sensor(
+        "val-loss",
+        "each validation batch, the mean, fitness",
+        "each validation",
+        "0.01 % of it",
+        "leaves the sick images out",
+    ),
+    Sensor(
+        "checkpoint", "what is to be written, and the file that was", "each save", "5 ms", "keeps the last good file"
+    ),
+)

@@ -1,0 +1,176 @@
+"""Divergence that stays finite: a pure judge of losses, gradient norms and how far the weights move.
+
+A learning rate that is too high rarely makes a NaN: clipping and BatchNorm keep every number finite while the run turns
+to garbage (all losses 0, or validation losses of 1e15). What gives it away, in the order of how well it separates:
+
+* the weights: their change over some steps as a share of their norm (`Divergence.ratio`);
+* the loss of labelled images that falls to 0, for every prediction is saturated (`loss`);
+* losses and gradient norms far above a robust window (median and MAD of their logarithms) of this run (`loss`, `step`).
+
+Values that are not finite enter no window and change no state: other sensors judge them.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["loss-zero", "loss-spike", "loss-explosion", "gradient-explosion", "update-ratio"]
+MAD_TO_SPREAD = 1.4826
+"""Median absolute deviation of a normal distribution -> its standard deviation."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One sign of divergence. `severe` asks for a rollback and a lower learning rate; else clip harder or note it."""
+
+    kind: Kind
+    detail: str
+    severe: bool
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where healthy ends."""
+
+    window: int = 64
+    least: int = 8
+    spread_floor: float = 0.25
+    spreads: float = 6.0
+    spike: float = math.log(20)
+    explosion: float = math.log(1000)
+    in_a_row: int = 3
+    collapse: float = math.log(1000)
+    zero: float = 1e-9
+    ratio: float = 1.5
+    ratio_steps: int = 50
+
+
+class Window:
+    """The logarithms of the last positive finite values, and their robust middle and spread."""
+
+    def __init__(self, size: int) -> None:
+        """Empty; keeps `size` values."""
+        self._order: deque[float] = deque()
+        self._sorted: list[float] = []
+        self._size = size
+
+    def __len__(self) -> int:
+        """How many values are held."""
+        return len(self._order)
+
+    def add(self, logarithm: float) -> None:
+        """Take one value in and let the oldest go."""
+        if len(self._order) == self._size:
+            del self._sorted[bisect_left(self._sorted, self._order.popleft())]
+        self._order.append(logarithm)
+        insort(self._sorted, logarithm)
+
+    def median(self) -> float:
+        """The upper median."""
+        return self._sorted[len(self._sorted) // 2]
+
+    def spread(self) -> float:
+        """Standard deviation by the median absolute deviation."""
+        middle = self.median()
+        return MAD_TO_SPREAD * sorted([abs(x - middle) for x in self._sorted])[len(self._sorted) // 2]
+
+
+class Series:
+    """One kind of value of a run: its window, and how many values in a row lay above or below it."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Nothing seen yet."""
+        self.limits = limits
+        self.window = Window(limits.window)
+        self.above = self.below = 0
+
+    def judge(self, value: float) -> tuple[float, float]:
+        """Take a positive finite value in; how far it lay above the median (in logarithms), and the limit for a spike.
+
+        Until the window holds enough values nothing can be told: the limit is infinite.
+        """
+        logarithm = math.log(value)
+        excess, limit = 0.0, math.inf
+        if len(self.window) >= self.limits.least:
+            excess = logarithm - self.window.median()
+            if abs(excess) > self.limits.spike:
+                spread = max(self.window.spread(), self.limits.spread_floor)
+                limit = max(self.limits.spike, self.limits.spreads * spread)
+        self.above = self.above + 1 if excess > limit else 0
+        self.below = self.below + 1 if -excess > max(limit, self.limits.collapse) and limit < math.inf else 0
+        self.window.add(logarithm)
+        return excess, limit
+
+
+class Divergence:
+    """The state of one run. Each method takes plain numbers and gives an alarm or None."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        """Nothing seen yet."""
+        self.limits = limits or Limits()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the run so far, as after a rollback."""
+        self._losses, self._norms = Series(self.limits), Series(self.limits)
+        self._zeros = 0
+
+    def loss(self, value: float, targets: int) -> Alarm | None:
+        """Judge the loss of one micro-batch.
+
+        Args:
+            value: the scalar that `backward` runs on, in any unit; scaling all of a run's losses changes nothing.
+            targets: label rows in the micro-batch; one without any is not judged, for its loss has another scale.
+        """
+        if targets < 1 or not math.isfinite(value):
+            return None
+        if abs(value) < self.limits.zero:
+            self._zeros += 1
+            return self._zero(f"loss {value:.3g} with {targets} labels", self._zeros)
+        self._zeros = 0
+        if value < 0:
+            return None
+        excess, limit = self._losses.judge(value)
+        if self._losses.below:
+            return self._zero(f"loss {value:.3g}, {math.exp(-excess):.3g} times below its median", self._losses.below)
+        return self._high("loss-spike", "loss-explosion", f"loss {value:.3g}", self._losses, excess, limit)
+
+    def _zero(self, detail: str, times: int) -> Alarm | None:
+        if times < self.limits.in_a_row:
+            return None
+        return Alarm("loss-zero", f"{detail}, {times} micro-batches in a row", severe=True)
+
+    def _high(self, once: Kind, lasting: Kind, what: str, series: Series, excess: float, limit: float) -> Alarm | None:
+        if excess <= limit:
+            return None
+        severe = excess > self.limits.explosion or series.above >= self.limits.in_a_row
+        often = f", {series.above} in a row" if series.above > 1 else ""
+        return Alarm(lasting if severe else once, f"{what}, {math.exp(excess):.3g} times its median{often}", severe)
+
+    def step(self, norm: float | None) -> Alarm | None:
+        """Judge the gradient norm of one optimizer step, before clipping; None where it is not known."""
+        if norm is None or not math.isfinite(norm) or norm <= 0:
+            return None
+        excess, limit = self._norms.judge(norm)
+        kind: Kind = "gradient-explosion"
+        return self._high(kind, kind, f"gradient norm {norm:.3g}", self._norms, excess, limit)
+
+    def ratio(self, changed: float, size: float, steps: int) -> Alarm | None:
+        """Judge how far the weights moved.
+
+        Args:
+            changed: norm of (weights now - weights `steps` steps ago).
+            size: norm of the weights `steps` steps ago.
+            steps: steps between the two, at least 1.
+        """
+        if not (math.isfinite(changed) and math.isfinite(size) and size > 0 and steps > 0):
+            return None
+        share = changed / size
+        limit = self.limits.ratio * (min(steps, self.limits.ratio_steps) / self.limits.ratio_steps) ** 0.5
+        if share <= limit:
+            return None
+        return Alarm("update-ratio", f"weights moved by {share:.3g} times their norm in {steps} steps", severe=True)

@@ -1,0 +1,257 @@
+"""What follows a fault: it is recorded, looked into, judged, undone; where nothing helps, the run stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yolo_nanfix import batches, upstream
+from yolo_nanfix.errors import GuardStop, PoisonedState, TooManyBadBatches
+from yolo_nanfix.guard import blackbox, provenance, remedies, saving, sensors, together
+from yolo_nanfix.guard.blackbox import MicroBatch
+from yolo_nanfix.guard.divergence import Alarm
+from yolo_nanfix.guard.events import Event, Point, Source
+from yolo_nanfix.guard.inquiry import Inquiry, cause_of
+from yolo_nanfix.guard.policy import Decision, Kind, Reading, Rung
+from yolo_nanfix.guard.together import Testimony
+from yolo_nanfix.verdicts import Cause, Verdict
+
+if TYPE_CHECKING:
+    from yolo_nanfix.guard.watch import Guard
+
+ALONE = frozenset({Cause.DATA, Cause.LABEL, Cause.NUMERICS})
+"""Causes that lie in single images, so that a verdict's images are offenders."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault as the guard met it.
+
+    Attributes:
+        kind: what was met; None if only the gradient tells, which in DDP may be another rank's.
+        point: where in the loop.
+        check: which sensor fired.
+        detail: the values seen.
+        micro: the micro-batch, where it is still known; its BatchNorm statistics are put back.
+        files: the images concerned, where it is not one micro-batch alone.
+        dropped: how many micro-batches are lost.
+    """
+
+    kind: Kind | None
+    point: Point
+    check: str
+    detail: str
+    micro: MicroBatch | None = None
+    files: tuple[Source, ...] = ()
+    dropped: int = 1
+
+
+class Faults:
+    """The faults of one run; `watch.Guard` finds them."""
+
+    def __init__(self, guard: Guard, inquiry: Inquiry) -> None:
+        """None yet."""
+        self.guard, self.inquiry = guard, inquiry
+
+    def note(
+        self,
+        point: Point,
+        check: str,
+        detail: str,
+        action: str,
+        files: tuple[Source, ...] = (),
+        dropped: int = 0,
+    ) -> None:
+        """Record something that needs no decision."""
+        self._record(replace(self._event(point, check, detail, files), action=action), dropped)
+
+    def mended(self, check: str, detail: str, action: str) -> None:
+        """Record what was mended at the start."""
+        self.note(Point.START, check, detail, action)
+
+    def sick_val_batch(self, detail: str, action: str, files: tuple[Source, ...]) -> None:
+        """Record a val batch whose loss was not finite."""
+        self.note(Point.VALIDATION, "val-batch", detail, action, files)
+
+    def spike(self, alarm: Alarm, micro: MicroBatch | None) -> None:
+        """An alarm that is not severe: nothing is lost; gradients are clipped harder if it comes again."""
+        done = self.guard.ladder.carry_out(self.guard.ladder.judge(Reading(Kind.SPIKE)))
+        files = sensors.sources(micro.batch) if micro else ()
+        self.note(Point.AFTER_LOSS, "divergence", alarm.detail, "; ".join(done) or "watched", files)
+
+    def scaler_skipped(self, micro: MicroBatch | None) -> None:
+        """The GradScaler skipped a step: its own business, until it does so over and over."""
+        decision = self.guard.ladder.judge(Reading(Kind.SCALER, float16=True))
+        if not decision.rungs:
+            return
+        scale = self.guard.trainer.scaler.get_scale()
+        detail = f"the GradScaler skipped step after step, its scale has fallen to {scale:g}"
+        event = self._event(Point.BEFORE_STEP, "loss-scale", detail, ())
+        done = self.guard.ladder.carry_out(decision)
+        self._record(replace(event, action="; ".join(done) or "run stopped"))
+        if Rung.STOP in decision:
+            self.stop(detail, None)
+
+    def without_quarantined(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The collated batch without images that are in quarantine; whole where no image would be left."""
+        out = self.guard.ladder.quarantined
+        files = batch.get("im_file", ())
+        if not out or not files:
+            return batch
+        keep = [i for i, f in enumerate(files) if str(f) not in out and not out.keys() & set(provenance.parents(f))]
+        if len(keep) == len(files) or not keep:
+            return batch
+        self.guard.recorder.left_out += len(files) - len(keep)
+        return batches.with_images(batch, keep)
+
+    def deal_with(self, fault: Fault, *, left_to_scaler: bool = False) -> bool:
+        """Undo, look into, judge and carry out; among several ranks all draw the same decision.
+
+        Args:
+            fault: what was met.
+            left_to_scaler: a gradient that no rank has an explanation for is the GradScaler's business.
+
+        Returns:
+            Whether the micro-batch is dropped.
+
+        Raises:
+            GuardStop: the policy's last rung.
+        """
+        guard = self.guard
+        heard = together.agree(self._testify(fault, None))
+        explained = any(t.kind is not None for t in heard)
+        if left_to_scaler and not explained:
+            return False
+        undone = ""
+        if fault.micro is not None and fault.point is not Point.AFTER_STEP:
+            undone = remedies.put_back_norms(guard.norms, fault.micro.buffers, guard.snapshots)
+            if fault.point is not Point.AFTER_LOSS:
+                guard.trainer.tloss = fault.micro.tloss if fault.micro.tloss is not None else guard.trainer.tloss
+        mine_to_explain = fault.kind is not None or not explained or not together.running()
+        verdict = self._verdict(fault) if mine_to_explain else None
+        theirs = together.culprit(together.agree(self._testify(fault, verdict)))
+        reading = self._reading(theirs)
+        decision = guard.ladder.judge(reading)
+        done = guard.ladder.carry_out(decision, older=reading.kind is Kind.DIVERGING)
+        if Rung.ROLLBACK in decision:
+            self._after_rollback()
+        lost = f"{fault.dropped} micro-batch{'' if fault.dropped == 1 else 'es'} dropped" if fault.dropped else ""
+        action = "; ".join(filter(None, [lost, undone, *done, "run stopped" if Rung.STOP in decision else ""]))
+        self._record(replace(together.named(theirs), action=action), fault.dropped, theirs.verdict)
+        if Rung.STOP in decision:
+            self._stop_for(decision, reading, theirs)
+        return True
+
+    def sound_state(self, point: Point) -> None:
+        """Weights must be finite, else all is rolled back; BatchNorm and EMA are mended where they are not.
+
+        Raises:
+            GuardStop: there is nothing to roll back to.
+        """
+        guard = self.guard
+        if defect := sensors.state_defect(guard.model.named_parameters()):
+            self.deal_with(Fault(Kind.POISONED, point, "weights", defect, dropped=0))
+        if (defect := sensors.first_not_finite(guard.model.named_buffers())) and len(guard.snapshots):
+            guard.norms.restore_from(guard.snapshots.copies[-1].weights())
+            self.note(point, "batchnorm", defect, "taken from the last snapshot")
+        ema = guard.trainer.ema
+        if ema and (defect := sensors.first_not_finite(ema.ema.state_dict().items())):
+            count = remedies.resync_ema(guard.trainer)
+            self.note(point, "ema", defect, f"{count} tensors of the EMA copied from the model")
+
+    def save(self, write: Callable[[], Any]) -> Any:
+        """Let the trainer write its checkpoints aside, and put them in place if they are sound."""
+        guard = self.guard
+        self.sound_state(Point.SAVE)
+        models = [("weights", guard.model), *([("ema", guard.trainer.ema.ema)] if guard.trainer.ema else [])]
+        for what, model in models:
+            if defect := sensors.state_defect(model.state_dict().items()):
+                self.note(Point.SAVE, "checkpoint", f"{what}: {defect}", "checkpoint not written, the last one stays")
+                return False
+        with remedies.interrupt_later():
+            result, torn = saving.whole(guard.trainer, write)
+        for defect in torn:
+            self.note(Point.SAVE, "checkpoint", defect, "not put in place, the last one stays")
+        return result
+
+    def stop(self, reason: str, verdict: Verdict | None, error: type[GuardStop] = TooManyBadBatches) -> None:
+        """Stop the run with a clean checkpoint in place: the last one, or the present state if there is none."""
+        guard, trainer = self.guard, self.guard.trainer
+        if trainer.args.save and not trainer.last.exists() and together.rank() < 1:
+            trainer.save_model()
+        kept = f"the last clean checkpoint is {trainer.last}" if trainer.last.exists() else "no checkpoint was clean"
+        why = f" {verdict.summary}." if verdict else ""
+        where = f"epoch {self._epoch()}, batch {guard.batches_this_epoch}"
+        raise error(f"training stopped in {where}: {reason}.{why} In place: {kept}")
+
+    def _stop_for(self, decision: Decision, reading: Reading, theirs: Testimony) -> None:
+        guard = self.guard
+        bad = guard.ladder.standing.bad_in_a_row
+        if reading.kind is Kind.NOT_FINITE and bad >= guard.settings.max_bad_in_a_row:
+            self.stop(f"{bad} bad micro-batches in a row (the last: {theirs.event.detail})", theirs.verdict)
+        what = "rolling back did not help" if guard.ladder.standing.rollbacks else "there is nothing to roll back to"
+        poisoned = reading.kind is Kind.POISONED or reading.cause is Cause.STATE
+        self.stop(f"{theirs.event.detail}; {what}", theirs.verdict, PoisonedState if poisoned else TooManyBadBatches)
+
+    def _after_rollback(self) -> None:
+        """Gradients of the present window belong to weights that are gone."""
+        guard = self.guard
+        guard.gradients.kept = []
+        guard.gradients.drop()
+        guard.window = []
+        guard.divergence.reset()
+        guard.steps = guard.snapshots.copies[-1].step
+
+    def _verdict(self, fault: Fault) -> Verdict | None:
+        micro, guard = fault.micro, self.guard
+        if micro is None:
+            return None
+        event = self._event_of(fault)
+        before = guard.norms.named(micro.buffers)
+        return self.inquiry.look_into(
+            event,
+            lambda: blackbox.build(guard.trainer, guard.model, event, micro, before, guard.snapshots, guard.history),
+            guard.model,
+            Path(guard.trainer.save_dir),
+        )
+
+    def _testify(self, fault: Fault, verdict: Verdict | None) -> Testimony:
+        kind = fault.kind if together.running() else fault.kind or Kind.NOT_FINITE
+        return Testimony(together.rank(), kind, self._event_of(fault), verdict)
+
+    def _reading(self, testimony: Testimony) -> Reading:
+        """What the policy is told: the same on every rank."""
+        verdict = testimony.verdict
+        suspects = tuple(s.file for s in testimony.event.sources if s.suspect)
+        if not suspects and verdict and verdict.cause in ALONE:
+            suspects = verdict.images
+        poisoned = not suspects and cause_of(verdict) is not Cause.DATA and self._weights_poisoned()
+        return Reading(
+            testimony.kind or Kind.NOT_FINITE,
+            Cause.STATE if poisoned else cause_of(verdict),
+            suspects,
+            float16=self.guard.trainer.scaler.is_enabled(),
+            can_roll_back=len(self.guard.snapshots) > 0,
+        )
+
+    def _weights_poisoned(self) -> bool:
+        return sensors.first_not_finite(self.guard.model.named_parameters()) is not None
+
+    def _event_of(self, fault: Fault) -> Event:
+        files = fault.files or (sensors.sources(fault.micro.batch) if fault.micro else ())
+        return self._event(fault.point, fault.check, fault.detail, files)
+
+    def _event(self, point: Point, check: str, detail: str, files: tuple[Source, ...]) -> Event:
+        whole = (Point.START, Point.EPOCH_END, Point.VALIDATION, Point.SAVE)
+        batch = 0 if point in whole else self.guard.batches_this_epoch
+        return Event(point, check, self._epoch(), batch, files, detail, "")
+
+    def _epoch(self) -> int:
+        return int(getattr(self.guard.trainer, "epoch", self.guard.trainer.start_epoch)) + 1
+
+    def _record(self, event: Event, dropped: int = 0, verdict: Verdict | None = None) -> None:
+        self.guard.recorder.add(event, dropped, verdict)
+        if together.rank() < 1:
+            upstream.log(f"yolo-nanfix guard: {event}")

@@ -1,0 +1,96 @@
+"""What is done to find out why a step went wrong: its incident is written, and replayed in the time allowed."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+from torch import nn
+
+from yolo_nanfix import upstream
+from yolo_nanfix.guard.events import Event
+from yolo_nanfix.guard.settings import GuardSettings
+from yolo_nanfix.incident import SUFFIX, Incident, digest
+from yolo_nanfix.verdicts import Cause, Verdict
+
+Examine = Callable[[Incident, nn.Module, float], Verdict]
+"""Finds the cause of an incident: given it, the live model (which stays as it is), and the seconds it may take."""
+FOLDER = "incidents"
+SAME = 2
+"""So many faults of one kind with the same suspects are looked into; the verdict of later ones is the last one's."""
+STEP_TIMES = 10
+"""A diagnosis in the run may take this many step times."""
+
+
+class Inquiry:
+    """Incidents and verdicts of one run."""
+
+    def __init__(self, settings: GuardSettings, examine: Examine | None) -> None:
+        """Nothing has happened yet."""
+        self.settings, self.examine = settings, examine if settings.diagnose else None
+        self.seen: Counter[tuple[str, ...]] = Counter()
+        self.verdicts: dict[tuple[str, ...], Verdict] = {}
+        self.files: deque[Path] = deque()
+        self._steps: deque[float] = deque(maxlen=21)
+        self._last = perf_counter()
+
+    def tick(self) -> None:
+        """A micro-batch begins: measure how long they take."""
+        now = perf_counter()
+        self._steps.append(now - self._last)
+        self._last = now
+
+    def look_into(self, event: Event, build: Callable[[], Incident], model: nn.Module, folder: Path) -> Verdict | None:
+        """The verdict on a fault, or None where diagnosis is off. Never raises: training goes on whatever happens."""
+        key = (event.check, *sorted(s.file for s in event.sources if s.suspect))
+        self.seen[key] += 1
+        if self.seen[key] > SAME:
+            return self.verdicts.get(key)
+        try:
+            incident = build()
+            verdict = self._examined(incident, model)
+            if verdict is not None:
+                self.verdicts[key] = verdict
+                incident = Incident({**incident.facts, "verdict": verdict.as_dict()}, incident.tensors)
+            self._write(incident, folder)
+        except Exception as error:
+            upstream.log(f"yolo-nanfix guard: the fault could not be looked into: {type(error).__name__}: {error}")
+            return None
+        finally:
+            self._last = perf_counter()
+        return verdict
+
+    def _examined(self, incident: Incident, model: nn.Module) -> Verdict | None:
+        if self.examine is None:
+            return None
+        usual = sorted(self._steps)[len(self._steps) // 2] if self._steps else 1.0
+        return self.examine(incident, model, STEP_TIMES * usual)
+
+    def _write(self, incident: Incident, folder: Path) -> None:
+        """Write the incident; the oldest files make room beyond the limit, large ones go without their weights."""
+        if not self.settings.incidents:
+            return
+        facts, tensors = dict(incident.facts), dict(incident.tensors)
+        weights = {k: v for k, v in tensors.items() if k.startswith("model.")}
+        facts["weights"] = {"sha256": digest(weights), "here": True}
+        limit = self.settings.incident_mb * 2**20
+        for part in ("earlier.", "model."):
+            if Incident(facts, tensors).size > limit:
+                tensors = {k: v for k, v in tensors.items() if not k.startswith(part)}
+                facts["weights"]["here"] = part != "model."
+        name = f"{facts['epoch']:04d}-{facts['batch']:05d}-{facts['check'].replace('+', '-')}"
+        rank = f"-rank{facts['rank']}" if facts["rank"] > 0 else ""
+        path = folder / FOLDER / f"{name}{rank}{SUFFIX}"
+        Incident(facts, tensors).save(path)
+        if path in self.files:
+            self.files.remove(path)
+        self.files.append(path)
+        while len(self.files) > self.settings.incidents:
+            self.files.popleft().unlink(missing_ok=True)
+
+
+def cause_of(verdict: Verdict | None) -> Cause | None:
+    """The class of cause, where there is a verdict."""
+    return verdict.cause if verdict else None

@@ -1,0 +1,95 @@
+"""Carries out what the policy decides, and keeps what lasts: learning rate, clipping, quarantine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+from yolo_nanfix.guard import policy, remedies
+from yolo_nanfix.guard.policy import Decision, Reading, Rung, Standing
+from yolo_nanfix.guard.settings import GuardSettings
+from yolo_nanfix.guard.snapshots import Snapshots
+
+WARM_UP = 50
+"""Optimizer steps over which the learning rate rises again after a rollback that lowered it."""
+CLIP_STEPS = 500
+"""Optimizer steps for which gradients are clipped harder."""
+
+
+class Ladder:
+    """The standing of one run, and what is in force in it."""
+
+    def __init__(self, trainer: Any, settings: GuardSettings, snapshots: Snapshots) -> None:
+        """Nothing is in force yet."""
+        self.trainer, self.settings, self.snapshots = trainer, settings, snapshots
+        self.standing = Standing()
+        self.quarantined: dict[str, int] = {}
+        self.lr_scale = 1.0
+        self.norms: deque[float] = deque(maxlen=101)
+        self._warm_up = 0
+        self._clip_to = float("inf")
+        self._clip_left = 0
+
+    def judge(self, reading: Reading) -> Decision:
+        """Ask the policy, and remember where the run stands then."""
+        decision, self.standing = policy.decide(reading, self.standing, self.settings)
+        return decision
+
+    def good_micro_batch(self) -> None:
+        """A micro-batch was judged good."""
+        if self.standing.bad_in_a_row:
+            self.standing = replace(self.standing, bad_in_a_row=0)
+
+    def good_step(self, norm: float | None) -> None:
+        """A step was taken."""
+        self.standing = self.standing.good_step()
+        self._warm_up = max(0, self._warm_up - 1)
+        self._clip_left = max(0, self._clip_left - 1)
+        if norm is not None:
+            self.norms.append(norm)
+
+    def carry_out(self, decision: Decision, *, older: bool = False) -> list[str]:
+        """Do all that was decided, but dropping and stopping, which are the guard's; say what was done."""
+        done = []
+        if Rung.QUARANTINE in decision:
+            self.quarantined |= {image: self.standing.offences[image] for image in decision.quarantine}
+            done.append(f"{', '.join(decision.quarantine)} left out from now on")
+        if Rung.LEAVE_FP16 in decision:
+            done.append(f"training goes on in {remedies.leave_float16(self.trainer)}")
+        if Rung.CLIP in decision and self.norms:
+            self._clip_to, self._clip_left = 3 * median(self.norms), CLIP_STEPS
+            done.append(f"gradients clipped at {self._clip_to:.4g} for {CLIP_STEPS} steps")
+        if Rung.ROLLBACK in decision:
+            step = self.snapshots.restore(older=older)
+            remedies.skip_step(self.trainer)
+            done.append(f"weights, BatchNorm, EMA and optimizer rolled back to step {step}")
+        if Rung.LOWER_LR in decision:
+            self.lr_scale *= decision.lr_factor
+            self._warm_up = WARM_UP
+            done.append(f"learning rate times {self.lr_scale:.4g}, warmed up again over {WARM_UP} steps")
+        return done
+
+    def clipped(self, max_norm: float) -> float:
+        """The norm at which gradients are clipped now."""
+        return min(max_norm, self._clip_to) if self._clip_left else max_norm
+
+    @contextmanager
+    def rates(self) -> Iterator[None]:
+        """Lower the learning rates for one step; the trainer's own schedule goes on underneath."""
+        factor = self.lr_scale * (1 - self._warm_up / (WARM_UP + 1))
+        if factor == 1.0:
+            yield
+            return
+        groups = self.trainer.optimizer.param_groups
+        before = [group["lr"] for group in groups]
+        for group in groups:
+            group["lr"] = group["lr"] * factor
+        try:
+            yield
+        finally:
+            for group, rate in zip(groups, before, strict=True):
+                group["lr"] = rate
