@@ -172,13 +172,14 @@ def prepare(**settings: Any) -> None:
 
 
 def restore(state: str) -> None:
-    """Put the patches and the guard of another process, as `patching.revival.state` wrote them there."""
-    from yolo_nanfix.guard import adapter
+    """Put the patches, the guard and the quarantine of another process, as `patching.revival.state` wrote them."""
+    from yolo_nanfix.guard import adapter, quarantine
     from yolo_nanfix.guard.settings import GuardSettings
     from yolo_nanfix.patching import engine
 
     carried = json.loads(state)
     engine.restore(carried["patches"])
+    quarantine.leave_out_here(carried["left_out"])
     if carried["guard"] is not None:
         adapter.install(GuardSettings(**carried["guard"]), _write_report, _examine)
 
@@ -206,6 +207,15 @@ def lint(data: str | Path, *, task: str = "detect", progress: Progress | None = 
     from yolo_nanfix.linting.runner import run
 
     return run(data, task=task, progress=progress)
+
+
+def guard_settings() -> tuple[tuple[str, Any, str], ...]:
+    """The settings of the guard: name, default, and what each does."""
+    from dataclasses import fields
+
+    from yolo_nanfix.guard.settings import GuardSettings
+
+    return tuple((f.name, f.default, str(f.metadata["help"])) for f in fields(GuardSettings))
 
 
 def rules() -> tuple[Rule, ...]:
@@ -256,4 +266,11 @@ def _guard_in_force() -> dict[str, Any] | None:
     return vars(settings) if settings else None
 
 
+def _left_out() -> list[str]:
+    from yolo_nanfix.guard import quarantine
+
+    return quarantine.left_out()
+
+
 revival.carry("guard", _guard_in_force)
+revival.carry("left_out", _left_out)

@@ -14,6 +14,7 @@ from yolo_nanfix import upstream
 from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import GuardStop
 from yolo_nanfix.findings import Finding, Report
+from yolo_nanfix.guard.inquiry import FOLDER
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.report.jsonout import REPORT_NAME, write_json
 
@@ -48,7 +49,14 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any]) -> 
     summary = summarise(context, force, outcome, reasons)
     summary["guard"] |= recorder.as_dict()
     summary["metrics"] = {k: float(v) for k, v in (trainer.metrics or {}).items()}
-    paths = {"save_dir": trainer.save_dir, "last": trainer.last, "best": trainer.best, "results": trainer.csv}
+    incidents = Path(trainer.save_dir) / FOLDER
+    paths = {
+        "save_dir": trainer.save_dir,
+        "incidents": incidents,
+        "last": trainer.last,
+        "best": trainer.best,
+        "results": trainer.csv,
+    }
     summary["paths"] = {name: str(path) for name, path in paths.items() if Path(path).exists()}
     context.summary = summary
     path = Path(trainer.save_dir) / REPORT_NAME

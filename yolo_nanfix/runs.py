@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 from yolo_nanfix import api, run_report, training
 from yolo_nanfix.errors import GuardStop, UsageError
 from yolo_nanfix.findings import Report, Severity
+from yolo_nanfix.report.jsonout import REPORT_NAME, write_json
 from yolo_nanfix.run_report import RunContext, summarise
 
 ON_FATAL = ("quarantine", "stop", "ignore")
@@ -98,6 +101,19 @@ def _decide(context: RunContext, report: Report) -> tuple[str, ...]:
     return tuple(f"{f.place}: {f.code} {f.message}" for f in fatal if f.image is None)
 
 
+def _of_workers(model: Any, context: RunContext) -> dict[str, Any]:
+    """The report of a run whose processes were started by Ultralytics: rank 0 wrote it; add what is known here."""
+    trainer = getattr(model, "trainer", None)
+    path = Path(trainer.save_dir) / REPORT_NAME if trainer is not None else None
+    if path is None or not path.is_file():
+        return {}
+    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    known_here = summarise(context, {**summary, "ultralytics": "", "guard": None}, "", ())
+    summary |= {key: known_here[key] for key in ("on_fatal", "quarantined", "lint")}
+    write_json(path, summary)
+    return summary
+
+
 def _train(model: Any, data: str | Path, context: RunContext, arguments: Mapping[str, Any]) -> Run:
     from yolo_nanfix.guard.quarantine import leave_out
 
@@ -108,8 +124,13 @@ def _train(model: Any, data: str | Path, context: RunContext, arguments: Mapping
             training.start(model, {**arguments, "data": str(data)})
     except GuardStop as error:
         stopped = (str(error),)
+    except subprocess.CalledProcessError:  # the launcher of several processes: their report tells why
+        if _of_workers(model, context).get("outcome") != "stopped":
+            raise
     finally:
         run_report.current.reset(token)
-    summary = context.summary or {}
+    summary = context.summary or _of_workers(model, context)
+    if not stopped and summary.get("outcome") == "stopped":
+        stopped = tuple(summary["reasons"])
     reasons = stopped or tuple(summary.get("reasons", ()))
     return Run("stopped" if stopped else "finished", not reasons, reasons, summary)

@@ -8,7 +8,6 @@ import shutil
 import lab
 import numpy as np
 import pytest
-import torch
 from make_datasets import make_dataset, paths
 
 import yolo_nanfix
@@ -80,7 +79,7 @@ def test_a_grad_scaler_is_left_to_skip_by_itself(data, tmp_path, unpatched):
     assert ours.trainer.scaler.get_scale() == 32768
 
 
-def test_a_scaler_that_skips_for_ever_stops_the_run_before_its_scale_is_zero(data, tmp_path, unpatched):
+def test_a_scaler_that_skips_for_ever_makes_the_run_leave_float16_before_its_scale_is_zero(data, tmp_path, unpatched):
     class Sick(lab.trainer_class("detect")):
         def optimizer_step(self):
             next(p for p in self.model.parameters() if p.grad is not None).grad[0] = float("nan")
@@ -88,8 +87,10 @@ def test_a_scaler_that_skips_for_ever_stops_the_run_before_its_scale_is_zero(dat
 
     with yolo_nanfix.patched():
         ours = lab.train(data, tmp_path / "ours", trainer=Sick, scaler=True, epochs=12)
-    assert isinstance(ours.error, TooManyBadBatches) and "32 steps in a row" in str(ours.error)
-    assert ours.trainer.scaler.get_scale() > 0
+    assert isinstance(ours.error, TooManyBadBatches) and "10 bad micro-batches in a row" in str(ours.error)
+    assert report(ours)["guard"]["events_by_check"] == {"loss-scale": 1, "gradient": 10}
+    assert report(ours)["guard"]["steps_skipped_by_grad_scaler"] == 12
+    assert "training goes on in float32" in report(ours)["guard"]["events"][0]["action"]
     assert lab.not_finite(lab.checkpoint(ours.trainer.last).values()) == 0
 
 
@@ -131,53 +132,70 @@ def test_good_batches_between_bad_ones_do_not_stop_the_run(data, tmp_path, unpat
     assert report(ours)["guard"]["dropped_micro_batches"] == 6
 
 
-def test_a_poisoned_ema_never_overwrites_a_checkpoint(data, tmp_path, unpatched):
+def test_a_poisoned_ema_is_mended_before_it_is_saved(data, tmp_path, unpatched):
+    def poison(validator):
+        if validator.training and holder[0].epoch == 1:
+            next(holder[0].ema.ema.parameters()).data.fill_(float("nan"))
+
+    holder = []
+    with yolo_nanfix.patched():
+        ours = lab.train(
+            data, tmp_path / "ours", epochs=3, callbacks={"on_train_start": holder.append, "on_val_end": poison}
+        )
+    assert ours.error is None
+    (event,) = report(ours)["guard"]["events"]
+    assert (event["check"], event["epoch"]) == ("ema", 2) and "model.0.conv.weight" in event["detail"]
+    assert lab.not_finite(lab.checkpoint(ours.trainer.last).values()) == 0
+    assert report(ours)["healthy"]
+
+
+def test_a_checkpoint_that_would_be_poisoned_is_not_written(data, tmp_path, unpatched):
+    """Without snapshots, BatchNorm that a user's callback ruins just before the save cannot be mended."""
     kept = {}
 
     def poison(validator):
         trainer = holder[0]
         if validator.training and trainer.epoch == 1:
             kept["last"] = trainer.last.read_bytes()
-            next(trainer.ema.ema.parameters()).data.fill_(float("nan"))
+            for model in (trainer.model, trainer.ema.ema):
+                next(b for b in model.buffers() if b.is_floating_point()).data.fill_(float("nan"))
 
-    def unpoison(trainer):
+    def look(trainer):
         if trainer.epoch == 1 and "seen" not in kept:
             kept["seen"] = trainer.last.read_bytes()
-            for ema, live in zip(trainer.ema.ema.parameters(), trainer.model.parameters(), strict=True):
-                ema.data.copy_(live.data)
 
     holder = []
-    callbacks = {"on_train_start": holder.append, "on_val_end": poison, "on_fit_epoch_end": unpoison}
-    with yolo_nanfix.patched():
-        ours = lab.train(data, tmp_path / "ours", epochs=3, callbacks=callbacks)
-    assert ours.error is None
-    assert kept["seen"] == kept["last"]
-    assert report(ours)["guard"]["events_by_check"] == {"checkpoint": 1}
+    callbacks = {"on_train_start": holder.append, "on_val_end": poison, "on_fit_epoch_end": look}
+    with yolo_nanfix.patched(snapshot_every=0):
+        ours = lab.train(data, tmp_path / "ours", epochs=2, callbacks=callbacks)
+    assert ours.error is None and kept["seen"] == kept["last"]
+    assert report(ours)["guard"]["events_by_check"]["checkpoint"] == 1
     assert not report(ours)["healthy"]
 
 
-def test_weights_that_a_step_made_not_finite_stop_the_run_before_validation(data, tmp_path, unpatched):
+def test_weights_that_a_step_made_not_finite_are_rolled_back_before_validation(data, tmp_path, unpatched):
     def poison(trainer):
         if trainer.epoch == 1:
             next(trainer.model.parameters()).data[0] = float("inf")
 
-    with yolo_nanfix.patched():
+    with yolo_nanfix.patched(snapshot_every=2):
+        ours = lab.train(data, tmp_path / "ours", epochs=3, callbacks={"on_train_epoch_end": poison})
+    assert ours.error is None and report(ours)["healthy"]
+    (event,) = report(ours)["guard"]["events"]
+    assert event["check"] == "weights" and "model.0.conv.weight" in event["detail"]
+    assert "rolled back to step 8" in event["action"]
+    assert lab.not_finite(lab.state(ours.trainer).values()) == 0
+
+
+def test_without_snapshots_such_weights_stop_the_run(data, tmp_path, unpatched):
+    def poison(trainer):
+        if trainer.epoch == 1:
+            next(trainer.model.parameters()).data[0] = float("inf")
+
+    with yolo_nanfix.patched(snapshot_every=0):
         ours = lab.train(data, tmp_path / "ours", epochs=3, callbacks={"on_train_epoch_end": poison})
     assert isinstance(ours.error, PoisonedState) and "model.0.conv.weight" in str(ours.error)
     assert lab.not_finite(lab.checkpoint(ours.trainer.last).values()) == 0
-
-
-@pytest.mark.parametrize("where", ("parameters", "buffers"))
-def test_training_does_not_start_from_poisoned_weights(where, data, tmp_path, unpatched):
-    with lab.bare():
-        first = lab.train(data, tmp_path / "first", epochs=1)
-    sick = tmp_path / "sick.pt"
-    saved = torch.load(first.trainer.last, weights_only=False)
-    next(t for t in getattr(saved["model"], where)() if t.is_floating_point()).data[0] = float("nan")
-    torch.save(saved, sick)
-    with yolo_nanfix.patched():
-        ours = lab.train(data, tmp_path / "ours", model=str(sick), pretrained=True)
-    assert isinstance(ours.error, PoisonedState) and "sick.pt" in str(ours.error)
 
 
 def with_sick_val_image(data, root, number=1):

@@ -9,6 +9,7 @@ import platform
 import sys
 import traceback
 from collections.abc import Sequence
+from types import ModuleType
 
 from yolo_nanfix._version import __version__
 from yolo_nanfix.cli import exit as codes
@@ -17,6 +18,8 @@ from yolo_nanfix.errors import NanfixError, UsageError
 COMMANDS = {
     "train": "lint, patch, guard and train",
     "lint": "scan a dataset for what breaks, poisons or thins out training",
+    "lr-find": "find the learning rate by a range test with your model, data and optimizer",
+    "diagnose": "find out why a step of a run went wrong, by replaying its incident here",
     "run": "run a stock command, such as yolo detect train, under patches and guard",
     "patches": "list the patches and what they do here",
     "explain": "all about one patch or one lint rule",
@@ -38,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return codes.USAGE
-    module = importlib.import_module(f"yolo_nanfix.cli.commands.{args.command}")
+    module = _command(args.command)
     try:
         code: int = module.run(args)
     except UsageError as error:
@@ -69,8 +72,13 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             name, help=help_text, description=f"yolo-nanfix {name}: {help_text}.", allow_abbrev=False
         )
         if name in words[:1]:
-            importlib.import_module(f"yolo_nanfix.cli.commands.{name}").add_arguments(sub)
+            _command(name).add_arguments(sub)
     return parser
+
+
+def _command(name: str) -> ModuleType:
+    """The module of a command: `lr-find` is in `lr_find.py`."""
+    return importlib.import_module(f"yolo_nanfix.cli.commands.{name.replace('-', '_')}")
 
 
 def _say(message: str, code: int) -> int:

@@ -40,7 +40,7 @@ class Limits:
     least: int = 8
     spread_floor: float = 0.25
     spreads: float = 6.0
-    spike: float = math.log(20)
+    spike: float = math.log(10)
     explosion: float = math.log(1000)
     in_a_row: int = 3
     collapse: float = math.log(1000)

@@ -78,8 +78,9 @@ class Faults:
     def spike(self, alarm: Alarm, micro: MicroBatch | None) -> None:
         """An alarm that is not severe: nothing is lost; gradients are clipped harder if it comes again."""
         done = self.guard.ladder.carry_out(self.guard.ladder.judge(Reading(Kind.SPIKE)))
-        files = sensors.sources(micro.batch) if micro else ()
-        self.note(Point.AFTER_LOSS, "divergence", alarm.detail, "; ".join(done) or "watched", files)
+        if done:
+            files = sensors.sources(micro.batch) if micro else ()
+            self.note(Point.AFTER_LOSS, "divergence", alarm.detail, "; ".join(done), files)
 
     def scaler_skipped(self, micro: MicroBatch | None) -> None:
         """The GradScaler skipped a step: its own business, until it does so over and over."""

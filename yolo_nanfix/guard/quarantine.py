@@ -15,6 +15,21 @@ from yolo_nanfix.errors import DataError
 TARGET = "ultralytics.data.base:BaseDataset.get_img_files"
 
 
+_out: set[str] = set()
+
+
+def left_out() -> list[str]:
+    """The image files that are left out now, for a process that this one starts."""
+    return sorted(_out)
+
+
+def leave_out_here(images: Iterable[str]) -> None:
+    """Leave images out for the rest of this process, as the one that started it does."""
+    if out := {_key(image) for image in images}:
+        _wrap(out)
+        _out.update(out)
+
+
 @contextmanager
 def leave_out(images: Iterable[str]) -> Iterator[None]:
     """While this is active, `BaseDataset` does not see the given image files.
@@ -24,9 +39,11 @@ def leave_out(images: Iterable[str]) -> Iterator[None]:
     """
     out = {_key(image) for image in images}
     undo = _wrap(out) if out else None
+    _out.update(out)
     try:
         yield
     finally:
+        _out.difference_update(out)
         if undo is not None:
             undo()
 

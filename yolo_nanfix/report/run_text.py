@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from yolo_nanfix.report import verdict_text
 from yolo_nanfix.report.jsonout import REPORT_NAME
 
 SHOWN = 8
@@ -27,6 +28,7 @@ def render(summary: Mapping[str, Any], console: Console | None = None) -> None:
     _patches(summary, console)
     _quarantine(summary, console)
     _guard(summary["guard"], console)
+    _verdicts(summary, console)
     if metrics := summary.get("metrics"):
         console.print("\n[bold]Final metrics[/]")
         console.print("  " + escape(", ".join(f"{k} {v:.4g}" for k, v in metrics.items())))
@@ -102,6 +104,21 @@ def _guard(guard: Mapping[str, Any], console: Console) -> None:
     more = len(groups) - SHOWN
     if more > 0 or guard.get("events_left_out"):
         console.print(f"  ... and more in {REPORT_NAME}")
+
+
+def _verdicts(summary: Mapping[str, Any], console: Console) -> None:
+    """Why it happened, the surest verdict first, and where to look further."""
+    verdicts = sorted(summary["guard"].get("verdicts", ()), key=lambda v: -v["confidence"])
+    if not verdicts:
+        return
+    console.print("\n[bold]Why[/]")
+    for verdict in verdicts[:SHOWN]:
+        verdict_text.render(verdict, console, short=True)
+    if len(verdicts) > SHOWN:
+        console.print(f"  ... and {len(verdicts) - SHOWN} more in {REPORT_NAME}")
+    folder = summary.get("paths", {}).get("incidents")
+    if folder:
+        console.print(f"  All about each of them: yolo-nanfix diagnose {escape(_short(folder))}/FILE")
 
 
 def _files(event: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ import argparse
 import sys
 import traceback
 
+from yolo_nanfix import api
 from yolo_nanfix.cli import exit as codes
 from yolo_nanfix.errors import UsageError
 
@@ -26,13 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="quarantine",
         help="images with fatal findings: leave them out of this run (default), do not train, or train on them",
     )
-    parser.add_argument(
-        "--max-bad-in-a-row",
-        type=int,
-        default=10,
-        metavar="N",
-        help="stop the run after N bad micro-batches in a row (default 10)",
-    )
+    guard = parser.add_argument_group("guard", "settings of the guard; `nanfix.yaml` and YOLO_NANFIX_* hold them too")
+    for name, default, help_text in api.guard_settings():
+        option, text = f"--{name.replace('_', '-')}", f"{help_text} (default {str(default).lower()})"
+        if isinstance(default, bool):
+            guard.add_argument(option, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            guard.add_argument(option, type=type(default), metavar="N" if isinstance(default, int) else "X", help=text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     arguments = training.parse_pairs(args.arguments)
     if "data" in arguments:
         raise UsageError("data is the first argument: yolo-nanfix train data.yaml key=value ...")
-    guard = {"max_bad_in_a_row": args.max_bad_in_a_row}
+    given = {name: getattr(args, name) for name, _, _ in api.guard_settings()}
+    guard = {name: value for name, value in given.items() if value is not None}
     try:
         with bar() as progress:
             result = runs.train(

@@ -1,0 +1,199 @@
+"""Finite divergence: the windows, each shape of divergence, heavy noise, and two real trainings."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import timeit
+
+import divergence_runs
+import lab
+import pytest
+from calibrate_divergence import replay
+from hypothesis import given
+from hypothesis import strategies as st
+from make_datasets import make_dataset
+
+from yolo_nanfix.guard.divergence import Alarm, Divergence, Limits, Window
+
+NOT_FINITE = st.sampled_from([math.nan, math.inf, -math.inf])
+LEVELS = st.floats(1e-3, 1e6)
+
+
+def fed(losses=(), norms=(), limits=None):
+    """A sensor that has seen these and found nothing wrong."""
+    sensor = Divergence(limits)
+    assert not [alarm for value in losses if (alarm := sensor.loss(value, 3))]
+    assert not [alarm for value in norms if (alarm := sensor.step(value))]
+    return sensor
+
+
+def noisy(seed, count, level=30.0, spread=0.3):
+    """Values around a level; their logarithms are uniform within +-spread, so no value is a surprise."""
+    chance = random.Random(seed)
+    return [level * math.exp(chance.uniform(-spread, spread)) for _ in range(count)]
+
+
+def state(sensor):
+    """Everything a sensor remembers, as plain values."""
+    series = sensor._losses, sensor._norms
+    return sensor._zeros, [(list(s.window._order), list(s.window._sorted), s.above, s.below) for s in series]
+
+
+@given(st.lists(st.floats(-20, 20), min_size=1, max_size=80), st.integers(1, 40))
+def test_the_window_agrees_with_a_plain_sort(values, size):
+    window = Window(size)
+    for value in values:
+        window.add(value)
+    last = values[-size:]
+    middle = sorted(last)[len(last) // 2]
+    assert len(window) == len(last)
+    assert window.median() == middle
+    assert window.spread() == 1.4826 * sorted(abs(v - middle) for v in last)[len(last) // 2]
+
+
+@given(st.integers(0, 1000), NOT_FINITE, st.integers(0, 30))
+def test_what_is_not_finite_changes_nothing(seed, bad, before):
+    sensor = fed(noisy(seed, before), noisy(seed + 1, before))
+    seen = copy.deepcopy(state(sensor))
+    assert [sensor.loss(bad, 3), sensor.step(bad), sensor.step(None)] == [None] * 3
+    assert [sensor.ratio(bad, 1.0, 50), sensor.ratio(1.0, bad, 50)] == [None] * 2
+    assert state(sensor) == seen
+
+
+@given(st.integers(0, 1000), NOT_FINITE)
+def test_a_stretch_of_nan_does_not_disarm_the_sensor(seed, bad):
+    sensor = fed(noisy(seed, 30))
+    for _ in range(500):
+        sensor.loss(bad, 3)
+    assert [sensor.loss(30e4, 3).kind] == ["loss-explosion"]
+
+
+@given(st.integers(0, 1000), LEVELS, st.lists(st.floats(-12, 12), max_size=60))
+def test_the_unit_of_loss_and_norm_does_not_matter(seed, factor, logarithms):
+    """A batch size, a gain or an accumulation that multiplies all values leaves every alarm as it is."""
+    values = [math.exp(x) for x in logarithms] + noisy(seed, 20)
+    plain, scaled = Divergence(), Divergence()
+    kinds = [[(a.kind, a.severe) if a else None for a in (s.loss(v * f, 3), s.step(v * f))] for v in values for s, f in
+             ((plain, 1.0), (scaled, 2.0 ** round(math.log2(factor))))]  # fmt: skip
+    assert kinds[::2] == kinds[1::2]
+
+
+@given(st.integers(0, 10**6), st.floats(0.0, 1.0), st.floats(0.5, 2.0), st.floats(-3.0, 3.0))
+def test_healthy_noise_never_alarms(seed, spread, jump, first):
+    """From scratch (the first values far off), a fall to a tenth, a level that jumps when mosaic closes, wild norms."""
+    chance = random.Random(seed)
+    sensor = Divergence()
+    alarms = []
+    for step in range(400):
+        level = 60 * math.exp(-2.3 * step / 400 + first * max(0.0, 1 - step / 6)) * (jump if step > 300 else 1.0)
+        targets = chance.choice((0, 1, 5))
+        alarms.append(sensor.loss(level * math.exp(chance.uniform(-spread, spread)), targets))
+        alarms.append(sensor.step(level * math.exp(chance.uniform(-spread, spread)) if step % 7 else None))
+        alarms.append(sensor.ratio(0.4 * chance.random(), 1.0, 50) if step % 50 == 49 else None)
+    assert not any(alarms)
+
+
+@given(st.integers(0, 1000), st.floats(0.1, 0.6), st.floats(60, 1e6))
+def test_a_loss_that_stays_high_is_severe_at_the_third(seed, spread, factor):
+    sensor = fed(noisy(seed, 40, spread=spread))
+    alarms = [sensor.loss(v * factor, 3) for v in noisy(seed, 3, spread=spread)]
+    assert all(alarms)
+    assert alarms[-1].kind == "loss-explosion" and alarms[-1].severe
+
+
+def test_one_spike_is_no_reason_to_roll_back():
+    sensor = fed([30.0] * 20, [200.0] * 20)
+    assert sensor.loss(900.0, 3) == Alarm("loss-spike", "loss 900, 30 times its median", severe=False)
+    assert sensor.step(6000.0) == Alarm("gradient-explosion", "gradient norm 6e+03, 30 times its median", severe=False)
+    assert sensor.loss(30.0, 3) is None and sensor.step(200.0) is None
+    assert sensor.loss(900.0, 3).severe is False, "spikes that lie apart do not add up"
+
+
+def test_one_value_a_thousand_times_too_high_is_severe():
+    sensor = fed([30.0] * 20, [200.0] * 20)
+    assert sensor.loss(3.1e4, 3) == Alarm("loss-explosion", "loss 3.1e+04, 1.03e+03 times its median", severe=True)
+    assert sensor.step(2.1e5).severe
+
+
+@pytest.mark.parametrize("dead", [0.0, 1e-12, 0.02])
+def test_a_loss_that_collapses_alarms_at_the_third_labelled_batch(dead):
+    sensor = fed([60.0] * 12)
+    alarms = [sensor.loss(dead, targets) for targets in (4, 0, 2, 0, 9)]
+    assert [a is not None for a in alarms] == [False, False, False, False, True]
+    assert alarms[-1].kind == "loss-zero" and alarms[-1].severe
+    assert "3 micro-batches in a row" in alarms[-1].detail
+
+
+def test_a_run_that_is_dead_from_the_start_alarms_without_a_window():
+    sensor = Divergence()
+    assert [sensor.loss(0.0, 4) is not None for _ in range(3)] == [False, False, True]
+
+
+def test_background_alone_may_have_any_loss():
+    sensor = fed([30.0] * 20)
+    assert not [a for v in (0.0, 0.0, 0.0, 1e9, 1e9, 1e9) if (a := sensor.loss(v, 0))]
+
+
+def test_a_loss_that_overfits_slowly_to_nothing_is_healthy():
+    """A classifier's cross entropy may fall for ever; what gives a collapse away is the jump."""
+    fed([math.exp(-step / 30) for step in range(560)])
+
+
+def test_negative_losses_are_left_alone():
+    """A log-likelihood, as YOLO26's keypoint loss holds, may be below 0."""
+    fed([-1.0, 30.0, -5.0] * 20)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 10, 50, 500])
+def test_weights_that_moved_too_far(steps):
+    limits = Limits()
+    limit = limits.ratio * math.sqrt(min(steps, 50) / 50)
+    assert Divergence().ratio(0.99 * limit * 7, 7.0, steps) is None
+    alarm = Divergence().ratio(1.01 * limit * 7, 7.0, steps)
+    assert alarm.kind == "update-ratio" and alarm.severe and f"in {steps} steps" in alarm.detail
+    assert Divergence().ratio(1.0, 0.0, steps) is None and Divergence().ratio(1.0, 1.0, 0) is None
+
+
+def test_reset_forgets_the_run():
+    sensor = fed([30.0] * 40, [9.0] * 40)
+    sensor.reset()
+    assert state(sensor) == state(Divergence())
+    assert sensor.loss(30e6, 3) is None, "a new window has to fill first"
+
+
+def test_a_call_is_cheap():
+    sensor = fed(noisy(0, 100), noisy(1, 100))
+    values = iter(noisy(2, 2000) * 5)
+    seconds = min(timeit.repeat(lambda: sensor.loss(next(values), 3), number=500, repeat=5)) / 500
+    assert seconds < 200e-6, f"{seconds * 1e6:.0f} microseconds a call"  # 2 measured; ten times slower is a defect
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Two real trainings that differ in the learning rate alone."""
+    folder = tmp_path_factory.mktemp("divergence")
+    data = make_dataset(folder / "set", n_train=16, n_val=2, size=(64, 64), seed=3)
+    found = {}
+    for lr in (0.01, 1.0):
+        recording = divergence_runs.Recording()
+        with lab.bare():
+            settings = {"lr0": lr, "epochs": 6, "val": False}
+            result = lab.train(data, folder / f"run{lr}", callbacks=recording.callbacks, **settings)
+        assert result.error is None
+        found[lr] = recording
+    return found
+
+
+def test_a_real_divergent_training_alarms_within_ten_steps(recorded):
+    result = replay(recorded[1.0].events, every=10)
+    assert result.first is not None
+    assert result.step <= 10
+    assert recorded[1.0].metrics["metrics/mAP50(B)"] == 0
+
+
+def test_its_healthy_twin_does_not(recorded):
+    assert recorded[0.01].steps == 24
+    assert not replay(recorded[0.01].events, every=5).alarms
+    assert not replay(recorded[0.01].events, every=10).alarms

@@ -1,0 +1,75 @@
+"""`yolo-nanfix lr-find`: the learning rate range test, with the trainer, data and optimizer of the run to come."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from yolo_nanfix.cli import exit as codes
+from yolo_nanfix.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("data", help="data.yaml, as Ultralytics takes it")
+    parser.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="key=value",
+        help="training arguments of the run to come: model=yolov8n.pt imgsz=640 batch=16 optimizer=SGD epochs=100 ...",
+    )
+    parser.add_argument("--steps", type=int, default=100, metavar="N", help="optimizer steps (default 100)")
+    parser.add_argument("--min-lr", type=float, default=1e-6, metavar="X", help="lowest rate (default 1e-6)")
+    parser.add_argument("--max-lr", type=float, default=10.0, metavar="X", help="highest rate (default 10)")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw the curve into this file")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Sweep, and print the suggestion; 0 if there is one, else 1.
+
+    Raises:
+        UsageError: an argument, the model or the dataset cannot be used, or the plot cannot be written.
+    """
+    from yolo_nanfix import lr_find, training
+    from yolo_nanfix.cli.progress import bar
+    from yolo_nanfix.report import lr_text
+
+    arguments = training.parse_pairs(args.arguments)
+    if "data" in arguments:
+        raise UsageError("data is the first argument: yolo-nanfix lr-find data.yaml key=value ...")
+    if args.plot:
+        _check_plot(args.plot)
+    limits = {"steps": args.steps, "min_lr": args.min_lr, "max_lr": args.max_lr}
+    with bar() as progress:
+        report = lr_find.lr_find(args.data, progress=progress, **limits, **arguments).as_dict()
+    if args.json:
+        print(json.dumps(report, indent=2, allow_nan=False))
+    else:
+        lr_text.render(report)
+    if args.plot:
+        try:
+            lr_text.save_png(report, args.plot)
+        except OSError as error:
+            raise UsageError(f"--plot {args.plot} cannot be written: {error.strerror or error}") from error
+        print(f"Plot: {args.plot}", file=sys.stderr)
+    return codes.FINDINGS if report["suggestion"]["lr"] is None else codes.CLEAN
+
+
+def _check_plot(path: Path) -> None:
+    """Before minutes of training: can the file be written?
+
+    Raises:
+        UsageError: no, or it is not named .png.
+    """
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--plot {path}: name a .png file")
+    if path.is_dir():
+        raise UsageError(f"--plot {path} is a folder")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UsageError(f"--plot {path} cannot be written: {error.strerror}") from error

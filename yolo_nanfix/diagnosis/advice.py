@@ -1,0 +1,133 @@
+"""What the user should change, by cause: a setting, a file, a line, a patch."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from yolo_nanfix import cards, upstream
+from yolo_nanfix.verdicts import Cause, Verdict
+
+if TYPE_CHECKING:
+    from yolo_nanfix.diagnosis.evidence import Evidence
+
+SLOWER = 10
+"""Without a better proposal, the learning rate is divided by this."""
+
+
+def of(verdict: Verdict, evidence: Evidence, rate: float | None) -> tuple[str, ...]:
+    """What to do about a verdict; `rate` is a proposed learning rate."""
+    args = evidence.facts.get("args") or {}
+    makers = {
+        Cause.DATA: _data,
+        Cause.LABEL: _label,
+        Cause.STATE: _state,
+        Cause.PRECISION: _precision,
+        Cause.NUMERICS: _numerics,
+        Cause.DEFINITION: _definition,
+    }
+    if verdict.cause is Cause.LEARNING_RATE:
+        return _learning_rate(args, rate)
+    if verdict.cause is Cause.GRADIENT:
+        return (*_gains(args), *_learning_rate(args, rate))
+    if maker := makers.get(verdict.cause):
+        return tuple(maker(verdict, evidence))
+    return ("if it comes again, keep the incident file and look at the hardware and at code with state of its own",)
+
+
+def _data(verdict: Verdict, evidence: Evidence) -> list[str]:
+    images = verdict.images or tuple(evidence.files[i] for i in evidence.scan.pixels if i < len(evidence.files))
+    return [f"mend or remove {image}" for image in images[:5]] + [f"yolo-nanfix lint {_data_file(evidence)}"]
+
+
+def _label(verdict: Verdict, evidence: Evidence) -> list[str]:
+    fixes = [f"correct {place}" for place in verdict.labels[:5]] or [
+        f"correct the labels of {i}" for i in verdict.images
+    ]
+    return [*fixes, f"yolo-nanfix lint {_data_file(evidence)}", *_patched(evidence)]
+
+
+def _state(verdict: Verdict, evidence: Evidence) -> list[str]:
+    if verdict.module == "optimizer":
+        return ["resume from an earlier checkpoint, or start anew from the weights alone (resume=False)"]
+    model = (evidence.facts.get("args") or {}).get("model")
+    return [f"start from other weights than model={model}, or from the run's last clean checkpoint"]
+
+
+def _precision(verdict: Verdict, evidence: Evidence) -> list[str]:
+    if verdict.phase == "backward" and evidence.facts.get("loss_scale"):
+        return [
+            "now and then this is how the GradScaler finds its scale: nothing has to be done",
+            "if it comes again and again: amp=False, or amp=bf16",
+            *_patched(evidence),
+        ]
+    return ["amp=False, or amp=bf16 where the GPU has it", *_patched(evidence)]
+
+
+def _numerics(verdict: Verdict, evidence: Evidence) -> list[str]:
+    fallback = [f"report {verdict.code} with the incident file; until then leave the images out that do it"]
+    return _patched(evidence) or fallback
+
+
+def _definition(verdict: Verdict, evidence: Evidence) -> list[str]:
+    where = verdict.code or verdict.module
+    cures = {
+        "log": "add a small number before the logarithm, or clamp its argument",
+        "div": "keep the divisor away from 0",
+        "sqrt": "keep the root's argument away from 0, where its slope is infinite, and above it",
+        "exp": "clamp the exponent",
+        "pow": "keep the base positive",
+    }
+    name = verdict.op.removeprefix("aten.").strip("_")
+    return [f"{where}: {cures.get(name, f'keep the arguments of {verdict.op} inside its domain')}"]
+
+
+def _learning_rate(args: Any, rate: float | None) -> tuple[str, ...]:
+    lr0 = args.get("lr0")
+    if rate is not None:
+        return (f"lr0={rate:.3g} (now {lr0})", "longer warm-up: warmup_epochs=5")
+    first = f"lr0={lr0 / SLOWER:.3g} (now {lr0})" if isinstance(lr0, (int, float)) else "a lower lr0"
+    automatic = " with optimizer=auto lr0 is chosen for you" if args.get("optimizer") != "auto" else ""
+    return (f"{first}; yolo-nanfix lr-find finds a value;{automatic}", "longer warm-up: warmup_epochs=5")
+
+
+def _gains(args: Any) -> list[str]:
+    large = [
+        f"{k}={v}"
+        for k in ("box", "cls", "dfl", "pose", "kobj")
+        if isinstance(v := args.get(k), (int, float)) and v > 100
+    ]
+    return [f"lower the loss gains {', '.join(large)}"] if large else []
+
+
+def _patched(evidence: Evidence) -> list[str]:
+    return [f"the patch {name} covers this function: yolo_nanfix.patch('{name}')" for name in evidence.patches]
+
+
+def _data_file(evidence: Evidence) -> str:
+    return str((evidence.facts.get("args") or {}).get("data") or "data.yaml")
+
+
+def patches_at(code: str) -> tuple[str, ...]:
+    """Cards whose function holds a line (`ultralytics/utils/loss.py:621`) of the installed release."""
+    file, _, line = code.rpartition(":")
+    if not file.startswith("ultralytics/") or not line.isdigit():
+        return ()
+    found = [
+        card.name
+        for card in cards.load_all().values()
+        if any(_holds(target, file, int(line)) for target in card.targets)
+    ]
+    return tuple(found)
+
+
+def _holds(target: str, file: str, line: int) -> bool:
+    if target.partition(":")[0].replace(".", "/") + ".py" != file:
+        return False
+    try:
+        raw = upstream.resolve(target).raw
+        plain = inspect.unwrap(raw.__func__ if isinstance(raw, (staticmethod, classmethod)) else raw)
+        lines, first = inspect.getsourcelines(plain)
+    except (LookupError, OSError, TypeError):
+        return False
+    return first <= line < first + len(lines)

@@ -1,0 +1,140 @@
+"""Which image alone makes a step fail, and which of its label rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from yolo_nanfix import batches
+from yolo_nanfix.diagnosis.replay import OutOfTime, Replay
+
+GREY = 114 / 255
+"""What Ultralytics pads images with."""
+MOST_ROWS = 24
+"""At most so many label rows of the guilty images are tried one by one."""
+
+Batch = Mapping[str, Tensor]
+Fails = Callable[[Batch], "bool | None"]
+"""Whether a batch fails; None where the step cannot be run on it."""
+
+
+@dataclass(frozen=True)
+class Guilt:
+    """What came out.
+
+    Attributes:
+        images: those that alone make the step fail, while it runs without them; by number.
+        by_labels: whether they no longer do so without their label rows; None if that was not asked.
+        rows: the label rows without which they no longer do so.
+        said: how it was found out, for people.
+    """
+
+    images: tuple[int, ...] = ()
+    by_labels: bool | None = None
+    rows: tuple[int, ...] = ()
+    said: str = ""
+
+
+def failing(replay: Replay, backward: bool) -> Fails:
+    """Ask by a replay without a trace. A part too small for BatchNorm is asked about twice over."""
+
+    def fails(batch: Batch) -> bool | None:
+        outcome = replay.run(batch, backward=backward)
+        if outcome.error and batches.size(batch) == 1:
+            outcome = replay.run(batches.with_images(batch, (0, 0)), backward=backward)
+        return None if outcome.error else bool(outcome.bad)
+
+    return fails
+
+
+def blame(batch: Batch, suspects: Sequence[int], odd_rows: Sequence[int], fails: Fails) -> Guilt:
+    """Find the images that are guilty, and their rows.
+
+    Args:
+        batch: the batch that fails.
+        suspects: images that look sick; they are asked about first.
+        odd_rows: label rows that look sick.
+        fails: asks.
+    """
+    try:
+        images, said = _images(batch, tuple(suspects), fails)
+    except OutOfTime:
+        return Guilt(said="time was up before every image was asked")
+    if not images:
+        return Guilt(said=said)
+    try:
+        by_labels, rows = _labels(batch, images, odd_rows, fails)
+    except OutOfTime:
+        return Guilt(images, said=f"{said}; time was up before its label rows were asked")
+    return Guilt(images, by_labels, rows, said)
+
+
+def _images(batch: Batch, suspects: tuple[int, ...], fails: Fails) -> tuple[tuple[int, ...], str]:
+    count = batches.size(batch)
+    everyone = tuple(range(count))
+    if suspects and len(suspects) < count:
+        rest = tuple(i for i in everyone if i not in suspects)
+        if fails(batches.with_images(batch, rest)) is False and fails(batches.with_images(batch, suspects)):
+            return suspects, f"{_many(suspects)} alone fail, the other {len(rest)} do not"
+    if fails(_blank(batch)):
+        return (), "an empty grey image fails too, so no image is to blame"
+    if count == 1:
+        return suspects, "the batch has one image only, and an empty grey one does not fail"
+    guilty = _halve(batch, everyone, fails, most=count // 2)
+    if guilty is None:
+        return (), "more than half of the images fail alone, so no image is to blame"
+    if not guilty:
+        return (), "no image fails alone"
+    rest = tuple(i for i in everyone if i not in guilty)
+    if fails(batches.with_images(batch, rest)):
+        return (), f"{_many(guilty)} alone fail, but so do the other {len(rest)} together"
+    return guilty, f"{_many(guilty)} alone fail, the other {len(rest)} do not"
+
+
+def _halve(batch: Batch, group: tuple[int, ...], fails: Fails, most: int) -> tuple[int, ...] | None:
+    """The images of a group that fail alone, by halving groups that fail; None if they are more than `most`."""
+    guilty: list[int] = []
+    waiting = [group[: len(group) // 2], group[len(group) // 2 :]]
+    while waiting:
+        part = waiting.pop(0)
+        if not part or not fails(batches.with_images(batch, part)):
+            continue
+        if len(part) > 1:
+            waiting += [part[: len(part) // 2], part[len(part) // 2 :]]
+            continue
+        guilty += part
+        if len(guilty) > most:
+            return None
+    return tuple(sorted(guilty))
+
+
+def _labels(
+    batch: Batch, images: tuple[int, ...], odd_rows: Sequence[int], fails: Fails
+) -> tuple[bool | None, tuple[int, ...]]:
+    if "batch_idx" not in batch:
+        return None, ()
+    owners = [int(i) for i in batch["batch_idx"].reshape(-1).tolist()]
+    numbers = [row for image in images for row, owner in enumerate(owners) if owner == image]
+    alone = batches.with_images(batch, images)
+    if not numbers or fails(batches.without_rows(alone, range(len(numbers)))) is not False:
+        return False, ()
+    odd = [i for i, row in enumerate(numbers) if row in odd_rows]
+    if odd and fails(batches.without_rows(alone, odd)) is False:
+        return True, tuple(numbers[i] for i in odd)
+    tried = range(min(len(numbers), MOST_ROWS))
+    return True, tuple(numbers[i] for i in tried if fails(batches.without_rows(alone, [i])) is False)
+
+
+def _blank(batch: Batch) -> Batch:
+    """The first two images, grey, without label rows."""
+    few = batches.with_images(batch, range(min(2, batches.size(batch))))
+    few = {**few, "img": few["img"].clone().fill_(GREY)}
+    if "batch_idx" not in few:
+        return few
+    return batches.without_rows(few, range(len(few["batch_idx"].reshape(-1))))
+
+
+def _many(images: tuple[int, ...]) -> str:
+    return f"image {images[0] + 1} of the batch" if len(images) == 1 else f"{len(images)} images"

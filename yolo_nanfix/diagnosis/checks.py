@@ -1,0 +1,65 @@
+"""Checks that a loaded incident has the form that a diagnosis relies on; incidents come from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from yolo_nanfix.errors import DataError
+from yolo_nanfix.incident import Incident
+
+FORMS: Mapping[str, Any] = {
+    "model": Mapping,
+    "args": Mapping,
+    "criterion": Mapping,
+    "sources": list,
+    "history": list,
+    "lr": list,
+    "frozen": list,
+    "loss": Mapping,
+    "precision": str,
+    "loss_scale": (int, float),
+    "threads": int,
+    "check": str,
+}
+
+
+def check(incident: Incident) -> None:
+    """Refuse facts of the wrong type and tensors of the wrong shape.
+
+    Raises:
+        DataError: the first one that is wrong.
+    """
+    for key, form in FORMS.items():
+        value = incident.facts.get(key)
+        if value is not None and not isinstance(value, form):
+            raise DataError(f"the incident's '{key}' has the wrong form: {type(value).__name__}")
+    for key, within in (("sources", Mapping), ("history", Mapping), ("lr", (int, float))):
+        if not all(isinstance(entry, within) for entry in incident.facts.get(key) or ()):
+            raise DataError(f"the incident's '{key}' has an entry of the wrong form")
+    for source in incident.facts.get("sources") or ():
+        labels = source.get("labels")
+        if labels and not (isinstance(labels, Mapping) and isinstance(labels.get("rows"), list) and "file" in labels):
+            raise DataError("the incident's 'sources' has labels of the wrong form")
+    _batch(incident)
+
+
+def _batch(incident: Incident) -> None:
+    batch = incident.part("batch")
+    if not batch:
+        return
+    image = batch.get("img")
+    if image is None or image.dim() != 4 or not image.is_floating_point() or not len(image):
+        shape = "missing" if image is None else f"{image.dtype} of shape {tuple(image.shape)}"
+        raise DataError(f"the incident's batch.img must be a float tensor of 4 dimensions, but is {shape}")
+    index = batch.get("batch_idx")
+    if index is None:
+        return
+    owners = index.reshape(-1)
+    if len(owners) and not 0 <= float(owners.min()) <= float(owners.max()) < len(image):
+        raise DataError(f"the incident's batch.batch_idx points outside of its {len(image)} images")
+    for key, wide in (("cls", 1), ("bboxes", 4)):
+        rows = batch.get(key)
+        if rows is None or len(rows) != len(owners) or (len(rows) and rows[0].numel() < wide):
+            shape = "missing" if rows is None else f"of shape {tuple(rows.shape)}"
+            raise DataError(f"the incident's batch.{key} is {shape}, for {len(owners)} label rows")

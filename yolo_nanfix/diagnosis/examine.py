@@ -1,0 +1,148 @@
+"""The one entry point of the wing: from an incident to a verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from yolo_nanfix.diagnosis import advice, labels
+from yolo_nanfix.diagnosis.bisect import Guilt, blame, failing
+from yolo_nanfix.diagnosis.checks import check
+from yolo_nanfix.diagnosis.evidence import Evidence, growth
+from yolo_nanfix.diagnosis.rebuild import import_modules
+from yolo_nanfix.diagnosis.replay import Outcome, OutOfTime, Replay
+from yolo_nanfix.diagnosis.scan import Scan, scan
+from yolo_nanfix.diagnosis.tree import Suggest, decide
+from yolo_nanfix.errors import DataError
+from yolo_nanfix.incident import Incident
+from yolo_nanfix.verdicts import Cause, Verdict
+
+
+def examine(
+    incident: Incident,
+    model: nn.Module | None = None,
+    *,
+    budget: float | None = None,
+    imports: Iterable[str] = (),
+    suggest: Suggest | None = None,
+) -> Verdict:
+    """Find out why a step went wrong.
+
+    Args:
+        incident: the step.
+        model: the live, unwrapped model in training mode; a copy of it is used, and it stays bit for bit as it is.
+            None: it is built from the incident, on the CPU.
+        budget: seconds after which no further replay is begun.
+        imports: modules that hold model classes of the user's own; only used without a model.
+        suggest: proposes a learning rate where that is the cause.
+
+    Returns:
+        The verdict; with a live model also where a replay was not possible, which its evidence says.
+
+    Raises:
+        DataError: without a live model: the incident cannot be replayed here.
+    """
+    began = time.perf_counter()
+    if model is None:
+        names = tuple(imports)
+        import_modules(names)
+        check(incident)
+        with _threads(incident):
+            verdict = _examine(incident, None, budget, names, suggest)
+    else:
+        try:
+            verdict = _examine(incident, model, budget, (), suggest)
+        except Exception as error:  # the run goes on, whatever a diagnosis stumbles over
+            said = f"the diagnosis failed: {type(error).__name__}: {error}"
+            verdict = Verdict(Cause.UNKNOWN, "the cause could not be found", evidence=(said,))
+    return replace(verdict, seconds=time.perf_counter() - began)
+
+
+@contextmanager
+def _threads(incident: Incident) -> Iterator[None]:
+    """As many threads as the run had: the order of sums depends on it."""
+    before, wanted = torch.get_num_threads(), incident.facts.get("threads")
+    try:
+        torch.set_num_threads(wanted if isinstance(wanted, int) and wanted > 0 else before)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _examine(
+    incident: Incident, model: nn.Module | None, budget: float | None, imports: tuple[str, ...], suggest: Suggest | None
+) -> Verdict:
+    files = tuple(str(source.get("file", "")) for source in incident.facts.get("sources") or ())
+    seen = Evidence(incident.facts, files, scan(incident))
+    if "batch.img" not in incident.tensors:
+        return decide(replace(seen, why_not="the incident has no batch"), suggest)
+    try:
+        replay = Replay(incident, model, budget, imports)
+    except DataError:
+        raise
+    except Exception as error:
+        if model is None:
+            raise DataError(f"the incident cannot be replayed: {type(error).__name__}: {error}") from error
+        why = f"the model cannot be copied: {type(error).__name__}: {error}"
+        return decide(replace(seen, why_not=why), suggest)
+    try:
+        asked = _asked(replay, incident, seen)
+    except OutOfTime:
+        asked = replace(seen, why_not="time was up before the first one")
+    return replace(decide(asked, suggest), replays=replay.count)
+
+
+def _asked(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
+    """Replay, and ask as much further as the first answer calls for."""
+    outcome = replay.run(traced=True)
+    seen = replace(seen, outcome=outcome, same=_same(outcome, incident), growth=growth(incident))
+    if roots := seen.roots():
+        seen = replace(seen, patches=advice.patches_at(roots[0].note.code))
+    if outcome.bad and not seen.scan.state and not seen.scan.images():
+        seen = _compared(replay, incident, seen)
+    seen = replace(seen, guilt=_guilt(replay, outcome, seen.scan))
+    rows = seen.guilt.rows or tuple(seen.scan.rows)
+    return replace(seen, places=labels.places(incident.part("batch"), rows, incident.facts.get("sources") or ()))
+
+
+def _compared(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
+    """The same step with weights of an earlier snapshot, and in float32."""
+    backward = seen.outcome is not None and seen.outcome.phase == "backward"
+    try:
+        if seen.growth is not None:
+            earlier = replay.run(weights="earlier", backward=backward)
+            seen = replace(seen, healthy_with_earlier_weights=not (earlier.bad or earlier.error))
+        if incident.facts.get("precision", "float32") != "float32":
+            full = replay.run(precision="float32", backward=backward)
+            seen = replace(seen, healthy_in_float32=not (full.bad or full.error))
+    except OutOfTime:
+        return seen  # the tree says what was not asked
+    return seen
+
+
+def _guilt(replay: Replay, outcome: Outcome, seen: Scan) -> Guilt:
+    """Which images alone fail. Sick state makes all of them fail; a sick label that is swallowed makes none fail."""
+    if not outcome.bad or outcome.error:
+        said = "the step does not fail, but these label rows are not finite" if seen.rows else ""
+        return Guilt(seen.images(), True if seen.rows and not seen.pixels else None, tuple(seen.rows), said)
+    if seen.state:
+        return Guilt()
+    odd = (*seen.rows, *seen.odd_rows)
+    suspects = seen.images() or tuple(sorted({seen.owners[row] for row in odd}))
+    return blame(replay.batch, suspects, odd, failing(replay, outcome.phase == "backward"))
+
+
+def _same(outcome: Outcome, incident: Incident) -> bool | None:
+    """Whether the recorded loss terms came out again, bit by bit; NaN counts as NaN."""
+    recorded = incident.facts.get("loss")
+    if not isinstance(recorded, dict) or not recorded or outcome.error:
+        return None
+    return recorded.keys() == outcome.items.keys() and all(
+        float(recorded[k]) == v or (v != v and float(recorded[k]) != float(recorded[k]))
+        for k, v in outcome.items.items()
+    )

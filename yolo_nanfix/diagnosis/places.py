@@ -1,0 +1,117 @@
+"""Where an operation belongs: the module that runs it, and the line of Python that asked for it.
+
+Forward, hooks on the modules tell which one is running, and the stack tells the line. Backward has neither: there the
+sequence number that autograd gave the node in the forward pass leads back to both.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from bisect import bisect_right
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import wrapt
+from torch import nn
+
+LOSS = "loss"
+_PACKAGE = str(Path(__file__).parents[1])
+_HERE = str(Path(__file__).parent)
+_REPLAY = str(Path(__file__).with_name("replay.py"))
+_FOREIGN = tuple(str(Path(str(m.__file__)).parent) for m in (torch, wrapt))
+_STDLIB = sysconfig.get_paths()["stdlib"]
+
+
+class Places:
+    """Follows one forward pass of a model. Its hooks stay on the model, which is a copy."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """Put the hooks."""
+        self._names = {id(m): name for name, m in model.named_modules()}
+        self._children = {(id(m), id(c)): n for m in model.modules() for n, c in m.named_children()}
+        self._stack: list[tuple[int, str]] = []
+        self._marks: list[tuple[int, str]] = []
+        self._lines: list[tuple[int, str]] = []
+        for module in set(model.modules()):
+            module.register_forward_pre_hook(self._enter)
+            module.register_forward_hook(self._leave)
+
+    def restart(self) -> None:
+        """Forget the last pass."""
+        self._stack, self._marks, self._lines = [], [], []
+
+    def module(self) -> str:
+        """The module that is running now: its dotted path, or `loss` outside of all layers."""
+        return self._stack[-1][1] if self._stack else LOSS
+
+    def passed(self) -> str:
+        """Note that an operation of the forward pass runs now, and return the line that asked for it."""
+        line = caller()
+        self._lines.append((_next_number(), line))
+        return line
+
+    def of_node(self, number: int) -> tuple[str, str]:
+        """Module and line of the forward operation that made the autograd node with this sequence number."""
+        at = bisect_right(self._marks, number, key=lambda mark: mark[0]) - 1
+        module = self._marks[at][1] if at >= 0 else LOSS
+        after = bisect_right(self._lines, number, key=lambda line: line[0])
+        return module, self._lines[after][1] if after < len(self._lines) else ""
+
+    def _enter(self, module: nn.Module, _: Any) -> None:
+        path = self._path(module)
+        self._stack.append((id(module), LOSS if not path or path.startswith("criterion") else path))
+        self._marks.append((_next_number(), self._stack[-1][1]))
+
+    def _leave(self, *_: Any) -> None:
+        if self._stack:
+            self._stack.pop()
+        self._marks.append((_next_number(), self.module()))
+
+    def _path(self, module: nn.Module) -> str:
+        """A module that several parents share, as activations are, has the path of the parent that calls it."""
+        if self._stack:
+            parent, path = self._stack[-1]
+            name = self._children.get((parent, id(module)))
+            if name is not None and path != LOSS:
+                return f"{path}.{name}"
+        return str(self._names[id(module)])
+
+
+def _next_number() -> int:
+    """The sequence number that autograd gives to its next node."""
+    number: int = torch._C._autograd._get_sequence_nr()
+    return number
+
+
+def current_node() -> Any:
+    """The autograd node that is running, or None."""
+    return torch._C._current_autograd_node()
+
+
+def caller() -> str:
+    """File and line of the innermost frame outside of torch, Python's library and this package; else empty."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename != _REPLAY:
+        file = _shown(frame.f_code.co_filename)
+        if file is not None:
+            return f"{file}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+@cache
+def _shown(file: str) -> str | None:
+    """A file as a verdict names it: from its package on, or from the current folder on; None for files to pass over."""
+    if file.startswith((_PACKAGE, *_FOREIGN, "<")):
+        return None
+    if file.startswith(_STDLIB) and "-packages" not in file:
+        return None
+    path = Path(file)
+    for part in ("site-packages", "dist-packages"):
+        if part in path.parts:
+            return str(Path(*path.parts[path.parts.index(part) + 1 :]))
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file

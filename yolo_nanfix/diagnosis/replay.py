@@ -1,0 +1,215 @@
+"""Runs the bad step again on a copy of the model, as Ultralytics' trainer runs it, and says what came out."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from yolo_nanfix.diagnosis.places import Places
+from yolo_nanfix.diagnosis.rebuild import build, device_of, restore_criterion
+from yolo_nanfix.diagnosis.trace import Root, Tracer, finite
+from yolo_nanfix.incident import Incident
+
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+TRACING = 2.5
+"""A traced replay takes about so many times as long as a plain one."""
+
+
+class OutOfTime(Exception):  # noqa: N818 - control flow: no further replay is allowed
+    """The budget is used up."""
+
+
+class _Enough(Exception):  # noqa: N818 - control flow: the first bad gradient has arrived
+    """Ends a backward pass."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one replay gave.
+
+    Attributes:
+        items: the loss terms by name.
+        bad: what was not finite: `loss`, the name of a buffer, or `gradient of NAME`.
+        phase: where that was, or empty.
+        root: where it came from, in a traced replay.
+        strays: bad tensors that were read although no result was bad (the assigner swallows a NaN box).
+        error: the exception that the step raised, or empty.
+        norm: of all gradients, without the loss scale; None if backward did not run to its end.
+    """
+
+    items: Mapping[str, float] = field(default_factory=dict)
+    bad: tuple[str, ...] = ()
+    phase: str = ""
+    root: Root | None = None
+    strays: tuple[Root, ...] = ()
+    error: str = ""
+    norm: float | None = None
+
+
+class Replay:
+    """Replays of one incident. The live model, its gradients and the random generators stay as they are."""
+
+    def __init__(self, incident: Incident, model: nn.Module | None, budget: float | None, imported: tuple[str, ...]):
+        """Copy the live model, or build it anew.
+
+        Raises:
+            DataError: it cannot be built.
+        """
+        self.incident, self.facts = incident, incident.facts
+        self.precision = str(incident.facts.get("precision", "float32"))
+        self._until = None if budget is None else time.perf_counter() + budget
+        self.count, self._usual = 0, 0.0
+        with self._undisturbed(torch.device("cpu") if model is None else device_of(model)):
+            if model is None:
+                self.model = build(incident, imported)
+                restore_criterion(self.model, self.facts)
+            else:
+                self.model = copy.deepcopy(model)
+        self.device = device_of(self.model)
+        self.places = Places(self.model)
+        self.batch = {k: v.to(self.device) for k, v in incident.part("batch").items()}
+        self._live = self.model.state_dict()
+        self._buffers = dict(self.model.named_buffers())
+
+    def run(
+        self,
+        batch: Mapping[str, Tensor] | None = None,
+        *,
+        traced: bool = False,
+        backward: bool = True,
+        precision: str | None = None,
+        weights: str = "model",
+    ) -> Outcome:
+        """One step from the state of the incident.
+
+        Args:
+            batch: another batch than the incident's.
+            traced: also find the operation that went wrong; two to three times as slow.
+            backward: run backward too, where the forward pass is good.
+            precision: another dtype than the run's.
+            weights: `earlier` for those of the snapshot.
+
+        Raises:
+            OutOfTime: it would not end within the budget.
+        """
+        began = time.perf_counter()
+        if self._until is not None and began + self._usual > self._until:
+            raise OutOfTime
+        self.count += 1
+        with self._undisturbed(self.device), torch.enable_grad():
+            self._restore(weights)
+            given = {k: v.clone() for k, v in (self.batch if batch is None else batch).items()}
+            tracer = self._tracer(given) if traced else None
+            with tracer or nullcontext():
+                outcome = self._step(given, tracer, backward, precision or self.precision)
+        spent = (time.perf_counter() - began) / (TRACING if traced else 1)
+        self._usual = max(self._usual, spent) if batch is None else self._usual
+        return outcome
+
+    @contextmanager
+    def _undisturbed(self, device: torch.device) -> Iterator[None]:
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            yield
+
+    @torch.no_grad()
+    def _restore(self, weights: str) -> None:
+        kept = self.incident.part("model") | (self.incident.part(weights) if weights != "model" else {})
+        for name, tensor in self._live.items():
+            if name in kept:
+                tensor.copy_(kept[name])
+        self.model.zero_grad(set_to_none=True)
+        if "rng.cpu" in self.incident.tensors:
+            torch.set_rng_state(self.incident.tensors["rng.cpu"].cpu())
+        if "rng.cuda" in self.incident.tensors and self.device.type == "cuda":
+            torch.cuda.set_rng_state(self.incident.tensors["rng.cuda"].cpu(), self.device)
+        torch.clear_autocast_cache()
+        self.places.restart()
+
+    def _tracer(self, batch: Mapping[str, Tensor]) -> Tracer:
+        leaves = {f"batch.{k}": v for k, v in batch.items()}
+        return Tracer(self.places, {**leaves, **self._live})
+
+    def _step(self, batch: dict[str, Tensor], tracer: Tracer | None, backward: bool, precision: str) -> Outcome:
+        try:
+            with self._autocast(precision):
+                loss, items = self.model(batch)
+                loss = loss.sum()
+        except Exception as error:  # whatever a sick batch makes the loss raise
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            strays = tuple(tracer.readers()) if tracer else ()
+            return Outcome(error=said, bad=("error",) if strays else (), phase="forward", strays=strays)
+        with _paused(tracer):
+            values = read_items(items)
+            sick = {name: b for name, b in self._buffers.items() if not finite(b)}
+            if not finite(loss):
+                sick = {"loss": loss, **sick}
+            if sick or not backward:
+                root = tracer.root(sick.values()) if tracer else None
+                return Outcome(values, tuple(sick), "forward" if sick else "", root)
+        return self._backward(loss, values, tracer)
+
+    def _backward(self, loss: Tensor, items: Mapping[str, float], tracer: Tracer | None) -> Outcome:
+        scale = float(self.facts.get("loss_scale") or 1.0)
+        bad: list[tuple[str, Tensor]] = []
+
+        def arrived(name: str, parameter: Tensor) -> None:
+            with _paused(tracer):
+                if parameter.grad is not None and not finite(parameter.grad):
+                    bad.append((name, parameter.grad))
+                    raise _Enough
+
+        hooks = [
+            p.register_post_accumulate_grad_hook(lambda p, name=n: arrived(name, p))  # type: ignore[no-untyped-call]
+            for n, p in self.model.named_parameters()
+            if p.requires_grad
+        ]
+        if tracer:
+            tracer.phase = "backward"
+        try:
+            (loss * scale).backward()  # type: ignore[no-untyped-call]
+        except _Enough:
+            name, gradient = bad[0]
+            root = tracer.root([gradient]) if tracer else None
+            return Outcome(items, (f"gradient of {name}",), "backward", root)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        with _paused(tracer):
+            strays = tuple(tracer.readers()) if tracer else ()
+            grads = [p.grad for p in self.model.parameters() if p.grad is not None]
+            norm = float(torch.stack([n.double() for n in torch._foreach_norm(grads)]).norm()) / scale if grads else 0.0
+        return Outcome(items, strays=strays, norm=norm)
+
+    def _autocast(self, precision: str) -> Any:
+        kind = self.device.type
+        dtype = DTYPES.get(precision)
+        return torch.autocast(kind, dtype=dtype) if dtype else torch.autocast(kind, enabled=False)
+
+
+@contextmanager
+def _paused(tracer: Tracer | None) -> Iterator[None]:
+    if tracer is None:
+        yield
+        return
+    before, tracer.paused = tracer.paused, True
+    try:
+        yield
+    finally:
+        tracer.paused = before
+
+
+def read_items(items: Any) -> dict[str, float]:
+    """Loss terms by name; older releases return a tensor, whose terms are numbered."""
+    if isinstance(items, Mapping):
+        return {str(k): float(v) for k, v in items.items()}
+    return {str(i): float(v) for i, v in enumerate(torch.as_tensor(items).flatten())}

@@ -1,0 +1,97 @@
+"""What can be seen in an incident without a replay: pixels, label rows, weights, statistics, optimizer state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from yolo_nanfix.incident import Incident
+
+PIXEL_LIMIT = 1e3
+"""Ultralytics divides pixels by 255; even 16-bit data read by old releases stays under 257."""
+COORDINATE_LIMIT = 10.0
+"""Boxes and keypoints are shares of the image; augmentation leaves them near 0 to 1."""
+TARGETS = ("bboxes", "cls", "keypoints")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What looks sick.
+
+    Attributes:
+        pixels: for each image (by number), what is wrong with its pixels.
+        rows: for each label row (by number in the batch), what in it is not finite.
+        odd_rows: rows that are finite but that no object has: zero area, far outside the image.
+        state: names of weights and buffers that are not finite.
+        optimizer: names of optimizer states that are not finite.
+        owners: the image of each row.
+    """
+
+    pixels: Mapping[int, str]
+    rows: Mapping[int, str]
+    odd_rows: Mapping[int, str]
+    state: tuple[str, ...]
+    optimizer: tuple[str, ...]
+    owners: tuple[int, ...]
+
+    def images(self) -> tuple[int, ...]:
+        """Images whose pixels or label rows are sick."""
+        return tuple(sorted({*self.pixels, *(self.owners[row] for row in self.rows)}))
+
+
+def scan(incident: Incident) -> Scan:
+    """Look at every tensor of an incident once."""
+    batch = incident.part("batch")
+    index = batch.get("batch_idx")
+    owners = tuple(int(i) for i in index.reshape(-1).tolist()) if index is not None else ()
+    rows, odd = _rows(batch, len(owners))
+    state = (name for name, t in incident.part("model").items() if not _finite(t))
+    optimizer = (name for name, t in incident.part("optimizer").items() if not _finite(t))
+    return Scan(_pixels(batch.get("img")), rows, odd, tuple(state), tuple(optimizer), owners)
+
+
+def _finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(tensor.detach().isfinite().all())
+
+
+def _pixels(images: Tensor | None) -> dict[int, str]:
+    if images is None or not images.is_floating_point() or not images.numel():
+        return {}
+    flat = images.detach().flatten(1)
+    largest = torch.linalg.vector_norm(flat, float("inf"), dim=1).tolist()
+    found: dict[int, str] = {}
+    for i, value in enumerate(largest):
+        if not value < PIXEL_LIMIT:
+            count = int((~flat[i].isfinite()).sum())
+            found[i] = (
+                f"{count} pixel values not finite" if count else f"a pixel value of {value:.3g}, after division by 255"
+            )
+    return found
+
+
+def _rows(batch: Mapping[str, Tensor], count: int) -> tuple[dict[int, str], dict[int, str]]:
+    """Rows with values that are not finite, and rows that are finite but odd."""
+    sick: dict[int, str] = {}
+    odd: dict[int, str] = {}
+    for key in TARGETS:
+        values = batch.get(key)
+        if values is None or not count or len(values) != count or not values.is_floating_point():
+            continue
+        for row, numbers in enumerate(values.detach().float().flatten(1)):
+            if not bool(numbers.isfinite().all()):
+                sick[row] = f"{key} not finite"
+            elif key != "cls" and (said := _odd(key, numbers)):
+                odd.setdefault(row, said)
+    return sick, odd
+
+
+def _odd(key: str, numbers: Tensor) -> str:
+    largest = float(numbers.abs().max()) if numbers.numel() else 0.0
+    if largest > COORDINATE_LIMIT:
+        return f"{key} up to {largest:.3g} of the image's size"
+    if key == "bboxes" and bool((numbers[2:4] <= 0).any()):
+        return "a box without area"
+    return ""

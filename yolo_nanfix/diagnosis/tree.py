@@ -1,0 +1,290 @@
+"""The decision tree: evidence in, verdict out. Nothing here touches a model, a file or a clock.
+
+    data, label      pixels or label rows are sick, and without them the step is healthy
+    state            weights, BatchNorm statistics or optimizer state were sick before the step
+    learning rate    weights grew, and with those of an earlier snapshot the step is healthy; or the run diverges
+    gradient         the gradient overflows on its way back, or its norm does
+    precision        in float32 the step is healthy
+    numerics         an operation in ultralytics or torch left its range or its domain
+    definition       the same in code outside of ultralytics: a loss, a hook or a module of the user's own
+    nondeterministic the replay is healthy
+
+Each node says what it saw; the first that says yes gives the cause. Confidence follows a rule (`SURE` and below).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from yolo_nanfix.diagnosis import advice
+from yolo_nanfix.diagnosis.evidence import Evidence, rise
+from yolo_nanfix.verdicts import Cause, Verdict
+
+Suggest = Callable[[Evidence], "float | None"]
+"""Proposes a learning rate."""
+
+SURE = 0.95
+"""Seen in the replay, and a counter-test (without the image, in float32, with earlier weights) was healthy; or the sick
+tensor itself was found."""
+SEEN = 0.8
+"""Seen in the replay, without a counter-test."""
+LOOKED = 0.6
+"""Seen without a replay."""
+GUESSED = 0.4
+"""Only the history says so."""
+
+GREW = 10.0
+"""A weight whose largest magnitude grew this much since the snapshot was driven by the learning rate."""
+MOVED = 0.5
+"""So were weights that moved this far, as a share of their size."""
+ROSE = 30.0
+"""A loss or gradient norm this many times its usual size is rising."""
+HUGE = 1e15
+"""A finite input of this size in a backward pass means that the gradient explodes; the squares of such overflow."""
+DIVERGENCE = ("divergence", "update-ratio", "spike", "collapse")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a node says: a line of evidence, and, if it decides, the cause, a sentence and the confidence."""
+
+    line: str
+    cause: Cause | None = None
+    summary: str = ""
+    confidence: float = 0.0
+
+
+def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
+    """Go through the nodes in order; the first that decides gives the verdict.
+
+    Args:
+        evidence: what was asked and seen.
+        suggest: for a run whose learning rate is to blame.
+    """
+    lines = [_replayed(evidence)]
+    for node in NODES:
+        answer = node(evidence)
+        lines.append(f"{node.__name__.replace('_', ' ')}: {answer.line}")
+        if answer.cause is not None:
+            break
+    verdict = Verdict(
+        cause=answer.cause or Cause.UNKNOWN,
+        summary=answer.summary or "the cause could not be found",
+        confidence=answer.confidence,
+        evidence=tuple(lines),
+        labels=evidence.places,
+        images=tuple(evidence.files[i] for i in evidence.guilt.images if i < len(evidence.files)),
+    )
+    verdict = _named(verdict, evidence)
+    rate = suggest(evidence) if suggest and verdict.cause is Cause.LEARNING_RATE else None
+    return replace(verdict, advice=advice.of(verdict, evidence, rate))
+
+
+def _named(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """With op, module and line, as the trace gave them."""
+    if verdict.cause is Cause.NONDETERMINISTIC:
+        return replace(verdict, images=(), labels=())
+    scan = evidence.scan
+    if verdict.cause is Cause.STATE and not scan.state and scan.optimizer:
+        return replace(verdict, module="optimizer", phase="step", tensor=f"optimizer.{scan.optimizer[0]}")
+    roots = evidence.roots()
+    if not roots:
+        tensor = scan.state[0] if verdict.cause is Cause.STATE else ""
+        return replace(verdict, tensor=tensor)
+    note, leaf = roots[0].note, roots[0].leaf
+    return replace(
+        verdict,
+        op=note.op,
+        module=note.module,
+        code=note.code,
+        phase=note.phase,
+        dtype=note.dtype,
+        tensor=leaf.name if leaf else "",
+    )
+
+
+def _replayed(evidence: Evidence) -> str:
+    outcome = evidence.outcome
+    if outcome is None:
+        return f"replay: none ({evidence.why_not or 'not needed'})"
+    same = {True: ", loss terms bit-identical to the run's", False: ", loss terms differ from the run's", None: ""}
+    if outcome.error:
+        return f"replay: raised {outcome.error}"
+    if not outcome.bad:
+        norm = f", gradient norm {outcome.norm:.4g}" if outcome.norm is not None else ""
+        return f"replay: finite{norm}{same[evidence.same]}"
+    bad = ", ".join(outcome.bad[:3]) + (f" and {len(outcome.bad) - 3} more" if len(outcome.bad) > 3 else "")
+    where = f"; first {_where(evidence)}" if outcome.root else ""
+    return f"replay: not finite in {outcome.phase}: {bad}{where}{same[evidence.same]}"
+
+
+def _where(evidence: Evidence) -> str:
+    root = evidence.roots()[0]
+    note = root.note
+    changed = " (its running statistics, not its result)" if note.changed else ""
+    read = f" reading {root.leaf.name}" if root.leaf else ""
+    span = f" of values from {note.smallest:.3g}, at most {note.largest:.3g} in size" if not root.leaf else ""
+    return f"{note.op} in {note.module} at {note.code or 'an unknown line'}{changed}{read}{span}"
+
+
+def data(e: Evidence) -> Answer:
+    """Pixels, then label rows."""
+    scan, guilt = e.scan, e.guilt
+    said = f"; {guilt.said}" if guilt.said else ""
+    if scan.pixels and _blamed(e, set(scan.pixels), "batch.img"):
+        first = next(iter(scan.pixels))
+        file = e.files[first] if first < len(e.files) else f"image {first + 1} of the batch"
+        line = f"{len(scan.pixels)} of {len(e.files)} images have sick pixels: {scan.pixels[first]}{said}"
+        return Answer(line, Cause.DATA, f"{file}: {scan.pixels[first]}", _confidence(e, bool(guilt.images)))
+    rows = scan.rows or {r: why for r, why in scan.odd_rows.items() if r in guilt.rows}
+    if rows:
+        first = next(iter(rows))
+        where = e.places[0] if e.places else f"label row {first} of the batch"
+        return Answer(f"label rows: {rows[first]}{said}", Cause.LABEL, f"{where}: {rows[first]}", _confidence(e, True))
+    return Answer(f"pixels and label rows look healthy{said}" + _labels_said(e))
+
+
+def _labels_said(e: Evidence) -> str:
+    if not e.guilt.images or e.guilt.by_labels is None:
+        return ""
+    return "; without its label rows it does not fail" if e.guilt.by_labels else "; it fails without its label rows too"
+
+
+def _blamed(e: Evidence, images: set[int], leaf: str) -> bool:
+    if e.outcome is None or not e.failed:
+        return any("not finite" in why for why in e.scan.pixels.values())
+    return e.leaf == leaf or bool(images & set(e.guilt.images))
+
+
+def state(e: Evidence) -> Answer:
+    """Weights, statistics and optimizer state before the step."""
+    sick = (*e.scan.state, *(f"optimizer.{name}" for name in e.scan.optimizer))
+    if not sick:
+        return Answer("weights, BatchNorm statistics and optimizer state were finite before the step")
+    first = e.leaf if e.leaf in e.scan.state else sick[0]
+    line = f"{len(sick)} tensors were not finite before the step, {first} among them"
+    return Answer(line, Cause.STATE, f"{first} was not finite before the step began", SURE)
+
+
+def learning_rate(e: Evidence) -> Answer:
+    """Growth since the snapshot, the history, and finite divergence."""
+    loss, norm = rise(e.facts.get("history"), "loss"), rise(e.facts.get("history"), "norm")
+    parts = [f"{what} at {value:.3g} times its usual size" for what, value in (("loss", loss), ("norm", norm)) if value]
+    if g := e.growth:
+        parts.append(f"{g.name} at {g.factor:.3g} times, all weights moved by {g.distance:.3g} of their size")
+    rates = ", ".join(f"{rate:.3g}" for rate in e.facts.get("lr") or ())
+    line = f"lr {rates or 'unknown'}" + "".join(f"; {part}" for part in parts)
+    if e.healthy_with_earlier_weights is not None:
+        line += f"; with the earlier weights the step is {'healthy' if e.healthy_with_earlier_weights else 'bad too'}"
+    check = str(e.facts.get("check", ""))
+    if any(word in check for word in DIVERGENCE) and not e.failed:
+        rising = any(value and value > ROSE for value in (loss, norm))
+        summary = f"the run diverges with finite numbers: {e.facts.get('detail') or check}"
+        return Answer(line, Cause.LEARNING_RATE, summary, SEEN if rising or _grew(e) else LOOKED)
+    rising = any(value and value > ROSE for value in (loss, norm))
+    if e.failed and e.healthy_with_earlier_weights and (_grew(e) or rising):
+        summary = "the weights were driven out of range by too large steps; with those of an earlier step it is healthy"
+        return Answer(line, Cause.LEARNING_RATE, summary, SURE)
+    return Answer(line)
+
+
+def _grew(e: Evidence) -> bool:
+    return e.growth is not None and (e.growth.factor > GREW or e.growth.distance > MOVED)
+
+
+def gradient(e: Evidence) -> Answer:
+    """Explosion on the way back, or a norm that overflows."""
+    outcome = e.outcome
+    if outcome is None:
+        return Answer("not asked")
+    if outcome.norm is not None:
+        overflows = outcome.norm > HUGE
+        line = f"all gradients finite, norm {outcome.norm:.4g}"
+        summary = f"every gradient is finite, but their norm is {outcome.norm:.3g}"
+        return Answer(line, Cause.GRADIENT, summary, SEEN) if overflows else Answer(line)
+    roots = e.roots()
+    if outcome.phase != "backward" or not roots:
+        return Answer("the forward pass fails already")
+    note = roots[0].note
+    line = f"gradients up to {note.largest:.3g} reach {note.op} in {note.module}"
+    if note.largest > HUGE and not e.healthy_in_float32:
+        return Answer(line, Cause.GRADIENT, f"the gradient explodes; first in {note.module} ({note.op})", SEEN)
+    return Answer(line)
+
+
+def precision(e: Evidence) -> Answer:
+    """The same step in float32."""
+    used = e.facts.get("precision", "float32")
+    if used == "float32":
+        return Answer("the run is in float32 already")
+    if e.healthy_in_float32 is None:
+        return Answer(f"the step was not replayed in float32 (the run is in {used})")
+    if not e.healthy_in_float32 or not e.failed:
+        return Answer(f"in float32 the step {'is healthy' if e.healthy_in_float32 else 'fails too'}")
+    note = e.roots()[0].note if e.roots() else None
+    where = f": {note.op} in {note.module}" if note else ""
+    scale = f", with a loss scale of {e.facts['loss_scale']:g}" if e.facts.get("loss_scale") else ""
+    line = f"in float32 the step is healthy; the run is in {used}{scale}"
+    return Answer(line, Cause.PRECISION, f"a value leaves the range of {used}{where}; in float32 it does not", SURE)
+
+
+def numerics(e: Evidence) -> Answer:
+    """Range and domain of the operation, in code of ultralytics."""
+    roots = e.roots()
+    if not e.failed or not roots:
+        return Answer("no operation went wrong in the replay")
+    note = roots[0].note
+    if not note.code.startswith("ultralytics/"):
+        return Answer(f"{note.op} was asked for by {note.code or 'code that is not known'}, outside of ultralytics")
+    line = f"{note.op} of values from {note.smallest:.3g}, at most {note.largest:.3g} in size ({note.dtype})"
+    cards = f"; patches there: {', '.join(e.patches)}" if e.patches else ""
+    summary = f"{note.op} at {note.code} gives {'NaN' if note.nan else 'Inf'} from finite values"
+    return Answer(line + cards, Cause.NUMERICS, summary, SEEN)
+
+
+def definition(e: Evidence) -> Answer:
+    """The same in code of the user's own."""
+    roots = e.roots()
+    if not e.failed or not roots:
+        return Answer("no operation went wrong in the replay")
+    note = roots[0].note
+    where = note.code or "code outside of ultralytics"
+    summary = f"{note.op} in {note.module}, written in {where}, leaves its domain"
+    line = f"{note.op} gets values from {note.smallest:.3g}, at most {note.largest:.3g} in size"
+    return Answer(line, Cause.DEFINITION, summary, SURE if note.code else LOOKED)
+
+
+def nondeterministic(e: Evidence) -> Answer:
+    """The replay is healthy."""
+    if e.outcome is None:
+        return Answer("there was no replay")
+    if e.outcome.error or e.outcome.bad:
+        return Answer("the replay did not end healthy")
+    if e.same:
+        return Answer(
+            "the replay gives the run's loss terms; nothing in the step is bad",
+            Cause.NONDETERMINISTIC,
+            "the step is healthy, bit by bit; what was bad came from outside of it",
+            LOOKED,
+        )
+    summary = "the same batch, weights and random numbers give a healthy step; the fault does not repeat"
+    return Answer("the replay is healthy", Cause.NONDETERMINISTIC, summary, LOOKED)
+
+
+def _confidence(e: Evidence, tested: bool) -> float:
+    if e.outcome is None:
+        return LOOKED
+    return SURE if tested or e.leaf else SEEN
+
+
+NODES: tuple[Callable[[Evidence], Answer], ...] = (
+    data,
+    state,
+    learning_rate,
+    gradient,
+    precision,
+    numerics,
+    definition,
+    nondeterministic,
+)

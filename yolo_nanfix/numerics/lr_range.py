@@ -1,0 +1,279 @@
+"""The learning rate range test: train for a few steps at rates that grow exponentially, and read the losses.
+
+The test is Smith's (2015, revised 2017), https://arxiv.org/abs/1506.01186: the loss falls fastest a good deal below
+the rate at which it blows up. `Sweep` hands out the rates and takes the losses, `suggest` reads the curve, `coarse`
+does both on a copy of a model in a handful of steps.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+BLOWN_UP = 4.0
+"""The loss has diverged at this multiple of its lowest smoothed value; fastai and Lightning stop at the same."""
+MARGIN = 10.0
+"""A suggestion stays this far below the rate that diverged."""
+COLLAPSED = 1e-4
+"""A loss below this share of the first one has not been learnt: weights that ran away give logits beyond all scale."""
+LEAST_FALL = 0.02
+"""A smoothed loss that falls by less than this share has not fallen."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a sweep saw; all three in the order of the steps.
+
+    Attributes:
+        rates: the learning rate of each step.
+        losses: the loss after that step; finite.
+        diverged_at: the rate at which the loss blew up, collapsed to 0 or was no longer finite, or None.
+        reason: which of the three, empty if none.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    diverged_at: float | None = None
+    reason: str = ""
+
+    @property
+    def smoothed(self) -> tuple[float, ...]:
+        """The losses, smoothed in both directions so that no feature of the curve moves to another rate."""
+        return smooth(self.losses, window(len(self.losses)) / 2)
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A learning rate read from a curve.
+
+    Attributes:
+        lr: the rate to train with, or None if the curve does not tell.
+        low, high: the range that works: from where the loss begins to fall to where it is nearly lowest; both None
+            if the loss does not fall.
+        diverged_at: as in `Curve`.
+        reason: how the rate was read, for people.
+    """
+
+    lr: float | None
+    low: float | None
+    high: float | None
+    diverged_at: float | None
+    reason: str
+
+
+class Sweep:
+    """Rates that grow by a constant factor from `low` to `high`, and the losses that they gave."""
+
+    def __init__(self, low: float, high: float, steps: int) -> None:
+        """Plan the sweep.
+
+        Raises:
+            ValueError: not 0 < low < high, or fewer than 2 steps.
+        """
+        if not 0 < low < high < math.inf:
+            raise ValueError(f"the rates must satisfy 0 < lowest < highest, not {low:g} and {high:g}")
+        if steps < 2:
+            raise ValueError(f"a sweep needs at least 2 steps, not {steps}")
+        growth = math.log(high / low) / (steps - 1)
+        self.planned = tuple(low * math.exp(growth * i) for i in range(steps))
+        self._losses: list[float] = []
+        self._running, self._best = 0.0, math.inf
+        self._diverged_at: float | None = None
+        self._reason = ""
+
+    @property
+    def rate(self) -> float:
+        """The rate of the next step; the last one again once all are used."""
+        return self.planned[min(len(self._losses), len(self.planned) - 1)]
+
+    @property
+    def done(self) -> bool:
+        """Whether all rates were used, or the loss diverged."""
+        return self._diverged_at is not None or len(self._losses) == len(self.planned)
+
+    def record(self, loss: float) -> None:
+        """Take the loss after the step at `rate`. What is not finite ends the curve and enters nothing."""
+        if reason := self._ends(loss):
+            self._diverged_at, self._reason = self.rate, reason
+            return
+        self._losses.append(loss)
+
+    def _ends(self, loss: float) -> str:
+        """Why the curve ends with this loss, empty if it goes on. Running mean with bias correction, as in Adam."""
+        if not math.isfinite(loss):
+            return f"the loss was {loss}"
+        if self._losses and abs(loss) <= COLLAPSED * abs(self._losses[0]):
+            return f"the loss collapsed from {self._losses[0]:.3g} to {loss:.3g}"
+        width = window(len(self.planned))
+        keep = 1 - 1 / width
+        self._running = keep * self._running + (1 - keep) * loss
+        mean = self._running / (1 - keep ** (len(self._losses) + 1))
+        if 0 < self._best * BLOWN_UP < mean:
+            return f"the loss rose to {mean / self._best:.1f} times its lowest value"
+        if len(self._losses) + 1 >= width:  # fewer losses are no average yet
+            self._best = min(self._best, mean)
+        return ""
+
+    def curve(self) -> Curve:
+        """What was seen so far."""
+        count = len(self._losses)
+        return Curve(self.planned[:count], tuple(self._losses), self._diverged_at, self._reason)
+
+
+def sweep(step: Callable[[float], float], low: float, high: float, steps: int, seconds: float = math.inf) -> Curve:
+    """Run a whole sweep.
+
+    Args:
+        step: trains one step at the given rate and returns the loss after it.
+        low, high, steps: as for `Sweep`.
+        seconds: begin no further step after this time.
+    """
+    plan, began = Sweep(low, high, steps), time.monotonic()
+    while not plan.done and time.monotonic() - began < seconds:
+        plan.record(step(plan.rate))
+    return plan.curve()
+
+
+def window(steps: int) -> int:
+    """Over how many steps losses are averaged: a tenth of the sweep."""
+    return max(1, round(steps / 10))
+
+
+def smooth(values: Sequence[float], width: float) -> tuple[float, ...]:
+    """Exponential averages over about `width` values with bias correction, forwards, then backwards over the result.
+
+    Backwards too, since forwards alone moves every feature of a curve by `width` steps to later ones. The average is
+    over logarithms, where all values are positive: a loss spans decades. A value that stands out of its two neighbours
+    counts as their median.
+    """
+    logs = len(values) > 0 and min(values) > 0
+    kept = [math.log(v) for v in values] if logs else list(values)
+    if width > 1:
+        inner = (statistics.median(kept[i - 1 : i + 2]) for i in range(1, len(kept) - 1))
+        kept = [*kept[:1], *inner, *kept[-1:]] if len(kept) > 2 else kept
+        kept = _running_mean(_running_mean(kept, width)[::-1], width)[::-1]
+    return tuple(math.exp(v) for v in kept) if logs else tuple(kept)
+
+
+def _running_mean(values: Sequence[float], width: float) -> list[float]:
+    keep, total, weight, means = 1 - 1 / width, 0.0, 0.0, []
+    for value in values:
+        total, weight = keep * total + value, keep * weight + 1
+        means.append(total / weight)
+    return means
+
+
+def suggest(curve: Curve, optimizer: str = "") -> Suggestion:
+    """Read a learning rate from a curve: midway between where the smoothed loss falls fastest and where it is low.
+
+    fastai's `steep` takes the steepest point, its `valley` a point further along the longest fall. Training at fixed
+    rates was best between the two (YOLOv8n, 12 epochs of a small set: steepest 0.0066, low 0.013, best 0.01 with SGD;
+    0.00006, 0.0003, best 0.0001 with AdamW from pretrained weights). Only what lies before the lowest loss counts, a
+    fall has to stand out of the noise, and the rate stays `MARGIN` below the one that diverged (that is also the rule
+    where the loss did not fall, as for a model that is trained already).
+
+    Args:
+        curve: of a sweep.
+        optimizer: its name, for the reason.
+    """
+    who = f" with {optimizer}" if optimizer else ""
+    limit = curve.diverged_at / MARGIN if curve.diverged_at else math.inf
+    ended = f"{curve.reason} at {curve.diverged_at:.2g}{who}" if curve.diverged_at else ""
+    if not curve.losses:
+        return Suggestion(None, None, None, curve.diverged_at, f"{ended} already: not a matter of the learning rate")
+    losses = curve.smoothed
+    lowest = min(range(len(losses)), key=losses.__getitem__)
+    if not _falls(curve, losses, lowest):
+        if not curve.diverged_at:
+            return Suggestion(None, None, None, None, f"no rate up to {curve.rates[-1]:.2g} changed the loss{who}")
+        return Suggestion(limit, None, None, curve.diverged_at, f"{ended}; the loss did not fall before: a tenth of it")
+    slopes = _slopes(curve.rates, losses)
+    steepest = min(range(lowest + 1), key=slopes.__getitem__)
+    done = [(losses[0] - y) / (losses[0] - losses[lowest]) for y in losses[: lowest + 1]]
+    low = min(curve.rates[next(i for i, share in enumerate(done) if share >= 0.1)], limit)
+    high = min(curve.rates[next(i for i, share in enumerate(done) if share >= 0.9)], limit)
+    lr = math.sqrt(min(max(curve.rates[steepest], low), high) * high)
+    said = f"the loss falls fastest at {curve.rates[steepest]:.2g} and is low at {high:.2g}{who}"
+    return Suggestion(lr, low, high, curve.diverged_at, said + (f"; {ended}" if ended else ""))
+
+
+def _falls(curve: Curve, losses: Sequence[float], lowest: int) -> bool:
+    """Whether the fall to the lowest loss is more than noise: `LEAST_FALL`, and twice the error of an average."""
+    residuals = [abs(raw - mean) for raw, mean in zip(curve.losses, losses, strict=True)]
+    noise = 1.4826 * statistics.median(residuals) / math.sqrt(window(len(losses)))
+    fall = losses[0] - losses[lowest]
+    return lowest > 0 and fall > LEAST_FALL * abs(losses[0]) and fall > 2 * noise
+
+
+def _slopes(rates: Sequence[float], losses: Sequence[float]) -> list[float]:
+    """Change of the loss for each e-fold of the rate, over half a window to both sides, one-sided at the ends."""
+    last, half = len(rates) - 1, max(1, window(len(rates)) // 2)
+    pairs = [(max(i - half, 0), min(i + half, last)) for i in range(len(rates))]
+    return [(losses[j] - losses[i]) / math.log(rates[j] / rates[i]) for i, j in pairs]
+
+
+def coarse(
+    model: nn.Module,
+    loss_of_batch: Callable[[nn.Module], Tensor],
+    optimizer_factory: Callable[[nn.Module], torch.optim.Optimizer],
+    *,
+    low: float = 1e-5,
+    high: float = 1.0,
+    steps: int = 8,
+    seconds: float = math.inf,
+    clip: float = 10.0,
+) -> Suggestion:
+    """The range test in a few steps on one batch, for the verdict on a run that diverged.
+
+    It costs `steps` training steps and one forward pass, on a copy of the model: the model itself, its gradients, its
+    BatchNorm statistics and the random number generators stay as they are.
+
+    Args:
+        model: with weights from before the loss grew, in the mode in which it trains.
+        loss_of_batch: the scalar loss of the one batch under the given copy of the model.
+        optimizer_factory: a fresh optimizer for that copy; rates of groups keep their ratio to the lowest one.
+        low, high, steps: as for `Sweep`.
+        seconds: begin no further step after this time.
+        clip: largest norm of the gradient, as Ultralytics clips it.
+    """
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=[d.index or 0 for d in devices]), torch.enable_grad():
+        probe = copy.deepcopy(model)
+        optimizer = optimizer_factory(probe)
+        ratios = group_ratios(optimizer)
+        loss = loss_of_batch(probe)
+
+        def step(rate: float) -> float:
+            nonlocal loss
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(probe.parameters(), clip)
+            set_rate(optimizer, ratios, rate)
+            optimizer.step()
+            loss = loss_of_batch(probe)
+            return float(loss.detach())
+
+        if not math.isfinite(float(loss.detach())):
+            reason = "the loss is not finite before the first step: not a matter of the learning rate"
+            return Suggestion(None, None, None, None, reason)
+        return suggest(sweep(step, low, high, steps, seconds), type(optimizer).__name__)
+
+
+def group_ratios(optimizer: Any) -> list[float]:
+    """The rate of each parameter group, as a multiple of the lowest one (MuSGD gives some heads three times)."""
+    rates = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+    return [rate / min(rates) for rate in rates]
+
+
+def set_rate(optimizer: Any, ratios: Sequence[float], rate: float) -> None:
+    """Give every parameter group its multiple of a rate."""
+    for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
+        group["lr"] = rate * ratio

@@ -1,0 +1,120 @@
+"""The result of a learning rate range test, for a terminal and as a picture."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+WIDTH, HEIGHT = 64, 10
+SHOWN = 8
+
+
+def render(report: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print what `LrReport.as_dict()` holds: the suggestion, the range, how to use it, and the curve."""
+    console = console or Console(soft_wrap=True, highlight=False)
+    found, lr = report["suggestion"], report["suggestion"]["lr"]
+    chosen = ", chosen by optimizer=auto" if report["automatic"] else ""
+    console.print()
+    console.rule("yolo-nanfix lr-find")
+    if lr is None:
+        console.print(f"[red]No learning rate can be suggested[/]: {escape(found['reason'])}.")
+    else:
+        console.print(f"[green]Suggested lr0: {lr:.2g}[/] for {report['optimizer']}{chosen}")
+        span = f"{found['low']:.2g} to {found['high']:.2g}" if found["low"] else "not seen: the loss does not fall"
+        console.print(f"Range that trains: {span}; training would have used {report['default_lr']:.2g}")
+        console.print(f"Why: {escape(found['reason'])}")
+        console.print("Train with: " + " ".join(f"{key}={value}" for key, value in report["arguments"].items()))
+    if any(group["multiple"] != 1 for group in report["groups"]):
+        multiples = ", ".join(f"{group['name']} x{group['multiple']:g}" for group in report["groups"])
+        console.print(f"Rates of the parameter groups: {multiples}")
+    if report["batches_left_out"]:
+        console.print(
+            f"[yellow]{report['batches_left_out']} batches were not finite and left out[/]; see yolo-nanfix lint"
+        )
+        for file in report["left_out"][:SHOWN]:
+            console.print(f"  {escape(file)}")
+    for line in chart(report["curve"]["rates"], report["curve"]["smoothed"], lr):
+        console.print(escape(line))
+
+
+def chart(rates: Sequence[float], losses: Sequence[float], lr: float | None) -> list[str]:
+    """The curve in characters: the loss (logarithmic where it can be) over the logarithm of the rate.
+
+    A line of `│` marks the suggestion where it lies within the rates.
+    """
+    if len(rates) < 2:
+        return []
+    x = [math.log10(rate) for rate in rates]
+    y = [math.log10(v) for v in losses] if min(losses) > 0 else list(losses)
+    low, high = min(y), max(y)
+    cells = [[" "] * WIDTH for _ in range(HEIGHT)]
+
+    def column(value: float) -> int:
+        return round((value - x[0]) / (x[-1] - x[0]) * (WIDTH - 1))
+
+    if lr is not None and x[0] <= math.log10(lr) <= x[-1]:
+        for row in cells:
+            row[column(math.log10(lr))] = "│"
+    for i in range(WIDTH):
+        value = _between(x, y, x[0] + (x[-1] - x[0]) * i / (WIDTH - 1))
+        cells[round((high - value) / (high - low or 1) * (HEIGHT - 1))][i] = "•"
+    marks = {0: max(losses), HEIGHT - 1: min(losses)}
+    rows = [f"{marks[i]:>9.3g} ┤" if i in marks else f"{'':>9} │" for i in range(HEIGHT)]
+    ends = f"{rates[0]:.0e}".ljust(WIDTH // 2) + f"{rates[-1]:.0e}".rjust(WIDTH - WIDTH // 2)
+    lines = [head + "".join(row).rstrip() for head, row in zip(rows, cells, strict=True)]
+    return [
+        "",
+        f"{'loss':>9}",
+        *lines,
+        f"{'':>9} └" + "─" * WIDTH,
+        f"{'':>11}{ends}",
+        f"{'':>11}{'learning rate':^{WIDTH}}",
+    ]
+
+
+def _between(x: Sequence[float], y: Sequence[float], at: float) -> float:
+    """Linear interpolation; `x` rises."""
+    i = next((i for i in range(1, len(x)) if x[i] >= at), len(x) - 1)
+    share = (at - x[i - 1]) / (x[i] - x[i - 1])
+    return y[i - 1] + min(share, 1.0) * (y[i] - y[i - 1])
+
+
+def save_png(report: Mapping[str, Any], path: Path) -> None:
+    """Write the curve as a PNG in one step; another process sees the old file or the whole new one.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    found, curve = report["suggestion"], report["curve"]
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(curve["rates"], curve["losses"], color="0.75", label="loss")
+    axes.plot(curve["rates"], curve["smoothed"], color="tab:blue", label="smoothed")
+    if found["lr"] is not None:
+        axes.axvline(found["lr"], color="tab:green", label=f"suggested lr0 {found['lr']:.2g}")
+    if found["low"] is not None:
+        axes.axvspan(found["low"], found["high"], color="tab:green", alpha=0.12, label="range that trains")
+    if found["diverged_at"] is not None:
+        axes.axvline(
+            found["diverged_at"], color="tab:red", linestyle="--", label=f"diverged at {found['diverged_at']:.2g}"
+        )
+    if curve["losses"] and min(curve["losses"]) > 0:
+        axes.set_yscale("log")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title=f"Range test, {report['optimizer']}")
+    axes.legend()
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        FigureCanvasAgg(figure).print_png(fresh)  # type: ignore[no-untyped-call]
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
