@@ -67,7 +67,7 @@ def test_a_stretch_of_nan_does_not_disarm_the_sensor(seed, bad):
     sensor = fed(noisy(seed, 30))
     for _ in range(500):
         sensor.loss(bad, 3)
-    assert [sensor.loss(30e4, 3).kind] == ["loss-explosion"]
+    assert [sensor.loss(30e5, 3).kind] == ["loss-explosion"]
 
 
 @given(st.integers(0, 1000), LEVELS, st.lists(st.floats(-12, 12), max_size=60))
@@ -95,26 +95,26 @@ def test_healthy_noise_never_alarms(seed, spread, jump, first):
     assert not any(alarms)
 
 
-@given(st.integers(0, 1000), st.floats(0.1, 0.6), st.floats(60, 1e6))
+@given(st.integers(0, 1000), st.floats(0.1, 0.3), st.floats(40, 1e6))
 def test_a_loss_that_stays_high_is_severe_at_the_third(seed, spread, factor):
     sensor = fed(noisy(seed, 40, spread=spread))
     alarms = [sensor.loss(v * factor, 3) for v in noisy(seed, 3, spread=spread)]
-    assert all(alarms)
     assert alarms[-1].kind == "loss-explosion" and alarms[-1].severe
 
 
 def test_one_spike_is_no_reason_to_roll_back():
     sensor = fed([30.0] * 20, [200.0] * 20)
-    assert sensor.loss(900.0, 3) == Alarm("loss-spike", "loss 900, 30 times its median", severe=False)
-    assert sensor.step(6000.0) == Alarm("gradient-explosion", "gradient norm 6e+03, 30 times its median", severe=False)
+    assert sensor.loss(9e3, 3) == Alarm("loss-spike", "loss 9e+03, 300 times its median", severe=False)
+    assert sensor.step(6e4) == Alarm("gradient-explosion", "gradient norm 6e+04, 300 times its median", severe=False)
     assert sensor.loss(30.0, 3) is None and sensor.step(200.0) is None
-    assert sensor.loss(900.0, 3).severe is False, "spikes that lie apart do not add up"
+    assert sensor.loss(900.0, 3) is None, "30 times the median is a healthy outlier"
+    assert sensor.loss(9e3, 3).severe is False, "two in a row are no trend yet"
 
 
-def test_one_value_a_thousand_times_too_high_is_severe():
+def test_one_value_ten_thousand_times_too_high_is_severe():
     sensor = fed([30.0] * 20, [200.0] * 20)
-    assert sensor.loss(3.1e4, 3) == Alarm("loss-explosion", "loss 3.1e+04, 1.03e+03 times its median", severe=True)
-    assert sensor.step(2.1e5).severe
+    assert sensor.loss(3.3e5, 3) == Alarm("loss-explosion", "loss 3.3e+05, 1.1e+04 times its median", severe=True)
+    assert sensor.step(2.1e6).severe
 
 
 @pytest.mark.parametrize("dead", [0.0, 1e-12, 0.02])

@@ -21,6 +21,8 @@ from yolo_nanfix.guard.events import Event
 from yolo_nanfix.guard.snapshots import Snapshots
 from yolo_nanfix.incident import Incident
 
+TORCH_ASKS_BY_DEVICE = hasattr(torch, "get_autocast_dtype")
+"""From torch 2.4 on."""
 LINES = 200
 """At most so many label rows of an image are kept as text."""
 
@@ -34,12 +36,14 @@ class MicroBatch:
         buffers: BatchNorm statistics and counters before its forward pass (see `NormBuffers.copy`).
         tloss: the epoch's running mean of the loss before it.
         rng: state of torch's random number generator (of the CPU, and of the GPU where it trains on one).
+        precision: the dtype of its forward pass, as `precision` names it.
     """
 
     batch: Mapping[str, Any]
     buffers: tuple[Tensor, Tensor]
     tloss: Any
     rng: Mapping[str, Tensor]
+    precision: str
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
@@ -54,7 +58,7 @@ def build(
     trainer: Any,
     model: nn.Module,
     event: Event,
-    micro: MicroBatch,
+    micro: MicroBatch | None,
     before: Mapping[str, Tensor],
     snapshots: Snapshots,
     history: Sequence[Mapping[str, float | None]],
@@ -65,14 +69,15 @@ def build(
         trainer: Ultralytics' trainer.
         model: its model, unwrapped.
         event: what was seen.
-        micro: the micro-batch.
-        before: BatchNorm statistics before the forward pass, by their names in the state_dict.
+        micro: the micro-batch; None where the fault is not one micro-batch's.
+        before: BatchNorm statistics before its forward pass, by their names in the state_dict.
         snapshots: for the weights of an earlier step.
         history: loss and gradient norm of the last good micro-batches, oldest first.
     """
-    tensors = {f"batch.{k}": v for k, v in micro.batch.items() if isinstance(v, Tensor)}
-    tensors |= {f"model.{k}": before.get(k, v) for k, v in model.state_dict().items()}
-    tensors |= micro.rng
+    tensors = {f"model.{k}": before.get(k, v) for k, v in model.state_dict().items()}
+    if micro is not None:
+        tensors |= {f"batch.{k}": v for k, v in micro.batch.items() if isinstance(v, Tensor)}
+        tensors |= micro.rng
     if len(snapshots):
         tensors |= {f"earlier.{k}": v for k, v in snapshots.copies[0].weights().items()}
     tensors |= _sick_optimizer_state(trainer.optimizer, model)
@@ -83,8 +88,9 @@ def build(
         "task": trainer.args.task,
         "model": _definition(model),
         "args": {k: _plain(v) for k, v in vars(trainer.args).items()},
-        "precision": precision(trainer),
+        "precision": micro.precision if micro is not None else "float32",
         "loss_scale": trainer.scaler.get_scale() if trainer.scaler.is_enabled() else None,
+        "loss": _loss_terms(trainer) if micro is not None else {},
         "lr": [group["lr"] for group in trainer.optimizer.param_groups],
         "history": list(history),
         "sources": _sources(trainer, event),
@@ -101,13 +107,24 @@ def build(
     return Incident(facts, tensors)
 
 
-def precision(trainer: Any) -> str:
-    """The dtype that autocast gives to the forward pass."""
-    if not bool(trainer.amp):
-        return "float32"
-    if str(trainer.args.amp) == "bf16":
-        return "bfloat16"
-    return "float16" if trainer.device.type != "cpu" or torch.is_autocast_enabled("cpu") else "float32"
+def _loss_terms(trainer: Any) -> dict[str, float]:
+    """The terms of the last loss; releases before 8.4.104 keep them in a tensor, without names."""
+    items = getattr(trainer, "loss_items", None)
+    if isinstance(items, Tensor):
+        items = {str(i): value for i, value in enumerate(items.flatten())}
+    return {k: float(v) for k, v in items.items()} if isinstance(items, Mapping) else {}
+
+
+def precision(device: str) -> str:
+    """The dtype that autocast gives to operations now: float32, float16 or bfloat16.
+
+    Asked while the trainer preprocesses a batch, which it does inside its own autocast block.
+    """
+    if TORCH_ASKS_BY_DEVICE:
+        enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+    else:
+        enabled, dtype = torch.is_autocast_enabled(), torch.get_autocast_gpu_dtype()
+    return str(dtype).removeprefix("torch.") if enabled else "float32"
 
 
 def _definition(model: nn.Module) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from typing import Literal
 Kind = Literal["loss-zero", "loss-spike", "loss-explosion", "gradient-explosion", "update-ratio"]
 MAD_TO_SPREAD = 1.4826
 """Median absolute deviation of a normal distribution -> its standard deviation."""
+FULL_STEPS = 50
+"""Steps over which `Limits.ratio` is allowed; fewer are allowed less, as the root of their number (a random walk)."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,15 @@ class Limits:
 
     window: int = 64
     least: int = 8
-    spread_floor: float = 0.25
     spreads: float = 6.0
-    spike: float = math.log(10)
-    explosion: float = math.log(1000)
-    in_a_row: int = 3
+    spread_floor: float = 0.25
+    high: float = math.log(10)
+    spike: float = math.log(100)
+    explosion: float = math.log(10_000)
     collapse: float = math.log(1000)
+    in_a_row: int = 3
     zero: float = 1e-9
-    ratio: float = 1.5
-    ratio_steps: int = 50
+    ratio: float = 2.2
 
 
 class Window:
@@ -88,22 +90,16 @@ class Series:
         self.window = Window(limits.window)
         self.above = self.below = 0
 
-    def judge(self, value: float) -> tuple[float, float]:
-        """Take a positive finite value in; how far it lay above the median (in logarithms), and the limit for a spike.
-
-        Until the window holds enough values nothing can be told: the limit is infinite.
-        """
-        logarithm = math.log(value)
-        excess, limit = 0.0, math.inf
-        if len(self.window) >= self.limits.least:
-            excess = logarithm - self.window.median()
-            if abs(excess) > self.limits.spike:
-                spread = max(self.window.spread(), self.limits.spread_floor)
-                limit = max(self.limits.spike, self.limits.spreads * spread)
-        self.above = self.above + 1 if excess > limit else 0
-        self.below = self.below + 1 if -excess > max(limit, self.limits.collapse) and limit < math.inf else 0
+    def judge(self, value: float) -> float:
+        """Take a positive finite value in; how far its logarithm lay above the median of those before, 0 too early."""
+        logarithm, limits = math.log(value), self.limits
+        excess = logarithm - self.window.median() if len(self.window) >= limits.least else 0.0
+        distance = abs(excess)
+        far = distance > limits.high and distance > limits.spreads * max(self.window.spread(), limits.spread_floor)
+        self.above = self.above + 1 if far and excess > 0 else 0
+        self.below = self.below + 1 if far and -excess > limits.collapse else 0
         self.window.add(logarithm)
-        return excess, limit
+        return excess
 
 
 class Divergence:
@@ -134,20 +130,20 @@ class Divergence:
         self._zeros = 0
         if value < 0:
             return None
-        excess, limit = self._losses.judge(value)
+        excess = self._losses.judge(value)
         if self._losses.below:
             return self._zero(f"loss {value:.3g}, {math.exp(-excess):.3g} times below its median", self._losses.below)
-        return self._high("loss-spike", "loss-explosion", f"loss {value:.3g}", self._losses, excess, limit)
+        return self._high("loss-spike", "loss-explosion", f"loss {value:.3g}", self._losses, excess)
 
     def _zero(self, detail: str, times: int) -> Alarm | None:
         if times < self.limits.in_a_row:
             return None
         return Alarm("loss-zero", f"{detail}, {times} micro-batches in a row", severe=True)
 
-    def _high(self, once: Kind, lasting: Kind, what: str, series: Series, excess: float, limit: float) -> Alarm | None:
-        if excess <= limit:
+    def _high(self, once: Kind, lasting: Kind, what: str, series: Series, excess: float) -> Alarm | None:
+        severe = series.above >= self.limits.in_a_row or (series.above > 0 and excess > self.limits.explosion)
+        if not severe and (not series.above or excess <= self.limits.spike):
             return None
-        severe = excess > self.limits.explosion or series.above >= self.limits.in_a_row
         often = f", {series.above} in a row" if series.above > 1 else ""
         return Alarm(lasting if severe else once, f"{what}, {math.exp(excess):.3g} times its median{often}", severe)
 
@@ -155,22 +151,22 @@ class Divergence:
         """Judge the gradient norm of one optimizer step, before clipping; None where it is not known."""
         if norm is None or not math.isfinite(norm) or norm <= 0:
             return None
-        excess, limit = self._norms.judge(norm)
+        excess = self._norms.judge(norm)
         kind: Kind = "gradient-explosion"
-        return self._high(kind, kind, f"gradient norm {norm:.3g}", self._norms, excess, limit)
+        return self._high(kind, kind, f"gradient norm {norm:.3g}", self._norms, excess)
 
     def ratio(self, changed: float, size: float, steps: int) -> Alarm | None:
-        """Judge how far the weights moved.
+        """Judge how far the weights moved. Cheap to ask early: 5, 10 and 20 steps after a start, after each spike.
 
         Args:
-            changed: norm of (weights now - weights `steps` steps ago).
-            size: norm of the weights `steps` steps ago.
+            changed: norm of (weights now - weights `steps` steps ago), over parameters of two or more dimensions.
+                Biases and BatchNorm's scales hide the rest: they are most of a model's norm, and warm-up throws them.
+            size: norm of the same parameters `steps` steps ago.
             steps: steps between the two, at least 1.
         """
         if not (math.isfinite(changed) and math.isfinite(size) and size > 0 and steps > 0):
             return None
         share = changed / size
-        limit = self.limits.ratio * (min(steps, self.limits.ratio_steps) / self.limits.ratio_steps) ** 0.5
-        if share <= limit:
+        if share <= self.limits.ratio * math.sqrt(min(steps, FULL_STEPS) / FULL_STEPS):
             return None
         return Alarm("update-ratio", f"weights moved by {share:.3g} times their norm in {steps} steps", severe=True)

@@ -207,10 +207,8 @@ class Faults:
 
     def _verdict(self, fault: Fault) -> Verdict | None:
         micro, guard = fault.micro, self.guard
-        if micro is None:
-            return None
         event = self._event_of(fault)
-        before = guard.norms.named(micro.buffers)
+        before = guard.norms.named(micro.buffers) if micro is not None else {}
         return self.inquiry.look_into(
             event,
             lambda: blackbox.build(guard.trainer, guard.model, event, micro, before, guard.snapshots, guard.history),
@@ -233,7 +231,7 @@ class Faults:
             testimony.kind or Kind.NOT_FINITE,
             Cause.STATE if poisoned else cause_of(verdict),
             suspects,
-            float16=self.guard.trainer.scaler.is_enabled(),
+            float16=self.guard.trainer.scaler.is_enabled() or bool(self.guard.trainer.amp),
             can_roll_back=len(self.guard.snapshots) > 0,
         )
 

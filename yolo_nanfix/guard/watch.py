@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from yolo_nanfix.guard import outputs, remedies, sensors, start, together
-from yolo_nanfix.guard.blackbox import MicroBatch, random_states
+from yolo_nanfix.guard.blackbox import MicroBatch, precision, random_states
 from yolo_nanfix.guard.divergence import Alarm, Divergence
 from yolo_nanfix.guard.events import Point, Source
 from yolo_nanfix.guard.faults import Fault, Faults
@@ -91,8 +91,8 @@ class Guard:
         outputs.overhear(self.model)
         if not self.good_this_epoch:
             self.trainer.tloss = None  # only dropped micro-batches so far: the running mean starts here
-        states = random_states(self.trainer.device)
-        self._current = MicroBatch(batch, self.norms.copy(), self.trainer.tloss, states)
+        states, dtype = random_states(self.trainer.device), precision(self.trainer.device.type)
+        self._current = MicroBatch(batch, self.norms.copy(), self.trainer.tloss, states, dtype)
 
     def _unjudged(self) -> None:
         """A micro-batch that upstream itself dropped before backward, as 8.3.210 and 8.3.211 do: mend BatchNorm."""
