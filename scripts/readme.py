@@ -9,7 +9,8 @@ import argparse
 import re
 from pathlib import Path
 
-from yolo_nanfix import cards
+from yolo_nanfix import api, cards
+from yolo_nanfix.guard.catalogue import SENSORS
 from yolo_nanfix.linting.rule import all_rules
 from yolo_nanfix.report.jsonout import write_text
 
@@ -40,6 +41,20 @@ def rules() -> str:
     return "\n".join(_cells(row) for row in rows)
 
 
+def sensors() -> str:
+    """One row a sensor of the guard."""
+    rows = ["| sensor | looks at | when | costs of a step | then |", "|---|---|---|---|---|"]
+    rows += [f"| `{s.name}` | {s.looks_at} | {s.when} | {s.cost} | {s.does} |" for s in SENSORS]
+    return "\n".join(rows)
+
+
+def settings() -> str:
+    """One row a setting of the guard."""
+    rows = ["| setting | default | |", "|---|---|---|"]
+    rows += [f"| `{name}` | {str(default).lower()} | {text} |" for name, default, text in api.guard_settings()]
+    return "\n".join(rows)
+
+
 def _cells(row: str) -> str:
     """Underscores and angle brackets of prose as Markdown shows them literally."""
     return row.replace("<", "&lt;")
@@ -53,9 +68,12 @@ def put(text: str, name: str, content: str) -> str:
     return block.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)
 
 
+BLOCKS = {"sensors": sensors, "settings": settings, "patches": patches, "measured": measured, "rules": rules}
+
+
 def filled(text: str) -> str:
     """The text with each block that is made from the code replaced."""
-    for name, make in (("patches", patches), ("measured", measured), ("rules", rules)):
+    for name, make in BLOCKS.items():
         text = put(text, name, make())
     return text
 

@@ -1,0 +1,71 @@
+"""Two processes over gloo: a fault on one rank alone costs one micro-batch, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from releases import ROOT
+
+HERE = Path(__file__).parent
+RUN = """
+import json, pathlib, sys
+import yolo_nanfix
+yolo_nanfix.patch(guard=json.loads(sys.argv[1]))
+import cpu_ddp, lab
+from make_datasets import make_dataset
+data = make_dataset(pathlib.Path("set").resolve(), n_train=16, n_val=4, size=(64, 64), seed=1)
+settings = {"trainer": cpu_ddp.CpuDdpTrainer, "epochs": 2, **json.loads(sys.argv[2])}
+result = lab.train(data, pathlib.Path("run").resolve(), **settings)
+if result.error: raise result.error
+"""
+
+
+def train(folder, fault="", guard=True, **arguments):
+    """What each rank reports, and what `yolo-nanfix.json` holds."""
+    paths = [str(p) for p in (HERE, HERE.parent, ROOT / "scripts", ROOT)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "DDP_REPORT": str(folder), "OMP_NUM_THREADS": "1"}
+    env |= {"DDP_FAULT": fault} if fault else {}
+    command = [sys.executable, "-c", RUN, json.dumps(guard), json.dumps(arguments)]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ranks = [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+    report = folder / "run" / "yolo-nanfix.json"
+    return ranks, json.loads(report.read_text()) if report.exists() else None
+
+
+def test_healthy_steps_are_stock_s_without_a_collective_of_ours(tmp_path):
+    (tmp_path / "stock").mkdir()
+    (tmp_path / "ours").mkdir()
+    stock, _ = train(tmp_path / "stock", guard=False)
+    ours, report = train(tmp_path / "ours")
+    assert [rank["sum"] for rank in ours] == [rank["sum"] for rank in stock]
+    assert [rank["gathered"] for rank in ours] == [0, 0]
+    assert report["healthy"] and report["guard"]["micro_batches"] == 8 and report["guard"]["events"] == []
+
+
+@pytest.mark.parametrize("fault", ("1:2:pixel", "0:1:backward"))
+@pytest.mark.parametrize("nbs", (4, 16), ids=("each a step", "accumulated"))
+def test_a_fault_on_one_rank_drops_the_same_micro_batch_on_both(fault, nbs, tmp_path):
+    rank, number, kind = fault.split(":")
+    ranks, report = train(tmp_path, fault, nbs=nbs)
+    assert ranks[0]["sum"] == ranks[1]["sum"] and ranks[0]["finite"] and ranks[1]["finite"]
+    assert ranks[0]["updates"] == ranks[1]["updates"] and [r["gathered"] for r in ranks] == [2, 2]
+    assert report["healthy"] and report["guard"]["dropped_micro_batches"] == 1
+    (event,) = report["guard"]["events"]
+    assert event["detail"].startswith(f"rank {rank}: ") and event["batch"] == int(number) + 1
+    (verdict,) = report["guard"]["verdicts"]
+    if kind == "pixel":
+        (sick,) = [s["file"] for s in event["sources"] if s["suspect"]]
+        assert verdict["cause"] == "data" and verdict["images"] == [sick]
+    else:
+        assert event["check"] == "gradient" and verdict["cause"] == "definition" and "cpu_ddp.py" in verdict["code"]
+
+
+def test_without_the_guard_the_same_fault_ruins_both(tmp_path):
+    ranks, _ = train(tmp_path, "1:2:pixel", guard=False)
+    assert not ranks[0]["finite"] and not ranks[1]["finite"]
