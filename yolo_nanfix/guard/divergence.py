@@ -176,7 +176,7 @@ class Divergence:
         return self._high(kind, kind, f"gradient norm {norm:.3g}", self._norms, excess)
 
     def ratio(self, changed: float, size: float, steps: int) -> Alarm | None:
-        """Judge how far the weights moved. Cheap to ask early: 5, 10 and 20 steps after a start, after each spike.
+        """Judge how far the weights moved. Worth asking 5 and 10 steps after a start, too.
 
         Args:
             changed: norm of (weights now - weights `steps` steps ago), over parameters of two or more dimensions.

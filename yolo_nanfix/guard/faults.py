@@ -183,9 +183,9 @@ class Faults:
         if trainer.args.save and not trainer.last.exists() and together.rank() < 1:
             trainer.save_model()
         kept = f"the last clean checkpoint is {trainer.last}" if trainer.last.exists() else "no checkpoint was clean"
-        why = f" {verdict.summary}." if verdict else ""
+        why = f"; verdict: {verdict.summary}" if verdict else ""
         where = f"epoch {self._epoch()}, batch {guard.batches_this_epoch}"
-        raise error(f"training stopped in {where}: {reason}.{why} In place: {kept}")
+        raise error(f"training stopped in {where}: {reason}{why}; {kept}")
 
     def _stop_for(self, decision: Decision, reading: Reading, theirs: Testimony) -> None:
         guard = self.guard
