@@ -23,6 +23,8 @@ class GuardSteps(benchlib.Alternating):
         super().__init__()
         self.inside: list[float] = []
         self.inside_now = 0.0
+        self.within = False
+        self.batch: Any = None
 
     def attach(self, trainer: Any) -> None:
         from yolo_nanfix.guard import adapter
@@ -38,18 +40,25 @@ class GuardSteps(benchlib.Alternating):
             for name in set(vars(owner)) - names
         ]
         self.hooks = dict(trainer.optimizer._optimizer_step_pre_hooks)
-        for name in ("batch", "after_loss", "before_optimizer"):
+        self.guard = guard
+        preprocess = guard.batch
+        guard.batch = lambda batch: (setattr(self, "batch", batch), preprocess(batch))[1]
+        for name in ("before_batch", "batch", "after_loss", "settle", "before_optimizer", "_stepped"):
             setattr(guard, name, self.timed(getattr(guard, name)))
 
     def timed(self, method: Any) -> Any:
         """Add up the time spent in one method of the guard."""
 
-        def call(*args: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if self.within:  # one method calls another
+                return method(*args, **kwargs)
+            self.within = True
             began = time.perf_counter()
             try:
-                return method(*args)
+                return method(*args, **kwargs)
             finally:
                 self.inside_now += time.perf_counter() - began
+                self.within = False
 
         return call
 
@@ -66,6 +75,48 @@ class GuardSteps(benchlib.Alternating):
     def counted(self, spent: tuple[float, float]) -> None:
         self.inside.append(self.inside_now / spent[0])
 
+    def sensors(self) -> dict[str, float]:
+        """Seconds that each sensor takes on the trainer of this run, alone: the median of 200 calls."""
+        import torch
+
+        from yolo_nanfix.guard import sensors
+
+        guard, model = self.guard, self.guard.model
+        model.train()
+        batch = self.batch
+        outputs = model(batch["img"])
+        loss = torch.ones(3)
+        named = list(model.state_dict().items())
+        heads = list(sensors._tensors(outputs))
+        divergence = type(guard.divergence)()
+        return {
+            "loss": median_of(lambda: loss.sum()),
+            "outputs": median_of(lambda: torch.stack([t.detach().sum(dtype=torch.float32) for t in heads]).sum()),
+            "targets": median_of(lambda: [batch[k].sum(dtype=torch.float32) for k in ("bboxes", "cls")]),
+            "pixels": median_of(lambda: torch.aminmax(batch["img"])),
+            "batchnorm": median_of(lambda: (guard.norms.copy(), guard.norms.sum())),
+            "gradient": median_of(guard.gradients.probe),
+            "divergence": median_of(lambda: (divergence.loss(3.0, 8), divergence.step(5.0))),
+            "weights": median_of(lambda: sensors.state_defect(named)),
+            "ema": median_of(lambda: sensors.state_defect(guard.trainer.ema.ema.state_dict().items())),
+            "optimizer": median_of(
+                lambda: sensors.first_not_finite(sensors.optimizer_tensors(guard.trainer.optimizer))
+            ),
+            "update-ratio": median_of(guard.snapshots.moved),
+            "snapshot": median_of(lambda: guard.snapshots.take(1)),
+            "rollback": median_of(guard.snapshots.restore),
+        }
+
+
+def median_of(call: Any, times: int = 200) -> float:
+    """Median seconds of a call."""
+    spent = []
+    for _ in range(times):
+        began = time.perf_counter()
+        call()
+        spent.append(time.perf_counter() - began)
+    return statistics.median(spent)
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,7 +127,13 @@ def main() -> int:
     args = parser.parse_args()
     steps = GuardSteps()
     steps.run("guard", args.pairs, args.model, args.batch, args.imgsz)
-    print(f"inside the guard: {statistics.median(steps.inside):.3%} of a step")
+    print(
+        f"inside the guard: {statistics.median(steps.inside):.3%} of a step, mean {statistics.mean(steps.inside):.3%}"
+    )
+    step = statistics.median(wall for wall, _ in steps.times[False])
+    print(f"each alone, against a step of {step * 1e3:.1f} ms without the guard:")
+    for name, seconds in steps.sensors().items():
+        print(f"  {name:<14}{seconds * 1e3:8.3f} ms  {seconds / step:8.3%}")
     return 0
 
 

@@ -109,7 +109,7 @@ def patch(
     engine.apply(names, params, choice)
     if wanted:
         try:
-            adapter.install(guarding, _write_report, _examine)
+            adapter.install(guarding, _write_report, _examine, _known)
         except PatchRefused:
             if guard:  # asked for by name; else status() tells
                 engine.restore(before)
@@ -160,7 +160,7 @@ def patched(*names: str, **settings: Any) -> Iterator[Status]:
         adapter.uninstall()
         engine.restore(before)
         if guarded is not None:
-            adapter.install(guarded, _write_report, _examine)
+            adapter.install(guarded, _write_report, _examine, _known)
 
 
 def prepare(**settings: Any) -> None:
@@ -181,7 +181,7 @@ def restore(state: str) -> None:
     engine.restore(carried["patches"])
     quarantine.leave_out_here(carried["left_out"])
     if carried["guard"] is not None:
-        adapter.install(GuardSettings(**carried["guard"]), _write_report, _examine)
+        adapter.install(GuardSettings(**carried["guard"]), _write_report, _examine, _known)
 
 
 def status() -> Status:
@@ -249,6 +249,13 @@ def _examine(incident: Incident, model: nn.Module, budget: float) -> Verdict:
     from yolo_nanfix.diagnosis.examine import examine
 
     return examine(incident, model, budget=budget)
+
+
+def _known() -> dict[str, Any]:
+    """What an incident should hold beside what the guard sees: the patches under which it happened."""
+    from yolo_nanfix.patching import engine
+
+    return {"patches": list(engine.snapshot())}
 
 
 def _write_report(trainer: Any, recorder: Recorder) -> None:

@@ -44,6 +44,7 @@ class Incident:
             precision               float32, float16 or bfloat16: the autocast dtype of the forward pass
             loss_scale              of the GradScaler, or None
             lr                      learning rates by parameter group
+            loss                    the loss terms by name, as they came out
             history                 losses and gradient norms of the last finite steps, oldest first
             sources                 for each image: file, suspect, parents (mosaic and mix-up), labels (None, or a
                                     mapping: `file`, and `rows`, its lines of text)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix.diagnosis.bisect import Guilt
+from yolo_nanfix.diagnosis.labels import Origin
 from yolo_nanfix.diagnosis.replay import Outcome
 from yolo_nanfix.diagnosis.scan import Scan
 from yolo_nanfix.incident import Incident
@@ -42,7 +43,7 @@ class Evidence:
         outcome: of the traced replay, or None where there was none; then `why_not` says why.
         same: whether the replay gave the recorded loss terms bit by bit; None if none were recorded.
         guilt: which images and rows alone fail.
-        places: the guilty rows as `file:line`.
+        origins: of the guilty rows.
         healthy_in_float32, healthy_with_earlier_weights: what those replays gave; None if not asked.
         growth: since the earlier snapshot, where there is one.
         patches: cards of yolo-nanfix that wrap the function in which it broke.
@@ -55,7 +56,7 @@ class Evidence:
     why_not: str = ""
     same: bool | None = None
     guilt: Guilt = field(default_factory=Guilt)
-    places: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
     healthy_in_float32: bool | None = None
     healthy_with_earlier_weights: bool | None = None
     growth: Growth | None = None

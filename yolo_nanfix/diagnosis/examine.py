@@ -107,7 +107,7 @@ def _asked(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
         seen = _compared(replay, incident, seen)
     seen = replace(seen, guilt=_guilt(replay, outcome, seen.scan))
     rows = seen.guilt.rows or tuple(seen.scan.rows)
-    return replace(seen, places=labels.places(incident.part("batch"), rows, incident.facts.get("sources") or ()))
+    return replace(seen, origins=labels.origins(incident.part("batch"), rows, incident.facts.get("sources") or ()))
 
 
 def _compared(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -12,31 +15,65 @@ CLOSE = 0.02
 """Coordinates this near to each other, in shares of the image, are taken for the same."""
 
 
-def places(batch: Mapping[str, Tensor], rows: Sequence[int], sources: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """`file:line` for each row that can be traced; without a line where only the file is sure.
+@dataclass(frozen=True)
+class Origin:
+    """Where a label row came from: `file:line` (the file alone where the line is not sure), and the image it labels."""
+
+    place: str
+    image: str
+
+
+def origins(
+    batch: Mapping[str, Tensor], rows: Sequence[int], sources: Sequence[Mapping[str, Any]]
+) -> tuple[Origin, ...]:
+    """The origin of each row that can be traced.
+
+    A sample that mosaic put together has rows of several files. Their lines are not known to the batch, so there
+    the one file is named that holds a sick row; their label files are read from disk, where they still are.
 
     Args:
         batch: the batch.
         rows: numbers of its label rows.
-        sources: for each image its `labels`: the label file and its rows as text.
+        sources: for each image its `labels` (the label file and its rows as text) and its `parents`.
     """
     owners = [int(i) for i in batch["batch_idx"].reshape(-1).tolist()] if "batch_idx" in batch else []
-    found: dict[str, None] = {}
+    found: dict[Origin, None] = {}
     for row in rows:
         image = owners[row]
-        labels = sources[image].get("labels") if image < len(sources) else None
-        if not labels:
-            continue
+        source = sources[image] if image < len(sources) else {}
+        labels, own = source.get("labels"), str(source.get("file", ""))
         number = sum(1 for other in range(row) if owners[other] == image)
-        line = _line(batch, row, number, owners.count(image), [str(r) for r in labels["rows"]])
-        found[f"{labels['file']}:{line}" if line else str(labels["file"])] = None
+        texts = [str(text) for text in labels["rows"]] if labels else []
+        line = _line(batch, row, number, owners.count(image), texts)
+        if line is None and (parent := _sick_parent(source.get("parents") or ())):
+            found[parent] = None
+        elif labels and (line or not source.get("parents")):
+            found[Origin(f"{labels['file']}:{line}" if line else str(labels["file"]), own)] = None
     return tuple(found)
+
+
+def _sick_parent(parents: Sequence[Any]) -> Origin | None:
+    for image in map(str, parents):
+        place = Path(re.sub(r"^(.*[/\\])images([/\\])", r"\1labels\2", image)).with_suffix(".txt")
+        try:
+            texts = place.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        if sick := _sick_lines(texts):
+            return Origin(f"{place}:{sick[0]}", image)
+    return None
+
+
+def _sick_lines(texts: Sequence[str]) -> list[int]:
+    """The 1-based numbers of rows that are no numbers, not finite, far outside or without area."""
+    parsed = ((i, _numbers(text)) for i, text in enumerate(texts, 1) if text.strip())
+    return [i for i, numbers in parsed if numbers is None or _is_sick(numbers)]
 
 
 def _line(batch: Mapping[str, Tensor], row: int, number: int, count: int, texts: list[str]) -> int | None:
     """The 1-based line: the row that is sick itself, the one at the same place, or the one with the same number."""
     parsed = [(i, _numbers(text)) for i, text in enumerate(texts, 1) if text.strip()]
-    sick = [i for i, numbers in parsed if numbers is None or _is_sick(numbers)]
+    sick = _sick_lines(texts)
     if len(sick) == 1:
         return sick[0]
     cls = float(batch["cls"].reshape(-1)[row])

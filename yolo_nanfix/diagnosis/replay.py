@@ -68,12 +68,13 @@ class Replay:
         self.precision = str(incident.facts.get("precision", "float32"))
         self._until = None if budget is None else time.perf_counter() + budget
         self.count, self._usual = 0, 0.0
+        if model is not None and any(isinstance(m, nn.SyncBatchNorm) for m in model.modules()):
+            raise RuntimeError("SyncBatchNorm would wait for the other processes")
         with self._undisturbed(torch.device("cpu") if model is None else device_of(model)):
+            # A model built here is copied too: modules that all models share, as activations, must not get the hooks.
+            self.model = copy.deepcopy(build(incident, imported) if model is None else model)
             if model is None:
-                self.model = build(incident, imported)
                 restore_criterion(self.model, self.facts)
-            else:
-                self.model = copy.deepcopy(model)
         self.device = device_of(self.model)
         self.places = Places(self.model)
         self.batch = {k: v.to(self.device) for k, v in incident.part("batch").items()}

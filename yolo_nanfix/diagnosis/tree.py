@@ -73,12 +73,23 @@ def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
         summary=answer.summary or "the cause could not be found",
         confidence=answer.confidence,
         evidence=tuple(lines),
-        labels=evidence.places,
-        images=tuple(evidence.files[i] for i in evidence.guilt.images if i < len(evidence.files)),
+        labels=tuple(origin.place for origin in evidence.origins),
+        images=_images(evidence),
     )
     verdict = _named(verdict, evidence)
     rate = suggest(evidence) if suggest and verdict.cause is Cause.LEARNING_RATE else None
     return replace(verdict, advice=advice.of(verdict, evidence, rate))
+
+
+def _images(evidence: Evidence) -> tuple[str, ...]:
+    """The guilty images; where a label row of theirs was traced to a mosaic parent, that one instead.
+
+    Where the trace leads to pixels or targets, and there was no time to ask image by image, those that look sick.
+    """
+    found = evidence.guilt.images or (evidence.scan.images() if evidence.leaf.startswith("batch.") else ())
+    guilty = [evidence.files[i] for i in found if i < len(evidence.files)]
+    parents = {origin.image for origin in evidence.origins} - set(evidence.files)
+    return tuple(sorted(parents)) if parents else tuple(guilty)
 
 
 def _named(verdict: Verdict, evidence: Evidence) -> Verdict:
@@ -140,12 +151,13 @@ def data(e: Evidence) -> Answer:
     rows = scan.rows or {r: why for r, why in scan.odd_rows.items() if r in guilt.rows}
     if rows:
         first = next(iter(rows))
-        where = e.places[0] if e.places else f"label row {first} of the batch"
+        where = e.origins[0].place if e.origins else f"label row {first} of the batch"
         return Answer(f"label rows: {rows[first]}{said}", Cause.LABEL, f"{where}: {rows[first]}", _confidence(e, True))
     return Answer(f"pixels and label rows look healthy{said}" + _labels_said(e))
 
 
 def _labels_said(e: Evidence) -> str:
+    """What bisection says of images that look healthy."""
     if not e.guilt.images or e.guilt.by_labels is None:
         return ""
     return "; without its label rows it does not fail" if e.guilt.by_labels else "; it fails without its label rows too"
@@ -153,7 +165,7 @@ def _labels_said(e: Evidence) -> str:
 
 def _blamed(e: Evidence, images: set[int], leaf: str) -> bool:
     if e.outcome is None or not e.failed:
-        return any("not finite" in why for why in e.scan.pixels.values())
+        return _diverges(e) or any("not finite" in why for why in e.scan.pixels.values())
     return e.leaf == leaf or bool(images & set(e.guilt.images))
 
 
@@ -177,16 +189,19 @@ def learning_rate(e: Evidence) -> Answer:
     line = f"lr {rates or 'unknown'}" + "".join(f"; {part}" for part in parts)
     if e.healthy_with_earlier_weights is not None:
         line += f"; with the earlier weights the step is {'healthy' if e.healthy_with_earlier_weights else 'bad too'}"
-    check = str(e.facts.get("check", ""))
-    if any(word in check for word in DIVERGENCE) and not e.failed:
+    if _diverges(e) and not e.failed:
         rising = any(value and value > ROSE for value in (loss, norm))
-        summary = f"the run diverges with finite numbers: {e.facts.get('detail') or check}"
+        summary = f"the run diverges with finite numbers: {e.facts.get('detail') or e.facts.get('check')}"
         return Answer(line, Cause.LEARNING_RATE, summary, SEEN if rising or _grew(e) else LOOKED)
     rising = any(value and value > ROSE for value in (loss, norm))
     if e.failed and e.healthy_with_earlier_weights and (_grew(e) or rising):
         summary = "the weights were driven out of range by too large steps; with those of an earlier step it is healthy"
         return Answer(line, Cause.LEARNING_RATE, summary, SURE)
     return Answer(line)
+
+
+def _diverges(e: Evidence) -> bool:
+    return any(word in str(e.facts.get("check", "")) for word in DIVERGENCE)
 
 
 def _grew(e: Evidence) -> bool:

@@ -16,7 +16,7 @@ import wrapt
 from yolo_nanfix import upstream
 from yolo_nanfix.errors import PatchRefused
 from yolo_nanfix.guard import provenance, together
-from yolo_nanfix.guard.inquiry import Examine
+from yolo_nanfix.guard.inquiry import Examine, Known
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.guard.watch import Guard
@@ -31,7 +31,7 @@ _settings: list[GuardSettings] = []
 _refusals: list[str] = []
 
 
-def install(settings: GuardSettings, finish: Finish, examine: Examine | None = None) -> None:
+def install(settings: GuardSettings, finish: Finish, examine: Examine | None = None, known: Known = dict) -> None:
     """Guard every trainer that is built from now on. A second call replaces the settings of the first.
 
     Raises:
@@ -48,7 +48,7 @@ def install(settings: GuardSettings, finish: Finish, examine: Examine | None = N
 
     def build(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         wrapped(*args, **kwargs)
-        _enlist(instance, settings, finish, examine)
+        _enlist(instance, settings, finish, examine, known)
 
     wrapper = wrapt.FunctionWrapper(target.raw, build)
     target.owner.__init__ = wrapper  # type: ignore[misc]
@@ -80,7 +80,7 @@ def installed() -> GuardSettings | None:
     return _settings[-1] if _settings else None
 
 
-def _enlist(trainer: Any, settings: GuardSettings, finish: Finish, examine: Examine | None) -> None:
+def _enlist(trainer: Any, settings: GuardSettings, finish: Finish, examine: Examine | None, known: Known) -> None:
     if _launches(trainer):
         return  # it only starts the processes that train; the guard is in each of them
     recorder = Recorder()
@@ -95,7 +95,7 @@ def _enlist(trainer: Any, settings: GuardSettings, finish: Finish, examine: Exam
 
         return here_alone
 
-    trainer.add_callback("on_pretrain_routine_end", once(lambda t: attach(t, settings, recorder, examine)))
+    trainer.add_callback("on_pretrain_routine_end", once(lambda t: attach(t, settings, recorder, examine, known)))
     trainer.add_callback("on_train_end", once(lambda t: setattr(recorder, "finished", True)))
     if not together.launched() or int(os.environ["RANK"]) == 0:  # rank 0 writes the report of all
         trainer.add_callback("teardown", once(lambda t: finish(t, recorder)))
@@ -106,7 +106,9 @@ def _launches(trainer: Any) -> bool:
     return bool(several) and not together.launched()
 
 
-def attach(trainer: Any, settings: GuardSettings, recorder: Recorder, examine: Examine | None = None) -> Guard:
+def attach(
+    trainer: Any, settings: GuardSettings, recorder: Recorder, examine: Examine | None = None, known: Known = dict
+) -> Guard:
     """Put the guard on one trainer whose model, EMA, optimizer, scaler and loaders exist.
 
     Args:
@@ -114,11 +116,12 @@ def attach(trainer: Any, settings: GuardSettings, recorder: Recorder, examine: E
         settings: how the guard behaves.
         recorder: where it writes down what it saw.
         examine: finds the cause of an incident; None for no diagnosis.
+        known: what else an incident should hold.
 
     Raises:
         PoisonedState: the model holds NaN or Inf already.
     """
-    guard = Guard(trainer, settings, recorder, examine)
+    guard = Guard(trainer, settings, recorder, examine, known)
     trainer.add_callback("on_train_epoch_start", lambda t: guard.epoch_start())
     trainer.add_callback("on_train_epoch_end", lambda t: guard.epoch_end())
     _around(trainer, "preprocess_batch", lambda call, batch: _batch(guard, call(guard.before_batch(batch))))

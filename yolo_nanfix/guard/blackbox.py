@@ -91,6 +91,7 @@ def build(
         "precision": micro.precision if micro is not None else "float32",
         "loss_scale": trainer.scaler.get_scale() if trainer.scaler.is_enabled() else None,
         "loss": _loss_terms(trainer) if micro is not None else {},
+        "optimizer": type(trainer.optimizer).__name__,
         "lr": [group["lr"] for group in trainer.optimizer.param_groups],
         "history": list(history),
         "sources": _sources(trainer, event),

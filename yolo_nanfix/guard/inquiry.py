@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from torch import nn
 
@@ -17,6 +18,8 @@ from yolo_nanfix.verdicts import Cause, Verdict
 
 Examine = Callable[[Incident, nn.Module, float], Verdict]
 """Finds the cause of an incident: given it, the live model (which stays as it is), and the seconds it may take."""
+Known = Callable[[], Mapping[str, Any]]
+"""Gives what else an incident should hold, as JSON-ready facts."""
 FOLDER = "incidents"
 SAME = 2
 """So many faults of one kind with the same suspects are looked into; the verdict of later ones is the last one's."""
@@ -27,9 +30,9 @@ STEP_TIMES = 10
 class Inquiry:
     """Incidents and verdicts of one run."""
 
-    def __init__(self, settings: GuardSettings, examine: Examine | None) -> None:
+    def __init__(self, settings: GuardSettings, examine: Examine | None, known: Known = dict) -> None:
         """Nothing has happened yet."""
-        self.settings, self.examine = settings, examine if settings.diagnose else None
+        self.settings, self.examine, self.known = settings, examine if settings.diagnose else None, known
         self.seen: Counter[tuple[str, ...]] = Counter()
         self.verdicts: dict[tuple[str, ...], Verdict] = {}
         self.files: deque[Path] = deque()
@@ -50,6 +53,7 @@ class Inquiry:
             return self.verdicts.get(key)
         try:
             incident = build()
+            incident = Incident({**incident.facts, **self.known()}, incident.tensors)
             verdict = self._examined(incident, model)
             if verdict is not None:
                 self.verdicts[key] = verdict

@@ -15,7 +15,7 @@ from yolo_nanfix.guard.divergence import Alarm, Divergence
 from yolo_nanfix.guard.events import Point, Source
 from yolo_nanfix.guard.faults import Fault, Faults
 from yolo_nanfix.guard.gradients import Gradients
-from yolo_nanfix.guard.inquiry import Examine, Inquiry
+from yolo_nanfix.guard.inquiry import Examine, Inquiry, Known
 from yolo_nanfix.guard.ladder import Ladder
 from yolo_nanfix.guard.policy import Kind
 from yolo_nanfix.guard.progress import ProgressReads
@@ -36,7 +36,12 @@ class Guard:
     """Watches one training run. `adapter` connects its methods to the trainer."""
 
     def __init__(
-        self, trainer: Any, settings: GuardSettings, recorder: Recorder, examine: Examine | None = None
+        self,
+        trainer: Any,
+        settings: GuardSettings,
+        recorder: Recorder,
+        examine: Examine | None = None,
+        known: Known = dict,
     ) -> None:
         """Check the state that training starts from, and keep a first copy of it.
 
@@ -49,7 +54,7 @@ class Guard:
         self.gradients = Gradients(list(self.model.parameters()))
         self.snapshots = Snapshots(trainer, self.model)
         self.ladder = Ladder(trainer, settings, self.snapshots)
-        self.faults = Faults(self, Inquiry(settings, examine))
+        self.faults = Faults(self, Inquiry(settings, examine, known))
         self.validation = ValidationGuard(trainer, self.faults.sick_val_batch)
         self.progress = ProgressReads(trainer)
         self.divergence = Divergence()

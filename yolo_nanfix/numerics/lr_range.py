@@ -24,6 +24,8 @@ MARGIN = 10.0
 """A suggestion stays this far below the rate that diverged."""
 COLLAPSED = 1e-4
 """A loss below this share of the first one has not been learnt: weights that ran away give logits beyond all scale."""
+RISEN = 1.25
+"""Once the running mean is this multiple of its lowest value, a later fall is that of weights that ran away."""
 LEAST_FALL = 0.02
 """A smoothed loss that falls by less than this share has not fallen."""
 
@@ -47,7 +49,7 @@ class Curve:
     @property
     def smoothed(self) -> tuple[float, ...]:
         """The losses, smoothed in both directions so that no feature of the curve moves to another rate."""
-        return smooth(self.losses, window(len(self.losses)) / 2)
+        return smooth(self.losses, max(1.0, window(len(self.losses)) / 2))
 
 
 @dataclass(frozen=True)
@@ -157,10 +159,14 @@ def smooth(values: Sequence[float], width: float) -> tuple[float, ...]:
     logs = len(values) > 0 and min(values) > 0
     kept = [math.log(v) for v in values] if logs else list(values)
     if width > 1:
-        inner = (statistics.median(kept[i - 1 : i + 2]) for i in range(1, len(kept) - 1))
-        kept = [*kept[:1], *inner, *kept[-1:]] if len(kept) > 2 else kept
-        kept = _running_mean(_running_mean(kept, width)[::-1], width)[::-1]
+        kept = _running_mean(_running_mean(_without_spikes(kept), width)[::-1], width)[::-1]
     return tuple(math.exp(v) for v in kept) if logs else tuple(kept)
+
+
+def _without_spikes(values: Sequence[float]) -> list[float]:
+    """Each value but the first and last is the median of itself and its neighbours."""
+    inner = (statistics.median(values[i - 1 : i + 2]) for i in range(1, len(values) - 1))
+    return [*values[:1], *inner, *values[-1:]] if len(values) > 2 else list(values)
 
 
 def _running_mean(values: Sequence[float], width: float) -> list[float]:
@@ -189,13 +195,14 @@ def suggest(curve: Curve, optimizer: str = "") -> Suggestion:
     ended = f"{curve.reason} at {curve.diverged_at:.2g}{who}" if curve.diverged_at else ""
     if not curve.losses:
         return Suggestion(None, None, None, curve.diverged_at, f"{ended} already: not a matter of the learning rate")
-    losses = curve.smoothed
+    width = max(1.0, window(len(curve.losses)) / 2)
+    losses = smooth(curve.losses[: _reach(curve.losses, width)], width)
     lowest = min(range(len(losses)), key=losses.__getitem__)
     if not _falls(curve, losses, lowest):
         if not curve.diverged_at:
             return Suggestion(None, None, None, None, f"no rate up to {curve.rates[-1]:.2g} changed the loss{who}")
         return Suggestion(limit, None, None, curve.diverged_at, f"{ended}; the loss did not fall before: a tenth of it")
-    slopes = _slopes(curve.rates, losses)
+    slopes = _slopes(curve.rates[: len(losses)], losses)
     steepest = min(range(lowest + 1), key=slopes.__getitem__)
     done = [(losses[0] - y) / (losses[0] - losses[lowest]) for y in losses[: lowest + 1]]
     low = min(curve.rates[next(i for i, share in enumerate(done) if share >= 0.1)], limit)
@@ -205,10 +212,19 @@ def suggest(curve: Curve, optimizer: str = "") -> Suggestion:
     return Suggestion(lr, low, high, curve.diverged_at, said + (f"; {ended}" if ended else ""))
 
 
+def _reach(losses: Sequence[float], width: float) -> int:
+    """How many losses come before the running mean rises: it looks back only, so that what follows cannot hide it."""
+    means = _running_mean(_without_spikes(losses) if width > 1 else losses, width)
+    for i, mean in enumerate(means):
+        if mean > RISEN * min(means[: i + 1]) > 0:
+            return i
+    return len(losses)
+
+
 def _falls(curve: Curve, losses: Sequence[float], lowest: int) -> bool:
     """Whether the fall to the lowest loss is more than noise: `LEAST_FALL`, and twice the error of an average."""
-    residuals = [abs(raw - mean) for raw, mean in zip(curve.losses, losses, strict=True)]
-    noise = 1.4826 * statistics.median(residuals) / math.sqrt(window(len(losses)))
+    residuals = [abs(raw - mean) for raw, mean in zip(curve.losses, losses, strict=False)]
+    noise = 1.4826 * statistics.median(residuals) / math.sqrt(window(len(curve.losses)))
     fall = losses[0] - losses[lowest]
     return lowest > 0 and fall > LEAST_FALL * abs(losses[0]) and fall > 2 * noise
 
@@ -227,7 +243,7 @@ def coarse(
     *,
     low: float = 1e-5,
     high: float = 1.0,
-    steps: int = 8,
+    steps: int = 7,
     seconds: float = math.inf,
     clip: float = 10.0,
 ) -> Suggestion:

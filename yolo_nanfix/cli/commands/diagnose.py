@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -31,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from yolo_nanfix import api
     from yolo_nanfix.report import verdict_text
 
-    verdict = api.diagnose(args.incident, imports=args.imports).as_dict()
+    with contextlib.redirect_stdout(sys.stderr):  # what Ultralytics logs is not part of the verdict
+        verdict = api.diagnose(args.incident, imports=args.imports).as_dict()
     if args.json:
         sys.stdout.write(json.dumps(verdict, indent=2) + "\n")
     else:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from yolo_nanfix.cli import exit as codes
 from yolo_nanfix.errors import UsageError
@@ -34,18 +36,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UsageError: an argument, the model or the dataset cannot be used, or the plot cannot be written.
     """
-    from yolo_nanfix import lr_find, training
-    from yolo_nanfix.cli.progress import bar
     from yolo_nanfix.report import lr_text
 
-    arguments = training.parse_pairs(args.arguments)
-    if "data" in arguments:
-        raise UsageError("data is the first argument: yolo-nanfix lr-find data.yaml key=value ...")
     if args.plot:
         _check_plot(args.plot)
-    limits = {"steps": args.steps, "min_lr": args.min_lr, "max_lr": args.max_lr}
-    with bar() as progress:
-        report = lr_find.lr_find(args.data, progress=progress, **limits, **arguments).as_dict()
+    with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):  # there Ultralytics logs its warnings
+        report = _sweep(args)
     if args.json:
         print(json.dumps(report, indent=2, allow_nan=False))
     else:
@@ -57,6 +53,18 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"--plot {args.plot} cannot be written: {error.strerror or error}") from error
         print(f"Plot: {args.plot}", file=sys.stderr)
     return codes.FINDINGS if report["suggestion"]["lr"] is None else codes.CLEAN
+
+
+def _sweep(args: argparse.Namespace) -> dict[str, Any]:
+    from yolo_nanfix import lr_find, training
+    from yolo_nanfix.cli.progress import bar
+
+    arguments = training.parse_pairs(args.arguments)
+    if "data" in arguments:
+        raise UsageError("data is the first argument: yolo-nanfix lr-find data.yaml key=value ...")
+    limits = {"steps": args.steps, "min_lr": args.min_lr, "max_lr": args.max_lr}
+    with bar() as progress:
+        return lr_find.lr_find(args.data, progress=progress, **limits, **arguments).as_dict()
 
 
 def _check_plot(path: Path) -> None:

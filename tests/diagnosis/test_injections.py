@@ -1,0 +1,80 @@
+"""A seeded subset of scripts/bench_verdicts.py: operation, module, and image or parameter are all exact."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import injections
+import pytest
+
+from yolo_nanfix.diagnosis.examine import examine
+from yolo_nanfix.verdicts import Cause
+
+CASES = (
+    ("yolov8n", "pixels-not-finite", 0),
+    ("yolov8n", "pixels-huge", 1),
+    ("yolov8n-pose", "label-not-finite", 2),
+    ("yolov8n-seg", "label-without-area", 3),
+    ("yolov8n-obb", "weight", 4),
+    ("yolov8n", "batchnorm", 5),
+    ("yolo26n", "activation", 6),
+    ("yolov8n", "backward-only", 7),
+    ("yolov8n", "amp-forward", 8),
+    ("yolov8n-pose", "amp-backward", 9),
+    ("yolov8n", "optimizer-state", 10),
+    ("yolov8n", "learning-rate", 11),
+    ("yolov8n-obb", "custom-loss", 13),
+    ("yolov8n", "head-overflow", 14),
+    ("yolov8n", "not-repeated", 15),
+)
+
+
+@pytest.mark.parametrize(("name", "kind", "seed"), CASES, ids=[f"{kind}-{name}" for name, kind, _ in CASES])
+def test_a_planted_fault_is_named_exactly(name, kind, seed, bench):
+    case = injections.inject(kind, bench(name), seed)
+    verdict = examine(case.incident, case.model)
+    assert verdict.cause is case.truth.cause, verdict
+    assert case.truth.exact(verdict), (verdict, case.truth)
+    assert verdict.phase == case.truth.phase
+    assert verdict.advice and verdict.summary and 0 < verdict.confidence <= 1
+    assert "loss terms differ" not in verdict.evidence[0]
+
+
+def test_a_label_is_named_by_file_and_line(bench):
+    case = injections.inject("label-not-finite", bench("yolov8n"), 2)
+    verdict = examine(case.incident, case.model)
+    (place,) = verdict.labels
+    file, _, line = place.rpartition(":")
+    row = int((~case.incident.tensors["batch.bboxes"].isfinite().all(1)).nonzero())
+    text = Path(file).read_text().splitlines()[int(line) - 1].split()
+    assert float(text[0]) == float(case.incident.tensors["batch.cls"][row])
+    assert [file] == [i.replace("/images/", "/labels/").replace(".jpg", ".txt") for i in verdict.images]
+    assert any(place in advice for advice in verdict.advice)
+
+
+def test_a_budget_of_nothing_still_gives_the_first_replay_and_says_so(bench):
+    case = injections.inject("activation", bench("yolov8n"), 3)
+    verdict = examine(case.incident, case.model, budget=1e-9)
+    assert verdict.cause is Cause.UNKNOWN and verdict.replays == 0
+    assert "time was up" in verdict.evidence[0]
+
+
+def test_healthy_steps_blame_nobody(bench):
+    for seed in range(3):
+        case = injections.inject("not-repeated", bench("yolov8n"), 40 + seed)
+        verdict = examine(case.incident, case.model)
+        assert verdict.cause is Cause.NONDETERMINISTIC
+        assert (verdict.op, verdict.module, verdict.tensor, verdict.images, verdict.labels) == ("", "", "", (), ())
+        assert "bit-identical" in verdict.evidence[0]
+
+
+def test_two_sick_images_are_both_named(bench):
+    setup = bench("yolov8n")
+    fault = injections.Fault(setup, setup.model(), setup.batch(random.Random(0)))
+    for image in (0, 2):
+        fault.batch["img"][image, 0, 5, 5] = float("nan")
+    incident, bad = fault.incident()
+    assert bad
+    verdict = examine(incident, fault.model)
+    assert verdict.images == (fault.batch["im_file"][0], fault.batch["im_file"][2])

@@ -1,0 +1,73 @@
+"""`strip_optimizer` that puts the stripped checkpoint in place in one step, in place of writing over the good one."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+
+FOLDER = ".stripping"
+"""Hidden, beside the checkpoint: a rename is one step only within a file system."""
+
+
+def _wrapper(params: Params) -> Wrapper:
+    def strip_optimizer(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = inspect.signature(wrapped).bind(*args, **kwargs)
+        call.apply_defaults()
+        if call.arguments["s"]:
+            return wrapped(*args, **kwargs)
+        target = Path(call.arguments["f"]).resolve()
+        aside = target.parent / FOLDER
+        shutil.rmtree(aside, ignore_errors=True)  # what a killed process left
+        aside.mkdir(parents=True)
+        try:
+            call.arguments["s"] = str(aside / target.name)
+            result = wrapped(*call.args, **call.kwargs)
+            if (aside / target.name).exists():  # upstream writes nothing where the file is no checkpoint
+                _replace(target, aside / target.name)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return result
+
+    return strip_optimizer
+
+
+def _replace(target: Path, fresh: Path) -> None:
+    """Give a file new content in one step that also a power cut does not tear."""
+    shutil.copymode(target, fresh)
+    with open(fresh, "rb") as stream:
+        os.fsync(stream.fileno())
+    fresh.replace(target)
+
+
+def _probe(stock: Any, patched: Any) -> str | None:
+    """Both strip a small checkpoint: the same keys, the same weights."""
+    results = []
+    for function in (stock, patched):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "last.pt"
+            state = {"epoch": 3, "optimizer": {"lr": 1.0}, "ema": None, "train_args": {}}
+            torch.save({**state, "model": nn.Linear(2, 2)}, file)
+            try:
+                function(file)
+                results.append(torch.load(file, weights_only=False))
+            except Exception as error:  # upstream code of unknown text may raise anything
+                return f"stripping a small checkpoint raised {type(error).__name__}: {error}"
+            if left := [path.name for path in Path(folder).iterdir() if path != file]:
+                return f"{left[0]} is left beside the checkpoint"
+    a, b = results
+    same = a.keys() == b.keys() and a["epoch"] == b["epoch"] == -1 and a["optimizer"] is b["optimizer"] is None
+    return (
+        None if same and a["model"].weight.dtype == b["model"].weight.dtype else "the stripped file differs from stock"
+    )
+
+
+FIX = Fix(wrapper=_wrapper, probe=_probe)
