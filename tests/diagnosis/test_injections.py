@@ -78,3 +78,13 @@ def test_two_sick_images_are_both_named(bench):
     assert bad
     verdict = examine(incident, fault.model)
     assert verdict.images == (fault.batch["im_file"][0], fault.batch["im_file"][2])
+
+
+def test_a_learning_rate_is_proposed_from_the_run_s_own_batch(bench):
+    case = injections.inject("learning-rate", bench("yolov8n"), 11)
+    before = {k: v.clone() for k, v in case.model.state_dict().items()}
+    verdict = examine(case.incident, case.model)
+    (advice,) = [a for a in verdict.advice if a.startswith("lr0=")]
+    proposed = float(advice.removeprefix("lr0=").split()[0])
+    assert 1e-6 < proposed < float(case.incident.facts["args"]["lr0"])
+    assert all(v.equal(before[k]) or not v.isfinite().all() for k, v in case.model.state_dict().items())

@@ -14,6 +14,7 @@ from yolo_nanfix.diagnosis import advice, labels
 from yolo_nanfix.diagnosis.bisect import Guilt, blame, failing
 from yolo_nanfix.diagnosis.checks import check
 from yolo_nanfix.diagnosis.evidence import Evidence, growth
+from yolo_nanfix.diagnosis.rates import proposer
 from yolo_nanfix.diagnosis.rebuild import import_modules
 from yolo_nanfix.diagnosis.replay import Outcome, OutOfTime, Replay
 from yolo_nanfix.diagnosis.scan import Scan, scan
@@ -39,7 +40,7 @@ def examine(
             None: it is built from the incident, on the CPU.
         budget: seconds after which no further replay is begun.
         imports: modules that hold model classes of the user's own; only used without a model.
-        suggest: proposes a learning rate where that is the cause.
+        suggest: proposes a learning rate where that is the cause; by default a range test in a few steps.
 
     Returns:
         The verdict; with a live model also where a replay was not possible, which its evidence says.
@@ -94,7 +95,7 @@ def _examine(
         asked = _asked(replay, incident, seen)
     except OutOfTime:
         asked = replace(seen, why_not="time was up before the first one")
-    return replace(decide(asked, suggest), replays=replay.count)
+    return replace(decide(asked, suggest or proposer(replay)), replays=replay.count)
 
 
 def _asked(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:

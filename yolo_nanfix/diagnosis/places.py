@@ -27,7 +27,7 @@ _STDLIB = sysconfig.get_paths()["stdlib"]
 
 
 class Places:
-    """Follows one forward pass of a model. Its hooks stay on the model, which is a copy."""
+    """Follows one forward pass of a model. Its hooks stay on the model, which is a copy, until they are taken back."""
 
     def __init__(self, model: nn.Module) -> None:
         """Put the hooks."""
@@ -36,9 +36,16 @@ class Places:
         self._stack: list[tuple[int, str]] = []
         self._marks: list[tuple[int, str]] = []
         self._lines: list[tuple[int, str]] = []
-        for module in set(model.modules()):
-            module.register_forward_pre_hook(self._enter)
-            module.register_forward_hook(self._leave)
+        self._hooks = [
+            hook
+            for module in set(model.modules())
+            for hook in (module.register_forward_pre_hook(self._enter), module.register_forward_hook(self._leave))
+        ]
+
+    def take_back(self) -> None:
+        """Remove the hooks."""
+        for hook in self._hooks:
+            hook.remove()
 
     def restart(self) -> None:
         """Forget the last pass."""

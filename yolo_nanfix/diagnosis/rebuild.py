@@ -63,6 +63,8 @@ def build(incident: Incident, imported: Iterable[str] = ()) -> nn.Module:
     for key in ("kpt_shape", "kpt_oks_sigmas"):
         if key in facts or key in yaml:
             known[key] = facts.get(key, yaml.get(key))
+    if isinstance(weighted := facts.get("class_weights"), list):
+        known["class_weights"] = torch.tensor([float(w) for w in weighted])
     for key, value in known.items():
         setattr(model, key, value)
     return _as_in_training(model, incident.facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -115,6 +116,18 @@ class Replay:
         spent = (time.perf_counter() - began) / (TRACING if traced else 1)
         self._usual = max(self._usual, spent) if batch is None else self._usual
         return outcome
+
+    def model_with(self, weights: str) -> nn.Module:
+        """The copy of the model with the weights of the incident or the snapshot (`earlier`), for no more replays."""
+        self.places.take_back()
+        with self._undisturbed(self.device):
+            self._restore(weights)
+        return self.model
+
+    @property
+    def left(self) -> float:
+        """Seconds of the budget that are left."""
+        return math.inf if self._until is None else max(0.0, self._until - time.perf_counter())
 
     @contextmanager
     def _undisturbed(self, device: torch.device) -> Iterator[None]:

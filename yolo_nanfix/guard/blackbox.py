@@ -131,12 +131,15 @@ def precision(device: str) -> str:
 def _definition(model: nn.Module) -> dict[str, Any]:
     yaml = getattr(model, "yaml", None)
     head = getattr(model, "model", [None])[-1]
+    weights = getattr(model, "class_weights", None)
     return {
         "class": f"{type(model).__module__}:{type(model).__qualname__}",
         "yaml": _plain(yaml),
         "nc": getattr(head, "nc", None),
         "ch": (yaml or {}).get("channels", (yaml or {}).get("ch", 3)),
         "names": _plain(getattr(model, "names", {})),
+        **{k: _plain(v) for k in ("kpt_shape", "kpt_oks_sigmas") if (v := getattr(model, k, None)) is not None},
+        **({"class_weights": weights.tolist()} if isinstance(weights, Tensor) else {}),
     }
 
 
