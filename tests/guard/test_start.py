@@ -101,6 +101,8 @@ def test_a_sick_weight_is_refused_and_with_all_starts_anew(trained, data, tmp_pa
         refused = lab.train(data, tmp_path / "refused", model=str(sick), pretrained=True, epochs=1)
     assert isinstance(refused.error, PoisonedState)
     assert "model.0.conv.weight" in str(refused.error) and "repair=all" in str(refused.error)
+    (verdict,) = report(tmp_path / "refused")["guard"]["verdicts"]
+    assert (verdict["cause"], verdict["tensor"]) == ("state", "model.0.conv.weight")
     with yolo_nanfix.patched(repair="all"):
         ours = lab.train(data, tmp_path / "ours", model=str(sick), pretrained=True, epochs=1)
     assert ours.error is None and lab.not_finite(lab.state(ours.trainer).values()) == 0

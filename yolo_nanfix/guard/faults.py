@@ -67,9 +67,9 @@ class Faults:
         """Record something that needs no decision."""
         self._record(replace(self._event(point, check, detail, files), action=action), dropped)
 
-    def mended(self, check: str, detail: str, action: str) -> None:
-        """Record what was mended at the start."""
-        self.note(Point.START, check, detail, action)
+    def at_start(self, check: str, detail: str, action: str, verdict: Verdict | None = None) -> None:
+        """Record what was mended at the start, or why training does not start."""
+        self._record(replace(self._event(Point.START, check, detail, ()), action=action), verdict=verdict)
 
     def sick_val_batch(self, detail: str, action: str, files: tuple[Source, ...]) -> None:
         """Record a val batch whose loss was not finite."""

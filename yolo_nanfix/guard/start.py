@@ -6,9 +6,8 @@ be good, and upstream checks none of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +15,14 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from yolo_nanfix.errors import PoisonedState
 from yolo_nanfix.guard import sensors
+from yolo_nanfix.verdicts import Cause, Verdict
 
-Notice = Callable[[str, str, str], None]
-"""Called with (check, detail, action)."""
+
+class Notice(Protocol):
+    """Told of what was found at the start, what was done, and why training does not start, if so."""
+
+    def __call__(self, check: str, detail: str, action: str, verdict: Verdict | None = None) -> None:
+        """Record it."""
 
 
 def check(trainer: Any, model: nn.Module, repair: str, notice: Notice) -> None:
@@ -44,12 +48,24 @@ def check(trainer: Any, model: nn.Module, repair: str, notice: Notice) -> None:
     for what, tensors in (*states, ("optimizer", sensors.optimizer_tensors(trainer.optimizer))):
         defect = sensors.first_not_finite(tensors) if what == "optimizer" else sensors.state_defect(tensors)
         if defect:
-            raise PoisonedState(
-                f"training would start from poisoned {what}: {defect} (model={trainer.args.model}). {_way_out(trainer)}"
-            )
+            said = f"training would start from poisoned {what}: {defect} (model={trainer.args.model})"
+            notice(what, defect, "training not started", _verdict(said, defect, _way_out(trainer)))
+            raise PoisonedState(f"{said}. {_way_out(trainer)}")
     scale = trainer.scaler.state_dict().get("scale", 1.0)
     if not 0 < scale < float("inf"):
         raise PoisonedState(f"training would start with a loss scale of {scale}; set repair=state to start it anew")
+
+
+def _verdict(said: str, defect: str, way_out: str) -> Verdict:
+    name, holds, _ = defect.partition(" holds ")
+    return Verdict(
+        Cause.STATE,
+        said,
+        tensor=name if holds else "",
+        confidence=1.0,
+        evidence=(f"state: {defect}, before the first step",),
+        advice=(way_out,),
+    )
 
 
 def _way_out(trainer: Any) -> str:

@@ -73,7 +73,7 @@ class Guard:
         self._alarm: Alarm | None = None
         self._norm_value: float | None = None
         self._odd_pixels = 0
-        start.check(trainer, self.model, settings.repair, self.faults.mended)
+        start.check(trainer, self.model, settings.repair, self.faults.at_start)
         if settings.snapshot_every:
             self.snapshots.take(0)
 
