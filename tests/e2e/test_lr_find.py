@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import lab
@@ -15,11 +17,12 @@ from yolo_nanfix import upstream
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.errors import NanfixError
 from yolo_nanfix.lr_find import lr_find
+from yolo_nanfix.patching import engine
 
 pytestmark = pytest.mark.usefixtures("unpatched")
 TINY = {
     "model": "yolov8n.yaml", "pretrained": False, "imgsz": 128, "batch": 4, "nbs": 4, "workers": 0, "device": "cpu",
-    "seed": 0, "mosaic": 0.0,
+    "seed": 0, "mosaic": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0,
 }  # fmt: skip
 WORDS = [f"{key}={value}" for key, value in TINY.items()]
 
@@ -43,7 +46,7 @@ def reports(data):
     return found
 
 
-def loss_after(data, run, optimizer, rate, epochs=12):
+def loss_after(data, run, optimizer, rate, epochs=10):
     """The mean training loss of the last three epochs at a fixed rate."""
     with yolo_nanfix.patched(guard=False):
         size = {"imgsz": 128, "epochs": epochs, "lrf": 1.0, "val": False, "save": False}
@@ -70,10 +73,10 @@ def test_the_suggestion_trains_better_than_a_hundredth_of_it_and_a_hundredfold_r
 
 
 def test_musgd_sweeps_all_its_groups(data):
-    report = lr_find(data, optimizer="MuSGD", steps=14, min_lr=1e-4, max_lr=3.0, **TINY)
+    report = lr_find(data, optimizer="MuSGD", steps=12, min_lr=1e-3, max_lr=1.0, **TINY)
     assert report.optimizer == "MuSGD" and {"muon", "bias", "bn"} <= {name for name, _ in report.groups}
-    assert {multiple for _, multiple in report.groups} == {1.0, pytest.approx(3.0)}
-    assert 1e-4 <= report.suggestion.lr <= 1e-1 and report.arguments == {"lr0": float(f"{report.suggestion.lr:.2g}")}
+    assert sorted({multiple for _, multiple in report.groups}) == pytest.approx([1.0, 3.0])
+    assert 1e-3 <= report.suggestion.lr <= 1e-1 and report.arguments == {"lr0": float(f"{report.suggestion.lr:.2g}")}
 
 
 def test_auto_is_resolved_as_training_would_and_the_advice_says_how_to_keep_the_rate(data):
@@ -84,16 +87,16 @@ def test_auto_is_resolved_as_training_would_and_the_advice_says_how_to_keep_the_
     assert report.arguments == {**report.arguments, "optimizer": "AdamW", "momentum": 0.9, "warmup_bias_lr": 0.0}
 
 
-def test_nothing_of_the_user_s_is_written_and_nothing_stays_patched(data, reports, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    before = tree(data.parent)
-    lr_find(data, optimizer="SGD", steps=10, **TINY)
-    assert tree(data.parent) == before and not list(tmp_path.iterdir())
-    assert not any(p.suffix == ".cache" for p in before)
-    assert (
-        upstream.resolve("ultralytics.data.dataset:save_dataset_cache_file").raw.__name__ == "save_dataset_cache_file"
-    )
-    assert yolo_nanfix.status().guard is None and not any(p.state == "on" for p in yolo_nanfix.status().patches)
+def test_nothing_of_the_user_s_is_written_and_nothing_stays_patched(tmp_path, monkeypatch):
+    data = make_dataset(tmp_path / "set", n_train=4, n_val=2, size=(64, 64), seed=1)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    before = tree(tmp_path)
+    lr_find(data, optimizer="SGD", steps=10, **{**TINY, "imgsz": 64})
+    assert tree(tmp_path) == before  # not even Ultralytics' label caches
+    stock = upstream.resolve("ultralytics.data.dataset:save_dataset_cache_file").raw
+    assert stock.__name__ == "save_dataset_cache_file"
+    assert yolo_nanfix.status().guard is None and engine.snapshot() == {}
 
 
 def test_batches_that_are_not_finite_are_left_out_and_named(tmp_path):
@@ -122,11 +125,12 @@ def test_the_command_prints_a_curve_and_writes_the_plot(data, tmp_path, capsys):
     assert plot.read_bytes().startswith(b"\x89PNG") and list(tmp_path.iterdir()) == [plot] and str(plot) in err
 
 
-def test_json_holds_the_curve(data, capsys):
+def test_json_holds_the_curve(data):
+    """In a process of its own: nothing that Ultralytics logs may stand before it."""
     words = ["lr-find", str(data), *WORDS, "optimizer=SGD", "--steps", "10", "--min-lr", "0.001", "--max-lr", "0.01"]
-    code = main([*words, "--json"])
-    told = json.loads(capsys.readouterr().out)
-    assert code == (0 if told["suggestion"]["lr"] else 1)
+    done = subprocess.run([sys.executable, "-m", "yolo_nanfix", *words, "--json"], capture_output=True, text=True)
+    told = json.loads(done.stdout)
+    assert done.returncode == (0 if told["suggestion"]["lr"] else 1), done.stderr
     assert len(told["curve"]["rates"]) == len(told["curve"]["losses"]) == 10 and told["groups"][0]["multiple"] == 1
     assert told["curve"]["rates"][0] == pytest.approx(1e-3) and told["curve"]["rates"][-1] == pytest.approx(1e-2)
 

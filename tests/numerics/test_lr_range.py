@@ -100,6 +100,13 @@ def test_one_spike_moves_nothing():
     assert spiked.lr == pytest.approx(calm.lr, rel=0.1)
 
 
+def test_a_fall_after_the_loss_had_risen_does_not_count():
+    """Weights that ran away can give a low loss: at 1.2 MuSGD went from 17 to 0.04 (YOLOv8n, 128 px)."""
+    loss = synthetic(1e-3, 0.1)
+    told = suggest(sweep(lambda rate: loss(rate) if rate < 0.13 else 0.1, 1e-6, 10.0, 100))
+    assert told.lr < 0.01 and told.high < 0.02
+
+
 def test_smoothing_starts_at_the_first_value_and_moves_no_feature():
     assert smooth([7.0] * 20, 5) == pytest.approx([7.0] * 20)
     values = [2 + abs(i - 20) / 10 for i in range(41)]
@@ -147,11 +154,11 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_coarse_finds_a_rate_that_trains_in_eight_steps(net, name):
+def test_coarse_finds_a_rate_that_trains_in_a_few_steps(net, name):
     model, loss = net
     forwards = []
-    found = coarse(model, lambda m: forwards.append(1) or loss(m), OPTIMIZERS[name], high=100.0)
-    assert len(forwards) <= 9 and found.lr is not None and name in found.reason
+    found = coarse(model, lambda m: forwards.append(1) or loss(m), OPTIMIZERS[name], high=10.0)
+    assert len(forwards) <= 8 and found.lr is not None and name in found.reason
 
     def after(rate: float, steps: int = 60) -> float:
         probe = deepcopy(model)

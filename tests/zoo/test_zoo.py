@@ -1,4 +1,4 @@
-"""The zoo: its specs are sound and complete, wrong ones are refused by name, and the quick cases are as they must be."""
+"""The zoo: its specs are sound and complete, wrong ones are refused, and the quick cases are as they must be."""
 
 from __future__ import annotations
 

@@ -82,10 +82,14 @@ class Snapshots:
 
     @torch.no_grad()
     def moved(self) -> tuple[float, float, int]:
-        """How far the weights are from the newest copy, how large they were there (2-norms), and its step."""
+        """How far the weights are from the newest copy, how large they were there (2-norms), and its step.
+
+        Matrices and kernels alone: scales and biases move far in healthy warm-ups, too.
+        """
         copy = self.copies[-1]
-        now = [p.detach() for p in self.model.parameters()]
-        then = [copy.tensors[f"model.{n}"].to(p.device) for n, p in self.model.named_parameters()]
+        named = [(n, p.detach()) for n, p in self.model.named_parameters() if p.dim() > 1]
+        now = [p for _, p in named]
+        then = [copy.tensors[f"model.{n}"].to(p.device) for n, p in named]
         apart = torch.stack(torch._foreach_norm(torch._foreach_sub(now, then))).norm()
         size = torch.stack(torch._foreach_norm(then)).norm()
         changed, before = torch.stack([apart, size]).tolist()

@@ -24,6 +24,8 @@ from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
 from yolo_nanfix.guard.validation import ValidationGuard
 
+EARLY = (5, 10, 20)
+"""So many steps after the start or a rollback it is also asked how far the weights moved, then at each snapshot."""
 HISTORY = 50
 """So many good micro-batches are remembered for an incident."""
 
@@ -62,7 +64,7 @@ class Guard:
         self.history: deque[dict[str, float | None]] = deque(maxlen=HISTORY)
         self.batches_this_epoch = 0
         self.good_this_epoch = 0
-        self.steps = 0
+        self.steps = self.began_at = 0
         self.window: list[tuple[Source, ...]] = []
         self.window_dropped = 0
         self.norm: Tensor | None = None
@@ -232,10 +234,11 @@ class Guard:
         self.steps += 1
         self.ladder.good_step(self._norm_value)
         every = self.settings.snapshot_every
-        if every and self.steps % every == 0:
-            self._take_snapshot(micro)
+        if every and (self.steps % every == 0 or self.steps - self.began_at in EARLY):
+            self._measure(micro, keep=self.steps % every == 0)
 
-    def _take_snapshot(self, micro: MicroBatch | None) -> None:
+    def _measure(self, micro: MicroBatch | None, *, keep: bool) -> None:
+        """How far did the weights move since the last copy? If not too far, keep one of them as they are."""
         changed, size, step = self.snapshots.moved()
         if not math.isfinite(changed):
             defect = sensors.first_not_finite(self.model.state_dict().items()) or "weights not finite"
@@ -246,7 +249,8 @@ class Guard:
             fault = Fault(Kind.DIVERGING, Point.AFTER_STEP, "update-ratio", alarm.detail, micro, dropped=0)
             self.faults.deal_with(fault)
             return
-        self.snapshots.take(self.steps)
+        if keep:
+            self.snapshots.take(self.steps)
 
     def before_optimizer(self) -> None:
         """The optimizer's pre-hook: without a GradScaler, the gradient norm must be finite, and not explode.
