@@ -24,6 +24,13 @@ _MOVES = ("_to_copy", "clone", "copy_", "cat", "stack", "repeat", "flip", "roll"
 _PICKS = ("index", "index_put", "index_put_", "index_select", "gather", "scatter", "scatter_", "masked_select")
 COPIES = frozenset((*_MOVES, *_PICKS))
 """Operations that only move values: where a weight or pixel was bad before, the first real computation is named."""
+FILLS = frozenset(
+    [
+        *("masked_fill", "masked_fill_", "full", "full_like", "new_full", "fill", "fill_", "where", "constant_pad_nd"),
+        *("scatter", "scatter_", "index_put", "index_put_", "_index_put_impl_", "index_fill", "index_fill_"),
+    ]
+)
+"""Operations in which an Inf or NaN that is written down is meant: masks, padding, sentinels."""
 OVERWRITES = frozenset(("copy_", "fill_", "zero_", "normal_", "uniform_", "random_"))
 STATISTICS = ("running_mean", "running_var")
 """In-place operations that do not read what they write over."""
@@ -127,11 +134,12 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         leaves = tree_leaves(given)
         inputs = [t for t in leaves if _floating(t) and all(t is not w for w in written)]
-        sick = [t for t in inputs if self._was_bad(t)]
+        numbers = [t for t in inputs if not t.dim() and _key(t) not in self._bad and not finite(t)]
+        sick = [t for t in inputs if self._was_bad(t) and all(t is not n for n in numbers)]
         parents = [*parents, *(self._source(t) for t in sick)]
         healthy = [] if parents else [t for t in inputs if t.numel()]
         spans = [torch.aminmax(t.detach()) for t in healthy]
-        written_down = any(isinstance(x, float) and not isfinite(x) for x in leaves)
+        written_down = bool(numbers) or any(isinstance(x, float) and not isfinite(x) for x in leaves)
         module, code = self._place(code)
         note = Note(
             number=len(self.notes),
@@ -142,7 +150,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             dtype=str(bad[0].dtype).removeprefix("torch."),
             nan=any(has_nan(t) for t in bad),
             parents=tuple(parents),
-            constant=not parents and (written_down or not (inputs or written)),
+            constant=not parents and ((written_down and plan.name in FILLS) or not (inputs or written)),
             largest=max((max(abs(float(s.min)), abs(float(s.max))) for s in spans), default=0.0),
             smallest=min((float(s.min) for s in spans), default=0.0),
             changed=all(any(b is w for w in written) for b in bad),

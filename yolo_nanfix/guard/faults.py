@@ -136,6 +136,7 @@ class Faults:
         reading = self._reading(theirs)
         decision = guard.ladder.judge(reading)
         done = guard.ladder.carry_out(decision, older=reading.kind is Kind.DIVERGING)
+        guard.recorder.quarantined = list(guard.ladder.quarantined)
         if Rung.ROLLBACK in decision:
             self._after_rollback()
         lost = f"{fault.dropped} micro-batch{'' if fault.dropped == 1 else 'es'} dropped" if fault.dropped else ""

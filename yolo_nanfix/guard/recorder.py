@@ -14,9 +14,9 @@ KEPT = 1000
 class Recorder:
     """What happened in one training run.
 
-    The first 1 000 events are kept whole, all are counted, and of each check the latest is known. `left_out` counts the
-    samples that the guard's quarantine kept out of their batches. `finished` becomes
-    true when the trainer reaches its own end.
+    The first 1 000 events are kept whole, all are counted, and of each check the latest is known. `quarantined` lists
+    the images that the guard left out from some batch on, `left_out` counts the samples that this kept out.
+    `finished` becomes true when the trainer reaches its own end.
     """
 
     def __init__(self) -> None:
@@ -29,6 +29,7 @@ class Recorder:
         self.dropped = 0
         self.scaler_skips = 0
         self.left_out = 0
+        self.quarantined: list[str] = []
         self.verdicts: list[Verdict] = []
 
     def add(self, event: Event, dropped: int = 0, verdict: Verdict | None = None) -> None:
@@ -47,6 +48,7 @@ class Recorder:
             "micro_batches": self.micro_batches,
             "dropped_micro_batches": self.dropped,
             "steps_skipped_by_grad_scaler": self.scaler_skips,
+            "quarantined": list(self.quarantined),
             "quarantined_samples": self.left_out,
             "verdicts": [verdict.as_dict() for verdict in self.verdicts],
             "events_by_check": dict(self.counts),
