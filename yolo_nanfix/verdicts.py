@@ -41,6 +41,7 @@ class Verdict:
         confidence: 0 to 1.
         evidence: what was asked and what was seen, in the order of the decision tree.
         advice: what the user should change: a setting, a file, a line, a patch.
+        lr0: the learning rate proposed, where that is the cause and a range test found one.
         replays: how often the step was run again.
         seconds: how long the diagnosis took.
     """
@@ -58,6 +59,7 @@ class Verdict:
     confidence: float = 0.0
     evidence: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
+    lr0: float | None = None
     replays: int = 0
     seconds: float = field(default=0.0, compare=False)
 

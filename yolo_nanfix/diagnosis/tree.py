@@ -78,7 +78,7 @@ def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
     )
     verdict = _named(verdict, evidence)
     rate = suggest(evidence) if suggest and verdict.cause is Cause.LEARNING_RATE else None
-    return replace(verdict, advice=advice.of(verdict, evidence, rate))
+    return replace(verdict, advice=advice.of(verdict, evidence, rate), lr0=rate)
 
 
 def _images(evidence: Evidence) -> tuple[str, ...]:

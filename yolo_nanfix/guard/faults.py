@@ -134,7 +134,7 @@ class Faults:
         verdict = self._verdict(fault) if mine_to_explain else None
         theirs = together.culprit(together.agree(self._testify(fault, verdict)))
         reading = self._reading(theirs)
-        decision = guard.ladder.judge(reading)
+        decision = self._with_proposed_rate(guard.ladder.judge(reading), theirs.verdict)
         done = guard.ladder.carry_out(decision, older=reading.kind is Kind.DIVERGING)
         guard.recorder.quarantined = list(guard.ladder.quarantined)
         if Rung.ROLLBACK in decision:
@@ -196,6 +196,13 @@ class Faults:
         what = "rolling back did not help" if guard.ladder.standing.rollbacks else "there is nothing to roll back to"
         poisoned = reading.kind is Kind.POISONED or reading.cause is Cause.STATE
         self.stop(f"{theirs.event.detail}; {what}", theirs.verdict, PoisonedState if poisoned else TooManyBadBatches)
+
+    def _with_proposed_rate(self, decision: Decision, verdict: Verdict | None) -> Decision:
+        """Where a range test proposed a lower learning rate than the ladder's next one, take that."""
+        now = self.guard.trainer.args.lr0 * self.guard.ladder.lr_scale
+        if Rung.LOWER_LR not in decision or verdict is None or not verdict.lr0 or not now > 0:
+            return decision
+        return replace(decision, lr_factor=min(decision.lr_factor, verdict.lr0 / now))
 
     def _after_rollback(self) -> None:
         """Gradients of the present window belong to weights that are gone."""

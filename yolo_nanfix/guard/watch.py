@@ -24,7 +24,7 @@ from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
 from yolo_nanfix.guard.validation import ValidationGuard
 
-EARLY = (5, 10, 20)
+EARLY = (5, 10, 20, 35)
 """So many steps after the start or a rollback it is also asked how far the weights moved, then at each snapshot."""
 HISTORY = 50
 """So many good micro-batches are remembered for an incident."""
