@@ -14,8 +14,7 @@ from yolo_nanfix import upstream
 from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import GuardStop
 from yolo_nanfix.findings import Finding, Report
-from yolo_nanfix.guard.inquiry import FOLDER
-from yolo_nanfix.guard.recorder import Recorder
+from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
 from yolo_nanfix.report.jsonout import REPORT_NAME, write_json
 
 
@@ -49,7 +48,7 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any]) -> 
     summary = summarise(context, force, outcome, reasons)
     summary["guard"] |= recorder.as_dict()
     summary["metrics"] = {k: float(v) for k, v in (trainer.metrics or {}).items()}
-    incidents = Path(trainer.save_dir) / FOLDER
+    incidents = Path(trainer.save_dir) / INCIDENTS
     paths = {
         "save_dir": trainer.save_dir,
         "incidents": incidents,

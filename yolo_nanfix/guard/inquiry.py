@@ -12,6 +12,7 @@ from torch import nn
 
 from yolo_nanfix import upstream
 from yolo_nanfix.guard.events import Event
+from yolo_nanfix.guard.recorder import INCIDENTS
 from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.incident import SUFFIX, Incident, digest
 from yolo_nanfix.verdicts import Cause, Verdict
@@ -20,7 +21,6 @@ Examine = Callable[[Incident, nn.Module, float], Verdict]
 """Finds the cause of an incident: given it, the live model (which stays as it is), and the seconds it may take."""
 Known = Callable[[], Mapping[str, Any]]
 """Gives what else an incident should hold, as JSON-ready facts."""
-FOLDER = "incidents"
 SAME = 2
 """So many faults of one kind with the same suspects are looked into; the verdict of later ones is the last one's."""
 STEP_TIMES = 10
@@ -86,7 +86,7 @@ class Inquiry:
                 facts["weights"]["here"] = part != "model."
         name = f"{facts['epoch']:04d}-{facts['batch']:05d}-{facts['check'].replace('+', '-')}"
         rank = f"-rank{facts['rank']}" if facts["rank"] > 0 else ""
-        path = folder / FOLDER / f"{name}{rank}{SUFFIX}"
+        path = folder / INCIDENTS / f"{name}{rank}{SUFFIX}"
         Incident(facts, tensors).save(path)
         if path in self.files:
             self.files.remove(path)

@@ -9,6 +9,8 @@ from yolo_nanfix.guard.events import Event
 from yolo_nanfix.verdicts import Verdict
 
 KEPT = 1000
+INCIDENTS = "incidents"
+"""The folder in a run's own that holds its incident files."""
 
 
 class Recorder:
