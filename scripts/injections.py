@@ -179,6 +179,7 @@ class Fault:
             "precision": self.precision,
             "loss_scale": self.loss_scale,
             "lr": [group["lr"] for group in trainer.optimizer.param_groups],
+            "base_lr": trainer.args.lr0,
             "history": self.history,
             "loss": dict(items),
             "sources": [

@@ -17,8 +17,13 @@ from yolo_nanfix.diagnosis.tree import LOOKED, SEEN, SURE, decide
 from yolo_nanfix.incident import Incident
 from yolo_nanfix.verdicts import Cause
 
-CLEAN = Scan({}, {}, {}, (), (), (0, 1))
-FACTS = {"precision": "float32", "lr": [0.01], "args": {"lr0": 0.01, "model": "yolov8n.pt", "data": "data.yaml"}}
+CLEAN = Scan({}, (), {}, {}, (), (), (0, 1))
+FACTS = {
+    "precision": "float32",
+    "lr": [0.01],
+    "base_lr": 0.01,
+    "args": {"lr0": 0.01, "model": "yolov8n.pt", "data": "data.yaml"},
+}
 FILES = ("a.jpg", "b.jpg")
 
 
@@ -40,6 +45,10 @@ def evidence(**changes):
 CASES = {
     "pixels": (
         evidence(scan=replace(CLEAN, pixels={1: "2 pixel values not finite"}), outcome=failed("batch.img")),
+        (Cause.DATA, SURE),
+    ),
+    "pixels beyond float16": (
+        evidence(scan=replace(CLEAN, pixels={1: "a pixel value of 4e+05"}, beyond=(1,)), outcome=failed()),
         (Cause.DATA, SURE),
     ),
     "labels": (

@@ -42,11 +42,14 @@ def test_stock_raises_after_four_epochs_of_nan(data, tmp_path, shared):
     assert isinstance(stock.error, RuntimeError) and "NaN persisted for 4 epochs" in str(stock.error)
 
 
-def test_ours_drops_just_the_micro_batches_with_the_sick_image(data, tmp_path, shared):
+def test_ours_drops_two_micro_batches_with_the_sick_image_then_leaves_it_out(data, tmp_path, shared, capsys):
     code, report = ours(data, tmp_path, shared, "--on-fatal", "ignore")
     assert code == 0 and report["healthy"]
     dropped = [e for e in report["guard"]["events"] if e["point"] == "after-loss"]
-    assert [e["epoch"] for e in dropped] == [1, 2, 3, 4, 5] and report["guard"]["dropped_micro_batches"] == 5
+    assert [e["epoch"] for e in dropped] == [1, 2] and report["guard"]["dropped_micro_batches"] == 2
+    assert [Path(f).name for f in report["guard"]["quarantined"]] == [TRAIN]
+    assert report["guard"]["quarantined_samples"] == 3  # once in each of the epochs that are left
+    assert "2 of 30 micro-batches dropped, 1 image left out" in capsys.readouterr().out
     for event in report["guard"]["events"]:
         suspects = {Path(s["file"]).name for s in event["sources"] if s["suspect"]}
         assert suspects == ({TRAIN} if event["point"] == "after-loss" else {VAL})

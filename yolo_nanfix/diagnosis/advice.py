@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix import cards, upstream
@@ -27,9 +28,9 @@ def of(verdict: Verdict, evidence: Evidence, rate: float | None) -> tuple[str, .
         Cause.DEFINITION: _definition,
     }
     if verdict.cause is Cause.LEARNING_RATE:
-        return _learning_rate(args, rate)
+        return _learning_rate(evidence.facts, rate)
     if verdict.cause is Cause.GRADIENT:
-        return (*_gains(args), *_learning_rate(args, rate))
+        return (*_gains(args), *_learning_rate(evidence.facts, rate))
     if maker := makers.get(verdict.cause):
         return tuple(maker(verdict, evidence))
     return ("if it comes again, keep the incident file and look at the hardware and at code with state of its own",)
@@ -82,13 +83,19 @@ def _definition(verdict: Verdict, evidence: Evidence) -> list[str]:
     return [f"{where}: {cures.get(name, f'keep the arguments of {verdict.op} inside its domain')}"]
 
 
-def _learning_rate(args: Any, rate: float | None) -> tuple[str, ...]:
-    lr0 = args.get("lr0")
-    if rate is not None:
-        return (f"lr0={rate:.3g} (now {lr0})", "longer warm-up: warmup_epochs=5")
-    first = f"lr0={lr0 / SLOWER:.3g} (now {lr0})" if isinstance(lr0, (int, float)) else "a lower lr0"
-    automatic = " with optimizer=auto lr0 is chosen for you" if args.get("optimizer") != "auto" else ""
-    return (f"{first}; yolo-nanfix lr-find finds a value;{automatic}", "longer warm-up: warmup_epochs=5")
+def _learning_rate(facts: Mapping[str, Any], rate: float | None) -> tuple[str, ...]:
+    """The settings to train with; `optimizer=auto` ignores `lr0`, so that it takes the optimizer's name too."""
+    args, now = facts.get("args") or {}, facts.get("base_lr")
+    automatic = args.get("optimizer") == "auto"
+    named = f" optimizer={facts.get('optimizer')}" if automatic else ""
+    proposed = rate if rate is not None else now / SLOWER if now else None
+    first = f"lr0={proposed:.3g}{named} (now {now or 0:.3g})" if proposed else "a lower lr0"
+    lines = [first, "longer warm-up: warmup_epochs=5"]
+    if rate is None:
+        data = f" {args['data']}" if args.get("data") else ""
+        lines.append(f"yolo-nanfix lr-find{data} finds a value")
+        lines += [] if automatic else ["or optimizer=auto, which chooses lr0"]
+    return tuple(lines)
 
 
 def _gains(args: Any) -> list[str]:

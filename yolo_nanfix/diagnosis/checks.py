@@ -15,6 +15,7 @@ FORMS: Mapping[str, Any] = {
     "sources": list,
     "history": list,
     "lr": list,
+    "base_lr": (int, float),
     "frozen": list,
     "loss": Mapping,
     "precision": str,

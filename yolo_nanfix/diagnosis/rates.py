@@ -29,7 +29,7 @@ def proposer(replay: Replay) -> Suggest:
             lambda model: _optimizer(model, str(facts.get("optimizer")), args),
             seconds=replay.left,
         )
-        now = args.get("lr0")
+        now = facts.get("base_lr")
         if found.lr is None or not isinstance(now, (int, float)):
             return found.lr
         return min(found.lr, now / 2)  # what one batch bears, the run did not

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from yolo_nanfix.diagnosis.places import Places
 from yolo_nanfix.diagnosis.rebuild import build, device_of, restore_criterion
@@ -39,7 +40,8 @@ class Outcome:
 
     Attributes:
         items: the loss terms by name.
-        bad: what was not finite: `loss`, the name of a buffer, or `gradient of NAME`.
+        bad: what was not finite: `loss`, the name of a buffer, `outputs.N` of the head (judged where the run's sensor
+            spoke of them: a loss may swallow them), or `gradient of NAME`.
         phase: where that was, or empty.
         root: where it came from, in a traced replay.
         strays: bad tensors that were read although no result was bad (the assigner swallows a NaN box).
@@ -81,6 +83,10 @@ class Replay:
         self.batch = {k: v.to(self.device) for k, v in incident.part("batch").items()}
         self._live = self.model.state_dict()
         self._buffers = dict(self.model.named_buffers())
+        self._head: Any = None
+        layers = getattr(self.model, "model", None)
+        if "outputs" in str(self.facts.get("check", "")).split("+") and isinstance(layers, nn.Sequential):
+            layers[-1].register_forward_hook(lambda module, given, made: setattr(self, "_head", made))
 
     def run(
         self,
@@ -167,6 +173,8 @@ class Replay:
             sick = {name: b for name, b in self._buffers.items() if not finite(b)}
             if not finite(loss):
                 sick = {"loss": loss, **sick}
+            swallowed = [t for t in tree_leaves(self._head) if isinstance(t, Tensor) and not finite(t)]
+            sick |= {f"outputs.{i}": t for i, t in enumerate(swallowed)}
             if sick or not backward:
                 root = tracer.root(sick.values()) if tracer else None
                 return Outcome(values, tuple(sick), "forward" if sick else "", root)

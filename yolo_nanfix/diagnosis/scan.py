@@ -23,6 +23,7 @@ class Scan:
 
     Attributes:
         pixels: for each image (by number), what is wrong with its pixels.
+        beyond: those images of them whose pixels the dtype of the run cannot hold; they make every step fail.
         rows: for each label row (by number in the batch), what in it is not finite.
         odd_rows: rows that are finite but that no object has: zero area, far outside the image.
         state: names of weights and buffers that are not finite.
@@ -31,6 +32,7 @@ class Scan:
     """
 
     pixels: Mapping[int, str]
+    beyond: tuple[int, ...]
     rows: Mapping[int, str]
     odd_rows: Mapping[int, str]
     state: tuple[str, ...]
@@ -50,26 +52,28 @@ def scan(incident: Incident) -> Scan:
     rows, odd = _rows(batch, len(owners))
     state = (name for name, t in incident.part("model").items() if not _finite(t))
     optimizer = (name for name, t in incident.part("optimizer").items() if not _finite(t))
-    return Scan(_pixels(batch.get("img")), rows, odd, tuple(state), tuple(optimizer), owners)
+    pixels, beyond = _pixels(batch.get("img"), str(incident.facts.get("precision", "float32")))
+    return Scan(pixels, beyond, rows, odd, tuple(state), tuple(optimizer), owners)
 
 
 def _finite(tensor: Tensor) -> bool:
     return not tensor.is_floating_point() or bool(tensor.detach().isfinite().all())
 
 
-def _pixels(images: Tensor | None) -> dict[int, str]:
+def _pixels(images: Tensor | None, precision: str) -> tuple[dict[int, str], tuple[int, ...]]:
     if images is None or not images.is_floating_point() or not images.numel():
-        return {}
+        return {}, ()
+    limit = torch.finfo(torch.float16 if precision == "float16" else torch.float32).max
     flat = images.detach().flatten(1)
     largest = torch.linalg.vector_norm(flat, float("inf"), dim=1).tolist()
     found: dict[int, str] = {}
     for i, value in enumerate(largest):
         if not value < PIXEL_LIMIT:
             count = int((~flat[i].isfinite()).sum())
-            found[i] = (
-                f"{count} pixel values not finite" if count else f"a pixel value of {value:.3g}, after division by 255"
-            )
-    return found
+            held = f", more than {precision} can hold" if limit < value < float("inf") else ""
+            said = f"a pixel value of {value:.3g}, after division by 255{held}"
+            found[i] = f"{count} pixel values not finite" if count else said
+    return found, tuple(i for i, value in enumerate(largest) if not value <= limit)
 
 
 def _rows(batch: Mapping[str, Tensor], count: int) -> tuple[dict[int, str], dict[int, str]]:

@@ -84,9 +84,14 @@ def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
 def _images(evidence: Evidence) -> tuple[str, ...]:
     """The guilty images; where a label row of theirs was traced to a mosaic parent, that one instead.
 
-    Where the trace leads to pixels or targets, and there was no time to ask image by image, those that look sick.
+    Where there was no time to ask image by image: those whose pixels the run's dtype cannot hold, or, where the trace
+    leads to pixels or targets, those that look sick.
     """
-    found = evidence.guilt.images or (evidence.scan.images() if evidence.leaf.startswith("batch.") else ())
+    found = (
+        evidence.guilt.images
+        or evidence.scan.beyond
+        or (evidence.scan.images() if evidence.leaf.startswith("batch.") else ())
+    )
     guilty = [evidence.files[i] for i in found if i < len(evidence.files)]
     parents = {origin.image for origin in evidence.origins} - set(evidence.files)
     return tuple(sorted(parents)) if parents else tuple(guilty)
@@ -147,7 +152,9 @@ def data(e: Evidence) -> Answer:
         first = next(iter(scan.pixels))
         file = e.files[first] if first < len(e.files) else f"image {first + 1} of the batch"
         line = f"{len(scan.pixels)} of {len(e.files)} images have sick pixels: {scan.pixels[first]}{said}"
-        return Answer(line, Cause.DATA, f"{file}: {scan.pixels[first]}", _confidence(e, bool(guilt.images)))
+        return Answer(
+            line, Cause.DATA, f"{file}: {scan.pixels[first]}", _confidence(e, bool(guilt.images or scan.beyond))
+        )
     rows = scan.rows or {r: why for r, why in scan.odd_rows.items() if r in guilt.rows}
     if rows:
         first = next(iter(rows))
@@ -164,8 +171,10 @@ def _labels_said(e: Evidence) -> str:
 
 
 def _blamed(e: Evidence, images: set[int], leaf: str) -> bool:
+    if e.scan.beyond:
+        return True
     if e.outcome is None or not e.failed:
-        return _diverges(e) or any("not finite" in why for why in e.scan.pixels.values())
+        return _diverges(e)
     return e.leaf == leaf or bool(images & set(e.guilt.images))
 
 

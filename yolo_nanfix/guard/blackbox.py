@@ -93,6 +93,7 @@ def build(
         "loss": _loss_terms(trainer) if micro is not None else {},
         "optimizer": type(trainer.optimizer).__name__,
         "lr": [group["lr"] for group in trainer.optimizer.param_groups],
+        "base_lr": base_rate(trainer.optimizer),
         "history": list(history),
         "sources": _sources(trainer, event),
         "criterion": {k: v for k, v in vars(criterion).items() if isinstance(v, (int, float))} if criterion else {},
@@ -106,6 +107,11 @@ def build(
         },
     }
     return Incident(facts, tensors)
+
+
+def base_rate(optimizer: torch.optim.Optimizer) -> float:
+    """The learning rate that the schedule starts from: `lr0`, or what `optimizer=auto` chose; the largest group's."""
+    return max((float(g.get("initial_lr", g["lr"])) for g in optimizer.param_groups), default=0.0)
 
 
 def _loss_terms(trainer: Any) -> dict[str, float]:

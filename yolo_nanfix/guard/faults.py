@@ -76,7 +76,8 @@ class Faults:
         self.note(Point.VALIDATION, "val-batch", detail, action, files)
 
     def spike(self, alarm: Alarm, micro: MicroBatch | None) -> None:
-        """An alarm that is not severe: nothing is lost; gradients are clipped harder if it comes again."""
+        """An alarm that is not severe: counted, and nothing lost; gradients are clipped harder if it comes again."""
+        self.guard.recorder.spikes += 1
         done = self.guard.ladder.carry_out(self.guard.ladder.judge(Reading(Kind.SPIKE)))
         if done:
             files = sensors.sources(micro.batch) if micro else ()
@@ -199,7 +200,7 @@ class Faults:
 
     def _with_proposed_rate(self, decision: Decision, verdict: Verdict | None) -> Decision:
         """Where a range test proposed a lower learning rate than the ladder's next one, take that."""
-        now = self.guard.trainer.args.lr0 * self.guard.ladder.lr_scale
+        now = blackbox.base_rate(self.guard.trainer.optimizer) * self.guard.ladder.lr_scale
         if Rung.LOWER_LR not in decision or verdict is None or not verdict.lr0 or not now > 0:
             return decision
         return replace(decision, lr_factor=min(decision.lr_factor, verdict.lr0 / now))

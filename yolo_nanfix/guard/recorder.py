@@ -17,7 +17,8 @@ class Recorder:
     """What happened in one training run.
 
     The first 1 000 events are kept whole, all are counted, and of each check the latest is known. `quarantined` lists
-    the images that the guard left out from some batch on, `left_out` counts the samples that this kept out.
+    the images that the guard left out from some batch on, `left_out` counts the samples that this kept out. `spikes`
+    counts alarms about finite losses and norms that were not severe, so that nothing had to be done about each.
     `finished` becomes true when the trainer reaches its own end.
     """
 
@@ -31,6 +32,7 @@ class Recorder:
         self.dropped = 0
         self.scaler_skips = 0
         self.left_out = 0
+        self.spikes = 0
         self.quarantined: list[str] = []
         self.verdicts: list[Verdict] = []
 
@@ -53,6 +55,7 @@ class Recorder:
             "quarantined": list(self.quarantined),
             "quarantined_samples": self.left_out,
             "verdicts": [verdict.as_dict() for verdict in self.verdicts],
+            "spikes": self.spikes,
             "events_by_check": dict(self.counts),
             "events": [event.as_dict() for event in self.events],
             "events_left_out": sum(self.counts.values()) - len(self.events),

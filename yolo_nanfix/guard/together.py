@@ -29,8 +29,6 @@ class Testimony:
         kind: what it met, or None if it only saw the common gradient.
         event: what it saw.
         verdict: what its diagnosis says.
-        float16: whether it computes in float16.
-        severe: details of an alarm that made it speak.
     """
 
     rank: int

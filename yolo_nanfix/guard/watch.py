@@ -130,12 +130,12 @@ class Guard:
         finite = sensors.flags({k: v for k, v in values.items() if not k.startswith("tloss.")})
         if not all(finite.values()):
             check = "+".join(name for name, good in finite.items() if not good)
-            return self._bad(Fault(Kind.NOT_FINITE, Point.AFTER_LOSS, check, self._detail(finite), micro), loss)
+            return self._bad(Kind.NOT_FINITE, check, self._detail(finite), micro, loss)
         self._look_at_pixels(values, micro)
         labels = micro.batch.get("cls")
         alarm = self.divergence.loss(values["loss"], len(labels) if isinstance(labels, Tensor) else 1)
         if alarm is not None and alarm.severe:
-            return self._bad(Fault(Kind.DIVERGING, Point.AFTER_LOSS, "divergence", alarm.detail, micro), loss)
+            return self._bad(Kind.DIVERGING, "divergence", alarm.detail, micro, loss)
         if alarm is not None:
             self.faults.spike(alarm, micro)
         self.progress.hand_over(values)
@@ -146,15 +146,15 @@ class Guard:
             self.ladder.good_micro_batch()
         return loss
 
-    def _bad(self, fault: Fault, loss: Tensor) -> Tensor:
+    def _bad(self, kind: Kind, check: str, detail: str, micro: MicroBatch, loss: Tensor) -> Tensor:
         """Deal with a fault found before backward; among several ranks, tell the others by the gradient first."""
-        assert fault.micro is not None
+        fault = Fault(kind, Point.AFTER_LOSS, check, detail, micro)
         if self.together:
-            self._said, self._pending = fault, fault.micro
-            remedies.forget_loss(self.trainer, loss, fault.micro.tloss)
+            self._said, self._pending = fault, micro
+            remedies.forget_loss(self.trainer, loss, micro.tloss)
             return together.poisoned(loss)
         self.window_dropped += 1
-        neutral = remedies.without_effect(self.trainer, loss, fault.micro.tloss)
+        neutral = remedies.without_effect(self.trainer, loss, micro.tloss)
         self.faults.deal_with(fault)
         return neutral
 

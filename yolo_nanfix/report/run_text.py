@@ -41,7 +41,7 @@ def render(summary: Mapping[str, Any], console: Console | None = None) -> None:
 def _headline(summary: Mapping[str, Any]) -> str:
     guard = summary["guard"]
     dropped, total = guard.get("dropped_micro_batches", 0), guard.get("micro_batches", 0)
-    left_out = len(summary["quarantined"])
+    left_out = len({*summary["quarantined"], *guard.get("quarantined", ())})
     parts = [f"{dropped} of {total} micro-batches dropped"] if total else []
     parts.append(f"{left_out} image{'' if left_out == 1 else 's'} left out")
     detail = ", ".join(parts)
