@@ -193,20 +193,30 @@ def status() -> Status:
     return Status(upstream.version(), engine.states(), adapter.installed(), adapter.refusal())
 
 
-def lint(data: str | Path, *, task: str = "detect", progress: Progress | None = None) -> Report:
+def lint(
+    data: str | Path,
+    *,
+    task: str = "detect",
+    deep: bool = False,
+    imgsz: int = 640,
+    progress: Progress | None = None,
+) -> Report:
     """Look for what breaks, poisons or silently thins out training in a dataset. Reads only, never writes.
 
     Args:
         data: data.yaml, a folder that holds one, or a dataset name that Ultralytics knows.
-        task: detect, segment, pose or obb; the rules for label rows apply to detect.
+        task: detect, segment, pose, obb or classify.
+        deep: also decode every image.
+        imgsz: the image size of the training that is planned, in pixels.
         progress: called with (done, total, what) as files are read.
 
     Raises:
         DataError: data.yaml or the dataset it names cannot be used.
     """
+    from yolo_nanfix.linting.options import LintOptions
     from yolo_nanfix.linting.runner import run
 
-    return run(data, task=task, progress=progress)
+    return run(data, options=LintOptions(task, deep, imgsz), progress=progress)
 
 
 def guard_settings() -> tuple[tuple[str, Any, str], ...]:

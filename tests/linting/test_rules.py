@@ -10,6 +10,7 @@ from linting.cases import CASES
 from linting.tiny_set import TinySet
 
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rule import Hit, all_rules, rule
 from yolo_nanfix.linting.runner import run
 
@@ -18,7 +19,7 @@ ROW_CODES = [code for code in CASES if code[:2] in ("TX", "BX", "CL") and CASES[
 
 
 def _found(tiny: TinySet, task: str, code: str) -> list:
-    return [f for f in run(tiny.root, task=task).findings if f.code == code]
+    return [f for f in run(tiny.root, options=LintOptions(task)).findings if f.code == code]
 
 
 def test_every_rule_has_a_sick_and_a_clean_example():

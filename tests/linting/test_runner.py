@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from linting.tiny_set import YAML, TinySet
 
 from yolo_nanfix.errors import DataError, UsageError
-from yolo_nanfix.linting.rule import TASKS
+from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.rule import LABELLED
 from yolo_nanfix.linting.runner import run
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -52,13 +53,13 @@ def test_info_alone_exits_clean(tmp_path: Path):
 def test_rules_that_do_not_apply_are_skipped_with_a_reason(tmp_path: Path):
     tiny = TinySet(tmp_path)
     tiny.yaml(YAML + "kpt_shape: [2, 3]\n")
-    skipped = dict(run(tiny.root, task="pose").skipped)
+    skipped = dict(run(tiny.root, options=LintOptions("pose")).skipped)
     assert "pose" in skipped["BX004"] and "CL003" not in skipped
 
 
 def test_an_unknown_task_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match="classify"):
-        run(TinySet(tmp_path).root, task="classify")
+        run(TinySet(tmp_path).root, options=LintOptions("depth"))
 
 
 def test_progress_is_called_to_the_end(tmp_path: Path):
@@ -75,12 +76,12 @@ def test_an_interruption_goes_through(tmp_path: Path):
         run(TinySet(tmp_path).root, progress=interrupt)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", LABELLED)
 def test_nothing_is_written(tmp_path: Path, task: str):
     tiny = TinySet(tmp_path)
     tiny.image(".jpg", (tmp_path / "images/val/b.jpg").read_bytes() + b"\0")
     before = tiny.state()
-    run(tiny.root, task=task)
+    run(tiny.root, options=LintOptions(task))
     assert tiny.state() == before
 
 
@@ -119,13 +120,13 @@ _texts = st.lists(st.lists(_tokens, max_size=12).map(" ".join), max_size=8).map(
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.one_of(st.binary(max_size=200), _texts), task=st.sampled_from(TASKS))
+@given(content=st.one_of(st.binary(max_size=200), _texts), task=st.sampled_from(LABELLED))
 def test_no_label_bytes_break_it(tmp_path: Path, content: bytes, task: str):
     tiny = TinySet(tmp_path)
     tiny.yaml(YAML + "kpt_shape: [2, 2]\n")
     tiny.rows(content)
     before = tiny.state()
-    run(tiny.root, task=task)
+    run(tiny.root, options=LintOptions(task))
     assert tiny.state() == before
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import numpy as np
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
@@ -18,6 +19,7 @@ from yolo_nanfix.linting.headers import Header, read_header
 from yolo_nanfix.linting.label_reader import LabelReader
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.pixels import SUFFIX_FORMATS, Pixels, needs_decoding, read_image, read_npy
+from yolo_nanfix.linting.table import Table
 
 Progress = Callable[[int, int, str], None]
 _REPORT_EVERY = 256
@@ -36,6 +38,7 @@ class Image(NamedTuple):
         header: what the file says about itself.
         npy: the sibling .npy that is loaded in its place, if there is a current one.
         pixels: what was decoded (the .npy if there is one); None if the header was enough.
+        looks: eight perceptual hashes of 64 bits, of the image, mirrored and turned; empty unless decoded.
     """
 
     file: str
@@ -46,6 +49,7 @@ class Image(NamedTuple):
     header: Header
     npy: str | None
     pixels: Pixels | None
+    looks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,53 @@ def read_dataset(config: DataConfig, task: str, progress: Progress | None = None
         progress(len(order), len(order), "images")
     splits = {split: tuple(order[file] for file in files) for split, files in listed.items()}
     return Dataset(config, task, tuple(images), splits, reader.finish(), _strays(config, images))
+
+
+def tabulate(dataset: Dataset) -> Table:
+    """The columns of a dataset that was read whole."""
+    images, labels = dataset.images, dataset.labels
+    names = tuple(dataset.splits)
+    number = {name: i for i, name in enumerate(names)}
+    owner = np.array([file.image for file in labels.files], np.int32)
+    polygons = np.zeros(len(images), np.bool_)
+    polygons[[file.image for file in labels.files if file.polygons]] = True
+    return Table(
+        files=tuple(image.file for image in images),
+        labels=tuple(image.label for image in images),
+        split_names=names,
+        split=np.array([number[image.split] for image in images], np.int8),
+        splits={name: np.array(listed, np.int32) for name, listed in dataset.splits.items()},
+        labelled=np.array([image.labelled for image in images], np.bool_),
+        size=np.array([image.header.size for image in images], np.int64),
+        inode=np.array([image.header.inode for image in images], np.int64).reshape(-1, 2),
+        width=np.array([image.header.width for image in images], np.int32),
+        height=np.array([image.header.height for image in images], np.int32),
+        content=np.array([image.header.content for image in images], np.uint64),
+        looks=np.array([image.looks for image in images if image.looks], np.uint64).reshape(-1, 8),
+        polygons=polygons,
+        npy=np.array([_npy_kind(image) for image in images], np.int8),
+        row_image=owner[labels.file] if len(labels.file) else np.zeros(0, np.int32),
+        row_line=labels.line,
+        row_cls=labels.cls,
+        row_box=labels.box,
+    )
+
+
+def _npy_kind(image: Image) -> int:
+    """1 for a .npy of the image's size and of 8 bits, 2 for any other, 0 for none."""
+    if image.npy is None:
+        return 0
+    return 1 if npy_difference(image) == "" else 2
+
+
+def npy_difference(image: Image) -> str | None:
+    """How the usable array beside an image differs from it: empty if not at all, None if it is unusable."""
+    pixels, header = image.pixels, image.header
+    if pixels is None or not pixels.dtype or pixels.dtype == "uint16":
+        return None
+    if sorted(pixels.shape[:2]) != sorted((header.width, header.height)):
+        return f"is {pixels.shape[1]}x{pixels.shape[0]}, not {header.width}x{header.height}"
+    return "" if pixels.dtype == "uint8" else f"holds {pixels.dtype}"
 
 
 def _strays(config: DataConfig, images: list[Image]) -> tuple[str, ...]:

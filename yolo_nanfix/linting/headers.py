@@ -7,6 +7,7 @@ import stat
 from typing import NamedTuple
 
 from PIL import Image as PILImage
+from xxhash import xxh3_64_intdigest
 
 HEAD_BYTES = 4096
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive JPEG
@@ -30,6 +31,7 @@ class Header(NamedTuple):
         fault: empty if sound, else `missing`, `empty`, `unreadable`, `truncated` or `trailing` (a JPEG that
             decodes, but does not end at its end marker).
         reason: what the reader said about the fault.
+        content: a hash (xxh3, 64 bits) of the first bytes and the size; 0 if nothing could be read.
     """
 
     size: int = 0
@@ -42,6 +44,7 @@ class Header(NamedTuple):
     unsure: bool = False
     fault: str = ""
     reason: str = ""
+    content: int = 0
 
 
 def read_header(file: str) -> Header:
@@ -67,11 +70,12 @@ def read_header(file: str) -> Header:
             os.close(fd)
     except OSError as error:
         return header._replace(fault="unreadable", reason=str(error))
+    content = xxh3_64_intdigest(head, status.st_size)
     plain = _plain_jpeg(head)
     if plain is None:
-        header = _by_pillow(file, header, head)
+        header = _by_pillow(file, header, head)._replace(content=content)
     else:
-        header = Header(header.size, header.mtime_ns, header.inode, *plain)
+        header = Header(header.size, header.mtime_ns, header.inode, *plain, content=content)
     if header.format == "JPEG" and not header.fault and tail != b"\xff\xd9":
         return _judge_end(file, header)
     return header

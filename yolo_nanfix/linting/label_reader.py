@@ -6,7 +6,7 @@ import os
 import stat
 from array import array
 from itertools import chain
-from math import isfinite
+from math import isfinite, nan
 
 import numpy as np
 
@@ -40,12 +40,14 @@ class LabelReader:
         """`task` and `kpt_shape` (keypoints, dimensions) say how many columns a row should have."""
         self._pose = task == "pose"
         self._points = PLAIN_COLUMNS + kpt_shape[0] * kpt_shape[1] if kpt_shape else None
+        self._dims = kpt_shape[1] if kpt_shape else 2
         self._files: list[LabelFile] = []
         self._bad: list[BadRow] = []
         self._odd: list[OddNumber] = []
         self._file, self._line, self._columns = array("i"), array("i"), array("i")
         self._numbers = array("d")  # class and four box numbers of each row
         self._polygons: dict[int, int] = {}  # row: hash of its points
+        self._counts, self._x, self._y, self._visible = array("i"), array("d"), array("d"), array("d")
         self._extra: dict[int, float] = {}  # row: first number that is not finite, behind the first five
 
     def read(self, path: str, image: int) -> bool:
@@ -114,6 +116,7 @@ class LabelReader:
         self._line.extend(range(1, len(lines) + 1))
         self._columns.extend(array("i", (PLAIN_COLUMNS,)) * len(lines))
         self._numbers.extend(numbers)
+        self._counts.extend(array("i", (0,)) * len(lines))
         return True
 
     def _add_row(self, index: int, line: int, numbers: list[float], box: list[float]) -> None:
@@ -124,6 +127,14 @@ class LabelReader:
         self._line.append(line)
         self._columns.append(len(numbers))
         self._numbers.extend(box)
+        points, dims = (numbers[PLAIN_COLUMNS:], self._dims) if self._pose else (numbers[1:], 2)
+        if len(numbers) <= PLAIN_COLUMNS or (self._pose and self._points is None):
+            points = []
+        x = points[::dims]
+        self._counts.append(len(x))
+        self._x.extend(x)
+        self._y.extend(points[1::dims][: len(x)])
+        self._visible.extend(points[2::dims] if dims > 2 else [nan] * len(x))
 
     def _fits(self, width: int, polygons: bool) -> bool:
         """Whether Ultralytics takes a row of so many columns."""
@@ -149,6 +160,8 @@ class LabelReader:
             box = numbers[:, 1:].copy()
             box[polygon, :2] = (numbers[polygon, 1:3] + numbers[polygon, 3:]) / 2
             box[polygon, 2:] = numbers[polygon, 3:] - numbers[polygon, 1:3]
+            points = np.column_stack([np.array(self._x, np.float32), np.array(self._y, np.float32)])
+            visible = np.array(self._visible, np.float32)
         for row, value in self._extra.items():
             extra[row] = value
         for column in numbers.T:
@@ -163,6 +176,9 @@ class LabelReader:
             box=box,
             columns=np.array(self._columns, np.int32),
             shape=shape,
+            points=points,
+            visible=visible,
+            first=np.concatenate([[0], np.cumsum(np.array(self._counts, np.int64))]),
             extra=extra,
         )
 

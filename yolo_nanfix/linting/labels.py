@@ -56,6 +56,9 @@ class Labels:
         box: (N, 4) float32, x, y, w, h; for a polygon, of the box around it.
         columns: (N,) int32, number of columns in the line.
         shape: (N,) int64, hash of a polygon's points; 0 for a plain box.
+        points: (P, 2) float32, x and y of the corners of all polygons, or of the keypoints of all pose rows.
+        visible: (P,) float32, of keypoints that have it, their visibility; else NaN.
+        first: (N + 1,) int64; the points of row i are `points[first[i]:first[i + 1]]`, none for a plain box.
         extra: (N,) float32, the first NaN or infinite number of the row; 0 if all are finite.
     """
 
@@ -68,4 +71,7 @@ class Labels:
     box: NDArray[np.float32]
     columns: NDArray[np.int32]
     shape: NDArray[np.int64]
+    points: NDArray[np.float32]
+    visible: NDArray[np.float32]
+    first: NDArray[np.int64]
     extra: NDArray[np.float32]

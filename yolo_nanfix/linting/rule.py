@@ -1,7 +1,13 @@
 """What a rule is, and the list of all rules.
 
-A rule is a generator function under `@rule(...)`. It asks for what it needs by parameter name (`config`,
-`task`, `images`, `splits`, `labels`, `strays`), yields one `Hit` per defect, and its docstring documents it.
+A rule is a generator function under `@rule(...)`. It asks for what it needs by parameter name, yields one `Hit` per
+defect, and its docstring documents it. There are two kinds:
+
+- rules about single files ask for `images` and `labels`. They are given one part of the dataset after the other, in
+  several processes, and their hits are remembered as long as the file, its label file and data.yaml stay the same;
+- rules about the whole set ask for `table` or `strays`, or for neither. They are asked once, at the end.
+
+Both may ask for `config`, `task` and `options`.
 """
 
 from __future__ import annotations
@@ -15,11 +21,14 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from yolo_nanfix.findings import Effect, Finding, Place, Severity
+from yolo_nanfix.linting.options import LintOptions
 
 FAMILIES = ("config", "files", "arrays", "images", "pixels", "text", "boxes", "classes")
 """The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""
 
-TASKS = ("detect", "segment", "pose", "obb")
+LABELLED = ("detect", "segment", "pose", "obb")
+"""The tasks that have label files."""
+TASKS = (*LABELLED, "classify")
 _SECTIONS = ("Why", "Ultralytics", "Example", "Mend")
 
 
@@ -52,6 +61,7 @@ class Rule:
         example: what it looks like.
         mend: what to do about it.
         tasks: the tasks whose label format the rule understands.
+        deep: whether it is asked only when images are decoded.
         check: the function that yields the hits.
     """
 
@@ -65,13 +75,19 @@ class Rule:
     example: str
     mend: str
     tasks: tuple[str, ...]
+    deep: bool
     check: Check
 
-    def skipped(self, task: str) -> str | None:
-        """Why the rule cannot be asked for this task; None if it can."""
-        if task in self.tasks:
-            return None
-        return f"the rule reads {', '.join(self.tasks)} labels; the task is {task}"
+    @property
+    def about_files(self) -> bool:
+        """Whether the rule is about single files, not about the whole set."""
+        return not {"images", "labels"}.isdisjoint(inspect.signature(self.check).parameters)
+
+    def skipped(self, options: LintOptions) -> str | None:
+        """Why the rule is not asked under these options; None if it is."""
+        if options.task not in self.tasks:
+            return f"the rule reads {', '.join(self.tasks)} datasets; the task is {options.task}"
+        return "images are decoded under --deep only" if self.deep and not options.deep else None
 
     def run(self, facts: Mapping[str, Any]) -> Iterable[Finding]:
         """Ask the rule; `facts` holds what its parameters may name."""
@@ -94,9 +110,20 @@ _registry: dict[str, Rule] = {}
 
 
 def rule(
-    code: str, name: str, severity: Severity, effect: Effect, tasks: tuple[str, ...] = TASKS
+    code: str,
+    name: str,
+    severity: Severity,
+    effect: Effect,
+    tasks: tuple[str, ...] | None = None,
+    *,
+    deep: bool = False,
 ) -> Callable[[Check], Check]:
-    """Register a function as a rule; its docstring must have a title line and all four sections."""
+    """Register a function as a rule; its docstring must have a title line and all four sections.
+
+    Args:
+        code, name, severity, effect, tasks, deep: as in `Rule`; `tasks` is by default all, and for a rule that asks for
+            `labels` all that have label files.
+    """
 
     def register(check: Check) -> Check:
         title, sections = _parse(inspect.getdoc(check) or "")
@@ -104,7 +131,11 @@ def rule(
         if missing or not title or not re.fullmatch(r"[A-Z]{2}\d{3}", code) or code in _registry:
             raise TypeError(f"rule {code}: the docstring lacks {missing}, or the code is malformed or taken")
         why, upstream, example, mend = (sections[s] for s in _SECTIONS)
-        _registry[code] = Rule(code, name, severity, effect, title, why, upstream, example, mend, tasks, check)
+        asked = inspect.signature(check).parameters
+        known = tasks or (LABELLED if "labels" in asked else TASKS)
+        if {"images", "labels"} & set(asked) and {"table", "strays"} & set(asked):
+            raise TypeError(f"rule {code} asks for single files and for the whole set")
+        _registry[code] = Rule(code, name, severity, effect, title, why, upstream, example, mend, known, deep, check)
         return check
 
     return register

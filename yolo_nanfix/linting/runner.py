@@ -10,38 +10,41 @@ import numpy as np
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.linting.config import read_config
-from yolo_nanfix.linting.dataset import Dataset, Progress, read_dataset
+from yolo_nanfix.linting.dataset import Dataset, Progress, read_dataset, tabulate
+from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rule import TASKS, all_rules
 
 
-def run(data: str | Path, *, task: str = "detect", progress: Progress | None = None) -> Report:
+def run(data: str | Path, *, options: LintOptions | None = None, progress: Progress | None = None) -> Report:
     """Lint one dataset. Reads only: nothing is written, downloaded or executed.
 
     Args:
         data: data.yaml, a folder that holds one, or the name of a dataset that Ultralytics ships.
-        task: `detect`, `segment`, `pose` or `obb`: the label format that Ultralytics will expect.
+        options: how; by default a fast look at a detection dataset.
         progress: called with (done, total, what) while files are read.
 
     Raises:
         UsageError: the task is unknown.
         DataError: data.yaml or the dataset that it names cannot be used.
     """
-    if task not in TASKS:
-        raise UsageError(f"task '{task}' is unknown; lint reads {', '.join(TASKS)} labels")
+    options = options or LintOptions()
+    if options.task not in TASKS:
+        raise UsageError(f"task '{options.task}' is unknown; lint reads {', '.join(TASKS)} labels")
     config = read_config(data)
-    dataset = read_dataset(config, task, progress)
+    dataset = read_dataset(config, options.task, progress)
     findings: list[Finding] = []
     skipped: list[tuple[str, str]] = []
     facts = {
         "config": config,
-        "task": task,
+        "task": options.task,
+        "options": options,
         "images": dataset.images,
-        "splits": dataset.splits,
         "labels": dataset.labels,
+        "table": tabulate(dataset),
         "strays": dataset.strays,
     }
     for rule in all_rules():
-        if reason := rule.skipped(task):
+        if reason := rule.skipped(options):
             skipped.append((rule.code, reason))
         else:
             with np.errstate(all="ignore"):  # label files may hold any number
@@ -50,7 +53,7 @@ def run(data: str | Path, *, task: str = "detect", progress: Progress | None = N
     findings.sort(key=lambda f: (order[f.split], f.place.file, f.place.line or 0, f.code))
     return Report(
         data=str(config.yaml_file),
-        task=task,
+        task=options.task,
         findings=tuple(findings),
         skipped=tuple(skipped),
         counts=_counts(dataset),

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+import numpy as np
+
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.dataset import Image, folder_of
+from yolo_nanfix.linting.dataset import folder_of, npy_difference
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.files import Images, some
+from yolo_nanfix.linting.table import Table
 
 
 @rule("FS010", "npy-replaces-image", Severity.INFO, Effect.ACCEPTS)
-def npy_replaces_image(images: Images) -> Iterator[Hit]:
+def npy_replaces_image(table: Table) -> Iterator[Hit]:
     """Arrays of the same size stand beside the images.
 
     Why: they are loaded in place of the images; editing an image by a tool that keeps its date has no effect.
@@ -22,9 +25,9 @@ def npy_replaces_image(images: Images) -> Iterator[Hit]:
     Mend: delete the .npy files if the images changed since.
     """
     folders: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for image in images:
-        if image.npy is not None and _npy_difference(image) == "":
-            folders[folder_of(image.npy), image.split].append(image.npy)
+    for image in np.flatnonzero(table.npy == 1).tolist():
+        file = table.files[image]
+        folders[folder_of(file), table.split_of(image)].append(file.rpartition(".")[0] + ".npy")
     for (folder, split), files in folders.items():
         yield Hit(folder, f"{len(files)} .npy files are loaded in place of images: {some(files)}", split=split)
 
@@ -39,19 +42,9 @@ def npy_unlike_image(images: Images) -> Iterator[Hit]:
     Mend: move arrays that are no images out of the image folder.
     """
     for image in images:
-        if image.npy is not None and (difference := _npy_difference(image)):
+        if image.npy is not None and (difference := npy_difference(image)):
             message = f"is loaded in place of {some([image.file])}, but {difference}"
             yield Hit(image.npy, message, split=image.split, image=image.file)
-
-
-def _npy_difference(image: Image) -> str | None:
-    """How the usable array beside an image differs from it: empty if not at all, None if it is unusable."""
-    pixels, header = image.pixels, image.header
-    if pixels is None or not pixels.dtype or pixels.dtype == "uint16":
-        return None
-    if sorted(pixels.shape[:2]) != sorted((header.width, header.height)):
-        return f"is {pixels.shape[1]}x{pixels.shape[0]}, not {header.width}x{header.height}"
-    return "" if pixels.dtype == "uint8" else f"holds {pixels.dtype}"
 
 
 @rule("FS012", "npy-unusable", Severity.WARNING, Effect.REWRITES)

@@ -9,8 +9,9 @@ import numpy as np
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.rows import Images, row_hits
+from yolo_nanfix.linting.table import Table
 
 _SHOWN = 8
 
@@ -59,8 +60,8 @@ def class_over_nc(labels: Labels, images: Images, config: DataConfig) -> Iterato
     yield from row_hits(labels, images, mask, message)
 
 
-@rule("CL004", "class-unused", Severity.INFO, Effect.ACCEPTS)
-def class_unused(labels: Labels, config: DataConfig) -> Iterator[Hit]:
+@rule("CL004", "class-unused", Severity.INFO, Effect.ACCEPTS, LABELLED)
+def class_unused(table: Table, config: DataConfig) -> Iterator[Hit]:
     """Some classes occur in no label.
 
     Why: they are never learned, and count in no average; the class list may be of another dataset.
@@ -68,7 +69,7 @@ def class_unused(labels: Labels, config: DataConfig) -> Iterator[Hit]:
     Example: 80 classes of COCO for a set that labels 3.
     Mend: nothing if they come later; else remove them from `names` and renumber the labels.
     """
-    used = set(np.unique(labels.cls[np.isfinite(labels.cls)]).tolist())
+    used = set(np.unique(table.row_cls[np.isfinite(table.row_cls)]).tolist())
     unused = [name for index, name in config.names.items() if index not in used]
     if unused:
         shown = ", ".join(unused[:_SHOWN]) + (", ..." if len(unused) > _SHOWN else "")

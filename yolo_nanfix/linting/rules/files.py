@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.dataset import Image, folder_of
-from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rule import LABELLED, Hit, rule
+from yolo_nanfix.linting.table import Table
 
 Images = tuple[Image, ...]
-Splits = Mapping[str, tuple[int, ...]]
 
 
 def some(paths: Iterable[str]) -> str:
@@ -35,8 +37,8 @@ def image_missing(images: Images) -> Iterator[Hit]:
             yield Hit(image.file, "listed, but there is no such file", split=image.split, image=image.file)
 
 
-@rule("FS002", "label-missing", Severity.INFO, Effect.ACCEPTS)
-def label_missing(images: Images, splits: Splits) -> Iterator[Hit]:
+@rule("FS002", "label-missing", Severity.INFO, Effect.ACCEPTS, LABELLED)
+def label_missing(table: Table) -> Iterator[Hit]:
     """Some images of a split have no label file.
 
     Why: they are trained as pure background; right if nothing is on them, harmful if their labels got lost.
@@ -44,15 +46,16 @@ def label_missing(images: Images, splits: Splits) -> Iterator[Hit]:
     Example: images/train/7.jpg without labels/train/7.txt.
     Mend: nothing if the images are meant as background; an empty label file says so clearly.
     """
-    for split, indices in splits.items():
-        bare = [images[i].file for i in dict.fromkeys(indices) if not images[i].labelled]
-        if bare and len(bare) < len(set(indices)):
-            message = f"{len(bare)} of {len(set(indices))} images have no label file: {some(bare)}"
+    for split, listed in table.splits.items():
+        indices = np.unique(listed)
+        bare = [table.files[i] for i in indices[~table.labelled[indices]]]
+        if bare and len(bare) < len(indices):
+            message = f"{len(bare)} of {len(indices)} images have no label file: {some(bare)}"
             yield Hit(str(Path(bare[0]).parent), message, split=split)
 
 
-@rule("FS003", "train-unlabelled", Severity.FATAL, Effect.CRASHES)
-def train_unlabelled(images: Images, splits: Splits) -> Iterator[Hit]:
+@rule("FS003", "train-unlabelled", Severity.FATAL, Effect.CRASHES, LABELLED)
+def train_unlabelled(table: Table) -> Iterator[Hit]:
     """No image of the train split has a label file.
 
     Why: there is nothing to learn from; usually the labels are in a place where no one looks.
@@ -60,11 +63,11 @@ def train_unlabelled(images: Images, splits: Splits) -> Iterator[Hit]:
     Example: labels beside the folder `images` under another name than `labels`.
     Mend: put the labels where the finding says, one .txt per image.
     """
-    yield from _unlabelled("train", images, splits)
+    yield from _unlabelled("train", table)
 
 
-@rule("FS004", "val-unlabelled", Severity.ERROR, Effect.GARBAGE)
-def val_unlabelled(images: Images, splits: Splits) -> Iterator[Hit]:
+@rule("FS004", "val-unlabelled", Severity.ERROR, Effect.GARBAGE, LABELLED)
+def val_unlabelled(table: Table) -> Iterator[Hit]:
     """No image of the val split has a label file.
 
     Why: mAP stays 0, so early stopping and the choice of best.pt work on nothing.
@@ -72,24 +75,25 @@ def val_unlabelled(images: Images, splits: Splits) -> Iterator[Hit]:
     Example: val labels in labels/train while the images are in images/val.
     Mend: put the labels where the finding says, one .txt per image.
     """
-    yield from _unlabelled("val", images, splits)
+    yield from _unlabelled("val", table)
 
 
-def _unlabelled(split: str, images: Images, splits: Splits) -> Iterator[Hit]:
+def _unlabelled(split: str, table: Table) -> Iterator[Hit]:
     """A hit if no image of the split is labelled."""
-    chosen = [images[i] for i in splits[split]]
-    if not any(image.labelled for image in chosen):
-        message = f"none of {len(chosen)} images has a label file; the first is looked for at {chosen[0].label}"
-        yield Hit(str(Path(chosen[0].file).parent), message, split=split)
+    chosen = table.splits[split]
+    if len(chosen) and not table.labelled[chosen].any():
+        first = int(chosen[0])
+        message = f"none of {len(chosen)} images has a label file; the first is looked for at {table.labels[first]}"
+        yield Hit(str(Path(table.files[first]).parent), message, split=split)
 
 
-def _bare_by_stem(images: Images) -> dict[str, Image]:
+def _bare_by_stem(table: Table) -> dict[str, int]:
     """The images without a label file, by file stem."""
-    return {Path(image.file).stem: image for image in images if not image.labelled}
+    return {Path(table.files[i]).stem: int(i) for i in np.flatnonzero(~table.labelled)}
 
 
-@rule("FS005", "label-orphan", Severity.WARNING, Effect.ACCEPTS)
-def label_orphan(strays: tuple[str, ...], images: Images) -> Iterator[Hit]:
+@rule("FS005", "label-orphan", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def label_orphan(strays: tuple[str, ...], table: Table) -> Iterator[Hit]:
     """A label file has no image.
 
     Why: someone labelled an image that is not trained on; it was lost, renamed or put elsewhere.
@@ -97,14 +101,16 @@ def label_orphan(strays: tuple[str, ...], images: Images) -> Iterator[Hit]:
     Example: labels/train/8.txt without images/train/8.jpg.
     Mend: restore the image, or remove the label file.
     """
-    bare, folders = _bare_by_stem(images), {folder_of(image.label) for image in images}
+    if not strays:
+        return
+    bare, folders = _bare_by_stem(table), {folder_of(label) for label in table.labels}
     for path in strays:
         if folder_of(path) in folders and Path(path).stem not in bare:
             yield Hit(path, "no image belongs to this label file")
 
 
-@rule("FS006", "label-misplaced", Severity.ERROR, Effect.GARBAGE)
-def label_misplaced(strays: tuple[str, ...], images: Images) -> Iterator[Hit]:
+@rule("FS006", "label-misplaced", Severity.ERROR, Effect.GARBAGE, LABELLED)
+def label_misplaced(strays: tuple[str, ...], table: Table) -> Iterator[Hit]:
     """The label file of an image lies where Ultralytics does not look.
 
     Why: the image is trained as pure background although its objects are labelled.
@@ -112,15 +118,15 @@ def label_misplaced(strays: tuple[str, ...], images: Images) -> Iterator[Hit]:
     Example: labels/train/5.txt for images/val/5.jpg, or 5.txt beside images/val/5.jpg.
     Mend: move the label file to the place that the finding names.
     """
-    bare = _bare_by_stem(images)
+    bare = _bare_by_stem(table) if strays else {}
     for path in strays:
         image = bare.get(Path(path).stem)
         if image is not None:
-            yield Hit(path, f"should be {image.label}", split=image.split, image=image.file)
+            yield Hit(path, f"should be {table.labels[image]}", split=table.split_of(image), image=table.files[image])
 
 
-@rule("FS007", "label-shared", Severity.WARNING, Effect.ACCEPTS)
-def label_shared(images: Images) -> Iterator[Hit]:
+@rule("FS007", "label-shared", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def label_shared(table: Table) -> Iterator[Hit]:
     """Two images share one label file.
 
     Why: they differ only in the suffix; if they show different things, one is trained with wrong boxes.
@@ -128,17 +134,18 @@ def label_shared(images: Images) -> Iterator[Hit]:
     Example: a.jpg and a.png with one a.txt.
     Mend: remove one of the two, or rename it and its labels.
     """
-    owners: dict[str, list[Image]] = defaultdict(list)
-    for image in images:
-        owners[image.label].append(image)
-    for first, *others in owners.values():
-        for image in others:
-            message = f"shares the label file with {Path(first.file).name}"
-            yield Hit(image.file, message, split=image.split, image=image.file)
+    if len(set(table.labels)) == len(table.labels):
+        return
+    owners: dict[str, int] = {}
+    for image, label in enumerate(table.labels):
+        first = owners.setdefault(label, image)
+        if first != image:
+            message = f"shares the label file with {Path(table.files[first]).name}"
+            yield Hit(table.files[image], message, split=table.split_of(image), image=table.files[image])
 
 
 @rule("FS008", "image-repeated", Severity.WARNING, Effect.ACCEPTS)
-def image_repeated(images: Images, splits: Splits) -> Iterator[Hit]:
+def image_repeated(table: Table) -> Iterator[Hit]:
     """One image file is met several times in a split.
 
     Why: it counts several times in training and evaluation; a link to a folder above repeats it 40 times.
@@ -146,19 +153,22 @@ def image_repeated(images: Images, splits: Splits) -> Iterator[Hit]:
     Example: a symbolic link inside images/ that points to images/, or a line that stands twice in train.txt.
     Mend: remove the link or the repeated lines.
     """
-    for split, indices in splits.items():
-        times: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for i in indices:
-            if images[i].header.inode[1]:
-                times[images[i].header.inode].append(i)
+    identity = table.identity
+    for split, listed in table.splits.items():
+        there = listed[identity[listed] != 0]
+        if len(np.unique(identity[there])) == len(there):
+            continue
+        times: dict[int, list[int]] = defaultdict(list)
+        for i in there.tolist():
+            times[int(identity[i])].append(i)
         for first, *others in times.values():
             if others:
-                file = images[first].file
+                file = table.files[first]
                 yield Hit(file, f"met {len(others) + 1} times in this split", split=split, image=file)
 
 
 @rule("FS009", "image-in-two-splits", Severity.WARNING, Effect.ACCEPTS)
-def image_in_two_splits(images: Images, splits: Splits) -> Iterator[Hit]:
+def image_in_two_splits(table: Table) -> Iterator[Hit]:
     """Train and another split share image files.
 
     Why: evaluation on images that were trained on says nothing about new ones.
@@ -166,9 +176,14 @@ def image_in_two_splits(images: Images, splits: Splits) -> Iterator[Hit]:
     Example: `train` and `val` name the same folder.
     Mend: give each split images of its own.
     """
-    trained = {images[i].header.inode: images[i].file for i in splits["train"] if images[i].header.inode[1]}
-    for split, indices in splits.items():
-        shared = [images[i].file for i in dict.fromkeys(indices) if images[i].header.inode in trained]
-        if split != "train" and shared:
+    identity = table.identity
+    trained = identity[table.splits["train"]]
+    trained = trained[trained != 0]
+    for split, listed in table.splits.items():
+        if split == "train":
+            continue
+        indices = np.unique(listed)
+        shared = [table.files[i] for i in indices[np.isin(identity[indices], trained)]]
+        if shared:
             message = f"{len(shared)} images of '{split}' are in 'train' too: {some(shared)}"
             yield Hit(str(Path(shared[0]).parent), message, split=split)

@@ -11,6 +11,7 @@ from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.rows import Images, bad_hits, file_hit, row_hits
+from yolo_nanfix.linting.table import Table
 
 BOXES = ("detect", "segment", "obb")
 
@@ -109,7 +110,7 @@ def row_of_seven(labels: Labels, images: Images) -> Iterator[Hit]:
 
 
 @rule("TX008", "polygons-for-detect", Severity.INFO, Effect.ACCEPTS, ("detect",))
-def polygons_for_detect(labels: Labels, images: Images) -> Iterator[Hit]:
+def polygons_for_detect(table: Table) -> Iterator[Hit]:
     """Label files hold polygons, and the task is detect.
 
     Why: fine if the set is made for segmentation; worth knowing if you expected boxes.
@@ -117,10 +118,11 @@ def polygons_for_detect(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: COCO segmentation labels used with a detection model.
     Mend: nothing; use the task segment to train on the shapes.
     """
-    polygons = [file for file in labels.files if file.polygons]
-    if polygons:
-        message = f"{len(polygons)} of {len(labels.files)} label files hold polygons; their boxes are trained on"
-        yield Hit(polygons[0].path, message, split=images[polygons[0].image].split)
+    polygons = np.flatnonzero(table.polygons)
+    if len(polygons):
+        first = int(polygons[0])
+        message = f"{len(polygons)} of {table.labelled.sum()} label files hold polygons; their boxes are trained on"
+        yield Hit(table.labels[first], message, split=table.split_of(first))
 
 
 @rule("TX009", "boxes-for-segment", Severity.FATAL, Effect.CRASHES, ("segment", "obb"))

@@ -1,0 +1,20 @@
+"""How a dataset is linted, as one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LintOptions:
+    """What rules may ask for besides the data.
+
+    Attributes:
+        task: the task whose label format is expected: `detect`, `segment`, `pose`, `obb` or `classify`.
+        deep: also decode every image.
+        imgsz: the image size of the training that is planned, in pixels; sizes of boxes are judged at it.
+    """
+
+    task: str = "detect"
+    deep: bool = False
+    imgsz: int = 640
