@@ -18,7 +18,8 @@ from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.headers import Header, read_header
 from yolo_nanfix.linting.label_reader import LabelReader
 from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.pixels import SUFFIX_FORMATS, Pixels, needs_decoding, read_image, read_npy
+from yolo_nanfix.linting.pixels import Pixels, needs_decoding, read_image, read_npy
+from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
 from yolo_nanfix.linting.table import Table
 
 Progress = Callable[[int, int, str], None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -75,3 +76,39 @@ class Labels:
     visible: NDArray[np.float32]
     first: NDArray[np.int64]
     extra: NDArray[np.float32]
+
+
+def join(parts: Sequence[Labels]) -> Labels:
+    """Several label tables as one, sorted by the image of each file, then by line."""
+    files = [(file, p, i) for p, part in enumerate(parts) for i, file in enumerate(part.files)]
+    files.sort(key=lambda entry: entry[0].image)
+    number = [np.zeros(len(part.files), np.int32) for part in parts]
+    for new, (_, p, i) in enumerate(files):
+        number[p][i] = new
+    file = np.concatenate([number[p][part.file] for p, part in enumerate(parts)])
+    line = np.concatenate([part.line for part in parts])
+    order = np.lexsort((line, file))
+    counts = np.concatenate([np.diff(part.first) for part in parts])
+    starts = np.concatenate([part.first[:-1] + shift for part, shift in zip(parts, _shifts(parts), strict=True)])
+    first = np.concatenate([[0], np.cumsum(counts[order])]).astype(np.int64)
+    spots = np.repeat(starts[order] - first[:-1], counts[order]) + np.arange(first[-1])
+    return Labels(
+        files=tuple(file for file, _, _ in files),
+        bad=tuple(bad._replace(file=int(number[p][bad.file])) for p, part in enumerate(parts) for bad in part.bad),
+        odd=tuple(odd._replace(file=int(number[p][odd.file])) for p, part in enumerate(parts) for odd in part.odd),
+        file=file[order],
+        line=line[order],
+        cls=np.concatenate([part.cls for part in parts])[order],
+        box=np.concatenate([part.box for part in parts])[order],
+        columns=np.concatenate([part.columns for part in parts])[order],
+        shape=np.concatenate([part.shape for part in parts])[order],
+        extra=np.concatenate([part.extra for part in parts])[order],
+        points=np.concatenate([part.points for part in parts])[spots],
+        visible=np.concatenate([part.visible for part in parts])[spots],
+        first=first,
+    )
+
+
+def _shifts(parts: Sequence[Labels]) -> list[int]:
+    """How many points stand before those of each part."""
+    return [sum(len(part.points) for part in parts[:p]) for p in range(len(parts))]

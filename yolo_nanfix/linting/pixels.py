@@ -14,26 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from yolo_nanfix.linting.headers import Header
+from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
 
 HALF_MAX = 65504.0
 """The largest finite value of half precision, in which validation runs on a GPU."""
-
-SUFFIX_FORMATS: dict[str, tuple[str, ...]] = {
-    "avif": ("AVIF",),
-    "bmp": ("BMP", "DIB"),
-    "dng": ("TIFF",),
-    "heic": ("HEIF",),
-    "heif": ("HEIF",),
-    "jp2": ("JPEG2000",),
-    "jpeg": ("JPEG", "MPO"),
-    "jpg": ("JPEG", "MPO"),
-    "mpo": ("MPO", "JPEG"),
-    "png": ("PNG",),
-    "tif": ("TIFF",),
-    "tiff": ("TIFF",),
-    "webp": ("WEBP",),
-}
-"""The suffixes that Ultralytics takes for images, each with the formats that belong under it."""
 
 _PLAIN_FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
 _BY_PILLOW = ("avif", "heic", "heif")

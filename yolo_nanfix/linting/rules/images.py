@@ -9,8 +9,8 @@ from PIL import Image as PILImage
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.dataset import Image
-from yolo_nanfix.linting.pixels import SUFFIX_FORMATS
 from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
 
 MIN_SIDE = 10
 _ACCEPTED = {name.upper() for name in SUFFIX_FORMATS} | {"JPEG2000"}
