@@ -17,8 +17,24 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest  # noqa: E402
+import thorough  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="also the tests that repeat what another one shows")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--all") or any("::" in str(word) for word in config.args):
+        return
+    stale = [part for part in thorough.REPEATS if not any(part in item.nodeid for item in items)]
+    if stale and config.args == config.getini("testpaths"):
+        raise pytest.UsageError(f"tests/thorough.py names tests that do not exist: {', '.join(stale)}")
+    repeats = [item for item in items if any(part in item.nodeid for part in thorough.REPEATS)]
+    config.hook.pytest_deselected(items=repeats)
+    items[:] = [item for item in items if item not in set(repeats)]
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import torch
 
 
 def test_no_kill_leaves_a_bad_checkpoint(tmp_path):
-    tally = kill_test.campaign("guarded", kills=4, jobs=2, epochs=2, seed=3)
+    tally = kill_test.campaign("guarded", kills=2, jobs=1, epochs=2, seed=3)
     assert tally.defects == [] and tally.failed == []
-    assert tally.kills == 4 and tally.finished >= 2 and tally.looked_at >= 6
+    assert tally.kills == 2 and tally.finished >= 1 and tally.looked_at >= 3
 
 
 def saved(**changes) -> bytes:
