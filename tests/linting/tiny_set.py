@@ -72,5 +72,5 @@ class TinySet:
         found = {}
         for path in sorted(self.root.rglob("*")):
             content = path.read_bytes() if path.is_file() else b""
-            found[os.fspath(path)] = (path.stat().st_mtime_ns, content)
+            found[os.fspath(path)] = (path.lstat().st_mtime_ns, content)
         return found

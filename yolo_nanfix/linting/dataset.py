@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting.classify import list_folders
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.headers import Header, read_header
 from yolo_nanfix.linting.label_reader import LabelReader
@@ -111,9 +112,10 @@ def read_dataset(config: DataConfig, task: str, progress: Progress | None = None
     Raises:
         DataError: if train or val holds no images, or a list of images cannot be read.
     """
-    listed = {split: list_images(paths) for split, paths in config.splits.items()}
+    folders = task == "classify"
+    listed = list_folders(config) if folders else {split: list_images(paths) for split, paths in config.splits.items()}
     for split in ("train", "val"):
-        if not listed[split]:
+        if split in listed and not listed[split]:
             where = ", ".join(map(str, config.splits[split]))
             raise DataError(f"{config.yaml_file}: '{split}' names {where}, which holds no images")
     first = {file: split for split in reversed(listed) for file in listed[split]}
@@ -129,7 +131,7 @@ def read_dataset(config: DataConfig, task: str, progress: Progress | None = None
             for i, file in enumerate(order):
                 if progress is not None and i % _REPORT_EVERY == 0:
                     progress(i, len(order), "images")
-                label = label_path(file)
+                label = "" if folders else label_path(file)
                 if label not in seen:
                     seen[label] = reader.read(label, i)
                 images.append(_read_image(file, first[file], label, seen[label], config.channels, siblings))
@@ -138,7 +140,8 @@ def read_dataset(config: DataConfig, task: str, progress: Progress | None = None
     if progress is not None:
         progress(len(order), len(order), "images")
     splits = {split: tuple(order[file] for file in files) for split, files in listed.items()}
-    return Dataset(config, task, tuple(images), splits, reader.finish(), _strays(config, images))
+    strays = () if folders else _strays(config, images)
+    return Dataset(config, task, tuple(images), splits, reader.finish(), strays)
 
 
 def tabulate(dataset: Dataset) -> Table:
@@ -238,7 +241,7 @@ def _read_image(file: str, split: str, label: str, labelled: bool, channels: int
     header = read_header(file)
     npy = pixels = None
     if header.fault in ("", "trailing"):
-        npy = siblings.beside(file, header)
+        npy = siblings.beside(file, header) if label else None  # of classification sets no .npy is loaded
         if npy is not None:
             pixels = read_npy(npy)
         elif needs_decoding(suffix, header, channels):

@@ -5,7 +5,7 @@ defect, and its docstring documents it. There are two kinds:
 
 - rules about single files ask for `images` and `labels`. They are given one part of the dataset after the other, in
   several processes, and their hits are remembered as long as the file, its label file and data.yaml stay the same;
-- rules about the whole set ask for `table` or `strays`, or for neither. They are asked once, at the end.
+- rules about the whole set ask for `table`, `strays` or `census`, or for none. They are asked once, at the end.
 
 Both may ask for `config`, `task` and `options`.
 """
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from yolo_nanfix.findings import Effect, Finding, Place, Severity
 from yolo_nanfix.linting.options import LintOptions
 
-FAMILIES = ("config", "files", "arrays", "images", "pixels", "text", "boxes", "classes")
+FAMILIES = ("config", "files", "names", "folders", "arrays", "images", "pixels", "text", "boxes", "classes")
 """The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""
 
 LABELLED = ("detect", "segment", "pose", "obb")

@@ -9,6 +9,8 @@ import numpy as np
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding, Report
+from yolo_nanfix.linting.census import take_census
+from yolo_nanfix.linting.classify import read_folder
 from yolo_nanfix.linting.config import read_config
 from yolo_nanfix.linting.dataset import Dataset, Progress, read_dataset, tabulate
 from yolo_nanfix.linting.options import LintOptions
@@ -30,7 +32,7 @@ def run(data: str | Path, *, options: LintOptions | None = None, progress: Progr
     options = options or LintOptions()
     if options.task not in TASKS:
         raise UsageError(f"task '{options.task}' is unknown; lint reads {', '.join(TASKS)} labels")
-    config = read_config(data)
+    config = read_folder(data) if options.task == "classify" else read_config(data)
     dataset = read_dataset(config, options.task, progress)
     findings: list[Finding] = []
     skipped: list[tuple[str, str]] = []
@@ -42,6 +44,7 @@ def run(data: str | Path, *, options: LintOptions | None = None, progress: Progr
         "labels": dataset.labels,
         "table": tabulate(dataset),
         "strays": dataset.strays,
+        "census": take_census(config, (image.file for image in dataset.images), options.task),
     }
     for rule in all_rules():
         if reason := rule.skipped(options):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.census import Census
 from yolo_nanfix.linting.dataset import Image, folder_of
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
+from yolo_nanfix.linting.suffixes import is_image
 from yolo_nanfix.linting.table import Table
 
 Images = tuple[Image, ...]
@@ -23,18 +27,55 @@ def some(paths: Iterable[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
+def twins(strays: tuple[str, ...], table: Table, census: Census) -> dict[str, tuple[int, str]]:
+    """Label files that would belong to an image if their name were spelt a little otherwise.
+
+    Returns:
+        for each such file the image and how the names differ: in `case`, in their `unicode` form, or in a `suffix`.
+    """
+    suspects = [*strays, *(o.path for o in census.others if o.kind == "file" and o.suffix == "txt")]
+    if not suspects:
+        return {}
+    bare = {_plain(table.labels[i]): int(i) for i in np.flatnonzero(~table.labelled)}
+    found = {}
+    for path in suspects:
+        stem = path[:-4]
+        for name, how in ((path, ""), (stem if is_image(stem) else "", "suffix"), (stem, "suffix")):
+            image = bare.get(_plain(name if not how else f"{name.rpartition('.')[0]}.txt"))
+            if image is not None:
+                found[path] = (image, how or _difference(path, table.labels[image]))
+                break
+    return found
+
+
+def _plain(path: str) -> str:
+    """A path as NFC, in small letters, without blanks around its name and its suffix."""
+    folder, slash, name = unicodedata.normalize("NFC", path).rpartition(os.sep)
+    stem, dot, suffix = name.strip().lower().rpartition(".")
+    return f"{folder}{slash}{stem.strip()}{dot}{suffix}"
+
+
+def _difference(path: str, wanted: str) -> str:
+    """How two paths differ that are the same when plain."""
+    if unicodedata.normalize("NFC", path) == unicodedata.normalize("NFC", wanted):
+        return "unicode"
+    return "suffix" if path.lower().replace(" ", "") == wanted.lower().replace(" ", "") != path.lower() else "case"
+
+
 @rule("FS001", "image-missing", Severity.ERROR, Effect.DROPS)
 def image_missing(images: Images) -> Iterator[Hit]:
-    """A list names an image that is not there.
+    """A list names an image that is not there, or a link in a folder leads nowhere.
 
     Why: the image and all its labels are missing from training.
     Ultralytics: drops the entry with one line in the log.
-    Example: train.txt written before images were moved.
+    Example: train.txt written before images were moved; a link to a disk that is gone.
     Mend: restore the image, or write the list anew.
     """
     for image in images:
         if image.header.fault == "missing":
-            yield Hit(image.file, "listed, but there is no such file", split=image.split, image=image.file)
+            link = os.path.islink(image.file)  # noqa: PTH114
+            message = "a link that leads nowhere" if link else "listed, but there is no such file"
+            yield Hit(image.file, message, split=image.split, image=image.file)
 
 
 @rule("FS002", "label-missing", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -93,7 +134,7 @@ def _bare_by_stem(table: Table) -> dict[str, int]:
 
 
 @rule("FS005", "label-orphan", Severity.WARNING, Effect.ACCEPTS, LABELLED)
-def label_orphan(strays: tuple[str, ...], table: Table) -> Iterator[Hit]:
+def label_orphan(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
     """A label file has no image.
 
     Why: someone labelled an image that is not trained on; it was lost, renamed or put elsewhere.
@@ -104,8 +145,9 @@ def label_orphan(strays: tuple[str, ...], table: Table) -> Iterator[Hit]:
     if not strays:
         return
     bare, folders = _bare_by_stem(table), {folder_of(label) for label in table.labels}
+    known = twins(strays, table, census)
     for path in strays:
-        if folder_of(path) in folders and Path(path).stem not in bare:
+        if folder_of(path) in folders and Path(path).stem not in bare and path not in known:
             yield Hit(path, "no image belongs to this label file")
 
 

@@ -1,0 +1,117 @@
+"""Classification datasets: folders of images, `SPLIT/CLASS/*.jpg`, as Ultralytics and torchvision read them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.locate import datasets_dir
+from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
+
+VAL_FOLDERS = ("val", "validation", "valid")
+"""The folders in which Ultralytics looks for the val split, in its order."""
+
+
+def read_folder(data: str | Path) -> DataConfig:
+    """The classification dataset that `data` means, with its class names, as one value.
+
+    The classes are the folders in the train split, sorted, hidden ones among them. A folder without `train` is taken
+    for the train split itself: Ultralytics would copy its images to a folder beside it and split them there.
+
+    Args:
+        data: the folder that holds `train`, or its name in Ultralytics' datasets folder.
+
+    Raises:
+        DataError: if it is no folder, cannot be read, or holds no class folders.
+    """
+    given = str(data).strip()
+    if "://" in given or "\0" in given:
+        raise DataError(f"'{given}' is no folder; download and unpack the dataset, then give the folder with 'train'")
+    root = Path(given)
+    if root.is_file():
+        raise DataError(f"'{given}' is a file, but a classification dataset is a folder that holds 'train' and 'val'")
+    if not root.is_dir():
+        root = datasets_dir() / root
+    if not root.is_dir():
+        raise DataError(f"'{given}' does not exist; a classification dataset is a folder that holds 'train' and 'val'")
+    root = root.resolve()
+    train = root / "train" if (root / "train").is_dir() else root
+    splits = {"train": (train,)}
+    if train != root:
+        val = next((root / name for name in VAL_FOLDERS if (root / name).is_dir()), None)
+        splits |= {name: (path,) for name, path in (("val", val), ("test", root / "test")) if path and path.is_dir()}
+    names = class_folders(train)
+    if not names:
+        raise DataError(f"{train} holds no class folders; images belong into {train / 'CLASS'}")
+    return DataConfig(
+        yaml_file=root,
+        root=root,
+        splits=splits,
+        names=dict(enumerate(names)),
+        nc=len(names),
+        channels=3,
+        kpt_shape=None,
+        raw={"names": names},
+        key_lines={},
+        duplicate_keys=(),
+    )
+
+
+def class_folders(folder: Path) -> list[str]:
+    """The names of the folders in `folder`, sorted, hidden ones and links to folders among them.
+
+    Raises:
+        DataError: if the folder cannot be read.
+    """
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror or error}") from error
+
+
+def list_folders(config: DataConfig) -> dict[str, list[str]]:
+    """The images in the class folders of each split, at any depth, by class and path.
+
+    Raises:
+        DataError: if a split cannot be read.
+    """
+    return {
+        split: [file for name in class_folders(paths[0]) for file in _images(f"{paths[0]}", name)]
+        for split, paths in config.splits.items()
+    }
+
+
+def _images(folder: str, name: str) -> Iterator[str]:
+    """The image files in one class folder; links are followed, except to a folder above."""
+    found = walk(f"{folder}{os.sep}{name}")
+    for place, files in sorted(found.items()):
+        for file in sorted(files):
+            if file.rpartition(".")[2].lower() in SUFFIX_FORMATS:
+                yield f"{place}{os.sep}{file}"
+
+
+def walk(top: str) -> Mapping[str, list[str]]:
+    """For each folder below and with `top` the names of what is no folder; links to a folder above are not entered."""
+    found: dict[str, list[str]] = {}
+    above: dict[str, frozenset[tuple[int, int]]] = {}
+    for place, folders, files in os.walk(top, followlinks=True):
+        try:
+            status = os.stat(place)  # noqa: PTH116 - once a folder, but datasets may have many
+        except OSError:
+            folders.clear()
+            continue
+        here, chain = (status.st_dev, status.st_ino), above.get(place.rpartition(os.sep)[0], frozenset())
+        if here in chain:
+            folders.clear()
+            continue
+        above[place] = chain | {here}
+        found[place] = files
+    return found
+
+
+def class_of(file: str, split: Path) -> str:
+    """The class of an image file: the first folder below that of its split."""
+    return file[len(str(split)) + 1 :].partition(os.sep)[0]
