@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "yolo_nanfix"
 VALUES = {"errors", "findings", "_version", "verdicts"}
-WINGS = {"patching", "guard", "diagnosis", "linting", "report"}
+WINGS = {"patching", "guard", "diagnosis", "linting", "fixing", "handoff", "report"}
 MAY = {
     "errors": set(),
     "findings": set(),
@@ -22,13 +22,16 @@ MAY = {
     "training": {"errors"},
     "numerics": set(),
     "linting": {"errors", "findings"},
+    "fixing": {"errors", "findings"},
+    "mending": VALUES | {"fixing", "handoff", "linting"},
+    "handoff": {"errors", "findings"},
     "report": {"findings", "verdicts"},
     "patching": {"cards", "upstream", "numerics", "errors", "findings"},
     "guard": VALUES | {"upstream", "incident", "batches"},
     "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "numerics"},
     "settings": {"errors"},
     "run_report": WINGS | VALUES | {"upstream"},
-    "api": WINGS | VALUES | {"upstream", "incident", "run_report", "settings"},
+    "api": WINGS | VALUES | {"mending", "upstream", "incident", "run_report", "settings"},
     "runs": WINGS | VALUES | {"training", "run_report", "api"},
     "lr_find": VALUES | {"api", "linting", "numerics", "training", "upstream"},
     "doctor": VALUES | {"api", "patching", "upstream"},

@@ -1,0 +1,148 @@
+"""Carries out a plan: first the journal, then one file after the other, each in one step."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from yolo_nanfix.errors import UsageError
+from yolo_nanfix.findings import Finding
+from yolo_nanfix.fixing.catalogue import FIXES
+from yolo_nanfix.fixing.files import move, put, say, stamp, sync_folders
+from yolo_nanfix.fixing.journal import KEEP, Journal, Step, Writer, journals, locked, store
+from yolo_nanfix.fixing.plan import Edit, Ground, Kept, diff, plan
+from yolo_nanfix.fixing.rows import Left
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What a fix run did.
+
+    Attributes:
+        done: the findings that were mended (with `diff`: that would be).
+        files: number of files that changed.
+        kept: what was left as it is though it has a fixer, each with the reason.
+        unsafe: number of findings that only unsafe fixes mend; 0 if these were allowed.
+        journal: the folder that holds the undo journal; None if nothing changed.
+        quarantine: the folder to which unusable files were moved; None if none was.
+        diff: what would change, as text; None if it was done.
+    """
+
+    done: tuple[Finding, ...] = ()
+    files: int = 0
+    kept: tuple[Kept, ...] = ()
+    unsafe: int = 0
+    journal: str | None = None
+    quarantine: str | None = None
+    diff: str | None = None
+
+
+def preview(findings: Iterable[Finding], ground: Ground) -> Fixed:
+    """What `fix` would do; nothing is written, not even a journal."""
+    findings = tuple(findings)
+    steps = list(plan(findings, ground))
+    edits = [step for step in steps if isinstance(step, Edit)]
+    kept = tuple(step for step in steps if isinstance(step, Kept))
+    done = tuple(finding for edit in edits for finding in edit.done)
+    return Fixed(done, len(edits), kept, _only_unsafe(findings, ground), diff="".join(map(diff, edits)))
+
+
+def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
+    """Mend what can be mended; a file is either changed whole or not at all, and `undo` takes everything back.
+
+    Raises:
+        UsageError: another fix is running, or the journal cannot be written; nothing was changed.
+    """
+    findings, folder = tuple(findings), store()
+    kept: list[Kept] = []
+    done: list[tuple[Finding, ...]] = []
+    with locked(folder):
+        try:
+            writer = Writer(folder, ground.data)
+            try:
+                for step in plan(findings, ground):
+                    if isinstance(step, Kept):
+                        kept.append(step)
+                    else:
+                        writer.add(step)
+                        done.append(step.done)
+                journal = writer.commit()
+            except BaseException:
+                writer.abandon()
+                raise
+        except OSError as error:
+            raise UsageError(
+                f"the undo journal in {folder} cannot be written ({say(error)}); nothing changed"
+            ) from None
+        if journal is None:
+            return Fixed(kept=tuple(kept), unsafe=_only_unsafe(findings, ground))
+        applied, failed = _carry_out(journal)
+        if not applied:
+            journal.remove()
+        for old in journals(folder, ground.data)[:-KEEP]:
+            old.remove()
+    moved = any(journal.steps[i].target.startswith(ground.quarantine + os.sep) for i in applied)
+    return Fixed(
+        done=tuple(finding for i in applied for finding in done[i]),
+        files=len(applied),
+        kept=(*kept, *failed),
+        unsafe=_only_unsafe(findings, ground),
+        journal=str(journal.folder) if applied else None,
+        quarantine=ground.quarantine if moved else None,
+    )
+
+
+def _only_unsafe(findings: tuple[Finding, ...], ground: Ground) -> int:
+    """How many findings have a fixer that was not allowed."""
+    return 0 if ground.unsafe else sum(FIXES[f.code].safety == "unsafe" for f in findings if f.code in FIXES)
+
+
+def _carry_out(journal: Journal) -> tuple[list[int], list[Kept]]:
+    """Do the steps of a committed journal; gives the steps that were done, and the reasons of the others."""
+    applied: list[int] = []
+    failed: list[Kept] = []
+    full = ""
+    for number, step in enumerate(journal.steps):
+        try:
+            if full:
+                raise Left(f"not tried: {full} before")
+            _do(journal, number, step)
+        except Left as why:
+            failed.append(Kept(step.path, "", str(why)))
+        except OSError as error:
+            failed.append(Kept(step.path, "", f"cannot be changed ({say(error)}); it is as it was"))
+            full = say(error) if error.errno in _FULL else ""
+        else:
+            applied.append(number)
+    sync_folders({str(Path(p).parent) for i in applied for p in (journal.steps[i].path, journal.steps[i].target)})
+    journal.note("applied.json", applied)
+    return applied, failed
+
+
+def _do(journal: Journal, number: int, step: Step) -> None:
+    """One step. OSError: the file is as it was."""
+    now = stamp(step.path)
+    if now is None:
+        raise Left("vanished since the lint")
+    if now != step.stamp:
+        raise Left("changed since the lint; lint again")
+    temp = journal.temp(number)
+    if step.target == step.path:
+        return put(step.path, journal.fresh(step), step.mode, temp, like=step.path)
+    os.makedirs(os.path.dirname(step.target), exist_ok=True)  # noqa: PTH103, PTH120
+    if step.after == step.before:
+        return move(step.path, step.target, journal.original(step), step.mode, step.mtime_ns, temp)
+    if os.path.lexists(step.target):
+        raise Left(f"{step.target} is there already")
+    put(step.target, journal.fresh(step), step.mode, temp, like=step.path)
+    try:
+        os.unlink(step.path)  # noqa: PTH108
+    except OSError:
+        os.unlink(step.target)  # noqa: PTH108
+        raise
+    return None

@@ -1,0 +1,215 @@
+"""From findings to edits: which file gets which bytes, or which place. Reads files, writes nothing."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from yolo_nanfix.findings import Finding
+from yolo_nanfix.fixing.catalogue import FIXES
+from yolo_nanfix.fixing.files import Seen, look
+from yolo_nanfix.fixing.pictures import end_jpeg, suffix_of
+from yolo_nanfix.fixing.rows import Left
+from yolo_nanfix.fixing.texts import allowed, mend_text, relist
+
+PICTURES = ("quarantine", "end", "rename")
+"""The operations on image files, in the order in which they are asked; quarantine ends the matter."""
+_SUFFIXES = ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The dataset in which files are mended.
+
+    Attributes:
+        data: path of its data.yaml, which names its journals.
+        task: the task whose label format it has.
+        root: its folder; the quarantine stands beside it.
+        lists: the .txt files that list images.
+        label_of: the path of the label file of an image; empty for the task classify.
+        since_ns: when it was linted; files that changed later are left alone. None: do not ask.
+        unsafe: whether unsafe fixes are allowed.
+    """
+
+    data: str
+    task: str
+    root: str
+    lists: tuple[str, ...]
+    label_of: Callable[[str], str] = field(repr=False)
+    since_ns: int | None
+    unsafe: bool
+
+    @property
+    def quarantine(self) -> str:
+        """The folder for unusable files: beside the dataset, named after it."""
+        return f"{self.root.rstrip(os.sep)}-quarantine"
+
+
+class Edit(NamedTuple):
+    """One file that is to change: `seen` at `path` becomes `after` at `target` (the same path unless it is moved)."""
+
+    path: str
+    target: str
+    seen: Seen
+    after: bytes
+    done: tuple[Finding, ...]
+    what: str
+
+
+class Kept(NamedTuple):
+    """One thing that is left as it is: a file or `file:line`, the code of the finding (or nothing), and the reason."""
+
+    place: str
+    code: str
+    reason: str
+
+
+def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
+    """The edits that mend the findings, one a file, and what is left as it is though it has a fixer.
+
+    Each file is read when its turn comes, so that the bytes of one file at a time are held.
+    """
+    pictures: dict[str, list[Finding]] = {}
+    texts: dict[str, list[Finding]] = {}
+    for finding in dict.fromkeys(findings):
+        if allowed(finding, ground.unsafe):
+            path = _canonical(finding.place.file)
+            group = pictures if FIXES[finding.code].how in PICTURES else texts
+            if group is pictures or path.endswith(".txt"):
+                group.setdefault(path, []).append(finding)
+    renamed: dict[str, str | None] = {}
+    taken: set[str] = set()
+    for path, found in pictures.items():
+        for step in _guarded(_picture(path, found, ground, taken), path, found):
+            if isinstance(step, Edit):
+                taken.add(step.target)
+                texts.pop(step.path, None)
+                if step.target != step.path and not step.path.endswith((".npy", ".txt")):
+                    away = step.target.startswith(ground.quarantine + os.sep)
+                    renamed.update({f.place.file: None if away else step.target for f in step.done})
+            yield step
+    for path, found in texts.items():
+        yield from _guarded(_text(path, found, ground), path, found)
+    for path in ground.lists if renamed else ():
+        yield from _guarded(_list(_canonical(path), path, renamed, ground), path, [])
+
+
+def _canonical(path: str) -> str:
+    """The path with links among its folders resolved, not the file itself: one name for one file."""
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))  # noqa: PTH118, PTH119, PTH120
+
+
+def _guarded(steps: Iterator[Edit | Kept], path: str, found: list[Finding]) -> Iterator[Edit | Kept]:
+    """The steps; where a file cannot be mended, the reason, once a file."""
+    try:
+        yield from steps
+    except Left as why:
+        yield Kept(path, ",".join(sorted({f.code for f in found})), str(why))
+
+
+def _text(path: str, found: list[Finding], ground: Ground) -> Iterator[Edit | Kept]:
+    """The edit of one label file."""
+    seen = look(path, ground.since_ns, rewrite=True)
+    mended = mend_text(seen.content, found, ground.task, ground.unsafe)
+    for finding, why in mended.left:
+        yield Kept(str(finding.place), finding.code, why)
+    if mended.content != seen.content:
+        codes = " ".join(sorted({f.code for f in mended.done}))
+        yield Edit(path, path, seen, mended.content, mended.done, codes)
+
+
+def _picture(path: str, found: list[Finding], ground: Ground, taken: set[str]) -> Iterator[Edit | Kept]:
+    """The edit of one image file (or .npy); with an image that goes to quarantine goes its label file."""
+    hows = {FIXES[f.code].how for f in found}
+    codes = " ".join(sorted({f.code for f in found}))
+    if "quarantine" in hows:
+        seen = look(path, ground.since_ns, rewrite=False)
+        yield Edit(path, _away(path, ground, taken), seen, seen.content, tuple(found), f"{codes} to quarantine")
+        if not path.endswith(".npy"):
+            yield from _label_along(path, found[0].place.file, ground, taken)
+        return
+    seen = look(path, ground.since_ns, rewrite=True)
+    after = end_jpeg(seen.content) if "end" in hows else seen.content
+    target = path
+    if "rename" in hows:
+        target = f"{path.rpartition('.')[0]}.{suffix_of(after)}"
+        if target != path and (os.path.lexists(target) or target in taken):
+            raise Left(f"cannot be renamed: {os.path.basename(target)} is there already")  # noqa: PTH119
+    if target != path or after != seen.content:
+        yield Edit(path, target, seen, after, tuple(found), codes)
+
+
+def _label_along(path: str, image: str, ground: Ground, taken: set[str]) -> Iterator[Edit | Kept]:
+    """The label file of an image that goes to quarantine, unless another image uses it too."""
+    named = ground.label_of(image)
+    label = _canonical(named)
+    if not named or not os.path.lexists(label):
+        return
+    stem = path.rpartition(".")[0]
+    others = (f"{stem}.{s}" for suffix in _SUFFIXES for s in (suffix, suffix.upper()))
+    other = next((o for o in others if o != path and os.path.exists(o)), None)  # noqa: PTH110
+    if other is not None:
+        yield Kept(label, "", f"stays where it is: it is the label file of {os.path.basename(other)} too")  # noqa: PTH119
+        return
+    seen = look(label, ground.since_ns, rewrite=False)
+    yield Edit(label, _away(label, ground, taken), seen, seen.content, (), "label file of the image above")
+
+
+def _away(path: str, ground: Ground, taken: set[str]) -> str:
+    """A free place for a file in the quarantine, which repeats the folders of the dataset."""
+    root = os.path.realpath(ground.root)
+    inside = path.startswith(root + os.sep)
+    part = path[len(root) + 1 :] if inside else f"outside{os.sep}{path.lstrip(os.sep).replace(':', '')}"
+    wanted = f"{ground.quarantine}{os.sep}{part}"
+    head, dot, suffix = wanted.rpartition(".")
+    number = 0
+    while os.path.lexists(wanted) or wanted in taken:
+        number += 1
+        wanted = f"{head}~{number}{dot}{suffix}"
+    folder = Path(wanted).parent
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Left(f"the quarantine {ground.quarantine} cannot be made: {folder} is read-only")
+    return wanted
+
+
+def _list(path: str, named: str, renamed: dict[str, str | None], ground: Ground) -> Iterator[Edit | Kept]:
+    """The edit of a list of images, some of which were renamed or went to quarantine."""
+    if not os.path.isfile(path):  # noqa: PTH113
+        return
+    content = Path(path).read_bytes()
+    after = relist(content, os.path.dirname(named), os.sep, renamed)  # noqa: PTH120
+    if after != content:
+        seen = look(path, ground.since_ns, rewrite=True)
+        yield Edit(path, path, seen, after, (), "list of images")
+
+
+def diff(edit: Edit) -> str:
+    """An edit for people: a unified diff of a text, one line for anything else; no control characters."""
+    lines = [] if edit.target == edit.path else [f"move {edit.path} -> {edit.target} ({edit.what})"]
+    if edit.after != edit.seen.content:
+        if edit.path.endswith(".txt"):
+            old, new = (c.decode("utf-8", "backslashreplace").splitlines() for c in (edit.seen.content, edit.after))
+            shown = list(difflib.unified_diff(old, new, edit.path, edit.path, lineterm=""))
+            lines += shown or [f"--- {edit.path}", f"+++ {edit.path}", _invisible(edit)]
+        else:
+            lines.append(f"rewrite {edit.target} ({edit.what}): {len(edit.seen.content)} -> {len(edit.after)} bytes")
+    return "".join(_printable(line) + "\n" for line in lines)
+
+
+def _invisible(edit: Edit) -> str:
+    """What changed in a text whose lines look the same."""
+    return f"@@ {edit.what}: byte order mark or line ends, {len(edit.seen.content)} -> {len(edit.after)} bytes @@"
+
+
+def _printable(text: str) -> str:
+    """The text with control characters and broken surrogates as escapes; tabs stay."""
+    return "".join(
+        c if c.isprintable() or c == "\t" else c.encode("unicode_escape", "backslashreplace").decode("ascii")
+        for c in text
+    )

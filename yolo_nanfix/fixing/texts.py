@@ -1,0 +1,179 @@
+"""Mends label files as text: a pure function of their bytes and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from struct import pack, unpack
+from typing import NamedTuple
+
+from yolo_nanfix.findings import Finding
+from yolo_nanfix.fixing.catalogue import FIXES
+from yolo_nanfix.fixing.rows import OPERATIONS, Left, seven
+
+BOM = b"\xef\xbb\xbf"
+WHOLE = ("bom", "line-ends", "recode", "seven")
+"""The operations on a whole file."""
+
+
+class Mended(NamedTuple):
+    """What became of one file.
+
+    Attributes:
+        content: its new bytes; the old ones if nothing could be done.
+        done: the findings that were mended.
+        left: the other ones, each with the reason.
+    """
+
+    content: bytes
+    done: tuple[Finding, ...]
+    left: tuple[tuple[Finding, str], ...]
+
+
+def allowed(finding: Finding, unsafe: bool) -> bool:
+    """Whether the finding has a fixer that may be asked."""
+    return finding.code in FIXES and (unsafe or FIXES[finding.code].safety != "unsafe")
+
+
+def mend_text(content: bytes, findings: Iterable[Finding], task: str, unsafe: bool) -> Mended:
+    """Mend a label file. Bytes that no finding is about stay as they are, line ends and a BOM among them.
+
+    Args:
+        content: the file's bytes.
+        findings: those about this file.
+        task: the task whose label format it has.
+        unsafe: whether unsafe fixes are allowed.
+    """
+    done: list[Finding] = []
+    left: list[tuple[Finding, str]] = []
+    asked = [finding for finding in findings if allowed(finding, unsafe)]
+    hows = {FIXES[finding.code].how: finding for finding in asked}
+    if "recode" in hows:
+        try:
+            return Mended(recode(content), (hows["recode"],), ())
+        except Left as why:
+            return Mended(content, (), tuple((f, str(why)) for f in asked))
+    marked, body = content.startswith(BOM), content.removeprefix(BOM)
+    try:
+        lines = body.decode("utf-8").splitlines(keepends=True)
+    except UnicodeDecodeError:
+        return Mended(content, (), tuple((f, "the file is not UTF-8 text") for f in asked))
+    by_line: dict[int, list[Finding]] = {}
+    for finding in asked:
+        if FIXES[finding.code].how not in WHOLE:
+            by_line.setdefault(finding.place.line or 0, []).append(finding)
+    if "seven" in hows:
+        lines = [_joined(line, seven(line.split(), task, unsafe) or []) if line.split() else line for line in lines]
+        done.append(hows["seven"])
+    lines = _mend_lines(lines, by_line, task, unsafe, done, left)
+    text = "".join(lines)
+    if "line-ends" in hows:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        done.append(hows["line-ends"])
+    if "bom" in hows and marked:
+        marked = False
+        done.append(hows["bom"])
+    return Mended((BOM if marked else b"") + text.encode("utf-8"), tuple(done), tuple(left))
+
+
+def _mend_lines(
+    lines: list[str],
+    by_line: Mapping[int, list[Finding]],
+    task: str,
+    unsafe: bool,
+    done: list[Finding],
+    left: list[tuple[Finding, str]],
+) -> list[str]:
+    """The lines with the rows mended that findings name; notes what was done and what was not."""
+    seen: set[tuple[float, ...]] = set()
+    out = []
+    for number, line in enumerate(lines, 1):
+        row = _values(line.split())
+        mended: set[str] = set()
+        for finding in by_line.get(number, ()):
+            how = FIXES[finding.code].how
+            if not (line and how not in mended):  # what mended the row for another finding mended it for this one
+                done.append(finding)
+                continue
+            try:
+                words = _mend_row(line.split(), how, task, unsafe, row is not None and row in seen)
+            except Left as why:
+                left.append((finding, str(why)))
+            else:
+                line = "" if words is None else _joined(line, words)
+                mended.add(how)
+                done.append(finding)
+        if row is not None:
+            seen.add(row)
+        out.append(line)
+    left += [(f, "the file has no such line") for n, found in by_line.items() if not 0 < n <= len(lines) for f in found]
+    return out
+
+
+def _mend_row(words: list[str], how: str, task: str, unsafe: bool, repeated: bool) -> list[str] | None:
+    """The words of a row after one operation, None if it is dropped; `repeated`: an earlier row is the same."""
+    if not words:
+        raise Left("the row is empty")
+    if how != "duplicate":
+        return OPERATIONS[how](words, task, unsafe)
+    if not repeated:
+        raise Left("no earlier row of the file is exactly the same")
+    return None
+
+
+def _joined(line: str, words: list[str]) -> str:
+    """The line with other words and its own line end; the line itself if the words are the same."""
+    if words == line.split():
+        return line
+    return " ".join(words) + line[len(line.splitlines()[0]) :]
+
+
+def _values(words: list[str]) -> tuple[float, ...] | None:
+    """The words as single-precision numbers, in which Ultralytics compares rows; None if they are none."""
+    try:
+        values = [float(word) for word in words]
+        return tuple(v + 0.0 for v in unpack(f"{len(values)}f", pack(f"{len(values)}f", *values))) or None
+    except (ValueError, OverflowError):
+        return None
+
+
+def recode(content: bytes) -> bytes:
+    """Labels in UTF-16 (with a byte order mark), or with bytes outside ASCII in comments, as UTF-8.
+
+    Raises:
+        Left: what comes out is no text of numbers.
+    """
+    utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        text = content.decode("utf-16" if utf16 else "latin-1")
+    except UnicodeDecodeError as error:
+        raise Left(f"cannot be read as UTF-16 text ({error})") from None
+    rows = [line.split() for line in text.splitlines() if line.split()]
+    if not rows or any(_values(words) is None for words in rows):
+        raise Left("the file does not hold numbers in UTF-16")
+    return text.encode("utf-8")
+
+
+def relist(content: bytes, folder: str, sep: str, renamed: Mapping[str, str | None]) -> bytes:
+    """A list of images with renamed entries changed and those that went away (None) left out.
+
+    Args:
+        content: the list's bytes; returned as they are where they are not UTF-8 text.
+        folder: the folder of the list, which `./` in it means.
+        sep: the separator of paths here.
+        renamed: new path, or None, for the path of an image as lint names it.
+    """
+    marked, body = content.startswith(BOM), content.removeprefix(BOM)
+    try:
+        lines = body.decode("utf-8").splitlines(keepends=True)
+    except UnicodeDecodeError:
+        return content
+    out = []
+    for line in lines:
+        entry = line.strip()
+        path = (f"{folder}{sep}{entry[2:]}" if entry.startswith("./") else entry).replace("/", sep)
+        if path in renamed:
+            new = renamed[path]
+            suffix = "" if new is None else new.rpartition(".")[2]
+            line = "" if new is None else line.replace(entry, f"{entry.rpartition('.')[0]}.{suffix}")
+        out.append(line)
+    return (BOM if marked else b"") + "".join(out).encode("utf-8")
