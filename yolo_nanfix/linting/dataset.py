@@ -16,6 +16,7 @@ import numpy as np
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.classify import list_folders
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.deep import Deep, look
 from yolo_nanfix.linting.headers import Header, read_header
 from yolo_nanfix.linting.label_reader import LabelReader
 from yolo_nanfix.linting.labels import Labels
@@ -40,7 +41,9 @@ class Image(NamedTuple):
         header: what the file says about itself.
         npy: the sibling .npy that is loaded in its place, if there is a current one.
         pixels: what was decoded (the .npy if there is one); None if the header was enough.
-        looks: eight perceptual hashes of 64 bits, of the image, mirrored and turned; empty unless decoded.
+        looks: eight perceptual hashes of 64 bits, of the image, mirrored and turned; empty unless images are decoded,
+            and 0 where the image shows nothing.
+        deep: what decoding the image told; None unless images are decoded, or if this one cannot be.
     """
 
     file: str
@@ -52,6 +55,7 @@ class Image(NamedTuple):
     npy: str | None
     pixels: Pixels | None
     looks: tuple[int, ...] = ()
+    deep: Deep | None = None
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,8 @@ def list_images(paths: tuple[Path, ...]) -> list[str]:
     return sorted(f.replace("/", os.sep) for f in found if f.rpartition(".")[2].lower() in SUFFIX_FORMATS)
 
 
-def read_dataset(config: DataConfig, task: str, progress: Progress | None = None) -> Dataset:
-    """Read all images and labels that `config` names; nothing is written.
+def read_dataset(config: DataConfig, task: str, progress: Progress | None = None, *, deep: bool = False) -> Dataset:
+    """Read all images and labels that `config` names, with `deep` also the pixels; nothing is written.
 
     Raises:
         DataError: if train or val holds no images, or a list of images cannot be read.
@@ -134,7 +138,7 @@ def read_dataset(config: DataConfig, task: str, progress: Progress | None = None
                 label = "" if folders else label_path(file)
                 if label not in seen:
                     seen[label] = reader.read(label, i)
-                images.append(_read_image(file, first[file], label, seen[label], config.channels, siblings))
+                images.append(_read_image(file, first[file], label, seen[label], config.channels, siblings, deep))
     finally:
         cv2.utils.logging.setLogLevel(verbosity)
     if progress is not None:
@@ -235,15 +239,21 @@ class _NpyFiles:
             return None
 
 
-def _read_image(file: str, split: str, label: str, labelled: bool, channels: int, siblings: _NpyFiles) -> Image:
+def _read_image(
+    file: str, split: str, label: str, labelled: bool, channels: int, siblings: _NpyFiles, deep: bool
+) -> Image:
     """Header, sibling and, where needed, pixels of one image."""
     suffix = file.rpartition(".")[2].lower()
     header = read_header(file)
-    npy = pixels = None
+    npy = pixels = seen = None
+    looks: tuple[int, ...] = (0,) * 8 if deep else ()
     if header.fault in ("", "trailing"):
         npy = siblings.beside(file, header) if label else None  # of classification sets no .npy is loaded
         if npy is not None:
             pixels = read_npy(npy)
-        elif needs_decoding(suffix, header, channels):
+        if deep:
+            seen, looks, decoded = look(file, suffix, header, channels)
+            pixels = pixels or decoded
+        elif npy is None and needs_decoding(suffix, header, channels):
             pixels = read_image(file, suffix, channels)
-    return Image(file, split, suffix, label, labelled, header, npy, pixels)
+    return Image(file, split, suffix, label, labelled, header, npy, pixels, looks, seen)

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
+from codecs import getincrementaldecoder
 from typing import NamedTuple
 
 from PIL import Image as PILImage
 from xxhash import xxh3_64_intdigest
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors, which findings tell, go to stderr too
+
 HEAD_BYTES = 4096
+BOMB_PIXELS = 178_956_970
+"""Images of more pixels are never decoded; Pillow, and so Ultralytics, refuses them from the same number on."""
+
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive JPEG
 _HARMLESS = (0xDB, 0xC4, 0xDD, 0xE0, 0xFE)  # tables, restart interval, JFIF, comment
 _HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+_ORIENTATION = 274
+_BITS_PER_SAMPLE = 258
+_SEVERAL = ("AVIF", "MPO", "PNG", "TIFF", "WEBP")
+_FOREIGN = (
+    (b"version https://git-lfs", "a Git LFS pointer; `git lfs pull` fetches the image"),
+    (b"<!doctype html", "a web page (HTML)"),
+    (b"<html", "a web page (HTML)"),
+    (b"<svg", "an SVG drawing"),
+    (b"<?xml", "XML"),
+    (b"{", "JSON or other text"),
+    (b"%pdf", "a PDF"),
+    (b"pk\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "gzip data"),
+    (b"rar!", "a RAR archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"\x93numpy", "a NumPy array"),
+    (b"\x1ae\xdf\xa3", "a WebM video"),
+)
+"""How files begin that stand where an image should, in small letters."""
 
 
 class Header(NamedTuple):
@@ -28,10 +54,14 @@ class Header(NamedTuple):
         format: Pillow's name of the content's format (`JPEG`, `PNG`); empty if unknown.
         mode: Pillow's mode (`RGB`, `L`, `I;16`).
         unsure: True where only decoding tells what comes out: a PNG of 16 bits a sample, or animated.
-        fault: empty if sound, else `missing`, `empty`, `unreadable`, `truncated` or `trailing` (a JPEG that
-            decodes, but does not end at its end marker).
+        fault: empty if sound, else `missing`, `empty`, `foreign` (something else than an image), `unreadable`, `bomb`
+            (more than `BOMB_PIXELS`), `truncated` or `trailing` (a JPEG that decodes, but does not end at its end
+            marker).
         reason: what the reader said about the fault.
         content: a hash (xxh3, 64 bits) of the first bytes and the size; 0 if nothing could be read.
+        bits: bits a sample.
+        frames: pages or frames in the file.
+        turn: the orientation of EXIF, 1 (upright) to 8; from 5 on width and height change places.
     """
 
     size: int = 0
@@ -45,6 +75,9 @@ class Header(NamedTuple):
     fault: str = ""
     reason: str = ""
     content: int = 0
+    bits: int = 8
+    frames: int = 1
+    turn: int = 1
 
 
 def read_header(file: str) -> Header:
@@ -97,7 +130,9 @@ def _plain_jpeg(head: bytes) -> tuple[int, int, str, str] | None:
         if marker in _FRAMES:
             height, width = head[at + 5] << 8 | head[at + 6], head[at + 7] << 8 | head[at + 8]
             mode = _MODES.get(head[at + 9])
-            if head[at + 4] != 8 or mode is None or length != 8 + 3 * head[at + 9] or not width * height:
+            if head[at + 4] != 8 or mode is None or length != 8 + 3 * head[at + 9]:
+                return None
+            if not 0 < width * height <= BOMB_PIXELS:
                 return None
             found = (width, height, "JPEG", mode)
         elif marker not in _HARMLESS or length < 2:
@@ -110,20 +145,77 @@ def _by_pillow(file: str, header: Header, head: bytes) -> Header:
     """What Pillow says of the header, and its own verification, which reads all chunks of a PNG."""
     try:
         with open(file, "rb") as stream, PILImage.open(stream) as image:
+            bits = _bits(image, head)
             header = header._replace(
                 width=image.size[0],
                 height=image.size[1],
                 format=image.format or "",
                 mode=image.mode,
-                unsure=image.format == "PNG" and (head[24:25] == b"\x10" or getattr(image, "is_animated", False)),
+                unsure=image.format == "PNG" and (bits == 16 or getattr(image, "is_animated", False)),
+                bits=bits,
+                turn=_turn(image),
+                frames=_frames(image),
             )
             image.verify()
+    except PILImage.DecompressionBombError as error:
+        return header._replace(fault="bomb", reason=str(error).split(",")[0])
     except Exception as error:  # Pillow's readers raise anything on damaged files
         if head[4:12] in _HEIF:
             return header._replace(fault="unreadable", reason="HEIF; Pillow reads it only with pi-heif installed")
+        if not header.format and (other := foreign(head)):
+            return header._replace(fault="foreign", reason=other)
         fault = "truncated" if header.format else "unreadable"
         return header._replace(fault=fault, reason=_say(error))
     return header
+
+
+def _bits(image: PILImage.Image, head: bytes) -> int:
+    """Bits a sample; 8 where that cannot be told."""
+    if image.format == "PNG":
+        return head[24] if len(head) > 24 else 8
+    if image.format == "TIFF":
+        stored = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, 1)
+        bits = max(stored, default=8) if isinstance(stored, tuple) else stored
+        return bits if isinstance(bits, int) and 0 < bits <= 64 else 8
+    if image.mode in ("I", "F"):
+        return 32
+    return 16 if image.mode.startswith("I;16") else 1 if image.mode == "1" else 8
+
+
+def _turn(image: PILImage.Image) -> int:
+    """The orientation of EXIF; 1 if there is none, or a senseless one."""
+    try:
+        if image.format == "TIFF":
+            turn = getattr(image, "tag_v2", {}).get(_ORIENTATION)
+        else:  # asked without "exif", a PNG would be decoded
+            turn = image.getexif().get(_ORIENTATION) if "exif" in image.info else 1
+    except Exception:  # EXIF holds anything
+        return 1
+    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+
+
+def _frames(image: PILImage.Image) -> int:
+    """How many pages or frames there are; 1 where that cannot be told."""
+    try:
+        return int(getattr(image, "n_frames", 1)) if image.format in _SEVERAL else 1
+    except Exception:  # a damaged list of pages
+        return 1
+
+
+def foreign(head: bytes) -> str:
+    """What a file is that begins like this and is no image; empty if that cannot be told."""
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:32].lower()
+    for sign, name in _FOREIGN:
+        if start.startswith(sign):
+            return name
+    if head[4:8] == b"ftyp":
+        return "an MP4 or MOV video"
+    try:
+        text = getincrementaldecoder("utf-8-sig")().decode(head)  # which may end within a letter
+    except UnicodeDecodeError:
+        return ""
+    words = " ".join(text.split())
+    return f"text ('{words[:40]}')" if words.isprintable() and words else ""
 
 
 def _judge_end(file: str, header: Header) -> Header:

@@ -6,6 +6,10 @@ pixels can surprise: TIFF, BMP, 16-bit PNG, rare formats, content under a foreig
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import cv2
@@ -13,11 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from yolo_nanfix.linting.headers import Header
+from yolo_nanfix.linting.headers import BOMB_PIXELS, Header
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
 
 HALF_MAX = 65504.0
 """The largest finite value of half precision, in which validation runs on a GPU."""
+
+MOST_BITS = 1 << 32
+"""Images whose bands and pages hold more than this many bits (512 MiB) are not decoded."""
 
 _PLAIN_FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
 _BY_PILLOW = ("avif", "heic", "heif")
@@ -56,19 +63,51 @@ class Pixels(NamedTuple):
 
 def needs_decoding(suffix: str, header: Header, channels: int) -> bool:
     """Whether the header of a sound image leaves open what Ultralytics would train on."""
+    if too_large(header):
+        return False
     if header.format not in _PLAIN_FORMATS or header.format not in SUFFIX_FORMATS.get(suffix, ()):
         return True
     return header.unsure or channels not in (1, 3)
 
 
+def too_large(header: Header) -> bool:
+    """Whether decoding the image would take more memory than a linter should."""
+    pixels = header.width * header.height
+    return pixels > BOMB_PIXELS or pixels * header.frames * max(header.bits, 8) > MOST_BITS
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """What decoders written in C print to stderr, which the findings tell, is not shown."""
+    sys.stderr.flush()
+    try:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # stderr is closed, or there are no more descriptors
+        yield
+        return
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def read_image(file: str, suffix: str, channels: int) -> Pixels:
     """Decode an image file as Ultralytics does for a model of so many channels; never raises."""
+    return decode(file, suffix, channels)[0]
+
+
+def decode(file: str, suffix: str, channels: int) -> tuple[Pixels, NDArray[Any] | None]:
+    """What `read_image` returns, and the stored values (16 bits not yet cut to 8); None if there are none."""
     try:
-        stored, loaded_channels = _decode(file, np.fromfile(file, np.uint8), suffix, channels)
+        with silenced():
+            stored, loaded_channels = _decode(file, np.fromfile(file, np.uint8), suffix, channels)
         found = _measure(file, stored)
-        return found._replace(shape=(*found.shape[:2], loaded_channels))
+        return found._replace(shape=(*found.shape[:2], loaded_channels)), stored
     except Exception as error:  # cv2.error, MemoryError and whatever the decoders raise
-        return Pixels(file, reason=f"{error}".splitlines()[0] if f"{error}" else type(error).__name__)
+        return Pixels(file, reason=f"{error}".splitlines()[0] if f"{error}" else type(error).__name__), None
 
 
 def read_npy(file: str) -> Pixels:

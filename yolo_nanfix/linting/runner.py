@@ -33,7 +33,7 @@ def run(data: str | Path, *, options: LintOptions | None = None, progress: Progr
     if options.task not in TASKS:
         raise UsageError(f"task '{options.task}' is unknown; lint reads {', '.join(TASKS)} labels")
     config = read_folder(data) if options.task == "classify" else read_config(data)
-    dataset = read_dataset(config, options.task, progress)
+    dataset = read_dataset(config, options.task, progress, deep=options.deep)
     findings: list[Finding] = []
     skipped: list[tuple[str, str]] = []
     facts = {

@@ -1,0 +1,211 @@
+"""The one decode of `lint --deep`: numbers and hashes of what is on an image, from a small grey copy of it.
+
+An ordinary JPEG is decoded at an eighth of its size, by libjpeg-turbo, which says what is damaged inside; at that size
+nearly all of the time goes into its entropy coding, which cannot be skipped. All other files are decoded as Ultralytics
+does, and the same decode feeds the rules about pixels.
+
+The hashes are those of pHash (Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions") with
+signs in place of the comparison with the median: bits are the signs of the 64 lowest coefficients of the DCT. So the
+hash of a mirrored or turned copy follows from the image itself: mirroring changes signs, a quarter turn swaps
+the axes.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from yolo_nanfix.linting.headers import Header
+from yolo_nanfix.linting.pixels import Pixels, decode, needs_decoding, silenced, too_large
+
+Grey = NDArray[np.uint8]
+
+LOOKS = (
+    "as it is",
+    "mirrored",
+    "flipped upside down",
+    "turned by 180 degrees",
+    "mirrored and turned left",
+    "turned right",
+    "turned left",
+    "mirrored and turned right",
+)
+"""What each of the eight hashes is the hash of: the image, and its copies."""
+
+_LEAST = 32
+"""Small copies have at least so many pixels a side, if the image has."""
+_LOW = 8
+_PLAIN = 2.0
+"""Images of a lower standard deviation show nothing to be hashed."""
+_HARMLESS_BYTES = 16
+_EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker")
+_NO_LOOKS = (0,) * 8
+
+
+class Deep(NamedTuple):
+    """What a small grey copy of an image tells, for 8 bits a sample; plain numbers, so that they can be stored.
+
+    Attributes:
+        low, high: smallest and largest value.
+        mean: mean value.
+        deviation: standard deviation.
+        tail: share of the height, from the bottom, in which all values are the same.
+        tail_value: that value; 0 if there is no tail.
+        detail: energy of the Laplacian by that of the contrast; 0 if the image is plain or under 32 pixels.
+        damage: what the JPEG decoder complained about; empty if nothing, or if another decoder was used.
+    """
+
+    low: int = 0
+    high: int = 0
+    mean: float = 0.0
+    deviation: float = 0.0
+    tail: float = 0.0
+    tail_value: int = 0
+    detail: float = 0.0
+    damage: str = ""
+
+
+class Look(NamedTuple):
+    """What one decode gave.
+
+    Attributes:
+        deep: the numbers; None if nothing could be decoded, or the image is too large to be.
+        looks: eight hashes, of the image and its mirrored and turned copies (see `LOOKS`); 0 where it shows nothing.
+        pixels: what the rules about pixels ask for; None for a JPEG, whose header is enough.
+    """
+
+    deep: Deep | None
+    looks: tuple[int, ...]
+    pixels: Pixels | None
+
+
+def look(file: str, suffix: str, header: Header, channels: int) -> Look:
+    """Decode one image of a sound header for training with so many channels; whatever it holds, nothing is raised."""
+    if too_large(header):
+        return Look(None, _NO_LOOKS, None)
+    if header.format in ("JPEG", "MPO") and not needs_decoding(suffix, header, channels):
+        small, damage = _small_jpeg(file)
+        if small is not None:
+            return _judge(small, damage, None)
+    pixels, stored = decode(file, suffix, channels)
+    return Look(None, _NO_LOOKS, pixels) if stored is None else _judge(shrink(stored), "", pixels)
+
+
+def small_copy(file: str, header: Header) -> Grey | None:
+    """The grey copy of an image that was looked at before, (h, w); None if it cannot be decoded any more."""
+    if too_large(header):
+        return None
+    small = _small_jpeg(file)[0] if header.format in ("JPEG", "MPO") else None
+    if small is not None:
+        return small
+    try:
+        with silenced():
+            loaded = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error):
+        return None
+    return None if loaded is None else shrink(loaded)
+
+
+def _small_jpeg(file: str) -> tuple[Grey | None, str]:
+    """The grey copy of a JPEG at an eighth of its size or more, and what the decoder complained about."""
+    damage = ""
+    try:
+        with open(file, "rb", buffering=0) as stream:
+            content = stream.read()
+        try:
+            small = _decode_jpeg(content, strict=True)
+        except ValueError as error:
+            damage = "" if _harmless(str(error)) else str(error)
+            small = _decode_jpeg(content, strict=False)
+    except Exception:  # what it cannot decode at all is left to the decoder that Ultralytics uses
+        return None, ""
+    return small[..., 0], damage
+
+
+def _decode_jpeg(content: bytes, *, strict: bool) -> Grey:
+    """(h, w, 1) bytes; ValueError for what cannot be decoded, if strict also for what is damaged."""
+    small: Grey = simplejpeg.decode_jpeg(
+        content, "GRAY", min_height=_LEAST, min_width=_LEAST, min_factor=1, strict=strict
+    )
+    return small
+
+
+def _harmless(complaint: str) -> bool:
+    """Whether a complaint is about padding between segments, as some cameras and tools leave it."""
+    found = _EXTRANEOUS.search(complaint)
+    return bool(found) and int(found[1]) <= _HARMLESS_BYTES if found else False
+
+
+def shrink(stored: NDArray[Any]) -> Grey:
+    """A grey copy of (H, W) or (H, W, C) values as they are trained on, at an eighth of the size or more."""
+    height, width = stored.shape[:2]
+    factor = min(8, max(1, min(height, width) // _LEAST))
+    size = (max(1, width // factor), max(1, height // factor))
+    if stored.dtype == np.uint16:
+        stored = (stored >> 8).astype(np.uint8)
+    elif stored.dtype != np.uint8:
+        stored = np.clip(np.nan_to_num(stored.astype(np.float32)), 0, 255)
+    channels = 1 if stored.ndim == 2 else stored.shape[2]
+    if channels > 4:
+        stored, channels = stored.mean(axis=2, dtype=np.float32), 1
+    small = cv2.resize(np.ascontiguousarray(stored), size, interpolation=cv2.INTER_AREA)
+    if small.ndim == 3 and channels in (3, 4):
+        small = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY if channels == 3 else cv2.COLOR_BGRA2GRAY)
+    elif small.ndim == 3:
+        small = small[..., 0]
+    return np.asarray(small, np.uint8)
+
+
+def _judge(small: Grey, damage: str, pixels: Pixels | None) -> Look:
+    """The numbers and the hashes of a grey copy."""
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(small))
+    low, high = cv2.minMaxLoc(small)[:2]
+    tail, value = _tail(small)
+    detail, looks = 0.0, _NO_LOOKS
+    if deviation >= _PLAIN:
+        looks = _hashes(small)
+        if min(small.shape) >= _LEAST:
+            edges = cv2.norm(cv2.Laplacian(small, cv2.CV_16S))
+            detail = edges**2 / (small.size * deviation**2)
+    return Look(Deep(int(low), int(high), mean, deviation, tail, value, detail, damage), looks, pixels)
+
+
+def _tail(small: Grey) -> tuple[float, int]:
+    """The share of rows at the bottom in which all values are one, and that value."""
+    value = small[-1, 0]
+    if small[-1, -1] != value or (small[-1] != value).any():
+        return 0.0, 0
+    other = np.flatnonzero((small != value).any(axis=1))
+    first = int(other[-1]) + 1 if len(other) else 0
+    return (len(small) - first) / len(small), int(value)
+
+
+def _hashes(small: Grey) -> tuple[int, ...]:
+    """Eight hashes of 64 bits: `LOOKS`, in that order. The lowest bit is always set."""
+    height, width = small.shape
+    waves = (_waves(height) @ small.astype(np.float32) @ _waves(width).T) > 0
+    upright, turned = _pack(waves), _pack(waves.T)
+    return (*(upright ^ mask | 1 for mask in _MIRRORS), *(turned ^ mask | 1 for mask in _MIRRORS))
+
+
+def _pack(bits: NDArray[np.bool_]) -> int:
+    """64 bits as a number, the first as the lowest."""
+    return int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
+
+
+@lru_cache(maxsize=64)
+def _waves(length: int) -> NDArray[np.float32]:
+    """(8, length): the lowest cosines of the DCT of so many values."""
+    at = (2 * np.arange(length) + 1) * np.pi / (2 * length)
+    return np.cos(np.arange(_LOW)[:, None] * at).astype(np.float32)
+
+
+_ODD = np.tile(np.arange(_LOW) % 2 == 1, (_LOW, 1))
+_MIRRORS: tuple[int, ...] = (0, _pack(_ODD), _pack(_ODD.T), _pack(_ODD ^ _ODD.T))
+"""The bits that change by no mirroring, by mirroring in x, in y and in both."""
