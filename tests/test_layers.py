@@ -31,18 +31,19 @@ MAY = {
     "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "numerics"},
     "settings": {"errors"},
     "run_report": WINGS | VALUES | {"upstream"},
-    "api": WINGS | VALUES | {"mending", "upstream", "incident", "run_report", "settings"},
-    "runs": WINGS | VALUES | {"training", "run_report", "api"},
+    "linter": {"linting", "settings", "report", "errors", "findings"},
+    "api": WINGS | VALUES | {"mending", "upstream", "incident", "run_report", "settings", "linter"},
+    "runs": WINGS | VALUES | {"training", "run_report", "api", "linter"},
     "lr_find": VALUES | {"api", "linting", "numerics", "training", "upstream"},
     "doctor": VALUES | {"api", "patching", "upstream"},
     "hook": {"api", "errors"},
     "worker": {"api"},
     "_site": {"hook"},
-    "cli": VALUES | {"api", "cards", "doctor", "hook", "lr_find", "runs", "report", "training"},
+    "cli": VALUES | {"api", "cards", "doctor", "hook", "lr_find", "linter", "runs", "report", "training"},
     "__init__": {"api", "runs", "errors", "_version"},
     "__main__": {"cli"},
 }
-"""Room -> rooms that it may import (itself aside). The wings meet in `run_report`, `api` and `runs` alone."""
+"""Room -> rooms that it may import (itself aside). Wings meet in the rooms between them and `api`, in it and `runs`."""
 TORCH = {"numerics", "patching", "guard", "diagnosis", "incident", "batches", "doctor", "api", "lr_find"}
 ULTRALYTICS = {"upstream", "training"}
 FILES = sorted(PACKAGE.rglob("*.py"))

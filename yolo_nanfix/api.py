@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from yolo_nanfix.settings import load as load_settings
 if TYPE_CHECKING:
     from torch import nn
 
+    from yolo_nanfix.fixing.apply import Fixed
+    from yolo_nanfix.fixing.undo import Undone
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.guard.settings import GuardSettings
     from yolo_nanfix.incident import Incident
@@ -194,29 +197,61 @@ def status() -> Status:
 
 
 def lint(
-    data: str | Path,
+    data: str | Path | None = None,
     *,
-    task: str = "detect",
-    deep: bool = False,
-    imgsz: int = 640,
+    task: str | None = None,
+    deep: bool | None = None,
+    imgsz: int | None = None,
+    select: Iterable[str] | None = None,
+    extend_select: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    severity: Mapping[str, str] | None = None,
+    per_path_ignores: Mapping[str, Iterable[str]] | None = None,
+    baseline: str | Path | None = None,
+    files: Iterable[str | Path] | None = None,
+    settings: bool = True,
     progress: Progress | None = None,
 ) -> Report:
     """Look for what breaks, poisons or silently thins out training in a dataset. Reads only, never writes.
 
+    What is not given here comes from the key `lint` of `nanfix.yaml`, or from `[tool.yolo-nanfix.lint]` in
+    `pyproject.toml`, looked for from the folder of data.yaml upward, then from the current one.
+
     Args:
-        data: data.yaml, a folder that holds one, or a dataset name that Ultralytics knows.
-        task: detect, segment, pose, obb or classify.
+        data: data.yaml, a folder that holds one, or a dataset name that Ultralytics knows; for classify the folder that
+            holds `train`. None with `files`: the data.yaml above each of them.
+        task: detect, segment, pose, obb or classify; by default detect.
         deep: also decode every image.
-        imgsz: the image size of the training that is planned, in pixels.
+        imgsz: the image size of the training that is planned, in pixels; by default 640.
+        select: ask these rules only: codes, prefixes of codes, names or ALL.
+        extend_select: ask these, too.
+        ignore: leave these out.
+        severity: by such a word another severity.
+        per_path_ignores: by glob what to leave out for the files that it matches.
+        baseline: a file of findings to leave out, written by `yolo-nanfix lint --write-baseline`.
+        files: report only findings about these files.
+        settings: False leaves the settings files out.
         progress: called with (done, total, what) as files are read.
 
     Raises:
+        UsageError: an argument or setting is wrong, or a file cannot be used.
         DataError: data.yaml or the dataset it names cannot be used.
     """
-    from yolo_nanfix.linting.options import LintOptions
-    from yolo_nanfix.linting.runner import run
+    from yolo_nanfix import linter
 
-    return run(data, options=LintOptions(task, deep, imgsz), progress=progress)
+    wishes = {
+        "select": None if select is None else list(select),
+        "extend-select": list(extend_select),
+        "ignore": list(ignore),
+        "severity": dict(severity or {}),
+        "per-path-ignores": {glob: list(words) for glob, words in (per_path_ignores or {}).items()},
+        "baseline": baseline,
+        "task": task,
+        "deep": deep,
+        "imgsz": imgsz,
+    }
+    given = None if files is None else tuple(map(Path, files))
+    return linter.lint(data, linter.Request(wishes, settings=settings, files=given), progress)
 
 
 def guard_settings() -> tuple[tuple[str, Any, str], ...]:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import polars
+
+_LINES = re.compile(r"\blines? \d+(?:(?:, | and | to )\d+)*")
+_NUMBERS = re.compile(r"\d+(?:\.\d+)?")
 
 
 class Severity(str, Enum):
@@ -92,6 +100,51 @@ class Finding:
         return {k: v.value if isinstance(v, Enum) else v for k, v in raw.items()}
 
 
+class RuleText(Protocol):
+    """What is known of a rule besides its findings, for formats that carry the documentation along."""
+
+    @property
+    def code(self) -> str:
+        """Two letters and three digits."""
+
+    @property
+    def name(self) -> str:
+        """Names the defect."""
+
+    @property
+    def severity(self) -> Severity:
+        """How much it hurts, unless the user says otherwise."""
+
+    @property
+    def title(self) -> str:
+        """One line."""
+
+    @property
+    def why(self) -> str:
+        """Why it hurts."""
+
+    @property
+    def upstream(self) -> str:
+        """What Ultralytics does with it."""
+
+    @property
+    def example(self) -> str:
+        """What it looks like."""
+
+    @property
+    def mend(self) -> str:
+        """What to do about it."""
+
+
+def match(selector: str, code: str, name: str) -> int:
+    """How closely a selector names a rule: 5 by code or name, less by a prefix of the code, 0 by ALL, -1 not at all."""
+    if selector.upper() == "ALL":
+        return 0
+    if selector.lower() == name:
+        return 5
+    return len(selector) if selector and code.startswith(selector.upper()) else -1
+
+
 @dataclass(frozen=True)
 class Report:
     """What one lint run found in one dataset.
@@ -102,6 +155,8 @@ class Report:
         findings: all findings, sorted by split (dataset-wide ones first), file and line.
         skipped: pairs of rule code and reason, for the rules that could not be asked.
         counts: for each split its number of `images`, `labels` (label files found) and `rows` (label rows).
+        known: so many findings are left out because a baseline holds them.
+        started_ns: when lint began to read (nanoseconds since the epoch); files that changed later are not mended.
     """
 
     data: str
@@ -109,6 +164,8 @@ class Report:
     findings: tuple[Finding, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    known: int = 0
+    started_ns: int | None = None
 
     @property
     def worst(self) -> Severity | None:
@@ -123,6 +180,65 @@ class Report:
     def by_code(self) -> dict[str, int]:
         """How many findings each rule code has, in the order of the codes."""
         return dict(sorted(Counter(f.code for f in self.findings).items()))
+
+    def select(self, *selectors: str, ignore: Iterable[str] = (), at_least: Severity | str = Severity.INFO) -> Report:
+        """The same report with some of its findings.
+
+        Args:
+            selectors: codes, prefixes of codes, names of rules or ALL; none means all.
+            ignore: what to leave out, in the same words.
+            at_least: leave out what is milder.
+
+        Raises:
+            ValueError: `at_least` is no severity.
+        """
+        rank, out = Severity(at_least).rank, tuple(ignore)
+
+        def wanted(finding: Finding) -> bool:
+            named = (finding.code, finding.name)
+            chosen = not selectors or any(match(word, *named) >= 0 for word in selectors)
+            return chosen and finding.severity.rank <= rank and not any(match(word, *named) >= 0 for word in out)
+
+        return replace(self, findings=tuple(filter(wanted, self.findings)))
+
+    def frame(self) -> polars.DataFrame:
+        """The findings as a table of one row each, with the same columns and types also when there are none.
+
+        Columns: code, name (text), severity, effect (enums, the worst severity first), file (text), line, x, y,
+        channel (32-bit integers, null where there is none), split, image (text or null), message, mend (text). Bytes of
+        a file name that are no UTF-8 are written as escapes.
+        """
+        import polars as pl
+
+        text = pl.String()
+        schema: dict[str, pl.DataType] = {
+            **dict.fromkeys(("code", "name"), text),
+            "severity": pl.Enum([severity.value for severity in Severity]),
+            "effect": pl.Enum([effect.value for effect in Effect]),
+            "file": text,
+            **dict.fromkeys(("line", "x", "y", "channel"), pl.Int32()),
+            **dict.fromkeys(("split", "image", "message", "mend"), text),
+        }
+        return pl.DataFrame([_row(finding) for finding in self.findings], schema=schema, orient="row")
+
+    def identities(self) -> list[str]:
+        """For each finding a text that stays the same while other lines of its file change; unlike any other's.
+
+        It holds the file from the folder of data.yaml on, the code, and the message without line numbers; for findings
+        about the whole set, without any numbers. Equal findings in one file are counted through.
+        """
+        base = os.path.abspath(self.data)  # noqa: PTH100 - text handling only
+        base = base if self.task == "classify" else base.rpartition(os.sep)[0]  # a folder, or a file in one
+        folders = tuple(dict.fromkeys((base + os.sep, os.path.realpath(base) + os.sep)))
+        met: Counter[str] = Counter()
+        found: dict[str, None] = {}
+        for finding in self.findings:
+            text = numbered = _identity(finding, folders)
+            while numbered in found:
+                met[text] += 1
+                numbered = f"{text} ({met[text] + 1})"
+            found[numbered] = None
+        return list(found)
 
     def fatal_images(self) -> dict[str, tuple[Finding, ...]]:
         """The image files that break or poison training, each with its fatal findings."""
@@ -142,3 +258,22 @@ class Report:
             "findings": [f.as_dict() for f in self.findings],
             "skipped": [{"code": code, "reason": reason} for code, reason in self.skipped],
         }
+
+
+def _row(finding: Finding) -> tuple[str | int | None, ...]:
+    """One row of the frame."""
+    place = finding.place
+    texts = (place.file, finding.split, finding.image, finding.message, finding.mend)
+    file, *rest = (t if t is None else t.encode("utf-8", "backslashreplace").decode() for t in texts)
+    fixed = (finding.code, finding.name, finding.severity.value, finding.effect.value)
+    return (*fixed, file, place.line, *(place.pixel or (None, None, None)), *rest)
+
+
+def _identity(finding: Finding, folders: tuple[str, ...]) -> str:
+    """`file: code message`, without what changes when other rows or images do."""
+    file, message = finding.place.file, finding.message
+    for folder in folders:
+        file, message = file.removeprefix(folder), message.replace(folder, "")
+    if finding.image is None:
+        message = _NUMBERS.sub("#", message) if finding.place.line is not None else finding.split or ""
+    return f"{file.replace(os.sep, '/')}: {finding.code} {_LINES.sub('line #', message)}".rstrip()

@@ -67,6 +67,7 @@ def train(
     Raises:
         UsageError: an argument, the model or the dataset cannot be used; nothing was written.
     """
+    from yolo_nanfix import linter
     from yolo_nanfix.guard.settings import GuardSettings
     from yolo_nanfix.linting.config import read_config
 
@@ -81,7 +82,8 @@ def train(
     context = RunContext(on_fatal=on_fatal)
     stop: tuple[str, ...] = ()
     if model.task in LINTED:
-        context.lint = api.lint(data, task=model.task, progress=progress)
+        everything = api.lint(data, task=model.task, settings=False, progress=progress)
+        context.lint = linter.for_training(everything, data)
         data, stop = context.lint.data, _decide(context, context.lint)
     with api.patched(**settings) as status:
         if stop or dry_run:

@@ -1,15 +1,19 @@
-"""What the user wants patched, from files, environment and arguments.
+"""What the user wants patched, and how lint shall be, from files, environment and arguments.
 
 The order, later ones winning: defaults of the cards, `nanfix.yaml` or `[tool.yolo-nanfix]` in `pyproject.toml`,
 environment variables `YOLO_NANFIX_<NAME>`, arguments of `patch(...)`. The files are looked for in the current folder
 and, as ruff and pytest do, in those above it; the nearest counts.
+
+What belongs to lint stands under the key `lint` of the same files. For it the nearest file that has this key counts,
+from the folder of data.yaml upward, then from the current folder upward; a file that holds nothing else is passed over
+when patches are settled. Arguments win over it.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,8 @@ else:
 PREFIX = "YOLO_NANFIX_"
 LISTS = ("enable", "disable")
 """Card names: put beside the default set, and taken out of it."""
+LINT = "lint"
+"""The key under which the settings of lint stand."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,45 @@ class Settings:
 
     values: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LintTable:
+    """The settings of lint as a file gives them, unchecked.
+
+    Attributes:
+        values: by name.
+        source: the file and the table in it; a name put behind it says where that setting stands.
+        folder: the folder of the file, from which paths in it start.
+    """
+
+    values: Mapping[str, Any]
+    source: str
+    folder: Path
+
+
+def load_lint(folder: Path) -> LintTable | None:
+    """The settings of lint that hold for a dataset; None if no file gives any.
+
+    Args:
+        folder: the folder of its data.yaml.
+
+    Raises:
+        UsageError: a file cannot be read, or the settings are no mapping.
+    """
+    for start in (folder.absolute(), Path.cwd()):
+        for file, source, table in _tables(start):
+            if LINT in table:
+                where = source.replace("[tool.yolo-nanfix]", "[tool.yolo-nanfix.lint]")
+                where = f"{where}: {LINT}." if where == source else f"{where}: "
+                return LintTable(_mapping(file, table[LINT]) or {}, where, file.parent)
+    return None
+
+
+def settings_files(folder: Path) -> tuple[Path, ...]:
+    """Every file that `load_lint` may read for a dataset in this folder, whether it is there or not."""
+    folders = dict.fromkeys(above for start in (folder.absolute(), Path.cwd()) for above in (start, *start.parents))
+    return tuple(above / name for above in folders for name in ("nanfix.yaml", "pyproject.toml"))
 
 
 def load(known: Iterable[str], folder: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -66,16 +111,24 @@ def load(known: Iterable[str], folder: Path | None = None, environ: Mapping[str,
 
 
 def _from_files(folder: Path) -> tuple[str, Mapping[str, Any]]:
+    for _, source, table in _tables(folder):
+        if set(table) != {LINT}:
+            return source, {name: value for name, value in table.items() if name != LINT}
+    return "", {}
+
+
+def _tables(folder: Path) -> Iterator[tuple[Path, str, Mapping[str, Any]]]:
+    """Each file with settings from `folder` upward, what to call it, and what it holds."""
     for above in (folder, *folder.parents):
         own, shared = above / "nanfix.yaml", above / "pyproject.toml"
-        table = _mapping(shared, _toml(shared).get("tool", {}).get("yolo-nanfix")) if shared.is_file() else None
+        tools = _toml(shared).get("tool", {}) if shared.is_file() else {}
+        table = _mapping(shared, tools.get("yolo-nanfix")) if isinstance(tools, dict) else None
         if own.is_file():
             if table is not None:
                 raise UsageError(f"{own} and [tool.yolo-nanfix] in {shared} both hold settings; keep one of them")
-            return str(own), _mapping(own, _yaml(own)) or {}
-        if table is not None:
-            return f"{shared} [tool.yolo-nanfix]", table
-    return "", {}
+            yield own, str(own), _mapping(own, _yaml(own)) or {}
+        elif table is not None:
+            yield shared, f"{shared} [tool.yolo-nanfix]", table
 
 
 def _toml(path: Path) -> dict[str, Any]:
