@@ -151,7 +151,7 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "FS043": ("classify", classes("train/ant/"), classes("val/ant/")),
     "FS044": ("classify", classes("train/1.jpg"), classes("1.jpg")),
     "FS045": ("classify", classes("train/cat/a/1.jpg", "train/cat/b/1.jpg"), classes("train/cat/a/1.jpg")),
-    "FS046": ("classify", classes(drop="val"), classes(drop="val", *("valid/cat/1.jpg", "valid/dog/1.jpg"))),
+    "FS046": ("classify", classes(drop="val"), classes("valid/cat/1.jpg", "valid/dog/1.jpg", drop="val")),
     "FS047": ("classify", classes(drop="train/dog val/dog"), classes()),
     "FS048": (
         "classify",

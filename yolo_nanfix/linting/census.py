@@ -141,15 +141,3 @@ def _link(entry: os.DirEntry[str], folder: str) -> str:
         return "loop" if f"{here}{os.sep}".startswith(f"{target}{os.sep}") else "link"
     except OSError:
         return "broken"
-
-
-def _link(entry: os.DirEntry[str], folder: str) -> str:
-    """What a link is, as in `Other`."""
-    try:
-        if not entry.is_dir():
-            return "file" if entry.is_file() else "broken"
-        target = os.path.realpath(entry.path)
-        here = os.path.realpath(folder)
-        return "loop" if f"{here}{os.sep}".startswith(f"{target}{os.sep}") else "link"
-    except OSError:
-        return "broken"

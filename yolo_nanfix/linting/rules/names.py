@@ -19,9 +19,8 @@ from yolo_nanfix.linting.suffixes import is_image
 from yolo_nanfix.linting.table import Table
 
 IGNORED = frozenset(
-    ("arw", "cr2", "dcm", "exr", "gif", "hdr", "ico", "jfif", "jpe", "jpf", "jpx", "jxl", "nef", "pbm", "pcx", "pgm")
-    + ("pjp", "pjpeg", "pnm", "ppm", "psd", "raw", "svg", "tga", "xcf")
-)
+    ("arw", "cr2", "dcm", "exr", "gif", "hdr", "ico", "jfif", "jpe", "jpf", "jpx", "jxl", "nef", "pbm", "pcx")
+) | frozenset(("pgm", "pjp", "pjpeg", "pnm", "ppm", "psd", "raw", "svg", "tga", "xcf"))
 """Suffixes of images that Ultralytics does not list."""
 NOTES = frozenset(("json", "xml", "csv"))
 LONG = 250
@@ -171,7 +170,7 @@ def image_hidden(census: Census) -> Iterator[Hit]:
 def _images_in(folder: str) -> list[str]:
     """The names of images directly in a folder."""
     try:
-        return sorted(entry.name for entry in os.scandir(folder) if is_image(entry.name))
+        return sorted(e.name for e in os.scandir(folder) if is_image(e.name) and e.name[0] != ".")
     except OSError:
         return []
 
