@@ -11,10 +11,10 @@ from yolo_nanfix import errors
 from yolo_nanfix._version import __version__
 
 if TYPE_CHECKING:
-    from yolo_nanfix.api import diagnose, lint, patch, patched, status, unpatch
+    from yolo_nanfix.api import diagnose, fix, lint, patch, patched, status, undo, unpatch
     from yolo_nanfix.runs import train
 
-__all__ = ["__version__", "diagnose", "errors", "lint", "patch", "patched", "status", "train", "unpatch"]
+__all__ = ["__version__", "diagnose", "errors", "fix", "lint", "patch", "patched", "status", "train", "undo", "unpatch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -252,6 +251,43 @@ def lint(
     }
     given = None if files is None else tuple(map(Path, files))
     return linter.lint(data, linter.Request(wishes, settings=settings, files=given), progress)
+
+
+def fix(report: Report, *, unsafe: bool = False, diff: bool = False) -> Fixed:
+    """Mend what a report found, as far as it can be mended; `undo` takes it back.
+
+    Before the first change the original bytes of all files that are to change go to a journal in the user's data
+    folder. Each file changes whole or not at all. Files that changed since the lint are left alone.
+
+    Args:
+        report: what `lint` found; leave findings out of it to leave them alone.
+        unsafe: also what may lose something: drop rows, clip far, rename images, move unusable files to quarantine.
+        diff: write nothing, and give what would change as text.
+
+    Returns:
+        What was mended, and what was not and why. Lint again to see what is left.
+
+    Raises:
+        UsageError: another fix is running, or the journal cannot be written; nothing was changed.
+        DataError: the dataset cannot be used any more.
+    """
+    from yolo_nanfix import mending
+
+    return mending.fix(report, unsafe=unsafe, diff=diff)
+
+
+def undo(data: str | Path) -> Undone:
+    """Take the newest `fix` of a dataset back: bytes, permission bits, times of change. Again: the one before it.
+
+    Args:
+        data: data.yaml or the folder that holds it, as for `lint`.
+
+    Raises:
+        UsageError: there is no fix to undo, or another one is running.
+    """
+    from yolo_nanfix import mending
+
+    return mending.undo(data)
 
 
 def guard_settings() -> tuple[tuple[str, Any, str], ...]:

@@ -5,6 +5,7 @@ It joins linting and settings, and stands between them and `api`.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -71,7 +72,8 @@ def lint(data: str | Path | None, request: Request, progress: Progress | None = 
         raise UsageError("a baseline is written for a whole dataset, not for single files")
     if missing := next((file for file in request.files or () if not file.exists()), None):
         raise UsageError(f"the file {missing} does not exist")
-    return _joined([_one(one, request, progress) for one in datasets(data, request)])
+    started = time.time_ns()
+    return replace(_joined([_one(one, request, progress) for one in datasets(data, request)]), started_ns=started)
 
 
 def datasets(data: str | Path | None, request: Request) -> tuple[str | Path, ...]:

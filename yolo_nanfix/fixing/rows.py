@@ -112,7 +112,7 @@ def commas(words: Words, task: str, unsafe: bool) -> Words | None:
     line = " ".join(words)
     pointed = line.replace(",", ".").split()
     spaced = line.replace(",", " ").replace(";", " ").split()
-    for candidate in (spaced, pointed):
+    for candidate in (pointed, spaced) if len(words) >= _BOX else (spaced, pointed):
         if _reads_as_row(candidate):
             return candidate
     return None

@@ -1,0 +1,103 @@
+"""Each operation on a row, and on a whole label file, against known answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from yolo_nanfix.findings import Effect, Finding, Place, Severity
+from yolo_nanfix.fixing.rows import OPERATIONS, Left
+from yolo_nanfix.fixing.texts import mend_text, recode, relist
+
+LEFT = "left"
+
+
+def found(code: str, line: int | None = 1) -> Finding:
+    return Finding(code, code.lower(), Severity.ERROR, Effect.DROPS, Place("a.txt", line), "", "")
+
+
+@pytest.mark.parametrize(
+    ("how", "row", "safe", "unsafe"),
+    [
+        ("clip", "0 0.9 0.5 0.21 0.2", "0 0.8975 0.5 0.205 0.2", "0 0.8975 0.5 0.205 0.2"),
+        ("clip", "0 0.95 0.5 0.2 0.20", LEFT, "0 0.925 0.5 0.15 0.20"),
+        ("clip", "0 0.5 -0.02 0.2 0.2", LEFT, "0 0.5 0.04 0.2 0.08"),
+        ("clip", "0 1.005 0.5 0.01 0.2", LEFT, None),
+        ("clip", "0 0.5 0.5 1.01 1.0", "0 0.5 0.5 1 1.0", "0 0.5 0.5 1 1.0"),
+        ("clip", "0 1.5 0.5 0.2 0.2", LEFT, None),
+        ("clip", "0 0.5 0.5 0.2 0.2", LEFT, LEFT),
+        ("clip", "0 320 240 64 48", LEFT, LEFT),
+        ("clip", "0 nan 0.5 0.2 0.2", LEFT, LEFT),
+        ("clip", "0 0.5 0.5 -0.2 0.2", LEFT, LEFT),
+        ("clip", "0 -0.005 0.1 0.5 1.004 0.3 .40", "0 0 0.1 0.5 1 0.3 .40", "0 0 0.1 0.5 1 0.3 .40"),
+        ("clip", "0 -0.5 0.1 0.5 0.1 0.3 0.4", LEFT, "0 0 0.1 0.5 0.1 0.3 0.4"),
+        ("clip", "0 -0.5 0.1 -0.2 0.1 -0.3 0.4", LEFT, None),
+        ("drop", "x", None, None),
+        ("commas", "0,0.5,0.5,0.2,0.2", "0 0.5 0.5 0.2 0.2", "0 0.5 0.5 0.2 0.2"),
+        ("commas", "0 0,5 0,5 0,2 0,2", "0 0.5 0.5 0.2 0.2", "0 0.5 0.5 0.2 0.2"),
+        ("commas", "0;0.5;0.5;0.2;0.2", "0 0.5 0.5 0.2 0.2", "0 0.5 0.5 0.2 0.2"),
+        ("commas", "0, 0.5, 0.5, 0.2, 0.2", "0 0.5 0.5 0.2 0.2", "0 0.5 0.5 0.2 0.2"),
+        ("commas", "a,b", None, None),
+        ("comment", "0 0.5 0.5 0.2 0.2 # a cat", "0 0.5 0.5 0.2 0.2", "0 0.5 0.5 0.2 0.2"),
+        ("comment", "# 0 0.5 0.5 0.2 0.2", None, None),
+        ("columns", "0 0.5 0.5 0.2 0.2 0.93", "0 0.5 0.5 0.2 0.2", "0 0.5 0.5 0.2 0.2"),
+        ("columns", "0 0.5 0.5 0.2", None, None),
+        ("seven", "0 0.5 0.5 0.2 0.2 0.93 4", "0 0.5 0.5 0.2 0.2", "0 0.5 0.5 0.2 0.2"),
+        ("sides", "0 0.5 0.5 -0.20 0.2", "0 0.5 0.5 0.20 0.2", "0 0.5 0.5 0.20 0.2"),
+        ("spelling", "1_0 0.5_1 0.5 0.2 \u0660.\u0662", "10 0.51 0.5 0.2 0.2", "10 0.51 0.5 0.2 0.2"),
+    ],
+)
+def test_an_operation_on_a_row(how: str, row: str, safe: str | None, unsafe: str | None):
+    for wanted, risky in ((safe, False), (unsafe, True)):
+        try:
+            words = OPERATIONS[how](row.split(), "detect", risky)
+        except Left:
+            words = [LEFT]
+        assert words == (wanted if wanted is None else wanted.split()), (how, row, risky)
+
+
+def test_rotated_boxes_and_keypoints_are_not_clipped():
+    with pytest.raises(Left, match="rotated"):
+        OPERATIONS["clip"]("0 -0.001 0.1 0.5 0.1 0.5 0.4 0.1 0.4".split(), "obb", True)
+    row = "0 0.9 0.5 0.21 0.2 1.5 0.5 2".split()
+    assert OPERATIONS["clip"](row, "pose", False) == "0 0.8975 0.5 0.205 0.2 1.5 0.5 2".split()
+
+
+def test_a_file_keeps_every_byte_that_no_finding_is_about():
+    content = b"\xef\xbb\xbf0  0.5\t0.5 0.2 0.2\r\n\r\n0 0.9 0.5 0.21 0.2\r1 .5 .5 .1 .1"
+    mended = mend_text(content, [found("BX006", 3)], "detect", False)
+    assert mended.content == b"\xef\xbb\xbf0  0.5\t0.5 0.2 0.2\r\n\r\n0 0.8975 0.5 0.205 0.2\r1 .5 .5 .1 .1"
+    assert [f.code for f in mended.done] == ["BX006"] and mended.left == ()
+
+
+def test_a_repeated_row_goes_only_if_an_earlier_one_is_the_same():
+    content = b"0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n0 .50 .5 .2 .2\n"
+    mended = mend_text(content, [found("BX007", 3), found("BX007", 2), found("BX007", 9)], "detect", False)
+    assert mended.content == b"0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n"
+    assert [f.place.line for f, _ in mended.left] == [2, 9]
+
+
+def test_safe_fixes_leave_what_only_unsafe_ones_mend():
+    content = b"0 nan 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2\n"
+    assert mend_text(content, [found("TX010", 1)], "detect", False) == (content, (), ())
+    assert mend_text(content, [found("TX010", 1)], "detect", True).content == b"0 0.5 0.5 0.2 0.2\n"
+
+
+def test_two_findings_about_one_row_are_mended_together():
+    content = b"0 1.02 -0.02 0.2 0.2\n0 0 0 0 0\n"
+    mended = mend_text(content, [found("BX001"), found("BX002"), found("BX004", 2), found("CL003", 2)], "detect", True)
+    assert mended.content == b"0 0.96 0.04 0.08 0.08\n" and len(mended.done) == 4 and not mended.left
+
+
+def test_utf16_is_saved_as_utf8_and_prose_is_not():
+    text = "0 0.5 0.5 0.2 0.2\r\n"
+    assert recode(text.encode("utf-16")) == text.encode()
+    for content in ("a cat\n".encode("utf-16"), "ä\n".encode("latin-1"), b"\xff\xfe0"):
+        with pytest.raises(Left):
+            recode(content)
+
+
+def test_lists_follow_renamed_images_and_forget_those_in_quarantine():
+    content = b"./images/a.jpg\r\n/data/b.jpg\n\n/data/c.jpg"
+    renamed = {"/data/images/a.jpg": "/data/images/a.png", "/data/b.jpg": None}
+    assert relist(content, "/data", "/", renamed) == b"./images/a.png\r\n\n/data/c.jpg"
+    assert relist(b"\xff", "/data", "/", renamed) == b"\xff"

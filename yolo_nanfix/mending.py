@@ -1,0 +1,59 @@
+"""From a report to mended files and back: joins what lint knows of a dataset with fixing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from yolo_nanfix.errors import DataError, UsageError
+from yolo_nanfix.findings import Report
+from yolo_nanfix.fixing import apply
+from yolo_nanfix.fixing import undo as undoing
+from yolo_nanfix.fixing.apply import Fixed
+from yolo_nanfix.fixing.plan import Ground
+from yolo_nanfix.fixing.undo import Undone
+from yolo_nanfix.linting.config import read_config
+from yolo_nanfix.linting.dataset import label_path
+from yolo_nanfix.linting.locate import find_yaml
+
+
+def fix(report: Report, *, unsafe: bool, diff: bool) -> Fixed:
+    """Mend the findings of a report; `yolo_nanfix.fix` says how."""
+    if not Path(report.data).exists():
+        raise UsageError(f"fixes are for one dataset at a time; this report is about {report.data}")
+    ground = _ground(report, unsafe)
+    return apply.preview(report.findings, ground) if diff else apply.fix(report.findings, ground)
+
+
+def undo(data: str | Path) -> Undone:
+    """Take the newest fix run of a dataset back; `yolo_nanfix.undo` says how."""
+    return undoing.undo(_name(data))
+
+
+def _name(data: str | Path) -> str:
+    """What journals call a dataset: the real path of its data.yaml, or of its folder if it has none."""
+    try:
+        return os.path.realpath(find_yaml(data))
+    except DataError:
+        return os.path.realpath(data)
+
+
+def _ground(report: Report, unsafe: bool) -> Ground:
+    """What fixing has to know of the dataset."""
+    root = Path(report.data).parent
+    lists: tuple[str, ...] = ()
+    if report.task == "classify":
+        root = Path(report.data) if Path(report.data).is_dir() else root
+    else:
+        config = read_config(report.data)
+        root = config.root
+        lists = tuple(str(path) for paths in config.splits.values() for path in paths if path.suffix == ".txt")
+    return Ground(
+        data=_name(report.data),
+        task=report.task,
+        root=str(root.resolve()),
+        lists=lists,
+        label_of=(lambda image: "") if report.task == "classify" else label_path,
+        since_ns=report.started_ns,
+        unsafe=unsafe,
+    )
