@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
-from yolo_nanfix.report import jsonout, text
+from yolo_nanfix.report import jsonout, text, words
 
 
 def _finding(file: str = "/data/a.txt", message: str = "bad", code: str = "BX004", **more) -> Finding:
@@ -82,7 +82,7 @@ def test_colours_only_where_wanted(monkeypatch):
 
 
 def test_every_severity_and_effect_has_words():
-    assert set(text.EFFECT_WORDS) == set(Effect) and set(text.STYLES) == set(Severity)
+    assert set(words.EFFECT_WORDS) == set(Effect) and set(text.STYLES) == set(Severity)
 
 
 def test_json_is_strict_and_whole():

@@ -18,7 +18,7 @@ REPORT_NAME = "yolo-nanfix.json"
 
 def dumps(report: Report) -> str:
     """The report as strict JSON text: no NaN or Infinity tokens, ASCII only, indented."""
-    return _text(report.as_dict())
+    return text(report.as_dict())
 
 
 def write_json(path: str | Path, obj: Any) -> None:
@@ -30,10 +30,10 @@ def write_json(path: str | Path, obj: Any) -> None:
         OSError: if the file cannot be written; then nothing is left behind.
         TypeError: if `obj` holds something that has no form in JSON.
     """
-    write_text(path, _text(obj))
+    write_text(path, text(obj))
 
 
-def write_text(path: str | Path, text: str) -> None:
+def write_text(path: str | Path, content: str) -> None:
     """Write UTF-8 text in one step: to a new file beside `path`, which then takes its place.
 
     Raises:
@@ -43,15 +43,15 @@ def write_text(path: str | Path, text: str) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(fresh, "x", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+            stream.write(content)
         fresh.replace(path)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
 
 
-def _text(obj: Any) -> str:
-    """Strict JSON text with a final newline."""
+def text(obj: Any) -> str:
+    """Strict JSON text, ASCII, with a final newline; what JSON lacks is replaced as in `write_json`."""
     return json.dumps(_plain(obj), allow_nan=False, indent=2) + "\n"
 
 

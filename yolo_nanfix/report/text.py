@@ -9,19 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
+from yolo_nanfix.findings import Finding, Place, Report, Severity
+from yolo_nanfix.report.words import EFFECT_WORDS, printable
 
 MAX_LINES_PER_CODE = 50
 """So many findings of one code are listed; the rest are counted. JSON output lists all."""
 
-EFFECT_WORDS = {
-    Effect.DROPS: "Ultralytics drops the image",
-    Effect.ACCEPTS: "Ultralytics accepts it silently",
-    Effect.REWRITES: "Ultralytics rewrites it",
-    Effect.CRASHES: "Ultralytics crashes",
-    Effect.GARBAGE: "Ultralytics trains on garbage",
-    Effect.POISONS: "Ultralytics trains to NaN",
-}
 STYLES = {
     Severity.FATAL: "bold red",
     Severity.ERROR: "red",
@@ -64,14 +57,9 @@ def render(report: Report, console: Console, *, quiet: bool = False) -> None:
         console.print(_table(report))
     for codes, reason in _skipped(report):
         _print(console, Text(f"Not asked: {codes} ({reason}).", style="dim"))
+    if report.known:
+        _print(console, Text(f"{report.known} findings of the baseline are not shown.", style="dim"))
     _print(console, _closing(report))
-
-
-def printable(text: str) -> str:
-    """The text with control characters, line breaks and broken surrogates as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _print(console: Console, text: Text) -> None:

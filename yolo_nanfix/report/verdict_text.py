@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from yolo_nanfix.report.text import printable
+from yolo_nanfix.report.words import printable
 
 SHOWN = 8
 STYLES = {"nondeterministic": "yellow", "unknown": "yellow"}

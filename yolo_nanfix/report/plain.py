@@ -1,0 +1,95 @@
+"""Findings as plain lines, without colours and without a limit: concise, full, and counts by rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from yolo_nanfix.findings import Finding, Report, RuleText, Severity
+from yolo_nanfix.report.words import EFFECT_WORDS, printable, relative
+
+_MAX_ROW = 160
+"""So many characters of an offending row are shown."""
+_MAX_BYTES = 1 << 20
+"""So much of a label file is read to show its rows."""
+
+
+def concise(report: Report) -> str:
+    """One line a finding: `file:line: CODE [severity] message`."""
+    here = Path.cwd()
+    return "".join(f"{_head(finding, here)}\n" for finding in report.findings)
+
+
+def full(report: Report, rules: Iterable[RuleText]) -> str:
+    """Each finding with the row it is about and the documentation of its rule."""
+    here, known = Path.cwd(), {rule.code: rule for rule in rules}
+    rows = _Rows()
+    return "\n".join(
+        "\n".join(_lines(finding, here, known.get(finding.code), rows)) + "\n" for finding in report.findings
+    )
+
+
+def counts(report: Report) -> list[tuple[int, str, Severity, str]]:
+    """For each rule with findings their number, its code, the worst of their severities and its name; most first."""
+    first: dict[str, Finding] = {}
+    for finding in report.findings:
+        if finding.code not in first or finding.severity.rank < first[finding.code].severity.rank:
+            first[finding.code] = finding
+    found = [(n, code, first[code].severity, first[code].name) for code, n in report.by_code().items()]
+    return sorted(found, key=lambda count: (-count[0], count[1]))
+
+
+def statistics(report: Report) -> str:
+    """One line a rule: `count  CODE  [severity]  name`."""
+    found = counts(report)
+    wide = max((len(str(count)) for count, *_ in found), default=0)
+    return "".join(
+        f"{count:>{wide}}  {code}  {f'[{severity.value}]':<9}  {name}\n" for count, code, severity, name in found
+    )
+
+
+def _head(finding: Finding, here: Path) -> str:
+    place = finding.place
+    where = printable(relative(place.file, here))
+    if place.line is not None:
+        where += f":{place.line}"
+    elif place.pixel is not None:
+        where += f"@{','.join(map(str, place.pixel))}"
+    return f"{where}: {finding.code} [{finding.severity.value}] {printable(finding.message)}"
+
+
+def _lines(finding: Finding, here: Path, rule: RuleText | None, rows: _Rows) -> Iterator[str]:
+    yield _head(finding, here)
+    if row := rows.at(finding.place.file, finding.place.line):
+        yield f"  {finding.place.line} | {printable(row[:_MAX_ROW])}"
+    if finding.image is not None and finding.image != finding.place.file:
+        yield f"  image: {printable(relative(finding.image, here))}"
+    yield f"  {finding.name}: {rule.title if rule else EFFECT_WORDS[finding.effect]}"
+    if rule:
+        yield f"  why: {rule.why}"
+        yield f"  Ultralytics: {rule.upstream}"
+    yield f"  mend: {finding.mend}"
+
+
+class _Rows:
+    """Rows of text files; the file read last is kept."""
+
+    def __init__(self) -> None:
+        self._file = ""
+        self._rows: list[bytes] = []
+
+    def at(self, file: str, line: int | None) -> str:
+        """A line (1-based) of a text file; empty where there is none."""
+        if line is None:
+            return ""
+        if file != self._file:
+            self._file, self._rows = file, _read(file)
+        return self._rows[line - 1].decode("utf-8", "backslashreplace").strip() if line <= len(self._rows) else ""
+
+
+def _read(file: str) -> list[bytes]:
+    try:
+        with open(file, "rb") as stream:
+            return stream.read(_MAX_BYTES).splitlines()
+    except (OSError, ValueError):
+        return []

@@ -1,0 +1,53 @@
+"""What all forms of a report share: paths as a checkout knows them, text that breaks no format, the worst first."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from yolo_nanfix.findings import Effect, Finding, Report
+
+EFFECT_WORDS = {
+    Effect.DROPS: "Ultralytics drops the image",
+    Effect.ACCEPTS: "Ultralytics accepts it silently",
+    Effect.REWRITES: "Ultralytics rewrites it",
+    Effect.CRASHES: "Ultralytics crashes",
+    Effect.GARBAGE: "Ultralytics trains on garbage",
+    Effect.POISONS: "Ultralytics trains to NaN",
+}
+
+
+def printable(text: str) -> str:
+    """The text with control characters, line breaks and broken surrogates as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def relative(file: str, root: Path) -> str:
+    """The path of a file from `root` on, with slashes; the path as it is if the file lies elsewhere."""
+    inside = next((file.removeprefix(start) for start in _starts(root) if file.startswith(start)), file)
+    return inside.replace(os.sep, "/")
+
+
+@lru_cache(maxsize=8)
+def _starts(root: Path) -> tuple[str, ...]:
+    """The folder as written and as it is on disk, each with a final slash."""
+    return tuple(f"{path.rstrip(os.sep)}{os.sep}" for path in (os.fspath(root), os.path.realpath(root)))
+
+
+def fingerprint(identity: str) -> str:
+    """A hash of the identity of a finding."""
+    return hashlib.sha256(printable(identity).encode()).hexdigest()
+
+
+def worst_first(report: Report) -> list[tuple[Finding, str]]:
+    """The findings with their identities, the worst severity first, else in their order."""
+    return sorted(zip(report.findings, report.identities(), strict=True), key=lambda pair: pair[0].severity.rank)
+
+
+def sentence(finding: Finding) -> str:
+    """What is wrong, what Ultralytics does with it and how to mend it, on one line."""
+    return printable(f"{finding.message} ({EFFECT_WORDS[finding.effect]}). {finding.mend}")
