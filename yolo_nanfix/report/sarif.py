@@ -90,10 +90,18 @@ def _result(finding: Finding, identity: str, index: dict[str, int], here: Path) 
 def _artifact(file: str, here: Path) -> dict[str, str]:
     inside = relative(file, here)
     if inside != file.replace(os.sep, "/"):
-        return {"uri": quote(os.fsencode(inside)), "uriBaseId": ROOT}
+        return {"uri": _quoted(inside), "uriBaseId": ROOT}
     return {"uri": _uri(os.path.abspath(file))}  # noqa: PTH100 - links stay links
 
 
 def _uri(path: str) -> str:
     """A file URI of an absolute path, whatever bytes are in it."""
-    return f"file:///{quote(os.fsencode(path.replace(os.sep, '/').lstrip('/')))}"
+    return f"file:///{_quoted(path.replace(os.sep, '/').lstrip('/'))}"
+
+
+def _quoted(path: str) -> str:
+    """A path as part of a URI: the bytes that it has on disk; half surrogates, which no disk can hold, as they come."""
+    try:
+        return quote(os.fsencode(path))
+    except UnicodeEncodeError:
+        return quote(path, errors="surrogatepass")
