@@ -57,9 +57,9 @@ def test_an_operation_on_a_row(how: str, row: str, safe: str | None, unsafe: str
 
 def test_rotated_boxes_and_keypoints_are_not_clipped():
     with pytest.raises(Left, match="rotated"):
-        OPERATIONS["clip"]("0 -0.001 0.1 0.5 0.1 0.5 0.4 0.1 0.4".split(), "obb", True)
-    row = "0 0.9 0.5 0.21 0.2 1.5 0.5 2".split()
-    assert OPERATIONS["clip"](row, "pose", False) == "0 0.8975 0.5 0.205 0.2 1.5 0.5 2".split()
+        OPERATIONS["clip"](["0", "-0.001", "0.1", "0.5", "0.1", "0.5", "0.4", "0.1", "0.4"], "obb", True)
+    row = ["0", "0.9", "0.5", "0.21", "0.2", "1.5", "0.5", "2"]
+    assert OPERATIONS["clip"](row, "pose", False) == ["0", "0.8975", "0.5", "0.205", "0.2", "1.5", "0.5", "2"]
 
 
 def test_a_file_keeps_every_byte_that_no_finding_is_about():

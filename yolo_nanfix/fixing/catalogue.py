@@ -50,7 +50,7 @@ FIXES: dict[str, Fixer] = {
     "CL003": _DROP,
     "IM001": _AWAY,
     "IM002": _AWAY,
-    "IM003": _AWAY,
+    "IM003": Fixer("complete", "unsafe", "ends a JPEG that lacks nothing else; moves any other file to quarantine"),
     "IM004": Fixer("end", "unsafe", "ends the JPEG at its end marker; the pixels stay, or it is encoded again"),
     "IM005": _AWAY,
     "IM006": _AWAY,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 
+import simplejpeg
 from PIL import Image as PILImage
 
 from yolo_nanfix.fixing.rows import Left
@@ -46,19 +49,40 @@ def end_jpeg(content: bytes) -> bytes:
         Left: it cannot be decoded whole.
     """
     pixels = _decode(content)
-    end = _end_of(content)
-    cut = content[:end] if end is not None else content.rstrip(b"\x00") + _END
-    for candidate in (cut, content + _END):
-        try:
-            if candidate.endswith(_END) and _decode(candidate) == pixels:
+    for candidate in _ended(content):
+        with contextlib.suppress(Left):
+            if _decode(candidate) == pixels:
                 return candidate
-        except Left:
-            continue
     with PILImage.open(io.BytesIO(content)) as image:
         image.load()
         out, kept = io.BytesIO(), {key: image.info[key] for key in ("exif", "icc_profile") if key in image.info}
         image.save(out, "JPEG", quality=_QUALITY, subsampling=0, **kept)
     return out.getvalue()
+
+
+def complete_jpeg(content: bytes) -> bytes:
+    """A JPEG that lacks nothing but its end, with its end.
+
+    Raises:
+        Left: it is no JPEG, or pixels are missing.
+    """
+    for candidate in _ended(content) if content.startswith(b"\xff\xd8") else ():
+        try:
+            simplejpeg.decode_jpeg(candidate, "GRAY", strict=True)
+        except ValueError:
+            continue
+        return candidate
+    raise Left("pixels are missing")
+
+
+def _ended(content: bytes) -> Iterator[bytes]:
+    """The JPEG up to its end marker, or with one behind its data."""
+    end = _end_of(content)
+    if end is not None:
+        yield content[:end]
+    else:
+        yield content.rstrip(b"\x00") + _END
+        yield content + _END
 
 
 def _decode(content: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -12,11 +13,11 @@ from typing import NamedTuple
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.fixing.catalogue import FIXES
 from yolo_nanfix.fixing.files import Seen, look
-from yolo_nanfix.fixing.pictures import end_jpeg, suffix_of
+from yolo_nanfix.fixing.pictures import complete_jpeg, end_jpeg, suffix_of
 from yolo_nanfix.fixing.rows import Left
 from yolo_nanfix.fixing.texts import allowed, mend_text, relist
 
-PICTURES = ("quarantine", "end", "rename")
+PICTURES = ("quarantine", "complete", "end", "rename")
 """The operations on image files, in the order in which they are asked; quarantine ends the matter."""
 _SUFFIXES = ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
 
@@ -126,14 +127,19 @@ def _picture(path: str, found: list[Finding], ground: Ground, taken: set[str]) -
     """The edit of one image file (or .npy); with an image that goes to quarantine goes its label file."""
     hows = {FIXES[f.code].how for f in found}
     codes = " ".join(sorted({f.code for f in found}))
-    if "quarantine" in hows:
+    after = None
+    if "complete" in hows:
+        seen = look(path, ground.since_ns, rewrite=True)
+        with contextlib.suppress(Left):
+            after = complete_jpeg(seen.content)
+    if "quarantine" in hows or ("complete" in hows and after is None):
         seen = look(path, ground.since_ns, rewrite=False)
         yield Edit(path, _away(path, ground, taken), seen, seen.content, tuple(found), f"{codes} to quarantine")
         if not path.endswith(".npy"):
             yield from _label_along(path, found[0].place.file, ground, taken)
         return
     seen = look(path, ground.since_ns, rewrite=True)
-    after = end_jpeg(seen.content) if "end" in hows else seen.content
+    after = after or (end_jpeg(seen.content) if "end" in hows else seen.content)
     target = path
     if "rename" in hows:
         target = f"{path.rpartition('.')[0]}.{suffix_of(after)}"
