@@ -19,8 +19,9 @@ from yolo_nanfix.settings import load as load_settings
 if TYPE_CHECKING:
     from torch import nn
 
-    from yolo_nanfix.fixing.apply import Fixed
-    from yolo_nanfix.fixing.undo import Undone
+    from yolo_nanfix.fixing.apply import Fixed as Fixed
+    from yolo_nanfix.fixing.plan import Kept as Kept
+    from yolo_nanfix.fixing.undo import Undone as Undone
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.guard.settings import GuardSettings
     from yolo_nanfix.incident import Incident

@@ -196,7 +196,7 @@ def _list(path: str, named: str, renamed: dict[str, str | None], ground: Ground)
 
 
 def diff(edit: Edit) -> str:
-    """An edit for people: a unified diff of a text, one line for anything else; no control characters."""
+    """An edit for people: a unified diff of a text, one line for anything else."""
     lines = [] if edit.target == edit.path else [f"move {edit.path} -> {edit.target} ({edit.what})"]
     if edit.after != edit.seen.content:
         if edit.path.endswith(".txt"):
@@ -205,17 +205,9 @@ def diff(edit: Edit) -> str:
             lines += shown or [f"--- {edit.path}", f"+++ {edit.path}", _invisible(edit)]
         else:
             lines.append(f"rewrite {edit.target} ({edit.what}): {len(edit.seen.content)} -> {len(edit.after)} bytes")
-    return "".join(_printable(line) + "\n" for line in lines)
+    return "".join(line + "\n" for line in lines)
 
 
 def _invisible(edit: Edit) -> str:
     """What changed in a text whose lines look the same."""
     return f"@@ {edit.what}: byte order mark or line ends, {len(edit.seen.content)} -> {len(edit.after)} bytes @@"
-
-
-def _printable(text: str) -> str:
-    """The text with control characters and broken surrogates as escapes; tabs stay."""
-    return "".join(
-        c if c.isprintable() or c == "\t" else c.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for c in text
-    )

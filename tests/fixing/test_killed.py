@@ -1,0 +1,12 @@
+"""A fix, and an undo, that are killed at random moments; the whole test is `scripts/fix_kill_test.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fix_kill_test import rounds
+
+
+def test_after_five_kills_every_byte_is_back(tmp_path: Path):
+    seen = rounds(tmp_path, kills=5, files=60, seed=1)
+    assert seen["kills"] >= 5

@@ -1,0 +1,116 @@
+"""The part of `yolo-nanfix lint` that mends: `--fix`, `--unsafe-fixes`, `--diff`, `--undo`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
+
+from yolo_nanfix.errors import UsageError
+from yolo_nanfix.findings import Report
+
+if TYPE_CHECKING:
+    from yolo_nanfix.api import Fixed, Kept
+
+_MAX_LINES = 50
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    group = parser.add_argument_group("fixes", "what can be mended has a fix in the table of rules")
+    group.add_argument("--fix", action="store_true", help="mend what is safe to mend; --undo takes it back")
+    group.add_argument(
+        "--unsafe-fixes",
+        action="store_true",
+        help="also what may lose something: drop rows, clip far, rename images, move unusable files to quarantine",
+    )
+    group.add_argument("--diff", action="store_true", help="show what would be mended; write nothing")
+    group.add_argument("--undo", action="store_true", help="take the last fix run of this dataset back, and stop")
+
+
+def undo(args: argparse.Namespace) -> int:
+    """Take the last fix run back; 0 if all of it came back, else 1.
+
+    Raises:
+        UsageError: there is nothing to undo, or the options contradict each other.
+    """
+    from yolo_nanfix import api
+
+    if args.fix or args.unsafe_fixes or args.diff:
+        raise UsageError("--undo takes a fix back; leave --fix, --unsafe-fixes and --diff out")
+    if args.data is None:
+        raise UsageError("--undo needs the dataset whose last fix run is to be taken back")
+    undone = api.undo(args.data)
+    _list(undone.kept, sys.stderr)
+    more = f"; {undone.more} earlier fix runs can be undone" if undone.more else ""
+    _say(f"{_count(undone.files, 'file')} as before the last fix run{more}", sys.stderr)
+    if undone.bytes_in:
+        _say(f"the original bytes of the others are in {undone.bytes_in}", sys.stderr)
+    return 1 if undone.kept else 0
+
+
+def run(args: argparse.Namespace, report: Report, lint: Callable[[], Report]) -> Report | None:
+    """Mend what was found, if that is wanted, and lint again.
+
+    Args:
+        args: what the command line said.
+        report: what lint found.
+        lint: asks lint once more.
+
+    Returns:
+        The report of what is left; `report` if nothing was to be mended; None after `--diff`, which says all itself.
+
+    Raises:
+        UsageError: another fix is running, or the journal cannot be written; nothing was changed.
+    """
+    from yolo_nanfix import api
+
+    if not (args.fix or args.unsafe_fixes or args.diff):
+        return report
+    fixed = api.fix(report, unsafe=args.unsafe_fixes, diff=args.diff)
+    if fixed.diff is not None:
+        for line in fixed.diff.splitlines():
+            _say(line, sys.stdout)
+    _summary(fixed)
+    if fixed.diff is not None:
+        return None
+    return lint() if fixed.files else report
+
+
+def _summary(fixed: Fixed) -> None:
+    """What was mended, what was not and why, and where everything is: on stderr."""
+    _list(fixed.kept, sys.stderr)
+    counts = Counter(finding.code for finding in fixed.done)
+    codes = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
+    verb = "would mend" if fixed.diff is not None else "mended"
+    done = f"{_count(len(fixed.done), 'finding')} in {_count(fixed.files, 'file')} ({codes})" if counts else "nothing"
+    _say(f"{verb} {done}", sys.stderr)
+    if fixed.unsafe:
+        _say(f"{_count(fixed.unsafe, 'finding')} can be mended with --unsafe-fixes; --diff shows how", sys.stderr)
+    if fixed.quarantine:
+        _say(f"unusable files are in {fixed.quarantine}", sys.stderr)
+    if fixed.journal:
+        _say(f"--undo takes it back; the original bytes are in {fixed.journal}", sys.stderr)
+
+
+def _list(kept: tuple[Kept, ...], stream: TextIO) -> None:
+    """One line for each thing that was left as it is, the first ones of many."""
+    for one in kept[:_MAX_LINES]:
+        code = f" {one.code}" if one.code else ""
+        _say(f"{one.place}:{code} {one.reason}", stream)
+    if len(kept) > _MAX_LINES:
+        _say(f"... and {len(kept) - _MAX_LINES} more left as they are", stream)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _say(line: str, stream: TextIO) -> None:
+    """One line, with nothing in it that a terminal would take for more than text."""
+    from yolo_nanfix.report.words import printable
+
+    encoding = stream.encoding or "utf-8"
+    stream.write(printable(line).encode(encoding, "backslashreplace").decode(encoding) + "\n")
