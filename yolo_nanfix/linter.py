@@ -15,9 +15,9 @@ from typing import Any
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.findings import Finding, Report, Severity
 from yolo_nanfix.linting import baseline, membership, watching
-from yolo_nanfix.linting.dataset import Progress
 from yolo_nanfix.linting.locate import find_yaml
 from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.pool import Progress
 from yolo_nanfix.linting.runner import run
 from yolo_nanfix.linting.selection import Selection, Wishes, read_wishes
 from yolo_nanfix.report.jsonout import write_text

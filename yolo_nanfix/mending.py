@@ -13,8 +13,8 @@ from yolo_nanfix.fixing.apply import Fixed
 from yolo_nanfix.fixing.plan import Ground
 from yolo_nanfix.fixing.undo import Undone
 from yolo_nanfix.linting.config import read_config
-from yolo_nanfix.linting.dataset import label_path
 from yolo_nanfix.linting.locate import find_yaml
+from yolo_nanfix.linting.paths import label_path
 
 
 def fix(report: Report, *, unsafe: bool, diff: bool) -> Fixed:

@@ -12,14 +12,28 @@ from PIL import Image as PILImage
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import read_config
-from yolo_nanfix.linting.dataset import Dataset, label_path, list_images, read_dataset
+from yolo_nanfix.linting.dataset import Dataset, read_one
 from yolo_nanfix.linting.headers import read_header
+from yolo_nanfix.linting.label_fast import read_labels
 from yolo_nanfix.linting.label_reader import LabelReader
 from yolo_nanfix.linting.labels import Labels
+from yolo_nanfix.linting.listing import Folders, list_images
+from yolo_nanfix.linting.paths import label_path
+from yolo_nanfix.linting.survey import survey
 
 
 def _read(tiny: TinySet, task: str = "detect") -> Dataset:
-    return read_dataset(read_config(tiny.root), task)
+    config = read_config(tiny.root)
+    seen = survey(config, Folders())
+    images = tuple(
+        read_one(file, seen.split_names[split], label, labelled, seen.npy(i), config.channels, deep=False)
+        for i, (file, split, label, labelled) in enumerate(
+            zip(seen.files, seen.split, seen.labels, seen.labelled.tolist(), strict=True)
+        )
+    )
+    labels = read_labels(seen.labels, range(len(images)), task, config.kpt_shape)
+    splits = {name: tuple(listed.tolist()) for name, listed in seen.splits.items()}
+    return Dataset(config, task, images, splits, labels, seen.strays)
 
 
 def _labels(tmp_path: Path, content: bytes, task: str = "detect", kpt: tuple[int, int] | None = None) -> Labels:
@@ -74,7 +88,7 @@ def test_lists_and_folders_as_ultralytics_lists_them(tmp_path: Path):
     stock = object.__new__(BaseDataset)
     stock.fraction, stock.prefix = 1.0, ""
     for paths in ([tmp_path / "images"], [listing], [tmp_path / "images", listing]):
-        assert list_images(tuple(paths)) == stock.get_img_files([str(p) for p in paths])
+        assert list_images(tuple(paths), Folders()) == stock.get_img_files([str(p) for p in paths])
 
 
 def test_label_paths_as_ultralytics_derives_them():

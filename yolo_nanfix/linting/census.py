@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.dataset import folder_of, label_path
+from yolo_nanfix.linting.paths import folder_of, label_path
 from yolo_nanfix.linting.suffixes import is_image
 
 _USUAL = (".jpg", ".png", ".JPG")

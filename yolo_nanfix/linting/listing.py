@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from xxhash import xxh3_128
+
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.paths import folder_of, label_path
 from yolo_nanfix.linting.suffixes import is_image
 
 LOOPS = 41
@@ -29,24 +34,56 @@ NOTHING = Stamp(0, 0, 0, 0)
 """The stamp of a file that does not exist, or is not a regular one."""
 
 
+class _Folder(NamedTuple):
+    names: list[str]
+    stamps: array[int]  # four numbers a name
+    below: list[tuple[str, tuple[int, int]]]  # folders, with their device and number
+
+
 class Folders:
     """Folders that were listed, each once."""
 
     def __init__(self) -> None:
         """None yet."""
+        self._listed: dict[str, _Folder] = {}
         self._files: dict[str, dict[str, Stamp]] = {}
-        self._below: dict[str, list[tuple[str, tuple[int, int]]]] = {}
+        self._lists: dict[str, bytes] = {}
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in a folder, in the order of the system; none if it cannot be listed."""
+        return self._list(folder).names
 
     def files(self, folder: str) -> dict[str, Stamp]:
         """The files in a folder by their names; those that are not regular have the stamp of nothing."""
         if folder not in self._files:
-            self._list(folder)
+            names, stamps, _ = self._list(folder)
+            columns = (stamps[i::4] for i in range(4))
+            self._files[folder] = dict(zip(names, map(Stamp, *columns), strict=True))
         return self._files[folder]
 
     def stamp(self, path: str) -> Stamp:
         """The stamp of one file."""
         folder, _, name = path.rpartition(os.sep)
-        return self.files(folder or os.sep if path.startswith(os.sep) else folder).get(name, NOTHING)
+        return self.files(folder or (os.sep if path.startswith(os.sep) else os.curdir)).get(name, NOTHING)
+
+    def visit(self, config: DataConfig) -> None:
+        """List all folders on which the outcome of a lint depends, and take note of the lists of images."""
+        for path in (path for paths in config.splits.values() for path in paths):
+            if path.is_dir():
+                homes = list(self._walk(str(path)))
+            else:
+                try:
+                    self._lists[str(path)] = path.read_bytes()
+                except OSError:
+                    continue
+                text = self._lists[str(path)].decode("utf-8", "replace").replace("/", os.sep)
+                tops = {folder_of(line) for line in text.splitlines()}
+                homes = [f"{path.parent}{top[1:]}" if top.startswith(f".{os.sep}") else top for top in tops]
+            for home in homes:
+                self._list(home)
+                labels = folder_of(label_path(f"{home}{os.sep}x.jpg"))
+                self._list(labels)
+                self._list(folder_of(labels))
 
     def images(self, folder: str) -> list[str]:
         """All paths under a folder that have the suffix of an image, as `glob("**/*.*", recursive=True)` finds them.
@@ -55,38 +92,63 @@ class Folders:
         one folder, which Ultralytics would follow for ever, are followed `LOOPS` times.
         """
         found: list[str] = []
+        for here in self._walk(folder):
+            names, _, below = self._list(here)
+            head = here if here.endswith(os.sep) else here + os.sep
+            found += [head + name for name in names if is_image(name) and name[0] != "."]
+            found += [head + name for name, _ in below if is_image(name)]
+        return found
+
+    def _walk(self, folder: str) -> Iterator[str]:
+        """A folder and all below it."""
         waiting = [folder]
         met: Counter[tuple[int, int]] = Counter()
         while waiting:
             here = waiting.pop()
-            names = self.files(here)
-            found += [f"{here}{os.sep}{name}" for name in names if is_image(name) and not name.startswith(".")]
-            for name, identity in self._below[here]:
+            yield here
+            for name, identity in self._list(here).below:
                 met[identity] += 1
                 if met[identity] <= LOOPS:
-                    waiting.append(f"{here}{os.sep}{name}")
-        return found
+                    waiting.append(here + name if here.endswith(os.sep) else f"{here}{os.sep}{name}")
 
-    def _list(self, folder: str) -> None:
-        files: dict[str, Stamp] = {}
+    def digest(self) -> str:
+        """A hash of all that was listed: equal if no file came, went or changed."""
+        state = xxh3_128()
+        for folder, (names, stamps, below) in self._listed.items():
+            state.update(os.fsencode("\0".join((folder, *names, *(name for name, _ in below), ""))))
+            state.update(stamps)
+        for name, content in self._lists.items():
+            state.update(os.fsencode(name) + b"\0" + content)
+        return state.hexdigest()
+
+    def _list(self, folder: str) -> _Folder:
+        if folder in self._listed:
+            return self._listed[folder]
+        names: list[str] = []
+        stamps = array("q")
         below: list[tuple[str, tuple[int, int]]] = []
         try:
-            with os.scandir(folder or os.curdir) as entries:
+            with os.scandir(folder) as entries:
                 for entry in entries:
                     try:
                         s = entry.stat()
                     except (OSError, ValueError):  # a broken link, or one that goes round
-                        files[entry.name] = NOTHING
+                        names.append(entry.name)
+                        stamps.extend(NOTHING)
                         continue
                     if stat.S_ISREG(s.st_mode):
-                        files[entry.name] = Stamp(s.st_size, s.st_mtime_ns, s.st_dev, s.st_ino)
-                    else:
-                        files[entry.name] = NOTHING
-                        if stat.S_ISDIR(s.st_mode) and not entry.name.startswith("."):
+                        names.append(entry.name)
+                        stamps.extend((s.st_size, s.st_mtime_ns, s.st_dev, s.st_ino))
+                    elif stat.S_ISDIR(s.st_mode):
+                        if entry.name[0] != ".":
                             below.append((entry.name, (s.st_dev, s.st_ino)))
+                    else:
+                        names.append(entry.name)
+                        stamps.extend(NOTHING)
         except (OSError, ValueError):  # no such folder, or one that may not be read: it holds nothing for us
             pass
-        self._files[folder], self._below[folder] = files, below
+        self._listed[folder] = _Folder(names, stamps, below)
+        return self._listed[folder]
 
 
 def list_images(paths: Sequence[Path], folders: Folders) -> list[str]:

@@ -23,7 +23,10 @@ from typing import Any, NamedTuple
 from yolo_nanfix.findings import Effect, Finding, Place, Severity
 from yolo_nanfix.linting.options import LintOptions
 
-FAMILIES = ("config", "files", "names", "folders", "arrays", "images", "pixels", "text", "boxes", "classes")
+FAMILIES = (
+    "config", "config_pose", "config_paths", "files", "names", "folders", "arrays", "images", "pixels", "text", "boxes",
+    "overlaps", "outliers", "polygons", "keypoints", "oriented", "classes",
+)  # fmt: skip
 """The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""
 
 LABELLED = ("detect", "segment", "pose", "obb")
@@ -92,18 +95,21 @@ class Rule:
     def run(self, facts: Mapping[str, Any]) -> Iterable[Finding]:
         """Ask the rule; `facts` holds what its parameters may name."""
         wanted = {name: facts[name] for name in inspect.signature(self.check).parameters}
-        for hit in self.check(**wanted):
-            yield Finding(
-                code=self.code,
-                name=self.name,
-                severity=self.severity,
-                effect=self.effect,
-                place=Place(hit.file, hit.line, hit.pixel),
-                message=hit.message,
-                mend=self.mend,
-                split=hit.split,
-                image=hit.image,
-            )
+        yield from map(self.finding, self.check(**wanted))
+
+    def finding(self, hit: Hit) -> Finding:
+        """A hit of this rule as a finding."""
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=self.severity,
+            effect=self.effect,
+            place=Place(hit.file, hit.line, hit.pixel),
+            message=hit.message,
+            mend=self.mend,
+            split=hit.split,
+            image=hit.image,
+        )
 
 
 _registry: dict[str, Rule] = {}

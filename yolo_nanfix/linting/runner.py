@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding, Report
+from yolo_nanfix.linting import store
+from yolo_nanfix.linting.assemble import Whole, assemble, dumps, unchanged
 from yolo_nanfix.linting.census import take_census
-from yolo_nanfix.linting.classify import read_folder
-from yolo_nanfix.linting.config import read_config
-from yolo_nanfix.linting.dataset import Dataset, Progress, read_dataset, tabulate
+from yolo_nanfix.linting.classify import list_folders, read_folder
+from yolo_nanfix.linting.config import DataConfig, read_config
+from yolo_nanfix.linting.listing import Folders
 from yolo_nanfix.linting.options import LintOptions
-from yolo_nanfix.linting.rule import TASKS, all_rules
+from yolo_nanfix.linting.parts import Context, Found
+from yolo_nanfix.linting.pool import Progress, read_all
+from yolo_nanfix.linting.rule import TASKS, Hit, all_rules
+from yolo_nanfix.linting.survey import Survey, survey
+from yolo_nanfix.linting.table import Table
+
+Counts = Mapping[str, Mapping[str, int]]
 
 
-def run(data: str | Path, *, options: LintOptions | None = None, progress: Progress | None = None) -> Report:
-    """Lint one dataset. Reads only: nothing is written, downloaded or executed.
+def run(
+    data: str | Path,
+    *,
+    options: LintOptions | None = None,
+    progress: Progress | None = None,
+    jobs: int | None = None,
+    cache: bool = True,
+) -> Report:
+    """Lint one dataset. Nothing in it is written, downloaded or executed.
 
     Args:
         data: data.yaml, a folder that holds one, or the name of a dataset that Ultralytics ships.
         options: how; by default a fast look at a detection dataset.
         progress: called with (done, total, what) while files are read.
+        jobs: processes that read; None for one a core where that is worth it, 1 for none but this one.
+        cache: whether files that have not changed since an earlier run are left unread; what is remembered of them is
+            kept in the user's cache folder.
 
     Raises:
         UsageError: the task is unknown.
@@ -33,45 +53,81 @@ def run(data: str | Path, *, options: LintOptions | None = None, progress: Progr
     if options.task not in TASKS:
         raise UsageError(f"task '{options.task}' is unknown; lint reads {', '.join(TASKS)} labels")
     config = read_folder(data) if options.task == "classify" else read_config(data)
-    dataset = read_dataset(config, options.task, progress, deep=options.deep)
-    findings: list[Finding] = []
-    skipped: list[tuple[str, str]] = []
-    facts = {
-        "config": config,
-        "task": options.task,
-        "options": options,
-        "images": dataset.images,
-        "labels": dataset.labels,
-        "table": tabulate(dataset),
-        "strays": dataset.strays,
-        "census": take_census(config, (image.file for image in dataset.images), options.task),
-    }
+    folders = Folders()
+    folders.visit(config)
+    tree = folders.digest()
+    place = store.place(config, options) if cache else None
+    memory = store.load(place) if place else None
+    if memory is not None and memory.facts.get("tree") == tree:
+        return _remembered(memory, config, options)
+    seen = survey(config, folders, list_folders(config) if options.task == "classify" else None)
+    kept = unchanged(seen, memory)
+    waiting = np.setdiff1d(np.arange(len(seen.files)), kept[0]).tolist()
+    context = Context(config, options)
+    whole = assemble(seen, memory, kept, read_all(seen, waiting, context, jobs, progress), deep=options.deep)
+    table = whole.table(seen)
+    facts = {"config": config, "task": options.task, "options": options, "table": table, "strays": seen.strays}
+    facts["census"] = take_census(config, seen.files, options.task)
+    findings = sorted([*_in_files(whole.found, table), *_in_set(facts, options)], key=_order(seen.split_names))
+    counts = _counts(table)
+    if place is not None:
+        _remember(place, tree, seen, whole, findings, counts)
+    return Report(str(config.yaml_file), options.task, tuple(findings), _skipped(options), counts)
+
+
+def _in_set(facts: Mapping[str, Any], options: LintOptions) -> Iterator[Finding]:
+    """The findings of the rules over the whole set."""
     for rule in all_rules():
-        if reason := rule.skipped(options):
-            skipped.append((rule.code, reason))
-        else:
+        if not rule.about_files and not rule.skipped(options):
             with np.errstate(all="ignore"):  # label files may hold any number
-                findings.extend(rule.run(facts))
-    order = {split: i for i, split in enumerate((None, *dataset.splits))}
-    findings.sort(key=lambda f: (order[f.split], f.place.file, f.place.line or 0, f.code))
-    return Report(
-        data=str(config.yaml_file),
-        task=options.task,
-        findings=tuple(findings),
-        skipped=tuple(skipped),
-        counts=_counts(dataset),
+                yield from rule.run(facts)
+
+
+def _in_files(found: Iterable[Found], table: Table) -> Iterator[Finding]:
+    """The findings of the rules about single files."""
+    rules = {rule.code: rule for rule in all_rules()}
+    for image, code, file, line, pixel, message in found:
+        hit = Hit(file, message, line, pixel, table.split_of(image), table.files[image])
+        yield rules[code].finding(hit)
+
+
+def _skipped(options: LintOptions) -> tuple[tuple[str, str], ...]:
+    return tuple((rule.code, reason) for rule in all_rules() if (reason := rule.skipped(options)))
+
+
+def _order(splits: tuple[str, ...]) -> Any:
+    order: dict[str | None, int] = {split: i for i, split in enumerate((None, *splits))}
+    return lambda f: (order[f.split], f.place.file, f.place.line or 0, f.code)
+
+
+def _counts(table: Table) -> Counts:
+    """Images, label files and label rows of each split, as often as they are listed."""
+    return {
+        split: {
+            "images": len(listed),
+            "labels": int(table.labelled[listed].sum()),
+            "rows": int(table.lines[listed].sum()),
+        }
+        for split, listed in table.splits.items()
+    }
+
+
+def _remember(place: Path, tree: str, seen: Survey, whole: Whole, findings: list[Finding], counts: Counts) -> None:
+    """Keep what is needed to leave unchanged files unread next time, and the findings for when nothing changes."""
+    packed = [(f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image) for f in findings]
+    store.save(
+        place,
+        {"tree": tree, "counts": counts},
+        {**whole.columns, "stamps": seen.stamps, "owns": seen.owns},
+        {"files": "\0".join(seen.files), "found": dumps(whole.found), "findings": json.dumps(packed)},
     )
 
 
-def _counts(dataset: Dataset) -> Mapping[str, Mapping[str, int]]:
-    """Images, label files and label rows of each split, as often as they are listed."""
-    rows = {file.path: file.rows for file in dataset.labels.files}
-    counts = {}
-    for split, indices in dataset.splits.items():
-        images = [dataset.images[i] for i in indices]
-        counts[split] = {
-            "images": len(images),
-            "labels": sum(image.labelled for image in images),
-            "rows": sum(rows.get(image.label, 0) for image in images),
-        }
-    return counts
+def _remembered(memory: store.Memory, config: DataConfig, options: LintOptions) -> Report:
+    """The report of a dataset in which nothing has changed."""
+    rules = {rule.code: rule for rule in all_rules()}
+    findings = tuple(
+        rules[code].finding(Hit(file, message, line, tuple(pixel) if pixel else None, split, image))
+        for code, file, line, pixel, message, split, image in json.loads(memory.text("findings"))
+    )
+    return Report(str(config.yaml_file), options.task, findings, _skipped(options), memory.facts["counts"])

@@ -32,6 +32,7 @@ class Table:
         looks: (N, 8) uint64, perceptual hashes of the image and of its mirrored and turned copies; empty (0, 8) unless
             the images were decoded.
         polygons: (N,) bool, Ultralytics reads the label file as polygons.
+        lines: (N,) int32, rows of its label file, those among them that cannot be read.
         npy: (N,) int8, 1 if a usable .npy of the image's size and of 8 bits replaces it, 2 if any other does, else 0.
         row_image: (R,) int32, index of the image of each label row.
         row_line: (R,) int32, 1-based line in its label file.
@@ -52,6 +53,7 @@ class Table:
     content: NDArray[np.uint64]
     looks: NDArray[np.uint64]
     polygons: NDArray[np.bool_]
+    lines: NDArray[np.int32]
     npy: NDArray[np.int8]
     row_image: NDArray[np.int32]
     row_line: NDArray[np.int32]

@@ -12,7 +12,7 @@ import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.census import Census, Other
-from yolo_nanfix.linting.dataset import folder_of
+from yolo_nanfix.linting.paths import folder_of
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.files import some, twins
 from yolo_nanfix.linting.suffixes import is_image

@@ -1,0 +1,128 @@
+"""One part of a dataset: its files are read, and the rules about single files are asked."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.dataset import Columns, Image, columns, read_one
+from yolo_nanfix.linting.label_fast import read_labels
+from yolo_nanfix.linting.labels import Labels
+from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.rule import Hit, Rule, all_rules
+
+
+class Context(NamedTuple):
+    """What is the same for all parts of a dataset."""
+
+    config: DataConfig
+    options: LintOptions
+
+
+class Part(NamedTuple):
+    """Some images of a dataset.
+
+    Attributes:
+        numbers: their places in the survey.
+        files, labels: as in `Survey`.
+        splits: the name of the split in which each is met first.
+        labelled: whether each has a label file.
+        owns: whether that file is read for it.
+        npys: the .npy that is loaded in the place of each.
+    """
+
+    numbers: tuple[int, ...]
+    files: tuple[str, ...]
+    labels: tuple[str, ...]
+    splits: tuple[str, ...]
+    labelled: tuple[bool, ...]
+    owns: tuple[bool, ...]
+    npys: tuple[str | None, ...]
+
+    def split_up(self) -> tuple[Part, ...]:
+        """Two halves of it."""
+        half = len(self.files) // 2
+        first: Any = [column[:half] for column in self]
+        second: Any = [column[half:] for column in self]
+        return Part(*first), Part(*second)
+
+
+class Found(NamedTuple):
+    """One hit of a rule about files: the place of its image in the part, the rule's code, and the rest of the hit."""
+
+    image: int
+    code: str
+    file: str
+    line: int | None
+    pixel: tuple[int, int, int] | None
+    message: str
+
+
+class Facts(NamedTuple):
+    """What came out of a part: the hits, and the columns that `Table` is made of (`row_image` counts in the part)."""
+
+    found: list[Found]
+    columns: Columns
+
+
+def read_part(part: Part, context: Context) -> Facts:
+    """Read the files of a part and ask all rules about single files; whatever they hold, the answer is facts."""
+    config, options = context
+    with _quiet():
+        images = tuple(
+            read_one(file, split, label, labelled, npy, config.channels, options.deep)
+            for file, split, label, labelled, npy in zip(
+                part.files, part.splits, part.labels, part.labelled, part.npys, strict=True
+            )
+        )
+        chosen = [i for i, image in enumerate(images) if image.labelled and part.owns[i]]
+        labels = read_labels([part.labels[i] for i in chosen], chosen, options.task, config.kpt_shape)
+        return Facts(list(_ask(images, labels, context)), columns(images, labels, deep=options.deep))
+
+
+def _ask(images: tuple[Image, ...], labels: Labels, context: Context) -> Iterator[Found]:
+    facts = {
+        "images": images,
+        "labels": labels,
+        "config": context.config,
+        "task": context.options.task,
+        "options": context.options,
+    }
+    place = {image.label: i for i, image in enumerate(images)}
+    place |= {image.npy: i for i, image in enumerate(images) if image.npy}
+    place |= {image.file: i for i, image in enumerate(images)}
+    for rule in file_rules(context.options):
+        wanted = {name: facts[name] for name in inspect.signature(rule.check).parameters}
+        for hit in rule.check(**wanted):
+            yield _found(hit, rule, place)
+
+
+def file_rules(options: LintOptions) -> list[Rule]:
+    """The rules about single files that are asked under these options."""
+    return [rule for rule in all_rules() if rule.about_files and not rule.skipped(options)]
+
+
+def _found(hit: Hit, rule: Rule, place: dict[str, int]) -> Found:
+    image = place[hit.image if hit.image is not None else hit.file]
+    return Found(image, rule.code, hit.file, hit.line, hit.pixel, hit.message)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What decoders print and numpy warns of, the findings say."""
+    import cv2
+
+    verbosity = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(0)
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        cv2.utils.logging.setLogLevel(verbosity)

@@ -1,0 +1,124 @@
+"""What lint remembers of a dataset, outside of it: a file that has not changed is not read again.
+
+One file a dataset and way of linting, of columns and JSON, never a pickle. It is written aside and put in place whole,
+so a crash leaves the old one and several runs at once do not disturb each other; one that cannot be read is as good as
+none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xxhash import xxh3_64_hexdigest
+
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.options import LintOptions
+
+Columns = dict[str, NDArray[Any]]
+ENVIRONMENT = "YOLO_NANFIX_CACHE"
+"""Names another folder for what is remembered."""
+
+
+def folder() -> Path:
+    """Where the memories are kept."""
+    if given := os.environ.get(ENVIRONMENT):
+        return Path(given) / "lint"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("yolo-nanfix", appauthor=False) / "lint"
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """Changes when the rules do: names, sizes and times of the files of this wing."""
+    here = Path(__file__).parent
+    stamps = [(f.relative_to(here).as_posix(), f.stat().st_size, f.stat().st_mtime_ns) for f in here.rglob("*.py")]
+    return xxh3_64_hexdigest(repr(sorted(stamps)).encode())
+
+
+def place(config: DataConfig, options: LintOptions) -> Path:
+    """The file for one dataset and way of linting; another one when data.yaml, the options or the rules change."""
+    what = (
+        str(config.yaml_file),
+        config.yaml_file.read_bytes() if config.yaml_file.is_file() else b"",
+        {split: [str(path) for path in paths] for split, paths in config.splits.items()},
+        asdict(options),
+        _code(),
+    )
+    name = xxh3_64_hexdigest(str(config.yaml_file).encode("utf-8", "surrogateescape"))
+    return folder() / f"{name}-{xxh3_64_hexdigest(repr(what).encode('utf-8', 'surrogateescape'))}.safetensors"
+
+
+class Memory:
+    """What was remembered; columns are read when they are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it.
+
+        Raises:
+            OSError, ValueError, SafetensorError: there is none, or it is broken.
+        """
+        from safetensors import safe_open
+
+        self._file = safe_open(str(path), framework="np")
+        self.facts: dict[str, Any] = json.loads(bytes(self.column("facts")))
+        if not isinstance(self.facts, dict):
+            raise ValueError("not a mapping")
+
+    def column(self, name: str) -> NDArray[Any]:
+        """One column, by its name."""
+        column: NDArray[Any] = self._file.get_tensor(name)  # type: ignore[no-untyped-call]
+        return column
+
+    def text(self, name: str) -> str:
+        """A text that was kept as a column of bytes."""
+        return bytes(self.column(name)).decode("utf-8", "surrogateescape")
+
+
+def load(path: Path) -> Memory | None:
+    """The memory in a file, or None if there is no usable one."""
+    try:
+        return Memory(path)
+    except Exception:  # whatever a torn or foreign file makes the readers raise
+        return None
+
+
+def save(path: Path, facts: Mapping[str, Any], columns: Columns, texts: Mapping[str, str]) -> None:
+    """Put a memory in place; a folder that cannot be written is no fault of the lint, so that nothing is raised.
+
+    Older memories of the same dataset are removed, but for two: of other options, say.
+    """
+    from safetensors.numpy import save as dumps
+
+    kept = {name: np.ascontiguousarray(column) for name, column in columns.items()}
+    for name, text in {**texts, "facts": json.dumps(dict(facts))}.items():
+        kept[name] = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(dumps(kept))
+            Path(aside).replace(path)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+        _tidy(path)
+    except OSError:
+        return
+
+
+def _tidy(path: Path) -> None:
+    """Keep the last three memories of a dataset."""
+    same = path.parent.glob(f"{path.name.partition('-')[0]}-*.safetensors")
+    for old in sorted(same, key=lambda file: file.stat().st_mtime_ns)[:-3]:
+        old.unlink(missing_ok=True)
