@@ -26,7 +26,7 @@ def _run(*words: str) -> int:
 @pytest.fixture
 def sick(tmp_path: Path) -> str:
     tiny = TinySet(tmp_path / "set")
-    tiny.rows("0 0.5 0.5 0 0.2\n")
+    tiny.rows("0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n")
     return str(tiny.root)
 
 

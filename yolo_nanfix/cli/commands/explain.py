@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from yolo_nanfix.cli.commands import rule
 from yolo_nanfix.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -24,23 +26,17 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UsageError: there is no patch and no rule of that name.
     """
-    from rich.console import Console
-    from rich.markup import escape
-
-    from yolo_nanfix.api import rules
     from yolo_nanfix.cards import load_all
 
-    console = Console(highlight=False, soft_wrap=True)
-    cards, codes = load_all(), {rule.code: rule for rule in rules()}
+    cards = load_all()
     if card := cards.get(args.name):
-        lines = list(_card(card))
-    elif rule := codes.get(args.name.upper()):
-        lines = [("", f"{rule.code} {rule.name}"), ("severity", rule.severity.value)]
-        lines += [("Ultralytics", rule.effect.value), ("", rule.title)]
+        rule.show(_card(card))
+    elif found := rule.known().get(args.name.lower()):
+        rule.show(rule.lines(found))
     else:
-        raise UsageError(f"no patch and no lint rule named '{args.name}'; {nearest(args.name, cards)}")
-    for head, text in lines:
-        console.print(f"[bold]{head}[/]: {escape(text)}" if head else f"[bold]{escape(text)}[/]")
+        near = get_close_matches(args.name.lower(), [*cards, *rule.known()], 1)
+        hint = f"did you mean '{near[0]}'?" if near else nearest(args.name, cards)
+        raise UsageError(f"no patch and no lint rule named '{args.name}'; {hint}")
     return 0
 
 

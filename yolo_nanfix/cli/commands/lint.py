@@ -4,59 +4,207 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
 
-_TASKS = ("detect", "segment", "pose", "obb")
+if TYPE_CHECKING:
+    from yolo_nanfix.linter import Request
+
+TASKS = ("detect", "segment", "pose", "obb", "classify")
+FORMS = ("text", "full", "concise", "json", "jsonl", "csv", "sarif", "github", "gitlab", "junit")
+_POLL_SECONDS = 1.0
+"""So long `--watch` waits between two looks; longer where a look takes more than a fifth of it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("data", help="data.yaml, a folder that holds one, or a name such as coco8")
-    parser.add_argument("--task", choices=_TASKS, default="detect", help="label format (default: detect)")
     parser.add_argument(
-        "--output-format", choices=("text", "json"), default="text", help="form of the result (default: text)"
+        "data", nargs="*", metavar="DATA", help="data.yaml, a folder that holds one, or a name such as coco8"
     )
-    parser.add_argument("--output-file", metavar="F", type=Path, help="write the result to F, not to stdout")
-    parser.add_argument("--quiet", action="store_true", help="only the findings: no progress, no summary")
+    _add_choice(parser)
+    _add_output(parser)
+    parser.epilog = (
+        "Settings stand under lint in nanfix.yaml or in [tool.yolo-nanfix.lint] of pyproject.toml, looked for from the "
+        "folder of data.yaml upward, then from the current one; options win. Exit codes: 0 nothing above info, "
+        "1 findings, 2 wrong use, 130 interrupted."
+    )
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    """What is asked."""
+    group = parser.add_argument_group("what is asked", "RULES: codes, prefixes, names or ALL, joined by commas")
+    group.add_argument("--task", choices=TASKS, help="label format (default: detect)")
+    group.add_argument("--select", metavar="RULES", action="append", help="ask these rules only")
+    group.add_argument("--extend-select", metavar="RULES", action="append", help="ask these, too")
+    group.add_argument("--ignore", metavar="RULES", action="append", help="leave these out")
+    group.add_argument(
+        "--severity", metavar="RULE=LEVEL", action="append", help="another level: fatal, error, warning or info"
+    )
+    group.add_argument("--deep", action=argparse.BooleanOptionalAction, help="also decode every image")
+    group.add_argument("--imgsz", type=int, metavar="PX", help="image size of the planned training (default: 640)")
+    group.add_argument(
+        "--files", nargs="*", metavar="FILE", help="only findings about these files; DATA may be left out"
+    )
+    group.add_argument("--baseline", metavar="FILE", type=Path, help="leave out the findings that FILE holds")
+    group.add_argument("--write-baseline", action="store_true", help="write all findings to the baseline; exit code 0")
+    group.add_argument("--isolated", action="store_true", help="leave settings files out")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    """What is shown."""
+    group = parser.add_argument_group("what is shown")
+    group.add_argument("--output-format", choices=FORMS, default="text", help="form of the result (default: text)")
+    group.add_argument("--output-file", metavar="F", type=Path, help="write the result to F, not to stdout")
+    group.add_argument("--statistics", action="store_true", help="counts by rule instead of findings (text or json)")
+    group.add_argument("--quiet", action="store_true", help="only the findings: no progress, no summary")
+    group.add_argument("--exit-zero", action="store_true", help="exit code 0 also with findings")
+    group.add_argument("--watch", action="store_true", help="lint again whenever a file changes, until Ctrl-C")
 
 
 def run(args: argparse.Namespace) -> int:
     """Lint, print, and answer 0 if nothing above info was found, else 1.
 
     Raises:
-        UsageError: the data cannot be used, or the output file cannot be written.
+        UsageError: an option, a setting or the data cannot be used, or the output file cannot be written.
     """
-    from yolo_nanfix import api
+    if args.statistics and args.output_format not in ("text", "json"):
+        raise UsageError(f"--statistics has the forms text and json, not {args.output_format}")
+    if args.watch and args.write_baseline:
+        raise UsageError("--watch and --write-baseline do not go together")
+    data, files = _targets(args)
+    request = _request(args, files)
+    if args.watch:
+        _watch(data, request, args)
+    return _once(data, request, args)
+
+
+def _targets(args: argparse.Namespace) -> tuple[str | None, tuple[Path, ...] | None]:
+    """The dataset and the files; the words after `--files --other-option VALUE` are files, as hooks give them."""
+    data: list[str] = args.data
+    files: list[str] | None = args.files
+    if files == []:
+        data, files = [], data
+    if len(data) > 1:
+        raise UsageError(f"one dataset at a time, not {' '.join(data)}; for single files: yolo-nanfix lint --files ...")
+    if not data and not files:
+        raise UsageError("say which dataset: data.yaml, a folder that holds one, or a name such as coco8")
+    return data[0] if data else None, None if files is None else tuple(map(Path, files))
+
+
+def _request(args: argparse.Namespace, files: tuple[Path, ...] | None) -> Request:
+    """What the options ask for."""
+    from yolo_nanfix.linter import Request
+
+    levels = {}
+    for pair in args.severity or ():
+        word, equals, level = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--severity {pair} is not of the form RULE=LEVEL (for example BX006=info)")
+        levels[word] = level
+    wishes = {
+        "select": None if args.select is None else _split(args.select),
+        "extend-select": _split(args.extend_select or ()),
+        "ignore": _split(args.ignore or ()),
+        "severity": levels,
+        "baseline": args.baseline,
+        "task": args.task,
+        "deep": args.deep,
+        "imgsz": args.imgsz,
+    }
+    return Request(wishes, "--", not args.isolated, files, args.write_baseline)
+
+
+def _split(options: list[str] | tuple[str, ...]) -> list[str]:
+    return [word.strip() for option in options for word in option.split(",") if word.strip()]
+
+
+def _once(data: str | None, request: Request, args: argparse.Namespace) -> int:
+    """Lint and print."""
+    from yolo_nanfix import linter
     from yolo_nanfix.cli.progress import bar
 
     with bar(args.quiet) as progress:
-        report = api.lint(args.data, task=args.task, progress=progress)
-    _put(report, args.output_format, args.output_file, args.quiet)
-    return report.exit_code
+        report = linter.lint(data, request, progress)
+    if args.write_baseline and data is not None:
+        file = request.selection(data).first("baseline")
+        print(f"{file} holds {len(report.findings)} findings of {report.data} now; only new ones will fail.")
+        return 0
+    _put(report, args)
+    return 0 if args.exit_zero else report.exit_code
 
 
-def _put(report: Report, form: str, file: Path | None, quiet: bool) -> None:
+def _watch(data: str | None, request: Request, args: argparse.Namespace) -> None:
+    """Lint now, and whenever a file of the dataset or its settings changes, until an interrupt.
+
+    Raises:
+        UsageError: the first run cannot be done. What goes wrong in a later one is said, and waited out.
+    """
+    from yolo_nanfix import linter
+
+    first = True
+    while True:
+        before = linter.stamps(data, request)
+        if sys.stdout.isatty():
+            print("\x1b[2J\x1b[H", end="")
+        try:
+            _once(data, request, args)
+        except UsageError as error:
+            if first:
+                raise
+            print(f"yolo-nanfix: error: {error}", file=sys.stderr)
+        first = False
+        sys.stdout.flush()
+        if not args.quiet:
+            print(f"Watching {len(before)} files; Ctrl-C ends.", file=sys.stderr, flush=True)
+        pause = _POLL_SECONDS
+        while True:
+            time.sleep(pause)
+            begun = time.monotonic()
+            if linter.stamps(data, request) != before:
+                break
+            pause = max(_POLL_SECONDS, 5 * (time.monotonic() - begun))
+
+
+def _put(report: Report, args: argparse.Namespace) -> None:
     """Print the report, or write it to a file."""
     from rich.console import Console
 
     from yolo_nanfix.report import jsonout, text
 
-    if file is None and form == "text":
-        return text.render(report, Console(), quiet=quiet)
-    if form == "json":
-        result = jsonout.dumps(report)
-    else:
-        page = io.StringIO()
-        text.render(report, Console(file=page, width=120, no_color=True, force_terminal=False), quiet=quiet)
-        result = page.getvalue()
+    file: Path | None = args.output_file
+    if file is None and args.output_format == "text" and not args.statistics:
+        return text.render(report, Console(), quiet=args.quiet)
+    result = _formed(report, args)
     if file is None:
-        sys.stdout.write(result)
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(result.encode(encoding, "backslashreplace").decode(encoding))
         return None
     try:
         return jsonout.write_text(file, result)
     except OSError as error:
         raise UsageError(f"--output-file {file} cannot be written: {error.strerror or error}") from error
+
+
+def _formed(report: Report, args: argparse.Namespace) -> str:
+    """The whole report as text of the wanted form."""
+    from rich.console import Console
+
+    from yolo_nanfix.api import rules
+    from yolo_nanfix.report import formats, plain, text
+
+    if args.statistics and args.output_format == "json":
+        names = ("count", "code", "severity", "name")
+        return json.dumps([dict(zip(names, row, strict=True)) for row in plain.counts(report)], indent=2) + "\n"
+    if args.statistics:
+        return plain.statistics(report)
+    if args.output_format != "text":
+        return formats.FORMATS[args.output_format](report, rules())
+    page = io.StringIO()
+    text.render(report, Console(file=page, width=120, no_color=True, force_terminal=False), quiet=args.quiet)
+    return page.getvalue()
