@@ -19,6 +19,7 @@ from yolo_nanfix.linting.label_reader import LabelReader
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.listing import Folders, list_images
 from yolo_nanfix.linting.paths import label_path
+from yolo_nanfix.linting.stamps import NOTHING
 from yolo_nanfix.linting.survey import survey
 
 
@@ -26,7 +27,7 @@ def _read(tiny: TinySet, task: str = "detect") -> Dataset:
     config = read_config(tiny.root)
     seen = survey(config, Folders())
     images = tuple(
-        read_one(file, seen.split_names[split], label, labelled, seen.npy(i), config.channels, deep=False)
+        read_one(file, seen.split_names[split], label, labelled, seen.npy(i), NOTHING, config.channels, deep=False)
         for i, (file, split, label, labelled) in enumerate(
             zip(seen.files, seen.split, seen.labels, seen.labelled.tolist(), strict=True)
         )

@@ -69,10 +69,12 @@ class Dataset:
     strays: tuple[str, ...]
 
 
-def read_one(file: str, split: str, label: str, labelled: bool, npy: str | None, channels: int, deep: bool) -> Image:
-    """Header, sibling and, where needed, pixels of one image; the fields of `Image` are given as far as known."""
+def read_one(
+    file: str, split: str, label: str, labelled: bool, npy: str | None, stamp: Stamp, channels: int, deep: bool
+) -> Image:
+    """Header, sibling and, where needed, pixels of one image, of which so much is known already."""
     suffix = file.rpartition(".")[2].lower()
-    header = read_header(file)
+    header = read_header(file, stamp)
     pixels = seen = None
     looks: tuple[int, ...] = (0,) * 8 if deep else ()
     if header.fault not in ("", "trailing"):

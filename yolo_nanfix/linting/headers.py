@@ -11,9 +11,12 @@ from typing import NamedTuple
 from PIL import Image as PILImage
 from xxhash import xxh3_64_intdigest
 
+from yolo_nanfix.linting.stamps import NOTHING, Stamp
+
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors, which findings tell, go to stderr too
 
 HEAD_BYTES = 4096
+_BINARY = getattr(os, "O_BINARY", 0)
 BOMB_PIXELS = 178_956_970
 """Images of more pixels are never decoded; Pillow, and so Ultralytics, refuses them from the same number on."""
 
@@ -80,42 +83,63 @@ class Header(NamedTuple):
     turn: int = 1
 
 
-def read_header(file: str) -> Header:
-    """Read the header of `file`; whatever the file holds, the answer is a `Header`, never an exception."""
-    try:
-        status = os.stat(file)  # noqa: PTH116 - a Path object costs as much as the call
-    except FileNotFoundError:
-        return Header(fault="missing", reason="no such file")
-    except (OSError, ValueError) as error:
-        return Header(fault="unreadable", reason=str(error))
-    header = Header(status.st_size, status.st_mtime_ns, (status.st_dev, status.st_ino))
-    if not stat.S_ISREG(status.st_mode):
-        return header._replace(fault="unreadable", reason="not a regular file")
-    if not status.st_size:
-        return header._replace(fault="empty", reason="the file has no bytes")
-    try:
-        fd = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+def read_header(file: str, stamp: Stamp = NOTHING) -> Header:
+    """Read the header of `file`; whatever the file holds, the answer is a `Header`, never an exception.
+
+    Args:
+        file: its path.
+        stamp: its size, time and place, where they are known already.
+    """
+    if stamp is NOTHING or stamp == NOTHING:
         try:
-            head = os.read(fd, HEAD_BYTES)
-            os.lseek(fd, -min(2, status.st_size), os.SEEK_END)
-            tail = os.read(fd, 2)
-        finally:
-            os.close(fd)
-    except OSError as error:
-        return header._replace(fault="unreadable", reason=str(error))
-    content = xxh3_64_intdigest(head, status.st_size)
+            status = os.stat(file)  # noqa: PTH116 - a Path object costs as much as the call
+        except FileNotFoundError:
+            return Header(fault="missing", reason="no such file")
+        except (OSError, ValueError) as error:
+            return Header(fault="unreadable", reason=str(error))
+        stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+        if not stat.S_ISREG(status.st_mode):
+            return _header(stamp, fault="unreadable", reason="not a regular file")
+    size, mtime_ns, device, inode = stamp
+    if not size:
+        return _header(stamp, fault="empty", reason="the file has no bytes")
+    try:
+        head, tail = _both_ends(file, size)
+    except (OSError, ValueError) as error:
+        fault = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
+        return _header(stamp, fault=fault, reason=str(error))
+    content = xxh3_64_intdigest(head, size)
     plain = _plain_jpeg(head)
     if plain is None:
-        header = _by_pillow(file, header, head)._replace(content=content)
+        header = _by_pillow(file, _header(stamp), head)._replace(content=content)
     else:
-        header = Header(header.size, header.mtime_ns, header.inode, *plain, content=content)
+        width, height, mode = plain
+        header = Header(size, mtime_ns, (device, inode), width, height, "JPEG", mode, False, "", "", content)
     if header.format == "JPEG" and not header.fault and tail != b"\xff\xd9":
         return _judge_end(file, header)
     return header
 
 
-def _plain_jpeg(head: bytes) -> tuple[int, int, str, str] | None:
-    """Width, height, format and mode of an ordinary JPEG; None if in any doubt, so that Pillow decides.
+def _header(stamp: Stamp, fault: str = "", reason: str = "") -> Header:
+    size, mtime_ns, device, inode = stamp
+    return Header(size, mtime_ns, (device, inode), fault=fault, reason=reason)
+
+
+def _both_ends(file: str, size: int) -> tuple[bytes, bytes]:
+    """The first bytes of a file, and its last two."""
+    fd = os.open(file, os.O_RDONLY | _BINARY)
+    try:
+        head = os.read(fd, HEAD_BYTES)
+        if len(head) >= size:
+            return head, head[-2:]
+        os.lseek(fd, -min(2, size), os.SEEK_END)
+        return head, os.read(fd, 2)
+    finally:
+        os.close(fd)
+
+
+def _plain_jpeg(head: bytes) -> tuple[int, int, str] | None:
+    """Width, height and mode of an ordinary JPEG; None if in any doubt, so that Pillow decides.
 
     Ordinary: 8 bits, 1, 3 or 4 components, nothing but common segments, all of them inside `head`.
     """
@@ -134,7 +158,7 @@ def _plain_jpeg(head: bytes) -> tuple[int, int, str, str] | None:
                 return None
             if not 0 < width * height <= BOMB_PIXELS:
                 return None
-            found = (width, height, "JPEG", mode)
+            found = (width, height, mode)
         elif marker not in _HARMLESS or length < 2:
             return None
         at += 2 + length

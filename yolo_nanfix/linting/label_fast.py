@@ -21,21 +21,28 @@ _PLAIN = b"0123456789.-+eE \n"
 _NOT_PLAIN = (b"  ", b"\n\n", b" \n", b"\n ")
 
 
-def read_labels(paths: Sequence[str], images: Sequence[int], task: str, kpt_shape: tuple[int, int] | None) -> Labels:
+def read_labels(
+    paths: Sequence[str],
+    images: Sequence[int],
+    task: str,
+    kpt_shape: tuple[int, int] | None,
+    sizes: Sequence[int | None] | None = None,
+) -> Labels:
     """The label rows of many files as columns, sorted by file and line.
 
     Args:
         paths: the label files; those that do not exist are left out.
         images: the index of the image of each.
         task, kpt_shape: say how many columns a row should have.
+        sizes: bytes of each, where they are known to be regular files.
     """
     slow = LabelReader(task, kpt_shape)
     width = _width(task, kpt_shape)
     plain: list[bytes] = []
     owners: list[tuple[str, int]] = []
-    for path, image in zip(paths, images, strict=True):
+    for path, image, size in zip(paths, images, sizes or [None] * len(paths), strict=True):
         try:
-            data = read_bytes(path) if len(paths) >= WORTH_IT and width else b"-"
+            data = read_bytes(path, size) if len(paths) >= WORTH_IT and width else b"-"
         except OSError:
             data = b"-"
         if data is None:

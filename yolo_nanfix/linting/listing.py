@@ -15,23 +15,11 @@ from xxhash import xxh3_128
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.paths import folder_of, label_path
+from yolo_nanfix.linting.stamps import NOTHING, Stamp
 from yolo_nanfix.linting.suffixes import is_image
 
 LOOPS = 41
 """A folder is met so often when a link in it leads back to it: the system then says that the link goes round."""
-
-
-class Stamp(NamedTuple):
-    """What tells whether a file has changed: bytes, nanoseconds, device and number on it."""
-
-    size: int
-    mtime_ns: int
-    device: int
-    inode: int
-
-
-NOTHING = Stamp(0, 0, 0, 0)
-"""The stamp of a file that does not exist, or is not a regular one."""
 
 
 class _Folder(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from yolo_nanfix.linting.label_fast import read_labels
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rule import Hit, Rule, all_rules
+from yolo_nanfix.linting.stamps import Stamp
 
 
 class Context(NamedTuple):
@@ -35,6 +35,8 @@ class Part(NamedTuple):
         labelled: whether each has a label file.
         owns: whether that file is read for it.
         npys: the .npy that is loaded in the place of each.
+        stamps: of each image file.
+        sizes: bytes of each label file.
     """
 
     numbers: tuple[int, ...]
@@ -44,6 +46,8 @@ class Part(NamedTuple):
     labelled: tuple[bool, ...]
     owns: tuple[bool, ...]
     npys: tuple[str | None, ...]
+    stamps: tuple[Stamp, ...]
+    sizes: tuple[int, ...]
 
     def split_up(self) -> tuple[Part, ...]:
         """Two halves of it."""
@@ -76,13 +80,14 @@ def read_part(part: Part, context: Context) -> Facts:
     config, options = context
     with _quiet():
         images = tuple(
-            read_one(file, split, label, labelled, npy, config.channels, options.deep)
-            for file, split, label, labelled, npy in zip(
-                part.files, part.splits, part.labels, part.labelled, part.npys, strict=True
+            read_one(file, split, label, labelled, npy, stamp, config.channels, options.deep)
+            for file, split, label, labelled, npy, stamp in zip(
+                part.files, part.splits, part.labels, part.labelled, part.npys, part.stamps, strict=True
             )
         )
         chosen = [i for i, image in enumerate(images) if image.labelled and part.owns[i]]
-        labels = read_labels([part.labels[i] for i in chosen], chosen, options.task, config.kpt_shape)
+        paths, sizes = [part.labels[i] for i in chosen], [part.sizes[i] for i in chosen]
+        labels = read_labels(paths, chosen, options.task, config.kpt_shape, sizes)
         return Facts(list(_ask(images, labels, context)), columns(images, labels, deep=options.deep))
 
 
@@ -98,8 +103,7 @@ def _ask(images: tuple[Image, ...], labels: Labels, context: Context) -> Iterato
     place |= {image.npy: i for i, image in enumerate(images) if image.npy}
     place |= {image.file: i for i, image in enumerate(images)}
     for rule in file_rules(context.options):
-        wanted = {name: facts[name] for name in inspect.signature(rule.check).parameters}
-        for hit in rule.check(**wanted):
+        for hit in rule.check(**{name: facts[name] for name in rule.asks}):
             yield _found(hit, rule, place)
 
 

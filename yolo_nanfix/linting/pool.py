@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 
 from yolo_nanfix.linting.parts import Context, Facts, Found, Part, read_part
+from yolo_nanfix.linting.stamps import NOTHING, Stamp
 from yolo_nanfix.linting.survey import Survey
 from yolo_nanfix.linting.worker import Worker, WorkerDied
 
@@ -65,6 +66,8 @@ def _part(survey: Survey, numbers: Sequence[int]) -> Part:
         labelled=tuple(survey.labelled[list(numbers)].tolist()),
         owns=tuple(survey.owns[list(numbers)].tolist()),
         npys=tuple(survey.npy(i) for i in numbers),
+        stamps=tuple(Stamp(*row) for row in survey.stamps[list(numbers), :4].tolist()),
+        sizes=tuple(survey.stamps[list(numbers), 4].tolist()),
     )
 
 
@@ -117,6 +120,6 @@ def _ask(worker: Worker, part: Part, context: Context) -> list[tuple[Part, Facts
 
 def _crashed(part: Part, context: Context, why: str) -> Facts:
     """The facts of a file that cannot be read without dying: as of one that is not there, and a hit that says so."""
-    nothing = part._replace(files=(os.devnull,), labelled=(False,), npys=(None,))
+    nothing = part._replace(files=(os.devnull,), labelled=(False,), npys=(None,), stamps=(NOTHING,))
     facts = read_part(nothing, context)
     return Facts([Found(0, CRASHED, part.files[0], None, None, why)], facts.columns)

@@ -16,7 +16,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -81,10 +81,15 @@ class Rule:
     deep: bool
     check: Check
 
+    @cached_property
+    def asks(self) -> tuple[str, ...]:
+        """What the rule asks for, by name."""
+        return tuple(inspect.signature(self.check).parameters)
+
     @property
     def about_files(self) -> bool:
         """Whether the rule is about single files, not about the whole set."""
-        return not {"images", "labels"}.isdisjoint(inspect.signature(self.check).parameters)
+        return not {"images", "labels"}.isdisjoint(self.asks)
 
     def skipped(self, options: LintOptions) -> str | None:
         """Why the rule is not asked under these options; None if it is."""
@@ -94,7 +99,7 @@ class Rule:
 
     def run(self, facts: Mapping[str, Any]) -> Iterable[Finding]:
         """Ask the rule; `facts` holds what its parameters may name."""
-        wanted = {name: facts[name] for name in inspect.signature(self.check).parameters}
+        wanted = {name: facts[name] for name in self.asks}
         yield from map(self.finding, self.check(**wanted))
 
     def finding(self, hit: Hit) -> Finding:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.listing import NOTHING, Folders, list_images
+from yolo_nanfix.linting.listing import Folders, list_images
 from yolo_nanfix.linting.paths import folder_of, label_path
+from yolo_nanfix.linting.stamps import NOTHING
 
 STAMPS = 10
 """Numbers that tell whether an image has changed: four of its file, three of its label file, three of its .npy."""
