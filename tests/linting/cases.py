@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from linting import cases_files
+from linting import cases_files, cases_labels
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture, tiff_pages
 
 Change = Callable[[TinySet], object]
@@ -143,10 +143,10 @@ CASES: dict[str, tuple[str, Change, Change]] = {
         image(".tiff", encode(".tiff", picture(channels=1, dtype="uint16", top=65535))),
     ),
     "TX001": ("detect", rows(ROWS.encode("utf-16")), rows(ROWS.encode("utf-8-sig"))),
-    "TX002": ("detect", rows(ROWS + "cat 0.5 0.5 0.2 0.2\n"), nothing),
+    "TX002": ("detect", rows(ROWS + "0 0.5 0.5 0.2 n/a\n"), rows(ROWS + "cat 0.5 0.5 0.2 0.2\n")),
     "TX003": ("detect", rows(ROWS + "0,0.5,0.5,0.2,0.2\n"), nothing),
     "TX004": ("detect", rows("# checked\n" + ROWS), nothing),
-    "TX005": ("detect", rows("0 0.5 0.5 0.2 0.2 0.9\n"), rows("\n" + ROWS + "\n\n")),
+    "TX005": ("detect", rows("0 0.5 0.5 0.2\n"), rows("\n" + ROWS + "\n\n")),
     "TX006": ("detect", rows(BOX + SQUARE), rows(SQUARE)),
     "TX007": ("detect", rows(TRIANGLE), rows(TRIANGLE + SQUARE)),
     "TX008": ("detect", rows(SQUARE), nothing),
@@ -168,4 +168,4 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "CL003": ("detect", rows("2 0.5 0.5 0.2 0.2\n"), nothing),
     "CL004": ("detect", yaml(YAML.replace("dog", "dog, cow")), nothing),
 }
-CASES |= cases_files.CASES
+CASES |= cases_files.CASES | cases_labels.CASES

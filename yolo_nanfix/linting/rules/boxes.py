@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.labels import Labels
+from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rule import Hit, rule
-from yolo_nanfix.linting.rules.rows import Images, row_hits, show
+from yolo_nanfix.linting.rules.rows import HIGH, LOW, Images, file_hit, once, pixel_sizes, row_hits, show
 
 BOXES = ("detect", "segment", "obb")
-HIGH, LOW = 1.01, -0.01
-"""Ultralytics takes coordinates outside the image by one percent of it."""
+PLAIN = ("detect", "pose")
+"""The tasks whose boxes stand in the rows; those of polygons follow from the corners, which have rules of their own."""
+UPRIGHT = ("detect", "segment", "pose")
+LEAST = 2
+"""Augmentation drops boxes with a side of so many pixels or less (`box_candidates`, `wh_thr`)."""
+SLIM = 100
+"""Augmentation drops boxes whose one side is so many times the other (`ar_thr`)."""
+MAX_DET = 300
 
 
 def _sound(labels: Labels) -> NDArray[np.bool_]:
@@ -32,21 +38,16 @@ def _dropped(labels: Labels) -> NDArray[np.bool_]:
 def coordinate_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box has a coordinate above 1.01.
 
-    Why: one such row takes the whole image out of training; often the numbers are pixels.
+    Why: one such row takes the whole image out of training.
     Ultralytics: drops the image ("non-normalized or out of bounds coordinates").
-    Example: `0 320 240 64 48`.
-    Mend: divide x and width by the image width, y and height by its height; clip slight excess to 1.
+    Example: `0 1.02 0.5 0.2 0.2`.
+    Mend: clip the box to the image.
     """
-
-    def message(row: int) -> str:
-        hint = "; pixels?" if labels.box[row].max() > 2 else ""
-        return f"x y w h = {show(labels.box[row])}: above 1.01{hint}"
-
-    finite = np.isfinite(labels.extra)
-    yield from row_hits(labels, images, finite & (labels.box > HIGH).any(axis=1), message)
+    mask = np.isfinite(labels.extra) & (labels.box > HIGH).any(axis=1) & ~_in_pixels(labels)
+    yield from row_hits(labels, images, mask, lambda row: f"x y w h = {show(labels.box[row])}: above 1.01")
 
 
-@rule("BX002", "centre-below-zero", Severity.ERROR, Effect.DROPS, BOXES)
+@rule("BX002", "centre-below-zero", Severity.ERROR, Effect.DROPS)
 def centre_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     """The centre of a box is below -0.01.
 
@@ -59,7 +60,7 @@ def centre_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, mask, lambda row: f"x y = {show(labels.box[row, :2])}: below -0.01")
 
 
-@rule("BX003", "box-side-negative", Severity.ERROR, Effect.DROPS, BOXES)
+@rule("BX003", "box-side-negative", Severity.ERROR, Effect.DROPS)
 def box_side_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box has a negative width or height.
 
@@ -72,7 +73,7 @@ def box_side_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, mask, lambda row: f"the box has w h = {show(labels.box[row, 2:])}: negative")
 
 
-@rule("BX004", "box-side-zero", Severity.ERROR, Effect.ACCEPTS, BOXES)
+@rule("BX004", "box-side-zero", Severity.ERROR, Effect.ACCEPTS, PLAIN)
 def box_side_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box has no width or no height.
 
@@ -85,7 +86,7 @@ def box_side_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, mask, lambda row: f"the box has w h = {show(labels.box[row, 2:])}: a side is 0")
 
 
-@rule("BX005", "centre-outside-tolerated", Severity.WARNING, Effect.ACCEPTS, BOXES)
+@rule("BX005", "centre-outside-tolerated", Severity.WARNING, Effect.ACCEPTS, PLAIN)
 def centre_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     """A coordinate is outside 0-1, but within the tolerance of one percent.
 
@@ -99,7 +100,7 @@ def centre_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, mask, lambda row: f"x y w h = {show(labels.box[row])}: outside 0-1")
 
 
-@rule("BX006", "box-spills-out", Severity.WARNING, Effect.ACCEPTS, BOXES)
+@rule("BX006", "box-spills-out", Severity.WARNING, Effect.ACCEPTS, PLAIN)
 def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box reaches out of the image by more than a pixel.
 
@@ -108,7 +109,7 @@ def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.95 0.5 0.2 0.2` ends at x = 1.05.
     Mend: clip the box to the image.
     """
-    size, known = _sizes(labels, images)
+    size, known = pixel_sizes(labels, images)
     low = -(labels.box[:, :2] - labels.box[:, 2:] / 2) * size
     high = (labels.box[:, :2] + labels.box[:, 2:] / 2 - 1) * size
     spill = np.maximum(low, high).max(axis=1, initial=0)
@@ -117,21 +118,7 @@ def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, mask, lambda row: f"the box reaches {spill[row]:.0f} px out of the image")
 
 
-@rule("BX007", "row-duplicate", Severity.WARNING, Effect.REWRITES, BOXES)
-def row_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
-    """A row stands twice in one file.
-
-    Why: the second one is of no use, and tells of a merge that went wrong.
-    Ultralytics: removes the repeated row in memory, with one line in the log.
-    Example: two rows `0 0.5 0.5 0.2 0.2`.
-    Mend: remove one of the rows.
-    """
-    first = _first_equal(labels, labels.cls)
-    mask = first != np.arange(len(first))
-    yield from row_hits(labels, images, mask, lambda row: f"the same as line {labels.line[first[row]]}")
-
-
-@rule("BX008", "box-under-one-pixel", Severity.WARNING, Effect.ACCEPTS, BOXES)
+@rule("BX008", "box-under-one-pixel", Severity.WARNING, Effect.ACCEPTS, UPRIGHT)
 def box_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     """A side of a box is shorter than one pixel of its image.
 
@@ -140,51 +127,131 @@ def box_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.0001 0.2` on an image 640 pixels wide.
     Mend: remove the row, or draw the box again.
     """
-    size, known = _sizes(labels, images)
+    size, known = pixel_sizes(labels, images)
     pixels = labels.box[:, 2:] * size
     mask = _sound(labels) & known & (pixels > 0).all(axis=1) & (pixels < 0.999).any(axis=1)
     yield from row_hits(labels, images, mask, lambda row: f"the box is {show(pixels[row])} pixels wide and high")
 
 
-@rule("BX009", "box-of-two-classes", Severity.WARNING, Effect.ACCEPTS, BOXES)
-def box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
-    """One box stands twice in a file, with two classes.
+@rule("BX010", "pose-box-infinite", Severity.ERROR, Effect.GARBAGE, ("pose",))
+def pose_box_infinite(labels: Labels, images: Images) -> Iterator[Hit]:
+    """The box of a pose label holds an infinite number.
 
-    Why: the two rows contradict each other, and each is an error of the other in training.
-    Ultralytics: keeps both.
-    Example: `0 0.5 0.5 0.2 0.2` and `1 0.5 0.5 0.2 0.2`.
-    Mend: keep the row with the right class.
+    Why: its centre or its sides become NaN as soon as no augmentation clips them, as in validation.
+    Ultralytics: checks the keypoints of pose labels only, and keeps the row.
+    Example: `0 0.5 0.5 inf 0.4 0.4 0.4 2 0.6 0.6 2`.
+    Mend: convert the annotation again with the right image size.
     """
-    first = _first_equal(labels, np.zeros_like(labels.cls))
-    mask = (first != np.arange(len(first))) & (labels.cls != labels.cls[first])
+    mask = _unchecked_infinity(labels)
+    yield from row_hits(labels, images, mask, lambda row: f"x y w h = {show(labels.box[row])}")
+
+
+@rule("BX011", "pose-box-over-one", Severity.ERROR, Effect.GARBAGE, ("pose",))
+def pose_box_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
+    """The box of a pose label has a coordinate above 1.01.
+
+    Why: the object is looked for outside the image, or as large as many images; often the numbers are pixels.
+    Ultralytics: checks the keypoints of pose labels only, and trains on the box.
+    Example: `0 1.5 0.5 0.2 0.2 0.4 0.4 2 0.6 0.6 2`.
+    Mend: divide x and width by the image width, y and height by its height.
+    """
+    mask = np.asarray(np.isfinite(labels.box).all(axis=1) & (labels.box > HIGH).any(axis=1))
 
     def message(row: int) -> str:
-        other = first[row]
-        mine, its = labels.cls[row], labels.cls[other]
-        return f"class {mine:g} for the box that has class {its:g} on line {labels.line[other]}"
+        hint = "; pixels?" if labels.box[row].max() > 2 else ""
+        return f"x y w h = {show(labels.box[row])}: above 1.01{hint}"
 
     yield from row_hits(labels, images, mask, message)
 
 
-def _sizes(labels: Labels, images: Images) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """For each row width and height of its image in pixels, (N, 2), and whether they are known."""
-    owners = [images[file.image].header for file in labels.files]
-    sizes = np.array([(h.width, h.height) for h in owners], np.float32).reshape(-1, 2)[labels.file]
-    return sizes, np.asarray((sizes > 0).all(axis=1))
+@rule("BX014", "box-covers-image", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
+def box_covers_image(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A box covers the whole image.
+
+    Why: often a placeholder, or a set for classification turned into boxes: nothing is learned about place.
+    Ultralytics: keeps the box.
+    Example: `0 0.5 0.5 1 1`.
+    Mend: nothing if the object fills the image; else draw the box again, or train the task classify.
+    """
+    half = labels.box[:, 2:] / 2
+    corners = np.concatenate([half - labels.box[:, :2], labels.box[:, :2] + half - 1], axis=1)
+    mask = _sound(labels) & (corners >= -0.002).all(axis=1) & ~_dropped(labels)
+    yield from row_hits(labels, images, mask, lambda row: "the box covers the whole image")
 
 
-def _first_equal(labels: Labels, cls: NDArray[np.float32]) -> NDArray[np.int64]:
-    """For each row the first row of the same file with equal class and box; itself if it is the first."""
-    table = np.column_stack([cls, labels.box]).astype(np.float32) + np.float32(0)  # no negative zero
-    bits = np.column_stack([table.view(np.uint32), labels.file.astype(np.uint32)]).astype(np.uint64)
-    key = labels.shape.view(np.uint64).copy()
-    with np.errstate(over="ignore"):
-        for column in bits.T:
-            key = (key ^ column) * np.uint64(0x9E3779B97F4A7C15)
-            key ^= key >> np.uint64(29)
-    order = np.argsort(key, kind="stable")
-    starts = np.r_[True, key[order][1:] != key[order][:-1]] if len(key) else np.zeros(0, bool)
-    first = np.empty(len(key), np.int64)
-    first[order] = order[np.maximum.accumulate(np.where(starts, np.arange(len(key)), 0))]
-    same = (bits == bits[first]).all(axis=1) & (labels.shape == labels.shape[first])
-    return np.where(same, first, np.arange(len(key)))
+@rule("BX015", "box-in-pixels", Severity.ERROR, Effect.DROPS, BOXES)
+def box_in_pixels(labels: Labels, images: Images) -> Iterator[Hit]:
+    """The coordinates of a box look like pixels.
+
+    Why: one such row takes the whole image out of training.
+    Ultralytics: drops the image ("non-normalized or out of bounds coordinates").
+    Example: `0 320 240 64 48`.
+    Mend: divide x and width by the image width, y and height by its height.
+    """
+    size, _ = pixel_sizes(labels, images)
+
+    def message(row: int) -> str:
+        width, height = size[row]
+        of = f" of an image of {width:.0f}x{height:.0f}" if width else ""
+        return f"x y w h = {show(labels.box[row])}: pixels{of}?"
+
+    yield from row_hits(labels, images, _in_pixels(labels), message)
+
+
+@rule("BX016", "box-under-two-pixels", Severity.WARNING, Effect.ACCEPTS, UPRIGHT)
+def box_under_two_pixels(labels: Labels, images: Images, options: LintOptions) -> Iterator[Hit]:
+    """At the image size of the training a side of a box is two pixels or less.
+
+    Why: augmentation throws the box away and the object stays in the picture, unlabelled.
+    Ultralytics: drops boxes with a side of 2 pixels or less after mosaic and affine transforms; validation keeps them.
+    Example: a box 8 pixels wide on an image of 4000x3000, trained at 640.
+    Mend: train at a larger `imgsz`, cut the images into tiles, or remove such boxes.
+    """
+    size, known = pixel_sizes(labels, images)
+    own = labels.box[:, 2:] * size
+    side = own.min(axis=1, initial=np.inf) * (options.imgsz / np.maximum(size.max(axis=1, initial=0), 1))
+    mask = _sound(labels) & known & (side <= LEAST) & (own >= 0.999).all(axis=1) & ~_dropped(labels)
+    where = f"at an image size of {options.imgsz}"
+    yield from row_hits(labels, images, mask, lambda row: f"the shorter side has {side[row]:.2g} pixels {where}")
+
+
+@rule("BX018", "many-boxes", Severity.INFO, Effect.ACCEPTS)
+def many_boxes(labels: Labels, images: Images) -> Iterator[Hit]:
+    """An image has more than 300 objects.
+
+    Why: at most `max_det` objects are predicted in an image, 300 unless set: the others cannot be found.
+    Ultralytics: raises the limit for validation, with a warning; prediction and export keep 300.
+    Example: 500 cells in one image.
+    Mend: set `max_det` for prediction and export too, or cut the images into tiles.
+    """
+    for index, file in enumerate(labels.files):
+        if file.rows > MAX_DET:
+            yield file_hit(labels, images, index, f"{file.rows} objects; max_det is {MAX_DET} unless set")
+
+
+@rule("BX021", "box-very-slim", Severity.WARNING, Effect.ACCEPTS, UPRIGHT)
+def box_very_slim(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A box is a hundred times as long as it is wide.
+
+    Why: augmentation throws the box away and the object stays in the picture, unlabelled.
+    Ultralytics: drops boxes with sides in the ratio of 100 or more after mosaic and affine transforms.
+    Example: `0 0.5 0.5 0.9 0.003` on an image as wide as high.
+    Mend: remove the row, draw the box again, or train oriented boxes or polygons.
+    """
+    size, known = pixel_sizes(labels, images)
+    own = labels.box[:, 2:] * size
+    short, long = own.min(axis=1, initial=np.inf), own.max(axis=1, initial=0)
+    mask = _sound(labels) & known & (short >= 0.999) & (long >= SLIM * short) & ~_dropped(labels)
+    yield from row_hits(labels, images, mask, lambda row: f"the box is {show(own[row])} pixels wide and high")
+
+
+@once
+def _in_pixels(labels: Labels) -> NDArray[np.bool_]:
+    """The rows whose numbers are too large for parts of an image."""
+    return np.asarray(np.isfinite(labels.extra) & (labels.box.max(axis=1, initial=0) > 2))
+
+
+def _unchecked_infinity(labels: Labels) -> NDArray[np.bool_]:
+    """The rows of pose labels with an infinity that Ultralytics does not see: above all others, and in the box."""
+    seen = np.isinf(labels.cls) | np.isneginf(labels.box).any(axis=1) | np.isnan(labels.extra)
+    return np.asarray(np.isposinf(labels.box).any(axis=1) & ~seen)

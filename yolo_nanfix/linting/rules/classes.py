@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
-from yolo_nanfix.linting.rules.rows import Images, row_hits
+from yolo_nanfix.linting.rules.rows import Images, once, row_hits
 from yolo_nanfix.linting.table import Table
 
 _SHOWN = 8
+LEARNABLE = 20
+"""A class with so many training examples is expected in val too."""
+FEW, MANY = 10, 100
+"""A class with fewer examples than `FEW` is rare, where another one has at least `MANY`."""
+MAX_CLASSES = 100_000
 
 
 @rule("CL001", "class-not-whole", Severity.ERROR, Effect.DROPS)
@@ -75,3 +81,122 @@ def class_unused(table: Table, config: DataConfig) -> Iterator[Hit]:
         shown = ", ".join(unused[:_SHOWN]) + (", ..." if len(unused) > _SHOWN else "")
         message = f"{len(unused)} of {config.nc} classes occur in no label: {shown}"
         yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
+
+
+@rule("CL005", "class-not-in-train", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def class_not_in_train(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """A class occurs in val or test, but not in train.
+
+    Why: it is never learned, and its mAP of 0 pulls down the mean of all classes.
+    Ultralytics: trains and evaluates as told.
+    Example: a rare class whose three images all went to val.
+    Mend: split the images again, so that each class is in train.
+    """
+    counts = _counts(table, config.nc)
+    missing = np.flatnonzero((counts["train"] == 0) & (np.sum(list(counts.values()), axis=0) > 0))
+    if len(missing) and counts["train"].any():
+        message = f"{len(missing)} classes are labelled in other splits, but not in train: {_names(config, missing)}"
+        yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
+
+
+@rule("CL006", "class-not-in-val", Severity.INFO, Effect.ACCEPTS, LABELLED)
+def class_not_in_val(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """A class with 20 or more examples in train has none in val.
+
+    Why: nothing says how well it is learned.
+    Ultralytics: leaves the class out of the mean.
+    Example: a class recorded on one day, all of whose images went to train.
+    Mend: split the images again, so that each class is in val.
+    """
+    counts = _counts(table, config.nc)
+    missing = np.flatnonzero((counts["train"] >= LEARNABLE) & (counts["val"] == 0))
+    if len(missing) and counts["val"].any():
+        message = f"{len(missing)} classes of train do not occur in val: {_names(config, missing)}"
+        yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
+
+
+@rule("CL007", "class-rare", Severity.INFO, Effect.ACCEPTS, LABELLED)
+def class_rare(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """A class has fewer than 10 examples in train, another one 100 or more.
+
+    Why: it will hardly be learned.
+    Ultralytics: weighs all objects alike.
+    Example: 3 bicycles among 4000 cars.
+    Mend: collect more examples, repeat the images that have it, or leave the class out.
+    """
+    train = _counts(table, config.nc)["train"]
+    rare = np.flatnonzero((train > 0) & (train < FEW))
+    if len(rare) and train.max() >= MANY:
+        message = f"{len(rare)} classes have fewer than {FEW} examples in train: {_names(config, rare, train)}"
+        yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
+
+
+@rule("CL008", "class-imbalance", Severity.INFO, Effect.ACCEPTS, LABELLED)
+def class_imbalance(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """The most frequent class of train has a hundred times as many examples as the rarest.
+
+    Why: the frequent class rules the loss; the rare one is overlooked.
+    Ultralytics: weighs all objects alike, unless `cls_pw` is set.
+    Example: 40 000 cars and 300 buses.
+    Mend: set `cls_pw`, repeat the images that have the rare class, or collect more of it.
+    """
+    train = _counts(table, config.nc)["train"]
+    used = np.flatnonzero(train)
+    if len(used) > 1 and train.max() >= 100 * train[used].min():
+        rarest, largest = used[np.argmin(train[used])], int(np.argmax(train))
+        shown = _names(config, np.array([largest, rarest]), train)
+        yield Hit(str(config.yaml_file), f"from the most frequent to the rarest class: {shown}")
+
+
+@rule("CL009", "background-share", Severity.INFO, Effect.ACCEPTS, LABELLED)
+def background_share(table: Table) -> Iterator[Hit]:
+    """More than half of the images of train hold no object.
+
+    Why: a few images of background help against false alarms; so many make the model see nothing.
+    Ultralytics: trains on them as background.
+    Example: frames of a camera, most of them empty.
+    Mend: leave some of them out, or label what is missing.
+    """
+    listed = np.unique(table.splits["train"])
+    objects = np.zeros(len(table.files), np.bool_)
+    objects[table.row_image] = True
+    empty = int((~objects[listed]).sum())
+    if len(listed) >= LEARNABLE and objects[listed].any() and empty > len(listed) / 2:
+        first = int(listed[np.argmin(objects[listed])])
+        message = f"{empty} of {len(listed)} images of train hold no object"
+        yield Hit(table.files[first], message, split="train", image=table.files[first])
+
+
+@rule("CL010", "classes-from-one", Severity.ERROR, Effect.DROPS, LABELLED)
+def classes_from_one(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """Class numbers seem to start at 1: class 0 does not occur, and the number of classes does.
+
+    Why: all objects are trained as the class after their own, and those of the last class are dropped.
+    Ultralytics: drops images with the last class, and trains the others with the wrong names.
+    Example: classes 1, 2 and 3 where data.yaml names three classes, 0 to 2.
+    Mend: subtract 1 from all class numbers.
+    """
+    cls = table.row_cls
+    if config.nc > 1 and len(cls) and not (cls < 1).any() and (cls == config.nc).any() and cls.max() == config.nc:
+        message = f"labels have the classes 1 to {config.nc}; data.yaml has 0 to {config.nc - 1}"
+        yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
+
+
+@once
+def _counts(table: Table, nc: int) -> dict[str, NDArray[np.int64]]:
+    """For each split how many rows each class has; classes that are no class are left out."""
+    nc = min(nc, MAX_CLASSES)
+    valid = (table.row_cls >= 0) & (table.row_cls < nc)
+    number = np.where(valid, table.row_cls, nc).astype(np.int64)
+    counts = {}
+    for split, listed in table.splits.items():
+        inside = np.zeros(len(table.files), np.bool_)
+        inside[listed] = True
+        counts[split] = np.bincount(number[inside[table.row_image]], minlength=nc + 1)[:nc]
+    return counts
+
+
+def _names(config: DataConfig, classes: NDArray[np.int64], counts: NDArray[np.int64] | None = None) -> str:
+    """The names of some classes, with their counts."""
+    shown = [config.names[c] + (f" ({counts[c]})" if counts is not None else "") for c in classes[:_SHOWN].tolist()]
+    return ", ".join(shown) + (", ..." if len(classes) > _SHOWN else "")

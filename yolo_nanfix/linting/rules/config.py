@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 
 from yolo_nanfix.findings import Effect, Severity
@@ -62,7 +63,7 @@ def class_index_gap(config: DataConfig) -> Iterator[Hit]:
 
 @rule("CF004", "class-name-duplicate", Severity.WARNING, Effect.ACCEPTS)
 def class_name_duplicate(config: DataConfig) -> Iterator[Hit]:
-    """Two classes have the same name.
+    """Two classes have the same name, but for capitals, blanks, hyphens and underscores.
 
     Why: objects of one kind are split over two classes, which then compete in training and evaluation.
     Ultralytics: trains them as two classes.
@@ -71,9 +72,11 @@ def class_name_duplicate(config: DataConfig) -> Iterator[Hit]:
     """
     seen: dict[str, int] = {}
     for index, name in config.names.items():
-        first = seen.setdefault(name.strip().lower(), index)
+        first = seen.setdefault(_key(name), index)
         if first != index:
-            message = f"classes {first} and {index} are both named {name!r}"
+            other = config.names[first]
+            both = f"both named {name!r}" if name == other else f"named {other!r} and {name!r}"
+            message = f"classes {first} and {index} are {both}"
             yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
 
 
@@ -150,3 +153,8 @@ def test_split_missing(config: DataConfig) -> Iterator[Hit]:
     if config.missing_test is not None:
         message = f"'test' names {config.missing_test}, which does not exist; the split is not linted"
         yield Hit(str(config.yaml_file), message, config.key_lines.get("test"))
+
+
+def _key(name: str) -> str:
+    """What is left of a class name without capitals, outer blanks and the kind of gap between words."""
+    return re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", name.strip().casefold())

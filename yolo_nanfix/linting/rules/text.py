@@ -10,10 +10,13 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rules.keypoints import BOX_COLUMNS, other_width
 from yolo_nanfix.linting.rules.rows import Images, bad_hits, file_hit, row_hits
 from yolo_nanfix.linting.table import Table
 
 BOXES = ("detect", "segment", "obb")
+SIX = "6"
+BYTE_ORDER_MARK = "\ufeff"
 
 
 @rule("TX001", "label-unreadable", Severity.ERROR, Effect.DROPS)
@@ -25,19 +28,28 @@ def label_unreadable(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: labels saved by an editor as UTF-16.
     Mend: save the file as UTF-8.
     """
-    yield from bad_hits(labels, images, "unreadable", "cannot be read as UTF-8 text ({text})")
+    for bad in labels.bad:
+        if bad.kind == "unreadable":
+            utf16 = any(f"byte {mark} in position 0" in bad.text for mark in ("0xff", "0xfe"))
+            what = "is UTF-16 text, not UTF-8" if utf16 else f"cannot be read as UTF-8 text ({bad.text})"
+            yield file_hit(labels, images, bad.file, what, bad.line)
 
 
 @rule("TX002", "not-a-number", Severity.ERROR, Effect.DROPS)
-def not_a_number(labels: Labels, images: Images) -> Iterator[Hit]:
+def not_a_number(labels: Labels, images: Images, config: DataConfig) -> Iterator[Hit]:
     """A row holds something that is not a number.
 
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image with one line in the log, without the line number.
-    Example: `cat 0.5 0.5 0.2 0.2`.
+    Example: `0 0.5 0.5 0.2 n/a`.
     Mend: write class numbers and coordinates as numbers.
     """
-    yield from bad_hits(labels, images, "number", "{text!r} is not a number")
+    names = _names(config)
+
+    def plain(text: str) -> bool:
+        return not (_has_nul(text) or _has_mark(text) or _is_markup(text) or text in names)
+
+    yield from bad_hits(labels, images, "number", "{text!r} is not a number", plain)
 
 
 @rule("TX003", "comma-separated", Severity.ERROR, Effect.DROPS)
@@ -70,14 +82,17 @@ def column_count(labels: Labels, images: Images, config: DataConfig, task: str) 
 
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image with one line in the log, without the line number.
-    Example: `0 0.5 0.5 0.2`, or a confidence behind the box: `0 0.5 0.5 0.2 0.2 0.93`.
+    Example: `0 0.5 0.5 0.2`.
     Mend: write class x y width height; for polygons class and pairs of x y; for pose all keypoints.
     """
     wanted = "5 columns, or 1 and pairs of x y from 3 points on"
     if task == "pose" and config.kpt_shape:
         wanted = f"{5 + config.kpt_shape[0] * config.kpt_shape[1]} columns"
+    named = {SIX}
+    if task == "pose" and config.kpt_shape:
+        named |= {str(BOX_COLUMNS), str(other_width(config.kpt_shape))}
     for bad in labels.bad:
-        if bad.kind == "columns":
+        if bad.kind == "columns" and bad.text not in named:
             message = f"{bad.text} columns; {task} labels have {wanted}"
             yield file_hit(labels, images, bad.file, message, bad.line)
 
@@ -152,8 +167,8 @@ def label_nan(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, np.isnan(labels.extra), lambda row: "the row holds nan")
 
 
-@rule("TX011", "label-infinite", Severity.ERROR, Effect.DROPS, BOXES)
-def label_infinite(labels: Labels, images: Images) -> Iterator[Hit]:
+@rule("TX011", "label-infinite", Severity.ERROR, Effect.DROPS)
+def label_infinite(labels: Labels, images: Images, task: str) -> Iterator[Hit]:
     """A row holds an infinite number.
 
     Why: one such row takes the whole image out of training; often a converter took the image size as 0.
@@ -161,7 +176,10 @@ def label_infinite(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 inf 0.5 0.2 0.2`, or 1e400, which no float holds.
     Mend: convert the annotation again with the right image size.
     """
-    yield from row_hits(labels, images, np.isinf(labels.extra), lambda row: f"the row holds {labels.extra[row]}")
+    mask = np.isinf(labels.extra)
+    if task == "pose":  # there only the class, x and y of keypoints, and what is negative are looked at
+        mask = np.isinf(labels.cls) | np.isneginf(labels.box).any(axis=1)
+    yield from row_hits(labels, images, mask, lambda row: f"the row holds {labels.extra[row]}")
 
 
 @rule("TX012", "number-odd-spelling", Severity.WARNING, Effect.ACCEPTS)
@@ -176,3 +194,90 @@ def number_odd_spelling(labels: Labels, images: Images) -> Iterator[Hit]:
     for odd in labels.odd:
         message = f"{odd.text!r} is read as {float(odd.text):.6g}"
         yield file_hit(labels, images, odd.file, message, odd.line)
+
+
+@rule("TX013", "row-of-six", Severity.ERROR, Effect.DROPS)
+def row_of_six(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A row has six columns: a confidence or an angle behind the box.
+
+    Why: predictions saved with `save_conf`, or boxes with an angle; the whole image is missing from training.
+    Ultralytics: drops the image ("labels require 5 columns, 6 columns detected").
+    Example: `0 0.5 0.5 0.2 0.2 0.93`.
+    Mend: cut the confidence off; write boxes with an angle as four corners for the task obb.
+    """
+    yield from bad_hits(
+        labels, images, "columns", "6 columns: a confidence or an angle behind the box?", lambda text: text == SIX
+    )
+
+
+@rule("TX014", "class-name-for-number", Severity.ERROR, Effect.DROPS)
+def class_name_for_number(labels: Labels, images: Images, config: DataConfig) -> Iterator[Hit]:
+    """A row holds the name of a class where its number belongs.
+
+    Why: one such row takes the whole image out of training.
+    Ultralytics: drops the image ("could not convert string to float: 'cat'").
+    Example: `cat 0.5 0.5 0.2 0.2`.
+    Mend: write the class number, counted from 0 in the order of `names`.
+    """
+    names = _names(config)
+    yield from bad_hits(
+        labels, images, "number", "{text!r} is the name of a class; its number belongs here", lambda text: text in names
+    )
+
+
+@rule("TX015", "label-nul-bytes", Severity.ERROR, Effect.DROPS)
+def label_nul_bytes(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A row holds NUL bytes.
+
+    Why: the file was cut short when a disk was full or a machine crashed, or is UTF-16 without a mark.
+    Ultralytics: drops the image with one line in the log.
+    Example: a file of the right size that holds nothing but zeros.
+    Mend: restore the file from a copy, or convert the annotation again.
+    """
+    yield from bad_hits(labels, images, "number", "{text!r} holds NUL bytes", _has_nul)
+
+
+@rule("TX016", "byte-order-mark-inside", Severity.ERROR, Effect.DROPS)
+def byte_order_mark_inside(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A row begins with a byte order mark that cannot be seen.
+
+    Why: files with such a mark were joined; the row looks right in every editor, and the image is missing.
+    Ultralytics: takes the mark at the start of a file, and drops the image for one further down.
+    Example: `copy a.txt + b.txt` on Windows.
+    Mend: remove the mark: U+FEFF.
+    """
+    yield from bad_hits(labels, images, "number", "{text!r} begins with a byte order mark", _has_mark)
+
+
+@rule("TX017", "label-markup", Severity.ERROR, Effect.DROPS)
+def label_markup(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A label file holds XML, HTML or JSON.
+
+    Why: annotations that were never converted, or the error page of a download; the image is missing from training.
+    Ultralytics: drops the image with one line in the log.
+    Example: a Pascal VOC file renamed to .txt.
+    Mend: convert the annotations to YOLO rows, or download the labels again.
+    """
+    seen: set[int] = set()
+    for bad in labels.bad:
+        if bad.kind == "number" and _is_markup(bad.text) and bad.file not in seen:
+            seen.add(bad.file)
+            yield file_hit(labels, images, bad.file, f"{bad.text[:60]!r} is XML, HTML or JSON, not a label", bad.line)
+
+
+def _names(config: DataConfig) -> frozenset[str]:
+    """The class names, and the single words of them, that are no numbers."""
+    words = {word for name in config.names.values() for word in (name, *name.split())}
+    return frozenset(word for word in words if word)
+
+
+def _has_nul(text: str) -> bool:
+    return "\0" in text
+
+
+def _has_mark(text: str) -> bool:
+    return not _has_nul(text) and text.startswith(BYTE_ORDER_MARK)
+
+
+def _is_markup(text: str) -> bool:
+    return text[0] in "<{["

@@ -1,0 +1,204 @@
+"""CF: what data.yaml says about places, and what it says in vain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.config import KNOWN_KEYS, DataConfig
+from yolo_nanfix.linting.rule import LABELLED, Hit, rule
+
+SETTINGS = frozenset((
+    "epochs", "time", "patience", "batch", "imgsz", "save", "cache", "device", "workers", "project", "pretrained",
+    "optimizer", "seed", "single_cls", "rect", "cos_lr", "close_mosaic", "resume", "amp", "fraction", "freeze",
+    "multi_scale", "lr0", "lrf", "momentum", "weight_decay", "warmup_epochs", "box", "cls", "dfl", "pose", "kobj",
+    "hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "shear", "perspective", "flipud", "fliplr", "bgr",
+    "mosaic", "mixup", "cutmix", "copy_paste", "erasing", "dropout", "overlap_mask", "mask_ratio", "cls_pw",
+    "model", "task", "mode", "nbs", "max_det", "conf", "iou",
+))  # fmt: skip
+"""Settings of a training, which have no effect in data.yaml."""
+_SHOWN = 6
+
+
+@rule("CF017", "nc-not-whole", Severity.INFO, Effect.REWRITES, LABELLED)
+def nc_not_whole(config: DataConfig) -> Iterator[Hit]:
+    """`nc` is written as text or with a decimal point.
+
+    Why: other tools, and older releases of Ultralytics, compare it with a whole number and stop.
+    Ultralytics: turns it into a whole number.
+    Example: `nc: "2"` or `nc: 2.0`.
+    Mend: write a whole number, or remove the key: it follows from `names`.
+    """
+    nc = config.raw.get("nc")
+    if nc is not None and type(nc) is not int:
+        yield _hit(config, "nc", f"'nc' is {nc!r} and is read as {int(float(nc))}")
+
+
+@rule("CF018", "path-absolute", Severity.INFO, Effect.ACCEPTS, LABELLED)
+def path_absolute(config: DataConfig) -> Iterator[Hit]:
+    """A path in data.yaml is absolute.
+
+    Why: the dataset cannot be moved, nor used on another machine.
+    Ultralytics: takes the path as it is.
+    Example: `path: /home/ann/data/cats`.
+    Mend: remove `path:` and write `train` and `val` relative to the yaml.
+    """
+    for key in ("path", "train", "val", "validation", "test"):
+        given = config.raw.get(key)
+        for entry in given if isinstance(given, list) else [given]:
+            if isinstance(entry, str) and Path(entry).is_absolute():
+                yield _hit(config, key, f"'{key}' is absolute: {entry}")
+                return
+
+
+@rule("CF019", "path-of-working-folder", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def path_of_working_folder(config: DataConfig) -> Iterator[Hit]:
+    """`path:` is relative, and is found from the folder in which the program was started.
+
+    Why: started elsewhere, Ultralytics looks in its own folder for datasets instead, or finds another set.
+    Ultralytics: starts from the working folder, not from the folder of the yaml.
+    Example: `path: ../cats`, which works in one terminal and not in the next.
+    Mend: remove `path:` and write `train` and `val` relative to the yaml.
+    """
+    given = config.raw.get("path")
+    if isinstance(given, str) and given and not Path(given).is_absolute() and _exists(given):
+        yield _hit(config, "path", f"'path: {given}' is taken from the working folder {Path.cwd()}")
+
+
+@rule("CF020", "training-key-in-data", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def training_key_in_data(config: DataConfig) -> Iterator[Hit]:
+    """data.yaml holds settings of a training.
+
+    Why: they have no effect: the training runs with the defaults.
+    Ultralytics: ignores them silently.
+    Example: `epochs: 300` or `imgsz: 1280` in data.yaml.
+    Mend: give them to the command (`epochs=300`), or in a file of their own with `cfg=`.
+    """
+    found = [key for key in config.raw if key in SETTINGS and key not in KNOWN_KEYS]
+    if found:
+        shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+        yield _hit(config, found[0], f"settings that have no effect here: {shown}")
+
+
+@rule("CF021", "class-name-unprintable", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def class_name_unprintable(config: DataConfig) -> Iterator[Hit]:
+    """A class name is empty, has blanks around it or holds control characters.
+
+    Why: names that look alike differ, and tables and files made from them break.
+    Ultralytics: takes the name as it is.
+    Example: `names: ["cat ", "dog"]`, or a name over two lines.
+    Mend: correct the name.
+    """
+    for index, name in config.names.items():
+        if not name.strip():
+            what = "is empty"
+        elif name != name.strip():
+            what = "has blanks around it"
+        elif not name.isprintable():
+            what = "holds control characters"
+        else:
+            continue
+        yield _hit(config, "names", f"the name of class {index} {what}: {name[:60]!r}")
+
+
+@rule("CF022", "class-name-number", Severity.INFO, Effect.ACCEPTS, LABELLED)
+def class_name_number(config: DataConfig) -> Iterator[Hit]:
+    """All classes are named by numbers.
+
+    Why: the names were lost in an export; nobody can tell whether a label is right.
+    Ultralytics: shows the numbers.
+    Example: `names: ['0', '1', '2']`.
+    Mend: write the names.
+    """
+    names = list(((config.raw.get("names") and config.names) or {}).values())
+    if names and all(re.fullmatch(r"\d+", name.strip()) for name in names):
+        yield _hit(config, "names", f"the names of the {len(names)} classes are numbers: {', '.join(names[:_SHOWN])}")
+
+
+@rule("CF023", "names-missing", Severity.INFO, Effect.ACCEPTS, LABELLED)
+def names_missing(config: DataConfig) -> Iterator[Hit]:
+    """data.yaml gives the number of classes, but no names.
+
+    Why: nobody can tell whether a label is right.
+    Ultralytics: names the classes class_0, class_1 and so on.
+    Example: `nc: 3` alone.
+    Mend: write `names:`.
+    """
+    if config.raw.get("names") is None:
+        yield _hit(config, "nc", f"'nc: {config.raw.get('nc')}' without 'names'")
+
+
+@rule("CF024", "val-inside-train", Severity.ERROR, Effect.ACCEPTS, LABELLED)
+def val_inside_train(config: DataConfig) -> Iterator[Hit]:
+    """`train` is the same path as `val` or `test`, or a folder that holds it.
+
+    Why: folders are read with all that is below them: the images of evaluation are trained on.
+    Ultralytics: trains and evaluates as told.
+    Example: `train: images` with `val: images/val`.
+    Mend: give each split a folder of its own, side by side.
+    """
+    train = [path.resolve() for path in config.splits.get("train", ())]
+    for split, paths in config.splits.items():
+        for path in paths if split != "train" else ():
+            holder = next((t for t in train if path.resolve() == t or t in path.resolve().parents), None)
+            if holder is not None:
+                how = "is the same path as" if path.resolve() == holder else "lies inside"
+                yield _hit(config, split, f"'{split}' {how} 'train': {path}")
+                break
+
+
+@rule("CF025", "validation-key", Severity.INFO, Effect.REWRITES, LABELLED)
+def validation_key(config: DataConfig) -> Iterator[Hit]:
+    """data.yaml has the key `validation`.
+
+    Why: beside `val` it has no effect; alone it is another name for it that other tools do not know.
+    Ultralytics: ignores it if there is `val`, else renames it with a warning.
+    Example: `validation: images/val`.
+    Mend: write `val`.
+    """
+    if "validation" in config.raw:
+        both = "val" in config.raw
+        message = "'validation' is ignored, for there is 'val'" if both else "'validation' is taken as 'val'"
+        yield _hit(config, "validation", message)
+
+
+@rule("CF026", "key-overwritten", Severity.INFO, Effect.REWRITES, LABELLED)
+def key_overwritten(config: DataConfig) -> Iterator[Hit]:
+    """data.yaml holds the key `yaml_file`.
+
+    Why: it has no effect; the file was written back from memory by a tool, perhaps with other changes.
+    Ultralytics: overwrites it with the path of the file that it read.
+    Example: `yaml_file: /content/data.yaml`.
+    Mend: remove the key.
+    """
+    if "yaml_file" in config.raw:
+        yield _hit(config, "yaml_file", "'yaml_file' is overwritten when the file is read")
+
+
+@rule("CF027", "class-name-slash", Severity.INFO, Effect.ACCEPTS, LABELLED)
+def class_name_slash(config: DataConfig) -> Iterator[Hit]:
+    """A class name holds a slash.
+
+    Why: cut-outs of objects are saved in folders named after the class: a slash makes a folder in a folder.
+    Ultralytics: saves crops of the class `a/b` under `crops/a/b`.
+    Example: `names: [car/van, bus]`.
+    Mend: take another sign: `car or van`.
+    """
+    for index, name in config.names.items():
+        if "/" in name or "\\" in name:
+            yield _hit(config, "names", f"class {index} is named {name[:60]!r}")
+
+
+def _exists(path: str) -> bool:
+    """Whether a path leads anywhere from the working folder."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _hit(config: DataConfig, key: str, message: str) -> Hit:
+    """A hit on a key of data.yaml."""
+    return Hit(str(config.yaml_file), message, config.key_lines.get(key))

@@ -1,0 +1,169 @@
+"""OB: oriented boxes; each row is a class and four corners x y, as parts of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.labels import Labels
+from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rules.geometry import Floats, Shapes, areas, enclosing_rectangles, shapes, thickness
+from yolo_nanfix.linting.rules.rows import HIGH, LOW, Images, once, pixel_sizes, row_hits
+
+OBB = ("obb",)
+CORNERS = 4
+FLAT = 1e-2
+"""Corners no further off a line than so many pixels lie on it."""
+FILLED = 0.7
+"""A quadrilateral that fills less of its rectangle is far from being one."""
+
+
+@rule("OB001", "corner-outside-image", Severity.WARNING, Effect.ACCEPTS, OBB)
+def corner_outside_image(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A corner of an oriented box is outside the image by more than a pixel.
+
+    Why: its centre and sides are not those of the visible part; sets cut into tiles are full of them.
+    Ultralytics: keeps the box; augmentation cuts it at the border, validation does not.
+    Example: `0 0.8 0.7 0.6 0.5 0.9 0.3 1.04 0.5`.
+    Mend: nothing if the boxes are meant to go on beyond the tile; else clip them.
+    """
+    boxes = shapes(labels, images)
+    sizes = pixel_sizes(labels, images)[0][boxes.rows][boxes.owner]
+    beyond = np.maximum(-boxes.points, boxes.points - sizes).max(axis=1, initial=-np.inf)
+    spill = boxes.largest(beyond)
+    box = labels.box[boxes.rows]
+    dropped = (box > HIGH).any(axis=1) | (box[:, :2] < LOW).any(axis=1)
+    chosen = (spill > 1) & (sizes[boxes.start] > 0).all(axis=1) & ~dropped
+    reach = dict(zip(boxes.rows[chosen].tolist(), spill[chosen].tolist(), strict=True))
+    mask = boxes.mark(labels, chosen)
+    yield from row_hits(labels, images, mask, lambda row: f"a corner is {reach[row]:.0f} px outside the image")
+
+
+@rule("OB002", "obb-area-zero", Severity.ERROR, Effect.ACCEPTS, OBB)
+def obb_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
+    """All corners of an oriented box lie on one line, or at one point.
+
+    Why: no prediction can match it, and the overlap of rotated boxes is computed from a side of 0.
+    Ultralytics: keeps the box, with a side of 0.
+    Example: `0 0.1 0.1 0.5 0.1 0.5 0.1 0.1 0.1`.
+    Mend: remove the row, or draw the box again.
+    """
+    boxes = shapes(labels, images)
+    mask = boxes.mark(labels, thickness(boxes)[1] < FLAT)
+    yield from row_hits(labels, images, mask, lambda row: "the corners lie on one line: area 0")
+
+
+@rule("OB003", "obb-corner-repeated", Severity.WARNING, Effect.REWRITES, OBB)
+def obb_corner_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
+    """Two corners of an oriented box are the same: it is a triangle.
+
+    Why: a click that failed; the box that is trained on is larger than what was drawn.
+    Ultralytics: takes the smallest rectangle around the corners.
+    Example: `0 0.1 0.1 0.5 0.1 0.5 0.1 0.1 0.4`.
+    Mend: draw the box again.
+    """
+    boxes, rows, quads = _quads(labels, images)
+    pairs = [(i, j) for i in range(CORNERS) for j in range(i)]
+    same = np.zeros(len(rows), np.bool_)
+    for i, j in pairs:
+        same |= (quads[:, i] == quads[:, j]).all(axis=1)
+    chosen = same & (thickness(boxes)[1][rows] >= FLAT)
+    mask = _mark(labels, boxes, rows[chosen])
+    yield from row_hits(labels, images, mask, lambda row: "two corners are the same: a triangle")
+
+
+@rule("OB004", "obb-corners-crossing", Severity.INFO, Effect.REWRITES, OBB)
+def obb_corners_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
+    """The corners of an oriented box are not in the order of its outline.
+
+    Why: a rectangle comes out all the same; but the tool that wrote the corners did not mean what other tools read.
+    Ultralytics: takes the smallest rectangle around the corners, in whatever order.
+    Example: `0 0.1 0.1 0.5 0.1 0.1 0.3 0.5 0.3`.
+    Mend: write the corners around the box, clockwise or the other way.
+    """
+    boxes, rows, quads = _quads(labels, images)
+    crossing = _edges_cross(quads, 0, 2) | _edges_cross(quads, 1, 3)
+    mask = _mark(labels, boxes, rows[crossing])
+    yield from row_hits(labels, images, mask, lambda row: "the outline through the four corners crosses itself")
+
+
+@rule("OB005", "obb-not-rectangular", Severity.WARNING, Effect.REWRITES, OBB)
+def obb_not_rectangular(labels: Labels, images: Images) -> Iterator[Hit]:
+    """Four corners fill less than 70 % of the smallest rectangle around them.
+
+    Why: the box that is trained on is far larger than what was drawn; often a corner is misplaced.
+    Ultralytics: takes the smallest rectangle around the corners.
+    Example: `0 0.1 0.1 0.5 0.1 0.2 0.3 0.1 0.3`.
+    Mend: draw the box again as a rectangle.
+    """
+    boxes, rows, quads = _quads(labels, images)
+    long, short = enclosing_rectangles(quads)
+    filled = np.abs(areas(boxes)[rows]) / np.maximum(long * short, 1e-12)
+    crossing = _edges_cross(quads, 0, 2) | _edges_cross(quads, 1, 3)
+    repeated = (quads == np.roll(quads, 1, axis=1)).all(axis=2).any(axis=1)
+    chosen = (filled < FILLED) & (short >= 2) & ~crossing & ~repeated
+    part = dict(zip(boxes.rows[rows[chosen]].tolist(), filled[chosen].tolist(), strict=True))
+    mask = _mark(labels, boxes, rows[chosen])
+    yield from row_hits(labels, images, mask, lambda row: f"the corners fill {part[row]:.0%} of their rectangle")
+
+
+@rule("OB006", "obb-corner-count", Severity.WARNING, Effect.REWRITES, OBB)
+def obb_corner_count(labels: Labels, images: Images) -> Iterator[Hit]:
+    """An oriented box has three, or more than four corners.
+
+    Why: polygons of the segment task, or a corner was lost or doubled; what is trained on is a rectangle around them.
+    Ultralytics: takes the smallest rectangle around all corners.
+    Example: `0 0.1 0.1 0.5 0.1 0.5 0.3`.
+    Mend: write four corners: 9 columns.
+    """
+    count = np.diff(labels.first)
+    mask = (count > 0) & (count != CORNERS)
+    yield from row_hits(labels, images, mask, lambda row: f"{count[row]} corners ({labels.columns[row]} columns)")
+
+
+@rule("OB007", "obb-side-under-one-pixel", Severity.WARNING, Effect.ACCEPTS, OBB)
+def obb_side_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
+    """The shorter side of an oriented box is below one pixel of its image.
+
+    Why: nothing can be seen in it; the overlap of rotated boxes is ill-conditioned for such slivers.
+    Ultralytics: keeps the box; augmentation may drop it.
+    Example: `0 0.1 0.1 0.5 0.1 0.5 0.1005 0.1 0.1005` on an image 640 pixels high.
+    Mend: remove the row, or draw the box again.
+    """
+    boxes, rows, quads = _quads(labels, images)
+    short = enclosing_rectangles(quads)[1]
+    known = pixel_sizes(labels, images)[1][boxes.rows[rows]]
+    chosen = (short < 0.999) & (thickness(boxes)[1][rows] >= FLAT) & known
+    side = dict(zip(boxes.rows[rows[chosen]].tolist(), short[chosen].tolist(), strict=True))
+    mask = _mark(labels, boxes, rows[chosen])
+    yield from row_hits(labels, images, mask, lambda row: f"the shorter side has {side[row]:.2g} pixels")
+
+
+@once
+def _quads(labels: Labels, images: Images) -> tuple[Shapes, NDArray[np.int64], Floats]:
+    """The shapes, the places in them of the M rows with four corners, and these corners (M, 4, 2) in pixels."""
+    boxes = shapes(labels, images)
+    rows = np.flatnonzero(boxes.count == CORNERS)
+    return boxes, rows, boxes.points[boxes.start[rows, None] + np.arange(CORNERS)]
+
+
+def _mark(labels: Labels, boxes: Shapes, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(N,) the mask of these places among the shapes."""
+    mask = np.zeros(len(labels.cls), np.bool_)
+    mask[boxes.rows[rows]] = True
+    return mask
+
+
+def _edges_cross(quads: Floats, i: int, j: int) -> NDArray[np.bool_]:
+    """(M,) whether the edges that begin at the corners i and j cross."""
+
+    def side(a: int, b: int, c: int) -> Floats:
+        u, v = quads[:, b] - quads[:, a], quads[:, c] - quads[:, a]
+        return np.asarray(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0])
+
+    k, m = (i + 1) % CORNERS, (j + 1) % CORNERS
+    apart = side(i, k, j) * side(i, k, m) < 0
+    return np.asarray(apart & (side(j, m, i) * side(j, m, k) < 0))

@@ -1,0 +1,180 @@
+"""BX: boxes held against all others of the set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rules.rows import once
+from yolo_nanfix.linting.table import Table
+
+UPRIGHT = ("detect", "segment", "pose")
+STRIDE = 8
+"""The finest grid of the models has one cell for so many pixels."""
+SMALL_SHARE = 0.1
+ENOUGH = 100
+"""A class says what is usual from so many boxes on."""
+SPREADS = 7.0
+"""An outlier is further from the median than so many standard deviations (estimated from the quartiles)."""
+RARE, FEW = 0.002, 3
+"""More boxes than this part of a class, and more than `FEW`, are not outliers but another kind of it."""
+SHOWN = 20
+MAX_CLASSES = 4096
+_BINS, _PER_OCTAVE, _LOWEST = 1024, 32, -16
+
+
+class _Shape(NamedTuple):
+    """The rows whose boxes can be judged, with their sides in pixels at the image's own size."""
+
+    rows: NDArray[np.int64]
+    width: NDArray[np.float32]
+    height: NDArray[np.float32]
+
+
+@once
+def _shapes(table: Table) -> _Shape:
+    """All boxes with two sides, inside an image of known size."""
+    box = table.row_box
+    size = np.stack([table.width, table.height], axis=1).astype(np.float32)[table.row_image]
+    sides = box[:, 2:] * size
+    fine = (sides > 0).all(axis=1) & (box <= 1.01).all(axis=1)
+    rows = np.flatnonzero(fine)
+    return _Shape(rows, sides[rows, 0], sides[rows, 1])
+
+
+@rule("BX017", "boxes-small-at-imgsz", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
+def boxes_small_at_imgsz(table: Table, options: LintOptions) -> Iterator[Hit]:
+    """A good part of all boxes is smaller than a cell of the finest grid, at the image size of the training.
+
+    Why: objects under 8x8 pixels share a cell with their neighbours and leave little to see.
+    Ultralytics: trains on them; the finest stride of the usual models is 8 pixels.
+    Example: objects of 40x40 pixels on images of 4000x3000, trained at 640.
+    Mend: train at a larger `imgsz`, cut the images into tiles, or take a model with a P2 head.
+    """
+    shape = _shapes(table)
+    scale = options.imgsz / np.maximum(np.maximum(table.width, table.height), 1).astype(np.float32)
+    small = np.maximum(shape.width, shape.height) * scale[table.row_image[shape.rows]] < STRIDE
+    if len(small) >= ENOUGH and small.mean() >= SMALL_SHARE:
+        first = int(shape.rows[np.argmax(small)])
+        message = f"{small.sum()} of {len(small)} boxes are under {STRIDE}x{STRIDE} pixels at imgsz {options.imgsz}"
+        yield _hit(table, first, message)
+
+
+@rule("BX019", "box-size-outlier", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
+def box_size_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """A box is far larger or smaller than the boxes of its class.
+
+    Why: a slip of the mouse, a box around a group, or the wrong class.
+    Ultralytics: trains on it.
+    Example: one box of 900x700 pixels among cells of 40x40.
+    Mend: look at the box; draw it again if it is wrong.
+    """
+    shape = _shapes(table)
+    side = np.sqrt(shape.width * shape.height)
+    for row, usual in _outliers(table, shape, side, config.nc):
+        here = np.searchsorted(shape.rows, row)
+        name = config.names[int(table.row_cls[row])]
+        message = f"{shape.width[here]:.0f}x{shape.height[here]:.0f} pixels, where {name!r} has {usual:.0f} as a rule"
+        yield _hit(table, row, message)
+
+
+@rule("BX020", "box-aspect-outlier", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
+def box_aspect_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """A box is far wider or higher than the boxes of its class, for its size.
+
+    Why: a slip of the mouse, an object cut by the border, or the wrong class.
+    Ultralytics: trains on it.
+    Example: one box of 300x10 pixels among faces.
+    Mend: look at the box; draw it again if it is wrong.
+    """
+    shape = _shapes(table)
+    for row, usual in _outliers(table, shape, shape.width / shape.height, config.nc):
+        here = np.searchsorted(shape.rows, row)
+        name = config.names[int(table.row_cls[row])]
+        sides = f"{shape.width[here]:.0f}x{shape.height[here]:.0f}"
+        yield _hit(table, row, f"{sides} pixels, where {name!r} has width to height {usual:.2g} as a rule")
+
+
+@rule("BX022", "box-not-by-centre", Severity.ERROR, Effect.GARBAGE, ("detect", "pose"))
+def box_not_by_centre(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """Boxes seem to be written by their corners (x1 y1 x2 y2), or by their upper left corner and size.
+
+    Why: all boxes are in the wrong place.
+    Ultralytics: reads the centre first, and trains on what comes out.
+    Example: `0 0.1 0.2 0.5 0.6` for a box from 0.1 0.2 to 0.5 0.6.
+    Mend: write centre x, centre y, width and height.
+    """
+    box = table.row_box[_shapes(table).rows]
+    if len(box) < ENOUGH:
+        return
+    low, high = box[:, :2] - box[:, 2:] / 2, box[:, :2] + box[:, 2:] / 2
+    spilt = float(((low < -0.02) | (high > 1.02)).any(axis=1).mean())
+    if (box[:, 2:] > box[:, :2]).all(axis=1).mean() > 0.99 and spilt > 0.5:
+        what = "in nearly all rows the last two numbers are larger than the two before: corners x1 y1 x2 y2"
+    elif (box[:, :2] + box[:, 2:] <= 1.002).all() and (low < -0.02).any(axis=1).mean() > 0.05:
+        what = "read as centres, boxes reach out to the left and above only: upper left corners"
+    else:
+        return
+    yield _hit(table, int(_shapes(table).rows[0]), f"{what}, not centres? ({spilt:.0%} of the boxes spill out)")
+
+
+def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int) -> list[tuple[int, float]]:
+    """Rows whose value is unusual for their class, the furthest `SHOWN` of each, with the class's median.
+
+    Values are judged by their logarithm, counted in bins of 1/32 octave: medians need no sorting.
+    """
+    cls = table.row_cls[shape.rows]
+    valid = (cls >= 0) & (cls < nc)
+    number = np.where(valid, cls, 0).astype(np.int64)
+    sizes = np.bincount(number[valid], minlength=1)
+    usual = np.flatnonzero(sizes >= ENOUGH)[:MAX_CLASSES]
+    if not len(usual):
+        return []
+    compact = np.full(max(nc, len(sizes)), -1)
+    compact[usual] = np.arange(len(usual))
+    place = np.where(valid, compact[number], -1)
+    position = (np.log2(values) - _LOWEST) * _PER_OCTAVE
+    bins = np.clip(np.nan_to_num(position), 0, _BINS - 1).astype(np.int64)
+    spot = np.where(place >= 0, place * _BINS + bins, len(usual) * _BINS)
+    counts = np.bincount(spot, minlength=len(usual) * _BINS + 1)[:-1].reshape(-1, _BINS)
+    quartiles = _quantiles(counts, (0.25, 0.5, 0.75))
+    spread = np.maximum((quartiles[:, 2] - quartiles[:, 0]) / 1.349, _PER_OCTAVE / 8)
+    distance = np.abs(np.arange(_BINS) - quartiles[:, 1, None]) / spread[:, None]
+    far = (distance > SPREADS) & (counts > 0)
+    far &= ((counts * far).sum(axis=1) <= np.maximum(FEW, RARE * counts.sum(axis=1)))[:, None]
+    if not far.any():
+        return []
+    chosen = np.flatnonzero(np.append(far.ravel(), False)[spot])
+    chosen = chosen[np.argsort(-distance.ravel()[spot[chosen]], kind="stable")]
+    rows: list[tuple[int, float]] = []
+    left = np.full(len(usual), SHOWN)
+    for i in chosen.tolist():
+        left[place[i]] -= 1
+        if left[place[i]] >= 0:
+            rows.append((int(shape.rows[i]), float(2.0 ** (quartiles[place[i], 1] / _PER_OCTAVE + _LOWEST))))
+    return rows
+
+
+def _quantiles(counts: NDArray[np.int64], parts: tuple[float, ...]) -> NDArray[np.int64]:
+    """(classes, parts) the bins in which the quantiles of each class lie."""
+    below = np.cumsum(counts, axis=1)
+    return np.stack([(below < below[:, -1:] * part).sum(axis=1) for part in parts], axis=1)
+
+
+def _hit(table: Table, row: int, message: str) -> Hit:
+    """A hit on one label row."""
+    image = int(table.row_image[row])
+    return Hit(
+        table.labels[image],
+        message,
+        int(table.row_line[row]),
+        split=table.split_of(image),
+        image=table.files[image],
+    )

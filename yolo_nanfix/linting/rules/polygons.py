@@ -1,0 +1,201 @@
+"""SG: polygons of the segment task; each row is a class and the corners x y, as parts of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.labels import Labels
+from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rules.geometry import Shapes, areas, crossings, shapes, thickness
+from yolo_nanfix.linting.rules.rows import HIGH, LOW, Images, file_hits, once, pixel_sizes, row_hits
+
+SEGMENT = ("segment",)
+FLAT = 1e-2
+"""Points no further off a line than so many pixels lie on it."""
+MASK_CELL = 4
+"""Ultralytics draws masks at a quarter of the image size (`mask_ratio`): one of their pixels has this side."""
+RESAMPLED = 1000
+"""Ultralytics stretches each polygon to so many points."""
+
+
+@rule("SG001", "polygon-vertex-outside", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
+def polygon_vertex_outside(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A corner of a polygon is outside the image by more than one percent.
+
+    Why: the mask is cut at the border, but the box around the polygon is not: the two contradict each other.
+    Ultralytics: checks the box around the polygon only, and keeps it while its centre and sides are below 1.01.
+    Example: `0 -0.5 0.1 0.5 0.1 0.3 0.4`.
+    Mend: clip the polygon to the image.
+    """
+    over, below = _reach(labels, images)
+    dropped = (labels.box > HIGH).any(axis=1) | (labels.box[:, :2] < LOW).any(axis=1)
+    mask = ((over > HIGH) | (below < LOW)) & ~dropped
+    yield from row_hits(labels, images, mask, lambda row: f"corners reach from {below[row]:.4g} to {over[row]:.4g}")
+
+
+@rule("SG002", "polygon-vertex-tolerated", Severity.INFO, Effect.ACCEPTS, SEGMENT)
+def polygon_vertex_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
+    """Corners of polygons are outside the image, but by less than one percent.
+
+    Why: mostly rounding; worth knowing before a tool with less tolerance reads the files.
+    Ultralytics: keeps the polygon, and cuts its mask at the border.
+    Example: `0 0.9 0.1 1.0004 0.1 0.95 0.4`.
+    Mend: clip the polygons to the image.
+    """
+    over, below = _reach(labels, images)
+    mask = ((over > 1) | (below < 0)) & (over <= HIGH) & (below >= LOW)
+    yield from file_hits(labels, images, mask, "{count} polygons of the file reach out by less than one percent")
+
+
+@rule("SG003", "polygon-area-zero", Severity.ERROR, Effect.ACCEPTS, SEGMENT)
+def polygon_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
+    """All corners of a polygon lie on one line.
+
+    Why: there is no object in it; if its box has no area either, the mask loss is divided by 0.
+    Ultralytics: keeps the polygon; its mask is a line one pixel wide, or nothing.
+    Example: `0 0.1 0.1 0.3 0.3 0.5 0.5`.
+    Mend: remove the row, or draw the object again.
+    """
+    polygons = shapes(labels, images)
+    flat = (thickness(polygons)[1] < FLAT) & (polygons.count >= 3) & (_distinct(polygons) >= 3)
+    yield from row_hits(labels, images, polygons.mark(labels, flat), lambda row: "all corners lie on one line: area 0")
+
+
+@rule("SG004", "polygon-self-crossing", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
+def polygon_self_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
+    """The outline of a polygon crosses itself (a bow-tie), and the loop is larger than a pixel of the mask.
+
+    Why: what the loop holds counts as outside where the outline goes round it twice; corners are out of order.
+    Ultralytics: fills the polygon by the even-odd rule, without a word.
+    Example: `0 0.1 0.1 0.5 0.5 0.5 0.1 0.1 0.5`.
+    Mend: put the corners in the order of the outline, or draw the object again.
+    """
+    polygons = shapes(labels, images)
+    loops = {int(polygons.rows[c.owner]): c.loop for c in crossings(polygons) if c.loop >= MASK_CELL**2}
+    mask = np.zeros(len(labels.cls), np.bool_)
+    mask[list(loops)] = True
+    yield from row_hits(
+        labels, images, mask, lambda row: f"the outline crosses itself; the loop has {loops[row]:.0f} square pixels"
+    )
+
+
+@rule("SG005", "polygon-few-points", Severity.ERROR, Effect.ACCEPTS, SEGMENT)
+def polygon_few_points(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A polygon has fewer than three different corners.
+
+    Why: a point or a line is no object; if its box has no area, the mask loss is divided by 0.
+    Ultralytics: keeps the polygon; its mask is a line one pixel wide, or nothing.
+    Example: `0 0.1 0.1 0.5 0.5 0.1 0.1`.
+    Mend: remove the row, or draw the object again.
+    """
+    polygons = shapes(labels, images)
+    distinct = _distinct(polygons)
+    mask = polygons.mark(labels, distinct < 3)
+    number = dict(zip(polygons.rows[distinct < 3].tolist(), distinct[distinct < 3].tolist(), strict=True))
+    words = ("", "one point, repeated", "two different points")
+    yield from row_hits(labels, images, mask, lambda row: f"the polygon has {words[number[row]]}")
+
+
+@rule("SG006", "polygon-vertex-repeated", Severity.INFO, Effect.ACCEPTS, SEGMENT)
+def polygon_vertex_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
+    """Polygons hold the same corner several times in a row.
+
+    Why: of no use; the points into which Ultralytics stretches a polygon crowd there.
+    Ultralytics: keeps the corners.
+    Example: `0 0.1 0.1 0.1 0.1 0.5 0.1 0.3 0.4`.
+    Mend: remove the repeated corners.
+    """
+    polygons = shapes(labels, images)
+    chosen = (polygons.total(_same_as_next(polygons) & ~_is_last(polygons)) > 0) & (_distinct(polygons) >= 3)
+    message = "{count} polygons of the file repeat a corner"
+    yield from file_hits(labels, images, polygons.mark(labels, chosen), message)
+
+
+@rule("SG007", "polygon-closed-twice", Severity.INFO, Effect.ACCEPTS, SEGMENT)
+def polygon_closed_twice(labels: Labels, images: Images) -> Iterator[Hit]:
+    """Polygons end with their first corner.
+
+    Why: of no use, for polygons are closed anyhow; it tells that the file comes from COCO, GeoJSON or the like.
+    Ultralytics: closes polygons itself, and keeps the corner.
+    Example: `0 0.1 0.1 0.5 0.1 0.3 0.4 0.1 0.1`.
+    Mend: remove the last corner.
+    """
+    polygons = shapes(labels, images)
+    chosen = (polygons.total(_same_as_next(polygons) & _is_last(polygons)) > 0) & (_distinct(polygons) >= 3)
+    message = "{count} polygons of the file end with their first corner"
+    yield from file_hits(labels, images, polygons.mark(labels, chosen), message)
+
+
+@rule("SG008", "polygon-many-points", Severity.INFO, Effect.ACCEPTS, SEGMENT)
+def polygon_many_points(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A polygon has more than 1000 corners.
+
+    Why: the loader gives all polygons of the image as many points, which costs time and memory in each epoch.
+    Ultralytics: stretches polygons to 1000 points, or to one more than the longest of the image has.
+    Example: an outline traced pixel by pixel.
+    Mend: simplify the polygon, by Douglas-Peucker for one.
+    """
+    count = np.diff(labels.first)
+    yield from row_hits(labels, images, count > RESAMPLED, lambda row: f"the polygon has {count[row]} corners")
+
+
+@rule("SG009", "polygon-under-mask-pixel", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
+def polygon_under_mask_pixel(labels: Labels, images: Images, options: LintOptions) -> Iterator[Hit]:
+    """At the image size of the training a polygon covers less than a quarter of a pixel of the mask.
+
+    Why: its mask may be empty (one in four is, for squares of 2 pixels), and the object is learned without shape.
+    Ultralytics: draws masks at a quarter of the image size (`mask_ratio: 4`), where small ones vanish.
+    Example: an object of 2x2 pixels at `imgsz=640`.
+    Mend: train at a larger `imgsz`, with `mask_ratio=1`, or remove the object.
+    """
+    polygons = shapes(labels, images)
+    sizes, known = pixel_sizes(labels, images)
+    scale = options.imgsz / np.maximum(sizes[polygons.rows].max(axis=1), 1)
+    area = np.abs(areas(polygons)) * scale**2
+    solid = (thickness(polygons)[1] >= FLAT) & (_distinct(polygons) >= 3) & known[polygons.rows]
+    chosen = solid & (area <= MASK_CELL**2 / 4) & (thickness(polygons)[0] * scale < 2 * MASK_CELL)
+    pixels = dict(zip(polygons.rows[chosen].tolist(), area[chosen].tolist(), strict=True))
+    mask = polygons.mark(labels, chosen)
+    yield from row_hits(
+        labels, images, mask, lambda row: f"{pixels[row]:.2g} square pixels at an image size of {options.imgsz}"
+    )
+
+
+@once
+@once
+def _reach(labels: Labels, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(N,) the largest and the smallest coordinate among the points of each row; 0.5 for rows without."""
+    polygons = shapes(labels, images)
+    over, below = np.full(len(labels.cls), 0.5, np.float32), np.full(len(labels.cls), 0.5, np.float32)
+    points = labels.points[polygons.spots]
+    over[polygons.rows] = polygons.largest(points.max(axis=1, initial=-np.inf))
+    below[polygons.rows] = -polygons.largest(-points.min(axis=1, initial=np.inf))
+    return over, below
+
+
+def _is_last(polygons: Shapes) -> NDArray[np.bool_]:
+    """(P,) whether a point is the last of its polygon."""
+    return np.asarray(polygons.following <= np.arange(len(polygons.following)))
+
+
+@once
+def _same_as_next(polygons: Shapes) -> NDArray[np.bool_]:
+    """(P,) whether a point is where the next one is."""
+    return np.asarray((polygons.points == polygons.points[polygons.following]).all(axis=1))
+
+
+@once
+def _distinct(polygons: Shapes) -> NDArray[np.int64]:
+    """(K,) 1 or 2 for polygons of one or two different points, else 3."""
+    points = polygons.points
+    first = points[polygons.start][polygons.owner]
+    apart = (points != first).any(axis=1)
+    places = np.where(apart, np.arange(len(apart)), -1)
+    second = points[polygons.largest(places)][polygons.owner]
+    third = apart & (points != second).any(axis=1)
+    return np.asarray(1 + polygons.largest(apart.astype(np.int64)) + polygons.largest(third.astype(np.int64)))
