@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from xxhash import xxh3_128
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.paths import folder_of, label_path
-from yolo_nanfix.linting.stamps import NOTHING, Stamp
+from yolo_nanfix.linting.stamps import NOTHING
 from yolo_nanfix.linting.suffixes import is_image
 
 LOOPS = 41
@@ -34,25 +36,34 @@ class Folders:
     def __init__(self) -> None:
         """None yet."""
         self._listed: dict[str, _Folder] = {}
-        self._files: dict[str, dict[str, Stamp]] = {}
+        self._places: dict[str, dict[str, int]] = {}
+        self._stamps = array("q", NOTHING)
         self._lists: dict[str, bytes] = {}
 
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder, in the order of the system; none if it cannot be listed."""
         return self._list(folder).names
 
-    def files(self, folder: str) -> dict[str, Stamp]:
-        """The files in a folder by their names; those that are not regular have the stamp of nothing."""
-        if folder not in self._files:
-            names, stamps, _ = self._list(folder)
-            columns = (stamps[i::4] for i in range(4))
-            self._files[folder] = dict(zip(names, map(Stamp, *columns), strict=True))
-        return self._files[folder]
+    def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
+        """(N, 4) int64, the stamps of files: their fields as numbers, 0 for what is no regular file."""
+        rows: list[int] = []
+        last: str | None = None
+        places: dict[str, int] = {}
+        for path in paths:
+            folder, _, name = path.rpartition(os.sep)
+            if folder != last:
+                last, places = folder, self._row_of(folder or (os.sep if path.startswith(os.sep) else os.curdir))
+            rows.append(places.get(name, 0))
+        return np.frombuffer(self._stamps, np.int64).reshape(-1, 4)[rows]
 
-    def stamp(self, path: str) -> Stamp:
-        """The stamp of one file."""
-        folder, _, name = path.rpartition(os.sep)
-        return self.files(folder or (os.sep if path.startswith(os.sep) else os.curdir)).get(name, NOTHING)
+    def _row_of(self, folder: str) -> dict[str, int]:
+        """Where the stamp of each file of a folder stands among all stamps; that of nothing comes first."""
+        if folder not in self._places:
+            names, stamps, _ = self._list(folder)
+            start = len(self._stamps) // 4
+            self._places[folder] = dict(zip(names, range(start, start + len(names)), strict=True))
+            self._stamps = self._stamps + stamps  # a new array: numpy may hold the old one
+        return self._places[folder]
 
     def visit(self, config: DataConfig) -> None:
         """List all folders on which the outcome of a lint depends, and take note of the lists of images."""

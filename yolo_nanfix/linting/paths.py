@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 
 def label_path(image: str) -> str:
@@ -10,6 +11,19 @@ def label_path(image: str) -> str:
     head, found, tail = image.rpartition(f"{os.sep}images{os.sep}")
     path = f"{head}{os.sep}labels{os.sep}{tail}" if found else image
     return path.rpartition(".")[0] + ".txt"
+
+
+def label_paths(images: Sequence[str]) -> list[str]:
+    """`label_path` of many images; fast where those of one folder follow each other."""
+    found: list[str] = []
+    last, labels = None, ""
+    for image in images:
+        folder, _, name = image.rpartition(os.sep)
+        stem = name.rpartition(".")[0]
+        if folder != last:
+            last, labels = folder, label_path(image).removesuffix(f"{stem}.txt")
+        found.append(f"{labels}{stem}.txt")
+    return found
 
 
 def folder_of(path: str) -> str:

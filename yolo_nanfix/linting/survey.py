@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.listing import Folders, list_images
-from yolo_nanfix.linting.paths import folder_of, label_path
-from yolo_nanfix.linting.stamps import NOTHING
+from yolo_nanfix.linting.paths import folder_of, label_paths
 
 STAMPS = 10
 """Numbers that tell whether an image has changed: four of its file, three of its label file, three of its .npy."""
@@ -74,10 +73,10 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
     first = {file: names.index(split) for split in reversed(names) for file in lists[split]}
     files = tuple(dict.fromkeys(file for split in names for file in lists[split]))
     order = {file: i for i, file in enumerate(files)}
-    labels = tuple(map(label_path, files)) if labelled else ("",) * len(files)
+    labels = tuple(label_paths(files)) if labelled else ("",) * len(files)
     stamps = _stamps(files, labels, folders)
-    met: set[str] = set()
-    owns = np.array([not (label in met or met.add(label)) for label in labels], np.bool_)  # type: ignore[func-returns-value]
+    owns = np.zeros(len(files), np.bool_)
+    owns[list(dict(zip(reversed(labels), range(len(files) - 1, -1, -1), strict=True)).values())] = True
     return Survey(
         files=files,
         labels=labels,
@@ -93,30 +92,24 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
 
 def _stamps(files: Sequence[str], labels: Sequence[str], folders: Folders) -> NDArray[np.int64]:
     found = np.zeros((len(files), STAMPS), np.int64)
-    rows = []
-    for file, label in zip(files, labels, strict=True):
-        own = folders.stamp(file)
-        text = folders.stamp(label) if label else NOTHING
-        rows.append((*own, text.size, text.mtime_ns, text.inode))
-    if rows:
-        found[:, :7] = rows
+    found[:, :4] = folders.stamps(files)
+    if not files or not labels[0]:
+        return found
+    found[:, 4:7] = folders.stamps(labels)[:, [0, 1, 3]]
     arrays = {f for f in set(map(folder_of, files)) if any(name.endswith(".npy") for name in folders.names(f))}
-    if arrays and labels[0]:
-        for i, file in enumerate(files):
-            if folder_of(file) in arrays:
-                npy = folders.stamp(file.rpartition(".")[0] + ".npy")
-                found[i, 7:] = (npy.size, npy.mtime_ns, npy.inode)
+    beside = [i for i, file in enumerate(files) if folder_of(file) in arrays] if arrays else []
+    found[beside, 7:] = folders.stamps([f"{files[i].rpartition('.')[0]}.npy" for i in beside])[:, [0, 1, 3]]
     return found
 
 
 def _strays(config: DataConfig, files: Sequence[str], labels: Sequence[str], folders: Folders) -> tuple[str, ...]:
     """The .txt files beside images and labels that are neither a label file of an image nor a known list."""
     known = set(labels) | {str(path) for paths in config.splits.values() for path in paths}
-    found = []
-    for folder in sorted({*map(folder_of, labels), *map(folder_of, files)}):
-        names = sorted(n for n in folders.names(folder) if n.endswith(".txt") and not _no_label(n))
-        found += [path for name in names if (path := f"{folder}{os.sep}{name}") not in known]
-    return tuple(found)
+    found: list[str] = []
+    for folder in {*map(folder_of, labels), *map(folder_of, files)}:
+        texts = {f"{folder}{os.sep}{name}" for name in folders.names(folder) if name[-4:] == ".txt"}
+        found += [path for path in texts - known if not _no_label(path.rpartition(os.sep)[2])]
+    return tuple(sorted(found))
 
 
 def _no_label(name: str) -> bool:
