@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from linting import cases_files, cases_labels
+from linting import cases_files, cases_images, cases_labels
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture, tiff_pages
 
 Change = Callable[[TinySet], object]
@@ -109,7 +109,7 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "FS010": ("detect", npy(picture()), nothing),
     "FS011": ("detect", npy(picture(20, 20)), npy(picture())),
     "FS012": ("detect", lambda tiny: tiny.put("images/train/a.npy", b"no array"), npy(picture())),
-    "IM001": ("detect", image(".jpg", b"<html>404</html>"), nothing),
+    "IM001": ("detect", image(".jpg", bytes(range(1, 99))), nothing),
     "IM002": ("detect", image(".jpg", b""), nothing),
     "IM003": ("detect", image(".jpg", _JPEG[:-400]), image(".png", _PNG)),
     "IM004": ("detect", image(".jpg", _JPEG + b"\0"), image(".jpg", _JPEG)),
@@ -168,4 +168,4 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "CL003": ("detect", rows("2 0.5 0.5 0.2 0.2\n"), nothing),
     "CL004": ("detect", yaml(YAML.replace("dog", "dog, cow")), nothing),
 }
-CASES |= cases_files.CASES | cases_labels.CASES
+CASES |= cases_files.CASES | cases_images.CASES | cases_labels.CASES

@@ -19,12 +19,12 @@ ROW_CODES = [code for code in CASES if code[:2] in ("TX", "BX", "CL") and CASES[
 
 
 def _found(tiny: TinySet, task: str, code: str) -> list:
-    return [f for f in run(tiny.root, options=LintOptions(task)).findings if f.code == code]
+    return [f for f in run(tiny.root, options=LintOptions(task, deep=RULES[code].deep)).findings if f.code == code]
 
 
 def test_every_rule_has_a_sick_and_a_clean_example():
     assert set(CASES) == set(RULES)
-    assert {code[:2] for code in RULES} >= {"CF", "FS", "IM", "TX", "BX", "SG", "KP", "OB", "CL"}
+    assert {code[:2] for code in RULES} >= {"CF", "FS", "IM", "SP", "TX", "BX", "SG", "KP", "OB", "CL"}
 
 
 @pytest.mark.parametrize("code", CASES)

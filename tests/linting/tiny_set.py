@@ -12,10 +12,12 @@ YAML = "train: images/train\nval: images/val\nnames: [cat, dog]\n"
 ROWS = "0 0.5 0.5 0.2 0.2\n1 0.3 0.3 0.1 0.2\n"
 
 
-def picture(height: int = 48, width: int = 64, channels: int = 3, dtype: str = "uint8", top: int = 255) -> np.ndarray:
+def picture(
+    height: int = 48, width: int = 64, channels: int = 3, dtype: str = "uint8", top: int = 255, seed: int = 0
+) -> np.ndarray:
     """Seeded noise of shape (height, width[, channels]) from 0 to top."""
     shape = (height, width, channels) if channels > 1 else (height, width)
-    return (np.random.default_rng(0).random(shape) * top).astype(dtype)
+    return (np.random.default_rng(seed).random(shape) * top).astype(dtype)
 
 
 def encode(suffix: str, pixels: np.ndarray) -> bytes:
@@ -35,7 +37,7 @@ class TinySet:
         self.root = root
         self.yaml(YAML)
         self.put("images/train/a.jpg", encode(".jpg", picture()))
-        self.put("images/val/b.jpg", encode(".jpg", picture()))
+        self.put("images/val/b.jpg", encode(".jpg", picture(seed=1)))
         self.put("labels/train/a.txt", ROWS)
         self.put("labels/val/b.txt", ROWS)
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from yolo_nanfix.errors import DataError
@@ -45,7 +46,9 @@ def find_yaml(data: str | Path) -> Path:
 def _yaml_in(folder: Path) -> Path:
     """The one yaml in `folder`; among several, the one named as the folder."""
     patterns = ("*.yaml", "*.yml")
-    found = next((f for p in patterns if (f := sorted(folder.glob(p)) or sorted(folder.rglob(p)))), [])
+    found = next(
+        (f for p in patterns if (f := _settings_aside(folder.glob(p)) or _settings_aside(folder.rglob(p)))), []
+    )
     if len(found) > 1:
         found = [f for f in found if f.stem == folder.resolve().name] or found
     if len(found) == 1:
@@ -54,6 +57,11 @@ def _yaml_in(folder: Path) -> Path:
         raise DataError(f"there is no .yaml file in '{folder}'")
     some = ", ".join(f.name for f in found[:5])
     raise DataError(f"'{folder}' holds {len(found)} yaml files ({some}); say which one")
+
+
+def _settings_aside(files: Iterable[Path]) -> list[Path]:
+    """The files in order, without the settings of yolo-nanfix, which may lie beside data.yaml."""
+    return sorted(file for file in files if file.name != "nanfix.yaml")
 
 
 def _package() -> Path | None:

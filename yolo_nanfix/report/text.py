@@ -15,6 +15,9 @@ from yolo_nanfix.report.words import EFFECT_WORDS, printable
 MAX_LINES_PER_CODE = 50
 """So many findings of one code are listed; the rest are counted. JSON output lists all."""
 
+MAX_CODES = 6
+"""So many codes that were not asked for one reason are named."""
+
 STYLES = {
     Severity.FATAL: "bold red",
     Severity.ERROR: "red",
@@ -99,11 +102,14 @@ def _table(report: Report) -> Table:
 
 
 def _skipped(report: Report) -> list[tuple[str, str]]:
-    """The codes that were not asked, joined by reason."""
+    """The codes that were not asked, joined by reason; where they are many, their number."""
     reasons: dict[str, list[str]] = {}
     for code, reason in report.skipped:
         reasons.setdefault(reason, []).append(code)
-    return [(" ".join(codes), reason) for reason, codes in reasons.items()]
+    return [
+        (" ".join(codes) if len(codes) <= MAX_CODES else f"{len(codes)} rules", reason)
+        for reason, codes in reasons.items()
+    ]
 
 
 def _closing(report: Report) -> Text:
