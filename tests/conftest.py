@@ -12,6 +12,7 @@ os.environ["YOLO_CONFIG_DIR"] = _home
 os.environ["YOLO_OFFLINE"] = "1"
 os.environ["YOLO_AUTOINSTALL"] = "false"
 os.environ["MPLCONFIGDIR"] = _home
+os.environ["YOLO_NANFIX_CACHE"] = _home
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 sys.path.insert(0, str(Path(__file__).parent))

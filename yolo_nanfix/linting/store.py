@@ -24,6 +24,7 @@ from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.options import LintOptions
 
 Columns = dict[str, NDArray[Any]]
+MOST = 100
 ENVIRONMENT = "YOLO_NANFIX_CACHE"
 """Names another folder for what is remembered."""
 
@@ -95,7 +96,7 @@ def load(path: Path) -> Memory | None:
 def save(path: Path, facts: Mapping[str, Any], columns: Columns, texts: Mapping[str, str]) -> None:
     """Put a memory in place; a folder that cannot be written is no fault of the lint, so that nothing is raised.
 
-    Older memories of the same dataset are removed, but for two: of other options, say.
+    Of the memories of one dataset the last three stay (of other options, say), and of all the last `MOST`.
     """
     from safetensors.numpy import save as dumps
 
@@ -118,7 +119,8 @@ def save(path: Path, facts: Mapping[str, Any], columns: Columns, texts: Mapping[
 
 
 def _tidy(path: Path) -> None:
-    """Keep the last three memories of a dataset."""
-    same = path.parent.glob(f"{path.name.partition('-')[0]}-*.safetensors")
-    for old in sorted(same, key=lambda file: file.stat().st_mtime_ns)[:-3]:
+    """Remove old memories."""
+    by_age = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime_ns)
+    same = [file for file in by_age if file.name.startswith(path.name.partition("-")[0])]
+    for old in {*same[:-3], *by_age[:-MOST]}:
         old.unlink(missing_ok=True)
