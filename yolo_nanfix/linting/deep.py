@@ -21,8 +21,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from yolo_nanfix.linting.headers import Header
-from yolo_nanfix.linting.pixels import Pixels, decode, needs_decoding, silenced, too_large
+from yolo_nanfix.linting.headers import Header, read_header
+from yolo_nanfix.linting.pixels import Pixels, decode, needs_decoding, too_large
 
 Grey = NDArray[np.uint8]
 
@@ -45,7 +45,7 @@ _PLAIN = 2.0
 """Images of a lower standard deviation show nothing to be hashed."""
 _HARMLESS_BYTES = 16
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker")
-_NO_LOOKS = (0,) * 8
+_NO_LOOKS: tuple[int, ...] = (0,) * 8
 
 
 class Deep(NamedTuple):
@@ -87,29 +87,28 @@ class Look(NamedTuple):
 
 def look(file: str, suffix: str, header: Header, channels: int) -> Look:
     """Decode one image of a sound header for training with so many channels; whatever it holds, nothing is raised."""
+    small, damage, pixels = _decoded(file, suffix, header, channels)
+    return Look(None, _NO_LOOKS, pixels) if small is None else _judge(small, damage, pixels)
+
+
+def small_copy(file: str, channels: int) -> Grey | None:
+    """The grey copy, (h, w), by which an image was judged; None if it cannot be decoded, or not any more."""
+    header = read_header(file)
+    if header.fault not in ("", "trailing"):
+        return None
+    return _decoded(file, file.rpartition(".")[2].lower(), header, channels)[0]
+
+
+def _decoded(file: str, suffix: str, header: Header, channels: int) -> tuple[Grey | None, str, Pixels | None]:
+    """The grey copy, what the decoder complained about, and what the rules about pixels ask for."""
     if too_large(header):
-        return Look(None, _NO_LOOKS, None)
+        return None, "", None
     if header.format in ("JPEG", "MPO") and not needs_decoding(suffix, header, channels):
         small, damage = _small_jpeg(file)
         if small is not None:
-            return _judge(small, damage, None)
+            return small, damage, None
     pixels, stored = decode(file, suffix, channels)
-    return Look(None, _NO_LOOKS, pixels) if stored is None else _judge(shrink(stored), "", pixels)
-
-
-def small_copy(file: str, header: Header) -> Grey | None:
-    """The grey copy of an image that was looked at before, (h, w); None if it cannot be decoded any more."""
-    if too_large(header):
-        return None
-    small = _small_jpeg(file)[0] if header.format in ("JPEG", "MPO") else None
-    if small is not None:
-        return small
-    try:
-        with silenced():
-            loaded = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
-        return None
-    return None if loaded is None else shrink(loaded)
+    return None if stored is None else shrink(stored), "", pixels
 
 
 def _small_jpeg(file: str) -> tuple[Grey | None, str]:

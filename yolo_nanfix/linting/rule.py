@@ -24,9 +24,8 @@ from yolo_nanfix.findings import Effect, Finding, Place, Severity
 from yolo_nanfix.linting.options import LintOptions
 
 FAMILIES = (
-    "config", "config_pose", "config_paths", "files", "names", "folders", "arrays", "images", "kinds", "pixels", "deep_images",
-    "text", "boxes",
-    "overlaps", "outliers", "polygons", "keypoints", "oriented", "classes", "splits",
+    "config", "config_pose", "config_paths", "files", "names", "folders", "arrays", "images", "kinds", "pixels",
+    "deep_images", "text", "boxes", "overlaps", "outliers", "polygons", "keypoints", "oriented", "classes", "splits",
 )  # fmt: skip
 """The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""
 

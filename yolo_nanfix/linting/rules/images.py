@@ -1,4 +1,4 @@
-"""IM001 to IM008: image files as their headers show them."""
+"""IM001 to IM008, IM018, IM019: image files as their headers show them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from PIL import Image as PILImage
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.dataset import Image
+from yolo_nanfix.linting.headers import BOMB_PIXELS
+from yolo_nanfix.linting.pixels import too_large
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
 
+Images = tuple[Image, ...]
 MIN_SIDE = 10
 _ACCEPTED = {name.upper() for name in SUFFIX_FORMATS} | {"JPEG2000"}
 
@@ -21,7 +24,7 @@ def hit(image: Image, message: str) -> Hit:
     return Hit(image.file, message, split=image.split, image=image.file)
 
 
-def _with_fault(images: tuple[Image, ...], fault: str, message: str) -> Iterator[Hit]:
+def _with_fault(images: Images, fault: str, message: str) -> Iterator[Hit]:
     """A hit for each image whose header has that fault."""
     for image in images:
         if image.header.fault == fault:
@@ -29,19 +32,19 @@ def _with_fault(images: tuple[Image, ...], fault: str, message: str) -> Iterator
 
 
 @rule("IM001", "image-unreadable", Severity.ERROR, Effect.DROPS)
-def image_unreadable(images: tuple[Image, ...]) -> Iterator[Hit]:
+def image_unreadable(images: Images) -> Iterator[Hit]:
     """The file is not an image that Pillow can open.
 
     Why: the image and all its labels are missing from training.
     Ultralytics: drops the image with one line in the log, after an attempt to install a HEIF reader.
-    Example: a web page saved under the name street.jpg.
+    Example: a BMP whose header names a compression that does not exist.
     Mend: export or download the image again, or remove it from the dataset.
     """
     yield from _with_fault(images, "unreadable", "cannot be opened as an image ({reason})")
 
 
 @rule("IM002", "image-empty", Severity.ERROR, Effect.DROPS)
-def image_empty(images: tuple[Image, ...]) -> Iterator[Hit]:
+def image_empty(images: Images) -> Iterator[Hit]:
     """The file has no bytes.
 
     Why: the image and all its labels are missing from training; usually a copy or download broke off.
@@ -53,7 +56,7 @@ def image_empty(images: tuple[Image, ...]) -> Iterator[Hit]:
 
 
 @rule("IM003", "image-truncated", Severity.ERROR, Effect.DROPS)
-def image_truncated(images: tuple[Image, ...]) -> Iterator[Hit]:
+def image_truncated(images: Images) -> Iterator[Hit]:
     """The image data breaks off or is damaged.
 
     Why: the image and all its labels are missing from training.
@@ -65,7 +68,7 @@ def image_truncated(images: tuple[Image, ...]) -> Iterator[Hit]:
 
 
 @rule("IM004", "jpeg-trailing-bytes", Severity.ERROR, Effect.REWRITES)
-def jpeg_trailing_bytes(images: tuple[Image, ...]) -> Iterator[Hit]:
+def jpeg_trailing_bytes(images: Images) -> Iterator[Hit]:
     """A JPEG that decodes does not end at its end marker.
 
     Why: your original file is replaced by a re-encoded one: metadata is lost and the pixels change.
@@ -77,7 +80,7 @@ def jpeg_trailing_bytes(images: tuple[Image, ...]) -> Iterator[Hit]:
 
 
 @rule("IM005", "image-under-ten-pixels", Severity.ERROR, Effect.DROPS)
-def image_under_ten_pixels(images: tuple[Image, ...]) -> Iterator[Hit]:
+def image_under_ten_pixels(images: Images) -> Iterator[Hit]:
     """A side of the image has fewer than 10 pixels.
 
     Why: the image and all its labels are missing from training.
@@ -95,7 +98,7 @@ def image_under_ten_pixels(images: tuple[Image, ...]) -> Iterator[Hit]:
 
 
 @rule("IM006", "format-not-supported", Severity.ERROR, Effect.DROPS)
-def format_not_supported(images: tuple[Image, ...]) -> Iterator[Hit]:
+def format_not_supported(images: Images) -> Iterator[Hit]:
     """The content is of an image format that Ultralytics does not train on.
 
     Why: the suffix is accepted, the content is not, so the image is missing from training.
@@ -110,7 +113,7 @@ def format_not_supported(images: tuple[Image, ...]) -> Iterator[Hit]:
 
 
 @rule("IM007", "content-against-suffix", Severity.WARNING, Effect.ACCEPTS)
-def content_against_suffix(images: tuple[Image, ...]) -> Iterator[Hit]:
+def content_against_suffix(images: Images) -> Iterator[Hit]:
     """The content is of another format than the suffix says.
 
     Why: tools that trust the suffix fail on the file, and some decoding hangs on the suffix alone.
@@ -125,7 +128,7 @@ def content_against_suffix(images: tuple[Image, ...]) -> Iterator[Hit]:
 
 
 @rule("IM008", "pixel-count-huge", Severity.INFO, Effect.ACCEPTS)
-def pixel_count_huge(images: tuple[Image, ...], config: DataConfig) -> Iterator[Hit]:
+def pixel_count_huge(images: Images, config: DataConfig) -> Iterator[Hit]:
     """The image has more pixels than Pillow considers safe.
 
     Why: decoding takes gigabytes for each worker, and it is scaled down to the training size anyway.
@@ -135,6 +138,34 @@ def pixel_count_huge(images: tuple[Image, ...], config: DataConfig) -> Iterator[
     """
     limit = PILImage.MAX_IMAGE_PIXELS
     for image in images:
-        count = image.header.width * image.header.height
-        if limit is not None and count > limit and image.header.fault in ("", "trailing"):
-            yield hit(image, f"{count / 1e6:.0f} million pixels; decoded to {count * config.channels / 1e9:.1f} GB")
+        header = image.header
+        count = header.width * header.height * header.frames
+        if limit is not None and count > limit and header.fault in ("", "trailing"):
+            pages = f" in {header.frames} pages" if header.frames > 1 else ""
+            unseen = "; its pixels were not looked at" if too_large(header) else ""
+            size = f"{count / 1e6:.0f} million pixels{pages}; decoded to {count * config.channels / 1e9:.1f} GB"
+            yield hit(image, size + unseen)
+
+
+@rule("IM018", "decompression-bomb", Severity.ERROR, Effect.DROPS)
+def decompression_bomb(images: Images) -> Iterator[Hit]:
+    """The header claims more pixels than Pillow opens.
+
+    Why: the image and all its labels are missing from training; a file of some kilobytes can claim terabytes.
+    Ultralytics: drops the image with one line in the log (DecompressionBombError).
+    Example: a map of 30000x20000 pixels, or a damaged header.
+    Mend: cut the image into tiles, or scale it down; lint never decodes it.
+    """
+    yield from _with_fault(images, "bomb", f"more than {BOMB_PIXELS / 1e6:.0f} million pixels ({{reason}})")
+
+
+@rule("IM019", "not-an-image", Severity.ERROR, Effect.DROPS)
+def not_an_image(images: Images) -> Iterator[Hit]:
+    """Something else than an image is stored under the name of one.
+
+    Why: the image and all its labels are missing from training; usually a download returned an error page.
+    Ultralytics: drops the image with one line in the log, after an attempt to install a HEIF reader.
+    Example: a web page saved under the name street.jpg, or a Git LFS pointer.
+    Mend: download the image again; for pointers run `git lfs pull`.
+    """
+    yield from _with_fault(images, "foreign", "no image: {reason}")

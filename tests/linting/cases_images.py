@@ -1,0 +1,152 @@
+"""Sick and clean twins for the rules on kinds of images, on what decoding shows, and on splits, as in `cases.py`."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
+from PIL import Image as PILImage
+
+Change = Callable[[TinySet], object]
+Pixels = np.ndarray
+
+
+def nothing(tiny: TinySet) -> None:
+    """Leave the set healthy."""
+
+
+def photo(seed: int = 0, height: int = 240, width: int = 320) -> Pixels:
+    """Something like a photograph: soft shapes and some noise."""
+    random = np.random.default_rng(seed)
+    shapes = cv2.resize(random.random((9, 12, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(shapes * 200 + 25 + random.normal(0, 8, shapes.shape), 0, 255).astype(np.uint8)
+
+
+def image(suffix: str, content: bytes) -> Change:
+    return lambda tiny: tiny.image(suffix, content)
+
+
+def jpeg(pixels: Pixels) -> Change:
+    return image(".jpg", encode(".jpg", pixels))
+
+
+def saved(kind: str, mode: str = "RGB", *, turn: int = 0, pages: int = 1, exif: bool = True) -> bytes:
+    """The bytes of an image as Pillow saves it."""
+    frames = [PILImage.fromarray(picture(seed=i)).convert(mode) for i in range(pages)]
+    options: dict[str, object] = {"save_all": True, "append_images": frames[1:]} if pages > 1 else {}
+    if turn and exif:
+        tags = PILImage.Exif()
+        tags[274] = turn
+        options["exif"] = tags
+    stream = io.BytesIO()
+    frames[0].save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def bomb(width: int = 30000, height: int = 20000) -> bytes:
+    """A PNG of some bytes whose header claims that size."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def zeroed(content: bytes, count: int = 3000) -> bytes:
+    """A JPEG with zeros in its middle."""
+    middle = len(content) // 2
+    return content[:middle] + bytes(count) + content[middle + count :]
+
+
+def cut(content: bytes) -> bytes:
+    """A JPEG that ends after a half, with an end marker put there."""
+    return content[: len(content) // 2] + b"\xff\xd9"
+
+
+def second(pixels: Pixels | bytes, split: str = "train", rows: str = ROWS) -> Change:
+    """The photograph as train image, and another image `c.jpg`."""
+
+    def change(tiny: TinySet) -> None:
+        tiny.image(".jpg", PHOTO)
+        tiny.put(f"images/{split}/c.jpg", pixels if isinstance(pixels, bytes) else encode(".jpg", pixels))
+        tiny.put(f"labels/{split}/c.txt", rows)
+
+    return change
+
+
+def many(train: int, val: int) -> Change:
+    """A set of so many images, all different."""
+
+    def change(tiny: TinySet) -> None:
+        for split, count in (("train", train), ("val", val)):
+            for i in range(count - 1):
+                content = encode(".jpg", picture(16, 16, seed=10_000 * len(split) + i))
+                tiny.put(f"images/{split}/{i}.jpg", content)
+                tiny.put(f"labels/{split}/{i}.txt", ROWS)
+
+    return change
+
+
+def grey_tail(pixels: Pixels) -> Pixels:
+    """The lower third grey, as tools leave it that save what they could read."""
+    pixels[-len(pixels) // 3 :] = 128
+    return pixels
+
+
+def emptied(tiny: TinySet) -> None:
+    tiny.put("labels/val/b.txt", "")
+
+
+PHOTO = encode(".jpg", photo())
+_DIM = (photo() // 8).astype(np.uint8)
+
+CASES: dict[str, tuple[str, Change, Change]] = {
+    "IM018": ("detect", image(".png", bomb()), image(".png", encode(".png", picture()))),
+    "IM019": ("detect", image(".jpg", b"<!DOCTYPE html>\n<html>404</html>"), image(".jpg", bytes(range(1, 99)))),
+    "IM020": ("detect", image(".jpg", saved("JPEG", turn=6)), image(".jpg", saved("JPEG", turn=1))),
+    "IM021": ("detect", image(".jpg", saved("JPEG", "CMYK")), nothing),
+    "IM022": ("detect", image(".png", saved("PNG", "P")), image(".png", saved("PNG"))),
+    "IM023": (
+        "detect",
+        image(".png", saved("PNG", "RGBA")),
+        lambda tiny: (tiny.image(".png", saved("PNG", "RGBA")), tiny.yaml(YAML + "channels: 4\n")),
+    ),
+    "IM024": (
+        "detect",
+        image(".png", saved("PNG", "L")),
+        lambda tiny: (tiny.image(".png", saved("PNG", "L")), tiny.yaml(YAML + "channels: 1\n")),
+    ),
+    "IM025": (
+        "detect",
+        image(".png", encode(".png", picture(channels=1, dtype="uint16", top=65535))),
+        image(".png", encode(".png", picture(channels=1))),
+    ),
+    "IM026": ("detect", image(".webp", saved("WEBP", pages=2)), image(".webp", saved("WEBP"))),
+    "IM027": ("detect", jpeg(picture(12, 200)), jpeg(picture(20, 200))),
+    "IM028": ("detect", image(".jpg", zeroed(PHOTO)), image(".jpg", PHOTO)),
+    "IM029": ("detect", image(".jpg", cut(PHOTO)), image(".jpg", PHOTO)),
+    "IM030": ("detect", jpeg(np.zeros((64, 64, 3), np.uint8)), jpeg(_DIM)),
+    "IM031": ("detect", jpeg(_DIM), jpeg(photo())),
+    "IM032": ("detect", jpeg(255 - _DIM), jpeg(photo())),
+    "IM033": ("detect", jpeg(_DIM // 2 + 100), jpeg(photo())),
+    "IM034": ("detect", jpeg(cv2.GaussianBlur(photo(), (0, 0), 30) * 2), jpeg(photo())),
+    "SP001": ("detect", second(PHOTO), second(photo(1))),
+    "SP002": ("detect", second(PHOTO, "val"), second(PHOTO)),
+    "SP003": ("detect", second(PHOTO, rows=ROWS.splitlines()[0]), second(PHOTO, rows=ROWS.replace("0.2", "0.201"))),
+    "SP004": ("detect", second(photo()[:, ::-1], "val"), second(photo(1), "val")),
+    "SP005": ("detect", second(np.rot90(photo())[::2, ::2]), second(PHOTO)),
+    "SP006": (
+        "detect",
+        lambda tiny: tiny.put("images/val/b.jpg", encode(".jpg", picture())),
+        second(PHOTO, "val"),
+    ),
+    "SP007": ("detect", emptied, lambda tiny: tiny.rows("")),
+    "SP008": ("detect", many(100, 3), many(100, 30)),
+    "SP009": ("detect", many(20, 110), many(110, 30)),
+}

@@ -1,0 +1,165 @@
+"""IM020 to IM027: sound images of a kind that Ultralytics changes without a word when it loads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.dataset import Image
+from yolo_nanfix.linting.headers import Header, read_header
+from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rules.files import some
+from yolo_nanfix.linting.rules.images import MIN_SIDE, Images, hit
+from yolo_nanfix.linting.table import Table
+
+WIDEST = 10.0
+"""A longer side of more than so many times the shorter one is told."""
+SAMPLE = 256
+"""So many images, evenly spread over the set, are asked whether they are grey."""
+_GREY = ("1", "L", "LA", "La")
+_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+_DROPPED_ALPHA = (1, 3)
+"""Channel counts for which Ultralytics loads images without alpha."""
+_TURNS = {
+    2: "mirrored",
+    3: "turned by 180 degrees",
+    4: "flipped upside down",
+    5: "mirrored and turned left",
+    6: "turned right",
+    7: "mirrored and turned right",
+    8: "turned left",
+}
+
+
+def _sound(images: Images) -> Iterator[tuple[Image, Header]]:
+    """The images that Ultralytics takes, with their headers."""
+    for image in images:
+        if image.header.fault in ("", "trailing"):
+            yield image, image.header
+
+
+@rule("IM020", "exif-turned", Severity.INFO, Effect.ACCEPTS)
+def exif_turned(images: Images, config: DataConfig) -> Iterator[Hit]:
+    """EXIF says that the image is to be turned or mirrored before it is shown.
+
+    Why: labels fit only if the tool in which they were drawn turned the image, too; many do not.
+    Ultralytics: trains on the turned image with 1 or 3 channels; with other counts it turns the size but not the image.
+    Example: a photograph of a phone that was held upright (orientation 6).
+    Mend: look at some of these images with their labels; if they do not fit, remove the EXIF tag.
+    """
+    turned = config.channels in _DROPPED_ALPHA
+    for image, header in _sound(images):
+        if header.turn > 1:
+            done = f"it is trained on {_TURNS[header.turn]}" if turned else "its size is turned, the image is not"
+            yield hit(image, f"orientation {header.turn} of EXIF: {done}")
+
+
+@rule("IM021", "color-cmyk", Severity.INFO, Effect.ACCEPTS)
+def color_cmyk(images: Images) -> Iterator[Hit]:
+    """The image is stored in printing colours.
+
+    Why: the decoder turns CMYK into RGB without a colour profile, so colours differ from what viewers show.
+    Ultralytics: converts it without a word.
+    Example: a photograph taken from a print layout.
+    Mend: convert the image to RGB with its profile.
+    """
+    for image, header in _sound(images):
+        if header.mode == "CMYK":
+            yield hit(image, "the colours are CMYK, which is converted without a colour profile")
+
+
+@rule("IM022", "color-palette", Severity.INFO, Effect.ACCEPTS)
+def color_palette(images: Images) -> Iterator[Hit]:
+    """The image has a palette, or one bit a pixel.
+
+    Why: photographs lose shades in a palette, and a palette is often the sign of a mask among the images.
+    Ultralytics: trains on the colours of the palette.
+    Example: a mask of class numbers saved among the images; a GIF turned to PNG.
+    Mend: check that it is no mask; else nothing.
+    """
+    for image, header in _sound(images):
+        if header.mode in ("P", "PA", "1"):
+            kind = "one bit a pixel, black or white" if header.mode == "1" else "a palette of at most 256 colours"
+            yield hit(image, f"{kind}; is it a mask?")
+
+
+@rule("IM023", "alpha-dropped", Severity.INFO, Effect.ACCEPTS)
+def alpha_dropped(images: Images, config: DataConfig) -> Iterator[Hit]:
+    """The image has an alpha channel, which is dropped.
+
+    Why: where the image is transparent, the model sees whatever colour lies below: black, white or noise.
+    Ultralytics: drops alpha with 1 or 3 channels.
+    Example: a cut-out product on a transparent ground, saved as PNG.
+    Mend: put the image on the ground that it shall be seen on, or set `channels: 4` if all images have alpha.
+    """
+    if config.channels not in _DROPPED_ALPHA:
+        return
+    for image, header in _sound(images):
+        if header.mode in _ALPHA:
+            yield hit(image, f"the mode is {header.mode}; what is transparent is trained on with the colour below")
+
+
+@rule("IM024", "grey-in-color-set", Severity.INFO, Effect.ACCEPTS)
+def grey_in_color_set(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """Grey images in a set of 3 channels.
+
+    Why: a model for grey images alone can have one channel; a few among colours may come from another source.
+    Ultralytics: repeats the one band three times.
+    Example: X-ray images saved as grey PNG, in a data.yaml without `channels`.
+    Mend: set `channels: 1` if all images are grey; else nothing.
+    """
+    if config.channels != 3 or not table.files:
+        return
+    step = max(1, -(-len(table.files) // SAMPLE))
+    asked = np.arange(0, len(table.files), step).tolist()
+    grey = [table.files[i] for i in asked if read_header(table.files[i]).mode in _GREY]
+    if grey:
+        message = f"{len(grey)} of {len(asked)} images that were looked at are grey: {some(grey)}"
+        yield Hit(str(Path(grey[0]).parent), message)
+
+
+@rule("IM025", "more-than-8-bits", Severity.INFO, Effect.REWRITES)
+def more_than_8_bits(images: Images) -> Iterator[Hit]:
+    """The image has more than 8 bits a sample.
+
+    Why: training sees 256 levels, and what is stored beyond is lost; IM016 and IM017 tell where hardly any is left.
+    Ultralytics: keeps the upper 8 of 16 bits; wider numbers it cuts, or cannot read.
+    Example: a 16-bit PNG of a thermal camera.
+    Mend: scale the values that matter to 8 bits once, by a window of your choice.
+    """
+    for image, header in _sound(images):
+        if header.bits > 8:
+            yield hit(image, f"{header.bits} bits a sample; training sees 8")
+
+
+@rule("IM026", "several-frames", Severity.INFO, Effect.ACCEPTS)
+def several_frames(images: Images, config: DataConfig) -> Iterator[Hit]:
+    """The file holds several frames or pages, of which one is trained on.
+
+    Why: all but the first frame are never seen, and labels may have been drawn on another one.
+    Ultralytics: loads the first; pages of a TIFF become channels only if `channels` is neither 1 nor 3.
+    Example: an animated WebP, a scan of several pages, a phone's JPEG with a depth image behind it.
+    Mend: save each frame that is to be trained on as an image of its own.
+    """
+    for image, header in _sound(images):
+        if header.frames > 1 and (header.format != "TIFF" or config.channels in _DROPPED_ALPHA):
+            yield hit(image, f"{header.frames} frames or pages ({header.format}); only the first is trained on")
+
+
+@rule("IM027", "extreme-aspect", Severity.INFO, Effect.ACCEPTS)
+def extreme_aspect(images: Images) -> Iterator[Hit]:
+    """One side of the image is more than ten times the other.
+
+    Why: the longer side is scaled to the training size, so the shorter one keeps a handful of pixels.
+    Ultralytics: scales the image and pads it.
+    Example: a panorama or a text line of 3000x120 pixels.
+    Mend: cut the image into tiles.
+    """
+    for image, header in _sound(images):
+        short, long = sorted((header.width, header.height))
+        if long > WIDEST * short and short >= MIN_SIDE:
+            yield hit(image, f"{header.width}x{header.height} pixels, one side {long / short:.0f} times the other")
