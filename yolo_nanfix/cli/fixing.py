@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--undo", action="store_true", help="take the last fix run of this dataset back, and stop")
 
 
-def undo(args: argparse.Namespace) -> int:
+def undo(args: argparse.Namespace, data: str | None) -> int:
     """Take the last fix run back; 0 if all of it came back, else 1.
 
     Raises:
@@ -40,9 +40,9 @@ def undo(args: argparse.Namespace) -> int:
 
     if args.fix or args.unsafe_fixes or args.diff:
         raise UsageError("--undo takes a fix back; leave --fix, --unsafe-fixes and --diff out")
-    if args.data is None:
+    if data is None:
         raise UsageError("--undo needs the dataset whose last fix run is to be taken back")
-    undone = api.undo(args.data)
+    undone = api.undo(data)
     _list(undone.kept, sys.stderr)
     more = f"; {undone.more} earlier fix runs can be undone" if undone.more else ""
     _say(f"{_count(undone.files, 'file')} as before the last fix run{more}", sys.stderr)
@@ -63,12 +63,15 @@ def run(args: argparse.Namespace, report: Report, lint: Callable[[], Report]) ->
         The report of what is left; `report` if nothing was to be mended; None after `--diff`, which says all itself.
 
     Raises:
-        UsageError: another fix is running, or the journal cannot be written; nothing was changed.
+        UsageError: options contradict each other, another fix is running, or the journal cannot be written; nothing
+            was changed.
     """
     from yolo_nanfix import api
 
     if not (args.fix or args.unsafe_fixes or args.diff):
         return report
+    if args.watch or args.write_baseline:
+        raise UsageError("fixes go neither with --watch nor with --write-baseline")
     fixed = api.fix(report, unsafe=args.unsafe_fixes, diff=args.diff)
     if fixed.diff is not None:
         for line in fixed.diff.splitlines():

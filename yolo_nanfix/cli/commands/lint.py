@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yolo_nanfix.cli import fixing
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
 
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_choice(parser)
     _add_output(parser)
+    fixing.add_arguments(parser)
     parser.epilog = (
         "Settings stand under lint in nanfix.yaml or in [tool.yolo-nanfix.lint] of pyproject.toml, looked for from the "
         "folder of data.yaml upward, then from the current one; options win. Exit codes: 0 nothing above info, "
@@ -78,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     if args.watch and args.write_baseline:
         raise UsageError("--watch and --write-baseline do not go together")
     data, files = _targets(args)
+    if args.undo:
+        return fixing.undo(args, data)
     request = _request(args, files)
     if args.watch:
         _watch(data, request, args)
@@ -131,6 +135,10 @@ def _once(data: str | None, request: Request, args: argparse.Namespace) -> int:
 
     with bar(args.quiet) as progress:
         report = linter.lint(data, request, progress)
+        left = fixing.run(args, report, lambda: linter.lint(data, request, progress))
+    if left is None:
+        return 0 if args.exit_zero else report.exit_code
+    report = left
     if args.write_baseline and data is not None:
         file = request.selection(data).first("baseline")
         print(f"{file} holds {len(report.findings)} findings of {report.data} now; only new ones will fail.")

@@ -1,0 +1,76 @@
+"""`yolo-nanfix lint --fix`, `--unsafe-fixes`, `--diff`, `--undo`: what they print, change and answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from linting.tiny_set import ROWS, TinySet
+
+from yolo_nanfix.cli.main import main
+
+SICK = ROWS + "0 0.5 0.5 0.2 1.005\n1 0.3 0.3 0.1 0.2\n1 nan 0.5 0.2 0.2\n"
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinySet:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    tiny = TinySet(tmp_path / "set")
+    tiny.rows(SICK)
+    return tiny
+
+
+def lint(tiny: TinySet, *options: str) -> int:
+    return main(["lint", str(tiny.root), "--isolated", *options])
+
+
+def text(tiny: TinySet) -> str:
+    return (tiny.root / "labels/train/a.txt").read_text()
+
+
+def test_fix_mends_says_so_and_reports_what_is_left(tiny: TinySet, capsys):
+    assert lint(tiny, "--fix", "--output-format", "json") == 1
+    out, err = capsys.readouterr()
+    assert [f["code"] for f in json.loads(out)["findings"]] == ["TX010"]
+    assert "mended 2 findings in 1 file (1 BX005, 1 BX007)" in err
+    assert "1 finding can be mended with --unsafe-fixes" in err and "--undo takes it back" in err
+    assert text(tiny) == ROWS + "0 0.5 0.5 0.2 1\n1 nan 0.5 0.2 0.2\n"
+    assert lint(tiny, "--unsafe-fixes") == 0
+    assert text(tiny) == ROWS + "0 0.5 0.5 0.2 1\n"
+
+
+def test_undo_goes_back_run_by_run(tiny: TinySet, capsys):
+    lint(tiny, "--fix")
+    between = text(tiny)
+    lint(tiny, "--unsafe-fixes")
+    assert lint(tiny, "--undo") == 0 and text(tiny) == between
+    assert "1 file as before the last fix run; 1 earlier" in capsys.readouterr().err
+    assert lint(tiny, "--undo") == 0 and text(tiny) == SICK
+    assert lint(tiny, "--undo") == 2
+    assert "there is no fix run of" in capsys.readouterr().err
+
+
+def test_diff_shows_and_writes_nothing(tiny: TinySet, tmp_path: Path, capsys):
+    assert lint(tiny, "--diff", "--unsafe-fixes") == 1
+    out, err = capsys.readouterr()
+    assert "-1 nan 0.5 0.2 0.2\n" in out and "+0 0.5 0.5 0.2 1\n" in out
+    assert "would mend 3 findings in 1 file" in err
+    assert text(tiny) == SICK and not (tmp_path / "home").exists()
+
+
+def test_only_chosen_rules_are_mended(tiny: TinySet):
+    assert lint(tiny, "--fix", "--select", "BX007") == 0
+    assert text(tiny) == SICK.replace("1 0.3 0.3 0.1 0.2\n1 nan", "1 nan")
+
+
+def test_options_that_contradict_each_other_are_refused(tiny: TinySet):
+    for options in (("--undo", "--fix"), ("--fix", "--write-baseline", "--baseline", "b.json")):
+        assert lint(tiny, *options) == 2
+    assert text(tiny) == SICK
+
+
+def test_without_a_fix_option_nothing_is_written(tiny: TinySet, tmp_path: Path):
+    before = tiny.state()
+    assert lint(tiny) == 1
+    assert tiny.state() == before and not (tmp_path / "home").exists()

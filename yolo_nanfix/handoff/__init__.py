@@ -1,0 +1,1 @@
+"""Hands the images with findings to labellers: CVAT, Label Studio, COCO or CSV, and pictures of what is wrong."""

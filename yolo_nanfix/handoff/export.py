@@ -1,0 +1,168 @@
+"""Writes a handoff: built aside and renamed, so that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from yolo_nanfix.errors import UsageError
+from yolo_nanfix.findings import Finding
+from yolo_nanfix.handoff import coco, cvat, label_studio, overlay, sheet
+from yolo_nanfix.handoff.scene import Album, Scene, plain, scenes
+
+FORMATS = ("cvat", "label-studio", "coco", "csv")
+MARK = "handoff.json"
+"""What is in the folder; only a folder that holds it is ever overwritten."""
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a handoff is made.
+
+    Attributes:
+        form: one of `FORMATS`.
+        most: hand over at most so many images, the ones with the worst findings; None for all.
+        images: `copy` or `link` them into the folder `images`; None to leave them where they are.
+        overwrite: replace a folder that an earlier handoff wrote.
+    """
+
+    form: str
+    most: int | None = None
+    images: str | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """What was written.
+
+    Attributes:
+        folder: where.
+        images: images with findings in it.
+        boxes: rows of their labels.
+        findings: findings about them.
+        unreadable: images that cannot be opened; they are in the CSV and have an overlay, but no format takes them.
+        whole_set: findings about no single image, which are not handed over.
+        files: the files to import, and the ones that they need.
+    """
+
+    folder: str
+    images: int
+    boxes: int
+    findings: int
+    unreadable: tuple[str, ...]
+    whole_set: int
+    files: tuple[str, ...]
+
+
+def hand_over(
+    findings: Iterable[Finding], album: Album, out: Path, options: Options, progress: Progress | None = None
+) -> HandedOver:
+    """Write the images with findings for labellers.
+
+    Args:
+        findings: what was found.
+        album: the dataset.
+        out: the folder to write; its parent must exist.
+        options: how.
+        progress: called with (done, total, what) while images are drawn.
+
+    Raises:
+        UsageError: `out` is there already, is not ours to overwrite, or cannot be written; then nothing was changed.
+    """
+    out, findings = Path(os.path.abspath(out)), tuple(findings)  # noqa: PTH100 - without following links
+    _refuse(out, options)
+    shown = scenes(findings, album, options.most)
+    aside = out.with_name(f".{out.name[:100]}.{os.getpid()}.tmp")
+    try:
+        aside.mkdir()
+        names = _fill(aside, out, shown, album, options, progress)
+        result = HandedOver(
+            folder=str(out),
+            images=len(shown),
+            boxes=sum(len(scene.shapes) for scene in shown),
+            findings=sum(len(scene.findings) for scene in shown),
+            unreadable=tuple(scene.file for scene in shown if not scene.width),
+            whole_set=sum(f.image is None for f in findings),
+            files=tuple(names),
+        )
+        summary = {"format": options.form, "data": plain(album.data), "task": album.task}
+        counts = {"images": result.images, "boxes": result.boxes, "findings": result.findings}
+        (aside / MARK).write_text(json.dumps({**summary, **counts}, indent=1) + "\n", encoding="utf-8")
+        _put(aside, out)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return result
+
+
+def _refuse(out: Path, options: Options) -> None:
+    """Refuse a folder that is there, unless it is an earlier handoff and may be replaced."""
+    if not out.parent.is_dir():
+        raise UsageError(f"the folder {out.parent} does not exist")
+    if not os.path.lexists(out):
+        return
+    if not options.overwrite:
+        raise UsageError(f"{out} is there already; --overwrite replaces an earlier handoff")
+    if out.is_symlink() or not (out / MARK).is_file():
+        raise UsageError(f"{out} was not written by handoff (no {MARK} in it), so it is not overwritten")
+
+
+def _fill(
+    folder: Path, out: Path, shown: list[Scene], album: Album, options: Options, progress: Progress | None
+) -> list[str]:
+    """Write everything into a folder that will be `out`; gives the names of the files to import."""
+    pictures = folder / "overlays"
+    pictures.mkdir()
+    for number, scene in enumerate(shown):
+        if progress is not None:
+            progress(number, len(shown), "overlays")
+        (pictures / overlay.name_of(scene, number)).write_bytes(overlay.draw(scene))
+        if options.images is not None:
+            _bring(scene, folder / "images" / scene.name, options.images)
+    if progress is not None:
+        progress(len(shown), len(shown), "overlays")
+
+    def place(scene: Scene) -> str:
+        return scene.file if options.images is None else str(out / "images" / scene.name)
+
+    if options.form == "cvat":
+        files = cvat.write(shown, album)
+    elif options.form == "label-studio":
+        files = label_studio.write(shown, album, place)
+    else:
+        files = coco.write(shown, album) if options.form == "coco" else {}
+    for name, content in {**files, **sheet.write(shown)}.items():
+        (folder / name).write_bytes(content)
+    return [*files] or [sheet.FILE]
+
+
+def _bring(scene: Scene, target: Path, how: str) -> None:
+    """Copy or link an image; one that is not there is left out."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+        if how == "link":
+            target.symlink_to(os.path.abspath(scene.file))  # noqa: PTH100 - without following links
+        else:
+            shutil.copyfile(scene.file, target)
+
+
+def _put(fresh: Path, out: Path) -> None:
+    """Give the new folder its name; an earlier one goes only after that."""
+    old = out.with_name(f".{out.name[:100]}.{os.getpid()}.old")
+    if os.path.lexists(out):
+        out.rename(old)
+    try:
+        fresh.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

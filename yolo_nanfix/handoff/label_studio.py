@@ -1,0 +1,88 @@
+"""Label Studio: tasks with their annotations, and the labelling setup that they need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree as ET
+
+from yolo_nanfix.handoff.cvat import labels_of
+from yolo_nanfix.handoff.scene import Album, Scene, Shape, describe, plain
+
+TASKS, SETUP = "tasks.json", "label_config.xml"
+SERVED = "/data/local-files/?d="
+"""How Label Studio names files that it serves from its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT."""
+
+
+def write(scenes: list[Scene], album: Album, place: Callable[[Scene], str]) -> dict[str, bytes]:
+    """The files of the export by name. Images that cannot be opened are left out.
+
+    Args:
+        scenes: the images.
+        album: the dataset.
+        place: the path at which the image of a scene will lie.
+    """
+    shown = [scene for scene in scenes if scene.width]
+    codes = sorted({f"{f.code} {f.name}" for scene in shown for f in scene.findings})
+    tasks = [_task(scene, number, place(scene)) for number, scene in enumerate(shown, 1)]
+    setup = ET.tostring(_setup(labels_of(album, shown), codes), encoding="utf-8", xml_declaration=False)
+    return {TASKS: (json.dumps(tasks, indent=1) + "\n").encode(), SETUP: setup + b"\n"}
+
+
+def _setup(labels: list[str], codes: list[str]) -> ET.Element:
+    """The labelling setup: boxes, polygons, keypoints, defects to tick off, a note."""
+    view = ET.Element("View")
+    ET.SubElement(view, "Image", name="image", value="$image", zoom="true")
+    for name, kind in (("box", "RectangleLabels"), ("polygon", "PolygonLabels"), ("keypoint", "KeyPointLabels")):
+        control = ET.SubElement(view, kind, name=name, toName="image")
+        for label in labels:
+            ET.SubElement(control, "Label", value=label)
+    choices = ET.SubElement(view, "Choices", name="defects", toName="image", choice="multiple")
+    for code in codes:
+        ET.SubElement(choices, "Choice", value=code)
+    ET.SubElement(view, "TextArea", name="note", toName="image", editable="true")
+    ET.indent(view)
+    return view
+
+
+def _task(scene: Scene, number: int, path: str) -> dict[str, Any]:
+    """One image with its boxes; what is wrong stands at the box, as choices, and as a note."""
+    size = {"original_width": scene.width, "original_height": scene.height, "image_rotation": 0, "to_name": "image"}
+    result: list[dict[str, Any]] = []
+    for shape in scene.shapes:
+        result += [{**size, **region} for region in _regions(shape, scene)]
+    codes = sorted({f"{f.code} {f.name}" for f in scene.findings})
+    notes = [describe(f) for f in scene.findings]
+    result.append({**_result(f"d{number}", "choices", "defects", {"choices": codes}), "to_name": "image"})
+    result.append({**_result(f"n{number}", "textarea", "note", {"text": notes}), "to_name": "image"})
+    data = {"image": SERVED + quote(path.lstrip("/"), errors="surrogateescape"), "name": scene.name}
+    data |= {"split": plain(scene.split), "defects": "\n".join(notes)}
+    return {"id": number, "data": data, "annotations": [{"id": number, "result": result}]}
+
+
+def _regions(shape: Shape, scene: Scene) -> list[dict[str, Any]]:
+    """The regions of one row, in percent of the image; the defects are the meta text of the first one."""
+    name, regions = f"r{shape.line}", []
+    if len(shape.polygon) > 2:
+        points = [[100 * x / scene.width, 100 * y / scene.height] for x, y in shape.polygon]
+        value: dict[str, Any] = {"points": points, "closed": True, "polygonlabels": [shape.label]}
+        regions.append(_result(name, "polygonlabels", "polygon", value))
+    else:
+        left, top, right, bottom = shape.box
+        value = {"x": 100 * left / scene.width, "y": 100 * top / scene.height, "rotation": 0}
+        value |= {"width": 100 * (right - left) / scene.width, "height": 100 * (bottom - top) / scene.height}
+        regions.append(_result(name, "rectanglelabels", "box", {**value, "rectanglelabels": [shape.label]}))
+    if shape.defects:
+        regions[0]["meta"] = {"text": [describe(f) for f in shape.defects]}
+    for number, (x, y, visible) in enumerate(shape.keypoints):
+        if visible:
+            value = {"x": 100 * x / scene.width, "y": 100 * y / scene.height, "width": 0.5}
+            spot = _result(f"{name}k{number}", "keypointlabels", "keypoint", {**value, "keypointlabels": [shape.label]})
+            regions.append({**spot, "parentID": name})
+    return regions
+
+
+def _result(name: str, kind: str, control: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {"id": name, "type": kind, "from_name": control, "value": value}

@@ -1,0 +1,40 @@
+"""CSV: one row a box of each image, and one a finding that belongs to no box."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from yolo_nanfix.findings import Finding
+from yolo_nanfix.handoff.scene import Scene, plain, worst
+
+FILE = "handoff.csv"
+HEAD = (
+    "image", "split", "width", "height", "line", "class", "left", "top", "right", "bottom", "codes", "severity",
+    "message", "mend", "file",
+)  # fmt: skip
+
+
+def write(scenes: list[Scene]) -> dict[str, bytes]:
+    """The files of the export by name: `handoff.csv`, with images that cannot be opened, too."""
+    stream = io.StringIO()
+    rows = csv.writer(stream, lineterminator="\r\n")
+    rows.writerow(HEAD)
+    for scene in scenes:
+        start = (scene.name, plain(scene.split), scene.width, scene.height)
+        for shape in scene.shapes:
+            box = (f"{side:.2f}" for side in shape.box)
+            rows.writerow((*start, shape.line, shape.label, *box, *_about(shape.defects), plain(scene.file)))
+        for finding in scene.defects:
+            empty = ("",) * 5
+            rows.writerow((*start, finding.place.line or "", *empty, *_about((finding,)), plain(scene.file)))
+    return {FILE: stream.getvalue().encode()}
+
+
+def _about(findings: tuple[Finding, ...]) -> tuple[str, str, str, str]:
+    """Codes, worst severity, messages and what to do, each joined to one cell."""
+    severity = worst(findings)
+    texts = ("; ".join(dict.fromkeys(plain(text) for text in column)) for column in (
+        [f.message for f in findings], [f.mend for f in findings],
+    ))  # fmt: skip
+    return (" ".join(f.code for f in findings), severity.value if severity else "", *texts)  # type: ignore[return-value]
