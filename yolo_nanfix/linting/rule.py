@@ -5,7 +5,7 @@ defect, and its docstring documents it. There are two kinds:
 
 - rules about single files ask for `images` and `labels`. They are given one part of the dataset after the other, in
   several processes, and their hits are remembered as long as the file, its label file and data.yaml stay the same;
-- rules about the whole set ask for `table`, `strays` or `census`, or for none. They are asked once, at the end.
+- rules about the whole set ask for `table`, `strays`, `census` or `notes`, or for none. They are asked once, at the end.
 
 Both may ask for `config`, `task` and `options`.
 """
@@ -26,6 +26,7 @@ from yolo_nanfix.linting.options import LintOptions
 FAMILIES = (
     "config", "config_pose", "config_paths", "files", "names", "folders", "arrays", "images", "kinds", "pixels",
     "deep_images", "text", "boxes", "overlaps", "outliers", "polygons", "keypoints", "oriented", "classes", "splits",
+    "annotations",
 )  # fmt: skip
 """The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding, Report
-from yolo_nanfix.linting import store
+from yolo_nanfix.linting import formats, store
 from yolo_nanfix.linting.assemble import Whole, assemble, dumps, unchanged
 from yolo_nanfix.linting.census import take_census
 from yolo_nanfix.linting.classify import list_folders, read_folder
@@ -38,7 +38,8 @@ def run(
     """Lint one dataset. Nothing in it is written, downloaded or executed.
 
     Args:
-        data: data.yaml, a folder that holds one, or the name of a dataset that Ultralytics ships.
+        data: data.yaml, a folder that holds one, or the name of a dataset that Ultralytics ships; for classification the
+            folder that holds `train`; annotations of COCO, Pascal VOC or Ultralytics NDJSON, a file or a folder.
         options: how; by default a fast look at a detection dataset.
         progress: called with (done, total, what) while files are read.
         jobs: processes that read; None for one a core where that is worth it, 1 for none but this one.
@@ -52,6 +53,8 @@ def run(
     options = options or LintOptions()
     if options.task not in TASKS:
         raise UsageError(f"task '{options.task}' is unknown; lint reads {', '.join(TASKS)} labels")
+    if (annotated := formats.read(data, options)) is not None:
+        return formats.check(annotated)
     config = read_folder(data) if options.task == "classify" else read_config(data)
     folders = Folders()
     folders.visit(config)
@@ -67,7 +70,7 @@ def run(
     whole = assemble(seen, memory, kept, read_all(seen, waiting, context, jobs, progress), deep=options.deep)
     table = whole.table(seen)
     facts = {"config": config, "task": options.task, "options": options, "table": table, "strays": seen.strays}
-    facts["census"] = take_census(config, seen.files, options.task)
+    facts |= {"census": take_census(config, seen.files, options.task), "notes": ()}
     findings = sorted([*_in_files(whole.found, table), *_in_set(facts, options)], key=_order(seen.split_names))
     counts = _counts(table)
     if place is not None:

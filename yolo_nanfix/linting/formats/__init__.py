@@ -1,0 +1,32 @@
+"""Annotation files of other formats, linted as they are, before a converter hides what is wrong with them.
+
+`read` gives the same values as a YOLO dataset: images, and rows in normalised coordinates; besides it notes what is
+wrong with the files. `check` asks the rules.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yolo_nanfix.linting.formats import coco, ndjson, voc
+from yolo_nanfix.linting.formats.build import Annotated
+from yolo_nanfix.linting.formats.check import check
+from yolo_nanfix.linting.formats.sniff import sniff
+from yolo_nanfix.linting.options import LintOptions
+
+__all__ = ["Annotated", "check", "read", "sniff"]
+
+
+def read(data: str | Path, options: LintOptions) -> Annotated | None:
+    """Read a COCO file or folder, a Pascal VOC file or folder, or an NDJSON file; None for a YOLO dataset.
+
+    Raises:
+        DataError: the data cannot be read, or has no labels for the task of the options.
+    """
+    kind = None if options.task == "classify" else sniff(data)
+    if kind is None:
+        return None
+    if kind.name == "ndjson":
+        return ndjson.read(kind.files[0], options)
+    reader = coco.read if kind.name == "coco" else voc.read
+    return reader(kind.files, Path(str(data).strip()).absolute(), options)

@@ -1,0 +1,263 @@
+"""Builds from the entries of annotation files the values that rules are asked with, in normalised coordinates."""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.dataset import Dataset, Image, read_one
+from yolo_nanfix.linting.formats.notes import Note, Notes
+from yolo_nanfix.linting.formats.numbers import brief
+from yolo_nanfix.linting.headers import Header
+from yolo_nanfix.linting.labels import LabelFile, Labels, join
+from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.stamps import NOTHING, Stamp
+from yolo_nanfix.linting.suffixes import is_image
+
+Where = Callable[[int], tuple[int | None, str]]
+"""From the number of a row in an annotation file to its line (None if unknown) and what it is called there."""
+SPLITS = ("train", "val", "test")
+PLAIN = 5
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """A dataset as annotation files describe it.
+
+    Attributes:
+        dataset: its images and rows; the number of a row stands for its line.
+        notes: what is wrong with the files themselves.
+        where: for each annotation file how its rows are found and called.
+        options: how it is linted; `task` is that of the annotations.
+    """
+
+    dataset: Dataset
+    notes: Notes
+    where: Mapping[str, Where]
+    options: LintOptions
+
+
+class Builder:
+    """Takes images and rows in the order of the files, and hands out the dataset at the end."""
+
+    def __init__(self, source: Path, options: LintOptions, *, pixels: bool, on_disk: bool = True) -> None:
+        """`source` is what is linted; rows are in pixels of their image or normalised; images are on disk or remote."""
+        self._source, self._options, self._in_pixels, self._on_disk = source, options, pixels, on_disk
+        self.notes: list[Note] = []
+        self.where: dict[str, Where] = {}
+        self.names: list[str] = []
+        self.kpt_shape: tuple[int, int] | None = None
+        self._paths: list[str] = []
+        self._splits: list[str] = []
+        self._labels: list[str] = []
+        self._sizes: list[tuple[int, int]] = []
+        self._image, self._line, self._columns, self._shape = array("i"), array("q"), array("i"), array("q")
+        self._numbers, self._counts = array("d"), array("i")
+        self._x, self._y, self._visible = array("d"), array("d"), array("d")
+
+    def note(self, kind: str, file: str, text: str, line: int | None = None, image: int | None = None) -> None:
+        """Note what is wrong."""
+        about = (None, None) if image is None else (self._splits[image], self._paths[image])
+        self.notes.append(Note(kind, file, text, line, *about))
+
+    def image(self, path: str, split: str, label: str, size: tuple[int, int]) -> int:
+        """Add an image: where it should be, the annotation file, and width and height that it gives (0 if none)."""
+        self._paths.append(path)
+        self._splits.append(split)
+        self._labels.append(label)
+        self._sizes.append(size)
+        return len(self._paths) - 1
+
+    def row(
+        self,
+        image: int,
+        number: int,
+        cls: int,
+        box: Sequence[float],
+        x: Sequence[float] = (),
+        y: Sequence[float] = (),
+        visible: Sequence[float] | None = None,
+        columns: int = PLAIN,
+    ) -> None:
+        """Add a row by its number in the file: class, x, y, w, h, and the corners or keypoints, if any."""
+        self._image.append(image)
+        self._line.append(number)
+        self._columns.append(columns)
+        self._numbers.extend((cls, *box))
+        self._counts.append(len(x))
+        self._x.extend(x)
+        self._y.extend(y)
+        self._visible.extend([nan] * len(x) if visible is None else visible)
+        self._shape.append(hash((*x, *y)) if len(x) and visible is None else 0)
+
+    def finish(self) -> Annotated:
+        """The dataset; the headers of all images are read for it."""
+        images = self._images()
+        config = DataConfig(
+            yaml_file=self._source,
+            root=self._source if self._source.is_dir() else self._source.parent,
+            splits={"train": ()} | {split: () for split in SPLITS if split in self._splits},
+            names=dict(enumerate(self.names)),
+            nc=len(self.names),
+            channels=3,
+            kpt_shape=self.kpt_shape,
+            raw={"names": list(self.names)},
+            key_lines={},
+            duplicate_keys=(),
+        )
+        numbers = {split: [i for i, own in enumerate(self._splits) if own == split] for split in config.splits}
+        splits = {split: tuple(listed) for split, listed in numbers.items()}
+        dataset = Dataset(config, self._options.task, images, splits, self._table(images), ())
+        self._alike()
+        return Annotated(dataset, tuple(self.notes), self.where, self._options)
+
+    def _alike(self) -> None:
+        """Note classes whose names differ in spelling only."""
+        first: dict[str, str] = {}
+        for name in self.names:
+            other = first.setdefault("".join(c for c in name.casefold() if c.isalnum()) or name, name)
+            if other != name:
+                message = f"the classes {brief(other)} and {brief(name)} differ in spelling only"
+                self.note("class-names-alike", str(self._source), message)
+
+    def _images(self) -> tuple[Image, ...]:
+        """All images with their headers; where there is no file, with the size that the annotations give."""
+        found = []
+        verbosity = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(0)  # the decoders print what the findings say
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                for path, split, label, size in zip(self._paths, self._splits, self._labels, self._sizes, strict=True):
+                    known = is_image(path)
+                    stamp = _stamp(path) if known else NOTHING
+                    image = read_one(path, split, label, True, None, stamp, 3, self._options.deep)
+                    header = image.header if known else Header(fault="missing")
+                    if header.fault == "missing" and min(size) > 0:
+                        header = header._replace(width=size[0], height=size[1])
+                    found.append(image._replace(header=header))
+        finally:
+            cv2.utils.logging.setLogLevel(verbosity)
+        self._compare(found)
+        return tuple(found)
+
+    def _compare(self, images: list[Image]) -> None:
+        """Note images that are not there, or of another size than the annotations say."""
+        missing: list[int] = []
+        for i, (image, size) in enumerate(zip(images, self._sizes, strict=True)):
+            there = image.header.width, image.header.height
+            if not is_image(image.file):
+                message = f"{brief(_last(image.file))} has no suffix that Ultralytics lists"
+                self.note("image-suffix-unlisted", image.label, message, None, i)
+            elif image.header.fault == "missing":
+                missing.append(i)
+            elif min(*there, *size) > 0 and size != there:
+                turned = " (EXIF turns it by a quarter)" if image.header.turn >= 5 and size == there[::-1] else ""
+                message = f"{_last(image.file)}: {size[0]}x{size[1]}, but the file is {there[0]}x{there[1]}{turned}"
+                self.note("image-size-differs", image.label, message, None, i)
+        if not self._on_disk:
+            return None
+        if len(missing) == len(images) > 1:
+            folder = Path(self._paths[0]).parent
+            message = f"none of {len(images)} images is there; the first was looked for in {folder}"
+            return self.note("image-file-missing", str(self._source), message)
+        for i in missing:
+            self.note("image-file-missing", images[i].label, f"there is no {self._paths[i]}", None, i)
+        return None
+
+    def _table(self, images: tuple[Image, ...]) -> Labels:
+        """The rows as columns, sorted by image; those of images of unknown size are left out."""
+        owner = np.array(self._image, np.int32)
+        sizes = self._divisors(images)
+        scale = sizes[owner].reshape(-1, 2)
+        keep = (scale > 0).all(axis=1)
+        counts = np.array(self._counts, np.int64)
+        spots = np.repeat(keep, counts)
+        with np.errstate(all="ignore"):
+            numbers = np.array(self._numbers, np.float64).reshape(-1, PLAIN)
+            box = (numbers[:, 1:] / np.tile(scale, 2)).astype(np.float32)
+            points = np.column_stack([np.array(self._x, np.float64), np.array(self._y, np.float64)])
+            points = (points / np.repeat(scale, counts, axis=0)).astype(np.float32)
+        rows = np.bincount(owner[keep], minlength=len(images))
+        polygons = self._options.task == "segment"
+        files = tuple(LabelFile(image.label, i, int(rows[i]), polygons) for i, image in enumerate(images))
+        odd = np.where(np.isfinite(box), np.float32(0), box)
+        labels = Labels(
+            files=files,
+            bad=(),
+            odd=(),
+            file=owner[keep],
+            line=np.array(self._line, np.int32)[keep],
+            cls=numbers[keep, 0].astype(np.float32),
+            box=box[keep],
+            columns=np.array(self._columns, np.int32)[keep],
+            shape=np.array(self._shape, np.int64)[keep],
+            points=points[spots],
+            visible=np.array(self._visible, np.float32)[spots],
+            first=np.concatenate([[0], np.cumsum(counts[keep])]).astype(np.int64),
+            extra=odd[keep].sum(axis=1),
+        )
+        return join([labels])
+
+    def _divisors(self, images: tuple[Image, ...]) -> NDArray[np.float64]:
+        """(N, 2) what the coordinates of each image are divided by; 0 where it is not known."""
+        if not self._in_pixels:
+            return np.ones((len(images), 2))
+        sizes = [
+            size if min(size) > 0 else (i.header.width, i.header.height)
+            for size, i in zip(self._sizes, images, strict=True)
+        ]
+        return np.array(sizes, np.float64).reshape(-1, 2)
+
+
+def _stamp(path: str) -> Stamp:
+    """What tells whether a file has changed; nothing for what is no regular file."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - one call an image
+    except (OSError, ValueError):
+        return NOTHING
+    regular = stat.S_ISREG(status.st_mode)
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino) if regular else NOTHING
+
+
+def _last(path: str) -> str:
+    """The last part of a path."""
+    return path.rpartition(os.sep)[2]
+
+
+def split_of(*names: str) -> str:
+    """The split that a file or folder name speaks of: val or test if it says so, else train."""
+    for name in names:
+        words = "".join(c if c.isalpha() else " " for c in name.lower()).split()
+        if any(word in ("val", "valid", "validation") for word in words):
+            return "val"
+        if "test" in words:
+            return "test"
+    return "train"
+
+
+def inside(name: str) -> bool:
+    """Whether a path in an annotation file stays below the folder that it is looked for in."""
+    parts = name.replace("\\", "/").split("/")
+    return bool(name) and "\0" not in name and ".." not in parts and not parts[0].endswith(":") and parts[0] != ""
+
+
+def image_root(folder: Path, names: Sequence[str], extra: Sequence[str] = ()) -> Path:
+    """The folder that holds most of the first images: that of the annotations, one beside it, or one above."""
+    near = ("", "images", "JPEGImages", *extra)
+    places = [base / name for base in (folder, folder.parent) for name in near]
+    places += [folder.parent / "images" / name for name in extra]
+    tried = [name for name in names if inside(name)][:20]
+    counts = [sum(os.path.isfile(f"{place}{os.sep}{name}") for name in tried) for place in places]  # noqa: PTH113
+    return places[counts.index(max(counts))]

@@ -1,0 +1,72 @@
+"""Asks the rules about annotation files, and says their findings in the terms of these files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from yolo_nanfix.findings import Finding, Place, Report
+from yolo_nanfix.linting.census import Census
+from yolo_nanfix.linting.dataset import tabulate
+from yolo_nanfix.linting.formats.build import Annotated
+from yolo_nanfix.linting.rule import all_rules
+
+APART = {
+    "CF": "there is no data.yaml",
+    "FS": "there are no folders of images and labels as Ultralytics wants them",
+    "TX": "there are no label files of text",
+}
+"""Families of rules that have nothing to look at, each with the reason."""
+_LINE = re.compile(r"\bline (\d+)")
+
+
+def check(annotated: Annotated) -> Report:
+    """The report on annotation files: the rules about them, and those about images, rows, classes and splits."""
+    dataset, options = annotated.dataset, annotated.options
+    table = tabulate(dataset)
+    facts: dict[str, Any] = {
+        "config": dataset.config,
+        "task": options.task,
+        "options": options,
+        "images": dataset.images,
+        "labels": dataset.labels,
+        "table": table,
+        "strays": (),
+        "census": Census(),
+        "notes": annotated.notes,
+    }
+    findings: list[Finding] = []
+    skipped: list[tuple[str, str]] = []
+    for rule in all_rules():
+        if reason := APART.get(rule.code[:2]) or rule.skipped(options):
+            skipped.append((rule.code, reason))
+        else:
+            with np.errstate(all="ignore"):  # annotations may hold any number
+                findings += _translated(rule.run(facts), annotated)
+    order: dict[str | None, int] = {split: i for i, split in enumerate((None, *dataset.splits))}
+    findings.sort(key=lambda f: (order[f.split], f.place.file, f.place.line or 0, f.code))
+    counts = {
+        split: {
+            "images": len(listed),
+            "labels": len(listed),
+            "rows": int(table.lines[list(listed)].sum()),
+        }
+        for split, listed in dataset.splits.items()
+    }
+    return Report(str(dataset.config.yaml_file), options.task, tuple(findings), tuple(skipped), counts)
+
+
+def _translated(findings: Any, annotated: Annotated) -> Iterator[Finding]:
+    """Findings whose line is the number of a row, with the line in the file and the name of the row instead."""
+    for finding in findings:
+        where = annotated.where.get(finding.place.file)
+        if where is None or finding.place.line is None or finding.code.startswith("AN"):
+            yield finding
+            continue
+        line, called = where(finding.place.line)
+        message = _LINE.sub(lambda match, ask=where: ask(int(match[1]))[1], finding.message)
+        yield replace(finding, place=Place(finding.place.file, line), message=f"{called}: {message}")

@@ -1,0 +1,288 @@
+"""COCO JSON (instances, keypoints): images, annotations and categories, as they are."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting.formats.build import Annotated, Builder, image_root, inside, split_of
+from yolo_nanfix.linting.formats.jsonwalk import Broken, Lines, Walk, read_text
+from yolo_nanfix.linting.formats.numbers import brief, numbers, side, whole
+from yolo_nanfix.linting.options import LintOptions
+
+TASKS = ("detect", "segment", "pose")
+LISTS = ("images", "annotations", "categories")
+SLACK = 3.0
+"""Pixels by which a box may differ from its polygon."""
+
+
+@dataclass
+class _File:
+    """One JSON file as it was walked through."""
+
+    path: str
+    text: str
+    lines: Lines
+    images: list[tuple[Any, int]] = field(default_factory=list)
+    categories: list[tuple[Any, int]] = field(default_factory=list)
+    annotations: list[Any] = field(default_factory=list)
+    places: array[int] = field(default_factory=lambda: array("q"))
+    odd: set[int] = field(default_factory=set)
+
+
+def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated:
+    """Read COCO files; each is one split, by its name or that of its folder.
+
+    Raises:
+        DataError: a file cannot be read, is JSON of another kind, or the task has no labels in COCO.
+    """
+    if options.task not in TASKS:
+        raise DataError(f"COCO has no labels for the task {options.task}; lint {source} with {', '.join(TASKS)}")
+    builder = Builder(source, options, pixels=True)
+    walked = [_walk(file, builder) for file in files]
+    classes = _categories(walked, builder, options.task)
+    for file in walked:
+        _Reader(file, classes, builder, options.task).read()
+    return builder.finish()
+
+
+def _walk(path: Path, builder: Builder) -> _File:
+    """Walk through one file; what stands before a place where it is broken is kept."""
+    text, odd = read_text(path)
+    file = _File(str(path), text, Lines(text))
+    for what in odd:
+        builder.note("annotation-file-broken", file.path, what)
+
+    def annotation(entry: Any, at: int, strange: bool) -> None:
+        if strange:
+            file.odd.add(len(file.annotations))
+        file.annotations.append(entry)
+        file.places.append(at)
+
+    def other(name: str, into: list[tuple[Any, int]]) -> Any:
+        def take(entry: Any, at: int, strange: bool) -> None:
+            if strange:
+                builder.note("number-not-finite", file.path, f"NaN or Infinity in '{name}'", file.lines.at(at)[0])
+            into.append((entry, at))
+
+        return take
+
+    takers = {"images": other("images", file.images), "categories": other("categories", file.categories)}
+    try:
+        keys = Walk(text).run({**takers, "annotations": annotation})
+    except Broken as error:
+        line, column = file.lines.at(error.at)
+        message = f"no valid JSON: {error.message} (line {line}, column {column})"
+        builder.note("annotation-file-broken", file.path, message, line)
+        return file
+    missing = [name for name in LISTS if name not in keys]
+    if len(missing) == len(LISTS):
+        raise DataError(f"{path} is JSON, but no COCO file: it has none of the lists {', '.join(LISTS)}")
+    if missing:
+        message = f"the list {' and '.join(map(repr, missing))} is missing"
+        builder.note("entry-malformed", file.path, message)
+    return file
+
+
+def _categories(files: Sequence[_File], builder: Builder, task: str) -> dict[int, int]:
+    """Class numbers by category id, in the order of the ids; keypoints are those of the first category with any."""
+    names: dict[int, str] = {}
+    points = 0
+    for file in files:
+        ids: set[int] = set()
+        for entry, at in file.categories:
+            line = file.lines.at(at)[0]
+            if not isinstance(entry, dict) or not whole(entry.get("id")) or not isinstance(entry.get("name"), str):
+                builder.note("entry-malformed", file.path, f"the category {brief(entry)} has no id or name", line)
+                continue
+            number, name = entry["id"], entry["name"]
+            if number in ids:
+                builder.note("category-repeated", file.path, f"the category id {number} stands twice", line)
+            elif names.get(number, name) != name:
+                message = f"category {number} is {name!r} here and {names[number]!r} in another file"
+                builder.note("category-repeated", file.path, message, line)
+            elif number not in names and name in names.values():
+                builder.note("category-repeated", file.path, f"the category name {name!r} stands twice", line)
+            ids.add(number)
+            names.setdefault(number, name)
+            keypoints = entry.get("keypoints")
+            points = points or (len(keypoints) if isinstance(keypoints, list) else 0)
+        if ids and sorted(ids) != list(range(1, len(ids) + 1)):
+            shown = ", ".join(map(str, sorted(ids)[:8]))
+            message = f"category ids are not 1 to {len(ids)}: {shown}{', ...' if len(ids) > 8 else ''}"
+            builder.note("category-ids-uneven", file.path, message)
+    builder.names = [names[number] for number in sorted(names)]
+    builder.kpt_shape = (points, 3) if points and task == "pose" else None
+    return {number: i for i, number in enumerate(sorted(names))}
+
+
+class _Reader:
+    """Adds the images and annotations of one file."""
+
+    def __init__(self, file: _File, classes: dict[int, int], builder: Builder, task: str) -> None:
+        self._file, self._classes, self._builder, self._task = file, classes, builder, task
+        self._images: dict[Any, int] = {}
+        self._sizes: dict[Any, tuple[int, int]] = {}
+        self._points = builder.kpt_shape[0] if builder.kpt_shape else 0
+
+    def read(self) -> None:
+        """Add everything."""
+        file = self._file
+        self._read_images()
+        ids: set[Any] = set()
+        crowds = 0
+        for number, entry in enumerate(file.annotations):
+            if number in file.odd:
+                self._note("number-not-finite", number, "NaN or Infinity")
+            elif not isinstance(entry, dict):
+                self._note("entry-malformed", number, f"the annotation {brief(entry)} is no object")
+            elif entry.get("iscrowd") in (1, True):
+                crowds += 1
+            else:
+                own = entry.get("id")
+                if whole(own) and own in ids:
+                    self._note("annotation-id-repeated", number, "the id stands twice")
+                ids.add(own if whole(own) else None)
+                self._annotation(number, entry)
+        if crowds:
+            self._builder.note("annotation-skipped", file.path, f"{crowds} of {len(file.annotations)} have iscrowd: 1")
+        names = [self._called(entry) for entry in file.annotations]
+        file.annotations, lines, places = [], file.lines, file.places
+        self._builder.where[file.path] = lambda number: (lines.at(places[number - 1])[0], names[number - 1])
+        file.text = ""
+
+    def _called(self, entry: Any) -> str:
+        own = entry.get("id") if isinstance(entry, dict) else None
+        return f"annotation {own}" if whole(own) or isinstance(own, str) else "annotation"
+
+    def _note(self, kind: str, number: int, text: str, image: int | None = None) -> None:
+        """Note what is wrong with an annotation."""
+        line = self._file.lines.at(self._file.places[number])[0]
+        called = self._called(self._file.annotations[number])
+        self._builder.note(kind, self._file.path, f"{called}: {text}", line, image)
+
+    def _read_images(self) -> None:
+        """Add the images; the first of two entries with one id counts."""
+        file, builder = self._file, self._builder
+        folder = Path(file.path).parent
+        stem = Path(file.path).stem.replace("instances_", "").replace("person_keypoints_", "")
+        named = [e["file_name"] for e, _ in file.images if isinstance(e, dict) and isinstance(e.get("file_name"), str)]
+        root = image_root(folder, named, (stem,))
+        split = split_of(stem, folder.name)
+        met: set[str] = set()
+        for entry, at in file.images:
+            line = file.lines.at(at)[0]
+            name = entry.get("file_name") if isinstance(entry, dict) else None
+            if not isinstance(name, str) or not name or "id" not in entry:
+                builder.note("entry-malformed", file.path, f"the image {brief(entry)} has no id or file_name", line)
+                continue
+            own = entry["id"]
+            if not whole(own):
+                builder.note("id-not-whole", file.path, f"the image id {brief(own)} is no whole number", line)
+            key = own if isinstance(own, (int, str)) else brief(own)
+            if key in self._images:
+                builder.note("image-id-repeated", file.path, f"image id {key} stands twice; {brief(name)}", line)
+                continue
+            if not inside(name):
+                builder.note("path-outside", file.path, f"image {key}: file_name is {brief(name)}", line)
+            if name in met:
+                builder.note("file-name-repeated", file.path, f"image {key}: {brief(name)} has an entry already", line)
+            met.add(name)
+            size = side(entry.get("width")), side(entry.get("height"))
+            path = f"{root}{os.sep}{name}" if inside(name) else f"{root}{os.sep}{Path(name).name}"
+            self._images[key] = builder.image(path, split, file.path, size)
+            self._sizes[key] = size
+            if min(size) <= 0:
+                given = f"{brief(entry.get('width'))}x{brief(entry.get('height'))}"
+                builder.note("image-size-zero", file.path, f"image {key}: the size is {given}", line, self._images[key])
+
+    def _annotation(self, number: int, entry: dict[str, Any]) -> None:
+        """Check one annotation, and add it as a row if it can become one."""
+        key = entry.get("image_id")
+        image = self._images.get(key) if isinstance(key, (int, str)) else None
+        if image is None:
+            return self._note("image-unknown", number, f"there is no image {brief(key)}")
+        category = entry.get("category_id")
+        cls = self._classes.get(category) if whole(category) else None
+        if cls is None:
+            self._note("category-unknown", number, f"there is no category {brief(category)}", image)
+        box = entry.get("bbox")
+        if not numbers(box) or len(box) != 4:
+            return self._note("box-malformed", number, f"bbox is {brief(box)}", image)
+        x, y, w, h = box
+        if w <= 0 or h <= 0:
+            return self._note("box-empty", number, f"bbox is {brief(box)}: a side is not above 0", image)
+        parts = self._segments(number, entry, image, (x, y, x + w, y + h))
+        points = self._keypoints(number, entry, image)
+        if cls is None:
+            return None
+        if self._task == "segment" and parts:
+            for part in parts:
+                self._polygon(image, number + 1, cls, part)
+        elif self._task == "pose" and points:
+            columns = 5 + len(points)
+            centre = (x + w / 2, y + h / 2, w, h)
+            self._builder.row(image, number + 1, cls, centre, points[::3], points[1::3], points[2::3], columns)
+        else:
+            self._builder.row(image, number + 1, cls, (x + w / 2, y + h / 2, w, h))
+        return None
+
+    def _polygon(self, image: int, number: int, cls: int, part: list[float]) -> None:
+        """Add one polygon as a row, with the box around it."""
+        x, y = part[::2], part[1::2]
+        low, high = (min(x), min(y)), (max(x), max(y))
+        box = ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, high[0] - low[0], high[1] - low[1])
+        self._builder.row(image, number, cls, box, x, y, columns=1 + len(part))
+
+    def _segments(
+        self, number: int, entry: dict[str, Any], image: int, box: tuple[float, float, float, float]
+    ) -> list[list[float]]:
+        """The polygons of an annotation that can be used."""
+        given = entry.get("segmentation")
+        if isinstance(given, dict):
+            width, height = self._sizes[entry["image_id"]]
+            if given.get("size") != [height, width]:
+                message = f"the mask is of {brief(given.get('size'))}, the image of {[height, width]}"
+                self._note("mask-size-differs", number, message, image)
+            return []
+        if given is None or (given == [] and self._task != "segment"):
+            if self._task == "segment":
+                self._note("segmentation-malformed", number, "there is no segmentation", image)
+            return []
+        parts = given if isinstance(given, list) else []
+        good = [part for part in parts if numbers(part) and len(part) >= 6 and len(part) % 2 == 0]
+        if len(good) < len(parts) or not parts:
+            bad = next((part for part in parts if part not in good), given)
+            count = f" of {len(bad)} numbers" if isinstance(bad, list) else ""
+            self._note("segmentation-malformed", number, f"no polygon: {brief(bad)}{count}", image)
+        if good:
+            x, y = [v for part in good for v in part[::2]], [v for part in good for v in part[1::2]]
+            around = (min(x), min(y), max(x), max(y))
+            slack = max(SLACK, 0.05 * max(box[2] - box[0], box[3] - box[1]))
+            if max(abs(a - b) for a, b in zip(around, box, strict=True)) > slack:
+                spans = [f"({a:g}, {b:g})-({c:g}, {d:g})" for a, b, c, d in (box, around)]
+                self._note("box-against-polygon", number, f"the box is {spans[0]}, the polygon {spans[1]}", image)
+        return good
+
+    def _keypoints(self, number: int, entry: dict[str, Any], image: int) -> list[float]:
+        """The keypoints of an annotation if they can be used."""
+        given = entry.get("keypoints")
+        if given is None:
+            return []
+        wanted = 3 * self._points if self._points else None
+        if not numbers(given) or len(given) % 3 or (wanted is not None and len(given) != wanted):
+            count = f"{len(given)} numbers" if isinstance(given, list) else brief(given)
+            message = f"keypoints are {count}, not {wanted if wanted is not None else 'three a point'}"
+            self._note("keypoints-malformed", number, message, image)
+            return []
+        seen = sum(v > 0 for v in given[2::3])
+        told = entry.get("num_keypoints")
+        if told is not None and told != seen:
+            message = f"num_keypoints is {brief(told)}, but {seen} are labelled"
+            self._note("keypoint-count-wrong", number, message, image)
+        return given

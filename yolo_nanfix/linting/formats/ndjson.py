@@ -1,0 +1,175 @@
+"""Ultralytics NDJSON: a line about the dataset, then a line an image with its labels, already normalised."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting.formats.build import SPLITS, Annotated, Builder, inside
+from yolo_nanfix.linting.formats.jsonwalk import read_text
+from yolo_nanfix.linting.formats.numbers import brief, numbers, side, whole
+from yolo_nanfix.linting.options import LintOptions
+
+KEYS = {"detect": "boxes", "segment": "segments", "pose": "pose", "obb": "obb"}
+"""The tasks whose labels are read, each with the key of its annotations."""
+
+
+def read(path: Path, options: LintOptions) -> Annotated:
+    """Read an NDJSON file; its own task counts.
+
+    Raises:
+        DataError: the file cannot be read, or is of a task that lint does not read in this form.
+    """
+    text, odd = read_text(path)
+    notes = [("annotation-file-broken", what, None) for what in odd]
+    records: list[tuple[int, Any]] = []
+    strange: list[int] = []
+    decoder = json.JSONDecoder(parse_constant=lambda name: strange.append(0) or float(name))  # type: ignore[func-returns-value]
+    for line, row in enumerate(text.split("\n"), 1):
+        if not row.strip():
+            continue
+        before = len(strange)
+        try:
+            records.append((line, decoder.decode(row)))
+        except (ValueError, RecursionError) as error:
+            column = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            notes.append(("annotation-file-broken", f"no valid JSON: {said} (line {line}{column})", line))
+        if len(strange) > before:
+            notes.append(("number-not-finite", "NaN or Infinity", line))
+    first = records[0][1] if records and isinstance(records[0][1], dict) else {}
+    if "file" in first or not first:
+        notes.append(("entry-malformed", "the first line must be about the dataset: task, class_names", 1))
+        first = {}
+    task = first.get("task", "detect")
+    if task not in KEYS:
+        raise DataError(f"{path} is of the task {brief(task)}; of NDJSON lint reads {', '.join(KEYS)}")
+    local = isinstance(first.get("path"), str)
+    builder = Builder(path, replace(options, task=task), pixels=False, on_disk=local)
+    for kind, what, at in notes:
+        builder.note(kind, str(path), what, at)
+    reader = _Reader(path, first, task, builder)
+    reader.read(records if not first else records[1:])
+    return builder.finish()
+
+
+class _Reader:
+    """Adds the images of one file."""
+
+    def __init__(self, path: Path, first: dict[str, Any], task: str, builder: Builder) -> None:
+        self._path, self._task, self._builder = path, task, builder
+        self._rows: list[tuple[int, str]] = []
+        self._top = -1
+        self._named = self._names(first.get("class_names"))
+        shape = first.get("kpt_shape")
+        if task == "pose" and numbers(shape) and len(shape) == 2 and all(whole(v) and v > 0 for v in shape):
+            builder.kpt_shape = (int(shape[0]), int(shape[1])) if shape[1] in (2, 3) else None
+        local = first.get("path")
+        self._root = path.parent / local if isinstance(local, str) and inside(local) else None
+
+    def _names(self, given: Any) -> dict[int, str]:
+        """The class names by number."""
+        try:
+            return {int(key): str(name) for key, name in (given or {}).items()}
+        except (AttributeError, TypeError, ValueError):
+            self._note("entry-malformed", f"class_names is {brief(given)}, not numbers with names", 1)
+            return {}
+
+    def _note(self, kind: str, text: str, line: int | None, image: int | None = None) -> None:
+        self._builder.note(kind, str(self._path), text, line, image)
+
+    def read(self, records: list[tuple[int, Any]]) -> None:
+        """Add all images."""
+        splits: set[str] = set()
+        met: set[str] = set()
+        for line, record in records:
+            if not isinstance(record, dict):
+                self._note("entry-malformed", f"{brief(record)} is no object", line)
+                continue
+            name, split = record.get("file"), record.get("split")
+            if not isinstance(name, str) or not name:
+                self._note("entry-malformed", f"'file' is {brief(name)}", line)
+                continue
+            if split not in SPLITS:
+                self._note("split-unknown", f"{brief(name)}: the split is {brief(split)}", line)
+                continue
+            splits.add(split)
+            self._image(line, record, name, split, met)
+        if "train" not in splits:
+            self._note("split-unknown", "no image is of the split 'train'", None)
+        count = max([self._top, *self._named]) + 1 if self._named or self._top >= 0 else 0
+        bare = sorted(set(range(min(count, 100_000))) - set(self._named)) if self._named else []
+        if bare:
+            shown = ", ".join(map(str, bare[:8]))
+            self._note("class-without-name", f"{len(bare)} class numbers without a name: {shown}", 1)
+        self._builder.names = [self._named.get(i, f"class{i}") for i in range(min(count, 100_000))]
+        rows = self._rows
+        self._builder.where[str(self._path)] = lambda number: rows[number - 1]
+
+    def _image(self, line: int, record: dict[str, Any], name: str, split: str, met: set[str]) -> None:
+        """Add one image and its rows."""
+        size = side(record.get("width")), side(record.get("height"))
+        if min(size) <= 0 and ("width" in record or "height" in record):
+            given = f"{brief(record.get('width'))}x{brief(record.get('height'))}"
+            self._note("image-size-zero", f"{brief(name)}: the size is {given}", line)
+        folder = self._root / "images" / split if self._root else self._path.parent
+        if not inside(name):
+            self._note("path-outside", f"'file' is {brief(name)}", line)
+        image = self._builder.image(f"{folder}{os.sep}{Path(name).name}", split, str(self._path), size)
+        url = record.get("url")
+        if self._root is None and not (isinstance(url, str) and "://" in url):
+            self._note("source-missing", f"{brief(name)}: 'url' is {brief(url)}", line, image)
+        source = url if isinstance(url, str) else f"{split}/{name}"
+        if source in met:
+            self._note("file-name-repeated", f"{brief(name)} stands here already", line, image)
+        met.add(source)
+        annotations = record.get("annotations") or {}
+        if not isinstance(annotations, dict):
+            return self._note("entry-malformed", f"'annotations' is {brief(annotations)}, not an object", line, image)
+        if len(annotations) > 1:
+            self._note("annotations-ignored", f"only the first of {', '.join(annotations)} is used", line, image)
+        key = next(iter(annotations), KEYS[self._task])
+        if key != KEYS[self._task]:
+            message = f"the labels are '{key}', those of the task {self._task} are '{KEYS[self._task]}'"
+            self._note("annotations-ignored", message, line, image)
+        elif annotations and not isinstance(annotations[key], list):
+            self._note("entry-malformed", f"'{key}' is {brief(annotations[key])}, not a list", line, image)
+        else:
+            for number, row in enumerate(annotations.get(key, ()), 1):
+                self._row(line, image, f"row {number} of {name}", row)
+        return None
+
+    def _row(self, line: int, image: int, called: str, row: Any) -> None:
+        """Add one row if it has the form that its task wants."""
+        if not numbers(row) or not self._fits(len(row)):
+            count = f" of {len(row)}" if isinstance(row, list) else ""
+            return self._note("row-malformed", f"{called}: {brief(row)}{count} is no row of {self._task}", line, image)
+        if row[0] % 1 or not 0 <= row[0] < 100_000:
+            return self._note("row-malformed", f"{called}: the class is {brief(row[0])}", line, image)
+        cls, values = int(row[0]), row[1:]
+        self._top = max(self._top, cls)
+        self._rows.append((line, called))
+        number = len(self._rows)
+        if self._task == "detect":
+            self._builder.row(image, number, cls, values)
+        elif self._task == "pose":
+            points, dims = values[4:], self._builder.kpt_shape[1] if self._builder.kpt_shape else 3
+            seen = points[2::3] if dims == 3 else None
+            self._builder.row(image, number, cls, values[:4], points[::dims], points[1::dims], seen, len(row))
+        else:
+            x, y = values[::2], values[1::2]
+            low, high = (min(x), min(y)), (max(x), max(y))
+            box = ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, high[0] - low[0], high[1] - low[1])
+            self._builder.row(image, number, cls, box, x, y, columns=len(row))
+        return None
+
+    def _fits(self, length: int) -> bool:
+        """Whether a row of the task has so many numbers."""
+        if self._task == "pose":
+            shape = self._builder.kpt_shape
+            return length == 5 + shape[0] * shape[1] if shape else length > 5 and length % 3 == 2
+        return {"detect": length == 5, "obb": length == 9, "segment": length >= 7 and length % 2 == 1}[self._task]

@@ -1,0 +1,80 @@
+"""Tells whether what is linted is a dataset of another format, and of which."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from yolo_nanfix.errors import DataError
+
+_HEAD, _TAIL = 1 << 16, 1 << 12
+_YAML = (".yaml", ".yml")
+_COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
+
+
+class Kind(NamedTuple):
+    """A format (`coco`, `voc` or `ndjson`) and its annotation files."""
+
+    name: str
+    files: tuple[Path, ...]
+
+
+def sniff(data: str | Path) -> Kind | None:
+    """The format of a file by its suffix, or of a folder that holds no yaml by its content; None for a YOLO dataset.
+
+    A folder is COCO by the JSON files in it, in its folder `annotations` or in those of its splits; VOC by the XML
+    files in it or in its folder `Annotations`; NDJSON if it holds one such file.
+
+    Raises:
+        DataError: the folder cannot be listed, or holds several NDJSON files.
+    """
+    path = Path(str(data).strip())
+    suffix = path.suffix.lower()
+    try:
+        if path.is_file():
+            names = {".json": "coco", ".xml": "voc", ".ndjson": "ndjson"}
+            return Kind(names[suffix], (path.absolute(),)) if suffix in names else None
+        return _in_folder(path.absolute()) if path.is_dir() else None
+    except (OSError, ValueError) as error:
+        raise DataError(f"'{path}' cannot be read: {error}") from error
+
+
+def _in_folder(folder: Path) -> Kind | None:
+    """The format of a folder."""
+    here = _listed(folder)
+    if any(file.suffix.lower() in _YAML and file.name != "nanfix.yaml" for file in here):
+        return None
+    rows = [file for file in here if file.suffix.lower() == ".ndjson"]
+    if len(rows) > 1:
+        raise DataError(f"'{folder}' holds {len(rows)} NDJSON files ({rows[0].name}, ...); say which one")
+    if rows:
+        return Kind("ndjson", tuple(rows))
+    splits = [file / "_annotations.coco.json" for file in here if file.is_dir()]
+    found = [*here, *_listed(folder / "annotations"), *splits]
+    coco = [file for file in found if file.suffix.lower() == ".json" and _is_coco(file)]
+    if coco:
+        return Kind("coco", tuple(coco))
+    notes = _listed(folder / "Annotations") or here
+    voc = [file for file in notes if file.suffix.lower() == ".xml" and file.is_file()]
+    return Kind("voc", tuple(voc)) if voc else None
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What is in a folder, sorted, without hidden files; nothing if there is none."""
+    try:
+        return sorted(Path(entry.path) for entry in os.scandir(folder) if not entry.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_coco(file: Path) -> bool:
+    """Whether the beginning or end of a JSON file names one of COCO's lists."""
+    try:
+        with open(file, "rb") as stream:
+            head = stream.read(_HEAD)
+            stream.seek(-min(_TAIL, file.stat().st_size), os.SEEK_END)
+            parts = head + stream.read(_TAIL)
+    except OSError:
+        return False
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and any(key in parts for key in _COCO_KEYS)

@@ -1,0 +1,88 @@
+"""Reads XML with the line of each element, and nothing else: no entities, no external files, no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.parsers import expat
+
+DEEPEST = 64
+_LARGEST = 64 << 20
+
+
+class BrokenXml(Exception):  # noqa: N818 - not an error of ours: the file is broken
+    """The file cannot be read as XML; `line` is 1-based, or None."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        """Keep both."""
+        super().__init__(message)
+        self.message, self.line = message, line
+
+
+@dataclass
+class Element:
+    """One element: its tag, its 1-based line, its own text and the elements in it."""
+
+    tag: str
+    line: int
+    text: str = ""
+    inner: list[Element] = field(default_factory=list)
+
+    def first(self, tag: str) -> Element | None:
+        """The first element of that tag directly in this one."""
+        return next((element for element in self.inner if element.tag == tag), None)
+
+    def every(self, tag: str) -> list[Element]:
+        """All elements of that tag directly in this one."""
+        return [element for element in self.inner if element.tag == tag]
+
+    def said(self, tag: str) -> str | None:
+        """The text of the first element of that tag, without blanks around it; None if there is none."""
+        found = self.first(tag)
+        return None if found is None else found.text.strip()
+
+
+def read_xml(file: Path) -> Element:
+    """The outermost element of a file.
+
+    Raises:
+        BrokenXml: the file cannot be read, is no XML, is nested too deeply, or declares entities.
+    """
+    try:
+        data = file.read_bytes() if file.stat().st_size <= _LARGEST else None
+    except (OSError, ValueError) as error:
+        raise BrokenXml(f"cannot be read: {error}") from error
+    if data is None:
+        raise BrokenXml(f"larger than {_LARGEST >> 20} MB")
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    top = Element("", 0)
+    open_now = [top]
+
+    def start(tag: str, _attributes: dict[str, str]) -> None:
+        element = Element(tag, parser.CurrentLineNumber)
+        if len(open_now) > DEEPEST:
+            raise BrokenXml(f"nested deeper than {DEEPEST} elements", element.line)
+        open_now[-1].inner.append(element)
+        open_now.append(element)
+
+    def end(_tag: str) -> None:
+        open_now.pop()
+
+    def text(said: str) -> None:
+        open_now[-1].text += said
+
+    def entity(name: str, *_: object) -> None:
+        raise BrokenXml(f"it declares the entity {name!r}, which is refused", parser.CurrentLineNumber)
+
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, text
+    parser.EntityDeclHandler = parser.UnparsedEntityDeclHandler = entity
+    parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        said = expat.ErrorString(error.code) or str(error)
+        raise BrokenXml(f"{said} (line {error.lineno}, column {error.offset + 1})", error.lineno) from error
+    except (ValueError, LookupError) as error:  # an encoding that Python does not know or cannot use
+        raise BrokenXml(f"{error}") from error
+    return top.inner[0]

@@ -1,0 +1,407 @@
+"""AN: annotation files of other formats: COCO JSON, Pascal VOC and Ultralytics NDJSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.formats.notes import Notes
+from yolo_nanfix.linting.rule import LABELLED, Hit, rule
+
+
+def _noted(notes: Notes, kind: str) -> Iterator[Hit]:
+    """A hit for each note of a kind."""
+    for note in notes:
+        if note.kind == kind:
+            yield Hit(note.file, note.text, note.line, split=note.split, image=note.image)
+
+
+@rule("AN001", "annotation-file-broken", Severity.FATAL, Effect.CRASHES, LABELLED)
+def annotation_file_broken(notes: Notes) -> Iterator[Hit]:
+    """An annotation file, or a line of it, cannot be parsed.
+
+    Why: nothing behind the broken place is read; converters stop, or leave the file out.
+    Ultralytics: its converters raise JSONDecodeError, UnicodeDecodeError or ParseError.
+    Example: a JSON file cut off by a full disk, a trailing comma, an XML file in UTF-16.
+    Mend: export the file again, or correct the place that the finding names; write UTF-8 without a byte order mark.
+    """
+    yield from _noted(notes, "annotation-file-broken")
+
+
+@rule("AN002", "entry-malformed", Severity.FATAL, Effect.CRASHES, LABELLED)
+def entry_malformed(notes: Notes) -> Iterator[Hit]:
+    """An entry lacks a field without which it means nothing, or is of the wrong type.
+
+    Why: what it describes is lost, and converters usually stop at it.
+    Ultralytics: its converters raise KeyError, TypeError or AttributeError.
+    Example: an image without `file_name`, an object without `<name>`, a list where an object belongs.
+    Mend: complete the entry, or remove it.
+    """
+    yield from _noted(notes, "entry-malformed")
+
+
+@rule("AN003", "number-not-finite", Severity.ERROR, Effect.DROPS, LABELLED)
+def number_not_finite(notes: Notes) -> Iterator[Hit]:
+    """An annotation file holds NaN or Infinity.
+
+    Why: strict JSON has neither; a converter writes them into the label file.
+    Ultralytics: Python reads them, and one such row takes the whole image out of training.
+    Example: `"bbox": [NaN, 10, 20, 30]`, written by numpy or pandas for a missing value.
+    Mend: find out why the value is missing, and remove or redo the annotation.
+    """
+    yield from _noted(notes, "number-not-finite")
+
+
+@rule("AN004", "id-not-whole", Severity.FATAL, Effect.CRASHES, LABELLED)
+def id_not_whole(notes: Notes) -> Iterator[Hit]:
+    """The id of an image is not a whole number.
+
+    Why: tools for COCO compare ids as numbers; `1` and `"1"` are two.
+    Ultralytics: `convert_coco` raises ValueError ("Unknown format code 'd'").
+    Example: `"id": "000123"`.
+    Mend: number the images, and use the same numbers in `image_id`.
+    """
+    yield from _noted(notes, "id-not-whole")
+
+
+@rule("AN005", "image-id-repeated", Severity.ERROR, Effect.GARBAGE, LABELLED)
+def image_id_repeated(notes: Notes) -> Iterator[Hit]:
+    """Two images have the same id.
+
+    Why: the annotations of both are given to one of them.
+    Ultralytics: `convert_coco` keeps the last image of that id, and writes all the boxes into its label file.
+    Example: two COCO files joined without new ids.
+    Mend: give the images of the second file new ids, and change its annotations with them.
+    """
+    yield from _noted(notes, "image-id-repeated")
+
+
+@rule("AN006", "annotation-id-repeated", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def annotation_id_repeated(notes: Notes) -> Iterator[Hit]:
+    """Two annotations have the same id.
+
+    Why: tools that index annotations by id, as pycocotools does for mAP, keep one of them.
+    Ultralytics: `convert_coco` does not look at the ids.
+    Example: two COCO files joined without new ids.
+    Mend: number the annotations anew.
+    """
+    yield from _noted(notes, "annotation-id-repeated")
+
+
+@rule("AN007", "image-file-missing", Severity.ERROR, Effect.DROPS, LABELLED)
+def image_file_missing(notes: Notes) -> Iterator[Hit]:
+    """The file of an image is not there.
+
+    Why: its annotations are converted, but nothing is trained with them.
+    Ultralytics: `convert_coco` writes the label file; the image is not in the folder, so it is never listed.
+    Example: `"file_name": "17.jpg"` where the folder of images has none.
+    Mend: put the images in a folder `images` beside the annotations, or correct the names.
+    """
+    yield from _noted(notes, "image-file-missing")
+
+
+@rule("AN008", "image-unknown", Severity.FATAL, Effect.CRASHES, LABELLED)
+def image_unknown(notes: Notes) -> Iterator[Hit]:
+    """An annotation belongs to an image that is not in the list.
+
+    Why: the object is lost, and the conversion stops.
+    Ultralytics: `convert_coco` raises KeyError with the id.
+    Example: `"image_id": 17` after image 17 was removed from `images`.
+    Mend: remove the annotation, or restore the image's entry.
+    """
+    yield from _noted(notes, "image-unknown")
+
+
+@rule("AN009", "category-unknown", Severity.ERROR, Effect.GARBAGE, LABELLED)
+def category_unknown(notes: Notes) -> Iterator[Hit]:
+    """An annotation has a category that is not in the list.
+
+    Why: nobody knows what the object is.
+    Ultralytics: `convert_coco` takes `category_id - 1` for the class and never looks at the list.
+    Example: `"category_id": 5` where `categories` ends at 4.
+    Mend: correct the number, or add the category.
+    """
+    yield from _noted(notes, "category-unknown")
+
+
+@rule("AN010", "category-repeated", Severity.ERROR, Effect.GARBAGE, LABELLED)
+def category_repeated(notes: Notes) -> Iterator[Hit]:
+    """A category id or name stands twice.
+
+    Why: one class is trained as two, or two as one.
+    Ultralytics: `convert_coco` never looks at the list; the class is `category_id - 1`.
+    Example: `{"id": 1, "name": "cat"}` and `{"id": 2, "name": "cat"}`.
+    Mend: join the two categories, and change the annotations with them.
+    """
+    yield from _noted(notes, "category-repeated")
+
+
+@rule("AN011", "category-ids-uneven", Severity.WARNING, Effect.GARBAGE, LABELLED)
+def category_ids_uneven(notes: Notes) -> Iterator[Hit]:
+    """Category ids are not 1, 2, 3 and so on.
+
+    Why: a class number is made of the id, so it does not fit the names: 0 becomes -1, and gaps stay gaps.
+    Ultralytics: `convert_coco(cls91to80=False)` writes `category_id - 1`; rows of class -1 take their image out of
+        training.
+    Example: ids 0 to 4 as many tools export them, or 1, 3, 7.
+    Mend: number the categories from 1 before converting, in the order of `names`.
+    """
+    yield from _noted(notes, "category-ids-uneven")
+
+
+@rule("AN012", "image-size-zero", Severity.ERROR, Effect.DROPS, LABELLED)
+def image_size_zero(notes: Notes) -> Iterator[Hit]:
+    """The annotations give an image no width or height.
+
+    Why: boxes are divided by the size, so the label file is full of `inf`.
+    Ultralytics: its converters divide by 0: `convert_coco` writes inf, the script of VOC.yaml raises
+        ZeroDivisionError.
+    Example: `<size><width>0</width><height>0</height></size>`.
+    Mend: write the size of the image file.
+    """
+    yield from _noted(notes, "image-size-zero")
+
+
+@rule("AN013", "image-size-differs", Severity.ERROR, Effect.GARBAGE, LABELLED)
+def image_size_differs(notes: Notes) -> Iterator[Hit]:
+    """The annotations give an image another size than its file has.
+
+    Why: all boxes are divided by the wrong size, so they are off by that factor.
+    Ultralytics: its converters trust the annotations.
+    Example: the images were scaled down after annotation; or a photograph is turned by EXIF, and width and height
+        are swapped.
+    Mend: restore the original image, or scale size and boxes; for turned photographs store the pixels upright.
+    """
+    yield from _noted(notes, "image-size-differs")
+
+
+@rule("AN014", "box-malformed", Severity.FATAL, Effect.CRASHES, LABELLED)
+def box_malformed(notes: Notes) -> Iterator[Hit]:
+    """A box is not four numbers.
+
+    Why: the object is lost, and the conversion stops.
+    Ultralytics: its converters raise KeyError, ValueError or TypeError.
+    Example: an annotation without `bbox`, `<xmin>` without a number.
+    Mend: complete the box, or remove the annotation.
+    """
+    yield from _noted(notes, "box-malformed")
+
+
+@rule("AN015", "box-empty", Severity.ERROR, Effect.DROPS, LABELLED)
+def box_empty(notes: Notes) -> Iterator[Hit]:
+    """A box has no width or height, or its corners are swapped.
+
+    Why: the object is lost.
+    Ultralytics: `convert_coco` leaves the annotation out silently; of VOC a negative side takes the whole image out
+        of training.
+    Example: `"bbox": [10, 20, 0, 5]`, xmax 40 with xmin 60.
+    Mend: draw the box again, swap the corners, or remove the annotation.
+    """
+    yield from _noted(notes, "box-empty")
+
+
+@rule("AN016", "segmentation-malformed", Severity.ERROR, Effect.REWRITES, LABELLED)
+def segmentation_malformed(notes: Notes) -> Iterator[Hit]:
+    """A segmentation is missing or not a list of polygons.
+
+    Why: the mask that someone drew is not the one that is trained.
+    Ultralytics: `convert_coco(use_segments=True)` takes the rectangle of the box instead, with one warning for the
+        whole file.
+    Example: a polygon of 5 numbers or of two points; `"segmentation": []`.
+    Mend: draw the polygon again, or remove the annotation.
+    """
+    yield from _noted(notes, "segmentation-malformed")
+
+
+@rule("AN017", "mask-size-differs", Severity.ERROR, Effect.REWRITES, LABELLED)
+def mask_size_differs(notes: Notes) -> Iterator[Hit]:
+    """A mask in run lengths is of another size than its image.
+
+    Why: its runs say nothing about this image.
+    Ultralytics: `convert_coco(use_segments=True)` takes the rectangle of the box instead.
+    Example: `"size": [480, 640]` for an image of 640 rows and 480 columns: width and height are swapped.
+    Mend: write height and width of the image, in this order, if the runs are right; else make the mask again.
+    """
+    yield from _noted(notes, "mask-size-differs")
+
+
+@rule("AN018", "box-against-polygon", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def box_against_polygon(notes: Notes) -> Iterator[Hit]:
+    """The box of an annotation is not the one around its polygon.
+
+    Why: detection learns the box, segmentation the polygon; one of them is wrong.
+    Ultralytics: `convert_coco` uses the box without `use_segments`, and the polygon with it.
+    Example: a box as `[x1, y1, x2, y2]` where COCO wants `[x, y, width, height]`.
+    Mend: compute the box from the polygon, or draw the polygon again.
+    """
+    yield from _noted(notes, "box-against-polygon")
+
+
+@rule("AN019", "keypoints-malformed", Severity.FATAL, Effect.CRASHES, LABELLED)
+def keypoints_malformed(notes: Notes) -> Iterator[Hit]:
+    """Keypoints are not three numbers for each point of the category.
+
+    Why: the pose is lost, and the conversion stops, or the rows differ in length.
+    Ultralytics: `convert_coco(use_keypoints=True)` raises ValueError, or writes a row that takes the image out of
+        training.
+    Example: 34 numbers (x and y alone) where 17 keypoints need 51.
+    Mend: write x, y and visibility of every keypoint; 0, 0, 0 for those that are not labelled.
+    """
+    yield from _noted(notes, "keypoints-malformed")
+
+
+@rule("AN020", "keypoint-count-wrong", Severity.INFO, Effect.ACCEPTS, LABELLED)
+def keypoint_count_wrong(notes: Notes) -> Iterator[Hit]:
+    """`num_keypoints` is not the number of labelled keypoints.
+
+    Why: mAP of poses leaves out what has 0 labelled points; a wrong number changes what is counted.
+    Ultralytics: `convert_coco` does not look at it.
+    Example: `"num_keypoints": 17` with 3 points of visibility 0.
+    Mend: count the points with visibility above 0.
+    """
+    yield from _noted(notes, "keypoint-count-wrong")
+
+
+@rule("AN021", "annotation-skipped", Severity.INFO, Effect.DROPS, LABELLED)
+def annotation_skipped(notes: Notes) -> Iterator[Hit]:
+    """Annotations are marked as crowd or difficult.
+
+    Why: these objects are visible, but not trained: the model is told that there is nothing.
+    Ultralytics: `convert_coco` leaves out `iscrowd: 1`, the script of VOC.yaml `<difficult>1</difficult>`.
+    Example: a box around a whole crowd of people.
+    Mend: nothing if that is meant; else remove the mark, or cover the area in the image.
+    """
+    yield from _noted(notes, "annotation-skipped")
+
+
+@rule("AN022", "file-name-differs", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def file_name_differs(notes: Notes) -> Iterator[Hit]:
+    """An XML file names an image of another name.
+
+    Why: tools differ in what they believe, the name inside or that of the file.
+    Ultralytics: the script of VOC.yaml goes by the name of the XML file.
+    Example: `0017.xml` with `<filename>IMG_17.jpg</filename>`, after the files were renamed.
+    Mend: write the image's name into `<filename>`, or remove the element.
+    """
+    yield from _noted(notes, "file-name-differs")
+
+
+@rule("AN023", "file-name-repeated", Severity.ERROR, Effect.GARBAGE, LABELLED)
+def file_name_repeated(notes: Notes) -> Iterator[Hit]:
+    """Two entries name one image file.
+
+    Why: the labels of both end in one label file, often each object twice.
+    Ultralytics: `convert_coco` appends the rows of both to one .txt file; of VOC and NDJSON the image is trained
+        twice.
+    Example: the same picture imported twice into the labelling tool.
+    Mend: join the two entries.
+    """
+    yield from _noted(notes, "file-name-repeated")
+
+
+@rule("AN024", "path-outside", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def path_outside(notes: Notes) -> Iterator[Hit]:
+    r"""An image's name leads out of the folder of images.
+
+    Why: it works on one machine only; and a converter writes a label file where the name leads.
+    Ultralytics: `convert_coco` joins the name to its folder of labels without a check.
+    Example: `"file_name": "../../a.jpg"`, `C:\data\a.jpg`.
+    Mend: write names relative to the folder of images.
+    """
+    yield from _noted(notes, "path-outside")
+
+
+@rule("AN025", "split-unknown", Severity.FATAL, Effect.CRASHES, LABELLED)
+def split_unknown(notes: Notes) -> Iterator[Hit]:
+    """An NDJSON image is of no known split, or none is of train.
+
+    Why: the conversion stops before anything is trained.
+    Ultralytics: raises ValueError ("Invalid NDJSON split", "Dataset missing required 'train' split").
+    Example: `"split": "validation"`.
+    Mend: write train, val or test.
+    """
+    yield from _noted(notes, "split-unknown")
+
+
+@rule("AN026", "class-without-name", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def class_without_name(notes: Notes) -> Iterator[Hit]:
+    """Labels use class numbers that have no name.
+
+    Why: a number may be wrong, and a class too many is trained.
+    Ultralytics: makes up a name (`class7`), and a model with that many classes.
+    Example: class 7 where `class_names` ends at 3.
+    Mend: correct the number, or name the class.
+    """
+    yield from _noted(notes, "class-without-name")
+
+
+@rule("AN027", "annotations-ignored", Severity.ERROR, Effect.DROPS, LABELLED)
+def annotations_ignored(notes: Notes) -> Iterator[Hit]:
+    """Labels of an NDJSON image are of another kind than its task, or of several.
+
+    Why: only the first kind is used, whatever the task is.
+    Ultralytics: writes the rows of the first key into the label file.
+    Example: `{"boxes": [...], "segments": [...]}` in a set for segmentation.
+    Mend: keep the labels of the task alone.
+    """
+    yield from _noted(notes, "annotations-ignored")
+
+
+@rule("AN028", "row-malformed", Severity.ERROR, Effect.DROPS, LABELLED)
+def row_malformed(notes: Notes) -> Iterator[Hit]:
+    """An NDJSON label row is not the numbers that its task wants.
+
+    Why: one such row takes the whole image out of training.
+    Ultralytics: writes the row as it is into the label file, and drops the image when it reads it.
+    Example: `[0, 0.5, 0.5, 0.2]`: a box without a height.
+    Mend: complete the row, or remove it.
+    """
+    yield from _noted(notes, "row-malformed")
+
+
+@rule("AN029", "listed-without-annotation", Severity.ERROR, Effect.CRASHES, LABELLED)
+def listed_without_annotation(notes: Notes) -> Iterator[Hit]:
+    """ImageSets names images that have no XML file.
+
+    Why: the conversion stops at the first of them.
+    Ultralytics: the script of VOC.yaml raises FileNotFoundError.
+    Example: ImageSets/Main/train.txt from before some images were removed.
+    Mend: write the list anew, or restore the files.
+    """
+    yield from _noted(notes, "listed-without-annotation")
+
+
+@rule("AN030", "source-missing", Severity.FATAL, Effect.CRASHES, LABELLED)
+def source_missing(notes: Notes) -> Iterator[Hit]:
+    """An NDJSON image has no address to load it from.
+
+    Why: the conversion stops when one image cannot be loaded.
+    Ultralytics: raises RuntimeError ("Downloaded 99/100 images").
+    Example: a line without `url`.
+    Mend: write the `url` of the image, or `path` in the first line for images that are on disk.
+    """
+    yield from _noted(notes, "source-missing")
+
+
+@rule("AN031", "class-names-alike", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def class_names_alike(notes: Notes) -> Iterator[Hit]:
+    """Two classes differ only in case, blanks or underscores.
+
+    Why: probably they are one class that was named twice; each is trained as the opposite of the other.
+    Ultralytics: trains two classes.
+    Example: `<name>Cat</name>` in one file, `<name>cat</name>` in another.
+    Mend: use one name.
+    """
+    yield from _noted(notes, "class-names-alike")
+
+
+@rule("AN032", "image-suffix-unlisted", Severity.ERROR, Effect.DROPS, LABELLED)
+def image_suffix_unlisted(notes: Notes) -> Iterator[Hit]:
+    """An image has a suffix that Ultralytics does not list.
+
+    Why: its annotations are converted, but nothing is trained with them.
+    Ultralytics: lists avif, bmp, dng, heic, heif, jp2, jpeg, jpg, mpo, png, tif, tiff and webp.
+    Example: `"file_name": "17.gif"`, or a name without a suffix.
+    Mend: convert the image to JPEG or PNG, and correct the name.
+    """
+    yield from _noted(notes, "image-suffix-unlisted")
