@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from yolo_nanfix.fixing.undo import Undone as Undone
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.guard.settings import GuardSettings
+    from yolo_nanfix.handoff.export import HandedOver as HandedOver
     from yolo_nanfix.incident import Incident
     from yolo_nanfix.linting.rule import Rule
     from yolo_nanfix.patching import engine
@@ -289,6 +290,39 @@ def undo(data: str | Path) -> Undone:
     from yolo_nanfix import mending
 
     return mending.undo(data)
+
+
+def handoff(
+    report: Report,
+    out: str | Path,
+    *,
+    to: str = "cvat",
+    max_images: int | None = None,
+    images: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> HandedOver:
+    """Hand the images with findings to labellers: boxes and defects ready to import, and pictures of what is wrong.
+
+    Args:
+        report: what `lint` found; `report.select(...)` leaves findings out.
+        out: the folder to write; it is there whole or not at all.
+        to: cvat, label-studio, coco or csv.
+        max_images: at most so many, those with the worst findings; by default all.
+        images: copy or link the images into the folder; by default they stay where they are.
+        overwrite: replace an earlier handoff.
+        progress: called with (done, total, what) as images are drawn.
+
+    Raises:
+        UsageError: an argument is wrong, `out` is there already, or it cannot be written.
+        DataError: the dataset cannot be used any more.
+    """
+    from yolo_nanfix import mending
+    from yolo_nanfix.handoff.export import FORMATS, Options
+
+    if to not in FORMATS or images not in (None, "copy", "link"):
+        raise UsageError(f"handoff goes to {', '.join(FORMATS)}, with images copy, link or None; not to {to}, {images}")
+    return mending.handoff(report, Path(out), Options(to, max_images, images, overwrite), progress)
 
 
 def guard_settings() -> tuple[tuple[str, Any, str], ...]:

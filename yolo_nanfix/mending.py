@@ -1,4 +1,4 @@
-"""From a report to mended files and back: joins what lint knows of a dataset with fixing."""
+"""What may follow a lint, joined with what lint knows of the dataset: fixing, undo, handoff."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from yolo_nanfix.fixing import undo as undoing
 from yolo_nanfix.fixing.apply import Fixed
 from yolo_nanfix.fixing.plan import Ground
 from yolo_nanfix.fixing.undo import Undone
+from yolo_nanfix.handoff.export import HandedOver, Options, Progress, hand_over
+from yolo_nanfix.handoff.scene import Album
 from yolo_nanfix.linting.config import read_config
 from yolo_nanfix.linting.locate import find_yaml
 from yolo_nanfix.linting.paths import label_path
 
 
 def fix(report: Report, *, unsafe: bool, diff: bool) -> Fixed:
-    """Mend the findings of a report; `yolo_nanfix.fix` says how."""
-    if not Path(report.data).exists():
-        raise UsageError(f"fixes are for one dataset at a time; this report is about {report.data}")
+    """Mend the findings of a report; `api.fix` says how."""
+    _single(report)
     ground = _ground(report, unsafe)
     return apply.preview(report.findings, ground) if diff else apply.fix(report.findings, ground)
 
 
 def undo(data: str | Path) -> Undone:
-    """Take the newest fix run of a dataset back; `yolo_nanfix.undo` says how."""
+    """Take the newest fix run of a dataset back; `api.undo` says how."""
     return undoing.undo(_name(data))
 
 
@@ -38,13 +39,34 @@ def _name(data: str | Path) -> str:
         return os.path.realpath(data)
 
 
+def handoff(report: Report, out: Path, options: Options, progress: Progress | None) -> HandedOver:
+    """Write the images with findings for labellers; `api.handoff` says how."""
+    _single(report)
+    if report.task == "classify":
+        album = Album(report.data, report.task, str(_folder(report)), {}, None, lambda image: "")
+    else:
+        config = read_config(report.data)
+        album = Album(report.data, report.task, str(config.root), config.names, config.kpt_shape, label_path)
+    return hand_over(report.findings, album, out, options, progress)
+
+
+def _single(report: Report) -> None:
+    """Refuse a report about several datasets."""
+    if not Path(report.data).exists():
+        raise UsageError(f"one dataset at a time, please; this report is about {report.data}")
+
+
+def _folder(report: Report) -> Path:
+    """The folder of a dataset."""
+    data = Path(report.data)
+    return data if data.is_dir() else data.parent
+
+
 def _ground(report: Report, unsafe: bool) -> Ground:
     """What fixing has to know of the dataset."""
-    root = Path(report.data).parent
+    root = _folder(report)
     lists: tuple[str, ...] = ()
-    if report.task == "classify":
-        root = Path(report.data) if Path(report.data).is_dir() else root
-    else:
+    if report.task != "classify":
         config = read_config(report.data)
         root = config.root
         lists = tuple(str(path) for paths in config.splits.values() for path in paths if path.suffix == ".txt")

@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "lint, patch, guard and train",
     "lint": "scan a dataset for what breaks, poisons or thins out training",
     "rule": "what one rule of lint looks for, or a list of all",
+    "handoff": "give the images with findings to labellers: CVAT, Label Studio, COCO or CSV",
     "lr-find": "find the learning rate by a range test with your model, data and optimizer",
     "diagnose": "find out why a step of a run went wrong, by replaying its incident here",
     "run": "run a stock command, such as yolo detect train, under patches and guard",
