@@ -25,6 +25,7 @@ SPREADS = 7.0
 """An outlier is further from the median than so many standard deviations (estimated from the quartiles)."""
 RARE, FEW = 0.002, 3
 """More boxes than this part of a class, and more than `FEW`, are not outliers but another kind of it."""
+BORDER = 0.005
 SHOWN = 20
 MAX_CLASSES = 4096
 _BINS, _PER_OCTAVE, _LOWEST = 1024, 32, -16
@@ -87,15 +88,18 @@ def box_size_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 @rule("BX020", "box-aspect-outlier", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
 def box_aspect_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """A box is far wider or higher than the boxes of its class, for its size.
+    """A box inside the image is far wider or higher than the boxes of its class, for its size.
 
-    Why: a slip of the mouse, an object cut by the border, or the wrong class.
+    Why: a slip of the mouse, or the wrong class. Boxes at the border are left out: it cuts objects.
     Ultralytics: trains on it.
     Example: one box of 300x10 pixels among faces.
     Mend: look at the box; draw it again if it is wrong.
     """
     shape = _shapes(table)
     for row, usual in _outliers(table, shape, shape.width / shape.height, config.nc):
+        box = table.row_box[row]
+        if (np.minimum(box[:2], 1 - box[:2]) - box[2:] / 2 < BORDER).any():
+            continue
         here = np.searchsorted(shape.rows, row)
         name = config.names[int(table.row_cls[row])]
         sides = f"{shape.width[here]:.0f}x{shape.height[here]:.0f}"
