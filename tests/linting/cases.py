@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from linting import cases_files, cases_images, cases_labels
+from linting import cases_files, cases_formats, cases_images, cases_labels
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture, tiff_pages
 
 Change = Callable[[TinySet], object]
@@ -168,4 +168,4 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "CL003": ("detect", rows("2 0.5 0.5 0.2 0.2\n"), nothing),
     "CL004": ("detect", yaml(YAML.replace("dog", "dog, cow")), nothing),
 }
-CASES |= cases_files.CASES | cases_images.CASES | cases_labels.CASES
+CASES |= cases_files.CASES | cases_formats.CASES | cases_images.CASES | cases_labels.CASES

@@ -24,7 +24,7 @@ def _found(tiny: TinySet, task: str, code: str) -> list:
 
 def test_every_rule_has_a_sick_and_a_clean_example():
     assert set(CASES) == set(RULES)
-    assert {code[:2] for code in RULES} >= {"CF", "FS", "IM", "SP", "TX", "BX", "SG", "KP", "OB", "CL"}
+    assert {code[:2] for code in RULES} >= {"CF", "FS", "IM", "SP", "TX", "BX", "SG", "KP", "OB", "CL", "AN"}
 
 
 @pytest.mark.parametrize("code", CASES)

@@ -107,7 +107,7 @@ class Builder:
         config = DataConfig(
             yaml_file=self._source,
             root=self._source if self._source.is_dir() else self._source.parent,
-            splits={"train": ()} | {split: () for split in SPLITS if split in self._splits},
+            splits={"train": (), "val": ()} | {split: () for split in SPLITS if split in self._splits},
             names=dict(enumerate(self.names)),
             nc=len(self.names),
             channels=3,
@@ -187,8 +187,8 @@ class Builder:
         with np.errstate(all="ignore"):
             numbers = np.array(self._numbers, np.float64).reshape(-1, PLAIN)
             box = (numbers[:, 1:] / np.tile(scale, 2)).astype(np.float32)
-            points = np.column_stack([np.array(self._x, np.float64), np.array(self._y, np.float64)])
-            points = (points / np.repeat(scale, counts, axis=0)).astype(np.float32)
+            corners = np.column_stack([np.array(self._x, np.float64), np.array(self._y, np.float64)])
+            points = (corners / np.repeat(scale, counts, axis=0)).astype(np.float32)
         rows = np.bincount(owner[keep], minlength=len(images))
         polygons = self._options.task == "segment"
         files = tuple(LabelFile(image.label, i, int(rows[i]), polygons) for i, image in enumerate(images))

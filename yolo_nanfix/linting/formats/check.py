@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from yolo_nanfix.findings import Finding, Place, Report
 from yolo_nanfix.linting.census import Census
 from yolo_nanfix.linting.dataset import tabulate
-from yolo_nanfix.linting.formats.build import Annotated
+from yolo_nanfix.linting.formats.build import Annotated, Where
 from yolo_nanfix.linting.rule import all_rules
 
 APART = {
@@ -56,8 +57,14 @@ def check(annotated: Annotated) -> Report:
             "rows": int(table.lines[list(listed)].sum()),
         }
         for split, listed in dataset.splits.items()
+        if listed
     }
     return Report(str(dataset.config.yaml_file), options.task, tuple(findings), tuple(skipped), counts)
+
+
+def _named(where: Where, match: re.Match[str]) -> str:
+    """What a row is called that a message names by its number."""
+    return where(int(match[1]))[1]
 
 
 def _translated(findings: Any, annotated: Annotated) -> Iterator[Finding]:
@@ -68,5 +75,5 @@ def _translated(findings: Any, annotated: Annotated) -> Iterator[Finding]:
             yield finding
             continue
         line, called = where(finding.place.line)
-        message = _LINE.sub(lambda match, ask=where: ask(int(match[1]))[1], finding.message)
+        message = _LINE.sub(partial(_named, where), finding.message)
         yield replace(finding, place=Place(finding.place.file, line), message=f"{called}: {message}")

@@ -25,10 +25,15 @@ def read(path: Path, options: LintOptions) -> Annotated:
         DataError: the file cannot be read, or is of a task that lint does not read in this form.
     """
     text, odd = read_text(path)
-    notes = [("annotation-file-broken", what, None) for what in odd]
+    notes: list[tuple[str, str, int | None]] = [("annotation-file-broken", what, None) for what in odd]
     records: list[tuple[int, Any]] = []
-    strange: list[int] = []
-    decoder = json.JSONDecoder(parse_constant=lambda name: strange.append(0) or float(name))  # type: ignore[func-returns-value]
+    strange: list[str] = []
+
+    def constant(name: str) -> float:
+        strange.append(name)
+        return float(name)
+
+    decoder = json.JSONDecoder(parse_constant=constant)
     for line, row in enumerate(text.split("\n"), 1):
         if not row.strip():
             continue
