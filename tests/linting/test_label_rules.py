@@ -9,8 +9,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from linting.cases import CASES
-from linting.cases_labels import FLIP, PERSON, _circle
+from linting.cases_labels import CASES, FLIP, PERSON, _circle
 from linting.tiny_set import TinySet
 
 from yolo_nanfix.findings import Effect

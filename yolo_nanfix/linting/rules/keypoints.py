@@ -136,7 +136,13 @@ def keypoint_far_from_box(labels: Labels, images: Images) -> Iterator[Hit]:
     out = (np.abs(labels.points - box[:, :2]) - box[:, 2:] / 2).max(axis=1, initial=-np.inf)
     side = box[:, 2:].max(axis=1, initial=0)
     inside = ((labels.points >= LOW) & (labels.points <= HIGH)).all(axis=1)
-    counted = inside & (labels.visible != 0) & (labels.points != 0).any(axis=1) & (side > 0) & (box <= HIGH).all(axis=1)
+    counted = (
+        inside
+        & (labels.visible != 0)
+        & (labels.points != 0).any(axis=1)
+        & (side > 0)
+        & (np.abs(box) <= HIGH).all(axis=1)
+    )
     mask = counted & (out > FAR * side)
     yield from _point_hits(
         labels, images, mask, lambda spot: f"is outside the box by {out[spot] / side[spot]:.1f} of it"
