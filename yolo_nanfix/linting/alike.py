@@ -7,7 +7,7 @@ larger groups of similar hashes a fixed number of members is compared. What was 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import cv2
@@ -91,24 +91,34 @@ def _digest(file: str) -> bytes:
     return state.digest()
 
 
-def near_pairs(table: Table, channels: int) -> tuple[list[Near], int]:
-    """Pairs of images that look alike, also mirrored and turned, but are not the same bytes; and how many images were
-    left out of some comparison because too many look alike."""
+def near_pairs(table: Table, channels: int, copies: Collection[int] = ()) -> tuple[list[Near], int]:
+    """Images that look like an earlier one, also mirrored or turned, without being the same file.
+
+    Args:
+        table: the dataset; without looks nothing is found.
+        channels: as in data.yaml.
+        copies: images that need no partner.
+
+    Returns:
+        for each such image the earlier one, of another split if there is one; and how many images were compared with
+        some others only, because too many look alike.
+    """
     first, second, distance, left_out = candidates(table.looks)
     same = (table.content[first] == table.content[second]) & (table.size[first] == table.size[second])
     same |= (table.identity[first] == table.identity[second]) & (table.identity[first] != 0)
+    same |= np.isin(second, np.array(sorted(copies), np.int64))
     first, second, distance = first[~same], second[~same], distance[~same]
     across = table.split[first] != table.split[second]
     order = np.lexsort((first, distance, ~across, second))
     pairs = []
-    copies = _Copies(table, channels)
+    small = _Copies(table, channels)
     for image, others in _runs(first[order], second[order]):
         left_out += len(others) > TRIES
         for other in others[:TRIES]:
-            if found := copies.compare(other, image):
+            if found := small.compare(other, image):
                 pairs.append(found)
                 break
-    return pairs, left_out + copies.left_out
+    return pairs, left_out + small.left_out
 
 
 def candidates(looks: NDArray[np.uint64]) -> tuple[Indices, Indices, Indices, int]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import warnings
 from codecs import getincrementaldecoder
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from PIL import Image as PILImage
@@ -168,7 +171,7 @@ def _plain_jpeg(head: bytes) -> tuple[int, int, str] | None:
 def _by_pillow(file: str, header: Header, head: bytes) -> Header:
     """What Pillow says of the header, and its own verification, which reads all chunks of a PNG."""
     try:
-        with open(file, "rb") as stream, PILImage.open(stream) as image:
+        with quiet(), open(file, "rb") as stream, PILImage.open(stream) as image:
             bits = _bits(image, head)
             header = header._replace(
                 width=image.size[0],
@@ -191,6 +194,14 @@ def _by_pillow(file: str, header: Header, head: bytes) -> Header:
         fault = "truncated" if header.format else "unreadable"
         return header._replace(fault=fault, reason=_say(error))
     return header
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow's warnings, of odd tags and large images, are not shown: the findings tell what matters."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _bits(image: PILImage.Image, head: bytes) -> int:
@@ -245,7 +256,7 @@ def foreign(head: bytes) -> str:
 def _judge_end(file: str, header: Header) -> Header:
     """Decode a JPEG without an end marker: Ultralytics rewrites it if it decodes, else drops it."""
     try:
-        with PILImage.open(file) as image:
+        with quiet(), PILImage.open(file) as image:
             image.load()
     except Exception as error:  # as above
         return header._replace(fault="truncated", reason=_say(error))

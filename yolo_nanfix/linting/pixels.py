@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from yolo_nanfix.linting.headers import BOMB_PIXELS, Header
+from yolo_nanfix.linting.headers import BOMB_PIXELS, Header, quiet
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
 
 HALF_MAX = 65504.0
@@ -27,6 +27,9 @@ MOST_BITS = 1 << 32
 """Images whose bands and pages hold more than this many bits (512 MiB) are not decoded."""
 
 _PLAIN_FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
+_PNG = b"\x89PNG\r\n"
+_BYTES = (b"\xff\xd8\xff", b"BM")
+"""JPEG and BMP have 8 bits a sample, as WebP has."""
 _BY_PILLOW = ("avif", "heic", "heif")
 
 
@@ -102,7 +105,7 @@ def read_image(file: str, suffix: str, channels: int) -> Pixels:
 def decode(file: str, suffix: str, channels: int) -> tuple[Pixels, NDArray[Any] | None]:
     """What `read_image` returns, and the stored values (16 bits not yet cut to 8); None if there are none."""
     try:
-        with silenced():
+        with silenced(), quiet():
             stored, loaded_channels = _decode(file, np.fromfile(file, np.uint8), suffix, channels)
         found = _measure(file, stored)
         return found._replace(shape=(*found.shape[:2], loaded_channels)), stored
@@ -138,10 +141,12 @@ def _decode(file: str, data: NDArray[np.uint8], suffix: str, channels: int) -> t
         if done and alike and flag == cv2.IMREAD_UNCHANGED:
             return np.stack(pages, axis=2), len(pages)
         band = f"{pages[0].dtype} pixels with one band" if done else ""
-    loaded = cv2.imdecode(data, flag)
+    start = data[:12].tobytes()
+    loaded = cv2.imdecode(data, flag | cv2.IMREAD_ANYDEPTH if start.startswith(_PNG) and flag >= 0 else flag)
     if loaded is None:
         raise ValueError(band or "the decoder gives no image")
-    stored = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    known = flag == cv2.IMREAD_UNCHANGED or start.startswith((_PNG, *_BYTES)) or start[8:] == b"WEBP"
+    stored = loaded if known else cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     deep = stored is not None and stored.dtype == np.uint16
     kept: NDArray[Any] = np.asarray(stored if deep else loaded)
     return kept, loaded.shape[2] if loaded.ndim == 3 else 1

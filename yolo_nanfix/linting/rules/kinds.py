@@ -124,15 +124,15 @@ def grey_in_color_set(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 @rule("IM025", "more-than-8-bits", Severity.INFO, Effect.REWRITES)
 def more_than_8_bits(images: Images) -> Iterator[Hit]:
-    """The image has more than 8 bits a sample.
+    """The image has 9 to 16 bits a sample.
 
     Why: training sees 256 levels, and what is stored beyond is lost; IM016 and IM017 tell where hardly any is left.
-    Ultralytics: keeps the upper 8 of 16 bits; wider numbers it cuts, or cannot read.
+    Ultralytics: keeps the upper 8 of 16 bits.
     Example: a 16-bit PNG of a thermal camera.
     Mend: scale the values that matter to 8 bits once, by a window of your choice.
     """
     for image, header in _sound(images):
-        if header.bits > 8:
+        if 8 < header.bits <= 16:
             yield hit(image, f"{header.bits} bits a sample; training sees 8")
 
 

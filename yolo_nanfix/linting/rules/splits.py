@@ -51,8 +51,13 @@ def _groups(table: Table) -> list[list[int]]:
 
 
 def _pairs(table: Table, config: DataConfig) -> tuple[list[Near], int]:
-    """Pairs of images that look alike."""
-    return _near.ask(table, lambda: near_pairs(table, config.channels))
+    """Pairs of images that look alike, and how many were left out; copies are told by the rules on duplicates."""
+
+    def question() -> tuple[list[Near], int]:
+        copies = {image for members in _groups(table) for image in members[1:]}
+        return near_pairs(table, config.channels, copies)
+
+    return _near.ask(table, question)
 
 
 def _hit(table: Table, image: int, message: str) -> Hit:
