@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -57,6 +58,18 @@ class Census:
     others: tuple[Other, ...] = ()
     empty: tuple[str, ...] = ()
     caches: tuple[str, ...] = ()
+
+
+def dumps(census: Census) -> str:
+    """A census as text."""
+    fields = (census.image_folders, census.label_folders, census.others, census.empty, census.caches)
+    return json.dumps(fields, separators=(",", ":"))
+
+
+def loads(text: str) -> Census:
+    """A census from text."""
+    images, labels, others, empty, caches = json.loads(text)
+    return Census(tuple(images), tuple(labels), tuple(Other(*o) for o in others), tuple(empty), tuple(caches))
 
 
 def take_census(config: DataConfig, files: Iterable[str], task: str) -> Census:

@@ -26,7 +26,8 @@ LOOPS = 41
 
 class _Folder(NamedTuple):
     names: list[str]
-    stamps: array[int]  # four numbers a name
+    start: int  # where the stamps of these names begin among all stamps
+    odd: list[str]  # those of the names that are no regular files
     below: list[tuple[str, tuple[int, int]]]  # folders, with their device and number
 
 
@@ -37,15 +38,19 @@ class Folders:
         """None yet."""
         self._listed: dict[str, _Folder] = {}
         self._places: dict[str, dict[str, int]] = {}
-        self._stamps = array("q", NOTHING)
+        self._stamps = array("q", NOTHING)  # four numbers a name; those of nothing come first
         self._lists: dict[str, bytes] = {}
 
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder, in the order of the system; none if it cannot be listed."""
         return self._list(folder).names
 
-    def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
-        """(N, 4) int64, the stamps of files: their fields as numbers, 0 for what is no regular file."""
+    def stamps(self) -> NDArray[np.int64]:
+        """(M, 4) int64, the stamps of all files that were listed, in the order of listing; the first is of nothing."""
+        return np.array(self._stamps, np.int64).reshape(-1, 4)
+
+    def rows(self, paths: Sequence[str]) -> list[int]:
+        """Where the stamps of files stand among all; 0 for what does not exist."""
         rows: list[int] = []
         last: str | None = None
         places: dict[str, int] = {}
@@ -54,15 +59,12 @@ class Folders:
             if folder != last:
                 last, places = folder, self._row_of(folder or (os.sep if path.startswith(os.sep) else os.curdir))
             rows.append(places.get(name, 0))
-        return np.frombuffer(self._stamps, np.int64).reshape(-1, 4)[rows]
+        return rows
 
     def _row_of(self, folder: str) -> dict[str, int]:
-        """Where the stamp of each file of a folder stands among all stamps; that of nothing comes first."""
         if folder not in self._places:
-            names, stamps, _ = self._list(folder)
-            start = len(self._stamps) // 4
+            names, start, _, _ = self._list(folder)
             self._places[folder] = dict(zip(names, range(start, start + len(names)), strict=True))
-            self._stamps = self._stamps + stamps  # a new array: numpy may hold the old one
         return self._places[folder]
 
     def visit(self, config: DataConfig) -> None:
@@ -92,7 +94,7 @@ class Folders:
         """
         found: list[str] = []
         for here in self._walk(folder):
-            names, _, below = self._list(here)
+            names, _, _, below = self._list(here)
             head = here if here.endswith(os.sep) else here + os.sep
             found += [head + name for name in names if is_image(name) and name[0] != "."]
             found += [head + name for name, _ in below if is_image(name)]
@@ -110,21 +112,23 @@ class Folders:
                 if met[identity] <= LOOPS:
                     waiting.append(here + name if here.endswith(os.sep) else f"{here}{os.sep}{name}")
 
-    def digest(self) -> str:
-        """A hash of all that was listed: equal if no file came, went or changed."""
+    def digests(self) -> tuple[str, str]:
+        """Two hashes of all that was listed: equal if no file came or went, and equal if none changed either."""
         state = xxh3_128()
-        for folder, (names, stamps, below) in self._listed.items():
-            state.update(os.fsencode("\0".join((folder, *names, *(name for name, _ in below), ""))))
-            state.update(stamps)
+        for folder, (names, _, odd, below) in self._listed.items():
+            state.update(os.fsencode("\0".join((folder, *names, "", *odd, "", *(name for name, _ in below), ""))))
         for name, content in self._lists.items():
             state.update(os.fsencode(name) + b"\0" + content)
-        return state.hexdigest()
+        names_alone = state.hexdigest()
+        state.update(self._stamps)
+        return names_alone, state.hexdigest()
 
     def _list(self, folder: str) -> _Folder:
         if folder in self._listed:
             return self._listed[folder]
         names: list[str] = []
-        stamps = array("q")
+        stamps, start = self._stamps, len(self._stamps) // 4
+        odd: list[str] = []
         below: list[tuple[str, tuple[int, int]]] = []
         try:
             with os.scandir(folder) as entries:
@@ -133,6 +137,7 @@ class Folders:
                         s = entry.stat()
                     except (OSError, ValueError):  # a broken link, or one that goes round
                         names.append(entry.name)
+                        odd.append(entry.name)
                         stamps.extend(NOTHING)
                         continue
                     if stat.S_ISREG(s.st_mode):
@@ -143,10 +148,11 @@ class Folders:
                             below.append((entry.name, (s.st_dev, s.st_ino)))
                     else:
                         names.append(entry.name)
+                        odd.append(entry.name)
                         stamps.extend(NOTHING)
         except (OSError, ValueError):  # no such folder, or one that may not be read: it holds nothing for us
             pass
-        self._listed[folder] = _Folder(names, stamps, below)
+        self._listed[folder] = _Folder(names, start, odd, below)
         return self._listed[folder]
 
 

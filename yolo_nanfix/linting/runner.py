@@ -11,9 +11,8 @@ import numpy as np
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding, Report
-from yolo_nanfix.linting import formats, store
+from yolo_nanfix.linting import census, formats, store
 from yolo_nanfix.linting.assemble import Whole, assemble, dumps, unchanged
-from yolo_nanfix.linting.census import take_census
 from yolo_nanfix.linting.classify import list_folders, read_folder
 from yolo_nanfix.linting.config import DataConfig, read_config
 from yolo_nanfix.linting.listing import Folders
@@ -21,7 +20,7 @@ from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.parts import Context, Found
 from yolo_nanfix.linting.pool import Progress, read_all
 from yolo_nanfix.linting.rule import TASKS, Hit, all_rules
-from yolo_nanfix.linting.survey import Survey, survey
+from yolo_nanfix.linting.survey import Survey, pack, survey, unpack
 from yolo_nanfix.linting.table import Table
 
 Counts = Mapping[str, Mapping[str, int]]
@@ -38,8 +37,8 @@ def run(
     """Lint one dataset. Nothing in it is written, downloaded or executed.
 
     Args:
-        data: data.yaml, a folder that holds one, or the name of a dataset that Ultralytics ships; for classification the
-            folder that holds `train`; annotations of COCO, Pascal VOC or Ultralytics NDJSON, a file or a folder.
+        data: data.yaml, a folder that holds one, or the name of a dataset that Ultralytics ships; for classification
+            the folder that holds `train`; annotations of COCO, Pascal VOC or Ultralytics NDJSON, a file or a folder.
         options: how; by default a fast look at a detection dataset.
         progress: called with (done, total, what) while files are read.
         jobs: processes that read; None for one a core where that is worth it, 1 for none but this one.
@@ -58,23 +57,27 @@ def run(
     config = read_folder(data) if options.task == "classify" else read_config(data)
     folders = Folders()
     folders.visit(config)
-    tree = folders.digest()
+    names, tree = folders.digests()
     place = store.place(config, options) if cache else None
     memory = store.load(place) if place else None
     if memory is not None and memory.facts.get("tree") == tree:
         return _remembered(memory, config, options)
-    seen = survey(config, folders, list_folders(config) if options.task == "classify" else None)
+    if memory is not None and memory.facts.get("names") == names:
+        seen, there = unpack(memory, folders), census.loads(memory.text("census"))
+    else:
+        seen = survey(config, folders, list_folders(config) if options.task == "classify" else None)
+        there = census.take_census(config, seen.files, options.task)
     kept = unchanged(seen, memory)
     waiting = np.setdiff1d(np.arange(len(seen.files)), kept[0]).tolist()
     context = Context(config, options)
     whole = assemble(seen, memory, kept, read_all(seen, waiting, context, jobs, progress), deep=options.deep)
     table = whole.table(seen)
     facts = {"config": config, "task": options.task, "options": options, "table": table, "strays": seen.strays}
-    facts |= {"census": take_census(config, seen.files, options.task), "notes": ()}
+    facts |= {"census": there, "notes": ()}
     findings = sorted([*_in_files(whole.found, table), *_in_set(facts, options)], key=_order(seen.split_names))
     counts = _counts(table)
     if place is not None:
-        _remember(place, tree, seen, whole, findings, counts)
+        _remember(place, {"names": names, "tree": tree, "counts": counts}, seen, there, whole, findings)
     return Report(str(config.yaml_file), options.task, tuple(findings), _skipped(options), counts)
 
 
@@ -115,15 +118,14 @@ def _counts(table: Table) -> Counts:
     }
 
 
-def _remember(place: Path, tree: str, seen: Survey, whole: Whole, findings: list[Finding], counts: Counts) -> None:
+def _remember(
+    place: Path, facts: Mapping[str, Any], seen: Survey, there: census.Census, whole: Whole, findings: list[Finding]
+) -> None:
     """Keep what is needed to leave unchanged files unread next time, and the findings for when nothing changes."""
     packed = [(f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image) for f in findings]
-    store.save(
-        place,
-        {"tree": tree, "counts": counts},
-        {**whole.columns, "stamps": seen.stamps, "owns": seen.owns},
-        {"files": "\0".join(seen.files), "found": dumps(whole.found), "findings": json.dumps(packed)},
-    )
+    columns, texts = pack(seen)
+    texts |= {"found": dumps(whole.found), "findings": json.dumps(packed), "census": census.dumps(there)}
+    store.save(place, facts, {**whole.columns, **columns}, texts)
 
 
 def _remembered(memory: store.Memory, config: DataConfig, options: LintOptions) -> Report:
