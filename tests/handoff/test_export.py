@@ -49,7 +49,7 @@ def test_cvat_has_boxes_labels_attributes_and_tags(tiny: TinySet):
     names = [label.findtext("name") for label in root.iter("label")]
     assert names == ["cat", "dog", "class 9", "lint-defect"]
     (image,) = root.iter("image")
-    assert image.attrib == {"id": "0", "name": "images/train/a.jpg", "subset": "train", "width": "64", "height": "48"}
+    assert image.attrib == {"id": "0", "name": "images/train/a.jpg", "width": "64", "height": "48"}
     boxes = [
         (b.get("label"), *(float(b.get(s) or "nan") for s in ("xtl", "ytl", "xbr", "ybr"))) for b in image.iter("box")
     ]

@@ -28,7 +28,7 @@ def write(scenes: list[Scene], album: Album) -> dict[str, bytes]:
     _label(labels, tag)
     for number, scene in enumerate(shown):
         size = {"width": str(scene.width), "height": str(scene.height)}
-        about = {"id": str(number), "name": scene.name, "subset": plain(scene.split), **size}
+        about = {"id": str(number), "name": scene.name, **size}
         image = ET.SubElement(root, "image", about)
         for group, shape in enumerate(scene.shapes, 1):
             _shape(image, shape, group)

@@ -27,18 +27,23 @@ def write(scenes: list[Scene], album: Album, place: Callable[[Scene], str]) -> d
     shown = [scene for scene in scenes if scene.width]
     codes = sorted({f"{f.code} {f.name}" for scene in shown for f in scene.findings})
     tasks = [_task(scene, number, place(scene)) for number, scene in enumerate(shown, 1)]
-    setup = ET.tostring(_setup(labels_of(album, shown), codes), encoding="utf-8", xml_declaration=False)
+    points = album.kpt_shape[0] if album.task == "pose" and album.kpt_shape else 0
+    setup = ET.tostring(_setup(labels_of(album, shown), codes, points), encoding="utf-8", xml_declaration=False)
     return {TASKS: (json.dumps(tasks, indent=1) + "\n").encode(), SETUP: setup + b"\n"}
 
 
-def _setup(labels: list[str], codes: list[str]) -> ET.Element:
-    """The labelling setup: boxes, polygons, keypoints, defects to tick off, a note."""
+def _setup(labels: list[str], codes: list[str], points: int) -> ET.Element:
+    """The labelling setup: boxes, polygons, so many keypoints, defects to tick off, a note."""
     view = ET.Element("View")
     ET.SubElement(view, "Image", name="image", value="$image", zoom="true")
-    for name, kind in (("box", "RectangleLabels"), ("polygon", "PolygonLabels"), ("keypoint", "KeyPointLabels")):
+    for name, kind in (("box", "RectangleLabels"), ("polygon", "PolygonLabels")):
         control = ET.SubElement(view, kind, name=name, toName="image")
         for label in labels:
             ET.SubElement(control, "Label", value=label)
+    if points:  # only then: with keypoints Label Studio's converter merges categories
+        control = ET.SubElement(view, "KeyPointLabels", name="keypoint", toName="image")
+        for number in range(points):
+            ET.SubElement(control, "Label", value=_keypoint(number), model_index=str(number))
     choices = ET.SubElement(view, "Choices", name="defects", toName="image", choice="multiple")
     for code in codes:
         ET.SubElement(choices, "Choice", value=code)
@@ -79,9 +84,14 @@ def _regions(shape: Shape, scene: Scene) -> list[dict[str, Any]]:
     for number, (x, y, visible) in enumerate(shape.keypoints):
         if visible:
             value = {"x": 100 * x / scene.width, "y": 100 * y / scene.height, "width": 0.5}
-            spot = _result(f"{name}k{number}", "keypointlabels", "keypoint", {**value, "keypointlabels": [shape.label]})
-            regions.append({**spot, "parentID": name})
+            value["keypointlabels"] = [_keypoint(number)]
+            regions.append({**_result(f"{name}k{number}", "keypointlabels", "keypoint", value), "parentID": name})
     return regions
+
+
+def _keypoint(number: int) -> str:
+    """The label of a keypoint."""
+    return f"keypoint {number}"
 
 
 def _result(name: str, kind: str, control: str, value: dict[str, Any]) -> dict[str, Any]:

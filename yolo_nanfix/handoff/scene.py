@@ -132,7 +132,7 @@ def _name(image: str, root: str, taken: set[str]) -> str:
     below = os.path.relpath(image, root) if os.path.isabs(image) else image  # noqa: PTH117
     inside = not os.path.isabs(below) and os.pardir not in Path(below).parts  # noqa: PTH117
     parts = Path(below if inside else Path(image).name).parts
-    wanted = name = "/".join(plain(part)[-_LONGEST_NAME:] for part in parts)
+    wanted = name = "/".join(_tame(part)[-_LONGEST_NAME:] for part in parts)
     number = 1
     while name in taken:
         number += 1
@@ -140,6 +140,11 @@ def _name(image: str, root: str, taken: set[str]) -> str:
         name = f"{head}~{number}{dot}{suffix}"
     taken.add(name)
     return name
+
+
+def _tame(part: str) -> str:
+    """A folder or file name that every format and tool takes; readers take backslashes for folders."""
+    return "".join(c if (c == " " or c.isprintable()) and c != "\\" else "_" for c in part)
 
 
 def _size(image: str) -> tuple[int, int]:
