@@ -1,0 +1,177 @@
+"""The speed of lint: against Ultralytics' own scan and, where it is installed, panlabel, in one interleaved run.
+
+    python scripts/bench_lint.py [--images 2000] [--rounds 7] [--again 100000] [--profile]
+
+The dataset is made here: textured JPEGs of 640x480 with 15 boxes each, about 95 KiB a file. Every tool reads it with
+one thread or process; times are CPU seconds of that process and its children, so that other work on the machine counts
+less. `--again` makes a second set of small images and lints it a second time, with nothing and with one file changed;
+each of these runs is a process of its own, start included. `bench_lint_deep.py` measures the deep tier.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import os
+import pstats
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import benchlib
+import cv2
+import numpy as np
+
+for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
+    os.environ[name] = "1"
+os.environ |= {"YOLO_VERBOSE": "False", "YOLO_OFFLINE": "1"}
+BOXES = 15
+
+
+def make(root: Path, count: int, size: tuple[int, int], quality: int) -> Path:
+    """A dataset of `count` textured images of (height, width), a tenth of them for validation; every file differs."""
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (*size, 3), dtype=np.uint8)
+    texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 1.6), None, 0, 255, cv2.NORM_MINMAX)
+    for split in ("train", "val"):
+        for kind in ("images", "labels"):
+            (root / kind / split).mkdir(parents=True)
+    shifted = [np.roll(texture, (7 * k, 11 * k), (0, 1)) for k in range(32)]
+    files = [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes() for image in shifted]
+    for i in range(count):
+        split = "train" if i % 10 else "val"
+        data = files[i % 32]
+        comment = b"\xff\xfe\x00\x0a" + b"%08d" % i  # a comment of 8 bytes: each file is one of its own
+        (root / "images" / split / f"{i:06d}.jpg").write_bytes(data[:2] + comment + data[2:])
+        boxes = np.concatenate([random.uniform(0.2, 0.8, (BOXES, 2)), random.uniform(0.05, 0.3, (BOXES, 2))], axis=1)
+        rows = (f"{k % 3} " + " ".join(f"{v:.6f}" for v in box) for k, box in enumerate(boxes))
+        (root / "labels" / split / f"{i:06d}.txt").write_text("\n".join(rows) + "\n")
+    (root / "data.yaml").write_text(f"path: {root}\ntrain: images/train\nval: images/val\nnames: [a, b, c]\n")
+    return root
+
+
+def ours(root: Path) -> Callable[[], None]:
+    from yolo_nanfix.linting.runner import run
+
+    return lambda: run(root / "data.yaml", jobs=1, cache=False) and None
+
+
+def ultralytics(root: Path) -> Callable[[], None]:
+    from ultralytics.data import dataset
+    from ultralytics.data.utils import check_det_dataset
+
+    dataset.NUM_THREADS = 1
+    data = check_det_dataset(str(root / "data.yaml"))
+
+    def scan() -> None:
+        for cache in (root / "labels").glob("*.cache"):
+            cache.unlink()
+        for split in ("train", "val"):
+            dataset.YOLODataset(data[split], data=data, task="detect", imgsz=640)
+
+    return scan
+
+
+def panlabel(root: Path) -> Callable[[], None] | None:
+    program = shutil.which("panlabel")
+    if program is None:
+        return None
+    command = [program, "validate", "--format", "yolo", str(root)]
+    return lambda: subprocess.run(command, capture_output=True) and None
+
+
+def cpu(task: Callable[[], None]) -> float:
+    """CPU seconds of this process and its children."""
+
+    def now() -> float:
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(u.ru_utime + u.ru_stime for u in used)
+
+    began = now()
+    task()
+    return now() - began
+
+
+def cold(folder: Path, count: int, rounds: int, profile: bool) -> None:
+    root = make(folder / "cold", count, (480, 640), 77)
+    weight = sum(f.stat().st_size for f in (root / "images").rglob("*.jpg")) / count / 1024
+    print(f"{count} JPEGs of 640x480, {weight:.0f} KiB and {BOXES} boxes each; CPU time, one process")
+    tasks = {"yolo-nanfix": ours(root), "Ultralytics": ultralytics(root), "panlabel": panlabel(root)}
+    asked = {name: task for name, task in tasks.items() if task is not None}
+    times: dict[str, list[float]] = {name: [] for name in asked}
+    for task in asked.values():
+        task()  # imports, and the files in the page cache
+    for _ in range(rounds):
+        for name, task in asked.items():
+            times[name].append(cpu(task))
+    for name, spent in times.items():
+        print(f"  {name}: {count / np.median(spent):,.0f} images a second and core")
+        if name != "yolo-nanfix":
+            print("  " + benchlib.ratio(f"{name} / yolo-nanfix", spent, times["yolo-nanfix"]))
+    if profile:
+        watch = cProfile.Profile()
+        watch.runcall(tasks["yolo-nanfix"] or (lambda: None))
+        pstats.Stats(watch).sort_stats("tottime").print_stats(25)
+
+
+AGAIN = "from yolo_nanfix.linting.runner import run; run({data!r})"
+STOCK = """
+from ultralytics.data import dataset
+from ultralytics.data.utils import check_det_dataset
+data = check_det_dataset({data!r})
+for split in ("train", "val"):
+    dataset.YOLODataset(data[split], data=data, task="detect", imgsz=640)
+"""
+
+
+def again(folder: Path, count: int, rounds: int) -> None:
+    root = make(folder / "again", count, (48, 64), 90)
+    data = str(root / "data.yaml")
+    environment = {**os.environ, "YOLO_NANFIX_CACHE": str(folder / "cache")}
+    sick = next((root / "labels" / "train").iterdir())
+
+    def process(code: str) -> tuple[float, float]:
+        began = time.perf_counter()
+        used = cpu(lambda: subprocess.run([sys.executable, "-c", code.format(data=data)], env=environment, check=True))
+        return time.perf_counter() - began, used
+
+    print(f"{count} images, linted again; whole processes")
+    for code in (AGAIN, STOCK):
+        process(code)
+    kinds = {"nothing changed": (AGAIN, False), "one label file changed": (AGAIN, True)}
+    kinds |= {"Ultralytics, nothing changed": (STOCK, False), "Ultralytics, one label file changed": (STOCK, True)}
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in kinds}
+    for turn in range(rounds):
+        for name, (code, change) in kinds.items():
+            if change:
+                sick.write_text(f"0 0.5 0.5 0.2 {0.1 + turn / 100:.2f}\n" * (1 + len(name) % 2))
+            spent[name].append(process(code))
+            if change and code is STOCK:
+                process(AGAIN)  # it has seen the change, too
+    for name, pairs in spent.items():
+        wall, used = np.median(pairs, axis=0)
+        print(f"  {name}: {wall:.2f} s, {used:.2f} s of CPU time")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--again", type=int, default=0, metavar="N", help="images of the second set (default: none)")
+    parser.add_argument("--profile", action="store_true", help="where the rest of our time goes")
+    args = parser.parse_args()
+    benchlib.quiet()
+    print(benchlib.header())
+    with tempfile.TemporaryDirectory() as folder:
+        cold(Path(folder), args.images, args.rounds, args.profile)
+        if args.again:
+            again(Path(folder), args.again, max(1, args.rounds // 2))
+
+
+if __name__ == "__main__":
+    main()
