@@ -25,7 +25,7 @@ MAY = {
     "fixing": {"errors", "findings"},
     "mending": VALUES | {"fixing", "handoff", "linting"},
     "handoff": {"errors", "findings"},
-    "report": {"findings", "verdicts"},
+    "report": {"findings", "verdicts", "_version"},
     "patching": {"cards", "upstream", "numerics", "errors", "findings"},
     "guard": VALUES | {"upstream", "incident", "batches"},
     "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "numerics"},

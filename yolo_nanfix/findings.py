@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -95,9 +95,18 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict; enums become their values, the place a nested dict without its empty fields."""
-        raw = asdict(self)
-        raw["place"] = {k: v for k, v in raw["place"].items() if v is not None}
-        return {k: v.value if isinstance(v, Enum) else v for k, v in raw.items()}
+        place = {"file": self.place.file, "line": self.place.line, "pixel": self.place.pixel}
+        return {
+            "code": self.code,
+            "name": self.name,
+            "severity": self.severity.value,
+            "effect": self.effect.value,
+            "place": {key: value for key, value in place.items() if value is not None},
+            "message": self.message,
+            "mend": self.mend,
+            "split": self.split,
+            "image": self.image,
+        }
 
 
 class RuleText(Protocol):
@@ -116,6 +125,18 @@ class RuleText(Protocol):
         """How much it hurts, unless the user says otherwise."""
 
     @property
+    def effect(self) -> Effect:
+        """What Ultralytics does with it, in a word."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks whose labels it reads."""
+
+    @property
+    def deep(self) -> bool:
+        """Whether it is asked only when images are decoded."""
+
+    @property
     def title(self) -> str:
         """One line."""
 
@@ -125,7 +146,7 @@ class RuleText(Protocol):
 
     @property
     def upstream(self) -> str:
-        """What Ultralytics does with it."""
+        """What Ultralytics does with it, in a sentence."""
 
     @property
     def example(self) -> str:

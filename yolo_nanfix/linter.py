@@ -117,10 +117,12 @@ def stamps(data: str | Path | None, request: Request) -> dict[str, tuple[int, in
 
 
 def home(data: str | Path) -> Path:
-    """The folder from which settings are looked for: that of data.yaml."""
+    """The folder from which settings are looked for: that of data.yaml, or of what stands in its place."""
     path = Path(data)
     try:
-        return path if path.is_dir() else find_yaml(data).parent
+        if path.exists():
+            return path if path.is_dir() else path.absolute().parent
+        return find_yaml(data).parent
     except (DataError, ValueError, OSError):
         return Path.cwd()
 

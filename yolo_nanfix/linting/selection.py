@@ -54,6 +54,12 @@ class Wishes:
     baseline: Path | None = None
     folder: Path = Path()
 
+    @cached_property
+    def starts(self) -> tuple[str, ...]:
+        """The folder as written and as it is on disk, with a final slash."""
+        paths = (self.folder.absolute().as_posix(), self.folder.resolve().as_posix())
+        return tuple(dict.fromkeys(f"{path.rstrip('/')}/" for path in paths))
+
 
 def read_wishes(values: Mapping[str, Any], source: str, folder: Path) -> Wishes:
     """Check one layer.
@@ -107,22 +113,30 @@ class Selection:
 
     def keeps(self, finding: Finding) -> bool:
         """Whether a finding is wanted: its rule is, and no ignore for its path is in the way."""
-        return finding.code in self.codes and not any(
-            match(word, finding.code, finding.name) >= 0 for word in self._ignored_at(finding)
-        )
+        return finding.code in self.codes and not self._is_ignored(finding, 0)
 
     def ignored_on_purpose(self, finding: Finding) -> bool:
         """Whether an ignore names the rule itself, by its code or name, for everything or for this path."""
-        words = [word for layer in self.layers for word in layer.ignore] + self._ignored_at(finding)
-        return any(match(word, finding.code, finding.name) == _EXACT for word in words)
+        everywhere = (match(word, finding.code, finding.name) for layer in self.layers for word in layer.ignore)
+        return _EXACT in everywhere or self._is_ignored(finding, _EXACT)
 
     def severity(self, finding: Finding) -> Severity:
         """The severity that the user gives to a finding, or its own."""
+        if finding.code not in self._levels:
+            self._levels[finding.code] = self._level(finding.code, finding.name)
+        return self._levels[finding.code] or finding.severity
+
+    @cached_property
+    def _levels(self) -> dict[str, Severity | None]:
+        """The severity that the user gives to a rule, as far as it was asked for."""
+        return {}
+
+    def _level(self, code: str, name: str) -> Severity | None:
         for layer in reversed(self.layers):
-            near = max(layer.severity, key=lambda word: match(word, finding.code, finding.name), default=None)
-            if near is not None and match(near, finding.code, finding.name) >= 0:
+            near = max(layer.severity, key=lambda word: match(word, code, name), default=None)
+            if near is not None and match(near, code, name) >= 0:
                 return layer.severity[near]
-        return finding.severity
+        return None
 
     def apply(self, report: Report) -> Report:
         """The report with the wanted findings at the wanted severities, and with the wanted rules that were skipped."""
@@ -141,14 +155,14 @@ class Selection:
                 wanted = chosen > ignored
         return wanted
 
-    def _ignored_at(self, finding: Finding) -> list[str]:
-        """What is ignored for the files that a finding is about."""
-        words: list[str] = []
-        for layer in self.layers:
-            for glob, ignored in layer.per_path_ignores.items():
-                if any(_lies_under(glob, file, layer.folder) for file in (finding.place.file, finding.image) if file):
-                    words += ignored
-        return words
+    def _is_ignored(self, finding: Finding, closeness: int) -> bool:
+        """Whether a word that is at least so close ignores the rule of a finding for its place or its image."""
+        return any(
+            any(match(word, finding.code, finding.name) >= closeness for word in ignored)
+            and any(_lies_under(glob, file, layer.starts) for file in (finding.place.file, finding.image) if file)
+            for layer in self.layers
+            for glob, ignored in layer.per_path_ignores.items()
+        )
 
 
 def _closest(words: Iterable[str], code: str, name: str) -> int:
@@ -163,18 +177,10 @@ def _pattern(glob: str) -> re.Pattern[str]:
     return re.compile("".join(known.get(part, re.escape(part)) for part in parts) + r"(?:/.*)?", re.DOTALL)
 
 
-@lru_cache(maxsize=64)
-def _starts(folder: Path) -> tuple[str, ...]:
-    """The folder as written and as it is on disk, with a final slash."""
-    return tuple(
-        dict.fromkeys(text.rstrip("/") + "/" for f in (folder.absolute(), folder.resolve()) if (text := f.as_posix()))
-    )
-
-
-def _lies_under(glob: str, file: str, folder: Path) -> bool:
-    """Whether a glob matches a file: its path from `folder` on, its whole path or, without a slash, any part of it."""
+def _lies_under(glob: str, file: str, starts: tuple[str, ...]) -> bool:
+    """Whether a glob matches a file: its path from a start on, its whole path or, without a slash, any part of it."""
     path = file.replace(os.sep, "/")
-    inside = next((path.removeprefix(start) for start in _starts(folder) if path.startswith(start)), path)
+    inside = next((path.removeprefix(start) for start in starts if path.startswith(start)), path)
     pattern = _pattern(glob)
     if "/" not in glob.rstrip("/"):
         return any(pattern.fullmatch(part) for part in inside.split("/"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolo_nanfix.findings import Report, Severity
-from yolo_nanfix.report.jsonout import text
+from yolo_nanfix.report.jsonout import rows
 from yolo_nanfix.report.words import fingerprint, printable, relative, sentence, worst_first
 
 SEVERITIES = {
@@ -19,18 +19,17 @@ SEVERITIES = {
 def dumps(report: Report) -> str:
     """A JSON list, the worst first; fingerprints are unique and hold no line numbers."""
     here = Path.cwd()
-    return text(
-        [
-            {
-                "description": f"{finding.code} {finding.name}: {sentence(finding)}",
-                "check_name": finding.code,
-                "fingerprint": fingerprint(identity),
-                "severity": SEVERITIES[finding.severity],
-                "location": {
-                    "path": printable(relative(finding.place.file, here)),
-                    "lines": {"begin": finding.place.line or 1},
-                },
-            }
-            for finding, identity in worst_first(report)
-        ]
+    entries = (
+        {
+            "description": f"{finding.code} {finding.name}: {sentence(finding)}",
+            "check_name": finding.code,
+            "fingerprint": fingerprint(identity),
+            "severity": SEVERITIES[finding.severity],
+            "location": {
+                "path": printable(relative(finding.place.file, here)),
+                "lines": {"begin": finding.place.line or 1},
+            },
+        }
+        for finding, identity in worst_first(report)
     )
+    return rows(entries) + "\n"

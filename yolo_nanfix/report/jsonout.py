@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from math import isfinite
 from pathlib import Path
@@ -17,8 +17,19 @@ REPORT_NAME = "yolo-nanfix.json"
 
 
 def dumps(report: Report) -> str:
-    """The report as strict JSON text: no NaN or Infinity tokens, ASCII only, indented."""
-    return text(report.as_dict())
+    """The report as strict JSON text: no NaN or Infinity tokens, ASCII only, one line for each finding."""
+    parts = (f'  "{key}": {_lines(value)}' for key, value in report.as_dict().items())
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def rows(objects: Iterable[Any]) -> str:
+    """A JSON list with one line for each object; for lists that are too long to be laid out key by key."""
+    lines = ",\n".join(json.dumps(obj, allow_nan=False) for obj in objects)
+    return f"[\n{lines}\n]" if lines else "[]"
+
+
+def _lines(value: Any) -> str:
+    return rows(value) if isinstance(value, list) else json.dumps(value, allow_nan=False)
 
 
 def write_json(path: str | Path, obj: Any) -> None:

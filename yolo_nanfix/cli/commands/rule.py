@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from yolo_nanfix.errors import UsageError
-
-if TYPE_CHECKING:
-    from yolo_nanfix.linting.rule import Rule
+from yolo_nanfix.findings import RuleText
 
 FIELDS = ("code", "name", "severity", "effect", "title", "why", "upstream", "example", "mend", "tasks", "deep")
 
@@ -44,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def find(name: str) -> Rule:
+def find(name: str) -> RuleText:
     """The rule of a code or name, in small or capital letters.
 
     Raises:
@@ -55,7 +52,7 @@ def find(name: str) -> Rule:
     raise UsageError(f"no lint rule named '{name}'; {hint(name)}")
 
 
-def known() -> dict[str, Rule]:
+def known() -> dict[str, RuleText]:
     """Every rule by its code and by its name, in small letters."""
     from yolo_nanfix.api import rules
 
@@ -70,7 +67,7 @@ def hint(name: str) -> str:
     return f"did you mean '{known()[near[0]].code}'?" if near else "'yolo-nanfix rule --all' lists them"
 
 
-def lines(rule: Rule) -> Iterator[tuple[str, str]]:
+def lines(rule: RuleText) -> Iterator[tuple[str, str]]:
     """What is known of a rule, as pairs of a head and a text."""
     yield "", f"{rule.code} {rule.name}"
     yield "", rule.title
@@ -82,7 +79,7 @@ def lines(rule: Rule) -> Iterator[tuple[str, str]]:
     yield "asked for", ", ".join(rule.tasks) + (", with --deep only" if rule.deep else "")
 
 
-def as_dict(rule: Rule) -> dict[str, object]:
+def as_dict(rule: RuleText) -> dict[str, object]:
     """The rule as JSON-ready values."""
     values = {name: getattr(rule, name) for name in FIELDS}
     return values | {"severity": rule.severity.value, "effect": rule.effect.value, "tasks": list(rule.tasks)}
