@@ -100,8 +100,8 @@ def test_many_edges_side_by_side_cost_no_more(tmp_path_factory):
 )
 def test_near_duplicates_are_those_of_brute_force(boxes: list, tmp_path_factory):
     lines = [f"0 {x / 64} {y / 64} {w / 64} {h / 64}" for x, y, w, h in boxes] or ["0 0.5 0.5 0.1 0.1"]
-    labels, _ = read(tmp_path_factory.mktemp("rows"), lines, "detect")
-    other, overlap = overlaps._near(labels)
+    labels, images = read(tmp_path_factory.mktemp("rows"), lines, "detect")
+    other, overlap = overlaps._near(labels, images)
     box = labels.box.astype(np.float64)
     for i in range(len(box)):
         a, b = np.repeat(box[i : i + 1], i, axis=0), box[:i]
@@ -117,10 +117,10 @@ def test_near_duplicates_are_those_of_brute_force(boxes: list, tmp_path_factory)
 @given(rows=st.lists(st.tuples(st.integers(0, 1), st.integers(1, 3), st.integers(0, 1)), min_size=1, max_size=30))
 def test_equal_rows_are_those_of_a_dict(rows: list, tmp_path_factory):
     lines = [f"{c} 0.5 0.5 0.{w} 0.2 0.4 0.4 2 0.5 0.5 {v}" for c, w, v in rows]
-    labels, _ = read(tmp_path_factory.mktemp("rows"), lines, "pose")
-    first = overlaps._first_equal(labels, labels.cls, labels.shape ^ overlaps._points_hash(labels))
-    seen: dict[str, int] = {}
-    assert first.tolist() == [seen.setdefault(line, i) for i, line in enumerate(lines)]
+    first_row, first_box = overlaps._first_equal(*read(tmp_path_factory.mktemp("rows"), lines, "pose"))
+    seen: dict[object, int] = {}
+    assert first_row.tolist() == [seen.setdefault(line, i) for i, line in enumerate(lines)]
+    assert first_box.tolist() == [seen.setdefault(width, i) for i, (_, width, _) in enumerate(rows)]
 
 
 def test_quantiles_are_those_of_numpy():

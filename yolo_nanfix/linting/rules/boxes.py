@@ -11,7 +11,8 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rule import Hit, rule
-from yolo_nanfix.linting.rules.rows import HIGH, LOW, Images, file_hit, once, pixel_sizes, row_hits, show
+from yolo_nanfix.linting.rules.columns import columns, in_pixels
+from yolo_nanfix.linting.rules.rows import HIGH, LOW, Images, file_hit, row_hits, show
 
 BOXES = ("detect", "segment", "obb")
 PLAIN = ("detect", "pose")
@@ -24,16 +25,6 @@ SLIM = 100
 MAX_DET = 300
 
 
-def _sound(labels: Labels) -> NDArray[np.bool_]:
-    """The rows that hold finite numbers only and sides of 0 or more."""
-    return np.asarray(np.isfinite(labels.extra) & (labels.box[:, 2:] >= 0).all(axis=1))
-
-
-def _dropped(labels: Labels) -> NDArray[np.bool_]:
-    """The rows whose coordinates are beyond the tolerance."""
-    return np.asarray((labels.box > HIGH).any(axis=1) | (labels.box[:, :2] < LOW).any(axis=1))
-
-
 @rule("BX001", "coordinate-over-one", Severity.ERROR, Effect.DROPS, BOXES)
 def coordinate_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box has a coordinate above 1.01.
@@ -43,7 +34,8 @@ def coordinate_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 1.02 0.5 0.2 0.2`.
     Mend: clip the box to the image.
     """
-    mask = np.isfinite(labels.extra) & (labels.box > HIGH).any(axis=1) & ~_in_pixels(labels)
+    boxes = columns(labels, images)
+    mask = np.isfinite(labels.extra) & (boxes.largest > HIGH) & ~in_pixels(boxes)
     yield from row_hits(labels, images, mask, lambda row: f"x y w h = {show(labels.box[row])}: above 1.01")
 
 
@@ -56,7 +48,7 @@ def centre_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 -0.05 0.5 0.2 0.2`.
     Mend: clip the box to the image, or remove it.
     """
-    mask = np.isfinite(labels.extra) & (labels.box[:, :2] < LOW).any(axis=1)
+    mask = np.isfinite(labels.extra) & (columns(labels, images).centre < LOW)
     yield from row_hits(labels, images, mask, lambda row: f"x y = {show(labels.box[row, :2])}: below -0.01")
 
 
@@ -69,7 +61,7 @@ def box_side_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 -0.2 0.2`.
     Mend: swap the corners, so that width and height are positive.
     """
-    mask = np.isfinite(labels.extra) & (labels.box[:, 2:] < 0).any(axis=1)
+    mask = np.isfinite(labels.extra) & (columns(labels, images).side < 0)
     yield from row_hits(labels, images, mask, lambda row: f"the box has w h = {show(labels.box[row, 2:])}: negative")
 
 
@@ -82,7 +74,8 @@ def box_side_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0 0.2`.
     Mend: remove the row, or draw the box again.
     """
-    mask = _sound(labels) & (labels.box[:, 2:] == 0).any(axis=1)
+    boxes = columns(labels, images)
+    mask = boxes.sound & (boxes.side == 0)
     yield from row_hits(labels, images, mask, lambda row: f"the box has w h = {show(labels.box[row, 2:])}: a side is 0")
 
 
@@ -95,8 +88,8 @@ def centre_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 1.004 0.2 0.2`.
     Mend: clip the box to the image.
     """
-    outside = ((labels.box > 1) | (labels.box < 0)).any(axis=1)
-    mask = _sound(labels) & outside & ~_dropped(labels)
+    boxes = columns(labels, images)
+    mask = boxes.sound & ~boxes.inside & ~boxes.dropped
     yield from row_hits(labels, images, mask, lambda row: f"x y w h = {show(labels.box[row])}: outside 0-1")
 
 
@@ -109,12 +102,11 @@ def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.95 0.5 0.2 0.2` ends at x = 1.05.
     Mend: clip the box to the image.
     """
-    size, known = pixel_sizes(labels, images)
-    low = -(labels.box[:, :2] - labels.box[:, 2:] / 2) * size
-    high = (labels.box[:, :2] + labels.box[:, 2:] / 2 - 1) * size
-    spill = np.maximum(low, high).max(axis=1, initial=0)
-    outside = ((labels.box > 1) | (labels.box < 0)).any(axis=1)
-    mask = _sound(labels) & known & ~outside & (spill > 1)
+    boxes = columns(labels, images)
+    across = np.maximum(boxes.w / 2 - boxes.x, boxes.x + boxes.w / 2 - 1) * boxes.width
+    down = np.maximum(boxes.h / 2 - boxes.y, boxes.y + boxes.h / 2 - 1) * boxes.height
+    spill = np.maximum(across, down)
+    mask = boxes.sound & boxes.known & boxes.inside & (spill > 1)
     yield from row_hits(labels, images, mask, lambda row: f"the box reaches {spill[row]:.0f} px out of the image")
 
 
@@ -127,10 +119,11 @@ def box_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.0001 0.2` on an image 640 pixels wide.
     Mend: remove the row, or draw the box again.
     """
-    size, known = pixel_sizes(labels, images)
-    pixels = labels.box[:, 2:] * size
-    mask = _sound(labels) & known & (pixels > 0).all(axis=1) & (pixels < 0.999).any(axis=1)
-    yield from row_hits(labels, images, mask, lambda row: f"the box is {show(pixels[row])} pixels wide and high")
+    boxes = columns(labels, images)
+    wide, high = boxes.w * boxes.width, boxes.h * boxes.height
+    short = np.minimum(wide, high)
+    mask = boxes.sound & boxes.known & (short > 0) & (short < 0.999)
+    yield from row_hits(labels, images, mask, lambda row: f"the box is {wide[row]:.3g} x {high[row]:.3g} pixels")
 
 
 @rule("BX010", "pose-box-infinite", Severity.ERROR, Effect.GARBAGE, ("pose",))
@@ -155,7 +148,8 @@ def pose_box_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 1.5 0.5 0.2 0.2 0.4 0.4 2 0.6 0.6 2`.
     Mend: divide x and width by the image width, y and height by its height.
     """
-    mask = np.asarray(np.isfinite(labels.box).all(axis=1) & (labels.box > HIGH).any(axis=1))
+    largest = columns(labels, images).largest
+    mask = (largest > HIGH) & (largest < np.inf)
 
     def message(row: int) -> str:
         hint = "; pixels?" if labels.box[row].max() > 2 else ""
@@ -173,9 +167,10 @@ def box_covers_image(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 1 1`.
     Mend: nothing if the object fills the image; else draw the box again, or train the task classify.
     """
-    half = labels.box[:, 2:] / 2
-    corners = np.concatenate([half - labels.box[:, :2], labels.box[:, :2] + half - 1], axis=1)
-    mask = _sound(labels) & (corners >= -0.002).all(axis=1) & ~_dropped(labels)
+    boxes = columns(labels, images)
+    across = np.minimum(boxes.w / 2 - boxes.x, boxes.x + boxes.w / 2 - 1)
+    down = np.minimum(boxes.h / 2 - boxes.y, boxes.y + boxes.h / 2 - 1)
+    mask = boxes.sound & (across >= -0.002) & (down >= -0.002) & ~boxes.dropped
     yield from row_hits(labels, images, mask, lambda row: "the box covers the whole image")
 
 
@@ -188,14 +183,14 @@ def box_in_pixels(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 320 240 64 48`.
     Mend: divide x and width by the image width, y and height by its height.
     """
-    size, _ = pixel_sizes(labels, images)
+    boxes = columns(labels, images)
 
     def message(row: int) -> str:
-        width, height = size[row]
+        width, height = boxes.width[row], boxes.height[row]
         of = f" of an image of {width:.0f}x{height:.0f}" if width else ""
         return f"x y w h = {show(labels.box[row])}: pixels{of}?"
 
-    yield from row_hits(labels, images, _in_pixels(labels), message)
+    yield from row_hits(labels, images, in_pixels(boxes), message)
 
 
 @rule("BX016", "box-under-two-pixels", Severity.WARNING, Effect.ACCEPTS, UPRIGHT)
@@ -207,10 +202,10 @@ def box_under_two_pixels(labels: Labels, images: Images, options: LintOptions) -
     Example: a box 8 pixels wide on an image of 4000x3000, trained at 640.
     Mend: train at a larger `imgsz`, cut the images into tiles, or remove such boxes.
     """
-    size, known = pixel_sizes(labels, images)
-    own = labels.box[:, 2:] * size
-    side = own.min(axis=1, initial=np.inf) * (options.imgsz / np.maximum(size.max(axis=1, initial=0), 1))
-    mask = _sound(labels) & known & (side <= LEAST) & (own >= 0.999).all(axis=1) & ~_dropped(labels)
+    boxes = columns(labels, images)
+    own = np.minimum(boxes.w * boxes.width, boxes.h * boxes.height)
+    side = own * (options.imgsz / np.maximum(np.maximum(boxes.width, boxes.height), 1))
+    mask = boxes.sound & boxes.known & (side <= LEAST) & (own >= 0.999) & ~boxes.dropped
     where = f"at an image size of {options.imgsz}"
     yield from row_hits(labels, images, mask, lambda row: f"the shorter side has {side[row]:.2g} pixels {where}")
 
@@ -238,20 +233,17 @@ def box_very_slim(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.9 0.003` on an image as wide as high.
     Mend: remove the row, draw the box again, or train oriented boxes or polygons.
     """
-    size, known = pixel_sizes(labels, images)
-    own = labels.box[:, 2:] * size
-    short, long = own.min(axis=1, initial=np.inf), own.max(axis=1, initial=0)
-    mask = _sound(labels) & known & (short >= 0.999) & (long >= SLIM * short) & ~_dropped(labels)
-    yield from row_hits(labels, images, mask, lambda row: f"the box is {show(own[row])} pixels wide and high")
-
-
-@once
-def _in_pixels(labels: Labels) -> NDArray[np.bool_]:
-    """The rows whose numbers are too large for parts of an image."""
-    return np.asarray(np.isfinite(labels.extra) & (labels.box.max(axis=1, initial=0) > 2))
+    boxes = columns(labels, images)
+    wide, high = boxes.w * boxes.width, boxes.h * boxes.height
+    short, long = np.minimum(wide, high), np.maximum(wide, high)
+    mask = boxes.sound & boxes.known & (short >= 0.999) & (long >= SLIM * short) & ~boxes.dropped
+    yield from row_hits(labels, images, mask, lambda row: f"the box is {wide[row]:.3g} x {high[row]:.3g} pixels")
 
 
 def _unchecked_infinity(labels: Labels) -> NDArray[np.bool_]:
     """The rows of pose labels with an infinity that Ultralytics does not see: above all others, and in the box."""
-    seen = np.isinf(labels.cls) | np.isneginf(labels.box).any(axis=1) | np.isnan(labels.extra)
-    return np.asarray(np.isposinf(labels.box).any(axis=1) & ~seen)
+    mask = np.isinf(labels.extra)
+    box = labels.box[mask]
+    seen = np.isinf(labels.cls[mask]) | np.isneginf(box).any(axis=1)
+    mask[mask] = np.isposinf(box).any(axis=1) & ~seen
+    return mask

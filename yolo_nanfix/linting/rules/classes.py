@@ -31,8 +31,7 @@ def class_not_whole(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `1.5 0.5 0.5 0.2 0.2`, or a row that begins with x.
     Mend: write the class number first in the row.
     """
-    finite = np.isfinite(labels.cls)
-    mask = finite & (np.where(finite, labels.cls, 0) % 1 != 0)
+    mask = np.isfinite(labels.cls) & (np.floor(labels.cls) != labels.cls)
     yield from row_hits(labels, images, mask, lambda row: f"class {labels.cls[row]:g} is not a whole number")
 
 

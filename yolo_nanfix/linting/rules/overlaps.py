@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit, rule
-from yolo_nanfix.linting.rules.rows import Images, once, row_hits
+from yolo_nanfix.linting.rules.columns import columns
+from yolo_nanfix.linting.rules.rows import HIGH, LOW, Images, once, row_hits
 
 UPRIGHT = ("detect", "segment", "pose")
 NEAR = 0.95
@@ -29,7 +30,7 @@ def row_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: two rows `0 0.5 0.5 0.2 0.2`.
     Mend: remove one of the rows.
     """
-    first = _first_equal(labels, labels.cls, labels.shape ^ _points_hash(labels))
+    first = _first_equal(labels, images)[0]
     mask = first != np.arange(len(first))
     yield from row_hits(labels, images, mask, lambda row: f"the same as line {labels.line[first[row]]}")
 
@@ -43,7 +44,7 @@ def box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.2 0.2` and `1 0.5 0.5 0.2 0.2`.
     Mend: keep the row with the right class.
     """
-    first = _first_equal(labels, np.zeros_like(labels.cls), labels.shape)
+    first = _first_equal(labels, images)[1]
     mask = (first != np.arange(len(first))) & (labels.cls != labels.cls[first])
 
     def message(row: int) -> str:
@@ -63,7 +64,7 @@ def box_near_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.2 0.2` and `0 0.501 0.5 0.2 0.2`.
     Mend: remove one of the rows.
     """
-    other, overlap = _near(labels)
+    other, overlap = _near(labels, images)
     mask = (other >= 0) & (labels.cls == labels.cls[other])
 
     def message(row: int) -> str:
@@ -81,7 +82,7 @@ def near_box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.2 0.2` and `1 0.501 0.5 0.2 0.2`.
     Mend: keep the row with the right class.
     """
-    other, overlap = _near(labels)
+    other, overlap = _near(labels, images)
     mask = (other >= 0) & (labels.cls != labels.cls[other])
 
     def message(row: int) -> str:
@@ -94,71 +95,60 @@ def near_box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, mask, message)
 
 
-def _first_equal(labels: Labels, cls: NDArray[np.float32], shape: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each row the first row of the same file with equal class, box and shape; itself if it is the first."""
-    table = np.column_stack([cls, labels.box]).astype(np.float32) + np.float32(0)  # no negative zero
-    bits = np.column_stack([table.view(np.uint32), labels.file.astype(np.uint32)]).astype(np.uint64)
-    key = shape.view(np.uint64).copy()
+@once
+def _first_equal(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each row the first row of its file that is equal, and the first whose box is; itself if it is the first.
+
+    Polygons and keypoints count in the one; of the other only polygons do.
+    """
+    boxes = columns(labels, images)
+    key = labels.file.astype(np.uint64) ^ labels.shape.view(np.uint64)
     with np.errstate(over="ignore"):
-        for column in bits.T:
-            key = (key ^ column) * _MIX
+        for column in (boxes.x, boxes.y, boxes.w, boxes.h):
+            key ^= (column + np.float32(0)).view(np.uint32)  # no negative zero
+            key *= _MIX
             key ^= key >> np.uint64(29)
+    ranked = np.sort(key)
+    twice = ranked[1:][ranked[1:] == ranked[:-1]]
     number = np.arange(len(key))
-    crowded = np.flatnonzero(_crowded(key))  # nearly all rows stand alone; only the others are worth sorting
-    order = crowded[np.argsort(key[crowded], kind="stable")]
-    starts = np.r_[True, key[order][1:] != key[order][:-1]] if len(order) else np.zeros(0, bool)
-    first = number.copy()
-    first[order] = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
-    same = (bits == bits[first]).all(axis=1) & (shape == shape[first])
-    return np.where(same, first, number)
-
-
-def _crowded(key: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Whether a key may stand twice: no two of the others fall into one of eight times as many slots."""
-    slots = 1 << (8 * max(len(key), 1)).bit_length()
-    slot = (key & np.uint64(slots - 1)).astype(np.int64)
-    return np.asarray(np.bincount(slot, minlength=slots)[slot] > 1)
-
-
-@once
-def _points_hash(labels: Labels) -> NDArray[np.int64]:
-    """(N,) a hash of the keypoints of each row of a pose label; 0 for rows without points and for polygons."""
-    hashed = np.zeros(len(labels.cls), np.uint64)
-    rows = np.flatnonzero((np.diff(labels.first) > 0) & (labels.shape == 0))
-    if len(rows):
-        table = np.column_stack([labels.points, labels.visible]) + np.float32(0)
-        bits = np.ascontiguousarray(table).view(np.uint32).astype(np.uint64)
-        place = (np.arange(len(bits)) - np.repeat(labels.first[:-1], np.diff(labels.first))).astype(np.uint64)
-        with np.errstate(over="ignore"):
-            key = place + np.uint64(1)
-            for column in bits.T:
-                key = (key ^ column) * _MIX
-                key ^= key >> np.uint64(29)
-        hashed[rows] = np.bitwise_xor.reduceat(key, labels.first[rows])
-    return hashed.view(np.int64)
+    if not len(twice):
+        return number, number
+    rows = np.flatnonzero(np.isin(key, twice))
+    first_row, first_box = number.copy(), number.copy()
+    seen_rows: dict[tuple[object, ...], int] = {}
+    seen_boxes: dict[tuple[object, ...], int] = {}
+    for row in rows.tolist():
+        box = (int(labels.file[row]), int(labels.shape[row]), *labels.box[row].tolist())
+        spots = slice(int(labels.first[row]), int(labels.first[row + 1]))
+        points = () if labels.shape[row] else (labels.points[spots].tobytes(), labels.visible[spots].tobytes())
+        first_box[row] = seen_boxes.setdefault(box, row)
+        first_row[row] = seen_rows.setdefault((float(labels.cls[row]), *box, *points), row)
+    return first_row, first_box
 
 
 @once
-def _near(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _near(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """For each row an earlier row of its file whose box is nearly, but not exactly, the same, else -1; their IoU.
 
     Boxes with exactly the same numbers are left to BX007 and BX009, unless their polygons differ.
     """
     other, overlap = np.full(len(labels.cls), -1), np.zeros(len(labels.cls))
-    box = labels.box.astype(np.float64)
-    rows = np.flatnonzero((box[:, 2:] > 0).all(axis=1) & (np.abs(box) <= 2).all(axis=1))
-    left = labels.file[rows] * 8.0 + (box[rows, 0] - box[rows, 2] / 2)
-    order = np.argsort(left, kind="stable")
-    rows, left = rows[order], left[order]
-    end = left + box[rows, 2] * (1 / NEAR - 1)
+    boxes = columns(labels, images)
+    rows = np.flatnonzero((boxes.side > 0) & (boxes.largest <= HIGH) & (boxes.centre >= LOW))
+    width = boxes.w[rows].astype(np.float64)
+    left = labels.file[rows] * 8.0 + (boxes.x[rows] - width / 2)
+    order = np.argsort(left)
+    left = left[order]
+    end = left + width[order] * (1 / NEAR - 1)
     mine = np.flatnonzero(left[1:] <= end[:-1])  # those with any neighbour close enough
     count = np.minimum(np.searchsorted(left, end[mine], side="right") - mine - 1, MAX_NEIGHBOURS)
     first = np.repeat(mine, count)
     second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
-    a, b = rows[first], rows[second]
-    shared = _shared(box[a], box[b])
-    iou = shared / (box[a, 2] * box[a, 3] + box[b, 2] * box[b, 3] - shared)
-    equal = (labels.box[a] == labels.box[b]).all(axis=1) & (labels.shape[a] == labels.shape[b])
+    a, b = rows[order[first]], rows[order[second]]
+    one, two = labels.box[a].astype(np.float64), labels.box[b].astype(np.float64)
+    shared = _shared(one, two)
+    iou = shared / (one[:, 2] * one[:, 3] + two[:, 2] * two[:, 3] - shared)
+    equal = (one == two).all(axis=1) & (labels.shape[a] == labels.shape[b])
     near = (iou > NEAR) & ~equal
     late, early = np.maximum(a, b)[near], np.minimum(a, b)[near]
     other[late], overlap[late] = early, iou[near]
