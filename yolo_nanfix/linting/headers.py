@@ -128,6 +128,14 @@ def _header(stamp: Stamp, fault: str = "", reason: str = "") -> Header:
     return Header(size, mtime_ns, (device, inode), fault=fault, reason=reason)
 
 
+def _by_seeking(fd: int, length: int, offset: int) -> bytes:
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.read(fd, length)
+
+
+_read_at = getattr(os, "pread", _by_seeking)
+
+
 def _both_ends(file: str, size: int) -> tuple[bytes, bytes]:
     """The first bytes of a file, and its last two."""
     fd = os.open(file, os.O_RDONLY | _BINARY)
@@ -135,8 +143,7 @@ def _both_ends(file: str, size: int) -> tuple[bytes, bytes]:
         head = os.read(fd, HEAD_BYTES)
         if len(head) >= size:
             return head, head[-2:]
-        os.lseek(fd, -min(2, size), os.SEEK_END)
-        return head, os.read(fd, 2)
+        return head, _read_at(fd, 2, size - 2)
     finally:
         os.close(fd)
 
@@ -144,15 +151,13 @@ def _both_ends(file: str, size: int) -> tuple[bytes, bytes]:
 def _plain_jpeg(head: bytes) -> tuple[int, int, str] | None:
     """Width, height and mode of an ordinary JPEG; None if in any doubt, so that Pillow decides.
 
-    Ordinary: 8 bits, 1, 3 or 4 components, nothing but common segments, all of them inside `head`.
+    Ordinary: 8 bits, 1, 3 or 4 components, nothing but common segments up to the frame header, all of it in `head`.
     """
     if not head.startswith(b"\xff\xd8\xff"):
         return None
-    at, end, found = 2, len(head) - 10, None
+    at, end = 2, len(head) - 10
     while at <= end and head[at] == 0xFF:
         marker = head[at + 1]
-        if marker == 0xDA:
-            return found
         length = head[at + 2] << 8 | head[at + 3]
         if marker in _FRAMES:
             height, width = head[at + 5] << 8 | head[at + 6], head[at + 7] << 8 | head[at + 8]
@@ -161,8 +166,8 @@ def _plain_jpeg(head: bytes) -> tuple[int, int, str] | None:
                 return None
             if not 0 < width * height <= BOMB_PIXELS:
                 return None
-            found = (width, height, mode)
-        elif marker not in _HARMLESS or length < 2:
+            return width, height, mode
+        if marker not in _HARMLESS or length < 2:
             return None
         at += 2 + length
     return None
