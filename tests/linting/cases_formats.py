@@ -95,7 +95,7 @@ def ndjson(first: dict[str, Any] | None = None, raw: str = "", **fields: Any) ->
         bare(tiny)
         head = {"type": "dataset", "task": "detect", "class_names": {"0": "cat", "1": "dog"}, **(first or {})}
         record = {"type": "image", "width": WIDTH, "height": HEIGHT, "url": "https://x.org/a.jpg"}
-        rows = {"annotations": {"boxes": [[0, 0.5, 0.5, 0.2, 0.2]]}}
+        rows = {"annotations": {"boxes": [[0, 0.5, 0.5, 0.2, 0.2], [1, 0.3, 0.3, 0.1, 0.1]]}}
         one = {**record, "file": "a.jpg", "split": "train", **rows, **fields}
         two = {**record, "file": "b.jpg", "split": "val", "url": "https://x.org/b.jpg", **rows}
         lines = [json.dumps(line) for line in (head, one, two)]
@@ -118,7 +118,7 @@ _RUNS = {"counts": "abc", "size": [HEIGHT, WIDTH]}
 
 CASES: dict[str, tuple[str, Change, Change]] = {
     "AN001": ("detect", coco(text=_CUT), coco()),
-    "AN002": ("detect", coco(lambda whole: whole["images"].append({"id": 3})), coco()),
+    "AN002": ("detect", coco(lambda whole: whole["images"].append({"file_name": "c.jpg"})), coco()),
     "AN003": ("detect", annotation(bbox=[float("nan"), 1, 2, 3]), coco()),
     "AN004": ("detect", image(1, id="2"), coco()),
     "AN005": ("detect", image(1, id=1), coco()),

@@ -236,13 +236,13 @@ def _last(path: str) -> str:
     return path.rpartition(os.sep)[2]
 
 
-def split_of(*names: str) -> str:
-    """The split that a file or folder name speaks of: val or test if it says so, else train."""
-    for name in names:
-        words = "".join(c if c.isalpha() else " " for c in name.lower()).split()
-        if any(word in ("val", "valid", "validation") for word in words):
+def split_of(stem: str, folder: str) -> str:
+    """The split that a file's stem speaks of, or the folder if that is the name of a split; else train."""
+    words = "".join(c if c.isalpha() else " " for c in stem.lower()).split()
+    for word in (*words, folder.lower()):
+        if word in ("val", "valid", "validation"):
             return "val"
-        if "test" in words:
+        if word == "test":
             return "test"
     return "train"
 

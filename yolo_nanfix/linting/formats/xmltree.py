@@ -73,10 +73,10 @@ def read_xml(file: Path) -> Element:
         open_now[-1].text += said
 
     def entity(name: str, *_: object) -> None:
-        raise BrokenXml(f"it declares the entity {name!r}, which is refused", parser.CurrentLineNumber)
+        raise BrokenXml(f"it declares or uses the entity {name!r}, which is refused", parser.CurrentLineNumber)
 
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, text
-    parser.EntityDeclHandler = parser.UnparsedEntityDeclHandler = entity
+    parser.EntityDeclHandler = parser.UnparsedEntityDeclHandler = parser.SkippedEntityHandler = entity
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
     try:
         parser.Parse(data, True)
