@@ -154,6 +154,8 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "TX010": ("detect", rows(BOX + "0 nan 0.5 0.2 0.2\n"), nothing),
     "TX011": ("detect", rows(BOX + "0 1e400 0.5 0.2 0.2\n"), nothing),
     "TX012": ("detect", rows("0 0.5_1 0.5 0.2 0.2\n"), nothing),
+    "TX018": ("detect", rows(ROWS.encode("utf-8-sig")), rows(ROWS.replace("\n", "\r\n"))),
+    "TX019": ("detect", rows(ROWS + BOX.replace("\n", "\r\n")), rows(ROWS.replace("\n", "\r\n"))),
     "BX001": ("detect", rows("0 1.02 0.5 0.2 0.2\n"), rows("0 0.99 0.5 0.02 0.2\n")),
     "BX002": ("detect", rows("0 -0.02 0.5 0.2 0.2\n"), rows("0 0.01 0.5 0.02 0.2\n")),
     "BX003": ("detect", rows("0 0.5 0.5 -0.2 0.2\n"), nothing),

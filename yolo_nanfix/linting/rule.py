@@ -25,8 +25,8 @@ from yolo_nanfix.linting.options import LintOptions
 
 FAMILIES = (
     "config", "config_pose", "config_paths", "files", "names", "folders", "arrays", "images", "kinds", "pixels",
-    "deep_images", "text", "boxes", "overlaps", "outliers", "polygons", "keypoints", "oriented", "classes", "splits",
-    "annotations",
+    "deep_images", "text", "encoding", "boxes", "overlaps", "outliers", "polygons", "keypoints", "oriented", "classes",
+    "splits", "annotations",
 )  # fmt: skip
 """The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""
 
