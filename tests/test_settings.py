@@ -147,3 +147,14 @@ def test_names_are_unique_over_cards_and_guard():
     names = [*GuardSettings.names(), *(n for card in load_all().values() for n in card.params)]
     assert len(names) == len(set(names))
     assert not {"enable", "disable", "guard"} & set(names)
+
+
+def test_what_belongs_to_lint_is_passed_over(here, monkeypatch):
+    monkeypatch.setenv("YOLO_NANFIX_CACHE", str(here))
+    (here / "nanfix.yaml").write_text("rect: stock\nlint: {select: [BX]}\n")
+    assert settings.load(KNOWN).values == {"rect": "stock"}
+    (here / "below").mkdir()
+    (here / "below" / "pyproject.toml").write_text("[tool.yolo-nanfix.lint]\nselect = ['CL']\n")
+    assert settings.load(KNOWN, here / "below").values == {"rect": "stock"}
+    assert settings.load_lint(here / "below").values == {"select": ["CL"]}
+    assert settings.load_lint(here).source == f"{here / 'nanfix.yaml'}: lint."

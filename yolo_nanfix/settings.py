@@ -30,6 +30,8 @@ else:
 PREFIX = "YOLO_NANFIX_"
 LISTS = ("enable", "disable")
 """Card names: put beside the default set, and taken out of it."""
+CACHE = "YOLO_NANFIX_CACHE"
+"""The variable that says where lint remembers files; a place on this machine, no setting."""
 LINT = "lint"
 """The key under which the settings of lint stand."""
 
@@ -154,7 +156,7 @@ def _mapping(path: Path, value: Any) -> Mapping[str, Any] | None:
 def _from_environment(environ: Mapping[str, str]) -> tuple[str, Mapping[str, Any]]:
     found = {}
     for variable, text in environ.items():
-        if variable.startswith(PREFIX):
+        if variable.startswith(PREFIX) and variable != CACHE:
             name = variable.removeprefix(PREFIX).lower()
             try:
                 found[name] = text.split(",") if name in LISTS else _scalar(name, text)
