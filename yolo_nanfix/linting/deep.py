@@ -103,7 +103,8 @@ def _decoded(file: str, suffix: str, header: Header, channels: int) -> tuple[Gre
     """The grey copy, what the decoder complained about, and what the rules about pixels ask for."""
     if too_large(header):
         return None, "", None
-    if header.format in ("JPEG", "MPO") and not needs_decoding(suffix, header, channels):
+    ordinary = header.format in ("JPEG", "MPO") and header.mode in ("L", "RGB")
+    if ordinary and not needs_decoding(suffix, header, channels):
         small, damage = _small_jpeg(file)
         if small is not None:
             return small, damage, None

@@ -1,0 +1,176 @@
+"""What one small decode of an image tells: damage, early ends, hashes; and how that is judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from linting.cases_images import PHOTO, cut, grey_tail, photo, saved, soft, zeroed
+from linting.tiny_set import TinySet, encode, picture, tiff_pages
+
+from yolo_nanfix.linting.deep import LOOKS, Deep, Look, look, shrink, small_copy
+from yolo_nanfix.linting.headers import read_header
+from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.runner import run
+
+TURNED = {
+    "as it is": lambda a: a,
+    "mirrored": lambda a: a[:, ::-1],
+    "flipped upside down": lambda a: a[::-1],
+    "turned by 180 degrees": lambda a: np.rot90(a, 2),
+    "mirrored and turned left": lambda a: np.rot90(a[:, ::-1]),
+    "turned right": lambda a: np.rot90(a, -1),
+    "turned left": lambda a: np.rot90(a),
+    "mirrored and turned right": lambda a: np.rot90(a[:, ::-1], -1),
+}
+
+
+def _look(tmp_path: Path, content: bytes, suffix: str = "jpg", channels: int = 3) -> Look:
+    file = tmp_path / f"x.{suffix}"
+    file.write_bytes(content)
+    return look(str(file), suffix, read_header(str(file)), channels)
+
+
+def _deep(tmp_path: Path, content: bytes, suffix: str = "jpg") -> Deep:
+    deep = _look(tmp_path, content, suffix).deep
+    assert deep is not None
+    return deep
+
+
+def _distance(one: tuple[int, ...], other: tuple[int, ...]) -> list[int]:
+    return [(one[0] ^ x).bit_count() for x in other]
+
+
+def _codes(tiny: TinySet) -> list[str]:
+    return [f.code for f in run(tiny.root, options=LintOptions(deep=True)).findings if f.split == "train"]
+
+
+def test_a_photograph_is_sound_in_every_format(tmp_path: Path):
+    for suffix in ("jpg", "png", "webp", "bmp", "tiff"):
+        seen = _look(tmp_path, encode(f".{suffix}", photo()), suffix)
+        assert seen.deep is not None and not seen.deep.damage and seen.deep.tail < 0.02
+        assert abs(seen.deep.mean - photo().mean()) < 6 and seen.deep.deviation > 20
+        assert (seen.pixels is None) == (suffix == "jpg")
+        assert _distance(seen.looks, _look(tmp_path, PHOTO).looks)[0] <= 2
+
+
+def test_stored_numbers_are_plain(tmp_path: Path):
+    import json
+
+    seen = _look(tmp_path, PHOTO)
+    assert json.loads(json.dumps([seen.deep, seen.looks])) == [list(seen.deep), list(seen.looks)]
+    assert all(0 < x < 1 << 64 for x in seen.looks) and len(seen.looks) == len(LOOKS) == 8
+
+
+@pytest.mark.parametrize("name", TURNED)
+def test_hashes_of_copies_follow_from_the_image(tmp_path: Path, name: str):
+    original = _look(tmp_path, PHOTO)
+    copy = _look(tmp_path, encode(".jpg", np.ascontiguousarray(TURNED[name](photo()))))
+    distance = _distance(copy.looks, original.looks)
+    assert int(np.argmin(distance)) == LOOKS.index(name) and min(distance) <= 3
+    assert sorted(distance)[1] > 12
+
+
+def test_hashes_survive_saving_scaling_and_light(tmp_path: Path):
+    original = _look(tmp_path, PHOTO).looks
+    half = cv2.resize(photo(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    for copy in (half, cv2.resize(photo(), (416, 416)), cv2.convertScaleAbs(photo(), alpha=0.9, beta=10)):
+        assert _distance(original, _look(tmp_path, encode(".jpg", copy)).looks)[0] <= 3
+    low = bytes(cv2.imencode(".jpg", photo(), [cv2.IMWRITE_JPEG_QUALITY, 30])[1])
+    assert _distance(original, _look(tmp_path, low).looks)[0] <= 3
+    others = [_look(tmp_path, encode(".jpg", photo(seed))).looks for seed in range(1, 30)]
+    assert min(min(_distance(original, other)) for other in others) > 8
+
+
+def test_an_image_that_shows_nothing_has_no_looks(tmp_path: Path):
+    assert _look(tmp_path, encode(".jpg", np.full((64, 64, 3), 90, np.uint8))).looks == (0,) * 8
+
+
+def test_damage_inside_is_found_however_the_file_ends(tmp_path: Path):
+    """Of 60 JPEGs with 300 bytes set to 0 all are found; Ultralytics takes each of them."""
+    from ultralytics.data.utils import check_image
+
+    random = np.random.default_rng(0)
+    for i in range(60):
+        at = int(random.integers(900, len(PHOTO) - 400))
+        content = PHOTO[:at] + bytes(300) + PHOTO[at + 300 :]
+        assert _deep(tmp_path, content).damage, (i, at)
+    assert check_image(str(tmp_path / "x.jpg"))[0] == ""
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_cut_with_an_end_marker_is_found(tmp_path: Path, progressive: bool):
+    flags = [cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)]
+    content = bytes(cv2.imencode(".jpg", photo(), flags)[1])
+    deep = _deep(tmp_path, cut(content))
+    assert deep.damage
+    tiny = TinySet(tmp_path / "set")
+    tiny.image(".jpg", cut(content))
+    assert _codes(tiny) == ["IM028" if progressive else "IM029"]
+
+
+def test_a_grey_rest_without_damage_is_found_and_a_black_border_is_not(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    tiny.image(".jpg", encode(".jpg", grey_tail(photo())))
+    assert _codes(tiny) == ["IM029"]
+    for value in (0, 255, 110):
+        bordered = photo()
+        bordered[-80:] = bordered[:80] = value
+        tiny.image(".jpg", encode(".jpg", bordered))
+        assert _codes(tiny) == []
+
+
+def test_padding_and_a_missing_end_marker_are_no_damage(tmp_path: Path):
+    padded = PHOTO[:-2] + bytes(8) + PHOTO[-2:]
+    assert _deep(tmp_path, padded).damage == ""
+    tiny = TinySet(tmp_path / "set")
+    tiny.image(".jpg", PHOTO[:-2] + b"\xff\xd9trailing")
+    assert _codes(tiny) == ["IM004"]
+
+
+def test_only_strong_blur_is_told(tmp_path: Path):
+    sharp, light = _deep(tmp_path, PHOTO).detail, _deep(tmp_path, encode(".jpg", cv2.blur(photo(), (5, 5)))).detail
+    assert sharp > light > 0.02 > _deep(tmp_path, encode(".jpg", soft())).detail > 0
+
+
+def test_many_bands_floats_and_deep_values_are_looked_at(tmp_path: Path):
+    for dtype, top in (("float32", 255), ("uint16", 65535), ("uint8", 255)):
+        pages = [picture(channels=1, dtype=dtype, top=top, seed=i) for i in range(6)]
+        seen = _look(tmp_path, tiff_pages(pages), "tiff", 6)
+        assert seen.deep is not None and 100 < seen.deep.mean < 150 and seen.pixels.shape == (48, 64, 6)
+    nan = np.full((40, 40, 2), np.nan, np.float32)
+    assert shrink(nan).max() == 0
+    assert shrink(picture(3, 4000)).shape == (3, 4000) and shrink(picture(1, 1)).shape == (1, 1)
+
+
+def test_cmyk_and_undecodable_jpegs_are_left_to_the_other_decoder(tmp_path: Path):
+    seen = _look(tmp_path, saved("JPEG", "CMYK"))
+    assert seen.deep is not None and seen.pixels.dtype == "uint8"
+    gone = look(str(tmp_path / "gone.jpg"), "jpg", read_header(str(tmp_path / "x.jpg")), 3)
+    assert gone.deep is None and gone.pixels is not None and gone.pixels.reason
+    assert small_copy(str(tmp_path / "gone.jpg"), 3) is None
+
+
+def test_a_jpeg_that_no_decoder_takes_crashes_training_and_is_told(tmp_path: Path):
+    from ultralytics.data.utils import check_image
+    from ultralytics.utils.patches import imread
+
+    tiny = TinySet(tmp_path)
+    start = PHOTO.index(b"\xff\xc4")
+    file = tiny.image(".jpg", PHOTO[:start] + PHOTO[PHOTO.index(b"\xff\xda") :])
+    broken = bytearray(file.read_bytes())
+    scan = broken.index(b"\xff\xda") + 5
+    broken[scan] = 9  # a component that there is not
+    file.write_bytes(bytes(broken))
+    assert check_image(str(file))[0] == "" and imread(str(file)) is None
+    assert _codes(tiny) == ["IM009"]
+
+
+def test_without_deep_nothing_is_decoded(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    tiny.image(".jpg", zeroed(PHOTO))
+    report = run(tiny.root)
+    assert report.findings == ()
+    assert {"IM028", "SP004"} <= {code for code, _ in report.skipped}
