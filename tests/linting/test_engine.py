@@ -1,0 +1,210 @@
+"""Parts, processes and memory: each way of reading gives the same report, and what is unchanged stays unread."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
+
+from yolo_nanfix.findings import Report
+from yolo_nanfix.linting import label_fast, pool, store, worker
+from yolo_nanfix.linting.config import read_config
+from yolo_nanfix.linting.label_reader import LabelReader
+from yolo_nanfix.linting.labels import Labels
+from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.runner import run
+
+ODD = ("nan", "inf", "1e400", "1.2.3", "abc", "-0.5", "1e-3", "+0.5", ".5", "5.", "1_0", "1-2", "--1", "e5", "\u0660")
+
+
+@pytest.fixture(autouse=True)
+def memory(tmp_path_factory, monkeypatch):
+    """A memory of the test's own."""
+    monkeypatch.setenv(store.ENVIRONMENT, str(tmp_path_factory.mktemp("memory")))
+
+
+def many(root: Path, count: int = 12) -> TinySet:
+    """A set with a few images of each kind of trouble."""
+    tiny = TinySet(root)
+    for i in range(count):
+        tiny.put(f"images/train/{i:02d}.jpg", encode(".jpg", picture()) if i % 5 else b"no image")
+        tiny.put(f"labels/train/{i:02d}.txt", ROWS if i % 3 else "0 0.5 0.5 0 0.2\n7 0.5 0.5 0.1 0.1\n")
+    return tiny
+
+
+def same(one: Report, other: Report) -> bool:
+    return one.as_dict() == other.as_dict()
+
+
+def in_place(path: Path, content: bytes) -> None:
+    """Change a file behind its stamp: same size, same time, same place on the disk."""
+    stamp = path.stat()
+    assert len(content) == stamp.st_size
+    with path.open("r+b") as stream:
+        stream.write(content)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+def test_parts_and_processes_change_nothing(tmp_path, monkeypatch):
+    tiny = many(tmp_path / "set")
+    whole = run(tiny.root, jobs=1, cache=False)
+    assert len(whole.findings) > 8
+    monkeypatch.setattr(pool, "PART", 3)
+    assert same(run(tiny.root, jobs=1, cache=False), whole)
+    assert same(run(tiny.root, jobs=2, cache=False), whole)
+
+
+def test_a_file_that_kills_the_process_costs_that_file_alone(tmp_path, monkeypatch):
+    tiny = many(tmp_path / "set")
+    dies = "p.read_part=lambda part, c: os._exit(9) if any('07.jpg' in f for f in part.files) else real(part, c); "
+    code = worker._START.replace("import serve;", f"import serve; import os; import {pool.__package__}.parts as p; ")
+    monkeypatch.setattr(worker, "_START", code.replace("serve()", f"real = p.read_part; {dies}serve()"))
+    monkeypatch.setattr(pool, "PART", 4)
+    report = run(tiny.root, jobs=2, cache=False)
+    (killed,) = [f for f in report.findings if "ended with 9" in f.message]
+    assert killed.code == pool.CRASHED and killed.place.file.endswith("07.jpg")
+    healthy = run(tiny.root, jobs=1, cache=False)
+    assert {f for f in healthy.findings if "07" not in f.place.file} <= set(report.findings)
+
+
+def test_a_fault_of_our_own_in_a_process_is_shown(tmp_path, monkeypatch):
+    tiny = many(tmp_path / "set")
+    code = worker._START.replace("import serve;", f"import serve; import {pool.__package__}.parts as p; ")
+    monkeypatch.setattr(worker, "_START", code.replace("serve()", "p.read_part = lambda part, c: 1 / 0; serve()"))
+    monkeypatch.setattr(pool, "PART", 4)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        run(tiny.root, jobs=2, cache=False)
+
+
+def test_what_has_not_changed_is_not_read_again(tmp_path):
+    tiny = many(tmp_path / "set")
+    first = run(tiny.root)
+    label = tiny.root / "labels/train/01.txt"
+    in_place(label, ROWS.replace("0.5 0.5", "5.5 5.5").encode())
+    assert same(run(tiny.root), first)
+    assert not same(run(tiny.root, cache=False), first)
+
+
+def test_one_changed_file_alone_is_read(tmp_path):
+    tiny = many(tmp_path / "set")
+    first = run(tiny.root)
+    in_place(tiny.root / "labels/train/01.txt", ROWS.replace("0.5 0.5", "5.5 5.5").encode())
+    tiny.put("labels/train/02.txt", "0 0.5 0.5 0.2 3\n")
+    second = run(tiny.root)
+    new = set(second.findings) - set(first.findings)
+    assert {Path(f.place.file).stem for f in new} == {"02"}
+    assert same(run(tiny.root), second)
+
+
+@pytest.mark.parametrize("change", ["image gone", "image new", "label gone", "label new", "npy new", "link broken"])
+def test_after_any_change_the_report_is_that_of_a_first_run(change, tmp_path):
+    tiny = many(tmp_path / "set")
+    tiny.drop("labels/train/04.txt")
+    (tiny.root / "images/train/ln.jpg").symlink_to(tiny.root / "images/train/01.jpg")
+    run(tiny.root)
+    if change == "image gone":
+        tiny.drop("images/train/07.jpg")
+    if change == "image new":
+        tiny.put("images/train/00000.jpg", b"")
+    if change == "label gone":
+        tiny.drop("labels/train/08.txt")
+    if change == "label new":
+        tiny.put("labels/train/04.txt", "9 9 9 9 9\n")
+    if change == "npy new":
+        np.save(tiny.root / "images/train/02.npy", picture(20, 20))
+    if change == "link broken":
+        (tiny.root / "images/train/ln.jpg").unlink()
+        (tiny.root / "images/train/ln.jpg").symlink_to(tiny.root / "nowhere.jpg")
+    assert same(run(tiny.root), run(tiny.root, cache=False))
+
+
+def test_another_data_yaml_task_or_depth_is_another_memory(tmp_path):
+    tiny = many(tmp_path / "set")
+    run(tiny.root)
+    assert run(tiny.root, options=LintOptions("segment")).by_code() != run(tiny.root).by_code()
+    tiny.yaml(YAML.replace("[cat, dog]", "[a, b, c, d, e, f, g, h]"))
+    assert same(run(tiny.root), run(tiny.root, cache=False))
+
+
+@pytest.mark.parametrize("content", [b"", b"torn", "half", b"\xff" * 400])
+def test_a_broken_memory_is_as_good_as_none(content, tmp_path):
+    tiny = many(tmp_path / "set")
+    first = run(tiny.root)
+    (kept,) = store.folder().iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    assert same(run(tiny.root), first)
+    assert kept.read_bytes() == whole
+
+
+def test_a_memory_that_cannot_be_kept_is_no_fault(tmp_path, monkeypatch):
+    tiny = many(tmp_path / "set")
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv(store.ENVIRONMENT, str(tmp_path / "file"))
+    assert same(run(tiny.root), run(tiny.root, cache=False))
+
+
+def test_several_runs_at_once_leave_one_whole_memory(tmp_path):
+    tiny = many(tmp_path / "set")
+    code = f"from yolo_nanfix.linting.runner import run; print(len(run({str(tiny.root)!r}).findings))"
+    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    counts = {process.communicate()[0] for process in running}
+    assert counts == {f"{len(run(tiny.root, cache=False).findings)}\n"}
+    (kept,) = store.folder().iterdir()
+    assert store.load(kept) is not None
+
+
+def test_old_memories_make_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "MOST", 2)
+    for name in ("a", "b", "c"):
+        run(TinySet(tmp_path / name).root)
+    assert len(list(store.folder().iterdir())) == 2
+    config = read_config(tmp_path / "c")
+    assert store.place(config, LintOptions()).exists()
+
+
+def table(texts: list[str], task: str, kpt: tuple[int, int] | None, folder: Path) -> tuple[Labels, Labels]:
+    """The same files by the fast way and one by one."""
+    paths = [folder / f"{i}.txt" for i in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text, newline="", encoding="utf-8")
+    names, numbers = [str(path) for path in paths], list(range(len(paths)))
+    careful = LabelReader(task, kpt)
+    for name, number in zip(names, numbers, strict=True):
+        careful.read(name, number)
+    return label_fast.read_labels(names, numbers, task, kpt), careful.finish()
+
+
+@pytest.mark.parametrize(("task", "kpt", "width"), [("detect", None, 5), ("obb", None, 9), ("pose", (2, 3), 11)])
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_label_files_read_at_once_are_as_read_one_by_one(task, kpt, width, seed, tmp_path_factory):
+    rng = random.Random(seed)
+
+    def row() -> str:
+        columns = rng.choice([width] * 40 + [width - 1, width + 1, 5, 7])
+        numbers = [rng.choice([f"{rng.random():.6f}"] * 60 + list(ODD)) for _ in range(columns - 1)]
+        return rng.choice([" "] * 60 + ["\t", "  "]).join([str(rng.randrange(3)), *numbers])
+
+    def text() -> str:
+        end = rng.choice(["\n"] * 20 + ["\r\n"])
+        return end.join(row() for _ in range(rng.randrange(5))) + rng.choice(["", "\n", "\n\n", " \n"])
+
+    folder = tmp_path_factory.mktemp("labels")
+    fast, careful = table([text() for _ in range(80)], task, kpt, folder)
+    shutil.rmtree(folder)
+    assert (fast.files, sorted(fast.bad), sorted(fast.odd)) == (careful.files, sorted(careful.bad), sorted(careful.odd))
+    whole = np.isfinite(careful.extra)  # a hash of NaN is a number of its own
+    for name in ("file", "line", "cls", "box", "columns", "extra", "points", "visible", "first"):
+        np.testing.assert_array_equal(getattr(fast, name), getattr(careful, name), err_msg=name)
+        assert getattr(fast, name).dtype == getattr(careful, name).dtype
+    np.testing.assert_array_equal(fast.shape[whole], careful.shape[whole])
