@@ -64,9 +64,9 @@ def test_areas_and_crossings_are_those_of_brute_force(polygons: list, tmp_path_f
 @settings(max_examples=60, deadline=None)
 @given(corners=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=4, max_size=4))
 def test_the_enclosing_rectangle_is_that_of_opencv(corners: list):
-    quad = np.array(corners, np.float64)[None] * 20
-    long, short = geometry.enclosing_rectangles(quad)
-    width, height = cv2.minAreaRect(quad[0].astype(np.float32))[1]
+    quad = np.array(corners, np.float64) * 20
+    long, short = geometry.enclosing_rectangles(quad.T[:, :, None])
+    width, height = cv2.minAreaRect(quad.astype(np.float32))[1]
     assert long[0] * short[0] == pytest.approx(width * height, rel=1e-3, abs=1e-2)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.rules.rows import Images, once, pixel_sizes
+from yolo_nanfix.linting.rules.columns import columns
+from yolo_nanfix.linting.rules.rows import Images, once
 
 MAX_NEIGHBOURS = 64
 """An edge is held against so many others at most: those that begin next, from left to right."""
@@ -25,29 +26,43 @@ class Shapes:
 
     Attributes:
         rows: (K,) int64, their numbers in the label table.
-        points: (P, 2) float64, their points in pixels (of a side of `UNKNOWN` where the image's is unknown).
+        x, y: (P,) float64, their points in pixels (in thousandths of the image where its size is unknown).
         start: (K,) int64, where the points of each begin.
         count: (K,) int64, how many there are.
         owner: (P,) int64, for each point the place of its row in `rows`.
-        following: (P,) int64, for each point the next one around its polygon.
         spots: (P,) int64, where the points stand in the label table.
     """
 
     rows: NDArray[np.int64]
-    points: Floats
+    x: Floats
+    y: Floats
     start: NDArray[np.int64]
     count: NDArray[np.int64]
     owner: NDArray[np.int64]
-    following: NDArray[np.int64]
     spots: NDArray[np.int64]
 
     def largest(self, values: NDArray[Any]) -> NDArray[Any]:
         """(K,) the largest of the values (P,) of each row's points."""
         return np.maximum.reduceat(values, self.start) if len(self.start) else values[:0]
 
+    def smallest(self, values: NDArray[Any]) -> NDArray[Any]:
+        """(K,) the smallest of the values (P,) of each row's points."""
+        return np.minimum.reduceat(values, self.start) if len(self.start) else values[:0]
+
     def total(self, values: NDArray[Any]) -> NDArray[Any]:
         """(K,) the sum of the values (P,) of each row's points."""
         return np.add.reduceat(values, self.start) if len(self.start) else values[:0]
+
+    def ahead(self, values: NDArray[Any]) -> NDArray[Any]:
+        """(P,) for each point the value of the next one around its polygon."""
+        result = np.empty_like(values)
+        result[:-1] = values[1:]
+        result[self.start + self.count - 1] = values[self.start]
+        return result
+
+    def each(self, values: NDArray[Any]) -> NDArray[Any]:
+        """(P,) for each point the value (K,) of its row."""
+        return np.repeat(values, self.count)
 
     def mark(self, labels: Labels, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(N,) the mask over the label table of the chosen ones of the K rows."""
@@ -55,42 +70,71 @@ class Shapes:
         mask[self.rows[chosen]] = True
         return mask
 
+    def subset(self, chosen: NDArray[np.bool_]) -> Shapes:
+        """Some of the rows alone."""
+        points = self.each(chosen)
+        count = self.count[chosen]
+        return Shapes(
+            rows=self.rows[chosen],
+            x=self.x[points],
+            y=self.y[points],
+            start=np.cumsum(count) - count,
+            count=count,
+            owner=np.repeat(np.arange(len(count)), count),
+            spots=self.spots[points],
+        )
+
 
 @once
 def shapes(labels: Labels, images: Images) -> Shapes:
     """The polygons (or the keypoints) of a label table, in pixels."""
+    boxes = columns(labels, images)
     every = np.diff(labels.first)
     rows = np.flatnonzero((every > 0) & np.isfinite(labels.extra))
     count = every[rows]
     start = np.cumsum(count) - count
     owner = np.repeat(np.arange(len(rows)), count)
     spots = np.arange(len(owner)) + np.repeat(labels.first[rows] - start, count)
-    sizes, known = pixel_sizes(labels, images)
-    scale = np.where(known[rows, None], sizes[rows], UNKNOWN).astype(np.float64)
-    points = labels.points[spots] * scale[owner]
-    following = np.arange(1, len(owner) + 1)
-    following[start + count - 1] = start
-    return Shapes(rows, points, start, count, owner, following, spots)
+    points = labels.points if len(spots) == len(labels.points) else labels.points[spots]
+    across = np.where(boxes.known[rows], boxes.width[rows], UNKNOWN)
+    down = np.where(boxes.known[rows], boxes.height[rows], UNKNOWN)
+    x = points[:, 0] * np.repeat(across.astype(np.float64), count)
+    y = points[:, 1] * np.repeat(down.astype(np.float64), count)
+    return Shapes(rows, x, y, start, count, owner, spots)
+
+
+@once
+def _local(polygons: Shapes) -> tuple[Floats, Floats]:
+    """(P,) x and y as seen from the first point of each polygon: small numbers, so that nothing cancels."""
+    x, y, start = polygons.x, polygons.y, polygons.start
+    return x - polygons.each(x[start]), y - polygons.each(y[start])
+
+
+@once
+def _strips(polygons: Shapes) -> Floats:
+    """(P,) twice the signed area between each edge and the first point of its polygon."""
+    x, y = _local(polygons)
+    return np.asarray(x * polygons.ahead(y) - polygons.ahead(x) * y)
 
 
 @once
 def areas(polygons: Shapes) -> Floats:
     """(K,) signed area of each polygon by the shoelace formula, in square pixels."""
-    local = polygons.points - polygons.points[polygons.start][polygons.owner]  # near 0, so that nothing cancels
-    ahead = local[polygons.following]
-    return np.asarray(polygons.total(local[:, 0] * ahead[:, 1] - local[:, 1] * ahead[:, 0]) / 2)
+    return np.asarray(polygons.total(_strips(polygons)) / 2)
 
 
 @once
 def thickness(polygons: Shapes) -> tuple[Floats, Floats]:
     """(K,) how far the points reach from the first one, and how far off the line to the furthest; in pixels."""
-    local = polygons.points - polygons.points[polygons.start][polygons.owner]
-    distance = np.hypot(local[:, 0], local[:, 1])
-    reach = polygons.largest(distance)
-    places = np.where(distance == reach[polygons.owner], np.arange(len(distance)), -1)
-    direction = local[polygons.largest(places)][polygons.owner]
-    off = np.abs(local[:, 0] * direction[:, 1] - local[:, 1] * direction[:, 0])
-    return reach, polygons.largest(off) / np.maximum(reach, 1e-12)
+    x, y = _local(polygons)
+    squared = x * x + y * y
+    reach = polygons.largest(squared)
+    spots = np.flatnonzero(squared == polygons.each(reach))
+    far = np.zeros(len(polygons.rows), np.int64)
+    far[polygons.owner[spots]] = spots
+    off = polygons.largest(np.abs(x * polygons.each(y[far]) - y * polygons.each(x[far])))
+    reach = np.sqrt(reach)
+    return reach, off / np.maximum(reach, 1e-12)
 
 
 class Crossing(NamedTuple):
@@ -106,82 +150,101 @@ def crossings(polygons: Shapes) -> list[Crossing]:
     Edges that merely touch do not cross. The smaller of the two parts that a crossing makes is its loop. An edge is
     held against `MAX_NEIGHBOURS` others, so that polygons made to have all edges side by side cost no more.
     """
-    points, owner = polygons.points, polygons.owner
-    if not len(points):
-        return []
-    x = np.clip(points[:, 0], -_FAR, _FAR)
-    shift = owner * (2 * float(np.abs(x).max()) + 1)  # polygons side by side, so that they never meet
-    ends = np.stack([x, x[polygons.following]]) + shift
-    left, right = ends.min(axis=0), ends.max(axis=0)
-    order = np.argsort(left, kind="stable")
-    left, right = left[order], right[order]
+    doubtful = np.flatnonzero(~_star_shaped(polygons))
+    chosen = np.zeros(len(polygons.rows), np.bool_)
+    chosen[doubtful] = True
+    found = _sweep(polygons.subset(chosen))
+    return [Crossing(int(doubtful[k]), loop) for k, loop in sorted(found.items())]
+
+
+def _star_shaped(polygons: Shapes) -> NDArray[np.bool_]:
+    """(K,) polygons that go once around the middle of their corners, always the same way: they cannot cross."""
+    x = polygons.x - polygons.each(polygons.total(polygons.x) / polygons.count)
+    y = polygons.y - polygons.each(polygons.total(polygons.y) / polygons.count)
+    turn = x * polygons.ahead(y) - polygons.ahead(x) * y
+    up = (y < 0).astype(np.int8)
+    rounds = polygons.total((polygons.ahead(up) > up).astype(np.int32))
+    steady = (polygons.smallest(turn) > 0) | (polygons.largest(turn) < 0)
+    return np.asarray(steady & (rounds == 1))
+
+
+def _sweep(polygons: Shapes) -> dict[int, float]:
+    """For each polygon (by its place) that crosses itself the largest loop: edges from left to right."""
+    found: dict[int, float] = {}
+    if not len(polygons.x):
+        return found
+    x = np.clip(polygons.x, -_FAR, _FAR)
+    shift = polygons.owner * (2 * float(np.abs(x).max()) + 1)  # polygons side by side, so that they never meet
+    ends = x + shift, polygons.ahead(x) + shift
+    left = np.minimum(*ends)
+    order = np.argsort(left)
+    left, right = left[order], np.maximum(*ends)[order]
     number = np.arange(len(order))
     meeting = np.minimum(np.searchsorted(left, right, side="right") - number - 1, MAX_NEIGHBOURS)
-    found: dict[int, float] = {}
-    prefix = np.concatenate([[0.0], np.cumsum(_strips(polygons))])
-    bounds = np.concatenate([np.arange(0, len(order), max(1, _CHUNK // MAX_NEIGHBOURS)), [len(order)]])
-    for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        mine = np.repeat(number[low:high], meeting[low:high])
-        steps = np.arange(len(mine)) - np.repeat(np.cumsum(meeting[low:high]) - meeting[low:high], meeting[low:high])
-        _cross(polygons, order[mine], order[mine + 1 + steps], prefix, found)
-    return [Crossing(k, loop) for k, loop in sorted(found.items())]
+    edges = _Edges(polygons)
+    step = max(1, _CHUNK // MAX_NEIGHBOURS)
+    for low in range(0, len(order), step):
+        part = meeting[low : low + step]
+        mine = np.repeat(number[low : low + step], part)
+        steps = np.arange(1, len(mine) + 1) - np.repeat(np.cumsum(part) - part, part)
+        edges.cross(order[mine], order[mine + steps], found)
+    return found
 
 
-def _strips(polygons: Shapes) -> Floats:
-    """(P,) twice the signed area between each edge and the first point of its polygon."""
-    local = polygons.points - polygons.points[polygons.start][polygons.owner]
-    ahead = local[polygons.following]
-    return np.asarray(local[:, 0] * ahead[:, 1] - local[:, 1] * ahead[:, 0])
+class _Edges:
+    """The edges of some polygons, by the number of the point where they begin."""
 
+    def __init__(self, polygons: Shapes) -> None:
+        self.owner = polygons.owner
+        self.x, self.y = polygons.x, polygons.y
+        self.u, self.v = polygons.ahead(self.x) - self.x, polygons.ahead(self.y) - self.y
+        self.low = np.minimum(self.y, self.y + self.v)
+        self.high = np.maximum(self.y, self.y + self.v)
+        self.local = _local(polygons)
+        self.prefix = np.concatenate([[0.0], np.cumsum(_strips(polygons))])
+        self.start, self.count = polygons.start, polygons.count
 
-def _cross(
-    polygons: Shapes, a: NDArray[np.int64], b: NDArray[np.int64], prefix: Floats, found: dict[int, float]
-) -> None:
-    """Note the pairs of edges (by the points where they begin) that cross, with their loops."""
-    points, following = polygons.points, polygons.following
-    y = points[:, 1]
-    over = np.maximum(y[a], y[following[a]]) >= np.minimum(y[b], y[following[b]])
-    over &= np.maximum(y[b], y[following[b]]) >= np.minimum(y[a], y[following[a]])
-    a, b = np.minimum(a[over], b[over]), np.maximum(a[over], b[over])
-    p, q = points[a], points[b]
-    u, v = points[following[a]] - p, points[following[b]] - q
-    between = q - p
-    side = _turn(u, between), _turn(u, between + v)
-    other = _turn(v, -between), _turn(v, u - between)
-    real = (side[0] * side[1] < 0) & (other[0] * other[1] < 0) & (polygons.owner[a] == polygons.owner[b])
-    for i in np.flatnonzero(real).tolist():
-        k = int(polygons.owner[a[i]])
-        meet = p[i] + u[i] * (other[0][i] / (other[0][i] - other[1][i]))
-        origin = points[polygons.start[k]]
-        first, last = points[a[i] + 1] - origin, q[i] - origin
-        middle = prefix[b[i]] - prefix[a[i] + 1]
-        loop = (_turn(meet - origin, first) + middle + _turn(last, meet - origin)) / 2
-        whole = (prefix[polygons.start[k] + polygons.count[k]] - prefix[polygons.start[k]]) / 2
-        found[k] = max(found.get(k, 0.0), float(min(abs(loop), abs(whole - loop))))
+    def cross(self, a: NDArray[np.int64], b: NDArray[np.int64], found: dict[int, float]) -> None:
+        """Note the pairs of edges that cross, with their loops."""
+        near = (self.high[a] >= self.low[b]) & (self.high[b] >= self.low[a]) & (self.owner[a] == self.owner[b])
+        a, b = np.minimum(a[near], b[near]), np.maximum(a[near], b[near])
+        dx, dy = self.x[b] - self.x[a], self.y[b] - self.y[a]
+        ua, va, ub, vb = self.u[a], self.v[a], self.u[b], self.v[b]
+        begin, end = ua * dy - va * dx, ua * (dy + vb) - va * (dx + ub)
+        mine, its = vb * dx - ub * dy, ub * (va - dy) - vb * (ua - dx)
+        for i in np.flatnonzero((begin * end < 0) & (mine * its < 0)).tolist():
+            k = int(self.owner[a[i]])
+            found[k] = max(found.get(k, 0.0), self._loop(int(a[i]), int(b[i]), float(mine[i] / (mine[i] - its[i]))))
 
-
-def _turn(a: Floats, b: Floats) -> Any:
-    """The cross product of vectors (..., 2)."""
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    def _loop(self, a: int, b: int, part: float) -> float:
+        """The smaller of the areas into which the crossing of two edges, at `part` of the first, cuts a polygon."""
+        x, y = self.local
+        meet = x[a] + part * self.u[a], y[a] + part * self.v[a]
+        loop = meet[0] * y[a + 1] - meet[1] * x[a + 1] + self.prefix[b] - self.prefix[a + 1]
+        loop += x[b] * meet[1] - y[b] * meet[0]
+        k = int(self.owner[a])
+        whole = self.prefix[self.start[k] + self.count[k]] - self.prefix[self.start[k]]
+        return float(min(abs(loop), abs(whole - loop))) / 2
 
 
 @once
 def enclosing_rectangles(quads: Floats) -> tuple[Floats, Floats]:
-    """(M,) long and short side of the smallest rectangle around the four points of each of the quads (M, 4, 2).
+    """(M,) long and short side of the smallest rectangle around the four points of each of the quads (2, 4, M).
 
     That rectangle has a side along an edge of the hull, which joins two of the points: all six pairs are tried.
     """
-    pairs = ((0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (1, 3))
-    best = np.full(len(quads), np.inf)
-    sides = np.zeros((len(quads), 2))
-    for i, j in pairs:
-        along = quads[:, j] - quads[:, i]
-        length = np.hypot(along[:, 0], along[:, 1])
-        along = along / np.maximum(length, 1e-12)[:, None]
-        forward = np.einsum("mpd,md->mp", quads, along)
-        across = np.einsum("mpd,md->mp", quads, np.stack([-along[:, 1], along[:, 0]], axis=1))
-        both = np.stack([np.ptp(forward, axis=1), np.ptp(across, axis=1)], axis=1)
-        area = both.prod(axis=1)
-        better = (area < best) & (length > 0)
-        best[better], sides[better] = area[better], both[better]
-    return sides.max(axis=1), sides.min(axis=1)
+    x, y = quads
+    best = np.full(x.shape[1], np.inf)
+    long, short = np.zeros_like(best), np.zeros_like(best)
+    for i, j in ((0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (1, 3)):
+        u, v = x[j] - x[i], y[j] - y[i]
+        length = np.maximum(np.hypot(u, v), 1e-12)
+        u, v = u / length, v / length
+        forward, across = x * u + y * v, y * u - x * v
+        along = forward.max(axis=0) - forward.min(axis=0)
+        beside = across.max(axis=0) - across.min(axis=0)
+        better = (along * beside < best) & (length > 1e-12)
+        best = np.where(better, along * beside, best)
+        long = np.where(better, np.maximum(along, beside), long)
+        short = np.where(better, np.minimum(along, beside), short)
+    return long, short

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rules.columns import columns
 from yolo_nanfix.linting.rules.geometry import Floats, Shapes, areas, enclosing_rectangles, shapes, thickness
-from yolo_nanfix.linting.rules.rows import HIGH, LOW, Images, once, pixel_sizes, row_hits
+from yolo_nanfix.linting.rules.rows import Images, once, row_hits
 
 OBB = ("obb",)
 CORNERS = 4
@@ -31,12 +32,11 @@ def corner_outside_image(labels: Labels, images: Images) -> Iterator[Hit]:
     Mend: nothing if the boxes are meant to go on beyond the tile; else clip them.
     """
     boxes = shapes(labels, images)
-    sizes = pixel_sizes(labels, images)[0][boxes.rows][boxes.owner]
-    beyond = np.maximum(-boxes.points, boxes.points - sizes).max(axis=1, initial=-np.inf)
-    spill = boxes.largest(beyond)
-    box = labels.box[boxes.rows]
-    dropped = (box > HIGH).any(axis=1) | (box[:, :2] < LOW).any(axis=1)
-    chosen = (spill > 1) & (sizes[boxes.start] > 0).all(axis=1) & ~dropped
+    upright = columns(labels, images)
+    width, height = upright.width[boxes.rows], upright.height[boxes.rows]
+    low = -np.minimum(boxes.smallest(boxes.x), boxes.smallest(boxes.y))
+    spill = np.maximum(low, np.maximum(boxes.largest(boxes.x) - width, boxes.largest(boxes.y) - height))
+    chosen = (spill > 1) & upright.known[boxes.rows] & ~upright.dropped[boxes.rows]
     reach = dict(zip(boxes.rows[chosen].tolist(), spill[chosen].tolist(), strict=True))
     mask = boxes.mark(labels, chosen)
     yield from row_hits(labels, images, mask, lambda row: f"a corner is {reach[row]:.0f} px outside the image")
@@ -66,10 +66,10 @@ def obb_corner_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
     Mend: draw the box again.
     """
     boxes, rows, quads = _quads(labels, images)
-    pairs = [(i, j) for i in range(CORNERS) for j in range(i)]
+    x, y = quads
     same = np.zeros(len(rows), np.bool_)
-    for i, j in pairs:
-        same |= (quads[:, i] == quads[:, j]).all(axis=1)
+    for i, j in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)):
+        same |= (x[i] == x[j]) & (y[i] == y[j])
     chosen = same & (thickness(boxes)[1][rows] >= FLAT)
     mask = _mark(labels, boxes, rows[chosen])
     yield from row_hits(labels, images, mask, lambda row: "two corners are the same: a triangle")
@@ -103,7 +103,7 @@ def obb_not_rectangular(labels: Labels, images: Images) -> Iterator[Hit]:
     long, short = enclosing_rectangles(quads)
     filled = np.abs(areas(boxes)[rows]) / np.maximum(long * short, 1e-12)
     crossing = _edges_cross(quads, 0, 2) | _edges_cross(quads, 1, 3)
-    repeated = (quads == np.roll(quads, 1, axis=1)).all(axis=2).any(axis=1)
+    repeated = (quads == np.roll(quads, 1, axis=1)).all(axis=0).any(axis=0)
     chosen = (filled < FILLED) & (short >= 2) & ~crossing & ~repeated
     part = dict(zip(boxes.rows[rows[chosen]].tolist(), filled[chosen].tolist(), strict=True))
     mask = _mark(labels, boxes, rows[chosen])
@@ -135,7 +135,7 @@ def obb_side_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     """
     boxes, rows, quads = _quads(labels, images)
     short = enclosing_rectangles(quads)[1]
-    known = pixel_sizes(labels, images)[1][boxes.rows[rows]]
+    known = columns(labels, images).known[boxes.rows[rows]]
     chosen = (short < 0.999) & (thickness(boxes)[1][rows] >= FLAT) & known
     side = dict(zip(boxes.rows[rows[chosen]].tolist(), short[chosen].tolist(), strict=True))
     mask = _mark(labels, boxes, rows[chosen])
@@ -144,10 +144,11 @@ def obb_side_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
 
 @once
 def _quads(labels: Labels, images: Images) -> tuple[Shapes, NDArray[np.int64], Floats]:
-    """The shapes, the places in them of the M rows with four corners, and these corners (M, 4, 2) in pixels."""
+    """The shapes, the places in them of the M rows with four corners, and these corners (2, 4, M) in pixels."""
     boxes = shapes(labels, images)
     rows = np.flatnonzero(boxes.count == CORNERS)
-    return boxes, rows, boxes.points[boxes.start[rows, None] + np.arange(CORNERS)]
+    spots = boxes.start[rows] + np.arange(CORNERS)[:, None]
+    return boxes, rows, np.stack([boxes.x[spots], boxes.y[spots]])
 
 
 def _mark(labels: Labels, boxes: Shapes, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -160,9 +161,10 @@ def _mark(labels: Labels, boxes: Shapes, rows: NDArray[np.int64]) -> NDArray[np.
 def _edges_cross(quads: Floats, i: int, j: int) -> NDArray[np.bool_]:
     """(M,) whether the edges that begin at the corners i and j cross."""
 
+    x, y = quads
+
     def side(a: int, b: int, c: int) -> Floats:
-        u, v = quads[:, b] - quads[:, a], quads[:, c] - quads[:, a]
-        return np.asarray(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0])
+        return np.asarray((x[b] - x[a]) * (y[c] - y[a]) - (y[b] - y[a]) * (x[c] - x[a]))
 
     k, m = (i + 1) % CORNERS, (j + 1) % CORNERS
     apart = side(i, k, j) * side(i, k, m) < 0

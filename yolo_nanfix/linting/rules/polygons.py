@@ -11,8 +11,9 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rules.columns import columns
 from yolo_nanfix.linting.rules.geometry import Shapes, areas, crossings, shapes, thickness
-from yolo_nanfix.linting.rules.rows import HIGH, LOW, Images, file_hits, once, pixel_sizes, row_hits
+from yolo_nanfix.linting.rules.rows import HIGH, LOW, Images, file_hits, once, row_hits
 
 SEGMENT = ("segment",)
 FLAT = 1e-2
@@ -33,8 +34,7 @@ def polygon_vertex_outside(labels: Labels, images: Images) -> Iterator[Hit]:
     Mend: clip the polygon to the image.
     """
     over, below = _reach(labels, images)
-    dropped = (labels.box > HIGH).any(axis=1) | (labels.box[:, :2] < LOW).any(axis=1)
-    mask = ((over > HIGH) | (below < LOW)) & ~dropped
+    mask = ((over > HIGH) | (below < LOW)) & ~columns(labels, images).dropped
     yield from row_hits(labels, images, mask, lambda row: f"corners reach from {below[row]:.4g} to {over[row]:.4g}")
 
 
@@ -154,10 +154,10 @@ def polygon_under_mask_pixel(labels: Labels, images: Images, options: LintOption
     Mend: train at a larger `imgsz`, with `mask_ratio=1`, or remove the object.
     """
     polygons = shapes(labels, images)
-    sizes, known = pixel_sizes(labels, images)
-    scale = options.imgsz / np.maximum(sizes[polygons.rows].max(axis=1), 1)
+    boxes = columns(labels, images)
+    scale = options.imgsz / np.maximum(np.maximum(boxes.width, boxes.height), 1)[polygons.rows]
     area = np.abs(areas(polygons)) * scale**2
-    solid = (thickness(polygons)[1] >= FLAT) & (_distinct(polygons) >= 3) & known[polygons.rows]
+    solid = (thickness(polygons)[1] >= FLAT) & (_distinct(polygons) >= 3) & boxes.known[polygons.rows]
     chosen = solid & (area <= MASK_CELL**2 / 4) & (thickness(polygons)[0] * scale < 2 * MASK_CELL)
     pixels = dict(zip(polygons.rows[chosen].tolist(), area[chosen].tolist(), strict=True))
     mask = polygons.mark(labels, chosen)
@@ -172,30 +172,30 @@ def _reach(labels: Labels, images: Images) -> tuple[NDArray[np.float32], NDArray
     """(N,) the largest and the smallest coordinate among the points of each row; 0.5 for rows without."""
     polygons = shapes(labels, images)
     over, below = np.full(len(labels.cls), 0.5, np.float32), np.full(len(labels.cls), 0.5, np.float32)
-    points = labels.points[polygons.spots]
-    over[polygons.rows] = polygons.largest(points.max(axis=1, initial=-np.inf))
-    below[polygons.rows] = -polygons.largest(-points.min(axis=1, initial=np.inf))
+    x, y = labels.points[:, 0][polygons.spots], labels.points[:, 1][polygons.spots]
+    over[polygons.rows] = polygons.largest(np.maximum(x, y))
+    below[polygons.rows] = polygons.smallest(np.minimum(x, y))
     return over, below
 
 
 def _is_last(polygons: Shapes) -> NDArray[np.bool_]:
     """(P,) whether a point is the last of its polygon."""
-    return np.asarray(polygons.following <= np.arange(len(polygons.following)))
+    last = np.zeros(len(polygons.x), np.bool_)
+    last[polygons.start + polygons.count - 1] = True
+    return last
 
 
 @once
 def _same_as_next(polygons: Shapes) -> NDArray[np.bool_]:
     """(P,) whether a point is where the next one is."""
-    return np.asarray((polygons.points == polygons.points[polygons.following]).all(axis=1))
+    return np.asarray((polygons.x == polygons.ahead(polygons.x)) & (polygons.y == polygons.ahead(polygons.y)))
 
 
 @once
 def _distinct(polygons: Shapes) -> NDArray[np.int64]:
     """(K,) 1 or 2 for polygons of one or two different points, else 3."""
-    points = polygons.points
-    first = points[polygons.start][polygons.owner]
-    apart = (points != first).any(axis=1)
-    places = np.where(apart, np.arange(len(apart)), -1)
-    second = points[polygons.largest(places)][polygons.owner]
-    third = apart & (points != second).any(axis=1)
-    return np.asarray(1 + polygons.largest(apart.astype(np.int64)) + polygons.largest(third.astype(np.int64)))
+    number = np.full(len(polygons.rows), 3)
+    for k in np.flatnonzero(thickness(polygons)[1] < FLAT).tolist():  # only these can have fewer
+        spots = slice(polygons.start[k], polygons.start[k] + polygons.count[k])
+        number[k] = min(3, len(set(zip(polygons.x[spots].tolist(), polygons.y[spots].tolist(), strict=True))))
+    return number

@@ -38,15 +38,6 @@ def once(make: Callable[..., T]) -> Callable[..., T]:
     return ask
 
 
-@once
-def pixel_sizes(labels: Labels, images: Images) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """For each row width and height of its image in pixels, (N, 2), and (N,) whether they are known."""
-    owners = [images[file.image].header for file in labels.files]
-    sizes = np.array([(h.width, h.height) for h in owners], np.float32).reshape(-1, 2)
-    known = np.asarray((sizes > 0).all(axis=1))
-    return sizes[labels.file], known[labels.file]
-
-
 def row_hits(labels: Labels, images: Images, mask: NDArray[np.bool_], message: Callable[[int], str]) -> Iterator[Hit]:
     """A hit for each marked row of the label table; `message` gets the row."""
     for row in np.flatnonzero(mask).tolist():
