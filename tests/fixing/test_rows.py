@@ -88,6 +88,16 @@ def test_two_findings_about_one_row_are_mended_together():
     assert mended.content == b"0 0.96 0.04 0.08 0.08\n" and len(mended.done) == 4 and not mended.left
 
 
+def test_marks_line_ends_and_corners_of_a_whole_file():
+    content = b"\xef\xbb\xbf0 0.5 0.5 0.2 0.2\r\n\xef\xbb\xbf1 .5 .5 .2 .2\r0 0.5 0.5 0.2 0.2\n"
+    plain = b"0 0.5 0.5 0.2 0.2\n1 .5 .5 .2 .2\n0 0.5 0.5 0.2 0.2\n"
+    mended = mend_text(content, [found("TX018"), found("TX019", None), found("TX016", 2)], "detect", False)
+    assert mended.content == plain and len(mended.done) == 3
+    rows = b"0 -0.005 0.1 0.5 0.1 0.3 0.4\n0 -0.5 0.1 0.5 0.1 0.3 0.4\n1 0.1 0.1 0.5 1.003 0.3 .40\n"
+    clipped = b"0 0 0.1 0.5 0.1 0.3 0.4\n0 -0.5 0.1 0.5 0.1 0.3 0.4\n1 0.1 0.1 0.5 1 0.3 .40\n"
+    assert mend_text(rows, [found("SG002")], "segment", False).content == clipped
+
+
 def test_utf16_is_saved_as_utf8_and_prose_is_not():
     text = "0 0.5 0.5 0.2 0.2\r\n"
     assert recode(text.encode("utf-16")) == text.encode()

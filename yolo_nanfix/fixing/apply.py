@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from yolo_nanfix.fixing.catalogue import FIXES
 from yolo_nanfix.fixing.files import move, put, say, stamp, sync_folders
 from yolo_nanfix.fixing.journal import KEEP, Journal, Step, Writer, journals, locked, store
 from yolo_nanfix.fixing.plan import Edit, Ground, Kept, diff, plan
-from yolo_nanfix.fixing.rows import Left
+from yolo_nanfix.fixing.rows import ASK, Left
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -47,9 +47,9 @@ def preview(findings: Iterable[Finding], ground: Ground) -> Fixed:
     findings = tuple(findings)
     steps = list(plan(findings, ground))
     edits = [step for step in steps if isinstance(step, Edit)]
-    kept = tuple(step for step in steps if isinstance(step, Kept))
     done = tuple(finding for edit in edits for finding in edit.done)
-    return Fixed(done, len(edits), kept, _only_unsafe(findings, ground), diff="".join(map(diff, edits)))
+    kept, unsafe = _split([step for step in steps if isinstance(step, Kept)], findings, ground)
+    return Fixed(done, len(edits), kept, unsafe, diff="".join(map(diff, edits)))
 
 
 def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
@@ -80,26 +80,32 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
                 f"the undo journal in {folder} cannot be written ({say(error)}); nothing changed"
             ) from None
         if journal is None:
-            return Fixed(kept=tuple(kept), unsafe=_only_unsafe(findings, ground))
+            left, unsafe = _split(kept, findings, ground)
+            return Fixed(kept=left, unsafe=unsafe)
         applied, failed = _carry_out(journal)
         if not applied:
             journal.remove()
         for old in journals(folder, ground.data)[:-KEEP]:
             old.remove()
     moved = any(journal.steps[i].target.startswith(ground.quarantine + os.sep) for i in applied)
+    left, unsafe = _split((*kept, *failed), findings, ground)
     return Fixed(
         done=tuple(finding for i in applied for finding in done[i]),
         files=len(applied),
-        kept=(*kept, *failed),
-        unsafe=_only_unsafe(findings, ground),
+        kept=left,
+        unsafe=unsafe,
         journal=str(journal.folder) if applied else None,
         quarantine=ground.quarantine if moved else None,
     )
 
 
-def _only_unsafe(findings: tuple[Finding, ...], ground: Ground) -> int:
-    """How many findings have a fixer that was not allowed."""
-    return 0 if ground.unsafe else sum(FIXES[f.code].safety == "unsafe" for f in findings if f.code in FIXES)
+def _split(kept: Sequence[Kept], findings: tuple[Finding, ...], ground: Ground) -> tuple[tuple[Kept, ...], int]:
+    """What was left for good, and how many findings unsafe fixes would mend."""
+    for_good = tuple(one for one in kept if ASK not in one.reason)
+    if ground.unsafe:
+        return for_good, 0
+    unsafe = sum(FIXES[f.code].safety == "unsafe" for f in findings if f.code in FIXES)
+    return for_good, unsafe + sum(ASK in one.reason for one in kept)
 
 
 def _carry_out(journal: Journal) -> tuple[list[int], list[Kept]]:

@@ -14,6 +14,10 @@ _SMALLEST = 1e-6
 _ROUND = 1e-9
 
 
+ASK = "--unsafe-fixes"
+"""What stands in the reason where an unsafe fix would mend it."""
+
+
 class Left(Exception):  # noqa: N818 - an answer, not an error
     """The defect is left as it is; the message says why."""
 
@@ -92,13 +96,13 @@ def _judge(reach: float, unsafe: bool) -> None:
     if reach <= _ROUND:
         raise Left("the box is inside the image")
     if reach > TOLERANCE + _ROUND and not unsafe:
-        raise Left(f"reaches out by {reach:.1%} of the image, more than 1 %: --unsafe-fixes clips it")
+        raise Left(f"reaches out by {reach:.1%} of the image, more than 1 %: {ASK} clips it")
 
 
 def _judge_outside(unsafe: bool) -> Words | None:
     """The answer for a box that is wholly outside: None (dropped) under unsafe fixes only."""
     if not unsafe:
-        raise Left("nothing of the box is inside the image: --unsafe-fixes drops the row")
+        raise Left(f"nothing of the box is inside the image: {ASK} drops the row")
     return None
 
 
@@ -151,6 +155,11 @@ def spelling(words: Words, task: str, unsafe: bool) -> Words | None:
     ]
 
 
+def mark(words: Words, task: str, unsafe: bool) -> Words | None:
+    """The row without byte order marks."""
+    return [bare for word in words if (bare := word.replace("\ufeff", ""))]
+
+
 def _reads_as_row(words: Words) -> bool:
     """Whether the words are a whole class and a box or polygon with finite numbers."""
     try:
@@ -164,6 +173,7 @@ def _reads_as_row(words: Words) -> bool:
 OPERATIONS: dict[str, Callable[[Words, str, bool], Words | None]] = {
     "clip": clip,
     "drop": drop,
+    "mark": mark,
     "commas": commas,
     "comment": comment,
     "columns": columns,

@@ -11,7 +11,7 @@ from yolo_nanfix.fixing.catalogue import FIXES
 from yolo_nanfix.fixing.rows import OPERATIONS, Left, seven
 
 BOM = b"\xef\xbb\xbf"
-WHOLE = ("bom", "line-ends", "recode", "seven")
+WHOLE = ("bom", "line-ends", "recode", "seven", "clip-all")
 """The operations on a whole file."""
 
 
@@ -64,6 +64,9 @@ def mend_text(content: bytes, findings: Iterable[Finding], task: str, unsafe: bo
     if "seven" in hows:
         lines = [_joined(line, seven(line.split(), task, unsafe) or []) if line.split() else line for line in lines]
         done.append(hows["seven"])
+    if "clip-all" in hows:
+        lines = [_clipped(line, task) for line in lines]
+        done.append(hows["clip-all"])
     lines = _mend_lines(lines, by_line, task, unsafe, done, left)
     text = "".join(lines)
     if "line-ends" in hows:
@@ -107,6 +110,15 @@ def _mend_lines(
         out.append(line)
     left += [(f, "the file has no such line") for n, found in by_line.items() if not 0 < n <= len(lines) for f in found]
     return out
+
+
+def _clipped(line: str, task: str) -> str:
+    """The line clipped to the image as far as that is safe."""
+    try:
+        words = OPERATIONS["clip"](line.split(), task, False)
+    except Left:
+        return line
+    return line if words is None else _joined(line, words)
 
 
 def _mend_row(words: list[str], how: str, task: str, unsafe: bool, repeated: bool) -> list[str] | None:
