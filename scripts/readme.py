@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from yolo_nanfix import api, cards
+from yolo_nanfix.fixing.catalogue import safety
 from yolo_nanfix.guard.catalogue import SENSORS
 from yolo_nanfix.linting.rule import all_rules
 from yolo_nanfix.report.jsonout import write_text
@@ -35,9 +36,10 @@ def measured() -> str:
 
 def rules() -> str:
     """One row a lint rule."""
-    rows = ["| code | defect | severity | Ultralytics | |", "|---|---|---|---|---|"]
+    rows = ["| code | defect | severity | Ultralytics | fix | |", "|---|---|---|---|---|---|"]
     for rule in all_rules():
-        rows.append(f"| {rule.code} | `{rule.name}` | {rule.severity.value} | {rule.effect.value} | {rule.title} |")
+        told = (f"`{rule.name}`", rule.severity.value, rule.effect.value, safety(rule.code), rule.title)
+        rows.append(f"| {rule.code} | {' | '.join(told)} |")
     return "\n".join(_cells(row) for row in rows)
 
 

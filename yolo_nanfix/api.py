@@ -278,6 +278,13 @@ def fix(report: Report, *, unsafe: bool = False, diff: bool = False) -> Fixed:
     return mending.fix(report, unsafe=unsafe, diff=diff)
 
 
+def fix_of(code: str) -> tuple[str, str] | None:
+    """How safe the fix of a rule is (`safe`, `unsafe`, `safe to 1 %`) and what it does; None if it has none."""
+    from yolo_nanfix.fixing.catalogue import FIXES
+
+    return (FIXES[code].safety, FIXES[code].text) if code in FIXES else None
+
+
 def undo(data: str | Path) -> Undone:
     """Take the newest `fix` of a dataset back: bytes, permission bits, times of change. Again: the one before it.
 

@@ -69,6 +69,8 @@ def hint(name: str) -> str:
 
 def lines(rule: RuleText) -> Iterator[tuple[str, str]]:
     """What is known of a rule, as pairs of a head and a text."""
+    from yolo_nanfix.api import fix_of
+
     yield "", f"{rule.code} {rule.name}"
     yield "", rule.title
     yield "severity", rule.severity.value
@@ -76,13 +78,22 @@ def lines(rule: RuleText) -> Iterator[tuple[str, str]]:
     yield "Ultralytics", f"{rule.effect.value}. {rule.upstream}"
     yield "example", rule.example
     yield "mend", rule.mend
+    if fix := fix_of(rule.code):
+        yield "fix", f"{fix[1]} ({fix[0]}; yolo-nanfix lint {'--unsafe-fixes' if fix[0] == 'unsafe' else '--fix'})"
     yield "asked for", ", ".join(rule.tasks) + (", with --deep only" if rule.deep else "")
 
 
 def as_dict(rule: RuleText) -> dict[str, object]:
     """The rule as JSON-ready values."""
+    from yolo_nanfix.api import fix_of
+
     values = {name: getattr(rule, name) for name in FIELDS}
-    return values | {"severity": rule.severity.value, "effect": rule.effect.value, "tasks": list(rule.tasks)}
+    return values | {
+        "severity": rule.severity.value,
+        "effect": rule.effect.value,
+        "tasks": list(rule.tasks),
+        "fix": fix_of(rule.code),
+    }
 
 
 def show(pairs: Iterator[tuple[str, str]]) -> None:
