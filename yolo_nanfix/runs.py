@@ -78,6 +78,7 @@ def train(
     training.check({**arguments, "data": str(data)})
     if Path(data).suffix in (".yaml", ".yml"):
         read_config(data)  # before the model, which may have to be downloaded
+        linter.Request({}).selection(data)
     model = training.load_model(arguments.get("model"), arguments.get("task"))
     context = RunContext(on_fatal=on_fatal)
     stop: tuple[str, ...] = ()

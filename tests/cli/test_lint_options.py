@@ -20,11 +20,13 @@ from yolo_nanfix.api import rules
 from yolo_nanfix.cli.commands import lint, rule
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.linting.rule import TASKS
+from yolo_nanfix.linting.selection import KEYS
 from yolo_nanfix.report.formats import FORMATS
 
 SICK = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n"
 HOOKS = Path(__file__).parents[2] / ".pre-commit-hooks.yaml"
 COMMAND = [sys.executable, "-m", "yolo_nanfix"]
+README = HOOKS.with_name("README.md")
 
 
 @pytest.fixture
@@ -183,7 +185,7 @@ def test_every_rule_is_listed_and_is_json(capsys):
     assert [told["code"] for told in json.loads(capsys.readouterr().out)] == [r.code for r in rules()]
     assert main(["rule", "TX009", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert set(told) == set(rule.FIELDS) and (told["severity"], told["effect"]) == ("fatal", "crashes")
+    assert set(told) == {*rule.FIELDS, "fix"} and (told["severity"], told["effect"]) == ("fatal", "crashes")
 
 
 @pytest.mark.parametrize(
@@ -277,3 +279,39 @@ def test_watch_lints_again_after_each_change_and_ends_with_130(tiny: TinySet):
         run.kill()
         run.wait()
     assert "Traceback" not in log.read_text() and log.read_text().endswith("interrupted\n")
+
+
+# What the README shows
+
+
+def snippet(kind: str, word: str) -> str:
+    """The fenced block of the README's lint section that holds a word."""
+    section = README.read_text(encoding="utf-8").partition("## The lint rules")[2].partition("\n## ")[0]
+    (found,) = (text for text in re.findall(rf"```{kind}\n(.*?)```", section, re.DOTALL) if word in text)
+    return found
+
+
+def test_the_settings_of_the_readme_are_settings(tiny: TinySet, capsys):
+    text = snippet("toml", "tool.yolo-nanfix.lint")
+    (tiny.root / "pyproject.toml").write_text(text)
+    (tiny.root / "known.json").write_text('{"version": 1, "datasets": {}}')
+    assert main(["lint", "set", "--quiet"]) == 1
+    assert "a.txt:3: BX006 [error]" in capsys.readouterr().out
+    keys = set(re.findall(r"^([a-z-]+) =", text, re.MULTILINE)) | set(text.partition("# also: ")[2].strip().split(", "))
+    assert keys == set(KEYS)
+
+
+def test_the_workflow_of_the_readme_runs(tiny: TinySet):
+    steps = yaml.safe_load(snippet("yaml", "runs-on"))["jobs"]["lint"]["steps"]
+    runs = [shlex.split(step["run"], comments=True) for step in steps if "yolo-nanfix lint" in step.get("run", "")]
+    ends = [
+        subprocess.run([*COMMAND, *words[1:]], cwd=tiny.root, capture_output=True, text=True, timeout=60)
+        for words in runs
+    ]
+    assert [end.returncode for end in ends] == [0, 1] and ends[1].stdout.startswith(
+        "::error file=labels/train/a.txt,line=1"
+    )
+    assert json.loads((tiny.root / "lint.sarif").read_text())["version"] == "2.1.0"
+    (hook_repo,) = yaml.safe_load(snippet("yaml", "repos:"))["repos"]
+    (settings,) = yaml.safe_load(HOOKS.read_text())
+    assert [one["id"] for one in hook_repo["hooks"]] == [settings["id"]]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting.locate import datasets_dir, explain_missing, find_yaml, resolve
+from yolo_nanfix.linting.locate import datasets_dir, explain_missing, find_yaml, real, resolve, there
 from yolo_nanfix.linting.yamlfile import DuplicateKey, YamlFile, read_yaml
 
 KNOWN_KEYS = (
@@ -76,7 +76,7 @@ def read_config(data: str | Path) -> DataConfig:
     splits = {split: _split(source, root, key) for split, key in (("train", "train"), ("val", _val_key(raw)))}
     test = _entries(source, "test") if raw.get("test") else []
     tests = tuple(resolve(root, entry) for entry in test)
-    missing = next((path for path in tests if not path.exists()), None)
+    missing = next((path for path in tests if not there(path)), None)
     if tests and missing is None:
         splits["test"] = tests
     return DataConfig(
@@ -168,9 +168,9 @@ def _root(source: YamlFile) -> Path:
     """The dataset's root: `path:` (also under Ultralytics' datasets folder), else the folder of the yaml."""
     given = source.values.get("path")
     root = Path(given) if given else source.file.parent
-    if not root.is_absolute() and not root.exists():
+    if not root.is_absolute() and not there(root):
         root = datasets_dir() / root
-    return root.resolve()
+    return real(root)
 
 
 def _entries(source: YamlFile, key: str) -> list[str]:
@@ -190,7 +190,7 @@ def _split(source: YamlFile, root: Path, key: str) -> tuple[Path, ...]:
     paths = []
     for entry in _entries(source, key):
         path = resolve(root, entry)
-        if not path.exists():
+        if not there(path):
             why = explain_missing(entry, path, source.file)
             if source.values.get("download"):
                 why += "; the yaml has a 'download:' entry, which lint never executes: download the data first"

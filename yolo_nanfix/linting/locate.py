@@ -104,11 +104,24 @@ def _config_dir() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME", Path.home() / ".config")) / "Ultralytics"
 
 
+def there(path: Path) -> bool:
+    """Whether something is at a path; False for what can be no path (too long, with a NUL)."""
+    return os.path.exists(path)  # noqa: PTH110 - a Path raises for names that are too long
+
+
+def real(path: Path) -> Path:
+    """The path without links, as far as it exists; itself if it can be no path or its links go round."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError):
+        return path
+
+
 def resolve(root: Path, entry: str) -> Path:
     """Where the split path `entry` leads from `root`; a leading `../` is dropped if it leads nowhere."""
-    path = (root / entry).resolve()
-    if not path.exists() and entry.startswith("../"):
-        path = (root / entry[3:]).resolve()
+    path = real(root / entry)
+    if not there(path) and entry.startswith("../"):
+        path = real(root / entry[3:])
     return path
 
 
@@ -119,8 +132,8 @@ def explain_missing(entry: str, path: Path, yaml_file: Path) -> str:
     hint = " (a path of another machine)" if foreign else ""
     for start in range(len(parts)):
         tail = "/".join(parts[start:])
-        if tail and not Path(tail).is_absolute() and tail != ".." and (yaml_file.parent / tail).exists():
-            if (yaml_file.parent / tail).resolve() != path:
+        if tail and not Path(tail).is_absolute() and tail != ".." and there(yaml_file.parent / tail):
+            if real(yaml_file.parent / tail) != path:
                 return f"{hint}; '{tail}' exists beside the yaml: write that, and no 'path:'"
             break
     return hint

@@ -51,7 +51,7 @@ def read(path: Path, options: LintOptions) -> Annotated:
         notes.append(("entry-malformed", "the first line must be about the dataset: task, class_names", 1))
         first = {}
     task = first.get("task", "detect")
-    if task not in KEYS:
+    if not isinstance(task, str) or task not in KEYS:
         raise DataError(f"{path} is of the task {brief(task)}; of NDJSON lint reads {', '.join(KEYS)}")
     local = isinstance(first.get("path"), str)
     builder = Builder(path, replace(options, task=task), pixels=False, on_disk=local)
@@ -99,7 +99,7 @@ class _Reader:
             if not isinstance(name, str) or not name:
                 self._note("entry-malformed", f"'file' is {brief(name)}", line)
                 continue
-            if split not in SPLITS:
+            if not isinstance(split, str) or split not in SPLITS:
                 self._note("split-unknown", f"{brief(name)}: the split is {brief(split)}", line)
                 continue
             splits.add(split)
