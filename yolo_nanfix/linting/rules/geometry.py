@@ -14,6 +14,8 @@ from yolo_nanfix.linting.rules.rows import Images, once
 
 MAX_NEIGHBOURS = 64
 """An edge is held against so many others at most: those that begin next, from left to right."""
+FLAT = 1e-2
+"""Points no further off a line than so many pixels lie on it."""
 UNKNOWN = 1000
 _CHUNK = 1 << 18
 _FAR = 1e5
@@ -124,17 +126,26 @@ def areas(polygons: Shapes) -> Floats:
 
 
 @once
-def thickness(polygons: Shapes) -> tuple[Floats, Floats]:
-    """(K,) how far the points reach from the first one, and how far off the line to the furthest; in pixels."""
-    x, y = _local(polygons)
+def extents(polygons: Shapes) -> Floats:
+    """(K,) width plus height of the box around each polygon, in pixels."""
+    x, y = polygons.x, polygons.y
+    return np.asarray(polygons.largest(x) - polygons.smallest(x) + polygons.largest(y) - polygons.smallest(y))
+
+
+@once
+def flat(polygons: Shapes) -> NDArray[np.bool_]:
+    """(K,) whether all points lie on one line: none is `FLAT` off that from the first to the furthest."""
+    result = np.asarray(np.abs(areas(polygons)) <= 2 * FLAT * extents(polygons))  # others are too large for it
+    few = polygons.subset(result)
+    x, y = _local(few)
     squared = x * x + y * y
-    reach = polygons.largest(squared)
-    spots = np.flatnonzero(squared == polygons.each(reach))
-    far = np.zeros(len(polygons.rows), np.int64)
-    far[polygons.owner[spots]] = spots
-    off = polygons.largest(np.abs(x * polygons.each(y[far]) - y * polygons.each(x[far])))
-    reach = np.sqrt(reach)
-    return reach, off / np.maximum(reach, 1e-12)
+    reach = few.largest(squared)
+    spots = np.flatnonzero(squared == few.each(reach))
+    far = np.zeros(len(few.rows), np.int64)
+    far[few.owner[spots]] = spots
+    off = few.largest(np.abs(x * few.each(y[far]) - y * few.each(x[far])))
+    result[result] = off < FLAT * np.maximum(np.sqrt(reach), 1e-12)
+    return result
 
 
 class Crossing(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rules.columns import columns
 from yolo_nanfix.linting.rules.rows import HIGH, LOW, Images, file_hit, once, row_hits, show
 
 POSE = ("pose",)
@@ -61,7 +63,7 @@ def keypoint_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
         hint = "; pixels?" if 2 < points[spot].max() < np.inf else ""
         return f"is at {show(points[spot])}: above 1.01{hint}"
 
-    yield from _point_hits(labels, images, np.asarray((points > HIGH).any(axis=1)), message)
+    yield from _point_hits(labels, images, _points(labels).largest > HIGH, message)
 
 
 @rule("KP004", "keypoint-below-zero", Severity.ERROR, Effect.DROPS, POSE)
@@ -74,8 +76,9 @@ def keypoint_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Mend: give a keypoint that is missing or outside the image 0 0 and visibility 0.
     """
     points = labels.points
-    outside = np.asarray((points < LOW).any(axis=1))
-    yield from _point_hits(labels, images, outside, lambda spot: f"is at {show(points[spot])}: below -0.01")
+    yield from _point_hits(
+        labels, images, _points(labels).smallest < LOW, lambda spot: f"is at {show(points[spot])}: below -0.01"
+    )
 
 
 @rule("KP005", "keypoint-outside-tolerated", Severity.WARNING, Effect.ACCEPTS, POSE)
@@ -87,9 +90,9 @@ def keypoint_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.4 0.4 1.005 0.4 2 0.6 0.6 2`.
     Mend: clip the keypoint to the image.
     """
-    points = labels.points
-    within = ((points > 1) | (points < 0)).any(axis=1) & ((points <= HIGH) & (points >= LOW)).all(axis=1)
-    mask = within & (labels.visible != 0)
+    points, ranges = labels.points, _points(labels)
+    outside = (ranges.largest > 1) | (ranges.smallest < 0)
+    mask = outside & (ranges.largest <= HIGH) & (ranges.smallest >= LOW) & (labels.visible != 0)
     yield from _point_hits(labels, images, mask, lambda spot: f"is at {show(points[spot])}: outside 0-1")
 
 
@@ -102,7 +105,7 @@ def keypoints_all_invisible(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.4 0.4 0 0 0 0 0 0`.
     Mend: label the keypoints, or remove the row.
     """
-    mask = (_count(labels, labels.visible != 0) == 0) & (np.diff(labels.first) > 0)
+    mask = (_visible(labels) == 0) & (np.diff(labels.first) > 0)
     yield from row_hits(labels, images, mask, lambda row: "no keypoint is visible")
 
 
@@ -115,8 +118,8 @@ def keypoint_at_corner(labels: Labels, images: Images, config: DataConfig) -> It
     Example: `0 0.5 0.5 0.4 0.4 0 0 2 0.6 0.6 2`, or 0 0 with `kpt_shape: [2, 2]`.
     Mend: write visibility 0; for that `kpt_shape` has to end in 3.
     """
-    points = labels.points
-    mask = (points == 0).all(axis=1) & (labels.visible != 0)
+    points = _points(labels)
+    mask = (points.x == 0) & (points.y == 0) & (labels.visible != 0)
     flat = config.kpt_shape is not None and config.kpt_shape[1] == 2
     why = "without a column for visibility it counts as visible" if flat else "as a visible one"
     yield from _point_hits(labels, images, mask, lambda spot: f"is at 0 0, {why}")
@@ -131,19 +134,13 @@ def keypoint_far_from_box(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.2 0.2 0.1 0.1 0.9 0.9 2 0.2 0.2 2`.
     Mend: draw the box around the object with all its visible keypoints.
     """
-    owner = _owner(labels)
-    box = labels.box[owner]
-    out = (np.abs(labels.points - box[:, :2]) - box[:, 2:] / 2).max(axis=1, initial=-np.inf)
-    side = box[:, 2:].max(axis=1, initial=0)
-    inside = ((labels.points >= LOW) & (labels.points <= HIGH)).all(axis=1)
-    counted = (
-        inside
-        & (labels.visible != 0)
-        & (labels.points != 0).any(axis=1)
-        & (side > 0)
-        & (np.abs(box) <= HIGH).all(axis=1)
-    )
-    mask = counted & (out > FAR * side)
+    points, boxes, count = _points(labels), columns(labels, images), np.diff(labels.first)
+    long = np.where((boxes.dropped | (boxes.side < 0)), np.nan, np.maximum(boxes.w, boxes.h))
+    side = np.repeat(np.where(long > 0, long, np.nan), count)
+    across = np.abs(points.x - np.repeat(boxes.x, count)) - np.repeat(boxes.w / 2, count)
+    down = np.abs(points.y - np.repeat(boxes.y, count)) - np.repeat(boxes.h / 2, count)
+    out = np.maximum(across, down)
+    mask = points.seen & (out > FAR * side) & (points.smallest >= LOW) & (points.largest <= HIGH)
     yield from _point_hits(
         labels, images, mask, lambda spot: f"is outside the box by {out[spot] / side[spot]:.1f} of it"
     )
@@ -158,11 +155,21 @@ def keypoints_coincide(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.4 0.4 0.5 0.5 2 0.5 0.5 2`.
     Mend: label the keypoints, or give those that are not visible 0 0 and visibility 0.
     """
-    seen = (labels.visible != 0) & (labels.points != 0).any(axis=1)
-    high = _largest(labels, np.where(seen[:, None], labels.points, -np.inf))
-    low = -_largest(labels, np.where(seen[:, None], -labels.points, -np.inf))
-    mask = (_count(labels, seen) >= 2) & (high == low).all(axis=1)
-    yield from row_hits(labels, images, mask, lambda row: f"all visible keypoints are at {show(high[row])}")
+    points, rows = _points(labels), np.flatnonzero(np.diff(labels.first))
+    mask = np.zeros(len(labels.cls), np.bool_)
+    if len(rows):
+        start = labels.first[rows]
+        same = np.ones(len(rows), np.bool_)
+        for values in (points.x, points.y):
+            high = np.maximum.reduceat(np.where(points.seen, values, -np.inf), start)
+            same &= high == np.minimum.reduceat(np.where(points.seen, values, np.inf), start)
+        mask[rows] = same & (np.add.reduceat(points.seen, start, dtype=np.int32) >= 2)
+
+    def message(row: int) -> str:
+        spot = labels.first[row] + np.argmax(points.seen[labels.first[row] : labels.first[row + 1]])
+        return f"all visible keypoints are at {show(labels.points[spot])}"
+
+    yield from row_hits(labels, images, mask, message)
 
 
 @rule("KP010", "keypoints-missing", Severity.ERROR, Effect.DROPS, POSE)
@@ -201,25 +208,29 @@ def other_width(shape: tuple[int, int]) -> int:
     return BOX_COLUMNS + shape[0] * (5 - shape[1])
 
 
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """All keypoints, each array (P,): where they are, and which are labelled: visible, and not at 0 0."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    largest: NDArray[np.float32]
+    smallest: NDArray[np.float32]
+    seen: NDArray[np.bool_]
+
+
 @once
-def _owner(labels: Labels) -> NDArray[np.int64]:
-    """(P,) the row of each point."""
-    return np.repeat(np.arange(len(labels.cls)), np.diff(labels.first))
+def _points(labels: Labels) -> _Points:
+    """The keypoints of a label table, coordinate by coordinate."""
+    x, y = np.ascontiguousarray(labels.points[:, 0]), np.ascontiguousarray(labels.points[:, 1])
+    seen = (labels.visible != 0) & ((x != 0) | (y != 0))
+    return _Points(x, y, np.maximum(x, y), np.minimum(x, y), seen)
 
 
-def _count(labels: Labels, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(N,) how many of the chosen points each row has."""
-    sums = np.concatenate([[0], np.cumsum(chosen)])
+def _visible(labels: Labels) -> NDArray[np.int64]:
+    """(N,) how many keypoints of each row have a visibility other than 0."""
+    sums = np.concatenate([[0], np.cumsum(labels.visible != 0)])
     return np.asarray(sums[labels.first[1:]] - sums[labels.first[:-1]])
-
-
-def _largest(labels: Labels, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, 2) the largest of the values (P, 2) of each row's points; NaN for rows without points."""
-    result = np.full((len(labels.cls), 2), np.nan, np.float32)
-    rows = np.flatnonzero(np.diff(labels.first))
-    if len(rows):
-        result[rows] = np.maximum.reduceat(values, labels.first[rows], axis=0)
-    return result
 
 
 def _point_hits(
@@ -227,7 +238,8 @@ def _point_hits(
 ) -> Iterator[Hit]:
     """A hit for each row with marked points; `message` tells of the first, by its place among all points."""
     spots = np.flatnonzero(marked)
-    rows, first, counts = np.unique(_owner(labels)[spots], return_index=True, return_counts=True)
+    owners = np.searchsorted(labels.first, spots, side="right") - 1
+    rows, first, counts = np.unique(owners, return_index=True, return_counts=True)
     for row, spot, count in zip(rows.tolist(), spots[first].tolist(), counts.tolist(), strict=True):
         more = f" (and {count - 1} more)" if count > 1 else ""
         number = spot - int(labels.first[row])

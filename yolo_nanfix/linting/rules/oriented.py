@@ -11,13 +11,11 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.columns import columns
-from yolo_nanfix.linting.rules.geometry import Floats, Shapes, areas, enclosing_rectangles, shapes, thickness
+from yolo_nanfix.linting.rules.geometry import Floats, Shapes, areas, enclosing_rectangles, flat, shapes
 from yolo_nanfix.linting.rules.rows import Images, once, row_hits
 
 OBB = ("obb",)
 CORNERS = 4
-FLAT = 1e-2
-"""Corners no further off a line than so many pixels lie on it."""
 FILLED = 0.7
 """A quadrilateral that fills less of its rectangle is far from being one."""
 
@@ -52,7 +50,7 @@ def obb_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Mend: remove the row, or draw the box again.
     """
     boxes = shapes(labels, images)
-    mask = boxes.mark(labels, thickness(boxes)[1] < FLAT)
+    mask = boxes.mark(labels, flat(boxes))
     yield from row_hits(labels, images, mask, lambda row: "the corners lie on one line: area 0")
 
 
@@ -70,7 +68,7 @@ def obb_corner_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
     same = np.zeros(len(rows), np.bool_)
     for i, j in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)):
         same |= (x[i] == x[j]) & (y[i] == y[j])
-    chosen = same & (thickness(boxes)[1][rows] >= FLAT)
+    chosen = same & ~flat(boxes)[rows]
     mask = _mark(labels, boxes, rows[chosen])
     yield from row_hits(labels, images, mask, lambda row: "two corners are the same: a triangle")
 
@@ -136,7 +134,7 @@ def obb_side_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     boxes, rows, quads = _quads(labels, images)
     short = enclosing_rectangles(quads)[1]
     known = columns(labels, images).known[boxes.rows[rows]]
-    chosen = (short < 0.999) & (thickness(boxes)[1][rows] >= FLAT) & known
+    chosen = (short < 0.999) & ~flat(boxes)[rows] & known
     side = dict(zip(boxes.rows[rows[chosen]].tolist(), short[chosen].tolist(), strict=True))
     mask = _mark(labels, boxes, rows[chosen])
     yield from row_hits(labels, images, mask, lambda row: f"the shorter side has {side[row]:.2g} pixels")

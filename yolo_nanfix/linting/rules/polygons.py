@@ -12,12 +12,10 @@ from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.columns import columns
-from yolo_nanfix.linting.rules.geometry import Shapes, areas, crossings, shapes, thickness
+from yolo_nanfix.linting.rules.geometry import Shapes, areas, crossings, extents, flat, shapes
 from yolo_nanfix.linting.rules.rows import HIGH, LOW, Images, file_hits, once, row_hits
 
 SEGMENT = ("segment",)
-FLAT = 1e-2
-"""Points no further off a line than so many pixels lie on it."""
 MASK_CELL = 4
 """Ultralytics draws masks at a quarter of the image size (`mask_ratio`): one of their pixels has this side."""
 RESAMPLED = 1000
@@ -62,8 +60,10 @@ def polygon_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Mend: remove the row, or draw the object again.
     """
     polygons = shapes(labels, images)
-    flat = (thickness(polygons)[1] < FLAT) & (polygons.count >= 3) & (_distinct(polygons) >= 3)
-    yield from row_hits(labels, images, polygons.mark(labels, flat), lambda row: "all corners lie on one line: area 0")
+    chosen = flat(polygons) & (_distinct(polygons) >= 3)
+    yield from row_hits(
+        labels, images, polygons.mark(labels, chosen), lambda row: "all corners lie on one line: area 0"
+    )
 
 
 @rule("SG004", "polygon-self-crossing", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
@@ -157,8 +157,8 @@ def polygon_under_mask_pixel(labels: Labels, images: Images, options: LintOption
     boxes = columns(labels, images)
     scale = options.imgsz / np.maximum(np.maximum(boxes.width, boxes.height), 1)[polygons.rows]
     area = np.abs(areas(polygons)) * scale**2
-    solid = (thickness(polygons)[1] >= FLAT) & (_distinct(polygons) >= 3) & boxes.known[polygons.rows]
-    chosen = solid & (area <= MASK_CELL**2 / 4) & (thickness(polygons)[0] * scale < 2 * MASK_CELL)
+    solid = ~flat(polygons) & boxes.known[polygons.rows]
+    chosen = solid & (area <= MASK_CELL**2 / 4) & (extents(polygons) * scale < 2 * MASK_CELL)
     pixels = dict(zip(polygons.rows[chosen].tolist(), area[chosen].tolist(), strict=True))
     mask = polygons.mark(labels, chosen)
     yield from row_hits(
@@ -172,7 +172,8 @@ def _reach(labels: Labels, images: Images) -> tuple[NDArray[np.float32], NDArray
     """(N,) the largest and the smallest coordinate among the points of each row; 0.5 for rows without."""
     polygons = shapes(labels, images)
     over, below = np.full(len(labels.cls), 0.5, np.float32), np.full(len(labels.cls), 0.5, np.float32)
-    x, y = labels.points[:, 0][polygons.spots], labels.points[:, 1][polygons.spots]
+    points = labels.points if len(polygons.spots) == len(labels.points) else labels.points[polygons.spots]
+    x, y = points[:, 0], points[:, 1]
     over[polygons.rows] = polygons.largest(np.maximum(x, y))
     below[polygons.rows] = polygons.smallest(np.minimum(x, y))
     return over, below
@@ -195,7 +196,7 @@ def _same_as_next(polygons: Shapes) -> NDArray[np.bool_]:
 def _distinct(polygons: Shapes) -> NDArray[np.int64]:
     """(K,) 1 or 2 for polygons of one or two different points, else 3."""
     number = np.full(len(polygons.rows), 3)
-    for k in np.flatnonzero(thickness(polygons)[1] < FLAT).tolist():  # only these can have fewer
+    for k in np.flatnonzero(flat(polygons)).tolist():  # only these can have fewer
         spots = slice(polygons.start[k], polygons.start[k] + polygons.count[k])
         number[k] = min(3, len(set(zip(polygons.x[spots].tolist(), polygons.y[spots].tolist(), strict=True))))
     return number
