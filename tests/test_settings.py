@@ -87,11 +87,15 @@ def test_the_guard_can_be_off_by_setting(here, monkeypatch):
         ("nanfix.yaml", "1: 2\n", "must be a mapping"),
         ("pyproject.toml", "[tool.yolo-nanfix]\nmin_area = 1\n", "did you mean 'min_area_px'"),
         ("pyproject.toml", "[tool\n", "cannot be read"),
+        ("pyproject.toml", f"a = {'[' * 5000}", "cannot be read"),
+        ("nanfix.yaml", "[" * 5000, "cannot be read"),
+        ("nanfix.yaml", "rect: 2024-99-99\n", "cannot be read"),
+        ("nanfix.yaml", "rect: \udcff\n", "cannot be read"),
         ("pyproject.toml", "[tool]\nyolo-nanfix = 3\n", "must be a mapping"),
     ],
 )
 def test_a_bad_file_is_refused_by_name_and_place(here, file, text, says):
-    (here / file).write_text(text)
+    (here / file).write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(UsageError, match=says) as error:
         settings.load(KNOWN)
     assert file in str(error.value)

@@ -278,6 +278,7 @@ class Report:
             "counts": {split: dict(counts) for split, counts in self.counts.items()},
             "findings": [f.as_dict() for f in self.findings],
             "skipped": [{"code": code, "reason": reason} for code, reason in self.skipped],
+            "known": self.known,
         }
 
 
