@@ -226,8 +226,7 @@ class Report:
         """The findings as a table of one row each, with the same columns and types also when there are none.
 
         Columns: code, name (text), severity, effect (enums, the worst severity first), file (text), line, x, y,
-        channel (32-bit integers, null where there is none), split, image (text or null), message, mend (text). Bytes of
-        a file name that are no UTF-8 are written as escapes.
+        channel (Int32 or null), split, image (text or null), message, mend (text). What is no UTF-8 becomes escapes.
         """
         import polars as pl
 
