@@ -33,8 +33,8 @@ HEAD = """# What Ultralytics does with each defect, and what lint says
 
 Written by `python scripts/lint_defects.py`: each rule's sick example, read by Ultralytics {version} as a training reads
 it. *Seen* is the worst that happened there: it **crashes**, **drops** an image, **passes over** one, **rewrites** a
-file or removes rows, hands something **not finite** to the training, or **accepts** all of it. What follows from that is
-in the last column, by the rule's own documentation (`yolo-nanfix rule CODE`).
+file or removes rows, hands something **not finite** to the training, or **accepts** all of it. What follows from that
+is in the last column, by the rule's own documentation (`yolo-nanfix rule CODE`).
 
 {count} kinds of defects, {silent} of them accepted or dropped without the training stopping.
 
