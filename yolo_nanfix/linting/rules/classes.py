@@ -94,7 +94,7 @@ def class_not_in_train(table: Table, config: DataConfig) -> Iterator[Hit]:
     counts = _counts(table, config.nc)
     missing = np.flatnonzero((counts["train"] == 0) & (np.sum(list(counts.values()), axis=0) > 0))
     if len(missing) and counts["train"].any():
-        message = f"{len(missing)} classes are labelled in other splits, but not in train: {_names(config, missing)}"
+        message = f"in other splits, but not in train ({len(missing)}): {_names(config, missing)}"
         yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
 
 
@@ -110,7 +110,7 @@ def class_not_in_val(table: Table, config: DataConfig) -> Iterator[Hit]:
     counts = _counts(table, config.nc)
     missing = np.flatnonzero((counts["train"] >= LEARNABLE) & (counts["val"] == 0))
     if len(missing) and counts["val"].any():
-        message = f"{len(missing)} classes of train do not occur in val: {_names(config, missing)}"
+        message = f"in train, but not in val ({len(missing)}): {_names(config, missing)}"
         yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
 
 
@@ -126,7 +126,7 @@ def class_rare(table: Table, config: DataConfig) -> Iterator[Hit]:
     train = _counts(table, config.nc)["train"]
     rare = np.flatnonzero((train > 0) & (train < FEW))
     if len(rare) and train.max() >= MANY:
-        message = f"{len(rare)} classes have fewer than {FEW} examples in train: {_names(config, rare, train)}"
+        message = f"fewer than {FEW} examples in train ({len(rare)}): {_names(config, rare, train)}"
         yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
 
 

@@ -100,8 +100,8 @@ def shapes(labels: Labels, images: Images) -> Shapes:
     points = labels.points if len(spots) == len(labels.points) else labels.points[spots]
     across = np.where(boxes.known[rows], boxes.width[rows], UNKNOWN)
     down = np.where(boxes.known[rows], boxes.height[rows], UNKNOWN)
-    x = points[:, 0] * np.repeat(across.astype(np.float64), count)
-    y = points[:, 1] * np.repeat(down.astype(np.float64), count)
+    x = np.asarray(points[:, 0] * np.repeat(across.astype(np.float64), count), np.float64)
+    y = np.asarray(points[:, 1] * np.repeat(down.astype(np.float64), count), np.float64)
     return Shapes(rows, x, y, start, count, owner, spots)
 
 

@@ -12,7 +12,7 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rule import Hit, rule
-from yolo_nanfix.linting.rules.rows import once
+from yolo_nanfix.linting.rules.rows import HIGH, once
 from yolo_nanfix.linting.table import Table
 
 UPRIGHT = ("detect", "segment", "pose")
@@ -26,6 +26,9 @@ SPREADS = 7.0
 RARE, FEW = 0.002, 3
 """More boxes than this part of a class, and more than `FEW`, are not outliers but another kind of it."""
 BORDER = 0.005
+SPILL = 0.02
+SAMPLE = 20_000
+"""How boxes are written is judged by about so many of them."""
 SHOWN = 20
 MAX_CLASSES = 4096
 _BINS, _PER_OCTAVE, _LOWEST = 1024, 32, -16
@@ -42,12 +45,14 @@ class _Shape(NamedTuple):
 @once
 def _shapes(table: Table) -> _Shape:
     """All boxes with two sides, inside an image of known size."""
-    box = table.row_box
-    size = np.stack([table.width, table.height], axis=1).astype(np.float32)[table.row_image]
-    sides = box[:, 2:] * size
-    fine = (sides > 0).all(axis=1) & (box <= 1.01).all(axis=1)
+    x, y, w, h = (np.ascontiguousarray(column) for column in table.row_box.T)
+    width = w * table.width.astype(np.float32)[table.row_image]
+    height = h * table.height.astype(np.float32)[table.row_image]
+    fine = (width > 0) & (height > 0) & (np.maximum(np.maximum(x, y), np.maximum(w, h)) <= HIGH)
     rows = np.flatnonzero(fine)
-    return _Shape(rows, sides[rows, 0], sides[rows, 1])
+    if len(rows) < len(fine):
+        width, height = width[rows], height[rows]
+    return _Shape(rows, width, height)
 
 
 @rule("BX017", "boxes-small-at-imgsz", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
@@ -61,7 +66,8 @@ def boxes_small_at_imgsz(table: Table, options: LintOptions) -> Iterator[Hit]:
     """
     shape = _shapes(table)
     scale = options.imgsz / np.maximum(np.maximum(table.width, table.height), 1).astype(np.float32)
-    small = np.maximum(shape.width, shape.height) * scale[table.row_image[shape.rows]] < STRIDE
+    owner = table.row_image if len(shape.rows) == len(table.row_image) else table.row_image[shape.rows]
+    small = np.maximum(shape.width, shape.height) * scale[owner] < STRIDE
     if len(small) >= ENOUGH and small.mean() >= SMALL_SHARE:
         first = int(shape.rows[np.argmax(small)])
         message = f"{small.sum()} of {len(small)} boxes are under {STRIDE}x{STRIDE} pixels at imgsz {options.imgsz}"
@@ -115,18 +121,20 @@ def box_not_by_centre(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: `0 0.1 0.2 0.5 0.6` for a box from 0.1 0.2 to 0.5 0.6.
     Mend: write centre x, centre y, width and height.
     """
-    box = table.row_box[_shapes(table).rows]
-    if len(box) < ENOUGH:
+    rows = _shapes(table).rows
+    rows = rows[:: max(1, len(rows) // SAMPLE)]
+    x, y, w, h = table.row_box[rows].T
+    if len(rows) < ENOUGH:
         return
-    low, high = box[:, :2] - box[:, 2:] / 2, box[:, :2] + box[:, 2:] / 2
-    spilt = float(((low < -0.02) | (high > 1.02)).any(axis=1).mean())
-    if (box[:, 2:] > box[:, :2]).all(axis=1).mean() > 0.99 and spilt > 0.5:
+    near = (x - w / 2 < -SPILL) | (y - h / 2 < -SPILL)
+    spilt = float((near | (x + w / 2 > 1 + SPILL) | (y + h / 2 > 1 + SPILL)).mean())
+    if ((w > x) & (h > y)).mean() > 0.99 and spilt > 0.5:
         what = "in nearly all rows the last two numbers are larger than the two before: corners x1 y1 x2 y2"
-    elif (box[:, :2] + box[:, 2:] <= 1.002).all() and (low < -0.02).any(axis=1).mean() > 0.05:
+    elif (x + w <= 1.002).all() and (y + h <= 1.002).all() and near.mean() > 0.05:
         what = "read as centres, boxes reach out to the left and above only: upper left corners"
     else:
         return
-    yield _hit(table, int(_shapes(table).rows[0]), f"{what}, not centres? ({spilt:.0%} of the boxes spill out)")
+    yield _hit(table, int(rows[0]), f"{what}, not centres? ({spilt:.0%} of the boxes spill out)")
 
 
 def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int) -> list[tuple[int, float]]:
@@ -134,20 +142,12 @@ def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int)
 
     Values are judged by their logarithm, counted in bins of 1/32 octave: medians need no sorting.
     """
-    cls = table.row_cls[shape.rows]
-    valid = (cls >= 0) & (cls < nc)
-    number = np.where(valid, cls, 0).astype(np.int64)
-    sizes = np.bincount(number[valid], minlength=1)
-    usual = np.flatnonzero(sizes >= ENOUGH)[:MAX_CLASSES]
-    if not len(usual):
+    place, usual = _classes(table, nc)
+    if not usual:
         return []
-    compact = np.full(max(nc, len(sizes)), -1)
-    compact[usual] = np.arange(len(usual))
-    place = np.where(valid, compact[number], -1)
-    position = (np.log2(values) - _LOWEST) * _PER_OCTAVE
-    bins = np.clip(np.nan_to_num(position), 0, _BINS - 1).astype(np.int64)
-    spot = np.where(place >= 0, place * _BINS + bins, len(usual) * _BINS)
-    counts = np.bincount(spot, minlength=len(usual) * _BINS + 1)[:-1].reshape(-1, _BINS)
+    bins = np.clip((np.log2(values) - _LOWEST) * _PER_OCTAVE, 0, _BINS - 1).astype(np.int32)
+    spot = place * _BINS + bins
+    counts = np.bincount(spot, minlength=(usual + 1) * _BINS)[: usual * _BINS].reshape(-1, _BINS)
     quartiles = _quantiles(counts, (0.25, 0.5, 0.75))
     spread = np.maximum((quartiles[:, 2] - quartiles[:, 0]) / 1.349, _PER_OCTAVE / 8)
     distance = np.abs(np.arange(_BINS) - quartiles[:, 1, None]) / spread[:, None]
@@ -155,15 +155,30 @@ def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int)
     far &= ((counts * far).sum(axis=1) <= np.maximum(FEW, RARE * counts.sum(axis=1)))[:, None]
     if not far.any():
         return []
-    chosen = np.flatnonzero(np.append(far.ravel(), False)[spot])
+    chosen = np.flatnonzero(np.append(far.ravel(), np.zeros(_BINS, np.bool_))[spot])
     chosen = chosen[np.argsort(-distance.ravel()[spot[chosen]], kind="stable")]
     rows: list[tuple[int, float]] = []
-    left = np.full(len(usual), SHOWN)
+    left = np.full(usual, SHOWN)
     for i in chosen.tolist():
         left[place[i]] -= 1
         if left[place[i]] >= 0:
             rows.append((int(shape.rows[i]), float(2.0 ** (quartiles[place[i], 1] / _PER_OCTAVE + _LOWEST))))
     return rows
+
+
+@once
+def _classes(table: Table, nc: int) -> tuple[NDArray[np.int32], int]:
+    """For each box of `_shapes` the place of its class among those with enough boxes, and how many these are.
+
+    Boxes of other classes have the place behind the last.
+    """
+    rows = _shapes(table).rows
+    cls = table.row_cls if len(rows) == len(table.row_cls) else table.row_cls[rows]
+    number = np.where((cls >= 0) & (cls < nc), cls, nc).astype(np.int32)
+    usual = np.flatnonzero(np.bincount(number, minlength=nc + 1)[:nc] >= ENOUGH)[:MAX_CLASSES]
+    compact = np.full(nc + 1, len(usual), np.int32)
+    compact[usual] = np.arange(len(usual))
+    return compact[number], len(usual)
 
 
 def _quantiles(counts: NDArray[np.int64], parts: tuple[float, ...]) -> NDArray[np.int64]:

@@ -47,7 +47,7 @@ def polygon_vertex_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     """
     over, below = _reach(labels, images)
     mask = ((over > 1) | (below < 0)) & (over <= HIGH) & (below >= LOW)
-    yield from file_hits(labels, images, mask, "{count} polygons of the file reach out by less than one percent")
+    yield from file_hits(labels, images, mask, "polygons that reach out by less than one percent: {count}")
 
 
 @rule("SG003", "polygon-area-zero", Severity.ERROR, Effect.ACCEPTS, SEGMENT)
@@ -112,7 +112,7 @@ def polygon_vertex_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
     """
     polygons = shapes(labels, images)
     chosen = (polygons.total(_same_as_next(polygons) & ~_is_last(polygons)) > 0) & (_distinct(polygons) >= 3)
-    message = "{count} polygons of the file repeat a corner"
+    message = "polygons that repeat a corner: {count}"
     yield from file_hits(labels, images, polygons.mark(labels, chosen), message)
 
 
@@ -127,7 +127,7 @@ def polygon_closed_twice(labels: Labels, images: Images) -> Iterator[Hit]:
     """
     polygons = shapes(labels, images)
     chosen = (polygons.total(_same_as_next(polygons) & _is_last(polygons)) > 0) & (_distinct(polygons) >= 3)
-    message = "{count} polygons of the file end with their first corner"
+    message = "polygons that end with their first corner: {count}"
     yield from file_hits(labels, images, polygons.mark(labels, chosen), message)
 
 
