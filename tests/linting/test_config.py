@@ -117,6 +117,24 @@ def test_what_cannot_be_used_is_refused(tiny: TinySet, text: str, message: str):
     assert "data.yaml" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("s3://bucket/set/data.yaml", r"is an address; copy the dataset to this machine first \(.*fsspec"),
+        ("set.tar.gz", r"is an archive; unpack it \(tar -xf"),
+        ("x" * 5000, "cannot be read|does not exist"),
+    ],
+)
+def test_what_to_do_instead(data: str, message: str, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=message):
+        read_config(data)
+
+
+def test_a_folder_that_is_called_like_an_archive_is_a_folder(tmp_path: Path):
+    assert read_config(TinySet(tmp_path / "cats.zip").root).nc == 2
+
+
 @pytest.mark.parametrize("data", ["nowhere.yaml", "nowhere", "http://example.org/a.yaml", "a.zip", "\0", "", "a/b"])
 def test_data_that_is_not_there(data: str, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -84,8 +84,11 @@ def take_census(config: DataConfig, files: Iterable[str], task: str) -> Census:
     for paths in config.splits.values():
         for path in paths:
             look.below(str(path))
+    met = {os.path.realpath(folder) for folder in look.seen}
     for folder in sorted({folder_of(file) for file in files} - set(look.seen)):
-        look.at(folder)
+        if (real := os.path.realpath(folder)) not in met:  # a link that goes round gives one folder many names
+            met.add(real)
+            look.at(folder)
     images = tuple(look.seen)
     if task == "classify":
         tops = [path for paths in config.splits.values() for path in paths]
@@ -93,7 +96,8 @@ def take_census(config: DataConfig, files: Iterable[str], task: str) -> Census:
         labels = dict.fromkeys(folder_of(label_path(f"{folder}{os.sep}x.jpg")) for folder in images)
         tops = [Path(folder) for folder in labels]
         for folder in labels:
-            look.at(folder)
+            if os.path.realpath(folder) not in met:
+                look.at(folder)
     caches = dict.fromkeys(str(top.with_suffix(".cache")) for top in tops if top.name)
     there = tuple(cache for cache in caches if os.path.isfile(cache))  # noqa: PTH113
     return Census(images, tuple(look.seen)[len(images) :], tuple(look.others), tuple(look.empty), there)

@@ -13,7 +13,7 @@ from pathlib import Path
 from yolo_nanfix.errors import DataError
 
 _YAML = (".yaml", ".yml")
-_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".txz", ".tbz2", ".ndjson")
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".txz", ".tbz2", ".7z", ".rar")
 _WINDOWS = re.compile(r"^[A-Za-z]:[\\/]|\\")
 _HOMES = ("/home/", "/Users/", "/content/", "/kaggle/", "/workspace/", "/mnt/", "/media/", "/data/")
 
@@ -25,12 +25,19 @@ def find_yaml(data: str | Path) -> Path:
         DataError: if there is none, more than one, or if `data` is an address or an archive.
     """
     name = str(data).strip()
-    if "://" in name or name.lower().endswith(_ARCHIVES):
-        raise DataError(f"'{name}' is an address or an archive; download and unpack it, then give its data.yaml")
+    if "://" in name:
+        fetch = "aws s3 sync, gsutil rsync, or fsspec.filesystem(...).get(..., recursive=True)"
+        raise DataError(
+            f"'{name}' is an address; copy the dataset to this machine first ({fetch}), then give its data.yaml"
+        )
     path = Path(name)
     try:
         if path.is_dir():
             return _yaml_in(path)
+        if name.lower().endswith(_ARCHIVES):
+            raise DataError(
+                f"'{name}' is an archive; unpack it (tar -xf, unzip), then give its data.yaml or its folder"
+            )
         if path.is_file():
             if path.suffix.lower() not in _YAML:
                 raise DataError(f"'{name}' is not a .yaml or .yml file")

@@ -29,6 +29,8 @@ def sniff(data: str | Path) -> Kind | None:
     Raises:
         DataError: the folder cannot be listed, or holds several NDJSON files.
     """
+    if "://" in str(data):
+        return None
     path = Path(str(data).strip())
     suffix = path.suffix.lower()
     try:
