@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterable, Sequence
@@ -126,7 +127,8 @@ def _carry_out(journal: Journal) -> tuple[list[int], list[Kept]]:
         else:
             applied.append(number)
     sync_folders({str(Path(p).parent) for i in applied for p in (journal.steps[i].path, journal.steps[i].target)})
-    journal.note("applied.json", applied)
+    with contextlib.suppress(OSError):  # without it undo looks at each file, as after a kill
+        journal.note("applied.json", applied)
     return applied, failed
 
 

@@ -7,6 +7,7 @@ import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,6 +75,7 @@ def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
 
     Each file is read when its turn comes, so that the bytes of one file at a time are held.
     """
+    _real.cache_clear()
     pictures: dict[str, list[Finding]] = {}
     texts: dict[str, list[Finding]] = {}
     for finding in dict.fromkeys(findings):
@@ -101,7 +103,14 @@ def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
 
 def _canonical(path: str) -> str:
     """The path with links among its folders resolved, not the file itself: one name for one file."""
-    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))  # noqa: PTH118, PTH119, PTH120
+    folder, name = os.path.split(path)
+    return os.path.join(_real(folder), name)  # noqa: PTH118
+
+
+@lru_cache(maxsize=1024)
+def _real(folder: str) -> str:
+    """A folder with all links resolved; remembered for one plan."""
+    return os.path.realpath(folder)
 
 
 def _guarded(steps: Iterator[Edit | Kept], path: str, found: list[Finding]) -> Iterator[Edit | Kept]:
