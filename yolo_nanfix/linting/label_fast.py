@@ -18,7 +18,6 @@ OBB_COLUMNS = 9
 WORTH_IT = 64
 """From so many label files on a table is faster than reading file by file."""
 _PLAIN = b"0123456789.-+eE \n"
-_NOT_PLAIN = (b"  ", b"\n\n", b" \n", b"\n ")
 
 
 def read_labels(
@@ -75,13 +74,9 @@ def _table(
     counts = np.array([text.count(b"\n") for text in texts], np.int64)
     whole = b"".join(texts)
     odd = np.zeros(len(texts), np.bool_)
-    if any(gap in whole for gap in _NOT_PLAIN) or whole[:1] in b" \n":
-        odd |= [text[:1] in b" \n" or any(gap in text for gap in _NOT_PLAIN) for text in texts]
-    values = None
-    if not odd.any():
-        values = _parse(whole, width, int(counts.sum()))
+    values = _parse(whole, width, int(counts.sum()))
     if values is None or np.isnan(values).any():
-        odd |= [not odd[i] and not _fits(text, width) for i, text in enumerate(texts)]
+        odd |= [not _fits(text, width) for text in texts]
         kept = [text for text, strange in zip(texts, odd, strict=True) if not strange]
         values = _parse(b"".join(kept), width, int(counts[~odd].sum()))
         if values is None:  # a file that looks plain and is not: let the careful reader have them all
@@ -144,8 +139,10 @@ def _columns(
         with np.errstate(over="ignore", invalid="ignore"):
             box = np.concatenate([(low + high) / 2, high - low], axis=1).astype(np.float32)
         shape = np.array([hash(row) for row in map(tuple, values[:, 1:].tolist())], np.int64)
-    odd = ~np.isfinite(numbers)
-    extra = np.where(odd.any(axis=1), numbers[np.arange(rows), odd.argmax(axis=1)], 0) if rows else np.zeros(0)
+    extra = np.zeros(rows, np.float32)
+    if not np.isfinite(numbers).all():
+        odd = ~np.isfinite(numbers)
+        extra = np.where(odd.any(axis=1), numbers[np.arange(rows), odd.argmax(axis=1)], 0)
     return Labels(
         files=tuple(
             LabelFile(path, image, count, polygons and count > 0)
@@ -159,7 +156,7 @@ def _columns(
         box=box,
         columns=np.full(rows, width, np.int32),
         shape=shape,
-        extra=extra.astype(np.float32),
+        extra=np.asarray(extra, np.float32),
         points=points,
         visible=visible,
         first=np.arange(rows + 1, dtype=np.int64) * each,
