@@ -180,6 +180,24 @@ def test_names_that_differ_in_form_only_are_one(tmp_path: Path):
         assert ("CF004" in run(tiny.root).by_code()) == clash
 
 
+def test_polygons_and_keypoints_count_when_rows_are_compared(tmp_path: Path):
+    """Ultralytics removes rows only if all of their numbers are equal; so does BX007 see it."""
+    square, bow_tie = "0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5\n", "0 0.1 0.1 0.5 0.5 0.5 0.1 0.1 0.5\n"
+    moved = PERSON.replace("0.4 0.4 2", "0.41 0.4 2")
+    for task, rows, equal in (
+        ("segment", square + square, True),
+        ("segment", square + bow_tie, False),
+        ("pose", PERSON + PERSON, True),
+        ("pose", PERSON + moved, False),
+    ):
+        tiny = TinySet(tmp_path / f"{task}{equal}")
+        if task == "pose":
+            tiny.yaml(FLIP)
+        tiny.rows(rows)
+        tiny.put("labels/val/b.txt", rows)
+        assert ("BX007" in run(tiny.root, options=LintOptions(task)).by_code()) == equal
+
+
 def test_each_defect_is_told_once(tmp_path: Path):
     """A row has one finding among those that say the same in other words."""
     for task, row, code in (

@@ -103,10 +103,10 @@ def boxes_among_polygons(labels: Labels, images: Images) -> Iterator[Hit]:
 
     Why: the whole image is missing from training.
     Ultralytics: drops the image ("labels mix segment and detection rows").
-    Example: one row of 5 columns among rows of 9.
+    Example: one row of 5 columns, a box or a polygon of two points, among rows of 9.
     Mend: write all objects of the file as boxes, or all as polygons.
     """
-    yield from bad_hits(labels, images, "mixed", "boxes among polygons in one file: {text}")
+    yield from bad_hits(labels, images, "mixed", "boxes (or polygons of two points) among polygons in one file: {text}")
 
 
 @rule("TX007", "row-of-seven", Severity.ERROR, Effect.GARBAGE, ("detect",))
