@@ -51,9 +51,12 @@ def handoff(report: Report, out: Path, options: Options, progress: Progress | No
 
 
 def _single(report: Report) -> None:
-    """Refuse a report about several datasets."""
-    if not Path(report.data).exists():
+    """Refuse what is no single YOLO dataset: several at once, or annotations in another format."""
+    data = Path(report.data)
+    if not data.exists():
         raise UsageError(f"one dataset at a time, please; this report is about {report.data}")
+    if report.task != "classify" and data.suffix.lower() not in (".yaml", ".yml"):
+        raise UsageError(f"only YOLO datasets with a data.yaml can be mended or handed over, not {report.data}")
 
 
 def _folder(report: Report) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import random
 import resource
@@ -214,6 +215,31 @@ def test_a_quarantined_file_comes_back_even_if_the_quarantine_was_emptied(tiny: 
         file.unlink()
     yolo_nanfix.undo(tiny.root)
     assert snapshot(tiny.root) == before
+
+
+def test_a_classification_folder_is_mended_too(tmp_path: Path):
+    root = tmp_path / "set"
+    for place in ("train/cat", "train/dog", "val/cat", "val/dog"):
+        (root / place).mkdir(parents=True)
+        (root / place / "a.jpg").write_bytes(encode(".jpg", picture(top=60 + len(place) * 9)))
+    (root / "train/cat/empty.jpg").write_bytes(b"")
+    (root / "train/dog/b.jpg").write_bytes(encode(".png", picture()))
+    before = snapshot(tmp_path)
+    fixed = yolo_nanfix.fix(yolo_nanfix.lint(root, task="classify"), unsafe=True)
+    assert (fixed.files, fixed.kept) == (2, ())
+    assert (root / "train/dog/b.png").exists() and (tmp_path / "set-quarantine/train/cat/empty.jpg").exists()
+    assert yolo_nanfix.undo(root).files == 2 and snapshot(tmp_path) == before
+
+
+def test_annotations_in_other_formats_are_refused(tiny: TinySet):
+    whole = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}],
+        "annotations": [],
+        "categories": [],
+    }
+    file = tiny.put("images/train/all.json", json.dumps(whole))
+    with pytest.raises(UsageError, match=r"only YOLO datasets with a data\.yaml"):
+        yolo_nanfix.fix(yolo_nanfix.lint(file))
 
 
 def test_a_second_run_at_the_same_time_is_refused(tiny: TinySet, journals: Path):
