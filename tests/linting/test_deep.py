@@ -174,3 +174,10 @@ def test_without_deep_nothing_is_decoded(tmp_path: Path):
     report = run(tiny.root)
     assert report.findings == ()
     assert {"IM028", "SP004"} <= {code for code, _ in report.skipped}
+
+
+def test_files_larger_than_the_memory_are_read_whole(tmp_path: Path):
+    large = PHOTO + bytes(3 << 20)
+    with_comments = PHOTO[:2] + (b"\xff\xfe\xff\xff" + bytes(65533)) * 40 + PHOTO[2:]
+    for content in (large, with_comments, PHOTO):
+        assert _look(tmp_path, content).looks == _look(tmp_path, PHOTO).looks

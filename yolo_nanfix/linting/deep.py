@@ -13,6 +13,7 @@ the axes.
 from __future__ import annotations
 
 import re
+import threading
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -43,6 +44,7 @@ _LEAST = 32
 _LOW = 8
 _PLAIN = 2.0
 """Images of a lower standard deviation show nothing to be hashed."""
+_MEMORY = 1 << 20
 _HARMLESS_BYTES = 16
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker")
 _NO_LOOKS: tuple[int, ...] = (0,) * 8
@@ -116,8 +118,7 @@ def _small_jpeg(file: str) -> tuple[Grey | None, str]:
     """The grey copy of a JPEG at an eighth of its size or more, and what the decoder complained about."""
     damage = ""
     try:
-        with open(file, "rb", buffering=0) as stream:
-            content = stream.read()
+        content = _content(file)
         try:
             small = _decode_jpeg(content, strict=True)
         except ValueError as error:
@@ -128,7 +129,24 @@ def _small_jpeg(file: str) -> tuple[Grey | None, str]:
     return small[..., 0], damage
 
 
-def _decode_jpeg(content: bytes, *, strict: bool) -> Grey:
+class _Memory(threading.local):
+    """Where files are read to; memory that is asked for anew for each file costs more than reading it."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(_MEMORY))
+
+
+_memory = _Memory()
+
+
+def _content(file: str) -> memoryview | bytes:
+    """The bytes of a file, good until the next one is asked for."""
+    with open(file, "rb", buffering=0) as stream:
+        count = stream.readinto(_memory.view)
+        return _memory.view[:count] if count < _MEMORY else bytes(_memory.view) + stream.read()
+
+
+def _decode_jpeg(content: memoryview | bytes, *, strict: bool) -> Grey:
     """(h, w, 1) bytes; ValueError for what cannot be decoded, if strict also for what is damaged."""
     small: Grey = simplejpeg.decode_jpeg(
         content, "GRAY", min_height=_LEAST, min_width=_LEAST, min_factor=1, strict=strict
@@ -178,25 +196,35 @@ def _judge(small: Grey, damage: str, pixels: Pixels | None) -> Look:
 
 def _tail(small: Grey) -> tuple[float, int]:
     """The share of rows at the bottom in which all values are one, and that value."""
-    value = small[-1, 0]
-    if small[-1, -1] != value or (small[-1] != value).any():
+    last = small[-1].tobytes()
+    value = last[0]
+    if last.count(value) != len(last):
         return 0.0, 0
     other = np.flatnonzero((small != value).any(axis=1))
     first = int(other[-1]) + 1 if len(other) else 0
-    return (len(small) - first) / len(small), int(value)
+    return (len(small) - first) / len(small), value
 
 
 def _hashes(small: Grey) -> tuple[int, ...]:
     """Eight hashes of 64 bits: `LOOKS`, in that order. The lowest bit is always set."""
     height, width = small.shape
     waves = (_waves(height) @ small.astype(np.float32) @ _waves(width).T) > 0
-    upright, turned = _pack(waves), _pack(waves.T)
+    upright = _pack(waves)
+    turned = _transposed(upright)
     return (*(upright ^ mask | 1 for mask in _MIRRORS), *(turned ^ mask | 1 for mask in _MIRRORS))
 
 
 def _pack(bits: NDArray[np.bool_]) -> int:
     """64 bits as a number, the first as the lowest."""
     return int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
+
+
+def _transposed(bits: int) -> int:
+    """64 bits as rows of 8 with rows and columns exchanged (Hacker's Delight, 7-3)."""
+    for shift, mask in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0x00000000F0F0F0F0)):
+        swapped = (bits ^ bits >> shift) & mask
+        bits ^= swapped ^ swapped << shift
+    return bits
 
 
 @lru_cache(maxsize=64)
