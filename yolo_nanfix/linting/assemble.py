@@ -22,6 +22,7 @@ EMPTY: dict[str, tuple[tuple[int, ...], str]] = {
     "height": ((), "int32"),
     "content": ((), "uint64"),
     "looks": ((8,), "uint64"),
+    "grey": ((), "bool"),
     "polygons": ((), "bool"),
     "lines": ((), "int32"),
     "npy": ((), "int8"),

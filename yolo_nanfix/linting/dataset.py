@@ -14,8 +14,11 @@ from yolo_nanfix.linting.deep import Deep, look
 from yolo_nanfix.linting.headers import Header, read_header
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.pixels import Pixels, needs_decoding, read_image, read_npy
+from yolo_nanfix.linting.stamps import Stamp
 from yolo_nanfix.linting.table import Table
 
+GREY = ("1", "L", "LA", "La")
+"""Pillow's modes of images without colours."""
 Columns = dict[str, NDArray[np.generic]]
 
 
@@ -104,6 +107,7 @@ def columns(images: tuple[Image, ...], labels: Labels, *, deep: bool) -> Columns
         "height": np.array([h.height for h in headers], np.int32),
         "content": np.array([h.content for h in headers], np.uint64),
         "looks": np.array(looks, np.uint64).reshape(-1, 8),
+        "grey": np.array([h.mode in GREY for h in headers], np.bool_),
         "polygons": polygons,
         "lines": lines,
         "npy": np.array([_npy_kind(image) for image in images], np.int8),

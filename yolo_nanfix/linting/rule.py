@@ -5,7 +5,8 @@ defect, and its docstring documents it. There are two kinds:
 
 - rules about single files ask for `images` and `labels`. They are given one part of the dataset after the other, in
   several processes, and their hits are remembered as long as the file, its label file and data.yaml stay the same;
-- rules about the whole set ask for `table`, `strays`, `census` or `notes`, or for none. They are asked once, at the end.
+- rules about the whole set ask for `table`, `strays`, `census`, `folders` or `notes`, or for none. They are asked once,
+  at the end.
 
 Both may ask for `config`, `task` and `options`.
 """

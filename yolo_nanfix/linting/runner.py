@@ -73,7 +73,7 @@ def run(
     whole = assemble(seen, memory, kept, read_all(seen, waiting, context, jobs, progress), deep=options.deep)
     table = whole.table(seen)
     facts = {"config": config, "task": options.task, "options": options, "table": table, "strays": seen.strays}
-    facts |= {"census": there, "notes": ()}
+    facts |= {"census": there, "folders": folders, "notes": ()}
     findings = sorted([*_in_files(whole.found, table), *_in_set(facts, options)], key=_order(seen.split_names))
     counts = _counts(table)
     if place is not None:

@@ -31,6 +31,7 @@ class Table:
             files of equal hashes are nearly always equal. 0 where the file cannot be read.
         looks: (N, 8) uint64, perceptual hashes of the image and of its mirrored and turned copies; empty (0, 8) unless
             the images were decoded.
+        grey: (N,) bool, the header says that the image has no colours.
         polygons: (N,) bool, Ultralytics reads the label file as polygons.
         lines: (N,) int32, rows of its label file, those among them that cannot be read.
         npy: (N,) int8, 1 if a usable .npy of the image's size and of 8 bits replaces it, 2 if any other does, else 0.
@@ -52,6 +53,7 @@ class Table:
     height: NDArray[np.int32]
     content: NDArray[np.uint64]
     looks: NDArray[np.uint64]
+    grey: NDArray[np.bool_]
     polygons: NDArray[np.bool_]
     lines: NDArray[np.int32]
     npy: NDArray[np.int8]

@@ -14,6 +14,7 @@ from yolo_nanfix.findings import Finding, Place, Report
 from yolo_nanfix.linting.census import Census
 from yolo_nanfix.linting.dataset import tabulate
 from yolo_nanfix.linting.formats.build import Annotated, Where
+from yolo_nanfix.linting.listing import Folders
 from yolo_nanfix.linting.rule import all_rules
 
 APART = {
@@ -38,6 +39,7 @@ def check(annotated: Annotated) -> Report:
         "table": table,
         "strays": (),
         "census": Census(),
+        "folders": Folders(),
         "notes": annotated.notes,
     }
     findings: list[Finding] = []

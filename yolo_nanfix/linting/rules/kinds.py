@@ -10,7 +10,7 @@ import numpy as np
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.dataset import Image
-from yolo_nanfix.linting.headers import Header, read_header
+from yolo_nanfix.linting.headers import Header
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.files import some
 from yolo_nanfix.linting.rules.images import MIN_SIDE, Images, hit
@@ -114,11 +114,9 @@ def grey_in_color_set(table: Table, config: DataConfig) -> Iterator[Hit]:
     """
     if config.channels != 3 or not table.files:
         return
-    step = max(1, -(-len(table.files) // SAMPLE))
-    asked = np.arange(0, len(table.files), step).tolist()
-    grey = [table.files[i] for i in asked if read_header(table.files[i]).mode in _GREY]
+    grey = [table.files[i] for i in np.flatnonzero(table.grey).tolist()]
     if grey:
-        message = f"{len(grey)} of {len(asked)} images that were looked at are grey: {some(grey)}"
+        message = f"{len(grey)} of {len(table.files)} images are grey: {some(grey)}"
         yield Hit(str(Path(grey[0]).parent), message)
 
 
