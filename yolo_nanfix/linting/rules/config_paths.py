@@ -11,14 +11,13 @@ from yolo_nanfix.linting.config import KNOWN_KEYS, DataConfig
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 
 SETTINGS = frozenset((
-    "epochs", "time", "patience", "batch", "imgsz", "save", "cache", "device", "workers", "project", "pretrained",
-    "optimizer", "seed", "single_cls", "rect", "cos_lr", "close_mosaic", "resume", "amp", "fraction", "freeze",
-    "multi_scale", "lr0", "lrf", "momentum", "weight_decay", "warmup_epochs", "box", "cls", "dfl", "pose", "kobj",
-    "hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "shear", "perspective", "flipud", "fliplr", "bgr",
-    "mosaic", "mixup", "cutmix", "copy_paste", "erasing", "dropout", "overlap_mask", "mask_ratio", "cls_pw",
-    "model", "task", "mode", "nbs", "max_det", "conf", "iou",
+    "epochs", "patience", "batch", "imgsz", "workers", "pretrained", "optimizer", "seed", "single_cls", "rect",
+    "cos_lr", "close_mosaic", "resume", "amp", "fraction", "freeze", "multi_scale", "lr0", "lrf", "momentum",
+    "weight_decay", "warmup_epochs", "dfl", "kobj", "hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale",
+    "shear", "perspective", "flipud", "fliplr", "bgr", "mosaic", "mixup", "cutmix", "copy_paste", "erasing",
+    "dropout", "overlap_mask", "mask_ratio", "cls_pw", "nbs", "max_det",
 ))  # fmt: skip
-"""Settings of a training, which have no effect in data.yaml."""
+"""Settings of a training, which have no effect in data.yaml; none that may as well be a note (`task`, `project`)."""
 _SHOWN = 6
 
 
