@@ -120,3 +120,19 @@ def test_every_rule_on_names_is_asked_for_all_tasks_with_labels():
     for code in CASES:
         if code < "FS040" and code.startswith("FS"):
             assert set(LABELLED) <= set(RULES[code].tasks)
+
+
+def test_links_that_go_round_are_said_once_each(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    for name in ("one", "two"):
+        (tmp_path / "images/train" / name).symlink_to(".", target_is_directory=True)
+    found = [f for f in run(tiny.root, cache=False).findings if f.code == "FS017"]
+    assert [Path(f.place.file).name for f in found] == ["one", "two"]
+
+
+def test_a_folder_in_the_place_of_a_label_is_named(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    tiny.drop("labels/train/a.txt")
+    (tmp_path / "labels/train/a.txt").mkdir()
+    (finding,) = [f for f in run(tiny.root, cache=False).findings if f.code == "FS016"]
+    assert "is a folder" in finding.message

@@ -13,7 +13,7 @@ from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.paths import folder_of, label_path
 from yolo_nanfix.linting.suffixes import is_image
 
-_USUAL = (".jpg", ".png", ".JPG")
+_IMAGES, _LABELS = (".jpg", ".png", ".JPG"), (".txt",)
 
 
 class Other(NamedTuple):
@@ -43,12 +43,12 @@ class Other(NamedTuple):
 
 @dataclass(frozen=True)
 class Census:
-    """What lies in the folders of a dataset besides listed images and .txt files.
+    """What lies in the folders of a dataset besides images and .txt files.
 
     Attributes:
         image_folders: the folders of the images, and those below the folders that data.yaml names.
         label_folders: the folders in which Ultralytics looks for labels, as far as they are not image folders.
-        others: whatever else is there, and hidden files and broken links whatever their suffix.
+        others: whatever else is there, and hidden files whatever their suffix.
         empty: the folders among all these that hold nothing.
         caches: Ultralytics' caches of the label folders that exist.
     """
@@ -80,15 +80,16 @@ def take_census(config: DataConfig, files: Iterable[str], task: str) -> Census:
         files: the listed images; folders outside those of the splits are looked at for their sake.
         task: a classification dataset has no label folders, and its .txt files are others.
     """
-    look = _Look(() if task == "classify" else (".txt",))
+    look = _Look()
+    usual = _IMAGES if task == "classify" else _IMAGES + _LABELS
     for paths in config.splits.values():
         for path in paths:
-            look.below(str(path))
+            look.below(str(path), usual)
     met = {os.path.realpath(folder) for folder in look.seen}
     for folder in sorted({folder_of(file) for file in files} - set(look.seen)):
         if (real := os.path.realpath(folder)) not in met:  # a link that goes round gives one folder many names
             met.add(real)
-            look.at(folder)
+            look.at(folder, usual)
     images = tuple(look.seen)
     if task == "classify":
         tops = [path for paths in config.splits.values() for path in paths]
@@ -97,7 +98,7 @@ def take_census(config: DataConfig, files: Iterable[str], task: str) -> Census:
         tops = [Path(folder) for folder in labels]
         for folder in labels:
             if os.path.realpath(folder) not in met:
-                look.at(folder)
+                look.at(folder, _LABELS)
     caches = dict.fromkeys(str(top.with_suffix(".cache")) for top in tops if top.name)
     there = tuple(cache for cache in caches if os.path.isfile(cache))  # noqa: PTH113
     return Census(images, tuple(look.seen)[len(images) :], tuple(look.others), tuple(look.empty), there)
@@ -106,55 +107,49 @@ def take_census(config: DataConfig, files: Iterable[str], task: str) -> Census:
 class _Look:
     """Looks at folders, each once, and keeps what is worth a word."""
 
-    def __init__(self, usual: tuple[str, ...]) -> None:
-        self._usual = (*_USUAL, *usual)
+    def __init__(self) -> None:
         self.seen: dict[str, None] = {}
         self.others: list[Other] = []
         self.empty: list[str] = []
 
-    def below(self, top: str) -> None:
+    def below(self, top: str, usual: tuple[str, ...]) -> None:
         """Look at a folder and at all below it, hidden ones and links aside."""
         waiting = [top]
         while waiting:
-            waiting += sorted(self.at(waiting.pop()), reverse=True)
+            waiting += sorted(self.at(waiting.pop(), usual), reverse=True)
 
-    def at(self, folder: str) -> list[str]:
-        """Look at one folder; the folders in it."""
+    def at(self, folder: str, usual: tuple[str, ...]) -> list[str]:
+        """Look at one folder; the folders in it. Names that end as `usual` are passed over, for they are many."""
         if folder in self.seen or not os.path.isdir(folder):  # noqa: PTH112
             return []
         self.seen[folder] = None
-        below, count = [], 0
         try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    count += 1
-                    kind = _kind(entry, folder)
-                    name = entry.name
-                    if kind == "folder" and name[0] != ".":
-                        below.append(f"{folder}{os.sep}{name}")
-                    elif kind != "file" or name[0] == "." or not (name[-4:] in self._usual or is_image(name)):
-                        self.others.append(Other(folder, name, kind))
+            names = os.listdir(folder)  # noqa: PTH208 - names alone
         except (OSError, ValueError):
-            return below
-        if not count:
+            return []
+        if not names:
             self.empty.append(folder)
+        below = []
+        for name in names:
+            if name[-4:] in usual and name[0] != ".":
+                continue
+            path = f"{folder}{os.sep}{name}"
+            kind = _kind(path, folder)
+            if kind == "folder" and name[0] != ".":
+                below.append(path)
+            elif kind != "file" or name[0] == "." or not is_image(name):
+                self.others.append(Other(folder, name, kind))
         return below
 
 
-def _kind(entry: os.DirEntry[str], folder: str) -> str:
-    """What an entry is, as in `Other`; a file that is neither regular nor a folder is a file too."""
-    if entry.is_symlink():
-        return _link(entry, folder)
-    return "folder" if entry.is_dir() else "file"
-
-
-def _link(entry: os.DirEntry[str], folder: str) -> str:
-    """What a link is: as in `Other`; links to folders elsewhere are `link`."""
+def _kind(path: str, folder: str) -> str:
+    """What an entry is, as in `Other`; what is neither regular nor a folder is a file too."""
     try:
-        if not entry.is_dir():
-            return "file" if entry.is_file() else "broken"
-        target = os.path.realpath(entry.path)
-        here = os.path.realpath(folder)
+        if not os.path.islink(path):  # noqa: PTH114
+            return "folder" if os.path.isdir(path) else "file"  # noqa: PTH112
+        if not os.path.isdir(path):  # noqa: PTH112
+            return "file" if os.path.isfile(path) else "broken"  # noqa: PTH113
+        target, here = os.path.realpath(path), os.path.realpath(folder)
         return "loop" if f"{here}{os.sep}".startswith(f"{target}{os.sep}") else "link"
-    except OSError:
+    except (OSError, ValueError):
         return "broken"

@@ -12,6 +12,7 @@ import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.census import Census, Other
+from yolo_nanfix.linting.listing import Folders
 from yolo_nanfix.linting.paths import folder_of
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.files import some, twins
@@ -24,6 +25,7 @@ IGNORED = frozenset(
 """Suffixes of images that Ultralytics does not list."""
 NOTES = frozenset(("json", "xml", "csv"))
 LONG = 250
+_CONTROLS = tuple(map(chr, (*range(32), 127)))
 _AWKWARD = frozenset(" ()[]{}'\"&;#%*?!$|<>,")
 
 
@@ -86,7 +88,7 @@ def _twin_hits(strays: tuple[str, ...], table: Table, census: Census, kind: str,
 
 
 @rule("FS016", "label-link-broken", Severity.ERROR, Effect.GARBAGE, LABELLED)
-def label_link_broken(table: Table, census: Census) -> Iterator[Hit]:
+def label_link_broken(table: Table) -> Iterator[Hit]:
     """A label file is a link that leads nowhere, or a folder.
 
     Why: the image is trained as pure background although it seems to be labelled.
@@ -94,14 +96,15 @@ def label_link_broken(table: Table, census: Census) -> Iterator[Hit]:
     Example: labels/train/7.txt -> /mnt/old-disk/7.txt.
     Mend: restore the target, or copy the labels into the dataset.
     """
-    odd = {other.path: other.kind for other in census.others if other.kind != "file" and other.suffix == "txt"}
-    odd |= {f"{folder}": "folder" for folder in census.empty if folder.endswith(".txt")}
-    if not odd:
-        return
+    names: dict[str, frozenset[str]] = {}
     for image in np.flatnonzero(~table.labelled).tolist():
-        if table.labels[image] in odd:
-            kind = "is a folder" if odd[table.labels[image]] != "broken" else "is a link that leads nowhere"
-            yield Hit(table.labels[image], kind, split=table.split_of(image), image=table.files[image])
+        label = table.labels[image]
+        folder, _, name = label.rpartition(os.sep)
+        if folder not in names:
+            names[folder] = _listed(folder)
+        if name in names[folder] and not os.path.isfile(label):  # noqa: PTH113
+            kind = "is a folder or a device" if os.path.exists(label) else "is a link that leads nowhere"  # noqa: PTH110
+            yield Hit(label, kind, split=table.split_of(image), image=table.files[image])
 
 
 @rule("FS017", "link-loop", Severity.WARNING, Effect.ACCEPTS)
@@ -169,14 +172,19 @@ def image_hidden(census: Census) -> Iterator[Hit]:
 
 def _images_in(folder: str) -> list[str]:
     """The names of images directly in a folder."""
+    return sorted(name for name in _listed(folder) if is_image(name) and name[0] != ".")
+
+
+def _listed(folder: str) -> frozenset[str]:
+    """The names in a folder; none if it cannot be read."""
     try:
-        return sorted(e.name for e in os.scandir(folder) if is_image(e.name) and e.name[0] != ".")
-    except OSError:
-        return []
+        return frozenset(os.listdir(folder))  # noqa: PTH208 - names alone
+    except (OSError, ValueError):
+        return frozenset()
 
 
 @rule("FS021", "image-among-labels", Severity.WARNING, Effect.DROPS, LABELLED)
-def image_among_labels(census: Census) -> Iterator[Hit]:
+def image_among_labels(census: Census, folders: Folders) -> Iterator[Hit]:
     """The folder of labels holds images.
 
     Why: they are not trained on; if they are masks, they are not read as labels either.
@@ -185,7 +193,9 @@ def image_among_labels(census: Census) -> Iterator[Hit]:
     Mend: move the images to the folder of images; turn masks into polygons with `convert_segment_masks_to_yolo_seg`.
     """
     for folder in census.label_folders:
-        names = _images_in(folder)
+        names = sorted(
+            name for name in folders.names(folder) if name[-4:] != ".txt" and is_image(name) and name[0] != "."
+        )
         if names:
             yield Hit(folder, f"{len(names)} images among the labels: {some(names)}")
 
@@ -217,7 +227,8 @@ def name_control_character(table: Table) -> Iterator[Hit]:
     Example: a download saved as `cat\\n.jpg`.
     Mend: rename the image and its label file.
     """
-    if "".join(table.files).isprintable():
+    together = "".join(table.files)
+    if together.isascii() and not any(c in together for c in _CONTROLS):
         return
     for i, file in enumerate(table.files):
         if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in _name(file)):
@@ -233,7 +244,7 @@ def name_case_clash(table: Table) -> Iterator[Hit]:
     Example: IMG_7.jpg and img_7.JPG in one folder.
     Mend: rename one of the two, and its label file.
     """
-    small = [file.lower() for file in table.files]
+    small = "\0".join(table.files).lower().split("\0")
     if len(set(small)) == len(small):
         return
     first: dict[str, int] = {}
@@ -253,12 +264,14 @@ def name_awkward(table: Table) -> Iterator[Hit]:
     Example: `photo (1).jpg`, `größe.png`.
     Mend: nothing if everything works; else rename the images and their labels to plain letters.
     """
+    together = "".join(table.files)
+    if together.isascii() and not any(c in together for c in _AWKWARD):
+        return
     for split, listed in table.splits.items():
         names = [_name(table.files[i]) for i in listed.tolist()]
-        letters = "".join(names)
-        if letters.isascii() and _AWKWARD.isdisjoint(letters):
-            continue
         odd = [name for name in names if not name.isascii() or not _AWKWARD.isdisjoint(name)]
+        if not odd:
+            continue
         folder = folder_of(table.files[int(listed[0])])
         yield Hit(folder, f"{len(odd)} names with blanks, brackets or letters beyond ASCII: {some(odd)}", split=split)
 
