@@ -211,6 +211,8 @@ def lint(
     baseline: str | Path | None = None,
     files: Iterable[str | Path] | None = None,
     settings: bool = True,
+    jobs: int | None = None,
+    cache: bool = True,
     progress: Progress | None = None,
 ) -> Report:
     """Look for what breaks, poisons or silently thins out training in a dataset. Reads only, never writes.
@@ -232,6 +234,9 @@ def lint(
         baseline: a file of findings to leave out, written by `yolo-nanfix lint --write-baseline`.
         files: report only findings about these files.
         settings: False leaves the settings files out.
+        jobs: processes that read files; by default one a core where that is worth it, 1 for none but this one.
+        cache: leave files unread that have not changed since an earlier run; what is remembered of them is kept in the
+            user's cache folder, or in that which YOLO_NANFIX_CACHE names.
         progress: called with (done, total, what) as files are read.
 
     Raises:
@@ -252,7 +257,7 @@ def lint(
         "imgsz": imgsz,
     }
     given = None if files is None else tuple(map(Path, files))
-    return linter.lint(data, linter.Request(wishes, settings=settings, files=given), progress)
+    return linter.lint(data, linter.Request(wishes, settings=settings, files=given, jobs=jobs, cache=cache), progress)
 
 
 def fix(report: Report, *, unsafe: bool = False, diff: bool = False) -> Fixed:

@@ -33,6 +33,8 @@ class Request:
         source: what stands before the name of a wish in a message about it (`--`).
         settings: whether settings files count, too.
         files: only findings about these files; None for all.
+        jobs: processes that read; None for as many as are worth it.
+        cache: leave files unread that have not changed since an earlier run.
         write_baseline: write the findings to the baseline, and leave none of them out.
     """
 
@@ -41,6 +43,8 @@ class Request:
     settings: bool = True
     files: tuple[Path, ...] | None = None
     write_baseline: bool = False
+    jobs: int | None = None
+    cache: bool = True
 
     def selection(self, data: str | Path) -> Selection:
         """The wishes that hold for one dataset: those of its settings file, then the request's own.
@@ -141,7 +145,7 @@ def _one(data: str | Path, request: Request, progress: Progress | None) -> Repor
         deep=bool(chosen.first("deep")),
         imgsz=chosen.first("imgsz") or LintOptions.imgsz,
     )
-    report = chosen.apply(run(data, options=options, progress=progress))
+    report = chosen.apply(run(data, options=options, progress=progress, jobs=request.jobs, cache=request.cache))
     file: Path | None = chosen.first("baseline")
     if request.write_baseline:
         if file is None:

@@ -315,3 +315,15 @@ def test_the_workflow_of_the_readme_runs(tiny: TinySet):
     (hook_repo,) = yaml.safe_load(snippet("yaml", "repos:"))["repos"]
     (settings,) = yaml.safe_load(HOOKS.read_text())
     assert [one["id"] for one in hook_repo["hooks"]] == [settings["id"]]
+
+
+def test_jobs_and_cache(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("YOLO_NANFIX_CACHE", str(tmp_path / "memory"))
+    tiny = TinySet(tmp_path / "set")
+    tiny.rows("0 0.5 0.5 0 0.2\n")
+    assert main(["lint", str(tiny.root), "--no-cache", "--jobs", "2"]) == 1
+    assert not (tmp_path / "memory").exists()
+    assert main(["lint", str(tiny.root)]) == 1
+    assert len(list((tmp_path / "memory" / "lint").iterdir())) == 1
+    assert main(["lint", str(tiny.root), "--jobs", "0"]) == 2
+    assert "1 is the least" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from yolo_nanfix.linting.yamlfile import DuplicateKey, YamlFile, read_yaml
 
 KNOWN_KEYS = (
     "path", "train", "val", "test", "minival", "validation", "names", "nc", "channels", "kpt_shape",
-    "kpt_names", "flip_idx", "download", "masks_dir", "depth_scale", "yaml_file",
+    "kpt_names", "kpt_oks_sigmas", "flip_idx", "download", "masks_dir", "depth_scale", "yaml_file",
 )  # fmt: skip
 """The top-level keys that mean something to Ultralytics."""
 

@@ -55,6 +55,8 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--baseline", metavar="FILE", type=Path, help="leave out the findings that FILE holds")
     group.add_argument("--write-baseline", action="store_true", help="write all findings to the baseline; exit code 0")
+    group.add_argument("--jobs", type=int, metavar="N", help="processes that read (default: one a core if worth it)")
+    group.add_argument("--no-cache", action="store_true", help="read all files anew, and remember nothing")
     group.add_argument("--isolated", action="store_true", help="leave settings files out")
 
 
@@ -121,7 +123,10 @@ def _request(args: argparse.Namespace, files: tuple[Path, ...] | None) -> Reques
         "deep": args.deep,
         "imgsz": args.imgsz,
     }
-    return Request(wishes, "--", not args.isolated, files, args.write_baseline)
+    if args.jobs is not None and args.jobs < 1:
+        raise UsageError(f"--jobs {args.jobs} is not a number of processes; 1 is the least")
+    keep = not args.no_cache
+    return Request(wishes, "--", not args.isolated, files, args.write_baseline, args.jobs, keep)
 
 
 def _split(options: list[str] | tuple[str, ...]) -> list[str]:
