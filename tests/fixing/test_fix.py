@@ -254,6 +254,25 @@ def test_a_second_run_at_the_same_time_is_refused(tiny: TinySet, journals: Path)
     assert snapshot(tiny.root) == before
 
 
+def test_without_a_place_for_the_journal_nothing_changes(tiny: TinySet, journals: Path):
+    tiny.rows(BAD)
+    before = snapshot(tiny.root)
+    journals.parent.write_text("not a folder")
+    with pytest.raises(UsageError, match=r"undo journals .* cannot be used .*nothing changed"):
+        fix(tiny)
+    assert snapshot(tiny.root) == before
+
+
+def test_a_run_killed_before_its_journal_was_whole_counts_as_never_begun(tiny: TinySet, journals: Path):
+    tiny.rows(BAD)
+    (journals / "000007").mkdir(parents=True)
+    (journals / "000007/pack.bin").write_bytes(b"half of it")
+    (journals / "mine").mkdir()
+    with pytest.raises(UsageError, match="no fix run"):
+        yolo_nanfix.undo(tiny.root)
+    assert sorted(p.name for p in journals.iterdir()) == ["lock", "mine"]
+
+
 def test_a_full_disk_changes_nothing_or_stops(tiny: TinySet, journals: Path):
     """The limit on the size of files makes writing fail as a full disk does."""
     tiny.rows(BAD * 400)
@@ -303,7 +322,7 @@ TEXT = st.lists(st.tuples(ROW, st.sampled_from(["\n", "\r\n", "\r", "\n\n", ""])
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(text=TEXT, bom=st.booleans(), unsafe=st.booleans(), task=st.sampled_from(["detect", "segment"]))
 def test_fix_then_undo_gives_every_byte_back(tmp_path_factory, text: str, bom: bool, unsafe: bool, task: str):
     tiny = TinySet(tmp_path_factory.mktemp("any") / "set")

@@ -126,7 +126,7 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError:
             raise UsageError("another fix or undo is running; wait for its end, nothing changed") from None
         for begun in folder.iterdir():
-            if begun.is_dir() and not (begun / "journal.json").exists():
+            if begun.name.isdigit() and not (begun / "journal.json").exists():
                 shutil.rmtree(begun, ignore_errors=True)  # a run that was killed before its first change
         yield
 
