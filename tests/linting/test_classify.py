@@ -131,6 +131,12 @@ def test_what_is_no_classification_dataset(tmp_path: Path, make, message: str):
         run(make(TinySet(tmp_path).root), options=LintOptions("classify"))
 
 
+def test_class_folders_that_are_linted_as_another_task(tmp_path: Path):
+    classes()(TinySet(tmp_path))
+    with pytest.raises(DataError, match="lint it with the task classify"):
+        run(tmp_path)
+
+
 def test_a_split_without_images_is_an_error(tmp_path: Path):
     tiny = TinySet(tmp_path)
     classes()(tiny)

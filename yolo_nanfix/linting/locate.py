@@ -40,7 +40,7 @@ def find_yaml(data: str | Path) -> Path:
             )
         if path.is_file():
             if path.suffix.lower() not in _YAML:
-                raise DataError(f"'{name}' is not a .yaml or .yml file")
+                raise DataError(f"'{name}' is not a .yaml or .yml file, nor .json, .xml or .ndjson with annotations")
             return path.absolute()
     except (OSError, ValueError) as error:
         raise DataError(f"'{name}' cannot be read: {error}") from error
@@ -61,7 +61,9 @@ def _yaml_in(folder: Path) -> Path:
     if len(found) == 1:
         return found[0].absolute()
     if not found:
-        raise DataError(f"there is no .yaml file in '{folder}'")
+        sorted_by_class = (folder / "train").is_dir() and not (folder / "train" / "images").is_dir()
+        hint = "; if its folders are classes, lint it with the task classify" if sorted_by_class else ""
+        raise DataError(f"there is no .yaml file in '{folder}'{hint}")
     some = ", ".join(f.name for f in found[:5])
     raise DataError(f"'{folder}' holds {len(found)} yaml files ({some}); say which one")
 
