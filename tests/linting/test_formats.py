@@ -14,6 +14,7 @@ from linting.tiny_set import TinySet
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting import formats
+from yolo_nanfix.linting.formats.coco import COCO_IDS
 from yolo_nanfix.linting.formats.jsonwalk import Broken, Lines, Walk
 from yolo_nanfix.linting.formats.xmltree import BrokenXml, read_xml
 from yolo_nanfix.linting.options import LintOptions
@@ -279,6 +280,14 @@ def test_two_ndjson_files_are_one_too_many(tiny: TinySet, names: tuple[str, ...]
 def test_a_task_without_labels_in_the_format_is_refused(tiny: TinySet, change, task: str):
     with pytest.raises(DataError, match="has no labels for the task"):
         _lint(tiny, change, task)
+
+
+def test_the_ids_of_coco_itself_are_no_finding(tiny: TinySet):
+    from ultralytics.data.converter import coco91_to_coco80_class
+
+    assert {i + 1 for i, new in enumerate(coco91_to_coco80_class()) if new is not None} == set(COCO_IDS)
+    categories = [{"id": i, "name": f"c{i}"} for i in sorted(COCO_IDS)]
+    assert "AN011" not in _lint(tiny, coco(lambda whole: whole.update(categories=categories))).by_code()
 
 
 def test_json_of_another_kind_is_refused(tiny: TinySet):

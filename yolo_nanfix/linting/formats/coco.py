@@ -17,6 +17,8 @@ from yolo_nanfix.linting.options import LintOptions
 
 TASKS = ("detect", "segment", "pose")
 LISTS = ("images", "annotations", "categories")
+COCO_IDS = frozenset(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+"""The 80 category ids of COCO itself, for which the converter has a table."""
 SLACK = 3.0
 """Pixels by which a box may differ from its polygon."""
 
@@ -112,7 +114,7 @@ def _categories(files: Sequence[_File], builder: Builder, task: str) -> dict[int
             names.setdefault(number, name)
             keypoints = entry.get("keypoints")
             points = points or (len(keypoints) if isinstance(keypoints, list) else 0)
-        if ids and sorted(ids) != list(range(1, len(ids) + 1)):
+        if ids and sorted(ids) != list(range(1, len(ids) + 1)) and ids != COCO_IDS:
             shown = ", ".join(map(str, sorted(ids)[:8]))
             message = f"category ids are not 1 to {len(ids)}: {shown}{', ...' if len(ids) > 8 else ''}"
             builder.note("category-ids-uneven", file.path, message)
