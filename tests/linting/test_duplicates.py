@@ -206,7 +206,7 @@ def test_raccoon_has_four_pairs_and_three_near_ones(shared: Path):
     near = {(f.message.split(",")[0].split("/")[-1], Path(f.place.file).stem) for f in found["SP005"]}
     assert near == {(f"raccoon-{a}.jpg", f"raccoon-{b}") for a, b in ((21, 45), (50, 52), (51, 85))}
     assert "SP004" not in found and {f.place.file for f in found["SP003"]} == {f.place.file for f in found["SP001"]}
-    assert "3 of 200" in found["IM024"][0].message
+    assert found["IM024"][0].message.startswith("3 of 200 images")
 
 
 @pytest.mark.shared

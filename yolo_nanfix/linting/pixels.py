@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import cv2
@@ -82,7 +82,8 @@ def too_large(header: Header) -> bool:
 @contextmanager
 def silenced() -> Iterator[None]:
     """What decoders written in C print to stderr, which the findings tell, is not shown."""
-    sys.stderr.flush()
+    with suppress(AttributeError, OSError, ValueError):  # there may be none, or a closed one
+        sys.stderr.flush()
     try:
         kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     except OSError:  # stderr is closed, or there are no more descriptors

@@ -90,7 +90,7 @@ def image_under_ten_pixels(images: Images) -> Iterator[Hit]:
     """
     for image in images:
         header = image.header
-        if header.fault in ("", "trailing") and min(header.width, header.height) < MIN_SIDE:
+        if (header.width < MIN_SIDE or header.height < MIN_SIDE) and header.fault in ("", "trailing"):
             yield hit(
                 image,
                 f"the image is {header.width}x{header.height} pixels; each side needs at least {MIN_SIDE}",

@@ -18,12 +18,11 @@ from yolo_nanfix.linting.table import Table
 
 WIDEST = 10.0
 """A longer side of more than so many times the shorter one is told."""
-SAMPLE = 256
-"""So many images, evenly spread over the set, are asked whether they are grey."""
-_GREY = ("1", "L", "LA", "La")
 _ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 _DROPPED_ALPHA = (1, 3)
 """Channel counts for which Ultralytics loads images without alpha."""
+_UNTURNED = ("JPEG", "MPO", "PNG", "WEBP")
+"""Formats that are not turned with other counts."""
 _TURNS = {
     2: "mirrored",
     3: "turned by 180 degrees",
@@ -35,11 +34,23 @@ _TURNS = {
 }
 
 
-def _sound(images: Images) -> Iterator[tuple[Image, Header]]:
-    """The images that Ultralytics takes, with their headers."""
-    for image in images:
-        if image.header.fault in ("", "trailing"):
-            yield image, image.header
+_last: tuple[Images, list[tuple[Image, Header]]] = ((), [])
+
+
+def _unusual(images: Images) -> list[tuple[Image, Header]]:
+    """The images that Ultralytics takes and that are not plain RGB of one frame, with their headers; found once."""
+    global _last
+    if _last[0] is not images:
+        _last = images, [(image, image.header) for image in images if not _plain(image.header)]
+    return _last[1]
+
+
+def _plain(header: Header) -> bool:
+    """Whether no rule of this module is about an image; also if Ultralytics drops it."""
+    width, height = header.width, header.height
+    if header.mode == "RGB" and header.turn == header.frames == 1 and header.bits == 8:
+        return width <= WIDEST * height and height <= WIDEST * width
+    return header.fault not in ("", "trailing")
 
 
 @rule("IM020", "exif-turned", Severity.INFO, Effect.ACCEPTS)
@@ -47,14 +58,16 @@ def exif_turned(images: Images, config: DataConfig) -> Iterator[Hit]:
     """EXIF says that the image is to be turned or mirrored before it is shown.
 
     Why: labels fit only if the tool in which they were drawn turned the image, too; many do not.
-    Ultralytics: trains on the turned image with 1 or 3 channels; with other counts it turns the size but not the image.
+    Ultralytics: trains on the turned image; if `channels` is not 1 or 3, of most formats only the size is turned.
     Example: a photograph of a phone that was held upright (orientation 6).
     Mend: look at some of these images with their labels; if they do not fit, remove the EXIF tag.
     """
-    turned = config.channels in _DROPPED_ALPHA
-    for image, header in _sound(images):
+    for image, header in _unusual(images):
         if header.turn > 1:
-            done = f"it is trained on {_TURNS[header.turn]}" if turned else "its size is turned, the image is not"
+            if config.channels in _DROPPED_ALPHA or header.format not in _UNTURNED:
+                done = f"it is trained on {_TURNS[header.turn]}"
+            else:
+                done = f"it is not turned for {config.channels} channels" + ", but its size is" * (header.turn > 4)
             yield hit(image, f"orientation {header.turn} of EXIF: {done}")
 
 
@@ -67,7 +80,7 @@ def color_cmyk(images: Images) -> Iterator[Hit]:
     Example: a photograph taken from a print layout.
     Mend: convert the image to RGB with its profile.
     """
-    for image, header in _sound(images):
+    for image, header in _unusual(images):
         if header.mode == "CMYK":
             yield hit(image, "the colours are CMYK, which is converted without a colour profile")
 
@@ -81,7 +94,7 @@ def color_palette(images: Images) -> Iterator[Hit]:
     Example: a mask of class numbers saved among the images; a GIF turned to PNG.
     Mend: check that it is no mask; else nothing.
     """
-    for image, header in _sound(images):
+    for image, header in _unusual(images):
         if header.mode in ("P", "PA", "1"):
             kind = "one bit a pixel, black or white" if header.mode == "1" else "a palette of at most 256 colours"
             yield hit(image, f"{kind}; is it a mask?")
@@ -98,7 +111,7 @@ def alpha_dropped(images: Images, config: DataConfig) -> Iterator[Hit]:
     """
     if config.channels not in _DROPPED_ALPHA:
         return
-    for image, header in _sound(images):
+    for image, header in _unusual(images):
         if header.mode in _ALPHA:
             yield hit(image, f"the mode is {header.mode}; what is transparent is trained on with the colour below")
 
@@ -129,7 +142,7 @@ def more_than_8_bits(images: Images) -> Iterator[Hit]:
     Example: a 16-bit PNG of a thermal camera.
     Mend: scale the values that matter to 8 bits once, by a window of your choice.
     """
-    for image, header in _sound(images):
+    for image, header in _unusual(images):
         if 8 < header.bits <= 16:
             yield hit(image, f"{header.bits} bits a sample; training sees 8")
 
@@ -143,7 +156,7 @@ def several_frames(images: Images, config: DataConfig) -> Iterator[Hit]:
     Example: an animated WebP, a scan of several pages, a phone's JPEG with a depth image behind it.
     Mend: save each frame that is to be trained on as an image of its own.
     """
-    for image, header in _sound(images):
+    for image, header in _unusual(images):
         if header.frames > 1 and (header.format != "TIFF" or config.channels in _DROPPED_ALPHA):
             yield hit(image, f"{header.frames} frames or pages ({header.format}); only the first is trained on")
 
@@ -157,7 +170,7 @@ def extreme_aspect(images: Images) -> Iterator[Hit]:
     Example: a panorama or a text line of 3000x120 pixels.
     Mend: cut the image into tiles.
     """
-    for image, header in _sound(images):
+    for image, header in _unusual(images):
         short, long = sorted((header.width, header.height))
-        if long > WIDEST * short and short >= MIN_SIDE:
+        if long > WIDEST * short and short >= MIN_SIDE and header.fault in ("", "trailing"):
             yield hit(image, f"{header.width}x{header.height} pixels, one side {long / short:.0f} times the other")
