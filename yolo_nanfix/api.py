@@ -235,8 +235,7 @@ def lint(
         files: report only findings about these files.
         settings: False leaves the settings files out.
         jobs: processes that read files; by default one a core where that is worth it, 1 for none but this one.
-        cache: leave files unread that have not changed since an earlier run; what is remembered of them is kept in the
-            user's cache folder, or in that which YOLO_NANFIX_CACHE names.
+        cache: leave files unread that have not changed; remembered in the user's cache folder (YOLO_NANFIX_CACHE).
         progress: called with (done, total, what) as files are read.
 
     Raises:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,15 @@ class Table:
     row_cls: NDArray[np.float32]
     row_box: NDArray[np.float32]
 
-    @property
+    @cached_property
+    def members(self) -> Mapping[str, NDArray[np.int64]]:
+        """For each split the indices of its images, each once, in order."""
+        met = {split: np.zeros(len(self.files), np.bool_) for split in self.splits}
+        for split, listed in self.splits.items():
+            met[split][listed] = True
+        return {split: np.flatnonzero(inside) for split, inside in met.items()}
+
+    @cached_property
     def identity(self) -> NDArray[np.int64]:
         """(N,) int64, one number for each file on disk, from its device and number; 0 where there is no file."""
         return np.where(self.inode[:, 1] != 0, (self.inode[:, 0] << 44) ^ self.inode[:, 1], 0)

@@ -74,8 +74,9 @@ def class_unused(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: 80 classes of COCO for a set that labels 3.
     Mend: nothing if they come later; else remove them from `names` and renumber the labels.
     """
-    used = set(np.unique(table.row_cls[np.isfinite(table.row_cls)]).tolist())
-    unused = [name for index, name in config.names.items() if index not in used]
+    cls = table.row_cls[(table.row_cls >= 0) & (table.row_cls < config.nc)]
+    used = np.bincount(cls[cls % 1 == 0].astype(np.int64), minlength=config.nc) > 0
+    unused = [name for index, name in config.names.items() if not used[index]]
     if unused:
         shown = ", ".join(unused[:_SHOWN]) + (", ..." if len(unused) > _SHOWN else "")
         message = f"{len(unused)} of {config.nc} classes occur in no label: {shown}"
@@ -156,7 +157,7 @@ def background_share(table: Table) -> Iterator[Hit]:
     Example: frames of a camera, most of them empty.
     Mend: leave some of them out, or label what is missing.
     """
-    listed = np.unique(table.splits["train"])
+    listed = table.members["train"]
     objects = np.zeros(len(table.files), np.bool_)
     objects[table.row_image] = True
     empty = int((~objects[listed]).sum())

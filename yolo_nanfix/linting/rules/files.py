@@ -88,8 +88,7 @@ def label_missing(table: Table) -> Iterator[Hit]:
     Example: images/train/7.jpg without labels/train/7.txt.
     Mend: nothing if the images are meant as background; an empty label file says so clearly.
     """
-    for split, listed in table.splits.items():
-        indices = np.unique(listed)
+    for split, indices in table.members.items():
         bare = [table.files[i] for i in indices[~table.labelled[indices]]]
         if bare and len(bare) < len(indices):
             message = f"{len(bare)} of {len(indices)} images have no label file: {some(bare)}"
@@ -197,10 +196,12 @@ def image_repeated(table: Table) -> Iterator[Hit]:
     Mend: remove the link or the repeated lines.
     """
     identity = table.identity
+    known = identity[identity != 0]
+    alone = len(np.unique(known)) == len(known)
     for split, listed in table.splits.items():
-        there = listed[identity[listed] != 0]
-        if len(np.unique(identity[there])) == len(there):
+        if alone and len(listed) == len(table.members[split]):
             continue
+        there = listed[identity[listed] != 0]
         times: dict[int, list[int]] = defaultdict(list)
         for i in there.tolist():
             times[int(identity[i])].append(i)
@@ -222,10 +223,9 @@ def image_in_two_splits(table: Table) -> Iterator[Hit]:
     identity = table.identity
     trained = identity[table.splits["train"]]
     trained = trained[trained != 0]
-    for split, listed in table.splits.items():
+    for split, indices in table.members.items():
         if split == "train":
             continue
-        indices = np.unique(listed)
         shared = [table.files[i] for i in indices[np.isin(identity[indices], trained)]]
         if shared:
             message = f"{len(shared)} images of '{split}' are in 'train' too: {some(shared)}"

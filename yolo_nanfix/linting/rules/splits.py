@@ -217,7 +217,7 @@ def val_repeats_train(table: Table) -> Iterator[Hit]:
             missing.difference_update(members)
     if not missing:
         folder = str(Path(table.files[int(val[0])]).parent)
-        yield Hit(folder, f"all {len(np.unique(val))} images of 'val' are in 'train', too", split="val")
+        yield Hit(folder, f"all {len(table.members['val'])} images of 'val' are in 'train', too", split="val")
 
 
 @rule("SP007", "split-without-objects", Severity.ERROR, Effect.GARBAGE, LABELLED)
