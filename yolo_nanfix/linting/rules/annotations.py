@@ -9,7 +9,7 @@ from yolo_nanfix.linting.formats.notes import Notes
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 
 
-def _noted(notes: Notes, kind: str) -> Iterator[Hit]:
+def noted(notes: Notes, kind: str) -> Iterator[Hit]:
     """A hit for each note of a kind."""
     for note in notes:
         if note.kind == kind:
@@ -25,7 +25,7 @@ def annotation_file_broken(notes: Notes) -> Iterator[Hit]:
     Example: a JSON file cut off by a full disk, a trailing comma, an XML file in UTF-16.
     Mend: export the file again, or correct the place that the finding names; write UTF-8 without a byte order mark.
     """
-    yield from _noted(notes, "annotation-file-broken")
+    yield from noted(notes, "annotation-file-broken")
 
 
 @rule("AN002", "entry-malformed", Severity.FATAL, Effect.CRASHES, LABELLED)
@@ -37,7 +37,7 @@ def entry_malformed(notes: Notes) -> Iterator[Hit]:
     Example: an image without `file_name`, an object without `<name>`, a list where an object belongs.
     Mend: complete the entry, or remove it.
     """
-    yield from _noted(notes, "entry-malformed")
+    yield from noted(notes, "entry-malformed")
 
 
 @rule("AN003", "number-not-finite", Severity.ERROR, Effect.DROPS, LABELLED)
@@ -49,7 +49,7 @@ def number_not_finite(notes: Notes) -> Iterator[Hit]:
     Example: `"bbox": [NaN, 10, 20, 30]`, written by numpy or pandas for a missing value.
     Mend: find out why the value is missing, and remove or redo the annotation.
     """
-    yield from _noted(notes, "number-not-finite")
+    yield from noted(notes, "number-not-finite")
 
 
 @rule("AN004", "id-not-whole", Severity.FATAL, Effect.CRASHES, LABELLED)
@@ -61,7 +61,7 @@ def id_not_whole(notes: Notes) -> Iterator[Hit]:
     Example: `"id": "000123"`.
     Mend: number the images, and use the same numbers in `image_id`.
     """
-    yield from _noted(notes, "id-not-whole")
+    yield from noted(notes, "id-not-whole")
 
 
 @rule("AN005", "image-id-repeated", Severity.ERROR, Effect.GARBAGE, LABELLED)
@@ -73,7 +73,7 @@ def image_id_repeated(notes: Notes) -> Iterator[Hit]:
     Example: two COCO files joined without new ids.
     Mend: give the images of the second file new ids, and change its annotations with them.
     """
-    yield from _noted(notes, "image-id-repeated")
+    yield from noted(notes, "image-id-repeated")
 
 
 @rule("AN006", "annotation-id-repeated", Severity.WARNING, Effect.ACCEPTS, LABELLED)
@@ -85,7 +85,7 @@ def annotation_id_repeated(notes: Notes) -> Iterator[Hit]:
     Example: two COCO files joined without new ids.
     Mend: number the annotations anew.
     """
-    yield from _noted(notes, "annotation-id-repeated")
+    yield from noted(notes, "annotation-id-repeated")
 
 
 @rule("AN007", "image-file-missing", Severity.ERROR, Effect.DROPS, LABELLED)
@@ -97,7 +97,7 @@ def image_file_missing(notes: Notes) -> Iterator[Hit]:
     Example: `"file_name": "17.jpg"` where the folder of images has none.
     Mend: put the images in a folder `images` beside the annotations, or correct the names.
     """
-    yield from _noted(notes, "image-file-missing")
+    yield from noted(notes, "image-file-missing")
 
 
 @rule("AN008", "image-unknown", Severity.FATAL, Effect.CRASHES, LABELLED)
@@ -109,7 +109,7 @@ def image_unknown(notes: Notes) -> Iterator[Hit]:
     Example: `"image_id": 17` after image 17 was removed from `images`.
     Mend: remove the annotation, or restore the image's entry.
     """
-    yield from _noted(notes, "image-unknown")
+    yield from noted(notes, "image-unknown")
 
 
 @rule("AN009", "category-unknown", Severity.ERROR, Effect.GARBAGE, LABELLED)
@@ -121,7 +121,7 @@ def category_unknown(notes: Notes) -> Iterator[Hit]:
     Example: `"category_id": 5` where `categories` ends at 4.
     Mend: correct the number, or add the category.
     """
-    yield from _noted(notes, "category-unknown")
+    yield from noted(notes, "category-unknown")
 
 
 @rule("AN010", "category-repeated", Severity.ERROR, Effect.GARBAGE, LABELLED)
@@ -133,7 +133,7 @@ def category_repeated(notes: Notes) -> Iterator[Hit]:
     Example: `{"id": 1, "name": "cat"}` and `{"id": 2, "name": "cat"}`.
     Mend: join the two categories, and change the annotations with them.
     """
-    yield from _noted(notes, "category-repeated")
+    yield from noted(notes, "category-repeated")
 
 
 @rule("AN011", "category-ids-uneven", Severity.WARNING, Effect.GARBAGE, LABELLED)
@@ -146,7 +146,7 @@ def category_ids_uneven(notes: Notes) -> Iterator[Hit]:
     Example: ids 0 to 4 as many tools export them, or 1, 3, 7.
     Mend: number the categories from 1 before converting, in the order of `names`.
     """
-    yield from _noted(notes, "category-ids-uneven")
+    yield from noted(notes, "category-ids-uneven")
 
 
 @rule("AN012", "image-size-zero", Severity.ERROR, Effect.DROPS, LABELLED)
@@ -159,7 +159,7 @@ def image_size_zero(notes: Notes) -> Iterator[Hit]:
     Example: `<size><width>0</width><height>0</height></size>`.
     Mend: write the size of the image file.
     """
-    yield from _noted(notes, "image-size-zero")
+    yield from noted(notes, "image-size-zero")
 
 
 @rule("AN013", "image-size-differs", Severity.ERROR, Effect.GARBAGE, LABELLED)
@@ -172,94 +172,7 @@ def image_size_differs(notes: Notes) -> Iterator[Hit]:
         are swapped.
     Mend: restore the original image, or scale size and boxes; for turned photographs store the pixels upright.
     """
-    yield from _noted(notes, "image-size-differs")
-
-
-@rule("AN014", "box-malformed", Severity.FATAL, Effect.CRASHES, LABELLED)
-def box_malformed(notes: Notes) -> Iterator[Hit]:
-    """A box is not four numbers.
-
-    Why: the object is lost, and the conversion stops.
-    Ultralytics: its converters raise KeyError, ValueError or TypeError.
-    Example: an annotation without `bbox`, `<xmin>` without a number.
-    Mend: complete the box, or remove the annotation.
-    """
-    yield from _noted(notes, "box-malformed")
-
-
-@rule("AN015", "box-empty", Severity.ERROR, Effect.DROPS, LABELLED)
-def box_empty(notes: Notes) -> Iterator[Hit]:
-    """A box has no width or height, or its corners are swapped.
-
-    Why: the object is lost.
-    Ultralytics: `convert_coco` leaves the annotation out silently; of VOC a negative side takes the whole image out
-        of training.
-    Example: `"bbox": [10, 20, 0, 5]`, xmax 40 with xmin 60.
-    Mend: draw the box again, swap the corners, or remove the annotation.
-    """
-    yield from _noted(notes, "box-empty")
-
-
-@rule("AN016", "segmentation-malformed", Severity.ERROR, Effect.REWRITES, LABELLED)
-def segmentation_malformed(notes: Notes) -> Iterator[Hit]:
-    """A segmentation is missing or not a list of polygons.
-
-    Why: the mask that someone drew is not the one that is trained.
-    Ultralytics: `convert_coco(use_segments=True)` takes the rectangle of the box instead, with one warning for the
-        whole file.
-    Example: a polygon of 5 numbers or of two points; `"segmentation": []`.
-    Mend: draw the polygon again, or remove the annotation.
-    """
-    yield from _noted(notes, "segmentation-malformed")
-
-
-@rule("AN017", "mask-size-differs", Severity.ERROR, Effect.REWRITES, LABELLED)
-def mask_size_differs(notes: Notes) -> Iterator[Hit]:
-    """A mask in run lengths is of another size than its image.
-
-    Why: its runs say nothing about this image.
-    Ultralytics: `convert_coco(use_segments=True)` takes the rectangle of the box instead.
-    Example: `"size": [480, 640]` for an image of 640 rows and 480 columns: width and height are swapped.
-    Mend: write height and width of the image, in this order, if the runs are right; else make the mask again.
-    """
-    yield from _noted(notes, "mask-size-differs")
-
-
-@rule("AN018", "box-against-polygon", Severity.WARNING, Effect.ACCEPTS, LABELLED)
-def box_against_polygon(notes: Notes) -> Iterator[Hit]:
-    """The box of an annotation is not the one around its polygon.
-
-    Why: detection learns the box, segmentation the polygon; one of them is wrong.
-    Ultralytics: `convert_coco` uses the box without `use_segments`, and the polygon with it.
-    Example: a box as `[x1, y1, x2, y2]` where COCO wants `[x, y, width, height]`.
-    Mend: compute the box from the polygon, or draw the polygon again.
-    """
-    yield from _noted(notes, "box-against-polygon")
-
-
-@rule("AN019", "keypoints-malformed", Severity.FATAL, Effect.CRASHES, LABELLED)
-def keypoints_malformed(notes: Notes) -> Iterator[Hit]:
-    """Keypoints are not three numbers for each point of the category.
-
-    Why: the pose is lost, and the conversion stops, or the rows differ in length.
-    Ultralytics: `convert_coco(use_keypoints=True)` raises ValueError, or writes a row that takes the image out of
-        training.
-    Example: 34 numbers (x and y alone) where 17 keypoints need 51.
-    Mend: write x, y and visibility of every keypoint; 0, 0, 0 for those that are not labelled.
-    """
-    yield from _noted(notes, "keypoints-malformed")
-
-
-@rule("AN020", "keypoint-count-wrong", Severity.INFO, Effect.ACCEPTS, LABELLED)
-def keypoint_count_wrong(notes: Notes) -> Iterator[Hit]:
-    """`num_keypoints` is not the number of labelled keypoints.
-
-    Why: mAP of poses leaves out what has 0 labelled points; a wrong number changes what is counted.
-    Ultralytics: `convert_coco` does not look at it.
-    Example: `"num_keypoints": 17` with 3 points of visibility 0.
-    Mend: count the points with visibility above 0.
-    """
-    yield from _noted(notes, "keypoint-count-wrong")
+    yield from noted(notes, "image-size-differs")
 
 
 @rule("AN021", "annotation-skipped", Severity.INFO, Effect.DROPS, LABELLED)
@@ -271,7 +184,7 @@ def annotation_skipped(notes: Notes) -> Iterator[Hit]:
     Example: a box around a whole crowd of people.
     Mend: nothing if that is meant; else remove the mark, or cover the area in the image.
     """
-    yield from _noted(notes, "annotation-skipped")
+    yield from noted(notes, "annotation-skipped")
 
 
 @rule("AN022", "file-name-differs", Severity.WARNING, Effect.ACCEPTS, LABELLED)
@@ -283,7 +196,7 @@ def file_name_differs(notes: Notes) -> Iterator[Hit]:
     Example: `0017.xml` with `<filename>IMG_17.jpg</filename>`, after the files were renamed.
     Mend: write the image's name into `<filename>`, or remove the element.
     """
-    yield from _noted(notes, "file-name-differs")
+    yield from noted(notes, "file-name-differs")
 
 
 @rule("AN023", "file-name-repeated", Severity.ERROR, Effect.GARBAGE, LABELLED)
@@ -296,7 +209,7 @@ def file_name_repeated(notes: Notes) -> Iterator[Hit]:
     Example: the same picture imported twice into the labelling tool.
     Mend: join the two entries.
     """
-    yield from _noted(notes, "file-name-repeated")
+    yield from noted(notes, "file-name-repeated")
 
 
 @rule("AN024", "path-outside", Severity.WARNING, Effect.ACCEPTS, LABELLED)
@@ -308,7 +221,7 @@ def path_outside(notes: Notes) -> Iterator[Hit]:
     Example: `"file_name": "../../a.jpg"`, `C:\data\a.jpg`.
     Mend: write names relative to the folder of images.
     """
-    yield from _noted(notes, "path-outside")
+    yield from noted(notes, "path-outside")
 
 
 @rule("AN025", "split-unknown", Severity.FATAL, Effect.CRASHES, LABELLED)
@@ -320,7 +233,7 @@ def split_unknown(notes: Notes) -> Iterator[Hit]:
     Example: `"split": "validation"`.
     Mend: write train, val or test.
     """
-    yield from _noted(notes, "split-unknown")
+    yield from noted(notes, "split-unknown")
 
 
 @rule("AN026", "class-without-name", Severity.WARNING, Effect.ACCEPTS, LABELLED)
@@ -332,7 +245,7 @@ def class_without_name(notes: Notes) -> Iterator[Hit]:
     Example: class 7 where `class_names` ends at 3.
     Mend: correct the number, or name the class.
     """
-    yield from _noted(notes, "class-without-name")
+    yield from noted(notes, "class-without-name")
 
 
 @rule("AN027", "annotations-ignored", Severity.ERROR, Effect.DROPS, LABELLED)
@@ -344,19 +257,7 @@ def annotations_ignored(notes: Notes) -> Iterator[Hit]:
     Example: `{"boxes": [...], "segments": [...]}` in a set for segmentation.
     Mend: keep the labels of the task alone.
     """
-    yield from _noted(notes, "annotations-ignored")
-
-
-@rule("AN028", "row-malformed", Severity.ERROR, Effect.DROPS, LABELLED)
-def row_malformed(notes: Notes) -> Iterator[Hit]:
-    """An NDJSON label row is not the numbers that its task wants.
-
-    Why: one such row takes the whole image out of training.
-    Ultralytics: writes the row as it is into the label file, and drops the image when it reads it.
-    Example: `[0, 0.5, 0.5, 0.2]`: a box without a height.
-    Mend: complete the row, or remove it.
-    """
-    yield from _noted(notes, "row-malformed")
+    yield from noted(notes, "annotations-ignored")
 
 
 @rule("AN029", "listed-without-annotation", Severity.ERROR, Effect.CRASHES, LABELLED)
@@ -368,7 +269,7 @@ def listed_without_annotation(notes: Notes) -> Iterator[Hit]:
     Example: ImageSets/Main/train.txt from before some images were removed.
     Mend: write the list anew, or restore the files.
     """
-    yield from _noted(notes, "listed-without-annotation")
+    yield from noted(notes, "listed-without-annotation")
 
 
 @rule("AN030", "source-missing", Severity.FATAL, Effect.CRASHES, LABELLED)
@@ -380,7 +281,7 @@ def source_missing(notes: Notes) -> Iterator[Hit]:
     Example: a line without `url`.
     Mend: write the `url` of the image, or `path` in the first line for images that are on disk.
     """
-    yield from _noted(notes, "source-missing")
+    yield from noted(notes, "source-missing")
 
 
 @rule("AN031", "class-names-alike", Severity.WARNING, Effect.ACCEPTS, LABELLED)
@@ -392,7 +293,7 @@ def class_names_alike(notes: Notes) -> Iterator[Hit]:
     Example: `<name>Cat</name>` in one file, `<name>cat</name>` in another.
     Mend: use one name.
     """
-    yield from _noted(notes, "class-names-alike")
+    yield from noted(notes, "class-names-alike")
 
 
 @rule("AN032", "image-suffix-unlisted", Severity.ERROR, Effect.DROPS, LABELLED)
@@ -404,4 +305,4 @@ def image_suffix_unlisted(notes: Notes) -> Iterator[Hit]:
     Example: `"file_name": "17.gif"`, or a name without a suffix.
     Mend: convert the image to JPEG or PNG, and correct the name.
     """
-    yield from _noted(notes, "image-suffix-unlisted")
+    yield from noted(notes, "image-suffix-unlisted")

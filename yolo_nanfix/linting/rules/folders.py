@@ -218,8 +218,8 @@ def _equal(one: str, other: str) -> bool:
     return False
 
 
-@rule("CL042", "class-names-alike", Severity.WARNING, Effect.ACCEPTS, CLASSIFY)
-def class_names_alike(config: DataConfig) -> Iterator[Hit]:
+@rule("CL042", "class-folders-alike", Severity.WARNING, Effect.ACCEPTS, CLASSIFY)
+def class_folders_alike(config: DataConfig) -> Iterator[Hit]:
     """Two class folders differ only in case, blanks or underscores.
 
     Why: probably they are one class that was named twice; each is trained as the opposite of the other.

@@ -1,29 +1,22 @@
-"""FS: names that hide a file from Ultralytics, and files that it never looks at."""
+"""FS: names that hide a file from Ultralytics, or trouble other tools."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.census import Census, Other
-from yolo_nanfix.linting.listing import Folders
+from yolo_nanfix.linting.census import Census
 from yolo_nanfix.linting.paths import folder_of
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.files import some, twins
+from yolo_nanfix.linting.rules.strays import names_in
 from yolo_nanfix.linting.suffixes import is_image
 from yolo_nanfix.linting.table import Table
 
-IGNORED = frozenset(
-    ("arw", "cr2", "dcm", "exr", "gif", "hdr", "ico", "jfif", "jpe", "jpf", "jpx", "jxl", "nef", "pbm", "pcx")
-) | frozenset(("pgm", "pjp", "pjpeg", "pnm", "ppm", "psd", "raw", "svg", "tga", "xcf"))
-"""Suffixes of images that Ultralytics does not list."""
-NOTES = frozenset(("json", "xml", "csv"))
 LONG = 250
 _CONTROLS = tuple(map(chr, (*range(32), 127)))
 _AWKWARD = frozenset(" ()[]{}'\"&;#%*?!$|<>,")
@@ -32,15 +25,6 @@ _AWKWARD = frozenset(" ()[]{}'\"&;#%*?!$|<>,")
 def _name(path: str) -> str:
     """The last part of a path."""
     return path.rpartition(os.sep)[2]
-
-
-def _grouped(others: Iterable[Other]) -> Iterator[tuple[str, str, list[str]]]:
-    """Folder, suffix and sorted names of files that share both."""
-    found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for other in others:
-        found[other.folder, other.suffix].append(other.name)
-    for (folder, suffix), names in sorted(found.items()):
-        yield folder, suffix, sorted(names)
 
 
 @rule("FS013", "label-name-case", Severity.ERROR, Effect.GARBAGE, LABELLED)
@@ -101,38 +85,10 @@ def label_link_broken(table: Table) -> Iterator[Hit]:
         label = table.labels[image]
         folder, _, name = label.rpartition(os.sep)
         if folder not in names:
-            names[folder] = _listed(folder)
+            names[folder] = names_in(folder)
         if name in names[folder] and not os.path.isfile(label):  # noqa: PTH113
             kind = "is a folder or a device" if os.path.exists(label) else "is a link that leads nowhere"  # noqa: PTH110
             yield Hit(label, kind, split=table.split_of(image), image=table.files[image])
-
-
-@rule("FS017", "link-loop", Severity.WARNING, Effect.ACCEPTS)
-def link_loop(census: Census) -> Iterator[Hit]:
-    """A link leads to a folder above it.
-
-    Why: every image is met about 40 times in an epoch; two such links in one folder never end.
-    Ultralytics: follows links until the system says that there are too many.
-    Example: images/train/all -> ../train.
-    Mend: remove the link.
-    """
-    for other in census.others:
-        if other.kind == "loop":
-            yield Hit(other.path, f"a link to the folder above, {os.path.realpath(other.path)}")
-
-
-@rule("FS018", "image-suffix-ignored", Severity.ERROR, Effect.DROPS)
-def image_suffix_ignored(census: Census) -> Iterator[Hit]:
-    """Images have a suffix that Ultralytics does not list.
-
-    Why: they are not trained on, and no message says so.
-    Ultralytics: takes avif, bmp, dng, heic, heif, jp2, jpeg, jpg, mpo, png, tif, tiff and webp, in small or capitals.
-    Example: 7.gif, 7.jfif.
-    Mend: rename .jfif, .jpe and .pjpeg to .jpg, which they are; convert the others.
-    """
-    files = (o for o in census.others if o.kind == "file" and o.suffix in IGNORED and o.name[0] != ".")
-    for folder, suffix, names in _grouped(files):
-        yield Hit(folder, f"{len(names)} .{suffix} files are never listed: {some(names)}")
 
 
 @rule("FS019", "name-ends-in-blank", Severity.ERROR, Effect.DROPS)
@@ -148,74 +104,6 @@ def name_ends_in_blank(census: Census) -> Iterator[Hit]:
         bare = other.name.strip()
         if other.kind == "file" and bare != other.name and (is_image(bare) or other.suffix == "txt"):
             yield Hit(other.path, f"the name is {other.name!r}")
-
-
-@rule("FS020", "image-hidden", Severity.WARNING, Effect.DROPS, LABELLED)
-def image_hidden(census: Census) -> Iterator[Hit]:
-    """Images are hidden: their name, or that of a folder, begins with a dot.
-
-    Why: they are not trained on, and no message says so.
-    Ultralytics: lists folders by a pattern that passes over hidden files and folders.
-    Example: images/train/.7.jpg, or images inside images/train/.extra.
-    Mend: rename what should be trained on, and remove the rest.
-    """
-    for other in census.others:
-        if not other.name.startswith(".") or other.name.startswith("._"):
-            continue
-        if other.kind == "file" and is_image(other.name[1:]):
-            yield Hit(other.path, "hidden, so it is never listed")
-        elif other.kind == "folder":
-            names = _images_in(other.path)
-            if names:
-                yield Hit(other.path, f"{len(names)} images in a hidden folder are never listed: {some(names)}")
-
-
-def _images_in(folder: str) -> list[str]:
-    """The names of images directly in a folder."""
-    return sorted(name for name in _listed(folder) if is_image(name) and name[0] != ".")
-
-
-def _listed(folder: str) -> frozenset[str]:
-    """The names in a folder; none if it cannot be read."""
-    try:
-        return frozenset(os.listdir(folder))  # noqa: PTH208 - names alone
-    except (OSError, ValueError):
-        return frozenset()
-
-
-@rule("FS021", "image-among-labels", Severity.WARNING, Effect.DROPS, LABELLED)
-def image_among_labels(census: Census, folders: Folders) -> Iterator[Hit]:
-    """The folder of labels holds images.
-
-    Why: they are not trained on; if they are masks, they are not read as labels either.
-    Ultralytics: reads nothing but .txt files of images in the folder of labels.
-    Example: labels/train/7.png beside labels/train/7.txt.
-    Mend: move the images to the folder of images; turn masks into polygons with `convert_segment_masks_to_yolo_seg`.
-    """
-    for folder in census.label_folders:
-        names = sorted(
-            name for name in folders.names(folder) if name[-4:] != ".txt" and is_image(name) and name[0] != "."
-        )
-        if names:
-            yield Hit(folder, f"{len(names)} images among the labels: {some(names)}")
-
-
-@rule("FS022", "annotation-unread", Severity.WARNING, Effect.ACCEPTS, LABELLED)
-def annotation_unread(census: Census, table: Table) -> Iterator[Hit]:
-    """Images without a label file have annotations in another format beside them.
-
-    Why: they are trained as pure background although someone annotated them.
-    Ultralytics: reads .txt files only.
-    Example: labels/train/7.xml of Pascal VOC, or images/train/7.json of labelme, and no 7.txt.
-    Mend: convert the annotations; `yolo-nanfix lint` reads COCO and Pascal VOC as they are.
-    """
-    notes = [o for o in census.others if o.kind == "file" and o.suffix in NOTES and o.name[0] != "."]
-    if not notes:
-        return
-    bare = {_name(table.labels[i])[:-4] for i in np.flatnonzero(~table.labelled).tolist()}
-    unread = [o for o in notes if o.name.rpartition(".")[0] in bare]
-    for folder, suffix, names in _grouped(unread):
-        yield Hit(folder, f"{len(names)} images without labels have a .{suffix} file: {some(names)}")
 
 
 @rule("FS023", "name-control-character", Severity.WARNING, Effect.ACCEPTS)
@@ -289,52 +177,3 @@ def path_long(table: Table) -> Iterator[Hit]:
         long = [i for i, file in enumerate(table.files) if len(file) > LONG]
         longest = max((table.files[i] for i in long), key=len)
         yield Hit(longest, f"{len(long)} paths over {LONG} characters; this one has {len(longest)}")
-
-
-@rule("FS027", "npy-orphan", Severity.INFO, Effect.ACCEPTS)
-def npy_orphan(table: Table, census: Census) -> Iterator[Hit]:
-    """Arrays lie among the images, and no image belongs to them.
-
-    Why: they take much space, and become training data as soon as an image of that name arrives.
-    Ultralytics: writes them under `cache=disk` and never removes those of deleted images.
-    Example: images/train/8.npy without 8.jpg.
-    Mend: remove them.
-    """
-    arrays = [o for o in census.others if o.kind == "file" and o.suffix == "npy"]
-    if not arrays:
-        return
-    stems = {file.rpartition(".")[0] for file in table.files}
-    for folder, _, names in _grouped(o for o in arrays if o.path.rpartition(".")[0] not in stems):
-        yield Hit(folder, f"{len(names)} arrays of no image: {some(names)}")
-
-
-@rule("FS028", "cache-older-than-labels", Severity.INFO, Effect.ACCEPTS)
-def cache_older_than_labels(census: Census) -> Iterator[Hit]:
-    """Ultralytics' cache is older than the folder that it describes.
-
-    Why: files came or went since, so the next start scans the whole split again; the file is a pickle besides, and
-        loading it runs whatever code it names: do not take one from strangers.
-    Ultralytics: unpickles it, compares a hash of names, sizes and times, and scans again if that differs.
-    Example: labels/train.cache from before the last export.
-    Mend: remove the file; the next training writes it anew.
-    """
-    for cache in census.caches:
-        folder = Path(cache).with_suffix("")
-        try:
-            if folder.stat().st_mtime_ns > Path(cache).stat().st_mtime_ns:
-                yield Hit(cache, f"older than {folder.name}{os.sep}, in which files came or went since")
-        except OSError:
-            continue
-
-
-@rule("FS029", "folder-empty", Severity.INFO, Effect.ACCEPTS)
-def folder_empty(census: Census) -> Iterator[Hit]:
-    """A folder of images or labels is empty.
-
-    Why: usually harmless; sometimes an export or copy that broke off.
-    Ultralytics: passes over it.
-    Example: images/train/extra without a file.
-    Mend: fill the folder or remove it.
-    """
-    for folder in census.empty:
-        yield Hit(folder, "the folder is empty")
