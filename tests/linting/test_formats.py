@@ -116,8 +116,6 @@ def test_the_converter_does_with_rows_what_the_rule_says(tiny: TinySet, code: st
 def test_the_converter_draws_the_box_in_place_of_the_polygon(tiny: TinySet, code: str, monkeypatch):
     from ultralytics.data.converter import convert_coco
 
-    if code == "AN017":
-        pytest.importorskip("faster_coco_eval")
     CASES[code][1](tiny)
     convert_coco(str(tiny.root), str(tiny.root / "out"), use_segments=True, cls91to80=False)
     (line,) = (tiny.root / "out/labels/instances/train/a.txt").read_text().splitlines()
@@ -128,7 +126,6 @@ def test_the_converter_draws_the_box_in_place_of_the_polygon(tiny: TinySet, code
 
 @pytest.mark.parametrize("code", ["AN001", "AN025", "AN030"])
 def test_the_conversion_of_ndjson_stops_where_the_rule_says_so(tiny: TinySet, code: str, monkeypatch):
-    pytest.importorskip("aiohttp")
     from ultralytics.data.converter import convert_ndjson_to_yolo
 
     change = ndjson(raw="{") if code == "AN001" else CASES[code][1]
