@@ -46,6 +46,8 @@ def read_labels(
             data = b"-"
         if data is None:
             continue
+        if b"\r" in data and data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r"):
+            data = data.replace(b"\r\n", b"\n")
         if data.translate(None, _PLAIN) or len(data) < PLAIN_COLUMNS:
             slow.read(path, image)
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from array import array
@@ -65,6 +66,7 @@ class LabelReader:
             data = read_bytes(path)
             if data is None:
                 return False
+            self._note_encoding(index, data)
             text = data.decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             self._files.append(LabelFile(path, image, 0, False))
@@ -81,6 +83,16 @@ class LabelReader:
         polygons = self._add(index, rows)
         self._files.append(LabelFile(path, image, len(rows), polygons))
         return True
+
+    def _note_encoding(self, index: int, data: bytes) -> None:
+        """Keep what of the bytes other tools stumble over."""
+        if data.startswith(codecs.BOM_UTF8):
+            self._bad.append(BadRow(index, 1, "mark", ""))
+        if b"\r" in data and not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            pairs, lone = data.count(b"\r\n"), data.count(b"\r") - data.count(b"\r\n")
+            if lone or pairs < data.count(b"\n"):
+                said = f"{lone} bare carriage returns" if lone else "CR LF and LF are mixed"
+                self._bad.append(BadRow(index, None, "ends", said))
 
     def _note_odd(self, index: int, rows: list[tuple[int, list[str]]]) -> None:
         """Keep the tokens that Python reads as numbers although they do not look like plain ones."""

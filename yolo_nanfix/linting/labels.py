@@ -25,7 +25,8 @@ class BadRow(NamedTuple):
     Attributes:
         file: index into the label files.
         line: 1-based line, or None for the whole file.
-        kind: `unreadable`, `number`, `comma`, `comment`, `columns` or `mixed`.
+        kind: `unreadable`, `number`, `comma`, `comment`, `columns` or `mixed`; or, of a file that can be read, `mark`
+            (it begins with a byte order mark) or `ends` (its lines end in different ways).
         text: the offending text, the number of columns, or what the reader said.
     """
 
