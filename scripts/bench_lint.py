@@ -14,7 +14,6 @@ import argparse
 import cProfile
 import os
 import pstats
-import resource
 import shutil
 import subprocess
 import sys
@@ -85,18 +84,6 @@ def panlabel(root: Path) -> Callable[[], None] | None:
     return lambda: subprocess.run(command, capture_output=True) and None
 
 
-def cpu(task: Callable[[], None]) -> float:
-    """CPU seconds of this process and its children."""
-
-    def now() -> float:
-        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        return sum(u.ru_utime + u.ru_stime for u in used)
-
-    began = now()
-    task()
-    return now() - began
-
-
 def cold(folder: Path, count: int, rounds: int, profile: bool) -> None:
     root = make(folder / "cold", count, (480, 640), 77)
     weight = sum(f.stat().st_size for f in (root / "images").rglob("*.jpg")) / count / 1024
@@ -108,7 +95,7 @@ def cold(folder: Path, count: int, rounds: int, profile: bool) -> None:
         task()  # imports, and the files in the page cache
     for _ in range(rounds):
         for name, task in asked.items():
-            times[name].append(cpu(task))
+            times[name].append(benchlib.cpu(task))
     for name, spent in times.items():
         print(f"  {name}: {count / np.median(spent):,.0f} images a second and core")
         if name != "yolo-nanfix":
@@ -137,7 +124,9 @@ def again(folder: Path, count: int, rounds: int) -> None:
 
     def process(code: str) -> tuple[float, float]:
         began = time.perf_counter()
-        used = cpu(lambda: subprocess.run([sys.executable, "-c", code.format(data=data)], env=environment, check=True))
+        used = benchlib.cpu(
+            lambda: subprocess.run([sys.executable, "-c", code.format(data=data)], env=environment, check=True)
+        )
         return time.perf_counter() - began, used
 
     print(f"{count} images, linted again; whole processes")

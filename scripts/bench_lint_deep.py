@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -74,18 +73,6 @@ def make(root: Path, count: int) -> list[str]:
     return files
 
 
-def cpu(task: Callable[[], object]) -> float:
-    """CPU seconds of this process and its children."""
-
-    def now() -> float:
-        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        return sum(u.ru_utime + u.ru_stime for u in used)
-
-    began = now()
-    task()
-    return now() - began
-
-
 class Peer:
     """A process of another environment that looks at the files each time it is asked."""
 
@@ -131,9 +118,9 @@ def measure(root: Path, files: list[str], rounds: int, peer: Peer | None) -> Non
     print(f"{len(files)} JPEGs of 640x480, {weight:.0f} KiB each; CPU time, one thread")
     options = LintOptions(deep=True)
     tasks: dict[str, Callable[[], float]] = {
-        "bare decode": lambda: cpu(lambda: bare(contents)),
-        "deep decode": lambda: cpu(lambda: decode(files)),
-        "yolo-nanfix lint --deep, whole": lambda: cpu(lambda: run(root, options=options, jobs=1, cache=False)),
+        "bare decode": lambda: benchlib.cpu(lambda: bare(contents)),
+        "deep decode": lambda: benchlib.cpu(lambda: decode(files)),
+        "yolo-nanfix lint --deep, whole": lambda: benchlib.cpu(lambda: run(root, options=options, jobs=1, cache=False)),
     }
     for task in tasks.values():
         task()

@@ -6,11 +6,13 @@ import contextlib
 import io
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,18 @@ def header() -> str:
 
 def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def cpu(task: Callable[[], object]) -> float:
+    """CPU seconds of this process and its children."""
+
+    def now() -> float:
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(u.ru_utime + u.ru_stime for u in used)
+
+    began = now()
+    task()
+    return now() - began
 
 
 def ratio(name: str, ours: list[float], peer: list[float]) -> str:

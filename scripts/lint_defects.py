@@ -20,6 +20,7 @@ import random
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,22 @@ def seen(root: Path, task: str) -> tuple[str, str]:
     return ("accepts" if finite else "not finite"), note
 
 
+@contextlib.contextmanager
+def working_in(folder: str) -> Iterator[None]:
+    """Some paths in data.yaml are taken from the folder in which a program was started."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
 def short(text: str, root: Path) -> str:
     """One line that a table can hold, without the folder of this run."""
-    words = " ".join(text.replace(str(root), "").replace("|", "/").replace("\x1b[K", "").split())
+    words = " ".join(
+        text.replace(str(root), "").replace(str(root.parent), "HERE").replace("|", "/").replace("\x1b[K", "").split()
+    )
     return words[:110] + ("..." if len(words) > 110 else "")
 
 
@@ -171,7 +185,7 @@ def rows(codes: list[str]) -> list[tuple[str, ...]]:
         if rule.code not in CASES or rule.code.startswith("AN") or (codes and rule.code not in codes):
             continue
         task, sick, clean = CASES[rule.code]
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, working_in(folder):
             root = Path(folder) / "set"
             tiny = TinySet(root)
             sick(tiny)

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.cli import exit as codes
+from yolo_nanfix.cli import training
 from yolo_nanfix.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument("data", help="data.yaml, as Ultralytics takes it")
-    parser.add_argument(
-        "arguments",
-        nargs="*",
-        metavar="key=value",
-        help="training arguments of the run to come: model=yolov8n.pt imgsz=640 batch=16 optimizer=SGD epochs=100 ...",
+    training.add_arguments(
+        parser,
+        "training arguments of the run to come: model=yolov8n.pt imgsz=640 batch=16 optimizer=SGD ...",
     )
     parser.add_argument("--steps", type=int, default=100, metavar="N", help="optimizer steps (default 100)")
     parser.add_argument("--min-lr", type=float, default=1e-6, metavar="X", help="lowest rate (default 1e-6)")

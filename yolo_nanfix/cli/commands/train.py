@@ -8,17 +8,14 @@ import traceback
 
 from yolo_nanfix import api
 from yolo_nanfix.cli import exit as codes
+from yolo_nanfix.cli import training
 from yolo_nanfix.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument("data", help="data.yaml, as Ultralytics takes it")
-    parser.add_argument(
-        "arguments",
-        nargs="*",
-        metavar="key=value",
-        help="training arguments as in Ultralytics' own command line: model=yolov8n.pt epochs=100 imgsz=640 ...",
+    training.add_arguments(
+        parser, "training arguments as in Ultralytics' own command line: model=yolov8n.pt epochs=100 imgsz=640 ..."
     )
     parser.add_argument("--dry-run", action="store_true", help="lint and say what would be done, but do not train")
     parser.add_argument(
