@@ -30,6 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--undo", action="store_true", help="take the last fix run of this dataset back, and stop")
 
 
+def check(args: argparse.Namespace) -> None:
+    """Refuse options that contradict each other, before anything is read or written.
+
+    Raises:
+        UsageError: they do.
+    """
+    if (args.fix or args.unsafe_fixes or args.diff) and (args.watch or args.write_baseline):
+        raise UsageError("fixes go neither with --watch nor with --write-baseline")
+
+
 def undo(args: argparse.Namespace, data: str | None) -> int:
     """Take the last fix run back; 0 if all of it came back, else 1.
 
@@ -63,15 +73,12 @@ def run(args: argparse.Namespace, report: Report, lint: Callable[[], Report]) ->
         The report of what is left; `report` if nothing was to be mended; None after `--diff`, which says all itself.
 
     Raises:
-        UsageError: options contradict each other, another fix is running, or the journal cannot be written; nothing
-            was changed.
+        UsageError: another fix is running, or the journal cannot be written; nothing was changed.
     """
     from yolo_nanfix import api
 
     if not (args.fix or args.unsafe_fixes or args.diff):
         return report
-    if args.watch or args.write_baseline:
-        raise UsageError("fixes go neither with --watch nor with --write-baseline")
     fixed = api.fix(report, unsafe=args.unsafe_fixes, diff=args.diff)
     if fixed.diff is not None:
         for line in fixed.diff.splitlines():

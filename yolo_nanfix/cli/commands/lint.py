@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--statistics has the forms text and json, not {args.output_format}")
     if args.watch and args.write_baseline:
         raise UsageError("--watch and --write-baseline do not go together")
+    fixing.check(args)
     data, files = _targets(args)
     if args.undo:
         return fixing.undo(args, data)
