@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,11 +16,17 @@ from xxhash import xxh3_128
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.paths import folder_of, label_path
+from yolo_nanfix.linting.scanning import Ahead, is_large, scan
 from yolo_nanfix.linting.stamps import NOTHING
 from yolo_nanfix.linting.suffixes import is_image
 
 LOOPS = 41
 """A folder is met so often when a link in it leads back to it: the system then says that the link goes round."""
+
+
+def _labels(home: str) -> str:
+    """The folder in which Ultralytics looks for the labels of the images in a folder."""
+    return folder_of(label_path(f"{home}{os.sep}x.jpg"))
 
 
 class _Folder(NamedTuple):
@@ -40,6 +45,7 @@ class Folders:
         self._places: dict[str, dict[str, int]] = {}
         self._stamps = array("q", NOTHING)  # four numbers a name; those of nothing come first
         self._lists: dict[str, bytes] = {}
+        self._ahead: dict[str, Ahead] = {}
 
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder, in the order of the system; none if it cannot be listed."""
@@ -69,7 +75,9 @@ class Folders:
 
     def visit(self, config: DataConfig) -> None:
         """List all folders on which the outcome of a lint depends, and take note of the lists of images."""
-        for path in (path for paths in config.splits.values() for path in paths):
+        tops = [path for paths in config.splits.values() for path in paths]
+        self._start([_labels(str(path)) for path in tops if path.is_dir()])
+        for path in tops:
             if path.is_dir():
                 homes = list(self._walk(str(path)))
             else:
@@ -78,13 +86,22 @@ class Folders:
                 except OSError:
                     continue
                 text = self._lists[str(path)].decode("utf-8", "replace").replace("/", os.sep)
-                tops = {folder_of(line) for line in text.splitlines()}
-                homes = [f"{path.parent}{top[1:]}" if top.startswith(f".{os.sep}") else top for top in tops]
+                named = {folder_of(line) for line in text.splitlines()}
+                homes = [f"{path.parent}{top[1:]}" if top.startswith(f".{os.sep}") else top for top in sorted(named)]
             for home in homes:
                 self._list(home)
-                labels = folder_of(label_path(f"{home}{os.sep}x.jpg"))
+                labels = _labels(home)
                 self._list(labels)
                 self._list(folder_of(labels))
+
+    def _start(self, folders: Sequence[str]) -> None:
+        """Let other processes list large folders while this one lists the rest."""
+        for folder in dict.fromkeys(folders):
+            if folder not in self._listed and is_large(folder):
+                try:
+                    self._ahead[folder] = Ahead(folder)
+                except OSError:
+                    return
 
     def images(self, folder: str) -> list[str]:
         """All paths under a folder that have the suffix of an image, as `glob("**/*.*", recursive=True)` finds them.
@@ -126,33 +143,12 @@ class Folders:
     def _list(self, folder: str) -> _Folder:
         if folder in self._listed:
             return self._listed[folder]
-        names: list[str] = []
-        stamps, start = self._stamps, len(self._stamps) // 4
-        odd: list[str] = []
-        below: list[tuple[str, tuple[int, int]]] = []
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    try:
-                        s = entry.stat()
-                    except (OSError, ValueError):  # a broken link, or one that goes round
-                        names.append(entry.name)
-                        odd.append(entry.name)
-                        stamps.extend(NOTHING)
-                        continue
-                    if stat.S_ISREG(s.st_mode):
-                        names.append(entry.name)
-                        stamps.extend((s.st_size, s.st_mtime_ns, s.st_dev, s.st_ino))
-                    elif stat.S_ISDIR(s.st_mode):
-                        if entry.name[0] != ".":
-                            below.append((entry.name, (s.st_dev, s.st_ino)))
-                    else:
-                        names.append(entry.name)
-                        odd.append(entry.name)
-                        stamps.extend(NOTHING)
-        except (OSError, ValueError):  # no such folder, or one that may not be read: it holds nothing for us
-            pass
-        self._listed[folder] = _Folder(names, start, odd, below)
+        ahead = self._ahead.pop(folder, None)
+        found = (ahead.take() if ahead else None) or scan(folder)
+        start = len(self._stamps) // 4
+        self._stamps.extend(found.stamps)
+        below = [(name, (device, number)) for device, number, name in found.below]
+        self._listed[folder] = _Folder(found.names, start, found.odd, below)
         return self._listed[folder]
 
 
