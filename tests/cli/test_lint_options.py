@@ -324,6 +324,6 @@ def test_jobs_and_cache(tmp_path, capsys, monkeypatch):
     assert main(["lint", str(tiny.root), "--no-cache", "--jobs", "2"]) == 1
     assert not (tmp_path / "memory").exists()
     assert main(["lint", str(tiny.root)]) == 1
-    assert len(list((tmp_path / "memory" / "lint").iterdir())) == 1
+    assert len(list((tmp_path / "memory" / "lint").iterdir())) == 2
     assert main(["lint", str(tiny.root), "--jobs", "0"]) == 2
     assert "1 is the least" in capsys.readouterr().err

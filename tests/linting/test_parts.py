@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 
 from yolo_nanfix.findings import Report
-from yolo_nanfix.linting import label_fast, pool, store, worker
+from yolo_nanfix.linting import label_fast, pool, runner, scanning, store, worker
 from yolo_nanfix.linting.config import read_config
 from yolo_nanfix.linting.label_reader import LabelReader
 from yolo_nanfix.linting.labels import Labels
@@ -135,15 +135,45 @@ def test_another_data_yaml_task_or_depth_is_another_memory(tmp_path):
     assert same(run(tiny.root), run(tiny.root, cache=False))
 
 
-@pytest.mark.parametrize("content", [b"", b"torn", "half", b"\xff" * 400])
+@pytest.mark.parametrize("content", [b"", b"torn", "half", b"\xff" * 400, b"[1]"])
 def test_a_broken_memory_is_as_good_as_none(content, tmp_path):
     tiny = many(tmp_path / "set")
     first = run(tiny.root)
-    (kept,) = store.folder().iterdir()
-    whole = kept.read_bytes()
-    kept.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    kept = {file: file.read_bytes() for file in store.folder().iterdir()}
+    assert {file.suffix for file in kept} == {".safetensors", store.LATEST}
+    for file, whole in kept.items():
+        file.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
     assert same(run(tiny.root), first)
-    assert kept.read_bytes() == whole
+    assert {file: file.read_bytes() for file in store.folder().iterdir()} == kept
+
+
+def test_the_columns_stay_while_few_files_change(tmp_path, monkeypatch):
+    tiny = many(tmp_path / "set")
+    run(tiny.root)
+    (columns,) = store.folder().glob("*.safetensors")
+    before = columns.read_bytes()
+    monkeypatch.setattr(runner, "FEW", 0.2)
+    for text in ("0 0.5 0.5 0.2 3\n", "0 0.5 0.5 0 0\n"):
+        tiny.put("labels/train/02.txt", text)
+        assert same(run(tiny.root), run(tiny.root, cache=False)) and columns.read_bytes() == before
+    for i in range(6):
+        tiny.put(f"labels/train/{i:02d}.txt", "0 0.5 0.5 0.1 0.1\n")
+    assert same(run(tiny.root), run(tiny.root, cache=False)) and columns.read_bytes() != before
+
+
+def test_a_large_folder_is_listed_by_another_process(tmp_path, monkeypatch):
+    folder = tmp_path / "x"
+    folder.mkdir()
+    for name in ("a.txt", "b \n.txt", "\udcff.txt"):
+        (folder / name).write_text("0")
+    (folder / "lost.txt").symlink_to(folder / "nowhere")
+    (folder / "below").mkdir()
+    assert scanning.Ahead(str(folder)).take() == scanning.scan(str(folder))
+    assert scanning.Ahead(str(tmp_path / "none")).take() == ([], [], [], scanning.scan("")[3])
+    tiny = many(tmp_path / "set")
+    first = run(tiny.root, cache=False)
+    monkeypatch.setattr(scanning, "LARGE", 0)
+    assert same(run(tiny.root, cache=False), first)
 
 
 def test_a_memory_that_cannot_be_kept_is_no_fault(tmp_path, monkeypatch):
@@ -159,7 +189,7 @@ def test_several_runs_at_once_leave_one_whole_memory(tmp_path):
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     counts = {process.communicate()[0] for process in running}
     assert counts == {f"{len(run(tiny.root, cache=False).findings)}\n"}
-    (kept,) = store.folder().iterdir()
+    (kept,) = store.folder().glob("*.safetensors")
     assert store.load(kept) is not None
 
 
@@ -167,7 +197,7 @@ def test_old_memories_make_room(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "MOST", 2)
     for name in ("a", "b", "c"):
         run(TinySet(tmp_path / name).root)
-    assert len(list(store.folder().iterdir())) == 2
+    assert len(list(store.folder().iterdir())) == 4
     config = read_config(tmp_path / "c")
     assert store.place(config, LintOptions()).exists()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from yolo_nanfix.linting.rule import TASKS, Hit, all_rules
 from yolo_nanfix.linting.survey import Survey, pack, survey, unpack
 from yolo_nanfix.linting.table import Table
 
+FEW = 0.01
+"""As long as no more than this share of the images changed, the columns that are remembered stay as they are."""
 Counts = Mapping[str, Mapping[str, int]]
 
 
@@ -59,9 +60,10 @@ def run(
     folders.visit(config)
     names, tree = folders.digests()
     place = store.place(config, options) if cache else None
+    latest = store.load_latest(place) if place else {}
+    if latest.get("tree") == tree:
+        return _remembered(latest, config, options)
     memory = store.load(place) if place else None
-    if memory is not None and memory.facts.get("tree") == tree:
-        return _remembered(memory, config, options)
     if memory is not None and memory.facts.get("names") == names:
         seen, there = unpack(memory, folders), census.loads(memory.text("census"))
     else:
@@ -77,7 +79,9 @@ def run(
     findings = sorted([*_in_files(whole.found, table), *_in_set(facts, options)], key=_order(seen.split_names))
     counts = _counts(table)
     if place is not None:
-        _remember(place, {"names": names, "tree": tree, "counts": counts}, seen, there, whole, findings)
+        if memory is None or memory.facts.get("names") != names or len(waiting) > FEW * len(seen.files):
+            _remember(place, names, seen, there, whole)
+        store.save_latest(place, {"tree": tree, "counts": counts, "findings": _packed(findings)})
     return Report(str(config.yaml_file), options.task, tuple(findings), _skipped(options), counts)
 
 
@@ -118,21 +122,22 @@ def _counts(table: Table) -> Counts:
     }
 
 
-def _remember(
-    place: Path, facts: Mapping[str, Any], seen: Survey, there: census.Census, whole: Whole, findings: list[Finding]
-) -> None:
-    """Keep what is needed to leave unchanged files unread next time, and the findings for when nothing changes."""
-    packed = [(f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image) for f in findings]
+def _remember(place: Path, names: str, seen: Survey, there: census.Census, whole: Whole) -> None:
+    """Keep what is needed to leave unchanged files unread next time."""
     columns, texts = pack(seen)
-    texts |= {"found": dumps(whole.found), "findings": json.dumps(packed), "census": census.dumps(there)}
-    store.save(place, facts, {**whole.columns, **columns}, texts)
+    texts |= {"found": dumps(whole.found), "census": census.dumps(there)}
+    store.save(place, {"names": names}, {**whole.columns, **columns}, texts)
 
 
-def _remembered(memory: store.Memory, config: DataConfig, options: LintOptions) -> Report:
+def _packed(findings: list[Finding]) -> list[tuple[Any, ...]]:
+    return [(f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image) for f in findings]
+
+
+def _remembered(latest: Mapping[str, Any], config: DataConfig, options: LintOptions) -> Report:
     """The report of a dataset in which nothing has changed."""
     rules = {rule.code: rule for rule in all_rules()}
     findings = tuple(
         rules[code].finding(Hit(file, message, line, tuple(pixel) if pixel else None, split, image))
-        for code, file, line, pixel, message, split, image in json.loads(memory.text("findings"))
+        for code, file, line, pixel, message, split, image in latest["findings"]
     )
-    return Report(str(config.yaml_file), options.task, findings, _skipped(options), memory.facts["counts"])
+    return Report(str(config.yaml_file), options.task, findings, _skipped(options), latest["counts"])

@@ -1,8 +1,9 @@
 """What lint remembers of a dataset, outside of it: a file that has not changed is not read again.
 
-One file a dataset and way of linting, of columns and JSON, never a pickle. It is written aside and put in place whole,
-so a crash leaves the old one and several runs at once do not disturb each other; one that cannot be read is as good as
-none.
+Two files a dataset and way of linting, never a pickle: the columns, and the latest findings as JSON with a hash of all
+stamps. As long as few files change, the columns stay as they are, and those few are read each time. Both files are
+written aside and put in place whole, so a crash leaves the old ones and several runs at once do not disturb each other;
+one that cannot be read is as good as none.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from yolo_nanfix.linting.options import LintOptions
 
 Columns = dict[str, NDArray[Any]]
 MOST = 100
+LATEST = ".json"
 ENVIRONMENT = "YOLO_NANFIX_CACHE"
 """Names another folder for what is remembered."""
 
@@ -103,12 +105,30 @@ def save(path: Path, facts: Mapping[str, Any], columns: Columns, texts: Mapping[
     kept = {name: np.ascontiguousarray(column) for name, column in columns.items()}
     for name, text in {**texts, "facts": json.dumps(dict(facts))}.items():
         kept[name] = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+    _put(path, dumps(kept))
+
+
+def load_latest(path: Path) -> dict[str, Any]:
+    """What was found the last time, or nothing if that cannot be read."""
+    try:
+        latest = json.loads(path.with_suffix(LATEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return latest if isinstance(latest, dict) else {}
+
+
+def save_latest(path: Path, latest: Mapping[str, Any]) -> None:
+    """Put what was found in place; as `save`, this never raises."""
+    _put(path.with_suffix(LATEST), json.dumps(latest, separators=(",", ":")).encode("ascii"))
+
+
+def _put(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as stream:
-                stream.write(dumps(kept))
+                stream.write(content)
             Path(aside).replace(path)
         except BaseException:
             Path(aside).unlink(missing_ok=True)
@@ -124,3 +144,4 @@ def _tidy(path: Path) -> None:
     same = [file for file in by_age if file.name.startswith(path.name.partition("-")[0])]
     for old in {*same[:-3], *by_age[:-MOST]}:
         old.unlink(missing_ok=True)
+        old.with_suffix(LATEST).unlink(missing_ok=True)
