@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -145,6 +146,15 @@ def test_a_broken_memory_is_as_good_as_none(content, tmp_path):
         file.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
     assert same(run(tiny.root), first)
     assert {file: file.read_bytes() for file in store.folder().iterdir()} == kept
+
+
+@pytest.mark.parametrize("findings", [None, [1], [["ZZ999", "a", None, None, "m", None, None]], [["BX004"]]])
+def test_findings_that_cannot_be_understood_are_found_anew(findings, tmp_path):
+    tiny = many(tmp_path / "set")
+    first = run(tiny.root)
+    (latest,) = store.folder().glob(f"*{store.LATEST}")
+    latest.write_text(json.dumps({**json.loads(latest.read_text()), "findings": findings}))
+    assert same(run(tiny.root), first)
 
 
 def test_the_columns_stay_while_few_files_change(tmp_path, monkeypatch):

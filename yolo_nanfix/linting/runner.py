@@ -61,8 +61,8 @@ def run(
     names, tree = folders.digests()
     place = store.place(config, options) if cache else None
     latest = store.load_latest(place) if place else {}
-    if latest.get("tree") == tree:
-        return _remembered(latest, config, options)
+    if latest.get("tree") == tree and (report := _remembered(latest, config, options)) is not None:
+        return report
     memory = store.load(place) if place else None
     if memory is not None and memory.facts.get("names") == names:
         seen, there = unpack(memory, folders), census.loads(memory.text("census"))
@@ -133,11 +133,14 @@ def _packed(findings: list[Finding]) -> list[tuple[Any, ...]]:
     return [(f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image) for f in findings]
 
 
-def _remembered(latest: Mapping[str, Any], config: DataConfig, options: LintOptions) -> Report:
-    """The report of a dataset in which nothing has changed."""
+def _remembered(latest: Mapping[str, Any], config: DataConfig, options: LintOptions) -> Report | None:
+    """The report of a dataset in which nothing has changed; None if what was remembered of it is not whole."""
     rules = {rule.code: rule for rule in all_rules()}
-    findings = tuple(
-        rules[code].finding(Hit(file, message, line, tuple(pixel) if pixel else None, split, image))
-        for code, file, line, pixel, message, split, image in latest["findings"]
-    )
-    return Report(str(config.yaml_file), options.task, findings, _skipped(options), latest["counts"])
+    try:
+        findings = tuple(
+            rules[code].finding(Hit(file, message, line, tuple(pixel) if pixel else None, split, image))
+            for code, file, line, pixel, message, split, image in latest["findings"]
+        )
+        return Report(str(config.yaml_file), options.task, findings, _skipped(options), latest["counts"])
+    except (KeyError, TypeError, ValueError):
+        return None
