@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "yolo_nanfix"
 VALUES = {"errors", "findings", "_version", "verdicts"}
-WINGS = {"patching", "guard", "diagnosis", "linting", "fixing", "handoff", "report"}
+WINGS = {"patching", "guard", "diagnosis", "linting", "fixing", "handoff", "report", "pages"}
 MAY = {
     "errors": set(),
     "findings": set(),
@@ -26,6 +26,7 @@ MAY = {
     "mending": VALUES | {"fixing", "handoff", "linting"},
     "handoff": {"errors", "findings"},
     "report": {"findings", "verdicts", "_version"},
+    "pages": VALUES | {"report"},
     "patching": {"cards", "upstream", "numerics", "errors", "findings"},
     "guard": VALUES | {"upstream", "incident", "batches"},
     "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "numerics"},
