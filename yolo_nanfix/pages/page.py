@@ -21,12 +21,13 @@ POLICY = (
 """The Content-Security-Policy of each page: pictures inside it, its own scripts by their hashes, no request at all."""
 
 
-def render(template: str, scripts: tuple[str, ...] = (), **context: Any) -> str:
+def render(template: str, scripts: tuple[str, ...] = (), styles: tuple[str, ...] = (), **context: Any) -> str:
     """The HTML text of a page.
 
     Args:
         template: the name of a template that extends `base.html.j2`.
         scripts: files of `static/` that the page runs beside `base.js`, in this order.
+        styles: files of `static/` whose rules stand behind those of `page.css`, in this order.
         context: what the template shows. Text is escaped; only a `Markup` made here is not.
 
     Raises:
@@ -39,7 +40,7 @@ def render(template: str, scripts: tuple[str, ...] = (), **context: Any) -> str:
         .get_template(template)
         .render(
             **context,
-            style=Markup(_static("page.css")),  # our own file
+            style=Markup("\n".join(_static(name) for name in ("page.css", *styles))),  # our own files
             scripts=[Markup(code) for code in codes],
             policy=POLICY.format(hashes=hashes),
             version=__version__,
