@@ -20,6 +20,7 @@ from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.pool import Progress
 from yolo_nanfix.linting.runner import run
 from yolo_nanfix.linting.selection import Selection, Wishes, read_wishes
+from yolo_nanfix.linting.studied import Study
 from yolo_nanfix.report.jsonout import write_text
 from yolo_nanfix.settings import load_lint, settings_files
 
@@ -36,6 +37,7 @@ class Request:
         jobs: processes that read; None for as many as are worth it.
         cache: leave files unread that have not changed since an earlier run.
         write_baseline: write the findings to the baseline, and leave none of them out.
+        study: called with what is known of each dataset besides its findings.
     """
 
     wishes: Mapping[str, Any]
@@ -45,6 +47,7 @@ class Request:
     write_baseline: bool = False
     jobs: int | None = None
     cache: bool = True
+    study: Study | None = None
 
     def selection(self, data: str | Path) -> Selection:
         """The wishes that hold for one dataset: those of its settings file, then the request's own.
@@ -145,7 +148,8 @@ def _one(data: str | Path, request: Request, progress: Progress | None) -> Repor
         deep=bool(chosen.first("deep")),
         imgsz=chosen.first("imgsz") or LintOptions.imgsz,
     )
-    report = chosen.apply(run(data, options=options, progress=progress, jobs=request.jobs, cache=request.cache))
+    found = run(data, options=options, progress=progress, jobs=request.jobs, cache=request.cache, study=request.study)
+    report = chosen.apply(found)
     file: Path | None = chosen.first("baseline")
     if request.write_baseline:
         if file is None:

@@ -19,6 +19,7 @@ from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.parts import Context, Found
 from yolo_nanfix.linting.pool import Progress, read_all
 from yolo_nanfix.linting.rule import TASKS, Hit, all_rules
+from yolo_nanfix.linting.studied import Studied, Study
 from yolo_nanfix.linting.survey import Survey, pack, survey, unpack
 from yolo_nanfix.linting.table import Table
 
@@ -34,6 +35,7 @@ def run(
     progress: Progress | None = None,
     jobs: int | None = None,
     cache: bool = True,
+    study: Study | None = None,
 ) -> Report:
     """Lint one dataset. Nothing in it is written, downloaded or executed.
 
@@ -45,6 +47,7 @@ def run(
         jobs: processes that read; None for one a core where that is worth it, 1 for none but this one.
         cache: whether files that have not changed since an earlier run are left unread; what is remembered of them is
             kept in the user's cache folder.
+        study: called with what is known of the dataset once it is read, if it could be.
 
     Raises:
         UsageError: the task is unknown.
@@ -54,14 +57,14 @@ def run(
     if options.task not in TASKS:
         raise UsageError(f"task '{options.task}' is unknown; lint reads {', '.join(TASKS)} labels")
     if (annotated := formats.read(data, options)) is not None:
-        return formats.check(annotated)
+        return formats.check(annotated, study)
     config = read_folder(data) if options.task == "classify" else read_config(data)
     folders = Folders()
     folders.visit(config)
     names, tree = folders.digests()
     place = store.place(config, options) if cache else None
     latest = store.load_latest(place) if place else {}
-    if latest.get("tree") == tree and (report := _remembered(latest, config, options)) is not None:
+    if study is None and latest.get("tree") == tree and (report := _remembered(latest, config, options)) is not None:
         return report
     memory = store.load(place) if place else None
     if memory is not None and memory.facts.get("names") == names:
@@ -74,6 +77,8 @@ def run(
     context = Context(config, options)
     whole = assemble(seen, memory, kept, read_all(seen, waiting, context, jobs, progress), deep=options.deep)
     table = whole.table(seen)
+    if study is not None:
+        study(Studied(config, options.task, table))
     facts = {"config": config, "task": options.task, "options": options, "table": table, "strays": seen.strays}
     facts |= {"census": there, "folders": folders, "notes": ()}
     findings = sorted([*_in_files(whole.found, table), *_in_set(facts, options)], key=_order(seen.split_names))

@@ -6,7 +6,7 @@ import os
 import stat
 import warnings
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
@@ -23,10 +23,9 @@ from yolo_nanfix.linting.headers import Header
 from yolo_nanfix.linting.labels import LabelFile, Labels, join
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.stamps import NOTHING, Stamp
+from yolo_nanfix.linting.studied import Where
 from yolo_nanfix.linting.suffixes import is_image
 
-Where = Callable[[int], tuple[int | None, str]]
-"""From the number of a row in an annotation file to its line (None if unknown) and what it is called there."""
 SPLITS = ("train", "val", "test")
 PLAIN = 5
 

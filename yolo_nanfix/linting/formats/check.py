@@ -13,9 +13,10 @@ import numpy as np
 from yolo_nanfix.findings import Finding, Place, Report
 from yolo_nanfix.linting.census import Census
 from yolo_nanfix.linting.dataset import tabulate
-from yolo_nanfix.linting.formats.build import Annotated, Where
+from yolo_nanfix.linting.formats.build import Annotated
 from yolo_nanfix.linting.listing import Folders
 from yolo_nanfix.linting.rule import all_rules
+from yolo_nanfix.linting.studied import Studied, Study, Where
 
 APART = {
     "CF": "there is no data.yaml",
@@ -26,10 +27,12 @@ APART = {
 _LINE = re.compile(r"\bline (\d+)")
 
 
-def check(annotated: Annotated) -> Report:
+def check(annotated: Annotated, study: Study | None = None) -> Report:
     """The report on annotation files: the rules about them, and those about images, rows, classes and splits."""
     dataset, options = annotated.dataset, annotated.options
     table = tabulate(dataset)
+    if study is not None:
+        study(Studied(dataset.config, options.task, table, annotated.where))
     facts: dict[str, Any] = {
         "config": dataset.config,
         "task": options.task,
