@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_nanfix import run_report
 from yolo_nanfix.errors import PatchRefused, UsageError
 from yolo_nanfix.findings import Report
 from yolo_nanfix.patching import revival
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from yolo_nanfix.fixing.apply import Fixed as Fixed
     from yolo_nanfix.fixing.plan import Kept as Kept
     from yolo_nanfix.fixing.undo import Undone as Undone
+    from yolo_nanfix.guard.audience import Audience
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.guard.settings import GuardSettings
     from yolo_nanfix.handoff.export import HandedOver as HandedOver
@@ -113,7 +113,7 @@ def patch(
     engine.apply(names, params, choice)
     if wanted:
         try:
-            adapter.install(guarding, _write_report, _examine, _known)
+            adapter.install(guarding, _listen, _examine, _known)
         except PatchRefused:
             if guard:  # asked for by name; else status() tells
                 engine.restore(before)
@@ -164,7 +164,7 @@ def patched(*names: str, **settings: Any) -> Iterator[Status]:
         adapter.uninstall()
         engine.restore(before)
         if guarded is not None:
-            adapter.install(guarded, _write_report, _examine, _known)
+            adapter.install(guarded, _listen, _examine, _known)
 
 
 def prepare(**settings: Any) -> None:
@@ -185,7 +185,7 @@ def restore(state: str) -> None:
     engine.restore(carried["patches"])
     quarantine.leave_out_here(carried["left_out"])
     if carried["guard"] is not None:
-        adapter.install(GuardSettings(**carried["guard"]), _write_report, _examine, _known)
+        adapter.install(GuardSettings(**carried["guard"]), _listen, _examine, _known)
 
 
 def status() -> Status:
@@ -385,12 +385,12 @@ def _known() -> dict[str, Any]:
     return {"patches": list(engine.snapshot())}
 
 
-def _write_report(trainer: Any, recorder: Recorder) -> None:
-    """Write it with what the patches counted during this run, and let the next one count anew."""
+def _listen(trainer: Any, recorder: Recorder) -> Audience:
+    """Who is told of a run: its report has what the patches counted in it, and the next run counts anew."""
     from yolo_nanfix.patching import tally
+    from yolo_nanfix.telling import Telling
 
-    run_report.write_report(trainer, recorder, status().as_dict())
-    tally.clear()
+    return Telling(trainer, recorder, lambda: status().as_dict(), tally.clear)
 
 
 def _guard_in_force() -> dict[str, Any] | None:

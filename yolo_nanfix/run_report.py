@@ -16,6 +16,7 @@ from yolo_nanfix.errors import GuardStop
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
 from yolo_nanfix.report.jsonout import REPORT_NAME, write_json
+from yolo_nanfix.report.steps import STEPS_NAME
 
 
 @dataclass
@@ -49,12 +50,15 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any]) -> 
     summary["guard"] |= recorder.as_dict()
     summary["metrics"] = {k: float(v) for k, v in (trainer.metrics or {}).items()}
     incidents = Path(trainer.save_dir) / INCIDENTS
+    for event in summary["guard"]["events"]:  # the oldest incidents made room for newer ones
+        event["incident"] = event["incident"] if (incidents / event["incident"]).is_file() else ""
     paths = {
         "save_dir": trainer.save_dir,
         "incidents": incidents,
         "last": trainer.last,
         "best": trainer.best,
         "results": trainer.csv,
+        "steps": Path(trainer.save_dir) / STEPS_NAME,
     }
     summary["paths"] = {name: str(path) for name, path in paths.items() if Path(path).exists()}
     context.summary = summary

@@ -16,6 +16,7 @@ import wrapt
 from yolo_nanfix import upstream
 from yolo_nanfix.errors import PatchRefused
 from yolo_nanfix.guard import provenance, together
+from yolo_nanfix.guard.audience import Listen
 from yolo_nanfix.guard.inquiry import Examine, Known
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.guard.settings import GuardSettings
@@ -23,15 +24,13 @@ from yolo_nanfix.guard.watch import Guard
 
 TRAINER = "ultralytics.engine.trainer:BaseTrainer"
 NEEDED = ("preprocess_batch", "optimizer_step", "validate", "save_model", "run_callbacks", "_setup_train")
-Finish = Callable[[Any, Recorder], None]
-"""Called at the end of a run, however it ends, with the trainer and what the guard recorded."""
 
 _undo: list[Callable[[], None]] = []
 _settings: list[GuardSettings] = []
 _refusals: list[str] = []
 
 
-def install(settings: GuardSettings, finish: Finish, examine: Examine | None = None, known: Known = dict) -> None:
+def install(settings: GuardSettings, listen: Listen, examine: Examine | None = None, known: Known = dict) -> None:
     """Guard every trainer that is built from now on. A second call replaces the settings of the first.
 
     Raises:
@@ -48,7 +47,7 @@ def install(settings: GuardSettings, finish: Finish, examine: Examine | None = N
 
     def build(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         wrapped(*args, **kwargs)
-        _enlist(instance, settings, finish, examine, known)
+        _enlist(instance, settings, listen, examine, known)
 
     wrapper = wrapt.FunctionWrapper(target.raw, build)
     target.owner.__init__ = wrapper  # type: ignore[misc]
@@ -80,7 +79,7 @@ def installed() -> GuardSettings | None:
     return _settings[-1] if _settings else None
 
 
-def _enlist(trainer: Any, settings: GuardSettings, finish: Finish, examine: Examine | None, known: Known) -> None:
+def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Examine | None, known: Known) -> None:
     if _launches(trainer):
         return  # it only starts the processes that train; the guard is in each of them
     recorder = Recorder()
@@ -95,10 +94,11 @@ def _enlist(trainer: Any, settings: GuardSettings, finish: Finish, examine: Exam
 
         return here_alone
 
+    if not together.launched() or int(os.environ["RANK"]) == 0:  # rank 0 writes the report of all
+        recorder.audience = listen(trainer, recorder)
     trainer.add_callback("on_pretrain_routine_end", once(lambda t: attach(t, settings, recorder, examine, known)))
     trainer.add_callback("on_train_end", once(lambda t: setattr(recorder, "finished", True)))
-    if not together.launched() or int(os.environ["RANK"]) == 0:  # rank 0 writes the report of all
-        trainer.add_callback("teardown", once(lambda t: finish(t, recorder)))
+    trainer.add_callback("teardown", once(lambda t: recorder.audience.ends()))
 
 
 def _launches(trainer: Any) -> bool:
@@ -121,9 +121,12 @@ def attach(
     Raises:
         PoisonedState: the model holds NaN or Inf already.
     """
+    recorder.audience.begins()
     guard = Guard(trainer, settings, recorder, examine, known)
     trainer.add_callback("on_train_epoch_start", lambda t: guard.epoch_start())
     trainer.add_callback("on_train_epoch_end", lambda t: guard.epoch_end())
+    trainer.add_callback("on_train_epoch_end", lambda t: recorder.audience.epoch_trained())
+    trainer.add_callback("on_fit_epoch_end", lambda t: recorder.audience.epoch_done())
     _around(trainer, "preprocess_batch", lambda call, batch: _batch(guard, call(guard.before_batch(batch))))
     _around(trainer, "optimizer_step", lambda call: _step(guard, call))
     _around(trainer, "validate", lambda call: _validate(guard, call))

@@ -83,7 +83,7 @@ def build(
     tensors |= _sick_optimizer_state(trainer.optimizer, model)
     criterion = getattr(model, "criterion", None)
     facts = {
-        **{k: v for k, v in event.as_dict().items() if k not in ("sources", "action")},
+        **{k: v for k, v in event.as_dict().items() if k not in ("sources", "action", "incident")},
         "rank": getattr(trainer, "rank", -1),
         "task": trainer.args.task,
         "model": _definition(model),

@@ -59,6 +59,8 @@ class Event:
         sources: the images concerned.
         detail: the values seen.
         action: what was done.
+        step: how many micro-batches the run had had, this one included; 0 before the first.
+        incident: the name of its incident file, where one was written.
     """
 
     point: Point
@@ -68,6 +70,8 @@ class Event:
     sources: tuple[Source, ...]
     detail: str
     action: str
+    step: int = 0
+    incident: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""

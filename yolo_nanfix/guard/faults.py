@@ -133,7 +133,8 @@ class Faults:
                 guard.trainer.tloss = fault.micro.tloss if fault.micro.tloss is not None else guard.trainer.tloss
         mine_to_explain = fault.kind is not None or not explained or not together.running()
         verdict = self._verdict(fault) if mine_to_explain else None
-        theirs = together.culprit(together.agree(self._testify(fault, verdict)))
+        incident = self.inquiry.written if mine_to_explain else ""
+        theirs = together.culprit(together.agree(self._testify(fault, verdict, incident)))
         reading = self._reading(theirs)
         decision = self._with_proposed_rate(guard.ladder.judge(reading), theirs.verdict)
         done = guard.ladder.carry_out(decision, older=reading.kind is Kind.DIVERGING)
@@ -142,7 +143,7 @@ class Faults:
             self._after_rollback()
         lost = f"{fault.dropped} micro-batch{'' if fault.dropped == 1 else 'es'} dropped" if fault.dropped else ""
         action = "; ".join(filter(None, [lost, undone, *done, "run stopped" if Rung.STOP in decision else ""]))
-        self._record(replace(together.named(theirs), action=action), fault.dropped, theirs.verdict)
+        self._record(replace(together.named(theirs), action=action), fault.dropped, theirs.verdict, fault.micro)
         if Rung.STOP in decision:
             self._stop_for(decision, reading, theirs)
         return True
@@ -225,9 +226,9 @@ class Faults:
             Path(guard.trainer.save_dir),
         )
 
-    def _testify(self, fault: Fault, verdict: Verdict | None) -> Testimony:
+    def _testify(self, fault: Fault, verdict: Verdict | None, incident: str = "") -> Testimony:
         kind = fault.kind if together.running() else fault.kind or Kind.NOT_FINITE
-        return Testimony(together.rank(), kind, self._event_of(fault), verdict)
+        return Testimony(together.rank(), kind, replace(self._event_of(fault), incident=incident), verdict)
 
     def _reading(self, testimony: Testimony) -> Reading:
         """What the policy is told: the same on every rank."""
@@ -254,12 +255,16 @@ class Faults:
     def _event(self, point: Point, check: str, detail: str, files: tuple[Source, ...]) -> Event:
         whole = (Point.START, Point.EPOCH_END, Point.VALIDATION, Point.SAVE)
         batch = 0 if point in whole else self.guard.batches_this_epoch
-        return Event(point, check, self._epoch(), batch, files, detail, "")
+        return Event(point, check, self._epoch(), batch, files, detail, "", self.guard.recorder.step)
 
     def _epoch(self) -> int:
         return int(getattr(self.guard.trainer, "epoch", self.guard.trainer.start_epoch)) + 1
 
-    def _record(self, event: Event, dropped: int = 0, verdict: Verdict | None = None) -> None:
-        self.guard.recorder.add(event, dropped, verdict)
+    def _record(
+        self, event: Event, dropped: int = 0, verdict: Verdict | None = None, micro: MicroBatch | None = None
+    ) -> None:
+        suspects = [s.file for s in event.sources if s.suspect] or list(verdict.images if verdict else ())
+        batch = micro.batch if micro is not None else {}
+        self.guard.recorder.add(event, dropped, verdict, lambda: sensors.pictures(batch, suspects))
         if together.rank() < 1:
             upstream.log(f"yolo-nanfix guard: {event}")

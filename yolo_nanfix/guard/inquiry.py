@@ -36,6 +36,7 @@ class Inquiry:
         self.seen: Counter[tuple[str, ...]] = Counter()
         self.verdicts: dict[tuple[str, ...], Verdict] = {}
         self.files: deque[Path] = deque()
+        self.written = ""
         self._steps: deque[float] = deque(maxlen=21)
         self._last = perf_counter()
 
@@ -46,7 +47,11 @@ class Inquiry:
         self._last = now
 
     def look_into(self, event: Event, build: Callable[[], Incident], model: nn.Module, folder: Path) -> Verdict | None:
-        """The verdict on a fault, or None where diagnosis is off. Never raises: training goes on whatever happens."""
+        """The verdict on a fault, or None where diagnosis is off. Never raises: training goes on whatever happens.
+
+        `written` names the incident file that this left, or is empty.
+        """
+        self.written = ""
         key = (event.check, *sorted(s.file for s in event.sources if s.suspect))
         self.seen[key] += 1
         if self.seen[key] > SAME:
@@ -88,6 +93,7 @@ class Inquiry:
         rank = f"-rank{facts['rank']}" if facts["rank"] > 0 else ""
         path = folder / INCIDENTS / f"{name}{rank}{SUFFIX}"
         Incident(facts, tensors).save(path)
+        self.written = path.name
         if path in self.files:
             self.files.remove(path)
         self.files.append(path)

@@ -77,10 +77,15 @@ class Ladder:
         """The norm at which gradients are clipped now."""
         return min(max_norm, self._clip_to) if self._clip_left else max_norm
 
+    @property
+    def rate(self) -> float:
+        """What learning rates are multiplied by now."""
+        return self.lr_scale * (1 - self._warm_up / (WARM_UP + 1))
+
     @contextmanager
     def rates(self) -> Iterator[None]:
         """Lower the learning rates for one step; the trainer's own schedule goes on underneath."""
-        factor = self.lr_scale * (1 - self._warm_up / (WARM_UP + 1))
+        factor = self.rate
         if factor == 1.0:
             yield
             return

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from yolo_nanfix.guard.audience import Audience, Pictures
 from yolo_nanfix.guard.events import Event
+from yolo_nanfix.guard.readings import Readings
 from yolo_nanfix.verdicts import Verdict
 
 KEPT = 1000
@@ -19,7 +21,8 @@ class Recorder:
     The first 1 000 events are kept whole, all are counted, and of each check the latest is known. `quarantined` lists
     the images that the guard left out from some batch on, `left_out` counts the samples that this kept out. `spikes`
     counts alarms about finite losses and norms that were not severe, so that nothing had to be done about each.
-    `finished` becomes true when the trainer reaches its own end.
+    `finished` becomes true when the trainer reaches its own end. `readings` has a row for each micro-batch, and
+    `audience` is told of all this while the run goes.
     """
 
     def __init__(self) -> None:
@@ -35,9 +38,18 @@ class Recorder:
         self.spikes = 0
         self.quarantined: list[str] = []
         self.verdicts: list[Verdict] = []
+        self.readings = Readings()
+        self.audience = Audience()
 
-    def add(self, event: Event, dropped: int = 0, verdict: Verdict | None = None) -> None:
-        """Count an event, how many micro-batches it cost, and keep what it was found to come from."""
+    @property
+    def step(self) -> int:
+        """How many micro-batches the run has had, those before it was resumed included."""
+        return self.readings.before + self.micro_batches
+
+    def add(
+        self, event: Event, dropped: int = 0, verdict: Verdict | None = None, pictures: Pictures = lambda: ()
+    ) -> None:
+        """Count an event, how many micro-batches it cost, keep what it was found to come from, and tell of it."""
         if verdict is not None and not any(_same(verdict, known) for known in self.verdicts):
             self.verdicts.append(verdict)
         self.counts[event.check] += 1
@@ -45,6 +57,7 @@ class Recorder:
         self.latest[event.check] = event
         if len(self.events) < KEPT:
             self.events.append(event)
+        self.audience.event(event, pictures)
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""

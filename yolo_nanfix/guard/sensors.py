@@ -10,11 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from yolo_nanfix.guard import provenance
+from yolo_nanfix.guard.audience import Picture
 from yolo_nanfix.guard.events import Source
 
 TARGETS = ("bboxes", "cls", "keypoints")
@@ -154,6 +157,23 @@ def sources(batch: Mapping[str, Any]) -> tuple[Source, ...]:
                 suspects[sample].append(f"{key} not finite")
     parents = [provenance.parents(f) for f in batch.get("im_file", ())]
     return tuple(Source(f, ", ".join(s), p) for f, s, p in zip(files, suspects, parents, strict=True))
+
+
+def pictures(batch: Mapping[str, Any], files: Iterable[str]) -> list[Picture]:
+    """The images of a micro-batch that come from these files, to look at."""
+    images, names = batch.get("img"), [str(f) for f in batch.get("im_file", ())]
+    if not isinstance(images, Tensor) or images.dim() != 4 or len(images) != len(names):
+        return []
+    return [Picture(names[i], _drawn(images[i])) for i in (names.index(f) for f in files if f in names)]
+
+
+def _drawn(image: Tensor) -> NDArray[np.uint8]:
+    """An image (channels x H x W, 0 to 1) in RGB, with magenta where it is not finite."""
+    image = image.detach().float().cpu()
+    shown = (image if len(image) == 3 else image[:1].expand(3, -1, -1)).permute(1, 2, 0)
+    pixels: NDArray[np.uint8] = (shown.nan_to_num(0, 0, 0).clamp(0, 1) * 255).byte().numpy()
+    pixels[(~image.isfinite().all(0)).numpy()] = (255, 0, 255)
+    return pixels
 
 
 def describe_items(items: Any) -> str:

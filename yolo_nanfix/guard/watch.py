@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from yolo_nanfix.guard import outputs, remedies, sensors, start, together
+from yolo_nanfix.guard import aside, outputs, progress, remedies, sensors, start, together
 from yolo_nanfix.guard.blackbox import MicroBatch, precision, random_states
 from yolo_nanfix.guard.divergence import Alarm, Divergence
 from yolo_nanfix.guard.events import Point, Source
@@ -28,6 +28,8 @@ EARLY = (5, 10, 20, 35)
 """So many steps after the start or a rollback it is also asked how far the weights moved, then at each snapshot."""
 HISTORY = 50
 """So many good micro-batches are remembered for an incident."""
+ASIDE = (progress.PREFIX, aside.PREFIX, aside.NORM)
+"""How the names of values begin that are read for other ends than to be judged."""
 
 
 class SkipStep(Exception):  # noqa: N818 - control flow between the optimizer's pre-hook and the guarded step
@@ -74,6 +76,8 @@ class Guard:
         self._said: Fault | None = None
         self._alarm: Alarm | None = None
         self._norm_value: float | None = None
+        self._norm_to_read: Tensor | None = None
+        self._main_group = aside.main_group(trainer.optimizer)
         self._odd_pixels = 0
         start.check(trainer, self.model, settings.repair, self.faults.at_start)
         if settings.snapshot_every:
@@ -104,6 +108,8 @@ class Guard:
     def _unjudged(self) -> None:
         """A micro-batch that upstream itself dropped before backward, as 8.3.210 and 8.3.211 do: mend BatchNorm."""
         current, self._current = self._current, None
+        if current is not None:
+            self.recorder.readings.add(self.recorder.step, self.trainer.epoch + 1, self.batches_this_epoch, {})
         if current is None or math.isfinite(float(self.norms.sum())):
             return
         self.norms.restore(current.buffers)
@@ -126,8 +132,9 @@ class Guard:
         if micro is None:
             return loss
         tensors = sensors.step_tensors(loss, self.norms, micro.batch, outputs.take(self.model))
-        values = sensors.read({**tensors, **self.progress.scalars()})
-        finite = sensors.flags({k: v for k, v in values.items() if not k.startswith("tloss.")})
+        values = sensors.read({**tensors, **self._aside()})
+        finite = sensors.flags({k: v for k, v in values.items() if not k.startswith(ASIDE)})
+        self._write_down(values)
         if not all(finite.values()):
             check = "+".join(name for name, good in finite.items() if not good)
             return self._bad(Kind.NOT_FINITE, check, self._detail(finite), micro, loss)
@@ -145,6 +152,26 @@ class Guard:
             self._good(micro)
             self.ladder.good_micro_batch()
         return loss
+
+    def _aside(self) -> dict[str, Tensor]:
+        """What is read together with the checks without being judged."""
+        late = {} if self._norm_to_read is None else {aside.NORM: self._norm_to_read}
+        scale = aside.scale(self.trainer.scaler)
+        return {**self.progress.scalars(), **aside.terms(self.trainer), **scale, **late}
+
+    def _write_down(self, values: Mapping[str, float]) -> None:
+        """Keep what is known of this micro-batch, and of the step before it, for the curves of the run."""
+        rows = self.recorder.readings
+        if self._norm_to_read is not None:
+            self._norm_to_read = None
+            rows.norm(values[aside.NORM])
+        row = {k.removeprefix(aside.PREFIX): v for k, v in values.items() if k.startswith(aside.PREFIX)}
+        row["loss"] = values["loss"]
+        rate = self.trainer.optimizer.param_groups[self._main_group]["lr"]
+        if not isinstance(rate, Tensor):
+            row["lr"] = rate * self.ladder.rate
+        rows.add(self.recorder.step, self.trainer.epoch + 1, self.batches_this_epoch, row)
+        self.recorder.audience.micro_batch()
 
     def _bad(self, kind: Kind, check: str, detail: str, micro: MicroBatch, loss: Tensor) -> Tensor:
         """Deal with a fault found before backward; among several ranks, tell the others by the gradient first."""
@@ -176,12 +203,15 @@ class Guard:
             return
         self._pending = self._said = None
         probe = self.gradients.probe()
-        if said is None and (probe is None or math.isfinite(sensors.read({"gradient": probe})["gradient"])):
+        value = sensors.read({"gradient": probe})["gradient"] if said is None and probe is not None else 0.0
+        if said is None and math.isfinite(value):
             self._good(micro)
             self.ladder.good_micro_batch()
             if not stepping or self.gradients.kept:
                 self.gradients.keep()
             return
+        if said is None:
+            self.recorder.readings.norm(value)
         detail = "the gradient is not finite, the loss is"
         seen = Fault(None, Point.AFTER_BACKWARD, "gradient", detail, micro)
         if self.faults.deal_with(said or seen, left_to_scaler=scaled and said is None):
@@ -227,6 +257,8 @@ class Guard:
 
     def _stepped(self, micro: MicroBatch | None) -> None:
         """AFTER_STEP: count the GradScaler's skips, and every so often look how far the weights moved."""
+        if self.trainer.scaler.is_enabled():
+            self._norm_to_read = self.norm
         if self.trainer.scaler.is_enabled() and not self.step_reached:
             self.recorder.scaler_skips += 1
             self.faults.scaler_skipped(micro)
@@ -265,6 +297,7 @@ class Guard:
         if self.norm is None:
             self.norm = sensors.gradient_norm(list(self.model.parameters()))
         self._norm_value = sensors.read({"norm": self.norm})["norm"]
+        self.recorder.readings.norm(self._norm_value)
         if not math.isfinite(self._norm_value):
             raise SkipStep
         alarm = self.divergence.step(self._norm_value)
@@ -280,6 +313,9 @@ class Guard:
         Raises:
             GuardStop: they are not, and there is nothing to roll back to.
         """
+        late, self._norm_to_read = self._norm_to_read, None
+        if late is not None:
+            self.recorder.readings.norm(sensors.read({aside.NORM: late})[aside.NORM])
         self.faults.sound_state(Point.EPOCH_END)
         if self.ladder.lr_scale != 1.0:
             self.trainer.lr = {k: v * self.ladder.lr_scale for k, v in self.trainer.lr.items()}
