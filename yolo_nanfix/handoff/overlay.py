@@ -41,7 +41,7 @@ def draw(scene: Scene) -> bytes:
 
 def _canvas(scene: Scene) -> tuple[Canvas, float]:
     """The image as 8-bit BGR, scaled sensibly, and the scale."""
-    pixels = _pixels(scene)
+    pixels = pixels_of(scene.file, scene.width * scene.height, LONGEST)
     if pixels is None:
         return np.full((240, SHORTEST, 3), 128, np.uint8), 1.0
     longest = max(scene.width, scene.height)
@@ -51,15 +51,24 @@ def _canvas(scene: Scene) -> tuple[Canvas, float]:
     return cv2.resize(pixels, size, interpolation=way).astype(np.uint8), scale
 
 
-def _pixels(scene: Scene) -> Canvas | None:
-    """The image as it is shown, as BGR, perhaps decoded at less than its size; None if it cannot be decoded."""
-    if not 0 < scene.width * scene.height <= _TOO_MANY:
+def pixels_of(file: str, area: int, longest: int) -> Canvas | None:
+    """An image as it is shown, EXIF rotation applied, as (H, W, 3) 8-bit BGR.
+
+    Args:
+        file: the image.
+        area: pixels that its header speaks of; too many are not decoded.
+        longest: a JPEG may be decoded at less than its size, down to this longer side.
+
+    Returns:
+        None if it cannot be decoded.
+    """
+    if not 0 < area <= _TOO_MANY:
         return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with PILImage.open(scene.file) as opened:
-                opened.draft("RGB", (LONGEST, LONGEST))
+            with PILImage.open(file) as opened:
+                opened.draft("RGB", (longest, longest))
                 turned = ImageOps.exif_transpose(opened)
                 return _bytes(np.asarray(turned if turned.mode.startswith(("I", "F")) else turned.convert("RGB")))
     except Exception:  # Pillow's readers raise anything on damaged files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -110,12 +110,19 @@ def scenes(findings: Iterable[Finding], album: Album, most: int | None) -> list[
             by_image.setdefault(finding.image, []).append(finding)
     order = sorted(by_image.items(), key=lambda item: (min(f.severity.rank for f in item[1]), item[0]))
     taken: set[str] = set()
-    return [_scene(image, found, album, taken) for image, found in order[:most]]
+    return [scene_of(image, found, album, taken) for image, found in order[:most]]
 
 
-def _scene(image: str, found: list[Finding], album: Album, taken: set[str]) -> Scene:
-    """One image, read from its file and its label file."""
-    width, height = _size(image)
+def scene_of(image: str, found: Sequence[Finding], album: Album, taken: set[str]) -> Scene:
+    """One image, read from its file and its label file, with what was found in it.
+
+    Args:
+        image: its file.
+        found: the findings about it; perhaps none.
+        album: its dataset.
+        taken: the names that other images have; its own is added.
+    """
+    width, height = size_of(image)
     label = album.label_of(image)
     shapes: tuple[Shape, ...] = ()
     if width and label:
@@ -124,7 +131,8 @@ def _scene(image: str, found: list[Finding], album: Album, taken: set[str]) -> S
         shapes = tuple(_shapes(label, album, (width, height), about, cut))
     drawn = {id(f) for shape in shapes for f in shape.defects}
     rest = tuple(f for f in found if id(f) not in drawn)
-    return Scene(image, _name(image, album.root, taken), found[0].split or "", width, height, shapes, rest)
+    split = next((f.split for f in found if f.split), "")
+    return Scene(image, _name(image, album.root, taken), split, width, height, shapes, rest)
 
 
 def _name(image: str, root: str, taken: set[str]) -> str:
@@ -147,7 +155,7 @@ def _tame(part: str) -> str:
     return "".join(c if (c == " " or c.isprintable()) and c != "\\" else "_" for c in part)
 
 
-def _size(image: str) -> tuple[int, int]:
+def size_of(image: str) -> tuple[int, int]:
     """Width and height as the image is shown; (0, 0) if it cannot be opened."""
     try:
         with warnings.catch_warnings():

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from yolo_nanfix.findings import RuleText
 
 
-@dataclass(frozen=True)
-class Outline:
+class About(NamedTuple):
+    """What a finding is about.
+
+    Attributes:
+        row: the label row, as outlines count them; 0 if it is about none.
+        classes: the class of that row; else those of the image.
+    """
+
+    row: int = 0
+    classes: tuple[str, ...] = ()
+
+
+class Outline(NamedTuple):
     """One label row as it is drawn over a picture.
 
     Attributes:
-        line: 1-based, in its label file.
-        number: number of its class.
-        path: its box, polygon and keypoints as an SVG path in pixels of the picture: digits, points, M, L, H, V, Z, h.
+        row: 1 and up; other rows of the image have other numbers.
+        label: name of its class.
+        path: its box, polygon and keypoints as SVG path data in pixels of the picture.
     """
 
-    line: int
-    number: int
+    row: int
+    label: str
     path: str
 
 
@@ -30,7 +42,8 @@ class Picture:
     Attributes:
         uri: the picture as a `data:` URI; empty if the image cannot be shown.
         width, height: of the picture in pixels; of a grey field if there is none.
-        scale: pixels of the picture for one of the image, in x and y; 0 if it is not known.
+        scale: pixels of the picture for one of the image, in x and y; 0 if that is not known.
+        margin: so much room, in pixels of the picture, boxes outside of it need at its left and right, top and bottom.
         outlines: the rows of its labels.
         left_out: so many rows more are not drawn.
         reason: why there is no picture.
@@ -40,6 +53,7 @@ class Picture:
     width: int
     height: int
     scale: tuple[float, float] = (0.0, 0.0)
+    margin: tuple[int, int] = (0, 0)
     outlines: tuple[Outline, ...] = ()
     left_out: int = 0
     reason: str = ""
@@ -54,7 +68,7 @@ class Counted:
         kind: what a bar stands for (`class`).
         labels: the kinds, in order.
         counts: for each split as many numbers as there are kinds.
-        note: a sentence on what was left out or grouped; empty if nothing was.
+        note: a sentence on how to read it, or on what was left out; empty if there is nothing to say.
     """
 
     title: str
@@ -72,9 +86,8 @@ class Show:
         root: the folder from which file names are shown.
         rules: the texts of the rules.
         fixes: for each rule code that has a fix how safe it is (`safe`, `unsafe`, ...), and what it does.
-        names: class names by number.
-        classes: for each finding of the report the numbers of the classes that it is about, in the same order: that of
-            the row, or those of the image; empty if none of this is known.
+        mendable: `--fix` and `handoff` take this dataset.
+        about: what each finding of the report is about, in the same order; empty if none of this is known.
         pictures: by image file.
         charts: distributions.
     """
@@ -82,7 +95,7 @@ class Show:
     root: str = ""
     rules: tuple[RuleText, ...] = ()
     fixes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    names: Mapping[int, str] = field(default_factory=dict)
-    classes: tuple[tuple[int, ...], ...] = ()
+    mendable: bool = False
+    about: tuple[About, ...] = ()
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     charts: tuple[Counted, ...] = ()

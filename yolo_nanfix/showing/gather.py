@@ -1,0 +1,129 @@
+"""What a page shows of a dataset besides what lint found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from yolo_nanfix.errors import NanfixError
+from yolo_nanfix.findings import Finding, Report
+from yolo_nanfix.fixing.catalogue import FIXES
+from yolo_nanfix.handoff.scene import Album, Scene, scene_of, size_of
+from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.paths import label_path
+from yolo_nanfix.linting.rule import all_rules
+from yolo_nanfix.linting.runner import run
+from yolo_nanfix.linting.studied import Studied
+from yolo_nanfix.pages.groups import partner
+from yolo_nanfix.pages.show import About, Counted, Picture, Show
+from yolo_nanfix.showing.charts import charts
+from yolo_nanfix.showing.pictures import picture, within
+from yolo_nanfix.showing.rows import Rows, about_all, is_yolo
+
+Progress = Callable[[int, int, str], None]
+MOST_PICTURES = 800
+LEAST_ROOM, MOST_ROOM, ROOM_EACH = 1_800_000, 6_000_000, 600
+"""Characters of a page for pictures: so many, or so many for each finding, but no more than so many."""
+
+
+def gather(report: Report, studied: Sequence[Studied], progress: Progress | None = None) -> Show:
+    """What a page shows besides a report.
+
+    Args:
+        report: what lint found.
+        studied: the datasets that it is about, as lint knows them; without them there are pictures of nothing.
+        progress: called with (done, total, what) as pictures are made.
+    """
+    sets = [Rows(one) for one in studied]
+    about = about_all(report.findings, sets)
+    data = Path(report.data)
+    return Show(
+        root=str(_folder(studied, data)),
+        rules=all_rules(),
+        fixes={code: (fixer.safety, fixer.text) for code, fixer in FIXES.items()},
+        mendable=len(studied) == 1 and (is_yolo(studied[0]) or studied[0].task == "classify") and data.exists(),
+        about=about,
+        pictures=_pictures(report, sets, about, progress),
+        charts=_charts(studied),
+    )
+
+
+def study(report: Report, progress: Progress | None = None) -> list[Studied]:
+    """Read the dataset of a report again, as far as lint does not remember it; nothing if that cannot be done."""
+    studied: list[Studied] = []
+    deep = not any("--deep" in reason for _, reason in report.skipped)
+    try:
+        run(report.data, options=LintOptions(report.task, deep), progress=progress, study=studied.append)
+    except NanfixError:
+        return []
+    return studied
+
+
+def _folder(studied: Sequence[Studied], data: Path) -> Path:
+    """The folder from which file names are shown."""
+    return studied[0].config.root if len(studied) == 1 else data if data.is_dir() else data.parent
+
+
+def _charts(studied: Sequence[Studied]) -> tuple[Counted, ...]:
+    """The distributions of one dataset; those of several at once would say nothing."""
+    return charts(studied[0]) if len(studied) == 1 else ()
+
+
+def wanted(findings: Iterable[Finding]) -> list[str]:
+    """The images to show in order: of each rule the first, then of each the second ..., the worst rules first."""
+    by_code: dict[str, dict[str, None]] = {}
+    for finding in sorted(findings, key=lambda f: f.severity.rank):
+        images = by_code.setdefault(finding.code, {})
+        for image in (finding.image, partner(finding)):
+            if image is not None:
+                images[image] = None
+    order: dict[str, None] = {}
+    queues = [iter(images) for images in by_code.values()]
+    while queues and len(order) < MOST_PICTURES:
+        left = []
+        for queue in queues:
+            if (image := next(queue, None)) is not None:
+                order[image] = None
+                left.append(queue)
+        queues = left
+    return list(order)[:MOST_PICTURES]
+
+
+def _pictures(
+    report: Report, sets: Sequence[Rows], about: Sequence[About], progress: Progress | None
+) -> dict[str, Picture]:
+    """Pictures of the images that are wanted, as many as there is room for."""
+    by_image: dict[str, list[tuple[Finding, int]]] = {}
+    for finding, what in zip(report.findings, about, strict=True):
+        if finding.image is not None:
+            by_image.setdefault(finding.image, []).append((finding, what.row))
+    room = min(MOST_ROOM, max(LEAST_ROOM, ROOM_EACH * len(report.findings)))
+    order = wanted(report.findings)
+    pictures: dict[str, Picture] = {}
+    for number, image in enumerate(order):
+        if progress is not None:
+            progress(number, len(order), "pictures")
+        rows = next((rows for rows in sets if image in rows.image), None)
+        if rows is None:
+            continue
+        found = by_image.get(image, [])
+        shown = picture(_scene(image, [f for f, _ in found], rows), {row for _, row in found})
+        room -= within({image: shown})
+        if room < 0:
+            break
+        pictures[image] = shown
+    if progress is not None:
+        progress(len(order), len(order), "pictures")
+    return pictures
+
+
+def _scene(image: str, found: Sequence[Finding], rows: Rows) -> Scene:
+    """An image with its label rows."""
+    studied = rows.studied
+    config = studied.config
+    label_of = label_path if is_yolo(studied) and studied.task != "classify" else lambda image: ""
+    album = Album(str(config.yaml_file), studied.task, str(config.root), config.names, config.kpt_shape, label_of)
+    scene = scene_of(image, found, album, set())
+    if is_yolo(studied) or not scene.width:
+        return scene
+    return scene._replace(shapes=tuple(rows.shapes(rows.image[image], size_of(image))))
