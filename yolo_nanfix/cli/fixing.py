@@ -6,8 +6,10 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
+from yolo_nanfix.cli.output import Answer
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
 
@@ -40,7 +42,7 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError("fixes go neither with --watch nor with --write-baseline")
 
 
-def undo(args: argparse.Namespace, data: str | None) -> int:
+def undo(args: argparse.Namespace, data: str | None) -> Answer:
     """Take the last fix run back; 0 if all of it came back, else 1.
 
     Raises:
@@ -55,13 +57,15 @@ def undo(args: argparse.Namespace, data: str | None) -> int:
     undone = api.undo(data)
     _list(undone.kept, sys.stderr)
     more = f"; {undone.more} earlier fix runs can be undone" if undone.more else ""
-    _say(f"{_count(undone.files, 'file')} as before the last fix run{more}", sys.stderr)
+    if not args.quiet:
+        _say(f"{_count(undone.files, 'file')} as before the last fix run{more}", sys.stderr)
     if undone.bytes_in:
         _say(f"the original bytes of the others are in {undone.bytes_in}", sys.stderr)
-    return 1 if undone.kept else 0
+    values = {**vars(undone), "kept": _kept(undone.kept)}
+    return Answer(1 if undone.kept else 0, partial(_json, values))
 
 
-def run(args: argparse.Namespace, report: Report, lint: Callable[[], Report]) -> Report | None:
+def run(args: argparse.Namespace, report: Report, lint: Callable[[], Report]) -> Report | Answer:
     """Mend what was found, if that is wanted, and lint again.
 
     Args:
@@ -70,28 +74,47 @@ def run(args: argparse.Namespace, report: Report, lint: Callable[[], Report]) ->
         lint: asks lint once more.
 
     Returns:
-        The report of what is left; `report` if nothing was to be mended; None after `--diff`, which says all itself.
+        The report of what is left; `report` if nothing was to be mended; after `--diff` the answer, which is the diff.
 
     Raises:
         UsageError: another fix is running, or the journal cannot be written; nothing was changed.
     """
     from yolo_nanfix import api
+    from yolo_nanfix.cli.progress import waiting
 
     if not (args.fix or args.unsafe_fixes or args.diff):
         return report
-    fixed = api.fix(report, unsafe=args.unsafe_fixes, diff=args.diff)
+    with waiting("mending", args.quiet):
+        fixed = api.fix(report, unsafe=args.unsafe_fixes, diff=args.diff)
+    _list(fixed.kept, sys.stderr)
     if fixed.diff is not None:
-        for line in fixed.diff.splitlines():
-            _say(line, sys.stdout)
-    _summary(fixed)
-    if fixed.diff is not None:
-        return None
+        values = {**vars(fixed), "done": [f.as_dict() for f in fixed.done], "kept": _kept(fixed.kept)}
+        return Answer(report.exit_code, partial(_json, values), partial(_show_diff, fixed, args.quiet))
+    if not args.quiet:
+        _summary(fixed)
     return lint() if fixed.files else report
 
 
+def _show_diff(fixed: Fixed, quiet: bool) -> None:
+    """The diff on stdout; what would be mended on stderr."""
+    for line in (fixed.diff or "").splitlines():
+        _say(line, sys.stdout)
+    if not quiet:
+        _summary(fixed)
+
+
+def _json(values: dict[str, object]) -> str:
+    from yolo_nanfix.report import jsonout
+
+    return jsonout.text(values)
+
+
+def _kept(kept: tuple[Kept, ...]) -> list[dict[str, str]]:
+    return [one._asdict() for one in kept]
+
+
 def _summary(fixed: Fixed) -> None:
-    """What was mended, what was not and why, and where everything is: on stderr."""
-    _list(fixed.kept, sys.stderr)
+    """What was mended or would be, and where everything is: on stderr."""
     counts = Counter(finding.code for finding in fixed.done)
     codes = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
     verb = "would mend" if fixed.diff is not None else "mended"
@@ -122,5 +145,4 @@ def _say(line: str, stream: TextIO) -> None:
     """One line, with nothing in it that a terminal would take for more than text."""
     from yolo_nanfix.report.words import printable
 
-    encoding = stream.encoding or "utf-8"
-    stream.write(printable(line).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.write(printable(line) + "\n")

@@ -13,6 +13,9 @@ from types import ModuleType
 
 from yolo_nanfix._version import __version__
 from yolo_nanfix.cli import exit as codes
+from yolo_nanfix.cli import output
+from yolo_nanfix.cli.output import Answer
+from yolo_nanfix.cli.parsing import Help, Parser, epilog
 from yolo_nanfix.errors import NanfixError, UsageError
 
 COMMANDS = {
@@ -33,7 +36,38 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(words)
+    as_json = "--json" in words
+    output.never_fails_to_print()
+    try:
+        args = _parse(words)
+        if args.command is None:
+            return codes.USAGE
+        as_json = args.json
+        with output.settled(args.json, args.quiet):
+            answer: Answer = _command(args.command).run(args)
+        code = output.put(answer, args)
+        sys.stdout.flush()
+        return code
+    except UsageError as error:
+        return output.fail(f"error: {error}", codes.USAGE, as_json)
+    except NanfixError as error:
+        return output.fail(f"error: {error}", codes.FINDINGS, as_json)
+    except KeyboardInterrupt:
+        return output.fail("interrupted", codes.INTERRUPTED, as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return codes.CLEAN
+    except Exception:
+        return _fault(words, as_json)
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    """The command and its arguments; the help is printed where there is no command.
+
+    Raises:
+        UsageError: a word is unknown, missing or wrong.
+    """
+    parser = build_parser(words)
     args, rest = parser.parse_known_args(words)
     pairs = [word for word in rest if "=" in word and not word.startswith("-")]
     if rest and (pairs != rest or not hasattr(args, "arguments")):
@@ -42,39 +76,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.arguments += pairs
     if args.command is None:
         parser.print_help()
-        return codes.USAGE
-    module = _command(args.command)
-    try:
-        code: int = module.run(args)
-    except UsageError as error:
-        return _say(f"error: {error}", codes.USAGE)
-    except NanfixError as error:
-        return _say(f"error: {error}", codes.FINDINGS)
-    except KeyboardInterrupt:
-        return _say("interrupted", codes.INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return codes.CLEAN
-    except Exception:
-        return _fault(words)
-    return code
+    return args
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """All commands by name; only the one that is called adds its arguments, so that `--help` stays fast."""
-    parser = argparse.ArgumentParser(
+def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """All commands by name; only the one that `words` call adds its arguments, so that `--help` stays fast."""
+    parser = Parser(
         prog="yolo-nanfix",
         description="Keeps Ultralytics YOLO training alive: lints the data, patches the losses, guards each step.",
         epilog="Exit codes: 0 clean, 1 findings or an unhealthy run, 2 wrong use, 3 our own fault, 130 interrupted.",
+        formatter_class=Help,
     )
     parser.add_argument("--version", action="version", version=f"yolo-nanfix {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, help_text in COMMANDS.items():
         sub = commands.add_parser(
-            name, help=help_text, description=f"yolo-nanfix {name}: {help_text}.", allow_abbrev=False
+            name,
+            help=help_text,
+            description=f"yolo-nanfix {name}: {help_text}.",
+            allow_abbrev=False,
+            formatter_class=Help,
         )
         if name in words[:1]:
-            _command(name).add_arguments(sub)
+            module = _command(name)
+            module.add_arguments(sub)
+            output.add_arguments(sub)
+            sub.epilog = epilog(sub.epilog or "", module.EXAMPLES)
     return parser
 
 
@@ -83,17 +110,11 @@ def _command(name: str) -> ModuleType:
     return importlib.import_module(f"yolo_nanfix.cli.commands.{name.replace('-', '_')}")
 
 
-def _say(message: str, code: int) -> int:
-    print(f"yolo-nanfix: {message}", file=sys.stderr)
-    return code
-
-
-def _fault(words: Sequence[str]) -> int:
+def _fault(words: Sequence[str], as_json: bool) -> int:
     """Our own fault: everything a report needs, ready to paste."""
-    print(
-        f"yolo-nanfix: this is a fault of yolo-nanfix, not yours. Please report it with these lines:\n"
+    message = (
+        f"this is a fault of yolo-nanfix, not yours. Please report it with these lines:\n"
         f"yolo-nanfix {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
-        f"command: yolo-nanfix {' '.join(words)}\n{traceback.format_exc()}",
-        file=sys.stderr,
+        f"command: yolo-nanfix {' '.join(words)}\n{traceback.format_exc()}"
     )
-    return codes.FAULT
+    return output.fail(message, codes.FAULT, as_json)

@@ -1,7 +1,8 @@
-"""The progress bar of long work: on stderr, only where stderr is a terminal."""
+"""The signs of long work: a bar, or a turning wheel; on stderr, only where stderr is a terminal that can draw them."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,8 +16,8 @@ def bar(quiet: bool = False) -> Iterator[Callable[[int, int, str], None] | None]
 
     The bar is drawn from the first call on and taken away when `done` reaches `total`.
     """
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    console = _terminal(quiet)
+    if console is None:
         yield None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -27,3 +28,21 @@ def bar(quiet: bool = False) -> Iterator[Callable[[int, int, str], None] | None]
             drawn.update(task, completed=done, total=total, description=what, visible=done < total)
 
         yield show
+
+
+@contextmanager
+def waiting(what: str, quiet: bool = False) -> Iterator[None]:
+    """Say what is being done, while it is, where its end cannot be foreseen."""
+    console = _terminal(quiet)
+    if console is None:
+        yield
+        return
+    with console.status(f"{what} ..."):
+        yield
+
+
+def _terminal(quiet: bool) -> Console | None:
+    """The terminal on stderr. Colours that are forced on (`FORCE_COLOR`) make none of a file or a pipe."""
+    console = Console(stderr=True)
+    drawable = sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
+    return console if drawable and console.is_interactive and not quiet else None

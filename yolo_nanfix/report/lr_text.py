@@ -10,26 +10,50 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
+
+from yolo_nanfix.report.panel import boxed, put
 
 WIDTH, HEIGHT = 64, 10
 SHOWN = 8
+_ASCII = str.maketrans("│┤└─•", "|++-*")
 
 
-def render(report: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print what `LrReport.as_dict()` holds: the suggestion, the range, how to use it, and the curve."""
-    console = console or Console(soft_wrap=True, highlight=False)
+def render(report: Mapping[str, Any], console: Console | None = None, *, quiet: bool = False) -> None:
+    """Print what `LrReport.as_dict()` holds: the suggestion, the range, how to use it, and the curve.
+
+    Args:
+        report: as a JSON-ready dict.
+        console: where to print.
+        quiet: the arguments for training alone, or why there are none.
+    """
+    console = console or Console(soft_wrap=True, highlight=False, emoji=False)
     found, lr = report["suggestion"], report["suggestion"]["lr"]
+    arguments = " ".join(f"{key}={value}" for key, value in report["arguments"].items())
+    if quiet:
+        console.print(escape(arguments if lr is not None else found["reason"]))
+        return
     chosen = ", chosen by optimizer=auto" if report["automatic"] else ""
     console.print()
-    console.rule("yolo-nanfix lr-find")
     if lr is None:
-        console.print(f"[red]No learning rate can be suggested[/]: {escape(found['reason'])}.")
+        told = [f"[red]No learning rate can be suggested[/]: {escape(found['reason'])}."]
     else:
-        console.print(f"[green]Suggested lr0: {lr:.2g}[/] for {report['optimizer']}{chosen}")
         span = f"{found['low']:.2g} to {found['high']:.2g}" if found["low"] else "not seen: the loss does not fall"
-        console.print(f"Range that trains: {span}; training would have used {report['default_lr']:.2g}")
-        console.print(f"Why: {escape(found['reason'])}")
-        console.print("Train with: " + " ".join(f"{key}={value}" for key, value in report["arguments"].items()))
+        told = [
+            f"[green]Suggested lr0: {lr:.2g}[/] for {report['optimizer']}{chosen}",
+            f"Range that trains: {span}; training would have used {report['default_lr']:.2g}",
+            f"Why: {escape(found['reason'])}",
+            f"Train with: {escape(arguments)}",
+        ]
+    parts = [Text.from_markup(line, emoji=False) for line in told]
+    put(console, "yolo-nanfix lr-find", parts, "red" if lr is None else "green")
+    _more(report, console)
+    for line in chart(report["curve"]["rates"], report["curve"]["smoothed"], lr, lines=boxed(console)):
+        console.print(escape(line))
+
+
+def _more(report: Mapping[str, Any], console: Console) -> None:
+    """Rates of parameter groups, and batches that were left out."""
     if any(group["multiple"] != 1 for group in report["groups"]):
         multiples = ", ".join(f"{group['name']} x{group['multiple']:g}" for group in report["groups"])
         console.print(f"Rates of the parameter groups: {multiples}")
@@ -39,15 +63,18 @@ def render(report: Mapping[str, Any], console: Console | None = None) -> None:
         )
         for file in report["left_out"][:SHOWN]:
             console.print(f"  {escape(file)}")
-    for line in chart(report["curve"]["rates"], report["curve"]["smoothed"], lr):
-        console.print(escape(line))
 
 
-def chart(rates: Sequence[float], losses: Sequence[float], lr: float | None) -> list[str]:
+def chart(rates: Sequence[float], losses: Sequence[float], lr: float | None, *, lines: bool = True) -> list[str]:
     """The curve in characters: the loss (logarithmic where it can be) over the logarithm of the rate.
 
-    A line of `│` marks the suggestion where it lies within the rates.
+    A vertical line marks the suggestion where it lies within the rates. Without `lines` all of it is ASCII.
     """
+    drawn = _drawn(rates, losses, lr)
+    return drawn if lines else [line.translate(_ASCII) for line in drawn]
+
+
+def _drawn(rates: Sequence[float], losses: Sequence[float], lr: float | None) -> list[str]:
     if len(rates) < 2:
         return []
     x = [math.log10(rate) for rate in rates]

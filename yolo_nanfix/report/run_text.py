@@ -9,33 +9,50 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from yolo_nanfix.report import verdict_text
 from yolo_nanfix.report.jsonout import REPORT_NAME
+from yolo_nanfix.report.panel import put
+from yolo_nanfix.report.words import printable
 
 SHOWN = 8
 
 
-def render(summary: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print what `yolo-nanfix.json` holds: patches, quarantine, dropped micro-batches, metrics, paths."""
-    console = console or Console(soft_wrap=True)
-    console.print()
-    console.rule("yolo-nanfix")
-    console.print(_headline(summary))
-    for reason in summary["reasons"]:
-        console.print(f"[red]-[/] {escape(str(reason))}")
-    _lint(summary, console)
+def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet: bool = False) -> None:
+    """Print what `yolo-nanfix.json` holds: images left out, what the guard did and why, files; at the end a summary.
+
+    Args:
+        summary: what the file holds.
+        console: where to print.
+        quiet: of a healthy run nothing, else how it ended and why.
+    """
+    console = console or Console(soft_wrap=True, highlight=False, emoji=False)
+    if quiet:
+        for line in () if summary["healthy"] else (_headline(summary), *_reasons(summary)):
+            console.print(line)
+        return
     _patches(summary, console)
     _quarantine(summary, console)
     _guard(summary["guard"], console)
     _verdicts(summary, console)
-    if metrics := summary.get("metrics"):
-        console.print("\n[bold]Final metrics[/]")
-        console.print("  " + escape(", ".join(f"{k} {v:.4g}" for k, v in metrics.items())))
     if paths := summary.get("paths"):
         console.print("\n[bold]Files[/]")
         for name, path in paths.items():
-            console.print(f"  {name:<9} {escape(_short(path))}")
+            console.print(f"  {name:<9} {_safe(_short(path))}")
+    console.print()
+    told = [_headline(summary), *_reasons(summary), *_lint(summary), _counts(summary), *_metrics(summary)]
+    parts = [Text.from_markup(line, emoji=False) for line in told]
+    put(console, "yolo-nanfix", parts, "green" if summary["healthy"] else "red")
+
+
+def _reasons(summary: Mapping[str, Any]) -> list[str]:
+    return [f"[red]-[/] {_safe(str(reason))}" for reason in summary["reasons"]]
+
+
+def _metrics(summary: Mapping[str, Any]) -> list[str]:
+    metrics = summary.get("metrics") or {}
+    return [_safe("Metrics: " + ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()))] if metrics else []
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
@@ -53,25 +70,34 @@ def _headline(summary: Mapping[str, Any]) -> str:
     return f"[red]{ends.get(summary['outcome'], 'The run ' + summary['outcome'])}[/]: {detail}."
 
 
-def _lint(summary: Mapping[str, Any], console: Console) -> None:
+def _lint(summary: Mapping[str, Any]) -> list[str]:
     lint = summary["lint"]
-    if lint and lint["findings"]:
-        counts = Counter(finding["severity"] for finding in lint["findings"])
-        plural = {s: "s" if counts[s] > 1 and s in ("error", "warning") else "" for s in counts}
-        found = ", ".join(f"{counts[s]} {s}{plural[s]}" for s in ("fatal", "error", "warning", "info") if counts[s])
-        console.print(f"\n[bold]Lint[/]: {found}; see them with: yolo-nanfix lint {escape(_short(lint['data']))}")
+    if not lint or not lint["findings"]:
+        return []
+    counts = Counter(finding["severity"] for finding in lint["findings"])
+    plural = {s: "s" if counts[s] > 1 and s in ("error", "warning") else "" for s in counts}
+    found = ", ".join(f"{counts[s]} {s}{plural[s]}" for s in ("fatal", "error", "warning", "info") if counts[s])
+    return [f"Lint: {found}; see them with: yolo-nanfix lint {_safe(_short(lint['data']))}"]
+
+
+def _counts(summary: Mapping[str, Any]) -> str:
+    """How many patches are on, off, refused."""
+    states = Counter(patch["state"] for patch in summary["patches"].values())
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items(), key=lambda s: s[0] != "on"))
+    return f"Patches (ultralytics {_safe(summary['environment']['ultralytics'])}): {counts}"
 
 
 def _patches(summary: Mapping[str, Any], console: Console) -> None:
-    """How many are on; by name only those that were refused, and those that had something to do."""
-    patches = summary["patches"]
-    states = Counter(patch["state"] for patch in patches.values())
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items(), key=lambda s: s[0] != "on"))
-    console.print(f"\n[bold]Patches[/] (ultralytics {summary['environment']['ultralytics']}): {counts}")
-    for name, patch in patches.items():
+    """The patches that were refused, and those that had something to do."""
+    told = {
+        name: patch for name, patch in summary["patches"].items() if patch["state"] == "refused" or patch["counted"]
+    }
+    if told:
+        console.print("\n[bold]Patches[/]")
+    for name, patch in told.items():
         if patch["state"] == "refused":
-            console.print(f"  {name:<30} [red]refused[/]: {escape(patch['reason'])}")
-        elif patch["counted"]:
+            console.print(f"  {name:<30} [red]refused[/]: {_safe(patch['reason'])}")
+        else:
             console.print(f"  {name:<30} acted on {patch['counted']} values")
 
 
@@ -82,7 +108,7 @@ def _quarantine(summary: Mapping[str, Any], console: Console) -> None:
     console.print("\n[bold]Left out of this run[/] (no image or label on disk was changed)")
     for image, findings in list(quarantined.items())[:SHOWN]:
         first = findings[0]
-        console.print(f"  {escape(_short(image))}: {first['code']} {escape(first['message'])}")
+        console.print(f"  {_safe(_short(image))}: {first['code']} {_safe(first['message'])}")
     if len(quarantined) > SHOWN:
         console.print(f"  ... and {len(quarantined) - SHOWN} more")
 
@@ -100,7 +126,7 @@ def _guard(guard: Mapping[str, Any], console: Console) -> None:
         images = f" [{', '.join(files)}]" if files else ""
         times = f"{len(same)} times, " if len(same) > 1 else ""
         where = _where(same[0]) + (f" to {_where(same[-1])}" if len(same) > 1 else "")
-        console.print(f"  {times}{where}: {escape(same[0]['detail'])}; {escape(same[0]['action'])}{escape(images)}")
+        console.print(f"  {times}{where}: {_safe(same[0]['detail'])}; {_safe(same[0]['action'])}{_safe(images)}")
     more = len(groups) - SHOWN
     if more > 0 or guard.get("events_left_out"):
         console.print(f"  ... and more in {REPORT_NAME}")
@@ -118,7 +144,7 @@ def _verdicts(summary: Mapping[str, Any], console: Console) -> None:
         console.print(f"  ... and {len(verdicts) - SHOWN} more in {REPORT_NAME}")
     folder = summary.get("paths", {}).get("incidents")
     if folder:
-        console.print(f"  All about each of them: yolo-nanfix diagnose {escape(_short(folder))}/FILE")
+        console.print(f"  All about each of them: yolo-nanfix diagnose {_safe(_short(folder))}/FILE")
 
 
 def _files(event: Mapping[str, Any]) -> list[str]:
@@ -128,6 +154,11 @@ def _files(event: Mapping[str, Any]) -> list[str]:
 
 def _where(event: Mapping[str, Any]) -> str:
     return f"epoch {event['epoch']}" + (f", batch {event['batch']}" if event["batch"] else "")
+
+
+def _safe(text: str) -> str:
+    """Text that is neither markup nor more than text to a terminal."""
+    return escape(printable(text))
 
 
 def _short(path: str) -> str:

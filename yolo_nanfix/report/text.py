@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from yolo_nanfix.findings import Finding, Place, Report, Severity
+from yolo_nanfix.report.panel import put
 from yolo_nanfix.report.words import EFFECT_WORDS, printable
 
 MAX_LINES_PER_CODE = 50
@@ -55,22 +56,25 @@ def render(report: Report, console: Console, *, quiet: bool = False) -> None:
             _print(console, Text(rest, style="dim"))
     if quiet:
         return
+    parts: list[Table | Text] = [_table(report)] if report.findings else []
+    parts += [Text(f"Not asked: {codes} ({reason}).", style="dim") for codes, reason in _skipped(report)]
+    if report.known:
+        parts.append(Text(f"{report.known} findings of the baseline are not shown.", style="dim"))
     if report.findings:
         console.print()
-        console.print(_table(report))
-    for codes, reason in _skipped(report):
-        _print(console, Text(f"Not asked: {codes} ({reason}).", style="dim"))
-    if report.known:
-        _print(console, Text(f"{report.known} findings of the baseline are not shown.", style="dim"))
-    _print(console, _closing(report))
+    shown = [_in(console, part) if isinstance(part, Text) else part for part in (*parts, _closing(report))]
+    put(console, "yolo-nanfix lint", shown, "green" if report.worst is None else STYLES[report.worst])
 
 
 def _print(console: Console, text: Text) -> None:
-    """Print one logical line, not wrapped, in what the console's encoding can show."""
+    """Print one logical line, not wrapped."""
+    console.print(_in(console, text), soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def _in(console: Console, text: Text) -> Text:
+    """The text in what the console's encoding can show."""
     plain = text.plain.encode(console.encoding, "backslashreplace").decode(console.encoding)
-    if plain != text.plain:
-        text = Text(plain)
-    console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    return text if plain == text.plain else Text(plain)
 
 
 def _line(finding: Finding, here: Path) -> Text:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
+from functools import partial
 from pathlib import Path
+
+from yolo_nanfix.cli.output import Answer, console
+
+EXAMPLES = (
+    ("the newest incident of a run", "yolo-nanfix diagnose runs/detect/train"),
+    ("one of them, for a script", "yolo-nanfix diagnose runs/detect/train/incidents/FILE --json"),
+    ("a model class of your own", "yolo-nanfix diagnose runs/detect/train --import mymodels"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument("incident", type=Path, help="an incident file, or a run folder for its newest incident")
-    parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     parser.add_argument(
         "--import",
         dest="imports",
@@ -23,19 +30,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Replay, print, and answer 0 when there is a verdict.
+def run(args: argparse.Namespace) -> Answer:
+    """Replay; 0 when there is a verdict.
 
     Raises:
         UsageError: the incident cannot be read, or cannot be replayed here.
     """
     from yolo_nanfix import api
-    from yolo_nanfix.report import verdict_text
+    from yolo_nanfix.cli.progress import waiting
+    from yolo_nanfix.report import jsonout, verdict_text
 
-    with contextlib.redirect_stdout(sys.stderr):  # what Ultralytics logs is not part of the verdict
+    # what Ultralytics logs is not part of the verdict
+    with contextlib.redirect_stdout(sys.stderr), waiting("replaying the step", args.quiet):
         verdict = api.diagnose(args.incident, imports=args.imports).as_dict()
-    if args.json:
-        sys.stdout.write(json.dumps(verdict, indent=2) + "\n")
-    else:
-        verdict_text.render(verdict)
-    return 0
+    show = partial(verdict_text.render, verdict, console(), short=args.quiet)
+    return Answer(0, partial(jsonout.text, verdict), show)

@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
+from typing import TYPE_CHECKING
 
+from yolo_nanfix.cli.output import Answer, console
+
+if TYPE_CHECKING:
+    from yolo_nanfix.doctor import Check
+
+EXAMPLES = (
+    ("will training work here?", "yolo-nanfix doctor"),
+    ("only what is bad, in a script", "yolo-nanfix doctor --quiet || exit 1"),
+)
 MARKS = {"good": "[green]good[/]", "note": "[yellow]note[/]", "bad": "[red]bad [/]"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
-    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+    """Declare the command line: it has the common options only."""
 
 
-def run(args: argparse.Namespace) -> int:
-    """Look at everything and answer 1 if something will break training, else 0."""
-    import json
+def run(args: argparse.Namespace) -> Answer:
+    """Look at everything; 1 if something will break training, else 0."""
+    from yolo_nanfix.cli.progress import waiting
 
-    from rich.console import Console
+    with waiting("looking at versions, devices and patches", args.quiet):
+        from yolo_nanfix import api, doctor
+        from yolo_nanfix.report import jsonout
+
+        with api.patched() as status:
+            checks = list(doctor.examine(status))
+    result = doctor.as_dict(checks)
+    code = 0 if result["healthy"] else 1
+    return Answer(code, partial(jsonout.text, result), partial(_show, checks, args.quiet))
+
+
+def _show(checks: list[Check], quiet: bool) -> None:
+    """One line a check; if `quiet`, only what is bad."""
     from rich.markup import escape
 
-    from yolo_nanfix import api, doctor
-
-    with api.patched() as status:
-        checks = list(doctor.examine(status))
-    result = doctor.as_dict(checks)
-    if args.json:
-        print(json.dumps(result, indent=2))
-    else:
-        console = Console(highlight=False, soft_wrap=True)
-        for check in checks:
-            advice = f" -> {check.advice}" if check.advice else ""
-            console.print(f"{MARKS[check.state]}  [bold]{escape(check.name)}[/]: {escape(check.detail + advice)}")
-        console.print(
-            "Nothing found that breaks training." if result["healthy"] else "Mend what is bad before you train."
-        )
-    return 0 if result["healthy"] else 1
+    page = console()
+    bad = [check for check in checks if check.state == "bad"]
+    for check in bad if quiet else checks:
+        advice = f" -> {check.advice}" if check.advice else ""
+        page.print(f"{MARKS[check.state]}  [bold]{escape(check.name)}[/]: {escape(check.detail + advice)}")
+    if not quiet:
+        page.print("Mend what is bad before you train." if bad else "Nothing found that breaks training.")

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from yolo_nanfix.cli.commands import rule
+from yolo_nanfix.cli.output import Answer
 from yolo_nanfix.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -15,13 +16,19 @@ if TYPE_CHECKING:
     from yolo_nanfix.cards import Card
 
 
+EXAMPLES = (
+    ("a patch", "yolo-nanfix explain rect-validation"),
+    ("a rule of lint", "yolo-nanfix explain BX004"),
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument("name", help="a patch, such as rect-validation, or a code of lint, such as BX004")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print what it is, why it is there and what it changes.
+def run(args: argparse.Namespace) -> Answer:
+    """What it is, why it is there and what it changes.
 
     Raises:
         UsageError: there is no patch and no rule of that name.
@@ -30,14 +37,20 @@ def run(args: argparse.Namespace) -> int:
 
     cards = load_all()
     if card := cards.get(args.name):
-        rule.show(_card(card))
-    elif found := rule.known().get(args.name.lower()):
-        rule.show(rule.lines(found))
-    else:
-        near = get_close_matches(args.name.lower(), [*cards, *rule.known()], 1)
-        hint = f"did you mean '{near[0]}'?" if near else nearest(args.name, cards)
-        raise UsageError(f"no patch and no lint rule named '{args.name}'; {hint}")
-    return 0
+        return rule.told(list(_card(card)), _as_dict(card), args.quiet)
+    if found := rule.known().get(args.name.lower()):
+        return rule.told(list(rule.lines(found)), rule.as_dict(found), args.quiet)
+    near = get_close_matches(args.name.lower(), [*cards, *rule.known()], 1)
+    hint = f"did you mean '{near[0]}'?" if near else nearest(args.name, cards)
+    raise UsageError(f"no patch and no lint rule named '{args.name}'; {hint}")
+
+
+def _as_dict(card: Card) -> dict[str, object]:
+    """The card as JSON-ready values."""
+    spans = [{"introduced": span.introduced, "fixed": span.fixed} for span in card.affected]
+    params = {name: vars(param) for name, param in card.params.items()}
+    fields = ("name", "targets", "default", "symptom", "cause", "cures", "cures_not", "measured", "references")
+    return {**{field: getattr(card, field) for field in fields}, "affected": spans, "params": params}
 
 
 def _card(card: Card) -> Iterator[tuple[str, str]]:

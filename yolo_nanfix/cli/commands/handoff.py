@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yolo_nanfix.cli.output import Answer
 from yolo_nanfix.errors import UsageError
 
 if TYPE_CHECKING:
     from yolo_nanfix.api import HandedOver
 
+EXAMPLES = (
+    ("to CVAT, with copies of the images", "yolo-nanfix handoff data.yaml OUT --to cvat --copy-images"),
+    ("the 100 worst images to Label Studio", "yolo-nanfix handoff data.yaml OUT --to label-studio --max 100"),
+)
 FORMATS = ("cvat", "label-studio", "coco", "csv")
 _LEVELS = ("fatal", "error", "warning", "info")
 _TASKS = ("detect", "segment", "pose", "obb", "classify")
@@ -32,10 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--copy-images", action="store_const", const="copy", dest="images", help="copy them to OUT/images")
     how.add_argument("--link", action="store_const", const="link", dest="images", help="link them from OUT/images")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier handoff")
-    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Answer:
     """Lint, write OUT, say what is in it; 0 also if nothing was found.
 
     Raises:
@@ -43,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from yolo_nanfix import api
     from yolo_nanfix.cli.progress import bar
+    from yolo_nanfix.report import jsonout
 
     if args.max is not None and args.max < 1:
         raise UsageError(f"--max must be at least 1, not {args.max}")
@@ -58,9 +63,7 @@ def run(args: argparse.Namespace) -> int:
             overwrite=args.overwrite,
             progress=progress,
         )
-    if not args.quiet:
-        _say(done)
-    return 0
+    return Answer(0, partial(jsonout.text, vars(done)), partial(_say, done, args.quiet))
 
 
 def _split(options: list[str] | None) -> list[str]:
@@ -68,10 +71,12 @@ def _split(options: list[str] | None) -> list[str]:
     return [word.strip() for option in options or () for word in option.split(",") if word.strip()]
 
 
-def _say(done: HandedOver) -> None:
-    """What was written, and what was not."""
+def _say(done: HandedOver, quiet: bool) -> None:
+    """What was written, and what was not; nothing if `quiet`."""
     from yolo_nanfix.report.words import printable
 
+    if quiet:
+        return
     lines = [
         f"{done.folder}: {done.images} images, {done.boxes} label rows, {done.findings} findings",
         f"import {' and '.join(done.files)}; handoff.csv lists everything, overlays/ shows it",
@@ -81,6 +86,5 @@ def _say(done: HandedOver) -> None:
         lines.append(f"{len(done.unreadable)} images cannot be opened and are in handoff.csv alone: {some}")
     if done.whole_set:
         lines.append(f"{done.whole_set} findings are about no single image; yolo-nanfix lint shows them")
-    encoding = sys.stdout.encoding or "utf-8"
     for line in lines:
-        print(printable(line).encode(encoding, "backslashreplace").decode(encoding))
+        print(printable(line))

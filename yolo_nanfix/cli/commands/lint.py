@@ -7,10 +7,13 @@ import io
 import json
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolo_nanfix.cli import fixing
+from yolo_nanfix.cli import fixing, output
+from yolo_nanfix.cli.output import Answer, nothing
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
 
@@ -19,6 +22,14 @@ if TYPE_CHECKING:
 
 TASKS = ("detect", "segment", "pose", "obb", "classify")
 FORMS = ("text", "full", "concise", "json", "jsonl", "csv", "sarif", "github", "gitlab", "junit")
+EXAMPLES = (
+    ("what is wrong with a dataset", "yolo-nanfix lint data.yaml"),
+    ("boxes and polygons only, with every image decoded", "yolo-nanfix lint data.yaml --deep --select BX,SG"),
+    ("see what would be mended, then mend it", "yolo-nanfix lint data.yaml --diff && yolo-nanfix lint data.yaml --fix"),
+    ("for GitHub's code scanning", "yolo-nanfix lint data.yaml --output-format sarif --output-file lint.sarif"),
+    ("fail on errors only", "yolo-nanfix lint data.yaml --fail-on error"),
+)
+LEVELS = ("fatal", "error", "warning", "info", "never")
 _POLL_SECONDS = 1.0
 """So long `--watch` waits between two looks; longer where a look takes more than a fifth of it."""
 
@@ -33,8 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fixing.add_arguments(parser)
     parser.epilog = (
         "Settings stand under lint in nanfix.yaml or in [tool.yolo-nanfix.lint] of pyproject.toml, looked for from the "
-        "folder of data.yaml upward, then from the current one; options win. Exit codes: 0 nothing above info, "
-        "1 findings, 2 wrong use, 130 interrupted."
+        "folder of data.yaml upward, then from the current one; options win. With --json, --output-file takes the form "
+        "of --output-format beside the document on stdout. Exit codes: 0 nothing above info, 1 findings, 2 wrong use, "
+        "130 interrupted."
     )
 
 
@@ -63,25 +75,25 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 def _add_output(parser: argparse.ArgumentParser) -> None:
     """What is shown."""
     group = parser.add_argument_group("what is shown")
-    group.add_argument("--output-format", choices=FORMS, default="text", help="form of the result (default: text)")
+    group.add_argument("--output-format", choices=FORMS, help="form of the result (default: text)")
     group.add_argument("--output-file", metavar="F", type=Path, help="write the result to F, not to stdout")
     group.add_argument("--statistics", action="store_true", help="counts by rule instead of findings (text or json)")
-    group.add_argument("--quiet", action="store_true", help="only the findings: no progress, no summary")
-    group.add_argument("--exit-zero", action="store_true", help="exit code 0 also with findings")
+    group.add_argument(
+        "--fail-on", choices=LEVELS, default="warning", help="exit code 1 from this severity on (default: warning)"
+    )
+    group.add_argument(
+        "--exit-zero", action="store_const", const="never", dest="fail_on", help="the same as --fail-on never"
+    )
     group.add_argument("--watch", action="store_true", help="lint again whenever a file changes, until Ctrl-C")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Lint, print, and answer 0 if nothing above info was found, else 1.
+def run(args: argparse.Namespace) -> Answer:
+    """Lint; 0 if nothing was found that fails, else 1.
 
     Raises:
         UsageError: an option, a setting or the data cannot be used, or the output file cannot be written.
     """
-    if args.statistics and args.output_format not in ("text", "json"):
-        raise UsageError(f"--statistics has the forms text and json, not {args.output_format}")
-    if args.watch and args.write_baseline:
-        raise UsageError("--watch and --write-baseline do not go together")
-    fixing.check(args)
+    _check(args)
     data, files = _targets(args)
     if args.undo:
         return fixing.undo(args, data)
@@ -89,6 +101,25 @@ def run(args: argparse.Namespace) -> int:
     if args.watch:
         _watch(data, request, args)
     return _once(data, request, args)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse options that contradict each other; settle the form of the result.
+
+    Raises:
+        UsageError: they do.
+    """
+    given = args.output_format
+    args.output_format = given or ("json" if args.json else "text")
+    if args.json and args.watch:
+        raise UsageError("--json is one document, --watch has no end; --output-format jsonl goes with it")
+    if args.json and given not in (None, "json") and args.output_file is None:
+        raise UsageError(f"with --json stdout takes JSON; name a file for {given}: --output-file F")
+    if args.statistics and args.output_format not in ("text", "json"):
+        raise UsageError(f"--statistics has the forms text and json, not {args.output_format}")
+    if args.watch and args.write_baseline:
+        raise UsageError("--watch and --write-baseline do not go together")
+    fixing.check(args)
 
 
 def _targets(args: argparse.Namespace) -> tuple[str | None, tuple[Path, ...] | None]:
@@ -134,23 +165,37 @@ def _split(options: list[str] | tuple[str, ...]) -> list[str]:
     return [word.strip() for option in options for word in option.split(",") if word.strip()]
 
 
-def _once(data: str | None, request: Request, args: argparse.Namespace) -> int:
-    """Lint and print."""
+def _once(data: str | None, request: Request, args: argparse.Namespace) -> Answer:
+    """Lint, mend if that is wanted, and write the output file."""
     from yolo_nanfix import linter
     from yolo_nanfix.cli.progress import bar
 
     with bar(args.quiet) as progress:
         report = linter.lint(data, request, progress)
         left = fixing.run(args, report, lambda: linter.lint(data, request, progress))
-    if left is None:
-        return 0 if args.exit_zero else report.exit_code
-    report = left
+    if isinstance(left, Answer):
+        return replace(left, code=_code(report, args))
     if args.write_baseline and data is not None:
-        file = request.selection(data).first("baseline")
-        print(f"{file} holds {len(report.findings)} findings of {report.data} now; only new ones will fail.")
-        return 0
-    _put(report, args)
-    return 0 if args.exit_zero else report.exit_code
+        return _baseline(left, request.selection(data).first("baseline"), args.quiet)
+    if args.output_file is not None:
+        _write(args.output_file, _formed(left, args, args.output_format))
+    show = nothing if args.output_file is not None else partial(_show, left, args)
+    return Answer(_code(left, args), partial(_formed, left, args, "json"), show)
+
+
+def _code(report: Report, args: argparse.Namespace) -> int:
+    """1 if there is a finding at least as severe as `--fail-on` says, else 0."""
+    rank = LEVELS.index(args.fail_on) if args.fail_on != "never" else -1
+    return 1 if report.worst is not None and report.worst.rank <= rank else 0
+
+
+def _baseline(report: Report, file: Path, quiet: bool) -> Answer:
+    """The answer after the baseline was written."""
+    from yolo_nanfix.report import jsonout
+
+    said = f"{file} holds {len(report.findings)} findings of {report.data} now; only new ones will fail."
+    values = {"baseline": str(file), "findings": len(report.findings), "data": report.data}
+    return Answer(0, partial(jsonout.text, values), nothing if quiet else partial(print, said))
 
 
 def _watch(data: str | None, request: Request, args: argparse.Namespace) -> None:
@@ -167,7 +212,7 @@ def _watch(data: str | None, request: Request, args: argparse.Namespace) -> None
         if sys.stdout.isatty():
             print("\x1b[2J\x1b[H", end="")
         try:
-            _once(data, request, args)
+            output.put(_once(data, request, args), args)
         except UsageError as error:
             if first:
                 raise
@@ -185,40 +230,41 @@ def _watch(data: str | None, request: Request, args: argparse.Namespace) -> None
             pause = max(_POLL_SECONDS, 5 * (time.monotonic() - begun))
 
 
-def _put(report: Report, args: argparse.Namespace) -> None:
-    """Print the report, or write it to a file."""
+def _show(report: Report, args: argparse.Namespace) -> None:
+    """Print the report."""
     from rich.console import Console
 
-    from yolo_nanfix.report import jsonout, text
+    from yolo_nanfix.report import text
 
-    file: Path | None = args.output_file
-    if file is None and args.output_format == "text" and not args.statistics:
-        return text.render(report, Console(), quiet=args.quiet)
-    result = _formed(report, args)
-    if file is None:
-        encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.write(result.encode(encoding, "backslashreplace").decode(encoding))
-        return None
+    if args.output_format == "text" and not args.statistics:
+        text.render(report, Console(), quiet=args.quiet)
+    else:
+        sys.stdout.write(_formed(report, args, args.output_format))
+
+
+def _write(file: Path, result: str) -> None:
+    from yolo_nanfix.report import jsonout
+
     try:
-        return jsonout.write_text(file, result)
+        jsonout.write_text(file, result)
     except OSError as error:
         raise UsageError(f"--output-file {file} cannot be written: {error.strerror or error}") from error
 
 
-def _formed(report: Report, args: argparse.Namespace) -> str:
+def _formed(report: Report, args: argparse.Namespace, form: str) -> str:
     """The whole report as text of the wanted form."""
     from rich.console import Console
 
     from yolo_nanfix.api import rules
     from yolo_nanfix.report import formats, plain, text
 
-    if args.statistics and args.output_format == "json":
+    if args.statistics and form == "json":
         names = ("count", "code", "severity", "name")
         return json.dumps([dict(zip(names, row, strict=True)) for row in plain.counts(report)], indent=2) + "\n"
     if args.statistics:
         return plain.statistics(report)
-    if args.output_format != "text":
-        return formats.FORMATS[args.output_format](report, rules())
+    if form != "text":
+        return formats.FORMATS[form](report, rules())
     page = io.StringIO()
     text.render(report, Console(file=page, width=120, no_color=True, force_terminal=False), quiet=args.quiet)
     return page.getvalue()

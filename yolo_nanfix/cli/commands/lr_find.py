@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.cli import exit as codes
 from yolo_nanfix.cli import training
+from yolo_nanfix.cli.output import Answer
 from yolo_nanfix.errors import UsageError
+
+EXAMPLES = (
+    ("suggest lr0 for this model and data", "yolo-nanfix lr-find data.yaml model=yolov8n.pt optimizer=AdamW"),
+    ("the curve as a picture", "yolo-nanfix lr-find data.yaml model=yolov8n.pt --plot lr.png"),
+    ("train with it", "yolo-nanfix train data.yaml $(yolo-nanfix lr-find data.yaml --quiet)"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,32 +31,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-lr", type=float, default=1e-6, metavar="X", help="lowest rate (default 1e-6)")
     parser.add_argument("--max-lr", type=float, default=10.0, metavar="X", help="highest rate (default 10)")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw the curve into this file")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Sweep, and print the suggestion; 0 if there is one, else 1.
+def run(args: argparse.Namespace) -> Answer:
+    """Sweep; 0 if there is a suggestion, else 1.
 
     Raises:
         UsageError: an argument, the model or the dataset cannot be used, or the plot cannot be written.
     """
-    from yolo_nanfix.report import lr_text
+    from yolo_nanfix.report import jsonout, lr_text
 
     if args.plot:
         _check_plot(args.plot)
-    with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):  # there Ultralytics logs its warnings
-        report = _sweep(args)
-    if args.json:
-        print(json.dumps(report, indent=2, allow_nan=False))
-    else:
-        lr_text.render(report)
+    report = _sweep(args)
     if args.plot:
         try:
             lr_text.save_png(report, args.plot)
         except OSError as error:
             raise UsageError(f"--plot {args.plot} cannot be written: {error.strerror or error}") from error
-        print(f"Plot: {args.plot}", file=sys.stderr)
-    return codes.FINDINGS if report["suggestion"]["lr"] is None else codes.CLEAN
+        if not args.quiet:
+            print(f"Plot: {args.plot}", file=sys.stderr)
+    code = codes.FINDINGS if report["suggestion"]["lr"] is None else codes.CLEAN
+    return Answer(code, partial(jsonout.text, report), partial(lr_text.render, report, quiet=args.quiet))
 
 
 def _sweep(args: argparse.Namespace) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def _sweep(args: argparse.Namespace) -> dict[str, Any]:
     if "data" in arguments:
         raise UsageError("data is the first argument: yolo-nanfix lr-find data.yaml key=value ...")
     limits = {"steps": args.steps, "min_lr": args.min_lr, "max_lr": args.max_lr}
-    with bar() as progress:
+    with bar(args.quiet) as progress:
         return lr_find.lr_find(args.data, progress=progress, **limits, **arguments).as_dict()
 
 

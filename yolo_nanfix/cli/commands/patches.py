@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from yolo_nanfix.cli.output import Answer, console
 
+if TYPE_CHECKING:
     from yolo_nanfix.api import Status
 
+EXAMPLES = (
+    ("what is on, off or refused here", "yolo-nanfix patches"),
+    ("the names of those that are on", "yolo-nanfix patches --quiet"),
+)
 COLOURS = {"on": "green", "refused": "red"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
-    parser.add_argument("--json", action="store_true", help="print the whole state as JSON")
+    """Declare the command line: it has the common options only."""
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Answer:
     """Put the default set, say what became of it, take it back; 1 if a patch or the guard was refused."""
-    import json
+    from yolo_nanfix.cli.progress import waiting
 
-    from rich.console import Console
+    with waiting("trying the patches", args.quiet):
+        from yolo_nanfix import api
+        from yolo_nanfix.report import jsonout
 
-    from yolo_nanfix import api
-
-    with api.patched() as status:
-        if args.json:
-            print(json.dumps(status.as_dict(), indent=2))
-        else:
-            _table(status, Console())
+        with api.patched() as status:
+            values = status.as_dict()
     refused = [p.name for p in status.patches if p.state == "refused"]
-    return 1 if refused or status.guard_refused else 0
+    show = partial(_names if args.quiet else _table, status)
+    return Answer(1 if refused or status.guard_refused else 0, partial(jsonout.text, values), show)
 
 
-def _table(status: Status, console: Console) -> None:
+def _names(status: Status) -> None:
+    for patch in status.patches:
+        if patch.state == "on":
+            print(patch.name)
+
+
+def _table(status: Status) -> None:
+    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -52,7 +61,8 @@ def _table(status: Status, console: Console) -> None:
         params = ", ".join(f"{name}={value}" for name, value in patch.params.items())
         why = "; ".join(part for part in (params, patch.reason) if part)
         table.add_row(patch.name, targets, f"[{colour}]{patch.state}[/]", escape(why))
-    console.print(table)
+    Console().print(table)
     guard = f"on: {status.guard}" if status.guard else f"refused: {status.guard_refused}"
-    console.print(f"\nguard {guard}", highlight=False)
-    console.print("More on one of them: yolo-nanfix explain NAME", highlight=False)
+    page = console()
+    page.print(f"\nguard {escape(guard)}")
+    page.print("More on one of them: yolo-nanfix explain NAME")

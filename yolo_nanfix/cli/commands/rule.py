@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
+from yolo_nanfix.cli.output import Answer, console
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import RuleText
 
 FIELDS = ("code", "name", "severity", "effect", "title", "why", "upstream", "example", "mend", "tasks", "deep")
+EXAMPLES = (
+    ("what does BX004 mean?", "yolo-nanfix rule BX004"),
+    ("all codes, one a line", "yolo-nanfix rule --all --quiet"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument("name", nargs="?", metavar="RULE", help="a code such as BX004, or a name such as box-side-zero")
     parser.add_argument("--all", action="store_true", help="list all rules")
-    parser.add_argument("--json", action="store_true", help="as JSON: an object, or with --all a list of them")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print the rule, or all of them.
+def run(args: argparse.Namespace) -> Answer:
+    """The rule, or all of them.
 
     Raises:
         UsageError: there is no such rule, or neither or both of a name and `--all` are given.
@@ -29,16 +33,30 @@ def run(args: argparse.Namespace) -> int:
 
     if args.all == (args.name is not None):
         raise UsageError("say one rule, such as BX004, or --all")
-    found = rules() if args.all else (find(args.name),)
-    if args.json:
-        told = [as_dict(rule) for rule in found]
-        print(json.dumps(told if args.all else told[0], indent=2))
-    elif args.all:
-        for rule in found:
-            print(f"{rule.code}  {rule.severity.value:<7}  {rule.name:<32}  {rule.title}")
-    else:
-        show(lines(found[0]))
-    return 0
+    if args.all:
+        return Answer(0, _all_as_json, partial(_list, rules(), args.quiet))
+    found = find(args.name)
+    return told(list(lines(found)), as_dict(found), args.quiet)
+
+
+def told(pairs: Sequence[tuple[str, str]], values: dict[str, object], quiet: bool) -> Answer:
+    """The answer about one rule or patch, from its pairs of a head and a text; if `quiet`, without the heads."""
+    from yolo_nanfix.report import jsonout
+
+    return Answer(0, partial(jsonout.text, values), partial(_show, pairs, quiet))
+
+
+def _all_as_json() -> str:
+    from yolo_nanfix.api import rules
+    from yolo_nanfix.report import jsonout
+
+    return jsonout.text([as_dict(rule) for rule in rules()])
+
+
+def _list(rules: Sequence[RuleText], quiet: bool) -> None:
+    """One line a rule; if `quiet`, its code alone."""
+    for rule in rules:
+        print(rule.code if quiet else f"{rule.code}  {rule.severity.value:<7}  {rule.name:<32}  {rule.title}")
 
 
 def find(name: str) -> RuleText:
@@ -96,11 +114,13 @@ def as_dict(rule: RuleText) -> dict[str, object]:
     }
 
 
-def show(pairs: Iterator[tuple[str, str]]) -> None:
-    """Print pairs of a head and a text."""
-    from rich.console import Console
+def _show(pairs: Sequence[tuple[str, str]], quiet: bool) -> None:
+    """Print pairs of a head and a text; if `quiet`, only those without a head: name and title."""
     from rich.markup import escape
 
-    console = Console(highlight=False, soft_wrap=True)
+    page = console()
     for head, text in pairs:
-        console.print(f"[bold]{head}[/]: {escape(text)}" if head else f"[bold]{escape(text)}[/]")
+        if not head:
+            page.print(f"[bold]{escape(text)}[/]")
+        elif not quiet:
+            page.print(f"[bold]{head}[/]: {escape(text)}")

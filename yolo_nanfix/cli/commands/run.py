@@ -6,21 +6,31 @@ import argparse
 import os
 import subprocess
 import sys
+from functools import partial
 
+from yolo_nanfix.cli.output import Answer
 from yolo_nanfix.errors import UsageError
+
+EXAMPLES = (
+    ("Ultralytics' own command", "yolo-nanfix run -- yolo detect train data=data.yaml model=yolov8n.pt epochs=100"),
+    ("your own script, without the guard", "yolo-nanfix run --no-guard -- python train.py"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.usage = "yolo-nanfix run [options] -- COMMAND ..."
-    parser.epilog = "Example: yolo-nanfix run -- yolo detect train data=data.yaml model=yolov8n.pt epochs=100"
+    parser.epilog = (
+        "What is printed is the command's own output. With --json it goes to stderr, and the document on stdout holds "
+        "the command and its exit code; with --quiet Ultralytics logs errors only."
+    )
     parser.add_argument("--enable", metavar="NAME", action="append", default=[], help="put this patch too")
     parser.add_argument("--disable", metavar="NAME", action="append", default=[], help="leave this patch out")
     parser.add_argument("--no-guard", action="store_true", help="patches only: do not guard the training steps")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Answer:
     """Become the command, in an environment whose Python processes patch ultralytics; its exit code is ours.
 
     Raises:
@@ -29,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from yolo_nanfix import hook
     from yolo_nanfix.cards import load_all
     from yolo_nanfix.errors import nearest
+    from yolo_nanfix.report import jsonout
 
     words = args.words[1:] if args.words[:1] == ["--"] else args.words
     if not words:
@@ -38,13 +49,15 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"no patch named '{name}'; {nearest(name, load_all())}")
     settings = {"enable": args.enable, "disable": args.disable, **({"guard": False} if args.no_guard else {})}
     try:
-        return _become(words, hook.environment(settings))
+        code = _become(words, hook.environment(settings), args.json)
     except OSError as error:
         raise UsageError(f"{words[0]} cannot be started: {error.strerror}") from error
+    return Answer(code, partial(jsonout.text, {"command": words, "exit_code": code}))
 
 
-def _become(words: list[str], environment: dict[str, str]) -> int:
+def _become(words: list[str], environment: dict[str, str], report: bool) -> int:
+    """Take the command's place; wait for it instead if its end is to be reported."""
     sys.stdout.flush()
-    if os.name == "posix":
+    if os.name == "posix" and not report:
         os.execvpe(words[0], words, environment)
     return subprocess.run(words, env=environment, check=False).returncode

@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 import traceback
+from functools import partial
 
 from yolo_nanfix import api
-from yolo_nanfix.cli import exit as codes
 from yolo_nanfix.cli import training
-from yolo_nanfix.errors import UsageError
+from yolo_nanfix.cli.output import Answer
+from yolo_nanfix.errors import NanfixError, UsageError
+
+EXAMPLES = (
+    ("as with Ultralytics' own command", "yolo-nanfix train data.yaml model=yolov8n.pt epochs=100 imgsz=640"),
+    ("what would be left out?", "yolo-nanfix train data.yaml model=yolov8n.pt --dry-run"),
+    ("the outcome for a script", "yolo-nanfix train data.yaml model=yolov8n.pt --json > outcome.json"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,15 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             guard.add_argument(option, type=type(default), metavar="N" if isinstance(default, int) else "X", help=text)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train and print the summary.
+def run(args: argparse.Namespace) -> Answer:
+    """Train; the answer is the summary.
 
     Raises:
         UsageError: an argument, the model or the dataset cannot be used.
+        NanfixError: training failed with an error of its own.
     """
     from yolo_nanfix import runs, training
     from yolo_nanfix.cli.progress import bar
-    from yolo_nanfix.report import run_text
+    from yolo_nanfix.report import jsonout, run_text
 
     arguments = training.parse_pairs(args.arguments)
     if "data" in arguments:
@@ -49,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     given = {name: getattr(args, name) for name, _, _ in api.guard_settings()}
     guard = {name: value for name, value in given.items() if value is not None}
     try:
-        with bar() as progress:
+        with bar(args.quiet) as progress:
             result = runs.train(
                 args.data,
                 on_fatal=args.on_fatal,
@@ -61,8 +69,7 @@ def run(args: argparse.Namespace) -> int:
     except UsageError:
         raise
     except Exception as error:
-        traceback.print_exc()
-        print(f"yolo-nanfix: training failed: {type(error).__name__}: {error}", file=sys.stderr)
-        return codes.FINDINGS
-    run_text.render(result.summary)
-    return result.exit_code
+        traceback.print_exc(file=sys.stderr)
+        raise NanfixError(f"training failed: {type(error).__name__}: {error}") from error
+    show = partial(run_text.render, result.summary, quiet=args.quiet)
+    return Answer(result.exit_code, partial(jsonout.text, result.summary), show)

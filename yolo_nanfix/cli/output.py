@@ -1,0 +1,104 @@
+"""What every command answers with, and where it goes: text for people, or with `--json` one document on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_VERBOSE = "YOLO_VERBOSE"
+
+
+def nothing() -> None:
+    """What a command shows that has nothing to say."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The end of a command.
+
+    Attributes:
+        code: the exit code.
+        document: gives the result as JSON text; asked with `--json` only.
+        show: prints the result for people; asked without `--json` only.
+    """
+
+    code: int
+    document: Callable[[], str]
+    show: Callable[[], None] = nothing
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what all commands have in common."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="one JSON document on stdout, all else on stderr")
+    group.add_argument("--quiet", action="store_true", help="the result alone: no progress, no headings, no hints")
+
+
+@contextmanager
+def settled(as_json: bool, quiet: bool) -> Iterator[None]:
+    """Hold the common options while a command works: nothing but the answer on stdout, Ultralytics' log silent."""
+    before = os.environ.get(_VERBOSE)
+    if quiet:
+        os.environ[_VERBOSE] = "false"  # read by Ultralytics when it is imported, here and in its workers
+    try:
+        with _apart() if as_json else nullcontext():
+            yield
+    finally:
+        if quiet:
+            os.environ.pop(_VERBOSE)
+            os.environ.update({} if before is None else {_VERBOSE: before})
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Keep stdout for the document: what is printed inside, also by libraries and child processes, goes to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def put(answer: Answer, args: argparse.Namespace) -> int:
+    """Print the answer in the wanted form, and give its exit code."""
+    if args.json:
+        sys.stdout.write(answer.document())
+    else:
+        answer.show()
+    return answer.code
+
+
+def fail(message: str, code: int, as_json: bool) -> int:
+    """Say on stderr what went wrong, with `--json` on stdout, too; give the exit code."""
+    print(f"yolo-nanfix: {message}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": message.removeprefix("error: "), "exit_code": code}))
+    return code
+
+
+def console() -> Console:
+    """Where results are printed for people: long lines stay whole, nothing is highlighted by guessing."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True, emoji=False)
+
+
+def never_fails_to_print() -> None:
+    """Let stdout and stderr write as escapes what their encoding cannot show."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
