@@ -1,0 +1,209 @@
+"""The top of a run's page: how it went in one sentence, and what the user should do, in order."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from yolo_nanfix.pages import happenings, lenient
+from yolo_nanfix.pages.folder import RunFolder
+from yolo_nanfix.pages.happenings import short
+from yolo_nanfix.pages.scales import figure, grouped
+
+METRICS = (
+    ("metrics/mAP50(B)", "mAP50"),
+    ("metrics/mAP50(M)", "mask mAP50"),
+    ("metrics/mAP50(P)", "pose mAP50"),
+    ("metrics/accuracy_top1", "top-1 accuracy"),
+)
+IMAGES = 5
+"""At most so many images are named in one piece of advice."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing to do: why, and what; commands are shown to be copied."""
+
+    why: str
+    what: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+
+
+def sentence(run: RunFolder) -> str:
+    """How a run went, in one sentence."""
+    metric = f", {metric_of(run)}" if metric_of(run) else ""
+    if not run.summary:
+        rows = run.results.rows
+        epochs = f"{grouped(rows)} epoch{'' if rows == 1 else 's'}" if rows else "no epoch"
+        return f"A run without a report of yolo-nanfix: {epochs} in results.csv{metric}{_nan_epochs(run)}."
+    parts = [_dropped(run)]
+    backs = sum("roll" in lenient.text(e, "action") for e in lenient.entries(run.summary, "guard", "events"))
+    if backs:
+        parts.append(f"{backs} time{'' if backs == 1 else 's'} rolled back")
+    parts += [_images_left_out(run)]
+    return f"{', '.join(filter(None, parts))}; {health(run)}{metric}."
+
+
+def health(run: RunFolder) -> str:
+    """`the model is healthy`, or how else the run ended."""
+    outcome = lenient.text(run.summary, "outcome")
+    if outcome == "finished" and run.summary.get("healthy") is True:
+        return "the model is healthy"
+    ends = {
+        "finished": "the run came to its end, but the model is not healthy",
+        "stopped": "the guard stopped the run",
+        "failed": "the run failed with an error",
+        "interrupted": "the run was interrupted",
+    }
+    return ends.get(outcome, "how the run ended is not known")
+
+
+def level(run: RunFolder) -> str:
+    """The colour of the sentence: good, warning or fatal; empty where nothing is known."""
+    if not run.summary:
+        return "warning" if _nan_epochs(run) else ""
+    healthy = run.summary.get("healthy") is True and lenient.text(run.summary, "outcome") == "finished"
+    return "good" if healthy else "warning" if lenient.text(run.summary, "outcome") == "interrupted" else "fatal"
+
+
+def metric_of(run: RunFolder) -> str:
+    """The first metric that people ask for, at the end of the run: `mAP50 0.71`."""
+    final = lenient.mapping(run.summary, "metrics")
+    for key, name in METRICS:
+        value = lenient.number(final, key)
+        if value is None and (column := run.results.column(key)) is not None:
+            value = float(column[run.results.known[key]][-1])
+        if value is not None:
+            return f"{name} {value:.2f}" if np.isfinite(value) else f"{name} {figure(value)}"
+    return ""
+
+
+def to_do(run: RunFolder) -> list[Advice]:
+    """What the user should do, the most urgent first; empty if nothing has to be done."""
+    root = happenings.root_of(run)
+    reasons = [Advice(reason) for reason in lenient.texts(run.summary, "reasons")]
+    return _once([*reasons, *_verdicts(run, root), *_left_out(run, root), *_lint(run), *_refused(run)])
+
+
+def _once(advice: Iterable[Advice]) -> list[Advice]:
+    """Without what was said before: commands, lines, and advice of which nothing is left."""
+    said: set[str] = set()
+    kept = []
+    for step in advice:
+        what = tuple(line for line in step.what if line not in said)
+        commands = tuple(line for line in step.commands if line not in said)
+        said.update((*what, *commands))
+        if what or commands or not (step.what or step.commands):
+            kept.append(Advice(step.why, what, commands))
+    return kept
+
+
+def _dropped(run: RunFolder) -> str:
+    """`2 of 14 400 micro-batches dropped because of 1 image`."""
+    guard = lenient.mapping(run.summary, "guard")
+    total, lost = lenient.count(guard, "micro_batches"), lenient.count(guard, "dropped_micro_batches")
+    if not total:
+        return "No micro-batch was trained"
+    if not lost:
+        return f"None of {grouped(total)} micro-batches dropped"
+    images = _offenders(run)
+    causes = Counter(lenient.text(v, "cause") for v in lenient.entries(guard, "verdicts"))
+    why = ""
+    if images:
+        then = ", left out from then on" if images == set(lenient.texts(guard, "quarantined")) else ""
+        why = f" because of {_images(len(images))}{then}"
+    elif causes:
+        words = {"learning-rate": "the learning rate", "precision": "float16", "definition": "a loss or module"}
+        named = [words.get(cause, f"the {cause}") for cause, _ in causes.most_common(2) if cause not in ("", "unknown")]
+        why = f" because of {' and '.join(named)}" if named else ""
+    return f"{grouped(lost)} of {grouped(total)} micro-batches dropped{why}"
+
+
+def _images_left_out(run: RunFolder) -> str:
+    """How many images, unless the part on dropped micro-batches says it already."""
+    before = set(lenient.mapping(run.summary, "quarantined"))
+    out = {*before, *lenient.texts(run.summary, "guard", "quarantined")}
+    if not out or out == _offenders(run):
+        return ""
+    when = " beforehand" if out == before else ""
+    return f"{_images(len(out))} left out{when}"
+
+
+def _offenders(run: RunFolder) -> set[str]:
+    """The images suspected in events that cost micro-batches."""
+    events = [e for e in lenient.entries(run.summary, "guard", "events") if isinstance(e, Mapping)]
+    return {image for event in events if happenings.dropped(event) for image in happenings.suspects(event)}
+
+
+def _images(count: int) -> str:
+    return f"{grouped(count)} image{'' if count == 1 else 's'}"
+
+
+def _nan_epochs(run: RunFolder) -> str:
+    """For runs without a report: losses that were not finite."""
+    names = [n for n in run.results.columns if n.startswith(("train/", "val/"))]
+    bad = np.zeros(run.results.rows, bool)
+    for name in names:
+        bad |= run.results.known[name] & ~np.isfinite(run.results.columns[name])
+    count = int(bad.sum())
+    return f"; losses were not finite in {count} epoch{'' if count == 1 else 's'}" if count else ""
+
+
+def _verdicts(run: RunFolder, root: str) -> Iterable[Advice]:
+    """Advice of verdicts, the surest first; what two of them say is said once."""
+    verdicts = [v for v in lenient.entries(run.summary, "guard", "verdicts") if isinstance(v, Mapping)]
+    for verdict in sorted(verdicts, key=lambda v: -(lenient.number(v, "confidence") or 0.0))[:20]:
+        lines = lenient.texts(verdict, "advice")
+        commands = tuple(line for line in lines if line.startswith("yolo-nanfix ") and "\n" not in line)
+        words = tuple(line.replace(root + "/", "") if root else line for line in lines if line not in commands)
+        if words or commands:
+            summary = lenient.text(verdict, "summary")
+            yield Advice(summary.replace(root + "/", "") if root else summary, words, commands)
+
+
+def _left_out(run: RunFolder, root: str) -> Iterable[Advice]:
+    before = lenient.mapping(run.summary, "quarantined")
+    if before:
+        named = []
+        for image, found in list(before.items())[:IMAGES]:
+            first = found[0] if isinstance(found, list) and found else None
+            code, message = lenient.text(first, "code"), lenient.text(first, "message")
+            named.append(f"{short(image, root)}: {code} {message}".rstrip(": "))
+        count = f"{len(before)} image{' was' if len(before) == 1 else 's were'}"
+        yield Advice(f"{count} left out of this run before it began. Mend or remove:", (*named, *_more(len(before))))
+    during = [i for i in lenient.texts(run.summary, "guard", "quarantined") if i not in before]
+    if during:
+        named = [f"mend or remove {short(image, root)}" for image in during[:IMAGES]]
+        count = f"{len(during)} image{' was' if len(during) == 1 else 's were'}"
+        yield Advice(f"{count} left out by the guard from some batch on.", (*named, *_more(len(during))))
+
+
+def _lint(run: RunFolder) -> Iterable[Advice]:
+    findings = lenient.entries(run.summary, "lint", "findings")
+    counts = Counter(lenient.text(finding, "severity") for finding in findings)
+    serious = [(name, counts[name]) for name in ("fatal", "error", "warning") if counts[name]]
+    if serious:
+        words = ", ".join(f"{grouped(n)} {name}{'' if name == 'fatal' or n == 1 else 's'}" for name, n in serious)
+        data = shlex.quote(lenient.text(run.summary, "lint", "data") or "data.yaml")
+        commands = (f"yolo-nanfix lint {data}", f"yolo-nanfix lint {data} --fix")
+        yield Advice(f"Lint found {words} in the dataset. See them, then mend what can be mended safely:", (), commands)
+
+
+def _refused(run: RunFolder) -> Iterable[Advice]:
+    for name, patch in lenient.mapping(run.summary, "patches").items():
+        if lenient.text(patch, "state") == "refused":
+            yield Advice(
+                f"The patch {lenient.text(name)} was refused: {lenient.text(patch, 'reason')}",
+                ("use a release of Ultralytics that yolo-nanfix knows, or look for a newer yolo-nanfix",),
+                (f"yolo-nanfix explain {shlex.quote(name)}",),
+            )
+    if reason := lenient.text(run.summary, "guard_refused"):
+        yield Advice(f"The guard was refused: {reason}")
+
+
+def _more(total: int) -> tuple[str, ...]:
+    return (f"and {total - IMAGES} more",) if total > IMAGES else ()

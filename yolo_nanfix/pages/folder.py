@@ -1,0 +1,117 @@
+"""What a run folder holds, read with care: files may be missing, half-written, or of another version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from yolo_nanfix._version import __version__
+from yolo_nanfix.errors import DataError
+from yolo_nanfix.pages import lenient, tables
+from yolo_nanfix.pages.tables import Table
+from yolo_nanfix.report.jsonout import REPORT_NAME
+from yolo_nanfix.report.steps import STEPS_NAME
+from yolo_nanfix.report.words import printable
+
+RESULTS, ARGUMENTS, INCIDENTS = "results.csv", "args.yaml", "incidents"
+KINDS = {"outcome": str, "reasons": list, "environment": dict, "patches": dict, "guard": dict, "quarantined": dict}
+"""What the report of a run must hold, and as what."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run.
+
+    Attributes:
+        path: the folder.
+        summary: its `yolo-nanfix.json`; empty if there is none that can be read.
+        args: the training arguments, from `args.yaml`.
+        steps: loss terms and other readings of the guard by micro-batch.
+        results: metrics and losses by epoch.
+        incidents: the files in `incidents/`, oldest first.
+        notes: what is missing, damaged or strange, in sentences.
+    """
+
+    path: Path
+    summary: Mapping[str, Any]
+    args: Mapping[str, Any]
+    steps: Table
+    results: Table
+    incidents: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The folder's name, printable."""
+        return printable(self.path.name)
+
+
+def read(path: str | Path) -> RunFolder:
+    """Read a run folder; the path may also be that of its `yolo-nanfix.json`.
+
+    Raises:
+        DataError: it is not the folder of a training run.
+    """
+    path = Path(path)
+    path = (path.parent if path.name == REPORT_NAME and path.is_file() else path).resolve()
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder")
+    if not any((path / name).is_file() for name in (REPORT_NAME, RESULTS, ARGUMENTS)):
+        inside = sorted({f.parent.name for name in (REPORT_NAME, RESULTS) for f in path.glob(f"*/{name}")})
+        hint = f"; runs inside it: {', '.join(inside[:8])}" if inside else ""
+        raise DataError(f"{path} is not the folder of a training run: no {REPORT_NAME}, no {RESULTS}{hint}")
+    notes: list[str] = []
+    summary = _summary(path / REPORT_NAME, notes)
+    args = _arguments(path / ARGUMENTS, notes)
+    steps = tables.read(path / STEPS_NAME) if (path / STEPS_NAME).is_file() else Table()
+    results = tables.read(path / RESULTS) if (path / RESULTS).is_file() else Table()
+    if summary and not (path / STEPS_NAME).is_file():
+        notes.append(f"There is no {STEPS_NAME}: nothing is known of single steps.")
+    if not (path / RESULTS).is_file():
+        notes.append(f"There is no {RESULTS}: no epoch came to its end, or the file was removed.")
+    folder = path / INCIDENTS
+    incidents = sorted(f for f in folder.glob("*.safetensors") if f.is_file()) if folder.is_dir() else []
+    return RunFolder(path, summary, args, steps, results, tuple(incidents), (*notes, *steps.notes, *results.notes))
+
+
+def _summary(path: Path, notes: list[str]) -> Mapping[str, Any]:
+    if not path.is_file():
+        notes.append(f"There is no {REPORT_NAME}: the run was not guarded by yolo-nanfix, or was killed.")
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (OSError, ValueError, RecursionError) as error:
+        notes.append(f"{REPORT_NAME} cannot be read, half-written perhaps: {printable(str(error))[:200]}.")
+        return {}
+    if not isinstance(found, Mapping):
+        notes.append(f"{REPORT_NAME} does not hold the report of a run.")
+        return {}
+    version = lenient.text(found, "yolo_nanfix")
+    if version != __version__:
+        made = f"yolo-nanfix {version}" if version else "an unknown version of yolo-nanfix"
+        notes.append(f"{REPORT_NAME} was written by {made}; this page, by {__version__}, shows what it understands.")
+    for key, kind in KINDS.items():
+        if key not in found:
+            notes.append(f"{REPORT_NAME} has no '{key}'.")
+        elif not isinstance(found[key], kind):
+            notes.append(f"'{key}' in {REPORT_NAME} is not what it should be and is left out.")
+    return found
+
+
+def _arguments(path: Path, notes: list[str]) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8", errors="replace"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        notes.append(f"{ARGUMENTS} cannot be read, half-written perhaps.")
+        return {}
+    if not isinstance(found, Mapping):
+        notes.append(f"{ARGUMENTS} does not hold training arguments.")
+        return {}
+    return {str(key): value for key, value in found.items()}

@@ -1,0 +1,74 @@
+"""The commands that repeat a run, and what it ran on."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from yolo_nanfix.pages import lenient
+from yolo_nanfix.pages.folder import RunFolder
+
+PLACES = ("project", "name", "exist_ok", "save_dir", "resume", "mode", "task", "data", "cfg")
+"""Arguments that say where a run is written, or that have a place of their own in the command."""
+OTHER_MODES = (
+    "source", "vid_stride", "stream_buffer", "visualize", "augment", "agnostic_nms", "classes", "retina_masks", "embed",
+    "show", "save_frames", "save_txt", "save_conf", "save_crop", "show_labels", "show_conf", "show_boxes", "line_width",
+    "format", "keras", "optimize", "int8", "dynamic", "simplify", "opset", "workspace", "nms", "tracker", "conf", "iou",
+    "max_det", "half", "dnn", "save_json", "save_hybrid", "quantize", "end2end", "channels_last",
+)  # fmt: skip
+"""Arguments of prediction, export and validation, which training does not read."""
+SETTINGS = (
+    "max_bad_in_a_row",
+    "quarantine_after",
+    "snapshot_every",
+    "max_rollbacks",
+    "incidents",
+    "incident_mb",
+    "repair",
+)
+SWITCHES = ("leave_fp16", "diagnose")
+
+
+def command(run: RunFolder) -> str:
+    """The `yolo-nanfix train` command with the run's arguments; empty if they are not known."""
+    if not run.args:
+        return ""
+    words = ["yolo-nanfix", "train", lenient.text(run.args, "data") or "data.yaml", *_options(run)]
+    task = lenient.text(run.args, "task")
+    words += [f"task={task}"] if task and task != "detect" else []
+    for key, value in run.args.items():
+        if key not in PLACES and key not in OTHER_MODES and value is not None and value != "":
+            words.append(f"{key}={_value(value)}")
+    return " ".join(map(shlex.quote, map(lenient.text, words)))
+
+
+def facts(run: RunFolder) -> list[tuple[str, str]]:
+    """The environment of the run, and the guard's settings."""
+    environment = lenient.mapping(run.summary, "environment")
+    names = {"ultralytics": "Ultralytics", "torch": "torch", "python": "Python", "platform": "platform"}
+    found = [("yolo-nanfix", lenient.text(run.summary, "yolo_nanfix"))]
+    found += [(names.get(key, key), lenient.text(value)) for key, value in environment.items()]
+    found += [("run folder", lenient.text(str(run.path))), ("dataset", lenient.text(run.args, "data"))]
+    settings = lenient.mapping(run.summary, "guard", "settings")
+    said = ", ".join(f"{lenient.text(key)} {_value(value)}" for key, value in settings.items())
+    return [(name, value) for name, value in (*found, ("guard", said)) if value]
+
+
+def _options(run: RunFolder) -> list[str]:
+    """The options of `yolo-nanfix train` as the run had them."""
+    found = []
+    if word := lenient.text(run.summary, "on_fatal"):
+        found += ["--on-fatal", word]
+    settings = lenient.mapping(run.summary, "guard", "settings")
+    for key in SETTINGS:
+        if value := lenient.text(settings, key):
+            found += [f"--{key.replace('_', '-')}", value]
+    for key in SWITCHES:
+        if isinstance(settings.get(key), bool):
+            found.append(f"--{'' if settings[key] else 'no-'}{key.replace('_', '-')}")
+    return found
+
+
+def _value(value: Any) -> str:
+    """As Ultralytics' command line reads it."""
+    return str(value) if isinstance(value, bool) else lenient.text(value) or str(value)[:200]

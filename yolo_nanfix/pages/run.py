@@ -1,0 +1,158 @@
+"""The page of a training run, made from what lies in its folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from yolo_nanfix.findings import Report
+from yolo_nanfix.pages import advice, charts, curves, dataset, happenings, incidents, lenient, repeat, stock
+from yolo_nanfix.pages.folder import RunFolder, read
+from yolo_nanfix.pages.page import render
+from yolo_nanfix.pages.scales import figure, grouped
+from yolo_nanfix.report.words import printable
+
+PAGE_NAME = "yolo-nanfix.html"
+"""The page in a run's folder."""
+STATES = ("refused", "on", "off", "fixed", "not-needed")
+"""States of patches, in the order in which they are listed."""
+
+
+def build(folder: str | Path) -> str:
+    """The page of a run as HTML text that stands alone.
+
+    Args:
+        folder: the run folder. Files in it that are missing, damaged or of another version are named on the page.
+
+    Raises:
+        DataError: it is not the folder of a training run.
+    """
+    return page(read(folder))
+
+
+def page(run: RunFolder) -> str:
+    """The page of a run that was read already."""
+    notes = list(run.notes)
+    part = dataset_part(run, notes)
+    return render(
+        "run.html.j2",
+        ("run.js", *(dataset.SCRIPTS if part is not None else ())),
+        ("run.css", *(dataset.STYLES if part is not None else ())),
+        **context(run),
+        dataset=part,
+        notes=notes,
+    )
+
+
+def context(run: RunFolder) -> dict[str, Any]:
+    """All that `run.html.j2` shows of the run itself."""
+    axis = curves.axis(run)
+    listed = happenings.happenings(run, axis)
+    marks = happenings.marks(listed)
+    shapes = [s for chart in curves.charts(run, axis) if (s := charts.shape(chart, axis, marks)) is not None]
+    views, hidden = incidents.views(run)
+    root = happenings.root_of(run)
+    files = {view.file: view.key for view in views}
+    return {
+        "name": run.name,
+        "sentence": advice.sentence(run),
+        "level": advice.level(run),
+        "tiles": tiles(run),
+        "to_do": advice.to_do(run),
+        "charts": shapes,
+        "readings": {
+            "name": axis.name,
+            "epochs": list(axis.epochs),
+            "charts": [s.pop("data") for s in shapes],
+        },
+        "events": [_event(entry, root, files) for entry in listed[: happenings.LISTED]],
+        "events_hidden": len(listed) - len(listed[: happenings.LISTED]),
+        "events_left_out": lenient.count(run.summary, "guard", "events_left_out"),
+        "measured": stock.MEASURED,
+        "stock": next(((e.number, e.stock) for e in listed if e.stock and "survives" not in e.stock), None),
+        "incidents": views,
+        "incidents_hidden": hidden,
+        "guarded": bool(run.summary),
+        "patches": patches(run),
+        "patch_counts": patch_counts(run),
+        "facts": repeat.facts(run),
+        "command": lenient.text(run.summary, "command") or repeat.command(run),
+        "folder": printable(str(run.path)),
+    }
+
+
+def tiles(run: RunFolder) -> list[tuple[str, str]]:
+    """The figures of a run that people ask for first: name and value."""
+    guard = lenient.mapping(run.summary, "guard")
+    found = []
+    if lenient.count(guard, "micro_batches"):
+        found.append(("micro-batches", grouped(lenient.count(guard, "micro_batches"))))
+        found.append(("dropped", grouped(lenient.count(guard, "dropped_micro_batches"))))
+    if skipped := lenient.count(guard, "steps_skipped_by_grad_scaler"):
+        found.append(("steps skipped by the GradScaler", grouped(skipped)))
+    out = {*lenient.mapping(run.summary, "quarantined"), *lenient.texts(guard, "quarantined")}
+    found += [("images left out", grouped(len(out)))] if run.summary else []
+    found += [("epochs", grouped(run.results.rows))] if run.results.rows else []
+    for key, value in lenient.mapping(run.summary, "metrics").items():
+        number = lenient.number(value)
+        if number is not None and key.startswith("metrics/") and len(found) < 12:
+            found.append((lenient.text(key).removeprefix("metrics/"), figure(number)))
+    return found
+
+
+def patches(run: RunFolder) -> list[dict[str, str]]:
+    """The patches, those that need attention first."""
+    found = []
+    for name, patch in lenient.mapping(run.summary, "patches").items():
+        params = ", ".join(f"{lenient.text(k)}={lenient.text(v)}" for k, v in lenient.mapping(patch, "params").items())
+        acted = lenient.count(patch, "counted")
+        entry = {"name": lenient.text(name), "state": lenient.text(patch, "state") or "unknown"}
+        found.append(
+            {
+                **entry,
+                "reason": lenient.text(patch, "reason"),
+                "params": params,
+                "acted": grouped(acted) if acted else "",
+            }
+        )
+    order = {state: number for number, state in enumerate(STATES)}
+    return sorted(found, key=lambda p: (order.get(p["state"], len(order)), not p["acted"], p["name"]))
+
+
+def patch_counts(run: RunFolder) -> str:
+    """`26 on, 7 fixed`."""
+    counts = Counter(lenient.text(patch, "state") for patch in lenient.mapping(run.summary, "patches").values())
+    known = [state for state in STATES if counts[state]]
+    return ", ".join(f"{counts[state]} {state.replace('-', ' ')}" for state in known)
+
+
+def dataset_part(run: RunFolder, notes: list[str]) -> dict[str, Any] | None:
+    """What the part about the dataset shows; None where the run has no lint, or none that can be read."""
+    lint = run.summary.get("lint")
+    if lint is None:
+        return None
+    try:
+        return dataset.context(Report.from_dict(lint))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        notes.append(f"What lint found cannot be shown: {printable(str(error))[:200]}.")
+        return None
+
+
+def _event(entry: happenings.Happening, root: str, files: Mapping[str, str]) -> dict[str, Any]:
+    """One line of the list of events."""
+    named = [happenings.short(image, root) for image in entry.images]
+    span = f"{entry.where} to {entry.last}" if entry.times > 1 and entry.last != entry.where else entry.where
+    return {
+        "number": entry.number,
+        "level": entry.level,
+        "where": span,
+        "times": entry.times,
+        "detail": entry.detail.replace(root + "/", "") if root else entry.detail,
+        "action": entry.action.replace(root + "/", "") if root else entry.action,
+        "images": named[:8],
+        "more_images": max(0, len(named) - 8),
+        "stock": entry.stock,
+        "incidents": [(files[name], name) for name in entry.incidents if name in files],
+    }

@@ -1,0 +1,80 @@
+"""Reads the CSV files of a run, also torn ones: columns of numbers, and what could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+LARGEST = 64 * 2**20
+"""Larger files are not read."""
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of one length.
+
+    Attributes:
+        columns: by name; NaN both for `nan` and for a cell that holds nothing.
+        known: for each column whether its cells hold a number, also one that is not finite.
+        rows: their number.
+        notes: what could not be read, in words.
+    """
+
+    columns: Mapping[str, Numbers] = field(default_factory=dict)
+    known: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    rows: int = 0
+    notes: tuple[str, ...] = ()
+
+    def column(self, name: str) -> Numbers | None:
+        """A column of which at least one cell holds a number; else None."""
+        return self.columns[name] if name in self.columns and bool(self.known[name].any()) else None
+
+
+def read(path: Path) -> Table:
+    """The table in a file; an empty one, with a note, where there is nothing to be read. Never raises."""
+    try:
+        if path.stat().st_size > LARGEST:
+            return Table(notes=(f"{path.name} is larger than {LARGEST // 2**20} MB and was not read.",))
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        return Table(notes=(f"{path.name} cannot be read: {error.strerror}.",))
+    names = [name.strip() for name in lines[0].split(",")] if lines else []
+    if not any(names):
+        return Table(notes=(f"{path.name} is empty.",))
+    split = [line.split(",") for line in lines[1:] if line.strip()]
+    whole = [row for row in split if len(row) == len(names)]
+    notes = []
+    if torn := len(split) - len(whole):
+        notes.append(f"{torn} of {len(split)} rows of {path.name} are torn and left out.")
+    columns, known, odd = {}, {}, 0
+    for index, name in enumerate(names):
+        if not name or name in columns:
+            continue
+        cells = [row[index].strip() for row in whole]
+        columns[name], strange = _numbers(cells)
+        known[name] = np.array([bool(cell) for cell in cells], bool) & ~strange
+        odd += int(strange.sum())
+    if odd:
+        notes.append(f"{odd} cells of {path.name} hold no number and are left out.")
+    return Table(columns, known, len(whole), tuple(notes))
+
+
+def _numbers(cells: list[str]) -> tuple[Numbers, NDArray[np.bool_]]:
+    """The cells as numbers, and which of them are neither empty nor a number."""
+    try:
+        return np.array([cell or "nan" for cell in cells], np.float64), np.zeros(len(cells), bool)
+    except ValueError:
+        pass
+    found, strange = np.full(len(cells), np.nan), np.zeros(len(cells), bool)
+    for index, cell in enumerate(cells):
+        try:
+            found[index] = float(cell or "nan")
+        except ValueError:
+            strange[index] = True
+    return found, strange
