@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "yolo_nanfix"
 VALUES = {"errors", "findings", "_version", "verdicts"}
-WINGS = {"patching", "guard", "diagnosis", "linting", "fixing", "handoff", "report", "pages"}
+WINGS = {"patching", "guard", "diagnosis", "linting", "fixing", "handoff", "report", "pages", "tracking"}
 MAY = {
     "errors": set(),
     "findings": set(),
@@ -34,6 +34,7 @@ MAY = {
     "settings": {"errors"},
     "run_report": WINGS | VALUES | {"upstream"},
     "linter": {"linting", "settings", "report", "errors", "findings"},
+    "tracking": {"upstream"},
     "telling": WINGS | VALUES | {"upstream", "run_report"},
     "api": WINGS | VALUES | {"mending", "upstream", "incident", "run_report", "settings", "linter", "telling"},
     "runs": WINGS | VALUES | {"training", "run_report", "api", "linter"},

@@ -33,13 +33,14 @@ current: ContextVar[RunContext | None] = ContextVar("yolo_nanfix_run", default=N
 """The context of the run that `yolo_nanfix.train` has under way; None for a run that Ultralytics started."""
 
 
-def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any]) -> None:
+def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], trackers: Mapping[str, Any]) -> None:
     """Write the report of a run; called when its trainer tears down.
 
     Args:
         trainer: the trainer; if it did not finish, the exception in flight tells the outcome.
         recorder: what the guard recorded.
         force: the patches and guard in force, as `Status.as_dict()` gives them.
+        trackers: what each tracker was given.
     """
     error = None if recorder.finished else sys.exc_info()[1]
     context = current.get() or RunContext()
@@ -48,6 +49,7 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any]) -> 
     reasons = _reasons(trainer, recorder) if error is None else (str(error) or type(error).__name__,)
     summary = summarise(context, force, outcome, reasons)
     summary["guard"] |= recorder.as_dict()
+    summary["trackers"] = dict(trackers)
     summary["metrics"] = {k: float(v) for k, v in (trainer.metrics or {}).items()}
     incidents = Path(trainer.save_dir) / INCIDENTS
     for event in summary["guard"]["events"]:  # the oldest incidents made room for newer ones

@@ -1,4 +1,4 @@
-"""What a run tells while it goes and when it ends: its steps file and its report."""
+"""What a run tells while it goes and when it ends: its steps file, trackers, a line in the log, its report."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import Any
 
 from yolo_nanfix import run_report, upstream
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.guard.audience import Audience
+from yolo_nanfix.guard.audience import Audience, Pictures
+from yolo_nanfix.guard.events import Event
+from yolo_nanfix.guard.readings import TOTALS
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.report import steps
 from yolo_nanfix.report.jsonout import write_text
+from yolo_nanfix.tracking.feed import Feed, active
+from yolo_nanfix.tracking.tracker import Note, Shown
 
 Force = Callable[[], Mapping[str, Any]]
 
@@ -29,10 +33,13 @@ class Telling(Audience):
             done: called once all is told.
         """
         self.trainer, self.recorder, self.force, self.done = trainer, recorder, force, done
+        self.feed = Feed({})
         self._unwritable = False
+        self._said = self._counts()
 
     def begins(self) -> None:
-        """Go on after the rows of an earlier part, where this run was resumed."""
+        """Find the trackers; go on after the rows of an earlier part, where this run was resumed."""
+        self.feed = Feed(active(self.trainer))
         if self.trainer.start_epoch < 1:
             return
         path = self._steps_file()
@@ -42,16 +49,71 @@ class Telling(Audience):
         except DataError as error:
             upstream.log(f"yolo-nanfix: the curves of this run begin where it was resumed: {error}")
 
+    def micro_batch(self) -> None:
+        """Every so often the trackers are given what was read last."""
+        if self.feed.due(self.recorder.micro_batches):
+            self._give_scalars()
+
+    def event(self, event: Event, pictures: Pictures) -> None:
+        """The trackers are given the event, and the image if an incident file was written."""
+        if not self.feed.trackers:
+            return
+        where = f"epoch {event.epoch}" + (f", batch {event.batch}" if event.batch else "")
+        self.feed.note(Note(event.step, f"{where}: {event.check}", str(event)))
+        for picture in pictures() if event.incident else ():
+            self.feed.picture(Shown(event.step, Path(picture.file).name, picture.pixels))
+        self._give_scalars()
+
     def epoch_trained(self) -> None:
-        """Write the steps file."""
+        """Write the steps file, and give the trackers what was read last."""
         self._write_steps()
+        self._give_scalars()
+
+    def epoch_done(self) -> None:
+        """Say in the log how the guard stands, if that changed; the bar of the epoch is closed by now."""
+        counts = self._counts()
+        if counts != self._said and self.trainer.args.verbose:
+            upstream.log(f"yolo-nanfix guard: {self._standing()}", good_news=True)
+        self._said = counts
 
     def ends(self) -> None:
         """Write the steps file and the report."""
         if self.recorder.micro_batches:
             self._write_steps()
-        run_report.write_report(self.trainer, self.recorder, self.force())
+        run_report.write_report(self.trainer, self.recorder, self.force(), self.feed.as_dict())
         self.done()
+
+    def _counts(self) -> tuple[int, int, int]:
+        """The same as long as nothing happens."""
+        recorder = self.recorder
+        return recorder.dropped, len(recorder.quarantined), sum(recorder.counts.values())
+
+    def _standing(self) -> str:
+        """How the guard stands, in one line."""
+        recorder = self.recorder
+        parts = [f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped"]
+        if recorder.quarantined:
+            images = len(recorder.quarantined)
+            parts.append(f"{images} image{'' if images == 1 else 's'} left out")
+        if (last := recorder.last) is not None:
+            batch = f" batch {last.batch}" if last.batch else ""
+            parts.append(f"last: epoch {last.epoch}{batch} {last.check}")
+        return ", ".join(parts)
+
+    def _give_scalars(self) -> None:
+        recorder = self.recorder
+        counts = {f"events_{check.replace('+', '-')}": count for check, count in recorder.counts.items()}
+        values = {
+            **{name: recorder.readings.latest[name] for name in TOTALS if name in recorder.readings.latest},
+            "micro_batches": recorder.step,
+            "dropped_micro_batches": recorder.dropped,
+            "left_out_images": len(recorder.quarantined),
+            "steps_skipped_by_grad_scaler": recorder.scaler_skips,
+            "spikes": recorder.spikes,
+            "events": sum(recorder.counts.values()),
+            **counts,
+        }
+        self.feed.scalars(values, recorder.step)
 
     def _steps_file(self) -> Path:
         return Path(self.trainer.save_dir) / steps.STEPS_NAME

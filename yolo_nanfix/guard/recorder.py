@@ -18,9 +18,9 @@ INCIDENTS = "incidents"
 class Recorder:
     """What happened in one training run.
 
-    The first 1 000 events are kept whole, all are counted, and of each check the latest is known. `quarantined` lists
-    the images that the guard left out from some batch on, `left_out` counts the samples that this kept out. `spikes`
-    counts alarms about finite losses and norms that were not severe, so that nothing had to be done about each.
+    The first 1 000 events are kept whole, all are counted, and the latest is known, of each check, too. `quarantined`
+    lists the images that the guard left out from some batch on, `left_out` counts the samples that this kept out.
+    `spikes` counts alarms about finite losses and norms that were not severe, so that nothing was done about each.
     `finished` becomes true when the trainer reaches its own end. `readings` has a row for each micro-batch, and
     `audience` is told of all this while the run goes.
     """
@@ -28,6 +28,7 @@ class Recorder:
     def __init__(self) -> None:
         """Start with nothing seen."""
         self.events: list[Event] = []
+        self.last: Event | None = None
         self.counts: Counter[str] = Counter()
         self.latest: dict[str, Event] = {}
         self.finished = False
@@ -54,7 +55,7 @@ class Recorder:
             self.verdicts.append(verdict)
         self.counts[event.check] += 1
         self.dropped += dropped
-        self.latest[event.check] = event
+        self.latest[event.check] = self.last = event
         if len(self.events) < KEPT:
             self.events.append(event)
         self.audience.event(event, pictures)
