@@ -1,6 +1,7 @@
 # make demo   watch a training survive data that kills stock Ultralytics
 # make test   what must hold in every commit: ruff, mypy --strict, pytest (10 minutes on two cores)
 # make test-all   the same for every release, task, dtype and optimizer (20 minutes), and the scoreboard of the zoo (25)
+# make docs   the documentation, in build/docs (30 seconds)
 # Each builds .venv first, and is safe to repeat.
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ DEMO := .demo
 export YOLO_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all clean
+.PHONY: demo test test-all docs clean
 
 $(STAMP): pyproject.toml scripts/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -20,7 +21,7 @@ $(STAMP): pyproject.toml scripts/constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "make: cannot create $(VENV); install Python's venv module (Debian: python3-venv)"; exit 2; }
 	@echo "Installing into $(VENV) (the first time takes a minute or two) ..."
-	@$(BIN)/python -m pip install -q -c scripts/constraints.txt -e '.[dev]' || \
+	@$(BIN)/python -m pip install -q -c scripts/constraints.txt -e '.[dev,docs]' || \
 	  { echo "make: installing failed; see pip's message above, check the network, then run make again"; exit 2; }
 	@touch $(STAMP)
 
@@ -37,5 +38,9 @@ test-all: WHICH := --all
 test-all: test
 	@$(BIN)/python scripts/zoo.py --jobs 2
 
+docs: $(STAMP)
+	@$(BIN)/python -m sphinx -W --keep-going -n -q docs build/docs || { echo "make: the documentation does not build; see above"; exit 1; }
+	@echo "Open build/docs/index.html"
+
 clean:
-	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) build/docs docs/rules docs/patches docs/commands docs/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis

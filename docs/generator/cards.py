@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from generator.markup import block, code, prose, table
+from generator.markup import block, code, facts, prose, table
 from yolo_nanfix.cards import Affected, Card, Param, load_all
 
 DEFAULTS = {"on": "on", "off": "off, until you enable it", "auto": "where it is needed"}
@@ -26,7 +26,7 @@ def _page(card: Card) -> str:
     parts = [
         f"---\norphan: true\n---\n# {card.name}\n",
         prose(card.symptom) + "\n",
-        table(("", ""), _facts(card)),
+        facts(_facts(card)),
         f"## Cause\n\n{prose(card.cause)}\n",
         f"## What the patch does\n\n{prose(card.cures)}\n",
         f"## What it does not cure\n\n{prose(card.cures_not)}\n" if card.cures_not else "",
@@ -50,7 +50,7 @@ def _facts(card: Card) -> Iterator[tuple[str, str]]:
 
 def _params(card: Card) -> str:
     return table(
-        ("parameter", "default", "allowed", ""),
+        ("parameter", "default", "allowed", "what it is"),
         [
             (code(name), code(str(param.default).lower()), _allowed(param), prose(param.help))
             for name, param in card.params.items()

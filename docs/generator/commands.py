@@ -34,7 +34,7 @@ def _index() -> str:
     names = "\n".join(COMMANDS)
     return f"""# Commands
 
-{table(("command", ""), rows)}
+{table(("command", "what it does"), rows)}
 Exit codes, for all commands: 0 clean, 1 findings or a run that did not end healthy, 2 wrong use or bad input, 3 our own
 fault, 130 interrupted.
 
@@ -55,8 +55,14 @@ def _page(made: argparse.ArgumentParser, text: str) -> str:
         if rows:
             title = TITLES.get(group.title or "", group.title or "")
             told = f"{_sentence(group.description)}\n\n" if group.description else ""
-            parts.append(f"## {title[:1].upper()}{title[1:]}\n\n{told}{table(('', 'default', ''), rows)}")
+            parts.append(
+                f"## {title[:1].upper()}{title[1:]}\n\n{told}{table((_what(title), 'default', 'what it does'), rows)}"
+            )
     return "\n".join([*parts, *(f"{prose(note)}\n" for note in notes)])
+
+
+def _what(title: str) -> str:
+    return "argument" if title == "Arguments" else "option"
 
 
 def _usage(made: argparse.ArgumentParser) -> str:

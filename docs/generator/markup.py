@@ -46,6 +46,12 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines) + "\n"
 
 
+def facts(rows: Iterable[Sequence[str]]) -> str:
+    """A table of pairs, the first of each as its head."""
+    lines = [f"* - {cell(head)}\n  - {cell(text)}" for head, text in rows]
+    return "```{list-table}\n:stub-columns: 1\n:align: left\n\n" + "\n".join(lines) + "\n```\n"
+
+
 def block(text: str, language: str = "text") -> str:
     """Text as a fenced block of code."""
     fence = "`" * max(3, max(map(len, re.findall("`+", text)), default=0) + 1)

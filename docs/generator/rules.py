@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
-from generator.markup import block, code, prose, table
+from generator.markup import block, code, facts, prose, table
 from yolo_nanfix.findings import Effect
 from yolo_nanfix.fixing.catalogue import FIXES, safety
 from yolo_nanfix.linting.rule import Rule, all_rules
@@ -63,7 +63,7 @@ def _page(rule: Rule, before: Rule | None, after: Rule | None) -> str:
     parts = [
         f"---\norphan: true\n---\n# {rule.code} {rule.name}\n",
         prose(rule.title) + "\n",
-        table(("", ""), _facts(rule)),
+        facts(_facts(rule)),
         f"## Why it matters\n\n{prose(rule.why)}\n",
         f"## What Ultralytics does with it\n\n**{rule.effect.value.capitalize()}.** {prose(rule.upstream)}\n",
         _seen(rule),
@@ -160,7 +160,7 @@ hurts accuracy, *info* does not change the exit code. The column *Ultralytics* s
     parts = [head]
     for family, members in groupby(rules, lambda rule: rule.code[:2]):
         rows = [_row(rule) for rule in members]
-        heads = ("code", "defect", "severity", "Ultralytics", "fix", "")
+        heads = ("code", "name", "severity", "Ultralytics", "fix", "defect")
         parts.append(f"## {family}: {FAMILIES[family]}\n\n{table(heads, rows)}")
     return "\n".join(parts)
 

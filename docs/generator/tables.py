@@ -43,7 +43,7 @@ def settings() -> str:
         (code(name), code(str(default).lower()), _option(name, default), prose(text))
         for name, default, text in api.guard_settings()
     ]
-    return table(("setting", "default", "option of `train`", ""), rows)
+    return table(("setting", "default", "option of `train`", "what it does"), rows)
 
 
 def _option(name: str, default: object) -> str:
@@ -58,7 +58,7 @@ def params() -> str:
         for card in load_all().values()
         for name, param in card.params.items()
     ]
-    return table(("setting", "default", "patch", ""), rows)
+    return table(("setting", "default", "patch", "what it is"), rows)
 
 
 def lint_settings() -> str:
@@ -69,7 +69,7 @@ def lint_settings() -> str:
     """
     told = {word: action.help or "" for action in parser("lint")._actions for word in action.option_strings}
     rows = [(code(key), prose(told.get(f"--{key}") or WITHOUT_OPTION[key])) for key in KEYS]
-    return table(("setting", ""), rows)
+    return table(("setting", "what it does"), rows)
 
 
 def errors() -> str:
