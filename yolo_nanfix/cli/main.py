@@ -29,12 +29,15 @@ COMMANDS = {
     "patches": "list the patches and what they do here",
     "explain": "all about one patch or one lint rule",
     "doctor": "check versions, GPU, precision and patches before training",
+    "completion": "print a script that lets bash, zsh or fish complete command lines",
 }
 """Name and one-line help of each command; `cli/commands/<name>.py` holds its code and is imported when it runs."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    if "_ARGCOMPLETE" in os.environ and argv is None:
+        _complete()
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
     output.never_fails_to_print()
@@ -59,6 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return codes.CLEAN
     except Exception:
         return _fault(words, as_json)
+
+
+def _complete() -> None:
+    """Answer a shell that completes a command line, and end."""
+    from yolo_nanfix.cli import completing
+
+    completing.answer()
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:

@@ -33,5 +33,5 @@ class Parser(argparse.ArgumentParser):
 
 def epilog(notes: str, examples: tuple[tuple[str, str], ...]) -> str:
     """The end of a command's help: what else there is to know, and examples, each a comment and a line."""
-    shown = "\n".join(f"  # {what}\n  {line}" for what, line in examples)
+    shown = "\n".join(f"  # {what}\n  {line}" if what else f"  {line}" for what, line in examples)
     return "\n\n".join(part for part in (notes, f"  examples:\n{shown}" if shown else "") if part)
