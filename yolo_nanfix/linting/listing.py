@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,18 +15,13 @@ from xxhash import xxh3_128
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.paths import folder_of, label_path
-from yolo_nanfix.linting.scanning import Ahead, is_large, scan
+from yolo_nanfix.linting.paths import folder_of, labels_beside
+from yolo_nanfix.linting.scanning import Ahead, scan
 from yolo_nanfix.linting.stamps import NOTHING
 from yolo_nanfix.linting.suffixes import is_image
 
 LOOPS = 41
 """A folder is met so often when a link in it leads back to it: the system then says that the link goes round."""
-
-
-def _labels(home: str) -> str:
-    """The folder in which Ultralytics looks for the labels of the images in a folder."""
-    return folder_of(label_path(f"{home}{os.sep}x.jpg"))
 
 
 class _Folder(NamedTuple):
@@ -39,13 +34,13 @@ class _Folder(NamedTuple):
 class Folders:
     """Folders that were listed, each once."""
 
-    def __init__(self) -> None:
-        """None yet."""
+    def __init__(self, ahead: Mapping[str, Ahead] | None = None) -> None:
+        """None yet; `ahead` are those that other processes are listing."""
         self._listed: dict[str, _Folder] = {}
         self._places: dict[str, dict[str, int]] = {}
         self._stamps = array("q", NOTHING)  # four numbers a name; those of nothing come first
         self._lists: dict[str, bytes] = {}
-        self._ahead: dict[str, Ahead] = {}
+        self._ahead = dict(ahead or {})
 
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder, in the order of the system; none if it cannot be listed."""
@@ -76,7 +71,6 @@ class Folders:
     def visit(self, config: DataConfig) -> None:
         """List all folders on which the outcome of a lint depends, and take note of the lists of images."""
         tops = [path for paths in config.splits.values() for path in paths]
-        self._start([_labels(str(path)) for path in tops if path.is_dir()])
         for path in tops:
             if path.is_dir():
                 homes = list(self._walk(str(path)))
@@ -90,18 +84,9 @@ class Folders:
                 homes = [f"{path.parent}{top[1:]}" if top.startswith(f".{os.sep}") else top for top in sorted(named)]
             for home in homes:
                 self._list(home)
-                labels = _labels(home)
+                labels = labels_beside(home)
                 self._list(labels)
                 self._list(folder_of(labels))
-
-    def _start(self, folders: Sequence[str]) -> None:
-        """Let other processes list large folders while this one lists the rest."""
-        for folder in dict.fromkeys(folders):
-            if folder not in self._listed and is_large(folder):
-                try:
-                    self._ahead[folder] = Ahead(folder)
-                except OSError:
-                    return
 
     def images(self, folder: str) -> list[str]:
         """All paths under a folder that have the suffix of an image, as `glob("**/*.*", recursive=True)` finds them.

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LABELLED = ("detect", "segment", "pose", "obb")
+"""The tasks that have label files."""
+TASKS = (*LABELLED, "classify")
+
 
 @dataclass(frozen=True)
 class LintOptions:

@@ -29,3 +29,8 @@ def label_paths(images: Sequence[str]) -> list[str]:
 def folder_of(path: str) -> str:
     """The folder part of a path."""
     return path.rpartition(os.sep)[0] or (os.sep if path.startswith(os.sep) else os.curdir)
+
+
+def labels_beside(folder: str) -> str:
+    """The folder in which Ultralytics looks for the labels of the images in a folder."""
+    return folder_of(label_path(f"{folder}{os.sep}x.jpg"))

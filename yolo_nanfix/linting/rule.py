@@ -22,6 +22,8 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from yolo_nanfix.findings import Effect, Finding, Place, Severity
+from yolo_nanfix.linting.options import LABELLED as LABELLED
+from yolo_nanfix.linting.options import TASKS as TASKS
 from yolo_nanfix.linting.options import LintOptions
 
 FAMILIES = (
@@ -31,9 +33,6 @@ FAMILIES = (
 )  # fmt: skip
 """The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""
 
-LABELLED = ("detect", "segment", "pose", "obb")
-"""The tasks that have label files."""
-TASKS = (*LABELLED, "classify")
 _SECTIONS = ("Why", "Ultralytics", "Example", "Mend")
 
 

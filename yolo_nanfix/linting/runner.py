@@ -1,31 +1,21 @@
-"""Runs all rules over one dataset."""
+"""The way into lint: finds out what is to be linted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.findings import Finding, Report
-from yolo_nanfix.linting import census, formats, store
-from yolo_nanfix.linting.assemble import Whole, assemble, dumps, unchanged
-from yolo_nanfix.linting.classify import list_folders, read_folder
+from yolo_nanfix.linting import formats, scanning
+from yolo_nanfix.linting.classify import read_folder
 from yolo_nanfix.linting.config import DataConfig, read_config
-from yolo_nanfix.linting.listing import Folders
-from yolo_nanfix.linting.options import LintOptions
-from yolo_nanfix.linting.parts import Context, Found
-from yolo_nanfix.linting.pool import Progress, read_all
-from yolo_nanfix.linting.rule import TASKS, Hit, all_rules
-from yolo_nanfix.linting.studied import Studied, Study
-from yolo_nanfix.linting.survey import Survey, pack, survey, unpack
-from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.options import TASKS, LintOptions
+from yolo_nanfix.linting.paths import labels_beside
 
-FEW = 0.01
-"""As long as no more than this share of the images changed, the columns that are remembered stay as they are."""
-Counts = Mapping[str, Mapping[str, int]]
+if TYPE_CHECKING:
+    from yolo_nanfix.findings import Report
+    from yolo_nanfix.linting.pool import Progress
+    from yolo_nanfix.linting.studied import Study
 
 
 def run(
@@ -57,95 +47,17 @@ def run(
     if options.task not in TASKS:
         raise UsageError(f"task '{options.task}' is unknown; lint reads {', '.join(TASKS)} labels")
     if (annotated := formats.read(data, options)) is not None:
-        return formats.check(annotated, study)
+        from yolo_nanfix.linting.formats.check import check as check_annotations
+
+        return check_annotations(annotated, study)
     config = read_folder(data) if options.task == "classify" else read_config(data)
-    folders = Folders()
-    folders.visit(config)
-    names, tree = folders.digests()
-    place = store.place(config, options) if cache else None
-    latest = store.load_latest(place) if place else {}
-    if study is None and latest.get("tree") == tree and (report := _remembered(latest, config, options)) is not None:
-        return report
-    memory = store.load(place) if place else None
-    if memory is not None and memory.facts.get("names") == names:
-        seen, there = unpack(memory, folders), census.loads(memory.text("census"))
-    else:
-        seen = survey(config, folders, list_folders(config) if options.task == "classify" else None)
-        there = census.take_census(config, seen.files, options.task)
-    kept = unchanged(seen, memory)
-    waiting = np.setdiff1d(np.arange(len(seen.files)), kept[0]).tolist()
-    context = Context(config, options)
-    whole = assemble(seen, memory, kept, read_all(seen, waiting, context, jobs, progress), deep=options.deep)
-    table = whole.table(seen)
-    if study is not None:
-        study(Studied(config, options.task, table))
-    facts = {"config": config, "task": options.task, "options": options, "table": table, "strays": seen.strays}
-    facts |= {"census": there, "folders": folders, "notes": ()}
-    findings = sorted([*_in_files(whole.found, table), *_in_set(facts, options)], key=_order(seen.split_names))
-    counts = _counts(table)
-    if place is not None:
-        if memory is None or memory.facts.get("names") != names or len(waiting) > FEW * len(seen.files):
-            _remember(place, names, seen, there, whole)
-        store.save_latest(place, {"tree": tree, "counts": counts, "findings": _packed(findings)})
-    return Report(str(config.yaml_file), options.task, tuple(findings), _skipped(options), counts)
+    ahead = scanning.start(_folders(config))
+    from yolo_nanfix.linting.checking import check  # meanwhile: numpy and the decoders take a while to load
+
+    return check(config, options, ahead, progress, jobs, cache, study)
 
 
-def _in_set(facts: Mapping[str, Any], options: LintOptions) -> Iterator[Finding]:
-    """The findings of the rules over the whole set."""
-    for rule in all_rules():
-        if not rule.about_files and not rule.skipped(options):
-            with np.errstate(all="ignore"):  # label files may hold any number
-                yield from rule.run(facts)
-
-
-def _in_files(found: Iterable[Found], table: Table) -> Iterator[Finding]:
-    """The findings of the rules about single files."""
-    rules = {rule.code: rule for rule in all_rules()}
-    for image, code, file, line, pixel, message in found:
-        hit = Hit(file, message, line, pixel, table.split_of(image), table.files[image])
-        yield rules[code].finding(hit)
-
-
-def _skipped(options: LintOptions) -> tuple[tuple[str, str], ...]:
-    return tuple((rule.code, reason) for rule in all_rules() if (reason := rule.skipped(options)))
-
-
-def _order(splits: tuple[str, ...]) -> Any:
-    order: dict[str | None, int] = {split: i for i, split in enumerate((None, *splits))}
-    return lambda f: (order[f.split], f.place.file, f.place.line or 0, f.code)
-
-
-def _counts(table: Table) -> Counts:
-    """Images, label files and label rows of each split, as often as they are listed."""
-    return {
-        split: {
-            "images": len(listed),
-            "labels": int(table.labelled[listed].sum()),
-            "rows": int(table.lines[listed].sum()),
-        }
-        for split, listed in table.splits.items()
-    }
-
-
-def _remember(place: Path, names: str, seen: Survey, there: census.Census, whole: Whole) -> None:
-    """Keep what is needed to leave unchanged files unread next time."""
-    columns, texts = pack(seen)
-    texts |= {"found": dumps(whole.found), "census": census.dumps(there)}
-    store.save(place, {"names": names}, {**whole.columns, **columns}, texts)
-
-
-def _packed(findings: list[Finding]) -> list[tuple[Any, ...]]:
-    return [(f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image) for f in findings]
-
-
-def _remembered(latest: Mapping[str, Any], config: DataConfig, options: LintOptions) -> Report | None:
-    """The report of a dataset in which nothing has changed; None if what was remembered of it is not whole."""
-    rules = {rule.code: rule for rule in all_rules()}
-    try:
-        findings = tuple(
-            rules[code].finding(Hit(file, message, line, tuple(pixel) if pixel else None, split, image))
-            for code, file, line, pixel, message, split, image in latest["findings"]
-        )
-        return Report(str(config.yaml_file), options.task, findings, _skipped(options), latest["counts"])
-    except (KeyError, TypeError, ValueError):
-        return None
+def _folders(config: DataConfig) -> list[str]:
+    """The folders that data.yaml names, and those of their labels."""
+    tops = [str(path) for paths in config.splits.values() for path in paths if path.is_dir()]
+    return [*tops, *map(labels_beside, tops)]

@@ -1,6 +1,7 @@
-"""Lists one folder, here or in a process of its own: for a large one the system's answers take most of a second lint.
+"""Lists one folder, here or in a process of its own: for large ones the system's answers take most of a second lint.
 
-This file is also the program of that process, which must start fast: it imports nothing but the standard library.
+This file is also the program of that process, which must start fast: it imports what it needs, no `typing`, and
+`subprocess` for the other one only.
 """
 
 from __future__ import annotations
@@ -8,10 +9,9 @@ from __future__ import annotations
 import os
 import stat
 import struct
-import subprocess
 import sys
 from array import array
-from typing import NamedTuple
+from collections.abc import Iterable
 
 LARGE = 1 << 20
 """A folder is large if its own entry takes so many bytes, which is some ten thousand names."""
@@ -19,7 +19,7 @@ _LENGTHS = struct.Struct("<4Q")
 _NOTHING = (0, 0, 0, 0)
 
 
-class Scan(NamedTuple):
+class Scan:
     """What a folder holds, in the order of the system.
 
     Attributes:
@@ -29,15 +29,19 @@ class Scan(NamedTuple):
         stamps: four numbers a name: bytes, nanoseconds of the last change, device and number; 0 for the odd ones.
     """
 
-    names: list[str]
-    odd: list[str]
-    below: list[tuple[int, int, str]]
-    stamps: array[int]
+    __slots__ = ("below", "names", "odd", "stamps")
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.names: list[str] = []
+        self.odd: list[str] = []
+        self.below: list[tuple[int, int, str]] = []
+        self.stamps = array("q")
 
 
 def scan(folder: str) -> Scan:
     """List a folder; one that is not there, or may not be read, holds nothing."""
-    found = Scan([], [], [], array("q"))
+    found = Scan()
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -81,6 +85,8 @@ class Ahead:
         Raises:
             OSError: no process can be started.
         """
+        import subprocess
+
         command = [sys.executable, "-I", "-S", __file__, folder]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
 
@@ -91,6 +97,17 @@ class Ahead:
             return None if self._process.returncode else _unpack(data)
         except (struct.error, ValueError):
             return None
+
+
+def start(folders: Iterable[str]) -> dict[str, Ahead]:
+    """Let other processes list the large ones among some folders, each in one of its own."""
+    started: dict[str, Ahead] = {}
+    for folder in filter(is_large, dict.fromkeys(folders)):
+        try:
+            started[folder] = Ahead(folder)
+        except OSError:  # no more processes: they are listed here
+            break
+    return started
 
 
 def _pack(found: Scan) -> bytes:
@@ -106,13 +123,15 @@ def _unpack(data: bytes) -> Scan:
     for length in lengths:
         parts.append(data[at : at + length])
         at += length
-    names, odd, below = (os.fsdecode(text).split("\0") if text else [] for text in parts[:3])
-    folders = [line.split(":", 2) for line in below]
-    stamps = array("q")
-    stamps.frombytes(parts[3])
-    if at != len(data) or len(stamps) != 4 * len(names):
+    found = Scan()
+    found.names, found.odd, below = (os.fsdecode(text).split("\0") if text else [] for text in parts[:3])
+    for line in below:
+        device, number, name = line.split(":", 2)
+        found.below.append((int(device), int(number), name))
+    found.stamps.frombytes(parts[3])
+    if at != len(data) or len(found.stamps) != 4 * len(found.names):
         raise ValueError("not whole")
-    return Scan(names, odd, [(int(device), int(number), name) for device, number, name in folders], stamps)
+    return found
 
 
 if __name__ == "__main__":

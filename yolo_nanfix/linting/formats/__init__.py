@@ -1,20 +1,19 @@
 """Annotation files of other formats, linted as they are, before a converter hides what is wrong with them.
 
 `read` gives the same values as a YOLO dataset: images, and rows in normalised coordinates; besides it notes what is
-wrong with the files. `check` asks the rules.
+wrong with the files. `check.check` asks the rules.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from yolo_nanfix.linting.formats import coco, ndjson, voc
-from yolo_nanfix.linting.formats.build import Annotated
-from yolo_nanfix.linting.formats.check import check
 from yolo_nanfix.linting.formats.sniff import sniff
 from yolo_nanfix.linting.options import LintOptions
 
-__all__ = ["Annotated", "check", "read", "sniff"]
+if TYPE_CHECKING:
+    from yolo_nanfix.linting.formats.build import Annotated
 
 
 def read(data: str | Path, options: LintOptions) -> Annotated | None:
@@ -26,6 +25,8 @@ def read(data: str | Path, options: LintOptions) -> Annotated | None:
     kind = None if options.task == "classify" else sniff(data)
     if kind is None:
         return None
+    from yolo_nanfix.linting.formats import coco, ndjson, voc
+
     if kind.name == "ndjson":
         return ndjson.read(kind.files[0], options)
     reader = coco.read if kind.name == "coco" else voc.read
