@@ -11,7 +11,7 @@ import numpy as np
 
 from yolo_nanfix.pages import happenings, lenient
 from yolo_nanfix.pages.folder import RunFolder
-from yolo_nanfix.pages.happenings import short
+from yolo_nanfix.pages.happenings import from_root, short
 from yolo_nanfix.pages.scales import figure, grouped
 
 METRICS = (
@@ -159,10 +159,10 @@ def _verdicts(run: RunFolder, root: str) -> Iterable[Advice]:
     for verdict in sorted(verdicts, key=lambda v: -(lenient.number(v, "confidence") or 0.0))[:20]:
         lines = lenient.texts(verdict, "advice")
         commands = tuple(line for line in lines if line.startswith("yolo-nanfix ") and "\n" not in line)
-        words = tuple(line.replace(root + "/", "") if root else line for line in lines if line not in commands)
+        words = tuple(from_root(root, line) for line in lines if line not in commands)
         if words or commands:
             summary = lenient.text(verdict, "summary")
-            yield Advice(summary.replace(root + "/", "") if root else summary, words, commands)
+            yield Advice(from_root(root, summary), words, commands)
 
 
 def _left_out(run: RunFolder, root: str) -> Iterable[Advice]:

@@ -55,6 +55,11 @@ class Happening:
     places: list[float] = field(default_factory=list)
     last: str = ""
 
+    @property
+    def span(self) -> str:
+        """From where to where."""
+        return f"{self.where} to {self.last}" if self.times > 1 and self.last != self.where else self.where
+
 
 def happenings(run: RunFolder, on: Axis) -> list[Happening]:
     """All that the report of a run lists, in its order."""
@@ -185,6 +190,11 @@ def short(path: str, root: str) -> str:
     shown = lenient.text(path).replace("\\", "/") if "\\" in path and "/" not in path else lenient.text(path)
     prefix = root.rstrip("/") + "/"
     return shown.removeprefix(prefix) if root else shown
+
+
+def from_root(root: str, words: str) -> str:
+    """Text with the paths in it from the dataset's folder on."""
+    return words.replace(root.rstrip("/") + "/", "") if root else words
 
 
 def root_of(run: RunFolder) -> str:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from yolo_nanfix.pages import happenings, lenient, pictures
 from yolo_nanfix.pages.folder import RunFolder
-from yolo_nanfix.pages.happenings import short
+from yolo_nanfix.pages.happenings import from_root, short
 from yolo_nanfix.pages.scales import figure
 from yolo_nanfix.report.words import printable
 
@@ -151,14 +151,14 @@ def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> View:
     lines = lenient.texts(verdict, "evidence")
     view.verdict = {
         "cause": lenient.text(verdict, "cause"),
-        "summary": _from(root, lenient.text(verdict, "summary")),
+        "summary": from_root(root, lenient.text(verdict, "summary")),
         "confidence": lenient.number(verdict, "confidence"),
     }
     view.places = [(name, value) for key, name in PLACES if (value := lenient.text(verdict, key))]
     view.state = _state(facts)
     view.replay = next((line.removeprefix("replay: ") for line in lines if line.startswith("replay:")), "")
-    view.evidence = [_from(root, line) for line in lines if not line.startswith("replay:")]
-    view.advice = [_from(root, line) for line in lenient.texts(verdict, "advice")]
+    view.evidence = [from_root(root, line) for line in lines if not line.startswith("replay:")]
+    view.advice = [from_root(root, line) for line in lenient.texts(verdict, "advice")]
     view.shots = _shots(facts, verdict, root)
     return view
 
@@ -254,11 +254,6 @@ def _add_boxes(shot: Shot, rows: Mapping[str, Any], names: Mapping[str, Any]) ->
         word = lenient.text(names, str(int(number))) if np.isfinite(number) else ""
         guilty = bool(in_order and shot.rows[place]["guilty"])
         shot.boxes.append({"path": path, "guilty": guilty, "words": word or f"class {figure(number)}"})
-
-
-def _from(root: str, words: str) -> str:
-    """Text with the paths in it from the dataset's folder on."""
-    return words.replace(root + "/", "") if root else words
 
 
 def _why(error: BaseException) -> str:

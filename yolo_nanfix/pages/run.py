@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.findings import Report
 from yolo_nanfix.pages import advice, charts, curves, dataset, happenings, incidents, lenient, repeat, stock
 from yolo_nanfix.pages.folder import RunFolder, read
+from yolo_nanfix.pages.happenings import Happening
 from yolo_nanfix.pages.page import render
 from yolo_nanfix.pages.scales import figure, grouped
 from yolo_nanfix.report.words import printable
 
 PAGE_NAME = "yolo-nanfix.html"
 """The page in a run's folder."""
+IMAGES = 8
+"""At most so many images are named with an event."""
 STATES = ("refused", "on", "off", "fixed", "not-needed")
 """States of patches, in the order in which they are listed."""
 
@@ -53,8 +56,6 @@ def context(run: RunFolder) -> dict[str, Any]:
     marks = happenings.marks(listed)
     shapes = [s for chart in curves.charts(run, axis) if (s := charts.shape(chart, axis, marks)) is not None]
     views, hidden = incidents.views(run)
-    root = happenings.root_of(run)
-    files = {view.file: view.key for view in views}
     return {
         "name": run.name,
         "sentence": advice.sentence(run),
@@ -67,7 +68,7 @@ def context(run: RunFolder) -> dict[str, Any]:
             "epochs": list(axis.epochs),
             "charts": [s.pop("data") for s in shapes],
         },
-        "events": [_event(entry, root, files) for entry in listed[: happenings.LISTED]],
+        "events": event_rows(run, listed, files={view.file: view.key for view in views}),
         "events_hidden": len(listed) - len(listed[: happenings.LISTED]),
         "events_left_out": lenient.count(run.summary, "guard", "events_left_out"),
         "measured": stock.MEASURED,
@@ -140,19 +141,33 @@ def dataset_part(run: RunFolder, notes: list[str]) -> dict[str, Any] | None:
         return None
 
 
-def _event(entry: happenings.Happening, root: str, files: Mapping[str, str]) -> dict[str, Any]:
-    """One line of the list of events."""
-    named = [happenings.short(image, root) for image in entry.images]
-    span = f"{entry.where} to {entry.last}" if entry.times > 1 and entry.last != entry.where else entry.where
-    return {
-        "number": entry.number,
-        "level": entry.level,
-        "where": span,
-        "times": entry.times,
-        "detail": entry.detail.replace(root + "/", "") if root else entry.detail,
-        "action": entry.action.replace(root + "/", "") if root else entry.action,
-        "images": named[:8],
-        "more_images": max(0, len(named) - 8),
-        "stock": entry.stock,
-        "incidents": [(files[name], name) for name in entry.incidents if name in files],
-    }
+def event_rows(
+    run: RunFolder, listed: Sequence[Happening], letter: str = "", files: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """The list of events as `events.html.j2` shows it.
+
+    Args:
+        run: the run they are of.
+        listed: the events; those beyond `happenings.LISTED` are left out.
+        letter: stands before their numbers.
+        files: ids of the incidents on the page, by the names of their files.
+    """
+    root, files = happenings.root_of(run), files or {}
+    rows = []
+    for entry in listed[: happenings.LISTED]:
+        named = [happenings.short(image, root) for image in entry.images]
+        rows.append(
+            {
+                "number": f"{letter}{entry.number}",
+                "level": entry.level,
+                "where": entry.span,
+                "times": entry.times,
+                "detail": happenings.from_root(root, entry.detail),
+                "action": happenings.from_root(root, entry.action),
+                "images": named[:IMAGES],
+                "more_images": max(0, len(named) - IMAGES),
+                "stock": entry.stock,
+                "incidents": [(files[name], name) for name in entry.incidents if name in files],
+            }
+        )
+    return rows

@@ -1,0 +1,152 @@
+"""The page of two runs beside each other: how they went, which settings differ, their curves in the same charts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from yolo_nanfix.pages import advice, charts, curves, happenings, lenient, run, stock
+from yolo_nanfix.pages.charts import Axis, Chart, Curve
+from yolo_nanfix.pages.folder import RunFolder, read
+from yolo_nanfix.pages.page import render
+from yolo_nanfix.pages.repeat import OTHER_MODES
+from yolo_nanfix.pages.scales import figure, grouped
+from yolo_nanfix.report.words import printable
+
+LETTERS = ("A", "B")
+NOT_COMPARED = ("project", "name", "save_dir", "exist_ok", "mode", *OTHER_MODES)
+"""Arguments that always differ, or that training does not read."""
+SHORT_TITLES = {"losses": "Loss", "val-losses": "Validation loss", "metrics": "Validation", "lr": "Learning rate",
+                "train-losses": "Training loss, mean of the epoch"}  # fmt: skip
+LOWER_IS_BETTER = ("val/", "train/")
+
+
+def build(first: str | Path, second: str | Path) -> str:
+    """The page of two runs as HTML text that stands alone; the first is called A, the second B.
+
+    Args:
+        first, second: run folders, as for `run.build`.
+
+    Raises:
+        DataError: one is not the folder of a training run.
+    """
+    return page((read(first), read(second)))
+
+
+def page(pair: tuple[RunFolder, RunFolder]) -> str:
+    """The page of two runs that were read already."""
+    axis = replace(curves.axis(*pair), epochs=())
+    listed = [happenings.happenings(one, axis) for one in pair]
+    marks = [m for letter, found in zip(LETTERS, listed, strict=True) for m in happenings.marks(found, letter)]
+    shapes = [s for chart in overlaid(pair, axis) if (s := charts.shape(chart, axis, marks)) is not None]
+    sides = [
+        {
+            "letter": letter,
+            "name": one.name,
+            "folder": printable(str(one.path)),
+            "sentence": advice.sentence(one),
+            "level": advice.level(one),
+            "notes": one.notes,
+            "guarded": bool(one.summary),
+            "events": run.event_rows(one, found, letter),
+            "events_hidden": len(found) - len(found[: happenings.LISTED]),
+        }
+        for letter, one, found in zip(LETTERS, pair, listed, strict=True)
+    ]
+    return render(
+        "compare.html.j2",
+        ("run.js",),
+        ("run.css",),
+        sides=sides,
+        charts=shapes,
+        readings={"name": axis.name, "epochs": [], "charts": [s.pop("data") for s in shapes]},
+        settings=differing(pair),
+        metrics=metrics(pair),
+        counts=counts(pair),
+        measured=stock.MEASURED,
+    )
+
+
+def overlaid(pair: tuple[RunFolder, RunFolder], axis: Axis) -> list[Chart]:
+    """One chart for each curve that a run has, with that of A and of B in it."""
+    found: dict[tuple[str, str], list[Curve]] = {}
+    titles: dict[tuple[str, str], str] = {}
+    for style, (letter, one) in enumerate(zip(LETTERS, pair, strict=True), 1):
+        for chart in curves.charts(one, axis):
+            for curve in chart.curves:
+                key = (chart.key, curve.name)
+                short = SHORT_TITLES.get(chart.key)
+                titles[key] = f"{short}: {curve.name}" if short and len(chart.curves) > 1 else chart.title
+                found.setdefault(key, []).append(replace(curve, name=f"{letter} {one.name}", style=style))
+    return [Chart(f"{key[0]}-{number}", titles[key], tuple(both)) for number, (key, both) in enumerate(found.items())]
+
+
+def differing(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]]:
+    """Training arguments, settings of the guard, versions and states of patches that are not the same in both."""
+    parts = [_settings(one) for one in pair]
+    names = dict.fromkeys([*parts[0], *parts[1]])
+    both = [(name, parts[0].get(name, "—"), parts[1].get(name, "—")) for name in names]
+    return [row for row in both if row[1] != row[2]]
+
+
+def metrics(pair: tuple[RunFolder, RunFolder]) -> list[dict[str, str]]:
+    """Final and best value of each column of `results.csv`."""
+    names = dict.fromkeys(n for one in pair for n in one.results.columns if n.startswith(("metrics/", "val/")))
+    rows = []
+    for name in names:
+        ends = [_ends(one, name) for one in pair]
+        rows.append(
+            {
+                "name": lenient.text(name),
+                **{f"last{i}": figure(last) if last is not None else "—" for i, (last, _) in enumerate(ends)},
+                **{f"best{i}": figure(best) if best is not None else "—" for i, (_, best) in enumerate(ends)},
+            }
+        )
+    return rows
+
+
+def counts(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]]:
+    """Micro-batches, and events by check."""
+    found: list[Counter[str]] = []
+    for one in pair:
+        guard = lenient.mapping(one.summary, "guard")
+        by_check = {lenient.text(k): lenient.count(v) for k, v in lenient.mapping(guard, "events_by_check").items()}
+        found.append(
+            Counter(
+                {
+                    "micro-batches": lenient.count(guard, "micro_batches"),
+                    "micro-batches dropped": lenient.count(guard, "dropped_micro_batches"),
+                    "steps skipped by the GradScaler": lenient.count(guard, "steps_skipped_by_grad_scaler"),
+                    "images left out by the guard": len(lenient.entries(guard, "quarantined")),
+                    **{f"events: {name.replace('+', ', ')}": number for name, number in by_check.items()},
+                }
+            )
+        )
+    names = [name for name in {**found[0], **found[1]} if found[0][name] or found[1][name]]
+    return [(name, grouped(found[0][name]), grouped(found[1][name])) for name in names]
+
+
+def _settings(one: RunFolder) -> dict[str, str]:
+    """Everything that may differ, as text by name."""
+    found = {key: lenient.text(value) or str(value)[:200] for key, value in one.args.items() if key not in NOT_COMPARED}
+    environment = lenient.mapping(one.summary, "environment")
+    found |= {f"version of {key}": lenient.text(value) for key, value in environment.items()}
+    settings = lenient.mapping(one.summary, "guard", "settings")
+    found |= {f"guard: {key}": str(value)[:200] for key, value in settings.items()}
+    found |= {"on-fatal": word} if (word := lenient.text(one.summary, "on_fatal")) else {}
+    states = lenient.mapping(one.summary, "patches")
+    found |= {f"patch {key}": lenient.text(value, "state") for key, value in states.items()}
+    return {lenient.text(key): lenient.text(value) for key, value in found.items()}
+
+
+def _ends(one: RunFolder, name: str) -> tuple[float | None, float | None]:
+    """The last value of a column, and the best finite one."""
+    values = one.results.column(name)
+    if values is None:
+        return None, None
+    known = values[one.results.known[name]]
+    finite = known[known * 0 == 0]
+    if not finite.size:
+        return float(known[-1]), None
+    return float(known[-1]), float(finite.min() if name.startswith(LOWER_IS_BETTER) else finite.max())
