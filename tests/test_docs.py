@@ -131,11 +131,12 @@ def test_every_public_name_is_in_the_python_reference(site):
             assert f'id="yolo_nanfix.errors.{name}"' in text, name
 
 
-def test_special_characters_come_out_as_they_are(site):
+def test_special_characters_come_out_as_they_are(site, monkeypatch):
     assert "With gamma < 1 the factor (1 - p)^gamma" in words(Page(site / "patches" / "focal-loss-edge.html").text)
     assert "above 65504 * 255" in Page(site / "rules" / "IM013.html").text
     assert "[1, inf, 2]: cls_loss inf in stock" in words(Page(site / "patches" / "class-weights-not-finite.html").text)
     assert "--unsafe-fixes" in Page(site / "commands" / "lint.html").text  # two hyphens, not a dash
+    monkeypatch.syspath_prepend(str(DOCS))
     from generator.markup import block, cell, code, prose
 
     assert prose("a < b & *c* [d](e) _f_ $g$", links=False) == r"a \< b \& \*c\* \[d\](e) \_f\_ \$g\$"
