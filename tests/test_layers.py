@@ -32,12 +32,15 @@ MAY = {
     "guard": VALUES | {"upstream", "incident", "batches"},
     "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "numerics"},
     "settings": {"errors"},
-    "run_report": WINGS | VALUES | {"upstream"},
+    "drawing": VALUES | {"pages", "report", "upstream"},
+    "run_report": WINGS | VALUES | {"drawing", "upstream"},
     "linter": {"linting", "settings", "report", "errors", "findings"},
     "tracking": {"upstream"},
     "telling": WINGS | VALUES | {"upstream", "run_report"},
-    "api": WINGS | VALUES | {"mending", "upstream", "incident", "run_report", "settings", "linter", "telling"},
-    "runs": WINGS | VALUES | {"training", "run_report", "api", "linter"},
+    "api": WINGS
+    | VALUES
+    | {"drawing", "incident", "linter", "mending", "run_report", "settings", "telling", "upstream"},
+    "runs": WINGS | VALUES | {"training", "run_report", "api", "linter", "drawing"},
     "lr_find": VALUES | {"api", "linting", "numerics", "training", "upstream"},
     "doctor": VALUES | {"api", "patching", "upstream"},
     "hook": {"api", "errors"},

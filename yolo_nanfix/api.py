@@ -18,6 +18,7 @@ from yolo_nanfix.settings import load as load_settings
 if TYPE_CHECKING:
     from torch import nn
 
+    from yolo_nanfix.drawing import Drawn as Drawn
     from yolo_nanfix.fixing.apply import Fixed as Fixed
     from yolo_nanfix.fixing.plan import Kept as Kept
     from yolo_nanfix.fixing.undo import Undone as Undone
@@ -369,6 +370,20 @@ def diagnose(path: str | Path, *, imports: Iterable[str] = ()) -> Verdict:
     names = incident.facts.get("patches")
     with patched(*(map(str, names) if isinstance(names, list) else ()), guard=False):
         return examine(incident, imports=imports)
+
+
+def draw(run: str | Path, out: str | Path | None = None) -> Drawn:
+    """Write the page of a training run from what lies in its folder; see `drawing.draw`."""
+    from yolo_nanfix import drawing
+
+    return drawing.draw(run, out)
+
+
+def compare(first: str | Path, second: str | Path, out: str | Path | None = None) -> Drawn:
+    """Write the page of two training runs beside each other; see `drawing.compare`."""
+    from yolo_nanfix import drawing
+
+    return drawing.compare(first, second, out)
 
 
 def _examine(incident: Incident, model: nn.Module, budget: float) -> Verdict:

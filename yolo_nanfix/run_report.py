@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix import upstream
+from yolo_nanfix import drawing, upstream
 from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import GuardStop
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
-from yolo_nanfix.report.jsonout import REPORT_NAME, write_json
+from yolo_nanfix.report.jsonout import PAGE_NAME, REPORT_NAME, write_json
 from yolo_nanfix.report.steps import STEPS_NAME
 
 
@@ -66,13 +66,25 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
     context.summary = summary
     path = Path(trainer.save_dir) / REPORT_NAME
     summary["paths"]["report"] = str(path)
-    try:
-        write_json(path, summary)
-    except OSError as problem:  # at the end of a run, whose own outcome must not be hidden by this
-        upstream.log(f"yolo-nanfix: the report could not be written: {problem}")
+    save(path, summary)
     if current.get() is None:  # trained by Ultralytics' own means after patch(): say in its log how it went
         dropped = f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped"
-        upstream.log(f"yolo-nanfix: run {outcome}, {dropped}; report: {path}", good_news=summary["healthy"])
+        upstream.log(
+            f"yolo-nanfix: run {outcome}, {dropped}; report: {summary['paths'].get('page', path)}",
+            good_news=summary["healthy"],
+        )
+
+
+def save(path: Path, summary: dict[str, Any]) -> None:
+    """Write the report, which names the page of the run among its paths, then draw that page."""
+    summary["paths"]["page"] = str(path.parent / PAGE_NAME)
+    try:
+        write_json(path, summary)
+        if not drawing.at_the_end(path.parent):
+            del summary["paths"]["page"]
+            write_json(path, summary)
+    except OSError as problem:  # at the end of a run, whose own outcome must not be hidden by this
+        upstream.log(f"yolo-nanfix: the report could not be written: {problem}")
 
 
 def _reasons(trainer: Any, recorder: Recorder) -> tuple[str, ...]:

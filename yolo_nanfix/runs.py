@@ -12,7 +12,7 @@ from typing import Any
 from yolo_nanfix import api, run_report, training
 from yolo_nanfix.errors import GuardStop, UsageError
 from yolo_nanfix.findings import Report, Severity
-from yolo_nanfix.report.jsonout import REPORT_NAME, write_json
+from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.run_report import RunContext, summarise
 
 ON_FATAL = ("quarantine", "stop", "ignore")
@@ -113,7 +113,7 @@ def _of_workers(model: Any, context: RunContext) -> dict[str, Any]:
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     known_here = summarise(context, {**summary, "ultralytics": "", "guard": None}, "", ())
     summary |= {key: known_here[key] for key in ("on_fatal", "quarantined", "lint")}
-    write_json(path, summary)
+    run_report.save(path, summary)
     return summary
 
 

@@ -25,6 +25,8 @@ COMMANDS = {
     "handoff": "give the images with findings to labellers: CVAT, Label Studio, COCO or CSV",
     "lr-find": "find the learning rate by a range test with your model, data and optimizer",
     "diagnose": "find out why a step of a run went wrong, by replaying its incident here",
+    "report": "build the page of a training run again: curves, events, incidents, what to do",
+    "compare": "one page with two training runs side by side",
     "run": "run a stock command, such as yolo detect train, under patches and guard",
     "patches": "list the patches and what they do here",
     "explain": "all about one patch or one lint rule",

@@ -15,8 +15,6 @@ from yolo_nanfix.pages.page import render
 from yolo_nanfix.pages.scales import figure, grouped
 from yolo_nanfix.report.words import printable
 
-PAGE_NAME = "yolo-nanfix.html"
-"""The page in a run's folder."""
 IMAGES = 8
 """At most so many images are named with an event."""
 STATES = ("refused", "on", "off", "fixed", "not-needed")

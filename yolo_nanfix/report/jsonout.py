@@ -14,6 +14,8 @@ from yolo_nanfix.findings import Report
 
 REPORT_NAME = "yolo-nanfix.json"
 """The file in a run's folder that says how the run went."""
+PAGE_NAME = "yolo-nanfix.html"
+"""The page in a run's folder."""
 
 
 def dumps(report: Report) -> str:

@@ -1,0 +1,67 @@
+"""`yolo-nanfix report RUN`: the page of a training run, built again from what lies in its folder."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yolo_nanfix.cli.output import Answer, console
+
+if TYPE_CHECKING:
+    from yolo_nanfix.api import Drawn
+
+EXAMPLES = (
+    ("build the page of a run again and look at it", "yolo-nanfix report runs/detect/train --open"),
+    ("into another file", "yolo-nanfix report runs/detect/train -o train.html"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("run", type=Path, help="a run folder, also of a stock run")
+    add_output(parser, "yolo-nanfix.html in the run folder")
+
+
+def add_output(parser: argparse.ArgumentParser, default: str) -> None:
+    """The options that `report` and `compare` share."""
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=f"the page to write (default: {default})")
+    parser.add_argument("--open", action="store_true", help="open it in the browser")
+
+
+def run(args: argparse.Namespace) -> Answer:
+    """Write the page; 0 also for a run that did not end healthy.
+
+    Raises:
+        DataError: it is not the folder of a training run.
+        UsageError: the page cannot be written.
+    """
+    from yolo_nanfix import api
+
+    return answer(api.draw(args.run, args.output), args)
+
+
+def answer(drawn: Drawn, args: argparse.Namespace) -> Answer:
+    """Open the page if that is wanted, and say where it is."""
+    from yolo_nanfix.report import jsonout
+
+    opened = _opened(drawn.page) if args.open else None
+    return Answer(0, partial(jsonout.text, drawn.as_dict()), partial(_show, drawn, opened, args.quiet))
+
+
+def _opened(page: Path) -> bool:
+    import webbrowser
+
+    return webbrowser.open(page.as_uri())
+
+
+def _show(drawn: Drawn, opened: bool | None, quiet: bool) -> None:
+    from yolo_nanfix.report.words import printable
+
+    if not quiet:
+        for line in (*drawn.sentences, *drawn.notes):
+            console().print(printable(line), markup=False)
+    console().print(printable(str(drawn.page)), markup=False)
+    if opened is False:
+        console().print("no browser could be started: open the file yourself")

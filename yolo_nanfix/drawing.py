@@ -1,0 +1,103 @@
+"""Draws pages of runs: into the run folder when the run ends, and again whenever they are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from yolo_nanfix import upstream
+from yolo_nanfix.errors import UsageError
+from yolo_nanfix.report.jsonout import PAGE_NAME, write_text
+
+COMPARISON_NAME = "yolo-nanfix-compare.html"
+"""The page of two runs, in the current folder unless another file is asked for."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A page that was written.
+
+    Attributes:
+        page: its file.
+        sentences: how each run on it went.
+        to_do: what the user should do about the run, in order; empty for a comparison.
+        notes: what could not be read.
+        bytes: the size of the file.
+    """
+
+    page: Path
+    sentences: tuple[str, ...]
+    to_do: tuple[str, ...]
+    notes: tuple[str, ...]
+    bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {**asdict(self), "page": str(self.page)}
+
+
+def draw(folder: str | Path, out: str | Path | None = None) -> Drawn:
+    """Write the page of a run.
+
+    Args:
+        folder: the run folder.
+        out: the file to write; by default `yolo-nanfix.html` in the run folder.
+
+    Raises:
+        DataError: it is not the folder of a training run.
+        UsageError: the page cannot be written.
+    """
+    from yolo_nanfix.pages import advice, run
+    from yolo_nanfix.pages.folder import read
+
+    found = read(folder)
+    path = Path(out) if out is not None else found.path / PAGE_NAME
+    text = run.page(found)
+    steps = tuple(" ".join((step.why, *step.what, *step.commands)) for step in advice.to_do(found))
+    return _written(path, text, (advice.sentence(found),), steps, found.notes)
+
+
+def compare(first: str | Path, second: str | Path, out: str | Path | None = None) -> Drawn:
+    """Write the page of two runs beside each other.
+
+    Args:
+        first, second: run folders.
+        out: the file to write; by default `yolo-nanfix-compare.html` in the current folder.
+
+    Raises:
+        DataError: one of them is not the folder of a training run.
+        UsageError: the page cannot be written.
+    """
+    from yolo_nanfix.pages import advice
+    from yolo_nanfix.pages import compare as comparison
+    from yolo_nanfix.pages.folder import read
+
+    pair = (read(first), read(second))
+    sentences = tuple(f"{one.name}: {advice.sentence(one)}" for one in pair)
+    notes = tuple(f"{one.name}: {note}" for one in pair for note in one.notes)
+    return _written(Path(out or COMPARISON_NAME), comparison.page(pair), sentences, (), notes)
+
+
+def at_the_end(folder: Path) -> bool:
+    """Write the page of a run that ends now; whatever goes wrong with it is one line in the log.
+
+    Returns:
+        Whether it was written.
+    """
+    try:
+        draw(folder)
+    except Exception as problem:  # the run's own outcome must not be hidden by this
+        upstream.log(f"yolo-nanfix: the page of the run could not be drawn: {type(problem).__name__}: {problem}")
+        return False
+    return True
+
+
+def _written(
+    path: Path, text: str, sentences: tuple[str, ...], to_do: tuple[str, ...], notes: tuple[str, ...]
+) -> Drawn:
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another file with -o FILE") from error
+    return Drawn(path.resolve(), sentences, to_do, notes, len(text.encode()))
