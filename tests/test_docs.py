@@ -25,7 +25,10 @@ from yolo_nanfix.linting.selection import KEYS
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 WRITTEN = [*DOCS.glob("*.md"), *(p for part in ("tutorials", "ideas", "reference") for p in (DOCS / part).glob("*.md"))]
-FENCE = re.compile(r"^(`{3,})(\{code-block\} )?(\w+)\n(?::caption: ([^\n]+)\n\n)?(.*?)^\1$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^(`{3,})(\{code-block\} )?(\w+)\n(?::class: \w+\n\n)?(?::caption: ([^\n]+)\n\n)?(.*?)^\1$",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 class Block(NamedTuple):

@@ -43,7 +43,7 @@ def _page(card: Card) -> str:
 
 
 def _facts(card: Card) -> Iterator[tuple[str, str]]:
-    yield "on", DEFAULTS[card.default]
+    yield "by default", DEFAULTS[card.default]
     yield "releases with the defect", spans(card.affected)
     yield "wraps", ", ".join(code(target) for target in card.targets)
 

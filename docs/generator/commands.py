@@ -10,7 +10,7 @@ from itertools import pairwise
 from generator.markup import block, code, prose, table
 from yolo_nanfix.cli.main import COMMANDS, build_parser
 
-WIDTH = "100"
+WIDTH = "84"
 """Columns of a usage line; argparse takes it from the environment."""
 TITLES = {"positional arguments": "Arguments", "options": "Options"}
 
