@@ -6,6 +6,7 @@ training goes on.
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -163,17 +164,29 @@ def _sources(trainer: Any, event: Event) -> list[dict[str, Any]]:
 
 def label_rows(trainer: Any, image: str) -> dict[str, Any] | None:
     """The label file of an image and its rows as text, or None where the dataset has none for it."""
-    dataset = getattr(trainer.train_loader, "dataset", None)
-    files, labels = getattr(dataset, "im_files", ()), getattr(dataset, "label_files", ())
-    number = {str(f): i for i, f in enumerate(files)}.get(image)
-    if number is None or number >= len(labels):
+    path = _label_file(getattr(trainer.train_loader, "dataset", None), image)
+    if path is None:
         return None
-    path = Path(labels[number])
     try:
         rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     return {"file": str(path), "rows": rows[:LINES]}
+
+
+def _label_file(dataset: Any, image: str) -> Path | None:
+    """The label file of an image, by its place in the dataset's lists; by its name where those are out of step.
+
+    Ultralytics takes unusable images out of the list of images alone.
+    """
+    files, labels = getattr(dataset, "im_files", ()), getattr(dataset, "label_files", ())
+    if len(files) == len(labels):
+        number = {str(f): i for i, f in enumerate(files)}.get(image)
+        return None if number is None else Path(labels[number])
+    before, folder, after = image.rpartition(f"{os.sep}images{os.sep}")
+    named = f"{before}{os.sep}labels{os.sep}{after}" if folder else image
+    path = Path(named).with_suffix(".txt")
+    return path if str(path) in set(map(str, labels)) else None
 
 
 def _sick_optimizer_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
