@@ -183,8 +183,10 @@ def _shots(facts: Mapping[str, Any], verdict: Mapping[str, Any], root: str) -> l
     """The images of the micro-batch as the facts name them."""
     guilty = {entry for entry in lenient.entries(verdict, "images") if isinstance(entry, str)}
     lines = {entry for entry in lenient.entries(verdict, "labels") if isinstance(entry, str)}
+    sources = lenient.entries(facts, "sources")
+    own = any(lenient.raw(s, "file") in guilty or lenient.text(s, "suspect") for s in sources)
     found = []
-    for number, source in enumerate(lenient.entries(facts, "sources"), 1):
+    for number, source in enumerate(sources, 1):
         file, suspect = lenient.raw(source, "file"), lenient.text(source, "suspect")
         parents = [p for p in lenient.entries(source, "parents") if isinstance(p, str)]
         label_file = lenient.raw(source, "labels", "file")
@@ -193,11 +195,12 @@ def _shots(facts: Mapping[str, Any], verdict: Mapping[str, Any], root: str) -> l
             {"line": n, "text": lenient.text(row)[:200], "guilty": f"{label_file}:{n}" in lines}
             for n, row in enumerate(rows, 1)
         ]
+        bad_rows = any(row["guilty"] for row in marked)
         worst_first = sorted(marked, key=lambda row: not row["guilty"])[:ROWS]
         shot = Shot(
             number,
             short(file, root) or f"image {number}",
-            bool(suspect) or file in guilty or any(p in guilty for p in parents) or any(r["guilty"] for r in marked),
+            bool(suspect) or file in guilty or (not own and (any(p in guilty for p in parents) or bad_rows)),
             suspect,
             [short(parent, root) for parent in parents],
             short(label_file, root),

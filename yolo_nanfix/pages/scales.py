@@ -57,7 +57,7 @@ def _linear(low: float, high: float) -> Scale:
     first, last = math.floor(low / step), math.ceil(high / step)
     low, high = first * step, last * step
     numbers = [n * step for n in range(first, last + 1)]
-    return Scale(low, high, False, tuple(((n - low) / (high - low), figure(n)) for n in numbers))
+    return Scale(low, high, False, tuple(((n - low) / (high - low), compact(n)) for n in numbers))
 
 
 def _logarithmic(low: float, high: float) -> Scale:
@@ -65,7 +65,7 @@ def _logarithmic(low: float, high: float) -> Scale:
     last = max(last, first + 1)
     every = max(1, math.ceil((last - first) / 5))
     powers = range(first, last + 1, every)
-    ticks = tuple(((power - first) / (last - first), figure(10.0**power)) for power in powers)
+    ticks = tuple(((power - first) / (last - first), compact(10.0**power)) for power in powers)
     return Scale(10.0**first, 10.0**last, True, ticks)
 
 
@@ -94,6 +94,14 @@ def figure(value: float) -> str:
     if size >= 1000:
         return grouped(round(value))
     return f"{value:.4g}"
+
+
+def compact(value: float) -> str:
+    """A number for the edge of a chart: `150k` and `2M` for large ones, else as `figure` gives it."""
+    for unit, letter in ((1e6, "M"), (1e3, "k")):
+        if unit <= abs(value) < 1000 * unit:
+            return f"{value / unit:.4g}{letter}"
+    return figure(value)
 
 
 def grouped(value: int) -> str:
