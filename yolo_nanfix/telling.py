@@ -97,7 +97,7 @@ class Telling(Audience):
             parts.append(f"{images} image{'' if images == 1 else 's'} left out")
         if (last := recorder.last) is not None:
             batch = f" batch {last.batch}" if last.batch else ""
-            parts.append(f"last: epoch {last.epoch}{batch} {last.check}")
+            parts.append(f"last: epoch {last.epoch}{batch} {last.check.replace('+', ', ')}")
         return ", ".join(parts)
 
     def _give_scalars(self) -> None:

@@ -38,6 +38,8 @@ def release(text: str) -> tuple[int, ...]:
 
 LEFT_YOLO = (8, 0, 136)
 """From this release on ultralytics.yolo, where there is one, holds deprecated copies."""
+ERASE = "\r\033[K"
+"""Clears the line of the terminal that the cursor is in, as Ultralytics' own bars do."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,12 @@ def text_fingerprint(source: str) -> str:
 def log(message: str, *, good_news: bool = False) -> None:
     """Say something in the training log, where the user of Ultralytics reads: its own logger, mostly as a warning.
 
-    Before Ultralytics has set its logger up, Python writes warnings to standard error by itself.
+    Before Ultralytics has set its logger up, Python writes warnings to standard error by itself. In a terminal the line
+    that a progress bar is drawing is erased first; the bar draws itself anew below.
     """
     logger = logging.getLogger("ultralytics")
-    (logger.info if good_news else logger.warning)(message)
+    level = logging.INFO if good_news else logging.WARNING
+    if logger.isEnabledFor(level) and sys.stdout is not None and sys.stdout.isatty():
+        sys.stdout.write(ERASE)
+        sys.stdout.flush()
+    logger.log(level, message)
