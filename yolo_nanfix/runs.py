@@ -40,6 +40,12 @@ class Run:
         """0 for a healthy end (or a dry run that would train), else 1."""
         return 0 if self.healthy else 1
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how it went, the figures, what to do, and where the page is."""
+        from yolo_nanfix.pages import run
+
+        return run.notebook(self.summary)
+
 
 def train(
     data: str | Path,

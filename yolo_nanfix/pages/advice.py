@@ -40,6 +40,9 @@ def sentence(run: RunFolder) -> str:
         rows = run.results.rows
         epochs = f"{grouped(rows)} epoch{'' if rows == 1 else 's'}" if rows else "no epoch"
         return f"A run without a report of yolo-nanfix: {epochs} in results.csv{metric}{_nan_epochs(run)}."
+    if lenient.text(run.summary, "outcome") == "dry-run":
+        would = "training would start" if run.summary.get("healthy") is True else "training would not start"
+        return f"{'; '.join(filter(None, [f'Dry run: {would}', _images_left_out(run)]))}."
     parts = [_dropped(run)]
     backs = sum("roll" in lenient.text(e, "action") for e in lenient.entries(run.summary, "guard", "events"))
     if backs:

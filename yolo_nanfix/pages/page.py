@@ -49,6 +49,11 @@ def render(template: str, scripts: tuple[str, ...] = (), styles: tuple[str, ...]
     return page.encode("utf-8", "replace").decode()
 
 
+def fragment(template: str, **context: Any) -> str:
+    """A part of a page, for notebooks: the template filled with autoescape, without head, style or scripts."""
+    return _environment().get_template(template).render(**context).encode("utf-8", "replace").decode()
+
+
 def embedded(value: Any) -> Markup:
     """A value as JSON inside `<script type="application/json">`: no text in it can end the element or begin a comment.
 

@@ -11,10 +11,13 @@ from yolo_nanfix.findings import Report
 from yolo_nanfix.pages import advice, charts, curves, dataset, happenings, incidents, lenient, repeat, stock
 from yolo_nanfix.pages.folder import RunFolder, read
 from yolo_nanfix.pages.happenings import Happening
-from yolo_nanfix.pages.page import render
+from yolo_nanfix.pages.page import fragment, render
 from yolo_nanfix.pages.scales import figure, grouped
+from yolo_nanfix.pages.tables import Table
 from yolo_nanfix.report.words import printable
 
+NOTEBOOK_STEPS = 3
+"""At most so many pieces of advice are shown in a notebook."""
 IMAGES = 8
 """At most so many images are named with an event."""
 STATES = ("refused", "on", "off", "fixed", "not-needed")
@@ -44,6 +47,22 @@ def page(run: RunFolder) -> str:
         **context(run),
         dataset=part,
         notes=notes,
+    )
+
+
+def notebook(summary: Mapping[str, Any]) -> str:
+    """How a run went, as a few lines of HTML for a notebook, from what `yolo-nanfix.json` holds."""
+    paths = lenient.mapping(summary, "paths")
+    found = RunFolder(Path(lenient.raw(paths, "save_dir") or "."), summary, {}, Table(), Table(), (), ())
+    page = lenient.raw(paths, "page")
+    return fragment(
+        "run_notebook.html.j2",
+        sentence=advice.sentence(found),
+        level=advice.level(found),
+        tiles=tiles(found),
+        to_do=advice.to_do(found)[:NOTEBOOK_STEPS],
+        page=printable(page),
+        address=Path(page).absolute().as_uri() if page else "",
     )
 
 
