@@ -17,6 +17,7 @@ from yolo_nanfix.cli import output
 from yolo_nanfix.cli.output import Answer
 from yolo_nanfix.cli.parsing import Help, Parser, epilog
 from yolo_nanfix.errors import NanfixError, UsageError
+from yolo_nanfix.report.words import printable
 
 COMMANDS = {
     "train": "lint, patch, guard and train",
@@ -54,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except UsageError as error:
-        return output.fail(f"error: {error}", codes.USAGE, as_json)
+        return output.fail(f"error: {printable(str(error))}", codes.USAGE, as_json)
     except NanfixError as error:
-        return output.fail(f"error: {error}", codes.FINDINGS, as_json)
+        return output.fail(f"error: {printable(str(error))}", codes.FINDINGS, as_json)
     except KeyboardInterrupt:
         return output.fail("interrupted", codes.INTERRUPTED, as_json)
     except BrokenPipeError:
