@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
+import yaml
 from generator.commands import parser
 from generator.markup import block, code, prose, table
 from yolo_nanfix import api
@@ -14,8 +15,9 @@ from yolo_nanfix import errors as api_errors
 from yolo_nanfix.cards import load_all
 from yolo_nanfix.guard.catalogue import SENSORS
 from yolo_nanfix.linting.selection import KEYS
+from yolo_nanfix.tracking.feed import TRACKERS
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_OPTION = {"per-path-ignores": "By glob what to leave out for the files that it matches."}
 """Settings of lint that are no options of the command."""
 
@@ -27,6 +29,8 @@ def fragments() -> Iterator[tuple[str, str]]:
     yield "generated/params.md", params()
     yield "generated/lint-settings.md", lint_settings()
     yield "generated/errors.md", errors()
+    yield "generated/trackers.md", "\n".join(f"- {called}" for called, _ in TRACKERS.values()) + "\n"
+    yield "generated/action.md", action()
     for name in ("ladder", "matrix"):
         yield f"generated/{name}.md", of_readme(name)
 
@@ -78,13 +82,25 @@ def errors() -> str:
     return block(dedent("\n".join(tree)))
 
 
+def action() -> str:
+    """One row an input of the GitHub action."""
+    inputs = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["inputs"]
+    rows = [
+        (code(name), code(told["default"]) if told["default"] else "", prose(told["description"]))
+        for name, told in inputs.items()
+    ]
+    return table(("input", "default", "what it is"), rows)
+
+
 def of_readme(name: str) -> str:
     """A block of the README, between its markers.
 
     Raises:
         LookupError: the README has no such block.
     """
-    found = re.search(rf"<!-- {name}\b.*? -->\n(.*?)<!-- end -->", README.read_text(encoding="utf-8"), re.DOTALL)
+    found = re.search(
+        rf"<!-- {name}\b.*? -->\n(.*?)<!-- end -->", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     if not found:
         raise LookupError(f"README.md has no block '<!-- {name} -->'")
     return found[1]
