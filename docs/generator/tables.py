@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import yaml
+
 from generator.commands import parser
 from generator.markup import block, code, prose, table
 from yolo_nanfix import api
