@@ -1,0 +1,85 @@
+"""The documentation has a page or a row for all there is, shows it as it is, and loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import re
+
+from site_pages import DOCS, Page, words
+
+from yolo_nanfix import api
+from yolo_nanfix.cards import load_all
+from yolo_nanfix.cli.main import COMMANDS, build_parser
+from yolo_nanfix.guard.catalogue import SENSORS
+from yolo_nanfix.linting.rule import all_rules
+from yolo_nanfix.linting.selection import KEYS
+
+
+def test_every_rule_has_a_page_that_says_all_there_is_to_it(site):
+    index = Page(site / "rules" / "index.html").cells
+    for rule in all_rules():
+        text = words(Page(site / "rules" / f"{rule.code}.html").text)
+        for part in (rule.name, rule.title, rule.why, rule.upstream, rule.example, rule.mend):
+            assert words(part) in text, rule.code
+        assert rule.code in index and words(rule.title) in map(words, index), rule.code
+
+
+def test_every_patch_has_a_page_that_says_all_there_is_to_it(site):
+    index = Page(site / "patches" / "index.html").cells
+    for card in load_all().values():
+        text = words(Page(site / "patches" / f"{card.name}.html").text)
+        for part in (card.symptom, card.cause, card.cures, card.cures_not, card.measured, *card.targets, *card.params):
+            assert words(part) in text, card.name
+        assert card.name in index
+
+
+def test_every_command_has_a_page_with_each_of_its_options(site):
+    for name in COMMANDS:
+        cells = " ".join(Page(site / "commands" / f"{name}.html").cells)
+        commands = next(a for a in build_parser([name])._actions if a.dest == "command")
+        for action in commands.choices[name]._actions:
+            for word in action.option_strings:
+                assert word in cells or word in ("-h", "--help"), f"{name} {word}"
+
+
+def test_every_setting_and_sensor_has_a_row(site):
+    settings = Page(site / "reference" / "settings.html").cells
+    for name in (*(row[0] for row in api.guard_settings()), *KEYS, *(p for c in load_all().values() for p in c.params)):
+        assert name in settings, name
+    sensors = Page(site / "reference" / "guard.html").cells
+    assert [sensor.name for sensor in SENSORS if sensor.name not in sensors] == []
+
+
+def test_every_public_name_is_in_the_python_reference(site):
+    import yolo_nanfix
+    from yolo_nanfix import errors
+
+    text = (site / "reference" / "python.html").read_text(encoding="utf-8")
+    for name in set(yolo_nanfix.__all__) - {"__version__", "errors"}:
+        assert f'id="yolo_nanfix.{name}"' in text, name
+    for name, value in vars(errors).items():
+        if isinstance(value, type) and issubclass(value, errors.NanfixError):
+            assert f'id="yolo_nanfix.errors.{name}"' in text, name
+
+
+def test_special_characters_come_out_as_they_are(site, monkeypatch):
+    assert "With gamma < 1 the factor (1 - p)^gamma" in words(Page(site / "patches" / "focal-loss-edge.html").text)
+    assert "above 65504 * 255" in Page(site / "rules" / "IM013.html").text
+    assert "[1, inf, 2]: cls_loss inf in stock" in words(Page(site / "patches" / "class-weights-not-finite.html").text)
+    assert "--unsafe-fixes" in Page(site / "commands" / "lint.html").text  # two hyphens, not a dash
+    monkeypatch.syspath_prepend(str(DOCS))
+    from generator.markup import block, cell, code, prose
+
+    assert prose("a < b & *c* [d](e) _f_ $g$", links=False) == r"a \< b \& \*c\* \[d\](e) \_f\_ \$g\$"
+    assert prose("- no list") == r"\- no list" and prose("1. none") == r"1\. none"
+    assert code("a `b` c") == "``a `b` c``"
+    assert cell("a | b\nc") == r"a \| b c"
+    assert block("```\nx\n```").startswith("````text")
+
+
+def test_pages_load_nothing_from_elsewhere(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 250
+    for path in pages:
+        assert not [load for load in Page(path).loads if "//" in load], path
+    for style in site.rglob("*.css"):
+        assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", style.read_text(encoding="utf-8")), style

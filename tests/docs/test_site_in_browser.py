@@ -1,0 +1,52 @@
+"""The built site in Chromium: filter and search work without a server, and pages fit a phone, light and dark."""
+
+from __future__ import annotations
+
+import chromium
+import pytest
+
+SHOWN = ("index", "rules/index", "rules/IM011", "patches/rect-validation", "commands/lint", "reference/guard")
+
+
+@pytest.fixture(scope="module")
+def running():
+    """Headless Chromium; the tests are skipped where there is none."""
+    if chromium.executable() is None:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+    with chromium.browser() as browser:
+        yield browser
+
+
+def elsewhere(visited):
+    return [address for address in visited.requests if not address.startswith("file:")]
+
+
+def test_the_list_of_rules_can_be_filtered(running, site):
+    with chromium.visit(running, site / "rules" / "index.html") as visited:
+        page = visited.page
+        whole = page.locator("tbody tr:visible td:first-child").count()
+        page.get_by_label("Severity").select_option("fatal")
+        page.get_by_label("Filter").fill("nan pixel")
+        codes = page.locator("section section tbody tr:visible td:first-child").all_inner_texts()
+        assert "IM011" in codes and len(codes) < whole / 10
+        assert page.locator("#rule-filter [aria-live]").inner_text().startswith(f"{len(codes)} of ")
+        assert page.locator("section section:visible").count() == len({code[:2] for code in codes})
+        assert not visited.complaints and not elsewhere(visited)
+
+
+def test_the_search_finds_a_rule_without_a_server(running, site):
+    with chromium.visit(running, site / "search.html") as visited:
+        visited.page.goto((site / "search.html").as_uri() + "?q=polygon-area-zero")
+        visited.page.get_by_role("link", name="SG003").first.wait_for()
+        assert not visited.complaints and not elsewhere(visited)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone(running, site, scheme):
+    for name in SHOWN:
+        with chromium.visit(running, site / f"{name}.html", chromium.PHONE, color_scheme=scheme) as visited:
+            root = "document.documentElement"
+            assert visited.page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth"), name
+            assert not visited.complaints and not elsewhere(visited), name
+            light = visited.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+            assert light == (scheme == "light"), name

@@ -1,0 +1,104 @@
+"""What the documentation shows can be run: each command is one, and the tutorials on rules and patches work."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from site_pages import DOCS, ROOT, WRITTEN, blocks, console_lines
+
+from yolo_nanfix.cli.main import build_parser
+from yolo_nanfix.errors import UsageError
+
+
+def test_each_command_of_the_pages_is_one(capsys):
+    ours = [(page, shlex.split(line, comments=True)) for page, line in console_lines() if "yolo-nanfix " in line]
+    assert len(ours) > 20
+    for page, line in ours:
+        if line[0].removeprefix(".venv/bin/") == "yolo-nanfix":
+            try:
+                args, rest = build_parser(line[1:]).parse_known_args(line[1:])
+            except (SystemExit, UsageError) as error:
+                pytest.fail(f"{page}: {shlex.join(line)}: {error} {capsys.readouterr().err}")
+            assert args.command and not [word for word in rest if "=" not in word], f"{page}: {shlex.join(line)}"
+
+
+def test_each_script_of_the_pages_is_there():
+    for page, line in console_lines():
+        for script in re.findall(r"\bscripts/\w+\.py", line):
+            assert (ROOT / script).is_file(), f"{page}: {line}"
+        if line.startswith("make "):
+            assert f"\n{line.split()[1]}:" in (ROOT / "Makefile").read_text(), f"{page}: {line}"
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda p: p.stem)
+def test_python_blocks_compile(page):
+    for block in blocks(page):
+        if block.language == "python":
+            compile(block.text, str(page), "exec")
+
+
+@pytest.fixture
+def clone(tmp_path) -> Path:
+    """A copy of what a contributor works on."""
+    for folder in ("yolo_nanfix", "patches", "tests", "scripts"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def follow(page: str, clone: Path) -> None:
+    """Write the files of a tutorial, as their captions say."""
+    done = 0
+    for block in blocks(DOCS / "tutorials" / page):
+        if block.caption:
+            path = clone / block.caption.removeprefix("append to ")
+            appended = block.caption.startswith("append to ")
+            assert path.is_file() == appended, block.caption
+            with path.open("a" if appended else "w", encoding="utf-8") as file:
+                file.write(f"\n\n{block.text}" if appended else block.text)
+            done += 1
+    assert done > 1
+
+
+def run(clone: Path, line: str) -> str:
+    """What a command of a tutorial prints in the copy."""
+    words = shlex.split(line)
+    module = {".venv/bin/yolo-nanfix": ["-m", "yolo_nanfix"], ".venv/bin/python": []}[words[0]]
+    env = {**os.environ, "PYTHONPATH": str(clone), "YOLO_NANFIX_CACHE": str(clone / "cache"), "COLUMNS": "100"}
+    command = [sys.executable, *module, *words[1:]]
+    done = subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def lines_of(page: str) -> list[str]:
+    shown = [line for name, line in console_lines() if name == page]
+    return [line for line in shown if line.startswith(".venv/")]
+
+
+def outputs_of(page: str) -> list[str]:
+    return [block.text for block in blocks(DOCS / "tutorials" / page) if block.language == "text"]
+
+
+def test_the_rule_of_the_tutorial_works(clone):
+    follow("write-a-rule.md", clone)
+    test, rule = lines_of("write-a-rule.md")
+    told, of_rule = outputs_of("write-a-rule.md")
+    (passed,) = re.findall(r"\d+ passed", told)
+    assert f"\n{passed}" in run(clone, test)
+    assert run(clone, rule) == of_rule
+
+
+def test_the_patch_of_the_tutorial_works(clone):
+    follow("write-a-patch.md", clone)
+    test, patches = lines_of("write-a-patch.md")
+    assert "3 passed" in run(clone, test)
+    shown = outputs_of("write-a-patch.md")[0]
+    assert shown.replace("8.4.190", "") in re.sub(r"ultralytics \d[\d.]+", "ultralytics ", run(clone, patches))
