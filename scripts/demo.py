@@ -27,10 +27,11 @@ def training_arguments() -> dict[str, Any]:
 
 def stock(out: Path) -> int:
     """Train with stock Ultralytics (torchvision alone is mended, where it must be) and keep how that ended."""
-    from ultralytics import YOLO
+    from ultralytics import YOLO, settings
 
     import yolo_nanfix
 
+    settings.update({"mlflow": False})  # here for the tests, it would be on by default in all steps of the demo
     yolo_nanfix.patch("torchvision-operators-missing")
     arguments = {**training_arguments(), "project": str(out), "name": "run-stock", "exist_ok": True}
     try:

@@ -29,6 +29,7 @@ TRACKERS: Mapping[str, tuple[str, Reach]] = {
     "clearml": ("ClearML", ClearML),
 }
 """By the name of Ultralytics' callback module: what the tracker is called, and how it is reached."""
+KINDS = ("scalars", "notes", "pictures")
 EVERY, SECONDS = 50, 10.0
 """Between epochs and events, scalars are given each so many micro-batches, and not more often than this."""
 NOTES, PICTURES = 50, 20
@@ -86,8 +87,13 @@ class Feed:
             self._each("pictures", lambda tracker: tracker.picture(shown))
 
     def as_dict(self) -> dict[str, Any]:
-        """For the report of the run: what each tracker was given, and why one was left out."""
-        return {name: {**given, "left_out": self.failed.get(name, "")} for name, given in self.given.items()}
+        """For the report of the run: what each tracker took, and why one was left out."""
+        took = {name: {kind: given[kind] for kind in KINDS} for name, given in self.given.items()}
+        return {
+            name: {**kinds, "left_out": self.failed.get(name, "")}
+            for name, kinds in took.items()
+            if any(kinds.values()) or name in self.failed
+        }
 
     def _each(self, kind: str, give: Callable[[Tracker], None]) -> None:
         for name, tracker in list(self.trackers.items()):
