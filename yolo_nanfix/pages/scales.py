@@ -36,7 +36,7 @@ class Scale:
             values = np.log10(np.clip(values, self.low, self.high))
         else:
             low, high = self.low, self.high
-        return np.clip((np.clip(values, -LARGEST, LARGEST) - low) / (high - low), 0.0, 1.0)
+        return np.clip((np.clip(values, low, high) - low) / (high - low), 0.0, 1.0)
 
 
 def fitting(values: Numbers) -> Scale:
@@ -44,10 +44,16 @@ def fitting(values: Numbers) -> Scale:
     finite = np.clip(values[np.isfinite(values)], -LARGEST, LARGEST)
     if not finite.size:
         return _linear(0.0, 1.0)
-    positive = np.maximum(finite[finite > 0], SMALLEST)
-    if positive.size and finite.min() >= 0 and positive.max() / np.quantile(positive, 0.05) > DECADES:
-        return _logarithmic(max(float(positive.min()), float(np.quantile(positive, 0.01)) / 100), float(positive.max()))
+    finite = np.where(np.abs(finite) < SMALLEST, 0.0, finite)
+    positive = finite[finite > 0]
+    if positive.size and finite.min() >= 0 and positive.max() > DECADES * _small(positive, 0.05):
+        return _logarithmic(max(float(positive.min()), _small(positive, 0.01) / 100), float(positive.max()))
     return _linear(float(finite.min()), float(finite.max()))
+
+
+def _small(positive: Numbers, share: float) -> float:
+    """The value below which this share of the values lies; few outliers do not move it."""
+    return float(np.quantile(positive, share, method="lower"))
 
 
 def _linear(low: float, high: float) -> Scale:

@@ -1,0 +1,173 @@
+"""The page of a run, from the folders of real trainings: what it says, shows and draws."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import lab
+import numpy as np
+import pytest
+import reading
+from safetensors import safe_open
+
+import yolo_nanfix
+from yolo_nanfix.cli.main import main
+from yolo_nanfix.pages import run as page
+from yolo_nanfix.pages.pictures import TINT
+
+
+def built(folder) -> reading.Read:
+    found = reading.read(page.build(folder))
+    assert found.wrong == []
+    return found
+
+
+def test_a_healthy_run_needs_nothing(trained):
+    found = built(trained / "healthy")
+    assert "None of 6 micro-batches dropped; the model is healthy, mAP50 0." in found.text
+    assert "The guard saw nothing that it had to act on." in found.text
+    assert "No incident was written." in found.text
+    assert "could not read" not in found.text and found.of("img") == []
+
+
+def test_a_sick_run_says_how_it_went_and_what_to_do_in_order(trained):
+    found = built(trained / "sick")
+    assert "2 of 6 micro-batches dropped because of 1 image, left out from then on; the model is healthy" in found.text
+    todo = found.text.partition("What to do")[2].partition("The run")[0]
+    first, second = todo.index("mend or remove images/train/0005.jpg"), todo.index("Lint found 1 fatal")
+    assert first < second
+    assert todo.count("yolo-nanfix lint") == 2  # once alone, once with --fix
+
+
+def test_each_event_is_marked_on_each_curve_and_says_what_stock_does(trained):
+    found = built(trained / "sick")
+    assert "stock Ultralytics writes zeros to last.pt and best.pt, reloads them three times" in found.text
+    charts = [a for a in found.of("figure") if a.get("class") == "chart"]
+    assert [a["id"] for a in charts] == [
+        "chart-losses", "chart-total", "chart-grad-norm", "chart-lr", "chart-metrics", "chart-val-losses",
+    ]  # fmt: skip
+    flags = [a for tag, a in found.elements if "flag" in (a.get("class") or "")]
+    assert len(flags) == 2 * len(charts)
+    assert {a["href"] for a in flags if "href" in a} == {"#event-1", "#event-2"}
+
+
+def test_curves_hold_the_readings_and_show_where_they_were_not_finite(trained):
+    found = built(trained / "sick")
+    losses = found.readings()["charts"][0]
+    assert [curve["name"] for curve in losses["curves"]] == ["box_loss", "cls_loss", "dfl_loss"]
+    rows = [line.split(",") for line in (trained / "sick" / "yolo-nanfix.csv").read_text().split()]
+    box = [row[rows[0].index("box_loss")] for row in rows[1:]]
+    shown = losses["curves"][0]["y"]
+    assert [v == "NaN" for v in shown] == [v == "nan" for v in box]
+    assert [v for v in shown if v != "NaN"] == pytest.approx([float(v) for v in box if v != "nan"], rel=1e-4)
+    gaps = [a for a in found.of("span") if a.get("class") == "lost"]
+    assert len(gaps) == 2  # steps 3 and 4 as one, in the chart of terms and in that of the total
+    assert "box_loss NaN" in (gaps[0]["title"] or "")
+
+
+def test_val_metrics_stand_at_the_last_step_of_their_epoch(trained):
+    found = built(trained / "sick")
+    metrics = next(c for c in found.readings()["charts"] if c["key"] == "metrics")
+    assert metrics["curves"][0]["x"] == [3, 6]
+    assert found.readings()["epochs"] == [[3, 1], [6, 2]]
+
+
+def test_an_incident_shows_the_guilty_image_with_its_boxes_and_tinted_pixels(trained):
+    found = built(trained / "sick")
+    files = sorted((trained / "sick" / "incidents").iterdir())
+    with safe_open(files[0], framework="np") as stream:
+        images = stream.get_tensor("batch.img")
+        boxes = stream.get_tensor("batch.batch_idx")
+    guilty = next(i for i, image in enumerate(images) if not np.isfinite(image).all())
+    bad = ~np.isfinite(images[guilty]).all(axis=0)
+    shot = found.pictures()[0]
+    assert shot.shape == (64, 64, 3)
+    tint, other = shot[bad].mean(axis=0), shot[~bad].mean(axis=0)
+    assert np.abs(tint - TINT).max() < 60 < np.abs(other - TINT).max()
+    shown = np.clip(images[guilty].transpose(1, 2, 0)[..., ::-1] * 255, 0, 255)[~bad]
+    assert np.abs(shot[~bad].astype(float) - shown).mean() < 8
+    first = next(i for i, (_, a) in enumerate(found.elements) if a.get("class") == "shot guilty")
+    later = [a for tag, a in found.elements[first:] if tag == "figure"]
+    drawn = found.elements[first : found.elements.index(("figure", later[1]))]
+    assert sum(a.get("class") == "box" for _, a in drawn) == int((boxes == guilty).sum())
+    assert len(found.pictures()) == 2 * 4  # all images of both micro-batches
+
+
+def test_an_incident_says_what_was_found_out(trained):
+    text = built(trained / "sick").text.partition("Incidents")[2]
+    verdict = json.loads((trained / "sick" / "yolo-nanfix.json").read_text())["guard"]["verdicts"][0]
+    for words in (verdict["op"], verdict["module"], verdict["code"], "loss terms bit-identical", "BatchNorm put back"):
+        assert words in text
+    files = sorted((trained / "sick" / "incidents").iterdir())
+    assert all(f"yolo-nanfix diagnose {file}" in text for file in files)
+
+
+def test_the_command_of_the_page_trains_the_same(trained, tmp_path, capsys, unpatched):
+    words = next(w for w in page.context(page.read(trained / "sick"))["command"].split("\n"))
+    command = shlex.split(words)
+    assert command[:2] == ["yolo-nanfix", "train"] and "imgsz=64" in command and "--on-fatal" in command
+    assert main([*command[1:], f"project={tmp_path}", "--dry-run"]) == 0
+    assert "training would start" in capsys.readouterr().out
+
+
+def test_a_stock_run_shows_what_there_is_and_says_so(trained):
+    found = built(trained / "stock")
+    assert "A run without a report of yolo-nanfix" in found.text and "losses were not finite in" in found.text
+    assert "There is no yolo-nanfix.json: the run was not guarded" in found.text
+    assert any(a["id"] == "chart-val-losses" for a in found.of("figure") if a.get("class") == "chart")
+
+
+def test_every_run_gets_its_page_and_names_it(trained, tmp_path, unpatched):
+    for name in ("healthy", "sick"):
+        summary = json.loads((trained / name / "yolo-nanfix.json").read_text())
+        assert summary["paths"]["page"] == str(trained / name / "yolo-nanfix.html")
+        assert (trained / name / "yolo-nanfix.html").read_text(encoding="utf-8").endswith("</html>")
+    with yolo_nanfix.patched():  # started by Ultralytics itself
+        lab.train(trained / "set" / "data.yaml", tmp_path / "run", epochs=1, fraction=0.4)
+    assert "micro-batches dropped" in built(tmp_path / "run").text
+    assert (tmp_path / "run" / "yolo-nanfix.html").is_file()
+
+
+def test_a_page_that_cannot_be_written_does_not_hurt_the_run(trained, tmp_path, unpatched):
+    (tmp_path / "run" / "yolo-nanfix.html" / "in the way").mkdir(parents=True)
+    with yolo_nanfix.patched():
+        result = lab.train(trained / "set" / "data.yaml", tmp_path / "run", epochs=1, fraction=0.4)
+    assert result.error is None
+    summary = json.loads((tmp_path / "run" / "yolo-nanfix.json").read_text())
+    assert summary["outcome"] == "finished" and "page" not in summary["paths"]
+    assert not list((tmp_path / "run").glob(".*.tmp"))
+
+
+def test_train_gives_back_what_a_notebook_shows(trained):
+    summary = json.loads((trained / "sick" / "yolo-nanfix.json").read_text())
+    html = yolo_nanfix.runs.Run("finished", True, (), summary)._repr_html_()
+    assert "2 of 6 micro-batches dropped because of 1 image" in html
+    assert (trained / "sick" / "yolo-nanfix.html").as_uri() in html
+    assert "<script" not in html and "<style" not in html
+
+
+def test_more_pictures_than_there_is_room_for_are_counted(sick, monkeypatch):
+    monkeypatch.setattr("yolo_nanfix.pages.incidents.THUMBNAILS", 3)
+    found = built(sick)
+    assert len(found.of("img")) == 2 + 3  # the guilty ones come first
+    assert "3 of 4 images of the micro-batch have no picture here" in found.text
+
+
+def test_old_incidents_are_counted_when_there_are_too_many(sick):
+    folder = sick / "incidents"
+    first = sorted(folder.iterdir())[0]
+    for number in range(20):
+        shutil.copy(first, folder / f"0000-{number:05d}-loss.safetensors")
+    found = built(sick)
+    assert "2 older incidents are not shown." in found.text
+    assert sum("incident card" in (a.get("class") or "") for a in found.of("article")) == 20
+    assert len(page.build(sick)) < 3_000_000
+
+
+def test_the_folder_may_have_moved(trained, tmp_path):
+    moved = Path(shutil.copytree(trained / "sick", tmp_path / "moved & <away>"))
+    assert "moved &amp; &lt;away&gt;" in page.build(moved)
+    assert built(moved).of("img")

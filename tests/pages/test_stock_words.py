@@ -1,0 +1,66 @@
+"""What the page says of stock Ultralytics is what the zoo saw it do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from yolo_nanfix.pages import stock
+from yolo_nanfix.pages.stock import Situation
+
+ZOO = Path(__file__).parents[2] / "datasets" / "zoo"
+FORWARD = frozenset({"loss", "batchnorm", "pixels", "outputs"})
+WORDS = {
+    "raises": "RuntimeError",
+    "map-zero": ("mAP 0", "zeros"),
+    "nan-loss": "NaN validation losses",
+    "survives": ("survives, too", "trains on"),
+}
+CASES = {
+    "pixel-nan-first-epoch": Situation(FORWARD, "data", False, 1, 3),
+    "pixel-nan-accumulation": Situation(FORWARD, "data", False, 2, 3),
+    "pixel-nan-last-window": Situation(FORWARD, "data", False, 3, 3, last_window=True),
+    "pixel-nan-one-epoch": Situation(FORWARD, "data", False, 1, 1),
+    "pixel-nan-middle-scaler": Situation(FORWARD, "data", True, 2, 3),
+    "pixel-nan-last-batch": Situation(FORWARD, "data", True, 3, 3, last_in_epoch=True, last_window=True),
+    "activation-half-once": Situation(frozenset({"loss", "batchnorm", "outputs"}), "precision", True, 2, 3),
+    "loss-divided-by-zero": Situation(frozenset({"loss"}), "definition", True, 2, 3),
+    "loss-log-negative": Situation(frozenset({"loss"}), "definition", False, 2, 3),
+    "gradient-nan-scaler": Situation(frozenset({"gradient"}), "", True, 2, 3),
+    "gradient-nan-accumulation": Situation(frozenset({"gradient"}), "definition", False, 2, 3),
+    "gradient-nan-last-step": Situation(frozenset({"gradient"}), "definition", False, 3, 3, last_window=True),
+    "gradient-huge": Situation(frozenset({"gradient"}), "gradient", False, 2, 3),
+    "learning-rate-sgd": Situation(frozenset({"divergence"}), "learning-rate", False, 1, 3),
+    "target-nan-centre": Situation(frozenset({"targets"}), "label", False, 2, 3),
+    "val-image-nan": Situation(frozenset({"val-batch"}), "", False, 1, 3),
+    "live-batchnorm-nan": Situation(FORWARD, "state", False, 2, 3),
+    "live-ema-nan": Situation(frozenset({"ema"}), "", False, 2, 3),
+    "live-weights-nan": Situation(frozenset({"weights"}), "state", False, 2, 3),
+    "loss-scale-collapse-half": Situation(frozenset({"loss-scale"}), "", True, 1, 3),
+    "checkpoint-nan-batchnorm": Situation(frozenset({"batchnorm"}), before_start=True),
+    "checkpoint-nan-weights": Situation(frozenset({"weights"}), "state", before_start=True),
+    "resume-nan-optimizer": Situation(frozenset({"optimizer"}), before_start=True),
+    "resume-scale-zero": Situation(frozenset({"loss-scale"}), before_start=True),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_words_are_what_the_zoo_measured(name):
+    outcome = yaml.safe_load((ZOO / f"{name}.yaml").read_text(encoding="utf-8"))["stock"]["outcome"]
+    said, wanted = stock.would(CASES[name]), WORDS[outcome]
+    assert any(word in said for word in ([wanted] if isinstance(wanted, str) else wanted)), said
+
+
+@pytest.mark.parametrize(
+    "situation",
+    [
+        Situation(FORWARD, "data", None, 1, 3),  # with or without a GradScaler?
+        Situation(frozenset({"divergence"}), severe=False),
+        Situation(frozenset({"something else"})),
+        Situation(FORWARD, "data", True, 2, 3, last_in_epoch=True),
+    ],
+)
+def test_nothing_is_said_where_nothing_was_measured(situation):
+    assert stock.would(situation) == ""
