@@ -23,7 +23,8 @@ HOSTILE = [
     "<script>alert(1)</script>.jpg", "\"><img src=x onerror=alert(1)>.jpg", "' onmouseover='alert(1).jpg",
     "</title></script><script>alert(1)</script>", "{{ 7 * 7 }}{% raw %}.jpg", "javascript:alert(1)", "new\nline\r.jpg",
     "rtl \u202e gpj.jpg", "nul\x00\x1b[31m.jpg", "broken \ud800 surrogate.jpg", "日本語 😀 é.jpg",
-    "<!-- <script>", "&lt;b&gt;",    "]]><svg onload=alert(1)>", "a\u2028b\u2029c", "../../etc/passwd", "$(touch owned) `touch owned`; .jpg", "x" * 5000,
+    "<!-- <script>", "&lt;b&gt;",
+    "]]><svg onload=alert(1)>", "a\u2028b\u2029c", "../../etc/passwd", "$(touch owned) `touch owned`; .jpg", "x" * 5000,
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from yolo_nanfix.report.steps import STEPS_NAME
 from yolo_nanfix.report.words import printable
 
 RESULTS, ARGUMENTS, INCIDENTS = "results.csv", "args.yaml", "incidents"
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 KINDS = {"outcome": str, "reasons": list, "environment": dict, "patches": dict, "guard": dict, "quarantined": dict}
 """What the report of a run must hold, and as what."""
 
@@ -107,7 +108,7 @@ def _arguments(path: Path, notes: list[str]) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8", errors="replace"))
+        found = yaml.load(path.read_text(encoding="utf-8", errors="replace"), Loader=LOADER)
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         notes.append(f"{ARGUMENTS} cannot be read, half-written perhaps.")
         return {}

@@ -57,14 +57,18 @@ def picture(pixels: Floats, longest: int) -> Picture:
     """
     if pixels.ndim != 3 or 0 in pixels.shape or pixels.dtype.kind not in "fiu":
         raise ValueError(f"an image of shape {tuple(pixels.shape)} and type {pixels.dtype} cannot be drawn")
-    values = np.moveaxis(pixels[: 3 if len(pixels) >= 3 else 1], 0, 2).astype(np.float32)
-    bad: NDArray[np.bool_] = np.asarray(~np.isfinite(pixels).all(axis=0))
-    shown, odd = _stretched(values)
+    with np.errstate(over="ignore"):
+        healthy = bool(np.isfinite(pixels.sum(dtype=np.float64)))
+    bad = np.zeros(pixels.shape[1:], bool) if healthy else np.asarray(~np.isfinite(pixels).all(axis=0))
+    values = pixels[: 3 if len(pixels) >= 3 else 1].astype(np.float32)
+    values = values if healthy else np.where(np.isfinite(values), values, np.float32(0))
+    low, high = float(values.min()), float(values.max())
     height, width = bad.shape
     scale = min(1.0, longest / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    canvas = cv2.resize(shown, size, interpolation=cv2.INTER_AREA)
-    canvas = cv2.cvtColor(canvas, cv2.COLOR_GRAY2BGR) if canvas.ndim == 2 else canvas[..., ::-1].copy()
+    planes = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in values]
+    shown, odd = _stretched(np.stack(planes[::-1] if len(planes) == 3 else planes * 3, axis=2), low, high)
+    canvas = np.ascontiguousarray(shown)
     if bad.any():
         reach = math.ceil(1 / scale)
         wide = cv2.dilate(np.asarray(bad, np.uint8), np.ones((reach, reach), np.uint8))
@@ -73,18 +77,16 @@ def picture(pixels: Floats, longest: int) -> Picture:
     if not done:
         raise ValueError("the image cannot be encoded")
     uri = "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
-    return Picture(uri, width, height, int((~np.isfinite(pixels)).sum()), _area(bad), odd)
+    return Picture(uri, width, height, 0 if healthy else int((~np.isfinite(pixels)).sum()), _area(bad), odd)
 
 
-def _stretched(values: Floats) -> tuple[NDArray[np.uint8], str]:
-    """The pixels in 8 bits; those that do not lie between 0 and 1 are stretched, which is said."""
-    finite = np.where(np.isfinite(values), values, 0.0)
-    low, high = float(finite.min()), float(finite.max())
+def _stretched(values: Floats, low: float, high: float) -> tuple[NDArray[np.uint8], str]:
+    """The pixels in 8 bits; if they do not lie between 0 and 1, they are stretched, which is said."""
     odd = ""
     if low < -0.01 or high > 1.01:
         odd = f"values from {low:.4g} to {high:.4g}, shown stretched"
-        finite = (finite.astype(np.float64) - low) / max(high - low, 1e-30)
-    return np.rint(np.clip(finite, 0.0, 1.0) * 255).astype(np.uint8), odd
+        values = (values.astype(np.float64) - low) / max(high - low, 1e-30)
+    return np.rint(np.clip(np.nan_to_num(values), 0.0, 1.0) * 255).astype(np.uint8), odd
 
 
 def _area(bad: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
