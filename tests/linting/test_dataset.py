@@ -26,10 +26,11 @@ from yolo_nanfix.linting.survey import survey
 def _read(tiny: TinySet, task: str = "detect") -> Dataset:
     config = read_config(tiny.root)
     seen = survey(config, Folders())
+    npys = seen.npys(np.arange(len(seen.files)))
     images = tuple(
-        read_one(file, seen.split_names[split], label, labelled, seen.npy(i), NOTHING, config.channels, deep=False)
-        for i, (file, split, label, labelled) in enumerate(
-            zip(seen.files, seen.split, seen.labels, seen.labelled.tolist(), strict=True)
+        read_one(file, seen.split_names[split], label, labelled, npy, NOTHING, config.channels, deep=False)
+        for file, split, label, labelled, npy in zip(
+            seen.files, seen.split, seen.labels, seen.labelled.tolist(), npys, strict=True
         )
     )
     labels = read_labels(seen.labels, range(len(images)), task, config.kpt_shape)

@@ -136,6 +136,30 @@ def test_another_data_yaml_task_or_depth_is_another_memory(tmp_path):
     assert same(run(tiny.root), run(tiny.root, cache=False))
 
 
+def test_a_list_beside_its_images_is_looked_at_anew(tmp_path):
+    tiny = many(tmp_path / "set")
+    tiny.put("images/train/list.txt", "\n./01.jpg\n./02.jpg\n")
+    tiny.yaml(YAML.replace("train: images/train", "train: images/train/list.txt"))
+    first = run(tiny.root)
+    tiny.put("labels/train/01.txt", "0 0.5 0.5 0.2 3\n")
+    assert same(run(tiny.root), run(tiny.root, cache=False)) and not same(run(tiny.root), first)
+
+
+def test_rows_of_many_changed_files_are_woven_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "PART", 3)
+    tiny = many(tmp_path / "set", 30)
+    run(tiny.root)
+    for i in (0, 1, 7, 8, 15, 28, 29):
+        tiny.put(f"labels/train/{i:02d}.txt", "0 0.5 0.5 0.2 3\n" * (i % 3))
+    tiny.drop("labels/train/20.txt")
+    assert same(run(tiny.root), run(tiny.root, cache=False))
+    tables = []
+    for cache in (True, False):
+        run(tiny.root, cache=cache, study=lambda known: tables.append(known.table))
+    for name in ("row_image", "row_line", "row_cls", "row_box", "lines", "content"):
+        np.testing.assert_array_equal(*(getattr(table, name) for table in tables), err_msg=name)
+
+
 @pytest.mark.parametrize("content", [b"", b"torn", "half", b"\xff" * 400, b"[1]"])
 def test_a_broken_memory_is_as_good_as_none(content, tmp_path):
     tiny = many(tmp_path / "set")

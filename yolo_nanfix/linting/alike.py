@@ -59,11 +59,11 @@ def same_groups(table: Table) -> list[list[int]]:
     Names of one file (links, repeated lists) count once. Every file of a group was read to its end.
     """
     there = np.flatnonzero((table.content != 0) & (table.size > 0))
-    order = there[np.argsort(table.content[there], kind="stable")]
-    content = table.content[order]
+    content = np.sort(table.content[there])
     equal = content[1:] == content[:-1]
     if not equal.any():
         return []
+    order = there[np.argsort(table.content[there], kind="stable")]
     groups: dict[tuple[int, bytes], list[int]] = defaultdict(list)
     known: dict[int, bytes] = {}
     identity = table.identity

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,75 +58,116 @@ class Whole:
         )
 
 
-def unchanged(survey: Survey, memory: Memory | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The images that are as they were, by their places now and then."""
+class Kept(NamedTuple):
+    """The images that are as they were, by their places now and then; both ascend by `now`."""
+
+    now: NDArray[np.int64]
+    then: NDArray[np.int64]
+
+
+def unchanged(survey: Survey, memory: Memory | None, *, same_files: bool) -> Kept:
+    """The images that are as they were.
+
+    Args:
+        survey: the dataset as it is now.
+        memory: what was known of it.
+        same_files: whether no file came or went since; the two places are then one array.
+    """
     none = np.zeros(0, np.int64)
     if memory is None:
-        return none, none
-    files = tuple(memory.text("files").split("\0"))
-    stamps, owns = memory.column("stamps"), memory.column("owns")
-    if files == survey.files:
-        now = then = np.arange(len(files))
-    else:
-        old = {file: i for i, file in enumerate(files)}
-        places = np.array([old.get(file, -1) for file in survey.files], np.int64)
-        now = np.flatnonzero(places >= 0)
-        then = places[now]
-    same = (survey.stamps[now] == stamps[then]).all(axis=1) & (survey.owns[now] == owns[then])
-    return now[same], then[same]
+        return Kept(none, none)
+    listed, rows = memory.column("listed"), memory.column("rows")
+    if same_files:
+        differs = (survey.listed != listed).any(axis=1)
+        now = np.flatnonzero(~differs[rows].any(axis=1))
+        return Kept(now, now)
+    old = {file: i for i, file in enumerate(memory.text("files").split("\0"))}
+    places = np.array([old.get(file, -1) for file in survey.files], np.int64)
+    now = np.flatnonzero(places >= 0)
+    then = places[now]
+    same = (survey.listed[survey.rows[now]] == listed[rows[then]]).all(axis=(1, 2))
+    same &= survey.owns[now] == memory.column("owns")[then]
+    return Kept(now[same], then[same])
 
 
 def assemble(
-    survey: Survey,
-    memory: Memory | None,
-    kept: tuple[NDArray[np.int64], NDArray[np.int64]],
-    read: Iterable[tuple[Part, Facts]],
-    *,
-    deep: bool,
+    survey: Survey, memory: Memory | None, kept: Kept, read: Iterable[tuple[Part, Facts]], *, deep: bool
 ) -> Whole:
     """Join the images that are as they were with those that were read.
 
     Args:
         survey: the dataset as it is now.
         memory: what was known of it.
-        kept: the images that are as they were, by their places now and then.
+        kept: the images that are as they were.
         read: the others.
         deep: whether there are hashes of how the images look.
     """
     count = len(survey.files)
-    now, then = kept
     columns: Columns = {
-        name: np.zeros((0 if name == "looks" and not deep else count, *shape), dtype)
-        for name, (shape, dtype) in EMPTY.items()
+        name: np.zeros((0 if name == "looks" and not deep else count, *shape), kind)
+        for name, (shape, kind) in EMPTY.items()
     }
-    rows: dict[str, list[NDArray[np.generic]]] = {name: [] for name in ROWS}
+    rows: Columns = {name: np.zeros((0, *shape), kind) for name, (shape, kind) in ROWS.items()}
     found: list[Found] = []
-    if memory is not None and len(now):
+    if memory is not None and len(kept.now):
         for name in columns:
             if len(columns[name]):
-                columns[name][now] = memory.column(name)[then]
-        moved = np.full(len(memory.column("owns")), -1, np.int32)
-        moved[then] = now
-        owner = moved[memory.column("row_image")]
-        alive = owner >= 0
-        rows["row_image"].append(owner[alive])
-        for name in ("row_line", "row_cls", "row_box"):
-            rows[name].append(memory.column(name)[alive])
-        found += [f._replace(image=int(moved[f.image])) for f in loads(memory.text("found")) if moved[f.image] >= 0]
+                columns[name][kept.now] = memory.column(name)[kept.then]
+        rows, found = _remembered(memory, kept)
+    fresh: dict[str, list[NDArray[np.generic]]] = {name: [rows[name][:0]] for name in ROWS}
     for part, facts in read:
         places = np.array(part.numbers, np.int32)
         for name in columns:
             if len(columns[name]):
                 columns[name][places] = facts.columns[name]
-        rows["row_image"].append(places[facts.columns["row_image"].astype(np.int64)])
+        fresh["row_image"].append(places[facts.columns["row_image"].astype(np.int64)])
         for name in ("row_line", "row_cls", "row_box"):
-            rows[name].append(facts.columns[name])
+            fresh[name].append(facts.columns[name])
         found += [f._replace(image=part.numbers[f.image]) for f in facts.found]
-    joined = {
-        name: np.concatenate([np.zeros((0, *shape), dtype), *rows[name]]) for name, (shape, dtype) in ROWS.items()
-    }
-    order = np.argsort(joined["row_image"], kind="stable")
-    return Whole({**columns, **{name: column[order] for name, column in joined.items()}}, found)
+    changed = np.ones(count, np.bool_)
+    changed[kept.now] = False
+    new = _by_image({name: np.concatenate(parts) for name, parts in fresh.items()})
+    return Whole({**columns, **_woven(rows, new, np.flatnonzero(changed).astype(np.int32))}, found)
+
+
+def _remembered(memory: Memory, kept: Kept) -> tuple[Columns, list[Found]]:
+    """The rows that were known, sorted by image, perhaps with those of images that have changed; and the known hits."""
+    rows = {name: memory.column(name) for name in ROWS}
+    moved = np.full(len(memory.column("owns")), -1, np.int32)
+    moved[kept.then] = kept.now
+    if kept.now is not kept.then:
+        owner = moved[rows["row_image"]]
+        alive = owner >= 0
+        rows = {name: column[alive] for name, column in {**rows, "row_image": owner}.items()}
+    place = moved.tolist()
+    known = loads(memory.text("found"))
+    found = [f if place[f.image] == f.image else f._replace(image=place[f.image]) for f in known if place[f.image] >= 0]
+    return _by_image(rows), found
+
+
+def _by_image(rows: Columns) -> Columns:
+    """Rows sorted by image."""
+    image = np.asarray(rows["row_image"], np.int32)
+    if (image[1:] >= image[:-1]).all():
+        return rows
+    order = np.argsort(image, kind="stable")
+    return {name: column[order] for name, column in rows.items()}
+
+
+def _woven(old: Columns, new: Columns, changed: NDArray[np.int32]) -> Columns:
+    """The rows of `old`, with those of the images `changed` replaced by `new`; all are sorted by image."""
+    if not len(old["row_image"]) or not len(changed):
+        return old if len(old["row_image"]) else new
+    starts, ends = (np.searchsorted(old["row_image"], changed, side) for side in ("left", "right"))
+    cuts = list(zip([0, *ends.tolist()], [*starts.tolist(), len(old["row_image"])], strict=True))
+    put = [np.searchsorted(new["row_image"], changed, side).tolist() for side in ("left", "right")]
+    fills = [*zip(*put, strict=True), (0, 0)]
+
+    def woven(name: str) -> NDArray[np.generic]:
+        pairs = zip(cuts, fills, strict=True)
+        return np.concatenate([part for (a, b), (c, d) in pairs for part in (old[name][a:b], new[name][c:d])])
+
+    return {name: woven(name) for name in ROWS}
 
 
 def dumps(found: Sequence[Found]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,17 +51,18 @@ def check(
     folders.visit(config)
     names, tree = folders.digests()
     place = store.place(config, options) if cache else None
-    latest = store.load_latest(place) if place else {}
-    if study is None and latest.get("tree") == tree and (report := _remembered(latest, config, options)) is not None:
+    latest = store.load_latest(place, tree) if place else {}
+    if study is None and latest and (report := _remembered(latest, config, options)) is not None:
         return report
     memory = store.load(place) if place else None
-    if memory is not None and memory.facts.get("names") == names:
+    same_files = memory is not None and memory.facts == {"names": names, "listed": len(folders.stamps())}
+    if memory is not None and same_files:
         seen, there = unpack(memory, folders), census.loads(memory.text("census"))
     else:
         seen = survey(config, folders, list_folders(config) if options.task == "classify" else None)
         there = census.take_census(config, seen.files, options.task)
-    kept = unchanged(seen, memory)
-    waiting = np.setdiff1d(np.arange(len(seen.files)), kept[0]).tolist()
+    kept = unchanged(seen, memory, same_files=same_files)
+    waiting = np.delete(np.arange(len(seen.files)), kept.now).tolist()
     context = Context(config, options)
     whole = assemble(seen, memory, kept, read_all(seen, waiting, context, jobs, progress), deep=options.deep)
     table = whole.table(seen)
@@ -68,19 +70,24 @@ def check(
         study(Studied(config, options.task, table))
     facts = {"config": config, "task": options.task, "options": options, "table": table, "strays": seen.strays}
     facts |= {"census": there, "folders": folders, "notes": ()}
-    findings = sorted([*_in_files(whole.found, table), *_in_set(facts, options)], key=_order(seen.split_names))
+    if memory is not None and same_files:
+        lasting = _unpacked(json.loads(memory.text("lasting")))
+    else:
+        lasting = list(_in_set(facts, options, lasting=True))
+    in_set = [*lasting, *_in_set(facts, options, lasting=False)]
+    findings = sorted([*_in_files(whole.found, table), *in_set], key=_order(seen.split_names))
     counts = _counts(table)
     if place is not None:
-        if memory is None or memory.facts.get("names") != names or len(waiting) > FEW * len(seen.files):
-            _remember(place, names, seen, there, whole)
-        store.save_latest(place, {"tree": tree, "counts": counts, "findings": _packed(findings)})
+        if not same_files or len(waiting) > FEW * len(seen.files):
+            _remember(place, names, seen, there, whole, lasting)
+        store.save_latest(place, tree, {"counts": counts, "findings": _packed(findings)})
     return Report(str(config.yaml_file), options.task, tuple(findings), _skipped(options), counts)
 
 
-def _in_set(facts: Mapping[str, Any], options: LintOptions) -> Iterator[Finding]:
-    """The findings of the rules over the whole set."""
+def _in_set(facts: Mapping[str, Any], options: LintOptions, *, lasting: bool) -> Iterator[Finding]:
+    """The findings of the rules over the whole set: of those whose findings last until a file comes or goes, or not."""
     for rule in all_rules():
-        if not rule.about_files and not rule.skipped(options):
+        if not rule.about_files and rule.lasting is lasting and not rule.skipped(options):
             with np.errstate(all="ignore"):  # label files may hold any number
                 yield from rule.run(facts)
 
@@ -114,25 +121,31 @@ def _counts(table: Table) -> Counts:
     }
 
 
-def _remember(place: Path, names: str, seen: Survey, there: census.Census, whole: Whole) -> None:
+def _remember(
+    place: Path, names: str, seen: Survey, there: census.Census, whole: Whole, lasting: list[Finding]
+) -> None:
     """Keep what is needed to leave unchanged files unread next time."""
     columns, texts = pack(seen)
-    texts |= {"found": dumps(whole.found), "census": census.dumps(there)}
-    store.save(place, {"names": names}, {**whole.columns, **columns}, texts)
+    texts |= {"found": dumps(whole.found), "census": census.dumps(there), "lasting": json.dumps(_packed(lasting))}
+    store.save(place, {"names": names, "listed": len(seen.listed)}, {**whole.columns, **columns}, texts)
 
 
 def _packed(findings: list[Finding]) -> list[tuple[Any, ...]]:
     return [(f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image) for f in findings]
 
 
+def _unpacked(packed: Iterable[Any]) -> list[Finding]:
+    rules = {rule.code: rule for rule in all_rules()}
+    return [
+        rules[code].finding(Hit(file, message, line, tuple(pixel) if pixel else None, split, image))
+        for code, file, line, pixel, message, split, image in packed
+    ]
+
+
 def _remembered(latest: Mapping[str, Any], config: DataConfig, options: LintOptions) -> Report | None:
     """The report of a dataset in which nothing has changed; None if what was remembered of it is not whole."""
-    rules = {rule.code: rule for rule in all_rules()}
     try:
-        findings = tuple(
-            rules[code].finding(Hit(file, message, line, tuple(pixel) if pixel else None, split, image))
-            for code, file, line, pixel, message, split, image in latest["findings"]
-        )
+        findings = tuple(_unpacked(latest["findings"]))
         return Report(str(config.yaml_file), options.task, findings, _skipped(options), latest["counts"])
     except (KeyError, TypeError, ValueError):
         return None

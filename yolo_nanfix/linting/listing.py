@@ -79,9 +79,8 @@ class Folders:
                     self._lists[str(path)] = path.read_bytes()
                 except OSError:
                     continue
-                text = self._lists[str(path)].decode("utf-8", "replace").replace("/", os.sep)
-                named = {folder_of(line) for line in text.splitlines()}
-                homes = [f"{path.parent}{top[1:]}" if top.startswith(f".{os.sep}") else top for top in sorted(named)]
+                named = _named(path, self._lists[str(path)].decode("utf-8-sig", "replace"))
+                homes = sorted(set(map(folder_of, named)))
             for home in homes:
                 self._list(home)
                 labels = labels_beside(home)
@@ -149,9 +148,15 @@ def list_images(paths: Sequence[Path], folders: Folders) -> list[str]:
             found += folders.images(str(path))
             continue
         try:
-            lines = path.read_text(encoding="utf-8-sig").strip().splitlines()
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path} is not a folder and cannot be read as a list of images: {error}") from error
-        listed = (f"{path.parent}{os.sep}{line[2:]}" if line.startswith("./") else line for line in lines)
-        found += [file for line in listed if is_image(file := line.replace("/", os.sep))]
+        found += filter(is_image, _named(path, text))
     return sorted(found)
+
+
+def _named(path: Path, text: str) -> list[str]:
+    """The paths in a list of images; `./` is the folder of the list."""
+    lines = text.strip().splitlines()
+    listed = (f"{path.parent}{os.sep}{line[2:]}" if line.startswith("./") else line for line in lines)
+    return [line.replace("/", os.sep) for line in listed]

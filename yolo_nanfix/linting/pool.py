@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 
+import numpy as np
+
 from yolo_nanfix.linting.parts import Context, Facts, Found, Part, read_part
 from yolo_nanfix.linting.stamps import NOTHING, Stamp
 from yolo_nanfix.linting.survey import Survey
@@ -58,16 +60,17 @@ def cores() -> int:
 
 
 def _part(survey: Survey, numbers: Sequence[int]) -> Part:
+    chosen = np.array(numbers, np.int64)
     return Part(
         numbers=tuple(numbers),
         files=tuple(survey.files[i] for i in numbers),
         labels=tuple(survey.labels[i] for i in numbers),
-        splits=tuple(survey.split_names[survey.split[i]] for i in numbers),
-        labelled=tuple(survey.labelled[list(numbers)].tolist()),
-        owns=tuple(survey.owns[list(numbers)].tolist()),
-        npys=tuple(survey.npy(i) for i in numbers),
-        stamps=tuple(Stamp(*row) for row in survey.stamps[list(numbers), :4].tolist()),
-        sizes=tuple(survey.stamps[list(numbers), 4].tolist()),
+        splits=tuple(survey.split_names[i] for i in survey.split[chosen].tolist()),
+        labelled=tuple(survey.labelled[chosen].tolist()),
+        owns=tuple(survey.owns[chosen].tolist()),
+        npys=tuple(survey.npys(chosen)),
+        stamps=tuple(Stamp(*row) for row in survey.stamps(chosen).tolist()),
+        sizes=tuple(survey.sizes(chosen).tolist()),
     )
 
 

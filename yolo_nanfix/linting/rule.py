@@ -66,6 +66,8 @@ class Rule:
         mend: what to do about it.
         tasks: the tasks whose label format the rule understands.
         deep: whether it is asked only when images are decoded.
+        lasting: whether its hits, over the whole set, follow from data.yaml and from which files there are, so that
+            they stay the same until one comes or goes.
         check: the function that yields the hits.
     """
 
@@ -80,6 +82,7 @@ class Rule:
     mend: str
     tasks: tuple[str, ...]
     deep: bool
+    lasting: bool
     check: Check
 
     @cached_property
@@ -129,12 +132,13 @@ def rule(
     tasks: tuple[str, ...] | None = None,
     *,
     deep: bool = False,
+    lasting: bool = False,
 ) -> Callable[[Check], Check]:
     """Register a function as a rule; its docstring must have a title line and all four sections.
 
     Args:
-        code, name, severity, effect, tasks, deep: as in `Rule`; `tasks` is by default all, and for a rule that asks for
-            `labels` all that have label files.
+        code, name, severity, effect, tasks, deep, lasting: as in `Rule`; `tasks` is by default all, and for a rule that
+            asks for `labels` all that have label files.
     """
 
     def register(check: Check) -> Check:
@@ -147,7 +151,8 @@ def rule(
         known = tasks or (LABELLED if "labels" in asked else TASKS)
         if {"images", "labels"} & set(asked) and {"table", "strays"} & set(asked):
             raise TypeError(f"rule {code} asks for single files and for the whole set")
-        _registry[code] = Rule(code, name, severity, effect, title, why, upstream, example, mend, known, deep, check)
+        texts = (title, why, upstream, example, mend)
+        _registry[code] = Rule(code, name, severity, effect, *texts, known, deep, lasting, check)
         return check
 
     return register

@@ -108,18 +108,19 @@ def save(path: Path, facts: Mapping[str, Any], columns: Columns, texts: Mapping[
     _put(path, dumps(kept))
 
 
-def load_latest(path: Path) -> dict[str, Any]:
-    """What was found the last time, or nothing if that cannot be read."""
+def load_latest(path: Path, tree: str) -> dict[str, Any]:
+    """What was found the last time, or nothing if that cannot be read, or was found in another tree of files."""
     try:
-        latest = json.loads(path.with_suffix(LATEST).read_bytes())
+        text = path.with_suffix(LATEST).read_bytes()
+        latest = json.loads(text) if tree.encode() in text[:200] else None
     except (OSError, ValueError):
         return {}
-    return latest if isinstance(latest, dict) else {}
+    return latest if isinstance(latest, dict) and latest.get("tree") == tree else {}
 
 
-def save_latest(path: Path, latest: Mapping[str, Any]) -> None:
-    """Put what was found in place; as `save`, this never raises."""
-    _put(path.with_suffix(LATEST), json.dumps(latest, separators=(",", ":")).encode("ascii"))
+def save_latest(path: Path, tree: str, latest: Mapping[str, Any]) -> None:
+    """Put what was found in a tree of files in place; as `save`, this never raises."""
+    _put(path.with_suffix(LATEST), json.dumps({"tree": tree, **latest}, separators=(",", ":")).encode("ascii"))
 
 
 def _put(path: Path, content: bytes) -> None:

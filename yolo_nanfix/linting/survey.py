@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from yolo_nanfix.linting.listing import Folders, list_images
 from yolo_nanfix.linting.paths import folder_of, label_paths
 from yolo_nanfix.linting.store import Memory
 
-STAMPS = 10
-"""Numbers that tell whether an image has changed: four of its file, three of its label file, three of its .npy."""
+_SIZE, _MTIME = 0, 1
+"""Places in a stamp."""
 _NO_LABELS = ("classes.txt", "labels.txt", "train.txt", "val.txt", "test.txt")
 
 
@@ -32,8 +33,8 @@ class Survey:
         split: (N,) int8, the split (by number) in which an image is met first.
         splits: for each split the indices of its images, repeated where a file is listed twice.
         owns: (N,) bool, whether it is the first image of that label file, for which the file is read.
-        rows: (N, 3) int64, where the stamps of image, label file and .npy stand among those of `Folders`.
-        stamps: (N, STAMPS) int64; 0 for what does not exist.
+        rows: (N, 3) int64, where the stamps of image, label file and .npy stand in `listed`; 0 for what does not exist.
+        listed: (M, 4) int64, the stamps of all files in the folders, in the order of listing; the first is of nothing.
         strays: .txt files in the folders of images and labels that are the label file of no image.
     """
 
@@ -44,19 +45,32 @@ class Survey:
     splits: Mapping[str, NDArray[np.int32]]
     owns: NDArray[np.bool_]
     rows: NDArray[np.int64]
-    stamps: NDArray[np.int64]
+    listed: NDArray[np.int64]
     strays: tuple[str, ...]
 
-    @property
+    @cached_property
     def labelled(self) -> NDArray[np.bool_]:
         """(N,) bool, whether the label file exists."""
-        return np.asarray((self.rows[:, 1] != 0) & (self.stamps[:, 5] != 0), np.bool_)
+        row = self.rows[:, 1]
+        return np.asarray((row != 0) & (self.listed[row, _MTIME] != 0), np.bool_)
 
-    def npy(self, image: int) -> str | None:
-        """The .npy that Ultralytics loads in place of an image: same stem, not older."""
-        if not self.stamps[image, 8] or self.stamps[image, 8] < self.stamps[image, 1]:
-            return None
-        return self.files[image].rpartition(".")[0] + ".npy"
+    def npys(self, images: NDArray[np.int64]) -> list[str | None]:
+        """For each of some images the .npy that Ultralytics loads in its place: same stem, not older."""
+        row = self.rows[images, 2]
+        if not row.any():
+            return [None] * len(images)
+        npy, own = self.listed[row, _MTIME], self.listed[self.rows[images, 0], _MTIME]
+        loaded = ((npy != 0) & (npy >= own)).tolist()
+        files = (self.files[i] for i in images.tolist())
+        return [f"{f.rpartition('.')[0]}.npy" if there else None for f, there in zip(files, loaded, strict=True)]
+
+    def stamps(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n, 4), the stamps of some images."""
+        return np.asarray(self.listed[self.rows[images, 0]])
+
+    def sizes(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,), the bytes of the label files of some images."""
+        return np.asarray(self.listed[self.rows[images, 1], _SIZE])
 
 
 def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[str]] | None = None) -> Survey:
@@ -92,15 +106,9 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
         splits={s: np.fromiter((order[f] for f in lists[s]), np.int32, len(lists[s])) for s in names},
         owns=owns,
         rows=rows,
-        stamps=_stamps(rows, folders),
+        listed=folders.stamps(),
         strays=_strays(config, files, labels, folders) if yolo else (),
     )
-
-
-def _stamps(rows: NDArray[np.int64], folders: Folders) -> NDArray[np.int64]:
-    known = folders.stamps()
-    image, label, npy = (known[column] for column in rows.T)
-    return np.concatenate([image, label[:, [0, 1, 3]], npy[:, [0, 1, 3]]], axis=1)
 
 
 def _rows(files: Sequence[str], labels: Sequence[str], folders: Folders) -> NDArray[np.int64]:
@@ -131,7 +139,7 @@ def _no_label(name: str) -> bool:
 
 def pack(seen: Survey) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Columns and texts from which `unpack` makes a survey again."""
-    columns = {"owns": seen.owns, "rows": seen.rows, "stamps": seen.stamps, "split": seen.split}
+    columns = {"owns": seen.owns, "rows": seen.rows, "listed": seen.listed, "split": seen.split}
     columns |= {f"split.{i}": seen.splits[name] for i, name in enumerate(seen.split_names)}
     texts = {"files": seen.files, "labels": seen.labels, "strays": seen.strays, "split_names": seen.split_names}
     return columns, {name: "\0".join(lines) for name, lines in texts.items()}
@@ -149,7 +157,7 @@ def unpack(memory: Memory, folders: Folders) -> Survey:
         splits={name: memory.column(f"split.{i}") for i, name in enumerate(names)},
         owns=memory.column("owns"),
         rows=rows,
-        stamps=_stamps(rows, folders),
+        listed=folders.stamps(),
         strays=strays,
     )
 

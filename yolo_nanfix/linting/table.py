@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,37 @@ class Table:
         return {split: np.flatnonzero(inside) for split, inside in met.items()}
 
     @cached_property
+    def each(self) -> NDArray[np.int64]:
+        """(N,) int64, how many rows could be read of each image."""
+        return np.asarray(np.bincount(self.row_image, minlength=len(self.files)), np.int64)
+
+    @cached_property
+    def _by_image(self) -> bool:
+        return bool((self.row_image[1:] >= self.row_image[:-1]).all())
+
+    def of_rows(self, values: NDArray[T]) -> NDArray[T]:
+        """(R,) what belongs to the image of each row, of (N,) what belongs to each image."""
+        return np.repeat(values, self.each) if self._by_image else values[self.row_image]
+
+    @cached_property
     def identity(self) -> NDArray[np.int64]:
         """(N,) int64, one number for each file on disk, from its device and number; 0 where there is no file."""
         return np.where(self.inode[:, 1] != 0, (self.inode[:, 0] << 44) ^ self.inode[:, 1], 0)
+
+    @cached_property
+    def distinct(self) -> bool:
+        """Whether no file on disk is met under two names."""
+        known = np.sort(self.identity[self.identity != 0])
+        return not (known[1:] == known[:-1]).any()
+
+    def among(self, images: NDArray[np.integer[Any]], others: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+        """(n,) bool, which of n images are, as files on disk, among others; names of nothing are not."""
+        own, known = self.identity[images], self.identity[others]
+        if not self.distinct:
+            return np.isin(own, known[known != 0])
+        listed = np.zeros(len(self.files), np.bool_)
+        listed[others] = True
+        return np.asarray(listed[images] & (own != 0), np.bool_)
 
     def split_of(self, image: int) -> str:
         """The name of the split in which an image is met first."""

@@ -74,8 +74,9 @@ def class_unused(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: 80 classes of COCO for a set that labels 3.
     Mend: nothing if they come later; else remove them from `names` and renumber the labels.
     """
-    cls = table.row_cls[(table.row_cls >= 0) & (table.row_cls < config.nc)]
-    used = np.bincount(cls[cls % 1 == 0].astype(np.int64), minlength=config.nc) > 0
+    number = table.row_cls.astype(np.int32)
+    whole = (number == table.row_cls) & (number >= 0) & (number < config.nc)
+    used = np.bincount(np.where(whole, number, config.nc), minlength=config.nc) > 0
     unused = [name for index, name in config.names.items() if not used[index]]
     if unused:
         shown = ", ".join(unused[:_SHOWN]) + (", ..." if len(unused) > _SHOWN else "")
@@ -158,8 +159,7 @@ def background_share(table: Table) -> Iterator[Hit]:
     Mend: leave some of them out, or label what is missing.
     """
     listed = table.members["train"]
-    objects = np.zeros(len(table.files), np.bool_)
-    objects[table.row_image] = True
+    objects = table.each > 0
     empty = int((~objects[listed]).sum())
     if len(listed) >= LEARNABLE and objects[listed].any() and empty > len(listed) / 2:
         first = int(listed[np.argmin(objects[listed])])
@@ -192,7 +192,7 @@ def _counts(table: Table, nc: int) -> dict[str, NDArray[np.int64]]:
     for split, listed in table.splits.items():
         inside = np.zeros(len(table.files), np.bool_)
         inside[listed] = True
-        counts[split] = np.bincount(number[inside[table.row_image]], minlength=nc + 1)[:nc]
+        counts[split] = np.bincount(number[table.of_rows(inside)], minlength=nc + 1)[:nc]
     return counts
 
 

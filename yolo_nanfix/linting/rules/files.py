@@ -167,7 +167,7 @@ def label_misplaced(strays: tuple[str, ...], table: Table) -> Iterator[Hit]:
             yield Hit(path, f"should be {table.labels[image]}", split=table.split_of(image), image=table.files[image])
 
 
-@rule("FS007", "label-shared", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+@rule("FS007", "label-shared", Severity.WARNING, Effect.ACCEPTS, LABELLED, lasting=True)
 def label_shared(table: Table) -> Iterator[Hit]:
     """Two images share one label file.
 
@@ -196,10 +196,8 @@ def image_repeated(table: Table) -> Iterator[Hit]:
     Mend: remove the link or the repeated lines.
     """
     identity = table.identity
-    known = identity[identity != 0]
-    alone = len(np.unique(known)) == len(known)
     for split, listed in table.splits.items():
-        if alone and len(listed) == len(table.members[split]):
+        if table.distinct and len(listed) == len(table.members[split]):
             continue
         there = listed[identity[listed] != 0]
         times: dict[int, list[int]] = defaultdict(list)
@@ -220,13 +218,10 @@ def image_in_two_splits(table: Table) -> Iterator[Hit]:
     Example: `train` and `val` name the same folder.
     Mend: give each split images of its own.
     """
-    identity = table.identity
-    trained = identity[table.splits["train"]]
-    trained = trained[trained != 0]
     for split, indices in table.members.items():
         if split == "train":
             continue
-        shared = [table.files[i] for i in indices[np.isin(identity[indices], trained)]]
+        shared = [table.files[i] for i in indices[table.among(indices, table.splits["train"])]]
         if shared:
             message = f"{len(shared)} images of '{split}' are in 'train' too: {some(shared)}"
             yield Hit(str(Path(shared[0]).parent), message, split=split)

@@ -106,7 +106,7 @@ def name_ends_in_blank(census: Census) -> Iterator[Hit]:
             yield Hit(other.path, f"the name is {other.name!r}")
 
 
-@rule("FS023", "name-control-character", Severity.WARNING, Effect.ACCEPTS)
+@rule("FS023", "name-control-character", Severity.WARNING, Effect.ACCEPTS, lasting=True)
 def name_control_character(table: Table) -> Iterator[Hit]:
     """The name of an image holds a newline, a tab or another control character.
 
@@ -123,7 +123,7 @@ def name_control_character(table: Table) -> Iterator[Hit]:
             yield Hit(file, f"the name is {_name(file)!a}", split=table.split_of(i), image=file)
 
 
-@rule("FS024", "name-case-clash", Severity.WARNING, Effect.ACCEPTS)
+@rule("FS024", "name-case-clash", Severity.WARNING, Effect.ACCEPTS, lasting=True)
 def name_case_clash(table: Table) -> Iterator[Hit]:
     """Two files differ in capital letters only.
 
@@ -143,7 +143,7 @@ def name_case_clash(table: Table) -> Iterator[Hit]:
             yield Hit(table.files[i], message, split=table.split_of(i), image=table.files[i])
 
 
-@rule("FS025", "name-awkward", Severity.INFO, Effect.ACCEPTS)
+@rule("FS025", "name-awkward", Severity.INFO, Effect.ACCEPTS, lasting=True)
 def name_awkward(table: Table) -> Iterator[Hit]:
     """Names of images hold blanks, brackets or letters beyond ASCII.
 
@@ -164,7 +164,7 @@ def name_awkward(table: Table) -> Iterator[Hit]:
         yield Hit(folder, f"{len(odd)} names with blanks, brackets or letters beyond ASCII: {some(odd)}", split=split)
 
 
-@rule("FS026", "path-long", Severity.INFO, Effect.ACCEPTS)
+@rule("FS026", "path-long", Severity.INFO, Effect.ACCEPTS, lasting=True)
 def path_long(table: Table) -> Iterator[Hit]:
     """The path of an image is very long.
 

@@ -46,8 +46,8 @@ class _Shape(NamedTuple):
 def _shapes(table: Table) -> _Shape:
     """All boxes with two sides, inside an image of known size."""
     x, y, w, h = (np.ascontiguousarray(column) for column in table.row_box.T)
-    width = w * table.width.astype(np.float32)[table.row_image]
-    height = h * table.height.astype(np.float32)[table.row_image]
+    width = w * table.of_rows(table.width.astype(np.float32))
+    height = h * table.of_rows(table.height.astype(np.float32))
     fine = (width > 0) & (height > 0) & (np.maximum(np.maximum(x, y), np.maximum(w, h)) <= HIGH)
     rows = np.flatnonzero(fine)
     if len(rows) < len(fine):
@@ -66,8 +66,9 @@ def boxes_small_at_imgsz(table: Table, options: LintOptions) -> Iterator[Hit]:
     """
     shape = _shapes(table)
     scale = options.imgsz / np.maximum(np.maximum(table.width, table.height), 1).astype(np.float32)
-    owner = table.row_image if len(shape.rows) == len(table.row_image) else table.row_image[shape.rows]
-    small = np.maximum(shape.width, shape.height) * scale[owner] < STRIDE
+    own = table.of_rows(scale)
+    own = own if len(shape.rows) == len(own) else own[shape.rows]
+    small = np.maximum(shape.width, shape.height) * own < STRIDE
     if len(small) >= ENOUGH and small.mean() >= SMALL_SHARE:
         first = int(shape.rows[np.argmax(small)])
         message = f"{small.sum()} of {len(small)} boxes are under {STRIDE}x{STRIDE} pixels at imgsz {options.imgsz}"

@@ -205,10 +205,7 @@ def val_repeats_train(table: Table) -> Iterator[Hit]:
     val, train = table.splits.get("val"), table.splits.get("train")
     if val is None or train is None or not len(val):
         return
-    identity = table.identity
-    trained = identity[train]
-    known = np.isin(identity[val], trained[trained != 0])
-    missing = set(val[~known].tolist())
+    missing = set(val[~table.among(val, train)].tolist())
     if len(missing) == len(set(val.tolist())) and not _groups(table):
         return
     listed = set(train.tolist())
@@ -229,8 +226,7 @@ def split_without_objects(table: Table) -> Iterator[Hit]:
     Example: an export that wrote an empty label file for each image.
     Mend: export the labels again.
     """
-    rows = np.zeros(len(table.files), np.bool_)
-    rows[table.row_image] = True
+    rows = table.each > 0
     for split in ("train", "val"):
         listed = table.splits.get(split)
         if listed is not None and len(listed) and table.labelled[listed].any() and not rows[listed].any():

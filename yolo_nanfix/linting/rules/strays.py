@@ -94,7 +94,7 @@ def _images_in(folder: str) -> list[str]:
     return sorted(name for name in names_in(folder) if is_image(name) and name[0] != ".")
 
 
-@rule("FS021", "image-among-labels", Severity.WARNING, Effect.DROPS, LABELLED)
+@rule("FS021", "image-among-labels", Severity.WARNING, Effect.DROPS, LABELLED, lasting=True)
 def image_among_labels(census: Census, folders: Folders) -> Iterator[Hit]:
     """The folder of labels holds images.
 
