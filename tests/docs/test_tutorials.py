@@ -102,3 +102,37 @@ def test_the_patch_of_the_tutorial_works(clone):
     assert "3 passed" in run(clone, test)
     shown = outputs_of("write-a-patch.md")[0]
     assert shown.replace("8.4.190", "") in re.sub(r"ultralytics \d[\d.]+", "ultralytics ", run(clone, patches))
+
+
+def told(shown: str, real: str) -> list[str]:
+    """The lines of an output on a page that are not in the real one in this order; `...` stands for some left out."""
+    left, missing = real.splitlines(), []
+    for line in shown.splitlines():
+        if line == "...":
+            continue
+        if line.rstrip() in (rest := [one.rstrip() for one in left]):
+            left = left[rest.index(line.rstrip()) + 1 :]
+        else:
+            missing.append(line)
+    return missing
+
+
+def test_the_outputs_of_the_tutorial_on_datasets_are_real(tmp_path):
+    """Every command of the page, one after the other; its output as shown."""
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
+    env |= {"XDG_DATA_HOME": str(tmp_path / "home"), "YOLO_NANFIX_CACHE": str(tmp_path / "cache")}
+    real, compared = "", 0
+    for block in blocks(DOCS / "tutorials" / "check-a-dataset.md"):
+        if block.language == "console":
+            script = "\n".join(line[2:] for line in block.text.splitlines())
+            command = ["bash", "-c", script]
+            done = subprocess.run(
+                command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            assert done.returncode in (0, 1), done.stdout
+            real = done.stdout.replace(str(tmp_path), "/tmp/try")
+        elif block.language == "text":
+            assert told(block.text, real) == [], real
+            compared += 1
+    assert compared > 6
