@@ -31,6 +31,7 @@ REPEATS = (
     "test_a_fault_on_one_rank_drops_the_same_micro_batch_on_both[each a step]",
     "test_both_ddp_workers_train_under_the_patches_of_the_process_that_starts_them[text file]",
     "test_run_brings_a_command_under_patches[options1]",
+    "test_train_keeps_its_log_off_stdout[--quiet]",
     "test_the_install_step_installs_the_actions_own_source",
     "test_no_host_read_is_added_to_a_healthy_step[False-16]",
 )

@@ -35,6 +35,14 @@ def test_patches_as_json_is_the_status(capsys):
         assert told == json.loads(json.dumps(status.as_dict()))
 
 
+def test_quiet_leaves_the_names_of_patches_that_are_on_and_checks_that_are_bad(capsys):
+    assert main(["patches", "--quiet"]) == 0
+    with yolo_nanfix.patched() as status:
+        assert capsys.readouterr().out.split() == [patch.name for patch in status.patches if patch.state == "on"]
+    assert main(["doctor", "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+
+
 def test_a_refused_patch_is_listed_and_makes_exit_code_1(capsys, monkeypatch):
     broken = {**cards.load_all()}
     gone = ("ultralytics.utils.metrics:gone",)

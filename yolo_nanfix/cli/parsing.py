@@ -11,10 +11,10 @@ from yolo_nanfix.errors import UsageError
 
 
 class Help(argparse.HelpFormatter):
-    """Help with paragraphs; those that are indented stay as they are."""
+    """Help with paragraphs; those of several lines stay as they are."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        whole = [part if part.startswith(" ") else textwrap.fill(part, width) for part in text.split("\n\n")]
+        whole = [part if "\n" in part else textwrap.fill(part, width) for part in text.split("\n\n")]
         return "\n\n".join(whole)
 
 
@@ -33,5 +33,5 @@ class Parser(argparse.ArgumentParser):
 
 def epilog(notes: str, examples: tuple[tuple[str, str], ...]) -> str:
     """The end of a command's help: what else there is to know, and examples, each a comment and a line."""
-    shown = "\n".join(f"  # {what}\n  {line}" if what else f"  {line}" for what, line in examples)
-    return "\n\n".join(part for part in (notes, f"  examples:\n{shown}" if shown else "") if part)
+    shown = "\n".join(f"  # {what}\n  {line}" for what, line in examples)
+    return "\n\n".join(part for part in (notes, f"examples:\n{shown}" if shown else "") if part)

@@ -9,8 +9,8 @@ from yolo_nanfix.cli.output import Answer
 
 SHELLS = ("bash", "zsh", "fish")
 EXAMPLES = (
-    ("bash, for this shell and for later ones", 'eval "$(yolo-nanfix completion bash)"'),
-    ("", "yolo-nanfix completion bash > ~/.local/share/bash-completion/completions/yolo-nanfix"),
+    ("bash, for this shell", 'eval "$(yolo-nanfix completion bash)"'),
+    ("bash, for later ones", "yolo-nanfix completion bash >> ~/.bash_completion"),
     ("zsh, in a folder of $fpath", "yolo-nanfix completion zsh > ~/.zfunc/_yolo-nanfix"),
     ("fish", "yolo-nanfix completion fish > ~/.config/fish/completions/yolo-nanfix.fish"),
 )

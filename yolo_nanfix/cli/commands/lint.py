@@ -75,7 +75,9 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 def _add_output(parser: argparse.ArgumentParser) -> None:
     """What is shown."""
     group = parser.add_argument_group("what is shown")
-    group.add_argument("--output-format", choices=FORMS, help="form of the result (default: text)")
+    group.add_argument(
+        "--output-format", choices=FORMS, metavar="FORM", help=f"form of the result: {', '.join(FORMS)} (default: text)"
+    )
     group.add_argument("--output-file", metavar="F", type=Path, help="write the result to F, not to stdout")
     group.add_argument("--statistics", action="store_true", help="counts by rule instead of findings (text or json)")
     group.add_argument(

@@ -12,7 +12,7 @@ from yolo_nanfix.cli.output import Answer
 from yolo_nanfix.errors import UsageError
 
 EXAMPLES = (
-    ("Ultralytics' own command", "yolo-nanfix run -- yolo detect train data=data.yaml model=yolov8n.pt epochs=100"),
+    ("Ultralytics' own command", "yolo-nanfix run -- yolo detect train data=data.yaml model=yolov8n.pt"),
     ("your own script, without the guard", "yolo-nanfix run --no-guard -- python train.py"),
 )
 
