@@ -19,11 +19,11 @@ WIDTH, HEIGHT = 2000, 600
 POINTS = 1500
 """About so many points of a curve are drawn and can be hovered; the smallest and largest values are among them."""
 SMOOTHED = 200
-"""Curves of more points are drawn thinly, with their running mean over them."""
+"""Noisy curves of more points are drawn thinly, with their running mean over them."""
 DOTTED = 60
 """Curves of at most so many points have a dot at each."""
 NEAR = 0.006
-"""Marks and gaps nearer than this share of the width are joined."""
+"""Gaps nearer than this share of the width are joined, and marks nearer than three times of it."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class Chart:
         key: for ids: letters and dashes.
         title: what it shows.
         curves: those without any point are left out.
-        note: a sentence below the title.
+        noisy: whether long curves are drawn thinly, with their running mean over them.
     """
 
     key: str
     title: str
     curves: tuple[Curve, ...]
-    note: str = ""
+    noisy: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,11 @@ def shape(chart: Chart, axis: Axis, marks: Sequence[Mark] = ()) -> dict[str, Any
     if not curves:
         return None
     scale = fitting(np.concatenate([curve.y for curve in curves]))
-    drawn = [_drawn(curve, curve.style or 1 + number % 6, axis, scale) for number, curve in enumerate(curves)]
+    drawn = [_drawn(c, c.style or 1 + number % 6, axis, scale, chart.noisy) for number, c in enumerate(curves)]
     gaps = _gaps(curves, axis)
     return {
         "key": chart.key,
         "title": chart.title,
-        "note": chart.note,
         "log": scale.log,
         "axis": axis.name,
         "says": f"{chart.title} by {axis.name}. " + " ".join(curve["says"] for curve in drawn),
@@ -126,7 +125,7 @@ def joined(marks: Sequence[Mark], axis: Axis) -> list[dict[str, Any]]:
     """Marks as they are drawn: those that would hide each other as one, with the worst level among them."""
     groups: list[list[Mark]] = []
     for mark in sorted(marks, key=lambda m: m.x):
-        if groups and axis.share(mark.x) - axis.share(groups[-1][0].x) < 2 * NEAR:
+        if groups and axis.share(mark.x) - axis.share(groups[-1][0].x) < 3 * NEAR:
             groups[-1].append(mark)
         else:
             groups.append([mark])
@@ -159,14 +158,14 @@ def kept(y: Numbers) -> np.ndarray[Any, np.dtype[np.intp]]:
     return np.unique(chosen)
 
 
-def _drawn(curve: Curve, style: int, axis: Axis, scale: Scale) -> dict[str, Any]:
+def _drawn(curve: Curve, style: int, axis: Axis, scale: Scale, noisy: bool) -> dict[str, Any]:
     """The paths of one curve, its entry in the legend, and what is said of it."""
     across, heights = axis.shares(curve.x), scale.heights(curve.y)
     index = kept(curve.y)
     finite = curve.y[np.isfinite(curve.y)]
     bad = curve.y.size - finite.size
     smooth = ""
-    if finite.size > SMOOTHED:
+    if noisy and finite.size > SMOOTHED:
         mean = _running_mean(heights, max(5, curve.y.size // 60))
         few = np.unique(np.linspace(0, curve.y.size - 1, 400).astype(int))
         smooth = path(across[few], np.where(np.isfinite(curve.y[few]), mean[few], np.nan))

@@ -71,15 +71,19 @@ def page(pair: tuple[RunFolder, RunFolder]) -> str:
 def overlaid(pair: tuple[RunFolder, RunFolder], axis: Axis) -> list[Chart]:
     """One chart for each curve that a run has, with that of A and of B in it."""
     found: dict[tuple[str, str], list[Curve]] = {}
-    titles: dict[tuple[str, str], str] = {}
+    titles: dict[tuple[str, str], tuple[str, bool]] = {}
     for style, (letter, one) in enumerate(zip(LETTERS, pair, strict=True), 1):
         for chart in curves.charts(one, axis):
             for curve in chart.curves:
                 key = (chart.key, curve.name)
                 short = SHORT_TITLES.get(chart.key)
-                titles[key] = f"{short}: {curve.name}" if short and len(chart.curves) > 1 else chart.title
+                title = f"{short}: {curve.name}" if short and len(chart.curves) > 1 else chart.title
+                titles[key] = (title, chart.noisy)
                 found.setdefault(key, []).append(replace(curve, name=f"{letter} {one.name}", style=style))
-    return [Chart(f"{key[0]}-{number}", titles[key], tuple(both)) for number, (key, both) in enumerate(found.items())]
+    return [
+        Chart(f"{key[0]}-{number}", titles[key][0], tuple(both), titles[key][1])
+        for number, (key, both) in enumerate(found.items())
+    ]
 
 
 def differing(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]]:

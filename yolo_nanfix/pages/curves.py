@@ -37,7 +37,7 @@ def charts(run: RunFolder, on: Axis) -> list[Chart]:
     total = _by_step(run.steps, TOTAL, TOTAL) if on.name != "epoch" else None
     found = [
         _losses(run, on),
-        Chart("total", "Loss in total", (total,) if total else ()),
+        Chart("total", "Loss in total", (total,) if total else (), noisy=True),
         *(_reading(run, on, name, title) for name, title in READINGS.items()),
     ]
     epochs = _epochs(run, on)
@@ -75,12 +75,12 @@ def _losses(run: RunFolder, on: Axis) -> Chart:
         return Chart("losses", "Loss", ())
     terms = [n for n in run.steps.columns if n not in (*COUNTS, *READINGS, TOTAL)]
     found = tuple(curve for name in terms[:MOST] if (curve := _by_step(run.steps, name, name)) is not None)
-    return Chart("losses", "Loss", found)
+    return Chart("losses", "Loss", found, noisy=True)
 
 
 def _reading(run: RunFolder, on: Axis, name: str, title: str) -> Chart:
     curve = _by_step(run.steps, name, title.lower()) if on.name != "epoch" else None
-    return Chart(name.replace("_", "-"), title, (curve,) if curve else ())
+    return Chart(name.replace("_", "-"), title, (curve,) if curve else (), noisy=name == "grad_norm")
 
 
 def _by_step(table: Table, name: str, shown: str) -> Curve | None:

@@ -112,7 +112,7 @@ def tiles(run: RunFolder) -> list[tuple[str, str]]:
         found.append(("steps skipped by the GradScaler", grouped(skipped)))
     out = {*lenient.mapping(run.summary, "quarantined"), *lenient.texts(guard, "quarantined")}
     found += [("images left out", grouped(len(out)))] if run.summary else []
-    found += [("epochs", grouped(run.results.rows))] if run.results.rows else []
+    found += [("epochs in results.csv", grouped(run.results.rows))] if run.results.rows else []
     for key, value in lenient.mapping(run.summary, "metrics").items():
         number = lenient.number(value)
         if number is not None and key.startswith("metrics/") and len(found) < 12:
@@ -170,7 +170,8 @@ def event_rows(
         files: ids of the incidents on the page, by the names of their files.
     """
     root, files = happenings.root_of(run), files or {}
-    rows = []
+    rows: list[dict[str, Any]] = []
+    first: dict[str, str] = {}
     for entry in listed[: happenings.LISTED]:
         named = [happenings.short(image, root) for image in entry.images]
         rows.append(
@@ -184,7 +185,9 @@ def event_rows(
                 "images": named[:IMAGES],
                 "more_images": max(0, len(named) - IMAGES),
                 "stock": entry.stock,
+                "like": first.get(entry.stock, ""),
                 "incidents": [(files[name], name) for name in entry.incidents if name in files],
             }
         )
+        first.setdefault(entry.stock, f"{letter}{entry.number}")
     return rows
