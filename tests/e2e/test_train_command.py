@@ -64,7 +64,7 @@ def test_by_default_the_image_is_left_out_and_nothing_is_lost(sick, tmp_path, ca
     assert summary["guard"]["dropped_micro_batches"] == 0
     assert summary["lint"]["findings"]
     assert {p["state"] for p in summary["patches"].values()} <= {"on", "not-needed", "fixed"}
-    assert set(summary["paths"]) == {"save_dir", "last", "best", "results", "report"}
+    assert set(summary["paths"]) == {"save_dir", "last", "best", "results", "steps", "report", "page"}
     assert summary["metrics"]["metrics/mAP50(B)"] >= 0
     assert tree(sick.parent) == before
     assert yolo_nanfix.status().guard is None  # the command leaves nothing patched behind
