@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import inspect
 import io
+import logging
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,21 @@ def live_scaler():
         yield
     finally:
         module.check_amp, module.autocast, torch.amp.GradScaler = stock
+
+
+@contextlib.contextmanager
+def said():
+    """The messages in Ultralytics' log, whether it hands them on to other loggers or not."""
+    import ultralytics  # noqa: F401 - it sets its logger up
+
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("ultralytics").addHandler(handler)
+    try:
+        yield messages
+    finally:
+        logging.getLogger("ultralytics").removeHandler(handler)
 
 
 @contextlib.contextmanager
