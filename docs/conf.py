@@ -38,6 +38,7 @@ html_css_files = ["nanfix.css"]
 html_js_files = ["rules.js"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 html_show_search_summary = False  # it would be fetched, which browsers refuse to pages that are files
 html_theme_options = {"navigation_with_keys": True}
 copybutton_prompt_text = "$ "

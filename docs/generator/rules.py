@@ -96,7 +96,7 @@ def _seen(rule: Rule) -> str:
         return ""
     seen, said = _defects()[rule.code]
     what, _, quoted = seen.removeprefix("**").partition("**")
-    told = f"Seen in Ultralytics {_release()} on the sick example of this rule's test: {SEEN[what]}"
+    told = f"When Ultralytics {_release()} reads the sick example of this rule's test, {SEEN[what]}"
     told += f", and says\n\n{block(quoted.removeprefix(': '))}" if quoted else ".\n"
     return f"{told}\nLint says of it\n\n{block(said)}" if said.partition(": ")[2] != "nothing" else told
 
