@@ -301,20 +301,23 @@ def test_the_settings_of_the_readme_are_settings(tiny: TinySet, capsys):
     assert keys == set(KEYS)
 
 
-def test_the_workflow_of_the_readme_runs(tiny: TinySet):
+def test_the_workflow_of_the_readme_uses_the_action_and_the_hook_as_they_are():
     steps = yaml.safe_load(snippet("yaml", "runs-on"))["jobs"]["lint"]["steps"]
-    runs = [shlex.split(step["run"], comments=True) for step in steps if "yolo-nanfix lint" in step.get("run", "")]
-    ends = [
-        subprocess.run([*COMMAND, *words[1:]], cwd=tiny.root, capture_output=True, text=True, timeout=60)
-        for words in runs
-    ]
-    assert [end.returncode for end in ends] == [0, 1] and ends[1].stdout.startswith(
-        "::error file=labels/train/a.txt,line=1"
-    )
-    assert json.loads((tiny.root / "lint.sarif").read_text())["version"] == "2.1.0"
+    action = yaml.safe_load(README.with_name("action.yml").read_text())
+    assert set(steps[-1]["with"]) <= set(action["inputs"]) and "sarif" in steps[-1]["with"]
     (hook_repo,) = yaml.safe_load(snippet("yaml", "repos:"))["repos"]
     (settings,) = yaml.safe_load(HOOKS.read_text())
     assert [one["id"] for one in hook_repo["hooks"]] == [settings["id"]]
+
+
+def test_the_task_of_the_readme_finds_the_places(tiny: TinySet, capsys):
+    (task,) = json.loads(snippet("json", "problemMatcher"))["tasks"]
+    assert main([*shlex.split(task["command"])[1:2], "set", *shlex.split(task["command"])[3:]]) == 1
+    pattern = task["problemMatcher"]["pattern"]
+    found = [re.match(pattern.pop("regexp"), line) for line in capsys.readouterr().out.splitlines()[:1]]
+    told = {name: found[0][group] for name, group in pattern.items()}
+    message = told.pop("message")
+    assert told == {"file": "set/labels/train/a.txt", "line": "1", "code": "BX004", "severity": "error"} and message
 
 
 def test_jobs_and_cache(tmp_path, capsys, monkeypatch):

@@ -52,7 +52,11 @@ def _reasons(summary: Mapping[str, Any]) -> list[str]:
 
 def _metrics(summary: Mapping[str, Any]) -> list[str]:
     metrics = summary.get("metrics") or {}
-    return [_safe("Metrics: " + ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()))] if metrics else []
+    return (
+        [_safe("Metrics: " + ", ".join(f"{k.removeprefix('metrics/')} {v:.4g}" for k, v in metrics.items()))]
+        if metrics
+        else []
+    )
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
