@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _LINES = re.compile(r"\blines? \d+(?:(?:, | and | to )\d+)*")
 _NUMBERS = re.compile(r"\d+(?:\.\d+)?")
+_LONGEST = 400
+"""Characters of a text that a notebook shows."""
 
 
 class Severity(str, Enum):
@@ -107,6 +110,57 @@ class Finding:
             "split": self.split,
             "image": self.image,
         }
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Finding:
+        """What `as_dict` wrote.
+
+        Raises:
+            ValueError: a key is missing, or a value is not of its type; the message says which.
+        """
+        held = _Held(values, "a finding")
+        place = _Held(held.get("place", dict), "the place of a finding")
+        pixel = place.get("pixel", Sequence, None)
+        if pixel is not None and (len(pixel) != 3 or not all(type(number) is int for number in pixel)):
+            raise ValueError(f"a pixel is x, y and channel, not {pixel!r}")
+        try:
+            severity, effect = Severity(held.get("severity", str)), Effect(held.get("effect", str))
+        except ValueError as error:
+            raise ValueError(f"a finding has {error}") from None
+        return cls(
+            code=held.get("code", str),
+            name=held.get("name", str),
+            severity=severity,
+            effect=effect,
+            place=Place(place.get("file", str), place.get("line", int, None), None if pixel is None else tuple(pixel)),
+            message=held.get("message", str),
+            mend=held.get("mend", str),
+            split=held.get("split", str, None),
+            image=held.get("image", str, None),
+        )
+
+
+_REQUIRED = object()
+
+
+class _Held:
+    """A mapping read from JSON, whose values are taken with their types."""
+
+    def __init__(self, values: Any, what: str) -> None:
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{what} is a mapping, not {type(values).__name__}")
+        self._values, self._what = values, what
+
+    def get(self, key: str, kind: type, default: Any = _REQUIRED) -> Any:
+        """The value of a key; the default, if there is one, where it is absent or null."""
+        value = self._values.get(key)
+        if value is None and default is not _REQUIRED:
+            return default
+        if key not in self._values:
+            raise ValueError(f"{self._what} has no {key!r}")
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ValueError(f"{self._what} has a {key!r} that is {type(value).__name__}, not {kind.__name__}")
+        return value
 
 
 class RuleText(Protocol):
@@ -279,6 +333,60 @@ class Report:
             "skipped": [{"code": code, "reason": reason} for code, reason in self.skipped],
             "known": self.known,
         }
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Report:
+        """What `as_dict` wrote; when lint began to read is not in it.
+
+        Raises:
+            ValueError: it was not written by `as_dict`; the message says what is missing, or not of its type.
+        """
+        held = _Held(values, "a lint report")
+        skipped = [_Held(entry, "a rule that was not asked") for entry in held.get("skipped", list, [])]
+        counts = {}
+        for split, numbers in held.get("counts", dict).items():
+            one = _Held(numbers, f"the split {split!r}")
+            counts[str(split)] = {key: one.get(key, int) for key in ("images", "labels", "rows")}
+        return cls(
+            data=held.get("data", str),
+            task=held.get("task", str),
+            findings=tuple(map(Finding.from_dict, held.get("findings", list))),
+            skipped=tuple((entry.get("code", str), entry.get("reason", str)) for entry in skipped),
+            counts=counts,
+            known=held.get("known", int, 0),
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how much was found, and a table of the rules with the first finding of each."""
+        kinds = Counter(finding.severity.value for finding in self.findings)
+        found = ", ".join(f"{kinds[level.value]} {level.value}" for level in Severity if kinds[level.value])
+        images = sum(counts.get("images", 0) for counts in self.counts.values())
+        head = f"<p><b>{_html(found or 'No findings')}</b> in {images} images of {_html(self.data)}</p>"
+        if not self.findings:
+            return f"<div>{head}</div>"
+        first: dict[str, Finding] = {}
+        for finding in sorted(self.findings, key=lambda f: f.severity.rank):
+            first.setdefault(finding.code, finding)
+        counts = self.by_code()
+        titles = "".join(
+            f'<th scope="col">{title}</th>' for title in ("rule", "severity", "count", "the first", "mend")
+        )
+        rows = "".join(_html_row(finding, counts[finding.code]) for finding in first.values())
+        return f"<div>{head}<table><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table></div>"
+
+
+def _html(text: str) -> str:
+    """Text for a page: escaped, what cannot be printed as escapes, cut where it is very long."""
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+    printed = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+    return html.escape(printed)
+
+
+def _html_row(finding: Finding, count: int) -> str:
+    """One rule with its first finding, as a row of a table."""
+    shown = (f"{finding.code} {finding.name}", finding.severity.value, str(count))
+    cells = "".join(f"<td>{_html(text)}</td>" for text in (*shown, f"{finding.place}: {finding.message}", finding.mend))
+    return f"<tr>{cells}</tr>"
 
 
 def _row(finding: Finding) -> tuple[str | int | None, ...]:
