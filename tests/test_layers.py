@@ -32,7 +32,7 @@ MAY = {
     "guard": VALUES | {"upstream", "incident", "batches"},
     "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "numerics"},
     "settings": {"errors"},
-    "drawing": VALUES | {"pages", "report", "upstream"},
+    "drawing": VALUES | {"pages", "report", "showing", "upstream"},
     "run_report": WINGS | VALUES | {"drawing", "upstream"},
     "linter": {"linting", "settings", "report", "errors", "findings"},
     "tracking": {"upstream"},
@@ -40,7 +40,7 @@ MAY = {
     "api": WINGS
     | VALUES
     | {"drawing", "incident", "linter", "mending", "run_report", "settings", "telling", "upstream"},
-    "runs": WINGS | VALUES | {"training", "run_report", "api", "linter", "drawing"},
+    "runs": WINGS | VALUES | {"training", "run_report", "api", "linter", "drawing", "upstream"},
     "lr_find": VALUES | {"api", "linting", "numerics", "training", "upstream"},
     "doctor": VALUES | {"api", "patching", "upstream"},
     "hook": {"api", "errors"},

@@ -372,11 +372,11 @@ def diagnose(path: str | Path, *, imports: Iterable[str] = ()) -> Verdict:
         return examine(incident, imports=imports)
 
 
-def draw(run: str | Path, out: str | Path | None = None) -> Drawn:
+def draw(run: str | Path, out: str | Path | None = None, progress: Progress | None = None) -> Drawn:
     """Write the page of a training run from what lies in its folder; see `drawing.draw`."""
     from yolo_nanfix import drawing
 
-    return drawing.draw(run, out)
+    return drawing.draw(run, out, progress=progress)
 
 
 def compare(first: str | Path, second: str | Path, out: str | Path | None = None) -> Drawn:

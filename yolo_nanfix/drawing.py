@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix import upstream
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.findings import Report
+from yolo_nanfix.pages.show import Show
 from yolo_nanfix.report.jsonout import PAGE_NAME, write_text
 
+if TYPE_CHECKING:
+    from yolo_nanfix.pages.folder import RunFolder
+
+Progress = Callable[[int, int, str], None]
+MOST_IMAGES = 20_000
+"""Larger datasets are shown by their findings alone."""
 COMPARISON_NAME = "yolo-nanfix-compare.html"
 """The page of two runs, in the current folder unless another file is asked for."""
 
@@ -37,12 +46,19 @@ class Drawn:
         return {**asdict(self), "page": str(self.page)}
 
 
-def draw(folder: str | Path, out: str | Path | None = None) -> Drawn:
+def draw(
+    folder: str | Path,
+    out: str | Path | None = None,
+    show: Show | None = None,
+    progress: Progress | None = None,
+) -> Drawn:
     """Write the page of a run.
 
     Args:
         folder: the run folder.
         out: the file to write; by default `yolo-nanfix.html` in the run folder.
+        show: what is known of its dataset besides what lint found; None to read the dataset again for it.
+        progress: called with (done, total, what) as the dataset is read.
 
     Raises:
         DataError: it is not the folder of a training run.
@@ -53,9 +69,10 @@ def draw(folder: str | Path, out: str | Path | None = None) -> Drawn:
 
     found = read(folder)
     path = Path(out) if out is not None else found.path / PAGE_NAME
-    text = run.page(found)
+    notes = list(found.notes)
+    text = run.page(found, show if show is not None else _show_again(found, progress, notes))
     steps = tuple(" ".join((step.why, *step.what, *step.commands)) for step in advice.to_do(found))
-    return _written(path, text, (advice.sentence(found),), steps, found.notes)
+    return _written(path, text, (advice.sentence(found),), steps, tuple(notes))
 
 
 def compare(first: str | Path, second: str | Path, out: str | Path | None = None) -> Drawn:
@@ -79,14 +96,38 @@ def compare(first: str | Path, second: str | Path, out: str | Path | None = None
     return _written(Path(out or COMPARISON_NAME), comparison.page(pair), sentences, (), notes)
 
 
-def at_the_end(folder: Path) -> bool:
+def show(report: Report, progress: Progress | None = None) -> Show:
+    """What a page shows of a dataset besides what lint found: pictures and distributions, if it is not too large."""
+    from yolo_nanfix.showing import gather
+
+    images = sum(counts.get("images", 0) for counts in report.counts.values())
+    return gather.gather(report, gather.study(report, progress) if images <= MOST_IMAGES else [], progress)
+
+
+def _show_again(found: RunFolder, progress: Progress | None, notes: list[str]) -> Show:
+    """The same for the dataset of a run, as far as it is still there; what is not is noted."""
+    from yolo_nanfix.pages import run
+
+    try:
+        report = run.lint_of(found)
+        return show(report, progress) if report is not None else Show()
+    except Exception as problem:  # the report may name anything as its dataset
+        notes.append(f"What lint found cannot be shown with pictures: {type(problem).__name__}: {problem}")
+        return Show()
+
+
+def at_the_end(folder: Path, known: Show | None) -> bool:
     """Write the page of a run that ends now; whatever goes wrong with it is one line in the log.
+
+    Args:
+        folder: the run folder.
+        known: what is known of its dataset besides what lint found.
 
     Returns:
         Whether it was written.
     """
     try:
-        draw(folder)
+        draw(folder, show=known or Show())
     except Exception as problem:  # the run's own outcome must not be hidden by this
         upstream.log(f"yolo-nanfix: the page of the run could not be drawn: {type(problem).__name__}: {problem}")
         return False

@@ -15,6 +15,7 @@ from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import GuardStop
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
+from yolo_nanfix.pages.show import Show
 from yolo_nanfix.report.jsonout import PAGE_NAME, REPORT_NAME, write_json
 from yolo_nanfix.report.steps import STEPS_NAME
 
@@ -24,6 +25,7 @@ class RunContext:
     """What is known of the current run besides its trainer; `summary` is filled when the run ends."""
 
     lint: Report | None = None
+    show: Show | None = None
     on_fatal: str = "ignore"
     quarantined: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
     summary: dict[str, Any] | None = None
@@ -66,7 +68,7 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
     context.summary = summary
     path = Path(trainer.save_dir) / REPORT_NAME
     summary["paths"]["report"] = str(path)
-    save(path, summary)
+    save(path, summary, context.show)
     if current.get() is None:  # trained by Ultralytics' own means after patch(): say in its log how it went
         dropped = f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped"
         upstream.log(
@@ -75,12 +77,12 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
         )
 
 
-def save(path: Path, summary: dict[str, Any]) -> None:
+def save(path: Path, summary: dict[str, Any], show: Show | None) -> None:
     """Write the report, which names the page of the run among its paths, then draw that page."""
     summary["paths"]["page"] = str(path.parent / PAGE_NAME)
     try:
         write_json(path, summary)
-        if not drawing.at_the_end(path.parent):
+        if not drawing.at_the_end(path.parent, show):
             del summary["paths"]["page"]
             write_json(path, summary)
     except OSError as problem:  # at the end of a run, whose own outcome must not be hidden by this

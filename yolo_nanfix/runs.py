@@ -12,6 +12,7 @@ from typing import Any
 from yolo_nanfix import api, run_report, training
 from yolo_nanfix.errors import GuardStop, UsageError
 from yolo_nanfix.findings import Report, Severity
+from yolo_nanfix.pages.show import Show
 from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.run_report import RunContext, summarise
 
@@ -92,11 +93,23 @@ def train(
         everything = api.lint(data, task=model.task, settings=False, progress=progress)
         context.lint = linter.for_training(everything, data)
         data, stop = context.lint.data, _decide(context, context.lint)
+        context.show = None if stop or dry_run else _show(context.lint)
     with api.patched(**settings) as status:
         if stop or dry_run:
             outcome = "stopped" if stop else "dry-run"
             return Run(outcome, not stop, stop, summarise(context, status.as_dict(), outcome, stop))
         return _train(model, data, context, arguments)
+
+
+def _show(report: Report) -> Show | None:
+    """What the page of the run will show of its dataset; read now, while lint remembers it and no GPU is in use."""
+    from yolo_nanfix import drawing, upstream
+
+    try:
+        return drawing.show(report)
+    except Exception as problem:  # a page is no reason not to train
+        upstream.log(f"yolo-nanfix: pictures of the dataset could not be made: {type(problem).__name__}: {problem}")
+        return None
 
 
 def _decide(context: RunContext, report: Report) -> tuple[str, ...]:
@@ -119,7 +132,7 @@ def _of_workers(model: Any, context: RunContext) -> dict[str, Any]:
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     known_here = summarise(context, {**summary, "ultralytics": "", "guard": None}, "", ())
     summary |= {key: known_here[key] for key in ("on_fatal", "quarantined", "lint")}
-    run_report.save(path, summary)
+    run_report.save(path, summary, context.show)
     return summary
 
 

@@ -9,10 +9,12 @@ from typing import Any
 
 from yolo_nanfix.findings import Report
 from yolo_nanfix.pages import advice, charts, curves, dataset, happenings, incidents, lenient, repeat, stock
+from yolo_nanfix.pages.dataset import NOTHING
 from yolo_nanfix.pages.folder import RunFolder, read
 from yolo_nanfix.pages.happenings import Happening
 from yolo_nanfix.pages.page import fragment, render
 from yolo_nanfix.pages.scales import figure, grouped
+from yolo_nanfix.pages.show import Show
 from yolo_nanfix.pages.tables import Table
 from yolo_nanfix.report.words import printable
 
@@ -24,22 +26,23 @@ STATES = ("refused", "on", "off", "fixed", "not-needed")
 """States of patches, in the order in which they are listed."""
 
 
-def build(folder: str | Path) -> str:
+def build(folder: str | Path, show: Show = NOTHING) -> str:
     """The page of a run as HTML text that stands alone.
 
     Args:
         folder: the run folder. Files in it that are missing, damaged or of another version are named on the page.
+        show: what is known of the dataset besides what lint found.
 
     Raises:
         DataError: it is not the folder of a training run.
     """
-    return page(read(folder))
+    return page(read(folder), show)
 
 
-def page(run: RunFolder) -> str:
+def page(run: RunFolder, show: Show = NOTHING) -> str:
     """The page of a run that was read already."""
     notes = list(run.notes)
-    part = dataset_part(run, notes)
+    part = dataset_part(run, show, notes)
     return render(
         "run.html.j2",
         ("run.js", *(dataset.SCRIPTS if part is not None else ())),
@@ -146,16 +149,24 @@ def patch_counts(run: RunFolder) -> str:
     return ", ".join(f"{counts[state]} {state.replace('-', ' ')}" for state in known)
 
 
-def dataset_part(run: RunFolder, notes: list[str]) -> dict[str, Any] | None:
+def dataset_part(run: RunFolder, show: Show, notes: list[str]) -> dict[str, Any] | None:
     """What the part about the dataset shows; None where the run has no lint, or none that can be read."""
-    lint = run.summary.get("lint")
-    if lint is None:
-        return None
     try:
-        return dataset.context(Report.from_dict(lint))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        report = lint_of(run)
+    except ValueError as error:
         notes.append(f"What lint found cannot be shown: {printable(str(error))[:200]}.")
         return None
+    return dataset.context(report, show) if report is not None else None
+
+
+def lint_of(run: RunFolder) -> Report | None:
+    """What lint found before the run; None if the run was not linted.
+
+    Raises:
+        ValueError: it cannot be understood.
+    """
+    lint = run.summary.get("lint")
+    return None if lint is None else Report.from_dict(lint)
 
 
 def event_rows(

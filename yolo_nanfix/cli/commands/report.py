@@ -38,8 +38,11 @@ def run(args: argparse.Namespace) -> Answer:
         UsageError: the page cannot be written.
     """
     from yolo_nanfix import api
+    from yolo_nanfix.cli.progress import bar
 
-    return answer(api.draw(args.run, args.output), args)
+    with bar(args.quiet) as progress:
+        drawn = api.draw(args.run, args.output, progress)
+    return answer(drawn, args)
 
 
 def answer(drawn: Drawn, args: argparse.Namespace) -> Answer:
