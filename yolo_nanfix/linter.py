@@ -15,6 +15,7 @@ from typing import Any
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.findings import Finding, Report, Severity
 from yolo_nanfix.linting import baseline, membership, watching
+from yolo_nanfix.linting.formats.sniff import is_annotations
 from yolo_nanfix.linting.locate import find_yaml
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.pool import Progress
@@ -87,13 +88,17 @@ def datasets(data: str | Path | None, request: Request) -> tuple[str | Path, ...
     """The datasets that a call is about: the one that is named, or those above the request's files.
 
     Raises:
-        UsageError: neither is given.
+        UsageError: neither is given, or no dataset can be found by files of annotations.
     """
     if data is not None:
         return (data,)
     if request.files is None:
         raise UsageError("say which dataset: data.yaml, a folder that holds one, or a name such as coco8")
-    return membership.datasets_of(request.files)
+    found = membership.datasets_of(request.files)
+    alone = None if found else next(filter(is_annotations, request.files), None)
+    if alone is not None:
+        raise UsageError(f"no data.yaml stands above {alone}; name its dataset: yolo-nanfix lint {alone} --files ...")
+    return found
 
 
 def for_training(report: Report, data: str | Path) -> Report:

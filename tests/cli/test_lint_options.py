@@ -214,6 +214,16 @@ def test_files_stand_before_or_after_other_options(tiny: TinySet, capsys):
     assert codes(capsys, "--files", other, expect=0) == []
 
 
+def test_annotations_of_another_format_need_their_dataset_named(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("instances.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    Path("package.json").write_text('{"name": "no dataset"}')
+    assert main(["lint", "--files", "package.json"]) == 0
+    assert main(["lint", "--files", "package.json", "instances.json"]) == 2
+    error = capsys.readouterr().err
+    assert "no data.yaml stands above instances.json; name its dataset: yolo-nanfix lint instances.json" in error
+
+
 def hook(*files: str) -> subprocess.Popen[str]:
     """The hook's command as pre-commit runs it, from the top of the repository."""
     (settings,) = yaml.safe_load(HOOKS.read_text())

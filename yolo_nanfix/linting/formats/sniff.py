@@ -42,6 +42,12 @@ def sniff(data: str | Path) -> Kind | None:
         raise DataError(f"'{path}' cannot be read: {error}") from error
 
 
+def is_annotations(file: Path) -> bool:
+    """Whether a file holds the annotations of a dataset of another format."""
+    suffix = file.suffix.lower()
+    return suffix in (".ndjson", ".xml") or (suffix == ".json" and _is_coco(file))
+
+
 def _in_folder(folder: Path) -> Kind | None:
     """The format of a folder."""
     here = _listed(folder)

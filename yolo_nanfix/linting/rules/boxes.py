@@ -181,14 +181,15 @@ def box_in_pixels(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image ("non-normalized or out of bounds coordinates").
     Example: `0 320 240 64 48`.
-    Mend: divide x and width by the image width, y and height by its height.
+    Mend: divide x and width by the image width, y and height by its height; in COCO or VOC files, whose boxes are in
+    pixels anyway, correct the box or the size of the image.
     """
     boxes = columns(labels, images)
 
     def message(row: int) -> str:
         width, height = boxes.width[row], boxes.height[row]
         of = f" of an image of {width:.0f}x{height:.0f}" if width else ""
-        return f"x y w h = {show(labels.box[row])}: pixels{of}?"
+        return f"x y w h = {show(labels.box[row])}, where 1 is the whole image: pixels{of}?"
 
     yield from row_hits(labels, images, in_pixels(boxes), message)
 
