@@ -99,8 +99,15 @@ def step_tensors(loss: Tensor, norms: NormBuffers, batch: Mapping[str, Any], out
 def read(scalars: Mapping[str, Tensor]) -> dict[str, float]:
     """The values of scalar tensors by their names: one host read for all of them together."""
     device = next(iter(scalars.values())).device
-    stacked = torch.stack([t.detach().float().reshape(()).to(device) for t in scalars.values()])
+    stacked = torch.stack([_plain(t.detach(), device) for t in scalars.values()])
     return dict(zip(scalars, stacked.tolist(), strict=True))
+
+
+def _plain(scalar: Tensor, device: torch.device) -> Tensor:
+    """A float32 scalar without dimensions on the device; most are already, and asking costs less than converting."""
+    if scalar.dtype is torch.float32 and not scalar.dim() and scalar.device == device:
+        return scalar
+    return scalar.float().reshape(()).to(device)
 
 
 def flags(values: Mapping[str, float]) -> dict[str, bool]:
