@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
+import cv2
+import numpy as np
 from site_pages import DOCS, Page, words
 
 from yolo_nanfix import api
@@ -83,3 +87,29 @@ def test_pages_load_nothing_from_elsewhere(site):
         assert not [load for load in Page(path).loads if "//" in load], path
     for style in site.rglob("*.css"):
         assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", style.read_text(encoding="utf-8")), style
+
+
+CONF = """
+import sys
+sys.path.insert(0, {docs!r})
+extensions = ["myst_parser"]
+def setup(app):
+    from generator.picture import Picture
+    app.add_directive("picture", Picture)
+"""
+
+
+def test_a_picture_is_shown_as_soon_as_it_was_taken_for_light_and_for_dark(tmp_path):
+    shots = tmp_path / "screenshots"
+    shots.mkdir()
+    for name in ("run", "run-dark", "lint"):
+        cv2.imwrite(str(shots / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "conf.py").write_text(CONF.format(docs=str(DOCS)))
+    names = ("run", "lint", "compare")
+    (tmp_path / "index.md").write_text("# A\n" + "".join(f"```{{picture}} {n}\n:alt: The {n}\n```\n" for n in names))
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", str(tmp_path), str(tmp_path / "out")]
+    subprocess.run(command, check=True)
+    html = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    shown = dict(re.findall(r'<img alt="The (?:run|lint)" class="([^"]*)" src="_images/([\w-]+).png"', html))
+    assert shown == {"shot only-light": "run", "shot only-dark": "run-dark", "shot": "lint"}
+    assert "compare" not in html
