@@ -136,6 +136,23 @@ def test_an_error_is_one_line_whatever_it_quotes(sick: TinySet, capsys):
     assert line.startswith("yolo-nanfix: error: ") and "\x1b" not in line
 
 
+@pytest.mark.parametrize(
+    ("to", "code", "says"),
+    [
+        ("> /dev/full", 2, "cannot be printed: No space left"),
+        (">&-", 0, ""),
+        ("| true", 0, ""),
+        (">&- 2>&- <&-", 0, ""),
+    ],
+)
+@pytest.mark.parametrize("option", ["", "--json"])
+def test_a_stdout_that_takes_nothing(to: str, code: int, says: str, option: str):
+    line = f"set -o pipefail; {sys.executable} -m yolo_nanfix rule --all {option} {to}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment(), timeout=60)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr and len(done.stderr.splitlines()) == bool(says)
+
+
 # Quiet
 
 
@@ -184,7 +201,7 @@ def test_a_terminal_gets_a_frame_and_colours(sick: TinySet):
     shown = on_terminal("lint", "set")
     text = SEQUENCE.sub("", shown)
     assert "╭─ yolo-nanfix lint ─" in text and "╰─" in text and COLOUR.search(shown)
-    assert {len(line) for line in text.splitlines() if BOX.search(line)} == {80}
+    assert {len(line) for line in text.splitlines() if line[:1] in ("╭", "│", "╰")} == {80}
     plain = on_terminal("lint", "set", NO_COLOR="1")
     assert "╭─ yolo-nanfix lint ─" in SEQUENCE.sub("", plain) and not COLOUR.search(plain)
     dumb = on_terminal("lint", "set", TERM="dumb")

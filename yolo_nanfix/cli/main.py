@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complete()
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
-    output.never_fails_to_print()
+    output.prepare()
     try:
         args = _parse(words)
         if args.command is None:
@@ -51,9 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         as_json = args.json
         with output.settled(args.json, args.quiet):
             answer: Answer = _command(args.command).run(args)
-        code = output.put(answer, args)
-        sys.stdout.flush()
-        return code
+        return output.put(answer, args)
     except UsageError as error:
         return output.fail(f"error: {printable(str(error))}", codes.USAGE, as_json)
     except NanfixError as error:
@@ -61,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return output.fail("interrupted", codes.INTERRUPTED, as_json)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.give_up_stdout()
         return codes.CLEAN
     except Exception:
         return _fault(words, as_json)

@@ -11,6 +11,8 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from yolo_nanfix.errors import UsageError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -73,11 +75,24 @@ def _apart() -> Iterator[None]:
 
 
 def put(answer: Answer, args: argparse.Namespace) -> int:
-    """Print the answer in the wanted form, and give its exit code."""
-    if args.json:
-        sys.stdout.write(answer.document())
-    else:
-        answer.show()
+    """Print the answer in the wanted form, and give its exit code.
+
+    Raises:
+        UsageError: stdout takes nothing, for example since the disk is full.
+        BrokenPipeError: who read it has gone.
+    """
+    document = answer.document() if args.json else ""
+    try:
+        if args.json:
+            sys.stdout.write(document)
+        else:
+            answer.show()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        give_up_stdout()
+        raise UsageError(f"the result cannot be printed: {error.strerror or error}") from error
     return answer.code
 
 
@@ -96,9 +111,29 @@ def console() -> Console:
     return Console(highlight=False, soft_wrap=True, emoji=False)
 
 
-def never_fails_to_print() -> None:
-    """Let stdout and stderr write as escapes what their encoding cannot show."""
+def prepare() -> None:
+    """Make stdout and stderr usable: closed ones go nowhere, and what an encoding cannot show is written as escapes."""
+    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            mode = "r" if number == 0 else "w"
+            setattr(sys, name, os.fdopen(_nowhere(number), mode, encoding="utf-8", closefd=False))
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+
+
+def _nowhere(number: int) -> int:
+    """Let a closed file number lead nowhere, so that no file opened later gets it."""
+    opened = os.open(os.devnull, os.O_RDWR)
+    if opened != number:
+        os.dup2(opened, number)
+        os.close(opened)
+    return number
+
+
+def give_up_stdout() -> None:
+    """Let what is still to be written to stdout go nowhere, so that the end of the process does not fail by it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
