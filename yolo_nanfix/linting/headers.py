@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import struct
 import warnings
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
@@ -19,14 +20,17 @@ from yolo_nanfix.linting.stamps import NOTHING, Stamp
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors, which findings tell, go to stderr too
 
 HEAD_BYTES = 4096
-_BINARY = getattr(os, "O_BINARY", 0)
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 BOMB_PIXELS = 178_956_970
 """Images of more pixels are never decoded; Pillow, and so Ultralytics, refuses them from the same number on."""
 
-_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive JPEG
-_HARMLESS = (0xDB, 0xC4, 0xDD, 0xE0, 0xFE)  # tables, restart interval, JFIF, comment
+_FRAMES = frozenset((0xFFC0, 0xFFC1, 0xFFC2))  # baseline, extended and progressive JPEG
+_HARMLESS = frozenset((0xFFDB, 0xFFC4, 0xFFDD, 0xFFE0, 0xFFFE))  # tables, restart interval, JFIF, comment
+_segment = struct.Struct(">HH").unpack_from
+_frame = struct.Struct(">BHHB").unpack_from
 _HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+_END = b"\xff\xd9"
 _ORIENTATION = 274
 _BITS_PER_SAMPLE = 258
 _SEVERAL = ("AVIF", "MPO", "PNG", "TIFF", "WEBP")
@@ -68,6 +72,7 @@ class Header(NamedTuple):
         bits: bits a sample.
         frames: pages or frames in the file.
         turn: the orientation of EXIF, 1 (upright) to 8; from 5 on width and height change places.
+        ordinary: a sound JPEG of one upright frame in RGB, 8 bits a sample, as nearly all are.
     """
 
     size: int = 0
@@ -84,6 +89,7 @@ class Header(NamedTuple):
     bits: int = 8
     frames: int = 1
     turn: int = 1
+    ordinary: bool = False
 
 
 def read_header(file: str, stamp: Stamp = NOTHING) -> Header:
@@ -93,7 +99,7 @@ def read_header(file: str, stamp: Stamp = NOTHING) -> Header:
         file: its path.
         stamp: its size, time and place, where they are known already.
     """
-    if stamp is NOTHING or stamp == NOTHING:
+    if stamp == NOTHING:
         try:
             status = os.stat(file)  # noqa: PTH116 - a Path object costs as much as the call
         except FileNotFoundError:
@@ -115,12 +121,11 @@ def read_header(file: str, stamp: Stamp = NOTHING) -> Header:
     plain = _plain_jpeg(head)
     if plain is None:
         header = _by_pillow(file, _header(stamp), head)._replace(content=content)
-    else:
-        width, height, mode = plain
-        header = Header(size, mtime_ns, (device, inode), width, height, "JPEG", mode, False, "", "", content)
-    if header.format == "JPEG" and not header.fault and tail != b"\xff\xd9":
-        return _judge_end(file, header)
-    return header
+        return _judge_end(file, header) if header.format == "JPEG" and not header.fault and tail != _END else header
+    width, height, mode = plain
+    own = (size, mtime_ns, (device, inode), width, height, "JPEG", mode, False, "", "", content, 8, 1, 1, mode == "RGB")
+    header = tuple.__new__(Header, own)  # as `Header(*own)`, in half the time
+    return header if tail == _END else _judge_end(file, header._replace(ordinary=False))
 
 
 def _header(stamp: Stamp, fault: str = "", reason: str = "") -> Header:
@@ -138,7 +143,7 @@ _read_at = getattr(os, "pread", _by_seeking)
 
 def _both_ends(file: str, size: int) -> tuple[bytes, bytes]:
     """The first bytes of a file, and its last two."""
-    fd = os.open(file, os.O_RDONLY | _BINARY)
+    fd = os.open(file, _READ)
     try:
         head = os.read(fd, HEAD_BYTES)
         if len(head) >= size:
@@ -156,20 +161,18 @@ def _plain_jpeg(head: bytes) -> tuple[int, int, str] | None:
     if not head.startswith(b"\xff\xd8\xff"):
         return None
     at, end = 2, len(head) - 10
-    while at <= end and head[at] == 0xFF:
-        marker = head[at + 1]
-        length = head[at + 2] << 8 | head[at + 3]
-        if marker in _FRAMES:
-            height, width = head[at + 5] << 8 | head[at + 6], head[at + 7] << 8 | head[at + 8]
-            mode = _MODES.get(head[at + 9])
-            if head[at + 4] != 8 or mode is None or length != 8 + 3 * head[at + 9]:
-                return None
-            if not 0 < width * height <= BOMB_PIXELS:
+    while at <= end:
+        marker, length = _segment(head, at)
+        if marker in _HARMLESS and length >= 2:
+            at += 2 + length
+        elif marker in _FRAMES:
+            bits, height, width, components = _frame(head, at + 4)
+            mode = _MODES.get(components)
+            if bits != 8 or mode is None or length != 8 + 3 * components or not 0 < width * height <= BOMB_PIXELS:
                 return None
             return width, height, mode
-        if marker not in _HARMLESS or length < 2:
+        else:
             return None
-        at += 2 + length
     return None
 
 

@@ -94,6 +94,7 @@ def read_part(part: Part, context: Context) -> Facts:
 def _ask(images: tuple[Image, ...], labels: Labels, context: Context) -> Iterator[Found]:
     facts = {
         "images": images,
+        "unusual": tuple(image for image in images if not image.usual),
         "labels": labels,
         "config": context.config,
         "task": context.options.task,

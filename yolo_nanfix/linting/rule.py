@@ -3,8 +3,9 @@
 A rule is a generator function under `@rule(...)`. It asks for what it needs by parameter name, yields one `Hit` per
 defect, and its docstring documents it. There are two kinds:
 
-- rules about single files ask for `images` and `labels`. They are given one part of the dataset after the other, in
-  several processes, and their hits are remembered as long as the file, its label file and data.yaml stay the same;
+- rules about single files ask for `images`, for the `unusual` ones among them (see `Image.usual`) or for `labels`. They
+  are given one part of the dataset after the other, in several processes, and their hits are remembered as long as the
+  file, its label file and data.yaml stay the same;
 - rules about the whole set ask for `table`, `strays`, `census`, `folders` or `notes`, or for none. They are asked once,
   at the end.
 
@@ -33,6 +34,8 @@ FAMILIES = (
 )  # fmt: skip
 """The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""
 
+ABOUT_FILES = frozenset(("images", "unusual", "labels"))
+"""What rules about single files ask for."""
 _SECTIONS = ("Why", "Ultralytics", "Example", "Mend")
 
 
@@ -93,7 +96,7 @@ class Rule:
     @property
     def about_files(self) -> bool:
         """Whether the rule is about single files, not about the whole set."""
-        return not {"images", "labels"}.isdisjoint(self.asks)
+        return not ABOUT_FILES.isdisjoint(self.asks)
 
     def skipped(self, options: LintOptions) -> str | None:
         """Why the rule is not asked under these options; None if it is."""
@@ -149,7 +152,7 @@ def rule(
         why, upstream, example, mend = (sections[s] for s in _SECTIONS)
         asked = inspect.signature(check).parameters
         known = tasks or (LABELLED if "labels" in asked else TASKS)
-        if {"images", "labels"} & set(asked) and {"table", "strays"} & set(asked):
+        if ABOUT_FILES & set(asked) and {"table", "strays"} & set(asked):
             raise TypeError(f"rule {code} asks for single files and for the whole set")
         texts = (title, why, upstream, example, mend)
         _registry[code] = Rule(code, name, severity, effect, *texts, known, deep, lasting, check)

@@ -34,7 +34,7 @@ def npy_replaces_image(table: Table) -> Iterator[Hit]:
 
 
 @rule("FS011", "npy-unlike-image", Severity.ERROR, Effect.GARBAGE)
-def npy_unlike_image(images: Images) -> Iterator[Hit]:
+def npy_unlike_image(unusual: Images) -> Iterator[Hit]:
     """The array beside an image differs from it in size or type.
 
     Why: the array is trained on in place of the image, with the labels of the image.
@@ -42,14 +42,14 @@ def npy_unlike_image(images: Images) -> Iterator[Hit]:
     Example: a mask or depth map saved as x.npy beside x.jpg.
     Mend: move arrays that are no images out of the image folder.
     """
-    for image in images:
+    for image in unusual:
         if image.npy is not None and (difference := npy_difference(image)):
             message = f"is loaded in place of {some([image.file])}, but {difference}"
             yield Hit(image.npy, message, split=image.split, image=image.file)
 
 
 @rule("FS012", "npy-unusable", Severity.WARNING, Effect.REWRITES)
-def npy_unusable(images: Images, config: DataConfig) -> Iterator[Hit]:
+def npy_unusable(unusual: Images, config: DataConfig) -> Iterator[Hit]:
     """The array beside an image cannot serve as its pixels.
 
     Why: a file of yours that only happens to have that name is lost.
@@ -57,7 +57,7 @@ def npy_unusable(images: Images, config: DataConfig) -> Iterator[Hit]:
     Example: x.npy with one channel beside x.jpg in a set of 3 channels.
     Mend: move arrays that are no images out of the image folder.
     """
-    for image in images:
+    for image in unusual:
         pixels = image.pixels
         if image.npy is None or pixels is None:
             continue

@@ -64,7 +64,7 @@ def _difference(path: str, wanted: str) -> str:
 
 
 @rule("FS001", "image-missing", Severity.ERROR, Effect.DROPS)
-def image_missing(images: Images) -> Iterator[Hit]:
+def image_missing(unusual: Images) -> Iterator[Hit]:
     """A list names an image that is not there, or a link in a folder leads nowhere.
 
     Why: the image and all its labels are missing from training.
@@ -72,7 +72,7 @@ def image_missing(images: Images) -> Iterator[Hit]:
     Example: train.txt written before images were moved; a link to a disk that is gone.
     Mend: restore the image, or write the list anew.
     """
-    for image in images:
+    for image in unusual:
         if image.header.fault == "missing":
             link = os.path.islink(image.file)  # noqa: PTH114
             message = "a link that leads nowhere" if link else "listed, but there is no such file"

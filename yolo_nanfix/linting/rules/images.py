@@ -8,7 +8,7 @@ from PIL import Image as PILImage
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.dataset import Image
+from yolo_nanfix.linting.dataset import MOST, Image
 from yolo_nanfix.linting.headers import BOMB_PIXELS
 from yolo_nanfix.linting.pixels import too_large
 from yolo_nanfix.linting.rule import Hit, rule
@@ -32,7 +32,7 @@ def _with_fault(images: Images, fault: str, message: str) -> Iterator[Hit]:
 
 
 @rule("IM001", "image-unreadable", Severity.ERROR, Effect.DROPS)
-def image_unreadable(images: Images) -> Iterator[Hit]:
+def image_unreadable(unusual: Images) -> Iterator[Hit]:
     """The file is not an image that Pillow can open.
 
     Why: the image and all its labels are missing from training.
@@ -40,11 +40,11 @@ def image_unreadable(images: Images) -> Iterator[Hit]:
     Example: a BMP whose header names a compression that does not exist.
     Mend: export or download the image again, or remove it from the dataset.
     """
-    yield from _with_fault(images, "unreadable", "cannot be opened as an image ({reason})")
+    yield from _with_fault(unusual, "unreadable", "cannot be opened as an image ({reason})")
 
 
 @rule("IM002", "image-empty", Severity.ERROR, Effect.DROPS)
-def image_empty(images: Images) -> Iterator[Hit]:
+def image_empty(unusual: Images) -> Iterator[Hit]:
     """The file has no bytes.
 
     Why: the image and all its labels are missing from training; usually a copy or download broke off.
@@ -52,11 +52,11 @@ def image_empty(images: Images) -> Iterator[Hit]:
     Example: a JPEG of 0 bytes after a full disk.
     Mend: copy or download the image again.
     """
-    yield from _with_fault(images, "empty", "the file has 0 bytes")
+    yield from _with_fault(unusual, "empty", "the file has 0 bytes")
 
 
 @rule("IM003", "image-truncated", Severity.ERROR, Effect.DROPS)
-def image_truncated(images: Images) -> Iterator[Hit]:
+def image_truncated(unusual: Images) -> Iterator[Hit]:
     """The image data breaks off or is damaged.
 
     Why: the image and all its labels are missing from training.
@@ -64,11 +64,11 @@ def image_truncated(images: Images) -> Iterator[Hit]:
     Example: a PNG without its IEND chunk, a JPEG cut in the middle.
     Mend: copy or download the image again.
     """
-    yield from _with_fault(images, "truncated", "the image data is damaged or breaks off ({reason})")
+    yield from _with_fault(unusual, "truncated", "the image data is damaged or breaks off ({reason})")
 
 
 @rule("IM004", "jpeg-trailing-bytes", Severity.ERROR, Effect.REWRITES)
-def jpeg_trailing_bytes(images: Images) -> Iterator[Hit]:
+def jpeg_trailing_bytes(unusual: Images) -> Iterator[Hit]:
     """A JPEG that decodes does not end at its end marker.
 
     Why: your original file is replaced by a re-encoded one: metadata is lost and the pixels change.
@@ -76,11 +76,11 @@ def jpeg_trailing_bytes(images: Images) -> Iterator[Hit]:
     Example: a camera that appends a thumbnail or padding behind the image.
     Mend: keep a copy of the originals, or strip the bytes behind the end marker FF D9.
     """
-    yield from _with_fault(images, "trailing", "the JPEG decodes, but does not end at its end marker FF D9")
+    yield from _with_fault(unusual, "trailing", "the JPEG decodes, but does not end at its end marker FF D9")
 
 
 @rule("IM005", "image-under-ten-pixels", Severity.ERROR, Effect.DROPS)
-def image_under_ten_pixels(images: Images) -> Iterator[Hit]:
+def image_under_ten_pixels(unusual: Images) -> Iterator[Hit]:
     """A side of the image has fewer than 10 pixels.
 
     Why: the image and all its labels are missing from training.
@@ -88,7 +88,7 @@ def image_under_ten_pixels(images: Images) -> Iterator[Hit]:
     Example: a thumbnail of 8x8 pixels among photographs.
     Mend: remove the image, or replace it with the full-size one.
     """
-    for image in images:
+    for image in unusual:
         header = image.header
         if (header.width < MIN_SIDE or header.height < MIN_SIDE) and header.fault in ("", "trailing"):
             yield hit(
@@ -98,7 +98,7 @@ def image_under_ten_pixels(images: Images) -> Iterator[Hit]:
 
 
 @rule("IM006", "format-not-supported", Severity.ERROR, Effect.DROPS)
-def format_not_supported(images: Images) -> Iterator[Hit]:
+def format_not_supported(unusual: Images) -> Iterator[Hit]:
     """The content is of an image format that Ultralytics does not train on.
 
     Why: the suffix is accepted, the content is not, so the image is missing from training.
@@ -106,14 +106,14 @@ def format_not_supported(images: Images) -> Iterator[Hit]:
     Example: a GIF saved under the name cat.jpg.
     Mend: convert the image to JPEG or PNG.
     """
-    for image in images:
+    for image in unusual:
         name = image.header.format
         if name and image.header.fault in ("", "trailing") and name not in _ACCEPTED:
             yield hit(image, f"the content is {name}, which Ultralytics does not take")
 
 
 @rule("IM007", "content-against-suffix", Severity.WARNING, Effect.ACCEPTS)
-def content_against_suffix(images: Images) -> Iterator[Hit]:
+def content_against_suffix(unusual: Images) -> Iterator[Hit]:
     """The content is of another format than the suffix says.
 
     Why: tools that trust the suffix fail on the file, and some decoding hangs on the suffix alone.
@@ -121,14 +121,14 @@ def content_against_suffix(images: Images) -> Iterator[Hit]:
     Example: PNG or WebP bytes under the name 12.jpg.
     Mend: rename the file to the suffix of its content, and its label file stays as it is.
     """
-    for image in images:
+    for image in unusual:
         name = image.header.format
         if name in _ACCEPTED and image.header.fault in ("", "trailing") and name not in SUFFIX_FORMATS[image.suffix]:
             yield hit(image, f"the suffix is .{image.suffix}, but the content is {name}")
 
 
 @rule("IM008", "pixel-count-huge", Severity.INFO, Effect.ACCEPTS)
-def pixel_count_huge(images: Images, config: DataConfig) -> Iterator[Hit]:
+def pixel_count_huge(images: Images, unusual: Images, config: DataConfig) -> Iterator[Hit]:
     """The image has more pixels than Pillow considers safe.
 
     Why: decoding takes gigabytes for each worker, and it is scaled down to the training size anyway.
@@ -137,7 +137,7 @@ def pixel_count_huge(images: Images, config: DataConfig) -> Iterator[Hit]:
     Mend: cut the image into tiles, or scale it down once.
     """
     limit = PILImage.MAX_IMAGE_PIXELS
-    for image in images:
+    for image in unusual if limit is None or limit >= MOST**2 else images:
         header = image.header
         count = header.width * header.height * header.frames
         if limit is not None and count > limit and header.fault in ("", "trailing"):
@@ -148,7 +148,7 @@ def pixel_count_huge(images: Images, config: DataConfig) -> Iterator[Hit]:
 
 
 @rule("IM018", "decompression-bomb", Severity.ERROR, Effect.DROPS)
-def decompression_bomb(images: Images) -> Iterator[Hit]:
+def decompression_bomb(unusual: Images) -> Iterator[Hit]:
     """The header claims more pixels than Pillow opens.
 
     Why: the image and all its labels are missing from training; a file of some kilobytes can claim terabytes.
@@ -156,11 +156,11 @@ def decompression_bomb(images: Images) -> Iterator[Hit]:
     Example: a map of 30000x20000 pixels, or a damaged header.
     Mend: cut the image into tiles, or scale it down; lint never decodes it.
     """
-    yield from _with_fault(images, "bomb", f"more than {BOMB_PIXELS / 1e6:.0f} million pixels ({{reason}})")
+    yield from _with_fault(unusual, "bomb", f"more than {BOMB_PIXELS / 1e6:.0f} million pixels ({{reason}})")
 
 
 @rule("IM019", "not-an-image", Severity.ERROR, Effect.DROPS)
-def not_an_image(images: Images) -> Iterator[Hit]:
+def not_an_image(unusual: Images) -> Iterator[Hit]:
     """Something else than an image is stored under the name of one.
 
     Why: the image and all its labels are missing from training; usually a download returned an error page.
@@ -168,4 +168,4 @@ def not_an_image(images: Images) -> Iterator[Hit]:
     Example: a web page saved under the name street.jpg, or a Git LFS pointer.
     Mend: download the image again; for pointers run `git lfs pull`.
     """
-    yield from _with_fault(images, "foreign", "no image: {reason}")
+    yield from _with_fault(unusual, "foreign", "no image: {reason}")

@@ -34,27 +34,15 @@ _TURNS = {
 }
 
 
-_last: tuple[Images, list[tuple[Image, Header]]] = ((), [])
-
-
-def _unusual(images: Images) -> list[tuple[Image, Header]]:
-    """The images that Ultralytics takes and that are not plain RGB of one frame, with their headers; found once."""
-    global _last
-    if _last[0] is not images:
-        _last = images, [(image, image.header) for image in images if not _plain(image.header)]
-    return _last[1]
-
-
-def _plain(header: Header) -> bool:
-    """Whether no rule of this module is about an image; also if Ultralytics drops it."""
-    width, height = header.width, header.height
-    if header.mode == "RGB" and header.turn == header.frames == 1 and header.bits == 8:
-        return width <= WIDEST * height and height <= WIDEST * width
-    return header.fault not in ("", "trailing")
+def _taken(images: Images) -> Iterator[tuple[Image, Header]]:
+    """The images that Ultralytics does not drop, with their headers."""
+    for image in images:
+        if image.header.fault in ("", "trailing"):
+            yield image, image.header
 
 
 @rule("IM020", "exif-turned", Severity.INFO, Effect.ACCEPTS)
-def exif_turned(images: Images, config: DataConfig) -> Iterator[Hit]:
+def exif_turned(unusual: Images, config: DataConfig) -> Iterator[Hit]:
     """EXIF says that the image is to be turned or mirrored before it is shown.
 
     Why: labels fit only if the tool in which they were drawn turned the image, too; many do not.
@@ -62,7 +50,7 @@ def exif_turned(images: Images, config: DataConfig) -> Iterator[Hit]:
     Example: a photograph of a phone that was held upright (orientation 6).
     Mend: look at some of these images with their labels; if they do not fit, remove the EXIF tag.
     """
-    for image, header in _unusual(images):
+    for image, header in _taken(unusual):
         if header.turn > 1:
             if config.channels in _DROPPED_ALPHA or header.format not in _UNTURNED:
                 done = f"it is trained on {_TURNS[header.turn]}"
@@ -72,7 +60,7 @@ def exif_turned(images: Images, config: DataConfig) -> Iterator[Hit]:
 
 
 @rule("IM021", "color-cmyk", Severity.INFO, Effect.ACCEPTS)
-def color_cmyk(images: Images) -> Iterator[Hit]:
+def color_cmyk(unusual: Images) -> Iterator[Hit]:
     """The image is stored in printing colours.
 
     Why: the decoder turns CMYK into RGB without a colour profile, so colours differ from what viewers show.
@@ -80,13 +68,13 @@ def color_cmyk(images: Images) -> Iterator[Hit]:
     Example: a photograph taken from a print layout.
     Mend: convert the image to RGB with its profile.
     """
-    for image, header in _unusual(images):
+    for image, header in _taken(unusual):
         if header.mode == "CMYK":
             yield hit(image, "the colours are CMYK, which is converted without a colour profile")
 
 
 @rule("IM022", "color-palette", Severity.INFO, Effect.ACCEPTS)
-def color_palette(images: Images) -> Iterator[Hit]:
+def color_palette(unusual: Images) -> Iterator[Hit]:
     """The image has a palette, or one bit a pixel.
 
     Why: photographs lose shades in a palette, and a palette is often the sign of a mask among the images.
@@ -94,14 +82,14 @@ def color_palette(images: Images) -> Iterator[Hit]:
     Example: a mask of class numbers saved among the images; a GIF turned to PNG.
     Mend: check that it is no mask; else nothing.
     """
-    for image, header in _unusual(images):
+    for image, header in _taken(unusual):
         if header.mode in ("P", "PA", "1"):
             kind = "one bit a pixel, black or white" if header.mode == "1" else "a palette of at most 256 colours"
             yield hit(image, f"{kind}; is it a mask?")
 
 
 @rule("IM023", "alpha-dropped", Severity.INFO, Effect.ACCEPTS)
-def alpha_dropped(images: Images, config: DataConfig) -> Iterator[Hit]:
+def alpha_dropped(unusual: Images, config: DataConfig) -> Iterator[Hit]:
     """The image has an alpha channel, which is dropped.
 
     Why: where the image is transparent, the model sees whatever colour lies below: black, white or noise.
@@ -111,7 +99,7 @@ def alpha_dropped(images: Images, config: DataConfig) -> Iterator[Hit]:
     """
     if config.channels not in _DROPPED_ALPHA:
         return
-    for image, header in _unusual(images):
+    for image, header in _taken(unusual):
         if header.mode in _ALPHA:
             yield hit(image, f"the mode is {header.mode}; what is transparent is trained on with the colour below")
 
@@ -134,7 +122,7 @@ def grey_in_color_set(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 
 @rule("IM025", "more-than-8-bits", Severity.INFO, Effect.REWRITES)
-def more_than_8_bits(images: Images) -> Iterator[Hit]:
+def more_than_8_bits(unusual: Images) -> Iterator[Hit]:
     """The image has 9 to 16 bits a sample.
 
     Why: training sees 256 levels, and what is stored beyond is lost; IM016 and IM017 tell where hardly any is left.
@@ -142,13 +130,13 @@ def more_than_8_bits(images: Images) -> Iterator[Hit]:
     Example: a 16-bit PNG of a thermal camera.
     Mend: scale the values that matter to 8 bits once, by a window of your choice.
     """
-    for image, header in _unusual(images):
+    for image, header in _taken(unusual):
         if 8 < header.bits <= 16:
             yield hit(image, f"{header.bits} bits a sample; training sees 8")
 
 
 @rule("IM026", "several-frames", Severity.INFO, Effect.ACCEPTS)
-def several_frames(images: Images, config: DataConfig) -> Iterator[Hit]:
+def several_frames(unusual: Images, config: DataConfig) -> Iterator[Hit]:
     """The file holds several frames or pages, of which one is trained on.
 
     Why: all but the first frame are never seen, and labels may have been drawn on another one.
@@ -156,13 +144,13 @@ def several_frames(images: Images, config: DataConfig) -> Iterator[Hit]:
     Example: an animated WebP, a scan of several pages, a phone's JPEG with a depth image behind it.
     Mend: save each frame that is to be trained on as an image of its own.
     """
-    for image, header in _unusual(images):
+    for image, header in _taken(unusual):
         if header.frames > 1 and (header.format != "TIFF" or config.channels in _DROPPED_ALPHA):
             yield hit(image, f"{header.frames} frames or pages ({header.format}); only the first is trained on")
 
 
 @rule("IM027", "extreme-aspect", Severity.INFO, Effect.ACCEPTS)
-def extreme_aspect(images: Images) -> Iterator[Hit]:
+def extreme_aspect(unusual: Images) -> Iterator[Hit]:
     """One side of the image is more than ten times the other.
 
     Why: the longer side is scaled to the training size, so the shorter one keeps a handful of pixels.
@@ -170,7 +158,7 @@ def extreme_aspect(images: Images) -> Iterator[Hit]:
     Example: a panorama or a text line of 3000x120 pixels.
     Mend: cut the image into tiles.
     """
-    for image, header in _unusual(images):
+    for image, header in _taken(unusual):
         short, long = sorted((header.width, header.height))
         if long > WIDEST * short and short >= MIN_SIDE and header.fault in ("", "trailing"):
             yield hit(image, f"{header.width}x{header.height} pixels, one side {long / short:.0f} times the other")

@@ -50,7 +50,7 @@ def _where(spot: Spot) -> str:
 
 
 @rule("IM009", "image-undecodable", Severity.FATAL, Effect.CRASHES)
-def image_undecodable(images: tuple[Image, ...], config: DataConfig) -> Iterator[Hit]:
+def image_undecodable(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hit]:
     """The check at start takes the image, but the decoder used in training gives no image.
 
     Why: training stops in the first epoch, at a random batch.
@@ -58,14 +58,14 @@ def image_undecodable(images: tuple[Image, ...], config: DataConfig) -> Iterator
     Example: a float32 or int32 TIFF with one band in a set with `channels: 3`.
     Mend: convert the image to 8-bit PNG or JPEG, or remove it.
     """
-    for image in images:
+    for image in unusual:
         pixels = image.pixels
         if pixels is not None and image.npy is None and not pixels.dtype:
             yield _hit(image, pixels, f"cannot be decoded for {config.channels} channels ({pixels.reason})")
 
 
 @rule("IM010", "channel-count", Severity.FATAL, Effect.CRASHES)
-def channel_count(images: tuple[Image, ...], config: DataConfig) -> Iterator[Hit]:
+def channel_count(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hit]:
     """The image does not have the number of channels that data.yaml gives.
 
     Why: the first layer of the model expects `channels` inputs; a batch with another count cannot be built.
@@ -73,13 +73,13 @@ def channel_count(images: tuple[Image, ...], config: DataConfig) -> Iterator[Hit
     Example: an RGB image in a set with `channels: 6`.
     Mend: correct `channels` in data.yaml, or export the image with all its bands.
     """
-    for image, pixels in _decoded(images):
+    for image, pixels in _decoded(unusual):
         if image.npy is None and pixels.shape[2] != config.channels:
             yield _hit(image, pixels, f"{pixels.shape[2]} channels, but data.yaml says {config.channels}")
 
 
 @rule("IM011", "pixel-nan", Severity.FATAL, Effect.POISONS)
-def pixel_nan(images: tuple[Image, ...]) -> Iterator[Hit]:
+def pixel_nan(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """The image holds pixels that are NaN.
 
     Why: one NaN pixel makes the loss and the BatchNorm statistics NaN, for ever if no one notices.
@@ -87,13 +87,13 @@ def pixel_nan(images: tuple[Image, ...]) -> Iterator[Hit]:
     Example: a GeoTIFF whose no-data pixels are NaN.
     Mend: replace NaN with a number (0, or the mean of the band) and save the image as 8 bits.
     """
-    for image, pixels in _decoded(images):
+    for image, pixels in _decoded(unusual):
         if spot := pixels.nan:
             yield _hit(image, pixels, f"{spot.total} NaN pixel values, {_where(spot)}", spot)
 
 
 @rule("IM012", "pixel-infinite", Severity.FATAL, Effect.POISONS)
-def pixel_infinite(images: tuple[Image, ...]) -> Iterator[Hit]:
+def pixel_infinite(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """The image holds infinite pixels.
 
     Why: infinity turns into NaN in the first convolution or BatchNorm.
@@ -101,13 +101,13 @@ def pixel_infinite(images: tuple[Image, ...]) -> Iterator[Hit]:
     Example: a ratio of two bands with a division by zero.
     Mend: replace infinite values with a number and save the image as 8 bits.
     """
-    for image, pixels in _decoded(images):
+    for image, pixels in _decoded(unusual):
         if spot := pixels.inf:
             yield _hit(image, pixels, f"{spot.total} infinite pixel values, {_where(spot)}", spot)
 
 
 @rule("IM013", "pixel-huge", Severity.FATAL, Effect.POISONS)
-def pixel_huge(images: tuple[Image, ...]) -> Iterator[Hit]:
+def pixel_huge(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """The image holds pixels beyond the range of half precision.
 
     Why: with AMP pixels are turned to half precision, where they become infinite and then NaN.
@@ -115,14 +115,14 @@ def pixel_huge(images: tuple[Image, ...]) -> Iterator[Hit]:
     Example: -3.4e38, the usual no-data value of float GeoTIFFs.
     Mend: replace no-data values with a number and scale the image to 0-255.
     """
-    for image, pixels in _decoded(images):
+    for image, pixels in _decoded(unusual):
         if spot := pixels.huge:
             message = f"{spot.total} pixel values beyond {HALF_MAX:.0f}, {_where(spot)}: {spot.value:.4g}"
             yield _hit(image, pixels, message, spot)
 
 
 @rule("IM014", "pixel-out-of-range", Severity.ERROR, Effect.GARBAGE)
-def pixel_out_of_range(images: tuple[Image, ...]) -> Iterator[Hit]:
+def pixel_out_of_range(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """Float or int pixels lie outside 0-255.
 
     Why: inputs are divided by 255 whatever they are, and mosaic writes them into bytes, where they wrap.
@@ -130,14 +130,14 @@ def pixel_out_of_range(images: tuple[Image, ...]) -> Iterator[Hit]:
     Example: reflectance stored as float32 from 0 to 10000.
     Mend: scale all bands to 0-255 and save them as 8 bits.
     """
-    for image, pixels in _floats(images):
+    for image, pixels in _floats(unusual):
         if not pixels.huge and (pixels.low < 0 or pixels.high > _WHOLE_BYTE):
             message = f"{pixels.dtype} pixels from {pixels.low:.4g} to {pixels.high:.4g}, outside 0-255"
             yield _hit(image, pixels, message)
 
 
 @rule("IM015", "pixels-prescaled", Severity.ERROR, Effect.GARBAGE)
-def pixels_prescaled(images: tuple[Image, ...]) -> Iterator[Hit]:
+def pixels_prescaled(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """Float pixels are scaled to 0-1 already.
 
     Why: they are divided by 255 once more, so the model sees black, and mosaic cuts them all to 0.
@@ -145,14 +145,14 @@ def pixels_prescaled(images: tuple[Image, ...]) -> Iterator[Hit]:
     Example: a float32 TIFF or .npy with values from 0.0 to 1.0.
     Mend: multiply by 255 and save the image as 8 bits.
     """
-    for image, pixels in _floats(images):
+    for image, pixels in _floats(unusual):
         if pixels.dtype.startswith("float") and pixels.low >= 0 and 0 < pixels.high <= 1:
             message = f"{pixels.dtype} pixels from {pixels.low:.4g} to {pixels.high:.4g}, scaled to 0-1 already"
             yield _hit(image, pixels, message)
 
 
 @rule("IM016", "uint16-black", Severity.ERROR, Effect.GARBAGE)
-def uint16_black(images: tuple[Image, ...]) -> Iterator[Hit]:
+def uint16_black(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """8-bit values are stored in 16 bits.
 
     Why: only the upper byte of 16-bit pixels is used, and here it is 0 everywhere: the image is black.
@@ -160,13 +160,13 @@ def uint16_black(images: tuple[Image, ...]) -> Iterator[Hit]:
     Example: a mask or photograph with values 0-255 saved as a uint16 PNG.
     Mend: save the image as 8 bits.
     """
-    for image, pixels in _uint16(images):
+    for image, pixels in _uint16(unusual):
         if pixels.high <= _WHOLE_BYTE:
             yield _hit(image, pixels, f"uint16 pixels up to {pixels.high:.0f}: black after the cut to 8 bits")
 
 
 @rule("IM017", "uint16-dark", Severity.ERROR, Effect.GARBAGE)
-def uint16_dark(images: tuple[Image, ...]) -> Iterator[Hit]:
+def uint16_dark(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """10-, 12- or 14-bit values are stored in 16 bits.
 
     Why: only the upper byte of 16-bit pixels is used, so 12-bit data keeps 16 of its 4096 levels.
@@ -174,7 +174,7 @@ def uint16_dark(images: tuple[Image, ...]) -> Iterator[Hit]:
     Example: a thermal or X-ray camera with values up to 4095 in a uint16 TIFF.
     Mend: scale the values to 0-65535, or save the image as 8 bits.
     """
-    for image, pixels in _uint16(images):
+    for image, pixels in _uint16(unusual):
         if _WHOLE_BYTE < pixels.high < _DARK:
             left = pixels.high // 256
             message = f"uint16 pixels up to {pixels.high:.0f}: at most {left:.0f} after the cut to 8 bits"
