@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import lab
 import numpy as np
@@ -14,9 +15,11 @@ import reading
 from safetensors import safe_open
 
 import yolo_nanfix
+from yolo_nanfix import runs
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.pages import run as page
 from yolo_nanfix.pages.pictures import TINT
+from yolo_nanfix.run_report import RunContext
 
 
 def built(folder) -> reading.Read:
@@ -141,9 +144,22 @@ def test_a_page_that_cannot_be_written_does_not_hurt_the_run(trained, tmp_path, 
     assert not list((tmp_path / "run").glob(".*.tmp"))
 
 
+def test_the_report_of_several_processes_gets_what_the_launcher_knows(sick, trained):
+    """Rank 0 draws the page without lint; the process that started the ranks completes the report, and draws again."""
+    report = json.loads((sick / "yolo-nanfix.json").read_text())
+    (sick / "yolo-nanfix.json").write_text(json.dumps({**report, "lint": None}))
+    assert "Lint found" not in built(sick).text
+    linted = yolo_nanfix.lint(trained / "set" / "data.yaml", settings=False)
+    context = RunContext(lint=linted, on_fatal="quarantine", quarantined=linted.fatal_images())
+    model = SimpleNamespace(trainer=SimpleNamespace(save_dir=str(sick)))
+    runs._of_workers(model, context)
+    written = reading.read((sick / "yolo-nanfix.html").read_text(encoding="utf-8"))
+    assert "Lint found 1 fatal" in written.text and "left out of this run before it began" in written.text
+
+
 def test_train_gives_back_what_a_notebook_shows(trained):
     summary = json.loads((trained / "sick" / "yolo-nanfix.json").read_text())
-    html = yolo_nanfix.runs.Run("finished", True, (), summary)._repr_html_()
+    html = runs.Run("finished", True, (), summary)._repr_html_()
     assert "2 of 6 micro-batches dropped because of 1 image" in html
     assert (trained / "sick" / "yolo-nanfix.html").as_uri() in html
     assert "<script" not in html and "<style" not in html

@@ -46,7 +46,7 @@ def sentence(run: RunFolder) -> str:
     parts = [_dropped(run)]
     backs = sum("roll" in lenient.text(e, "action") for e in lenient.entries(run.summary, "guard", "events"))
     if backs:
-        parts.append(f"{backs} time{'' if backs == 1 else 's'} rolled back")
+        parts.append(f"rolled back {'once' if backs == 1 else f'{backs} times'}")
     parts += [_images_left_out(run)]
     return f"{', '.join(filter(None, parts))}; {health(run)}{metric}."
 

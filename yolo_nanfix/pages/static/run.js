@@ -55,8 +55,8 @@
     });
     if (left > 50) tip.style.right = `calc(${100 - left}% + .6rem)`;
     else tip.style.left = `calc(${left}% + .6rem)`;
-    plot.setAttribute("aria-valuenow", String(Math.round(x)));
-    plot.setAttribute("aria-valuetext", [title, ...lines].join("; "));
+    view.reader.setAttribute("aria-valuenow", String(Math.round(x)));
+    view.reader.setAttribute("aria-valuetext", [title, ...lines].join("; "));
   };
   const everywhere = (active, x) => views.forEach((view) => show(view, x, view === active));
   const nowhere = () => views.forEach(clear);
@@ -71,12 +71,15 @@
     const view = { chart, plot, steps, shown: [], at: steps.length - 1, reach: (chart.high - chart.low) / 50, colours: [] };
     const recolour = () => { view.colours = swatches.map((path) => getComputedStyle(path).stroke); };
     views.push(view);
-    plot.tabIndex = 0;
-    plot.setAttribute("role", "slider");
-    plot.setAttribute("aria-label", `${plot.dataset.says}, values`);
-    plot.setAttribute("aria-valuemin", String(chart.low));
-    plot.setAttribute("aria-valuemax", String(chart.high));
-    plot.setAttribute("aria-valuenow", String(steps[view.at]));
+    // A slider of its own: what stands inside a slider is no link any more for a screen reader, and the marks are links.
+    const reader = make(plot, "div", "reader");
+    view.reader = reader;
+    reader.tabIndex = 0;
+    reader.setAttribute("role", "slider");
+    reader.setAttribute("aria-label", `${plot.dataset.says}, values`);
+    reader.setAttribute("aria-valuemin", String(chart.low));
+    reader.setAttribute("aria-valuemax", String(chart.high));
+    reader.setAttribute("aria-valuenow", String(steps[view.at]));
     const point = (event) => {
       const box = plot.getBoundingClientRect();
       const x = chart.low + ((event.clientX - box.left) / box.width) * (chart.high - chart.low);
@@ -84,11 +87,11 @@
       view.at = nearest(steps, x);
       everywhere(view, snapped(view, x));
     };
-    plot.addEventListener("pointermove", point);
-    plot.addEventListener("pointerdown", point);
-    plot.addEventListener("pointerleave", nowhere);
-    plot.addEventListener("blur", nowhere);
-    plot.addEventListener("keydown", (event) => {
+    reader.addEventListener("pointermove", point);
+    reader.addEventListener("pointerdown", point);
+    reader.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") nowhere(); });
+    reader.addEventListener("blur", nowhere);
+    reader.addEventListener("keydown", (event) => {
       const stride = Math.max(1, Math.round(steps.length / 20));
       const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowDown: -1, ArrowUp: 1, PageDown: -stride, PageUp: stride };
       const ends = { Home: 0, End: steps.length - 1 };
@@ -101,5 +104,6 @@
       everywhere(view, steps[view.at]);
     });
   });
+  document.addEventListener("pointerdown", (event) => { if (!event.target.closest(".reader")) nowhere(); });
   document.querySelectorAll(".hint").forEach((element) => { element.hidden = false; });
 })();
