@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import chromium
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
-SHOWN = ("index", "rules/index", "rules/IM011", "patches/rect-validation", "commands/lint", "reference/guard")
+SHOWN = ("index", "rules/index", "rules/IM011", "patches/rect-validation", "commands/lint", "tutorials/write-a-patch")
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +42,16 @@ def test_the_search_finds_a_rule_without_a_server(running, site):
         assert not visited.complaints and not elsewhere(visited)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_fit_a_phone(running, site, scheme):
+@pytest.mark.parametrize(
+    ("size", "scheme"), [(chromium.DESKTOP, "light"), (chromium.PHONE, "dark")], ids=("desktop, light", "phone, dark")
+)
+def test_pages_fit_the_window_and_hold_the_rules_of_accessibility(running, site, size, scheme):
     for name in SHOWN:
-        with chromium.visit(running, site / f"{name}.html", chromium.PHONE, color_scheme=scheme) as visited:
+        with chromium.visit(running, site / f"{name}.html", size, color_scheme=scheme) as visited:
             root = "document.documentElement"
             assert visited.page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth"), name
-            assert not visited.complaints and not elsewhere(visited), name
             light = visited.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
             assert light == (scheme == "light"), name
+            found = Axe().run(visited.page).response["violations"]
+            assert [(one["id"], one["nodes"][0]["html"]) for one in found] == [], name
+            assert not visited.complaints and not elsewhere(visited), name

@@ -1,10 +1,20 @@
-/* The filter above the list of rules: by words and by severity. Without JavaScript the whole list stays. */
+/* What the theme leaves to be done for keyboards and screen readers, and the filter above the list of rules.
+   Without JavaScript all pages can be read, and the whole list stays. */
 "use strict";
+
+document.addEventListener("DOMContentLoaded", () => {
+  for (const caption of document.querySelectorAll(".caption[role='heading']")) caption.setAttribute("aria-level", "2");
+  document.querySelector(".sidebar-drawer")?.setAttribute("aria-label", "Pages");
+  document.querySelector(".toc-drawer")?.setAttribute("aria-label", "On this page");
+  for (const wide of document.querySelectorAll("pre, .table-wrapper")) {
+    if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0; // so that the arrow keys can scroll it
+  }
+});
 
 document.addEventListener("DOMContentLoaded", () => {
   const place = document.getElementById("rule-filter");
   if (!place) return;
-  const sections = [...document.querySelectorAll("section section")].filter((s) => s.querySelector("a[href$='.html'] , td"));
+  const sections = [...document.querySelectorAll("section section")];
   const rows = sections.flatMap((section) => [...section.querySelectorAll("tbody tr")]);
 
   const words = document.createElement("input");
