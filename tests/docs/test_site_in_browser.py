@@ -52,6 +52,6 @@ def test_pages_fit_the_window_and_hold_the_rules_of_accessibility(running, site,
             assert visited.page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth"), name
             light = visited.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
             assert light == (scheme == "light"), name
+            assert not visited.complaints and not elsewhere(visited), name
             found = Axe().run(visited.page).response["violations"]
             assert [(one["id"], one["nodes"][0]["html"]) for one in found] == [], name
-            assert not visited.complaints and not elsewhere(visited), name
