@@ -69,6 +69,12 @@ def test_documents_itself(code: str):
     assert isinstance(r.severity, Severity) and isinstance(r.effect, Effect)
 
 
+def test_texts_begin_with_a_capital_but_names_of_files_stay_as_they_are():
+    assert RULES["CL042"].example == "train/Cat and train/cat."
+    assert RULES["FS007"].example.startswith("a.jpg and a.png")
+    assert RULES["BX017"].example.startswith("Objects of 40x40")
+
+
 def test_names_are_unique():
     assert len({r.name for r in RULES.values()}) == len(RULES)
 

@@ -162,11 +162,17 @@ def rule(
 
 
 def _parse(doc: str) -> tuple[str, dict[str, str]]:
-    """Title and sections of a rule's docstring, each folded to one line with a capital first letter."""
+    """Title and sections of a rule's docstring, each folded to one line that begins as a sentence does."""
     title, _, body = doc.partition("\n")
     parts = re.split(rf"^({'|'.join(_SECTIONS)}):", body, flags=re.MULTILINE)
     texts = [" ".join(text.split()) for text in parts[2::2]]
-    return title.strip(), {key: text[:1].upper() + text[1:] for key, text in zip(parts[1::2], texts, strict=True)}
+    return title.strip(), {key: _sentence(text) for key, text in zip(parts[1::2], texts, strict=True)}
+
+
+def _sentence(text: str) -> str:
+    """With a capital first letter, unless the first word is the name of a file or folder."""
+    first = text.partition(" ")[0]
+    return text if re.search(r"[/_]|\.\w", first) else text[:1].upper() + text[1:]
 
 
 @lru_cache(maxsize=1)
