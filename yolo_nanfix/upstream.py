@@ -134,7 +134,8 @@ def log(message: str, *, good_news: bool = False) -> None:
     """
     logger = logging.getLogger("ultralytics")
     level = logging.INFO if good_news else logging.WARNING
-    if logger.isEnabledFor(level) and sys.stdout is not None and sys.stdout.isatty():
-        sys.stdout.write(ERASE)
-        sys.stdout.flush()
+    for handler in logger.handlers if logger.isEnabledFor(level) else ():
+        stream = getattr(handler, "stream", None)
+        if stream is not None and stream.isatty():
+            stream.write(ERASE)
     logger.log(level, message)
