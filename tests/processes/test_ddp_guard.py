@@ -57,6 +57,8 @@ def test_a_fault_on_one_rank_drops_the_same_micro_batch_on_both(fault, nbs, tmp_
     assert report["healthy"] and report["guard"]["dropped_micro_batches"] == 1
     (event,) = report["guard"]["events"]
     assert event["detail"].startswith(f"rank {rank}: ") and event["batch"] == int(number) + 1
+    assert event["incident"].endswith(".safetensors") and ("-rank1" in event["incident"]) == (rank == "1")
+    assert (tmp_path / "run" / "incidents" / event["incident"]).is_file()
     (verdict,) = report["guard"]["verdicts"]
     if kind == "pixel":
         (sick,) = [s["file"] for s in event["sources"] if s["suspect"]]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from yolo_nanfix import upstream
 from yolo_nanfix._version import __version__
+from yolo_nanfix.guard import together
 from yolo_nanfix.guard.events import Event
 from yolo_nanfix.guard.snapshots import Snapshots
 from yolo_nanfix.incident import Incident
@@ -85,7 +86,7 @@ def build(
     criterion = getattr(model, "criterion", None)
     facts = {
         **{k: v for k, v in event.as_dict().items() if k not in ("sources", "action", "incident")},
-        "rank": getattr(trainer, "rank", -1),
+        "rank": together.rank(),
         "task": trainer.args.task,
         "model": _definition(model),
         "args": {k: _plain(v) for k, v in vars(trainer.args).items()},
