@@ -85,6 +85,7 @@ def _say(done: HandedOver, quiet: bool) -> None:
         some = ", ".join(Path(file).name for file in done.unreadable[:3])
         lines.append(f"{len(done.unreadable)} images cannot be opened and are in handoff.csv alone: {some}")
     if done.whole_set:
-        lines.append(f"{done.whole_set} findings are about no single image; yolo-nanfix lint shows them")
+        about = "1 finding is" if done.whole_set == 1 else f"{done.whole_set} findings are"
+        lines.append(f"{about} about no single image; yolo-nanfix lint shows all findings")
     for line in lines:
         print(printable(line))
