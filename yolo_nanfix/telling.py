@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,11 @@ class Telling(Audience):
     def begins(self) -> None:
         """Find the trackers; go on after the rows of an earlier part, where this run was resumed."""
         self.feed = Feed(active(self.trainer))
-        if self.trainer.start_epoch < 1:
-            return
         path = self._steps_file()
+        if self.trainer.start_epoch < 1:
+            with suppress(OSError):
+                path.unlink()  # of another run in the same folder, as Ultralytics does with its results.csv
+            return
         try:
             rows = self.recorder.readings.go_on(steps.read(path), self.trainer.start_epoch)
             upstream.log(f"yolo-nanfix: {path} goes on after {rows} rows", good_news=True)

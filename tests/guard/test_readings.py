@@ -85,6 +85,13 @@ def test_terms_with_names_that_need_quotes_come_back(tmp_path):
     }
 
 
+def test_columns_keep_their_order_over_a_resume(tmp_path):
+    first, second = Readings(), Readings()
+    first.add(1, 1, 1, {"box_loss": 1.0, "cls_loss": 2.0, "dfl_loss": 3.0, "angle_loss": 4.0, "loss": 10.0})
+    second.go_on(columns(first, tmp_path), epochs=1)
+    assert second.text() == first.text()
+
+
 def test_a_run_goes_on_after_the_epochs_that_it_had(tmp_path):
     whole, first, second = filled(60, limit=16), filled(45, limit=16), Readings(16)
     assert second.go_on(columns(first, tmp_path), epochs=3) == 7
@@ -142,6 +149,33 @@ def test_the_rows_of_a_healthy_run_are_stock_s_own_numbers(scaler, nbs, data, tm
     assert [norm for norm in read["grad_norm"] if norm is not None] == pytest.approx(norms, rel=1e-5)
     assert len(norms) == (8 if nbs == 4 else len(norms)) and 4 <= len(norms) <= 8
     assert read["loss_scale"] == ([None] + [65536.0] * 7 if scaler else [None] * 8)
+
+
+def test_the_rows_of_another_run_in_the_folder_are_gone(data, tmp_path, unpatched):
+    def stop(trainer):
+        raise RuntimeError("no epoch")
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / steps.STEPS_NAME).write_text("step,epoch,batch\n1,1,1\n")
+    with yolo_nanfix.patched():
+        ours = lab.train(data, tmp_path / "run", callbacks={"on_train_epoch_start": stop})
+    assert str(ours.error) == "no epoch"
+    assert not (tmp_path / "run" / steps.STEPS_NAME).exists()
+
+
+def test_a_classifier_whose_only_term_is_the_loss_has_one_column_of_it(tmp_path, unpatched):
+    make_dataset(tmp_path / "set", n_train=8, n_val=4, size=(64, 64), seed=1)
+    for split in ("train", "val"):
+        for i, image in enumerate(sorted((tmp_path / "set" / "images" / split).iterdir())):
+            target = tmp_path / "classes" / split / "ab"[i % 2] / image.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            image.rename(target)
+    with yolo_nanfix.patched():
+        ours = lab.train(tmp_path / "classes", tmp_path / "run", task="classify", epochs=1)
+    assert ours.error is None
+    read = written(ours)
+    assert list(read) == ["step", "epoch", "batch", "loss", "grad_norm", "loss_scale", "lr"]
+    assert read["loss"] == [pytest.approx(loss, rel=1e-5) for loss in ours.losses]
 
 
 @pytest.mark.parametrize("scaler", (False, True), ids=("no-scaler", "scaler"))

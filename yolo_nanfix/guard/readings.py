@@ -65,13 +65,13 @@ class Readings:
 
     def go_on(self, columns: Mapping[str, Sequence[float | None]], epochs: int) -> int:
         """Go on after the rows of an earlier part of this run, as far as its first `epochs` epochs; say how many."""
-        earlier = 0
+        names, earlier = [name for name in columns if name not in PLACE], 0
         for i, (step, epoch, batch) in enumerate(zip(*(columns[name] for name in PLACE), strict=True)):
             if step is None or epoch is None or batch is None or epoch > epochs:
                 break
             size = int(step) - earlier
             row = Row(int(step), int(epoch), int(batch), size, [], [])
-            for name in columns.keys() - PLACE:
+            for name in names:
                 if (value := columns[name][i]) is not None:
                     self._put(row, name, value * size, size)
             self.rows.append(row)
