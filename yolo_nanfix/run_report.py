@@ -15,6 +15,7 @@ from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import GuardStop
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
+from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.pages.show import Show
 from yolo_nanfix.report.jsonout import PAGE_NAME, REPORT_NAME, write_json
 from yolo_nanfix.report.steps import STEPS_NAME
@@ -51,7 +52,9 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
     reasons = _reasons(trainer, recorder) if error is None else (str(error) or type(error).__name__,)
     summary = summarise(context, force, outcome, reasons)
     summary["guard"] |= recorder.as_dict()
+    summary["guard"]["changed"] = _changed(summary["guard"]["settings"] or {})
     summary["trackers"] = dict(trackers)
+    summary["arguments"] = _arguments(trainer)
     summary["metrics"] = {k: float(v) for k, v in (trainer.metrics or {}).items()}
     incidents = Path(trainer.save_dir) / INCIDENTS
     for event in summary["guard"]["events"]:  # the oldest incidents made room for newer ones
@@ -87,6 +90,19 @@ def save(path: Path, summary: dict[str, Any], show: Show | None) -> None:
             write_json(path, summary)
     except OSError as problem:  # at the end of a run, whose own outcome must not be hidden by this
         upstream.log(f"yolo-nanfix: the report could not be written: {problem}")
+
+
+def _arguments(trainer: Any) -> dict[str, Any]:
+    """The training arguments that are not as the installed release has them by default."""
+    defaults = upstream.default_arguments()
+    given = {k: v for k, v in vars(trainer.args).items() if k not in defaults or defaults[k] != v}
+    return {k: v if isinstance(v, (str, int, float, list, type(None))) else str(v) for k, v in given.items()}
+
+
+def _changed(settings: Mapping[str, Any]) -> list[str]:
+    """The names of the guard's settings that are not at their defaults."""
+    defaults = vars(GuardSettings())
+    return [name for name, value in settings.items() if defaults.get(name) != value]
 
 
 def _reasons(trainer: Any, recorder: Recorder) -> tuple[str, ...]:

@@ -31,6 +31,15 @@ def version() -> str:
         raise ModuleNotFoundError("ultralytics is not installed; run: pip install ultralytics") from None
 
 
+def default_arguments() -> dict[str, Any]:
+    """The training arguments of the installed release where the user sets none; empty if that is not known."""
+    for name in ("ultralytics.utils", "ultralytics.yolo.utils"):
+        found = getattr(sys.modules.get(name), "DEFAULT_CFG_DICT", None)
+        if isinstance(found, dict):
+            return dict(found)
+    return {}
+
+
 def release(text: str) -> tuple[int, ...]:
     """A release as a tuple of integers that compares as releases do ("8.4.190" -> (8, 4, 190))."""
     return tuple(int(x) for x in re.findall(r"\d+", text)[:3])

@@ -109,9 +109,20 @@ def test_an_incident_says_what_was_found_out(trained):
 
 
 def test_the_command_of_the_page_trains_the_same(trained, tmp_path, capsys, unpatched):
-    words = next(w for w in page.context(page.read(trained / "sick"))["command"].split("\n"))
-    command = shlex.split(words)
-    assert command[:2] == ["yolo-nanfix", "train"] and "imgsz=64" in command and "--on-fatal" in command
+    command = shlex.split(page.context(page.read(trained / "sick"))["command"])
+    assert command[:5] == ["yolo-nanfix", "train", str(trained / "set" / "data.yaml"), "--on-fatal", "ignore"]
+    assert {"imgsz=64", "epochs=2"} <= set(command) and len(command) < 25  # what is at its default is left out
+    assert main([*command[1:], f"project={tmp_path}", "name=again"]) == 0
+    capsys.readouterr()
+    assert (tmp_path / "again" / "yolo-nanfix.csv").read_text() == (trained / "sick" / "yolo-nanfix.csv").read_text()
+
+
+def test_without_what_is_default_all_arguments_stand_in_the_command(sick, tmp_path, capsys, unpatched):
+    report = json.loads((sick / "yolo-nanfix.json").read_text())
+    del report["arguments"], report["guard"]["changed"]
+    (sick / "yolo-nanfix.json").write_text(json.dumps(report))
+    command = shlex.split(page.context(page.read(sick))["command"])
+    assert "--max-bad-in-a-row" in command and "momentum=0.937" in command
     assert main([*command[1:], f"project={tmp_path}", "--dry-run"]) == 0
     assert "training would start" in capsys.readouterr().out
 

@@ -30,15 +30,17 @@ SWITCHES = ("leave_fp16", "diagnose")
 
 
 def command(run: RunFolder) -> str:
-    """The `yolo-nanfix train` command with the run's arguments; empty if they are not known."""
-    if not run.args:
+    """The `yolo-nanfix train` command with the run's arguments; empty if they are not known.
+
+    Those that differ from the defaults of its release where the report tells them, else all of `args.yaml`.
+    """
+    given = lenient.mapping(run.summary, "arguments") or {k: v for k, v in run.args.items() if v not in (None, "")}
+    if not given:
         return ""
-    words = ["yolo-nanfix", "train", lenient.text(run.args, "data") or "data.yaml", *_options(run)]
-    task = lenient.text(run.args, "task")
-    words += [f"task={task}"] if task and task != "detect" else []
-    for key, value in run.args.items():
-        if key not in PLACES and key not in OTHER_MODES and value is not None and value != "":
-            words.append(f"{key}={_value(value)}")
+    data = lenient.text(run.args, "data") or lenient.text(given, "data") or "data.yaml"
+    task = lenient.text(run.args, "task") or lenient.text(given, "task")
+    words = ["yolo-nanfix", "train", data, *_options(run), *([f"task={task}"] if task not in ("", "detect") else [])]
+    words += [f"{key}={_value(v)}" for key, v in given.items() if key not in PLACES and key not in OTHER_MODES]
     return " ".join(map(shlex.quote, map(lenient.text, words)))
 
 
@@ -55,11 +57,13 @@ def facts(run: RunFolder) -> list[tuple[str, str]]:
 
 
 def _options(run: RunFolder) -> list[str]:
-    """The options of `yolo-nanfix train` as the run had them."""
+    """The options of `yolo-nanfix train` as the run had them, those at their defaults left out where that is known."""
     found = []
     if word := lenient.text(run.summary, "on_fatal"):
         found += ["--on-fatal", word]
     settings = lenient.mapping(run.summary, "guard", "settings")
+    if isinstance(run.summary.get("guard"), dict) and "changed" in run.summary["guard"]:
+        settings = {key: settings[key] for key in lenient.texts(run.summary, "guard", "changed") if key in settings}
     for key in SETTINGS:
         if value := lenient.text(settings, key):
             found += [f"--{key.replace('_', '-')}", value]
