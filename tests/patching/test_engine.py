@@ -118,6 +118,7 @@ def test_a_named_set_comes_without_the_guard_and_a_default_set_with_it():
     assert yolo_nanfix.patch("mask-area-zero", guard=True, max_bad_in_a_row=3).guard.max_bad_in_a_row == 3
     states = {p.name: p.state for p in yolo_nanfix.status().patches}
     assert states["mask-area-zero"] == "on" and states["box-iou-half-precision"] == "off"
+    assert states["attention-logits-half"] == "fixed"  # not chosen, but the release is told all the same
     assert yolo_nanfix.patch().guard.max_bad_in_a_row == 3  # what a call does not mention stays
     yolo_nanfix.unpatch()
     assert yolo_nanfix.patch().guard.max_bad_in_a_row == 10

@@ -136,7 +136,7 @@ def states() -> tuple[PatchState, ...]:
 def _state(card: Card, counted: int) -> PatchState:
     if applied := _applied.get(card.name):
         return PatchState(card.name, "on", applied.reason, applied.params, counted)
-    state, reason = _left_out.get(card.name, ("off", ""))
+    state, reason = _left_out.get(card.name) or _outside(card) or ("off", "")
     return PatchState(card.name, state, reason, {})
 
 
