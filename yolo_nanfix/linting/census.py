@@ -130,9 +130,7 @@ class _Look:
         if not names:
             self.empty.append(folder)
         below = []
-        for name in names:
-            if name[-4:] in usual and name[0] != ".":
-                continue
+        for name in [name for name in names if name[-4:] not in usual or name[0] == "."]:
             path = f"{folder}{os.sep}{name}"
             kind = _kind(path, folder)
             if kind == "folder" and name[0] != ".":

@@ -83,7 +83,7 @@ def read_one(
     file: str, split: str, label: str, labelled: bool, npy: str | None, stamp: Stamp, channels: int, deep: bool
 ) -> Image:
     """Header, sibling and, where needed, pixels of one image, of which so much is known already."""
-    suffix = file[file.rfind(".") + 1 :].lower()
+    suffix = "jpg" if file.endswith(".jpg") else file[file.rfind(".") + 1 :].lower()
     header = read_header(file, stamp)
     if header.ordinary and npy is None and not deep and channels in _COLOURS and suffix in _ORDINARY:
         own = (file, split, suffix, label, labelled, header, None, None, (), None, _usual(header.width, header.height))

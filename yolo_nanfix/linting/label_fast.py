@@ -18,6 +18,9 @@ OBB_COLUMNS = 9
 WORTH_IT = 64
 """From so many label files on a table is faster than reading file by file."""
 _PLAIN = b"0123456789.-+eE \n"
+_LINE_END = 10
+_NOT_READ = b"-"
+"""Stands for a file that `LabelReader` is to read."""
 
 
 def read_labels(
@@ -37,29 +40,51 @@ def read_labels(
     """
     slow = LabelReader(task, kpt_shape)
     width = _width(task, kpt_shape)
-    plain: list[bytes] = []
+    worth_it = len(paths) >= WORTH_IT and width
+    texts: list[bytes] = []
     owners: list[tuple[str, int]] = []
     for path, image, size in zip(paths, images, sizes or [None] * len(paths), strict=True):
         try:
-            data = read_bytes(path, size) if len(paths) >= WORTH_IT and width else b"-"
+            text = read_bytes(path, size) if worth_it else _NOT_READ
         except OSError:
-            data = b"-"
-        if data is None:
-            continue
-        if b"\r" in data and data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r"):
-            data = data.replace(b"\r\n", b"\n")
-        if data.translate(None, _PLAIN) or len(data) < PLAIN_COLUMNS:
-            slow.read(path, image)
-            continue
-        plain.append(data if data.endswith(b"\n") else data + b"\n")
-        owners.append((path, image))
-    if not plain:
+            text = _NOT_READ
+        if text is not None:
+            texts.append(text)
+            owners.append((path, image))
+    whole = b"".join(texts)
+    if not _all_plain(whole, texts):
+        plain = [_plain(text) for text in texts]
+        for text, owner in zip(plain, owners, strict=True):
+            if text is None:
+                slow.read(*owner)
+        owners = [owner for text, owner in zip(plain, owners, strict=True) if text is not None]
+        texts = [text for text in plain if text is not None]
+        whole = b"".join(texts)
+    if not texts:
         return slow.finish()
-    fast, odd = _table(plain, owners, width, task, kpt_shape)
+    fast, odd = _table(whole, texts, owners, width, task, kpt_shape)
     for i in odd:
         slow.read(*owners[i])
     rest = slow.finish()
     return join((fast, rest)) if rest.files else fast
+
+
+def _all_plain(whole: bytes, texts: list[bytes]) -> bool:
+    """Whether all texts are plain as they are."""
+    if whole.translate(None, _PLAIN) or not whole:
+        return False
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    last = np.frombuffer(whole, np.uint8)[np.cumsum(lengths) - 1]
+    return bool(lengths.min() >= PLAIN_COLUMNS and (last == _LINE_END).all())
+
+
+def _plain(text: bytes) -> bytes | None:
+    """A text as a plain one, with single line ends and one at its end; None if it is not plain."""
+    if b"\r" in text and text.count(b"\r\n") == text.count(b"\n") == text.count(b"\r"):
+        text = text.replace(b"\r\n", b"\n")
+    if text.translate(None, _PLAIN) or len(text) < PLAIN_COLUMNS:
+        return None
+    return text if text.endswith(b"\n") else text + b"\n"
 
 
 def _width(task: str, kpt_shape: tuple[int, int] | None) -> int:
@@ -70,23 +95,26 @@ def _width(task: str, kpt_shape: tuple[int, int] | None) -> int:
 
 
 def _table(
-    texts: list[bytes], owners: list[tuple[str, int]], width: int, task: str, kpt_shape: tuple[int, int] | None
+    whole: bytes,
+    texts: list[bytes],
+    owners: list[tuple[str, int]],
+    width: int,
+    task: str,
+    kpt_shape: tuple[int, int] | None,
 ) -> tuple[Labels, list[int]]:
-    """The rows of all texts that are plain, and the numbers of those that are not after all."""
+    """The rows of all texts that are plain, and the numbers of those that are not after all; `whole` joins them."""
     counts = np.array([text.count(b"\n") for text in texts], np.int64)
-    whole = b"".join(texts)
     odd = np.zeros(len(texts), np.bool_)
     values = _parse(whole, width, int(counts.sum()))
-    if values is None or np.isnan(values).any():
+    if values is None:
         odd |= [not _fits(text, width) for text in texts]
         kept = [text for text, strange in zip(texts, odd, strict=True) if not strange]
         values = _parse(b"".join(kept), width, int(counts[~odd].sum()))
         if values is None:  # a file that looks plain and is not: let the careful reader have them all
             odd[:] = True
-            values = np.zeros((0, width))
-    good = np.flatnonzero(~odd)
-    files = [owners[i] for i in good]
-    return _columns(values, counts[good], files, task, kpt_shape), np.flatnonzero(odd).tolist()
+            values = [np.zeros(0)] * width
+        owners = [owner for owner, strange in zip(owners, odd, strict=True) if not strange]
+    return _columns(values, counts[~odd], owners, task, kpt_shape), np.flatnonzero(odd).tolist()
 
 
 def _fits(text: bytes, width: int) -> bool:
@@ -97,39 +125,41 @@ def _fits(text: bytes, width: int) -> bool:
         return False
 
 
-def _parse(text: bytes, width: int, rows: int) -> NDArray[np.float64] | None:
-    """The numbers of a text as (rows, width) float64, NaN for what is no number; None if there are others."""
+def _parse(text: bytes, width: int, rows: int) -> list[NDArray[np.float64]] | None:
+    """The numbers of a text as one column after the other; None if it does not hold so many rows of numbers."""
     if not rows:
-        return np.zeros((0, width))
+        return [np.zeros(0)] * width
     import polars
 
-    columns: dict[str, type[polars.DataType]] = {f"c{i}": polars.Float64 for i in range(width)}
     try:
         frame = polars.read_csv(
             text,
             separator=" ",
             has_header=False,
-            schema=columns,
+            schema={f"c{i}": polars.Float64 for i in range(width)},
             quote_char=None,
             ignore_errors=True,
         )
     except polars.exceptions.PolarsError:
         return None
-    if frame.height != rows:
+    columns = frame.get_columns()
+    if frame.height != rows or any(column.null_count() for column in columns):
         return None
-    return np.asarray(frame.fill_null(float("nan")).to_numpy(), np.float64)
+    return [column.to_numpy() for column in columns]
 
 
 def _columns(
-    values: NDArray[np.float64],
+    values: list[NDArray[np.float64]],
     counts: NDArray[np.int64],
     owners: list[tuple[str, int]],
     task: str,
     kpt_shape: tuple[int, int] | None,
 ) -> Labels:
-    rows, width = values.shape
+    rows, width = len(values[0]), len(values)
+    numbers = np.empty((rows, width), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        numbers = values.astype(np.float32)
+        for i, column in enumerate(values):
+            numbers[:, i] = column
     ends = np.cumsum(counts)
     polygons = task == "obb"
     points, visible, each = _points(numbers, task, kpt_shape)
@@ -140,20 +170,17 @@ def _columns(
         low, high = corners.min(axis=1), corners.max(axis=1)
         with np.errstate(over="ignore", invalid="ignore"):
             box = np.concatenate([(low + high) / 2, high - low], axis=1).astype(np.float32)
-        shape = np.array([hash(row) for row in map(tuple, values[:, 1:].tolist())], np.int64)
+        shape = np.array(list(map(hash, zip(*(column.tolist() for column in values[1:]), strict=True))), np.int64)
     extra = np.zeros(rows, np.float32)
     if not np.isfinite(numbers).all():
         odd = ~np.isfinite(numbers)
         extra = np.where(odd.any(axis=1), numbers[np.arange(rows), odd.argmax(axis=1)], 0)
     return Labels(
-        files=tuple(
-            LabelFile(path, image, count, polygons and count > 0)
-            for (path, image), count in zip(owners, counts.tolist(), strict=True)
-        ),
+        files=_files(owners, counts.tolist(), polygons),
         bad=(),
         odd=(),
         file=np.repeat(np.arange(len(owners), dtype=np.int32), counts),
-        line=(np.arange(rows) - np.repeat(ends - counts, counts) + 1).astype(np.int32),
+        line=np.arange(1, rows + 1, dtype=np.int32) - np.repeat(ends - counts, counts).astype(np.int32),
         cls=numbers[:, 0].copy(),
         box=box,
         columns=np.full(rows, width, np.int32),
@@ -163,6 +190,13 @@ def _columns(
         visible=visible,
         first=np.arange(rows + 1, dtype=np.int64) * each,
     )
+
+
+def _files(owners: list[tuple[str, int]], counts: list[int], polygons: bool) -> tuple[LabelFile, ...]:
+    if not owners:
+        return ()
+    paths, images = zip(*owners, strict=True)
+    return tuple(map(LabelFile, paths, images, counts, [polygons and count > 0 for count in counts]))
 
 
 def _points(

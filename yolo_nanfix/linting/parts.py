@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,14 +80,10 @@ class Facts(NamedTuple):
 def read_part(part: Part, context: Context) -> Facts:
     """Read the files of a part and ask all rules about single files; whatever they hold, the answer is facts."""
     config, options = context
-    with _quiet():
-        images = tuple(
-            read_one(file, split, label, labelled, npy, stamp, config.channels, options.deep)
-            for file, split, label, labelled, npy, stamp in zip(
-                part.files, part.splits, part.labels, part.labelled, part.npys, part.stamps, strict=True
-            )
-        )
-        chosen = [i for i, image in enumerate(images) if image.labelled and part.owns[i]]
+    with _quiet(), _no_collection():
+        known = (part.files, part.splits, part.labels, part.labelled, part.npys, part.stamps)
+        images = tuple(map(read_one, *known, repeat(config.channels), repeat(options.deep)))
+        chosen = np.flatnonzero(np.array(part.labelled) & np.array(part.owns)).tolist()
         paths, sizes = [part.labels[i] for i in chosen], [part.sizes[i] for i in chosen]
         labels = read_labels(paths, chosen, options.task, config.kpt_shape, sizes)
         return Facts(list(_ask(images, labels, context)), columns(images, labels, deep=options.deep))
@@ -100,12 +98,18 @@ def _ask(images: tuple[Image, ...], labels: Labels, context: Context) -> Iterato
         "task": context.options.task,
         "options": context.options,
     }
-    place = {image.label: i for i, image in enumerate(images)}
-    place |= {image.npy: i for i, image in enumerate(images) if image.npy}
-    place |= {image.file: i for i, image in enumerate(images)}
+    place: dict[str | None, int] = {}
     for rule in file_rules(context.options):
         for hit in rule.check(**{name: facts[name] for name in rule.asks}):
+            place = place or _places(images)
             yield _found(hit, rule, place)
+
+
+def _places(images: tuple[Image, ...]) -> dict[str | None, int]:
+    """Where each image stands, by its label file, its .npy and its own path."""
+    place: dict[str | None, int] = {image.label: i for i, image in enumerate(images)}
+    place |= {image.npy: i for i, image in enumerate(images) if image.npy}
+    return place | {image.file: i for i, image in enumerate(images)}
 
 
 def file_rules(options: LintOptions) -> list[Rule]:
@@ -113,9 +117,21 @@ def file_rules(options: LintOptions) -> list[Rule]:
     return [rule for rule in all_rules() if rule.about_files and not rule.skipped(options)]
 
 
-def _found(hit: Hit, rule: Rule, place: dict[str, int]) -> Found:
+def _found(hit: Hit, rule: Rule, place: dict[str | None, int]) -> Found:
     image = place[hit.image if hit.image is not None else hit.file]
     return Found(image, rule.code, hit.file, hit.line, hit.pixel, hit.message)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """A part makes some thousand small objects and hardly a circle of them: looking for circles would be in vain."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

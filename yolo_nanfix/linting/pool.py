@@ -15,8 +15,13 @@ from yolo_nanfix.linting.survey import Survey
 from yolo_nanfix.linting.worker import Worker, WorkerDied
 
 Progress = Callable[[int, int, str], None]
-PART, DEEP_PART = 1000, 64
-"""Images in a part."""
+PART, DEEP_PART = 2000, 64
+"""Images in a part at most."""
+PART_BYTES = 1 << 24
+"""Bytes of the label files of a part at most: memory is bounded by the rows of a part."""
+SHARES = 4
+"""Parts for each process at least, as long as they have so many images as to be worth it."""
+LEAST_PART = 250
 WORTH_IT, DEEP_WORTH_IT = 6000, 128
 """From so many images on other processes are worth the time that they take to start."""
 CRASHED = "IM001"
@@ -39,10 +44,11 @@ def read_all(
         RuntimeError: a fault of our own while a part was read.
     """
     deep = context.options.deep
-    size = DEEP_PART if deep else PART
-    parts = [_part(survey, numbers[i : i + size]) for i in range(0, len(numbers), size)]
     few = len(numbers) < (DEEP_WORTH_IT if deep else WORTH_IT)
-    jobs = min(len(parts), jobs or (1 if few else cores()))
+    jobs = jobs or (1 if few else cores())
+    share = len(numbers) if jobs == 1 else max(LEAST_PART, len(numbers) // (SHARES * jobs))
+    parts = [_part(survey, some) for some in _cut(survey, numbers, min(share, DEEP_PART if deep else PART))]
+    jobs = min(len(parts), jobs)
     asked = _apart(parts, context, jobs) if jobs > 1 else ((part, read_part(part, context)) for part in parts)
     done = 0
     if progress is not None:
@@ -52,6 +58,18 @@ def read_all(
         if progress is not None:
             progress(done, len(numbers), "images")
         yield part, facts
+
+
+def _cut(survey: Survey, numbers: Sequence[int], most: int) -> Iterator[Sequence[int]]:
+    """Some images dealt out: at most so many at once, and not more than `PART_BYTES` of their labels."""
+    start = weight = 0
+    for i, size in enumerate(survey.sizes(np.array(numbers, np.int64)).tolist()):
+        if i > start and (i - start >= most or weight + size > PART_BYTES):
+            yield numbers[start:i]
+            start, weight = i, 0
+        weight += size
+    if start < len(numbers):
+        yield numbers[start:]
 
 
 def cores() -> int:

@@ -93,7 +93,7 @@ class Rule:
         """What the rule asks for, by name."""
         return tuple(inspect.signature(self.check).parameters)
 
-    @property
+    @cached_property
     def about_files(self) -> bool:
         """Whether the rule is about single files, not about the whole set."""
         return not ABOUT_FILES.isdisjoint(self.asks)

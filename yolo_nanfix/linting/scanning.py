@@ -42,30 +42,31 @@ class Scan:
 def scan(folder: str) -> Scan:
     """List a folder; one that is not there, or may not be read, holds nothing."""
     found = Scan()
+    names, stamps, regular = found.names, found.stamps, stat.S_ISREG
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                _note(entry, found)
+                try:
+                    s = entry.stat()
+                except (OSError, ValueError):  # a broken link, or one that goes round
+                    _note_odd(entry.name, found)
+                    continue
+                if regular(s.st_mode):
+                    names.append(entry.name)
+                    stamps.extend((s.st_size, s.st_mtime_ns, s.st_dev, s.st_ino))
+                elif not stat.S_ISDIR(s.st_mode):
+                    _note_odd(entry.name, found)
+                elif entry.name[0] != ".":
+                    found.below.append((s.st_dev, s.st_ino, entry.name))
     except (OSError, ValueError):
         pass
     return found
 
 
-def _note(entry: os.DirEntry[str], found: Scan) -> None:
-    try:
-        s = entry.stat()
-    except (OSError, ValueError):  # a broken link, or one that goes round
-        s = None
-    if s is not None and stat.S_ISREG(s.st_mode):
-        found.names.append(entry.name)
-        found.stamps.extend((s.st_size, s.st_mtime_ns, s.st_dev, s.st_ino))
-    elif s is not None and stat.S_ISDIR(s.st_mode):
-        if entry.name[0] != ".":
-            found.below.append((s.st_dev, s.st_ino, entry.name))
-    else:
-        found.names.append(entry.name)
-        found.odd.append(entry.name)
-        found.stamps.extend(_NOTHING)
+def _note_odd(name: str, found: Scan) -> None:
+    found.names.append(name)
+    found.odd.append(name)
+    found.stamps.extend(_NOTHING)
 
 
 def is_large(folder: str) -> bool:

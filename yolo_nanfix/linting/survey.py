@@ -96,8 +96,10 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
     order = {file: i for i, file in enumerate(files)}
     labels = tuple(label_paths(files)) if yolo else ("",) * len(files)
     rows = _rows(files, labels, folders)
-    owns = np.zeros(len(files), np.bool_)
-    owns[list(dict(zip(reversed(labels), range(len(files) - 1, -1, -1), strict=True)).values())] = True
+    owns = np.ones(len(files), np.bool_)
+    if len(set(labels)) < len(labels):
+        owns[:] = False
+        owns[list(dict(zip(reversed(labels), range(len(files) - 1, -1, -1), strict=True)).values())] = True
     return Survey(
         files=files,
         labels=labels,
@@ -107,7 +109,7 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
         owns=owns,
         rows=rows,
         listed=folders.stamps(),
-        strays=_strays(config, files, labels, folders) if yolo else (),
+        strays=_strays(config, files, labels, rows[:, 1], folders) if yolo else (),
     )
 
 
@@ -122,13 +124,19 @@ def _rows(files: Sequence[str], labels: Sequence[str], folders: Folders) -> NDAr
     return rows
 
 
-def _strays(config: DataConfig, files: Sequence[str], labels: Sequence[str], folders: Folders) -> tuple[str, ...]:
+def _strays(
+    config: DataConfig, files: Sequence[str], labels: Sequence[str], rows: NDArray[np.int64], folders: Folders
+) -> tuple[str, ...]:
     """The .txt files beside images and labels that are neither a label file of an image nor a known list."""
+    homes = {*map(folder_of, labels), *map(folder_of, files)}
+    texts = {folder: [name for name in folders.names(folder) if name[-4:] == ".txt"] for folder in homes}
+    if sum(map(len, texts.values())) == np.count_nonzero(np.unique(rows)):
+        return ()  # as many as there are label files of images
     known = set(labels) | {str(path) for paths in config.splits.values() for path in paths}
     found: list[str] = []
-    for folder in {*map(folder_of, labels), *map(folder_of, files)}:
-        texts = {f"{folder}{os.sep}{name}" for name in folders.names(folder) if name[-4:] == ".txt"}
-        found += [path for path in texts - known if not _no_label(path.rpartition(os.sep)[2])]
+    for folder, names in texts.items():
+        strays = {f"{folder}{os.sep}{name}" for name in names} - known
+        found += [path for path in strays if not _no_label(path.rpartition(os.sep)[2])]
     return tuple(sorted(found))
 
 

@@ -53,8 +53,8 @@ def columns(labels: Labels, images: Images) -> Boxes:
     largest = np.maximum(np.maximum(x, y), np.maximum(w, h))
     sound = np.isfinite(labels.extra) & (side >= 0)
     headers = [images[file.image].header for file in labels.files]
-    sizes = np.array([(header.width, header.height) for header in headers], np.float32).reshape(-1, 2)
-    width, height = sizes[:, 0][labels.file], sizes[:, 1][labels.file]
+    width = np.array([header.width for header in headers], np.float32)[labels.file]
+    height = np.array([header.height for header in headers], np.float32)[labels.file]
     return Boxes(
         x=x,
         y=y,

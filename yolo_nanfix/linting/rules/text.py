@@ -118,7 +118,10 @@ def row_of_seven(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.2 0.2 0.93 0.1` (class, box, confidence, id).
     Mend: cut the rows to class x y width height.
     """
-    seven = np.bincount(labels.file, labels.columns == 7, len(labels.files))
+    odd = labels.columns == 7
+    if not odd.any():
+        return
+    seven = np.bincount(labels.file, odd, len(labels.files))
     for index, file in enumerate(labels.files):
         if file.rows and seven[index] == file.rows:
             yield file_hit(labels, images, index, "rows of 7 columns are read as polygons of 3 points", 1)
