@@ -13,6 +13,7 @@ from make_datasets import make_dataset
 
 import yolo_nanfix
 from yolo_nanfix.errors import GuardStop
+from yolo_nanfix.guard import sensors
 from yolo_nanfix.guard.readings import Readings
 from yolo_nanfix.report import steps
 
@@ -149,6 +150,20 @@ def test_the_rows_of_a_healthy_run_are_stock_s_own_numbers(scaler, nbs, data, tm
     assert [norm for norm in read["grad_norm"] if norm is not None] == pytest.approx(norms, rel=1e-5)
     assert len(norms) == (8 if nbs == 4 else len(norms)) and 4 <= len(norms) <= 8
     assert read["loss_scale"] == ([None] + [65536.0] * 7 if scaler else [None] * 8)
+
+
+@pytest.mark.parametrize(("scaler", "wanted"), [(False, 16), (True, 10)], ids=("no-scaler", "scaler"))
+def test_the_rows_take_no_read_of_their_own(scaler, wanted, data, tmp_path, unpatched, monkeypatch):
+    """One a micro-batch, and one a step for the norm; of a GradScaler's only the last norm of an epoch."""
+    reads, read = [], sensors.read
+    monkeypatch.setattr(sensors, "read", lambda scalars: reads.append(set(scalars)) or read(scalars))
+    with yolo_nanfix.patched():
+        ours = lab.train(data, tmp_path / "run", scaler=scaler)
+    assert ours.error is None and len(reads) == wanted
+    assert all(name is not None for name in written(ours)["grad_norm"])
+    together = [names for names in reads if "loss" in names]
+    assert len(together) == 8 and all({"row.box_loss", "row.cls_loss", "row.dfl_loss"} <= names for names in together)
+    assert sum("step.norm" in names for names in together) == (6 if scaler else 0)
 
 
 def test_the_rows_of_another_run_in_the_folder_are_gone(data, tmp_path, unpatched):
