@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -11,10 +12,19 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from site_pages import DOCS, ROOT, WRITTEN, blocks, console_lines
 
+from yolo_nanfix import api
+from yolo_nanfix.cards import load_all
 from yolo_nanfix.cli.main import build_parser
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.linting.selection import KEYS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 def test_each_command_of_the_pages_is_one(capsys):
@@ -37,11 +47,38 @@ def test_each_script_of_the_pages_is_there():
             assert f"\n{line.split()[1]}:" in (ROOT / "Makefile").read_text(), f"{page}: {line}"
 
 
+READERS = {"yaml": yaml.safe_load, "toml": tomllib.loads, "json": json.loads}
+
+
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda p: p.stem)
-def test_python_blocks_compile(page):
+def test_blocks_are_well_formed(page):
     for block in blocks(page):
         if block.language == "python":
             compile(block.text, str(page), "exec")
+        elif block.language in READERS:
+            assert READERS[block.language](block.text)
+
+
+def test_settings_of_the_pages_are_known():
+    known = {row[0] for row in api.guard_settings()} | {name for card in load_all().values() for name in card.params}
+    known |= {"enable", "disable", "guard"}
+    for page in WRITTEN:
+        for block in blocks(page):
+            if block.language == "toml":
+                table = tomllib.loads(block.text)["tool"]["yolo-nanfix"]
+                assert set(table.pop("lint", {})) <= set(KEYS)
+                known = {row[0] for row in api.guard_settings()} | {
+                    p for card in load_all().values() for p in card.params
+                }
+                assert set(table) <= known | {"enable", "disable", "guard"}
+
+
+def test_the_github_action_is_given_inputs_that_it_has():
+    inputs = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["inputs"]
+    texts = [block.text for block in blocks(DOCS / "tutorials" / "use-in-ci.md") if block.language == "yaml"]
+    steps = [step for text in texts for job in yaml.safe_load(text).get("jobs", {}).values() for step in job["steps"]]
+    (ours,) = [step for step in steps if "yolo-nanfix@" in step["uses"]]
+    assert set(ours["with"]) <= set(inputs)
 
 
 @pytest.fixture
