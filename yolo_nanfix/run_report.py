@@ -83,13 +83,21 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
 def save(path: Path, summary: dict[str, Any], show: Show | None) -> None:
     """Write the report, which names the page of the run among its paths, then draw that page."""
     summary["paths"]["page"] = str(path.parent / PAGE_NAME)
+    if not _written(path, summary):
+        del summary["paths"]["page"]
+    elif not drawing.at_the_end(path.parent, show):
+        del summary["paths"]["page"]
+        _written(path, summary)
+
+
+def _written(path: Path, summary: Mapping[str, Any]) -> bool:
+    """Write the report at the end of a run, whose own outcome must not be hidden if this fails."""
     try:
         write_json(path, summary)
-        if not drawing.at_the_end(path.parent, show):
-            del summary["paths"]["page"]
-            write_json(path, summary)
-    except OSError as problem:  # at the end of a run, whose own outcome must not be hidden by this
+    except OSError as problem:
         upstream.log(f"yolo-nanfix: the report could not be written: {problem}")
+        return False
+    return True
 
 
 def _arguments(trainer: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def test_a_healthy_run_needs_nothing(trained):
     assert "None of 6 micro-batches dropped; the model is healthy, mAP50 0." in found.text
     assert "The guard saw nothing that it had to act on." in found.text
     assert "No incident was written." in found.text
-    assert "could not read" not in found.text and found.of("img") == []
+    assert "Missing or damaged" not in found.text and found.of("img") == []
 
 
 def test_a_sick_run_says_how_it_went_and_what_to_do_in_order(trained):

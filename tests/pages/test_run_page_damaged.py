@@ -115,7 +115,7 @@ def test_values_of_wrong_types_anywhere_in_the_report_give_a_page(sick):
 def test_a_report_that_is_none_is_named(text, sick):
     (sick / REPORT).write_text(text, encoding="utf-8")
     found = built(sick)
-    assert "What this page could not read" in found.text and REPORT in found.text
+    assert "Missing or damaged" in found.text and REPORT in found.text
 
 
 def test_a_report_of_another_version_is_shown_as_far_as_it_is_understood(sick):

@@ -88,7 +88,9 @@ def metric_of(run: RunFolder) -> str:
 def to_do(run: RunFolder) -> list[Advice]:
     """What the user should do, the most urgent first; empty if nothing has to be done."""
     root = happenings.root_of(run)
-    reasons = [Advice(reason) for reason in lenient.texts(run.summary, "reasons")]
+    said = {"failed": "The run failed: ", "stopped": "The guard stopped the run: ", "finished": "Not healthy: "}
+    ended = said.get(lenient.text(run.summary, "outcome"), "")
+    reasons = [Advice(f"{ended}{lenient.line(reason)}") for reason in lenient.entries(run.summary, "reasons")]
     return _once([*reasons, *_verdicts(run, root), *_left_out(run, root), *_lint(run), *_refused(run)])
 
 

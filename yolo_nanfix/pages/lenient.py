@@ -33,6 +33,11 @@ def text(value: Any, *keys: str) -> str:
     return shown if len(shown) <= LONGEST else shown[:LONGEST] + "…"
 
 
+def line(value: Any) -> str:
+    """A text with all its white space as single blanks, so that a message of several lines is read as one."""
+    return printable(" ".join(value.split())[:LONGEST]) if isinstance(value, str) else text(value)
+
+
 def texts(value: Any, *keys: str) -> list[str]:
     """The texts that are not empty in the list under a path of keys."""
     return [found for entry in entries(value, *keys) if (found := text(entry))]
