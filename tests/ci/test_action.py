@@ -40,6 +40,14 @@ def test_no_text_from_outside_is_put_into_a_script():
             assert not any("${{" in step.get("run", "") for step in job["steps"]), file
 
 
+def test_the_workflow_that_uses_the_action_gives_inputs_and_reads_outputs_that_it_has():
+    jobs = yaml.safe_load((checkout.ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8"))["jobs"]
+    steps = jobs["action"]["steps"]
+    (given,) = (step["with"] for step in steps if step.get("uses") == "./")
+    read = re.findall(r"steps\.lint\.outputs\.([\w-]+)", json.dumps(steps))
+    assert set(given) <= set(ACTION["inputs"]) and read and set(read) <= set(ACTION["outputs"])
+
+
 def resolved(expression: str, inputs: dict[str, str], context: dict[str, str]) -> str:
     """What the runner makes of `${{ inputs.x }}` and of the few other expressions that the action uses."""
     known = {**{f"inputs.{name}": value for name, value in inputs.items()}, **context}

@@ -102,6 +102,18 @@ def test_a_list_too_long_for_one_process_is_linted_whole(project: TinySet, env, 
         assert done.stderr.count(f"{name}/labels/train/a.txt:1: BX004") == 1, done.stderr
 
 
+def test_the_hook_of_the_installed_command_needs_no_environment(project: TinySet, env, commit: Commit):
+    config = project.root / ".pre-commit-config.yaml"
+    config.write_text(config.read_text().replace("yolo-nanfix-lint", "yolo-nanfix-lint-system"))
+    environments = set(Path(env["PRE_COMMIT_HOME"]).glob("*/py_env*"))
+    for rows, code in (("0 0.5 0.5 0 0.2\n", 1), (ROWS + "0 0.25 0.25 0.1 0.1\n", 0)):
+        project.rows(rows)
+        checkout.git(project.root, "add", ".", env=env)
+        done = commit(project.root)
+        assert done.returncode == code and ("BX004" in done.stderr) == bool(code), done.stderr
+    assert set(Path(env["PRE_COMMIT_HOME"]).glob("*/py_env*")) == environments
+
+
 def test_the_manifest_is_valid():
     words = [sys.executable, "-m", "pre_commit", "validate-manifest", str(checkout.ROOT / ".pre-commit-hooks.yaml")]
     assert subprocess.run(words, capture_output=True, timeout=60).returncode == 0

@@ -226,15 +226,17 @@ def test_annotations_of_another_format_need_their_dataset_named(tmp_path: Path, 
 
 def hook(*files: str) -> subprocess.Popen[str]:
     """The hook's command as pre-commit runs it, from the top of the repository."""
-    (settings,) = yaml.safe_load(HOOKS.read_text())
+    settings, _ = yaml.safe_load(HOOKS.read_text())
     program, *words = shlex.split(settings["entry"])
     assert program == "yolo-nanfix"
     return subprocess.Popen([*COMMAND, *words, *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_the_hook_with_partial_lists_in_several_processes(tiny: TinySet):
-    (settings,) = yaml.safe_load(HOOKS.read_text())
+    settings, of_system = yaml.safe_load(HOOKS.read_text())
     assert settings["id"] == "yolo-nanfix-lint"
+    for key in ("entry", "files", "require_serial"):
+        assert settings[key] == of_system[key]
     for name in ("a.txt", "a.JPG", "b.jpeg", "data.yaml", "x.npy"):
         assert re.search(settings["files"], name)
     assert not re.search(settings["files"], "train.py")
@@ -316,8 +318,7 @@ def test_the_workflow_of_the_readme_uses_the_action_and_the_hook_as_they_are():
     action = yaml.safe_load(README.with_name("action.yml").read_text())
     assert set(steps[-1]["with"]) <= set(action["inputs"]) and "sarif" in steps[-1]["with"]
     (hook_repo,) = yaml.safe_load(snippet("yaml", "repos:"))["repos"]
-    (settings,) = yaml.safe_load(HOOKS.read_text())
-    assert [one["id"] for one in hook_repo["hooks"]] == [settings["id"]]
+    assert [one["id"] for one in hook_repo["hooks"]] == [yaml.safe_load(HOOKS.read_text())[1]["id"]]
 
 
 def test_the_task_of_the_readme_finds_the_places(tiny: TinySet, capsys):
