@@ -134,7 +134,7 @@ def overheard(norms):
         torch.nn.utils.clip_grad_norm_ = clip
 
 
-@pytest.mark.parametrize(("scaler", "nbs"), [(False, 4), (False, 8), (True, 4), (True, 8)])
+@pytest.mark.parametrize(("scaler", "nbs"), [(False, 8), (True, 4)])
 def test_the_rows_of_a_healthy_run_are_stock_s_own_numbers(scaler, nbs, data, tmp_path, unpatched):
     settings = {"scaler": scaler, "nbs": nbs, "warmup_epochs": 1, "optimizer": "AdamW"}
     stock, norms = stock_numbers(data, tmp_path / "stock", **settings)
