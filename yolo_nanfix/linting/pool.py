@@ -81,15 +81,21 @@ def _part(survey: Survey, numbers: Sequence[int]) -> Part:
     chosen = np.array(numbers, np.int64)
     return Part(
         numbers=tuple(numbers),
-        files=tuple(survey.files[i] for i in numbers),
-        labels=tuple(survey.labels[i] for i in numbers),
+        files=_some(survey.files, numbers),
+        labels=_some(survey.labels, numbers),
         splits=tuple(survey.split_names[i] for i in survey.split[chosen].tolist()),
         labelled=tuple(survey.labelled[chosen].tolist()),
         owns=tuple(survey.owns[chosen].tolist()),
         npys=tuple(survey.npys(chosen)),
-        stamps=tuple(Stamp(*row) for row in survey.stamps(chosen).tolist()),
+        stamps=tuple(map(Stamp, *survey.stamps(chosen).T.tolist())),
         sizes=tuple(survey.sizes(chosen).tolist()),
     )
+
+
+def _some(items: tuple[str, ...], numbers: Sequence[int]) -> tuple[str, ...]:
+    """The items of some ascending numbers."""
+    first, last = numbers[0], numbers[-1]
+    return items[first : last + 1] if last - first + 1 == len(numbers) else tuple(items[i] for i in numbers)
 
 
 def _apart(parts: list[Part], context: Context, jobs: int) -> Iterator[tuple[Part, Facts]]:

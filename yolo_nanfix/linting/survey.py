@@ -85,15 +85,12 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
         DataError: train or val holds no images, or a list of images cannot be read.
     """
     yolo = listed is None
-    lists = listed or {split: list_images(paths, folders) for split, paths in config.splits.items()}
-    for split in ("train", "val"):
-        if split in lists and not lists[split]:
-            where = ", ".join(map(str, config.splits[split]))
-            raise DataError(f"{config.yaml_file}: '{split}' names {where}, which holds no images")
-    names = tuple(lists)
-    first = {file: names.index(split) for split in reversed(names) for file in lists[split]}
-    files = tuple(dict.fromkeys(file for split in names for file in lists[split]))
-    order = {file: i for i, file in enumerate(files)}
+    lists = listed or {name: list_images(paths, folders) for name, paths in config.splits.items()}
+    for name in ("train", "val"):
+        if name in lists and not lists[name]:
+            where = ", ".join(map(str, config.splits[name]))
+            raise DataError(f"{config.yaml_file}: '{name}' names {where}, which holds no images")
+    files, split, splits = _numbered(lists)
     labels = tuple(label_paths(files)) if yolo else ("",) * len(files)
     rows = _rows(files, labels, folders)
     owns = np.ones(len(files), np.bool_)
@@ -103,14 +100,32 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
     return Survey(
         files=files,
         labels=labels,
-        split_names=names,
-        split=np.fromiter((first[file] for file in files), np.int8, len(files)),
-        splits={s: np.fromiter((order[f] for f in lists[s]), np.int32, len(lists[s])) for s in names},
+        split_names=tuple(lists),
+        split=split,
+        splits=splits,
         owns=owns,
         rows=rows,
         listed=folders.stamps(),
         strays=_strays(config, files, labels, rows[:, 1], folders) if yolo else (),
     )
+
+
+def _numbered(
+    lists: Mapping[str, Sequence[str]],
+) -> tuple[tuple[str, ...], NDArray[np.int8], dict[str, NDArray[np.int32]]]:
+    """The files of all lists, each once; the list in which each is met first; and each list as numbers of files."""
+    listed = [file for files in lists.values() for file in files]
+    order = dict.fromkeys(listed)
+    counts = [len(files) for files in lists.values()]
+    split = np.repeat(np.arange(len(counts), dtype=np.int8), counts)
+    if len(order) == len(listed):
+        numbers = np.arange(len(listed), dtype=np.int32)
+    else:
+        place = dict(zip(order, range(len(order)), strict=True))
+        numbers = np.fromiter(map(place.__getitem__, listed), np.int32, len(listed))
+        split = split[np.unique(numbers, return_index=True)[1]]
+    parts = np.split(numbers, np.cumsum(counts)[:-1])
+    return tuple(order), split, dict(zip(lists, parts, strict=True))
 
 
 def _rows(files: Sequence[str], labels: Sequence[str], folders: Folders) -> NDArray[np.int64]:
