@@ -62,7 +62,8 @@ class Telling(Audience):
         if not self.feed.trackers:
             return
         where = f"epoch {event.epoch}" + (f", batch {event.batch}" if event.batch else "")
-        self.feed.note(Note(event.step, f"{where}: {event.check}", str(event)))
+        if not self.feed.note(Note(event.step, f"{where}: {event.check}", str(event))):
+            return
         for picture in pictures() if event.incident else ():
             self.feed.picture(Shown(event.step, Path(picture.file).name, picture.pixels))
         self._give_scalars()

@@ -74,11 +74,12 @@ class Feed:
         self._last = monotonic()
         self._each("scalars", lambda tracker: tracker.scalars(finite, step))
 
-    def note(self, note: Note) -> None:
-        """Give an event."""
+    def note(self, note: Note) -> bool:
+        """Give an event, and say whether this is still one of those that are given."""
         self._notes += 1
         if self._notes <= NOTES:
             self._each("notes", lambda tracker: tracker.note(note))
+        return self._notes <= NOTES
 
     def picture(self, shown: Shown) -> None:
         """Give an image."""
