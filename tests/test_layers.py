@@ -39,7 +39,7 @@ MAY = {
     "telling": WINGS | VALUES | {"upstream", "run_report"},
     "api": WINGS
     | VALUES
-    | {"drawing", "incident", "linter", "mending", "run_report", "settings", "telling", "upstream"},
+    | {"drawing", "incident", "linter", "mending", "run_report", "settings", "showing", "telling", "upstream"},
     "runs": WINGS | VALUES | {"training", "run_report", "api", "linter", "drawing", "upstream"},
     "lr_find": VALUES | {"api", "linting", "numerics", "training", "upstream"},
     "doctor": VALUES | {"api", "patching", "upstream"},

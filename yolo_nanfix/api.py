@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from yolo_nanfix.handoff.export import HandedOver as HandedOver
     from yolo_nanfix.incident import Incident
     from yolo_nanfix.linting.rule import Rule
+    from yolo_nanfix.linting.studied import Studied as Studied
     from yolo_nanfix.patching import engine
     from yolo_nanfix.patching.engine import PatchState
     from yolo_nanfix.verdicts import Verdict
@@ -258,6 +259,22 @@ def lint(
     }
     given = None if files is None else tuple(map(Path, files))
     return linter.lint(data, linter.Request(wishes, settings=settings, files=given, jobs=jobs, cache=cache), progress)
+
+
+def lint_page(report: Report, studied: Iterable[Studied] | None = None, progress: Progress | None = None) -> str:
+    """The HTML page of a report, as `lint --output-format html` writes it: one file that stands alone.
+
+    Args:
+        report: what `lint` found, or `Report.from_dict` read.
+        studied: the datasets as that lint read them; by default they are read again, as far as lint does not remember
+            them. Without them, because they are gone, say, the page shows the findings alone.
+        progress: called with (done, total, what) as pictures are made.
+    """
+    from yolo_nanfix.pages import dataset
+    from yolo_nanfix.showing import gather
+
+    known = list(studied) if studied is not None else gather.study(report, progress)
+    return dataset.lint_page(report, gather.gather(report, known, progress))
 
 
 def fix(report: Report, *, unsafe: bool = False, diff: bool = False) -> Fixed:

@@ -1,18 +1,32 @@
-"""The page of a dataset: what lint found in it, as pictures, and what to do about it; also a part of the page of a run."""
+"""The page of a dataset: what lint found, as pictures, and what to do about it; also a part of the page of a run."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yolo_nanfix.findings import Report
+from yolo_nanfix.findings import Finding, Report, RuleText, Severity
+from yolo_nanfix.pages import dataset_rows, dataset_words
+from yolo_nanfix.pages.bars import bars
+from yolo_nanfix.pages.dataset_rows import short
+from yolo_nanfix.pages.groups import Group, groups
 from yolo_nanfix.pages.page import render
-from yolo_nanfix.pages.show import Show
+from yolo_nanfix.pages.scales import grouped
+from yolo_nanfix.pages.show import About, Show
+from yolo_nanfix.report.words import EFFECT_WORDS
 
 SCRIPTS = ("dataset.js",)
 """The scripts of a page that includes `dataset.html.j2`."""
 STYLES = ("dataset.css",)
 """Its styles."""
 NOTHING = Show()
+THUMBNAILS, EXAMPLES = 4, 5
+"""So many pictures and findings of each rule stand in the page also without scripts."""
+GROUPS, MEMBERS = 40, 6
+"""So many groups of copies are shown, and so many images of each."""
+
+Listed = Sequence[tuple[Finding, About]]
 
 
 def lint_page(report: Report, show: Show = NOTHING) -> str:
@@ -32,4 +46,108 @@ def context(report: Report, show: Show = NOTHING) -> dict[str, Any]:
         report: what lint found, perhaps from `Report.from_dict`.
         show: what is known of the dataset besides; without it there are no pictures and no distributions.
     """
-    return {"data": report.data, "sentence": ""}
+    listed = dataset_rows.order(report, show)
+    numbers = {file: number for number, (file, picture) in enumerate(show.pictures.items()) if picture.uri}
+    explorer = dataset_rows.explorer(listed, show, numbers)
+    kinds = Counter(finding.severity for finding in report.findings)
+    images = {finding.image for finding in report.findings} - {None}
+    return {
+        "data": short(report.data),
+        "task": short(report.task),
+        "level": report.worst.value if report.worst else "good",
+        "sentence": dataset_words.sentence(report),
+        "steps": dataset_words.steps(report, show),
+        "kinds": [(level.value, grouped(kinds[level])) for level in Severity if kinds[level]],
+        "splits": [(short(split), *map(grouped, _numbers(counts))) for split, counts in report.counts.items()],
+        "rules": _rules(listed, show, numbers),
+        "total": len(report.findings),
+        "grouped": grouped(len(report.findings)),
+        "left_out": grouped(len(report.findings) - len(explorer["rows"])),
+        "images": grouped(len(images)),
+        "without": grouped(len(images - numbers.keys())) if images - numbers.keys() else "",
+        "pictures": [
+            {"number": number, "uri": picture.uri, "width": picture.width, "height": picture.height}
+            for number, picture in ((number, show.pictures[file]) for file, number in numbers.items())
+        ],
+        "explorer": explorer,
+        **_groups(listed, show, numbers),
+        "charts": [bars(chart, number) for number, chart in enumerate(show.charts)],
+        "skipped": _skipped(report),
+        "known": grouped(report.known) if report.known else "",
+    }
+
+
+def _numbers(counts: Mapping[str, int]) -> tuple[int, ...]:
+    """Images, label files and rows of a split."""
+    return tuple(counts.get(key, 0) for key in ("images", "labels", "rows"))
+
+
+def _rules(listed: Listed, show: Show, numbers: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The rules with findings, the worst first, then those with the most."""
+    texts = {rule.code: rule for rule in show.rules}
+    found: dict[str, list[tuple[Finding, About]]] = {}
+    for finding, about in listed:
+        found.setdefault(finding.code, []).append((finding, about))
+    ranked = sorted(found.values(), key=lambda each: (each[0][0].severity.rank, -len(each), each[0][0].code))
+    return [_rule(each, texts.get(each[0][0].code), show, numbers) for each in ranked]
+
+
+def _rule(found: Listed, text: RuleText | None, show: Show, numbers: Mapping[str, int]) -> dict[str, Any]:
+    """One rule: what it means, and its first findings."""
+    first = found[0][0]
+    safety, does = show.fixes.get(first.code, ("", ""))
+    return {
+        "code": first.code,
+        "name": first.name,
+        "severity": first.severity.value,
+        "count": grouped(len(found)),
+        "images": grouped(len({f.image for f, _ in found} - {None})),
+        "effect": EFFECT_WORDS[first.effect],
+        "title": text.title if text else first.name.replace("-", " "),
+        "why": text.why if text else "",
+        "upstream": text.upstream if text else "",
+        "example": text.example if text else "",
+        "mend": first.mend,
+        "safety": safety,
+        "does": does,
+        "examples": [
+            (dataset_rows.where(finding, show.root), dataset_rows.message(finding, show.root))
+            for finding, _ in found[:EXAMPLES]
+        ],
+        "more": grouped(len(found) - EXAMPLES) if len(found) > EXAMPLES else "",
+        "thumbnails": list(dataset_rows.thumbnails(found, show, numbers, THUMBNAILS)),
+    }
+
+
+def _groups(listed: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str, Any]:
+    """Copies and images that look alike, side by side."""
+    found = groups(finding for finding, _ in listed)
+    split_of = {finding.image: finding.split for finding, _ in listed}
+    shown = [_group(group, split_of, show, numbers) for group in found[:GROUPS]]
+    return {"groups": shown, "groups_left": grouped(len(found) - GROUPS) if len(found) > GROUPS else ""}
+
+
+def _group(
+    group: Group, split_of: Mapping[str | None, str | None], show: Show, numbers: Mapping[str, int]
+) -> dict[str, Any]:
+    """One group of images."""
+    return {
+        "severity": min(group.findings, key=lambda f: f.severity.rank).severity.value,
+        "codes": ", ".join(sorted({f"{f.code} {f.name}" for f in group.findings})),
+        "says": [
+            (dataset_rows.where(f, show.root), dataset_rows.message(f, show.root)) for f in group.findings[:MEMBERS]
+        ],
+        "images": [
+            {**dataset_rows.thumbnail(image, (), show, numbers), "split": split_of.get(image) or ""}
+            for image in group.images[:MEMBERS]
+        ],
+        "left": max(0, len(group.images) - MEMBERS),
+    }
+
+
+def _skipped(report: Report) -> list[tuple[str, str]]:
+    """The rules that were not asked, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for code, reason in report.skipped:
+        reasons.setdefault(reason, []).append(code)
+    return [(" ".join(codes), short(reason)) for reason, codes in reasons.items()]

@@ -28,11 +28,13 @@ class Outline(NamedTuple):
         row: 1 and up; other rows of the image have other numbers.
         label: name of its class.
         path: its box, polygon and keypoints as SVG path data in pixels of the picture.
+        centre: where it is, if it is so small that it would be overlooked.
     """
 
     row: int
     label: str
     path: str
+    centre: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

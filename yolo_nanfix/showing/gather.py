@@ -34,6 +34,7 @@ def gather(report: Report, studied: Sequence[Studied], progress: Progress | None
         studied: the datasets that it is about, as lint knows them; without them there are pictures of nothing.
         progress: called with (done, total, what) as pictures are made.
     """
+    studied = list({str(one.config.yaml_file): one for one in studied}.values())  # each as it was read last
     sets = [Rows(one) for one in studied]
     about = about_all(report.findings, sets)
     data = Path(report.data)

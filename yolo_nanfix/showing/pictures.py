@@ -21,6 +21,8 @@ MOST_CORNERS = 60
 """So many corners of a polygon are drawn."""
 TOO_MANY = 60_000_000
 """Images of more pixels are not decoded."""
+SMALL = 16
+"""Pixels of a picture below which a box would be overlooked."""
 _QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 70, cv2.IMWRITE_JPEG_OPTIMIZE, 1)
 _EMPTY = (240, 160)
 
@@ -77,7 +79,16 @@ def _margin(scene: Scene, scales: tuple[float, float]) -> tuple[int, int]:
 def _outlines(shapes: Iterable[Shape], scales: tuple[float, float], guilty: Collection[int]) -> tuple[Outline, ...]:
     """The rows as paths, in the order of the labels."""
     first = sorted(shapes, key=lambda shape: shape.line not in guilty)[:MOST_ROWS]
-    return tuple(Outline(s.line, s.label, _path(s, scales)) for s in sorted(first, key=lambda shape: shape.line))
+    shown = sorted(first, key=lambda shape: shape.line)
+    return tuple(Outline(s.line, s.label, _path(s, scales), _centre(s, scales)) for s in shown)
+
+
+def _centre(shape: Shape, scales: tuple[float, float]) -> tuple[float, float] | None:
+    """The centre of a row that is small in the picture."""
+    left, top, right, bottom = shape.box
+    if max((right - left) * scales[0], (bottom - top) * scales[1]) >= SMALL:
+        return None
+    return round((left + right) / 2 * scales[0], 1), round((top + bottom) / 2 * scales[1], 1)
 
 
 def _path(shape: Shape, scales: tuple[float, float]) -> str:

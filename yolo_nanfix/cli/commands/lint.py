@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from yolo_nanfix.linter import Request
 
 TASKS = ("detect", "segment", "pose", "obb", "classify")
-FORMS = ("text", "full", "concise", "json", "jsonl", "csv", "sarif", "github", "gitlab", "junit")
+FORMS = ("text", "full", "concise", "json", "jsonl", "csv", "sarif", "github", "gitlab", "junit", "html")
 EXAMPLES = (
     ("what is wrong with a dataset", "yolo-nanfix lint data.yaml"),
     ("boxes and polygons only, with every image decoded", "yolo-nanfix lint data.yaml --deep --select BX,SG"),
     ("see what would be mended, then mend it", "yolo-nanfix lint data.yaml --diff && yolo-nanfix lint data.yaml --fix"),
     ("for GitHub's code scanning", "yolo-nanfix lint data.yaml --output-format sarif --output-file lint.sarif"),
+    ("a page to look at, and to send", "yolo-nanfix lint data.yaml --output-format html --output-file lint.html"),
     ("fail on errors only", "yolo-nanfix lint data.yaml --fail-on error"),
 )
 LEVELS = ("fatal", "error", "warning", "info", "never")
@@ -169,19 +170,25 @@ def _split(options: list[str] | tuple[str, ...]) -> list[str]:
 
 def _once(data: str | None, request: Request, args: argparse.Namespace) -> Answer:
     """Lint, mend if that is wanted, and write the output file."""
-    from yolo_nanfix import linter
+    from yolo_nanfix import api, linter
     from yolo_nanfix.cli.progress import bar
 
+    studied: list[api.Studied] = []
+    if args.output_format == "html":
+        request = replace(request, study=studied.append)
     with bar(args.quiet) as progress:
         report = linter.lint(data, request, progress)
         left = fixing.run(args, report, lambda: linter.lint(data, request, progress))
+        page = ""
+        if args.output_format == "html" and isinstance(left, Report) and not args.statistics:
+            page = api.lint_page(left, studied, progress)
     if isinstance(left, Answer):
         return replace(left, code=_code(report, args))
     if args.write_baseline and data is not None:
         return _baseline(left, request.selection(data).first("baseline"), args.quiet)
     if args.output_file is not None:
-        _write(args.output_file, _formed(left, args, args.output_format))
-    show = nothing if args.output_file is not None else partial(_show, left, args)
+        _write(args.output_file, page or _formed(left, args, args.output_format))
+    show = nothing if args.output_file is not None else partial(_show, left, args, page)
     return Answer(_code(left, args), partial(_formed, left, args, "json"), show)
 
 
@@ -232,14 +239,16 @@ def _watch(data: str | None, request: Request, args: argparse.Namespace) -> None
             pause = max(_POLL_SECONDS, 5 * (time.monotonic() - begun))
 
 
-def _show(report: Report, args: argparse.Namespace) -> None:
-    """Print the report."""
+def _show(report: Report, args: argparse.Namespace, page: str) -> None:
+    """Print the report, or its page."""
     from rich.console import Console
 
     from yolo_nanfix.report import text
 
     if args.output_format == "text" and not args.statistics:
         text.render(report, Console(), quiet=args.quiet)
+    elif page:
+        sys.stdout.write(page.encode("ascii", "xmlcharrefreplace").decode())
     else:
         sys.stdout.write(_formed(report, args, args.output_format))
 
