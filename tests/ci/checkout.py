@@ -28,6 +28,8 @@ def environment(home: Path) -> dict[str, str]:
         "HOME": str(home),
         "XDG_CACHE_HOME": str(home / "cache"),
         "PRE_COMMIT_HOME": str(home / "pre-commit"),
+        "VIRTUALENV_OVERRIDE_APP_DATA": str(home / "virtualenv"),
+        "VIRTUALENV_NO_PERIODIC_UPDATE": "1",
         "PYTHONPATH": site,
         "PIP_NO_INDEX": "1",
         "PIP_NO_DEPS": "1",
