@@ -17,7 +17,6 @@ from yolo_nanfix.cli import output
 from yolo_nanfix.cli.output import Answer
 from yolo_nanfix.cli.parsing import Help, Parser, epilog
 from yolo_nanfix.errors import NanfixError, UsageError
-from yolo_nanfix.report.words import printable
 
 COMMANDS = {
     "train": "lint, patch, guard and train",
@@ -53,9 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             answer: Answer = _command(args.command).run(args)
         return output.put(answer, args)
     except UsageError as error:
-        return output.fail(f"error: {printable(str(error))}", codes.USAGE, as_json)
+        return output.fail(_told(error), codes.USAGE, as_json)
     except NanfixError as error:
-        return output.fail(f"error: {printable(str(error))}", codes.FINDINGS, as_json)
+        return output.fail(_told(error), codes.FINDINGS, as_json)
     except KeyboardInterrupt:
         return output.fail("interrupted", codes.INTERRUPTED, as_json)
     except BrokenPipeError:
@@ -119,6 +118,13 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
 def _command(name: str) -> ModuleType:
     """The module of a command: `lr-find` is in `lr_find.py`."""
     return importlib.import_module(f"yolo_nanfix.cli.commands.{name.replace('-', '_')}")
+
+
+def _told(error: NanfixError) -> str:
+    """An error as one line, whatever it quotes: CI systems take some lines for commands."""
+    from yolo_nanfix.report.words import printable
+
+    return f"error: {printable(str(error))}"
 
 
 def _fault(words: Sequence[str], as_json: bool) -> int:
