@@ -92,7 +92,7 @@ def test_an_incident_shows_the_guilty_image_with_its_boxes_and_tinted_pixels(tra
     assert np.abs(tint - TINT).max() < 60 < np.abs(other - TINT).max()
     shown = np.clip(images[guilty].transpose(1, 2, 0)[..., ::-1] * 255, 0, 255)[~bad]
     assert np.abs(shot[~bad].astype(float) - shown).mean() < 8
-    first = next(i for i, (_, a) in enumerate(found.elements) if a.get("class") == "shot guilty")
+    first = next(i for i, (_, a) in enumerate(found.elements) if a.get("class") == "sample guilty")
     later = [a for tag, a in found.elements[first:] if tag == "figure"]
     drawn = found.elements[first : found.elements.index(("figure", later[1]))]
     assert sum(a.get("class") == "box" for _, a in drawn) == int((boxes == guilty).sum())
