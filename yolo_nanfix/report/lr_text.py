@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from yolo_nanfix.report.panel import boxed, put
+from yolo_nanfix.report.words import printable
 
 WIDTH, HEIGHT = 64, 10
 SHOWN = 8
@@ -62,7 +63,7 @@ def _more(report: Mapping[str, Any], console: Console) -> None:
             f"[yellow]{report['batches_left_out']} batches were not finite and left out[/]; see yolo-nanfix lint"
         )
         for file in report["left_out"][:SHOWN]:
-            console.print(f"  {escape(file)}")
+            console.print(f"  {escape(printable(file))}")
 
 
 def chart(rates: Sequence[float], losses: Sequence[float], lr: float | None, *, lines: bool = True) -> list[str]:
