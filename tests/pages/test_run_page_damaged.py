@@ -171,6 +171,7 @@ def test_what_is_no_incident_is_named(sick):
 
 def test_hostile_names_stay_text(sick):
     small(sick)
+    before = built(sick)
     document = json.loads((sick / REPORT).read_text())
     event = document["guard"]["events"][0]
     sources = [{"file": name, "suspect": name, "parents": [name]} for name in HOSTILE]
@@ -195,13 +196,8 @@ def test_hostile_names_stay_text(sick):
     (sick / "results.csv").write_text('epoch,metrics/<script>alert(1)</script>,val/"onload=\n1,0.5,2\n2,0.6,1\n')
     (sick / "args.yaml").write_text('data: "<script>alert(1)</script>"\nmodel: "\'\\"><b>"\nepochs: 2\n')
     found = built(sick)
-    assert {tag for tag, _ in found.elements} <= {
-        "html", "head", "meta", "link", "title", "style", "body", "a", "header", "nav", "button", "main", "footer", "p",
-        "h1", "h2", "h3", "span", "br", "dl", "dt", "dd", "div", "section", "ol", "ul", "li", "pre", "code", "strong",
-        "figure", "figcaption", "svg", "path", "rect", "img", "details", "summary", "mark", "article", "table", "thead",
-        "tbody", "tr", "th", "td", "script", "input", "select", "option", "label", "h4", "b", "text", "g", "fieldset",
-        "legend", "aside", "small", "caption", "template", "output", "dialog", "form", "circle", "line", "polygon",
-    }  # fmt: skip
+    assert {tag for tag, _ in found.elements} <= {tag for tag, _ in before.elements}
+    assert len(found.of("script")) == len(before.of("script"))
     assert all(
         attributes.get("type") == "application/json" or "alert(1)" not in text for attributes, text in found.scripts
     )
