@@ -223,7 +223,7 @@ def test_a_folder_that_is_no_run_is_one_error(tmp_path, trained, capsys):
 
 def test_compare_bears_damaged_runs(sick, trained, tmp_path):
     (sick / REPORT).write_text("{")
-    (sick / "results.csv").write_text("epoch,metrics/mAP50(B)\n1,nan\n2")
+    (sick / "results.csv").write_text("epoch,metrics/mAP50(B),val/box_loss\n1,nan,inf\n2,inf,-inf\n3")
     (sick / "args.yaml").write_text("[1, 2")
     found = reading.read(compare.build(sick, trained / "healthy"))
     assert found.wrong == [] and "cannot be read" in found.text

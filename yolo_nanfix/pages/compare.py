@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from yolo_nanfix.pages import advice, charts, curves, happenings, lenient, run, stock
 from yolo_nanfix.pages.charts import Axis, Chart, Curve
 from yolo_nanfix.pages.folder import RunFolder, read
@@ -150,7 +152,7 @@ def _ends(one: RunFolder, name: str) -> tuple[float | None, float | None]:
     if values is None:
         return None, None
     known = values[one.results.known[name]]
-    finite = known[known * 0 == 0]
+    finite = known[np.isfinite(known)]
     if not finite.size:
         return float(known[-1]), None
     return float(known[-1]), float(finite.min() if name.startswith(LOWER_IS_BETTER) else finite.max())
