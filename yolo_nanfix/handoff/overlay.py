@@ -64,6 +64,8 @@ def pixels_of(file: str, area: int, longest: int) -> Canvas | None:
     """
     if not 0 < area <= _TOO_MANY:
         return None
+    if file.lower().endswith((".tif", ".tiff")):
+        return _tiff(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -73,6 +75,21 @@ def pixels_of(file: str, area: int, longest: int) -> Canvas | None:
                 return _bytes(np.asarray(turned if turned.mode.startswith(("I", "F")) else turned.convert("RGB")))
     except Exception:  # Pillow's readers raise anything on damaged files
         return None
+
+
+def _tiff(file: str) -> Canvas | None:
+    """A TIFF by OpenCV, which can be told not to print what it thinks of damaged ones."""
+    verbosity = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(0)
+    try:
+        pixels = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
+    except (OSError, cv2.error):
+        return None
+    finally:
+        cv2.utils.logging.setLogLevel(verbosity)
+    if pixels is None or (pixels.ndim == 3 and pixels.shape[2] < 3):
+        return None if pixels is None else _bytes(pixels[..., 0])
+    return _bytes(pixels if pixels.ndim == 2 else pixels[..., 2::-1])
 
 
 def _bytes(pixels: NDArray[Any]) -> Canvas:

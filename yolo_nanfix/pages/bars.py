@@ -7,7 +7,7 @@ from typing import Any
 from yolo_nanfix.pages.scales import grouped
 from yolo_nanfix.pages.show import Counted
 
-WIDE, LABELS, BAR, GAP = 340, 120, 7, 5
+WIDE, LABELS, BAR, GAP = 340, 120, 10, 6
 """Pixels: of the whole, of the labels at its left, the height of a bar, and the room between two kinds."""
 LONGEST = 20
 """Characters of a label; the table below the bars has the whole."""

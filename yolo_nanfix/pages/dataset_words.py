@@ -21,6 +21,8 @@ DOES = {
     Effect.ACCEPTS: ("has a defect that Ultralytics trains on", "have defects that Ultralytics trains on"),
 }
 """What an effect does to one image, and to several; the worst first."""
+MODELS = {"segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
+"""How models of each task are called."""
 PARTS = 3
 """So many effects are named in the sentence."""
 CODES = 8
@@ -105,8 +107,7 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
     safe, unsafe, hand = _split(report, show)
     if show.mendable and safe:
         yield Step(
-            f"Mend {count_of(len(safe), 'finding')} that can be mended without loss ({_codes(safe)}). Only labels are "
-            "changed, and --undo takes it back.",
+            f"Mend what can be mended without loss: {_safe(safe, show)}. Only labels change, and --undo takes it back.",
             (f"{lint} --diff", f"{lint} --fix"),
         )
     if show.mendable and unsafe:
@@ -130,7 +131,18 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
         yield Step(
             f"Decide which copies to keep: {count_of(len(pairs), 'pair')} of images below are the same or look alike."
         )
-    yield Step("Lint again, then train under the guard.", (lint, f"yolo-nanfix train {data} model=yolov8n.pt"))
+    model = f"yolov8n{MODELS.get(report.task, '')}.pt"
+    yield Step("Lint again, then train under the guard.", (lint, f"yolo-nanfix train {data} model={model}"))
+
+
+def _safe(findings: Sequence[Finding], show: Show) -> str:
+    """What safe fixes mend: some mend a defect only where it is small."""
+    whole = [f for f in findings if show.fixes[f.code][0] == "safe"]
+    small = [f for f in findings if show.fixes[f.code][0] != "safe"]
+    parts = [f"{count_of(len(whole), 'finding')} ({_codes(whole)})"] if whole else []
+    if small:
+        parts.append(f"of {count_of(len(small), 'finding')} ({_codes(small)}) those that reach 1 % out or less")
+    return " and ".join(parts)
 
 
 def _fatal(fatal: Sequence[Finding]) -> Step:

@@ -45,13 +45,13 @@ def picture(scene: Scene, guilty: Collection[int]) -> Picture:
     if pixels is None:
         reason = reason or "the image cannot be decoded"
     scales = width / scene.width, height / scene.height
-    shown, margin = _outlines(scene.shapes, scales, guilty), _margin(scene, scales)
+    shown = _outlines(scene.shapes, scales, guilty)
     return Picture(
         uri="" if pixels is None else _uri(pixels, (width, height)),
         width=width,
         height=height,
         scale=scales,
-        margin=margin,
+        margin=_margin([shape for shape in scene.shapes if shape.line in guilty], scene, scales),
         outlines=shown,
         left_out=len(scene.shapes) - len(shown),
         reason=reason,
@@ -66,10 +66,10 @@ def _uri(pixels: NDArray[np.uint8], size: tuple[int, int]) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(encoded).decode('ascii')}"
 
 
-def _margin(scene: Scene, scales: tuple[float, float]) -> tuple[int, int]:
+def _margin(shapes: Iterable[Shape], scene: Scene, scales: tuple[float, float]) -> tuple[int, int]:
     """Room for boxes that reach out of the image, at most a quarter of a picture at each side."""
     reach = [0.0, 0.0]
-    for shape in scene.shapes:
+    for shape in shapes:
         left, top, right, bottom = shape.box
         reach[0] = max(reach[0], -left * scales[0], (right - scene.width) * scales[0])
         reach[1] = max(reach[1], -top * scales[1], (bottom - scene.height) * scales[1])
