@@ -177,7 +177,7 @@ def test_train_gives_back_what_a_notebook_shows(trained):
 
 
 def test_more_pictures_than_there_is_room_for_are_counted(sick, monkeypatch):
-    monkeypatch.setattr("yolo_nanfix.pages.incidents.THUMBNAILS", 3)
+    monkeypatch.setattr("yolo_nanfix.pages.shots.THUMBNAILS", 3)
     found = built(sick)
     assert len(found.of("img")) == 2 + 3  # the guilty ones come first
     assert "3 of 4 images of the micro-batch have no picture here" in found.text

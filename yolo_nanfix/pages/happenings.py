@@ -16,14 +16,6 @@ from yolo_nanfix.pages.stock import Situation
 
 LISTED = 100
 """At most so many kinds of events are listed."""
-CHECK_WORDS = {
-    "loss": "loss not finite",
-    "batchnorm": "BatchNorm statistics not finite",
-    "pixels": "pixels",
-    "outputs": "outputs of the head not finite",
-    "targets": "label targets not finite",
-    "gradient": "gradient not finite",
-}
 
 
 @dataclass
