@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from yolo_nanfix.linting.deep import look
+from yolo_nanfix.linting.deep import look_all
 from yolo_nanfix.linting.headers import read_header
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rule import all_rules
@@ -102,8 +102,8 @@ class Peer:
 
 def decode(files: list[str]) -> None:
     """Header, decode, numbers and hashes of each image, as the deep tier asks for them."""
-    for file in files:
-        look(file, "jpg", read_header(file), 3)
+    for _ in look_all([(file, "jpg", read_header(file)) for file in files], 3):
+        pass
 
 
 def bare(contents: list[bytes]) -> None:

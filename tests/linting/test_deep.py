@@ -181,3 +181,11 @@ def test_files_larger_than_the_memory_are_read_whole(tmp_path: Path):
     with_comments = PHOTO[:2] + (b"\xff\xfe\xff\xff" + bytes(65533)) * 40 + PHOTO[2:]
     for content in (large, with_comments, PHOTO):
         assert _look(tmp_path, content).looks == _look(tmp_path, PHOTO).looks
+
+
+def test_what_a_damaged_image_leaves_out_is_grey_whatever_the_memory_held(tmp_path: Path):
+    content = bytearray(encode(".jpg", picture()))
+    content.insert(content.index(b"\xff\xda") + 10, 0x2C)  # the third component asks for a table that is not there
+    deep = _deep(tmp_path, bytes(content))
+    assert "Huffman table" in deep.damage
+    assert (deep.low, deep.high, deep.tail, deep.tail_value) == (128, 128, 1.0, 128)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.deep import Deep, look
+from yolo_nanfix.linting.deep import Deep, look_all
 from yolo_nanfix.linting.headers import Header, read_header
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.pixels import Pixels, needs_decoding, read_image, read_npy
@@ -21,6 +21,8 @@ GREY = ("1", "L", "LA", "La")
 """Pillow's modes of images without colours."""
 LEAST, MOST, SLIM = 32, 4096, 8
 """A usual image has sides of so many pixels, and none is so many times the other."""
+SOUND = ("", "trailing")
+"""The faults of headers of images that Ultralytics takes."""
 _ORDINARY = ("jpg", "jpeg")
 _COLOURS = (1, 3)
 Columns = dict[str, NDArray[np.generic]]
@@ -79,27 +81,56 @@ class Dataset:
     strays: tuple[str, ...]
 
 
+class Known(NamedTuple):
+    """What is known of an image before it is read; the fields are those of `Image`, and its stamp."""
+
+    file: str
+    split: str
+    label: str
+    labelled: bool
+    npy: str | None
+    stamp: Stamp
+
+
 def read_one(
     file: str, split: str, label: str, labelled: bool, npy: str | None, stamp: Stamp, channels: int, deep: bool
 ) -> Image:
     """Header, sibling and, where needed, pixels of one image, of which so much is known already."""
-    suffix = "jpg" if file.endswith(".jpg") else file[file.rfind(".") + 1 :].lower()
+    if deep:
+        return read_deep([Known(file, split, label, labelled, npy, stamp)], channels)[0]
+    suffix = "jpg" if file.endswith(".jpg") else _suffix(file)
     header = read_header(file, stamp)
-    if header.ordinary and npy is None and not deep and channels in _COLOURS and suffix in _ORDINARY:
+    if header.ordinary and npy is None and channels in _COLOURS and suffix in _ORDINARY:
         own = (file, split, suffix, label, labelled, header, None, None, (), None, _usual(header.width, header.height))
         return tuple.__new__(Image, own)  # as `Image(*own)`, in half the time
-    pixels = seen = None
-    looks: tuple[int, ...] = (0,) * 8 if deep else ()
-    if header.fault not in ("", "trailing"):
-        return Image(file, split, suffix, label, labelled, header, None, None, looks)
+    if header.fault not in SOUND:
+        return Image(file, split, suffix, label, labelled, header, None, None)
     if npy is not None:
-        pixels = read_npy(npy)
-    if deep:
-        seen, looks, decoded = look(file, suffix, header, channels)
-        pixels = pixels or decoded
-    elif npy is None and needs_decoding(suffix, header, channels):
-        pixels = read_image(file, suffix, channels)
-    return Image(file, split, suffix, label, labelled, header, npy, pixels, looks, seen)
+        pixels: Pixels | None = read_npy(npy)
+    else:
+        pixels = read_image(file, suffix, channels) if needs_decoding(suffix, header, channels) else None
+    return Image(file, split, suffix, label, labelled, header, npy, pixels)
+
+
+def read_deep(images: Iterable[Known], channels: int) -> tuple[Image, ...]:
+    """As `read_one`, all of them decoded: first the headers, then the images."""
+    found = [
+        Image(
+            k.file, k.split, _suffix(k.file), k.label, k.labelled, read_header(k.file, k.stamp), k.npy, None, (0,) * 8
+        )
+        for k in images
+    ]
+    sound = [i for i, image in enumerate(found) if image.header.fault in SOUND]
+    looks = look_all([(found[i].file, found[i].suffix, found[i].header) for i in sound], channels)
+    for i, look in zip(sound, looks, strict=True):
+        npy = found[i].npy
+        pixels = (read_npy(npy) if npy is not None else None) or look.pixels
+        found[i] = found[i]._replace(pixels=pixels, looks=look.looks, deep=look.deep)
+    return tuple(image if image.header.fault in SOUND else image._replace(npy=None) for image in found)
+
+
+def _suffix(file: str) -> str:
+    return file[file.rfind(".") + 1 :].lower()
 
 
 def _usual(width: int, height: int) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -42,6 +43,8 @@ LOOKS = (
 _LEAST = 32
 """Small copies have at least so many pixels a side, if the image has."""
 _LOW = 8
+_TOGETHER = 16
+_GREY = 128
 _PLAIN = 2.0
 """Images of a lower standard deviation show nothing to be hashed."""
 _MEMORY = 1 << 20
@@ -89,8 +92,19 @@ class Look(NamedTuple):
 
 def look(file: str, suffix: str, header: Header, channels: int) -> Look:
     """Decode one image of a sound header for training with so many channels; whatever it holds, nothing is raised."""
-    small, damage, pixels = _decoded(file, suffix, header, channels)
-    return Look(None, _NO_LOOKS, pixels) if small is None else _judge(small, damage, pixels)
+    return next(look_all([(file, suffix, header)], channels))
+
+
+def look_all(images: Sequence[tuple[str, str, Header]], channels: int) -> Iterator[Look]:
+    """`look` for many images: path, suffix and header of each.
+
+    Some are decoded, then these are judged: taken in turn, the two would drive each other out of the caches of the
+    processor.
+    """
+    for start in range(0, len(images), _TOGETHER):
+        decoded = [_decoded(*image, channels) for image in images[start : start + _TOGETHER]]
+        for small, damage, pixels in decoded:
+            yield Look(None, _NO_LOOKS, pixels) if small is None else _judge(small, damage, pixels)
 
 
 def small_copy(file: str, channels: int) -> Grey | None:
@@ -147,10 +161,16 @@ def _content(file: str) -> memoryview | bytes:
 
 
 def _decode_jpeg(content: memoryview | bytes, *, strict: bool) -> Grey:
-    """(h, w, 1) bytes; ValueError for what cannot be decoded, if strict also for what is damaged."""
-    small: Grey = simplejpeg.decode_jpeg(
-        content, "GRAY", min_height=_LEAST, min_width=_LEAST, min_factor=1, strict=strict
-    )
+    """(h, w, 1) bytes; ValueError for what cannot be decoded, if strict also for what is damaged.
+
+    What the decoder leaves out of a damaged one is grey, not what the memory held before.
+    """
+    wanted = {"min_height": _LEAST, "min_width": _LEAST, "min_factor": 1}
+    room: Grey | None = None
+    if not strict:
+        height, width = simplejpeg.decode_jpeg_header(content, **wanted)[:2]
+        room = np.full(height * width, _GREY, np.uint8)
+    small: Grey = simplejpeg.decode_jpeg(content, "GRAY", **wanted, buffer=room, strict=strict)
     return small
 
 

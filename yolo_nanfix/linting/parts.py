@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.dataset import Columns, Image, columns, read_one
+from yolo_nanfix.linting.dataset import Columns, Image, Known, columns, read_deep, read_one
 from yolo_nanfix.linting.label_fast import read_labels
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.options import LintOptions
@@ -82,7 +82,10 @@ def read_part(part: Part, context: Context) -> Facts:
     config, options = context
     with _quiet(), _no_collection():
         known = (part.files, part.splits, part.labels, part.labelled, part.npys, part.stamps)
-        images = tuple(map(read_one, *known, repeat(config.channels), repeat(options.deep)))
+        if options.deep:
+            images = read_deep(map(Known, *known), config.channels)
+        else:
+            images = tuple(map(read_one, *known, repeat(config.channels), repeat(False)))
         chosen = np.flatnonzero(np.array(part.labelled) & np.array(part.owns)).tolist()
         paths, sizes = [part.labels[i] for i in chosen], [part.sizes[i] for i in chosen]
         labels = read_labels(paths, chosen, options.task, config.kpt_shape, sizes)
