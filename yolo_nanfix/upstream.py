@@ -145,6 +145,6 @@ def log(message: str, *, good_news: bool = False) -> None:
     level = logging.INFO if good_news else logging.WARNING
     for handler in logger.handlers if logger.isEnabledFor(level) else ():
         stream = getattr(handler, "stream", None)
-        if stream is not None and stream.isatty():
+        if stream is not None and not stream.closed and stream.isatty():
             stream.write(ERASE)
     logger.log(level, message)
