@@ -38,10 +38,10 @@ def _index() -> str:
 Exit codes, for all commands: 0 clean, 1 findings or a run that did not end healthy, 2 wrong use or bad input, 3 our own
 fault, 130 interrupted.
 
-All commands take `--json`: stdout holds one JSON document and nothing else, of an error `{{"error": ..., "exit_code": ...}}`,
-and logs go to stderr. `--quiet` leaves the result alone. Frames, colours and progress are for terminals; `NO_COLOR` takes colours
-away. `eval "$(yolo-nanfix completion bash)"`, or `zsh` or `fish`, completes commands, options, rules, patches, training arguments
-and files.
+All commands take `--json`: stdout holds one JSON document and nothing else, of an error
+`{{"error": ..., "exit_code": ...}}`, and logs go to stderr. `--quiet` leaves the result alone. Frames, colours and progress
+are for terminals; `NO_COLOR` takes colours away. `eval "$(yolo-nanfix completion bash)"`, or `zsh` or `fish`, completes
+commands, options, rules, patches, training arguments and files.
 
 ```{{toctree}}
 :hidden:
