@@ -39,9 +39,9 @@ Exit codes, for all commands: 0 clean, 1 findings or a run that did not end heal
 fault, 130 interrupted.
 
 All commands take `--json`: stdout holds one JSON document and nothing else, of an error
-`{{"error": ..., "exit_code": ...}}`, and logs go to stderr. `--quiet` leaves the result alone. Frames, colours and progress
-are for terminals; `NO_COLOR` takes colours away. `eval "$(yolo-nanfix completion bash)"`, or `zsh` or `fish`, completes
-commands, options, rules, patches, training arguments and files.
+`{{"error": ..., "exit_code": ...}}`, and logs go to stderr. `--quiet` leaves the result alone. Frames, colours and
+progress are for terminals; `NO_COLOR` takes colours away. `eval "$(yolo-nanfix completion bash)"`, or `zsh` or `fish`,
+completes commands, options, rules, patches, training arguments and files.
 
 ```{{toctree}}
 :hidden:
