@@ -82,7 +82,7 @@ def image_one_color(images: Images) -> Iterator[Hit]:
     Mend: remove the image and its label file.
     """
     for image, deep in _looked_at(images):
-        if deep.high - deep.low <= _SAME:
+        if deep.high - deep.low <= _SAME and not (deep.damage and deep.tail == 1):
             name = "black" if deep.high <= _SAME else "white" if deep.low >= 255 - _SAME else "of one colour"
             yield hit(image, f"the image is all {name}")
 
