@@ -2,16 +2,22 @@
 
     python scripts/screenshots.py [OUT] [--to docs/screenshots]
 
-OUT (default .demo) is the folder of `make demo`; what is missing there is run first (2 minutes on two cores).
+OUT (default .demo) is the folder of `make demo`; what is missing there is run first (a minute on two idle cores).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import io
+import os
+import pty
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +28,7 @@ from playwright.sync_api import Browser
 from rich.console import Console
 from rich.text import Text
 
-LINES = 22
+LINES, WIDE = 24, 118
 TALL = (1280, 1500)
 
 
@@ -38,23 +44,37 @@ class Shot:
 
 
 def logged(command: list[str], log: Path) -> str:
-    """What a command prints, with its colours; kept in `log`, so that it runs once."""
+    """What a command writes to a terminal; kept in `log`, so that it runs once.
+
+    Raises:
+        SystemExit: it failed.
+    """
     if not log.is_file():
         print("$", *command[1:], flush=True)
-        ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        log.write_bytes(ran.stdout)
-    return log.read_text(encoding="utf-8", errors="replace")
+        ours, its = pty.openpty()
+        fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, WIDE, 0, 0))
+        running = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env={**os.environ, "COLUMNS": str(WIDE)})
+        os.close(its)
+        seen = bytearray()
+        with contextlib.suppress(OSError):  # Linux says so when the last writer is gone
+            while chunk := os.read(ours, 65536):
+                seen += chunk
+        os.close(ours)
+        if running.wait() > 1:
+            raise SystemExit(f"screenshots: {command[1:4]} ended with exit code {running.returncode}:\n{seen.decode()}")
+        log.write_bytes(seen)
+    return log.read_bytes().decode("utf-8", "replace")  # carriage returns kept
 
 
 def last_lines(output: str, lines: int = LINES) -> str:
     """The last lines as a terminal shows them: of each line what was written over it last."""
-    seen = [line.rstrip("\r").rpartition("\r")[2].replace("\x1b[K", "") for line in output.split("\n")]
+    seen = [line.rstrip("\r").replace("\x1b[K", "").rpartition("\r")[2] for line in output.split("\n")]
     return "\n".join([line for line in seen if line.strip()][-lines:])
 
 
 def terminal(output: str, title: str, file: Path) -> Path:
     """Write an SVG inside HTML that shows the output as a terminal would."""
-    console = Console(record=True, width=118, file=io.StringIO(), force_terminal=True)
+    console = Console(record=True, width=WIDE, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(last_lines(output)))
     svg = console.export_svg(title=title)
     local = svg.replace("@font-face", "@media not all").replace("https://", "about:")  # no fonts from elsewhere
@@ -71,28 +91,25 @@ def nanfix(*words: str) -> None:
 
 def shots(out: Path, work: Path) -> Iterator[Shot]:
     """Run what has not been run, and say what is to be shown."""
-    if not (out / "run" / "yolo-nanfix.html").is_file():
-        demo.demo(out)
-    data = str(out / "dataset" / "data.yaml")
-    nanfix("lint", data, "--output-format", "html", "--output-file", str(work / "lint.html"), "--quiet")
-    nanfix("compare", str(out / "run-stock"), str(out / "run"), "-o", str(work / "compare.html"))
-    yield Shot("run", out / "run-ignore" / "yolo-nanfix.html")
-    yield Shot("run-dark", out / "run-ignore" / "yolo-nanfix.html", scheme="dark")
+    data, run, scripts = out / "dataset" / "data.yaml", out / "run-shown", demo.ROOT / "scripts"
+    if not data.is_file():
+        make = [sys.executable, str(scripts / "make_datasets.py"), "demo", str(out / "dataset")]
+        subprocess.run(make, check=True)
+    stock = logged([sys.executable, str(scripts / "demo.py"), "--stock", str(out)], out / "stock.log")
+    arguments = {**demo.training_arguments(), "project": out, "name": run.name, "exist_ok": True}
+    words = [f"{key}={value}" for key, value in arguments.items()]
+    train = [sys.executable, "-m", "yolo_nanfix", "train", str(data), *words, "--on-fatal", "ignore"]
+    ours = logged(train, out / "nanfix.log")
+    nanfix("lint", str(data), "--output-format", "html", "--output-file", str(work / "lint.html"), "--quiet")
+    nanfix("compare", str(out / "run-stock"), str(run), "-o", str(work / "compare.html"))
+    nanfix("report", str(run))
+    yield Shot("run", run / "yolo-nanfix.html")
+    yield Shot("run-dark", run / "yolo-nanfix.html", scheme="dark")
     yield Shot("lint", work / "lint.html")
     yield Shot("lint-phone", work / "lint.html", (390, 844))
     yield Shot("compare", work / "compare.html")
-    stock = logged([sys.executable, demo.__file__, "--stock", str(out)], out / "stock.log")
-    ours = logged(nanfix_training(out), out / "nanfix.log")
     yield Shot("terminal-stock", terminal(stock, "stock Ultralytics", work / "stock.html"), element="svg")
     yield Shot("terminal-nanfix", terminal(ours, "yolo-nanfix train", work / "nanfix.html"), element="svg")
-
-
-def nanfix_training(out: Path) -> list[str]:
-    """The demo's training under the guard, which drops the sick image batch by batch."""
-    arguments = {**demo.training_arguments(), "project": out, "name": "run-shown", "exist_ok": True}
-    words = [f"{key}={value}" for key, value in arguments.items()]
-    data = str(out / "dataset" / "data.yaml")
-    return [sys.executable, "-m", "yolo_nanfix", "train", data, *words, "--on-fatal", "ignore"]
 
 
 def take(running: Browser, shot: Shot, to: Path) -> None:

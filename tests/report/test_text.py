@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,13 @@ def test_a_line_says_where_what_and_what_ultralytics_does():
     assert "Not asked: TX009 (not for detect)." in out
     assert out.endswith("Training runs, but not on the data that you see: mend the errors.\n")
     assert "Found 1 error in 3 images and 6 label rows in train, val." in out
+
+
+def test_rules_of_other_tasks_are_one_line():
+    skipped = [("KP001", "the rule reads pose datasets; the task is detect")]
+    skipped += [(f"SG{n:03d}", "the rule reads segment, obb datasets; the task is detect") for n in range(30)]
+    lines = [line for line in _rendered(replace(_report(), skipped=tuple(skipped))).splitlines() if "Not asked" in line]
+    assert lines == ["Not asked: 31 rules (they read the labels of other tasks)."]
 
 
 def test_quiet_leaves_the_findings():

@@ -89,8 +89,17 @@ def overlaid(pair: tuple[RunFolder, RunFolder], axis: Axis) -> list[Chart]:
 
 
 def differing(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]]:
-    """Training arguments, settings of the guard, versions and states of patches that are not the same in both."""
-    parts = [_settings(one) for one in pair]
+    """Training arguments, settings of the guard, versions and states of patches that are not the same in both.
+
+    Where one run alone has a report, all of it that only a report tells is one row.
+    """
+    parts = [_arguments(one) for one in pair]
+    reported = [bool(one.summary) for one in pair]
+    if all(reported):
+        parts = [part | _reported(one) for part, one in zip(parts, pair, strict=True)]
+    elif any(reported):
+        for part, known in zip(parts, reported, strict=True):
+            part["patches, guard, versions"] = "as its own page says" if known else "not known: it has no report"
     names = dict.fromkeys([*parts[0], *parts[1]])
     both = [(name, parts[0].get(name, "—"), parts[1].get(name, "—")) for name in names]
     return [row for row in both if row[1] != row[2]]
@@ -133,11 +142,16 @@ def counts(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]]:
     return [(name, grouped(found[0][name]), grouped(found[1][name])) for name in names]
 
 
-def _settings(one: RunFolder) -> dict[str, str]:
-    """Everything that may differ, as text by name."""
+def _arguments(one: RunFolder) -> dict[str, str]:
+    """The training arguments that may differ, as text by name."""
     found = {key: lenient.text(value) or str(value)[:200] for key, value in one.args.items() if key not in NOT_COMPARED}
+    return {lenient.text(key): lenient.text(value) for key, value in found.items()}
+
+
+def _reported(one: RunFolder) -> dict[str, str]:
+    """Versions, settings of the guard and states of patches, as text by name."""
     environment = lenient.mapping(one.summary, "environment")
-    found |= {f"version of {key}": lenient.text(value) for key, value in environment.items()}
+    found = {f"version of {key}": lenient.text(value) for key, value in environment.items()}
     settings = lenient.mapping(one.summary, "guard", "settings")
     found |= {f"guard: {key}": str(value)[:200] for key, value in settings.items()}
     found |= {"on-fatal": word} if (word := lenient.text(one.summary, "on_fatal")) else {}

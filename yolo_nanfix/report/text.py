@@ -106,10 +106,11 @@ def _table(report: Report) -> Table:
 
 
 def _skipped(report: Report) -> list[tuple[str, str]]:
-    """The codes that were not asked, joined by reason; where they are many, their number."""
+    """The codes that were not asked, joined by reason; where they are many, their number. Other tasks are one reason."""
     reasons: dict[str, list[str]] = {}
     for code, reason in report.skipped:
-        reasons.setdefault(reason, []).append(code)
+        other = reason.endswith(f"; the task is {report.task}")
+        reasons.setdefault("they read the labels of other tasks" if other else reason, []).append(code)
     return [
         (" ".join(codes) if len(codes) <= MAX_CODES else f"{len(codes)} rules", reason)
         for reason, codes in reasons.items()
@@ -129,5 +130,5 @@ def _closing(report: Report) -> Text:
 
 
 def _count(count: int, severity: Severity) -> str:
-    """`2 errors`, `1 warning`, `3 fatal`, `4 infos`."""
-    return f"{count} {severity.value}{'s' if count > 1 and severity is not Severity.FATAL else ''}"
+    """`2 errors`, `1 warning`, `3 fatal`, `4 info`."""
+    return f"{count} {severity.value}{'s' if count > 1 and severity in (Severity.ERROR, Severity.WARNING) else ''}"
