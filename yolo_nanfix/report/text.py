@@ -106,7 +106,7 @@ def _table(report: Report) -> Table:
 
 
 def _skipped(report: Report) -> list[tuple[str, str]]:
-    """The codes that were not asked, joined by reason; where they are many, their number. Other tasks are one reason."""
+    """The codes that were not asked, joined by reason (other tasks are one); where they are many, their number."""
     reasons: dict[str, list[str]] = {}
     for code, reason in report.skipped:
         other = reason.endswith(f"; the task is {report.task}")
