@@ -55,17 +55,25 @@ def live_scaler():
 
 @contextlib.contextmanager
 def said():
-    """The messages in Ultralytics' log, whether it hands them on to other loggers or not."""
+    """The messages in Ultralytics' log, whatever an earlier training left of its level and its handlers."""
     import ultralytics  # noqa: F401 - it sets its logger up
 
     messages: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger("ultralytics").addHandler(handler)
+    logger = logging.getLogger("ultralytics")
+    level, below, disabled = logger.level, logging.root.manager.disable, logger.disabled
+    logger.setLevel(logging.INFO)
+    logging.disable(logging.NOTSET)
+    logger.disabled = False
+    logger.addHandler(handler)
     try:
         yield messages
     finally:
-        logging.getLogger("ultralytics").removeHandler(handler)
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logging.disable(below)
+        logger.disabled = disabled
 
 
 @contextlib.contextmanager

@@ -33,5 +33,11 @@ REPEATS = (
     "test_run_brings_a_command_under_patches[options1]",
     "test_train_keeps_its_log_off_stdout[--quiet]",
     "test_the_install_step_installs_the_actions_own_source",
+    "test_a_tracker_that_raises_is_left_out_said_once_and_counted",
+    "test_the_rows_take_no_read_of_their_own[scaler]",
+    "test_the_rows_of_a_healthy_run_are_stock_s_own_numbers[True-4]",
+    "test_a_bad_micro_batch_shows_and_its_event_names_step_and_incident[scaler]",
+    "test_label_rows_belong_to_their_image[2]",
+    "test_musgd_sweeps_all_its_groups",
     "test_no_host_read_is_added_to_a_healthy_step[False-16]",
 )
