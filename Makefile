@@ -32,7 +32,7 @@ test: $(STAMP)
 	@$(BIN)/ruff check . || { echo "make: ruff found something; try: $(BIN)/ruff check --fix ."; exit 1; }
 	@$(BIN)/ruff format --check . || { echo "make: not formatted; run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/mypy || { echo "make: the types above do not fit"; exit 1; }
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(WHICH) || { echo "make: a test failed; repeat one with: $(BIN)/python -m pytest -k NAME"; exit 1; }
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(WHICH) || { echo "make: a test failed; repeat one with: $(BIN)/python -m pytest -k NAME"; exit 1; }
 
 test-all: WHICH := --all
 test-all: test

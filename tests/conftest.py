@@ -46,6 +46,17 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="module")
+def running():
+    """Headless Chromium; the tests are skipped where none is installed and the variable CHROMIUM names none."""
+    import chromium
+
+    if chromium.executable() is None:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+    with chromium.browser() as browser:
+        yield browser
+
+
 @pytest.fixture
 def unpatched():
     """Nothing is patched or counted before the test, and nothing is patched after it."""

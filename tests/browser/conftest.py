@@ -15,15 +15,6 @@ import yolo_nanfix
 from yolo_nanfix.cli.main import main
 
 
-@pytest.fixture(scope="module")
-def running():
-    """Headless Chromium; the tests are skipped where none is installed and the variable CHROMIUM names none."""
-    if chromium.executable() is None:
-        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
-    with chromium.browser() as browser:
-        yield browser
-
-
 @pytest.fixture
 def visit(running):
     """Opens a file: `with visit(path, size, **options) as visited`."""

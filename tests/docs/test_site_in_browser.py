@@ -9,15 +9,6 @@ from axe_playwright_python.sync_playwright import Axe
 SHOWN = ("index", "rules/index", "rules/IM011", "patches/rect-validation", "commands/lint", "tutorials/write-a-patch")
 
 
-@pytest.fixture(scope="module")
-def running():
-    """Headless Chromium; the tests are skipped where there is none."""
-    if chromium.executable() is None:
-        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
-    with chromium.browser() as browser:
-        yield browser
-
-
 def elsewhere(visited):
     return [address for address in visited.requests if not address.startswith("file:")]
 

@@ -16,19 +16,11 @@ from yolo_nanfix.pages.folder import RunFolder
 from yolo_nanfix.pages.happenings import from_root
 from yolo_nanfix.pages.scales import figure
 from yolo_nanfix.pages.shots import Shot
-from yolo_nanfix.report.words import printable
+from yolo_nanfix.report.words import PLACES, printable
 
 FORMAT = 1
 SHOWN = 20
 """At most so many incidents are shown."""
-PLACES = (
-    ("op", "operation"),
-    ("module", "module"),
-    ("code", "line"),
-    ("phase", "phase"),
-    ("tensor", "tensor"),
-    ("dtype", "type"),
-)
 
 
 @dataclass

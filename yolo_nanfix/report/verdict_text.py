@@ -8,18 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from yolo_nanfix.report.words import printable
+from yolo_nanfix.report.words import PLACES, printable
 
 SHOWN = 8
 STYLES = {"nondeterministic": "yellow", "unknown": "yellow"}
-PLACES = (
-    ("op", "operation"),
-    ("module", "module"),
-    ("code", "line"),
-    ("phase", "phase"),
-    ("tensor", "tensor"),
-    ("dtype", "dtype"),
-)
 
 
 def render(verdict: Mapping[str, Any], console: Console | None = None, *, short: bool = False) -> None:

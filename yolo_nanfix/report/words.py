@@ -17,6 +17,15 @@ EFFECT_WORDS = {
     Effect.GARBAGE: "Ultralytics trains on garbage",
     Effect.POISONS: "Ultralytics trains to NaN",
 }
+PLACES = (
+    ("op", "operation"),
+    ("module", "module"),
+    ("code", "line"),
+    ("phase", "phase"),
+    ("tensor", "tensor"),
+    ("dtype", "dtype"),
+)
+"""What a verdict says of the place of a fault: its key, and what to call it."""
 
 
 def printable(text: str) -> str:
