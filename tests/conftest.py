@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(config, items):
     items[:] = [item for item in items if item not in set(repeats)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The sample data beside the checkout; the test is skipped where there is none."""
     if not SHARED.is_dir():

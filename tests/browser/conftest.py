@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import chromium
 import lab
@@ -72,10 +71,7 @@ def large_lint(folder):
 
 
 @pytest.fixture(scope="session")
-def bccd_lint(folder):
+def bccd_lint(folder, shared):
     """The lint page of a real dataset of blood cells."""
-    source = Path(__file__).resolve().parents[3] / "shared" / "data" / "bccd"
-    if not source.is_dir():
-        pytest.skip("no shared sample data beside this checkout")
-    shutil.copytree(source, folder / "bccd")
+    shutil.copytree(shared / "data" / "bccd", folder / "bccd")
     return lint_page(next((folder / "bccd").rglob("data.yaml")), folder / "bccd.html", "--deep")
