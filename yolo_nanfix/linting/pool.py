@@ -15,13 +15,15 @@ from yolo_nanfix.linting.survey import Survey
 from yolo_nanfix.linting.worker import Worker, WorkerDied
 
 Progress = Callable[[int, int, str], None]
-PART, DEEP_PART = 2000, 64
+PART, DEEP_PART = 2000, 512
 """Images in a part at most."""
 PART_BYTES = 1 << 24
 """Bytes of the label files of a part at most: memory is bounded by the rows of a part."""
+DEEP_BYTES = 1 << 26
+"""Bytes of the images of a part at most where they are decoded: progress is told part by part."""
 SHARES = 4
 """Parts for each process at least, as long as they have so many images as to be worth it."""
-LEAST_PART = 250
+LEAST_PART, LEAST_DEEP_PART = 250, 64
 WORTH_IT, DEEP_WORTH_IT = 6000, 128
 """From so many images on other processes are worth the time that they take to start."""
 CRASHED = "IM001"
@@ -46,8 +48,9 @@ def read_all(
     deep = context.options.deep
     few = len(numbers) < (DEEP_WORTH_IT if deep else WORTH_IT)
     jobs = jobs or (1 if few else cores())
-    share = len(numbers) if jobs == 1 else max(LEAST_PART, len(numbers) // (SHARES * jobs))
-    parts = [_part(survey, some) for some in _cut(survey, numbers, min(share, DEEP_PART if deep else PART))]
+    least, most = (LEAST_DEEP_PART, DEEP_PART) if deep else (LEAST_PART, PART)
+    share = most if jobs == 1 else min(most, max(least, len(numbers) // (SHARES * jobs)))
+    parts = [_part(survey, some) for some in _cut(survey, numbers, share, deep=deep)]
     jobs = min(len(parts), jobs)
     asked = _apart(parts, context, jobs) if jobs > 1 else ((part, read_part(part, context)) for part in parts)
     done = 0
@@ -60,14 +63,18 @@ def read_all(
         yield part, facts
 
 
-def _cut(survey: Survey, numbers: Sequence[int], most: int) -> Iterator[Sequence[int]]:
-    """Some images dealt out: at most so many at once, and not more than `PART_BYTES` of their labels."""
-    start = weight = 0
-    for i, size in enumerate(survey.sizes(np.array(numbers, np.int64)).tolist()):
-        if i > start and (i - start >= most or weight + size > PART_BYTES):
+def _cut(survey: Survey, numbers: Sequence[int], most: int, *, deep: bool) -> Iterator[Sequence[int]]:
+    """Some images dealt out: at most so many at once, and within `PART_BYTES` and, if deep, `DEEP_BYTES`."""
+    chosen = np.array(numbers, np.int64)
+    weights = survey.sizes(chosen) / PART_BYTES
+    if deep:
+        weights = np.maximum(weights, survey.stamps(chosen)[:, 0] / DEEP_BYTES)
+    start, weight = 0, 0.0
+    for i, share in enumerate(weights.tolist()):
+        if i > start and (i - start >= most or weight + share > 1):
             yield numbers[start:i]
-            start, weight = i, 0
-        weight += size
+            start, weight = i, 0.0
+        weight += share
     if start < len(numbers):
         yield numbers[start:]
 
