@@ -10,10 +10,10 @@ import pytest
 from linting.cases_images import PHOTO, cut, grey_tail, photo, saved, soft, zeroed
 from linting.tiny_set import TinySet, encode, picture, tiff_pages
 
-from yolo_nanfix.linting.deep import LOOKS, Deep, Look, look, shrink, small_copy
-from yolo_nanfix.linting.headers import read_header
+from yolo_nanfix.linting.deep import LOOKS, Deep, Look, look_all, shrink, small_copy
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.runner import run
+from yolo_nanfix.linting.stamps import Stamp
 
 TURNED = {
     "as it is": lambda a: a,
@@ -30,7 +30,9 @@ TURNED = {
 def _look(tmp_path: Path, content: bytes, suffix: str = "jpg", channels: int = 3) -> Look:
     file = tmp_path / f"x.{suffix}"
     file.write_bytes(content)
-    return look(str(file), suffix, read_header(str(file)), channels)
+    status = file.stat()
+    stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+    return next(look_all([(str(file), suffix, stamp)], channels))[1]
 
 
 def _deep(tmp_path: Path, content: bytes, suffix: str = "jpg") -> Deep:
@@ -148,8 +150,8 @@ def test_many_bands_floats_and_deep_values_are_looked_at(tmp_path: Path):
 def test_cmyk_and_undecodable_jpegs_are_left_to_the_other_decoder(tmp_path: Path):
     seen = _look(tmp_path, saved("JPEG", "CMYK"))
     assert seen.deep is not None and seen.pixels.dtype == "uint8"
-    gone = look(str(tmp_path / "gone.jpg"), "jpg", read_header(str(tmp_path / "x.jpg")), 3)
-    assert gone.deep is None and gone.pixels is not None and gone.pixels.reason
+    header, gone = next(look_all([(str(tmp_path / "gone.jpg"), "jpg", Stamp(900, 1, 1, 1))], 3))
+    assert header.fault == "missing" and gone == Look(None, (0,) * 8, None)
     assert small_copy(str(tmp_path / "gone.jpg"), 3) is None
 
 
@@ -189,3 +191,14 @@ def test_what_a_damaged_image_leaves_out_is_grey_whatever_the_memory_held(tmp_pa
     deep = _deep(tmp_path, bytes(content))
     assert "Huffman table" in deep.damage
     assert (deep.low, deep.high, deep.tail, deep.tail_value) == (128, 128, 1.0, 128)
+
+
+def test_hashes_do_not_depend_on_what_is_judged_together(tmp_path: Path):
+    images = []
+    for i, (height, width) in enumerate([(480, 640), (300, 200), (480, 640), (32, 32), (480, 640), (300, 200)]):
+        file = tmp_path / f"{i}.jpg"
+        file.write_bytes(encode(".jpg", photo(i, height, width)))
+        images.append((str(file), "jpg", Stamp(file.stat().st_size, 1, 1, 1)))
+    together = list(look_all(images, 3))
+    assert together == [next(look_all([image], 3)) for image in images]
+    assert len({look.looks for _, look in together}) == len(images)

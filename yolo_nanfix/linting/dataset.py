@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.deep import Deep, look_all
-from yolo_nanfix.linting.headers import Header, read_header
+from yolo_nanfix.linting.headers import JPEGS, SOUND, Header, read_header
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.pixels import Pixels, needs_decoding, read_image, read_npy
 from yolo_nanfix.linting.stamps import Stamp
@@ -21,9 +21,6 @@ GREY = ("1", "L", "LA", "La")
 """Pillow's modes of images without colours."""
 LEAST, MOST, SLIM = 32, 4096, 8
 """A usual image has sides of so many pixels, and none is so many times the other."""
-SOUND = ("", "trailing")
-"""The faults of headers of images that Ultralytics takes."""
-_ORDINARY = ("jpg", "jpeg")
 _COLOURS = (1, 3)
 Columns = dict[str, NDArray[np.generic]]
 
@@ -100,7 +97,7 @@ def read_one(
         return read_deep([Known(file, split, label, labelled, npy, stamp)], channels)[0]
     suffix = "jpg" if file.endswith(".jpg") else _suffix(file)
     header = read_header(file, stamp)
-    if header.ordinary and npy is None and channels in _COLOURS and suffix in _ORDINARY:
+    if header.ordinary and npy is None and channels in _COLOURS and suffix in JPEGS:
         own = (file, split, suffix, label, labelled, header, None, None, (), None, _usual(header.width, header.height))
         return tuple.__new__(Image, own)  # as `Image(*own)`, in half the time
     if header.fault not in SOUND:
@@ -112,21 +109,18 @@ def read_one(
     return Image(file, split, suffix, label, labelled, header, npy, pixels)
 
 
-def read_deep(images: Iterable[Known], channels: int) -> tuple[Image, ...]:
-    """As `read_one`, all of them decoded: first the headers, then the images."""
-    found = [
-        Image(
-            k.file, k.split, _suffix(k.file), k.label, k.labelled, read_header(k.file, k.stamp), k.npy, None, (0,) * 8
-        )
-        for k in images
-    ]
-    sound = [i for i, image in enumerate(found) if image.header.fault in SOUND]
-    looks = look_all([(found[i].file, found[i].suffix, found[i].header) for i in sound], channels)
-    for i, look in zip(sound, looks, strict=True):
-        npy = found[i].npy
+def read_deep(images: Sequence[Known], channels: int) -> tuple[Image, ...]:
+    """As `read_one`, all of them decoded."""
+    suffixes = [_suffix(known.file) for known in images]
+    files = zip((known.file for known in images), suffixes, (known.stamp for known in images), strict=True)
+    found = []
+    for (file, split, label, labelled, npy, _), suffix, (header, look) in zip(
+        images, suffixes, look_all(files, channels), strict=True
+    ):
+        npy = npy if header.fault in SOUND else None
         pixels = (read_npy(npy) if npy is not None else None) or look.pixels
-        found[i] = found[i]._replace(pixels=pixels, looks=look.looks, deep=look.deep)
-    return tuple(image if image.header.fault in SOUND else image._replace(npy=None) for image in found)
+        found.append(Image(file, split, suffix, label, labelled, header, npy, pixels, look.looks, look.deep))
+    return tuple(found)
 
 
 def _suffix(file: str) -> str:

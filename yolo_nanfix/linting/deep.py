@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -23,8 +23,9 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from yolo_nanfix.linting.headers import Header, read_header
+from yolo_nanfix.linting.headers import HEAD_BYTES, JPEGS, SOUND, Header, read_header
 from yolo_nanfix.linting.pixels import Pixels, decode, needs_decoding, too_large
+from yolo_nanfix.linting.stamps import NOTHING, Stamp
 
 Grey = NDArray[np.uint8]
 
@@ -43,7 +44,8 @@ LOOKS = (
 _LEAST = 32
 """Small copies have at least so many pixels a side, if the image has."""
 _LOW = 8
-_TOGETHER = 16
+_TOGETHER, _WEIGHT = 64, 1 << 22
+"""So many images, or so many bytes of small copies, are judged together."""
 _GREY = 128
 _PLAIN = 2.0
 """Images of a lower standard deviation show nothing to be hashed."""
@@ -90,49 +92,71 @@ class Look(NamedTuple):
     pixels: Pixels | None
 
 
-def look(file: str, suffix: str, header: Header, channels: int) -> Look:
-    """Decode one image of a sound header for training with so many channels; whatever it holds, nothing is raised."""
-    return next(look_all([(file, suffix, header)], channels))
+def look_all(images: Iterable[tuple[str, str, Stamp]], channels: int) -> Iterator[tuple[Header, Look]]:
+    """Read the headers of images and decode those that are sound; whatever they hold, nothing is raised.
 
+    Some are decoded, then these are judged: taken in turn, the two would slow each other down.
 
-def look_all(images: Sequence[tuple[str, str, Header]], channels: int) -> Iterator[Look]:
-    """`look` for many images: path, suffix and header of each.
-
-    Some are decoded, then these are judged: taken in turn, the two would drive each other out of the caches of the
-    processor.
+    Args:
+        images: path, suffix and stamp of each.
+        channels: of the model that is to be trained on them.
     """
-    for start in range(0, len(images), _TOGETHER):
-        decoded = [_decoded(*image, channels) for image in images[start : start + _TOGETHER]]
-        for small, damage, pixels in decoded:
-            yield Look(None, _NO_LOOKS, pixels) if small is None else _judge(small, damage, pixels)
+    waiting: list[_Decoded] = []
+    weight = 0
+    for image in images:
+        waiting.append(_decoded(*image, channels))
+        weight += waiting[-1].weight
+        if len(waiting) >= _TOGETHER or weight >= _WEIGHT:
+            yield from _judge_all(waiting)
+            waiting, weight = [], 0
+    yield from _judge_all(waiting)
 
 
 def small_copy(file: str, channels: int) -> Grey | None:
     """The grey copy, (h, w), by which an image was judged; None if it cannot be decoded, or not any more."""
-    header = read_header(file)
-    if header.fault not in ("", "trailing"):
-        return None
-    return _decoded(file, file.rpartition(".")[2].lower(), header, channels)[0]
+    return _decoded(file, file.rpartition(".")[2].lower(), NOTHING, channels).small
 
 
-def _decoded(file: str, suffix: str, header: Header, channels: int) -> tuple[Grey | None, str, Pixels | None]:
-    """The grey copy, what the decoder complained about, and what the rules about pixels ask for."""
-    if too_large(header):
-        return None, "", None
+class _Decoded(NamedTuple):
+    """An image: its header, the grey copy, what the decoder complained about, what the rules about pixels ask for."""
+
+    header: Header
+    small: Grey | None = None
+    damage: str = ""
+    pixels: Pixels | None = None
+
+    @property
+    def weight(self) -> int:
+        """Bytes of the grey copy."""
+        return 0 if self.small is None else self.small.size
+
+
+def _decoded(file: str, suffix: str, stamp: Stamp, channels: int) -> _Decoded:
+    content: memoryview | bytes | None = None
+
+    def both_ends(file: str, size: int) -> tuple[bytes, bytes]:
+        nonlocal content
+        content = _content(file)
+        return bytes(content[:HEAD_BYTES]), bytes(content[-2:])
+
+    whole = suffix in JPEGS and 0 < stamp.size < _MEMORY  # else it may be anything, of any size
+    header = read_header(file, stamp, both_ends) if whole else read_header(file, stamp)
+    if header.fault not in SOUND or too_large(header):
+        return _Decoded(header)
     ordinary = header.format in ("JPEG", "MPO") and header.mode in ("L", "RGB")
     if ordinary and not needs_decoding(suffix, header, channels):
-        small, damage = _small_jpeg(file)
+        small, damage = _small_jpeg(file, content)
         if small is not None:
-            return small, damage, None
+            return _Decoded(header, small, damage)
     pixels, stored = decode(file, suffix, channels)
-    return None if stored is None else shrink(stored), "", pixels
+    return _Decoded(header, None if stored is None else shrink(stored), "", pixels)
 
 
-def _small_jpeg(file: str) -> tuple[Grey | None, str]:
+def _small_jpeg(file: str, content: memoryview | bytes | None) -> tuple[Grey | None, str]:
     """The grey copy of a JPEG at an eighth of its size or more, and what the decoder complained about."""
     damage = ""
     try:
-        content = _content(file)
+        content = _content(file) if content is None else content
         try:
             small = _decode_jpeg(content, strict=True)
         except ValueError as error:
@@ -200,18 +224,24 @@ def shrink(stored: NDArray[Any]) -> Grey:
     return np.asarray(small, np.uint8)
 
 
-def _judge(small: Grey, damage: str, pixels: Pixels | None) -> Look:
-    """The numbers and the hashes of a grey copy."""
+def _judge_all(decoded: Sequence[_Decoded]) -> Iterator[tuple[Header, Look]]:
+    """The numbers and the hashes of some images."""
+    found = [None if each.small is None else _measure(each.small, each.damage) for each in decoded]
+    shows = [i for i, deep in enumerate(found) if deep is not None and deep.deviation >= _PLAIN]
+    looks = dict(zip(shows, _hash_all([small for i in shows if (small := decoded[i].small) is not None]), strict=True))
+    for i, (each, deep) in enumerate(zip(decoded, found, strict=True)):
+        yield each.header, Look(deep, looks.get(i, _NO_LOOKS), each.pixels)
+
+
+def _measure(small: Grey, damage: str) -> Deep:
     mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(small))
     low, high = cv2.minMaxLoc(small)[:2]
     tail, value = _tail(small)
-    detail, looks = 0.0, _NO_LOOKS
-    if deviation >= _PLAIN:
-        looks = _hashes(small)
-        if min(small.shape) >= _LEAST:
-            edges = cv2.norm(cv2.Laplacian(small, cv2.CV_16S))
-            detail = edges**2 / (small.size * deviation**2)
-    return Look(Deep(int(low), int(high), mean, deviation, tail, value, detail, damage), looks, pixels)
+    detail = 0.0
+    if deviation >= _PLAIN and min(small.shape) >= _LEAST:
+        edges = cv2.norm(cv2.Laplacian(small, cv2.CV_16S))
+        detail = edges**2 / (small.size * deviation**2)
+    return Deep(int(low), int(high), mean, deviation, tail, value, detail, damage)
 
 
 def _tail(small: Grey) -> tuple[float, int]:
@@ -225,25 +255,30 @@ def _tail(small: Grey) -> tuple[float, int]:
     return (len(small) - first) / len(small), value
 
 
-def _hashes(small: Grey) -> tuple[int, ...]:
-    """Eight hashes of 64 bits: `LOOKS`, in that order. The lowest bit is always set."""
-    height, width = small.shape
-    waves = (_waves(height) @ small.astype(np.float32) @ _waves(width).T) > 0
-    upright = _pack(waves)
-    turned = _transposed(upright)
-    return (*(upright ^ mask | 1 for mask in _MIRRORS), *(turned ^ mask | 1 for mask in _MIRRORS))
+def _hash_all(smalls: Sequence[Grey]) -> Iterator[tuple[int, ...]]:
+    """Of each grey copy eight hashes of 64 bits: `LOOKS`, in that order. The lowest bit is always set."""
+    found = np.empty((len(smalls), 8), np.uint64)
+    shapes: dict[tuple[int, ...], list[int]] = {}
+    for i, small in enumerate(smalls):
+        shapes.setdefault(small.shape, []).append(i)
+    for (height, width), places in shapes.items():
+        values = np.stack([smalls[i] for i in places]).astype(np.float32)
+        waves = (_waves(height) @ values @ _waves(width).T) > 0
+        upright = _packed(waves)
+        found[places] = np.concatenate([upright ^ _MIRRORS, _transposed(upright) ^ _MIRRORS], axis=1) | np.uint64(1)
+    return map(tuple, found.tolist())
 
 
-def _pack(bits: NDArray[np.bool_]) -> int:
-    """64 bits as a number, the first as the lowest."""
-    return int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
+def _packed(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """(n, 1), 64 bits each of (n, 8, 8), the first as the lowest."""
+    return np.packbits(bits.reshape(-1, 64), axis=1, bitorder="little").view("<u8").astype(np.uint64)
 
 
-def _transposed(bits: int) -> int:
-    """64 bits as rows of 8 with rows and columns exchanged (Hacker's Delight, 7-3)."""
+def _transposed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """64 bits each as rows of 8 with rows and columns exchanged (Hacker's Delight, 7-3)."""
     for shift, mask in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0x00000000F0F0F0F0)):
-        swapped = (bits ^ bits >> shift) & mask
-        bits ^= swapped ^ swapped << shift
+        swapped = (bits ^ bits >> np.uint64(shift)) & np.uint64(mask)
+        bits = bits ^ swapped ^ swapped << np.uint64(shift)
     return bits
 
 
@@ -255,5 +290,5 @@ def _waves(length: int) -> NDArray[np.float32]:
 
 
 _ODD = np.tile(np.arange(_LOW) % 2 == 1, (_LOW, 1))
-_MIRRORS: tuple[int, ...] = (0, _pack(_ODD), _pack(_ODD.T), _pack(_ODD ^ _ODD.T))
-"""The bits that change by no mirroring, by mirroring in x, in y and in both."""
+_MIRRORS = _packed(np.stack([_ODD ^ _ODD, _ODD, _ODD.T, _ODD ^ _ODD.T])).T
+"""(1, 4) uint64: the bits that change by no mirroring, by mirroring in x, in y and in both."""

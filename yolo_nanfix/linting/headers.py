@@ -8,7 +8,7 @@ import stat
 import struct
 import warnings
 from codecs import getincrementaldecoder
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -20,6 +20,9 @@ from yolo_nanfix.linting.stamps import NOTHING, Stamp
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors, which findings tell, go to stderr too
 
 HEAD_BYTES = 4096
+JPEGS = ("jpg", "jpeg")
+SOUND = ("", "trailing")
+"""The faults of headers of images that Ultralytics takes."""
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 BOMB_PIXELS = 178_956_970
 """Images of more pixels are never decoded; Pillow, and so Ultralytics, refuses them from the same number on."""
@@ -92,12 +95,35 @@ class Header(NamedTuple):
     ordinary: bool = False
 
 
-def read_header(file: str, stamp: Stamp = NOTHING) -> Header:
+def _by_seeking(fd: int, length: int, offset: int) -> bytes:
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.read(fd, length)
+
+
+_read_at = getattr(os, "pread", _by_seeking)
+
+
+def both_ends(file: str, size: int) -> tuple[bytes, bytes]:
+    """The first `HEAD_BYTES` of a file of so many bytes, and its last two."""
+    fd = os.open(file, _READ)
+    try:
+        head = os.read(fd, HEAD_BYTES)
+        if len(head) >= size:
+            return head, head[-2:]
+        return head, _read_at(fd, 2, size - 2)
+    finally:
+        os.close(fd)
+
+
+def read_header(
+    file: str, stamp: Stamp = NOTHING, ends: Callable[[str, int], tuple[bytes, bytes]] = both_ends
+) -> Header:
     """Read the header of `file`; whatever the file holds, the answer is a `Header`, never an exception.
 
     Args:
         file: its path.
         stamp: its size, time and place, where they are known already.
+        ends: reads both ends of the file, as `both_ends` does.
     """
     if stamp == NOTHING:
         try:
@@ -113,7 +139,7 @@ def read_header(file: str, stamp: Stamp = NOTHING) -> Header:
     if not size:
         return _header(stamp, fault="empty", reason="the file has no bytes")
     try:
-        head, tail = _both_ends(file, size)
+        head, tail = ends(file, size)
     except (OSError, ValueError) as error:
         fault = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
         return _header(stamp, fault=fault, reason=str(error))
@@ -131,26 +157,6 @@ def read_header(file: str, stamp: Stamp = NOTHING) -> Header:
 def _header(stamp: Stamp, fault: str = "", reason: str = "") -> Header:
     size, mtime_ns, device, inode = stamp
     return Header(size, mtime_ns, (device, inode), fault=fault, reason=reason)
-
-
-def _by_seeking(fd: int, length: int, offset: int) -> bytes:
-    os.lseek(fd, offset, os.SEEK_SET)
-    return os.read(fd, length)
-
-
-_read_at = getattr(os, "pread", _by_seeking)
-
-
-def _both_ends(file: str, size: int) -> tuple[bytes, bytes]:
-    """The first bytes of a file, and its last two."""
-    fd = os.open(file, _READ)
-    try:
-        head = os.read(fd, HEAD_BYTES)
-        if len(head) >= size:
-            return head, head[-2:]
-        return head, _read_at(fd, 2, size - 2)
-    finally:
-        os.close(fd)
 
 
 def _plain_jpeg(head: bytes) -> tuple[int, int, str] | None:

@@ -83,7 +83,7 @@ def read_part(part: Part, context: Context) -> Facts:
     with _quiet(), _no_collection():
         known = (part.files, part.splits, part.labels, part.labelled, part.npys, part.stamps)
         if options.deep:
-            images = read_deep(map(Known, *known), config.channels)
+            images = read_deep(list(map(Known, *known)), config.channels)
         else:
             images = tuple(map(read_one, *known, repeat(config.channels), repeat(False)))
         chosen = np.flatnonzero(np.array(part.labelled) & np.array(part.owns)).tolist()
