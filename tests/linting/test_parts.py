@@ -172,6 +172,18 @@ def test_a_broken_memory_is_as_good_as_none(content, tmp_path):
     assert {file: file.read_bytes() for file in store.folder().iterdir()} == kept
 
 
+def test_where_nothing_changed_neither_numpy_nor_rules_are_loaded(tmp_path):
+    tiny = many(tmp_path / "set")
+    first = run(tiny.root)
+    code = f"""
+import sys
+from yolo_nanfix.linting.runner import run
+count = len(run({str(tiny.root)!r}).findings)
+print(count, [m for m in sys.modules if m.split(".")[0] in ("numpy", "cv2", "PIL", "polars") or ".rules" in m])
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == f"{len(first.findings)} []\n"
+
+
 @pytest.mark.parametrize("findings", [None, [1], [["ZZ999", "a", None, None, "m", None, None]], [["BX004"]]])
 def test_findings_that_cannot_be_understood_are_found_anew(findings, tmp_path):
     tiny = many(tmp_path / "set")
@@ -195,9 +207,9 @@ def test_the_columns_stay_while_few_files_change(tmp_path, monkeypatch):
     assert same(run(tiny.root), run(tiny.root, cache=False)) and columns.read_bytes() != before
 
 
-def parts(scan: scanning.Scan | None) -> tuple[list[object], ...]:
+def parts(scan: scanning.Scan | None) -> tuple[object, ...]:
     assert scan is not None
-    return scan.names, scan.odd, scan.below, list(scan.stamps)
+    return scan.names(), scan.odd, scan.folders(), scan.stamps
 
 
 def test_a_large_folder_is_listed_by_another_process(tmp_path, monkeypatch):
@@ -208,8 +220,14 @@ def test_a_large_folder_is_listed_by_another_process(tmp_path, monkeypatch):
     (folder / "lost.txt").symlink_to(folder / "nowhere")
     (folder / "below").mkdir()
     assert parts(scanning.Ahead(str(folder)).take()) == parts(scanning.scan(str(folder)))
-    assert len(parts(scanning.scan(str(folder)))[0]) == 4
-    assert parts(scanning.Ahead(str(tmp_path / "none")).take()) == ([], [], [], [])
+    found = scanning.scan(str(folder))
+    assert sorted(found.names()) == sorted(["a.txt", "b \n.txt", "\udcff.txt", "lost.txt"])
+    assert found.odd == b"lost.txt\0" and [name for name, _ in found.folders()] == ["below"]
+    at = found.names().index("a.txt") * scanning.STAMP.size
+    there = (folder / "a.txt").stat()
+    stamp = (there.st_size, there.st_mtime_ns, there.st_dev, there.st_ino)
+    assert scanning.STAMP.unpack_from(found.stamps, at) == stamp
+    assert parts(scanning.Ahead(str(tmp_path / "none")).take()) == ([], b"", [], b"")
     tiny = many(tmp_path / "set")
     first = run(tiny.root, cache=False)
     monkeypatch.setattr(scanning, "LARGE", 0)

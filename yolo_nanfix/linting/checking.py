@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from yolo_nanfix.findings import Finding, Report
-from yolo_nanfix.linting import census, store
+from yolo_nanfix.linting import census, latest, store
 from yolo_nanfix.linting.assemble import Whole, assemble, dumps, unchanged
 from yolo_nanfix.linting.classify import list_folders
 from yolo_nanfix.linting.config import DataConfig
@@ -19,7 +19,6 @@ from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.parts import Context, Found
 from yolo_nanfix.linting.pool import Progress, read_all
 from yolo_nanfix.linting.rule import Hit, all_rules
-from yolo_nanfix.linting.scanning import Ahead
 from yolo_nanfix.linting.studied import Studied, Study
 from yolo_nanfix.linting.survey import Survey, pack, survey, unpack
 from yolo_nanfix.linting.table import Table
@@ -32,30 +31,24 @@ Counts = Mapping[str, Mapping[str, int]]
 def check(
     config: DataConfig,
     options: LintOptions,
-    ahead: Mapping[str, Ahead],
+    folders: Folders,
+    place: Path | None,
     progress: Progress | None,
     jobs: int | None,
-    cache: bool,
     study: Study | None,
 ) -> Report:
     """The report on a dataset; the arguments are those of `runner.run`.
 
     Args:
-        ahead: the folders that are being listed.
+        folders: its folders, which were listed.
+        place: where it is remembered; None if it is not.
 
     Raises:
         DataError: the dataset cannot be used.
     """
-    all_rules()  # takes as long to load as it takes to list the folders
-    folders = Folders(ahead)
-    folders.visit(config)
-    names, tree = folders.digests()
-    place = store.place(config, options) if cache else None
-    latest = store.load_latest(place, tree) if place else {}
-    if study is None and latest and (report := _remembered(latest, config, options)) is not None:
-        return report
+    names, _ = folders.digests
     memory = store.load(place) if place else None
-    same_files = memory is not None and memory.facts == {"names": names, "listed": len(folders.stamps())}
+    same_files = memory is not None and memory.facts == {"names": names, "listed": folders.count}
     if memory is not None and same_files:
         seen, there = unpack(memory, folders), census.loads(memory.text("census"))
     else:
@@ -71,17 +64,15 @@ def check(
     facts = {"config": config, "task": options.task, "options": options, "table": table, "strays": seen.strays}
     facts |= {"census": there, "folders": folders, "notes": ()}
     if memory is not None and same_files:
-        lasting = _unpacked(json.loads(memory.text("lasting")))
+        rules = {rule.code: (rule.name, rule.severity, rule.effect, rule.mend) for rule in all_rules()}
+        lasting = list(latest.unpack_findings(json.loads(memory.text("lasting")), rules))
     else:
         lasting = list(_in_set(facts, options, lasting=True))
     in_set = [*lasting, *_in_set(facts, options, lasting=False)]
     findings = sorted([*_in_files(whole.found, table), *in_set], key=_order(seen.split_names))
-    counts = _counts(table)
-    if place is not None:
-        if not same_files or len(waiting) > FEW * len(seen.files):
-            _remember(place, names, seen, there, whole, lasting)
-        store.save_latest(place, tree, {"counts": counts, "findings": _packed(findings)})
-    return Report(str(config.yaml_file), options.task, tuple(findings), _skipped(options), counts)
+    if place is not None and (not same_files or len(waiting) > FEW * len(seen.files)):
+        _remember(place, names, seen, there, whole, lasting)
+    return Report(str(config.yaml_file), options.task, tuple(findings), _skipped(options), _counts(table))
 
 
 def _in_set(facts: Mapping[str, Any], options: LintOptions, *, lasting: bool) -> Iterator[Finding]:
@@ -126,26 +117,9 @@ def _remember(
 ) -> None:
     """Keep what is needed to leave unchanged files unread next time."""
     columns, texts = pack(seen)
-    texts |= {"found": dumps(whole.found), "census": census.dumps(there), "lasting": json.dumps(_packed(lasting))}
+    texts |= {
+        "found": dumps(whole.found),
+        "census": census.dumps(there),
+        "lasting": json.dumps(latest.pack_findings(lasting)),
+    }
     store.save(place, {"names": names, "listed": len(seen.listed)}, {**whole.columns, **columns}, texts)
-
-
-def _packed(findings: list[Finding]) -> list[tuple[Any, ...]]:
-    return [(f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image) for f in findings]
-
-
-def _unpacked(packed: Iterable[Any]) -> list[Finding]:
-    rules = {rule.code: rule for rule in all_rules()}
-    return [
-        rules[code].finding(Hit(file, message, line, tuple(pixel) if pixel else None, split, image))
-        for code, file, line, pixel, message, split, image in packed
-    ]
-
-
-def _remembered(latest: Mapping[str, Any], config: DataConfig, options: LintOptions) -> Report | None:
-    """The report of a dataset in which nothing has changed; None if what was remembered of it is not whole."""
-    try:
-        findings = tuple(_unpacked(latest["findings"]))
-        return Report(str(config.yaml_file), options.task, findings, _skipped(options), latest["counts"])
-    except (KeyError, TypeError, ValueError):
-        return None

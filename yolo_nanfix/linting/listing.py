@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import os
-from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from xxhash import xxh3_128
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.paths import folder_of, labels_beside
-from yolo_nanfix.linting.scanning import Ahead, scan
+from yolo_nanfix.linting.scanning import STAMP, Ahead, Scan, scan
 from yolo_nanfix.linting.stamps import NOTHING
 from yolo_nanfix.linting.suffixes import is_image
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LOOPS = 41
 """A folder is met so often when a link in it leads back to it: the system then says that the link goes round."""
 
 
-class _Folder(NamedTuple):
-    names: list[str]
-    start: int  # where the stamps of these names begin among all stamps
-    odd: list[str]  # those of the names that are no regular files
-    below: list[tuple[str, tuple[int, int]]]  # folders, with their device and number
+class _Folder:
+    """One that was listed; its names become text when they are asked for."""
+
+    def __init__(self, found: Scan, start: int) -> None:
+        """`start` is where the stamps of its names begin among all stamps."""
+        self.found, self.start, self.below = found, start, found.folders()
+
+    @cached_property
+    def names(self) -> list[str]:
+        return self.found.names()
 
 
 class Folders:
@@ -38,7 +45,8 @@ class Folders:
         """None yet; `ahead` are those that other processes are listing."""
         self._listed: dict[str, _Folder] = {}
         self._places: dict[str, dict[str, int]] = {}
-        self._stamps = array("q", NOTHING)  # four numbers a name; those of nothing come first
+        self._stamps = [STAMP.pack(*NOTHING)]  # of all folders; those of nothing come first
+        self._count = 1
         self._lists: dict[str, bytes] = {}
         self._ahead = dict(ahead or {})
 
@@ -48,7 +56,14 @@ class Folders:
 
     def stamps(self) -> NDArray[np.int64]:
         """(M, 4) int64, the stamps of all files that were listed, in the order of listing; the first is of nothing."""
-        return np.array(self._stamps, np.int64).reshape(-1, 4)
+        import numpy as np  # where nothing has changed, this is not asked
+
+        return np.frombuffer(b"".join(self._stamps), np.int64).reshape(-1, 4)
+
+    @property
+    def count(self) -> int:
+        """How many stamps there are."""
+        return self._count
 
     def rows(self, paths: Sequence[str]) -> list[int]:
         """Where the stamps of files stand among all; 0 for what does not exist."""
@@ -64,8 +79,9 @@ class Folders:
 
     def _row_of(self, folder: str) -> dict[str, int]:
         if folder not in self._places:
-            names, start, _, _ = self._list(folder)
-            self._places[folder] = dict(zip(names, range(start, start + len(names)), strict=True))
+            held = self._list(folder)
+            rows = range(held.start, held.start + len(held.names))
+            self._places[folder] = dict(zip(held.names, rows, strict=True))
         return self._places[folder]
 
     def visit(self, config: DataConfig) -> None:
@@ -95,10 +111,10 @@ class Folders:
         """
         found: list[str] = []
         for here in self._walk(folder):
-            names, _, _, below = self._list(here)
+            held = self._list(here)
             head = here if here.endswith(os.sep) else here + os.sep
-            found += [head + name for name in names if is_image(name) and name[0] != "."]
-            found += [head + name for name, _ in below if is_image(name)]
+            found += [head + name for name in held.names if is_image(name) and name[0] != "."]
+            found += [head + name for name, _ in held.below if is_image(name)]
         return found
 
     def _walk(self, folder: str) -> Iterator[str]:
@@ -113,15 +129,21 @@ class Folders:
                 if met[identity] <= LOOPS:
                     waiting.append(here + name if here.endswith(os.sep) else f"{here}{os.sep}{name}")
 
+    @cached_property
     def digests(self) -> tuple[str, str]:
-        """Two hashes of all that was listed: equal if no file came or went, and equal if none changed either."""
+        """Two hashes of all that was listed until they are asked for.
+
+        The one is equal if no file came or went, the other if none changed either.
+        """
         state = xxh3_128()
-        for folder, (names, _, odd, below) in self._listed.items():
-            state.update(os.fsencode("\0".join((folder, *names, "", *odd, "", *(name for name, _ in below), ""))))
+        for folder, held in self._listed.items():
+            below = "\0".join((folder, *(name for name, _ in held.below)))
+            state.update(b"\0\0".join((os.fsencode(below), held.found.packed, held.found.odd)))
         for name, content in self._lists.items():
             state.update(os.fsencode(name) + b"\0" + content)
         names_alone = state.hexdigest()
-        state.update(self._stamps)
+        for stamps in self._stamps:
+            state.update(stamps)
         return names_alone, state.hexdigest()
 
     def _list(self, folder: str) -> _Folder:
@@ -129,10 +151,9 @@ class Folders:
             return self._listed[folder]
         ahead = self._ahead.pop(folder, None)
         found = (ahead.take() if ahead else None) or scan(folder)
-        start = len(self._stamps) // 4
-        self._stamps.extend(found.stamps)
-        below = [(name, (device, number)) for device, number, name in found.below]
-        self._listed[folder] = _Folder(found.names, start, found.odd, below)
+        self._listed[folder] = _Folder(found, self._count)
+        self._stamps.append(found.stamps)
+        self._count += len(found.stamps) // STAMP.size
         return self._listed[folder]
 
 

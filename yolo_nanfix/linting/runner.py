@@ -52,9 +52,29 @@ def run(
         return check_annotations(annotated, study)
     config = read_folder(data) if options.task == "classify" else read_config(data)
     ahead = scanning.start(_folders(config))
-    from yolo_nanfix.linting.checking import check  # meanwhile: numpy and the decoders take a while to load
+    from yolo_nanfix.linting import latest, store  # meanwhile
 
-    return check(config, options, ahead, progress, jobs, cache, study)
+    place = store.place(config, options) if cache else None
+    known = place is not None and study is None and store.has_latest(place)
+    if not known:
+        from yolo_nanfix.linting.rule import all_rules
+
+        all_rules()  # takes as long to load as it takes to list the folders
+    from yolo_nanfix.linting.listing import Folders
+
+    folders = Folders(ahead)
+    folders.visit(config)
+    _, tree = folders.digests
+    if place is not None and known:
+        packed = store.load_latest(place, tree)
+        if packed and (report := latest.unpack(packed, str(config.yaml_file), options.task)) is not None:
+            return report
+    from yolo_nanfix.linting.checking import check
+
+    report = check(config, options, folders, place, progress, jobs, study)
+    if place is not None:
+        store.save_latest(place, tree, latest.pack(report))
+    return report
 
 
 def _folders(config: DataConfig) -> list[str]:

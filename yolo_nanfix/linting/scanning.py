@@ -1,7 +1,8 @@
 """Lists one folder, here or in a process of its own: for large ones the system's answers take most of a second lint.
 
 This file is also the program of that process, which must start fast: it imports what it needs, no `typing`, and
-`subprocess` for the other one only.
+`subprocess` for the other one only. Names and stamps stay packed until someone asks for them: where nothing has
+changed, a hash of them is all that is wanted.
 """
 
 from __future__ import annotations
@@ -10,63 +11,79 @@ import os
 import stat
 import struct
 import sys
-from array import array
 from collections.abc import Iterable
 
 LARGE = 1 << 20
 """A folder is large if its own entry takes so many bytes, which is some ten thousand names."""
-_LENGTHS = struct.Struct("<4Q")
-_NOTHING = (0, 0, 0, 0)
+STAMP = struct.Struct("=qqQQ")
+"""A stamp, packed."""
+_LENGTHS = struct.Struct("=4Q")
 
 
 class Scan:
     """What a folder holds, in the order of the system.
 
     Attributes:
-        names: of everything but folders.
-        odd: those of them that are no regular files.
-        below: the folders in it, hidden ones aside, each as device, number and name.
-        stamps: four numbers a name: bytes, nanoseconds of the last change, device and number; 0 for the odd ones.
+        packed: the names of everything but folders, with a zero behind each.
+        odd: those of them that are no regular files, likewise.
+        below: the folders in it, hidden ones aside, likewise, each as device, number and name between colons.
+        stamps: of each name a `STAMP`: bytes, nanoseconds of the last change, device and number; 0 for the odd ones.
     """
 
-    __slots__ = ("below", "names", "odd", "stamps")
+    __slots__ = ("below", "odd", "packed", "stamps")
 
-    def __init__(self) -> None:
-        """Nothing yet."""
-        self.names: list[str] = []
-        self.odd: list[str] = []
-        self.below: list[tuple[int, int, str]] = []
-        self.stamps = array("q")
+    def __init__(self, packed: bytes, odd: bytes, below: bytes, stamps: bytes) -> None:
+        """Hold what was packed.
+
+        Raises:
+            ValueError: there are not as many stamps as names.
+        """
+        self.packed, self.odd, self.below, self.stamps = packed, odd, below, stamps
+        if len(stamps) != STAMP.size * packed.count(b"\0"):
+            raise ValueError("not whole")
+
+    def names(self) -> list[str]:
+        """The names, as text."""
+        return os.fsdecode(self.packed).split("\0")[:-1]
+
+    def folders(self) -> list[tuple[str, tuple[int, int]]]:
+        """The folders in it: name, and device and number."""
+        lines = (line.split(":", 2) for line in os.fsdecode(self.below).split("\0")[:-1])
+        return [(name, (int(device), int(number))) for device, number, name in lines]
 
 
 def scan(folder: str) -> Scan:
     """List a folder; one that is not there, or may not be read, holds nothing."""
-    found = Scan()
-    names, stamps, regular = found.names, found.stamps, stat.S_ISREG
+    names: list[bytes] = []
+    odd: list[bytes] = []
+    below: list[bytes] = []
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                try:
-                    s = entry.stat()
-                except (OSError, ValueError):  # a broken link, or one that goes round
-                    _note_odd(entry.name, found)
-                    continue
-                if regular(s.st_mode):
-                    names.append(entry.name)
-                    stamps.extend((s.st_size, s.st_mtime_ns, s.st_dev, s.st_ino))
-                elif not stat.S_ISDIR(s.st_mode):
-                    _note_odd(entry.name, found)
-                elif entry.name[0] != ".":
-                    found.below.append((s.st_dev, s.st_ino, entry.name))
+        head = os.fsencode(os.path.join(folder, ""))  # noqa: PTH118 - no Path here
+        there = os.listdir(head)  # noqa: PTH208 - names alone
     except (OSError, ValueError):
-        pass
-    return found
+        head, there = b"", []
+    stamps, end = bytearray(STAMP.size * len(there)), 0
+    look, regular, pack = os.stat, stat.S_ISREG, STAMP.pack_into
+    for name in there:
+        try:
+            s = look(head + name)
+        except (OSError, ValueError):  # a broken link, or one that goes round
+            s = None
+        if s is not None and regular(s.st_mode):
+            pack(stamps, end, s.st_size, s.st_mtime_ns, s.st_dev, s.st_ino)
+        elif s is None or not stat.S_ISDIR(s.st_mode):
+            odd.append(name)
+        else:
+            if name[:1] != b".":
+                below.append(b"%d:%d:%b" % (s.st_dev, s.st_ino, name))
+            continue
+        names.append(name)
+        end += STAMP.size
+    return Scan(_joined(names), _joined(odd), _joined(below), bytes(memoryview(stamps)[:end]))
 
 
-def _note_odd(name: str, found: Scan) -> None:
-    found.names.append(name)
-    found.odd.append(name)
-    found.stamps.extend(_NOTHING)
+def _joined(lines: list[bytes]) -> bytes:
+    return b"\0".join([*lines, b""])
 
 
 def is_large(folder: str) -> bool:
@@ -112,10 +129,8 @@ def start(folders: Iterable[str]) -> dict[str, Ahead]:
 
 
 def _pack(found: Scan) -> bytes:
-    below = [f"{device}:{number}:{name}" for device, number, name in found.below]
-    texts = [os.fsencode("\0".join(lines)) for lines in (found.names, found.odd, below)]
-    parts = [*texts, found.stamps.tobytes()]
-    return _LENGTHS.pack(*map(len, parts)) + b"".join(parts)
+    parts = (found.packed, found.odd, found.below, found.stamps)
+    return b"".join((_LENGTHS.pack(*map(len, parts)), *parts))
 
 
 def _unpack(data: bytes) -> Scan:
@@ -124,16 +139,19 @@ def _unpack(data: bytes) -> Scan:
     for length in lengths:
         parts.append(data[at : at + length])
         at += length
-    found = Scan()
-    found.names, found.odd, below = (os.fsdecode(text).split("\0") if text else [] for text in parts[:3])
-    for line in below:
-        device, number, name = line.split(":", 2)
-        found.below.append((int(device), int(number), name))
-    found.stamps.frombytes(parts[3])
-    if at != len(data) or len(found.stamps) != 4 * len(found.names):
+    if at != len(data):
         raise ValueError("not whole")
-    return found
+    return Scan(*parts)
+
+
+def _listed_from_within(folder: str) -> Scan:
+    """As `scan`; the system finds files a little faster from the folder that it stands in."""
+    try:
+        os.chdir(folder)
+    except (OSError, ValueError):
+        return scan(folder)
+    return scan(os.curdir)
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(_pack(scan(sys.argv[1])))
+    sys.stdout.buffer.write(_pack(_listed_from_within(sys.argv[1])))

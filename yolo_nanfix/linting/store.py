@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from xxhash import xxh3_64_hexdigest
 
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.options import LintOptions
 
-Columns = dict[str, NDArray[Any]]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 MOST = 100
 LATEST = ".json"
 ENVIRONMENT = "YOLO_NANFIX_CACHE"
@@ -95,17 +94,23 @@ def load(path: Path) -> Memory | None:
         return None
 
 
-def save(path: Path, facts: Mapping[str, Any], columns: Columns, texts: Mapping[str, str]) -> None:
+def save(path: Path, facts: Mapping[str, Any], columns: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> None:
     """Put a memory in place; a folder that cannot be written is no fault of the lint, so that nothing is raised.
 
     Of the memories of one dataset the last three stay (of other options, say), and of all the last `MOST`.
     """
+    import numpy as np
     from safetensors.numpy import save as dumps
 
     kept = {name: np.ascontiguousarray(column) for name, column in columns.items()}
     for name, text in {**texts, "facts": json.dumps(dict(facts))}.items():
         kept[name] = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
     _put(path, dumps(kept))
+
+
+def has_latest(path: Path) -> bool:
+    """Whether it is known what was found the last time, in whatever tree of files."""
+    return path.with_suffix(LATEST).exists()
 
 
 def load_latest(path: Path, tree: str) -> dict[str, Any]:
@@ -124,6 +129,8 @@ def save_latest(path: Path, tree: str, latest: Mapping[str, Any]) -> None:
 
 
 def _put(path: Path, content: bytes) -> None:
+    import tempfile
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".tmp")

@@ -1,0 +1,55 @@
+"""The latest report on a dataset, as it is remembered: where nothing has changed, no rule needs to be loaded for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
+
+_Rule = tuple[str, Severity, Effect, str]
+
+
+def pack(report: Report) -> dict[str, Any]:
+    """A report as values for JSON, without what the dataset and the options say."""
+    return {
+        "counts": report.counts,
+        "skipped": report.skipped,
+        "rules": {f.code: (f.name, f.severity.value, f.effect.value, f.mend) for f in report.findings},
+        "findings": pack_findings(report.findings),
+    }
+
+
+def pack_findings(findings: Iterable[Finding]) -> list[tuple[Any, ...]]:
+    """Findings as values for JSON, without what their rules say."""
+    return [(f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image) for f in findings]
+
+
+def unpack(packed: Mapping[str, Any], data: str, task: str) -> Report | None:
+    """The report that `pack` was given; None if this is not whole."""
+    try:
+        rules = {
+            code: (name, Severity(severity), Effect(effect), mend)
+            for code, (name, severity, effect, mend) in packed["rules"].items()
+        }
+        findings = tuple(unpack_findings(packed["findings"], rules))
+        skipped = tuple((code, reason) for code, reason in packed["skipped"])
+        return Report(data, task, findings, skipped, packed["counts"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def unpack_findings(packed: Iterable[Any], rules: Mapping[str, _Rule]) -> Iterator[Finding]:
+    """The findings that `pack_findings` was given.
+
+    Args:
+        packed: what came out of it.
+        rules: for each code the rule's name, its severity and effect, and how to mend it.
+
+    Raises:
+        KeyError, TypeError, ValueError: this is not whole.
+    """
+    for code, file, line, pixel, message, split, image in packed:
+        name, severity, effect, mend = rules[code]
+        place = Place(file, line, tuple(pixel) if pixel else None)
+        yield Finding(code, name, severity, effect, place, message, mend, split, image)
