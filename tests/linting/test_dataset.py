@@ -12,14 +12,14 @@ from PIL import Image as PILImage
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import read_config
-from yolo_nanfix.linting.dataset import Dataset, read_one
+from yolo_nanfix.linting.dataset import Dataset
 from yolo_nanfix.linting.headers import read_header
+from yolo_nanfix.linting.images import Listed, read_images
 from yolo_nanfix.linting.label_fast import read_labels
 from yolo_nanfix.linting.label_reader import LabelReader
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.listing import Folders, list_images
 from yolo_nanfix.linting.paths import label_path
-from yolo_nanfix.linting.stamps import NOTHING
 from yolo_nanfix.linting.survey import survey
 
 
@@ -27,12 +27,10 @@ def _read(tiny: TinySet, task: str = "detect") -> Dataset:
     config = read_config(tiny.root)
     seen = survey(config, Folders())
     npys = seen.npys(np.arange(len(seen.files)))
-    images = tuple(
-        read_one(file, seen.split_names[split], label, labelled, npy, NOTHING, config.channels, deep=False)
-        for file, split, label, labelled, npy in zip(
-            seen.files, seen.split, seen.labels, seen.labelled.tolist(), npys, strict=True
-        )
-    )
+    splits_of = [seen.split_names[split] for split in seen.split]
+    stamps = seen.stamps(np.arange(len(seen.files)))
+    listed = Listed(seen.files, splits_of, seen.labels, seen.labelled.tolist(), npys, stamps)
+    images = read_images(listed, config.channels, deep=False)
     labels = read_labels(seen.labels, range(len(images)), task, config.kpt_shape)
     splits = {name: tuple(listed.tolist()) for name, listed in seen.splits.items()}
     return Dataset(config, task, images, splits, labels, seen.strays)

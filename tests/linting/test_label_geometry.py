@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,6 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from yolo_nanfix.linting.headers import Header
+from yolo_nanfix.linting.image import Image
+from yolo_nanfix.linting.images import gather
 from yolo_nanfix.linting.label_reader import LabelReader
 from yolo_nanfix.linting.rules import geometry, outliers, overlaps
 
@@ -24,8 +26,8 @@ def read(tmp_path: Path, lines: list[str], task: str = "segment") -> tuple:
     path.write_text("\n".join(lines) + "\n")
     reader = LabelReader(task, (2, 3) if task == "pose" else None)
     assert reader.read(str(path), 0)
-    image = SimpleNamespace(header=SimpleNamespace(width=SIDE, height=SIDE))
-    return reader.finish(), (image,)
+    header = Header(width=SIDE, height=SIDE)
+    return reader.finish(), gather([Image("a.jpg", "train", "jpg", str(path), True, header, None, None)])
 
 
 def shapes_of(tmp_path_factory: pytest.TempPathFactory, polygons: list[np.ndarray]) -> geometry.Shapes:

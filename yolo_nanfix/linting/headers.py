@@ -23,17 +23,17 @@ HEAD_BYTES = 4096
 JPEGS = ("jpg", "jpeg")
 SOUND = ("", "trailing")
 """The faults of headers of images that Ultralytics takes."""
-_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 BOMB_PIXELS = 178_956_970
 """Images of more pixels are never decoded; Pillow, and so Ultralytics, refuses them from the same number on."""
 
-_FRAMES = frozenset((0xFFC0, 0xFFC1, 0xFFC2))  # baseline, extended and progressive JPEG
-_HARMLESS = frozenset((0xFFDB, 0xFFC4, 0xFFDD, 0xFFE0, 0xFFFE))  # tables, restart interval, JFIF, comment
+FRAMES = frozenset((0xFFC0, 0xFFC1, 0xFFC2))  # baseline, extended and progressive JPEG
+HARMLESS = frozenset((0xFFDB, 0xFFC4, 0xFFDD, 0xFFE0, 0xFFFE))  # tables, restart interval, JFIF, comment
 _segment = struct.Struct(">HH").unpack_from
 _frame = struct.Struct(">BHHB").unpack_from
 _HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
-_END = b"\xff\xd9"
+END = b"\xff\xd9"
 _ORIENTATION = 274
 _BITS_PER_SAMPLE = 258
 _SEVERAL = ("AVIF", "MPO", "PNG", "TIFF", "WEBP")
@@ -100,17 +100,17 @@ def _by_seeking(fd: int, length: int, offset: int) -> bytes:
     return os.read(fd, length)
 
 
-_read_at = getattr(os, "pread", _by_seeking)
+read_at = getattr(os, "pread", _by_seeking)
 
 
 def both_ends(file: str, size: int) -> tuple[bytes, bytes]:
     """The first `HEAD_BYTES` of a file of so many bytes, and its last two."""
-    fd = os.open(file, _READ)
+    fd = os.open(file, READ)
     try:
         head = os.read(fd, HEAD_BYTES)
         if len(head) >= size:
             return head, head[-2:]
-        return head, _read_at(fd, 2, size - 2)
+        return head, read_at(fd, 2, size - 2)
     finally:
         os.close(fd)
 
@@ -147,11 +147,11 @@ def read_header(
     plain = _plain_jpeg(head)
     if plain is None:
         header = _by_pillow(file, _header(stamp), head)._replace(content=content)
-        return _judge_end(file, header) if header.format == "JPEG" and not header.fault and tail != _END else header
+        return _judge_end(file, header) if header.format == "JPEG" and not header.fault and tail != END else header
     width, height, mode = plain
     own = (size, mtime_ns, (device, inode), width, height, "JPEG", mode, False, "", "", content, 8, 1, 1, mode == "RGB")
     header = tuple.__new__(Header, own)  # as `Header(*own)`, in half the time
-    return header if tail == _END else _judge_end(file, header._replace(ordinary=False))
+    return header if tail == END else _judge_end(file, header._replace(ordinary=False))
 
 
 def _header(stamp: Stamp, fault: str = "", reason: str = "") -> Header:
@@ -169,9 +169,9 @@ def _plain_jpeg(head: bytes) -> tuple[int, int, str] | None:
     at, end = 2, len(head) - 10
     while at <= end:
         marker, length = _segment(head, at)
-        if marker in _HARMLESS and length >= 2:
+        if marker in HARMLESS and length >= 2:
             at += 2 + length
-        elif marker in _FRAMES:
+        elif marker in FRAMES:
             bits, height, width, components = _frame(head, at + 4)
             mode = _MODES.get(components)
             if bits != 8 or mode is None or length != 8 + 3 * components or not 0 < width * height <= BOMB_PIXELS:

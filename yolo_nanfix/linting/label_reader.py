@@ -14,32 +14,18 @@ import numpy as np
 from yolo_nanfix.linting.labels import BadRow, LabelFile, Labels, OddNumber
 
 PLAIN_COLUMNS = 5
-_BINARY = getattr(os, "O_BINARY", 0)
 
 
-def read_bytes(path: str, size: int | None = None) -> bytes | None:
-    """The bytes of a regular file, or None if there is none. OSError if it is there but cannot be read.
-
-    Args:
-        path: the file.
-        size: its bytes, where it is known to be a regular file.
-    """
-    if size is None:
-        try:
-            status = os.stat(path)  # noqa: PTH116 - a Path object costs as much as the call
-        except (OSError, ValueError):
-            return None
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        size = status.st_size
-    fd = os.open(path, os.O_RDONLY | _BINARY)
+def read_bytes(path: str) -> bytes | None:
+    """The bytes of a regular file, or None if there is none. OSError if it is there but cannot be read."""
     try:
-        data = os.read(fd, size + 1)
-        while len(data) > size and (more := os.read(fd, 1 << 20)):
-            data += more  # the file grew since its size was read
-        return data
-    finally:
-        os.close(fd)
+        status = os.stat(path)  # noqa: PTH116 - a Path object costs as much as the call
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    with open(path, "rb", buffering=0) as stream:
+        return stream.read()
 
 
 class LabelReader:

@@ -6,18 +6,18 @@ import gc
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.dataset import Columns, Image, Known, columns, read_deep, read_one
+from yolo_nanfix.linting.dataset import Columns, columns
+from yolo_nanfix.linting.images import Images, Listed, read_images
 from yolo_nanfix.linting.label_fast import read_labels
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rule import Hit, Rule, all_rules
-from yolo_nanfix.linting.stamps import Stamp
 
 
 class Context(NamedTuple):
@@ -37,7 +37,7 @@ class Part(NamedTuple):
         labelled: whether each has a label file.
         owns: whether that file is read for it.
         npys: the .npy that is loaded in the place of each.
-        stamps: of each image file.
+        stamps: (n, 4) int64, of each image file.
         sizes: bytes of each label file.
     """
 
@@ -48,7 +48,7 @@ class Part(NamedTuple):
     labelled: tuple[bool, ...]
     owns: tuple[bool, ...]
     npys: tuple[str | None, ...]
-    stamps: tuple[Stamp, ...]
+    stamps: NDArray[np.int64]
     sizes: tuple[int, ...]
 
     def split_up(self) -> tuple[Part, ...]:
@@ -81,21 +81,18 @@ def read_part(part: Part, context: Context) -> Facts:
     """Read the files of a part and ask all rules about single files; whatever they hold, the answer is facts."""
     config, options = context
     with _quiet(), _no_collection():
-        known = (part.files, part.splits, part.labels, part.labelled, part.npys, part.stamps)
-        if options.deep:
-            images = read_deep(list(map(Known, *known)), config.channels)
-        else:
-            images = tuple(map(read_one, *known, repeat(config.channels), repeat(False)))
+        listed = Listed(part.files, part.splits, part.labels, part.labelled, part.npys, part.stamps)
+        images = read_images(listed, config.channels, deep=options.deep)
         chosen = np.flatnonzero(np.array(part.labelled) & np.array(part.owns)).tolist()
         paths, sizes = [part.labels[i] for i in chosen], [part.sizes[i] for i in chosen]
         labels = read_labels(paths, chosen, options.task, config.kpt_shape, sizes)
         return Facts(list(_ask(images, labels, context)), columns(images, labels, deep=options.deep))
 
 
-def _ask(images: tuple[Image, ...], labels: Labels, context: Context) -> Iterator[Found]:
+def _ask(images: Images, labels: Labels, context: Context) -> Iterator[Found]:
     facts = {
         "images": images,
-        "unusual": tuple(image for image in images if not image.usual),
+        "unusual": images.unusual(),
         "labels": labels,
         "config": context.config,
         "task": context.options.task,
@@ -108,7 +105,7 @@ def _ask(images: tuple[Image, ...], labels: Labels, context: Context) -> Iterato
             yield _found(hit, rule, place)
 
 
-def _places(images: tuple[Image, ...]) -> dict[str | None, int]:
+def _places(images: Images) -> dict[str | None, int]:
     """Where each image stands, by its label file, its .npy and its own path."""
     place: dict[str | None, int] = {image.label: i for i, image in enumerate(images)}
     place |= {image.npy: i for i, image in enumerate(images) if image.npy}

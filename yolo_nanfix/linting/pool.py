@@ -10,7 +10,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from yolo_nanfix.linting.parts import Context, Facts, Found, Part, read_part
-from yolo_nanfix.linting.stamps import NOTHING, Stamp
+from yolo_nanfix.linting.stamps import NOTHING
 from yolo_nanfix.linting.survey import Survey
 from yolo_nanfix.linting.worker import Worker, WorkerDied
 
@@ -94,7 +94,7 @@ def _part(survey: Survey, numbers: Sequence[int]) -> Part:
         labelled=tuple(survey.labelled[chosen].tolist()),
         owns=tuple(survey.owns[chosen].tolist()),
         npys=tuple(survey.npys(chosen)),
-        stamps=tuple(map(Stamp, *survey.stamps(chosen).T.tolist())),
+        stamps=survey.stamps(chosen),
         sizes=tuple(survey.sizes(chosen).tolist()),
     )
 
@@ -154,6 +154,6 @@ def _ask(worker: Worker, part: Part, context: Context) -> list[tuple[Part, Facts
 
 def _crashed(part: Part, context: Context, why: str) -> Facts:
     """The facts of a file that cannot be read without dying: as of one that is not there, and a hit that says so."""
-    nothing = part._replace(files=(os.devnull,), labelled=(False,), npys=(None,), stamps=(NOTHING,))
+    nothing = part._replace(files=(os.devnull,), labelled=(False,), npys=(None,), stamps=np.array([NOTHING]))
     facts = read_part(nothing, context)
     return Facts([Found(0, CRASHED, part.files[0], None, None, why)], facts.columns)

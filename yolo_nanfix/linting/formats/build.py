@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.dataset import Dataset, Image, read_one
+from yolo_nanfix.linting.dataset import Dataset
 from yolo_nanfix.linting.formats.notes import Note, Notes
 from yolo_nanfix.linting.formats.numbers import brief
 from yolo_nanfix.linting.headers import Header
+from yolo_nanfix.linting.image import Image
+from yolo_nanfix.linting.images import Images, Listed, gather, read_images
 from yolo_nanfix.linting.labels import LabelFile, Labels, join
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.stamps import NOTHING, Stamp
@@ -130,26 +132,28 @@ class Builder:
                 message = f"the classes {brief(other)} and {brief(name)} differ in spelling only"
                 self.note("class-names-alike", str(self._source), message)
 
-    def _images(self) -> tuple[Image, ...]:
+    def _images(self) -> Images:
         """All images with their headers; where there is no file, with the size that the annotations give."""
-        found = []
+        found: list[Image] = []
+        stamps = np.array([_stamp(path) if is_image(path) else NOTHING for path in self._paths], np.int64).reshape(
+            -1, 4
+        )
+        count = len(self._paths)
+        listed = Listed(self._paths, self._splits, self._labels, [True] * count, [None] * count, stamps)
         verbosity = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(0)  # the decoders print what the findings say
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                for path, split, label, size in zip(self._paths, self._splits, self._labels, self._sizes, strict=True):
-                    known = is_image(path)
-                    stamp = _stamp(path) if known else NOTHING
-                    image = read_one(path, split, label, True, None, stamp, 3, self._options.deep)
-                    header = image.header if known else Header(fault="missing")
+                for image, size in zip(read_images(listed, 3, deep=self._options.deep), self._sizes, strict=True):
+                    header = image.header if is_image(image.file) else Header(fault="missing")
                     if header.fault == "missing" and min(size) > 0:
                         header = header._replace(width=size[0], height=size[1])
                     found.append(image._replace(header=header))
         finally:
             cv2.utils.logging.setLogLevel(verbosity)
         self._compare(found)
-        return tuple(found)
+        return gather(found)
 
     def _compare(self, images: list[Image]) -> None:
         """Note images that are not there, or of another size than the annotations say."""
@@ -175,7 +179,7 @@ class Builder:
             self.note("image-file-missing", images[i].label, f"there is no {self._paths[i]}", None, i)
         return None
 
-    def _table(self, images: tuple[Image, ...]) -> Labels:
+    def _table(self, images: Images) -> Labels:
         """The rows as columns, sorted by image; those of images of unknown size are left out."""
         owner = np.array(self._image, np.int32)
         sizes = self._divisors(images)
@@ -209,7 +213,7 @@ class Builder:
         )
         return join([labels])
 
-    def _divisors(self, images: tuple[Image, ...]) -> NDArray[np.float64]:
+    def _divisors(self, images: Images) -> NDArray[np.float64]:
         """(N, 2) what the coordinates of each image are divided by; 0 where it is not known."""
         if not self._in_pixels:
             return np.ones((len(images), 2))

@@ -38,7 +38,7 @@ def check(annotated: Annotated, study: Study | None = None) -> Report:
         "task": options.task,
         "options": options,
         "images": dataset.images,
-        "unusual": tuple(image for image in dataset.images if not image.usual),
+        "unusual": dataset.images.unusual(),
         "labels": dataset.labels,
         "table": table,
         "strays": (),

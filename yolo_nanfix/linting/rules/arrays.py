@@ -9,7 +9,7 @@ import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.dataset import npy_difference
+from yolo_nanfix.linting.image import npy_difference
 from yolo_nanfix.linting.paths import folder_of
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.files import Images, some

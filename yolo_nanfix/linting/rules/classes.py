@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
-from yolo_nanfix.linting.rules.rows import Images, once, row_hits
+from yolo_nanfix.linting.rules.rows import once, row_hits
 from yolo_nanfix.linting.table import Table
 
 _SHOWN = 8

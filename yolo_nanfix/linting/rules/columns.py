@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.rules.rows import HIGH, LOW, Images, once
+from yolo_nanfix.linting.rules.rows import HIGH, LOW, once
 
 Column = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -52,9 +53,9 @@ def columns(labels: Labels, images: Images) -> Boxes:
     centre, side = np.minimum(x, y), np.minimum(w, h)
     largest = np.maximum(np.maximum(x, y), np.maximum(w, h))
     sound = np.isfinite(labels.extra) & (side >= 0)
-    headers = [images[file.image].header for file in labels.files]
-    width = np.array([header.width for header in headers], np.float32)[labels.file]
-    height = np.array([header.height for header in headers], np.float32)[labels.file]
+    owner = np.array([file.image for file in labels.files], np.int64)
+    width = images.columns.width[owner].astype(np.float32)[labels.file]
+    height = images.columns.height[owner].astype(np.float32)[labels.file]
     return Boxes(
         x=x,
         y=y,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.dataset import Image
 from yolo_nanfix.linting.deep import Deep
+from yolo_nanfix.linting.image import Image
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.images import Images, hit
 

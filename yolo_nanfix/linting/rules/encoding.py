@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit, rule
-from yolo_nanfix.linting.rules.rows import Images, bad_hits
+from yolo_nanfix.linting.rules.rows import bad_hits
 
 
 @rule("TX018", "byte-order-mark", Severity.INFO, Effect.ACCEPTS)

@@ -12,7 +12,7 @@ import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.census import Census
-from yolo_nanfix.linting.dataset import Image
+from yolo_nanfix.linting.image import Image
 from yolo_nanfix.linting.paths import folder_of
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.suffixes import is_image

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from PIL import Image as PILImage
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.dataset import MOST, Image
 from yolo_nanfix.linting.headers import BOMB_PIXELS
+from yolo_nanfix.linting.image import MOST, Image
 from yolo_nanfix.linting.pixels import too_large
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
 
-Images = tuple[Image, ...]
+Images = Iterable[Image]
 MIN_SIDE = 10
 _ACCEPTED = {name.upper() for name in SUFFIX_FORMATS} | {"JPEG2000"}
 

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.columns import columns
-from yolo_nanfix.linting.rules.rows import HIGH, LOW, Images, file_hit, once, row_hits, show
+from yolo_nanfix.linting.rules.rows import HIGH, LOW, file_hit, once, row_hits, show
 
 POSE = ("pose",)
 BOX_COLUMNS = 5

@@ -9,8 +9,8 @@ import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.dataset import Image
 from yolo_nanfix.linting.headers import Header
+from yolo_nanfix.linting.image import Image
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.files import some
 from yolo_nanfix.linting.rules.images import MIN_SIDE, Images, hit

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.columns import columns
 from yolo_nanfix.linting.rules.geometry import Floats, Shapes, areas, enclosing_rectangles, flat, shapes
-from yolo_nanfix.linting.rules.rows import Images, once, row_hits
+from yolo_nanfix.linting.rules.rows import once, row_hits
 
 OBB = ("obb",)
 CORNERS = 4

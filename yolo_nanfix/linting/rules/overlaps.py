@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.columns import columns
-from yolo_nanfix.linting.rules.rows import HIGH, LOW, Images, once, row_hits
+from yolo_nanfix.linting.rules.rows import HIGH, LOW, once, row_hits
 
 UPRIGHT = ("detect", "segment", "pose")
 NEAR = 0.95

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.dataset import Image
+from yolo_nanfix.linting.image import Image
 from yolo_nanfix.linting.pixels import HALF_MAX, Pixels, Spot
 from yolo_nanfix.linting.rule import Hit, rule
 

@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.linting.dataset import Image
+from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit
 
-Images = tuple[Image, ...]
 T = TypeVar("T")
 
 HIGH, LOW = 1.01, -0.01

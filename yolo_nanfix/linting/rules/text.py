@@ -8,10 +8,11 @@ import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.keypoints import BOX_COLUMNS, other_width
-from yolo_nanfix.linting.rules.rows import Images, bad_hits, file_hit, row_hits
+from yolo_nanfix.linting.rules.rows import bad_hits, file_hit, row_hits
 from yolo_nanfix.linting.table import Table
 
 BOXES = ("detect", "segment", "obb")

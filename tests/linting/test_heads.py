@@ -1,0 +1,120 @@
+"""Headers of many JPEGs at once against the reader of one."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from linting.cases_images import photo
+from PIL import Image as PILImage
+
+from yolo_nanfix.linting.headers import read_header
+from yolo_nanfix.linting.heads import judge_heads, read_heads
+from yolo_nanfix.linting.image import MOST, Image, read_one
+from yolo_nanfix.linting.images import Columns, Listed, gather, read_images
+from yolo_nanfix.linting.stamps import NOTHING, Stamp
+
+MARKERS = (0, 1, 8, 0xC0, 0xC4, 0xD8, 0xE0, 0xFE, 0xFF)
+
+
+def jpeg(width: int = 90, height: int = 70, mode: str = "RGB", **options) -> bytes:
+    stream = io.BytesIO()
+    PILImage.fromarray(photo(1, height, width)).convert(mode).save(stream, "JPEG", **options)
+    return stream.getvalue()
+
+
+def files() -> dict[str, bytes]:
+    exif = PILImage.Exif()
+    exif[274] = 6
+    sound = jpeg()
+    return {
+        "sound.jpg": sound,
+        "progressive.jpeg": jpeg(progressive=True),
+        "capital.JPG": jpeg(120, 80),
+        "comment.jpg": jpeg(comment=b"x" * 300),
+        "far.jpg": jpeg(comment=b"x" * 2000),
+        "farther.jpg": jpeg(comment=b"x" * 5000),
+        "slim.jpg": jpeg(400, 40),
+        "small.jpg": jpeg(20, 20),
+        "wide.jpg": jpeg(MOST + 1, 600),
+        "grey.jpg": jpeg(mode="L"),
+        "cmyk.jpg": jpeg(mode="CMYK"),
+        "turned.jpg": jpeg(exif=exif),
+        "trailing.jpg": sound + b"\0\0",
+        "cut.jpg": sound[:-100],
+        "half.jpg": sound[:150] + b"\xff\xd9",
+        "head.jpg": sound[:20],
+        "empty.jpg": b"",
+        "text.jpg": b"<html>" + b" " * 3000,
+        "png.png": b"\x89PNG",
+        "no suffix": sound,
+    }
+
+
+def listed(folder: Path, contents: dict[str, bytes]) -> Listed:
+    names, stamps = [], []
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+        status = (folder / name).stat()
+        names.append(str(folder / name))
+        stamps.append(Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino))
+    names.append(str(folder / "gone.jpg"))
+    stamps.append(NOTHING)
+    count = len(names)
+    labels = [f"{name}.txt" for name in names]
+    return Listed(names, ["train"] * count, labels, [True] * count, [None] * count, np.array(stamps))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_headers_are_judged_as_by_the_reader_of_one(tmp_path: Path, seed: int):
+    random = np.random.default_rng(seed)
+    sound = [jpeg(), jpeg(progressive=True), jpeg(comment=b"y" * 200), jpeg(mode="L")]
+    for i in range(300):
+        content = bytearray(sound[i % len(sound)])
+        for _ in range(random.integers(0, 4)):
+            content[random.integers(0, 700)] = random.choice(
+                (0, 1, 8, 0xC0, 0xC4, 0xD8, 0xE0, 0xFE, 0xFF, random.integers(256))
+            )
+        if random.random() < 0.2:
+            content = content[: random.integers(1, 900)] + b"\xff\xd9"
+        (tmp_path / f"{i:03d}.jpg").write_bytes(content)
+    paths = sorted(map(str, tmp_path.iterdir()))
+    sizes = [Path(path).stat().st_size for path in paths]
+    heads, contents = read_heads(paths, sizes)
+    judged = judge_heads(heads)
+    one_by_one = [read_header(path) for path in paths]
+    assert judged.ordinary.tolist() == [header.ordinary for header in one_by_one]
+    assert 40 < judged.ordinary.sum() < 290
+    for i in np.flatnonzero(judged.ordinary):
+        header = one_by_one[i]
+        assert (judged.width[i], judged.height[i], contents[i]) == (header.width, header.height, header.content)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_many_are_read_as_one_by_one(tmp_path: Path, channels: int):
+    known = listed(tmp_path, files())
+    np.save(tmp_path / "sound.npy", photo(1, 70, 90))
+    known = known._replace(npys=[str(tmp_path / "sound.npy"), *known.npys[1:]])
+    images = read_images(known, channels, deep=False)
+    one_by_one = [read_one(known.one(i), channels) for i in range(len(known.files))]
+    assert [image._replace(usual=False) for image in images] == one_by_one
+    usual = [] if channels == 4 else ["progressive.jpeg", "capital.JPG", "comment.jpg"]
+    assert [Path(image.file).name for image in images if image.usual] == usual
+    assert images.unusual() == tuple(image for image in images if not image.usual)
+    for name, column in images.columns._asdict().items():
+        assert np.array_equal(column, getattr(gather(one_by_one).columns, name)), name
+
+
+def test_nothing_is_made_of_nothing(tmp_path: Path):
+    none = Listed((), (), (), (), (), np.zeros((0, 4), np.int64))
+    for images in (read_images(none, 3, deep=False), read_images(none, 3, deep=True), gather(())):
+        assert list(images) == [] and images.unusual() == ()
+        assert {len(getattr(images.columns, name)) for name in Columns._fields} == {0}
+
+
+def test_an_image_that_is_not_at_hand_is_made_when_asked_for(tmp_path: Path):
+    images = read_images(listed(tmp_path, {"a.jpg": jpeg(), "b.jpg": jpeg(40, 50), "c.jpg": b""}), 3, deep=False)
+    assert isinstance(images[1], Image) and (images[1].header.width, images[1].header.height) == (40, 50)
+    assert images[1] == list(images)[1] and images[1].usual and not images[2].usual
