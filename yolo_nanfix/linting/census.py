@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.paths import folder_of, label_path
+from yolo_nanfix.linting.paths import folder_of, folders_of, label_path
 from yolo_nanfix.linting.suffixes import is_image
 
 _IMAGES, _LABELS = (".jpg", ".png", ".JPG"), (".txt",)
@@ -72,7 +72,7 @@ def loads(text: str) -> Census:
     return Census(tuple(images), tuple(labels), tuple(Other(*o) for o in others), tuple(empty), tuple(caches))
 
 
-def take_census(config: DataConfig, files: Iterable[str], task: str) -> Census:
+def take_census(config: DataConfig, files: Collection[str], task: str) -> Census:
     """List the folders of a dataset once; folders that cannot be read count as empty of others.
 
     Args:
@@ -86,7 +86,7 @@ def take_census(config: DataConfig, files: Iterable[str], task: str) -> Census:
         for path in paths:
             look.below(str(path), usual)
     met = {os.path.realpath(folder) for folder in look.seen}
-    for folder in sorted({folder_of(file) for file in files} - set(look.seen)):
+    for folder in sorted(folders_of(files) - set(look.seen)):
         if (real := os.path.realpath(folder)) not in met:  # a link that goes round gives one folder many names
             met.add(real)
             look.at(folder, usual)

@@ -16,7 +16,7 @@ from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.paths import folder_of, labels_beside
 from yolo_nanfix.linting.scanning import STAMP, Ahead, Scan, scan
 from yolo_nanfix.linting.stamps import NOTHING
-from yolo_nanfix.linting.suffixes import is_image
+from yolo_nanfix.linting.suffixes import images_among, is_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +113,7 @@ class Folders:
         for here in self._walk(folder):
             held = self._list(here)
             head = here if here.endswith(os.sep) else here + os.sep
-            found += [head + name for name in held.names if is_image(name) and name[0] != "."]
+            found += [head + name for name in images_among(held.names) if name[0] != "."]
             found += [head + name for name, _ in held.below if is_image(name)]
         return found
 
@@ -172,7 +172,7 @@ def list_images(paths: Sequence[Path], folders: Folders) -> list[str]:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path} is not a folder and cannot be read as a list of images: {error}") from error
-        found += filter(is_image, _named(path, text))
+        found += images_among(_named(path, text))
     return sorted(found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 def label_path(image: str) -> str:
@@ -29,6 +29,14 @@ def label_paths(images: Sequence[str]) -> list[str]:
 def folder_of(path: str) -> str:
     """The folder part of a path."""
     return path.rpartition(os.sep)[0] or (os.sep if path.startswith(os.sep) else os.curdir)
+
+
+def folders_of(paths: Collection[str]) -> set[str]:
+    """The folder parts of many paths."""
+    found = {path.rpartition(os.sep)[0] for path in paths}
+    if "" in found:
+        found = {folder_of(path) for path in paths}
+    return found
 
 
 def labels_beside(folder: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 SUFFIX_FORMATS: dict[str, tuple[str, ...]] = {
     "avif": ("AVIF",),
     "bmp": ("BMP", "DIB"),
@@ -18,6 +20,14 @@ SUFFIX_FORMATS: dict[str, tuple[str, ...]] = {
     "webp": ("WEBP",),
 }
 """The suffixes that Ultralytics takes for images, each with the formats that belong under it."""
+
+
+_COMMON = frozenset((".jpg", ".png", ".JPG"))
+
+
+def images_among(names: Iterable[str]) -> list[str]:
+    """Those of some file names that `is_image` takes."""
+    return [name for name in names if name[-4:] in _COMMON or is_image(name)]
 
 
 def is_image(name: str) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.listing import Folders, list_images
-from yolo_nanfix.linting.paths import folder_of, label_paths
+from yolo_nanfix.linting.paths import folder_of, folders_of, label_paths
 from yolo_nanfix.linting.store import Memory
 
 _SIZE, _MTIME = 0, 1
@@ -133,7 +133,7 @@ def _rows(files: Sequence[str], labels: Sequence[str], folders: Folders) -> NDAr
     rows[:, 0] = folders.rows(files)
     if files and labels[0]:
         rows[:, 1] = folders.rows(labels)
-        arrays = {f for f in set(map(folder_of, files)) if any(name.endswith(".npy") for name in folders.names(f))}
+        arrays = {f for f in folders_of(files) if any(name.endswith(".npy") for name in folders.names(f))}
         beside = [i for i, file in enumerate(files) if folder_of(file) in arrays] if arrays else []
         rows[beside, 2] = folders.rows([f"{files[i].rpartition('.')[0]}.npy" for i in beside])
     return rows
@@ -143,7 +143,7 @@ def _strays(
     config: DataConfig, files: Sequence[str], labels: Sequence[str], rows: NDArray[np.int64], folders: Folders
 ) -> tuple[str, ...]:
     """The .txt files beside images and labels that are neither a label file of an image nor a known list."""
-    homes = {*map(folder_of, labels), *map(folder_of, files)}
+    homes = folders_of(labels) | folders_of(files)
     texts = {folder: [name for name in folders.names(folder) if name[-4:] == ".txt"] for folder in homes}
     if sum(map(len, texts.values())) == np.count_nonzero(np.unique(rows)):
         return ()  # as many as there are label files of images
