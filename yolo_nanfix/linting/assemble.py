@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,18 +103,15 @@ def assemble(
         deep: whether there are hashes of how the images look.
     """
     count = len(survey.files)
-    columns: Columns = {
-        name: np.zeros((0 if name == "looks" and not deep else count, *shape), kind)
-        for name, (shape, kind) in EMPTY.items()
-    }
-    rows: Columns = {name: np.zeros((0, *shape), kind) for name, (shape, kind) in ROWS.items()}
-    found: list[Found] = []
     if memory is not None and len(kept.now):
-        for name in columns:
-            if len(columns[name]):
-                columns[name][kept.now] = memory.column(name)[kept.then]
-        rows, found = _remembered(memory, kept)
-    fresh: dict[str, list[NDArray[np.generic]]] = {name: [rows[name][:0]] for name in ROWS}
+        columns, rows, found = _remembered(memory, kept, count)
+    else:
+        columns = {name: np.zeros((count, *shape), kind) for name, (shape, kind) in EMPTY.items()}
+        rows = {name: np.zeros((0, *shape), kind) for name, (shape, kind) in ROWS.items()}
+        found = []
+    if not deep:
+        columns["looks"] = columns["looks"][:0]
+    fresh = {name: [rows[name][:0]] for name in ROWS}
     for part, facts in read:
         places = np.array(part.numbers, np.int32)
         for name in columns:
@@ -130,19 +127,27 @@ def assemble(
     return Whole({**columns, **_woven(rows, new, np.flatnonzero(changed).astype(np.int32))}, found)
 
 
-def _remembered(memory: Memory, kept: Kept) -> tuple[Columns, list[Found]]:
-    """The rows that were known, sorted by image, perhaps with those of images that have changed; and the known hits."""
-    rows = {name: memory.column(name) for name in ROWS}
+def _remembered(memory: Memory, kept: Kept, count: int) -> tuple[Columns, Columns, list[Found]]:
+    """What was known, for so many images: columns, rows by image (perhaps also of images that changed), and hits."""
+    columns, rows = ({name: memory.column(name) for name in names} for names in (EMPTY, ROWS))
+    known = loads(memory.text("found"))
+    if kept.now is kept.then:
+        same = np.zeros(count, np.bool_)
+        same[kept.now] = True
+        still = same.tolist()
+        return columns, _by_image(rows), [f for f in known if still[f.image]]
     moved = np.full(len(memory.column("owns")), -1, np.int32)
     moved[kept.then] = kept.now
-    if kept.now is not kept.then:
-        owner = moved[rows["row_image"]]
-        alive = owner >= 0
-        rows = {name: column[alive] for name, column in {**rows, "row_image": owner}.items()}
+    for name, old in columns.items():
+        columns[name] = np.zeros((count if len(old) else 0, *old.shape[1:]), old.dtype)
+        if len(old):
+            columns[name][kept.now] = old[kept.then]
+    owner = moved[rows["row_image"]]
+    alive = owner >= 0
+    rows = {name: column[alive] for name, column in {**rows, "row_image": owner}.items()}
     place = moved.tolist()
-    known = loads(memory.text("found"))
     found = [f if place[f.image] == f.image else f._replace(image=place[f.image]) for f in known if place[f.image] >= 0]
-    return _by_image(rows), found
+    return columns, _by_image(rows), found
 
 
 def _by_image(rows: Columns) -> Columns:
@@ -159,9 +164,14 @@ def _woven(old: Columns, new: Columns, changed: NDArray[np.int32]) -> Columns:
     if not len(old["row_image"]) or not len(changed):
         return old if len(old["row_image"]) else new
     starts, ends = (np.searchsorted(old["row_image"], changed, side) for side in ("left", "right"))
+    put = [np.searchsorted(new["row_image"], changed, side) for side in ("left", "right")]
+    if (ends - starts == put[1] - put[0]).all():
+        there = np.concatenate([np.arange(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)])
+        for name in ROWS:
+            old[name][there] = new[name]
+        return old
     cuts = list(zip([0, *ends.tolist()], [*starts.tolist(), len(old["row_image"])], strict=True))
-    put = [np.searchsorted(new["row_image"], changed, side).tolist() for side in ("left", "right")]
-    fills = [*zip(*put, strict=True), (0, 0)]
+    fills = [*zip(put[0].tolist(), put[1].tolist(), strict=True), (0, 0)]
 
     def woven(name: str) -> NDArray[np.generic]:
         pairs = zip(cuts, fills, strict=True)
@@ -177,7 +187,8 @@ def dumps(found: Sequence[Found]) -> str:
 
 def loads(text: str) -> list[Found]:
     """Hits from text."""
-    return [
-        Found(i, code, file, line, tuple(pixel) if pixel else None, said)
-        for i, code, file, line, pixel, said in json.loads(text)
-    ]
+    hits: list[Any] = json.loads(text)
+    for hit in hits:
+        if hit[4] is not None:
+            hit[4] = tuple(hit[4])
+    return list(map(Found._make, hits))

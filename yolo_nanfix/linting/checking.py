@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from yolo_nanfix.linting.listing import Folders
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.parts import Context, Found
 from yolo_nanfix.linting.pool import Progress, read_all
-from yolo_nanfix.linting.rule import Hit, all_rules
+from yolo_nanfix.linting.rule import all_rules
 from yolo_nanfix.linting.studied import Studied, Study
 from yolo_nanfix.linting.survey import Survey, pack, survey, unpack
 from yolo_nanfix.linting.table import Table
@@ -64,8 +64,7 @@ def check(
     facts = {"config": config, "task": options.task, "options": options, "table": table, "strays": seen.strays}
     facts |= {"census": there, "folders": folders, "notes": ()}
     if memory is not None and same_files:
-        rules = {rule.code: (rule.name, rule.severity, rule.effect, rule.mend) for rule in all_rules()}
-        lasting = list(latest.unpack_findings(json.loads(memory.text("lasting")), rules))
+        lasting = list(latest.unpack_findings(json.loads(memory.text("lasting")), _texts()))
     else:
         lasting = list(_in_set(facts, options, lasting=True))
     in_set = [*lasting, *_in_set(facts, options, lasting=False)]
@@ -83,12 +82,19 @@ def _in_set(facts: Mapping[str, Any], options: LintOptions, *, lasting: bool) ->
                 yield from rule.run(facts)
 
 
-def _in_files(found: Iterable[Found], table: Table) -> Iterator[Finding]:
+def _in_files(found: Sequence[Found], table: Table) -> Iterator[Finding]:
     """The findings of the rules about single files."""
-    rules = {rule.code: rule for rule in all_rules()}
-    for image, code, file, line, pixel, message in found:
-        hit = Hit(file, message, line, pixel, table.split_of(image), table.files[image])
-        yield rules[code].finding(hit)
+    splits = table.split[[hit.image for hit in found]].tolist() if found else []
+    packed = (
+        (code, file, line, pixel, message, table.split_names[split], table.files[image])
+        for (image, code, file, line, pixel, message), split in zip(found, splits, strict=True)
+    )
+    return latest.unpack_findings(packed, _texts())
+
+
+def _texts() -> dict[str, latest.RuleTexts]:
+    """What findings say of each rule."""
+    return {rule.code: (rule.name, rule.severity, rule.effect, rule.mend) for rule in all_rules()}
 
 
 def _skipped(options: LintOptions) -> tuple[tuple[str, str], ...]:

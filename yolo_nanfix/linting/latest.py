@@ -7,7 +7,8 @@ from typing import Any
 
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
 
-_Rule = tuple[str, Severity, Effect, str]
+RuleTexts = tuple[str, Severity, Effect, str]
+"""A rule's name, its severity and effect, and how to mend what it finds."""
 
 
 def pack(report: Report) -> dict[str, Any]:
@@ -39,12 +40,8 @@ def unpack(packed: Mapping[str, Any], data: str, task: str) -> Report | None:
         return None
 
 
-def unpack_findings(packed: Iterable[Any], rules: Mapping[str, _Rule]) -> Iterator[Finding]:
+def unpack_findings(packed: Iterable[Any], rules: Mapping[str, RuleTexts]) -> Iterator[Finding]:
     """The findings that `pack_findings` was given.
-
-    Args:
-        packed: what came out of it.
-        rules: for each code the rule's name, its severity and effect, and how to mend it.
 
     Raises:
         KeyError, TypeError, ValueError: this is not whole.

@@ -9,6 +9,7 @@ one that cannot be read is as good as none.
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST = 100
 LATEST = ".json"
+_KINDS = {"BOOL": "?", "U8": "u1", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U64": "<u8", "F32": "<f4"}
+"""The names that numbers have in a file of safetensors."""
 ENVIRONMENT = "YOLO_NANFIX_CACHE"
 """Names another folder for what is remembered."""
 
@@ -61,29 +64,39 @@ def place(config: DataConfig, options: LintOptions) -> Path:
 
 
 class Memory:
-    """What was remembered; columns are read when they are asked for."""
+    """What was remembered; of its columns is read from the disk what is looked at."""
 
     def __init__(self, path: Path) -> None:
         """Open it.
 
         Raises:
-            OSError, ValueError, SafetensorError: there is none, or it is broken.
+            OSError, ValueError, TypeError, KeyError: there is none, or it is broken.
         """
-        from safetensors import safe_open
-
-        self._file = safe_open(str(path), framework="np")
-        self.facts: dict[str, Any] = json.loads(bytes(self.column("facts")))
+        with path.open("rb") as stream:
+            self._data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        self._start = 8 + int.from_bytes(self._data[:8], "little")
+        self._places: dict[str, Any] = json.loads(self._data[8 : self._start])
+        ends = [place["data_offsets"][1] for place in self._places.values()]
+        if max(ends) != len(self._data) - self._start:
+            raise ValueError("not whole")
+        self.facts: dict[str, Any] = json.loads(self.text("facts"))
         if not isinstance(self.facts, dict):
             raise ValueError("not a mapping")
 
     def column(self, name: str) -> NDArray[Any]:
-        """One column, by its name."""
-        column: NDArray[Any] = self._file.get_tensor(name)  # type: ignore[no-untyped-call]
-        return column
+        """One column, by its name; what is written into it stays in memory."""
+        import numpy as np
+
+        place = self._places[name]
+        first, end = place["data_offsets"]
+        kind = np.dtype(_KINDS[place["dtype"]])
+        flat = np.frombuffer(self._data, kind, (end - first) // kind.itemsize, self._start + first)
+        return flat.reshape(place["shape"])
 
     def text(self, name: str) -> str:
         """A text that was kept as a column of bytes."""
-        return bytes(self.column(name)).decode("utf-8", "surrogateescape")
+        first, end = self._places[name]["data_offsets"]
+        return self._data[self._start + first : self._start + end].decode("utf-8", "surrogateescape")
 
 
 def load(path: Path) -> Memory | None:

@@ -45,14 +45,13 @@ class _Shape(NamedTuple):
 @once
 def _shapes(table: Table) -> _Shape:
     """All boxes with two sides, inside an image of known size."""
-    x, y, w, h = (np.ascontiguousarray(column) for column in table.row_box.T)
-    width = w * table.of_rows(table.width.astype(np.float32))
-    height = h * table.of_rows(table.height.astype(np.float32))
-    fine = (width > 0) & (height > 0) & (np.maximum(np.maximum(x, y), np.maximum(w, h)) <= HIGH)
-    rows = np.flatnonzero(fine)
-    if len(rows) < len(fine):
-        width, height = width[rows], height[rows]
-    return _Shape(rows, width, height)
+    box = table.row_box
+    width = box[:, 2] * table.of_rows(table.width.astype(np.float32))
+    height = box[:, 3] * table.of_rows(table.height.astype(np.float32))
+    if len(box) and width.min() > 0 and height.min() > 0 and box.max() <= HIGH:
+        return _Shape(np.arange(len(box)), width, height)
+    rows = np.flatnonzero((width > 0) & (height > 0) & (box <= HIGH).all(axis=1))
+    return _Shape(rows, width[rows], height[rows])
 
 
 @rule("BX017", "boxes-small-at-imgsz", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
@@ -69,9 +68,10 @@ def boxes_small_at_imgsz(table: Table, options: LintOptions) -> Iterator[Hit]:
     own = table.of_rows(scale)
     own = own if len(shape.rows) == len(own) else own[shape.rows]
     small = np.maximum(shape.width, shape.height) * own < STRIDE
-    if len(small) >= ENOUGH and small.mean() >= SMALL_SHARE:
+    count = np.count_nonzero(small)
+    if len(small) >= ENOUGH and count / len(small) >= SMALL_SHARE:
         first = int(shape.rows[np.argmax(small)])
-        message = f"{small.sum()} of {len(small)} boxes are under {STRIDE}x{STRIDE} pixels at imgsz {options.imgsz}"
+        message = f"{count} of {len(small)} boxes are under {STRIDE}x{STRIDE} pixels at imgsz {options.imgsz}"
         yield _hit(table, first, message)
 
 
@@ -143,11 +143,12 @@ def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int)
 
     Values are judged by their logarithm, counted in bins of 1/32 octave: medians need no sorting.
     """
-    place, usual = _classes(table, nc)
+    spot, usual = _classes(table, nc)
     if not usual:
         return []
-    bins = np.clip((np.log2(values) - _LOWEST) * _PER_OCTAVE, 0, _BINS - 1).astype(np.int32)
-    spot = place * _BINS + bins
+    octaves = np.log2(values) - _LOWEST
+    octaves *= _PER_OCTAVE
+    spot = spot + np.clip(octaves, 0, _BINS - 1, out=octaves).astype(np.int32)
     counts = np.bincount(spot, minlength=(usual + 1) * _BINS)[: usual * _BINS].reshape(-1, _BINS)
     quartiles = _quantiles(counts, (0.25, 0.5, 0.75))
     spread = np.maximum((quartiles[:, 2] - quartiles[:, 0]) / 1.349, _PER_OCTAVE / 8)
@@ -156,30 +157,34 @@ def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int)
     far &= ((counts * far).sum(axis=1) <= np.maximum(FEW, RARE * counts.sum(axis=1)))[:, None]
     if not far.any():
         return []
-    chosen = np.flatnonzero(np.append(far.ravel(), np.zeros(_BINS, np.bool_))[spot])
+    chosen = np.flatnonzero(np.append(far.ravel(), np.zeros(_BINS, np.bool_)).take(spot))
     chosen = chosen[np.argsort(-distance.ravel()[spot[chosen]], kind="stable")]
     rows: list[tuple[int, float]] = []
     left = np.full(usual, SHOWN)
-    for i in chosen.tolist():
-        left[place[i]] -= 1
-        if left[place[i]] >= 0:
-            rows.append((int(shape.rows[i]), float(2.0 ** (quartiles[place[i], 1] / _PER_OCTAVE + _LOWEST))))
+    for i, place in zip(chosen.tolist(), (spot[chosen] // _BINS).tolist(), strict=True):
+        left[place] -= 1
+        if left[place] >= 0:
+            rows.append((int(shape.rows[i]), float(2.0 ** (quartiles[place, 1] / _PER_OCTAVE + _LOWEST))))
     return rows
 
 
 @once
-def _classes(table: Table, nc: int) -> tuple[NDArray[np.int32], int]:
-    """For each box of `_shapes` the place of its class among those with enough boxes, and how many these are.
+def _classes(table: Table, nc: int) -> tuple[NDArray[np.intp], int]:
+    """For each box of `_shapes` the first bin of its class among those with enough boxes, and how many these are.
 
-    Boxes of other classes have the place behind the last.
+    Boxes of other classes have the bins behind the last.
     """
     rows = _shapes(table).rows
     cls = table.row_cls if len(rows) == len(table.row_cls) else table.row_cls[rows]
-    number = np.where((cls >= 0) & (cls < nc), cls, nc).astype(np.int32)
+    sound = len(cls) and cls.min() >= 0 and cls.max() < nc
+    number = (cls if sound else np.where((cls >= 0) & (cls < nc), cls, nc)).astype(np.intp)
     usual = np.flatnonzero(np.bincount(number, minlength=nc + 1)[:nc] >= ENOUGH)[:MAX_CLASSES]
-    compact = np.full(nc + 1, len(usual), np.int32)
-    compact[usual] = np.arange(len(usual))
-    return compact[number], len(usual)
+    if len(usual) < nc:
+        compact = np.full(nc + 1, len(usual), np.intp)
+        compact[usual] = np.arange(len(usual))
+        number = compact[number]
+    number *= _BINS
+    return number, len(usual)
 
 
 def _quantiles(counts: NDArray[np.int64], parts: tuple[float, ...]) -> NDArray[np.int64]:
