@@ -11,9 +11,7 @@ simplejpeg alone at an eighth of the size, on files in memory: what no check can
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -32,23 +30,18 @@ from yolo_nanfix.linting.stamps import Stamp
 
 THREADS = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 PEER = """
-import contextlib, io, json, os, sys, time, warnings
+import warnings
 warnings.simplefilter("ignore")
 from importlib.metadata import version
 from cleanvision import Imagelab
-files = json.loads(sys.stdin.readline())
+files = {files!r}
 def look(files):
     lab = Imagelab(filepaths=files)
     lab.find_issues(n_jobs=1, verbose=False)
     return lab
-with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-    checks = len(look(files[:20]).list_default_issue_types())
-print(json.dumps([version("cleanvision"), checks]), flush=True)
-for _ in sys.stdin:
-    began = time.process_time()
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        look(files)
-    print(time.process_time() - began, flush=True)
+def task():
+    look(files)
+said = [version("cleanvision"), len(look(files[:20]).list_default_issue_types())]
 """
 
 
@@ -73,33 +66,6 @@ def make(root: Path, count: int) -> list[str]:
     return files
 
 
-class Peer:
-    """A process of another environment that looks at the files each time it is asked."""
-
-    def __init__(self, python: str, files: list[str]) -> None:
-        self.images = len(files)
-        pipe = subprocess.PIPE
-        command = [python, "-c", PEER]
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
-        self.version, self.checks = json.loads(self._ask(json.dumps(files)))
-
-    def __call__(self) -> float:
-        """CPU seconds that it spent, imports not counted."""
-        return float(self._ask("go"))
-
-    def _ask(self, line: str) -> str:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise SystemExit("the interpreter of --peer cannot run cleanvision")
-        return answer
-
-    def close(self) -> None:
-        self._process.communicate()
-
-
 def decode(files: list[str]) -> None:
     """Header, decode, numbers and hashes of each image, as the deep tier asks for them."""
     for _ in look_all([(file, "jpg", Stamp(Path(file).stat().st_size, 0, 0, 0)) for file in files], 3):
@@ -111,7 +77,7 @@ def bare(contents: list[bytes]) -> None:
         simplejpeg.decode_jpeg(content, "GRAY", min_height=32, min_width=32, min_factor=1)
 
 
-def measure(root: Path, files: list[str], rounds: int, peer: Peer | None) -> None:
+def measure(root: Path, files: list[str], rounds: int, peer: benchlib.Apart | None, peer_images: int) -> None:
     """Ask each in turn, after one round that does not count, and print the medians."""
     contents = [Path(file).read_bytes() for file in files]
     weight = sum(map(len, contents)) / len(files) / 1024
@@ -126,8 +92,8 @@ def measure(root: Path, files: list[str], rounds: int, peer: Peer | None) -> Non
         task()
     images = dict.fromkeys(tasks, len(files))
     if peer is not None:
-        name = f"cleanvision {peer.version}, {peer.checks} checks"
-        tasks[name], images[name] = peer, peer.images
+        name = "cleanvision {}, {} checks".format(*peer.said)
+        tasks[name], images[name] = peer, peer_images
     each: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds):
         for name, task in tasks.items():
@@ -156,9 +122,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         files = make(root, args.images)
-        peer = Peer(args.peer, files[: args.peer_images]) if args.peer else None
+        looked_at = files[: args.peer_images]
+        peer = benchlib.Apart(PEER.format(files=looked_at), args.peer) if args.peer else None
         try:
-            measure(root, files, args.rounds, peer)
+            measure(root, files, args.rounds, peer, len(looked_at))
         finally:
             if peer is not None:
                 peer.close()

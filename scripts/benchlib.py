@@ -1,18 +1,20 @@
-"""What every benchmark prints beside its ratios: machine, versions, commit; and one quiet training to measure in."""
+"""What every benchmark prints beside its ratios: machine, versions, commit; and where it measures: runs, processes."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import platform
 import resource
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,52 @@ def cpu(task: Callable[[], object]) -> float:
     began = now()
     task()
     return now() - began
+
+
+_APART = """
+import json, os, sys, time
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what libraries print must not get among the answers
+said = None
+{setup}
+print(json.dumps(said), file=answers, flush=True)
+for _ in sys.stdin:
+    began = time.process_time()
+    task()
+    print(time.process_time() - began, file=answers, flush=True)
+"""
+
+
+class Apart:
+    """A process of its own that does something each time it is asked, so that no tool pays for what another loaded."""
+
+    def __init__(self, setup: str, python: str = sys.executable, environment: Mapping[str, str] | None = None) -> None:
+        """`setup` is code that defines `task`, and may set `said` to what is to be known of it."""
+        pipe = subprocess.PIPE
+        command = [python, "-c", _APART.format(setup=setup)]
+        where = {**os.environ, **(environment or {})}
+        self._process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=where
+        )
+        self.said = json.loads(self._answer())
+
+    def __call__(self) -> float:
+        """CPU seconds that the task took."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        return float(self._answer())
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{self._process.args} ended; run its code to see why")
+        return answer
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate()
 
 
 def ratio(name: str, ours: list[float], peer: list[float]) -> str:
