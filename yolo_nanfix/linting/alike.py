@@ -10,12 +10,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_128
 
-from yolo_nanfix.linting.deep import small_copy
 from yolo_nanfix.linting.table import Table
 
 RADIUS = 8
@@ -234,6 +232,10 @@ class _Copies:
         return self._known[image]
 
     def _read(self, image: int) -> NDArray[np.float32] | None:
+        import cv2
+
+        from yolo_nanfix.linting.deep import small_copy
+
         small = small_copy(self._table.files[image], self._channels)
         if small is None:
             return None

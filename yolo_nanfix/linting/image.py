@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from yolo_nanfix.linting.deep import Deep, look_all
 from yolo_nanfix.linting.headers import SOUND, Header, read_header
 from yolo_nanfix.linting.pixels import Pixels, needs_decoding, read_image, read_npy
 from yolo_nanfix.linting.stamps import Stamp
+
+if TYPE_CHECKING:
+    from yolo_nanfix.linting.deep import Deep
 
 GREY = ("1", "L", "LA", "La")
 """Pillow's modes of images without colours."""
@@ -75,6 +77,8 @@ def read_one(known: Known, channels: int) -> Image:
 
 def read_deep(images: Sequence[Known], channels: int) -> tuple[Image, ...]:
     """As `read_one`, all of them decoded."""
+    from yolo_nanfix.linting.deep import look_all  # the decoders take a while to load
+
     suffixes = [suffix_of(known.file) for known in images]
     files = zip((known.file for known in images), suffixes, (known.stamp for known in images), strict=True)
     found = []

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
@@ -81,7 +80,20 @@ def too_large(header: Header) -> bool:
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """What decoders written in C print to stderr, which the findings tell, is not shown."""
+    """What decoders written in C print, which the findings tell, is not shown."""
+    import cv2  # few datasets hold a file that needs it
+
+    verbosity = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(0)
+    try:
+        with _no_stderr():
+            yield
+    finally:
+        cv2.utils.logging.setLogLevel(verbosity)
+
+
+@contextmanager
+def _no_stderr() -> Iterator[None]:
     with suppress(AttributeError, OSError, ValueError):  # there may be none, or a closed one
         sys.stderr.flush()
     try:
@@ -127,6 +139,8 @@ def read_npy(file: str) -> Pixels:
 
 def _decode(file: str, data: NDArray[np.uint8], suffix: str, channels: int) -> tuple[NDArray[Any], int]:
     """The stored values, 16 bits not yet cut to 8, and the channels that training gets; else ValueError."""
+    import cv2
+
     flag = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}.get(channels, cv2.IMREAD_UNCHANGED)
     if suffix in _BY_PILLOW:
         with PILImage.open(file) as image:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.alike import Near, near_pairs, same_groups
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.deep import LOOKS
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.table import Table
 
@@ -190,6 +189,8 @@ def near_duplicate_in_split(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 def _how(pair: Near) -> str:
     """How two images are alike, in words."""
+    from yolo_nanfix.linting.deep import LOOKS
+
     return f"{LOOKS[pair.turn]} ({pair.alike:.0%} alike)"
 
 
