@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -72,7 +72,7 @@ def loads(text: str) -> Census:
     return Census(tuple(images), tuple(labels), tuple(Other(*o) for o in others), tuple(empty), tuple(caches))
 
 
-def take_census(config: DataConfig, files: Collection[str], task: str) -> Census:
+def take_census(config: DataConfig, files: Sequence[str], task: str) -> Census:
     """List the folders of a dataset once; folders that cannot be read count as empty of others.
 
     Args:

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,17 +66,9 @@ class Folders:
         """How many stamps there are."""
         return self._count
 
-    def rows(self, paths: Sequence[str]) -> list[int]:
-        """Where the stamps of files stand among all; 0 for what does not exist."""
-        rows: list[int] = []
-        last: str | None = None
-        places: dict[str, int] = {}
-        for path in paths:
-            folder, _, name = path.rpartition(os.sep)
-            if folder != last:
-                last, places = folder, self._row_of(folder or (os.sep if path.startswith(os.sep) else os.curdir))
-            rows.append(places.get(name, 0))
-        return rows
+    def rows(self, folder: str, names: Sequence[str]) -> list[int]:
+        """Where the stamps of the files of such names in a folder stand among all; 0 for what does not exist."""
+        return list(map(self._row_of(folder).get, names, repeat(0)))
 
     def _row_of(self, folder: str) -> dict[str, int]:
         if folder not in self._places:

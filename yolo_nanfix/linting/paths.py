@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 
 def label_path(image: str) -> str:
@@ -13,17 +14,13 @@ def label_path(image: str) -> str:
     return path.rpartition(".")[0] + ".txt"
 
 
-def label_paths(images: Sequence[str]) -> list[str]:
-    """`label_path` of many images; fast where those of one folder follow each other."""
-    found: list[str] = []
-    last, labels = None, ""
-    for image in images:
-        folder, _, name = image.rpartition(os.sep)
-        stem = name.rpartition(".")[0]
-        if folder != last:
-            last, labels = folder, label_path(image).removesuffix(f"{stem}.txt")
-        found.append(f"{labels}{stem}.txt")
-    return found
+def by_folder(paths: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """What stands before the names of paths, and the names, those of one folder that follow each other together."""
+    start = 0
+    for head, same in groupby([path[: path.rfind(os.sep) + 1] for path in paths]):
+        stop = start + len(list(same))
+        yield head, [path[len(head) :] for path in paths[start:stop]]
+        start = stop
 
 
 def folder_of(path: str) -> str:
@@ -31,12 +28,9 @@ def folder_of(path: str) -> str:
     return path.rpartition(os.sep)[0] or (os.sep if path.startswith(os.sep) else os.curdir)
 
 
-def folders_of(paths: Collection[str]) -> set[str]:
+def folders_of(paths: Sequence[str]) -> set[str]:
     """The folder parts of many paths."""
-    found = {path.rpartition(os.sep)[0] for path in paths}
-    if "" in found:
-        found = {folder_of(path) for path in paths}
-    return found
+    return {folder_of(head) for head, _ in by_folder(paths)}
 
 
 def labels_beside(folder: str) -> str:

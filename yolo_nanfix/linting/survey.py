@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.listing import Folders, list_images
-from yolo_nanfix.linting.paths import folder_of, folders_of, label_paths
+from yolo_nanfix.linting.paths import by_folder, folder_of, label_path
 from yolo_nanfix.linting.store import Memory
 
 _SIZE, _MTIME = 0, 1
@@ -91,8 +91,7 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
             where = ", ".join(map(str, config.splits[name]))
             raise DataError(f"{config.yaml_file}: '{name}' names {where}, which holds no images")
     files, split, splits = _numbered(lists)
-    labels = tuple(label_paths(files)) if yolo else ("",) * len(files)
-    rows = _rows(files, labels, folders)
+    labels, rows, homes = _located(files, folders) if yolo else _unlabelled(files, folders)
     owns = np.ones(len(files), np.bool_)
     if len(set(labels)) < len(labels):
         owns[:] = False
@@ -106,7 +105,7 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
         owns=owns,
         rows=rows,
         listed=folders.stamps(),
-        strays=_strays(config, files, labels, rows[:, 1], folders) if yolo else (),
+        strays=_strays(config, labels, rows[:, 1], folders, homes) if yolo else (),
     )
 
 
@@ -128,22 +127,36 @@ def _numbered(
     return tuple(order), split, dict(zip(lists, parts, strict=True))
 
 
-def _rows(files: Sequence[str], labels: Sequence[str], folders: Folders) -> NDArray[np.int64]:
+def _located(files: Sequence[str], folders: Folders) -> tuple[tuple[str, ...], NDArray[np.int64], set[str]]:
+    """The label files of images, where the stamps of all stand, and the folders of both."""
+    labels: list[str] = []
     rows = np.zeros((len(files), 3), np.int64)
-    rows[:, 0] = folders.rows(files)
-    if files and labels[0]:
-        rows[:, 1] = folders.rows(labels)
-        arrays = {f for f in folders_of(files) if any(name.endswith(".npy") for name in folders.names(f))}
-        beside = [i for i, file in enumerate(files) if folder_of(file) in arrays] if arrays else []
-        rows[beside, 2] = folders.rows([f"{files[i].rpartition('.')[0]}.npy" for i in beside])
-    return rows
+    homes: set[str] = set()
+    for head, names in by_folder(files):
+        here = slice(len(labels), len(labels) + len(names))
+        stems = [name[: name.rfind(".")] for name in names]
+        texts = [f"{stem}.txt" for stem in stems]
+        beside = label_path(f"{head}x.jpg").removesuffix("x.txt")
+        labels += [beside + text for text in texts]
+        folder, labelled = folder_of(head), folder_of(beside)
+        rows[here, 0], rows[here, 1] = folders.rows(folder, names), folders.rows(labelled, texts)
+        if any(name.endswith(".npy") for name in folders.names(folder)):
+            rows[here, 2] = folders.rows(folder, [f"{stem}.npy" for stem in stems])
+        homes |= {folder, labelled}
+    return tuple(labels), rows, homes
+
+
+def _unlabelled(files: Sequence[str], folders: Folders) -> tuple[tuple[str, ...], NDArray[np.int64], set[str]]:
+    """The same of images without label files."""
+    rows = np.zeros((len(files), 3), np.int64)
+    rows[:, 0] = [row for head, names in by_folder(files) for row in folders.rows(folder_of(head), names)]
+    return ("",) * len(files), rows, set()
 
 
 def _strays(
-    config: DataConfig, files: Sequence[str], labels: Sequence[str], rows: NDArray[np.int64], folders: Folders
+    config: DataConfig, labels: Sequence[str], rows: NDArray[np.int64], folders: Folders, homes: set[str]
 ) -> tuple[str, ...]:
     """The .txt files beside images and labels that are neither a label file of an image nor a known list."""
-    homes = folders_of(labels) | folders_of(files)
     texts = {folder: [name for name in folders.names(folder) if name[-4:] == ".txt"] for folder in homes}
     if sum(map(len, texts.values())) == np.count_nonzero(np.unique(rows)):
         return ()  # as many as there are label files of images
