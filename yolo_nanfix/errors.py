@@ -16,7 +16,6 @@ code 2 and `GuardStop` into exit code 1.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class NanfixError(Exception):
@@ -59,6 +58,8 @@ class TooManyBadBatches(GuardStop):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """For the message about an unknown name: the nearest known one, or all of them."""
+    from difflib import get_close_matches  # for mistakes alone
+
     names = list(names)
     near = get_close_matches(name, names, 1) or [known for known in names if name in known]
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names) or 'none'}"

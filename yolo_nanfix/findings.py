@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 import re
 from collections import Counter
@@ -377,6 +376,8 @@ class Report:
 
 def _html(text: str) -> str:
     """Text for a page: escaped, what cannot be printed as escapes, cut where it is very long."""
+    import html  # its table of entities takes a while to load
+
     shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
     printed = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
     return html.escape(printed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +100,8 @@ def _at(source: YamlFile, key: str) -> str:
 
 def _missing_key(source: YamlFile, key: str, what: str) -> DataError:
     """The error for an absent key, with the nearest unknown key as a suggestion."""
+    import difflib  # for mistakes alone
+
     unknown = [k for k in source.values if k not in KNOWN_KEYS]
     near = difflib.get_close_matches(key, unknown, n=1, cutoff=0.6)
     hint = f"; did you mean '{key}' where {_at(source, near[0])} says '{near[0]}'?" if near else ""
