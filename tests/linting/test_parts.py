@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 
+from yolo_nanfix.errors import DataError
 from yolo_nanfix.findings import Report
 from yolo_nanfix.linting import checking, label_fast, pool, scanning, store, worker
 from yolo_nanfix.linting.config import read_config
@@ -106,7 +108,9 @@ def test_one_changed_file_alone_is_read(tmp_path):
     assert same(run(tiny.root), second)
 
 
-@pytest.mark.parametrize("change", ["image gone", "image new", "label gone", "label new", "npy new", "link broken"])
+@pytest.mark.parametrize(
+    "change", ["image gone", "image new", "label gone", "label new", "npy new", "link broken", "hidden folder"]
+)
 def test_after_any_change_the_report_is_that_of_a_first_run(change, tmp_path):
     tiny = many(tmp_path / "set")
     tiny.drop("labels/train/04.txt")
@@ -125,6 +129,8 @@ def test_after_any_change_the_report_is_that_of_a_first_run(change, tmp_path):
     if change == "link broken":
         (tiny.root / "images/train/ln.jpg").unlink()
         (tiny.root / "images/train/ln.jpg").symlink_to(tiny.root / "nowhere.jpg")
+    if change == "hidden folder":
+        tiny.put("images/train/.extra/a.jpg", encode(".jpg", picture()))
     assert same(run(tiny.root), run(tiny.root, cache=False))
 
 
@@ -184,6 +190,18 @@ print(count, [m for m in sys.modules if m.split(".")[0] in ("numpy", "cv2", "PIL
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == f"{len(first.findings)} []\n"
 
 
+def test_the_search_for_circles_of_objects_goes_on_after_a_lint(tmp_path):
+    tiny = many(tmp_path / "set")
+    seen = []
+    run(tiny.root, progress=lambda *_: seen.append(gc.isenabled()))
+    assert gc.isenabled() and not any(seen)
+    tiny.yaml(YAML.replace("val: images/val", "val: empty"))
+    (tiny.root / "empty").mkdir()
+    with pytest.raises(DataError):
+        run(tiny.root)
+    assert gc.isenabled()
+
+
 @pytest.mark.parametrize("findings", [None, [1], [["ZZ999", "a", None, None, "m", None, None]], [["BX004"]]])
 def test_findings_that_cannot_be_understood_are_found_anew(findings, tmp_path):
     tiny = many(tmp_path / "set")
@@ -209,7 +227,7 @@ def test_the_columns_stay_while_few_files_change(tmp_path, monkeypatch):
 
 def parts(scan: scanning.Scan | None) -> tuple[object, ...]:
     assert scan is not None
-    return scan.names(), scan.odd, scan.folders(), scan.stamps
+    return scan.names(), scan.odd, scan.folders(), scan.hidden, scan.stamps
 
 
 def test_a_large_folder_is_listed_by_another_process(tmp_path, monkeypatch):
@@ -219,6 +237,7 @@ def test_a_large_folder_is_listed_by_another_process(tmp_path, monkeypatch):
         (folder / name).write_text("0")
     (folder / "lost.txt").symlink_to(folder / "nowhere")
     (folder / "below").mkdir()
+    (folder / ".hidden").mkdir()
     assert parts(scanning.Ahead(str(folder)).take()) == parts(scanning.scan(str(folder)))
     found = scanning.scan(str(folder))
     assert sorted(found.names()) == sorted(["a.txt", "b \n.txt", "\udcff.txt", "lost.txt"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.listing import Folders
 from yolo_nanfix.linting.paths import folder_of, folders_of, label_path
 from yolo_nanfix.linting.suffixes import is_image
 
@@ -72,15 +73,16 @@ def loads(text: str) -> Census:
     return Census(tuple(images), tuple(labels), tuple(Other(*o) for o in others), tuple(empty), tuple(caches))
 
 
-def take_census(config: DataConfig, files: Sequence[str], task: str) -> Census:
+def take_census(config: DataConfig, files: Sequence[str], task: str, folders: Folders) -> Census:
     """List the folders of a dataset once; folders that cannot be read count as empty of others.
 
     Args:
         config: names the folders of the splits.
         files: the listed images; folders outside those of the splits are looked at for their sake.
         task: a classification dataset has no label folders, and its .txt files are others.
+        folders: those that were listed already.
     """
-    look = _Look()
+    look = _Look(folders)
     usual = _IMAGES if task == "classify" else _IMAGES + _LABELS
     for paths in config.splits.values():
         for path in paths:
@@ -107,7 +109,8 @@ def take_census(config: DataConfig, files: Sequence[str], task: str) -> Census:
 class _Look:
     """Looks at folders, each once, and keeps what is worth a word."""
 
-    def __init__(self) -> None:
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
         self.seen: dict[str, None] = {}
         self.others: list[Other] = []
         self.empty: list[str] = []
@@ -124,7 +127,7 @@ class _Look:
             return []
         self.seen[folder] = None
         try:
-            names = os.listdir(folder)  # noqa: PTH208 - names alone
+            names = self._folders.entries(folder) or os.listdir(folder)  # noqa: PTH208 - names alone
         except (OSError, ValueError):
             return []
         if not names:

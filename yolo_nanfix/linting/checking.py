@@ -53,7 +53,7 @@ def check(
         seen, there = unpack(memory, folders), census.loads(memory.text("census"))
     else:
         seen = survey(config, folders, list_folders(config) if options.task == "classify" else None)
-        there = census.take_census(config, seen.files, options.task)
+        there = census.take_census(config, seen.files, options.task, folders)
     kept = unchanged(seen, memory, same_files=same_files)
     waiting = np.delete(np.arange(len(seen.files)), kept.now).tolist()
     context = Context(config, options)

@@ -55,6 +55,13 @@ class Folders:
         """The names of the files in a folder, in the order of the system; none if it cannot be listed."""
         return self._list(folder).names
 
+    def entries(self, folder: str) -> list[str]:
+        """The names of all that is in a folder, folders too; none if it was not listed, or could not be."""
+        held = self._listed.get(folder)
+        if held is None:
+            return []
+        return [*held.names, *(name for name, _ in held.below), *os.fsdecode(held.found.hidden).split("\0")[:-1]]
+
     def stamps(self) -> NDArray[np.int64]:
         """(M, 4) int64, the stamps of all files that were listed, in the order of listing; the first is of nothing."""
         import numpy as np  # where nothing has changed, this is not asked
@@ -131,7 +138,7 @@ class Folders:
         state = xxh3_128()
         for folder, held in self._listed.items():
             below = "\0".join((folder, *(name for name, _ in held.below)))
-            state.update(b"\0\0".join((os.fsencode(below), held.found.packed, held.found.odd)))
+            state.update(b"\0\0".join((os.fsencode(below), held.found.packed, held.found.odd, held.found.hidden)))
         for name, content in self._lists.items():
             state.update(os.fsencode(name) + b"\0" + content)
         names_alone = state.hexdigest()

@@ -17,7 +17,7 @@ LARGE = 1 << 20
 """A folder is large if its own entry takes so many bytes, which is some ten thousand names."""
 STAMP = struct.Struct("=qqQQ")
 """A stamp, packed."""
-_LENGTHS = struct.Struct("=4Q")
+_LENGTHS = struct.Struct("=5Q")
 
 
 class Scan:
@@ -27,18 +27,19 @@ class Scan:
         packed: the names of everything but folders, with a zero behind each.
         odd: those of them that are no regular files, likewise.
         below: the folders in it, hidden ones aside, likewise, each as device, number and name between colons.
+        hidden: the names of the hidden folders in it, likewise.
         stamps: of each name a `STAMP`: bytes, nanoseconds of the last change, device and number; 0 for the odd ones.
     """
 
-    __slots__ = ("below", "odd", "packed", "stamps")
+    __slots__ = ("below", "hidden", "odd", "packed", "stamps")
 
-    def __init__(self, packed: bytes, odd: bytes, below: bytes, stamps: bytes) -> None:
+    def __init__(self, packed: bytes, odd: bytes, below: bytes, hidden: bytes, stamps: bytes) -> None:
         """Hold what was packed.
 
         Raises:
             ValueError: there are not as many stamps as names.
         """
-        self.packed, self.odd, self.below, self.stamps = packed, odd, below, stamps
+        self.packed, self.odd, self.below, self.hidden, self.stamps = packed, odd, below, hidden, stamps
         if len(stamps) != STAMP.size * packed.count(b"\0"):
             raise ValueError("not whole")
 
@@ -57,6 +58,7 @@ def scan(folder: str) -> Scan:
     names: list[bytes] = []
     odd: list[bytes] = []
     below: list[bytes] = []
+    hidden: list[bytes] = []
     try:
         head = os.fsencode(os.path.join(folder, ""))  # noqa: PTH118 - no Path here
         there = os.listdir(head)  # noqa: PTH208 - names alone
@@ -74,12 +76,15 @@ def scan(folder: str) -> Scan:
         elif s is None or not stat.S_ISDIR(s.st_mode):
             odd.append(name)
         else:
-            if name[:1] != b".":
+            if name[:1] == b".":
+                hidden.append(name)
+            else:
                 below.append(b"%d:%d:%b" % (s.st_dev, s.st_ino, name))
             continue
         names.append(name)
         end += STAMP.size
-    return Scan(_joined(names), _joined(odd), _joined(below), bytes(memoryview(stamps)[:end]))
+    kept = bytes(memoryview(stamps)[:end])
+    return Scan(_joined(names), _joined(odd), _joined(below), _joined(hidden), kept)
 
 
 def _joined(lines: list[bytes]) -> bytes:
@@ -129,7 +134,7 @@ def start(folders: Iterable[str]) -> dict[str, Ahead]:
 
 
 def _pack(found: Scan) -> bytes:
-    parts = (found.packed, found.odd, found.below, found.stamps)
+    parts = (found.packed, found.odd, found.below, found.hidden, found.stamps)
     return b"".join((_LENGTHS.pack(*map(len, parts)), *parts))
 
 
