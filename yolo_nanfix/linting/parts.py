@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.linting.collection import no_collection
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.dataset import Columns, columns
 from yolo_nanfix.linting.images import Images, Listed, read_images
@@ -80,7 +80,7 @@ class Facts(NamedTuple):
 def read_part(part: Part, context: Context) -> Facts:
     """Read the files of a part and ask all rules about single files; whatever they hold, the answer is facts."""
     config, options = context
-    with _quiet(), _no_collection():
+    with _quiet(), no_collection():
         listed = Listed(part.files, part.splits, part.labels, part.labelled, part.npys, part.stamps)
         images = read_images(listed, config.channels, deep=options.deep)
         chosen = np.flatnonzero(np.array(part.labelled) & np.array(part.owns)).tolist()
@@ -120,18 +120,6 @@ def file_rules(options: LintOptions) -> list[Rule]:
 def _found(hit: Hit, rule: Rule, place: dict[str | None, int]) -> Found:
     image = place[hit.image if hit.image is not None else hit.file]
     return Found(image, rule.code, hit.file, hit.line, hit.pixel, hit.message)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """A part makes some thousand small objects and hardly a circle of them: looking for circles would be in vain."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextmanager

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.linting import formats, scanning
 from yolo_nanfix.linting.classify import read_folder
+from yolo_nanfix.linting.collection import no_collection
 from yolo_nanfix.linting.config import DataConfig, read_config
 from yolo_nanfix.linting.options import TASKS, LintOptions
 from yolo_nanfix.linting.paths import labels_beside
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from yolo_nanfix.findings import Report
     from yolo_nanfix.linting.pool import Progress
     from yolo_nanfix.linting.studied import Study
@@ -52,6 +55,20 @@ def run(
         return check_annotations(annotated, study)
     config = read_folder(data) if options.task == "classify" else read_config(data)
     ahead = scanning.start(_folders(config))
+    with no_collection():
+        return _run(config, options, ahead, progress, jobs, cache, study)
+
+
+def _run(
+    config: DataConfig,
+    options: LintOptions,
+    ahead: Mapping[str, scanning.Ahead],
+    progress: Progress | None,
+    jobs: int | None,
+    cache: bool,
+    study: Study | None,
+) -> Report:
+    """The report on a dataset of YOLO labels, whose large folders are being listed."""
     from yolo_nanfix.linting import latest, store  # meanwhile
 
     place = store.place(config, options) if cache else None
