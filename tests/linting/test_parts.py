@@ -246,7 +246,7 @@ def test_a_large_folder_is_listed_by_another_process(tmp_path, monkeypatch):
     there = (folder / "a.txt").stat()
     stamp = (there.st_size, there.st_mtime_ns, there.st_dev, there.st_ino)
     assert scanning.STAMP.unpack_from(found.stamps, at) == stamp
-    assert parts(scanning.Ahead(str(tmp_path / "none")).take()) == ([], b"", [], b"")
+    assert parts(scanning.Ahead(str(tmp_path / "none")).take()) == ([], b"", [], b"", b"")
     tiny = many(tmp_path / "set")
     first = run(tiny.root, cache=False)
     monkeypatch.setattr(scanning, "LARGE", 0)
