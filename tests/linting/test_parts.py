@@ -178,16 +178,25 @@ def test_a_broken_memory_is_as_good_as_none(content, tmp_path):
     assert {file: file.read_bytes() for file in store.folder().iterdir()} == kept
 
 
-def test_where_nothing_changed_neither_numpy_nor_rules_are_loaded(tmp_path):
+def loaded(root: Path, heavy: tuple[str, ...]) -> tuple[int, set[str]]:
+    """How much a lint in a process of its own finds, and what of these packages it loads."""
+    code = f"""
+import json, sys
+from yolo_nanfix.linting.runner import run
+count = len(run({str(root)!r}).findings)
+print(json.dumps([count, *({set(heavy)!r} & {{module.partition(".")[0] for module in sys.modules}})]))
+"""
+    count, *found = json.loads(subprocess.check_output([sys.executable, "-c", code], text=True))
+    return count, set(found)
+
+
+def test_a_second_lint_loads_what_it_needs(tmp_path):
     tiny = many(tmp_path / "set")
     first = run(tiny.root)
-    code = f"""
-import sys
-from yolo_nanfix.linting.runner import run
-count = len(run({str(tiny.root)!r}).findings)
-print(count, [m for m in sys.modules if m.split(".")[0] in ("numpy", "cv2", "PIL", "polars") or ".rules" in m])
-"""
-    assert subprocess.check_output([sys.executable, "-c", code], text=True) == f"{len(first.findings)} []\n"
+    heavy = ("PIL", "cv2", "numpy", "polars", "simplejpeg")
+    assert loaded(tiny.root, heavy) == (len(first.findings), set())
+    tiny.put("labels/train/01.txt", ROWS)
+    assert loaded(tiny.root, heavy) == (len(first.findings), {"numpy"})
 
 
 def test_the_search_for_circles_of_objects_goes_on_after_a_lint(tmp_path):

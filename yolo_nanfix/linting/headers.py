@@ -10,12 +10,14 @@ import warnings
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from PIL import Image as PILImage
 from xxhash import xxh3_64_intdigest
 
 from yolo_nanfix.linting.stamps import NOTHING, Stamp
+
+if TYPE_CHECKING:
+    from PIL import Image as PILImage
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors, which findings tell, go to stderr too
 
@@ -184,6 +186,8 @@ def _plain_jpeg(head: bytes) -> tuple[int, int, str] | None:
 
 def _by_pillow(file: str, header: Header, head: bytes) -> Header:
     """What Pillow says of the header, and its own verification, which reads all chunks of a PNG."""
+    from PIL import Image as PILImage  # few datasets hold a file that needs it
+
     try:
         with quiet(), open(file, "rb") as stream, PILImage.open(stream) as image:
             bits = _bits(image, head)
@@ -269,6 +273,8 @@ def foreign(head: bytes) -> str:
 
 def _judge_end(file: str, header: Header) -> Header:
     """Decode a JPEG without an end marker: Ultralytics rewrites it if it decodes, else drops it."""
+    from PIL import Image as PILImage
+
     try:
         with quiet(), PILImage.open(file) as image:
             image.load()

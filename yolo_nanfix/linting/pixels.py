@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PILImage
 
 from yolo_nanfix.linting.headers import BOMB_PIXELS, Header, quiet
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
@@ -143,6 +142,8 @@ def _decode(file: str, data: NDArray[np.uint8], suffix: str, channels: int) -> t
 
     flag = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}.get(channels, cv2.IMREAD_UNCHANGED)
     if suffix in _BY_PILLOW:
+        from PIL import Image as PILImage
+
         with PILImage.open(file) as image:
             color = np.asarray(image.convert("RGB"))
         return color, 1 if channels == 1 else 3

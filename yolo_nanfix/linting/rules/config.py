@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 
@@ -89,6 +88,8 @@ def key_misspelt(config: DataConfig) -> Iterator[Hit]:
     Example: `nmaes: [cat, dog]` beside `nc: 2` trains classes named class_0 and class_1.
     Mend: correct the spelling of the key.
     """
+    import difflib  # for mistakes alone
+
     for key in config.raw:
         near = difflib.get_close_matches(key.lower(), KNOWN_KEYS, n=1, cutoff=0.75)
         if key not in KNOWN_KEYS and near and near[0] not in config.raw:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
-
-from PIL import Image as PILImage
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
@@ -136,7 +135,8 @@ def pixel_count_huge(images: Images, unusual: Images, config: DataConfig) -> Ite
     Example: a scan of 12000x9000 pixels.
     Mend: cut the image into tiles, or scale it down once.
     """
-    limit = PILImage.MAX_IMAGE_PIXELS
+    pillow = sys.modules.get("PIL.Image")  # as long as it is not loaded, nobody has changed its limit
+    limit: int | None = pillow.MAX_IMAGE_PIXELS if pillow else BOMB_PIXELS // 2
     for image in unusual if limit is None or limit >= MOST**2 else images:
         header = image.header
         count = header.width * header.height * header.frames

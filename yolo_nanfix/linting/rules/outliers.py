@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ _BINS, _PER_OCTAVE, _LOWEST = 1024, 32, -16
 class _Shape(NamedTuple):
     """The rows whose boxes can be judged, with their sides in pixels at the image's own size."""
 
-    rows: NDArray[np.int64]
+    rows: NDArray[np.integer[Any]]
     width: NDArray[np.float32]
     height: NDArray[np.float32]
 
@@ -49,7 +49,7 @@ def _shapes(table: Table) -> _Shape:
     width = box[:, 2] * table.of_rows(table.width.astype(np.float32))
     height = box[:, 3] * table.of_rows(table.height.astype(np.float32))
     if len(box) and width.min() > 0 and height.min() > 0 and box.max() <= HIGH:
-        return _Shape(np.arange(len(box)), width, height)
+        return _Shape(np.arange(len(box), dtype=np.int32), width, height)
     rows = np.flatnonzero((width > 0) & (height > 0) & (box <= HIGH).all(axis=1))
     return _Shape(rows, width[rows], height[rows])
 
@@ -66,8 +66,9 @@ def boxes_small_at_imgsz(table: Table, options: LintOptions) -> Iterator[Hit]:
     shape = _shapes(table)
     scale = options.imgsz / np.maximum(np.maximum(table.width, table.height), 1).astype(np.float32)
     own = table.of_rows(scale)
-    own = own if len(shape.rows) == len(own) else own[shape.rows]
-    small = np.maximum(shape.width, shape.height) * own < STRIDE
+    side = np.maximum(shape.width, shape.height)
+    side *= own if len(side) == len(own) else own[shape.rows]
+    small = side < STRIDE
     count = np.count_nonzero(small)
     if len(small) >= ENOUGH and count / len(small) >= SMALL_SHARE:
         first = int(shape.rows[np.argmax(small)])
@@ -85,7 +86,8 @@ def box_size_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
     Mend: look at the box; draw it again if it is wrong.
     """
     shape = _shapes(table)
-    side = np.sqrt(shape.width * shape.height)
+    side = shape.width * shape.height
+    np.sqrt(side, out=side)
     for row, usual in _outliers(table, shape, side, config.nc):
         here = np.searchsorted(shape.rows, row)
         name = config.names[int(table.row_cls[row])]
@@ -141,14 +143,16 @@ def box_not_by_centre(table: Table, config: DataConfig) -> Iterator[Hit]:
 def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int) -> list[tuple[int, float]]:
     """Rows whose value is unusual for their class, the furthest `SHOWN` of each, with the class's median.
 
-    Values are judged by their logarithm, counted in bins of 1/32 octave: medians need no sorting.
+    Values are judged by their logarithm, counted in bins of 1/32 octave: medians need no sorting. They are overwritten.
     """
-    spot, usual = _classes(table, nc)
+    start, usual = _classes(table, nc)
     if not usual:
         return []
-    octaves = np.log2(values) - _LOWEST
+    octaves = np.log2(values, out=values)
+    octaves -= _LOWEST
     octaves *= _PER_OCTAVE
-    spot = spot + np.clip(octaves, 0, _BINS - 1, out=octaves).astype(np.int32)
+    spot = np.clip(octaves, 0, _BINS - 1, out=octaves).astype(np.intp)
+    spot += start
     counts = np.bincount(spot, minlength=(usual + 1) * _BINS)[: usual * _BINS].reshape(-1, _BINS)
     quartiles = _quantiles(counts, (0.25, 0.5, 0.75))
     spread = np.maximum((quartiles[:, 2] - quartiles[:, 0]) / 1.349, _PER_OCTAVE / 8)
