@@ -110,7 +110,7 @@ def test_near_duplicates_are_those_of_brute_force(boxes: list, tmp_path_factory)
         shared = overlaps._shared(a, b)
         iou = shared / (a[:, 2:].prod(axis=1) + b[:, 2:].prod(axis=1) - shared)
         near = set(np.flatnonzero((iou > overlaps.NEAR) & (a != b).any(axis=1)).tolist())
-        assert (int(other[i]) in near) if near else other[i] == -1
+        assert other[i] == min(near, default=-1)
         if near:
             assert overlap[i] == pytest.approx(iou[other[i]])
 

@@ -129,7 +129,7 @@ def _first_equal(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDA
 
 @once
 def _near(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For each row an earlier row of its file whose box is nearly, but not exactly, the same, else -1; their IoU.
+    """For each row the first one before it in its file whose box is nearly, but not exactly, the same, else -1; their IoU.
 
     Boxes with exactly the same numbers are left to BX007 and BX009, unless their polygons differ.
     """
@@ -138,7 +138,7 @@ def _near(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDArray[np
     rows = np.flatnonzero((boxes.side > 0) & (boxes.largest <= HIGH) & (boxes.centre >= LOW))
     width = boxes.w[rows].astype(np.float64)
     left = labels.file[rows] * 8.0 + (boxes.x[rows] - width / 2)
-    order = np.argsort(left)
+    order = np.argsort(left, kind="stable")
     left = left[order]
     end = left + width[order] * (1 / NEAR - 1)
     mine = np.flatnonzero(left[1:] <= end[:-1])  # those with any neighbour close enough
@@ -152,7 +152,8 @@ def _near(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDArray[np
     equal = (one == two).all(axis=1) & (labels.shape[a] == labels.shape[b])
     near = (iou > NEAR) & ~equal
     late, early = np.maximum(a, b)[near], np.minimum(a, b)[near]
-    other[late], overlap[late] = early, iou[near]
+    last = np.argsort(-early, kind="stable")  # of several earlier rows the first one stays
+    other[late[last]], overlap[late[last]] = early[last], iou[near][last]
     return other, overlap
 
 
