@@ -129,7 +129,7 @@ def _first_equal(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDA
 
 @once
 def _near(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For each row the first one before it in its file whose box is nearly, but not exactly, the same, else -1; their IoU.
+    """For each row the first one before it in its file with nearly, but not exactly, the same box, else -1; their IoU.
 
     Boxes with exactly the same numbers are left to BX007 and BX009, unless their polygons differ.
     """
