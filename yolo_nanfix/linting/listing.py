@@ -42,8 +42,8 @@ class _Folder:
 class Folders:
     """Folders that were listed, each once."""
 
-    def __init__(self, ahead: Mapping[str, Ahead] | None = None) -> None:
-        """None yet; `ahead` are those that other processes are listing."""
+    def __init__(self, ahead: Mapping[str, Ahead | Scan] | None = None) -> None:
+        """None yet; `ahead` are those that were listed already, or that other processes are listing."""
         self._listed: dict[str, _Folder] = {}
         self._places: dict[str, dict[str, int]] = {}
         self._stamps = [STAMP.pack(*NOTHING)]  # of all folders; those of nothing come first
@@ -150,7 +150,7 @@ class Folders:
         if folder in self._listed:
             return self._listed[folder]
         ahead = self._ahead.pop(folder, None)
-        found = (ahead.take() if ahead else None) or scan(folder)
+        found = (ahead.take() if isinstance(ahead, Ahead) else ahead) or scan(folder)
         self._listed[folder] = _Folder(found, self._count)
         self._stamps.append(found.stamps)
         self._count += len(found.stamps) // STAMP.size

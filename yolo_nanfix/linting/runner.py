@@ -62,13 +62,13 @@ def run(
 def _run(
     config: DataConfig,
     options: LintOptions,
-    ahead: Mapping[str, scanning.Ahead],
+    ahead: Mapping[str, scanning.Ahead | scanning.Scan],
     progress: Progress | None,
     jobs: int | None,
     cache: bool,
     study: Study | None,
 ) -> Report:
-    """The report on a dataset of YOLO labels, whose large folders are being listed."""
+    """The report on a dataset of YOLO labels, whose folders are being listed."""
     from yolo_nanfix.linting import latest, store  # meanwhile
 
     place = store.place(config, options) if cache else None

@@ -122,15 +122,20 @@ class Ahead:
             return None
 
 
-def start(folders: Iterable[str]) -> dict[str, Ahead]:
-    """Let other processes list the large ones among some folders, each in one of its own."""
-    started: dict[str, Ahead] = {}
-    for folder in filter(is_large, dict.fromkeys(folders)):
+def start(folders: Iterable[str]) -> dict[str, Ahead | Scan]:
+    """Let other processes list the large ones among some folders, one each, and list the others meanwhile.
+
+    Those for which no process can be started are left out.
+    """
+    started: dict[str, Ahead | Scan] = {}
+    several = list(dict.fromkeys(folders))
+    large = list(filter(is_large, several))
+    for folder in large:
         try:
             started[folder] = Ahead(folder)
-        except OSError:  # no more processes: they are listed here
+        except OSError:  # no more processes
             break
-    return started
+    return started | {folder: scan(folder) for folder in several if folder not in large}
 
 
 def _pack(found: Scan) -> bytes:
