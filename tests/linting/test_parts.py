@@ -166,14 +166,19 @@ def test_rows_of_many_changed_files_are_woven_in(tmp_path, monkeypatch):
         np.testing.assert_array_equal(*(getattr(table, name) for table in tables), err_msg=name)
 
 
-@pytest.mark.parametrize("content", [b"", b"torn", "half", b"\xff" * 400, b"[1]"])
+@pytest.mark.parametrize("content", [b"", b"torn", "half", "shorter", "of another kind", b"\xff" * 400, b"[1]"])
 def test_a_broken_memory_is_as_good_as_none(content, tmp_path):
     tiny = many(tmp_path / "set")
     first = run(tiny.root)
     kept = {file: file.read_bytes() for file in store.folder().iterdir()}
     assert {file.suffix for file in kept} == {".safetensors", store.LATEST}
     for file, whole in kept.items():
-        file.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+        broken = {
+            "half": whole[: len(whole) // 2],
+            "shorter": whole[:-1],
+            "of another kind": whole.replace(b"I32", b"C32").replace(b"tree", b"free"),
+        }
+        file.write_bytes(broken[content] if isinstance(content, str) else content)
     assert same(run(tiny.root), first)
     assert {file: file.read_bytes() for file in store.folder().iterdir()} == kept
 

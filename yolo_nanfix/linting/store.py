@@ -72,31 +72,28 @@ class Memory:
         Raises:
             OSError, ValueError, TypeError, KeyError: there is none, or it is broken.
         """
+        import numpy as np
+
         with path.open("rb") as stream:
-            self._data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
-        self._start = 8 + int.from_bytes(self._data[:8], "little")
-        self._places: dict[str, Any] = json.loads(self._data[8 : self._start])
-        ends = [place["data_offsets"][1] for place in self._places.values()]
-        if max(ends) != len(self._data) - self._start:
-            raise ValueError("not whole")
+            data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        start = 8 + int.from_bytes(data[:8], "little")
+        self._columns: dict[str, NDArray[Any]] = {}
+        for name, place in json.loads(data[8:start]).items():
+            first, end = place["data_offsets"]
+            kind = np.dtype(_KINDS[place["dtype"]])
+            flat = np.frombuffer(data, kind, (end - first) // kind.itemsize, start + first)
+            self._columns[name] = flat.reshape(place["shape"])
         self.facts: dict[str, Any] = json.loads(self.text("facts"))
         if not isinstance(self.facts, dict):
             raise ValueError("not a mapping")
 
     def column(self, name: str) -> NDArray[Any]:
         """One column, by its name; what is written into it stays in memory."""
-        import numpy as np
-
-        place = self._places[name]
-        first, end = place["data_offsets"]
-        kind = np.dtype(_KINDS[place["dtype"]])
-        flat = np.frombuffer(self._data, kind, (end - first) // kind.itemsize, self._start + first)
-        return flat.reshape(place["shape"])
+        return self._columns[name]
 
     def text(self, name: str) -> str:
         """A text that was kept as a column of bytes."""
-        first, end = self._places[name]["data_offsets"]
-        return self._data[self._start + first : self._start + end].decode("utf-8", "surrogateescape")
+        return str(self._columns[name].data, "utf-8", "surrogateescape")
 
 
 def load(path: Path) -> Memory | None:
