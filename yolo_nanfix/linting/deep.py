@@ -12,22 +12,18 @@ the axes.
 
 from __future__ import annotations
 
-import re
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
-from yolo_nanfix.linting.headers import HEAD_BYTES, JPEGS, SOUND, Header, read_header
+from yolo_nanfix.linting.headers import SOUND, Header
+from yolo_nanfix.linting.jpegs import LEAST, Grey, Opened, open_all, small_jpeg
 from yolo_nanfix.linting.pixels import Pixels, decode, needs_decoding, too_large
 from yolo_nanfix.linting.stamps import NOTHING, Stamp
-
-Grey = NDArray[np.uint8]
 
 LOOKS = (
     "as it is",
@@ -41,17 +37,11 @@ LOOKS = (
 )
 """What each of the eight hashes is the hash of: the image, and its copies."""
 
-_LEAST = 32
-"""Small copies have at least so many pixels a side, if the image has."""
 _LOW = 8
-_TOGETHER, _WEIGHT = 64, 1 << 22
-"""So many images, or so many bytes of small copies, are judged together."""
-_GREY = 128
+_WEIGHT = 1 << 22
+"""Bytes of small copies that are judged together at most."""
 _PLAIN = 2.0
 """Images of a lower standard deviation show nothing to be hashed."""
-_MEMORY = 1 << 20
-_HARMLESS_BYTES = 16
-_EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker")
 _NO_LOOKS: tuple[int, ...] = (0,) * 8
 
 
@@ -95,26 +85,32 @@ class Look(NamedTuple):
 def look_all(images: Iterable[tuple[str, str, Stamp]], channels: int) -> Iterator[tuple[Header, Look]]:
     """Read the headers of images and decode those that are sound; whatever they hold, nothing is raised.
 
-    Some are decoded, then these are judged: taken in turn, the two would slow each other down.
+    Some are read, these are decoded, then judged: taken in turn for each image, the three would slow each other down,
+    for decoding one leaves nothing else in the caches of the processor.
 
     Args:
         images: path, suffix and stamp of each.
         channels: of the model that is to be trained on them.
     """
-    waiting: list[_Decoded] = []
-    weight = 0
-    for image in images:
-        waiting.append(_decoded(*image, channels))
-        weight += waiting[-1].weight
-        if len(waiting) >= _TOGETHER or weight >= _WEIGHT:
-            yield from _judge_all(waiting)
-            waiting, weight = [], 0
-    yield from _judge_all(waiting)
+    for some in open_all(images):
+        found: list[tuple[Header, Look]] = []
+        waiting: list[_Decoded] = []
+        weight = 0
+        simple = [_is_simple(image, channels) for image in some]
+        for image, plain in zip(some, simple, strict=True):
+            waiting.append(_decoded(image, channels, plain=plain))
+            weight += waiting[-1].weight
+            if weight >= _WEIGHT:
+                found += _judge_all(waiting)
+                waiting, weight = [], 0
+        found += _judge_all(waiting)
+        yield from found
 
 
 def small_copy(file: str, channels: int) -> Grey | None:
     """The grey copy, (h, w), by which an image was judged; None if it cannot be decoded, or not any more."""
-    return _decoded(file, file.rpartition(".")[2].lower(), NOTHING, channels).small
+    ((image,),) = open_all([(file, file.rpartition(".")[2].lower(), NOTHING)])
+    return _decoded(image, channels, plain=_is_simple(image, channels)).small
 
 
 class _Decoded(NamedTuple):
@@ -131,83 +127,30 @@ class _Decoded(NamedTuple):
         return 0 if self.small is None else self.small.size
 
 
-def _decoded(file: str, suffix: str, stamp: Stamp, channels: int) -> _Decoded:
-    content: memoryview | bytes | None = None
+def _is_simple(image: Opened, channels: int) -> bool:
+    """Whether an image is a sound JPEG whose header tells all but what is on it."""
+    header = image.header
+    if header.fault not in SOUND or header.format not in ("JPEG", "MPO") or header.mode not in ("L", "RGB"):
+        return False
+    return not too_large(header) and not needs_decoding(image.suffix, header, channels)
 
-    def both_ends(file: str, size: int) -> tuple[bytes, bytes]:
-        nonlocal content
-        content = _content(file)
-        return bytes(content[:HEAD_BYTES]), bytes(content[-2:])
 
-    whole = suffix in JPEGS and 0 < stamp.size < _MEMORY  # else it may be anything, of any size
-    header = read_header(file, stamp, both_ends) if whole else read_header(file, stamp)
-    if header.fault not in SOUND or too_large(header):
-        return _Decoded(header)
-    ordinary = header.format in ("JPEG", "MPO") and header.mode in ("L", "RGB")
-    if ordinary and not needs_decoding(suffix, header, channels):
-        small, damage = _small_jpeg(file, content)
+def _decoded(image: Opened, channels: int, *, plain: bool) -> _Decoded:
+    file, suffix, header, content = image
+    if plain:
+        small, damage = small_jpeg(file, content)
         if small is not None:
             return _Decoded(header, small, damage)
+    if header.fault not in SOUND or too_large(header):
+        return _Decoded(header)
     pixels, stored = decode(file, suffix, channels)
     return _Decoded(header, None if stored is None else shrink(stored), "", pixels)
-
-
-def _small_jpeg(file: str, content: memoryview | bytes | None) -> tuple[Grey | None, str]:
-    """The grey copy of a JPEG at an eighth of its size or more, and what the decoder complained about."""
-    damage = ""
-    try:
-        content = _content(file) if content is None else content
-        try:
-            small = _decode_jpeg(content, strict=True)
-        except ValueError as error:
-            damage = "" if _harmless(str(error)) else str(error)
-            small = _decode_jpeg(content, strict=False)
-    except Exception:  # what it cannot decode at all is left to the decoder that Ultralytics uses
-        return None, ""
-    return small[..., 0], damage
-
-
-class _Memory(threading.local):
-    """Where files are read to; memory that is asked for anew for each file costs more than reading it."""
-
-    def __init__(self) -> None:
-        self.view = memoryview(bytearray(_MEMORY))
-
-
-_memory = _Memory()
-
-
-def _content(file: str) -> memoryview | bytes:
-    """The bytes of a file, good until the next one is asked for."""
-    with open(file, "rb", buffering=0) as stream:
-        count = stream.readinto(_memory.view)
-        return _memory.view[:count] if count < _MEMORY else bytes(_memory.view) + stream.read()
-
-
-def _decode_jpeg(content: memoryview | bytes, *, strict: bool) -> Grey:
-    """(h, w, 1) bytes; ValueError for what cannot be decoded, if strict also for what is damaged.
-
-    What the decoder leaves out of a damaged one is grey, not what the memory held before.
-    """
-    wanted = {"min_height": _LEAST, "min_width": _LEAST, "min_factor": 1}
-    room: Grey | None = None
-    if not strict:
-        height, width = simplejpeg.decode_jpeg_header(content, **wanted)[:2]
-        room = np.full(height * width, _GREY, np.uint8)
-    small: Grey = simplejpeg.decode_jpeg(content, "GRAY", **wanted, buffer=room, strict=strict)
-    return small
-
-
-def _harmless(complaint: str) -> bool:
-    """Whether a complaint is about padding between segments, as some cameras and tools leave it."""
-    found = _EXTRANEOUS.search(complaint)
-    return bool(found) and int(found[1]) <= _HARMLESS_BYTES if found else False
 
 
 def shrink(stored: NDArray[Any]) -> Grey:
     """A grey copy of (H, W) or (H, W, C) values as they are trained on, at an eighth of the size or more."""
     height, width = stored.shape[:2]
-    factor = min(8, max(1, min(height, width) // _LEAST))
+    factor = min(8, max(1, min(height, width) // LEAST))
     size = (max(1, width // factor), max(1, height // factor))
     if stored.dtype == np.uint16:
         stored = (stored >> 8).astype(np.uint8)
@@ -238,7 +181,7 @@ def _measure(small: Grey, damage: str) -> Deep:
     low, high = cv2.minMaxLoc(small)[:2]
     tail, value = _tail(small)
     detail = 0.0
-    if deviation >= _PLAIN and min(small.shape) >= _LEAST:
+    if deviation >= _PLAIN and min(small.shape) >= LEAST:
         edges = cv2.norm(cv2.Laplacian(small, cv2.CV_16S))
         detail = edges**2 / (small.size * deviation**2)
     return Deep(int(low), int(high), mean, deviation, tail, value, detail, damage)
