@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.linting.headers import SOUND, Header
-from yolo_nanfix.linting.jpegs import LEAST, Grey, Opened, open_all, small_jpeg
+from yolo_nanfix.linting.jpegs import LEAST, Grey, Opened, decode_all, open_all, small_jpeg
 from yolo_nanfix.linting.pixels import Pixels, decode, needs_decoding, too_large
 from yolo_nanfix.linting.stamps import NOTHING, Stamp
 
@@ -38,8 +38,6 @@ LOOKS = (
 """What each of the eight hashes is the hash of: the image, and its copies."""
 
 _LOW = 8
-_WEIGHT = 1 << 22
-"""Bytes of small copies that are judged together at most."""
 _PLAIN = 2.0
 """Images of a lower standard deviation show nothing to be hashed."""
 _NO_LOOKS: tuple[int, ...] = (0,) * 8
@@ -93,18 +91,13 @@ def look_all(images: Iterable[tuple[str, str, Stamp]], channels: int) -> Iterato
         channels: of the model that is to be trained on them.
     """
     for some in open_all(images):
-        found: list[tuple[Header, Look]] = []
-        waiting: list[_Decoded] = []
-        weight = 0
         simple = [_is_simple(image, channels) for image in some]
-        for image, plain in zip(some, simple, strict=True):
-            waiting.append(_decoded(image, channels, plain=plain))
-            weight += waiting[-1].weight
-            if weight >= _WEIGHT:
-                found += _judge_all(waiting)
-                waiting, weight = [], 0
-        found += _judge_all(waiting)
-        yield from found
+        smalls = decode_all([image.content if plain else None for image, plain in zip(some, simple, strict=True)])
+        decoded = [
+            _Decoded(image.header, small) if small is not None else _decoded(image, channels, plain=plain)
+            for image, plain, small in zip(some, simple, smalls, strict=True)
+        ]
+        yield from _judge_all(decoded)
 
 
 def small_copy(file: str, channels: int) -> Grey | None:
@@ -120,11 +113,6 @@ class _Decoded(NamedTuple):
     small: Grey | None = None
     damage: str = ""
     pixels: Pixels | None = None
-
-    @property
-    def weight(self) -> int:
-        """Bytes of the grey copy."""
-        return 0 if self.small is None else self.small.size
 
 
 def _is_simple(image: Opened, channels: int) -> bool:

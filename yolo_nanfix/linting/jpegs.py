@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +20,12 @@ Content = memoryview | bytes
 
 LEAST = 32
 """Small copies have at least so many pixels a side, if the image has."""
-_TOGETHER = 64
-_MEMORY = 1 << 23
-"""So many files, or so many bytes of them, are read one after the other."""
+_TOGETHER, _MEMORY, _PIXELS = 64, 1 << 23, 1 << 28
+"""So many files, or so many bytes of them, or so many pixels, are read one after the other."""
 _GREY = 128
 _HARMLESS_BYTES = 16
+_WANTED = {"min_height": LEAST, "min_width": LEAST, "min_factor": 1}
+_decoder = partial(simplejpeg.decode_jpeg, colorspace="GRAY", **_WANTED)
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker")
 
 
@@ -53,17 +55,18 @@ def open_all(images: Iterable[tuple[str, str, Stamp]]) -> Iterator[list[Opened]]
         images: path, suffix and stamp of each.
     """
     some: list[Opened] = []
-    used = 0
+    used = pixels = 0
     for file, suffix, stamp in images:
         whole = suffix in JPEGS and 0 < stamp.size < _MEMORY  # else it may be anything, of any size
-        if some and (len(some) == _TOGETHER or (whole and used + stamp.size >= _MEMORY)):
+        if some and (len(some) == _TOGETHER or pixels >= _PIXELS or (whole and used + stamp.size >= _MEMORY)):
             yield some
-            some, used = [], 0
+            some, used, pixels = [], 0, 0
         if whole:
             some.append(_opened(file, suffix, stamp, _memory.view[used : used + stamp.size + 1]))
             used += stamp.size
         else:
             some.append(Opened(file, suffix, read_header(file, stamp), None))
+        pixels += some[-1].header.width * some[-1].header.height
     if some:
         yield some
 
@@ -80,6 +83,17 @@ def _opened(file: str, suffix: str, stamp: Stamp, room: memoryview) -> Opened:
 
     header = read_header(file, stamp, both_ends)
     return Opened(file, suffix, header, room[:count] if count == stamp.size else None)
+
+
+def decode_all(contents: Sequence[Content | None]) -> list[Grey | None]:
+    """The grey copies of some JPEGs; None for nothing, and for what is not sound: `small_jpeg` says why."""
+    found: list[Grey | None] = []
+    for content in contents:  # each step is taken with the caches of the processor full of the last image: so few
+        try:
+            found.append(None if content is None else _decoder(content))
+        except Exception:  # a decoder raises anything
+            found.append(None)
+    return [None if small is None else small[..., 0] for small in found]
 
 
 def small_jpeg(file: str, content: Content | None) -> tuple[Grey | None, str]:
@@ -109,12 +123,11 @@ def _decode(content: Content, *, strict: bool) -> Grey:
 
     What the decoder leaves out of a damaged one is grey, not what the memory held before.
     """
-    wanted = {"min_height": LEAST, "min_width": LEAST, "min_factor": 1}
     room: Grey | None = None
     if not strict:
-        height, width = simplejpeg.decode_jpeg_header(content, **wanted)[:2]
+        height, width = simplejpeg.decode_jpeg_header(content, **_WANTED)[:2]
         room = np.full(height * width, _GREY, np.uint8)
-    small: Grey = simplejpeg.decode_jpeg(content, "GRAY", **wanted, buffer=room, strict=strict)
+    small: Grey = _decoder(content, buffer=room, strict=strict)
     return small
 
 
