@@ -44,5 +44,5 @@ def test_lint_imports_neither_torch_nor_ultralytics(tmp_path):
     """From the command line to the last finding."""
     data = make_dataset(tmp_path / "set", n_train=2, n_val=1, seed=0)
     found = modules_after(f"from yolo_nanfix.cli.main import main; assert main(['lint', {str(data)!r}]) == 0")
-    assert "cv2" in found
+    assert "numpy" in found
     assert not {"torch", "ultralytics"} & found
