@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 from linting.cases_images import photo
 from PIL import Image as PILImage
 
+from yolo_nanfix.linting import scanning
 from yolo_nanfix.linting.headers import read_header
 from yolo_nanfix.linting.heads import judge_heads, read_heads
 from yolo_nanfix.linting.image import MOST, Image, read_one
 from yolo_nanfix.linting.images import Columns, Listed, gather, read_images
-from yolo_nanfix.linting.stamps import NOTHING, Stamp
+from yolo_nanfix.linting.stamps import NOTHING, Stamp, stamp_of
 
 MARKERS = (0, 1, 8, 0xC0, 0xC4, 0xD8, 0xE0, 0xFE, 0xFF)
 
@@ -57,9 +59,8 @@ def listed(folder: Path, contents: dict[str, bytes]) -> Listed:
     names, stamps = [], []
     for name, content in contents.items():
         (folder / name).write_bytes(content)
-        status = (folder / name).stat()
         names.append(str(folder / name))
-        stamps.append(Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino))
+        stamps.append(stamp_of((folder / name).stat()))
     names.append(str(folder / "gone.jpg"))
     stamps.append(NOTHING)
     count = len(names)
@@ -118,3 +119,14 @@ def test_an_image_that_is_not_at_hand_is_made_when_asked_for(tmp_path: Path):
     images = read_images(listed(tmp_path, {"a.jpg": jpeg(), "b.jpg": jpeg(40, 50), "c.jpg": b""}), 3, deep=False)
     assert isinstance(images[1], Image) and (images[1].header.width, images[1].header.height) == (40, 50)
     assert images[1] == list(images)[1] and images[1].usual and not images[2].usual
+
+
+def test_file_numbers_of_64_bits_fit_into_columns(tmp_path: Path):
+    numbers = (0o100644, (1 << 64) - 3, 1 << 63, 1, 0, 0, 900, 5, 5, 5)
+    stamp = stamp_of(os.stat_result(numbers, {"st_mtime_ns": 5_000_000_000}))
+    assert stamp == Stamp(900, 5_000_000_000, -(1 << 63), -3)
+    packed = scanning.STAMP.pack(900, 5_000_000_000, 1 << 63, (1 << 64) - 3)
+    assert np.frombuffer(packed, np.int64).tolist() == list(stamp)
+    known = listed(tmp_path, {})._replace(stamps=np.array([stamp]))
+    (image,) = read_images(known, 3, deep=False)
+    assert image.header.fault == "missing" and image.header.inode == (-(1 << 63), -3)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
-from yolo_nanfix.linting.stamps import NOTHING, Stamp
+from yolo_nanfix.linting.stamps import NOTHING, Stamp, stamp_of
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
@@ -134,7 +134,7 @@ def read_header(
             return Header(fault="missing", reason="no such file")
         except (OSError, ValueError) as error:
             return Header(fault="unreadable", reason=str(error))
-        stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+        stamp = stamp_of(status)
         if not stat.S_ISREG(status.st_mode):
             return _header(stamp, fault="unreadable", reason="not a regular file")
     size, mtime_ns, device, inode = stamp

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 
@@ -16,3 +17,13 @@ class Stamp(NamedTuple):
 
 NOTHING = Stamp(0, 0, 0, 0)
 """The stamp of a file that does not exist, or is not a regular one."""
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """The stamp of a file; device and number as signed numbers of 64 bits, as columns hold them."""
+    return Stamp(status.st_size, status.st_mtime_ns, _signed(status.st_dev), _signed(status.st_ino))
+
+
+def _signed(number: int) -> int:
+    """Some file systems number their files from 2^63 on."""
+    return number - (number >> 63 << 64)

@@ -24,7 +24,7 @@ from yolo_nanfix.linting.image import Image
 from yolo_nanfix.linting.images import Images, Listed, gather, read_images
 from yolo_nanfix.linting.labels import LabelFile, Labels, join
 from yolo_nanfix.linting.options import LintOptions
-from yolo_nanfix.linting.stamps import NOTHING, Stamp
+from yolo_nanfix.linting.stamps import NOTHING, Stamp, stamp_of
 from yolo_nanfix.linting.studied import Where
 from yolo_nanfix.linting.suffixes import is_image
 
@@ -230,8 +230,7 @@ def _stamp(path: str) -> Stamp:
         status = os.stat(path)  # noqa: PTH116 - one call an image
     except (OSError, ValueError):
         return NOTHING
-    regular = stat.S_ISREG(status.st_mode)
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino) if regular else NOTHING
+    return stamp_of(status) if stat.S_ISREG(status.st_mode) else NOTHING
 
 
 def _last(path: str) -> str:
