@@ -56,4 +56,7 @@ REPEATS = (
     "test_older_releases_strip_in_one_step_too[8.3.0]",
     "test_a_sick_val_image_makes_stock_val_losses_nan_but_not_ours[one-val-batch]",
     "test_state_that_is_poisoned_in_the_run_is_put_back[optimizer]",
+    "test_old_releases_fail_and_are_cured_too[8.0.100-",
+    "test_no_host_read_is_added_to_a_healthy_step[True-4]",
+    "test_a_healthy_training_is_bit_identical[obb]",
 )
