@@ -14,6 +14,7 @@ from linting.tiny_set import TinySet
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting import formats
+from yolo_nanfix.linting.formats import build
 from yolo_nanfix.linting.formats.coco import COCO_IDS
 from yolo_nanfix.linting.formats.jsonwalk import Broken, Lines, Walk
 from yolo_nanfix.linting.formats.xmltree import BrokenXml, read_xml
@@ -66,6 +67,13 @@ def test_rows_are_normalised(tiny: TinySet):
     pose = formats.read(tiny.root, LintOptions("pose")).dataset
     assert pose.config.kpt_shape == (2, 3) and pose.labels.visible.tolist() == [2, 1]
     assert np.allclose(pose.labels.points[1], [20 / WIDTH, 20 / HEIGHT])
+
+
+def test_how_many_images_are_read_at_once_changes_nothing(tiny: TinySet, monkeypatch):
+    tiny.put("images/val/b.jpg", b"no image")
+    at_once = _lint(tiny, coco()).as_dict()
+    monkeypatch.setattr(build, "TOGETHER", 1)
+    assert run(tiny.root).as_dict() == at_once
 
 
 def _again(tiny: TinySet) -> TinySet:

@@ -202,3 +202,13 @@ def test_hashes_do_not_depend_on_what_is_judged_together(tmp_path: Path):
     together = list(look_all(images, 3))
     assert together == [next(look_all([image], 3)) for image in images]
     assert len({look.looks for _, look in together}) == len(images)
+
+
+@pytest.mark.parametrize("off", [-7, 9])
+def test_a_file_that_has_changed_since_it_was_listed_is_decoded_as_it_is_now(tmp_path: Path, off: int):
+    files = [tmp_path / "a.jpg", tmp_path / "b.jpg", tmp_path / "c.jpg"]
+    sizes = [file.write_bytes(encode(".jpg", photo(i))) for i, file in enumerate(files)]
+    listed = [(str(file), "jpg", Stamp(size, 1, 1, 1)) for file, size in zip(files, sizes, strict=True)]
+    now = [look for _, look in look_all(listed, 3)]
+    listed[1] = str(files[1]), "jpg", Stamp(sizes[1] + off, 1, 1, 1)
+    assert [look for _, look in look_all(listed, 3)] == now and all(look.deep is not None for look in now)

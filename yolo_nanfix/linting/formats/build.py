@@ -6,7 +6,7 @@ import os
 import stat
 import warnings
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
@@ -30,6 +30,8 @@ from yolo_nanfix.linting.suffixes import is_image
 
 SPLITS = ("train", "val", "test")
 PLAIN = 5
+TOGETHER = 2000
+"""Images that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -135,17 +137,12 @@ class Builder:
     def _images(self) -> Images:
         """All images with their headers; where there is no file, with the size that the annotations give."""
         found: list[Image] = []
-        stamps = np.array([_stamp(path) if is_image(path) else NOTHING for path in self._paths], np.int64).reshape(
-            -1, 4
-        )
-        count = len(self._paths)
-        listed = Listed(self._paths, self._splits, self._labels, [True] * count, [None] * count, stamps)
         verbosity = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(0)  # the decoders print what the findings say
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                for image, size in zip(read_images(listed, 3, deep=self._options.deep), self._sizes, strict=True):
+                for image, size in zip(self._read(), self._sizes, strict=True):
                     header = image.header if is_image(image.file) else Header(fault="missing")
                     if header.fault == "missing" and min(size) > 0:
                         header = header._replace(width=size[0], height=size[1])
@@ -154,6 +151,16 @@ class Builder:
             cv2.utils.logging.setLogLevel(verbosity)
         self._compare(found)
         return gather(found)
+
+    def _read(self) -> Iterator[Image]:
+        """All images, some at a time: the first bytes of many are in memory together."""
+        for start in range(0, len(self._paths), TOGETHER):
+            some = slice(start, start + TOGETHER)
+            paths = self._paths[some]
+            stamps = np.array([_stamp(path) if is_image(path) else NOTHING for path in paths], np.int64)
+            count = len(paths)
+            listed = Listed(paths, self._splits[some], self._labels[some], [True] * count, [None] * count, stamps)
+            yield from read_images(listed, 3, deep=self._options.deep)
 
     def _compare(self, images: list[Image]) -> None:
         """Note images that are not there, or of another size than the annotations say."""
