@@ -24,7 +24,8 @@ def python(out, script, *words):
     hidden = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "GITHUB_ACTIONS", "GITHUB_WORKFLOW", "RUNNER_OS")
     env = {name: value for name, value in os.environ.items() if name not in hidden}
     env["PYTHONPATH"] = os.pathsep.join(str(p) for p in (HERE, HERE.parent, ROOT / "scripts", ROOT))
-    env |= {"YOLO_CONFIG_DIR": str(out), "MLFLOW_ALLOW_FILE_STORE": "true", "OMP_NUM_THREADS": "1"}
+    env |= {"YOLO_CONFIG_DIR": str(out), "OMP_NUM_THREADS": "1"}
+    env |= {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, str(HERE / script), *map(str, words)]
     done = subprocess.run(command, cwd=out, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -48,6 +48,9 @@ def break_text(_):
 def run(out, name, trackers):
     SETTINGS.update({tracker: tracker in trackers for tracker in TRACKERS})
     mlflow.set_tracking_uri((out / f"ml-{name}").as_uri())
+    # The id of a new one takes a number from `random` wherever its UUID gives a leading zero: one training of ten was
+    # augmented otherwise, under stock too. So the experiment is there before the seed is set.
+    mlflow.create_experiment(str(out))
     feed.EVERY, feed.SECONDS = (2, 0.0) if name == "healthy" else DEFAULTS
     sick = {(0, 1), (1, 2)} if name in ("sick", "full") else set()
     callbacks = {"on_train_start": break_text} if name == "full" else {}
