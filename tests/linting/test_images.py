@@ -12,10 +12,11 @@ import pytest
 from linting.cases_images import PHOTO, bomb, photo, saved
 from linting.tiny_set import TinySet, encode, picture, tiff_pages
 
-from yolo_nanfix.linting.headers import BOMB_PIXELS, foreign, read_header
+from yolo_nanfix.linting.headers import foreign, read_header
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.pixels import decode, read_image, too_large
 from yolo_nanfix.linting.runner import run
+from yolo_nanfix.linting.segments import BOMB_PIXELS
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
 
 

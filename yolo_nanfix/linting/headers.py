@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import struct
 import warnings
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
+from yolo_nanfix.linting.segments import ORIENTATION, READ, from_camera, plain, read_at
 from yolo_nanfix.linting.stamps import NOTHING, Stamp, stamp_of
 
 if TYPE_CHECKING:
@@ -25,18 +25,8 @@ HEAD_BYTES = 4096
 JPEGS = ("jpg", "jpeg")
 SOUND = ("", "trailing")
 """The faults of headers of images that Ultralytics takes."""
-READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-BOMB_PIXELS = 178_956_970
-"""Images of more pixels are never decoded; Pillow, and so Ultralytics, refuses them from the same number on."""
-
-FRAMES = frozenset((0xFFC0, 0xFFC1, 0xFFC2))  # baseline, extended and progressive JPEG
-HARMLESS = frozenset((0xFFDB, 0xFFC4, 0xFFDD, 0xFFE0, 0xFFFE))  # tables, restart interval, JFIF, comment
-_segment = struct.Struct(">HH").unpack_from
-_frame = struct.Struct(">BHHB").unpack_from
 _HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
-_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 END = b"\xff\xd9"
-_ORIENTATION = 274
 _BITS_PER_SAMPLE = 258
 _SEVERAL = ("AVIF", "MPO", "PNG", "TIFF", "WEBP")
 _FOREIGN = (
@@ -97,14 +87,6 @@ class Header(NamedTuple):
     ordinary: bool = False
 
 
-def _by_seeking(fd: int, length: int, offset: int) -> bytes:
-    os.lseek(fd, offset, os.SEEK_SET)
-    return os.read(fd, length)
-
-
-read_at = getattr(os, "pread", _by_seeking)
-
-
 def both_ends(file: str, size: int) -> tuple[bytes, bytes]:
     """The first `HEAD_BYTES` of a file of so many bytes, and its last two."""
     fd = os.open(file, READ)
@@ -145,13 +127,16 @@ def read_header(
     except (OSError, ValueError) as error:
         fault = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
         return _header(stamp, fault=fault, reason=str(error))
-    content = xxh3_64_intdigest(head, size)
-    plain = _plain_jpeg(head)
-    if plain is None:
+    content, turn = xxh3_64_intdigest(head, size), 1
+    frame = plain(head)
+    if frame is None and (told := from_camera(file, head)) is not None:
+        frame, turn = told
+    if frame is None:
         header = _by_pillow(file, _header(stamp), head)._replace(content=content)
         return _judge_end(file, header) if header.format == "JPEG" and not header.fault and tail != END else header
-    width, height, mode = plain
-    own = (size, mtime_ns, (device, inode), width, height, "JPEG", mode, False, "", "", content, 8, 1, 1, mode == "RGB")
+    width, height, mode = frame
+    ordinary = mode == "RGB" and turn == 1
+    own = (size, mtime_ns, (device, inode), width, height, "JPEG", mode, False, "", "", content, 8, 1, turn, ordinary)
     header = tuple.__new__(Header, own)  # as `Header(*own)`, in half the time
     return header if tail == END else _judge_end(file, header._replace(ordinary=False))
 
@@ -159,29 +144,6 @@ def read_header(
 def _header(stamp: Stamp, fault: str = "", reason: str = "") -> Header:
     size, mtime_ns, device, inode = stamp
     return Header(size, mtime_ns, (device, inode), fault=fault, reason=reason)
-
-
-def _plain_jpeg(head: bytes) -> tuple[int, int, str] | None:
-    """Width, height and mode of an ordinary JPEG; None if in any doubt, so that Pillow decides.
-
-    Ordinary: 8 bits, 1, 3 or 4 components, nothing but common segments up to the frame header, all of it in `head`.
-    """
-    if not head.startswith(b"\xff\xd8\xff"):
-        return None
-    at, end = 2, len(head) - 10
-    while at <= end:
-        marker, length = _segment(head, at)
-        if marker in HARMLESS and length >= 2:
-            at += 2 + length
-        elif marker in FRAMES:
-            bits, height, width, components = _frame(head, at + 4)
-            mode = _MODES.get(components)
-            if bits != 8 or mode is None or length != 8 + 3 * components or not 0 < width * height <= BOMB_PIXELS:
-                return None
-            return width, height, mode
-        else:
-            return None
-    return None
 
 
 def _by_pillow(file: str, header: Header, head: bytes) -> Header:
@@ -239,9 +201,9 @@ def _turn(image: PILImage.Image) -> int:
     """The orientation of EXIF; 1 if there is none, or a senseless one."""
     try:
         if image.format == "TIFF":
-            turn = getattr(image, "tag_v2", {}).get(_ORIENTATION)
+            turn = getattr(image, "tag_v2", {}).get(ORIENTATION)
         else:  # asked without "exif", a PNG would be decoded
-            turn = image.getexif().get(_ORIENTATION) if "exif" in image.info else 1
+            turn = image.getexif().get(ORIENTATION) if "exif" in image.info else 1
     except Exception:  # EXIF holds anything
         return 1
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1

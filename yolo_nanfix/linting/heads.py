@@ -13,7 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from yolo_nanfix.linting.headers import BOMB_PIXELS, END, FRAMES, HARMLESS, HEAD_BYTES, READ, read_at
+from yolo_nanfix.linting.headers import END, HEAD_BYTES
+from yolo_nanfix.linting.segments import (
+    BOMB_PIXELS,
+    FRAMES,
+    HARMLESS,
+    PRECISE,
+    READ,
+    TABLE,
+    TABLES,
+    TWO_TABLES,
+    read_at,
+)
 
 _WINDOW = 1024
 """The bytes in which a frame header is looked for; those of ordinary JPEGs begin within some hundred."""
@@ -80,7 +91,8 @@ def judge_heads(heads: Sequence[bytes]) -> Heads:
         marker, length = _number(data, place), _number(data, place + 2)
         framed = _FRAMES[marker]
         _note_frames(found, data, open_[framed], place[framed], length[framed])
-        on = _HARMLESS[marker] & (length >= 2)
+        on = length >= _LEAST[marker]
+        _judge_tables(data, place, length, marker, on)
         open_ = open_[on]
         at[open_] += 2 + length[on]
         open_ = open_[at[open_] <= _WINDOW - _FRAME_BYTES]
@@ -109,10 +121,21 @@ def _note_frames(
     found.width[chosen], found.height[chosen] = width[usual], height[usual]
 
 
-def _marked(markers: frozenset[int]) -> NDArray[np.bool_]:
-    marked = np.zeros(1 << 16, np.bool_)
-    marked[list(markers)] = True
-    return marked
+def _judge_tables(
+    data: NDArray[np.uint8],
+    place: NDArray[np.int64],
+    length: NDArray[np.int64],
+    marker: NDArray[np.int64],
+    on: NDArray[np.bool_],
+) -> None:
+    """Go on behind those quantization tables only that are of the usual sizes."""
+    tables = np.flatnonzero((marker == TABLES) & on)
+    spot, taken = place[tables] + 4, length[tables]
+    second = np.minimum(spot + TABLE - 2, len(data) - 1)
+    two = (taken == TWO_TABLES) & (data[second] < PRECISE)
+    on[tables] = (data[spot] < PRECISE) & ((taken == TABLE) | two)
 
 
-_FRAMES, _HARMLESS = _marked(FRAMES), _marked(HARMLESS)
+_FRAMES, _LEAST = np.zeros(1 << 16, np.bool_), np.full(1 << 16, 1 << 16)
+_FRAMES[list(FRAMES)] = True
+_LEAST[list(HARMLESS)] = list(HARMLESS.values())

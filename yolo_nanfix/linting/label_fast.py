@@ -14,9 +14,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.linting.headers import READ
 from yolo_nanfix.linting.label_reader import PLAIN_COLUMNS, LabelReader, read_bytes
 from yolo_nanfix.linting.labels import LabelFile, Labels, join
+from yolo_nanfix.linting.segments import READ
 
 OBB_COLUMNS = 9
 WORTH_IT = 64

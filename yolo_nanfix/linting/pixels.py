@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.linting.headers import BOMB_PIXELS, Header, quiet
+from yolo_nanfix.linting.headers import Header, quiet
+from yolo_nanfix.linting.segments import BOMB_PIXELS
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
 
 HALF_MAX = 65504.0

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.headers import BOMB_PIXELS
 from yolo_nanfix.linting.image import MOST, Image
 from yolo_nanfix.linting.pixels import too_large
 from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.segments import BOMB_PIXELS
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
 
 Images = Iterable[Image]
