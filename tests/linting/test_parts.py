@@ -109,12 +109,14 @@ def test_one_changed_file_alone_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", ["image gone", "image new", "label gone", "label new", "npy new", "link broken", "hidden folder"]
+    "change",
+    ["image gone", "image new", "label gone", "label new", "npy new", "link broken", "hidden folder", "hidden image"],
 )
 def test_after_any_change_the_report_is_that_of_a_first_run(change, tmp_path):
     tiny = many(tmp_path / "set")
     tiny.drop("labels/train/04.txt")
     (tiny.root / "images/train/ln.jpg").symlink_to(tiny.root / "images/train/01.jpg")
+    (tiny.root / "images/train/.empty").mkdir()
     run(tiny.root)
     if change == "image gone":
         tiny.drop("images/train/07.jpg")
@@ -131,6 +133,8 @@ def test_after_any_change_the_report_is_that_of_a_first_run(change, tmp_path):
         (tiny.root / "images/train/ln.jpg").symlink_to(tiny.root / "nowhere.jpg")
     if change == "hidden folder":
         tiny.put("images/train/.extra/a.jpg", encode(".jpg", picture()))
+    if change == "hidden image":
+        tiny.put("images/train/.empty/a.jpg", encode(".jpg", picture()))
     assert same(run(tiny.root), run(tiny.root, cache=False))
 
 
@@ -256,6 +260,7 @@ def test_a_large_folder_is_listed_by_another_process(tmp_path, monkeypatch):
     found = scanning.scan(str(folder))
     assert sorted(found.names()) == sorted(["a.txt", "b \n.txt", "\udcff.txt", "lost.txt"])
     assert found.odd == b"lost.txt\0" and [name for name, _ in found.folders()] == ["below"]
+    assert found.hidden_folders() == [".hidden"]
     at = found.names().index("a.txt") * scanning.STAMP.size
     there = (folder / "a.txt").stat()
     stamp = (there.st_size, there.st_mtime_ns, there.st_dev, there.st_ino)

@@ -60,7 +60,7 @@ class Folders:
         held = self._listed.get(folder)
         if held is None:
             return []
-        return [*held.names, *(name for name, _ in held.below), *os.fsdecode(held.found.hidden).split("\0")[:-1]]
+        return [*held.names, *(name for name, _ in held.below), *held.found.hidden_folders()]
 
     def stamps(self) -> NDArray[np.int64]:
         """(M, 4) int64, the stamps of all files that were listed, in the order of listing; the first is of nothing."""

@@ -27,7 +27,8 @@ class Scan:
         packed: the names of everything but folders, with a zero behind each.
         odd: those of them that are no regular files, likewise.
         below: the folders in it, hidden ones aside, likewise, each as device, number and name between colons.
-        hidden: the names of the hidden folders in it, likewise.
+        hidden: the hidden folders in it, likewise, each as nanoseconds of its last change and name; what is in them is
+            not listed, but told when something comes or goes.
         stamps: of each name a `STAMP`: bytes, nanoseconds of the last change, device and number; 0 for the odd ones.
     """
 
@@ -51,6 +52,10 @@ class Scan:
         """The folders in it: name, and device and number."""
         lines = (line.split(":", 2) for line in os.fsdecode(self.below).split("\0")[:-1])
         return [(name, (int(device), int(number))) for device, number, name in lines]
+
+    def hidden_folders(self) -> list[str]:
+        """The names of the hidden folders in it."""
+        return [line.partition(":")[2] for line in os.fsdecode(self.hidden).split("\0")[:-1]]
 
 
 def scan(folder: str) -> Scan:
@@ -77,7 +82,7 @@ def scan(folder: str) -> Scan:
             odd.append(name)
         else:
             if name[:1] == b".":
-                hidden.append(name)
+                hidden.append(b"%d:%b" % (s.st_mtime_ns, name))
             else:
                 below.append(b"%d:%d:%b" % (s.st_dev, s.st_ino, name))
             continue
