@@ -16,13 +16,17 @@ import torch
 
 import yolo_nanfix
 
-MODELS = {
+TINY = str(Path(__file__).with_name("tiny.yaml"))
+"""A small detector, for tests in which any will do."""
+YOLOV8 = {
     "detect": "yolov8n.yaml",
     "segment": "yolov8n-seg.yaml",
     "pose": "yolov8n-pose.yaml",
     "obb": "yolov8n-obb.yaml",
     "classify": "yolov8n-cls.yaml",
 }
+MODELS = {**YOLOV8, "detect": TINY}
+"""What `train` trains unless told otherwise."""
 
 
 @dataclass

@@ -14,11 +14,13 @@ import textwrap
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from types import ModuleType
 from typing import Any
 
 
+@cache
 def version() -> str:
     """The installed ultralytics release, read from its metadata without importing it.
 
@@ -100,10 +102,10 @@ def holders(value: Any, attribute: str) -> Iterator[tuple[ModuleType, str]]:
     for module in list(sys.modules.values()):
         if not isinstance(module, ModuleType):
             continue
-        upstream = module.__name__.partition(".")[0] == "ultralytics"
-        for name in [key for key, held in list(vars(module).items()) if held is value]:
-            if upstream or name == attribute:
-                yield module, name
+        if module.__name__.partition(".")[0] == "ultralytics":
+            yield from [(module, name) for name, held in list(vars(module).items()) if held is value]
+        elif vars(module).get(attribute) is value:  # thousands of modules: one look at each
+            yield module, attribute
 
 
 def fingerprint(function: Any) -> str | None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lab
 import pytest
 from linting.tiny_set import TinySet
 from make_datasets import make_dataset
@@ -111,7 +112,7 @@ def test_undo_and_lists_are_documents_too(sick: TinySet, called):
 def test_train_keeps_its_log_off_stdout(option: str, tmp_path: Path):
     """Ultralytics logs on stdout; with `--quiet` nothing is said of a healthy run."""
     data = make_dataset(tmp_path / "set", n_train=4, n_val=2, size=(64, 64), seed=0)
-    settings = ["model=yolov8n.yaml", "epochs=1", "imgsz=64", "batch=4", "workers=0", "device=cpu", "plots=False"]
+    settings = [f"model={lab.TINY}", "epochs=1", "imgsz=64", "batch=4", "workers=0", "device=cpu", "plots=False"]
     done = piped("train", str(data), *settings, f"project={tmp_path}", "name=run", option)
     told = json.loads((tmp_path / "run" / "yolo-nanfix.json").read_text())
     assert done.returncode == 0, done.stderr

@@ -21,7 +21,7 @@ from yolo_nanfix.patching import engine
 
 pytestmark = pytest.mark.usefixtures("unpatched")
 TINY = {
-    "model": "yolov8n.yaml", "pretrained": False, "imgsz": 128, "batch": 4, "nbs": 4, "workers": 0, "device": "cpu",
+    "model": lab.TINY, "pretrained": False, "imgsz": 128, "batch": 4, "nbs": 4, "workers": 0, "device": "cpu",
     "seed": 0, "mosaic": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0,
 }  # fmt: skip
 WORDS = [f"{key}={value}" for key, value in TINY.items()]

@@ -19,7 +19,7 @@ import yolo_nanfix
 from yolo_nanfix.cli.main import main
 
 TINY = [
-    "model=yolov8n.yaml", "pretrained=False", "epochs=2", "imgsz=64", "batch=4", "nbs=4", "optimizer=SGD", "mosaic=0",
+    f"model={lab.TINY}", "pretrained=False", "epochs=2", "imgsz=64", "batch=4", "nbs=4", "optimizer=SGD", "mosaic=0",
     "close_mosaic=0", "hsv_h=0", "hsv_s=0", "hsv_v=0", "plots=False", "workers=0", "device=cpu", "seed=0",
 ]  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lab
 import pytest
 from make_datasets import make_dataset, plant
 
@@ -23,7 +24,7 @@ def sick(tmp_path: Path, monkeypatch) -> Path:
 
 
 def dry_run(data: Path) -> yolo_nanfix.runs.Run:
-    return yolo_nanfix.train(data, model="yolov8n.yaml", dry_run=True, imgsz=64)
+    return yolo_nanfix.train(data, model=lab.TINY, dry_run=True, imgsz=64)
 
 
 def test_a_poisonous_image_is_left_out_unless_its_rule_is_ignored_by_name(sick: Path):

@@ -120,9 +120,9 @@ def test_a_window_without_a_good_micro_batch_takes_no_step(data, tmp_path, unpat
 @pytest.mark.parametrize("task", TASKS)
 def test_healthy_runs_are_bit_identical_to_stock(task, scaler, data, tmp_path, unpatched):
     with lab.bare():
-        stock = lab.train(data[task], tmp_path / "stock", task=task, scaler=scaler)
+        stock = lab.train(data[task], tmp_path / "stock", task=task, scaler=scaler, model=lab.YOLOV8[task])
     with yolo_nanfix.patched(rect="stock"):
-        ours = lab.train(data[task], tmp_path / "ours", task=task, scaler=scaler)
+        ours = lab.train(data[task], tmp_path / "ours", task=task, scaler=scaler, model=lab.YOLOV8[task])
     assert stock.error is None and ours.error is None
     assert ours.losses == stock.losses
     a, b = lab.state(stock.trainer), lab.state(ours.trainer)

@@ -12,7 +12,7 @@ from make_datasets import make_dataset, plant
 import yolo_nanfix
 
 TINY = {
-    "model": "yolov8n.yaml", "pretrained": False, "epochs": 2, "imgsz": 64, "batch": 4, "nbs": 4, "optimizer": "SGD",
+    "model": lab.TINY, "pretrained": False, "epochs": 2, "imgsz": 64, "batch": 4, "nbs": 4, "optimizer": "SGD",
     "mosaic": 0.0, "close_mosaic": 0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "plots": False, "workers": 0,
     "device": "cpu", "seed": 0, "exist_ok": True,
 }  # fmt: skip

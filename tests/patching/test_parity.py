@@ -26,6 +26,7 @@ def run(data, folder, task):
         data,
         folder,
         task=task,
+        model=lab.YOLOV8[task],
         epochs=1,
         callbacks={"on_train_start": lambda trainer: trainer.optimizer.register_step_pre_hook(record)},
     )

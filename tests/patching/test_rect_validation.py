@@ -180,7 +180,7 @@ def test_the_probe_forward_leaves_model_and_rng_alone(mixed, tmp_path):
 
 def test_a_model_that_fails_at_square_shapes_too_is_not_rects_fault(data, tmp_path, said):
     with yolo_nanfix.patched("rect-validation", "torchvision-operators-missing", guard=False):
-        ours = run(data, tmp_path / "ours", TrainsOnlyTrainer)
+        ours = run(data, tmp_path / "ours", TrainsOnlyTrainer, model=lab.YOLOV8["detect"])
     assert isinstance(ours.error, NotImplementedError)
     assert ours.trainer.test_loader.dataset.rect is True
     assert not any("rect-validation: this model" in line for line in said)
