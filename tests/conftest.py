@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -55,6 +56,14 @@ def running():
         pytest.skip("no Chromium here (Debian: apt-get install chromium)")
     with chromium.browser() as browser:
         yield browser
+
+
+@pytest.fixture(autouse=True)
+def log_stream():
+    """Ultralytics logs to the stdout that it was imported under: that of a test that captures it is closed by now."""
+    for handler in logging.getLogger("ultralytics").handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream.closed:
+            handler.stream = sys.stdout  # `setStream` would flush the closed one
 
 
 @pytest.fixture
