@@ -80,8 +80,9 @@ def test_predictions_that_are_nan_are_counted_and_matched_as_stock_does():
         assert tally.read() == {}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def decoder():
+    """A new one for each test: it keeps the anchors of the first precision that it sees."""
     torch.manual_seed(0)
     return RTDETRDecoder(nc=3, ch=(16, 32, 32), hd=64, nq=40, nh=4, ndl=3, d_ffn=128, nd=20)
 
