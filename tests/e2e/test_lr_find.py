@@ -39,9 +39,10 @@ def tree(root: Path) -> dict[Path, bytes]:
 
 @pytest.fixture(scope="module")
 def reports(data):
-    """The range test for SGD and AdamW, 40 steps each."""
+    """The range test of YOLOv8n for SGD and AdamW, 40 steps each."""
     threads = torch.get_num_threads()
-    found = {name: lr_find(data, optimizer=name, steps=40, min_lr=1e-5, **TINY) for name in ("SGD", "AdamW")}
+    model = {**TINY, "model": lab.YOLOV8["detect"]}
+    found = {name: lr_find(data, optimizer=name, steps=40, min_lr=1e-5, **model) for name in ("SGD", "AdamW")}
     torch.set_num_threads(threads)
     return found
 
@@ -50,7 +51,7 @@ def loss_after(data, run, optimizer, rate, epochs=10):
     """The mean training loss of the last three epochs at a fixed rate."""
     with yolo_nanfix.patched(guard=False):
         size = {"imgsz": 128, "epochs": epochs, "lrf": 1.0, "val": False, "save": False}
-        result = lab.train(data, run, optimizer=optimizer, lr0=rate, **size)
+        result = lab.train(data, run, optimizer=optimizer, lr0=rate, model=lab.YOLOV8["detect"], **size)
     if result.error:
         return float("inf"), result
     losses = [sum(float(v) for k, v in row.items() if k.startswith("train/")) for row in result.rows()]
