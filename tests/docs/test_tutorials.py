@@ -159,6 +159,7 @@ def test_the_outputs_of_the_tutorial_on_datasets_are_real(tmp_path):
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
     env |= {"XDG_DATA_HOME": str(tmp_path / "home"), "YOLO_NANFIX_CACHE": str(tmp_path / "cache")}
+    env["PYTHONUNBUFFERED"] = "1"  # both streams in order, as on a terminal
     real, compared = "", 0
     for block in blocks(DOCS / "tutorials" / "check-a-dataset.md"):
         if block.language == "console":
