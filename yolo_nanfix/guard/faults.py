@@ -213,6 +213,7 @@ class Faults:
         guard.gradients.drop()
         guard.window = []
         guard.divergence.reset()
+        guard.recorder.rolled_back(guard.steps - guard.snapshots.copies[-1].step)
         guard.steps = guard.began_at = guard.snapshots.copies[-1].step
 
     def _verdict(self, fault: Fault) -> Verdict | None:

@@ -21,7 +21,9 @@ class Recorder:
     The first 1 000 events are kept whole, all are counted, and the latest is known, of each check, too. `quarantined`
     lists the images that the guard left out from some batch on, `left_out` counts the samples that this kept out.
     `spikes` counts alarms about finite losses and norms that were not severe, so that nothing was done about each.
-    `finished` becomes true when the trainer reaches its own end. `readings` has a row for each micro-batch, and
+    `steps_taken` counts optimizer steps, `steps_refused` those that the guard held back, `steps_undone` those that
+    `rollbacks` took back. `epochs_without_step` lists the epochs (1-based) in which something was dropped or refused and
+    no step was taken. `finished` becomes true when the trainer reaches its own end. `readings` has a row for each micro-batch, and
     `audience` is told of all this while the run goes.
     """
 
@@ -37,6 +39,12 @@ class Recorder:
         self.scaler_skips = 0
         self.left_out = 0
         self.spikes = 0
+        self.steps_taken = 0
+        self.steps_refused = 0
+        self.rollbacks = 0
+        self.steps_undone = 0
+        self.epochs_without_step: list[int] = []
+        self._before_epoch = (0, 0)
         self.quarantined: list[str] = []
         self.verdicts: list[Verdict] = []
         self.readings = Readings()
@@ -60,11 +68,39 @@ class Recorder:
             self.events.append(event)
         self.audience.event(event, pictures)
 
+    def stepped(self) -> None:
+        """The optimizer took a step."""
+        self.steps_taken += 1
+
+    def refused(self) -> None:
+        """The guard held an optimizer step back."""
+        self.steps_refused += 1
+
+    def rolled_back(self, steps: int) -> None:
+        """The state went back to that of an earlier step; `steps` optimizer steps are undone by it."""
+        self.rollbacks += 1
+        self.steps_undone += steps
+
+    def epoch_over(self, epoch: int) -> None:
+        """An epoch (1-based) was trained."""
+        steps, lost = self._before_epoch
+        self._before_epoch = self.steps_taken, self._lost()
+        if self.steps_taken == steps and self._lost() > lost:
+            self.epochs_without_step.append(epoch)
+
+    def _lost(self) -> int:
+        return self.dropped + self.steps_refused + self.scaler_skips
+
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         return {
             "micro_batches": self.micro_batches,
             "dropped_micro_batches": self.dropped,
+            "steps_taken": self.steps_taken,
+            "steps_refused": self.steps_refused,
+            "rollbacks": self.rollbacks,
+            "steps_undone": self.steps_undone,
+            "epochs_without_step": list(self.epochs_without_step),
             "steps_skipped_by_grad_scaler": self.scaler_skips,
             "quarantined": list(self.quarantined),
             "quarantined_samples": self.left_out,

@@ -231,12 +231,14 @@ class Guard:
         window, dropped = self.window, self.window_dropped
         self.window, self.window_dropped, self.norm, self.step_reached = [], 0, None, False
         if dropped and not window:
+            self.recorder.refused()
             remedies.skip_step(self.trainer)
             return
         try:
             with self.ladder.rates():
                 step()
         except SkipStep:
+            self.recorder.refused()
             remedies.skip_step(self.trainer)
             self._skipped(window, micro)
             return
@@ -264,6 +266,7 @@ class Guard:
             self.faults.scaler_skipped(micro)
             return
         self.steps += 1
+        self.recorder.stepped()
         self.ladder.good_step(self._norm_value)
         every = self.settings.snapshot_every
         if every and (self.steps % every == 0 or self.steps - self.began_at in EARLY):
@@ -313,6 +316,7 @@ class Guard:
         Raises:
             GuardStop: they are not, and there is nothing to roll back to.
         """
+        self.recorder.epoch_over(self.trainer.epoch + 1)
         late, self._norm_to_read = self._norm_to_read, None
         if late is not None:
             self.recorder.readings.norm(sensors.read({aside.NORM: late})[aside.NORM])
