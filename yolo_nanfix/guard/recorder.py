@@ -22,9 +22,9 @@ class Recorder:
     lists the images that the guard left out from some batch on, `left_out` counts the samples that this kept out.
     `spikes` counts alarms about finite losses and norms that were not severe, so that nothing was done about each.
     `steps_taken` counts optimizer steps, `steps_refused` those that the guard held back, `steps_undone` those that
-    `rollbacks` took back. `epochs_without_step` lists the epochs (1-based) in which something was dropped or refused and
-    no step was taken. `finished` becomes true when the trainer reaches its own end. `readings` has a row for each micro-batch, and
-    `audience` is told of all this while the run goes.
+    `rollbacks` took back. `epochs_without_step` lists the epochs (1-based) in which something was dropped or refused
+    and no step was taken. `finished` becomes true when the trainer reaches its own end. `readings` has a row for each
+    micro-batch, and `audience` is told of all this while the run goes.
     """
 
     def __init__(self) -> None:
