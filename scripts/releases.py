@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 INDEX = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/")
 FIRST_OF_RECT, FIRST = "8.0.35", "8.0.136"
 """The first release on which the rect patch works, and the first that is supported whole."""
+WHEELS = "NANFIX_WHEELS"
+"""The variable that names another folder for the wheels than one in the user's cache."""
 
 
 class ReleaseError(RuntimeError):
@@ -61,7 +63,9 @@ def supported(first: str = FIRST) -> list[str]:
 
 def cache() -> Path:
     """Where wheels are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "yolo-nanfix"
+    if kept := os.environ.get(WHEELS):
+        return Path(kept)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yolo-nanfix"
 
 
 def wheel(release: str) -> Path:

@@ -1,22 +1,18 @@
-"""Settings that hold for every test: Ultralytics keeps its files in a folder of the test run, and stays offline."""
+"""What holds for every test: its surroundings, which `surroundings.py` settles, and fixtures of many rooms."""
 
 from __future__ import annotations
 
 import logging
-import os
+import random
 import sys
-import tempfile
 from pathlib import Path
-
-_home = tempfile.mkdtemp(prefix="yolo-nanfix-tests-")
-os.environ["YOLO_CONFIG_DIR"] = _home
-os.environ["YOLO_OFFLINE"] = "1"
-os.environ["YOLO_AUTOINSTALL"] = "false"
-os.environ["MPLCONFIGDIR"] = _home
-os.environ["YOLO_NANFIX_CACHE"] = _home
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 sys.path.insert(0, str(Path(__file__).parent))
+
+import surroundings
+
+surroundings.settle()
 
 import pytest  # noqa: E402
 import thorough  # noqa: E402
@@ -26,9 +22,14 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 def pytest_addoption(parser):
     parser.addoption("--all", action="store_true", help="also the tests that repeat what another one shows")
+    parser.addoption("--shuffle", metavar="SEED", help="files, and the tests in each, in an order drawn with this seed")
 
 
 def pytest_collection_modifyitems(config, items):
+    if (seed := config.getoption("--shuffle")) is not None:
+        drawn = random.Random(seed)
+        files = {path: drawn.random() for path in dict.fromkeys(item.path for item in items)}
+        items.sort(key=lambda item: (files[item.path], drawn.random()))
     if config.getoption("--all") or any("::" in str(word) for word in config.args):
         return
     stale = [part for part in thorough.REPEATS if not any(part in item.nodeid for item in items)]

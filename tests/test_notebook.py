@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from surroundings import LIMIT
 
 FILE = Path(__file__).parents[1] / "docs" / "notebooks" / "nanfix.ipynb"
 
@@ -23,7 +24,7 @@ def executed(tmp_path_factory):
         "TMPDIR": str(folder),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(notebook, timeout=LIMIT, resources={"metadata": {"path": str(folder)}})
     client.execute(env=environment)
     return notebook
 

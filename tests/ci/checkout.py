@@ -12,6 +12,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from surroundings import LIMIT
+
 ROOT = Path(__file__).parents[2]
 SOURCE = (
     "yolo_nanfix", "patches", "pyproject.toml", "README.md", "LICENSE", "action.yml", ".pre-commit-hooks.yaml",
@@ -53,7 +55,7 @@ def copy(to: Path) -> Path:
 
 def git(folder: Path, *words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """One git command in a folder, its output as text; pre-commit hooks may make it fail."""
-    return subprocess.run(["git", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(["git", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=LIMIT)
 
 
 def commit(folder: Path, env: dict[str, str]) -> None:

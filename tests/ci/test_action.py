@@ -14,6 +14,7 @@ import checkout
 import pytest
 import yaml
 from linting.tiny_set import TinySet
+from surroundings import LIMIT
 
 ACTION = yaml.safe_load((checkout.ROOT / "action.yml").read_text(encoding="utf-8"))
 STEPS = {step["name"]: step for step in ACTION["runs"]["steps"] if "name" in step}
@@ -28,7 +29,7 @@ Step = Callable[..., "subprocess.CompletedProcess[str]"]
 )
 def test_the_files_fit_the_schemas_of_github(schema: str, file: Path):
     words = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.github-{schema}", str(file)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stdout
 
 
@@ -68,7 +69,7 @@ def run_step(step: dict, inputs: dict[str, str], context: dict[str, str], env: d
     inputs = {name: str(given["default"]) for name, given in ACTION["inputs"].items()} | inputs
     variables = {name: resolved(text, inputs, context) for name, text in step["env"].items()}
     words = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
-    return subprocess.run(words, cwd=cwd, env={**env, **variables}, capture_output=True, text=True, timeout=300)
+    return subprocess.run(words, cwd=cwd, env={**env, **variables}, capture_output=True, text=True, timeout=LIMIT)
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_the_install_step_installs_the_actions_own_source(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     (cards,) = tmp_path.glob("yolo-nanfix/lib/python*/site-packages/yolo_nanfix/_cards")
     command = [str(tmp_path / "yolo-nanfix/bin/yolo-nanfix"), "rule", "BX004"]
-    told = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    told = subprocess.run(command, env=env, capture_output=True, text=True, timeout=LIMIT)
     assert cards.is_dir() and "box-side-zero" in told.stdout
 
 

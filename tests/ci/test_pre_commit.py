@@ -13,6 +13,7 @@ from pathlib import Path
 import checkout
 import pytest
 from linting.tiny_set import ROWS, TinySet
+from surroundings import LIMIT
 
 LONGEST_COMMAND = 1 << 17
 """So many characters of file names at most go to one process of a hook."""
@@ -42,7 +43,7 @@ def project(tmp_path: Path, env: dict[str, str], source: Path) -> TinySet:
     )
     checkout.commit(tiny.root, env)
     words = [sys.executable, "-m", "pre_commit", "install", "--install-hooks"]
-    done = subprocess.run(words, cwd=tiny.root, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, cwd=tiny.root, env=env, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stdout + done.stderr
     return tiny
 
@@ -116,4 +117,4 @@ def test_the_hook_of_the_installed_command_needs_no_environment(project: TinySet
 
 def test_the_manifest_is_valid():
     words = [sys.executable, "-m", "pre_commit", "validate-manifest", str(checkout.ROOT / ".pre-commit-hooks.yaml")]
-    assert subprocess.run(words, capture_output=True, timeout=60).returncode == 0
+    assert subprocess.run(words, capture_output=True, timeout=LIMIT).returncode == 0

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from surroundings import LIMIT
 
 from yolo_nanfix.cards import load_all
 from yolo_nanfix.cli import completing
@@ -39,7 +40,7 @@ def offered(tmp_path: Path, monkeypatch, capsys):
 
     def ask(line: str) -> list[str]:
         done = subprocess.run(
-            ["bash", "--norc", "-c", ASK, "bash", line], capture_output=True, text=True, env=environment, timeout=60
+            ["bash", "--norc", "-c", ASK, "bash", line], capture_output=True, text=True, env=environment, timeout=LIMIT
         )
         assert done.returncode == 0 and done.stderr == "", done.stderr
         return [word.strip() for word in done.stdout.splitlines() if word.strip()]

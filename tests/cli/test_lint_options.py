@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from linting.tiny_set import TinySet
+from surroundings import LIMIT
 
 from yolo_nanfix.api import rules
 from yolo_nanfix.cli.commands import lint, rule
@@ -134,7 +135,7 @@ def test_a_terminal_without_unicode_gets_escapes(tiny: TinySet):
     for form in ("text", "full", "csv", "github"):  # the others are ASCII anyway
         run = subprocess.run(
             [*COMMAND, "lint", "set", "--output-format", form, "--select", "BX"],
-            capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, timeout=60,
+            capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, timeout=LIMIT,
         )  # fmt: skip
         assert run.returncode == 1 and b"Traceback" not in run.stderr, (form, run.stderr)
         assert b"BX004" in run.stdout
@@ -249,7 +250,7 @@ def test_the_hook_with_partial_lists_in_several_processes(tiny: TinySet):
         ["notes.txt"],
     )
     runs = [hook(*batch) for batch in batches]
-    ends = [run.communicate(timeout=60) for run in runs]
+    ends = [run.communicate(timeout=LIMIT) for run in runs]
     assert [run.returncode for run in runs] == [1, 0, 1, 0]
     assert "a.txt:1: BX004" in ends[0][0] and "BX" not in ends[1][0] and "a.txt:1: BX004" in ends[2][0]
     assert not any(err for _, err in ends)
@@ -260,10 +261,28 @@ def test_the_hook_with_partial_lists_in_several_processes(tiny: TinySet):
 
 
 def wait_for(run: subprocess.Popen[str], log: Path, text: str, times: int) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + LIMIT
     while log.read_text().count(text) < times:
         assert run.poll() is None and time.monotonic() < end, log.read_text()
         time.sleep(0.05)
+
+
+def test_watch_says_what_ends_it_where_ctrl_c_is_ignored(tiny: TinySet):
+    log = Path("log")
+    with open(log, "w") as stream:
+        words = ["bash", "-c", "trap '' INT; exec \"$@\"", "bash", *COMMAND, "lint", "set", "--watch"]
+        run = subprocess.Popen(words, stdout=stream, stderr=stream)
+    try:
+        wait_for(run, log, "Watching", 1)
+        assert f"; kill {run.pid} ends." in log.read_text()
+        run.send_signal(signal.SIGINT)
+        tiny.yaml("train: [\n")
+        wait_for(run, log, "Watching", 2)
+        run.terminate()
+        assert run.wait(timeout=LIMIT) == -signal.SIGTERM
+    finally:
+        run.kill()
+        run.wait()
 
 
 def test_watch_lints_again_after_each_change_and_ends_with_130(tiny: TinySet):
@@ -286,7 +305,7 @@ def test_watch_lints_again_after_each_change_and_ends_with_130(tiny: TinySet):
         (tiny.root / "nanfix.yaml").write_text("lint: {select: [BX006]}")
         wait_for(run, log, "BX006", 3)
         run.send_signal(signal.SIGINT)
-        assert run.wait(timeout=30) == 130
+        assert run.wait(timeout=LIMIT) == 130
     finally:
         run.kill()
         run.wait()

@@ -14,6 +14,7 @@ import lab
 import pytest
 from linting.tiny_set import TinySet
 from make_datasets import make_dataset
+from surroundings import LIMIT
 
 from yolo_nanfix.cli.main import COMMANDS, main
 
@@ -21,16 +22,14 @@ COMMAND = [sys.executable, "-m", "yolo_nanfix"]
 BOX = re.compile("[\u2500-\u259f]")
 SEQUENCE = re.compile(r"\x1b\[[\d;?]*[a-zA-Z]")
 COLOUR = re.compile(r"\x1b\[[\d;]*3[1-7]m")
-PLAIN = {"TERM": "xterm-256color", "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"}
 
 
 def environment(**more: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "CI")}
-    return {**kept, **PLAIN, **more}
+    return {**os.environ, "PYTHONIOENCODING": "utf-8", **more}
 
 
 def piped(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, env=environment(**more), timeout=300)
+    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, env=environment(**more), timeout=LIMIT)
 
 
 def on_terminal(*words: str, **more: str) -> str:
@@ -45,7 +44,7 @@ def on_terminal(*words: str, **more: str) -> str:
         except OSError:  # the last writer has closed it
             pass
         os.close(ours)
-        run.wait(timeout=60)
+        run.wait(timeout=LIMIT)
     return got.decode()
 
 
@@ -149,7 +148,7 @@ def test_an_error_is_one_line_whatever_it_quotes(sick: TinySet, capsys):
 @pytest.mark.parametrize("option", ["", "--json"])
 def test_a_stdout_that_takes_nothing(to: str, code: int, says: str, option: str):
     line = f"set -o pipefail; {sys.executable} -m yolo_nanfix rule --all {option} {to}"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment(), timeout=60)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment(), timeout=LIMIT)
     assert done.returncode == code, done.stderr
     assert says in done.stderr and len(done.stderr.splitlines()) == bool(says)
 

@@ -11,6 +11,7 @@ import injections
 import pytest
 import torch
 from safetensors.torch import save_file
+from surroundings import LIMIT
 
 import yolo_nanfix
 from yolo_nanfix.cli.main import main
@@ -23,7 +24,7 @@ SAME = ("cause", "op", "module", "code", "phase", "tensor", "images", "labels", 
 
 def diagnose(path, *options, cwd=None):
     command = [sys.executable, "-m", "yolo_nanfix", "diagnose", str(path), "--json", *options]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ, timeout=LIMIT)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import lab
 import pytest
 import yaml
 from make_datasets import make_dataset, plant
+from surroundings import LIMIT
 
 import yolo_nanfix
 from yolo_nanfix.cli.main import main
@@ -163,8 +164,10 @@ def test_wrong_flags_have_exit_code_2(capsys):
     assert main([]) == 2
 
 
-def test_interrupt_ends_with_130_and_the_last_checkpoint_intact(sick, tmp_path):
+def begun(sick, tmp_path, *before):
+    """A training of 3000 epochs, after its first one."""
     command = [
+        *before,
         sys.executable,
         "-m",
         "yolo_nanfix",
@@ -172,20 +175,43 @@ def test_interrupt_ends_with_130_and_the_last_checkpoint_intact(sick, tmp_path):
         str(sick),
         *[w for w in TINY if "epochs" not in w],
     ]
-    words = ["epochs=300", f"project={tmp_path}", "name=run", "exist_ok=True"]
+    words = ["epochs=3000", f"project={tmp_path}", "name=run", "exist_ok=True"]
     process = subprocess.Popen(
         [*command, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
     )
-    last = tmp_path / "run" / "weights" / "last.pt"
-    deadline = time.monotonic() + 120
-    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1)
+    wait_for(process, tmp_path / "run" / "weights" / "last.pt", 0)
+    return process
+
+
+def wait_for(process, path, size):
+    """Until a file is there and larger than `size` bytes."""
+    deadline = time.monotonic() + LIMIT
+    while not (path.exists() and path.stat().st_size > size) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def test_interrupt_ends_with_130_and_the_last_checkpoint_intact(sick, tmp_path):
+    process = begun(sick, tmp_path)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 130, output[-2000:]
-    assert lab.not_finite(lab.checkpoint(last).values()) == 0 and not lab.is_zeroed(lab.checkpoint(last))
+    assert lab.not_finite(lab.checkpoint(tmp_path / "run/weights/last.pt").values()) == 0
+    assert not lab.is_zeroed(lab.checkpoint(tmp_path / "run/weights/last.pt"))
     assert report(tmp_path)["outcome"] == "interrupted"
     names = {p.name for p in (tmp_path / "run").rglob("*") if p.is_file()}
     ours = {"yolo-nanfix.json", "yolo-nanfix.csv", "yolo-nanfix.html"}
     assert names <= {"args.yaml", "results.csv", "last.pt", "best.pt", *ours}
+
+
+def test_where_the_interrupt_is_ignored_the_run_goes_on_and_says_what_ends_it(sick, tmp_path):
+    process = begun(sick, tmp_path, "bash", "-c", "trap '' INT; exec \"$@\"", "bash")
+    rows = tmp_path / "run" / "results.csv"
+    process.send_signal(signal.SIGINT)
+    for _ in range(3):  # epochs that begin after it
+        wait_for(process, rows, rows.stat().st_size)
+    assert process.poll() is None
+    process.terminate()
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == -signal.SIGTERM
+    assert f"yolo-nanfix: Ctrl-C is ignored here; kill {process.pid} ends the run." in output
+    assert lab.not_finite(lab.checkpoint(tmp_path / "run/weights/last.pt").values()) == 0

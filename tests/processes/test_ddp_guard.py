@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from releases import ROOT
+from surroundings import LIMIT
 
 HERE = Path(__file__).parent
 RUN = """
@@ -31,7 +32,7 @@ def train(folder, fault="", guard=True, patches=(), **arguments):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "DDP_REPORT": str(folder), "OMP_NUM_THREADS": "1"}
     env |= {"DDP_FAULT": fault} if fault else {}
     command = [sys.executable, "-c", RUN, json.dumps(guard), json.dumps(arguments), json.dumps(patches)]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr[-3000:]
     ranks = [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
     report = folder / "run" / "yolo-nanfix.json"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from releases import ROOT
+from surroundings import LIMIT
 
 HERE = Path(__file__).parent
 SICK = "nanfix/events_loss-batchnorm-pixels-outputs"
@@ -21,13 +22,13 @@ RUNS = {"sick": BOTH, "stock": BOTH, "healthy": BOTH}
 
 def python(out, script, *words):
     """Run a script as a user would, not as a test, which Ultralytics hides from trackers."""
-    hidden = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "GITHUB_ACTIONS", "GITHUB_WORKFLOW", "RUNNER_OS")
+    hidden = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION")
     env = {name: value for name, value in os.environ.items() if name not in hidden}
     env["PYTHONPATH"] = os.pathsep.join(str(p) for p in (HERE, HERE.parent, ROOT / "scripts", ROOT))
     env |= {"YOLO_CONFIG_DIR": str(out), "OMP_NUM_THREADS": "1"}
     env |= {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, str(HERE / script), *map(str, words)]
-    done = subprocess.run(command, cwd=out, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=out, env=env, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -121,6 +122,16 @@ def prepare() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+
+
+def ended_by() -> str:
+    """What ends this process early: Ctrl-C, or `kill` and its number where that is ignored (nohup, `&` in scripts)."""
+    return "Ctrl-C" if interruptible() else f"kill {os.getpid()}"
+
+
+def interruptible() -> bool:
+    """Whether Ctrl-C reaches this process: whoever started it may have set the signal to be ignored."""
+    return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
 def _nowhere(number: int) -> int:

@@ -98,15 +98,19 @@ def leave_float16(trainer: Any) -> str:
 
 @contextmanager
 def interrupt_later() -> Iterator[None]:
-    """Hold Ctrl-C back while a checkpoint is being written, then let it through."""
-    if threading.current_thread() is not threading.main_thread():
+    """Hold Ctrl-C back while a checkpoint is being written, then let it through to whatever stood there before.
+
+    Nothing is held back where the signal is ignored, as under nohup, or handled outside of Python.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before in (signal.SIG_IGN, None) or threading.current_thread() is not threading.main_thread():
         yield
         return
     waiting: list[Any] = []
-    before = signal.signal(signal.SIGINT, lambda *received: waiting.append(received))
+    signal.signal(signal.SIGINT, lambda *received: waiting.append(received))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-        if waiting and callable(before):
-            before(*waiting[0])
+        if waiting:
+            signal.raise_signal(signal.SIGINT)

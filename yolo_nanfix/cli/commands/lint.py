@@ -229,7 +229,7 @@ def _watch(data: str | None, request: Request, args: argparse.Namespace) -> None
         first = False
         sys.stdout.flush()
         if not args.quiet:
-            print(f"Watching {len(before)} files; Ctrl-C ends.", file=sys.stderr, flush=True)
+            print(f"Watching {len(before)} files; {output.ended_by()} ends.", file=sys.stderr, flush=True)
         pause = _POLL_SECONDS
         while True:
             time.sleep(pause)

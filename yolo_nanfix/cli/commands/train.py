@@ -8,7 +8,7 @@ import traceback
 from functools import partial
 
 from yolo_nanfix import api
-from yolo_nanfix.cli import training
+from yolo_nanfix.cli import output, training
 from yolo_nanfix.cli.output import Answer
 from yolo_nanfix.errors import NanfixError, UsageError
 
@@ -17,6 +17,8 @@ EXAMPLES = (
     ("what would be left out?", "yolo-nanfix train data.yaml model=yolov8n.pt --dry-run"),
     ("the outcome for a script", "yolo-nanfix train data.yaml model=yolov8n.pt --json > outcome.json"),
 )
+
+KEPT = "The checkpoints of the last whole epoch stay."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +58,8 @@ def run(args: argparse.Namespace) -> Answer:
         raise UsageError("data is the first argument: yolo-nanfix train data.yaml key=value ...")
     given = {name: getattr(args, name) for name, _, _ in api.guard_settings()}
     guard = {name: value for name, value in given.items() if value is not None}
+    if not (output.interruptible() or args.dry_run or args.quiet):
+        print(f"yolo-nanfix: Ctrl-C is ignored here; {output.ended_by()} ends the run. {KEPT}", file=sys.stderr)
     try:
         with bar(args.quiet) as progress:
             result = runs.train(
