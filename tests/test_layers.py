@@ -21,6 +21,7 @@ MAY = {
     "upstream": {"errors"},
     "training": {"errors"},
     "numerics": set(),
+    "clipping": set(),
     "linting": {"errors", "findings"},
     "fixing": {"errors", "findings"},
     "mending": VALUES | {"fixing", "handoff", "linting"},
@@ -28,8 +29,8 @@ MAY = {
     "report": {"errors", "findings", "verdicts", "_version"},
     "pages": VALUES | {"report"},
     "showing": VALUES | {"pages", "linting", "fixing", "handoff"},
-    "patching": {"cards", "upstream", "numerics", "errors", "findings"},
-    "guard": VALUES | {"upstream", "incident", "batches"},
+    "patching": {"cards", "upstream", "clipping", "numerics", "errors", "findings"},
+    "guard": VALUES | {"upstream", "clipping", "incident", "batches"},
     "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "numerics"},
     "settings": {"errors"},
     "drawing": VALUES | {"pages", "report", "showing", "upstream"},
@@ -51,7 +52,7 @@ MAY = {
     "__main__": {"cli"},
 }
 """Room -> rooms that it may import (itself aside). Wings meet in the rooms between them and `api`, in it and `runs`."""
-TORCH = {"numerics", "patching", "guard", "diagnosis", "incident", "batches", "doctor", "api", "lr_find"}
+TORCH = {"clipping", "numerics", "patching", "guard", "diagnosis", "incident", "batches", "doctor", "api", "lr_find"}
 ULTRALYTICS = {"upstream", "training"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from functools import wraps
 from typing import Any
 
-import torch
-
-from yolo_nanfix import upstream
+from yolo_nanfix import clipping, upstream
 from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, Params, Wrapper
 from yolo_nanfix.patching.training_probes import step_difference
@@ -20,30 +17,24 @@ def _wrapper(params: Params) -> Wrapper:
     def optimizer_step(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if instance.scaler.is_enabled() or _is_guarded(instance):
             return wrapped(*args, **kwargs)
-        clip = torch.nn.utils.clip_grad_norm_
-        torch.nn.utils.clip_grad_norm_ = _judging(clip, instance)
-        try:
+        with clipping.listen(_judging(instance)):
             return wrapped(*args, **kwargs)
-        finally:
-            torch.nn.utils.clip_grad_norm_ = clip
 
     return optimizer_step
 
 
 def _is_guarded(trainer: Any) -> bool:
     """Whether the guard is on this trainer: it shadows the method and overhears the norm, which it then judges."""
-    overheard = torch.nn.utils.clip_grad_norm_ is not torch.nn.utils.clip_grad.clip_grad_norm_
-    return overheard and "optimizer_step" in vars(trainer)
+    return clipping.overheard() and "optimizer_step" in vars(trainer)
 
 
-def _judging(clip: Any, trainer: Any) -> Any:
-    """`clip_grad_norm_` that takes all gradients away where their norm is not finite.
+def _judging(trainer: Any) -> clipping.Listener:
+    """Takes all gradients away where their norm is not finite.
 
     Optimizers pass over parameters without a gradient: weights, momentum and weight decay stay as they are.
     """
 
-    @wraps(clip)
-    def judging(*args: Any, **kwargs: Any) -> Any:
+    def judging(clip: clipping.Clip, *args: Any, **kwargs: Any) -> Any:
         norm = clip(*args, **kwargs)
         value = float(norm)
         if not math.isfinite(value):
