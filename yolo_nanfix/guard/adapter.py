@@ -10,10 +10,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import torch
 import wrapt
 
-from yolo_nanfix import upstream
+from yolo_nanfix import clipping, upstream
 from yolo_nanfix.errors import PatchRefused
 from yolo_nanfix.guard import provenance, together
 from yolo_nanfix.guard.audience import Listen
@@ -136,6 +135,7 @@ def attach(
         _around(trainer.validator, "preprocess", lambda call, batch: _val_batch(guard, call(batch)))
     _around(trainer, "save_model", lambda call: guard.save(call))
     _around(trainer.scaler, "scale", lambda call, loss: call(guard.after_loss(loss)))
+    _around(trainer.optimizer, "zero_grad", lambda call, *args, **kwargs: _cleared(guard, call, *args, **kwargs))
     trainer.optimizer.register_step_pre_hook(lambda *_: guard.before_optimizer())
     return guard
 
@@ -144,6 +144,12 @@ def _around(owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
     """Shadow a bound method of one instance with `wrapper(bound, *args)`."""
     bound = getattr(owner, name)
     setattr(owner, name, wraps(bound)(lambda *args, **kwargs: wrapper(bound, *args, **kwargs)))
+
+
+def _cleared(guard: Guard, clear: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    """Whoever clears the gradients means those that are kept aside, too."""
+    guard.gradients.kept = []
+    clear(*args, **kwargs)
 
 
 def _batch(guard: Guard, batch: Any) -> Any:
@@ -158,18 +164,13 @@ def _val_batch(guard: Guard, batch: Any) -> Any:
 
 def _step(guard: Guard, step: Callable[[], None]) -> None:
     """Run a step while the norm that `clip_grad_norm_` computes anyway is overheard."""
-    clip = torch.nn.utils.clip_grad_norm_
 
-    @wraps(clip)
-    def overheard(parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> Any:
+    def overheard(clip: clipping.Clip, parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> Any:
         guard.norm = clip(parameters, guard.ladder.clipped(max_norm), *args, **kwargs)
         return guard.norm
 
-    torch.nn.utils.clip_grad_norm_ = overheard
-    try:
+    with clipping.listen(overheard):
         guard.optimizer_step(step)
-    finally:
-        torch.nn.utils.clip_grad_norm_ = clip
 
 
 def _validate(guard: Guard, validate: Callable[[], Any]) -> Any:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from yolo_nanfix import batches, upstream
 from yolo_nanfix.errors import GuardStop, PoisonedState, TooManyBadBatches
 from yolo_nanfix.guard import blackbox, provenance, remedies, saving, sensors, together
@@ -126,9 +128,9 @@ class Faults:
         explained = any(t.kind is not None for t in heard)
         if left_to_scaler and not explained:
             return False
-        undone = ""
+        undone: tuple[str, ...] = ()
         if fault.micro is not None and fault.point is not Point.AFTER_STEP:
-            undone = remedies.put_back_norms(guard.norms, fault.micro.buffers, guard.snapshots)
+            undone = remedies.put_back(guard.norms, guard.module_state, fault.micro.buffers, guard.snapshots)
             if fault.point is not Point.AFTER_LOSS:
                 guard.trainer.tloss = fault.micro.tloss if fault.micro.tloss is not None else guard.trainer.tloss
         mine_to_explain = fault.kind is not None or not explained or not together.running()
@@ -142,7 +144,7 @@ class Faults:
         if Rung.ROLLBACK in decision:
             self._after_rollback()
         lost = f"{fault.dropped} micro-batch{'' if fault.dropped == 1 else 'es'} dropped" if fault.dropped else ""
-        action = "; ".join(filter(None, [lost, undone, *done, "run stopped" if Rung.STOP in decision else ""]))
+        action = "; ".join(filter(None, [lost, *undone, *done, "run stopped" if Rung.STOP in decision else ""]))
         self._record(replace(together.named(theirs), action=action), fault.dropped, theirs.verdict, fault.micro)
         if Rung.STOP in decision:
             self._stop_for(decision, reading, theirs)
@@ -157,13 +159,34 @@ class Faults:
         guard = self.guard
         if defect := sensors.state_defect(guard.model.named_parameters()):
             self.deal_with(Fault(Kind.POISONED, point, "weights", defect, dropped=0))
-        if (defect := sensors.first_not_finite(guard.model.named_buffers())) and len(guard.snapshots):
-            guard.norms.restore_from(guard.snapshots.copies[-1].weights())
+        if (defect := sensors.first_not_finite(guard.norms.tensors())) and len(guard.snapshots):
+            guard.norms.restore_from(guard.snapshots.newest_first()[0].weights())
             self.note(point, "batchnorm", defect, "taken from the last snapshot")
         ema = guard.trainer.ema
-        if ema and (defect := sensors.first_not_finite(ema.ema.state_dict().items())):
-            count = remedies.resync_ema(guard.trainer)
+        defect = self._ema_defect(ema.ema) if ema else None
+        if defect and (count := remedies.resync_ema(guard.trainer, guard.module_state.born_non_finite)):
             self.note(point, "ema", defect, f"{count} tensors of the EMA copied from the model")
+
+    def _ema_defect(self, ema: nn.Module) -> str | None:
+        """The first tensor of the average that is not finite, but for buffers that are so by design."""
+        born = self.guard.module_state.born_non_finite
+        others = [(name, tensor) for name, tensor in sensors.other_buffers(ema) if name not in born]
+        return sensors.first_not_finite([*sensors.weights(ema), *others])
+
+    def ema_trap(self) -> None:
+        """Say once where Ultralytics' average makes NaN of buffers that are infinite by design."""
+        recorder, ema = self.guard.recorder, self.guard.trainer.ema
+        born = self.guard.module_state.born_non_finite
+        if not ema or not born or recorder.ema_nan:
+            return
+        state = ema.ema.state_dict()
+        recorder.ema_nan = [name for name in born if name in state and bool(state[name].isnan().any())]
+        if recorder.ema_nan:
+            upstream.log(
+                f"yolo-nanfix guard: Ultralytics' averaged model (EMA) makes NaN of infinite values in buffers: "
+                f"{', '.join(recorder.ema_nan)}. Training is not touched by it, but validation and checkpoints use the "
+                "average. The way out: register_buffer(..., persistent=False), or a large finite number for the Inf"
+            )
 
     def save(self, write: Callable[[], Any]) -> Any:
         """Let the trainer write its checkpoints aside, and put them in place if they are sound."""
@@ -171,7 +194,7 @@ class Faults:
         self.sound_state(Point.SAVE)
         models = [("weights", guard.model), *([("ema", guard.trainer.ema.ema)] if guard.trainer.ema else [])]
         for what, model in models:
-            if defect := sensors.state_defect(model.state_dict().items()):
+            if defect := sensors.state_defect(sensors.weights(model)):
                 self.note(Point.SAVE, "checkpoint", f"{what}: {defect}", "checkpoint not written, the last one stays")
                 return False
         with remedies.interrupt_later():
@@ -209,9 +232,8 @@ class Faults:
     def _after_rollback(self) -> None:
         """Gradients of the present window belong to weights that are gone."""
         guard = self.guard
-        guard.gradients.kept = []
+        guard.abandon_window()
         guard.gradients.drop()
-        guard.window = []
         guard.divergence.reset()
         guard.recorder.rolled_back(guard.steps - guard.snapshots.copies[-1].step)
         guard.steps = guard.began_at = guard.snapshots.copies[-1].step
@@ -219,7 +241,7 @@ class Faults:
     def _verdict(self, fault: Fault) -> Verdict | None:
         micro, guard = fault.micro, self.guard
         event = self._event_of(fault)
-        before = guard.norms.named(micro.buffers) if micro is not None else {}
+        before = {**guard.module_state.named(), **guard.norms.named(micro.buffers)} if micro is not None else {}
         return self.inquiry.look_into(
             event,
             lambda: blackbox.build(guard.trainer, guard.model, event, micro, before, guard.snapshots, guard.history),

@@ -30,9 +30,14 @@ class Ladder:
         self.quarantined: dict[str, int] = {}
         self.lr_scale = 1.0
         self.norms: deque[float] = deque(maxlen=101)
+        self._credit_after = policy.CREDIT_STEPS
         self._warm_up = 0
         self._clip_to = float("inf")
         self._clip_left = 0
+
+    def epoch(self, micro_batches: int) -> None:
+        """An epoch of so many micro-batches begins: a short one earns the credit for a rollback in fewer steps."""
+        self._credit_after = max(1, min(policy.CREDIT_STEPS, micro_batches // 2))
 
     def judge(self, reading: Reading) -> Decision:
         """Ask the policy, and remember where the run stands then."""
@@ -46,7 +51,7 @@ class Ladder:
 
     def good_step(self, norm: float | None) -> None:
         """A step was taken."""
-        self.standing = self.standing.good_step()
+        self.standing = self.standing.good_step(self._credit_after)
         self._warm_up = max(0, self._warm_up - 1)
         self._clip_left = max(0, self._clip_left - 1)
         if norm is not None:

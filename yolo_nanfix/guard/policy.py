@@ -28,6 +28,10 @@ UNEXPLAINED = 3
 SPIKES = 3
 """Alarms that are not severe, before gradients are clipped harder."""
 LR_CUT = 0.5
+CREDIT_STEPS = 50
+"""After so many good steps (in short epochs: half an epoch) a rollback no longer counts: what it undid is made good,
+and the next fault is another one. A rollback that lowered the learning rate counts until the warm-up after it is over,
+so that a run that diverges again and again is stopped."""
 
 
 class Rung(str, Enum):
@@ -84,12 +88,22 @@ class Standing:
     skips_in_a_row: int = 0
     offences: Mapping[str, int] = field(default_factory=dict)
     rollbacks: int = 0
+    lowered: bool = False
+    good_steps: int = 0
     precision_faults: int = 0
     spikes: int = 0
 
-    def good_step(self) -> Standing:
-        """After an optimizer step that was taken."""
-        return replace(self, bad_in_a_row=0, skips_in_a_row=0)
+    def good_step(self, credit_after: int = CREDIT_STEPS) -> Standing:
+        """After an optimizer step that was taken; `credit_after` so many of them make one rollback good."""
+        if not self.rollbacks:
+            return replace(self, bad_in_a_row=0, skips_in_a_row=0)
+        good = self.good_steps + 1
+        if good < (CREDIT_STEPS if self.lowered else credit_after):
+            return replace(self, bad_in_a_row=0, skips_in_a_row=0, good_steps=good)
+        left = self.rollbacks - 1
+        return replace(
+            self, bad_in_a_row=0, skips_in_a_row=0, good_steps=0, rollbacks=left, lowered=self.lowered and left > 0
+        )
 
 
 @dataclass(frozen=True)
@@ -155,7 +169,7 @@ def _roll_back(
     """Back to a snapshot, with a lower learning rate if that is the reason; stop where neither is possible."""
     if not reading.can_roll_back or standing.rollbacks >= settings.max_rollbacks:
         return Decision((*rungs, Rung.STOP)), standing
-    standing = replace(standing, rollbacks=standing.rollbacks + 1)
+    standing = replace(standing, rollbacks=standing.rollbacks + 1, lowered=standing.lowered or lower, good_steps=0)
     if not lower:
         return Decision((*rungs, Rung.ROLLBACK)), standing
     factor = LR_CUT**standing.rollbacks  # 1/2, then 1/4 of that, then 1/8: far too high rates are left fast

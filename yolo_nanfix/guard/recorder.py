@@ -23,8 +23,10 @@ class Recorder:
     `spikes` counts alarms about finite losses and norms that were not severe, so that nothing was done about each.
     `steps_taken` counts optimizer steps, `steps_refused` those that the guard held back, `steps_undone` those that
     `rollbacks` took back. `epochs_without_step` lists the epochs (1-based) in which something was dropped or refused
-    and no step was taken. `finished` becomes true when the trainer reaches its own end. `readings` has a row for each
-    micro-batch, and `audience` is told of all this while the run goes.
+    and no step was taken. `epochs_redone` counts those that Ultralytics itself began again (memory ran out, or its
+    NaN recovery ran). `ema_nan` names buffers, infinite by design, of which Ultralytics' EMA makes NaN. `finished`
+    becomes true when the trainer reaches its own end. `readings` has a row for each micro-batch, and `audience` is
+    told of all this while the run goes.
     """
 
     def __init__(self) -> None:
@@ -45,6 +47,8 @@ class Recorder:
         self.steps_undone = 0
         self.epochs_without_step: list[int] = []
         self._before_epoch = (0, 0)
+        self.epochs_redone = 0
+        self.ema_nan: list[str] = []
         self.quarantined: list[str] = []
         self.verdicts: list[Verdict] = []
         self.readings = Readings()
@@ -101,6 +105,8 @@ class Recorder:
             "rollbacks": self.rollbacks,
             "steps_undone": self.steps_undone,
             "epochs_without_step": list(self.epochs_without_step),
+            "epochs_redone": self.epochs_redone,
+            "ema_nan": list(self.ema_nan),
             "steps_skipped_by_grad_scaler": self.scaler_skips,
             "quarantined": list(self.quarantined),
             "quarantined_samples": self.left_out,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from yolo_nanfix.guard.module_state import ModuleState
 from yolo_nanfix.guard.sensors import NormBuffers
 from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
 from yolo_nanfix.upstream import release, version
@@ -51,26 +52,37 @@ def skip_step(trainer: Any) -> None:
     trainer.optimizer.zero_grad()
 
 
-def put_back_norms(norms: NormBuffers, saved: tuple[Tensor, Tensor], snapshots: Snapshots) -> str:
-    """BatchNorm as it was before the forward pass; where that was poisoned already, as it is in the last snapshot."""
+def put_back(
+    norms: NormBuffers, others: ModuleState, saved: tuple[Tensor, Tensor], snapshots: Snapshots
+) -> tuple[str, ...]:
+    """Statistics and other state of modules as before the forward pass; what was poisoned then, from a snapshot."""
+    copies = [copy.weights() for copy in snapshots.newest_first()]
+    healed = others.restore(copies)
+    said = (f"{', '.join(healed)} taken from an earlier state, for it was poisoned before",) if healed else ()
     norms.restore(saved)
     if bool(norms.sum().isfinite()):
-        return "BatchNorm put back"
-    if not len(snapshots):
-        return "BatchNorm was poisoned before"
-    norms.restore_from(snapshots.copies[-1].weights())
-    return "BatchNorm taken from the last snapshot, for it was poisoned before"
+        return "BatchNorm put back", *said
+    if not copies:
+        return "BatchNorm was poisoned before", *said
+    norms.restore_from(copies[0])
+    return "BatchNorm taken from the last snapshot, for it was poisoned before", *said
 
 
-def resync_ema(trainer: Any) -> int:
+def resync_ema(trainer: Any, leave: Collection[str] = ()) -> int:
     """Copy the model's tensors over those of the EMA that are not finite; say how many.
+
+    Args:
+        trainer: Ultralytics' trainer.
+        leave: names of buffers that hold values which are not finite by design.
 
     Upstream does the same when it saves (from 8.4.84 on); here validation already sees a healthy average.
     """
     model = unwrapped(trainer.model).state_dict()
     mended = 0
     for name, tensor in trainer.ema.ema.state_dict().items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()) and name in model:
+        if not tensor.is_floating_point() or name not in model or name in leave or bool(tensor.isfinite().all()):
+            continue
+        if bool(model[name].isfinite().all()):
             tensor.copy_(model[name])
             mended += 1
     return mended

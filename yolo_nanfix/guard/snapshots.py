@@ -29,40 +29,62 @@ class Copy:
 
 
 class Snapshots:
-    """The last two copies of one trainer's state."""
+    """The last copies of one trainer's state: the two newest regular ones, and a late one that may be newer.
+
+    Regular copies are some way apart, so that the older one lies before damage that crept in. A late copy stands at an
+    epoch's end and soon after a start, for damage that is seen at once.
+    """
 
     def __init__(self, trainer: Any, model: nn.Module) -> None:
         """Nothing is copied yet."""
         self.trainer, self.model = trainer, model
         self.copies: list[Copy] = []
+        self.late: Copy | None = None
 
     def __len__(self) -> int:
-        """How many copies there are: none, one or two."""
+        """How many regular copies there are: none, one or two."""
         return len(self.copies)
 
-    @torch.no_grad()
+    def newest_first(self) -> list[Copy]:
+        """All copies."""
+        late = [self.late] if self.late is not None else []
+        return sorted([*self.copies, *late], key=lambda copy: copy.step, reverse=True)
+
+    @property
+    def last_step(self) -> int:
+        """The step of the newest copy; -1 where there is none."""
+        return max((copy.step for copy in self.newest_first()), default=-1)
+
     def take(self, step: int) -> None:
-        """Copy the present state; the older of two copies gives its memory to the new one."""
+        """Copy the present state; the older of two regular copies gives its memory to the new one."""
         spare = self.copies.pop(0).tensors if len(self.copies) > 1 else {}
+        self.copies.append(self._copy(step, spare))
+
+    def take_late(self, step: int) -> None:
+        """Copy the present state beside the regular copies; the last late copy gives its memory to the new one."""
+        self.late = self._copy(step, self.late.tensors if self.late is not None else {})
+
+    @torch.no_grad()
+    def _copy(self, step: int, spare: dict[str, Tensor]) -> Copy:
         copy = Copy(step, scalars=self._scalars())
         live = self._live()
-        if live.keys() == spare.keys():
+        if live.keys() == spare.keys() and all(live[k].shape == t.shape for k, t in spare.items()):
             for dtype in {t.dtype for t in live.values()}:
                 names = [k for k, t in live.items() if t.dtype == dtype]
                 torch._foreach_copy_([spare[k] for k in names], [live[k] for k in names], non_blocking=True)
             copy.tensors = spare
         else:
             copy.tensors = {k: _copied(t) for k, t in live.items()}
-        self.copies.append(copy)
+        return copy
 
     @torch.no_grad()
     def restore(self, *, older: bool = False) -> int:
-        """Write a copy back in place and return its step; both copies are of that step afterwards.
+        """Write the newest clean copy back in place and return its step; it is the only one afterwards.
 
         Args:
-            older: take the older of the two, for damage that may have begun before the newer one.
+            older: take the older of the regular ones, for damage that may have begun before the newer ones.
         """
-        copy = self.copies[0 if older else -1]
+        copy = self.copies[0] if older else next(filter(_clean, self.newest_first()), self.copies[0])
         ema = self.trainer.ema
         if ema:
             ema.updates = copy.scalars["ema.updates"]
@@ -73,16 +95,18 @@ class Snapshots:
                 del optimizer.state[parameter]  # begun after the copy was taken
         for name, tensor in self._live().items():
             if name in copy.tensors:  # a GradScaler makes its tensors with the first step
+                if tensor.shape != copy.tensors[name].shape:
+                    tensor.resize_(copy.tensors[name].shape)  # an observer had seen nothing yet
                 tensor.copy_(copy.tensors[name], non_blocking=True)
         for parameter, saved in zip(_parameters(optimizer), copy.scalars["optimizer"], strict=True):
             if parameter in optimizer.state:
                 optimizer.state[parameter].update(saved)
-        self.copies = [copy]
+        self.copies, self.late = [copy], None
         return copy.step
 
     @torch.no_grad()
     def moved(self) -> tuple[float, float, int]:
-        """How far the weights are from the newest copy, how large they were there (2-norms), and its step.
+        """How far the weights are from the newest regular copy, how large they were there (2-norms), and its step.
 
         Matrices and kernels alone: scales and biases move far in healthy warm-ups, too.
         """
@@ -97,7 +121,7 @@ class Snapshots:
 
     def _live(self) -> dict[str, Tensor]:
         """Every tensor that training changes, by owner and name."""
-        parts = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        parts = {f"model.{k}": v for k, v in (*self.model.named_buffers(), *self.model.state_dict().items())}
         if self.trainer.ema:
             parts |= {f"ema.{k}": v for k, v in self.trainer.ema.ema.state_dict().items()}
         optimizer = self.trainer.optimizer
@@ -114,11 +138,20 @@ class Snapshots:
             {k: v for k, v in optimizer.state.get(p, {}).items() if not isinstance(v, Tensor)}
             for p in _parameters(optimizer)
         ]
-        return {"optimizer": plain, "ema.updates": ema.updates if ema else 0}
+        parameters = frozenset(f"model.{name}" for name, _ in self.model.named_parameters())
+        return {"optimizer": plain, "ema.updates": ema.updates if ema else 0, "parameters": parameters}
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def _clean(copy: Copy) -> bool:
+    """Whether parameters and optimizer state of a copy are finite; looked at when it is needed."""
+    held = [
+        t for name, t in copy.tensors.items() if name.startswith("optimizer.") or name in copy.scalars["parameters"]
+    ]
+    return all(bool(t.isfinite().all()) for t in held if t.is_floating_point())
 
 
 def _copied(tensor: Tensor) -> Tensor:

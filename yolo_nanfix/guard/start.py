@@ -44,13 +44,14 @@ def check(trainer: Any, model: nn.Module, repair: str, notice: Notice) -> None:
     if repair == "all":
         _mend_weights(trainer, model, notice)
     ema = trainer.ema
-    states = [("weights", _named(model)), *([("ema", _named(ema.ema))] if ema else [])]
+    states = [("weights", sensors.weights(model)), *([("ema", sensors.weights(ema.ema))] if ema else [])]
     for what, tensors in (*states, ("optimizer", sensors.optimizer_tensors(trainer.optimizer))):
         defect = sensors.first_not_finite(tensors) if what == "optimizer" else sensors.state_defect(tensors)
         if defect:
             said = f"training would start from poisoned {what}: {defect} (model={trainer.args.model})"
-            notice(what, defect, "training not started", _verdict(said, defect, _way_out(trainer)))
-            raise PoisonedState(f"{said}. {_way_out(trainer)}")
+            way_out = _way_out(trainer, repair)
+            notice(what, defect, "training not started", _verdict(said, defect, way_out))
+            raise PoisonedState(f"{said}. {way_out}")
     scale = trainer.scaler.state_dict().get("scale", 1.0)
     if not 0 < scale < float("inf"):
         raise PoisonedState(f"training would start with a loss scale of {scale}; set repair=state to start it anew")
@@ -68,15 +69,12 @@ def _verdict(said: str, defect: str, way_out: str) -> Verdict:
     )
 
 
-def _way_out(trainer: Any) -> str:
+def _way_out(trainer: Any, repair: str) -> str:
     siblings = [trainer.best, *sorted(Path(trainer.wdir).glob("epoch*.pt"), reverse=True)]
     if trainer.resume and (found := next((s for s in siblings if s.exists() and str(s) != str(trainer.last)), None)):
         return f"Resume from {found} instead if that is clean."
-    return "Start from other weights; these give NaN from the first batch. repair=all starts those tensors anew."
-
-
-def _named(model: nn.Module) -> list[tuple[str, Tensor]]:
-    return list(model.state_dict().items())
+    offer = " repair=all starts those tensors anew." if repair != "all" else ""
+    return f"Start from other weights; these give NaN from the first batch.{offer}"
 
 
 @torch.no_grad()
@@ -121,16 +119,26 @@ def _mend_scale(scaler: Any, notice: Notice) -> None:
 
 @torch.no_grad()
 def _mend_weights(trainer: Any, model: Any, notice: Notice) -> None:
-    """Tensors that are not finite take the values of a newly built model; all of them where all are zero."""
-    zeroed = sensors.state_defect(_named(model)) == "all tensors are zero"
-    sick = [n for n, t in _named(model) if t.is_floating_point() and (zeroed or not bool(t.isfinite().all()))]
+    """Tensors that are not finite take the values of a newly built model; all of them where all are zero.
+
+    Modules of the user's own may be in no model's definition: their tensors stay, and are refused afterwards.
+    """
+    named = sensors.weights(model)
+    zeroed = sensors.state_defect(named) == "all tensors are zero"
+    sick = [n for n, t in named if t.is_floating_point() and (zeroed or not bool(t.isfinite().all()))]
     if not sick:
         return
-    fresh = type(model)(model.yaml, nc=model.nc if hasattr(model, "nc") else model.yaml.get("nc"), verbose=False)
+    try:
+        fresh = type(model)(model.yaml, nc=model.nc if hasattr(model, "nc") else model.yaml.get("nc"), verbose=False)
+    except Exception as error:  # a class of the user's own, which may be built in any other way
+        notice("weights", f"{type(model).__name__} cannot be built anew: {error}", "left as they are")
+        return
     new = fresh.state_dict()
+    mended = [name for name in sick if name in new and new[name].shape == dict(named)[name].shape]
     for net in (model, *((trainer.ema.ema,) if trainer.ema else ())):
         state = net.state_dict()
-        for name in sick:
+        for name in mended:
             state[name].copy_(new[name])
-    detail = "all weights are zero" if zeroed else f"{len(sick)} tensors are not finite, the first {sick[0]}"
-    notice("weights", detail, "these tensors start anew, as in an untrained model")
+    if mended:
+        detail = "all weights are zero" if zeroed else f"{len(mended)} tensors are not finite, the first {mended[0]}"
+        notice("weights", detail, "these tensors start anew, as in an untrained model")

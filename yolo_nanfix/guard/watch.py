@@ -17,6 +17,7 @@ from yolo_nanfix.guard.faults import Fault, Faults
 from yolo_nanfix.guard.gradients import Gradients
 from yolo_nanfix.guard.inquiry import Examine, Inquiry, Known
 from yolo_nanfix.guard.ladder import Ladder
+from yolo_nanfix.guard.module_state import ModuleState
 from yolo_nanfix.guard.policy import Kind
 from yolo_nanfix.guard.progress import ProgressReads
 from yolo_nanfix.guard.recorder import Recorder
@@ -55,6 +56,7 @@ class Guard:
         self.trainer, self.settings, self.recorder = trainer, settings, recorder
         self.model = unwrapped(trainer.model)
         self.norms = sensors.NormBuffers(self.model)
+        self.module_state = ModuleState(self.model, self.norms)
         self.gradients = Gradients(list(self.model.parameters()))
         self.snapshots = Snapshots(trainer, self.model)
         self.ladder = Ladder(trainer, settings, self.snapshots)
@@ -79,13 +81,27 @@ class Guard:
         self._norm_to_read: Tensor | None = None
         self._main_group = aside.main_group(trainer.optimizer)
         self._odd_pixels = 0
+        self._epoch: int | None = None
         start.check(trainer, self.model, settings.repair, self.faults.at_start)
         if settings.snapshot_every:
             self.snapshots.take(0)
 
     def epoch_start(self) -> None:
-        """Forget the counts of the last epoch."""
+        """Forget the counts of the last epoch; where Ultralytics begins one again, also what was left open in it."""
+        if self._epoch is not None and self.trainer.epoch <= self._epoch:
+            self.recorder.epochs_redone += 1
+            self.abandon_window()
+            self.divergence.reset()
+        self._epoch = self.trainer.epoch
         self.batches_this_epoch = self.good_this_epoch = 0
+        self.ladder.epoch(len(self.trainer.train_loader))
+
+    def abandon_window(self) -> None:
+        """Drop what is pending: gradients and micro-batches of a window that upstream, or a rollback, has ended."""
+        self.gradients.kept = []
+        self.window, self.window_dropped = [], 0
+        self._current = self._pending = self._said = None
+        self.progress.take_back()
 
     def before_batch(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """BATCH: judge the gradient of the last micro-batch, and leave quarantined images out of this one."""
@@ -103,6 +119,7 @@ class Guard:
         if not self.good_this_epoch:
             self.trainer.tloss = None  # only dropped micro-batches so far: the running mean starts here
         states, dtype = random_states(self.trainer.device), precision(self.trainer.device.type)
+        self.module_state.copy()
         self._current = MicroBatch(batch, self.norms.copy(), self.trainer.tloss, states, dtype)
 
     def _unjudged(self) -> None:
@@ -112,7 +129,7 @@ class Guard:
             self.recorder.readings.add(self.recorder.step, self.trainer.epoch + 1, self.batches_this_epoch, {})
         if current is None or math.isfinite(float(self.norms.sum())):
             return
-        self.norms.restore(current.buffers)
+        remedies.put_back(self.norms, self.module_state, current.buffers, self.snapshots)
         self.faults.note(
             Point.AFTER_LOSS,
             "batchnorm",
@@ -273,7 +290,13 @@ class Guard:
             self._measure(micro, keep=self.steps % every == 0)
 
     def _measure(self, micro: MicroBatch | None, *, keep: bool) -> None:
-        """How far did the weights move since the last copy? If not too far, keep one of them as they are."""
+        """How far did the weights move since the last copy? If not too far, keep one of them as they are.
+
+        Args:
+            micro: the last micro-batch.
+            keep: as a regular copy, from which the next distance is measured; else as a late one.
+        """
+        self.module_state.find()
         changed, size, step = self.snapshots.moved()
         if not math.isfinite(changed):
             defect = sensors.first_not_finite(self.model.state_dict().items()) or "weights not finite"
@@ -286,6 +309,8 @@ class Guard:
             return
         if keep:
             self.snapshots.take(self.steps)
+        else:
+            self.snapshots.take_late(self.steps)
 
     def before_optimizer(self) -> None:
         """The optimizer's pre-hook: without a GradScaler, the gradient norm must be finite, and not explode.
@@ -320,7 +345,11 @@ class Guard:
         late, self._norm_to_read = self._norm_to_read, None
         if late is not None:
             self.recorder.readings.norm(sensors.read({aside.NORM: late})[aside.NORM])
+        self.settle(stepping=False)
         self.faults.sound_state(Point.EPOCH_END)
+        self.faults.ema_trap()
+        if self.settings.snapshot_every and self.steps > self.snapshots.last_step:
+            self.snapshots.take_late(self.steps)
         if self.ladder.lr_scale != 1.0:
             self.trainer.lr = {k: v * self.ladder.lr_scale for k, v in self.trainer.lr.items()}
 
