@@ -20,15 +20,14 @@ import os
 import random
 import sys
 import tempfile
-import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
-from multiprocessing import get_context
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import benchlib
+import processes
 import yaml
 from healthy_specs import SPECS, Spec
 
@@ -129,8 +128,10 @@ def precision(kind: str) -> Iterator[None]:
         module.check_amp, module.autocast, torch.amp.GradScaler = stock
 
 
-def run(spec: Spec, data: Path, folder: Path) -> dict[str, Any]:
-    """Train it under whatever is patched now.
+def run(
+    spec: Spec, data: Path, folder: Path, callbacks: Mapping[str, Callable[[Any], None]] | None = None
+) -> dict[str, Any]:
+    """Train it under whatever is patched now, with more callbacks.
 
     Returns:
         `epochs`: the hashes after each; `losses`; `csv`; `files`: hashes of checkpoints; `error`; and `guard`: what the
@@ -147,7 +148,7 @@ def run(spec: Spec, data: Path, folder: Path) -> dict[str, Any]:
         stack.callback(logger.setLevel, logger.level)
         logger.setLevel(logging.ERROR)
         try:
-            trainer = _train(spec, data, folder, found)
+            trainer = _train(spec, data, folder, found, callbacks or {})
         except Exception:
             found["error"] = traceback.format_exc()
             trainer = found.get("trainer")
@@ -157,7 +158,7 @@ def run(spec: Spec, data: Path, folder: Path) -> dict[str, Any]:
     return found
 
 
-def _train(spec: Spec, data: Path, folder: Path, found: dict[str, Any]) -> Any:
+def _train(spec: Spec, data: Path, folder: Path, found: dict[str, Any], callbacks: Mapping[str, Any]) -> Any:
     import torch
 
     model = spec.model if isinstance(spec.model, str) else str(folder / "model.yaml")
@@ -170,29 +171,38 @@ def _train(spec: Spec, data: Path, folder: Path, found: dict[str, Any]) -> Any:
     settings |= {"pretrained": False, "data": str(data), **spec.args}
     torch.manual_seed(0)
     if spec.resume is None:
-        return _start(spec, model, found, settings, None)
+        return _start(spec, model, found, settings, callbacks)
     try:
-        _start(spec, model, {"epochs": [], "losses": []}, settings, spec.resume)
+        _start(spec, model, {"epochs": [], "losses": []}, settings, {"on_train_epoch_start": _breaking(spec.resume)})
     except BrokenOff:
         last = folder / "weights" / "last.pt"
-        return _start(spec, str(last), found, {"resume": True, "workers": 0, "device": "cpu"}, None)
+        return _start(spec, str(last), found, {"resume": True, "workers": 0, "device": "cpu"}, callbacks)
     raise RuntimeError("the run was not broken off")
 
 
-def _start(spec: Spec, model: str, found: dict[str, Any], settings: dict[str, Any], until: int | None) -> Any:
+def _breaking(epoch: int) -> Callable[[Any], None]:
+    """A callback that breaks a run off before an epoch (0-based)."""
+
+    def callback(trainer: Any) -> None:
+        if trainer.epoch == epoch:
+            raise BrokenOff
+
+    return callback
+
+
+def _start(
+    spec: Spec, model: str, found: dict[str, Any], settings: dict[str, Any], callbacks: Mapping[str, Any]
+) -> Any:
     import ultralytics
 
     built = (ultralytics.RTDETR if isinstance(spec.model, Mapping) else ultralytics.YOLO)(model)
     base = built._smart_load("trainer")
 
-    def broken_off(trainer: Any) -> None:
-        if trainer.epoch == until:
-            raise BrokenOff
-
     built.add_callback("on_pretrain_routine_start", lambda t: found.update(trainer=t))
     built.add_callback("on_train_batch_end", lambda t: found["losses"].append(repr(t.loss.detach().tolist())))
-    built.add_callback("on_train_epoch_start", broken_off)
     built.add_callback("on_fit_epoch_end", lambda t: found["epochs"].append(state(t)) if t.optimizer else None)
+    for event, callback in callbacks.items():
+        built.add_callback(event, callback)
     built.train(trainer=spec.trainer(base) if spec.trainer else base, **settings)
     return found["trainer"]
 
@@ -272,28 +282,17 @@ def _dataset(spec: Spec, folder: Path) -> Path:
 
 def compare(names: list[str], folder: Path, jobs: int) -> Iterator[tuple[str, list[str], list[str], str]]:
     """For each run: its name, differences, events, and how stock itself ended."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["torch", "ultralytics", "healthy_runs"])
-    waiting = [(name, arm) for name in names for arm in ARMS]
-    running: dict[tuple[str, str], tuple[Any, float]] = {}
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            name, arm = waiting.pop(0)
+    tasks = []
+    for name in names:
+        for arm in ARMS:
             place = folder / f"{list(SPECS).index(name):02d}-{arm}"
             data = _dataset(SPECS[name], place.with_name(f"{place.name}-data"))
-            process = context.Process(target=arm_alone, args=(name, arm, str(data), str(place)))
-            process.start()
-            running[name, arm] = (process, time.monotonic())
-        time.sleep(0.1)
-        for key, (process, began) in list(running.items()):
-            if process.is_alive() and time.monotonic() - began > LIMIT:
-                process.kill()
-            if not process.is_alive():
-                process.join()
-                del running[key]
-                name = key[0]
-                if not any(name == other for other, _ in (*running, *waiting)):
-                    yield (name, *_judged(name, folder))
+            tasks.append(((name, arm), arm_alone, (name, arm, str(data), str(place))))
+    ended: set[str] = set()
+    for name, _ in processes.each(tasks, jobs, LIMIT):
+        if name in ended:
+            yield (name, *_judged(name, folder))
+        ended.add(name)
 
 
 def _judged(name: str, folder: Path) -> tuple[list[str], list[str], str]:

@@ -55,6 +55,11 @@ def module(extra: own.Extra, layers: tuple[int, ...] = (3,), **fields: Any) -> S
     return Spec(trainer=lambda base: own.behind(base, extra, layers), **fields)
 
 
+def parametrized(kind: str) -> Spec:
+    """A run of a model with a parametrized convolution."""
+    return Spec(trainer=lambda base: own.behind(own.plain_checkpoints(base), lambda c: own.Normed(c, kind)))
+
+
 def arguments(**args: Any) -> Spec:
     """A run with other training arguments."""
     return Spec(args=args)
@@ -68,7 +73,7 @@ MODULES: Mapping[str, Spec] = {
     "buffer of NaN": module(own.Unseen),
     "FakeQuantize": module(lambda c: own.Observed("fake"), layers=(1,)),
     "FakeQuantize, one for two layers": module(lambda c: own.Observed("fake"), layers=(0, 1)),
-    "PerChannelMinMaxObserver": module(lambda c: own.Observed("channel")),
+    "PerChannelMinMaxObserver": module(lambda c: own.Observed("channel", c)),
     "MinMaxObserver": module(lambda c: own.Observed("minmax")),
     "HistogramObserver": module(lambda c: own.Observed("histogram")),
     "state as Python numbers": module(lambda c: own.FloatState()),
@@ -76,10 +81,10 @@ MODULES: Mapping[str, Spec] = {
     "buffer made in the first step": module(lambda c: own.LazyBuffer()),
     "int, bool, complex, empty buffers": module(lambda c: own.OddBuffers()),
     "module in two places": module(own.ZeroBranch, layers=(4, 5), model=TINY),
-    "weight_norm": module(lambda c: own.Normed(c, "weight"), args={"save": False}),
-    "spectral_norm": module(lambda c: own.Normed(c, "spectral"), args={"save": False}),
+    "weight_norm": parametrized("weight"),
+    "spectral_norm": parametrized("spectral"),
     "spectral_norm by hooks": module(lambda c: own.Normed(c, "spectral-hook")),
-    "own parametrization": module(lambda c: own.Normed(c, "own"), args={"save": False}),
+    "own parametrization": parametrized("own"),
     "instance, group, frozen norms": module(own.OwnNorms),
     "dropout and noise": module(lambda c: own.Noise()),
     "hooks on gradients": module(own.Hooked),

@@ -5,11 +5,13 @@ They stand in a module of their own, so that checkpoints, which pickle the model
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize, spectral_norm
 
 NAN, INF = float("nan"), float("inf")
 
@@ -173,7 +175,7 @@ class OwnNorms(nn.Module):
 class Observed(nn.Module):
     """torch's own quantisation observers, whose buffers begin at inf or empty: quantisation-aware training."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, channels: int = 1) -> None:
         super().__init__()
         from torch.ao import quantization as q
 
@@ -184,6 +186,9 @@ class Observed(nn.Module):
             "histogram": lambda: q.HistogramObserver(bins=64),
         }
         self.observer = makers[kind]()
+        if kind == "channel":  # upstream's EMA cannot follow buffers that begin empty and grow
+            self.observer.min_val.resize_(channels).fill_(INF)
+            self.observer.max_val.resize_(channels).fill_(-INF)
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.observer, torch.ao.quantization.FakeQuantize):
@@ -198,8 +203,6 @@ class Normed(nn.Module):
 
     def __init__(self, channels: int, kind: str) -> None:
         super().__init__()
-        from torch.nn.utils import parametrizations, parametrize, spectral_norm
-
         conv = nn.Conv2d(channels, channels, 1)
         if kind == "weight":
             parametrizations.weight_norm(conv)
@@ -293,6 +296,24 @@ def own_step(base: type) -> type:
             self.optimizer.zero_grad()
             if self.ema:
                 self.ema.update(self.model)
+
+    return Trainer
+
+
+def plain_checkpoints(base: type) -> type:
+    """A user's trainer for parametrized modules, which cannot be pickled: checkpoints hold their plain weights."""
+
+    class Trainer(base):  # type: ignore[misc,valid-type]
+        def save_model(self) -> Any:
+            averaged = self.ema.ema
+            self.ema.ema = copy.deepcopy(averaged)
+            for module in self.ema.ema.modules():
+                if isinstance(module, Normed):
+                    parametrize.remove_parametrizations(module.conv, "weight")
+            try:
+                return super().save_model()
+            finally:
+                self.ema.ema = averaged
 
     return Trainer
 
