@@ -1,15 +1,17 @@
-"""One release of the matrix: four trainings of one epoch, in a process that imports that release. Prints JSON."""
+"""One release of the matrix: five trainings of one epoch, one by the command line, under that release. Prints JSON."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import lab
 import torch
-from make_datasets import make_dataset
+from make_datasets import make_dataset, plant
 
 import yolo_nanfix
 from yolo_nanfix import upstream
@@ -45,6 +47,7 @@ def case(folder: Path) -> dict[str, Any]:
     with yolo_nanfix.patched() as status:
         ours = lab.train(data, folder / "ours", epochs=1)
         ours_sick = lab.train(data, folder / "ours-sick", epochs=1, trainer=poisoned)
+    started = command(folder)
     for result in (stock, ours):
         if result.error is not None:
             raise result.error
@@ -57,7 +60,33 @@ def case(folder: Path) -> dict[str, Any]:
         "identical": stock.losses == ours.losses and all(torch.equal(before[k], after[k]) for k in before),
         "stock_survives": survived(stock_sick),
         "survives": survived(ours_sick),
+        "command": started,
     }
+
+
+def command(folder: Path) -> bool:
+    """Whether `yolo-nanfix train`, in a process of its own, leaves an image with NaN pixels out and ends healthy."""
+    data = make_dataset(folder / "planted", n_train=8, n_val=4, size=(64, 64), seed=1)
+    plant(data.parent, "nan_pixels", index=2)
+    words = [
+        "train",
+        str(data),
+        "model=yolov8n.yaml",
+        "pretrained=False",
+        "epochs=1",
+        "imgsz=64",
+        "batch=4",
+        "workers=0",
+    ]
+    words += ["plots=False", "device=cpu", f"project={folder}", "name=command", "exist_ok=True"]
+    done = subprocess.run([sys.executable, "-m", "yolo_nanfix", *words], capture_output=True, text=True)
+    report = folder / "command" / "yolo-nanfix.json"
+    if done.returncode or not report.is_file():
+        print(done.stderr[-2000:], file=sys.stderr)
+        return False
+    summary = json.loads(report.read_text())
+    left_out = [Path(image).name for image in summary["quarantined"]]
+    return bool(summary["healthy"]) and left_out == ["0002.jpg"] and summary["guard"]["micro_batches"] == 2
 
 
 def main() -> None:

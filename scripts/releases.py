@@ -110,6 +110,7 @@ def environment(release: str) -> dict[str, str]:
     """The environment in which Python imports that release, this checkout and its test helpers."""
     paths = [unpacked(release), ROOT, ROOT / "tests", ROOT / "scripts"]
     quiet = {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    quiet["MLFLOW_ALLOW_FILE_STORE"] = "true"  # else releases that start MLflow by themselves do not train
     return {**os.environ, **quiet, "PYTHONPATH": os.pathsep.join(map(str, paths)), "PYTHONWARNINGS": "ignore"}
 
 

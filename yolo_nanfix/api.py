@@ -177,6 +177,19 @@ def prepare(**settings: Any) -> None:
     engine.prepare(choice)
 
 
+@contextmanager
+def prepared() -> Iterator[None]:
+    """For the length of a `with` block: what has to be patched for ultralytics to be imported here at all."""
+    from yolo_nanfix.patching import engine
+
+    before = engine.snapshot()
+    prepare()
+    try:
+        yield
+    finally:
+        engine.restore(before)
+
+
 def restore(state: str) -> None:
     """Put the patches, the guard and the quarantine of another process, as `patching.revival.state` wrote them."""
     from yolo_nanfix.guard import adapter, quarantine

@@ -19,7 +19,6 @@ from yolo_nanfix.patching.gpus import broken_half
 
 GOOD, NOTE, BAD = "good", "note", "bad"
 PACKAGES = ("ultralytics", "torch", "torchvision", "numpy", "opencv-python", "pillow")
-SUPPORTED = (8, 0, 136)
 SHARED_MEMORY = Path("/dev/shm")
 LITTLE_SHARED_MEMORY = 1 << 30
 BF16_TRAINING = (8, 4, 129)
@@ -66,7 +65,7 @@ def _versions() -> Iterator[str]:
 
 def _release() -> Check:
     here = upstream.version()
-    if upstream.release(here) >= SUPPORTED:
+    if upstream.release(here) >= upstream.SUPPORTED:
         return Check("ultralytics", GOOD, f"{here} is supported")
     detail = f"{here} is older than 8.0.136: only rect validation can be patched, and nothing is guarded"
     return Check("ultralytics", BAD, detail, "pip install -U ultralytics")

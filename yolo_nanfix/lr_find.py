@@ -94,6 +94,18 @@ def lr_find(
         UsageError: an argument, the model or the dataset cannot be used.
         NanfixError: the data gives no batch to train on.
     """
+    with api.prepared():
+        return _lr_find(data, steps, min_lr, max_lr, progress, arguments)
+
+
+def _lr_find(
+    data: str | Path,
+    steps: int,
+    min_lr: float,
+    max_lr: float,
+    progress: api.Progress | None,
+    arguments: Mapping[str, Any],
+) -> LrReport:
     _check(data, steps, min_lr, max_lr, arguments)
     model = training.load_model(arguments.get("model"), arguments.get("task"))
     probe = _Probe(Sweep(min_lr, max_lr, steps), progress, arguments.get("optimizer", "auto"))

@@ -26,6 +26,7 @@ class RunContext:
     """What is known of the current run besides its trainer; `summary` is filled when the run ends."""
 
     lint: Report | None = None
+    not_linted: str = ""
     show: Show | None = None
     on_fatal: str = "ignore"
     quarantined: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
@@ -144,5 +145,6 @@ def summarise(context: RunContext, force: Mapping[str, Any], outcome: str, reaso
         "on_fatal": context.on_fatal,
         "quarantined": {image: [f.as_dict() for f in found] for image, found in context.quarantined.items()},
         "lint": context.lint.as_dict() if context.lint else None,
+        "not_linted": context.not_linted,
         "guard": {"settings": force["guard"]},
     }

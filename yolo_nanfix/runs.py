@@ -11,13 +11,13 @@ from typing import Any
 
 from yolo_nanfix import api, run_report, training
 from yolo_nanfix.errors import GuardStop, UsageError
-from yolo_nanfix.findings import Report, Severity
+from yolo_nanfix.findings import Finding, Report, Severity
 from yolo_nanfix.pages.show import Show
 from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.run_report import RunContext, summarise
 
 ON_FATAL = ("quarantine", "stop", "ignore")
-LINTED = ("detect", "segment", "pose", "obb")
+LINTED = ("detect", "segment", "pose", "obb", "classify")
 
 
 @dataclass(frozen=True)
@@ -74,31 +74,59 @@ def train(
     Raises:
         UsageError: an argument, the model or the dataset cannot be used; nothing was written.
     """
-    from yolo_nanfix import linter
     from yolo_nanfix.guard.settings import GuardSettings
-    from yolo_nanfix.linting.config import read_config
 
     if on_fatal not in ON_FATAL:
         raise UsageError(f"on_fatal must be one of {', '.join(ON_FATAL)}, not {on_fatal!r}")
     settings = dict(guard or {})
     GuardSettings.from_mapping(settings)
+    context = RunContext(on_fatal=on_fatal)
+    with api.prepared():  # before anything imports ultralytics
+        model = _model(data, arguments)
+        data, stop = _linted(context, model.task, data, progress)
+        context.show = None if stop or dry_run or context.lint is None else _show(context.lint)
+        with api.patched(**settings) as status:
+            if stop or dry_run:
+                outcome = "stopped" if stop else "dry-run"
+                return Run(outcome, not stop, stop, summarise(context, status.as_dict(), outcome, stop))
+            return _train(model, data, context, arguments)
+
+
+def _model(data: str | Path, arguments: Mapping[str, Any]) -> Any:
+    """The model, once the arguments and data.yaml are known to be usable: it may have to be downloaded."""
+    from yolo_nanfix import linter
+    from yolo_nanfix.linting.config import read_config
+
     training.check({**arguments, "data": str(data)})
     if Path(data).suffix in (".yaml", ".yml"):
-        read_config(data)  # before the model, which may have to be downloaded
+        read_config(data)
         linter.Request({}).selection(data)
-    model = training.load_model(arguments.get("model"), arguments.get("task"))
-    context = RunContext(on_fatal=on_fatal)
-    stop: tuple[str, ...] = ()
-    if model.task in LINTED:
-        everything = api.lint(data, task=model.task, settings=False, progress=progress)
+    return training.load_model(arguments.get("model"), arguments.get("task"))
+
+
+def _linted(
+    context: RunContext, task: str, data: str | Path, progress: api.Progress | None
+) -> tuple[str | Path, tuple[str, ...]]:
+    """Lint the dataset into the context; where it is then, and why the run must not start, if so."""
+    from yolo_nanfix import linter, upstream
+
+    if task not in LINTED:
+        context.not_linted = f"lint has no rules for the task {task}"
+    elif task == "classify" and not _on_disk(data):
+        context.not_linted = f"'{data}' is not unpacked on this disk yet"
+    else:
+        everything = api.lint(data, task=task, settings=False, progress=progress)
         context.lint = linter.for_training(everything, data)
-        data, stop = context.lint.data, _decide(context, context.lint)
-        context.show = None if stop or dry_run else _show(context.lint)
-    with api.patched(**settings) as status:
-        if stop or dry_run:
-            outcome = "stopped" if stop else "dry-run"
-            return Run(outcome, not stop, stop, summarise(context, status.as_dict(), outcome, stop))
-        return _train(model, data, context, arguments)
+        return context.lint.data, _decide(context, context.lint)
+    upstream.log(f"yolo-nanfix: the dataset is not linted: {context.not_linted}")
+    return data, ()
+
+
+def _on_disk(data: str | Path) -> bool:
+    """Whether class folders are there: Ultralytics also takes archives, addresses and names that it downloads."""
+    from yolo_nanfix.linting.locate import datasets_dir
+
+    return Path(data).is_dir() or (datasets_dir() / data).is_dir()
 
 
 def _show(report: Report) -> Show | None:
@@ -120,7 +148,13 @@ def _decide(context: RunContext, report: Report) -> tuple[str, ...]:
     if context.on_fatal == "stop":
         return tuple(f"{f.place}: {f.code} {f.message}" for f in fatal)
     context.quarantined = report.fatal_images()
-    return tuple(f"{f.place}: {f.code} {f.message}" for f in fatal if f.image is None)
+    return tuple(f"{f.place}: {f.code} {f.message}" for f in fatal if f.image is None and not _starts(report, f))
+
+
+def _starts(report: Report, finding: Finding) -> bool:
+    """Whether training starts in spite of a missing split: Ultralytics splits the folder, or validates on test."""
+    whole = not (Path(report.data) / "train").is_dir()
+    return finding.code == "FS046" and (whole or "test" in report.counts)
 
 
 def _of_workers(model: Any, context: RunContext) -> dict[str, Any]:
@@ -131,7 +165,7 @@ def _of_workers(model: Any, context: RunContext) -> dict[str, Any]:
         return {}
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     known_here = summarise(context, {**summary, "ultralytics": "", "guard": None}, "", ())
-    summary |= {key: known_here[key] for key in ("on_fatal", "quarantined", "lint")}
+    summary |= {key: known_here[key] for key in ("on_fatal", "quarantined", "lint", "not_linted")}
     run_report.save(path, summary, context.show)
     return summary
 

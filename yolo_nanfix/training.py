@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.upstream import SUPPORTED, release, version
 
 
 def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:
@@ -17,8 +19,6 @@ def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:
     Raises:
         UsageError: a word has no `=`, no key or no value, or a key comes twice.
     """
-    from ultralytics.cfg import smart_value
-
     found: dict[str, Any] = {}
     for word in pairs:
         key, equals, value = word.partition("=")
@@ -27,16 +27,31 @@ def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"'{word}' is not of the form key=value (for example epochs=100)")
         if key in found:
             raise UsageError(f"'{key}' is given twice")
-        found[key] = smart_value(value)
+        found[key] = _plain_value(value)
     return found
+
+
+def _plain_value(text: str) -> Any:
+    """A word as Ultralytics' command line takes it: none, true and false in any case, a Python literal, else text."""
+    words = {"none": None, "true": True, "false": False}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
 
 
 def check(overrides: Mapping[str, Any]) -> None:
     """Check names, types and ranges of training arguments as Ultralytics will.
 
     Raises:
-        UsageError: an unknown key (with the nearest known one), an unknown task, or a value that cannot be.
+        UsageError: an unknown key (with the nearest known one), an unknown task, a value that cannot be, or a release
+            whose trainers cannot be guarded.
     """
+    if release(version()) < SUPPORTED:
+        oldest = ".".join(map(str, SUPPORTED))
+        raise UsageError(f"training under the guard needs ultralytics {oldest} or newer; this is {version()}")
     from ultralytics.cfg import TASKS, get_cfg
     from ultralytics.utils import DEFAULT_CFG_DICT
 

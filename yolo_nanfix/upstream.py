@@ -47,6 +47,8 @@ def release(text: str) -> tuple[int, ...]:
     return tuple(int(x) for x in re.findall(r"\d+", text)[:3])
 
 
+SUPPORTED = (8, 0, 136)
+"""The first release that is supported whole: trainers can be guarded from it on."""
 LEFT_YOLO = (8, 0, 136)
 """From this release on ultralytics.yolo, where there is one, holds deprecated copies."""
 ERASE = "\r\033[K"

@@ -50,13 +50,14 @@ def test_a_card_of_several_targets_names_them_in_its_ranges():
 
 def test_the_matrix_table_tells_good_from_bad():
     ours = {"release": "8.4.9", "states": {"a": "on", "b": "fixed"}, "reasons": {}, "identical": True}
-    ends = {"stock_survives": False, "survives": True}
+    ends = {"stock_survives": False, "survives": True, "command": True}
     failed = {"release": "8.4.10", "error": "RuntimeError: no"}
     rows = matrix.table([failed, {**ours, **ends}]).splitlines()[2:]
-    assert rows[0] == "| 8.4.9 | 1 | 1 | none | yes, bit for bit | **dies** | survives |"
+    assert rows[0] == "| 8.4.9 | 1 | 1 | none | yes, bit for bit | **dies** | survives | healthy, image left out |"
     assert "RuntimeError: no" in rows[1]
     assert matrix.good({**ours, **ends}) and not matrix.good(failed)
     assert not matrix.good({**ours, **ends, "identical": False})
+    assert not matrix.good({**ours, **ends, "command": False})
 
 
 def test_ranges_cover_the_releases_looked_at():

@@ -13,7 +13,9 @@ from yolo_nanfix import upstream
 from yolo_nanfix.errors import DataError
 
 TARGET = "ultralytics.data.base:BaseDataset.get_img_files"
-
+CLASSIFY = "ultralytics.data.dataset:ClassificationDataset"
+UNSPLIT = "_split"
+"""How the folder's name goes on into which Ultralytics copies class folders that have no `train`."""
 
 _out: set[str] = set()
 
@@ -32,7 +34,7 @@ def leave_out_here(images: Iterable[str]) -> None:
 
 @contextmanager
 def leave_out(images: Iterable[str]) -> Iterator[None]:
-    """While this is active, `BaseDataset` does not see the given image files.
+    """While this is active, the datasets of all tasks do not see the given image files.
 
     Raises:
         DataError: (when a dataset is built) no image of a split is left.
@@ -49,17 +51,54 @@ def leave_out(images: Iterable[str]) -> Iterator[None]:
 
 
 def _wrap(out: set[str]) -> Callable[[], None]:
-    target = upstream.resolve(TARGET)
-
     def get_img_files(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
         found: list[str] = wrapped(*args, **kwargs)
-        kept = [file for file in found if _key(file) not in out]
-        if found and not kept:
-            raise DataError(f"all {len(found)} images of {instance.img_path} have fatal findings; mend them first")
-        return kept
+        return _kept(found, [_key(file) in out for file in found], instance.img_path)
 
-    setattr(target.owner, target.attribute, wrapt.FunctionWrapper(target.raw, get_img_files))
+    def samples_of(found: list[Any], instance: Any) -> list[Any]:
+        return _kept(found, [not out.isdisjoint(_places(file)) for file, *_ in found], instance.root)
+
+    def verify_images(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        return samples_of(wrapped(*args, **kwargs), instance)  # file and class of each image that opens
+
+    def built(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        wrapped(*args, **kwargs)
+        instance.samples = samples_of(instance.samples, instance)
+
+    undo = [_put(TARGET, get_img_files)]
+    try:
+        undo.append(_put(f"{CLASSIFY}.verify_images", verify_images))
+    except LookupError:  # the oldest releases take what is in the folder
+        undo.append(_put(f"{CLASSIFY}.__init__", built))
+
+    def restore() -> None:
+        for back in undo:
+            back()
+
+    return restore
+
+
+def _put(path: str, wrapper: Any) -> Callable[[], None]:
+    """Wrap a method of a dataset; what is returned puts the very same object back."""
+    target = upstream.resolve(path)
+    setattr(target.owner, target.attribute, wrapt.FunctionWrapper(target.raw, wrapper))
     return lambda: setattr(target.owner, target.attribute, target.raw)
+
+
+def _kept(found: list[Any], leave: list[bool], where: object) -> list[Any]:
+    if found and all(leave):
+        raise DataError(f"all {len(found)} images of {where} have fatal findings; mend them first")
+    return [one for one, gone in zip(found, leave, strict=True) if not gone]
+
+
+def _places(file: str) -> tuple[str, ...]:
+    """Where an image of a class folder lies, and where it was copied from if Ultralytics has split the folder."""
+    path = Path(file).absolute()
+    top = path.parents[2] if len(path.parents) > 2 else path.parent
+    if not top.name.endswith(UNSPLIT):
+        return (str(path),)
+    source = top.with_name(top.name.removesuffix(UNSPLIT))
+    return str(path), str(source / path.parent.name / path.name)
 
 
 def _key(file: str) -> str:

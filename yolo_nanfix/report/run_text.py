@@ -76,12 +76,15 @@ def _headline(summary: Mapping[str, Any]) -> str:
 
 def _lint(summary: Mapping[str, Any]) -> list[str]:
     lint = summary["lint"]
+    if why := summary.get("not_linted"):
+        return [f"Lint: not done, {_safe(why)}"]
     if not lint or not lint["findings"]:
         return []
     counts = Counter(finding["severity"] for finding in lint["findings"])
     plural = {s: "s" if counts[s] > 1 and s in ("error", "warning") else "" for s in counts}
     found = ", ".join(f"{counts[s]} {s}{plural[s]}" for s in ("fatal", "error", "warning", "info") if counts[s])
-    return [f"Lint: {found}; see them with: yolo-nanfix lint {_safe(_short(lint['data']))}"]
+    task = " --task classify" if lint.get("task") == "classify" else ""  # for the others data.yaml tells
+    return [f"Lint: {found}; see them with: yolo-nanfix lint {_safe(_short(lint['data']))}{task}"]
 
 
 def _counts(summary: Mapping[str, Any]) -> str:
