@@ -30,7 +30,7 @@ MAY = {
     "pages": VALUES | {"report"},
     "showing": VALUES | {"pages", "linting", "fixing", "handoff"},
     "patching": {"cards", "upstream", "clipping", "numerics", "errors", "findings"},
-    "guard": VALUES | {"upstream", "clipping", "incident", "batches"},
+    "guard": VALUES | {"upstream", "clipping", "incident", "batches", "numerics"},
     "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "numerics"},
     "settings": {"errors"},
     "drawing": VALUES | {"pages", "report", "showing", "upstream"},

@@ -18,6 +18,7 @@ from yolo_nanfix.guard.events import Event, Point, Source
 from yolo_nanfix.guard.inquiry import Inquiry, cause_of
 from yolo_nanfix.guard.policy import Decision, Kind, Reading, Rung
 from yolo_nanfix.guard.together import Testimony
+from yolo_nanfix.numerics.finite import other_buffers, weights
 from yolo_nanfix.verdicts import Cause, Verdict
 
 if TYPE_CHECKING:
@@ -170,8 +171,8 @@ class Faults:
     def _ema_defect(self, ema: nn.Module) -> str | None:
         """The first tensor of the average that is not finite, but for buffers that are so by design."""
         born = self.guard.module_state.born_non_finite
-        others = [(name, tensor) for name, tensor in sensors.other_buffers(ema) if name not in born]
-        return sensors.first_not_finite([*sensors.weights(ema), *others])
+        others = [(name, tensor) for name, tensor in other_buffers(ema) if name not in born]
+        return sensors.first_not_finite([*weights(ema), *others])
 
     def ema_trap(self) -> None:
         """Say once where Ultralytics' average makes NaN of buffers that are infinite by design."""
@@ -194,7 +195,7 @@ class Faults:
         self.sound_state(Point.SAVE)
         models = [("weights", guard.model), *([("ema", guard.trainer.ema.ema)] if guard.trainer.ema else [])]
         for what, model in models:
-            if defect := sensors.state_defect(sensors.weights(model)):
+            if defect := sensors.state_defect(weights(model)):
                 self.note(Point.SAVE, "checkpoint", f"{what}: {defect}", "checkpoint not written, the last one stays")
                 return False
         with remedies.interrupt_later():

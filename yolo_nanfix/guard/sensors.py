@@ -194,21 +194,6 @@ def describe_items(items: Any) -> str:
     return ", ".join(f"{float(v):.4g}" for v in items.flatten()) if isinstance(items, Tensor) else ""
 
 
-def weights(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """What counts as the weights of a model: parameters, and the statistics of its normalisation layers.
-
-    Other buffers may hold values that are not finite by design: attention masks, observers of quantisation.
-    """
-    norms = {id(b) for m in model.modules() if isinstance(m, _NormBase) for b in (m.running_mean, m.running_var)}
-    return [*model.named_parameters(), *((n, b) for n, b in model.named_buffers() if id(b) in norms)]
-
-
-def other_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """The floating buffers in a model's state_dict that are not among its `weights`."""
-    known = {name for name, _ in weights(model)}
-    return [(n, t) for n, t in model.state_dict().items() if n not in known and t.is_floating_point()]
-
-
 def state_defect(named: Iterable[tuple[str, Tensor]]) -> str | None:
     """What is wrong with a model's tensors: the first one that is not finite, or all of them zero; else None."""
     tensors = _floating(named)

@@ -1,16 +1,32 @@
-"""What many tensors hold, found with one host read: values that are not finite, values that float16 cannot hold."""
+"""Which tensors are a model's weights, and, with one host read, what they hold: NaN, Inf, more than float16 can."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 HALF_LIMIT = 65520.0
 """The smallest magnitude that rounds to Inf in float16: its largest number is 65504, the next would be 65536."""
 
 Named = Iterable[tuple[str, Tensor]]
+
+
+def weights(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """What counts as the weights of a model: parameters, and the statistics of its normalisation layers.
+
+    Other buffers may hold values that are not finite by design: attention masks, observers of quantisation.
+    """
+    norms = {id(b) for m in model.modules() if isinstance(m, _NormBase) for b in (m.running_mean, m.running_var)}
+    return [*model.named_parameters(), *((n, b) for n, b in model.named_buffers() if id(b) in norms)]
+
+
+def other_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """The floating buffers in a model's state_dict that are not among its `weights`."""
+    known = {name for name, _ in weights(model)}
+    return [(n, t) for n, t in model.state_dict().items() if n not in known and t.is_floating_point()]
 
 
 def first_not_finite(named: Named) -> str | None:

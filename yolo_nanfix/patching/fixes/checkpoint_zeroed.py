@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix import upstream
-from yolo_nanfix.numerics.finite import first_not_finite
+from yolo_nanfix.numerics.finite import first_not_finite, weights
 from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, Params, Wrapper
 
@@ -31,12 +31,12 @@ def _wrapper(params: Params) -> Wrapper:
 
 def _defect(trainer: Any) -> str | None:
     """What is not finite in what would be written; a poisoned EMA beside a healthy model is mended first."""
-    model, ema = _plain(trainer.model).state_dict(), _plain(trainer.ema.ema).state_dict()
-    if defect := first_not_finite(model.items()):
+    model, ema = _plain(trainer.model), _plain(trainer.ema.ema)
+    if defect := first_not_finite(weights(model)):
         return f"the model is poisoned: {defect}"
-    if first_not_finite(ema.items()):
-        _resync(ema, model)
-        if defect := first_not_finite(ema.items()):
+    if first_not_finite(weights(ema)):
+        _resync(ema.state_dict(), model.state_dict())
+        if defect := first_not_finite(weights(ema)):
             return f"the EMA is poisoned: {defect}"
     states = enumerate(trainer.optimizer.state.values())
     tensors = ((f"{i}.{k}", v) for i, state in states for k, v in state.items() if isinstance(v, Tensor))
