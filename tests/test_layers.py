@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "yolo_nanfix"
-VALUES = {"errors", "findings", "_version", "verdicts"}
+VALUES = {"errors", "findings", "_version", "verdicts", "health"}
 WINGS = {"patching", "guard", "diagnosis", "linting", "fixing", "handoff", "report", "pages", "tracking"}
 MAY = {
     "errors": set(),
     "findings": set(),
     "_version": set(),
     "verdicts": set(),
+    "health": set(),
     "incident": {"errors"},
     "batches": set(),
     "cards": {"errors"},
@@ -26,7 +27,7 @@ MAY = {
     "fixing": {"errors", "findings"},
     "mending": VALUES | {"fixing", "handoff", "linting"},
     "handoff": {"errors", "findings"},
-    "report": {"errors", "findings", "verdicts", "_version"},
+    "report": {"errors", "findings", "verdicts", "health", "_version"},
     "pages": VALUES | {"report"},
     "showing": VALUES | {"pages", "linting", "fixing", "handoff"},
     "patching": {"cards", "upstream", "clipping", "numerics", "errors", "findings"},
@@ -34,10 +35,11 @@ MAY = {
     "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "numerics"},
     "settings": {"errors"},
     "drawing": VALUES | {"pages", "report", "showing", "upstream"},
-    "run_report": WINGS | VALUES | {"drawing", "upstream"},
+    "run_figures": WINGS | VALUES,
+    "run_report": WINGS | VALUES | {"drawing", "run_figures", "upstream"},
     "linter": {"linting", "settings", "report", "errors", "findings"},
     "tracking": {"upstream"},
-    "telling": WINGS | VALUES | {"upstream", "run_report"},
+    "telling": WINGS | VALUES | {"upstream", "run_figures", "run_report"},
     "api": WINGS
     | VALUES
     | {"drawing", "incident", "linter", "mending", "run_report", "settings", "showing", "telling", "upstream"},

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix import drawing, upstream
+from yolo_nanfix import drawing, run_figures, upstream
 from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import GuardStop
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
 from yolo_nanfix.guard.settings import GuardSettings
+from yolo_nanfix.health import Kind, State, judge, state_of
 from yolo_nanfix.pages.show import Show
+from yolo_nanfix.report import health_text
 from yolo_nanfix.report.jsonout import PAGE_NAME, REPORT_NAME, write_json
 from yolo_nanfix.report.steps import STEPS_NAME
 
@@ -50,8 +52,13 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
     context = current.get() or RunContext()
     outcome = "finished" if error is None else "stopped" if isinstance(error, GuardStop) else "failed"
     outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else outcome
-    reasons = _reasons(trainer, recorder) if error is None else (str(error) or type(error).__name__,)
-    summary = summarise(context, force, outcome, reasons)
+    health = judge(run_figures.figures(trainer, recorder, context.quarantined, finished=error is None))
+    lost = [one.as_dict() for one in health.lost]
+    if error is None:
+        summary = summarise(context, force, outcome, health_text.reasons(lost), health.state)
+    else:
+        summary = summarise(context, force, outcome, (str(error) or type(error).__name__,), State.FAILED)
+    summary["lost"] = lost
     summary["guard"] |= recorder.as_dict()
     summary["guard"]["changed"] = _changed(summary["guard"]["settings"] or {})
     summary["trackers"] = dict(trackers)
@@ -74,11 +81,19 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
     summary["paths"]["report"] = str(path)
     save(path, summary, context.show)
     if current.get() is None:  # trained by Ultralytics' own means after patch(): say in its log how it went
-        dropped = f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped"
+        told = ", ".join(_end(summary, recorder))
         upstream.log(
-            f"yolo-nanfix: run {outcome}, {dropped}; report: {summary['paths'].get('page', path)}",
+            f"yolo-nanfix: run {outcome}, {told}; report: {summary['paths'].get('page', path)}",
             good_news=summary["healthy"],
         )
+
+
+def _end(summary: Mapping[str, Any], recorder: Recorder) -> list[str]:
+    """How a run ended, in short: its state unless it is healthy, and what was lost."""
+    state = state_of(summary)
+    told = [] if state is State.HEALTHY or summary["outcome"] != "finished" else [state.value]
+    told.append(f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped")
+    return told + health_text.phrases(summary, (Kind.MICRO_BATCHES, Kind.STEPS_REFUSED))
 
 
 def save(path: Path, summary: dict[str, Any], show: Show | None) -> None:
@@ -114,27 +129,18 @@ def _changed(settings: Mapping[str, Any]) -> list[str]:
     return [name for name, value in settings.items() if defaults.get(name) != value]
 
 
-def _reasons(trainer: Any, recorder: Recorder) -> tuple[str, ...]:
-    """Why a run that came to its end is not healthy."""
-    reasons = []
-    validation, refused = recorder.latest.get("val-loss"), recorder.latest.get("checkpoint")
-    if validation and validation.epoch == int(trainer.epoch) + 1:
-        reasons.append(f"epoch {validation.epoch}: {validation.detail}")
-    if refused:
-        times = recorder.counts["checkpoint"]
-        reasons.append(f"checkpoint refused {times} times, last in epoch {refused.epoch}: {refused.detail}")
-    if recorder.micro_batches and recorder.dropped == recorder.micro_batches:
-        reasons.append("every micro-batch was dropped; nothing was learnt")
-    return tuple(reasons)
-
-
-def summarise(context: RunContext, force: Mapping[str, Any], outcome: str, reasons: tuple[str, ...]) -> dict[str, Any]:
-    """The part of the report that does not need a trainer."""
+def summarise(
+    context: RunContext, force: Mapping[str, Any], outcome: str, reasons: tuple[str, ...], state: State | None = None
+) -> dict[str, Any]:
+    """The part of the report that does not need a trainer; without a state, reasons mean that it failed."""
+    state = state or (State.FAILED if reasons else State.HEALTHY)
     return {
         "yolo_nanfix": __version__,
         "outcome": outcome,
-        "healthy": not reasons,
+        "state": state.value,
+        "healthy": state is State.HEALTHY,
         "reasons": list(reasons),
+        "lost": [],
         "environment": {
             "python": platform.python_version(),
             "platform": platform.platform(),

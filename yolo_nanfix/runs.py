@@ -12,6 +12,7 @@ from typing import Any
 from yolo_nanfix import api, run_report, training
 from yolo_nanfix.errors import GuardStop, UsageError
 from yolo_nanfix.findings import Finding, Report, Severity
+from yolo_nanfix.health import State, state_of
 from yolo_nanfix.pages.show import Show
 from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.run_report import RunContext, summarise
@@ -26,7 +27,7 @@ class Run:
 
     Attributes:
         outcome: finished, stopped (by the guard or by `on_fatal="stop"`) or dry-run.
-        healthy: it ended with finite weights, checkpoints and val losses.
+        healthy: nothing was lost that counts: its state is `healthy`.
         reasons: why it is not healthy, or why it was stopped.
         summary: what `yolo-nanfix.json` in the run folder holds.
     """
@@ -37,9 +38,14 @@ class Run:
     summary: Mapping[str, Any]
 
     @property
+    def state(self) -> State:
+        """Healthy, degraded (it came to its end, and something was lost that counts) or failed."""
+        return State.HEALTHY if self.healthy else state_of(self.summary)
+
+    @property
     def exit_code(self) -> int:
-        """0 for a healthy end (or a dry run that would train), else 1."""
-        return 0 if self.healthy else 1
+        """0 for a healthy or a degraded end (or a dry run that would train), else 1."""
+        return 1 if self.state is State.FAILED else 0
 
     def _repr_html_(self) -> str:
         """What a notebook shows: how it went, the figures, what to do, and where the page is."""

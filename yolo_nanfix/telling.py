@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix import run_report, upstream
+from yolo_nanfix import run_figures, run_report, upstream
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.guard.audience import Audience, Pictures
 from yolo_nanfix.guard.events import Event
@@ -41,6 +41,7 @@ class Telling(Audience):
     def begins(self) -> None:
         """Find the trackers; go on after the rows of an earlier part, where this run was resumed."""
         self.feed = Feed(active(self.trainer))
+        self.recorder.pretrained = run_figures.pretrained(self.trainer)
         path = self._steps_file()
         if self.trainer.start_epoch < 1:
             with suppress(OSError):
@@ -99,6 +100,11 @@ class Telling(Audience):
         if recorder.quarantined:
             images = len(recorder.quarantined)
             parts.append(f"{images} image{'' if images == 1 else 's'} left out")
+        if recorder.steps_undone:
+            parts.append(f"{recorder.steps_undone} of {recorder.steps_taken} steps undone by rollbacks")
+        if recorder.epochs_without_step:
+            epochs = len(recorder.epochs_without_step)
+            parts.append(f"{epochs} epoch{'' if epochs == 1 else 's'} without a step")
         if (last := recorder.last) is not None:
             batch = f" batch {last.batch}" if last.batch else ""
             parts.append(f"last: epoch {last.epoch}{batch} {last.check.replace('+', ', ')}")
@@ -113,6 +119,9 @@ class Telling(Audience):
             "dropped_micro_batches": recorder.dropped,
             "left_out_images": len(recorder.quarantined),
             "steps_skipped_by_grad_scaler": recorder.scaler_skips,
+            "steps_refused": recorder.steps_refused,
+            "steps_undone": recorder.steps_undone,
+            "rollbacks": recorder.rollbacks,
             "spikes": recorder.spikes,
             "events": sum(recorder.counts.values()),
             **counts,

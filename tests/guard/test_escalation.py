@@ -286,13 +286,18 @@ def test_a_run_that_fails_says_so(data, tmp_path, unpatched):
 def test_val_losses_that_stay_nan_make_the_run_unhealthy_however_many_events_came_before():
     from types import SimpleNamespace
 
-    from yolo_nanfix import run_report
+    from yolo_nanfix import run_figures
     from yolo_nanfix.guard.events import Event, Point
     from yolo_nanfix.guard.recorder import KEPT, Recorder
+    from yolo_nanfix.health import Kind, State, judge
 
     recorder = Recorder()
     for epoch in range(1, KEPT + 2):
         recorder.add(Event(Point.VALIDATION, "val-loss", epoch, 0, (), "val/box_loss not finite", "reported"))
     assert len(recorder.events) == KEPT and recorder.latest["val-loss"].epoch == KEPT + 1
     assert recorder.as_dict()["events_left_out"] == 1
-    assert run_report._reasons(SimpleNamespace(epoch=KEPT), recorder) == (f"epoch {KEPT + 1}: val/box_loss not finite",)
+    trainer = SimpleNamespace(epoch=KEPT, start_epoch=0, csv="none", best="none", metrics={}, args=SimpleNamespace())
+    health = judge(run_figures.figures(trainer, recorder, {}))
+    assert (health.state, [lost.kind for lost in health.lost]) == (State.FAILED, [Kind.VAL_LOSS])
+    trainer.epoch += 1  # the last epoch's were finite again
+    assert judge(run_figures.figures(trainer, recorder, {})).healthy

@@ -30,7 +30,10 @@ def built(folder) -> reading.Read:
 
 def test_a_healthy_run_needs_nothing(trained):
     found = built(trained / "healthy")
-    assert "None of 6 micro-batches dropped; the model is healthy, mAP50 0." in found.text
+    assert "None of 6 micro-batches dropped, the model finds nothing yet in validation" in found.text
+    assert (
+        "; too early to tell whether it learns, mAP50 0.00." in found.text and "the model is healthy" not in found.text
+    )
     assert "The guard saw nothing that it had to act on." in found.text
     assert "No incident was written." in found.text
     assert "Missing or damaged" not in found.text and found.of("img") == []
@@ -38,7 +41,8 @@ def test_a_healthy_run_needs_nothing(trained):
 
 def test_a_sick_run_says_how_it_went_and_what_to_do_in_order(trained):
     found = built(trained / "sick")
-    assert "2 of 6 micro-batches dropped because of 1 image, left out from then on; the model is healthy" in found.text
+    assert "2 of 6 micro-batches dropped because of 1 image, left out from then on, the model finds" in found.text
+    assert "; the run is degraded, mAP50 0.00." in found.text
     todo = found.text.partition("What to do")[2].partition("The run")[0]
     first, second = todo.index("mend or remove images/train/0005.jpg"), todo.index("Lint found 1 fatal")
     assert first < second

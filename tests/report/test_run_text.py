@@ -55,7 +55,7 @@ def rendered(page: io.StringIO, told: dict[str, Any], **more: Any) -> str:
 def test_hostile_text_is_shown_literally():
     text = rendered(io.StringIO(), summary())
     assert "\x1b" not in text and "\u202e" not in text and text.count(SHOWN) >= 10
-    for line in ("The run ended, but is not healthy: 1 of 8 micro-batches dropped", "Lint: 1 fatal", "mAP50(B) 0.5"):
+    for line in ("The run ended, but failed: 1 of 8 micro-batches dropped", "Lint: 1 fatal", "mAP50(B) 0.5"):
         assert line in text
 
 
@@ -63,7 +63,7 @@ def test_hostile_text_is_shown_literally():
 def test_quiet_says_only_what_went_wrong(healthy: bool):
     text = rendered(io.StringIO(), summary("x", healthy=healthy), quiet=True)
     assert text == (
-        "" if healthy else "The run ended, but is not healthy: 1 of 8 micro-batches dropped, 1 image left out.\n- x\n"
+        "" if healthy else "The run ended, but failed: 1 of 8 micro-batches dropped, 1 image left out.\n- x\n"
     )
 
 

@@ -14,7 +14,7 @@ import wrapt
 
 from yolo_nanfix import clipping, upstream
 from yolo_nanfix.errors import PatchRefused
-from yolo_nanfix.guard import provenance, together
+from yolo_nanfix.guard import provenance, start_weights, together
 from yolo_nanfix.guard.audience import Listen
 from yolo_nanfix.guard.inquiry import Examine, Known
 from yolo_nanfix.guard.recorder import Recorder
@@ -122,6 +122,8 @@ def attach(
     """
     recorder.audience.begins()
     guard = Guard(trainer, settings, recorder, examine, known)
+    if not trainer.start_epoch and together.rank() < 1:
+        recorder.start = start_weights.marks(guard.model)
     trainer.add_callback("on_train_epoch_start", lambda t: guard.epoch_start())
     trainer.add_callback("on_train_epoch_end", lambda t: guard.epoch_end())
     trainer.add_callback("on_train_epoch_end", lambda t: recorder.audience.epoch_trained())

@@ -26,7 +26,8 @@ class Recorder:
     and no step was taken. `epochs_redone` counts those that Ultralytics itself began again (memory ran out, or its
     NaN recovery ran). `ema_nan` names buffers, infinite by design, of which Ultralytics' EMA makes NaN. `finished`
     becomes true when the trainer reaches its own end. `readings` has a row for each micro-batch, and `audience` is
-    told of all this while the run goes.
+    told of all this while the run goes. `start` are checksums of the weights that the run started with, `pretrained`
+    tells whether these were trained before, None if that is not known.
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,8 @@ class Recorder:
         self._before_epoch = (0, 0)
         self.epochs_redone = 0
         self.ema_nan: list[str] = []
+        self.start: dict[str, int] = {}
+        self.pretrained: bool | None = None
         self.quarantined: list[str] = []
         self.verdicts: list[Verdict] = []
         self.readings = Readings()

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from yolo_nanfix.health import Kind, State, state_of
 from yolo_nanfix.pages import happenings, lenient
 from yolo_nanfix.pages.folder import RunFolder
 from yolo_nanfix.pages.happenings import from_root, short
 from yolo_nanfix.pages.scales import figure, grouped
+from yolo_nanfix.report import health_text
+from yolo_nanfix.report.words import printable
 
 METRICS = (
     ("metrics/mAP50(B)", "mAP50"),
@@ -20,6 +23,17 @@ METRICS = (
     ("metrics/mAP50(P)", "pose mAP50"),
     ("metrics/accuracy_top1", "top-1 accuracy"),
 )
+EXPLAINED = {Kind.MICRO_BATCHES, Kind.IMAGES, Kind.STEPS_REFUSED, Kind.STEPS_UNDONE, Kind.EPOCHS_WITHOUT_STEP}
+"""What verdicts explain; then nothing more is to be said of it."""
+WAYS: Mapping[str, tuple[str, ...]] = {
+    Kind.NO_STEP: ("look at nbs and batch: a step is taken every nbs / batch micro-batches; and at lr0 and freeze",),
+    Kind.START_WEIGHTS: ("look at lr0 and freeze: no weight moved",),
+    Kind.NOTHING_FOUND: (
+        "look at the curves: if the losses fall, train longer; if not, look at lr0 and at the labels",
+    ),
+    Kind.COLLAPSED: ("use best.pt, and look at the curves from that epoch on; a lower lr0 may help",),
+}
+"""What to do about a loss that no verdict explains."""
 IMAGES = 5
 """At most so many images are named in one piece of advice."""
 
@@ -44,20 +58,29 @@ def sentence(run: RunFolder) -> str:
         would = "training would start" if run.summary.get("healthy") is True else "training would not start"
         return f"{'; '.join(filter(None, [f'Dry run: {would}', _images_left_out(run)]))}."
     parts = [_dropped(run)]
-    backs = sum("roll" in lenient.text(e, "action") for e in lenient.entries(run.summary, "guard", "events"))
+    backs = lenient.count(run.summary, "guard", "rollbacks") or sum(
+        "roll" in lenient.text(e, "action") for e in lenient.entries(run.summary, "guard", "events")
+    )
     if backs:
         parts.append(f"rolled back {'once' if backs == 1 else f'{backs} times'}")
     parts += [_images_left_out(run)]
+    parts += map(printable, health_text.phrases(run.summary, (Kind.MICRO_BATCHES, Kind.IMAGES, Kind.STEPS_REFUSED)))
     return f"{', '.join(filter(None, parts))}; {health(run)}{metric}."
 
 
 def health(run: RunFolder) -> str:
     """`the model is healthy`, or how else the run ended."""
-    outcome = lenient.text(run.summary, "outcome")
-    if outcome == "finished" and run.summary.get("healthy") is True:
-        return "the model is healthy"
+    outcome, state = lenient.text(run.summary, "outcome"), state_of(run.summary)
+    if outcome == "finished" and state is State.HEALTHY:
+        return (
+            "too early to tell whether it learns"
+            if health_text.finds_nothing_yet(run.summary)
+            else "the model is healthy"
+        )
+    if outcome == "finished" and state is State.DEGRADED:
+        return "the run is degraded"
     ends = {
-        "finished": "the run came to its end, but the model is not healthy",
+        "finished": "the run came to its end, but failed",
         "stopped": "the guard stopped the run",
         "failed": "the run failed with an error",
         "interrupted": "the run was interrupted",
@@ -69,8 +92,10 @@ def level(run: RunFolder) -> str:
     """The colour of the sentence: good, warning or fatal; empty where nothing is known."""
     if not run.summary:
         return "warning" if _nan_epochs(run) else ""
-    healthy = run.summary.get("healthy") is True and lenient.text(run.summary, "outcome") == "finished"
-    return "good" if healthy else "warning" if lenient.text(run.summary, "outcome") == "interrupted" else "fatal"
+    outcome, state = lenient.text(run.summary, "outcome"), state_of(run.summary)
+    if outcome == "finished" and state is State.HEALTHY:
+        return "" if health_text.finds_nothing_yet(run.summary) else "good"
+    return "warning" if outcome == "interrupted" or state is State.DEGRADED else "fatal"
 
 
 def metric_of(run: RunFolder) -> str:
@@ -88,10 +113,24 @@ def metric_of(run: RunFolder) -> str:
 def to_do(run: RunFolder) -> list[Advice]:
     """What the user should do, the most urgent first; empty if nothing has to be done."""
     root = happenings.root_of(run)
-    said = {"failed": "The run failed: ", "stopped": "The guard stopped the run: ", "finished": "Not healthy: "}
+    said = {"failed": "The run failed: ", "stopped": "The guard stopped the run: ", "finished": "The run failed: "}
     ended = said.get(lenient.text(run.summary, "outcome"), "")
-    reasons = [Advice(f"{ended}{lenient.line(reason)}") for reason in lenient.entries(run.summary, "reasons")]
-    return _once([*reasons, *_verdicts(run, root), *_left_out(run, root), *_lint(run), *_refused(run)])
+    first: list[Advice] = []
+    if state_of(run.summary) is State.FAILED:
+        first = [Advice(f"{ended}{lenient.line(reason)}") for reason in lenient.entries(run.summary, "reasons")]
+    found = [*first, *_verdicts(run, root), *_left_out(run, root), *_degraded(run), *_lint(run), *_refused(run)]
+    return _once(found)
+
+
+def _degraded(run: RunFolder) -> Iterable[Advice]:
+    """What was lost in a degraded run, unless that was explained: by a verdict, or by the images left out."""
+    if state_of(run.summary) is not State.DEGRADED:
+        return
+    explained = lenient.entries(run.summary, "guard", "verdicts") or lenient.texts(run.summary, "guard", "quarantined")
+    for entry in lenient.entries(run.summary, "lost"):
+        kind = lenient.text(entry, "kind")
+        if isinstance(entry, Mapping) and not (explained and kind in EXPLAINED):
+            yield from (Advice(f"Degraded: {line}.", WAYS.get(kind, ())) for line in health_text.reasons([entry]))
 
 
 def _once(advice: Iterable[Advice]) -> list[Advice]:

@@ -133,6 +133,9 @@ def counts(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]]:
                     "micro-batches": lenient.count(guard, "micro_batches"),
                     "micro-batches dropped": lenient.count(guard, "dropped_micro_batches"),
                     "steps skipped by the GradScaler": lenient.count(guard, "steps_skipped_by_grad_scaler"),
+                    "optimizer steps held back": lenient.count(guard, "steps_refused"),
+                    "rollbacks": lenient.count(guard, "rollbacks"),
+                    "optimizer steps undone": lenient.count(guard, "steps_undone"),
                     "images left out by the guard": len(lenient.entries(guard, "quarantined")),
                     **{f"events: {name.replace('+', ', ')}": number for name, number in by_check.items()},
                 }

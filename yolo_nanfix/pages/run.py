@@ -22,6 +22,8 @@ NOTEBOOK_STEPS = 3
 """At most so many pieces of advice are shown in a notebook."""
 IMAGES = 8
 """At most so many images are named with an event."""
+COUNTED = (("steps_refused", "steps held back"), ("rollbacks", "rollbacks"), ("steps_undone", "steps undone"))
+"""Counts of the guard that are shown where they are not 0, and their names."""
 STATES = ("refused", "on", "off", "fixed", "not-needed")
 """States of patches, in the order in which they are listed."""
 
@@ -111,6 +113,9 @@ def tiles(run: RunFolder) -> list[tuple[str, str]]:
     if lenient.count(guard, "micro_batches"):
         found.append(("micro-batches", grouped(lenient.count(guard, "micro_batches"))))
         found.append(("dropped", grouped(lenient.count(guard, "dropped_micro_batches"))))
+    for key, name in COUNTED:
+        if count := lenient.count(guard, key):
+            found.append((name, grouped(count)))
     if skipped := lenient.count(guard, "steps_skipped_by_grad_scaler"):
         found.append(("steps skipped by the GradScaler", grouped(skipped)))
     out = {*lenient.mapping(run.summary, "quarantined"), *lenient.texts(guard, "quarantined")}

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from yolo_nanfix.report import verdict_text
+from yolo_nanfix.health import Kind, State, state_of
+from yolo_nanfix.report import health_text, verdict_text
 from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.report.panel import put
 from yolo_nanfix.report.words import printable
@@ -29,7 +30,7 @@ def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet:
     """
     console = console or Console(soft_wrap=True, highlight=False, emoji=False)
     if quiet:
-        for line in () if summary["healthy"] else (_headline(summary), *_reasons(summary)):
+        for line in () if state_of(summary) is State.HEALTHY else (_headline(summary), *_reasons(summary)):
             console.print(line)
         return
     _patches(summary, console)
@@ -41,13 +42,43 @@ def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet:
         for name, path in paths.items():
             console.print(f"  {name:<9} {_safe(_short(path))}")
     console.print()
-    told = [_headline(summary), *_reasons(summary), *_lint(summary), _counts(summary), *_metrics(summary)]
+    told = [
+        _headline(summary),
+        *_reasons(summary),
+        *_steps(summary),
+        *_lint(summary),
+        _counts(summary),
+        *_metrics(summary),
+    ]
     parts = [Text.from_markup(line, emoji=False) for line in told]
-    put(console, "yolo-nanfix", parts, "green" if summary["healthy"] else "red")
+    put(console, "yolo-nanfix", parts, _colour(summary))
+
+
+def _colour(summary: Mapping[str, Any]) -> str:
+    """Green for what is known to be good alone."""
+    state = state_of(summary)
+    if state is State.HEALTHY:
+        return "cyan" if health_text.finds_nothing_yet(summary) else "green"
+    return "yellow" if state is State.DEGRADED else "red"
 
 
 def _reasons(summary: Mapping[str, Any]) -> list[str]:
+    """Why a run failed; what a degraded run lost stands in its first line."""
+    if state_of(summary) is not State.FAILED:
+        return []
     return [f"[red]-[/] {_safe(str(reason))}" for reason in summary["reasons"]]
+
+
+def _steps(summary: Mapping[str, Any]) -> list[str]:
+    """Optimizer steps and checkpoints, where some were refused or undone."""
+    guard = summary["guard"]
+    refused, undone, backs = (guard.get(key, 0) for key in ("steps_refused", "steps_undone", "rollbacks"))
+    told = [f"{refused} held back"] if refused else []
+    told += [f"{undone} undone by {backs} rollback{'' if backs == 1 else 's'}"] if backs else []
+    lines = [f"Optimizer steps: {guard.get('steps_taken', 0)} taken, {', '.join(told)}"] if told else []
+    if checkpoints := (guard.get("events_by_check") or {}).get("checkpoint"):
+        lines.append(f"Checkpoints not written: {checkpoints}")
+    return lines
 
 
 def _metrics(summary: Mapping[str, Any]) -> list[str]:
@@ -60,18 +91,34 @@ def _metrics(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
+    """How the run ended, and what was lost."""
+    state, outcome, colour = state_of(summary), summary["outcome"], _colour(summary)
+    detail = ", ".join(_lost(summary, state))
+    ends = {"finished": "The run ended, but failed", "stopped": "The run was stopped"}
+    if outcome == "dry-run" and state is State.HEALTHY:
+        end = "Dry run: training would start"
+    elif outcome != "finished" or state is State.FAILED:
+        end = ends.get(outcome, f"The run {outcome}")
+    elif state is State.HEALTHY and health_text.finds_nothing_yet(summary):
+        end = "The run ended too early to tell whether it learns"
+    else:
+        end = f"The run ended {state.value}"
+    return f"[{colour}]{end}[/]: {detail}."
+
+
+def _lost(summary: Mapping[str, Any], state: State) -> list[str]:
+    """What was lost; the reasons of a failed run stand below it by themselves."""
     guard = summary["guard"]
     dropped, total = guard.get("dropped_micro_batches", 0), guard.get("micro_batches", 0)
     left_out = len({*summary["quarantined"], *guard.get("quarantined", ())})
-    parts = [f"{dropped} of {total} micro-batches dropped"] if total else []
-    parts.append(f"{left_out} image{'' if left_out == 1 else 's'} left out")
-    detail = ", ".join(parts)
-    if summary["outcome"] == "finished" and summary["healthy"]:
-        return f"[green]The run ended healthy[/]: {detail}."
-    if summary["outcome"] == "dry-run" and summary["healthy"]:
-        return f"[green]Dry run: training would start[/]: {detail}."
-    ends = {"finished": "The run ended, but is not healthy", "stopped": "The run was stopped"}
-    return f"[red]{ends.get(summary['outcome'], 'The run ' + summary['outcome'])}[/]: {detail}."
+    many = health_text.counts(summary, Kind.IMAGES)  # then its phrase says of how many
+    phrases = health_text.phrases(summary, (Kind.MICRO_BATCHES, Kind.STEPS_REFUSED, *(() if many else (Kind.IMAGES,))))
+    said = set(summary["reasons"]) if state is State.FAILED else set()
+    return [
+        *([f"{dropped} of {total} micro-batches dropped"] if total else []),
+        *([] if many else [f"{left_out} image{'' if left_out == 1 else 's'} left out"]),
+        *(phrase for phrase in phrases if phrase not in said),
+    ]
 
 
 def _lint(summary: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,240 @@
+"""How much of a training run was lost, and whether what is left is healthy: figures in, a state and facts out.
+
+healthy    nothing was lost that counts
+degraded   the run came to its end, and what it gives can be used; what was lost is named
+failed     what it gives is not a trained model, or the run did not come to its end
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+
+class State(str, Enum):
+    """How a run ended; the later, the worse."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+
+
+ORDER = tuple(State)
+
+
+class Kind(str, Enum):
+    """What can be lost in a run that came to its end."""
+
+    MICRO_BATCHES = "micro-batches"
+    """`count` of `of` were dropped."""
+    IMAGES = "images"
+    """`count` of `of` were left out, before or during the run."""
+    STEPS_REFUSED = "steps-refused"
+    """`count` of `of` optimizer steps were held back."""
+    STEPS_UNDONE = "steps-undone"
+    """`count` of `of` optimizer steps were undone by rollbacks."""
+    EPOCHS_WITHOUT_STEP = "epochs-without-step"
+    """In `epochs` of `of` epochs faults left no optimizer step."""
+    EPOCHS_WITHOUT_LOSS = "epochs-without-loss"
+    """The train losses of `epochs` are not finite."""
+    CHECKPOINTS = "checkpoints"
+    """`count` checkpoints were not written, but a later one was."""
+    LAST_CHECKPOINT = "last-checkpoint"
+    """`count` checkpoints were not written, that of the last epoch among them."""
+    VAL_LOSS = "val-loss"
+    """The validation losses of the last epoch are not finite."""
+    METRIC = "metric"
+    """The metrics of the model are not finite."""
+    NO_STEP = "no-step"
+    """Not one step of the optimizer is in the weights; `of` were taken."""
+    START_WEIGHTS = "start-weights"
+    """The best checkpoint holds the weights that the run started with."""
+    NOTHING_FOUND = "nothing-found"
+    """The metric is 0 after `count` optimizer steps."""
+    COLLAPSED = "collapsed"
+    """The metric is `count` in the last epoch, and was `of` in the best."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From where on a loss counts.
+
+    Attributes:
+        share: share of micro-batches, images or optimizer steps. A judgement, not a measurement: with a tenth less the
+            run is still about the one that was asked for, and two runs of it are still compared like with like.
+        least: so many must be lost before their share counts; in a run of eight micro-batches one is no pattern.
+        most: share of micro-batches or steps beyond which the run failed: most of what was asked for was not trained.
+        warm_up: optimizer steps within which a model from scratch may find nothing. Ultralytics itself warms up over
+            at least 100 iterations; weights that were trained before have no such excuse.
+        good: a metric from which on its fall is no noise of a few images.
+        fall: share of its best value below which a metric has collapsed.
+    """
+
+    share: float = 0.1
+    least: int = 2
+    most: float = 0.5
+    warm_up: int = 100
+    good: float = 0.1
+    fall: float = 0.1
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is known of a run; counts are over all of it, parts before a resume included.
+
+    Attributes:
+        finished: whether it came to its end; else only what was lost on the way counts, and it failed.
+        micro_batches, dropped: trained, and dropped of them.
+        images, left_out: in the training set as it is on disk, and left out of them before or during the run.
+        steps_taken, steps_refused, steps_undone: optimizer steps taken, held back, taken back by rollbacks.
+        epochs: epochs that were trained.
+        epochs_without_step: those in which faults left no step, 1-based.
+        epochs_without_loss: those whose train losses are not finite, 1-based.
+        checkpoints_refused: how often no checkpoint was written, and `last_refused`: in the last epoch, too.
+        val_loss_finite: whether the validation losses of the last epoch are finite.
+        metric: the metric of the final model that users look at first; None if not known or nothing is to be found.
+        last_metric, best_metric: the same in the last and in the best epoch.
+        pretrained: whether the run started from trained weights; None if not known.
+        start_weights: whether the best checkpoint holds the weights that the run started with; None if not known.
+    """
+
+    finished: bool = True
+    micro_batches: int = 0
+    dropped: int = 0
+    images: int = 0
+    left_out: int = 0
+    steps_taken: int = 0
+    steps_refused: int = 0
+    steps_undone: int = 0
+    epochs: int = 0
+    epochs_without_step: tuple[int, ...] = ()
+    epochs_without_loss: tuple[int, ...] = ()
+    checkpoints_refused: int = 0
+    last_refused: bool = False
+    val_loss_finite: bool = True
+    metric: float | None = None
+    last_metric: float | None = None
+    best_metric: float | None = None
+    pretrained: bool | None = None
+    start_weights: bool | None = None
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps that are in the weights."""
+        return max(0, self.steps_taken - self.steps_undone)
+
+    @property
+    def faulty(self) -> bool:
+        """Whether faults cost the run anything of its training."""
+        return bool(self.dropped or self.steps_refused or self.steps_undone or self.epochs_without_step)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """One thing that was lost, and how bad that is; `kind` says what `count`, `of` and `epochs` are."""
+
+    kind: Kind
+    state: State
+    count: float = 0
+    of: float = 0
+    epochs: tuple[int, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {
+            "kind": self.kind.value,
+            "state": self.state.value,
+            "count": self.count,
+            "of": self.of,
+            "epochs": list(self.epochs),
+        }
+
+
+@dataclass(frozen=True)
+class Health:
+    """The state of a run that came to its end, and all that was lost, the worst first."""
+
+    state: State
+    lost: tuple[Lost, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was lost that counts."""
+        return self.state is State.HEALTHY
+
+
+def judge(figures: Figures, limits: Limits = LIMITS) -> Health:
+    """The state that the figures of a run amount to."""
+    on_the_way = (*_shares(figures, limits), *_epochs(figures))
+    if not figures.finished:
+        return Health(State.FAILED, on_the_way)
+    found = (*on_the_way, *_checkpoints(figures), *_learnt(figures, limits))
+    lost = sorted(found, key=lambda one: -ORDER.index(one.state))
+    return Health(lost[0].state if lost else State.HEALTHY, tuple(lost))
+
+
+def state_of(summary: Mapping[str, Any]) -> State:
+    """The state that the report of a run gives; of a report without one, by whether it is called healthy."""
+    told = summary.get("state")
+    if isinstance(told, str) and told in (state.value for state in State):
+        return State(told)
+    return State.HEALTHY if summary.get("healthy") is True else State.FAILED
+
+
+def _shares(figures: Figures, limits: Limits) -> Iterator[Lost]:
+    steps = figures.steps_taken + figures.steps_refused
+    for kind, count, of, most in (
+        (Kind.MICRO_BATCHES, figures.dropped, figures.micro_batches, limits.most),
+        (Kind.IMAGES, figures.left_out, figures.images, 1.0),
+        (Kind.STEPS_REFUSED, figures.steps_refused, steps, limits.most),
+        (Kind.STEPS_UNDONE, figures.steps_undone, figures.steps_taken, limits.most),
+    ):
+        if not count:
+            continue
+        share = count / max(count, of)
+        counts = share > limits.share and count >= limits.least
+        worst = State.FAILED if share > most else State.DEGRADED
+        yield Lost(kind, worst if counts else State.HEALTHY, count, of)
+
+
+def _epochs(figures: Figures) -> Iterator[Lost]:
+    for kind, epochs in (
+        (Kind.EPOCHS_WITHOUT_STEP, figures.epochs_without_step),
+        (Kind.EPOCHS_WITHOUT_LOSS, figures.epochs_without_loss),
+    ):
+        if epochs:
+            state = State.FAILED if len(epochs) >= figures.epochs else State.DEGRADED
+            yield Lost(kind, state, len(epochs), figures.epochs, epochs)
+
+
+def _checkpoints(figures: Figures) -> Iterator[Lost]:
+    if figures.last_refused:
+        yield Lost(Kind.LAST_CHECKPOINT, State.FAILED, figures.checkpoints_refused)
+    elif figures.checkpoints_refused:
+        yield Lost(Kind.CHECKPOINTS, State.DEGRADED, figures.checkpoints_refused)
+    if not figures.val_loss_finite:
+        yield Lost(Kind.VAL_LOSS, State.FAILED)
+
+
+def _learnt(figures: Figures, limits: Limits) -> Iterator[Lost]:
+    """Signs that nothing was learnt. Where no fault was met, the user's own settings ask for it: not a failure."""
+    idle = State.FAILED if figures.faulty else State.DEGRADED
+    if figures.micro_batches and not figures.steps:
+        yield Lost(Kind.NO_STEP, idle, 0, figures.steps_taken)
+    if figures.start_weights:
+        yield Lost(Kind.START_WEIGHTS, idle)
+    metric = figures.metric
+    if metric is not None and not math.isfinite(metric):
+        yield Lost(Kind.METRIC, State.FAILED)
+    elif metric == 0:
+        early = not figures.pretrained and figures.steps < limits.warm_up
+        yield Lost(Kind.NOTHING_FOUND, State.HEALTHY if early else State.DEGRADED, figures.steps)
+    last, best = figures.last_metric, figures.best_metric
+    if last is not None and best is not None and best >= limits.good and last < best * limits.fall:
+        yield Lost(Kind.COLLAPSED, State.DEGRADED, last, best)

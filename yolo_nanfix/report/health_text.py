@@ -1,0 +1,97 @@
+"""What a run lost, in words; from the list `lost` of its report, which holds kinds and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from yolo_nanfix.health import Kind, State, state_of
+
+SHOWN = 5
+"""At most so many epochs are named."""
+
+
+def phrases(summary: Mapping[str, Any], leave_out: Iterable[Kind] = ()) -> list[str]:
+    """What was lost, the worst first, one short phrase each.
+
+    Args:
+        summary: the report of a run; what cannot be understood in it is left out.
+        leave_out: kinds that are said elsewhere.
+    """
+    without = set(leave_out)
+    found = []
+    for entry in _entries(summary):
+        kind = _kind(entry)
+        if kind is not None and kind not in without:
+            found.append(_phrase(kind, entry, state_of(entry)))
+    return found
+
+
+def reasons(lost: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The phrases of those losses that count: why a run is degraded or failed."""
+    return tuple(phrases({"lost": [entry for entry in lost if state_of(entry) is not State.HEALTHY]}))
+
+
+def counts(summary: Mapping[str, Any], kind: Kind) -> bool:
+    """Whether so much of one kind was lost that the run is not healthy for it."""
+    return any(_kind(entry) is kind and state_of(entry) is not State.HEALTHY for entry in _entries(summary))
+
+
+def finds_nothing_yet(summary: Mapping[str, Any]) -> bool:
+    """Whether a healthy run has no validation metric above 0, so that its model is not known to be any good."""
+    return any(_kind(entry) is Kind.NOTHING_FOUND for entry in _entries(summary))
+
+
+def _entries(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    lost = summary.get("lost")
+    return [entry for entry in lost if isinstance(entry, Mapping)] if isinstance(lost, (list, tuple)) else []
+
+
+def _kind(entry: Mapping[str, Any]) -> Kind | None:
+    named = entry.get("kind")
+    return Kind(named) if isinstance(named, str) and named in {kind.value for kind in Kind} else None
+
+
+def _number(entry: Mapping[str, Any], key: str) -> float:
+    value = entry.get(key)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
+
+
+def _phrase(kind: Kind, entry: Mapping[str, Any], state: State) -> str:
+    count, of = _number(entry, "count"), _number(entry, "of")
+    epochs = entry.get("epochs")
+    which = _epochs([e for e in epochs if isinstance(e, int)] if isinstance(epochs, (list, tuple)) else [])
+    yet = "finds nothing yet" if state is State.HEALTHY else "finds nothing"
+    return {
+        Kind.MICRO_BATCHES: f"{count:.0f} of {of:.0f} micro-batches dropped",
+        Kind.IMAGES: f"{count:.0f} of {of:.0f} images left out",
+        Kind.STEPS_REFUSED: f"{count:.0f} of {of:.0f} optimizer steps held back",
+        Kind.STEPS_UNDONE: f"{count:.0f} of {of:.0f} optimizer steps undone by rollbacks",
+        Kind.EPOCHS_WITHOUT_STEP: f"no optimizer step in {which}",
+        Kind.EPOCHS_WITHOUT_LOSS: f"train losses of {which} not finite",
+        Kind.CHECKPOINTS: f"{_times(count)} no checkpoint was written",
+        Kind.LAST_CHECKPOINT: f"{_times(count)} no checkpoint was written, nor in the last epoch",
+        Kind.VAL_LOSS: "validation losses of the last epoch not finite",
+        Kind.METRIC: "metrics of the final model not finite",
+        Kind.NO_STEP: "no optimizer step is in the weights: nothing was learnt"
+        + (f" ({of:.0f} were taken and undone)" if of else ""),
+        Kind.START_WEIGHTS: "the best checkpoint holds the weights that the run started with: nothing was learnt",
+        Kind.NOTHING_FOUND: f"the model {yet} in validation (metric 0) after {_many(count, 'optimizer step')}",
+        Kind.COLLAPSED: f"the validation metric fell from {of:.3g} to {count:.3g} by the last epoch",
+    }[kind]
+
+
+def _epochs(numbers: Sequence[int]) -> str:
+    """`epoch 2`, `epochs 2, 3`, `8 epochs (2, 3, 4, 5, 6, ...)`."""
+    shown = ", ".join(map(str, numbers[:SHOWN]))
+    if len(numbers) > SHOWN:
+        return f"{len(numbers)} epochs ({shown}, ...)"
+    return f"epoch{'' if len(numbers) == 1 else 's'} {shown}"
+
+
+def _times(count: float) -> str:
+    return "once" if count == 1 else f"{count:.0f} times"
+
+
+def _many(count: float, what: str) -> str:
+    return f"{count:.0f} {what}{'' if count == 1 else 's'}"
