@@ -35,8 +35,8 @@ def _index() -> str:
     return f"""# Commands
 
 {table(("command", "what it does"), rows)}
-Exit codes, for all commands: 0 clean, 1 findings or a run that did not end healthy, 2 wrong use or bad input, 3 our own
-fault, 130 interrupted.
+Exit codes, for all commands: 0 clean (also a degraded run), 1 findings or a run that failed, 2 wrong use or bad input,
+3 our own fault, 130 interrupted.
 
 All commands take `--json`: stdout holds one JSON document and nothing else, of an error
 `{{"error": ..., "exit_code": ...}}`, and logs go to stderr. `--quiet` leaves the result alone. Frames, colours and

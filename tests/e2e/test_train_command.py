@@ -57,7 +57,7 @@ def test_by_default_the_image_is_left_out_and_nothing_is_lost(sick, tmp_path, ca
     before = tree(sick.parent)
     assert train(sick, tmp_path) == 0
     out = capsys.readouterr().out
-    assert "The run ended healthy: 0 of 8 micro-batches dropped, 1 image left out" in out
+    assert "too early to tell whether it learns: 0 of 8 micro-batches dropped, 1 image left out" in out
     assert "0005.jpg: IM011" in out
     summary = report(tmp_path)
     assert summary["healthy"] and summary["outcome"] == "finished" and summary["on_fatal"] == "quarantine"

@@ -2,7 +2,7 @@
 
 CLEAN = 0
 FINDINGS = 1
-"""Findings, or a run that did not end healthy."""
+"""Findings, or a run that failed."""
 USAGE = 2
 """Wrong use or bad input."""
 FAULT = 3

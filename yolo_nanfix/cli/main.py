@@ -94,7 +94,7 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = Parser(
         prog="yolo-nanfix",
         description="Keeps Ultralytics YOLO training alive: lints the data, patches the losses, guards each step.",
-        epilog="Exit codes: 0 clean, 1 findings or an unhealthy run, 2 wrong use, 3 our own fault, 130 interrupted.",
+        epilog="Exit codes: 0 clean, 1 findings or a failed run, 2 wrong use, 3 our own fault, 130 interrupted.",
         formatter_class=Help,
     )
     parser.add_argument("--version", action="version", version=f"yolo-nanfix {__version__}")

@@ -31,7 +31,7 @@ def add_output(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Write the page; 0 also for a run that did not end healthy.
+    """Write the page; 0 also for a run that failed.
 
     Raises:
         DataError: it is not the folder of a training run.
