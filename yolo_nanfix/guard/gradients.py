@@ -39,8 +39,10 @@ class Gradients:
         if not self.kept:
             self.kept = [p.grad for p in self.parameters]
         else:
-            both = [(k, p.grad) for k, p in zip(self.kept, self.parameters, strict=True) if p.grad is not None]
-            torch._foreach_add_([k for k, _ in both if k is not None], [g for k, g in both if k is not None])
+            grads = [(k, p.grad) for k, p in zip(self.kept, self.parameters, strict=True)]
+            both = [(k, g) for k, g in grads if k is not None and g is not None]
+            if both:  # none where somebody cleared the gradients in between
+                torch._foreach_add_([k for k, _ in both], [g for _, g in both])
             pairs = zip(self.kept, self.parameters, strict=True)
             self.kept = [k if k is not None else p.grad for k, p in pairs]
         self.drop()
