@@ -301,3 +301,23 @@ def test_val_losses_that_stay_nan_make_the_run_unhealthy_however_many_events_cam
     assert (health.state, [lost.kind for lost in health.lost]) == (State.FAILED, [Kind.VAL_LOSS])
     trainer.epoch += 1  # the last epoch's were finite again
     assert judge(run_figures.figures(trainer, recorder, {})).healthy
+
+
+def test_state_faults_far_apart_never_end_a_run_and_cost_the_steps_of_their_epoch_alone(data, tmp_path, unpatched):
+    """A user's callback writes a NaN into a weight once an epoch, in more epochs than `max_rollbacks`."""
+
+    def spoil(trainer):
+        trainer.steps_so_far = getattr(trainer, "steps_so_far", 0) + 1
+        if trainer.steps_so_far % 4 == 3:
+            next(trainer.model.parameters()).data.view(-1)[0] = float("nan")
+
+    options = {"epochs": 7, "val": False, "callbacks": {"on_train_batch_end": spoil}}
+    with lab.bare():
+        stock = lab.train(data, tmp_path / "stock", **options)
+    assert stock.error is not None or lab.not_finite(stock.trainer.model.parameters())
+    yolo_nanfix.patch()
+    ours = lab.train(data, tmp_path / "ours", **options)
+    assert ours.error is None and lab.not_finite(lab.state(ours.trainer).values()) == 0
+    guard = json.loads((tmp_path / "ours" / "yolo-nanfix.json").read_text())["guard"]
+    assert guard["rollbacks"] == 7 and guard["dropped_micro_batches"] == 7
+    assert guard["steps_undone"] < guard["steps_taken"]

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.guard.policy import PRECISION_FAULTS, SCALER_SKIPS, Kind, Reading, Rung, Standing, decide
+from yolo_nanfix.guard.policy import (
+    CREDIT_STEPS,
+    PRECISION_FAULTS,
+    SCALER_SKIPS,
+    Kind,
+    Reading,
+    Rung,
+    Standing,
+    decide,
+)
 from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.verdicts import Cause
 
@@ -118,3 +127,33 @@ def test_spikes_clip_harder_at_the_third():
 def test_settings_that_cannot_work_are_refused(values):
     with pytest.raises(UsageError, match=next(iter(values))):
         GuardSettings.from_mapping(values)
+
+
+def after(standing, steps, **options):
+    for _ in range(steps):
+        standing = standing.good_step(**options)
+    return standing
+
+
+def test_a_rollback_counts_until_good_steps_have_made_it_good():
+    poisoned = Reading(Kind.POISONED)
+    decision, standing = decide(poisoned, Standing(), USUAL)
+    assert decision.rungs == (ROLLBACK,)
+    assert after(standing, CREDIT_STEPS - 1).rollbacks == 1
+    assert after(standing, CREDIT_STEPS).rollbacks == 0
+    for _ in range(20):  # far more than `max_rollbacks`, each after enough good steps of a short epoch
+        decision, standing = decide(poisoned, after(standing, 2, credit_after=2), USUAL)
+        assert decision.rungs == (ROLLBACK,)
+
+
+def test_rollbacks_without_good_steps_between_them_stop_the_run():
+    rungs, _ = run([Reading(Kind.POISONED)] * (USUAL.max_rollbacks + 1))
+    assert rungs[0] == (ROLLBACK,) and rungs[1] == (ROLLBACK, LOWER_LR) and rungs[-1] == (STOP,)
+
+
+def test_a_run_that_diverges_again_and_again_earns_nothing_in_the_warm_ups_between():
+    standing = Standing()
+    for _ in range(USUAL.max_rollbacks):
+        decision, standing = decide(Reading(Kind.DIVERGING), after(standing, 5, credit_after=2), USUAL)
+        assert decision.rungs == (ROLLBACK, LOWER_LR)
+    assert decide(Reading(Kind.DIVERGING), after(standing, 5, credit_after=2), USUAL)[0].rungs == (STOP,)

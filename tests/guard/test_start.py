@@ -129,3 +129,29 @@ def test_a_zeroed_checkpoint_is_not_resumed(trained, data, tmp_path):
         refused = lab.train(data, tmp_path / "run", model=str(sick), resume=True)
     assert isinstance(refused.error, PoisonedState)
     assert "all tensors are zero" in str(refused.error) and "best.pt" in str(refused.error)
+
+
+class Scaled(torch.nn.Module):
+    """A layer with a user's factor behind it, which no model's definition knows."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.factor = inner, torch.nn.Parameter(torch.tensor(NAN))
+        self.i, self.f, self.type = inner.i, inner.f, "Scaled"
+
+    def forward(self, x):
+        return self.inner(x) * self.factor
+
+
+class OwnLayer(lab.trainer_class("detect")):
+    def get_model(self, *args, **kwargs):
+        model = super().get_model(*args, **kwargs)
+        model.model[0] = Scaled(model.model[0])
+        return model
+
+
+def test_a_sick_weight_that_cannot_start_anew_is_refused_without_the_offer_that_was_taken(data, tmp_path):
+    with yolo_nanfix.patched(repair="all"):
+        refused = lab.train(data, tmp_path / "run", trainer=OwnLayer)
+    assert isinstance(refused.error, PoisonedState)
+    assert "model.0.factor" in str(refused.error) and "repair=all" not in str(refused.error)

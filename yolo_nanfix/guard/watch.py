@@ -90,6 +90,7 @@ class Guard:
         """Forget the counts of the last epoch; where Ultralytics begins one again, also what was left open in it."""
         if self._epoch is not None and self.trainer.epoch <= self._epoch:
             self.recorder.epochs_redone += 1
+            self._unjudged()
             self.abandon_window()
             self.divergence.reset()
         self._epoch = self.trainer.epoch
