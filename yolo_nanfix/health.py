@@ -52,6 +52,8 @@ class Kind(str, Enum):
     """Not one step of the optimizer is in the weights; `of` were taken."""
     START_WEIGHTS = "start-weights"
     """The best checkpoint holds the weights that the run started with."""
+    EARLIER_PART = "earlier-part"
+    """Of `count` epochs before a resume nothing is known."""
     NOTHING_FOUND = "nothing-found"
     """The metric is 0 after `count` optimizer steps."""
     COLLAPSED = "collapsed"
@@ -94,6 +96,7 @@ class Figures:
         images, left_out: in the training set as it is on disk, and left out of them before or during the run.
         steps_taken, steps_refused, steps_undone: optimizer steps taken, held back, taken back by rollbacks.
         epochs: epochs that were trained.
+        epochs_unknown: epochs before a resume of which nothing is known.
         epochs_without_step: those in which faults left no step, 1-based.
         epochs_without_loss: those whose train losses are not finite, 1-based.
         checkpoints_refused: how often no checkpoint was written, and `last_refused`: in the last epoch, too.
@@ -113,6 +116,7 @@ class Figures:
     steps_refused: int = 0
     steps_undone: int = 0
     epochs: int = 0
+    epochs_unknown: int = 0
     epochs_without_step: tuple[int, ...] = ()
     epochs_without_loss: tuple[int, ...] = ()
     checkpoints_refused: int = 0
@@ -171,7 +175,7 @@ class Health:
 
 def judge(figures: Figures, limits: Limits = LIMITS) -> Health:
     """The state that the figures of a run amount to."""
-    on_the_way = (*_shares(figures, limits), *_epochs(figures))
+    on_the_way = (*_shares(figures, limits), *_epochs(figures), *_unknown(figures))
     if not figures.finished:
         return Health(State.FAILED, on_the_way)
     found = (*on_the_way, *_checkpoints(figures), *_learnt(figures, limits))
@@ -211,6 +215,11 @@ def _epochs(figures: Figures) -> Iterator[Lost]:
         if epochs:
             state = State.FAILED if len(epochs) >= figures.epochs else State.DEGRADED
             yield Lost(kind, state, len(epochs), figures.epochs, epochs)
+
+
+def _unknown(figures: Figures) -> Iterator[Lost]:
+    if figures.epochs_unknown:
+        yield Lost(Kind.EARLIER_PART, State.HEALTHY, figures.epochs_unknown, figures.epochs)
 
 
 def _checkpoints(figures: Figures) -> Iterator[Lost]:

@@ -45,6 +45,7 @@ def figures(
         steps_refused=recorder.steps_refused,
         steps_undone=recorder.steps_undone,
         epochs=max(len(epochs), last if not epochs else 0),
+        epochs_unknown=recorder.epochs_unknown,
         epochs_without_step=tuple(recorder.epochs_without_step),
         epochs_without_loss=_without_loss(results, epochs),
         checkpoints_refused=recorder.counts["checkpoint"],

@@ -50,6 +50,7 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
     """
     error = None if recorder.finished else sys.exc_info()[1]
     context = current.get() or RunContext()
+    context.quarantined = {**recorder.beforehand, **context.quarantined}
     outcome = "finished" if error is None else "stopped" if isinstance(error, GuardStop) else "failed"
     outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else outcome
     health = judge(run_figures.figures(trainer, recorder, context.quarantined, finished=error is None))

@@ -9,6 +9,7 @@ from typing import Any
 
 from yolo_nanfix import run_figures, run_report, upstream
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.guard import carry_over
 from yolo_nanfix.guard.audience import Audience, Pictures
 from yolo_nanfix.guard.events import Event
 from yolo_nanfix.guard.readings import TOTALS
@@ -36,16 +37,18 @@ class Telling(Audience):
         self.trainer, self.recorder, self.force, self.done = trainer, recorder, force, done
         self.feed = Feed({})
         self._unwritable = False
+        self._state = ""
         self._said = self._counts()
 
     def begins(self) -> None:
         """Find the trackers; go on after the rows of an earlier part, where this run was resumed."""
         self.feed = Feed(active(self.trainer))
-        self.recorder.pretrained = run_figures.pretrained(self.trainer)
         path = self._steps_file()
         if self.trainer.start_epoch < 1:
-            with suppress(OSError):
-                path.unlink()  # of another run in the same folder, as Ultralytics does with its results.csv
+            self.recorder.pretrained = run_figures.pretrained(self.trainer)
+            for old in (path, self._state_file()):
+                with suppress(OSError):
+                    old.unlink()  # of another run in the same folder, as Ultralytics does with its results.csv
             return
         try:
             rows = self.recorder.readings.go_on(steps.read(path), self.trainer.start_epoch)
@@ -59,7 +62,8 @@ class Telling(Audience):
             self._give_scalars()
 
     def event(self, event: Event, pictures: Pictures) -> None:
-        """The trackers are given the event, and the image if an incident file was written."""
+        """Keep it for a resumed run; the trackers are given it, and the image if an incident file was written."""
+        self._write_state()
         if not self.feed.trackers:
             return
         where = f"epoch {event.epoch}" + (f", batch {event.batch}" if event.batch else "")
@@ -70,12 +74,18 @@ class Telling(Audience):
         self._give_scalars()
 
     def epoch_trained(self) -> None:
-        """Write the steps file, and give the trackers what was read last."""
+        """Write the steps file and the state, and give the trackers what was read last."""
         self._write_steps()
+        self._write_state()
         self._give_scalars()
+
+    def about_to_save(self) -> None:
+        """Keep what validation saw: a run that is killed now goes on from the checkpoint that is written next."""
+        self._write_state()
 
     def epoch_done(self) -> None:
         """Say in the log how the guard stands, if that changed; the bar of the epoch is closed by now."""
+        self._write_state()
         counts = self._counts()
         if counts != self._said and self.trainer.args.verbose:
             upstream.log(f"yolo-nanfix guard: {self._standing()}", good_news=True)
@@ -86,6 +96,9 @@ class Telling(Audience):
         if self.recorder.micro_batches:
             self._write_steps()
         run_report.write_report(self.trainer, self.recorder, self.force(), self.feed.as_dict())
+        if self.recorder.finished:
+            with suppress(OSError):
+                self._state_file().unlink()
         self.done()
 
     def _counts(self) -> tuple[int, int, int]:
@@ -131,10 +144,33 @@ class Telling(Audience):
     def _steps_file(self) -> Path:
         return Path(self.trainer.save_dir) / steps.STEPS_NAME
 
+    def _state_file(self) -> Path:
+        return Path(self.trainer.save_dir) / carry_over.STATE_NAME
+
+    def _write_state(self) -> None:
+        """Write what a resumed run has to know, if that changed."""
+        if self.recorder.in_force is None:
+            return  # what an earlier part left is not taken up yet
+        context = run_report.current.get()
+        found = {**self.recorder.beforehand, **(context.quarantined if context else {})}
+        beforehand = {image: [f.as_dict() for f in findings] for image, findings in found.items()}
+        row = carry_over.first_row(self.trainer.csv)
+        text = carry_over.text(self.recorder, self.recorder.in_force(), row, beforehand)
+        if text == self._state:
+            return
+        try:
+            write_text(self._state_file(), text)
+            self._state = text
+        except OSError as problem:
+            self._cannot_write("the state for a run that is resumed", problem)
+
+    def _cannot_write(self, what: str, problem: OSError) -> None:
+        if not self._unwritable:
+            upstream.log(f"yolo-nanfix: {what} could not be written: {problem}")
+        self._unwritable = True
+
     def _write_steps(self) -> None:
         try:
             write_text(self._steps_file(), self.recorder.readings.text())
         except OSError as problem:
-            if not self._unwritable:
-                upstream.log(f"yolo-nanfix: the readings of the steps could not be written: {problem}")
-            self._unwritable = True
+            self._cannot_write("the readings of the steps", problem)

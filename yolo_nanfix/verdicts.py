@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
@@ -66,3 +67,15 @@ class Verdict:
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         return {**asdict(self), "cause": self.cause.value}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Verdict:
+        """What `as_dict` wrote.
+
+        Raises:
+            ValueError, TypeError, KeyError: it was not written by `as_dict`.
+        """
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**{**plain, "cause": Cause(values["cause"])})

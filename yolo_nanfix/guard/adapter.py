@@ -16,6 +16,7 @@ from yolo_nanfix import clipping, upstream
 from yolo_nanfix.errors import PatchRefused
 from yolo_nanfix.guard import provenance, start_weights, together
 from yolo_nanfix.guard.audience import Listen
+from yolo_nanfix.guard.carry_over import CarryOver
 from yolo_nanfix.guard.inquiry import Examine, Known
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.guard.settings import GuardSettings
@@ -81,7 +82,7 @@ def installed() -> GuardSettings | None:
 def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Examine | None, known: Known) -> None:
     if _launches(trainer):
         return  # it only starts the processes that train; the guard is in each of them
-    recorder = Recorder()
+    recorder, earlier = Recorder(), CarryOver(trainer)
     here = os.getpid()
 
     def once(action: Callable[[Any], object]) -> Callable[[Any], None]:
@@ -95,7 +96,12 @@ def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Exam
 
     if not together.launched() or int(os.environ["RANK"]) == 0:  # rank 0 writes the report of all
         recorder.audience = listen(trainer, recorder)
-    trainer.add_callback("on_pretrain_routine_end", once(lambda t: attach(t, settings, recorder, examine, known)))
+    for name in ("_setup_train", "_build_train_pipeline"):
+        if earlier.beforehand and hasattr(trainer, name):
+            _around(trainer, name, earlier.load)
+    trainer.add_callback(
+        "on_pretrain_routine_end", once(lambda t: attach(t, settings, recorder, examine, known, earlier))
+    )
     trainer.add_callback("on_train_end", once(lambda t: setattr(recorder, "finished", True)))
     trainer.add_callback("teardown", once(lambda t: recorder.audience.ends()))
 
@@ -106,7 +112,12 @@ def _launches(trainer: Any) -> bool:
 
 
 def attach(
-    trainer: Any, settings: GuardSettings, recorder: Recorder, examine: Examine | None = None, known: Known = dict
+    trainer: Any,
+    settings: GuardSettings,
+    recorder: Recorder,
+    examine: Examine | None = None,
+    known: Known = dict,
+    earlier: CarryOver | None = None,
 ) -> Guard:
     """Put the guard on one trainer whose model, EMA, optimizer, scaler and loaders exist.
 
@@ -116,14 +127,19 @@ def attach(
         recorder: where it writes down what it saw.
         examine: finds the cause of an incident; None for no diagnosis.
         known: what else an incident should hold.
+        earlier: the earlier parts of the run, if it is resumed.
 
     Raises:
         PoisonedState: the model holds NaN or Inf already.
     """
+    earlier = earlier or CarryOver(trainer)
+    earlier.take_up(recorder)
     recorder.audience.begins()
     guard = Guard(trainer, settings, recorder, examine, known)
     if not trainer.start_epoch and together.rank() < 1:
         recorder.start = start_weights.marks(guard.model)
+    earlier.in_force(guard.ladder)
+    recorder.in_force = guard.ladder.lasting
     trainer.add_callback("on_train_epoch_start", lambda t: guard.epoch_start())
     trainer.add_callback("on_train_epoch_end", lambda t: guard.epoch_end())
     trainer.add_callback("on_train_epoch_end", lambda t: recorder.audience.epoch_trained())
@@ -135,7 +151,7 @@ def attach(
         trainer.add_callback("on_val_batch_start", guard.validation.batch_start)
         trainer.add_callback("on_val_batch_end", guard.validation.batch_end)
         _around(trainer.validator, "preprocess", lambda call, batch: _val_batch(guard, call(batch)))
-    _around(trainer, "save_model", lambda call: guard.save(call))
+    _around(trainer, "save_model", lambda call: _save(guard, call))
     _around(trainer.scaler, "scale", lambda call, loss: call(guard.after_loss(loss)))
     _around(trainer.optimizer, "zero_grad", lambda call, *args, **kwargs: _cleared(guard, call, *args, **kwargs))
     trainer.optimizer.register_step_pre_hook(lambda *_: guard.before_optimizer())
@@ -157,6 +173,11 @@ def _cleared(guard: Guard, clear: Callable[..., None], *args: Any, **kwargs: Any
 def _batch(guard: Guard, batch: Any) -> Any:
     guard.batch(batch)
     return batch
+
+
+def _save(guard: Guard, write: Callable[[], Any]) -> Any:
+    guard.recorder.audience.about_to_save()
+    return guard.save(write)
 
 
 def _val_batch(guard: Guard, batch: Any) -> Any:

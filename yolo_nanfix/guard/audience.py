@@ -48,6 +48,9 @@ class Audience:
     def epoch_trained(self) -> None:
         """An epoch was trained, and is about to be validated."""
 
+    def about_to_save(self) -> None:
+        """An epoch was validated, and its checkpoint is about to be written."""
+
     def epoch_done(self) -> None:
         """An epoch was validated and saved."""
 

@@ -14,6 +14,7 @@ save_model()                 ── SAVE         what is about to be written fin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
@@ -76,6 +77,16 @@ class Event:
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         return {**asdict(self), "point": self.point.value}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Event:
+        """What `as_dict` wrote.
+
+        Raises:
+            ValueError, TypeError, KeyError: it was not written by `as_dict`.
+        """
+        sources = tuple(Source(**{**source, "parents": tuple(source["parents"])}) for source in values["sources"])
+        return cls(**{**values, "point": Point(values["point"]), "sources": sources})
 
     def __str__(self) -> str:
         """One line for the training log."""

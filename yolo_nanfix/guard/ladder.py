@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
 
@@ -77,6 +77,37 @@ class Ladder:
             self._warm_up = WARM_UP
             done.append(f"learning rate times {self.lr_scale:.4g}, warmed up again over {WARM_UP} steps")
         return done
+
+    def lasting(self) -> dict[str, Any]:
+        """What is in force, JSON-ready, for the run that is resumed from here."""
+        return {
+            "standing": asdict(self.standing),
+            "quarantined": dict(self.quarantined),
+            "lr_scale": self.lr_scale,
+            "warm_up": self._warm_up,
+            "clip_to": self._clip_to if self._clip_left else 0.0,
+            "clip_left": self._clip_left,
+        }
+
+    def take_up(self, lasting: Mapping[str, Any]) -> None:
+        """Let be in force again what was in force in an earlier part of this run.
+
+        Raises:
+            ValueError, TypeError, KeyError: `lasting` did not write it; nothing was changed.
+        """
+        held = lasting["standing"]
+        kinds = {name: type(value) for name, value in vars(Standing()).items() if isinstance(value, int)}
+        counts: dict[str, Any] = {name: kind(held[name]) for name, kind in kinds.items()}
+        offences = {str(image): int(times) for image, times in held["offences"].items()}
+        quarantined = {str(image): int(times) for image, times in lasting["quarantined"].items()}
+        scale, warm_up = float(lasting["lr_scale"]), int(lasting["warm_up"])
+        clip_to, clip_left = float(lasting["clip_to"]), int(lasting["clip_left"])
+        if not 0 < scale <= 1 or not 0 <= warm_up <= WARM_UP or not 0 <= clip_left <= CLIP_STEPS:
+            raise ValueError("a learning rate, a warm-up or a clipping that the guard never sets")
+        self.standing = Standing(**{**counts, "bad_in_a_row": 0, "skips_in_a_row": 0}, offences=offences)
+        self.quarantined, self.lr_scale, self._warm_up = quarantined, scale, warm_up
+        if clip_left and clip_to > 0:
+            self._clip_to, self._clip_left = clip_to, clip_left
 
     def clipped(self, max_norm: float) -> float:
         """The norm at which gradients are clipped now."""

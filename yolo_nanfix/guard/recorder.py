@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from yolo_nanfix.findings import Finding
 from yolo_nanfix.guard.audience import Audience, Pictures
 from yolo_nanfix.guard.events import Event
 from yolo_nanfix.guard.readings import Readings
 from yolo_nanfix.verdicts import Verdict
 
 KEPT = 1000
+REDONE = ("micro_batches", "steps_taken", "steps_undone")
+"""Counts of what a resumed run trains again, if it was killed after it trained them and before it saved."""
 INCIDENTS = "incidents"
 """The folder in a run's own that holds its incident files."""
 
@@ -27,7 +31,10 @@ class Recorder:
     NaN recovery ran). `ema_nan` names buffers, infinite by design, of which Ultralytics' EMA makes NaN. `finished`
     becomes true when the trainer reaches its own end. `readings` has a row for each micro-batch, and `audience` is
     told of all this while the run goes. `start` are checksums of the weights that the run started with, `pretrained`
-    tells whether these were trained before, None if that is not known.
+    tells whether these were trained before, None if that is not known. `resumed` lists after how many epochs the run
+    was resumed; all counts go on then, but for `epochs_unknown` epochs of which the earlier parts left no state.
+    `in_force` gives what is in force in the run, once its guard stands. `beforehand` are the images that were left out
+    before an earlier part of the run, with the findings about them.
     """
 
     def __init__(self) -> None:
@@ -52,6 +59,13 @@ class Recorder:
         self.ema_nan: list[str] = []
         self.start: dict[str, int] = {}
         self.pretrained: bool | None = None
+        self.resumed: list[int] = []
+        self.epochs_unknown = 0
+        self.micro_batches_redone = 0
+        self.in_force: Callable[[], Mapping[str, Any]] | None = None
+        self.beforehand: Mapping[str, tuple[Finding, ...]] = {}
+        self._marks: list[tuple[int, ...]] = []
+        self._carried = 0
         self.quarantined: list[str] = []
         self.verdicts: list[Verdict] = []
         self.readings = Readings()
@@ -60,7 +74,7 @@ class Recorder:
     @property
     def step(self) -> int:
         """How many micro-batches the run has had, those before it was resumed included."""
-        return self.readings.before + self.micro_batches
+        return max(self.readings.before, self._carried) + self.micro_batches - self._carried
 
     def add(
         self, event: Event, dropped: int = 0, verdict: Verdict | None = None, pictures: Pictures = lambda: ()
@@ -94,15 +108,63 @@ class Recorder:
         self._before_epoch = self.steps_taken, self._lost()
         if self.steps_taken == steps and self._lost() > lost:
             self.epochs_without_step.append(epoch)
+        self._marks.append((epoch, *(getattr(self, name) for name in REDONE)))
 
     def _lost(self) -> int:
         return self.dropped + self.steps_refused + self.scaler_skips
+
+    def lasting(self) -> dict[str, Any]:
+        """All that a run has to know which is resumed from here, JSON-ready."""
+        return {
+            "plain": {name: value for name, value in vars(self).items() if name[0] != "_" and _plain(value)},
+            "events": [event.as_dict() for event in self.events],
+            "latest": {check: event.as_dict() for check, event in self.latest.items()},
+            "last": self.last.as_dict() if self.last else None,
+            "verdicts": [verdict.as_dict() for verdict in self.verdicts],
+            "marks": self._marks,
+        }
+
+    def take_up(self, lasting: Mapping[str, Any], epochs: int) -> None:
+        """Go on from what an earlier part of the run left; nothing was counted here yet.
+
+        What went wrong counts although the run was killed later on; micro-batches and steps after the first `epochs`
+        epochs, from where the run goes on, are trained again and count once.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: `lasting` did not write it; nothing was changed.
+        """
+        events = [Event.from_dict(event) for event in lasting["events"]]
+        latest = {str(check): Event.from_dict(event) for check, event in lasting["latest"].items()}
+        last = Event.from_dict(lasting["last"]) if lasting["last"] else None
+        verdicts = [Verdict.from_dict(verdict) for verdict in lasting["verdicts"]]
+        marks = [tuple(map(int, mark)) for mark in lasting["marks"] if int(mark[0]) <= epochs]
+        mark = dict(zip(REDONE, marks[-1][1:] if marks else (0,) * len(REDONE), strict=True))
+        plain = {name: value for name, value in lasting["plain"].items() if name in vars(self)}
+        for name, value in plain.items():
+            kind = dict if isinstance(getattr(self, name), dict) else type(getattr(self, name))
+            if not _plain(value) or not isinstance(value, kind if kind is not type(None) else object):
+                raise ValueError(f"{name} is {str(value)[:40]!r}")
+        resumed = self.resumed
+        for name, value in plain.items():
+            setattr(self, name, Counter(value) if isinstance(getattr(self, name), Counter) else value)
+        self.events, self.latest, self.last, self.verdicts, self._marks = events, latest, last, verdicts, marks
+        self.resumed = [*self.resumed, *resumed]
+        self.finished = False
+        self.micro_batches_redone += self.micro_batches - mark["micro_batches"]
+        for name, value in mark.items():
+            setattr(self, name, value)
+        self._carried = self.micro_batches
+        self.epochs_without_step = [epoch for epoch in self.epochs_without_step if epoch <= epochs]
+        self._before_epoch = self.steps_taken, self._lost()
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         return {
             "micro_batches": self.micro_batches,
             "dropped_micro_batches": self.dropped,
+            "micro_batches_redone": self.micro_batches_redone,
+            "resumed_after_epochs": list(self.resumed),
+            "epochs_unknown": self.epochs_unknown,
             "steps_taken": self.steps_taken,
             "steps_refused": self.steps_refused,
             "rollbacks": self.rollbacks,
@@ -119,6 +181,15 @@ class Recorder:
             "events": [event.as_dict() for event in self.events],
             "events_left_out": sum(self.counts.values()) - len(self.events),
         }
+
+
+def _plain(value: Any) -> bool:
+    """Whether a value is a number, text, or a list or mapping of such."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and type(one) in (int, str) for key, one in value.items())
+    if isinstance(value, list):
+        return all(type(one) in (int, str) for one in value)
+    return value is None or type(value) in (int, bool, str)
 
 
 def _same(one: Verdict, other: Verdict) -> bool:

@@ -76,6 +76,7 @@ def _phrase(kind: Kind, entry: Mapping[str, Any], state: State) -> str:
         Kind.NO_STEP: "no optimizer step is in the weights: nothing was learnt"
         + (f" ({of:.0f} were taken and undone)" if of else ""),
         Kind.START_WEIGHTS: "the best checkpoint holds the weights that the run started with: nothing was learnt",
+        Kind.EARLIER_PART: f"of {_many(count, 'epoch')} before the resume nothing is known",
         Kind.NOTHING_FOUND: f"the model {yet} in validation (metric 0) after {_many(count, 'optimizer step')}",
         Kind.COLLAPSED: f"the validation metric fell from {of:.3g} to {count:.3g} by the last epoch",
     }[kind]

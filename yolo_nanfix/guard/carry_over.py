@@ -1,0 +1,133 @@
+"""What a resumed run knows of its earlier parts: counts, events, and what is in force, from a file in its folder.
+
+The file is written as the run goes, so that it is there even after a kill, and whole or not at all. It is removed when
+the run comes to its end. A file that is damaged, or of another run that used the same folder, is said and ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from yolo_nanfix import upstream
+from yolo_nanfix.findings import Finding
+from yolo_nanfix.guard import quarantine
+from yolo_nanfix.guard.ladder import Ladder
+from yolo_nanfix.guard.recorder import Recorder
+
+STATE_NAME = "yolo-nanfix-state.json"
+FORMAT = 1
+LARGEST = 64 * 2**20
+"""Bytes; 1 000 events take about one MB."""
+
+
+class CarryOver:
+    """The earlier parts of the run of one trainer."""
+
+    def __init__(self, trainer: Any) -> None:
+        """Read what they left, if the trainer resumes a run."""
+        self.trainer = trainer
+        self.held: Mapping[str, Any] | None = None
+        self.beforehand: dict[str, tuple[Finding, ...]] = {}
+        if not getattr(trainer, "resume", False):
+            return
+        path = Path(trainer.save_dir) / STATE_NAME
+        try:
+            self.held = read(path, first_row(trainer.csv))
+            found = self.held["beforehand"]
+            self.beforehand = {str(image): tuple(map(Finding.from_dict, f)) for image, f in found.items()}
+        except FileNotFoundError:
+            _say("what the guard did in the earlier part of this run is not known: it left no state")
+        except (OSError, *DAMAGED) as error:
+            self.held, self.beforehand = None, {}
+            _say(f"{path} is ignored, and what the guard did in the earlier part of this run is not known: {error}")
+
+    def load(self, build: Callable[[], Any]) -> Any:
+        """Build the datasets without the images that were left out before the run."""
+        out = set(quarantine.left_out())
+        with quarantine.leave_out(i for i in self.beforehand if str(Path(i).absolute()) not in out):
+            return build()
+
+    def take_up(self, recorder: Recorder) -> None:
+        """Let a fresh recorder go on from the counts and events of the earlier parts."""
+        if self.trainer.start_epoch < 1:
+            self.held = None  # a run that begins anew in the same folder
+            return
+        recorder.resumed.append(int(self.trainer.start_epoch))
+        if self.held is None:
+            recorder.epochs_unknown = int(self.trainer.start_epoch)
+            return
+        try:
+            recorder.take_up(self.held["recorder"], int(self.trainer.start_epoch))
+            recorder.beforehand = self.beforehand
+        except DAMAGED as error:
+            self.held, recorder.epochs_unknown = None, int(self.trainer.start_epoch)
+            _say(f"the state of the earlier part of this run cannot be taken up: {error}")
+
+    def in_force(self, ladder: Ladder) -> None:
+        """Let what was in force be in force again: images left out, offences, a lower learning rate, clipping."""
+        if self.held is None:
+            return
+        try:
+            ladder.take_up(self.held["ladder"])
+        except DAMAGED as error:
+            _say(f"what was in force in the earlier part of this run cannot be taken up: {error}")
+
+
+DAMAGED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What reading a file that something else wrote, or that broke off, may raise."""
+
+
+def read(path: str | Path, row: str) -> Mapping[str, Any]:
+    """What `text` wrote.
+
+    Args:
+        path: the file.
+        row: the first row of the run's results.csv.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged, or of another run.
+    """
+    path = Path(path)
+    if path.stat().st_size > LARGEST:
+        raise ValueError("it is too large")
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"it is damaged ({error})") from None
+    if not isinstance(held, dict) or held.get("format") != FORMAT:
+        raise ValueError("it is damaged, or of another version")
+    if held.get("first_row") not in ("", row):
+        raise ValueError("it is of another run, by the first row of results.csv")
+    return held
+
+
+def text(recorder: Recorder, ladder: Mapping[str, Any], row: str, beforehand: Mapping[str, Any]) -> str:
+    """All that a resumed run has to know, as JSON.
+
+    Args:
+        recorder: counts and events.
+        ladder: what is in force, as `Ladder.lasting` gives it.
+        row: the first row of the run's results.csv, empty before there is one.
+        beforehand: the images that were left out before the run, with the findings about them as dicts.
+    """
+    held = {"format": FORMAT, "first_row": row, "recorder": recorder.lasting(), "ladder": ladder}
+    return json.dumps({**held, "beforehand": beforehand}) + "\n"
+
+
+def first_row(results: str | Path) -> str:
+    """The first row under the heading of results.csv, by which runs in one folder differ; empty if there is none."""
+    try:
+        with open(results, encoding="utf-8", errors="replace") as stream:
+            return [*(line.strip() for line, _ in zip(stream, range(2), strict=False)), "", ""][1]
+    except OSError:
+        return ""
+
+
+def _say(message: str) -> None:
+    if int(os.getenv("RANK", "-1")) < 1:
+        upstream.log(f"yolo-nanfix: {message}")
