@@ -19,6 +19,7 @@ import releases
 from rich.progress import track
 
 from yolo_nanfix import cards, upstream
+from yolo_nanfix.patching import fixes
 from yolo_nanfix.report.jsonout import write_text
 
 
@@ -36,9 +37,14 @@ def function_text(source: str, qualname: str) -> str | None:
     return "\n".join(source.splitlines()[first - 1 : node.end_lineno]) + "\n"
 
 
+def wrapping() -> list[cards.Card]:
+    """The cards whose code depends on the text of their targets; the others install something of their own."""
+    return [card for card in cards.load_all().values() if fixes.load(card.name).install is None]
+
+
 def targets() -> list[str]:
-    """Every target in ultralytics that a card names."""
-    return sorted({t for c in cards.load_all().values() for t in c.targets if t.startswith("ultralytics")})
+    """Every target in ultralytics whose text a card must know."""
+    return sorted({t for card in wrapping() for t in card.targets if t.startswith("ultralytics")})
 
 
 _known: dict[tuple[int, str], str | None] = {}
@@ -100,7 +106,7 @@ def rewrite(card: cards.Card, found: dict[str, str]) -> None:
 def drift(found: dict[str, dict[str, str]]) -> list[str]:
     """One line for each text that no card knows, and for each card that has a defect but no target any more."""
     lines = []
-    for card in cards.load_all().values():
+    for card in wrapping():
         for release, marks_of in found.items():
             here = upstream.release(release)
             spans = [s for s in card.affected if upstream.release(s.introduced) <= here]
@@ -128,7 +134,7 @@ def main() -> int:
         lines = drift(found)
         print("\n".join(lines) or f"no drift in {len(chosen)} releases, {chosen[0]} to {chosen[-1]}")
         return 1 if lines else 0
-    for card in cards.load_all().values():
+    for card in wrapping():
         entry = of_card(card, found)
         rewrite(card, entry)
         print(f"{card.name}: {len(entry)} texts")

@@ -46,7 +46,7 @@ MAY = {
     "runs": WINGS | VALUES | {"training", "run_report", "api", "linter", "drawing", "upstream"},
     "lr_find": VALUES | {"api", "linting", "numerics", "training", "upstream"},
     "doctor": VALUES | {"api", "patching", "upstream"},
-    "hook": {"api", "errors"},
+    "hook": {"api", "errors", "patching"},
     "worker": {"api"},
     "_site": {"hook"},
     "cli": VALUES | {"api", "cards", "doctor", "hook", "lr_find", "linter", "runs", "report", "training"},

@@ -190,6 +190,13 @@ def prepared() -> Iterator[None]:
         engine.restore(before)
 
 
+def restore_before(state: str) -> None:
+    """What of the state of another process has to be put before ultralytics is imported; `restore` puts the rest."""
+    from yolo_nanfix.patching import engine
+
+    engine.restore(engine.installing(json.loads(state)["patches"]))
+
+
 def restore(state: str) -> None:
     """Put the patches, the guard and the quarantine of another process, as `patching.revival.state` wrote them."""
     from yolo_nanfix.guard import adapter, quarantine

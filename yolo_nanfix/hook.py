@@ -1,4 +1,7 @@
-"""Brings a command under patches without changing it: `environment` for its start, `install` inside its processes."""
+"""Brings commands under patches without changing them: `environment` for their start, `install` inside their processes.
+
+`yolo-nanfix run` starts them with settings, `patching.revival.children` with the state of a process that is patched.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,18 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from yolo_nanfix.errors import NanfixError
+from yolo_nanfix.patching.revival import SITE, STATE
 
 VARIABLE = "NANFIX_RUN"
 """Holds the arguments of `patch(...)` as JSON."""
-SITE = Path(__file__).parent / "_site"
 
 
 def environment(settings: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -34,16 +37,27 @@ def environment(settings: Mapping[str, Any], environ: Mapping[str, str] | None =
 
 def install() -> None:
     """Wait for the import of ultralytics, and patch then; what imports no ultralytics is left alone."""
-    text = os.environ.get(VARIABLE)
-    if text is not None and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder(json.loads(text)))
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    if (state := os.environ.get(STATE)) is not None:  # of the process that started this one, itself perhaps under `run`
+        sys.meta_path.insert(0, _Finder(partial(_call, "restore_before", state), partial(_call, "restore", state)))
+    elif (text := os.environ.get(VARIABLE)) is not None:
+        settings = json.loads(text)
+        sys.meta_path.insert(0, _Finder(partial(_call, "prepare", **settings), partial(_call, "patch", **settings)))
+
+
+def _call(name: str, *args: Any, **kwargs: Any) -> None:
+    """Call a function of `api`, which is imported only now."""
+    from yolo_nanfix import api
+
+    getattr(api, name)(*args, **kwargs)
 
 
 class _Finder(MetaPathFinder):
     """Finds ultralytics where it is, once, and loads it between the two halves of patching."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = settings
+    def __init__(self, before: Callable[[], None], after: Callable[[], None]) -> None:
+        self._halves = before, after
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -53,29 +67,28 @@ class _Finder(MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            spec.loader = _PatchingLoader(spec.loader, self._settings)
+            spec.loader = _PatchingLoader(spec.loader, *self._halves)
         return spec
 
 
 class _PatchingLoader(Loader):
     """Loads a module with its own loader, and patches before and after."""
 
-    def __init__(self, inner: Loader, settings: Mapping[str, Any]) -> None:
+    def __init__(self, inner: Loader, before: Callable[[], None], after: Callable[[], None]) -> None:
         self._inner = inner
-        self._settings = settings
+        self._before = before
+        self._after = after
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._inner.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        from yolo_nanfix import api
-
         assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = self._inner
         try:
-            api.prepare(**self._settings)
+            self._before()
             self._inner.exec_module(module)
-            api.patch(**self._settings)
+            self._after()
         except NanfixError as error:
             print(f"yolo-nanfix run: error: {error}", file=sys.stderr)
             raise SystemExit(2) from error

@@ -171,3 +171,39 @@ def test_wrong_use_of_run(words, says):
 def test_patch_in_this_process_does_not_reach_unrelated_children():
     yolo_nanfix.patch()
     assert VARIABLE not in os.environ and "_site" not in os.environ.get("PYTHONPATH", "")
+
+
+TUNE = """
+import json, os, pathlib, sys
+HERE = pathlib.Path(sys.argv[1])
+sys.path.insert(0, str(HERE.parent))
+import lab, yolo_nanfix
+from make_datasets import make_dataset
+data = make_dataset(pathlib.Path("set").resolve(), n_train=4, n_val=2, size=(64, 64), seed=1)
+import ultralytics.engine.model
+from ultralytics.engine import tuner
+stock = tuner.Tuner.__dict__["__call__"]
+yolo_nanfix.patch(min_area_px=0.5, max_bad_in_a_row=7, disable=json.loads(sys.argv[2]))
+os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])  # where `yolo` is
+before = [os.environ.get(name) for name in ("NANFIX_STATE", "PYTHONPATH")]
+from ultralytics import YOLO
+settings = {"imgsz": 32, "batch": 4, "epochs": 1, "device": "cpu", "workers": 0, "plots": False, "val": True}
+YOLO(lab.TINY, task="detect").tune(data=str(data), iterations=1, project=str(pathlib.Path.cwd()), name="t", **settings)
+same = [os.environ.get(name) for name in ("NANFIX_STATE", "PYTHONPATH")] == before
+yolo_nanfix.unpatch()
+reports = [json.loads(path.read_text()) for path in pathlib.Path.cwd().rglob("yolo-nanfix.json")]
+told = [[r["patches"]["mask-area-zero"]["state"], r["guard"]["settings"]["max_bad_in_a_row"]] for r in reports]
+print(json.dumps([told, same, tuner.Tuner.__dict__["__call__"] is stock]))
+"""
+
+
+@pytest.mark.parametrize("release", ["8.1.47", "8.4.190"])
+def test_the_trials_of_tune_have_the_patches_and_the_guard_of_the_process_that_tunes(release):
+    told, same_environment, same_method = json.loads(run(release, TUNE, str(HERE), "[]").splitlines()[-1])
+    assert told == [["on", 7]]
+    assert same_environment and same_method
+
+
+def test_without_the_card_the_trials_are_stock():
+    told, *same = json.loads(run("8.4.190", TUNE, str(HERE), '["tune-children-unpatched"]').splitlines()[-1])
+    assert told == [] and same == [True, True]

@@ -1,4 +1,4 @@
-"""Runs at the start of every Python under `yolo-nanfix run`, which has put this folder on PYTHONPATH.
+"""Runs at the start of every Python under `yolo-nanfix run` and in trials, for which this folder is on PYTHONPATH.
 
 The environment's own sitecustomize, if there is one, runs as well.
 """
@@ -22,9 +22,7 @@ def _wait_for_ultralytics() -> None:
     try:
         from yolo_nanfix import hook
     except ImportError as error:
-        print(
-            f"yolo-nanfix run: {sys.executable} has no yolo-nanfix, nothing is patched there ({error})", file=sys.stderr
-        )
+        print(f"yolo-nanfix: {sys.executable} has no yolo-nanfix, nothing is patched there ({error})", file=sys.stderr)
     else:
         hook.install()
 

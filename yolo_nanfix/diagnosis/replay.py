@@ -12,11 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from yolo_nanfix.diagnosis.places import Places
 from yolo_nanfix.diagnosis.rebuild import build, device_of, restore_criterion
-from yolo_nanfix.diagnosis.trace import Root, Tracer, finite
+from yolo_nanfix.diagnosis.trace import Root, Tracer, finite, tree_leaves
 from yolo_nanfix.incident import Incident
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}

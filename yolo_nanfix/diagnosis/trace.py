@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 from yolo_nanfix.diagnosis.places import Places, caller, current_node
 
@@ -34,6 +34,12 @@ FILLS = frozenset(
 OVERWRITES = frozenset(("copy_", "fill_", "zero_", "normal_", "uniform_", "random_"))
 STATISTICS = ("running_mean", "running_var")
 """In-place operations that do not read what they write over."""
+
+
+def tree_leaves(tree: Any) -> list[Any]:
+    """All values in nested lists, tuples and dicts; torch has a function of this name only from 2.2 on."""
+    leaves: list[Any] = tree_flatten(tree)[0]
+    return leaves
 
 
 @dataclass(frozen=True, eq=False)

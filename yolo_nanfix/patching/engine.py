@@ -127,6 +127,11 @@ def restore(before: Mapping[str, Mapping[str, Value]]) -> None:
             apply([name], params)
 
 
+def installing(patches: Mapping[str, Mapping[str, Value]]) -> dict[str, Mapping[str, Value]]:
+    """Of a snapshot, the patches that install something of their own and wrap nothing."""
+    return {name: params for name, params in patches.items() if fixes.load(name).install is not None}
+
+
 def states() -> tuple[PatchState, ...]:
     """The state of every card, in alphabetical order."""
     counts = tally.read()

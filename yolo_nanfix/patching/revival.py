@@ -1,10 +1,20 @@
-"""Carries the patch set into another process: as JSON on a command line, or inside the pickle of a patched function."""
+"""Carries the patch set into another process: as JSON on a command line or in a variable, or in a function's pickle."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+STATE = "NANFIX_STATE"
+"""Holds the state for the Python processes that this one starts; `hook` reads it there."""
+PACKAGE = Path(__file__).resolve().parents[1]
+SITE = PACKAGE / "_site"
+"""The folder whose `sitecustomize` every Python process runs that has it on PYTHONPATH."""
 
 _extras: dict[str, Callable[[], Any]] = {}
 
@@ -20,6 +30,23 @@ def state() -> str:
 
     patches = {name: dict(params) for name, params in engine.snapshot().items()}
     return json.dumps({"patches": patches, **{name: what() for name, what in _extras.items()}})
+
+
+@contextmanager
+def children() -> Iterator[None]:
+    """For the length of a `with` block, Python processes that are started put this state on importing ultralytics."""
+    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+    ours = [] if PACKAGE.parent in installed else [str(PACKAGE.parent)]
+    given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    paths = dict.fromkeys([str(SITE), *given, *ours])
+    before = {name: os.environ.get(name) for name in (STATE, "PYTHONPATH")}
+    os.environ |= {STATE: state(), "PYTHONPATH": os.pathsep.join(paths)}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({} if value is None else {name: value})
 
 
 def revive(state: str, path: str) -> Any:
