@@ -60,4 +60,7 @@ REPEATS = (
     "test_old_releases_fail_and_are_cured_too[8.0.100-",
     "test_no_host_read_is_added_to_a_healthy_step[True-4]",
     "test_a_healthy_training_is_bit_identical[obb]",
+    *(f"test_a_file_that_breaks_is_named_and_left_out_and_stock_dies_of_it[{kind}]" for kind in ("torn", "zero")),
+    "test_a_file_that_goes_missing_before_it_is_cached[disk]",
+    "test_a_file_that_is_away_for_an_epoch_comes_back[False]",
 )

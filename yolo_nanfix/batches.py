@@ -48,6 +48,27 @@ def with_images(batch: Mapping[str, Any], keep: Sequence[int]) -> dict[str, Any]
     return part
 
 
+def joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The images of two batches as one, or None where they do not fit each other (other entries, other shapes)."""
+    if one.keys() != other.keys():
+        return None
+    whole: dict[str, Any] = {}
+    for key, value in one.items():
+        further = other[key]
+        if key == "batch_idx":
+            further = further + size(one)
+        try:
+            whole[key] = torch.cat([value, further]) if isinstance(value, Tensor) else _longer(value, further)
+        except (RuntimeError, TypeError):
+            return None
+    return whole
+
+
+def _longer(value: Any, further: Any) -> Any:
+    """Two lists one after the other; anything else is that of the first batch."""
+    return value + further if isinstance(value, (list, tuple)) else value
+
+
 def without_rows(batch: Mapping[str, Any], leave_out: Sequence[int]) -> dict[str, Any]:
     """The batch without some label rows (indices into `batch_idx`); overlapping masks lose their planes' values."""
     owner = batch["batch_idx"].reshape(-1)

@@ -7,7 +7,8 @@
     │   └── PatchRefused        a patch that was asked for by name cannot be applied here
     └── GuardStop               the guard ended a training run
         ├── PoisonedState       weights, buffers or EMA are not finite before the first step
-        └── TooManyBadBatches   the limit of bad micro-batches in a row was reached
+        ├── TooManyBadBatches   the limit of bad micro-batches in a row was reached
+        └── TooManyUnreadable   too many images of the set cannot be read
 
 Each message says what is wrong, where, and what to do next. The command line turns `UsageError` into exit
 code 2 and `GuardStop` into exit code 1.
@@ -54,6 +55,10 @@ class PoisonedState(GuardStop):
 
 class TooManyBadBatches(GuardStop):
     """The limit of bad micro-batches in a row was reached."""
+
+
+class TooManyUnreadable(GuardStop):
+    """Too many images of the training or validation set cannot be read."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ import wrapt
 
 from yolo_nanfix import clipping, upstream
 from yolo_nanfix.errors import PatchRefused
-from yolo_nanfix.guard import provenance, start_weights, together
+from yolo_nanfix.guard import samples, start_weights, together
 from yolo_nanfix.guard.audience import Listen
 from yolo_nanfix.guard.carry_over import CarryOver
 from yolo_nanfix.guard.inquiry import Examine, Known
@@ -52,7 +52,7 @@ def install(settings: GuardSettings, listen: Listen, examine: Examine | None = N
     wrapper = wrapt.FunctionWrapper(target.raw, build)
     target.owner.__init__ = wrapper  # type: ignore[misc]
     _undo.append(lambda: setattr(target.owner, "__init__", target.raw))
-    _undo.append(provenance.install())
+    _undo.append(samples.install())
     _settings.append(settings)
 
 
@@ -83,6 +83,9 @@ def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Exam
     if _launches(trainer):
         return  # it only starts the processes that train; the guard is in each of them
     recorder, earlier = Recorder(), CarryOver(trainer)
+    for name, wrapper in (("build_dataset", _built), ("get_dataloader", _loader)):
+        if hasattr(trainer, name):
+            _around(trainer, name, wrapper)
     here = os.getpid()
 
     def once(action: Callable[[Any], object]) -> Callable[[Any], None]:
@@ -150,7 +153,7 @@ def attach(
     if getattr(trainer, "validator", None) is not None:  # in older releases rank 0 alone has one
         trainer.add_callback("on_val_batch_start", guard.validation.batch_start)
         trainer.add_callback("on_val_batch_end", guard.validation.batch_end)
-        _around(trainer.validator, "preprocess", lambda call, batch: _val_batch(guard, call(batch)))
+        _around_validation(guard, trainer.validator)
     _around(trainer, "save_model", lambda call: _save(guard, call))
     _around(trainer.scaler, "scale", lambda call, loss: call(guard.after_loss(loss)))
     _around(trainer.optimizer, "zero_grad", lambda call, *args, **kwargs: _cleared(guard, call, *args, **kwargs))
@@ -170,6 +173,22 @@ def _cleared(guard: Guard, clear: Callable[..., None], *args: Any, **kwargs: Any
     clear(*args, **kwargs)
 
 
+def _built(build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """A dataset whose samples are watched from the start: older releases fork its workers at once."""
+    with samples.building():
+        dataset = build(*args, **kwargs)
+    samples.watch(dataset)
+    return dataset
+
+
+def _loader(build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """A loader whose dataset is watched also where it does not come from `build_dataset`."""
+    with samples.building():
+        loader = build(*args, **kwargs)
+    samples.watch(getattr(loader, "dataset", None))
+    return loader
+
+
 def _batch(guard: Guard, batch: Any) -> Any:
     guard.batch(batch)
     return batch
@@ -180,9 +199,11 @@ def _save(guard: Guard, write: Callable[[], Any]) -> Any:
     return guard.save(write)
 
 
-def _val_batch(guard: Guard, batch: Any) -> Any:
-    guard.validation.remember(batch)
-    return batch
+def _around_validation(guard: Guard, validator: Any) -> None:
+    watch = guard.validation
+    _around(validator, "preprocess", lambda call, batch: watch.preprocess(call, validator, batch))
+    _around(validator, "postprocess", lambda call, raw: watch.postprocess(call, validator, raw))
+    _around(validator, "update_metrics", watch.update_metrics)
 
 
 def _step(guard: Guard, step: Callable[[], None]) -> None:
@@ -198,4 +219,4 @@ def _step(guard: Guard, step: Callable[[], None]) -> None:
 
 def _validate(guard: Guard, validate: Callable[[], Any]) -> Any:
     metrics, fitness = validate()
-    return guard.validation.judge(metrics, fitness, guard.faults.note), fitness
+    return guard.validation.judge(metrics, fitness), fitness

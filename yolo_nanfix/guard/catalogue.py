@@ -26,6 +26,13 @@ class Sensor:
 
 
 SENSORS = (
+    Sensor(
+        "samples",
+        "what the loader gives: files that cannot be read, float pixels: NaN, Inf",
+        "each micro-batch",
+        "0.001 %",
+        "tries again, leaves the sample out, goes on with it when it is back; stops where a quarter is gone",
+    ),
     Sensor("loss", "the loss and its terms: NaN, Inf", "each micro-batch", "0.001 %", "drops the micro-batch"),
     Sensor("outputs", "what the head gives to the loss: NaN, Inf", "each micro-batch", "0.014 %", "drops it"),
     Sensor(
@@ -86,6 +93,13 @@ SENSORS = (
         "each validation",
         "a sum a batch",
         "leaves the sick images out",
+    ),
+    Sensor(
+        "val-predictions",
+        "what the model predicts: NaN, Inf, which metrics may take for right",
+        "each validation batch",
+        "a sum a batch",
+        "keeps them from the metrics",
     ),
     Sensor(
         "checkpoint",

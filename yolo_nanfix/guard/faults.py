@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from yolo_nanfix import batches, upstream
+from yolo_nanfix import upstream
 from yolo_nanfix.errors import GuardStop, PoisonedState, TooManyBadBatches
-from yolo_nanfix.guard import blackbox, provenance, remedies, saving, sensors, together
+from yolo_nanfix.guard import blackbox, remedies, saving, sensors, together
 from yolo_nanfix.guard.blackbox import MicroBatch
 from yolo_nanfix.guard.divergence import Alarm
 from yolo_nanfix.guard.events import Event, Point, Source
@@ -40,6 +40,7 @@ class Fault:
         micro: the micro-batch, where it is still known; its BatchNorm statistics are put back.
         files: the images concerned, where it is not one micro-batch alone.
         dropped: how many micro-batches are lost.
+        verdict: the cause, where it is known already; then nothing is looked into.
     """
 
     kind: Kind | None
@@ -49,6 +50,7 @@ class Fault:
     micro: MicroBatch | None = None
     files: tuple[Source, ...] = ()
     dropped: int = 1
+    verdict: Verdict | None = None
 
 
 class Faults:
@@ -98,18 +100,6 @@ class Faults:
         self._record(replace(event, action="; ".join(done) or "run stopped"))
         if Rung.STOP in decision:
             self.stop(detail, None)
-
-    def without_quarantined(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The collated batch without images that are in quarantine; whole where no image would be left."""
-        out = self.guard.ladder.quarantined
-        files = batch.get("im_file", ())
-        if not out or not files:
-            return batch
-        keep = [i for i, f in enumerate(files) if str(f) not in out and not out.keys() & set(provenance.parents(f))]
-        if len(keep) == len(files) or not keep:
-            return batch
-        self.guard.recorder.left_out += len(files) - len(keep)
-        return batches.with_images(batch, keep)
 
     def deal_with(self, fault: Fault, *, left_to_scaler: bool = False) -> bool:
         """Undo, look into, judge and carry out; among several ranks all draw the same decision.
@@ -217,7 +207,7 @@ class Faults:
     def _stop_for(self, decision: Decision, reading: Reading, theirs: Testimony) -> None:
         guard = self.guard
         bad = guard.ladder.standing.bad_in_a_row
-        if reading.kind is Kind.NOT_FINITE and bad >= guard.settings.max_bad_in_a_row:
+        if reading.kind in (Kind.NOT_FINITE, Kind.EMPTY) and bad >= guard.settings.max_bad_in_a_row:
             self.stop(f"{bad} bad micro-batches in a row (the last: {theirs.event.detail})", theirs.verdict)
         what = "rolling back did not help" if guard.ladder.standing.rollbacks else "there is nothing to roll back to"
         poisoned = reading.kind is Kind.POISONED or reading.cause is Cause.STATE
@@ -241,6 +231,9 @@ class Faults:
 
     def _verdict(self, fault: Fault) -> Verdict | None:
         micro, guard = fault.micro, self.guard
+        if fault.verdict is not None or fault.kind is Kind.EMPTY:
+            self.inquiry.written = ""
+            return fault.verdict
         event = self._event_of(fault)
         before = {**guard.module_state.named(), **guard.norms.named(micro.buffers)} if micro is not None else {}
         return self.inquiry.look_into(
@@ -278,8 +271,9 @@ class Faults:
 
     def _event(self, point: Point, check: str, detail: str, files: tuple[Source, ...]) -> Event:
         whole = (Point.START, Point.EPOCH_END, Point.VALIDATION, Point.SAVE)
-        batch = 0 if point in whole else self.guard.batches_this_epoch
-        return Event(point, check, self._epoch(), batch, files, detail, "", self.guard.recorder.step)
+        ahead = point is Point.BATCH  # the micro-batch is counted once it is preprocessed
+        batch = 0 if point in whole else self.guard.batches_this_epoch + ahead
+        return Event(point, check, self._epoch(), batch, files, detail, "", self.guard.recorder.step + ahead)
 
     def _epoch(self) -> int:
         return int(getattr(self.guard.trainer, "epoch", self.guard.trainer.start_epoch)) + 1

@@ -59,6 +59,8 @@ class Kind(str, Enum):
     """Finite and not severe."""
     SCALER = "scaler"
     """The GradScaler skipped a step."""
+    EMPTY = "empty"
+    """A micro-batch without an image to learn from; what its samples are is known, and dealt with."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,10 @@ def decide(reading: Reading, standing: Standing, settings: GuardSettings) -> tup
     """What to do about one fault, and what stands afterwards."""
     if reading.kind is Kind.NOT_FINITE:
         return _bad_micro_batch(reading, standing, settings)
+    if reading.kind is Kind.EMPTY:
+        standing = replace(standing, bad_in_a_row=standing.bad_in_a_row + 1)
+        over = standing.bad_in_a_row >= settings.max_bad_in_a_row
+        return Decision((Rung.DROP, Rung.STOP) if over else (Rung.DROP,)), standing
     if reading.kind is Kind.SCALER:
         standing = replace(standing, skips_in_a_row=standing.skips_in_a_row + 1)
         if standing.skips_in_a_row < SCALER_SKIPS:

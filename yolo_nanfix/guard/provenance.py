@@ -1,89 +1,63 @@
-"""Remembers which image files went into a sample: with mosaic and mix-up it holds several.
+"""What a sample knows of the files that it was made of, and of what went wrong while it was made.
 
-Ultralytics keeps the name of one only. The others travel as an attribute of that name, which stays a `str`, so that
+Ultralytics keeps one file name a sample. The rest travels as attributes of that name, which stays a `str`, so that
 batches look to everybody as they always do; it also crosses from dataloader workers by their own pickling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
-import wrapt
 
-from yolo_nanfix import upstream
+@dataclass(frozen=True)
+class Failure:
+    """A file that could not be read, or whose sample could not be made.
 
-DATASET = "ultralytics.data.base:BaseDataset"
-CLASSIFY = "ultralytics.data.dataset:ClassificationDataset.__getitem__"
-_loaded: ContextVar[list[str] | None] = ContextVar("loaded", default=None)
+    Attributes:
+        file: the image file.
+        error: type and first line of what was raised.
+        overcome: it worked at a further try.
+    """
+
+    file: str
+    error: str
+    overcome: bool = False
 
 
 class Composed(str):
-    """A file name that knows the other files which were mixed into its sample."""
+    """A file name that knows more of its sample.
+
+    Attributes:
+        parents: the other files that were mixed into it.
+        failures: files that could not be read when it was made; another image has the place of each.
+        stands_in: the pixels and labels are not of this file but another's, for it is among the failures itself.
+        sick: what in the finished sample is not finite or out of range, or empty.
+    """
 
     parents: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    stands_in: bool = False
+    sick: str = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle with the parents."""
-        return _composed, (str(self), self.parents)
+        """Pickle with all of it."""
+        return named, (str(self), self.parents, self.failures, self.stands_in, self.sick)
 
 
-def _composed(name: str, parents: tuple[str, ...]) -> Composed:
+def named(
+    name: str,
+    parents: tuple[str, ...] = (),
+    failures: tuple[Failure, ...] = (),
+    stands_in: bool = False,
+    sick: str = "",
+) -> Composed:
+    """A file name with what is known of its sample."""
     made = Composed(name)
-    made.parents = parents
+    made.parents, made.failures, made.stands_in, made.sick = parents, failures, stands_in, sick
     return made
 
 
 def parents(name: Any) -> tuple[str, ...]:
     """The other files of a sample."""
     return name.parents if isinstance(name, Composed) else ()
-
-
-def install() -> Callable[[], None]:
-    """Wrap the datasets of this process and of workers forked from it; call the result to take it back."""
-    undo = []
-    wrappers = {f"{DATASET}.__getitem__": _sample, f"{DATASET}.get_image_and_label": _load, CLASSIFY: _classified}
-    for path, wrapper in wrappers.items():
-        try:
-            target = upstream.resolve(path)
-        except LookupError:  # a release that loads differently: samples keep one name
-            continue
-        setattr(target.owner, target.attribute, wrapt.FunctionWrapper(target.raw, wrapper))
-        undo.append(target)
-
-    def take_back() -> None:
-        for target in undo:
-            setattr(target.owner, target.attribute, target.raw)
-
-    return take_back
-
-
-def _sample(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    files: list[str] = []
-    token = _loaded.set(files)
-    try:
-        sample = wrapped(*args, **kwargs)
-    finally:
-        _loaded.reset(token)
-    if len(files) > 1 and isinstance(sample, dict) and "im_file" in sample:
-        own = str(sample["im_file"])
-        sample["im_file"] = _composed(own, tuple(dict.fromkeys(f for f in files if f != own)))
-    return sample
-
-
-def _classified(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Samples of image classification come without a name; give them theirs, as those of all other tasks have it."""
-    sample = wrapped(*args, **kwargs)
-    index = args[0] if args else kwargs.get("i")
-    if isinstance(sample, dict) and isinstance(index, int):
-        sample.setdefault("im_file", str(instance.samples[index][0]))
-    return sample
-
-
-def _load(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    label = wrapped(*args, **kwargs)
-    files = _loaded.get()
-    if files is not None:
-        files.append(str(label.get("im_file", "")))
-    return label

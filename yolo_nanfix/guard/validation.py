@@ -1,59 +1,107 @@
-"""Keeps one sick validation image from turning the mean of all val losses into NaN.
+"""Keeps sick validation images, and predictions that are not finite, out of val losses and metrics.
 
 Upstream adds the loss terms of every val batch and divides by the number of batches, so one NaN is all. Here the
 sick images of such a batch are left out and its loss is taken over the others; a batch that is not finite even
-then is left out whole, and the mean is taken over the rest. Every image left out is reported.
+then is left out whole, and the mean is taken over the rest. Every image left out is reported, and so is every image
+that cannot be read, and every one whose predictions are not finite (see `predictions`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from yolo_nanfix.guard import sensors
+from yolo_nanfix import batches
+from yolo_nanfix.guard import predictions, randomness, sensors
 from yolo_nanfix.guard.events import Point, Source
+from yolo_nanfix.guard.unreadable import Unreadable
 
-Report = Callable[[str, str, tuple[Source, ...]], None]
-"""Called with (detail, action, sources)."""
-Note = Callable[[Point, str, str, str], None]
-"""Called with (point, check, detail, action)."""
+if TYPE_CHECKING:
+    from yolo_nanfix.guard.faults import Faults
+
+Call = Callable[..., Any]
 
 
 class ValidationGuard:
-    """Watches the val batches inside training; `adapter` connects it to the validator."""
+    """Watches the val batches inside training and in the evaluation after it; `adapter` connects it."""
 
-    def __init__(self, trainer: Any, report: Report) -> None:
+    def __init__(self, trainer: Any, faults: Faults) -> None:
         """Nothing is left out yet."""
-        self.trainer, self.report = trainer, report
+        self.trainer, self.faults = trainer, faults
+        self.unreadable = Unreadable(Point.VALIDATION, getattr(trainer, "test_loader", None), faults)
         self.left_out = 0
         self._before: dict[str, Tensor] = {}
         self._batch: Mapping[str, Any] = {}
+        self._finite = True
+        self._bad: dict[int, int] = {}
+        self._empty = False
 
-    def remember(self, batch: Mapping[str, Any]) -> None:
-        """Keep the preprocessed batch until its loss is known."""
-        self._batch = batch
+    def preprocess(self, call: Call, validator: Any, batch: Mapping[str, Any]) -> Any:
+        """Take stand-ins out of a batch, and keep it until its loss is known; where nothing else is in it, keep them.
+
+        Raises:
+            GuardStop: too many samples cannot be read.
+        """
+        names = batch.get("im_file") or ()
+        out = set(self.unreadable.look(names, int(self.trainer.epoch)))
+        keep = [i for i in range(len(names)) if i not in out]
+        self._empty = bool(names) and not keep
+        if out and keep:
+            batch = batches.with_images(batch, keep)
+            _forget_ids(validator, out)
+        self._batch = call(batch)
+        return self._batch
 
     def batch_start(self, validator: Any) -> None:
         """Copy the sums so far."""
+        self._finite, self._bad = True, {}
         if _watched(validator):
             self._before = {k: v.clone() for k, v in validator.loss.items()}
 
+    def postprocess(self, call: Call, validator: Any, raw: Any) -> Any:
+        """Look at the predictions and at the loss, with one host read; give on what is finite."""
+        losses = validator.loss.values() if _watched(validator) else ()
+        self._finite, sound = predictions.both_finite(losses, raw)
+        if sound:
+            return call(raw)
+        self._bad = predictions.bad_images(raw, batches.size(self._batch))
+        made, gone = predictions.finite_rows(call(raw), self._bad)
+        what = "left out of the metrics" if isinstance(made, Tensor) else f"{gone} rows left out of the metrics"
+        total = sum(self._bad.values())
+        detail = f"{total} raw predictions of {len(self._bad)} images not finite in val batch {validator.batch_i + 1}"
+        self.faults.note(Point.VALIDATION, "val-predictions", detail, what, predictions.sources(self._batch, self._bad))
+        return made
+
+    def update_metrics(self, call: Call, made: Any, batch: Mapping[str, Any]) -> Any:
+        """Let metrics see what is finite."""
+        if self._empty:
+            return None
+        if self._bad and isinstance(made, Tensor):
+            made, batch = predictions.without_images(made, batch, self._bad)
+            if not len(made):
+                return None
+        return call(made, batch)
+
     def batch_end(self, validator: Any) -> None:
         """If this batch made a sum not finite, put the sums back and add the loss of its healthy images only."""
-        if not _watched(validator) or _finite(validator.loss):
+        if not _watched(validator) or (self._finite and not self._empty):
+            return
+        if self._empty:
+            validator.loss = dict(self._before)
+            self.left_out += 1
             return
         sources = sensors.sources(self._batch)
-        items = self._healthy_loss(validator, sources)
+        items = self._healthy_loss(sources)
         validator.loss = {k: v + items[k] if items else v for k, v in self._before.items()}
         self.left_out += not items
         sick = tuple(s for s in sources if s.suspect)
         number = validator.batch_i + 1
         action = f"its val loss is taken over the other {len(sources) - len(sick)} images" if items else "left out"
-        self.report(f"loss of val batch {number} not finite", action, sick if items else sources)
+        self.faults.sick_val_batch(f"loss of val batch {number} not finite", action, sick if items else sources)
 
     def rescale(self, metrics: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         """Make the val losses the mean over the batches that were not left out; then start counting anew."""
@@ -65,27 +113,35 @@ class ValidationGuard:
         losses = {f"val/{name}" for name in self._before}
         return {k: v * factor if k in losses else v for k, v in metrics.items()}
 
-    def judge(self, metrics: Mapping[str, Any] | None, fitness: Any, note: Note) -> Mapping[str, Any] | None:
+    def judge(self, metrics: Mapping[str, Any] | None, fitness: Any) -> Mapping[str, Any] | None:
         """The metrics, with val losses over the healthy images; what is still not finite is reported."""
         metrics = self.rescale(metrics)
         named = {**(metrics or {}), **({} if fitness is None else {"fitness": fitness})}
         if bad := [k for k, v in named.items() if not math.isfinite(float(v))]:
-            note(Point.VALIDATION, "val-loss", f"{', '.join(bad)} not finite", "reported as it is")
+            detail = f"{', '.join(bad)} not finite"
+            self.faults.note(Point.VALIDATION, "val-loss", detail, "reported as it is")
         return metrics
 
-    def _healthy_loss(self, validator: Any, sources: tuple[Source, ...]) -> dict[str, Tensor]:
+    def _healthy_loss(self, sources: tuple[Source, ...]) -> dict[str, Tensor]:
         """The loss terms of the batch without its sick images; empty if there are none to take it over."""
-        dataset = validator.dataloader.dataset
-        number = {str(file): i for i, file in enumerate(getattr(dataset, "im_files", ()))}
-        healthy = [number.get(s.file) for s in sources if not s.suspect]
-        if not healthy or len(healthy) == len(sources) or None in healthy:
+        healthy = [i for i, s in enumerate(sources) if not s.suspect]
+        if not healthy or len(healthy) == len(sources):
             return {}
-        batch = validator.preprocess(dataset.collate_fn([dataset[i] for i in healthy]))
+        batch = batches.with_images(self._batch, healthy)
         model = self.trainer.ema.ema if self.trainer.ema else self.trainer.model
         half = bool(self.trainer.amp) and self.trainer.device.type != "cpu"
-        with torch.autocast(self.trainer.device.type, dtype=torch.float16, enabled=half):
+        autocast = torch.autocast(self.trainer.device.type, dtype=torch.float16, enabled=half)
+        with randomness.untouched(), autocast:
             items = model.loss(batch, model(batch["img"]))[1]
-        return dict(items) if _finite(items) else {}
+        return dict(items) if _all_finite(items) else {}
+
+
+def _forget_ids(validator: Any, out: set[int]) -> None:
+    """Where predictions are written with the numbers of their images, take those of a batch's stand-ins out, too."""
+    ids, seen = getattr(validator, "eval_ids", None), getattr(validator, "seen", None)
+    if isinstance(ids, list) and isinstance(seen, int):
+        for place in sorted(out, reverse=True):
+            del ids[seen + place]
 
 
 def _watched(validator: Any) -> bool:
@@ -93,5 +149,5 @@ def _watched(validator: Any) -> bool:
     return bool(validator.training) and isinstance(validator.loss, Mapping)
 
 
-def _finite(items: Mapping[str, Tensor]) -> bool:
+def _all_finite(items: Mapping[str, Tensor]) -> bool:
     return bool(torch.stack([v.isfinite().all() for v in items.values()]).all())

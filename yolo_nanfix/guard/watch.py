@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -16,6 +17,7 @@ from yolo_nanfix.guard.events import Point, Source
 from yolo_nanfix.guard.faults import Fault, Faults
 from yolo_nanfix.guard.gradients import Gradients
 from yolo_nanfix.guard.inquiry import Examine, Inquiry, Known
+from yolo_nanfix.guard.intake import Intake
 from yolo_nanfix.guard.ladder import Ladder
 from yolo_nanfix.guard.module_state import ModuleState
 from yolo_nanfix.guard.policy import Kind
@@ -61,7 +63,8 @@ class Guard:
         self.snapshots = Snapshots(trainer, self.model)
         self.ladder = Ladder(trainer, settings, self.snapshots)
         self.faults = Faults(self, Inquiry(settings, examine, known))
-        self.validation = ValidationGuard(trainer, self.faults.sick_val_batch)
+        self.validation = ValidationGuard(trainer, self.faults)
+        self.intake = Intake(self)
         self.progress = ProgressReads(trainer)
         self.divergence = Divergence()
         self.together = together.running()
@@ -105,10 +108,10 @@ class Guard:
         self.progress.take_back()
 
     def before_batch(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        """BATCH: judge the gradient of the last micro-batch, and leave quarantined images out of this one."""
+        """BATCH: judge the gradient of the last micro-batch, and leave samples out of this one that are no good."""
         self._unjudged()
         self.settle()
-        return self.faults.without_quarantined(batch)
+        return self.intake.before(batch)
 
     def batch(self, batch: Mapping[str, Any]) -> None:
         """BATCH: remember the sources, the generators and a copy of the BatchNorm buffers."""
@@ -153,6 +156,8 @@ class Guard:
         values = sensors.read({**tensors, **self._aside()})
         finite = sensors.flags({k: v for k, v in values.items() if not k.startswith(ASIDE)})
         self._write_down(values)
+        if (fault := self.intake.take()) is not None:
+            return self._drop(replace(fault, micro=micro), loss)
         if not all(finite.values()):
             check = "+".join(name for name, good in finite.items() if not good)
             return self._bad(Kind.NOT_FINITE, check, self._detail(finite), micro, loss)
@@ -192,8 +197,13 @@ class Guard:
         self.recorder.audience.micro_batch()
 
     def _bad(self, kind: Kind, check: str, detail: str, micro: MicroBatch, loss: Tensor) -> Tensor:
+        """Deal with a fault found after the loss."""
+        return self._drop(Fault(kind, Point.AFTER_LOSS, check, detail, micro), loss)
+
+    def _drop(self, fault: Fault, loss: Tensor) -> Tensor:
         """Deal with a fault found before backward; among several ranks, tell the others by the gradient first."""
-        fault = Fault(kind, Point.AFTER_LOSS, check, detail, micro)
+        micro = fault.micro
+        assert micro is not None
         if self.together:
             self._said, self._pending = fault, micro
             remedies.forget_loss(self.trainer, loss, micro.tloss)

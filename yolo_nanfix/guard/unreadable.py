@@ -1,0 +1,110 @@
+"""Keeps count of the samples that could not be made in a run: names each, sees it come back, stops when many fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from yolo_nanfix.errors import TooManyUnreadable
+from yolo_nanfix.guard import provenance
+from yolo_nanfix.guard.events import Point, Source
+from yolo_nanfix.guard.provenance import Composed, Failure
+
+if TYPE_CHECKING:
+    from yolo_nanfix.guard.faults import Faults
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When samples that cannot be made end the run.
+
+    Attributes:
+        share: of the set's images. With a quarter of them gone, what is learned from is not what was chosen any more;
+            single files and folders that go missing lie far below it, a drive or a share that is gone far above.
+        least: images, however small the set is: one file more or less is no reason in a set of ten.
+        in_a_row: samples without one in between that could be read. Nothing comes any more: the drive is gone, or code
+            raises at each sample. It is met long before a quarter of a large set.
+    """
+
+    share: float = 0.25
+    least: int = 5
+    in_a_row: int = 50
+
+
+LIMITS = Limits()
+SAID = "could not be read"
+
+
+class Unreadable:
+    """The samples of one set that could not be made so far.
+
+    Attributes:
+        epochs: for each file that could not be read when it was last asked for, in how many epochs that was so.
+        errors: the last error of each file that ever failed, in either set.
+    """
+
+    def __init__(self, point: Point, loader: Any, faults: Faults) -> None:
+        """Nothing has failed yet; `loader` gives the batches of the set."""
+        self.point, self.faults = point, faults
+        self.size = len(getattr(loader, "dataset", ()))
+        self.record = faults.guard.recorder
+        self.errors = self.record.unreadable
+        self.epochs: dict[str, int] = {}
+        self.in_a_row = 0
+        self._last: dict[str, int] = {}
+
+    def look(self, names: Sequence[Any], epoch: int) -> list[int]:
+        """Tell of what failed in a batch, and of what came back.
+
+        Returns:
+            The places at which another sample stands in.
+
+        Raises:
+            GuardStop: too many fail.
+        """
+        out = []
+        for place, name in enumerate(names):
+            if isinstance(name, Composed):
+                for failure in name.failures:
+                    self._failed(failure, epoch, mixed=not name.stands_in)
+                if name.stands_in:
+                    out.append(place)
+            self.in_a_row = self.in_a_row + 1 if place in out[-1:] else 0
+            self._stop_where_many_fail()
+            if self.epochs and place not in out[-1:]:
+                self._came_back([str(name), *provenance.parents(name)])
+        self.record.unreadable_samples += len(out)
+        return out
+
+    def _failed(self, failure: Failure, epoch: int, *, mixed: bool) -> None:
+        file, seen = failure.file, self._last.get(failure.file) == epoch
+        self._last[file] = epoch
+        self.errors[file] = failure.error
+        if not failure.overcome:
+            self.epochs[file] = self.epochs.get(file, 0) + (not seen)
+        if seen:
+            return
+        action = "another image has its place in the mix" if mixed else "left out of its batch"
+        detail = f"{SAID}: {failure.error}"
+        if failure.overcome:
+            detail, action = f"{SAID} at first: {failure.error}", "tried again, and read"
+        self.faults.note(self.point, "samples", detail, action, (Source(file, SAID),))
+
+    def _came_back(self, files: Sequence[str]) -> None:
+        for file in files:
+            if self.epochs.pop(file, None) is not None:
+                del self._last[file]
+                self.faults.note(self.point, "samples", "can be read again", "back in the run", (Source(file),))
+
+    def _stop_where_many_fail(self) -> None:
+        many = len(self.epochs) > max(LIMITS.least, LIMITS.share * self.size)
+        if not many and self.in_a_row < LIMITS.in_a_row:
+            return
+        file = next(reversed(self.epochs), "")
+        what = (
+            f"{len(self.epochs)} of {self.size} images cannot be read"
+            if many
+            else f"{self.in_a_row} samples in a row could not be read"
+        )
+        self.faults.stop(f"{what} (the last: {file}: {self.errors.get(file, '')})", None, TooManyUnreadable)
