@@ -125,7 +125,7 @@ def ratio(name: str, ours: list[float], peer: list[float]) -> str:
 
 
 def train(model: str, data: Path, run: Path, callbacks: dict[str, Any], **arguments: Any) -> None:
-    """A quiet, seeded training on the CPU."""
+    """A quiet, seeded training, on the CPU unless told otherwise."""
     from ultralytics import YOLO
 
     quiet()
@@ -139,7 +139,15 @@ def train(model: str, data: Path, run: Path, callbacks: dict[str, Any], **argume
         contextlib.redirect_stderr(io.StringIO()),
     ):
         warnings.simplefilter("ignore")
-        yolo.train(data=str(data), project=str(run.parent), name=run.name, **fixed, **arguments)
+        yolo.train(data=str(data), project=str(run.parent), name=run.name, **{**fixed, **arguments})
+
+
+def settled(trainer: Any) -> None:
+    """Wait until the device has done all that it was told to."""
+    import torch
+
+    if trainer.device.type == "cuda":
+        torch.cuda.synchronize(trainer.device)
 
 
 class Alternating:
@@ -167,9 +175,11 @@ class Alternating:
     def _start(self, trainer: Any) -> None:
         self.on = self.step % 4 in (0, 3)
         self.switch(trainer, self.on)
+        settled(trainer)
         self._began = time.perf_counter(), time.process_time()
 
     def _end(self, trainer: Any) -> None:
+        settled(trainer)
         spent = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
         if self.step >= WARM_UP:
             self.times[self.on].append(spent)
@@ -185,15 +195,19 @@ class Alternating:
 
         torch.set_num_threads(1)
         yolo_nanfix.patch("torchvision-operators-missing")
+        self.measure(pairs, model, batch, imgsz)
+        print(header())
+        print(f"{name} on / off, {model}, batch {batch}, imgsz {imgsz}")
+        count = min(map(len, self.times.values()))
+        for i, clock in enumerate(("wall time", "CPU time")):
+            print(ratio(clock, *([t[i] for t in self.times[on][:count]] for on in (True, False))))
+
+    def measure(self, pairs: int, model: str, batch: int, imgsz: int, **arguments: Any) -> None:
+        """Train, which fills `times`."""
         with tempfile.TemporaryDirectory() as folder:
             data = make_dataset(Path(folder) / "set", n_train=batch, n_val=2, size=(imgsz, imgsz), seed=0)
             callbacks = {"on_pretrain_routine_end": self.attach, "on_train_batch_start": self._start}
             callbacks["on_train_batch_end"] = self._end
             settings = {"epochs": WARM_UP + 2 * pairs, "imgsz": imgsz, "batch": batch, "nbs": batch, "val": False}
             quiet = {"save": False, "mosaic": 0.0, "optimizer": "SGD", "warmup_epochs": 0}
-            train(model, data, Path(folder) / "run", callbacks, **settings, **quiet)
-        print(header())
-        print(f"{name} on / off, {model}, batch {batch}, imgsz {imgsz}")
-        count = min(map(len, self.times.values()))
-        for i, clock in enumerate(("wall time", "CPU time")):
-            print(ratio(clock, *([t[i] for t in self.times[on][:count]] for on in (True, False))))
+            train(model, data, Path(folder) / "run", callbacks, **settings, **quiet, **arguments)

@@ -243,11 +243,12 @@ def differences(stock: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def events(ours: Mapping[str, Any]) -> list[str]:
-    """What the guard reported, each as `epoch 1 batch 2: check`."""
+def events(ours: Mapping[str, Any], trap: bool = False) -> list[str]:
+    """What the guard reported, each as `epoch 1 batch 2: check`; without what it says of validation in a trap."""
     if ours["guard"] is None:
         return ["no report of the guard"]
-    found = [f"epoch {e['epoch']} batch {e['batch']}: {e['check']}" for e in ours["guard"]["events"]]
+    told = [e for e in ours["guard"]["events"] if not (trap and e["point"] == "validation")]
+    found = [f"epoch {e['epoch']} batch {e['batch']}: {e['check']}" for e in told]
     dropped = ours["guard"].get("dropped_micro_batches", 0)
     return found + ([f"{dropped} micro-batches dropped"] if dropped else [])
 
@@ -300,8 +301,8 @@ def _judged(name: str, folder: Path) -> tuple[list[str], list[str], str]:
     if missing := [arm for arm, path in paths.items() if not path.exists()]:
         return [f"{' and '.join(missing)} left no result"], [], "?"
     stock, ours = (json.loads(paths[arm].read_text()) for arm in ARMS)
-    ended = stock["error"].strip().splitlines()[-1] if stock["error"] else "ended"
-    return differences(stock, ours), events(ours), ended
+    ended = stock["error"].strip().splitlines()[-1] if stock["error"] else SPECS[name].trap or "ended"
+    return differences(stock, ours), events(ours, bool(SPECS[name].trap)), ended
 
 
 def main() -> int:

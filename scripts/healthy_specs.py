@@ -34,6 +34,7 @@ class Spec:
             autocast on the CPU.
         images: how many there are to train on.
         resume: the epoch (0-based) before which the run is broken off, to be resumed.
+        trap: what stock itself spoils in such a run, healthy as it is; what the guard then says of validation is right.
     """
 
     task: str = "detect"
@@ -43,6 +44,7 @@ class Spec:
     precision: str = "float32"
     images: int = 8
     resume: int | None = None
+    trap: str = ""
 
     @property
     def rounds(self) -> bool:
@@ -68,7 +70,7 @@ def arguments(**args: Any) -> Spec:
 MODULES: Mapping[str, Spec] = {
     "mask of -inf, not persistent": module(lambda c: own.Masked(c, False)),
     "mask of -inf, with GradScaler": module(lambda c: own.Masked(c, False), precision="scaler"),
-    "mask of -inf, persistent": module(lambda c: own.Masked(c, True)),
+    "mask of -inf, persistent": module(lambda c: own.Masked(c, True), trap="its EMA makes NaN of persistent -inf"),
     "buffer set back to inf": module(own.Best),
     "buffer of NaN": module(own.Unseen),
     "FakeQuantize": module(lambda c: own.Observed("fake"), layers=(1,)),

@@ -92,6 +92,8 @@ class Injection:
 Kind = Callable[[random.Random], Injection]
 ARGS = {"val": False}
 NOT_DIVISOR = ("keep the divisor",)
+COLOURS_KEPT = {"hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
+"""With these, float pictures pass upstream's augmentation."""
 
 
 def _detect(trainer: Callable[[type], type] | None, **fields: Any) -> Spec:
@@ -252,7 +254,8 @@ def buffer_set(rng: random.Random) -> Injection:
 def observer(rng: random.Random) -> Injection:
     """One sick image under quantisation observers: the image alone is to blame, whatever the observers have seen."""
     image = rng.randrange(16)
-    spec = _detect(lambda base: behind(base, lambda c: Observed("minmax"), (rng.choice(CONVS),)))
+    layer = rng.choice(CONVS)
+    spec = _detect(lambda base: behind(base, lambda c: Observed("minmax"), (layer,)), args=COLOURS_KEPT)
     answer = Answer((Cause.DATA,), images=(f"{image:04d}",))
     return Injection(spec, answer, files=lambda root: _nan_pixel(root, image))
 
@@ -415,31 +418,39 @@ def instance_masks(rng: random.Random) -> Injection:
 
 
 def semantic_mask(rng: random.Random) -> Injection:
-    """A mask file with a class that the dataset does not have."""
+    """A mask file is given a class that the dataset does not have, after upstream has looked through all of them."""
     image, value = rng.randrange(8), rng.choice((2, 77, 200))
 
-    def spoil(root: Path) -> None:
-        path = root / "masks" / "train" / f"{image:04d}.png"
+    def change(dataset: Any) -> None:
+        path = next(f for f in map(Path, dataset.mask_files) if f.stem == f"{image:04d}")
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         mask[20:40, 20:40] = value
         cv2.imwrite(str(path), mask)
 
-    spec = _detect(None, task="semantic", model="yolo26n-sem.yaml", images=8)
-    return Injection(spec, Answer((Cause.LABEL,), ("mask",), images=(f"{image:04d}",)), files=spoil)
+    spec = {"task": "semantic", "model": "yolo26n-sem.yaml", "images": 8}
+    answer = Answer((Cause.LABEL,), ("mask",), images=(f"{image:04d}",))
+    return Injection(_detect(lambda base: _with_labels(base, change), **spec), answer)
 
 
 def depth_map(rng: random.Random) -> Injection:
-    """A depth map with inf in it, as sensors write it where nothing comes back."""
+    """A transform of the user's own leaves inf in the depth map of one image."""
     image = rng.randrange(8)
 
-    def spoil(root: Path) -> None:
-        path = root / "depth" / "train" / f"{image:04d}.npy"
-        depth = np.load(path)
-        depth[10:20, 10:20] = INF
-        np.save(path, depth)
+    def change(sample: dict[str, Any]) -> dict[str, Any]:
+        if Path(sample["im_file"]).stem == f"{image:04d}":
+            sample["depth"][..., 10:20, 10:20] = INF
+        return sample
 
-    spec = _detect(None, task="depth", model="yolo26n-depth.yaml", images=8)
-    return Injection(spec, Answer((Cause.LABEL,), ("depth",), images=(f"{image:04d}",)), files=spoil)
+    spec = {"task": "depth", "model": "yolo26n-depth.yaml", "images": 8}
+    answer = Answer((Cause.LABEL, Cause.DEFINITION), ("depth",), images=(f"{image:04d}",))
+    return Injection(_detect(lambda base: faulty.with_transform(base, change), **spec), answer)
+
+
+def unreadable_picture(rng: random.Random) -> Injection:
+    """A float .npy beside the picture, which upstream's augmentation of colours cannot take: that sample raises."""
+    image = rng.randrange(16)
+    answer = Answer((Cause.DATA,), images=(f"{image:04d}",))
+    return Injection(_detect(None), answer, files=lambda root: _nan_pixel(root, image))
 
 
 def own_loss_for_one_image(rng: random.Random) -> Injection:
@@ -482,10 +493,8 @@ def fork_as_it_is(rng: random.Random) -> Injection:
     """An unchanged copy of ultralytics elsewhere, and one sick image: the image is to blame as ever."""
     image = rng.randrange(8)
     answer = Answer((Cause.DATA,), images=(f"{image:04d}",))
-    layout = rng.choice(LAYOUTS)
-    return Injection(
-        _detect(None, images=8), answer, files=lambda root: _nan_pixel(root, image), fork=("", "", "", layout)
-    )
+    spec, unchanged = _detect(None, images=8, args=COLOURS_KEPT), ("", "", "", rng.choice(LAYOUTS))
+    return Injection(spec, answer, files=lambda root: _nan_pixel(root, image), fork=unchanged)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -521,6 +530,7 @@ KINDS: Mapping[str, Kind] = {
         instance_masks,
         semantic_mask,
         depth_map,
+        unreadable_picture,
         own_loss_for_one_image,
         own_loss_slope,
         fork,
