@@ -20,6 +20,7 @@ MAY = {
     "batches": set(),
     "cards": {"errors"},
     "upstream": {"errors"},
+    "kept": set(),
     "training": {"errors", "upstream"},
     "numerics": set(),
     "clipping": set(),
@@ -31,8 +32,8 @@ MAY = {
     "pages": VALUES | {"report"},
     "showing": VALUES | {"pages", "linting", "fixing", "handoff"},
     "patching": {"cards", "upstream", "clipping", "numerics", "errors", "findings"},
-    "guard": VALUES | {"upstream", "clipping", "incident", "batches", "numerics"},
-    "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "numerics"},
+    "guard": VALUES | {"upstream", "clipping", "incident", "batches", "kept", "numerics"},
+    "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "kept", "numerics"},
     "settings": {"errors"},
     "drawing": VALUES | {"pages", "report", "showing", "upstream"},
     "run_figures": WINGS | VALUES,
@@ -54,7 +55,10 @@ MAY = {
     "__main__": {"cli"},
 }
 """Room -> rooms that it may import (itself aside). Wings meet in the rooms between them and `api`, in it and `runs`."""
-TORCH = {"clipping", "numerics", "patching", "guard", "diagnosis", "incident", "batches", "doctor", "api", "lr_find"}
+TORCH = {
+    *("clipping", "numerics", "patching", "guard", "diagnosis", "incident", "batches", "kept", "doctor", "api"),
+    "lr_find",
+}
 ULTRALYTICS = {"upstream", "training"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

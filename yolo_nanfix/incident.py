@@ -6,6 +6,7 @@ The file is safetensors: tensors by name, and the facts as JSON text in its meta
     model.<name>        the model's state_dict as it was before the forward pass, BatchNorm statistics included
     earlier.<name>      the weights of an earlier snapshot, where there is one
     optimizer.<name>    the optimizer state of those parameters whose state is not finite
+    kept.<owner>.<name> plain tensors that modules of the user's own keep, as they were before it
     rng.cpu, rng.cuda   states of the random number generators before the forward pass
 """
 
@@ -52,12 +53,25 @@ class Incident:
             frozen                  names of the BatchNorm modules that are in evaluation mode
             threads                 number of CPU threads
             versions                yolo_nanfix, ultralytics, torch, python
+            entries                 what of the batch is no tensor and JSON can hold (`im_file`)
+            attributes              numbers that the loss and modules of the user's own kept before the step, by owner
+            kept                    what they keep outside of weights and buffers that is not finite, by name: `value`,
+                                    and `since`, the number of the run's first incident with it; 0: the start
+            number                  of this incident in its run, from 1
+            groups                  the settings of the optimizer's groups
+            settings                those of them that are not finite: group, name, value, and since when
+            gradients               where the gradient is at fault: names of weights whose gradient is not finite
+                                    (`bad`, `count`, `of` how many), and the largest magnitudes of finite ones
+            own                     what the run had that is not of the installed release: `hooks`, `replaced`
+                                    functions, `edited` files, `classes` of modules and of the loss, `device`
             weights                 sha256 of the weights, and where they are: here, or in which other file
         tensors: see the module.
+        entries: what of the batch is no tensor, as the run had it; it is not written.
     """
 
     facts: Mapping[str, Any]
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    entries: Mapping[str, Any] = field(default_factory=dict)
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors under a prefix, by the rest of their names."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import base64
 import hashlib
 import importlib
 import inspect
 import io
 import logging
+import os
 import re
 import sys
 import textwrap
@@ -16,7 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from types import ModuleType
+from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 
@@ -117,6 +120,124 @@ def fingerprint(function: Any) -> str | None:
         return text_fingerprint(inspect.getsource(plain))
     except (OSError, TypeError):
         return None
+
+
+@cache
+def recorded() -> dict[str, tuple[str, Path]]:
+    """What the installed distribution says of its own files: by path (`ultralytics/utils/loss.py`) sha256 and place.
+
+    Empty where no distribution has a record with hashes, as an editable install.
+    """
+    for distribution in metadata.distributions(name="ultralytics"):
+        found = {
+            str(file): (file.hash.value, Path(str(file.locate())))
+            for file in distribution.files or ()
+            if file.suffix == ".py" and file.parts[0] == "ultralytics" and file.hash and file.hash.mode == "sha256"
+        }
+        if found:
+            return found
+    return {}
+
+
+def package_path(file: str) -> str:
+    """A file of a copy of ultralytics by its place in the package (`ultralytics/utils/loss.py`); else empty."""
+    parts = file.replace("\\", "/").split("/")
+    if "ultralytics" not in parts:
+        return ""
+    return "/".join(parts[len(parts) - 1 - parts[::-1].index("ultralytics") :])
+
+
+def is_record(path: str, text: bytes) -> bool:
+    """Whether bytes are those that the installed distribution records for a path in the package."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text).digest()).rstrip(b"=").decode()
+    return path in recorded() and recorded()[path][0] == digest
+
+
+def read_source(file: str, loader: Any = None) -> bytes | None:
+    """The bytes of a source file, also of one in an archive, whose loader is asked; None if they cannot be read."""
+    try:
+        return Path(file).read_bytes()
+    except OSError:
+        pass
+    try:
+        data = loader.get_data(file)
+    except Exception:  # a loader of anybody's may have no such method, or raise anything
+        return None
+    return data if isinstance(data, bytes) else None
+
+
+def shown_path(file: str) -> str:
+    """A file as people are told of it: from its package on, or from the current folder on."""
+    package = getattr(sys.modules.get("ultralytics"), "__file__", None)
+    if package and file.startswith(root := str(Path(package).parent) + os.sep):
+        return str(Path("ultralytics", file.removeprefix(root)))
+    path = Path(file)
+    for part in ("site-packages", "dist-packages"):
+        if part in path.parts:
+            return str(Path(*path.parts[path.parts.index(part) + 1 :]))
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
+
+
+def place_of(function: Any) -> str:
+    """File and first line of a plain function, as people are told of it; empty for one that is not Python."""
+    code = getattr(function, "__code__", None)
+    return f"{shown_path(code.co_filename)}:{code.co_firstlineno}" if code else ""
+
+
+def replaced() -> dict[str, str]:
+    """Functions and classes in the loaded modules of ultralytics that the user wrote, by target: file and line.
+
+    `{"ultralytics.utils.loss:bbox_iou": "run.py:8"}`. What an installed package or Python's own library holds counts as
+    imported there, not as put there.
+    """
+    found: dict[str, str] = {}
+    for module in [m for n, m in list(sys.modules.items()) if n.partition(".")[0] == "ultralytics"]:
+        for name, value in list(vars(module).items()):
+            if isinstance(value, type) and value.__module__ != module.__name__:
+                methods = [f for f in vars(value).values() if isinstance(f, FunctionType)]
+                place = next((p for f in methods if f.__module__ == value.__module__ and (p := _users(f))), "")
+                found |= {f"{module.__name__}:{name}": place} if place else {}
+            elif isinstance(value, type):
+                inner = {f"{name}.{key}": getattr(held, "__func__", held) for key, held in vars(value).items()}
+                found |= {f"{module.__name__}:{key}": place for key, held in inner.items() if (place := _users(held))}
+            elif place := _users(value):
+                found[f"{module.__name__}:{name}"] = place
+    return found
+
+
+def _users(value: Any) -> str:
+    """Where a function is written, if neither in an installed package, nor in Python's library, nor in ultralytics."""
+    if not isinstance(value, FunctionType):
+        return ""
+    plain = inspect.unwrap(value)
+    file = plain.__code__.co_filename
+    root = plain.__module__ or ""
+    if root.partition(".")[0] in ("ultralytics", "yolo_nanfix", *sys.stdlib_module_names - {"__main__"}):
+        return ""
+    return "" if "site-packages" in file or "dist-packages" in file else place_of(plain)
+
+
+def edited() -> dict[str, str]:
+    """The loaded files of ultralytics that are not the installed release's, by path in the package: their sha256.
+
+    Empty where nothing is recorded that they could be compared with.
+    """
+    found: dict[str, str] = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.partition(".")[0] != "ultralytics" or not file or not recorded():
+            continue
+        digest = _digest_if_edited(file, getattr(module, "__loader__", None))
+        found |= {package_path(file): digest} if digest else {}
+    return found
+
+
+@cache
+def _digest_if_edited(file: str, loader: Any) -> str:
+    text = read_source(file, loader)
+    if text is None or is_record(package_path(file), text):
+        return ""
+    return hashlib.sha256(text).hexdigest()
 
 
 def text_fingerprint(source: str) -> str:

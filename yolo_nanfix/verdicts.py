@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import Any
 
@@ -64,18 +63,29 @@ class Verdict:
     replays: int = 0
     seconds: float = field(default=0.0, compare=False)
 
+    @staticmethod
+    def from_dict(held: Any) -> Verdict:
+        """The verdict that `as_dict` gave, read back from a file of anybody's.
+
+        Raises:
+            ValueError: it is none.
+        """
+        if not isinstance(held, dict):
+            raise ValueError("a verdict is a mapping")
+        read: dict[str, Any] = {}
+        for entry in fields(Verdict):
+            value, default = held.get(entry.name), entry.default
+            if entry.name == "cause":
+                read["cause"] = Cause(value)
+            elif isinstance(default, tuple):
+                read[entry.name] = tuple(str(v) for v in value) if isinstance(value, (list, tuple)) else ()
+            elif entry.name == "lr0" or isinstance(default, (int, float)):
+                number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                read[entry.name] = value if number else default
+            else:
+                read[entry.name] = str(value or "")
+        return Verdict(**read)
+
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         return {**asdict(self), "cause": self.cause.value}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Verdict:
-        """What `as_dict` wrote.
-
-        Raises:
-            ValueError, TypeError, KeyError: it was not written by `as_dict`.
-        """
-        plain: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        return cls(**{**plain, "cause": Cause(values["cause"])})

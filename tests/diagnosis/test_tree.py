@@ -39,7 +39,7 @@ def failed(leaf="", phase="forward", **changes):
 
 
 def evidence(**changes):
-    return Evidence(**{"facts": FACTS, "files": FILES, "scan": CLEAN, **changes})
+    return Evidence(**{"facts": FACTS, "files": FILES, "scan": CLEAN, "by_release": True, **changes})
 
 
 CASES = {
@@ -87,7 +87,7 @@ CASES = {
         evidence(facts={**FACTS, "precision": "float16"}, outcome=failed(), healthy_in_float32=False),
         (Cause.NUMERICS, SEEN),
     ),
-    "own code": (evidence(outcome=failed(code="losses.py:3")), (Cause.DEFINITION, SURE)),
+    "own code": (evidence(outcome=failed(code="losses.py:3"), by_release=False), (Cause.DEFINITION, SURE)),
     "healthy": (evidence(outcome=Outcome(norm=4.0)), (Cause.NONDETERMINISTIC, LOOKED)),
     "no replay": (evidence(why_not="no batch"), (Cause.UNKNOWN, 0.0)),
 }

@@ -33,7 +33,17 @@ def of(verdict: Verdict, evidence: Evidence, rate: float | None) -> tuple[str, .
         return (*_gains(args), *_learning_rate(evidence.facts, rate))
     if maker := makers.get(verdict.cause):
         return tuple(maker(verdict, evidence))
-    return ("if it comes again, keep the incident file and look at the hardware and at code with state of its own",)
+    if verdict.cause is Cause.NONDETERMINISTIC:
+        return ("if it comes again, keep the incident file and look at the hardware and at code with state of its own",)
+    if evidence.lacks:
+        return ("the run's own process has all of it: its verdict is in the report of the run", *_imports(evidence))
+    return ("if it comes again, keep the incident file",)
+
+
+def _imports(evidence: Evidence) -> list[str]:
+    if not any(lack.kind in ("function", "class") for lack in evidence.lacks):
+        return []
+    return ["functions and classes of your own come here with --import MODULE"]
 
 
 def _data(verdict: Verdict, evidence: Evidence) -> list[str]:
@@ -49,6 +59,11 @@ def _label(verdict: Verdict, evidence: Evidence) -> list[str]:
 
 
 def _state(verdict: Verdict, evidence: Evidence) -> list[str]:
+    if verdict.tensor and verdict.tensor == evidence.kept_root:
+        return [
+            f"{verdict.tensor}: no checkpoint holds it and nothing puts it back; set it anew, and update it with "
+            f"finite values alone ({verdict.code or verdict.module})"
+        ]
     if verdict.module == "optimizer":
         return ["resume from an earlier checkpoint, or start anew from the weights alone (resume=False)"]
     model = (evidence.facts.get("args") or {}).get("model")
@@ -72,6 +87,10 @@ def _numerics(verdict: Verdict, evidence: Evidence) -> list[str]:
 
 def _definition(verdict: Verdict, evidence: Evidence) -> list[str]:
     where = verdict.code or verdict.module
+    note = evidence.roots()[0].note if evidence.roots() else None
+    if note is not None and note.given:
+        what = ", ".join(note.names) or f"the {note.given} that it computes with"
+        return [f"{where}: find out where {what} became {note.given}; it is no tensor of the step"]
     cures = {
         "log": "add a small number before the logarithm, or clamp its argument",
         "div": "keep the divisor away from 0",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import Any
 
 from yolo_nanfix import batches
 from yolo_nanfix.diagnosis.replay import OutOfTime, Replay
@@ -15,7 +14,7 @@ GREY = 114 / 255
 MOST_ROWS = 24
 """At most so many label rows of the guilty images are tried one by one."""
 
-Batch = Mapping[str, Tensor]
+Batch = Mapping[str, Any]
 Fails = Callable[[Batch], "bool | None"]
 """Whether a batch fails; None where the step cannot be run on it."""
 

@@ -22,7 +22,27 @@ FORMS: Mapping[str, Any] = {
     "loss_scale": (int, float),
     "threads": int,
     "check": str,
+    "entries": Mapping,
+    "attributes": Mapping,
+    "kept": Mapping,
+    "groups": list,
+    "settings": list,
+    "gradients": Mapping,
+    "own": Mapping,
+    "verdict": Mapping,
+    "born_non_finite": list,
 }
+
+WITHIN: tuple[tuple[str, Any], ...] = (
+    ("sources", Mapping),
+    ("history", Mapping),
+    ("lr", (int, float)),
+    ("attributes", Mapping),
+    ("kept", Mapping),
+    ("groups", Mapping),
+    ("settings", Mapping),
+    ("born_non_finite", str),
+)
 
 
 def check(incident: Incident) -> None:
@@ -35,14 +55,25 @@ def check(incident: Incident) -> None:
         value = incident.facts.get(key)
         if value is not None and not isinstance(value, form):
             raise DataError(f"the incident's '{key}' has the wrong form: {type(value).__name__}")
-    for key, within in (("sources", Mapping), ("history", Mapping), ("lr", (int, float))):
-        if not all(isinstance(entry, within) for entry in incident.facts.get(key) or ()):
+    for key, within in WITHIN:
+        held = incident.facts.get(key) or ()
+        if not all(isinstance(entry, within) for entry in (held.values() if isinstance(held, Mapping) else held)):
             raise DataError(f"the incident's '{key}' has an entry of the wrong form")
+    _own(incident.facts.get("own") or {})
     for source in incident.facts.get("sources") or ():
         labels = source.get("labels")
         if labels and not (isinstance(labels, Mapping) and isinstance(labels.get("rows"), list) and "file" in labels):
             raise DataError("the incident's 'sources' has labels of the wrong form")
     _batch(incident)
+
+
+def _own(own: Mapping[str, Any]) -> None:
+    forms = {"hooks": list, "replaced": Mapping, "edited": Mapping, "classes": Mapping, "device": str}
+    for key, form in forms.items():
+        if own.get(key) is not None and not isinstance(own[key], form):
+            raise DataError(f"the incident's 'own.{key}' has the wrong form: {type(own[key]).__name__}")
+    if not all(isinstance(hook, Mapping) for hook in own.get("hooks") or ()):
+        raise DataError("the incident's 'own.hooks' has an entry of the wrong form")
 
 
 def _batch(incident: Incident) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from yolo_nanfix.diagnosis.bisect import Guilt
 from yolo_nanfix.diagnosis.labels import Origin
+from yolo_nanfix.diagnosis.lacks import Lack
 from yolo_nanfix.diagnosis.replay import Outcome
 from yolo_nanfix.diagnosis.scan import Scan
 from yolo_nanfix.incident import Incident
@@ -47,6 +48,10 @@ class Evidence:
         healthy_in_float32, healthy_with_earlier_weights: what those replays gave; None if not asked.
         growth: since the earlier snapshot, where there is one.
         patches: cards of yolo-nanfix that wrap the function in which it broke.
+        by_release: the function in which it broke has the text of the installed release of Ultralytics.
+        lacks: what the run had that the replay had not.
+        kept: what loss and modules keep outside of weights and buffers that is not finite, by name: `value`, and
+            `since`, the number of the first incident with it.
     """
 
     facts: Mapping[str, Any]
@@ -61,6 +66,9 @@ class Evidence:
     healthy_with_earlier_weights: bool | None = None
     growth: Growth | None = None
     patches: tuple[str, ...] = ()
+    by_release: bool = False
+    lacks: tuple[Lack, ...] = ()
+    kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -72,6 +80,15 @@ class Evidence:
         """The tensor that was bad before the step, by the trace, or empty."""
         roots = self.roots()
         return roots[0].leaf.name if roots and roots[0].leaf else ""
+
+    @property
+    def kept_root(self) -> str:
+        """The value kept outside of weights and buffers that the operation read which went wrong first, or empty."""
+        roots = self.roots()
+        if self.leaf in self.kept:
+            return self.leaf
+        ends = {name.rpartition(".")[2] for name in roots[0].note.names if "." in name} if roots else set()
+        return next((name for name in self.kept if name.rpartition(".")[2] in ends), "")
 
     def roots(self) -> tuple[Any, ...]:
         """Where bad values came from: the traced root, or what was read in vain."""

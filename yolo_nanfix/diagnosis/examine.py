@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 
-from yolo_nanfix.diagnosis import advice, labels
+from yolo_nanfix import kept
+from yolo_nanfix.diagnosis import advice, labels, lacks, places
 from yolo_nanfix.diagnosis.bisect import Guilt, blame, failing
 from yolo_nanfix.diagnosis.checks import check
 from yolo_nanfix.diagnosis.evidence import Evidence, growth
@@ -95,20 +97,51 @@ def _examine(
         asked = _asked(replay, incident, seen)
     except OutOfTime:
         asked = replace(seen, why_not="time was up before the first one")
-    return replace(decide(asked, suggest or proposer(replay)), replays=replay.count)
+    verdict = replace(decide(asked, suggest or proposer(replay)), replays=replay.count)
+    return verdict if model is not None else _of_the_run(verdict, asked)
+
+
+def _of_the_run(verdict: Verdict, seen: Evidence) -> Verdict:
+    """The run's own verdict, where the replay lacks something that the run had and does not fail as the run did."""
+    again = seen.failed and seen.same is not False and verdict.cause is not Cause.NONDETERMINISTIC
+    if again or not seen.lacks:
+        return verdict
+    try:
+        own = Verdict.from_dict(seen.facts.get("verdict"))
+    except ValueError:
+        return verdict
+    said = f"this process lacks {', '.join(map(str, seen.lacks))}; this is the run's own verdict"
+    return replace(own, evidence=(verdict.evidence[0], said, *own.evidence), replays=verdict.replays)
 
 
 def _asked(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
     """Replay, and ask as much further as the first answer calls for."""
     outcome = replay.run(traced=True)
+    if outcome.norm is not None:
+        outcome = replay.with_hooks(outcome)
     seen = replace(seen, outcome=outcome, same=_same(outcome, incident), growth=growth(incident))
+    seen = replace(seen, kept=_kept(replay, incident))
+    missing = lacks.of(incident, replay.model) if replay.live is None else lacks.of_live(replay.hooks)
+    seen = replace(seen, lacks=missing)
     if roots := seen.roots():
+        seen = replace(seen, by_release=places.of_release(roots[0].note.code))
+    if seen.by_release:
         seen = replace(seen, patches=advice.patches_at(roots[0].note.code))
+    if outcome.hook:
+        return replace(seen, guilt=Guilt(said="the hook alone makes it fail"))
     if outcome.bad and not seen.scan.state and not seen.scan.images():
         seen = _compared(replay, incident, seen)
     seen = replace(seen, guilt=_guilt(replay, outcome, seen.scan))
     rows = seen.guilt.rows or tuple(seen.scan.rows)
     return replace(seen, origins=labels.origins(incident.part("batch"), rows, incident.facts.get("sources") or ()))
+
+
+def _kept(replay: Replay, incident: Incident) -> dict[str, Mapping[str, Any]]:
+    """What is kept and not finite: as the incident says, and as the replay's own copy has it."""
+    found: dict[str, Mapping[str, Any]] = {
+        name: {"value": said, "since": None} for name, said in kept.not_finite(replay.model).items()
+    }
+    return {**found, **(incident.facts.get("kept") or {})}
 
 
 def _compared(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:

@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from bisect import bisect_right
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,12 +19,17 @@ import torch
 import wrapt
 from torch import nn
 
+from yolo_nanfix import upstream
+from yolo_nanfix.diagnosis import authors
+
 LOSS = "loss"
 _PACKAGE = str(Path(__file__).parents[1])
 _HERE = str(Path(__file__).parent)
 _REPLAY = str(Path(__file__).with_name("replay.py"))
 _FOREIGN = tuple(str(Path(str(m.__file__)).parent) for m in (torch, wrapt))
 _STDLIB = sysconfig.get_paths()["stdlib"]
+_GENERATORS = frozenset(("torch", "numpy", "wrapt", "yolo_nanfix", "None"))
+"""Whose generated code (`<eval_with_key>.1`) has no line of its own to name."""
 
 
 class Places:
@@ -101,24 +107,68 @@ def current_node() -> Any:
 
 def caller() -> str:
     """File and line of the innermost frame outside of torch, Python's library and this package; else empty."""
+    frame, file = _asking()
+    if frame is None:
+        return ""
+    _files.setdefault(file, (frame.f_code.co_filename, frame.f_globals.get("__loader__")))
+    return f"{file}:{frame.f_lineno}"
+
+
+def _asking() -> tuple[FrameType | None, str]:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename != _REPLAY:
-        file = _shown(frame.f_code.co_filename)
+        file = _shown(frame.f_code.co_filename, str(frame.f_globals.get("__name__")))
         if file is not None:
-            return f"{file}:{frame.f_lineno}"
+            return frame, file
         frame = frame.f_back
-    return ""
+    return None, ""
+
+
+def names_of_not_finite() -> tuple[str, ...]:
+    """What the function that `caller` names calls values that are not finite and not of the step: `self.mean`, `SCALE`.
+
+    Its own variables, those of the module and of functions around it, and attributes of its variables that it uses.
+    """
+    frame, _ = _asking()
+    if frame is None:
+        return ()
+    used, mine = set(frame.f_code.co_names), frame.f_locals
+    found = [name for name, value in mine.items() if _bad_number(value)]
+    found += [name for name in used if name not in mine and _bad_number(frame.f_globals.get(name))]
+    for name, value in mine.items():
+        held = getattr(value, "__dict__", None)
+        if isinstance(held, dict) and not isinstance(value, type):
+            found += [f"{name}.{key}" for key in used if _bad_number(held.get(key))]
+    return tuple(sorted(found))
+
+
+def _bad_number(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return not value.dim() and value.is_floating_point() and not bool(value.detach().isfinite())
+    return isinstance(value, float) and not isfinite(value)
+
+
+_files: dict[str, tuple[str, Any]] = {}
+"""File and loader by the name that a verdict gives to the file."""
+
+
+def of_release(code: str) -> bool:
+    """Whether a line that `caller` gave has the text of the installed release of Ultralytics."""
+    shown, _, line = code.rpartition(":")
+    if shown not in _files:
+        return False
+    file, loader = _files[shown]
+    return authors.of_release(file, int(line), loader)
 
 
 @cache
-def _shown(file: str) -> str | None:
+def _shown(file: str, module: str) -> str | None:
     """A file as a verdict names it: from its package on, or from the current folder on; None for files to pass over."""
-    if file.startswith((_PACKAGE, *_FOREIGN, "<")):
+    if file.startswith("<"):  # a notebook's cell, a prompt, `python -c`, exec
+        root = module.partition(".")[0]
+        return file if root not in _GENERATORS and root not in sys.stdlib_module_names - {"__main__"} else None
+    if file.startswith((_PACKAGE, *_FOREIGN)):
         return None
     if file.startswith(_STDLIB) and "-packages" not in file:
         return None
-    path = Path(file)
-    for part in ("site-packages", "dist-packages"):
-        if part in path.parts:
-            return str(Path(*path.parts[path.parts.index(part) + 1 :]))
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
+    return upstream.shown_path(file)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from yolo_nanfix import upstream
 from yolo_nanfix.diagnosis.evidence import Evidence
-from yolo_nanfix.diagnosis.replay import Replay
+from yolo_nanfix.diagnosis.replay import Replay, copied
 from yolo_nanfix.diagnosis.tree import Suggest
 from yolo_nanfix.numerics.lr_range import coarse
 
@@ -37,8 +37,8 @@ def proposer(replay: Replay) -> Suggest:
     return propose
 
 
-def _loss(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    loss: Tensor = model({k: v.clone() for k, v in batch.items()})[0].sum()
+def _loss(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    loss: Tensor = model(copied(batch))[0].sum()
     return loss
 
 

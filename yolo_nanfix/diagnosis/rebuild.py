@@ -47,6 +47,7 @@ def build(incident: Incident, imported: Iterable[str] = ()) -> nn.Module:
     """
     facts = incident.facts.get("model")
     weights = incident.part("model")
+    own = incident.facts.get("own") or {}
     if not weights:
         raise DataError("the incident holds no weights (it was over the size limit), so it cannot be replayed")
     if not isinstance(facts, Mapping) or not isinstance(facts.get("yaml"), Mapping):
@@ -56,8 +57,12 @@ def build(incident: Incident, imported: Iterable[str] = ()) -> nn.Module:
     try:
         model: nn.Module = cls(cfg=yaml, ch=int(facts.get("ch") or 3), nc=facts.get("nc"), verbose=False)
     except Exception as error:
-        raise DataError(f"the model of the incident cannot be built: {type(error).__name__}: {error}") from error
-    _fit(model, weights)
+        said = f"the model of the incident cannot be built: {type(error).__name__}: {error}"
+        raise DataError(said + _missing(own)) from error
+    try:
+        _fit(model, weights)
+    except DataError as error:
+        raise DataError(f"{error}{_missing(own)}") from error
     known: dict[str, Any] = {"names": _with_integer_keys(facts.get("names") or {}), "nc": facts.get("nc")}
     known["args"] = upstream.resolve("ultralytics.utils:IterableSimpleNamespace").raw(**incident.facts.get("args", {}))
     for key in ("kpt_shape", "kpt_oks_sigmas"):
@@ -68,6 +73,20 @@ def build(incident: Incident, imported: Iterable[str] = ()) -> nn.Module:
     for key, value in known.items():
         setattr(model, key, value)
     return _as_in_training(model, incident.facts)
+
+
+def _missing(own: Mapping[str, Any]) -> str:
+    """Which of the run's own classes are not here, and how they come here; empty if there is none."""
+    here = upstream.replaced()
+    places = {str(k): str(v) for k, v in (own.get("replaced") or {}).items() if str(k) not in here}
+    classes = {str(v) for k, v in (own.get("classes") or {}).items() if not str(k).startswith("criterion")}
+    names = sorted({c.rpartition(":")[2] for c in classes} | {p.rpartition(":")[2] for p in places})
+    if not names:
+        return ""
+    files = sorted({place.rpartition(":")[0] for place in places.values()} | {c.rpartition(":")[0] for c in classes})
+    files = [file for file in files if file and file != "__main__"]
+    origin = f" (from {', '.join(files)})" if files else ""
+    return f"; the run had {', '.join(names)}{origin}: import the module that defines and puts it with --import MODULE"
 
 
 def _class(path: str, imported: Iterable[str]) -> type[nn.Module]:
@@ -92,9 +111,9 @@ def _fit(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         if weights[name].shape != tensor.shape:
             shapes = f"{tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
             raise DataError(f"the incident's weight '{name}' has the shape {shapes}")
-    if extra := set(weights) - set(own):
+    if extra := set(weights) - set(own) - {name for name, _ in model.named_buffers()}:
         raise DataError(f"the incident's weight '{min(extra)}' has no place in its model")
-    model.load_state_dict(dict(weights))
+    model.load_state_dict({name: weights[name] for name in own})
 
 
 def _as_in_training(model: nn.Module, facts: Mapping[str, Any]) -> nn.Module:

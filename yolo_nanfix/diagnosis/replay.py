@@ -7,12 +7,13 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from yolo_nanfix import kept
 from yolo_nanfix.diagnosis.places import Places
 from yolo_nanfix.diagnosis.rebuild import build, device_of, restore_criterion
 from yolo_nanfix.diagnosis.trace import Root, Tracer, finite, tree_leaves
@@ -46,6 +47,7 @@ class Outcome:
         strays: bad tensors that were read although no result was bad (the assigner swallows a NaN box).
         error: the exception that the step raised, or empty.
         norm: of all gradients, without the loss scale; None if backward did not run to its end.
+        hook: the weight with the hook that made its gradient bad, or empty.
     """
 
     items: Mapping[str, float] = field(default_factory=dict)
@@ -55,6 +57,7 @@ class Outcome:
     strays: tuple[Root, ...] = ()
     error: str = ""
     norm: float | None = None
+    hook: str = ""
 
 
 class Replay:
@@ -78,18 +81,35 @@ class Replay:
             if model is None:
                 restore_criterion(self.model, self.facts)
         self.device = device_of(self.model)
+        self.live = model
+        self.hooks = tuple(kept.hooks(model)) if model is not None else ()
+        self.owners = kept.owners(self.model)
         self.places = Places(self.model)
-        self.batch = {k: v.to(self.device) for k, v in incident.part("batch").items()}
-        self._live = self.model.state_dict()
+        entries = {**(self.facts.get("entries") or {}), **incident.entries}
+        self.batch: dict[str, Any] = {**entries, **{k: v.to(self.device) for k, v in incident.part("batch").items()}}
+        self._live = {**self.model.state_dict(), **dict(self.model.named_buffers())}
         self._buffers = dict(self.model.named_buffers())
+        here = incident.part("model")
+        self._others = {n: b.clone() for n, b in self._buffers.items() if n not in here}  # nobody wrote them down
+        self._kept = self._kept_before()
+        self._meant = frozenset(map(str, self.facts.get("born_non_finite") or ()))
         self._head: Any = None
         layers = getattr(self.model, "model", None)
         if "outputs" in str(self.facts.get("check", "")).split("+") and isinstance(layers, nn.Sequential):
             layers[-1].register_forward_hook(lambda module, given, made: setattr(self, "_head", made))
 
+    def _kept_before(self) -> dict[str, dict[str, Any]]:
+        """What the loss and foreign modules kept before the step; where nobody wrote it down, what they keep now."""
+        now = {n: kept.copied(o) for n, o in self.owners.items() if n.startswith("criterion") or kept.foreign(o)}
+        before: dict[str, dict[str, Any]] = {o: dict(v) for o, v in (self.facts.get("attributes") or {}).items()}
+        for name, tensor in self.incident.part("kept").items():
+            owner, _, key = name.rpartition(".")
+            before.setdefault(owner, {})[key] = tensor
+        return {name: {**now.get(name, {}), **before.get(name, {})} for name in {*now, *before}}
+
     def run(
         self,
-        batch: Mapping[str, Tensor] | None = None,
+        batch: Mapping[str, Any] | None = None,
         *,
         traced: bool = False,
         backward: bool = True,
@@ -114,12 +134,38 @@ class Replay:
         self.count += 1
         with self._undisturbed(self.device), torch.enable_grad():
             self._restore(weights)
-            given = {k: v.clone() for k, v in (self.batch if batch is None else batch).items()}
+            given = copied(self.batch if batch is None else batch)
             tracer = self._tracer(given) if traced else None
             with tracer or nullcontext():
                 outcome = self._step(given, tracer, backward, precision or self.precision)
         spent = (time.perf_counter() - began) / (TRACING if traced else 1)
         self._usual = max(self._usual, spent) if batch is None else self._usual
+        return outcome
+
+    def with_hooks(self, outcome: Outcome) -> Outcome:
+        """After a healthy replay: what it would have been with the hooks on the live model's weights.
+
+        A copy of a model has none. Each is asked once, with a copy of the replayed gradient.
+        """
+        weights = dict(self.model.named_parameters())
+        for name, kind, hook in self.hooks:
+            gradient = weights[name].grad if kind == "tensor" and name in weights else None
+            if gradient is None:
+                continue
+            given = gradient.detach().clone()
+            with self._undisturbed(self.device), self._tracer({}) as tracer, torch.no_grad():
+                tracer.phase = "backward"
+                try:
+                    made = hook(given)
+                except Exception:
+                    continue  # a hook of the user's may raise anything; then it is not the reason
+                tracer.paused = True
+                if finite(made := given if made is None else made):
+                    continue
+                root = tracer.root([made])
+            if root is not None:
+                note = replace(root.note, module=name.rpartition(".")[0])
+                return Outcome(outcome.items, (f"gradient of {name}",), "backward", replace(root, note=note), hook=name)
         return outcome
 
     def model_with(self, weights: str) -> nn.Module:
@@ -142,10 +188,11 @@ class Replay:
 
     @torch.no_grad()
     def _restore(self, weights: str) -> None:
-        kept = self.incident.part("model") | (self.incident.part(weights) if weights != "model" else {})
+        state = {**self._others, **self.incident.part("model")} | (self.incident.part(weights) if weights != "model" else {})
         for name, tensor in self._live.items():
-            if name in kept:
-                tensor.copy_(kept[name])
+            if name in state and tensor.shape == state[name].shape:
+                tensor.copy_(state[name])
+        kept.put_back(self.owners, self._kept)
         self.model.zero_grad(set_to_none=True)
         if "rng.cpu" in self.incident.tensors:
             torch.set_rng_state(self.incident.tensors["rng.cpu"].cpu())
@@ -154,11 +201,12 @@ class Replay:
         torch.clear_autocast_cache()
         self.places.restart()
 
-    def _tracer(self, batch: Mapping[str, Tensor]) -> Tracer:
-        leaves = {f"batch.{k}": v for k, v in batch.items()}
-        return Tracer(self.places, {**leaves, **self._live})
+    def _tracer(self, batch: Mapping[str, Any]) -> Tracer:
+        leaves = {f"batch.{k}": v for k, v in batch.items() if isinstance(v, Tensor)}
+        outside = {name: v for name, v in kept.values(self.model) if isinstance(v, Tensor)}
+        return Tracer(self.places, {**outside, **leaves, **self._live}, self._meant | outside.keys())
 
-    def _step(self, batch: dict[str, Tensor], tracer: Tracer | None, backward: bool, precision: str) -> Outcome:
+    def _step(self, batch: dict[str, Any], tracer: Tracer | None, backward: bool, precision: str) -> Outcome:
         try:
             with self._autocast(precision):
                 loss, items = self.model(batch)
@@ -169,7 +217,7 @@ class Replay:
             return Outcome(error=said, bad=("error",) if strays else (), phase="forward", strays=strays)
         with _paused(tracer):
             values = read_items(items)
-            sick = {name: b for name, b in self._buffers.items() if not finite(b)}
+            sick = {n: b for n, b in self._buffers.items() if n not in self._meant and not finite(b)}
             if not finite(loss):
                 sick = {"loss": loss, **sick}
             swallowed = [t for t in tree_leaves(self._head) if isinstance(t, Tensor) and not finite(t)]
@@ -215,6 +263,14 @@ class Replay:
         kind = self.device.type
         dtype = DTYPES.get(precision)
         return torch.autocast(kind, dtype=dtype) if dtype else torch.autocast(kind, enabled=False)
+
+
+def copied(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """A batch whose tensors, lists and mappings may be written to."""
+    return {
+        k: v.clone() if isinstance(v, Tensor) else copy.copy(v) if isinstance(v, (list, dict)) else v
+        for k, v in batch.items()
+    }
 
 
 @contextmanager

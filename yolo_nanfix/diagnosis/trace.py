@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from yolo_nanfix.diagnosis.places import Places, caller, current_node
+from yolo_nanfix.diagnosis.places import Places, caller, current_node, names_of_not_finite
 
 _MOVES = ("_to_copy", "clone", "copy_", "cat", "stack", "repeat", "flip", "roll", "constant_pad_nd")
 _PICKS = ("index", "index_put", "index_put_", "index_select", "gather", "scatter", "scatter_", "masked_select")
@@ -44,10 +44,17 @@ def tree_leaves(tree: Any) -> list[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Leaf:
-    """A bad tensor that was there before the step: a weight, a buffer, a batch entry, or (no name) a constant."""
+    """A bad tensor that was there before the step: a weight, a buffer, a batch entry, or (no name) a constant.
+
+    Attributes:
+        name: of the tensor.
+        nan: it holds NaN, not only Inf.
+        meant: an Inf that may be meant: nobody knows the tensor, or it was so when the run began.
+    """
 
     name: str
     nan: bool
+    meant: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +70,8 @@ class Note:
         constant: it read none, and its Inf or NaN was written down in the code (`masked_fill(mask, inf)`).
         largest: the largest magnitude among its finite inputs, and `smallest` their smallest value.
         changed: it was an argument, not the result, that became bad (running statistics of BatchNorm).
+        given: it was given a number, or a tensor that is nobody's, that is not finite: `nan` or `inf`; else empty.
+        names: what its function calls that number.
     """
 
     number: int
@@ -77,6 +86,8 @@ class Note:
     largest: float
     smallest: float
     changed: bool
+    given: str = ""
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,15 +111,16 @@ class _Plan:
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes operations whose results are not finite. `paused` lets the replay's own checks pass."""
 
-    def __init__(self, places: Places, leaves: Mapping[str, Tensor]) -> None:
-        """Start from tensors that may be bad already, by their names."""
+    def __init__(self, places: Places, leaves: Mapping[str, Tensor], meant: frozenset[str] = frozenset()) -> None:
+        """Start from tensors that may be bad already, by their names; an Inf in those of `meant` may be no fault."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.places, self.phase, self.paused = places, "forward", False
         self.notes: list[Note] = []
         self._bad: dict[int, tuple[Note | Leaf, int]] = {}
         for name, tensor in leaves.items():
             if not finite(tensor):
-                self._bad[_key(tensor)] = (Leaf(name, has_nan(tensor)), tensor.numel())
+                nan = has_nan(tensor)
+                self._bad[_key(tensor)] = (Leaf(name, nan, name in meant and not nan), tensor.numel())
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -145,7 +157,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         parents = [*parents, *(self._source(t) for t in sick)]
         healthy = [] if parents else [t for t in inputs if t.numel()]
         spans = [torch.aminmax(t.detach()) for t in healthy]
-        written_down = bool(numbers) or any(isinstance(x, float) and not isfinite(x) for x in leaves)
+        floats = [x != x for x in leaves if isinstance(x, float) and not isfinite(x)] + [has_nan(n) for n in numbers]
+        strangers = [p.nan for p in parents if isinstance(p, Leaf) and not p.name]
+        given = floats + strangers if plan.name not in FILLS else []
         module, code = self._place(code)
         note = Note(
             number=len(self.notes),
@@ -156,10 +170,12 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             dtype=str(bad[0].dtype).removeprefix("torch."),
             nan=any(has_nan(t) for t in bad),
             parents=tuple(parents),
-            constant=not parents and ((written_down and plan.name in FILLS) or not (inputs or written)),
+            constant=not parents and ((bool(floats) and plan.name in FILLS) or not (inputs or written)),
             largest=max((max(abs(float(s.min)), abs(float(s.max))) for s in spans), default=0.0),
             smallest=min((float(s.min) for s in spans), default=0.0),
             changed=all(any(b is w for w in written) for b in bad),
+            given=("nan" if any(given) else "inf") if given else "",
+            names=names_of_not_finite() if given else (),
         )
         self.notes.append(note)
         for tensor in bad:
@@ -171,12 +187,13 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _source(self, tensor: Tensor) -> Note | Leaf:
         known = self._bad.get(_key(tensor))
-        return known[0] if known else Leaf("", has_nan(tensor))
+        nan = has_nan(tensor)
+        return known[0] if known else Leaf("", nan, not nan)
 
     def _place(self, code: str) -> tuple[str, str]:
         node = current_node() if self.phase == "backward" else None
         if node is None:
-            return self.places.module(), code
+            return self.places.module(), code or caller()
         module, made_at = self.places.of_node(node._sequence_nr())
         return module, caller() or made_at  # a Function of the user's own has its line on the stack
 
@@ -206,14 +223,17 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _first(self, origins: list[Note | Leaf], makers: list[Note]) -> Root | None:
         firm: list[Root] = []
+        meant: list[Root] = []
         for origin in origins:
             if isinstance(origin, Leaf):
-                reader = self._reader(origin) if origin.name else None
-                firm += [Root(reader, origin)] if reader else []
+                reader = self._reader(origin)
+                named = [Root(reader, origin if origin.name else None)] if reader else []
+                firm += [] if origin.meant else named
+                meant += named if origin.meant and origin.name else []
             elif not origin.constant:
                 firm.append(Root(origin, None))
         loose = [Root(n, None) for n in makers] or [Root(n, None) for n in origins if isinstance(n, Note)]
-        return min(firm or loose, key=lambda root: root.note.number, default=None)
+        return min(firm or loose or meant, key=lambda root: root.note.number, default=None)
 
     def _reader(self, leaf: Leaf) -> Note | None:
         """The first operation that computes with a leaf; moving it about does not count unless nothing else is."""

@@ -1,13 +1,13 @@
 """The decision tree: evidence in, verdict out. Nothing here touches a model, a file or a clock.
 
     data, label      pixels or label rows are sick, and without them the step is healthy
-    state            weights, BatchNorm statistics or optimizer state were sick before the step
+    state            weights, BatchNorm statistics, optimizer state, or what a loss keeps were sick before the step
     learning rate    weights grew, and with those of an earlier snapshot the step is healthy; or the run diverges
     gradient         the gradient overflows on its way back, or its norm does
     precision        in float32 the step is healthy
-    numerics         an operation in ultralytics or torch left its range or its domain
-    definition       the same in code outside of ultralytics: a loss, a hook or a module of the user's own
-    nondeterministic the replay is healthy
+    numerics         an operation in a function of the installed release of ultralytics left its range or its domain
+    definition       the same in any other code: a loss, a hook or a module of the user's own, a fork edited in place
+    nondeterministic the replay is healthy although it had all that the run had
 
 Each node says what it saw; the first that says yes gives the cause. Confidence follows a rule (`SURE` and below).
 """
@@ -106,7 +106,7 @@ def _named(verdict: Verdict, evidence: Evidence) -> Verdict:
         return replace(verdict, module="optimizer", phase="step", tensor=f"optimizer.{scan.optimizer[0]}")
     roots = evidence.roots()
     if not roots:
-        tensor = scan.state[0] if verdict.cause is Cause.STATE else ""
+        tensor = scan.state[0] if verdict.cause is Cause.STATE and scan.state else ""
         return replace(verdict, tensor=tensor)
     note, leaf = roots[0].note, roots[0].leaf
     return replace(
@@ -116,7 +116,7 @@ def _named(verdict: Verdict, evidence: Evidence) -> Verdict:
         code=note.code,
         phase=note.phase,
         dtype=note.dtype,
-        tensor=leaf.name if leaf else "",
+        tensor=leaf.name if leaf else evidence.kept_root if verdict.cause is Cause.STATE else "",
     )
 
 
@@ -181,11 +181,21 @@ def _blamed(e: Evidence, images: set[int], leaf: str) -> bool:
 def state(e: Evidence) -> Answer:
     """Weights, statistics and optimizer state before the step."""
     sick = (*e.scan.state, *(f"optimizer.{name}" for name in e.scan.optimizer))
+    if not e.scan.state and (name := e.kept_root):
+        return _kept(e, name)
     if not sick:
         return Answer("weights, BatchNorm statistics and optimizer state were finite before the step")
     first = e.leaf if e.leaf in e.scan.state else sick[0]
     line = f"{len(sick)} tensors were not finite before the step, {first} among them"
     return Answer(line, Cause.STATE, f"{first} was not finite before the step began", SURE)
+
+
+def _kept(e: Evidence, name: str) -> Answer:
+    """State that no checkpoint holds and nothing puts back."""
+    value, number = e.kept[name].get("value"), e.kept[name].get("since")
+    since = {None: "", 0: ", as it was when the run began"}.get(number, f", not finite since incident {number}")
+    line = f"{name}, which is kept outside of weights and buffers, is {value}{since}"
+    return Answer(line, Cause.STATE, f"state kept outside of weights and buffers: {name} is {value}{since}", SURE)
 
 
 def learning_rate(e: Evidence) -> Answer:
@@ -224,7 +234,7 @@ def gradient(e: Evidence) -> Answer:
         return Answer("not asked")
     if outcome.norm is not None:
         overflows = outcome.norm > HUGE
-        line = f"all gradients finite, norm {outcome.norm:.4g}"
+        line = f"all gradients finite, norm {outcome.norm:.4g}{_in_the_run(e)}"
         summary = f"every gradient is finite, but their norm is {outcome.norm:.3g}"
         return Answer(line, Cause.GRADIENT, summary, SEEN) if overflows else Answer(line)
     roots = e.roots()
@@ -235,6 +245,16 @@ def gradient(e: Evidence) -> Answer:
     if note.largest > HUGE and not e.healthy_in_float32:
         return Answer(line, Cause.GRADIENT, f"the gradient explodes; first in {note.module} ({note.op})", SEEN)
     return Answer(line)
+
+
+def _in_the_run(e: Evidence) -> str:
+    """Which weights' gradients were not finite in the run."""
+    seen = e.facts.get("gradients") or {}
+    bad = [str(name) for name in seen.get("bad") or ()]
+    if not bad:
+        return ""
+    named = "all weights" if seen.get("count") == seen.get("of") else ", ".join(bad[:5])
+    return f"; in the run that of {named} was not finite ({seen.get('count')} of {seen.get('of')} weights)"
 
 
 def precision(e: Evidence) -> Answer:
@@ -259,8 +279,9 @@ def numerics(e: Evidence) -> Answer:
     if not e.failed or not roots:
         return Answer("no operation went wrong in the replay")
     note = roots[0].note
-    if not note.code.startswith("ultralytics/"):
-        return Answer(f"{note.op} was asked for by {note.code or 'code that is not known'}, outside of ultralytics")
+    if not e.by_release:
+        copy = ", whose text is not that of the release" if note.code.startswith("ultralytics/") else ""
+        return Answer(f"{note.op} was asked for by {note.code or 'code that is not known'}{copy}")
     line = f"{note.op} of values from {note.smallest:.3g}, at most {note.largest:.3g} in size ({note.dtype})"
     cards = f"; patches there: {', '.join(e.patches)}" if e.patches else ""
     summary = f"{note.op} at {note.code} gives {'NaN' if note.nan else 'Inf'} from finite values"
@@ -274,17 +295,34 @@ def definition(e: Evidence) -> Answer:
         return Answer("no operation went wrong in the replay")
     note = roots[0].note
     where = note.code or "code outside of ultralytics"
-    summary = f"{note.op} in {note.module}, written in {where}, leaves its domain"
+    sure = SURE if note.code else LOOKED
+    if note.given:
+        named = f" ({', '.join(note.names)})" if note.names else ""
+        line = f"{note.op} is given {note.given}{named}, which is of no tensor of the step"
+        summary = f"{note.op} in {note.module}, written in {where}, computes with {note.given}{named}"
+        return Answer(line, Cause.DEFINITION, summary + _hook(e), sure)
+    summary = f"{note.op} in {note.module}, written in {where}, leaves its domain{_hook(e)}"
     line = f"{note.op} gets values from {note.smallest:.3g}, at most {note.largest:.3g} in size"
-    return Answer(line, Cause.DEFINITION, summary, SURE if note.code else LOOKED)
+    return Answer(line, Cause.DEFINITION, summary, sure)
+
+
+def _hook(e: Evidence) -> str:
+    return f"; it is a hook on {e.outcome.hook}" if e.outcome is not None and e.outcome.hook else ""
 
 
 def nondeterministic(e: Evidence) -> Answer:
-    """The replay is healthy."""
+    """The replay is healthy, and had all that the run had."""
     if e.outcome is None:
         return Answer("there was no replay")
     if e.outcome.error or e.outcome.bad:
         return Answer("the replay did not end healthy")
+    if e.lacks:
+        lacks = ", ".join(map(str, e.lacks[:4])) + (f" and {len(e.lacks) - 4} more" if len(e.lacks) > 4 else "")
+        return Answer(
+            f"the replay is healthy, but lacks {lacks}",
+            Cause.UNKNOWN,
+            f"the step could not be rebuilt here: the replay lacks {lacks}",
+        )
     if e.same:
         return Answer(
             "the replay gives the run's loss terms; nothing in the step is bad",

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from yolo_nanfix import upstream
 from yolo_nanfix._version import __version__
-from yolo_nanfix.guard import together
+from yolo_nanfix.guard import origins, together
 from yolo_nanfix.guard.events import Event
 from yolo_nanfix.guard.snapshots import Snapshots
 from yolo_nanfix.incident import Incident
@@ -72,11 +72,12 @@ def build(
         model: its model, unwrapped.
         event: what was seen.
         micro: the micro-batch; None where the fault is not one micro-batch's.
-        before: BatchNorm statistics before its forward pass, by their names in the state_dict.
+        before: BatchNorm statistics and other buffers before its forward pass, by their names.
         snapshots: for the weights of an earlier step.
         history: loss and gradient norm of the last good micro-batches, oldest first.
     """
-    tensors = {f"model.{k}": before.get(k, v) for k, v in model.state_dict().items()}
+    state = {**model.state_dict(), **{k: v for k, v in model.named_buffers() if k in before}}
+    tensors = {f"model.{k}": before.get(k, v) for k, v in state.items()}
     if micro is not None:
         tensors |= {f"batch.{k}": v for k, v in micro.batch.items() if isinstance(v, Tensor)}
         tensors |= micro.rng
@@ -84,6 +85,7 @@ def build(
         tensors |= {f"earlier.{k}": v for k, v in snapshots.copies[0].weights().items()}
     tensors |= _sick_optimizer_state(trainer.optimizer, model)
     criterion = getattr(model, "criterion", None)
+    entries = {k: v for k, v in micro.batch.items() if not isinstance(v, Tensor)} if micro is not None else {}
     facts = {
         **{k: v for k, v in event.as_dict().items() if k not in ("sources", "action", "incident")},
         "rank": together.rank(),
@@ -101,6 +103,10 @@ def build(
         "criterion": {k: v for k, v in vars(criterion).items() if isinstance(v, (int, float))} if criterion else {},
         "frozen": [n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d) and not m.training],
         "threads": torch.get_num_threads(),
+        "entries": origins.writable(entries),
+        "groups": origins.settings(trainer.optimizer),
+        "gradients": origins.gradients(model) if "gradient" in event.check.split("+") else None,
+        "own": origins.own(model),
         "versions": {
             "yolo_nanfix": __version__,
             "ultralytics": upstream.version(),
@@ -108,7 +114,7 @@ def build(
             "python": platform.python_version(),
         },
     }
-    return Incident(facts, tensors)
+    return Incident(facts, tensors, entries)
 
 
 def base_rate(optimizer: torch.optim.Optimizer) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from yolo_nanfix import upstream
+from yolo_nanfix import kept, upstream
 from yolo_nanfix.guard.events import Event
 from yolo_nanfix.guard.recorder import INCIDENTS
 from yolo_nanfix.guard.settings import GuardSettings
@@ -37,11 +38,15 @@ class Inquiry:
         self.verdicts: dict[tuple[str, ...], Verdict] = {}
         self.files: deque[Path] = deque()
         self.written = ""
+        self.keeper = kept.Keeper()
+        self.number = 0
         self._steps: deque[float] = deque(maxlen=21)
         self._last = perf_counter()
 
-    def tick(self) -> None:
-        """A micro-batch begins: measure how long they take."""
+    def tick(self, model: nn.Module | None = None) -> None:
+        """A micro-batch begins: measure how long they take, and remember what the model keeps beside its weights."""
+        if model is not None:
+            self.keeper.tick(model)
         now = perf_counter()
         self._steps.append(now - self._last)
         self._last = now
@@ -57,12 +62,11 @@ class Inquiry:
         if self.seen[key] > SAME:
             return self.verdicts.get(key)
         try:
-            incident = build()
-            incident = Incident({**incident.facts, **self.known()}, incident.tensors)
+            incident = self._completed(build(), model)
             verdict = self._examined(incident, model)
             if verdict is not None:
                 self.verdicts[key] = verdict
-                incident = Incident({**incident.facts, "verdict": verdict.as_dict()}, incident.tensors)
+                incident = replace(incident, facts={**incident.facts, "verdict": verdict.as_dict()})
             self._write(incident, folder)
         except Exception as error:
             upstream.log(f"yolo-nanfix guard: the fault could not be looked into: {type(error).__name__}: {error}")
@@ -70,6 +74,19 @@ class Inquiry:
         finally:
             self._last = perf_counter()
         return verdict
+
+    def _completed(self, incident: Incident, model: nn.Module) -> Incident:
+        """With what others know, and with what the model and its loss keep outside of weights and buffers."""
+        self.number += 1
+        facts = {**incident.facts, **self.known(), "number": self.number}
+        facts["kept"] = self.keeper.since(model, self.number)
+        before = [(o, k, v) for o, attributes in self.keeper.before.items() for k, v in attributes.items()]
+        facts["attributes"] = {owner: {} for owner, _, _ in before}
+        for owner, key, value in before:
+            if not isinstance(value, Tensor):
+                facts["attributes"][owner][key] = value
+        tensors = {f"kept.{owner}.{key}": v for owner, key, v in before if isinstance(v, Tensor)}
+        return replace(incident, facts=facts, tensors={**incident.tensors, **tensors})
 
     def _examined(self, incident: Incident, model: nn.Module) -> Verdict | None:
         if self.examine is None:

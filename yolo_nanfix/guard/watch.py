@@ -118,7 +118,7 @@ class Guard:
         self.batches_this_epoch += 1
         self.recorder.micro_batches += 1
         self.progress.take_back()
-        self.faults.inquiry.tick()
+        self.faults.inquiry.tick(self.model)
         outputs.overhear(self.model)
         if not self.good_this_epoch:
             self.trainer.tloss = None  # only dropped micro-batches so far: the running mean starts here
@@ -267,8 +267,10 @@ class Guard:
                 step()
         except SkipStep:
             self.recorder.refused()
-            remedies.skip_step(self.trainer)
-            self._skipped(window, micro)
+            try:
+                self._skipped(window, micro)  # an incident names the weights whose gradient is bad
+            finally:
+                remedies.skip_step(self.trainer)
             return
         self._stepped(micro)
 

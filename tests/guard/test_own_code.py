@@ -1,0 +1,136 @@
+"""Faults of code of the user's own in real runs: a loss, a hook on a weight, a module with state of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import lab
+import pytest
+import torch
+from make_datasets import make_dataset
+from own_loss import OwnModel
+
+import yolo_nanfix
+from yolo_nanfix.incident import load, newest
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("own"), n_train=8, n_val=2, size=(64, 64), seed=3)
+
+
+def verdicts(result):
+    held = json.loads((Path(result.trainer.save_dir) / "yolo-nanfix.json").read_text())
+    return held["guard"]["verdicts"], held
+
+
+class OwnLossTrainer(lab.trainer_class("detect")):
+    """A trainer whose model has a loss of the user's own, which reads the names of the images."""
+
+    def get_model(self, cfg=None, weights=None, verbose=True):
+        model = OwnModel(cfg, nc=self.data["nc"], ch=3, verbose=False)
+        model.marked = sorted(Path(self.data["train"]).glob("*"))[3].stem
+        return model
+
+
+@pytest.fixture(scope="module")
+def own_loss(data, tmp_path_factory):
+    run = tmp_path_factory.mktemp("loss") / "run"
+    with yolo_nanfix.patched():
+        return lab.train(data, run, trainer=OwnLossTrainer, epochs=1)
+
+
+def test_a_loss_that_reads_the_names_of_the_images_is_replayed_and_named(own_loss):
+    (verdict,), held = verdicts(own_loss)
+    assert (verdict["cause"], verdict["op"]) == ("definition", "aten.log")
+    assert verdict["code"].partition(":")[0].endswith("own_loss.py")
+    assert [Path(image).stem for image in verdict["images"]] == [own_loss.trainer.model.marked]
+    assert held["guard"]["quarantined"] == [] and held["guard"]["dropped_micro_batches"] == 1
+    assert "bit-identical" in verdict["evidence"][0]
+
+
+def diagnose(run, *options):
+    command = [sys.executable, "-m", "yolo_nanfix", "diagnose", str(run), "--json", *options]
+    there = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+    }
+    return subprocess.run(command, capture_output=True, text=True, env=there, timeout=600)
+
+
+def test_another_process_replays_it_with_the_names(own_loss):
+    refused = diagnose(own_loss.trainer.save_dir)
+    assert refused.returncode == 2 and "--import own_loss" in refused.stderr
+    done = diagnose(own_loss.trainer.save_dir, "--import", "own_loss")
+    assert done.returncode == 0, done.stderr
+    (verdict,), _ = verdicts(own_loss)
+    again = json.loads(done.stdout)
+    assert {k: again[k] for k in ("cause", "op", "images")} == {k: verdict[k] for k in ("cause", "op", "images")}
+    assert "bit-identical" in again["evidence"][0]
+
+
+def spoil(at):
+    """A hook on the first weight that gives NaN in one micro-batch."""
+    seen = {"count": -1}
+
+    def count(trainer):
+        seen["count"] += 1
+
+    def begin(trainer):
+        weight = next(p for p in trainer.model.parameters() if p.requires_grad)
+        weight.register_hook(lambda g: g * float("nan") if seen["count"] == at else g)
+
+    return {"on_train_start": begin, "on_train_batch_start": count}
+
+
+@pytest.mark.parametrize("nbs", (4, 8))
+def test_a_hook_on_a_weight_is_named_and_not_the_hardware(nbs, data, tmp_path, unpatched):
+    yolo_nanfix.patch()
+    result = lab.train(data, tmp_path / "run", callbacks=spoil(1), epochs=1, nbs=nbs)
+    (verdict,), _ = verdicts(result)
+    assert (verdict["cause"], verdict["op"], verdict["module"]) == ("definition", "aten.mul", "model.0.conv")
+    assert "test_own_code.py:" in verdict["code"] and "hook on model.0.conv.weight" in verdict["summary"]
+    assert not any("hardware" in line for line in verdict["advice"]) and verdict["images"] == []
+    facts = load(newest(result.trainer.save_dir)).facts
+    assert "model.0.conv.weight" in facts["gradients"]["bad"] and facts["own"]["hooks"][0]["kind"] == "tensor"
+    elsewhere = json.loads(diagnose(result.trainer.save_dir).stdout)  # where there is no such hook
+    assert (elsewhere["cause"], elsewhere["code"]) == ("definition", verdict["code"])
+    assert any("lacks the hook" in line for line in elsewhere["evidence"])
+
+
+class Counting(torch.nn.Module):
+    """A module that keeps a count and a running mean of its own; 0/0 in its third step."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.count, self.i, self.f, self.type, self.np = inner, 0, inner.i, inner.f, "Counting", inner.np
+        self.register_buffer("mean", torch.zeros(1))
+
+    def forward(self, x):
+        made = self.inner(x)
+        if self.training:
+            self.count += 1
+            spread = made.detach().std() * (self.count != 3)
+            self.mean.mul_(0.9).add_(0.1 * (spread / spread))
+        return made + 0 * self.mean
+
+
+class CountingTrainer(lab.trainer_class("detect")):
+    """A trainer whose model has such a module."""
+
+    def get_model(self, *args, **kwargs):
+        model = super().get_model(*args, **kwargs)
+        model.model[2] = Counting(model.model[2])
+        return model
+
+
+def test_a_module_with_a_count_of_its_own_is_replayed_at_that_count(data, tmp_path, unpatched):
+    yolo_nanfix.patch()
+    result = lab.train(data, tmp_path / "run", trainer=CountingTrainer)
+    found, held = verdicts(result)
+    assert (found[0]["cause"], found[0]["op"], found[0]["module"]) == ("definition", "aten.div", "model.2")
+    assert "test_own_code.py:" in found[0]["code"] and held["guard"]["dropped_micro_batches"] == 1
