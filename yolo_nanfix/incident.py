@@ -50,6 +50,8 @@ class Incident:
             sources                 for each image: file, suspect, parents (mosaic and mix-up), labels (None, or a
                                     mapping: `file`, and `rows`, its lines of text)
             criterion               scalar attributes of the loss that change in training (`updates`)
+            born_non_finite         names of buffers that held values that are not finite when the run began
+            other_buffers           names of buffers that are no statistics of a normalisation
             frozen                  names of the BatchNorm modules that are in evaluation mode
             threads                 number of CPU threads
             versions                yolo_nanfix, ultralytics, torch, python

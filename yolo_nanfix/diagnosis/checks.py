@@ -31,6 +31,7 @@ FORMS: Mapping[str, Any] = {
     "own": Mapping,
     "verdict": Mapping,
     "born_non_finite": list,
+    "other_buffers": list,
 }
 
 WITHIN: tuple[tuple[str, Any], ...] = (
@@ -42,6 +43,7 @@ WITHIN: tuple[tuple[str, Any], ...] = (
     ("groups", Mapping),
     ("settings", Mapping),
     ("born_non_finite", str),
+    ("other_buffers", str),
 )
 
 

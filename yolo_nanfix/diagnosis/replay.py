@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from yolo_nanfix import kept
 from yolo_nanfix.diagnosis.places import Places
@@ -89,14 +90,18 @@ class Replay:
         self.batch: dict[str, Any] = {**entries, **{k: v.to(self.device) for k, v in incident.part("batch").items()}}
         self._live = {**self.model.state_dict(), **dict(self.model.named_buffers())}
         self._buffers = dict(self.model.named_buffers())
+        norms = {
+            id(b) for m in self.model.modules() if isinstance(m, _NormBase) for b in (m.running_mean, m.running_var)
+        }
+        self._statistics = {n: b for n, b in self._buffers.items() if id(b) in norms}
         here = incident.part("model")
         self._others = {n: b.clone() for n, b in self._buffers.items() if n not in here}  # nobody wrote them down
         self._kept = self._kept_before()
         self._meant = frozenset(map(str, self.facts.get("born_non_finite") or ()))
         self._head: Any = None
-        layers = getattr(self.model, "model", None)
-        if "outputs" in str(self.facts.get("check", "")).split("+") and isinstance(layers, nn.Sequential):
-            layers[-1].register_forward_hook(lambda module, given, made: setattr(self, "_head", made))
+        stack = getattr(self.model, "model", None)
+        if "outputs" in str(self.facts.get("check", "")).split("+") and isinstance(stack, nn.Sequential):
+            stack[-1].register_forward_hook(lambda module, given, made: setattr(self, "_head", made))
 
     def _kept_before(self) -> dict[str, dict[str, Any]]:
         """What the loss and foreign modules kept before the step; where nobody wrote it down, what they keep now."""
@@ -188,7 +193,9 @@ class Replay:
 
     @torch.no_grad()
     def _restore(self, weights: str) -> None:
-        state = {**self._others, **self.incident.part("model")} | (self.incident.part(weights) if weights != "model" else {})
+        state = {**self._others, **self.incident.part("model")} | (
+            self.incident.part(weights) if weights != "model" else {}
+        )
         for name, tensor in self._live.items():
             if name in state and tensor.shape == state[name].shape:
                 tensor.copy_(state[name])
@@ -217,7 +224,7 @@ class Replay:
             return Outcome(error=said, bad=("error",) if strays else (), phase="forward", strays=strays)
         with _paused(tracer):
             values = read_items(items)
-            sick = {n: b for n, b in self._buffers.items() if n not in self._meant and not finite(b)}
+            sick = {n: b for n, b in self._statistics.items() if n not in self._meant and not finite(b)}
             if not finite(loss):
                 sick = {"loss": loss, **sick}
             swallowed = [t for t in tree_leaves(self._head) if isinstance(t, Tensor) and not finite(t)]

@@ -26,7 +26,7 @@ class Scan:
         beyond: those images of them whose pixels the dtype of the run cannot hold; they make every step fail.
         rows: for each label row (by number in the batch), what in it is not finite.
         odd_rows: rows that are finite but that no object has: zero area, far outside the image.
-        state: names of weights and buffers that are not finite, but those that were so when the run began.
+        state: names of weights and buffers that are not finite, but buffers that no statistics are in.
         optimizer: names of optimizer states that are not finite.
         owners: the image of each row.
     """
@@ -50,7 +50,7 @@ def scan(incident: Incident) -> Scan:
     index = batch.get("batch_idx")
     owners = tuple(int(i) for i in index.reshape(-1).tolist()) if index is not None else ()
     rows, odd = _rows(batch, len(owners))
-    born = set(map(str, incident.facts.get("born_non_finite") or ()))
+    born = {str(n) for key in ("born_non_finite", "other_buffers") for n in incident.facts.get(key) or ()}
     state = (name for name, t in incident.part("model").items() if name not in born and not _finite(t))
     optimizer = (name for name, t in incident.part("optimizer").items() if not _finite(t))
     pixels, beyond = _pixels(batch.get("img"), str(incident.facts.get("precision", "float32")))

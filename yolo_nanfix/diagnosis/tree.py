@@ -183,9 +183,11 @@ def state(e: Evidence) -> Answer:
     sick = (*e.scan.state, *(f"optimizer.{name}" for name in e.scan.optimizer))
     if not e.scan.state and (name := e.kept_root):
         return _kept(e, name)
+    if e.leaf and not e.leaf.startswith("batch.") and e.leaf not in sick:
+        sick = (e.leaf, *sick)  # a buffer that may hold what it likes, but not here
     if not sick:
         return Answer("weights, BatchNorm statistics and optimizer state were finite before the step")
-    first = e.leaf if e.leaf in e.scan.state else sick[0]
+    first = e.leaf if e.leaf in sick else sick[0]
     line = f"{len(sick)} tensors were not finite before the step, {first} among them"
     return Answer(line, Cause.STATE, f"{first} was not finite before the step began", SURE)
 

@@ -22,6 +22,7 @@ from yolo_nanfix.guard import origins, together
 from yolo_nanfix.guard.events import Event
 from yolo_nanfix.guard.snapshots import Snapshots
 from yolo_nanfix.incident import Incident
+from yolo_nanfix.numerics.finite import weights
 
 TORCH_ASKS_BY_DEVICE = hasattr(torch, "get_autocast_dtype")
 """From torch 2.4 on."""
@@ -64,6 +65,7 @@ def build(
     before: Mapping[str, Tensor],
     snapshots: Snapshots,
     history: Sequence[Mapping[str, float | None]],
+    born_non_finite: Sequence[str] = (),
 ) -> Incident:
     """The incident of one bad micro-batch.
 
@@ -75,6 +77,7 @@ def build(
         before: BatchNorm statistics and other buffers before its forward pass, by their names.
         snapshots: for the weights of an earlier step.
         history: loss and gradient norm of the last good micro-batches, oldest first.
+        born_non_finite: buffers that held values that are not finite when the run began.
     """
     state = {**model.state_dict(), **{k: v for k, v in model.named_buffers() if k in before}}
     tensors = {f"model.{k}": before.get(k, v) for k, v in state.items()}
@@ -95,26 +98,45 @@ def build(
         "precision": micro.precision if micro is not None else "float32",
         "loss_scale": trainer.scaler.get_scale() if trainer.scaler.is_enabled() else None,
         "loss": _loss_terms(trainer) if micro is not None else {},
-        "optimizer": type(trainer.optimizer).__name__,
-        "lr": [group["lr"] for group in trainer.optimizer.param_groups],
-        "base_lr": base_rate(trainer.optimizer),
+        **_optimizer(trainer.optimizer),
         "history": list(history),
         "sources": _sources(trainer, event),
         "criterion": {k: v for k, v in vars(criterion).items() if isinstance(v, (int, float))} if criterion else {},
-        "frozen": [n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d) and not m.training],
         "threads": torch.get_num_threads(),
         "entries": origins.writable(entries),
-        "groups": origins.settings(trainer.optimizer),
         "gradients": origins.gradients(model) if "gradient" in event.check.split("+") else None,
         "own": origins.own(model),
-        "versions": {
-            "yolo_nanfix": __version__,
-            "ultralytics": upstream.version(),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+        **_buffers(model, born_non_finite),
+        "versions": _versions(),
     }
     return Incident(facts, tensors, entries)
+
+
+def _optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    return {
+        "optimizer": type(optimizer).__name__,
+        "lr": [group["lr"] for group in optimizer.param_groups],
+        "base_lr": base_rate(optimizer),
+        "groups": origins.settings(optimizer),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "yolo_nanfix": __version__,
+        "ultralytics": upstream.version(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _buffers(model: nn.Module, born_non_finite: Sequence[str]) -> dict[str, list[str]]:
+    judged = dict(weights(model))
+    return {
+        "frozen": [n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d) and not m.training],
+        "born_non_finite": list(born_non_finite),
+        "other_buffers": [name for name, _ in model.named_buffers() if name not in judged],
+    }
 
 
 def base_rate(optimizer: torch.optim.Optimizer) -> float:

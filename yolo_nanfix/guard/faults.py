@@ -236,9 +236,12 @@ class Faults:
             return fault.verdict
         event = self._event_of(fault)
         before = {**guard.module_state.named(), **guard.norms.named(micro.buffers)} if micro is not None else {}
+        born = guard.module_state.born_non_finite
         return self.inquiry.look_into(
             event,
-            lambda: blackbox.build(guard.trainer, guard.model, event, micro, before, guard.snapshots, guard.history),
+            lambda: blackbox.build(
+                guard.trainer, guard.model, event, micro, before, guard.snapshots, guard.history, born
+            ),
             guard.model,
             Path(guard.trainer.save_dir),
         )
@@ -256,11 +259,19 @@ class Faults:
         poisoned = not suspects and cause_of(verdict) is not Cause.DATA and self._weights_poisoned()
         return Reading(
             testimony.kind or Kind.NOT_FINITE,
-            Cause.STATE if poisoned else cause_of(verdict),
+            Cause.STATE if poisoned else self._cause(verdict),
             suspects,
             float16=self.guard.trainer.scaler.is_enabled() or bool(self.guard.trainer.amp),
             can_roll_back=len(self.guard.snapshots) > 0,
         )
+
+    def _cause(self, verdict: Verdict | None) -> Cause | None:
+        """The cause; a value kept outside of weights is its owner's business, for a rollback does not bring it back."""
+        rolled_back = dict(weights(self.guard.model))
+        named = verdict is not None and bool(verdict.tensor) and not verdict.tensor.startswith("optimizer.")
+        if verdict is not None and verdict.cause is Cause.STATE and named and verdict.tensor not in rolled_back:
+            return Cause.DEFINITION
+        return cause_of(verdict)
 
     def _weights_poisoned(self) -> bool:
         return sensors.first_not_finite(self.guard.model.named_parameters()) is not None
