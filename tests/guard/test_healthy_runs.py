@@ -10,9 +10,9 @@ from healthy_specs import MODULES, OPTIMIZERS, SETTINGS, SPECS, TASKS, Spec
 import yolo_nanfix
 
 CASES = (
-    "state as Python numbers",
+    "mask of -inf, not persistent",
+    "FakeQuantize",
     "instance, group, frozen norms",
-    "int, bool, complex, empty buffers",
     "accumulation, GradScaler",
     "resume",
 )
