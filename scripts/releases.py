@@ -42,18 +42,22 @@ def listing() -> dict[str, str]:
     Raises:
         ReleaseError: the index cannot be reached.
     """
+    found = _links(r"ultralytics-(\d+\.\d+\.\d+)-py3-none-any\.whl")
+    return {release: found[release] for release in sorted(found, key=key)}
+
+
+@lru_cache(maxsize=2)
+def _links(pattern: str) -> dict[str, str]:
+    """What the first group of the pattern finds in each file's name on the index, and the file's address."""
     request = urllib.request.Request(f"{INDEX}/ultralytics/", headers={"Accept": "text/html"})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             page, base = answer.read().decode(), answer.geturl()
     except OSError as error:
         raise ReleaseError(f"{INDEX}/ultralytics/ cannot be read: {error}") from error
-    found = {}
-    for link in re.findall(r'href="([^"]+\.whl(?:#[^"]*)?)"', page):
-        name = link.partition("#")[0].rpartition("/")[2]
-        if match := re.fullmatch(r"ultralytics-(\d+\.\d+\.\d+)-py3-none-any\.whl", name):
-            found[match[1]] = urljoin(base, link)
-    return {release: found[release] for release in sorted(found, key=key)}
+    links = re.findall(r'href="([^"]+?(?:#[^"]*)?)"', page)
+    names = [(re.fullmatch(pattern, link.partition("#")[0].rpartition("/")[2]), link) for link in links]
+    return {match[1]: urljoin(base, link) for match, link in names if match}
 
 
 def supported(first: str = FIRST) -> list[str]:
@@ -75,11 +79,31 @@ def wheel(release: str) -> Path:
         ReleaseError: there is no such release, or what came does not have the index's sha256.
     """
     path = cache() / f"ultralytics-{release}-py3-none-any.whl"
-    if path.is_file():
-        return path
-    if release not in listing():
-        raise ReleaseError(f"ultralytics {release} has no wheel on {INDEX}")
-    address, _, mark = listing()[release].partition("#sha256=")
+    if not path.is_file():
+        if release not in listing():
+            raise ReleaseError(f"ultralytics {release} has no wheel on {INDEX}")
+        _fetch(listing()[release], path)
+    return path
+
+
+def source(release: str) -> Path:
+    """The source distribution of a release, fetched unless it is in the cache.
+
+    Raises:
+        ReleaseError: there is none, or what came does not have the index's sha256.
+    """
+    path = cache() / f"ultralytics-{release}.tar.gz"
+    if not path.is_file():
+        found = _links(r"ultralytics-(\d+\.\d+\.\d+)\.tar\.gz")
+        if release not in found:
+            raise ReleaseError(f"ultralytics {release} has no source distribution on {INDEX}")
+        _fetch(found[release], path)
+    return path
+
+
+def _fetch(link: str, path: Path) -> None:
+    """Put what is at a link into a file, whole or not at all."""
+    address, _, mark = link.partition("#sha256=")
     with urllib.request.urlopen(address, timeout=120) as answer:
         content = answer.read()
     if mark and hashlib.sha256(content).hexdigest() != mark:
@@ -88,7 +112,6 @@ def wheel(release: str) -> Path:
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(content)
     Path(file.name).replace(path)
-    return path
 
 
 def unpacked(release: str) -> Path:

@@ -59,6 +59,12 @@ def test_ultralytics_does_not_find_the_label(code: str, tmp_path: Path):
         assert rows[Path(finding.image).name] == 0
 
 
+def test_a_blank_in_the_folder_s_name_is_not_taken_for_one_in_the_label_s(tmp_path: Path):
+    tiny = TinySet(tmp_path / "my set")
+    CASES["FS013"][1](tiny)
+    assert {"FS013"} == {code for code in run(tiny.root).by_code() if code in ("FS013", "FS014", "FS015")}
+
+
 @pytest.mark.parametrize(
     "name",
     ["a b.jpg", "a (1).jpg", "[x].jpg", "größe.jpeg", "a#1.jpg", "{x}.jpg", "%20.jpg", "c\n.jpg", "c .JPG", "'.jpg"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 import reading
@@ -68,9 +69,9 @@ def test_a_page_that_cannot_be_written_is_one_error(words, trained, tmp_path, ca
 
 def test_opening_starts_the_browser(trained, tmp_path, monkeypatch, capsys):
     script = tmp_path / "browser"
-    script.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    script.write_text(f'#!/bin/sh\necho "$1" > {shlex.quote(str(tmp_path))}/opened\n')
     script.chmod(0o755)
-    monkeypatch.setenv("BROWSER", f"{script} %s")
+    monkeypatch.setenv("BROWSER", f"{shlex.quote(str(script))} %s")
     monkeypatch.setattr("webbrowser._tryorder", None)
     assert main(["report", str(trained / "sick"), "-o", str(tmp_path / "a b.html"), "--open"]) == 0
     assert (tmp_path / "opened").read_text().strip() == (tmp_path / "a b.html").as_uri()

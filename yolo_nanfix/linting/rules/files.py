@@ -58,9 +58,10 @@ def _plain(path: str) -> str:
 
 def _difference(path: str, wanted: str) -> str:
     """How two paths differ that are the same when plain."""
-    if unicodedata.normalize("NFC", path) == unicodedata.normalize("NFC", wanted):
+    one, other = unicodedata.normalize("NFC", path), unicodedata.normalize("NFC", wanted)
+    if one == other:
         return "unicode"
-    return "suffix" if path.lower().replace(" ", "") == wanted.lower().replace(" ", "") != path.lower() else "case"
+    return "case" if one.lower() == other.lower() else "suffix"
 
 
 @rule("FS001", "image-missing", Severity.ERROR, Effect.DROPS)
