@@ -11,7 +11,7 @@ import upstream_tests
 
 XML = """<testsuites><testsuite>
 <testcase classname="tests.test_engine" name="test_a[x]"/>
-<testcase classname="tests.test_engine" name="test_b"><failure message="RuntimeError: no&#10;x">trace</failure></testcase>
+<testcase classname="tests.test_engine" name="test_b"><failure message="RuntimeError: no&#10;x">t</failure></testcase>
 <testcase classname="tests.test_engine" name="test_c"><skipped message="no GPU"/></testcase>
 </testsuite></testsuites>"""
 
