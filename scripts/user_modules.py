@@ -309,7 +309,9 @@ def plain_checkpoints(base: type) -> type:
             self.ema.ema = copy.deepcopy(averaged)
             for module in self.ema.ema.modules():
                 if isinstance(module, Normed):
-                    parametrize.remove_parametrizations(module.conv, "weight")
+                    plain = nn.Conv2d(module.conv.in_channels, module.conv.out_channels, 1)
+                    plain.weight.data, plain.bias.data = module.conv.weight.detach(), module.conv.bias.detach()
+                    module.conv = plain
             try:
                 return super().save_model()
             finally:
