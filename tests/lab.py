@@ -119,7 +119,7 @@ def poisoned(task: str, where: set[tuple[int, int]]) -> type:
 
 
 def train(
-    data: Path,
+    data: Path | list[str],
     run: Path,
     *,
     task: str = "detect",
@@ -166,7 +166,7 @@ def train(
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         try:
-            _start(model, trainer, {**defaults, **arguments, "data": str(data)})
+            _start(model, trainer, {**defaults, **arguments, "data": data if isinstance(data, list) else str(data)})
         except Exception as error:
             result.error = error
     return result

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lab
 import pytest
+from make_datasets import make_dataset
 from releases import ROOT, run
 
 import yolo_nanfix
@@ -202,6 +204,15 @@ def test_the_trials_of_tune_have_the_patches_and_the_guard_of_the_process_that_t
     told, same_environment, same_method = json.loads(run(release, TUNE, str(HERE), "[]").splitlines()[-1])
     assert told == [["on", 7]]
     assert same_environment and same_method
+
+
+def test_every_one_of_several_datasets_is_trained_on_under_the_guard(tmp_path):
+    sets = [tmp_path / name for name in ("one", "two")]
+    data = [str(make_dataset(path, n_train=4, n_val=2, size=(64, 64), seed=1)) for path in sets]
+    with yolo_nanfix.patched():
+        assert lab.train(data, tmp_path / "runs", epochs=1, imgsz=32).error is None
+    reports = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.rglob("yolo-nanfix.json")}
+    assert set(reports) == {"one", "two"} and all(r["guard"]["micro_batches"] == 1 for r in reports.values())
 
 
 def test_without_the_card_the_trials_are_stock():
