@@ -23,6 +23,8 @@ from make_datasets import make_dataset
 
 os.environ.setdefault("YOLO_OFFLINE", "1")
 WARM_UP = 10
+EPOCH = 20
+"""Steps in an epoch: what is done once an epoch counts for as much as in a training of a few hundred images."""
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -151,7 +153,7 @@ def settled(trainer: Any) -> None:
 
 
 class Alternating:
-    """Trains the same images at every step, with something on in the steps on, off, off, on, ... of one run.
+    """Trains images of one kind, with something on in the steps on, off, off, on, ... of one run.
 
     A step is all that the loop does between two batches from the loader: preprocessing, forward, loss, backward,
     optimizer, EMA. One torch thread, so that CPU time means the step's work; wall time beside it.
@@ -205,9 +207,15 @@ class Alternating:
     def measure(self, pairs: int, model: str, batch: int, imgsz: int, **arguments: Any) -> None:
         """Train, which fills `times`."""
         with tempfile.TemporaryDirectory() as folder:
-            data = make_dataset(Path(folder) / "set", n_train=batch, n_val=2, size=(imgsz, imgsz), seed=0)
+            data = make_dataset(Path(folder) / "set", n_train=EPOCH * batch, n_val=2, size=(imgsz, imgsz), seed=0)
             callbacks = {"on_pretrain_routine_end": self.attach, "on_train_batch_start": self._start}
             callbacks["on_train_batch_end"] = self._end
-            settings = {"epochs": WARM_UP + 2 * pairs, "imgsz": imgsz, "batch": batch, "nbs": batch, "val": False}
+            settings = {
+                "epochs": -(-(WARM_UP + 2 * pairs) // EPOCH),
+                "imgsz": imgsz,
+                "batch": batch,
+                "nbs": batch,
+                "val": False,
+            }
             quiet = {"save": False, "mosaic": 0.0, "optimizer": "SGD", "warmup_epochs": 0}
             train(model, data, Path(folder) / "run", callbacks, **settings, **quiet, **arguments)

@@ -60,7 +60,7 @@ def ema(trainer):
 @pytest.mark.parametrize(
     ("spoil", "check", "did", "lost", "tensor"),
     [
-        (weight, "loss", "rolled back to step 4", 1, "model.0.conv.weight"),
+        (weight, "loss", "rolled back to step 5", 1, "model.0.conv.weight"),
         (norm, "batchnorm", "taken from the last snapshot", 1, "model.0.bn.running_var"),
         (optimizer, "weights", "rolled back to step 4", 0, ".weight"),
         (ema, "ema", "copied from the model", 0, None),

@@ -20,6 +20,7 @@ from yolo_nanfix import upstream
 from yolo_nanfix._version import __version__
 from yolo_nanfix.guard import origins, together
 from yolo_nanfix.guard.events import Event
+from yolo_nanfix.guard.sensors import NormCopy
 from yolo_nanfix.guard.snapshots import Snapshots
 from yolo_nanfix.incident import Incident
 from yolo_nanfix.numerics.finite import weights
@@ -43,7 +44,7 @@ class MicroBatch:
     """
 
     batch: Mapping[str, Any]
-    buffers: tuple[Tensor, Tensor]
+    buffers: NormCopy
     tloss: Any
     rng: Mapping[str, Tensor]
     precision: str

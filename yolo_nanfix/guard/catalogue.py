@@ -42,8 +42,20 @@ SENSORS = (
         "0.002 %",
         "drops it",
     ),
-    Sensor("pixels", "NaN, Inf; and, reported only, values outside 0 to 1", "each micro-batch", "0.04 %", "drops it"),
-    Sensor("batchnorm", "running means and variances: NaN, Inf", "each micro-batch", "0.024 %", "puts them back"),
+    Sensor(
+        "pixels",
+        "NaN, Inf; and, reported only, values outside 0 to 1",
+        "each micro-batch of images loaded as floats, else the first of an epoch",
+        "0.04 %",
+        "drops it",
+    ),
+    Sensor(
+        "batchnorm",
+        "running means and variances: NaN, Inf; other state of modules is put back with them",
+        "each micro-batch",
+        "0.024 %",
+        "puts them back",
+    ),
     Sensor(
         "gradient",
         "of each micro-batch, and the norm that clipping returns",
@@ -68,7 +80,7 @@ SENSORS = (
     ),
     Sensor(
         "weights",
-        "weights and buffers: NaN, Inf, all zero",
+        "parameters and normalisation statistics: NaN, Inf, all zero",
         "each epoch, save and fault",
         "3.2 % of that step",
         "rolls back",

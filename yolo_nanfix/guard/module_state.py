@@ -86,12 +86,16 @@ class ModuleState:
         for name in self._kept.keys() - seen.keys():
             del self._kept[name]
 
-    @torch.no_grad()
     def copy(self) -> None:
         """Before a forward pass: bring the copies up to date."""
         if self._searches < EARLY:
             self._searches += 1
             self.find()
+        if self._kept or self._floats:
+            self._update()
+
+    @torch.no_grad()
+    def _update(self) -> None:
         stale: list[Kept] = []
         for kept in self._kept.values():
             tensor = kept.owner.get(kept.key)

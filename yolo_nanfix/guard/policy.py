@@ -98,7 +98,7 @@ class Standing:
     def good_step(self, credit_after: int = CREDIT_STEPS) -> Standing:
         """After an optimizer step that was taken; `credit_after` so many of them make one rollback good."""
         if not self.rollbacks:
-            return replace(self, bad_in_a_row=0, skips_in_a_row=0)
+            return replace(self, bad_in_a_row=0, skips_in_a_row=0) if self.bad_in_a_row or self.skips_in_a_row else self
         good = self.good_steps + 1
         if good < (CREDIT_STEPS if self.lowered else credit_after):
             return replace(self, bad_in_a_row=0, skips_in_a_row=0, good_steps=good)

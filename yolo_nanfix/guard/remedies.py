@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix.guard.module_state import ModuleState
-from yolo_nanfix.guard.sensors import NormBuffers
+from yolo_nanfix.guard.sensors import NormBuffers, NormCopy
 from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
 from yolo_nanfix.upstream import release, version
 
@@ -52,9 +52,7 @@ def skip_step(trainer: Any) -> None:
     trainer.optimizer.zero_grad()
 
 
-def put_back(
-    norms: NormBuffers, others: ModuleState, saved: tuple[Tensor, Tensor], snapshots: Snapshots
-) -> tuple[str, ...]:
+def put_back(norms: NormBuffers, others: ModuleState, saved: NormCopy, snapshots: Snapshots) -> tuple[str, ...]:
     """Statistics and other state of modules as before the forward pass; what was poisoned then, from a snapshot."""
     copies = [copy.weights() for copy in snapshots.newest_first()]
     healed = others.restore(copies)

@@ -20,7 +20,10 @@ from yolo_nanfix.guard import provenance
 from yolo_nanfix.guard.audience import Picture
 from yolo_nanfix.guard.events import Source
 
+NormCopy = tuple[Tensor, list[int]]
 TARGETS = ("bboxes", "cls", "keypoints")
+CHECKS = ("loss", "batchnorm", "targets", "pixels", "outputs")
+"""What is judged after a forward pass."""
 DARK = 1.5 / 255
 """A batch whose brightest pixel is at most this is black, or was scaled to [0, 1] before it was divided by 255."""
 
@@ -43,16 +46,16 @@ class NormBuffers:
         dtype = reduce(torch.promote_types, (b.dtype for b in stats), torch.float32)
         self._kept = torch.zeros(sum(b.numel() for b in stats), dtype=dtype, device=device)
         self._seen = torch.zeros_like(self._kept)
-        self._counts = torch.zeros(len(self.counters), dtype=torch.int64, device=device)
 
     @torch.no_grad()
-    def copy(self) -> tuple[Tensor, Tensor]:
-        """Copies of the statistics, flat (float), and of the batch counters (int64); valid until the next call."""
+    def copy(self) -> NormCopy:
+        """Copies of the statistics, flat (float), and how often each batch counter was changed; valid until the next.
+
+        Each forward pass adds 1 to a counter, which torch counts as one change; to copy all of them costs more.
+        """
         if self.running:
             torch.cat(self.running, out=self._kept)
-        if self.counters:
-            torch.stack(self.counters, out=self._counts)
-        return self._kept, self._counts
+        return self._kept, [c._version for c in self.counters]
 
     @torch.no_grad()
     def sum(self) -> Tensor:
@@ -60,12 +63,14 @@ class NormBuffers:
         return torch.cat(self.running, out=self._seen).sum() if self.running else self._seen.sum()
 
     @torch.no_grad()
-    def restore(self, saved: tuple[Tensor, Tensor]) -> None:
+    def restore(self, saved: NormCopy) -> None:
         """Write a copy back in place, bit for bit."""
-        flat, counts = saved
+        flat, versions = saved
         if self.running:
             torch._foreach_copy_(self.running, list(torch.split(flat, [b.numel() for b in self.running])))
-            torch._foreach_copy_(self.counters, list(counts.unbind()))
+        for i, (counter, version) in enumerate(zip(self.counters, versions, strict=True)):
+            counter.sub_(counter._version - version)
+            versions[i] = counter._version  # a second call changes nothing
 
     def tensors(self) -> list[tuple[str, Tensor]]:
         """The statistics by their names in the state_dict."""
@@ -76,28 +81,39 @@ class NormBuffers:
         for name, buffer in zip(self.names, self.running, strict=True):
             buffer.copy_(weights[name])
 
-    def named(self, saved: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    def named(self, saved: NormCopy) -> dict[str, Tensor]:
         """A copy as a part of a state_dict."""
         parts = torch.split(saved[0].clone(), [b.numel() for b in self.running])
         return {n: p.to(b.dtype).view_as(b) for n, p, b in zip(self.names, parts, self.running, strict=True)}
 
 
-def step_tensors(loss: Tensor, norms: NormBuffers, batch: Mapping[str, Any], outputs: Any = None) -> dict[str, Tensor]:
+def step_tensors(
+    loss: Tensor, norms: NormBuffers, batch: Mapping[str, Any], outputs: Any = None, *, look_at_pixels: bool = True
+) -> dict[str, Tensor]:
     """What has to be read after the forward pass: a scalar tensor for each check, on its device.
 
     A sum is finite if and only if its terms are (magnitudes near 3e38, where it could overflow, are as bad); sums are
-    taken in float32. Of the pixels, the smallest and the largest are NaN if any is.
+    taken in float32. `look_at_pixels` is for images that a loader gave out as floats, which may hold anything.
     """
     found = {"loss": loss.detach().sum(), "batchnorm": norms.sum()}
     for key in TARGETS:
         if isinstance(rows := batch.get(key), Tensor) and rows.is_floating_point() and rows.numel():
             found[f"targets.{key}"] = rows.detach().sum(dtype=torch.float32)
-    if isinstance(images := batch.get("img"), Tensor) and images.is_floating_point() and images.numel():
-        found["pixels.low"], found["pixels.high"] = torch.aminmax(images.detach())
+    if look_at_pixels:
+        found |= pixel_tensors(batch)
     heads = list(_tensors(outputs))
     if heads:
         found["outputs"] = torch.stack([t.detach().sum(dtype=torch.float32) for t in heads]).sum()
     return found
+
+
+def pixel_tensors(batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The smallest and the largest pixel of a micro-batch, scalars on its device; both are NaN if any is."""
+    images = batch.get("img")
+    if not isinstance(images, Tensor) or not images.is_floating_point() or not images.numel():
+        return {}
+    low, high = torch.aminmax(images.detach())
+    return {"pixels.low": low, "pixels.high": high}
 
 
 def read(scalars: Mapping[str, Tensor]) -> dict[str, float]:
@@ -115,12 +131,12 @@ def _plain(scalar: Tensor, device: torch.device) -> Tensor:
 
 
 def flags(values: Mapping[str, float]) -> dict[str, bool]:
-    """Which checks are finite, by their names without what follows the point."""
+    """Which checks are finite, by their names without what follows the point, in the order of `CHECKS`."""
     finite: dict[str, bool] = {}
     for name, value in values.items():
         check = name.partition(".")[0]
         finite[check] = finite.get(check, True) and math.isfinite(value)
-    return finite
+    return {check: finite[check] for check in CHECKS if check in finite}
 
 
 def _tensors(outputs: Any) -> Iterator[Tensor]:

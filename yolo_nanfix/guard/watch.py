@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from yolo_nanfix.guard import aside, outputs, progress, remedies, sensors, start, together
+from yolo_nanfix.guard import aside, outputs, remedies, sensors, start, together
 from yolo_nanfix.guard.blackbox import MicroBatch, precision, random_states
 from yolo_nanfix.guard.divergence import Alarm, Divergence
 from yolo_nanfix.guard.events import Point, Source
@@ -31,8 +31,6 @@ EARLY = (5, 10, 20, 35)
 """So many steps after the start or a rollback it is also asked how far the weights moved, then at each snapshot."""
 HISTORY = 50
 """So many good micro-batches are remembered for an incident."""
-ASIDE = (progress.PREFIX, aside.PREFIX, aside.NORM)
-"""How the names of values begin that are read for other ends than to be judged."""
 
 
 class SkipStep(Exception):  # noqa: N818 - control flow between the optimizer's pre-hook and the guarded step
@@ -84,6 +82,7 @@ class Guard:
         self._norm_to_read: Tensor | None = None
         self._main_group = aside.main_group(trainer.optimizer)
         self._odd_pixels = 0
+        self._float_images = True
         self._epoch: int | None = None
         start.check(trainer, self.model, settings.repair, self.faults.at_start)
         if settings.snapshot_every:
@@ -111,6 +110,8 @@ class Guard:
         """BATCH: judge the gradient of the last micro-batch, and leave samples out of this one that are no good."""
         self._unjudged()
         self.settle()
+        images = batch.get("img")
+        self._float_images = isinstance(images, Tensor) and images.is_floating_point()
         return self.intake.before(batch)
 
     def batch(self, batch: Mapping[str, Any]) -> None:
@@ -152,13 +153,15 @@ class Guard:
         micro, self._current = self._current, None
         if micro is None:
             return loss
-        tensors = sensors.step_tensors(loss, self.norms, micro.batch, outputs.take(self.model))
-        values = sensors.read({**tensors, **self._aside()})
-        finite = sensors.flags({k: v for k, v in values.items() if not k.startswith(ASIDE)})
+        look = self._float_images or self.batches_this_epoch == 1
+        tensors = sensors.step_tensors(loss, self.norms, micro.batch, outputs.take(self.model), look_at_pixels=look)
+        scalars = {name: tensor.detach() for name, tensor in tensors.items()}
+        values = sensors.read(scalars | self._aside())
         self._write_down(values)
         if (fault := self.intake.take()) is not None:
             return self._drop(replace(fault, micro=micro), loss)
-        if not all(finite.values()):
+        if not all(math.isfinite(values[name]) for name in scalars):
+            finite = sensors.flags(sensors.read(scalars | sensors.pixel_tensors(micro.batch)))
             check = "+".join(name for name, good in finite.items() if not good)
             return self._bad(Kind.NOT_FINITE, check, self._detail(finite), micro, loss)
         self._look_at_pixels(values, micro)
