@@ -26,6 +26,7 @@ from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
 from yolo_nanfix.guard.validation import ValidationGuard
+from yolo_nanfix.numerics.finite import weights
 
 EARLY = (5, 10, 20, 35)
 """So many steps after the start or a rollback it is also asked how far the weights moved, then at each snapshot."""
@@ -315,7 +316,7 @@ class Guard:
         self.module_state.find()
         changed, size, step = self.snapshots.moved()
         if not math.isfinite(changed):
-            defect = sensors.first_not_finite(self.model.state_dict().items()) or "weights not finite"
+            defect = sensors.first_not_finite(weights(self.model)) or "weights not finite"
             self.faults.deal_with(Fault(Kind.POISONED, Point.AFTER_STEP, "weights", defect, micro, dropped=0))
             return
         alarm = self.divergence.ratio(changed, size, self.steps - step)
