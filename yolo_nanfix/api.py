@@ -122,7 +122,7 @@ def patch(
                 raise
     elif wanted is False:
         adapter.uninstall()
-    return status()
+    return _status(objects=False)
 
 
 def _settled(enable: tuple[str, ...], disable: tuple[str, ...]) -> tuple[engine.Choice, Settings]:
@@ -211,12 +211,21 @@ def restore(state: str) -> None:
 
 
 def status() -> Status:
-    """What is in force: patches on, off, refused or not needed, with reasons, and the guard."""
+    """What is in force: patches on, off, refused or not needed, with reasons, and the guard.
+
+    Where functions of your own stand in the place of patched ones, put there before `patch()` or after it, the patch is
+    partly-on, or replaced, and the reason names them.
+    """
+    return _status(objects=True)
+
+
+def _status(*, objects: bool) -> Status:
+    """The status, with a look at all objects in memory for methods set on single ones, or without."""
     from yolo_nanfix import upstream
     from yolo_nanfix.guard import adapter
     from yolo_nanfix.patching import engine
 
-    return Status(upstream.version(), engine.states(), adapter.installed(), adapter.refusal())
+    return Status(upstream.version(), engine.states(objects=objects), adapter.installed(), adapter.refusal())
 
 
 def lint(

@@ -72,15 +72,18 @@ def _release() -> Check:
 
 
 def _torchvision(status: Status) -> Iterator[Check]:
-    state = {p.name: p for p in status.patches}["torchvision-operators-missing"]
-    if state.state == "on":
-        detail = "its operators do not fit this torch; stock training stops, patched training uses nms in pure torch"
-        yield Check("torchvision", NOTE, detail, "for full speed install the torchvision that belongs to your torch")
-        return
+    """The import tells whether its operators load; where the patch is on, it acts in it."""
+    from yolo_nanfix.patching import engine
+
+    name = "torchvision-operators-missing"
     try:
         importlib.import_module("torchvision")
     except Exception as error:  # whatever a broken build raises
         yield Check("torchvision", BAD, f"cannot be imported: {error}", "install the one that belongs to your torch")
+        return
+    if {p.name: p for p in status.patches}[name].state == "on" == {p.name: p for p in engine.states()}[name].state:
+        detail = "its operators do not fit this torch; stock training stops, patched training uses nms in pure torch"
+        yield Check("torchvision", NOTE, detail, "for full speed install the torchvision that belongs to your torch")
     else:
         yield Check("torchvision", GOOD, "fits torch")
 

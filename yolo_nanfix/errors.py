@@ -6,7 +6,7 @@
     │   ├── CardError           a patch card is malformed
     │   └── PatchRefused        a patch that was asked for by name cannot be applied here
     └── GuardStop               the guard ended a training run
-        ├── PoisonedState       weights, buffers or EMA are not finite before the first step
+        ├── PoisonedState       weights, buffers or EMA are not finite, and no clean state is left
         ├── TooManyBadBatches   the limit of bad micro-batches in a row was reached
         └── TooManyUnreadable   too many images of the set cannot be read
 
@@ -50,7 +50,7 @@ class GuardStop(NanfixError):  # noqa: N818 - the run was stopped; not every sto
 
 
 class PoisonedState(GuardStop):
-    """Weights, buffers or EMA hold NaN or Inf before the first step."""
+    """Weights, buffers or EMA hold NaN or Inf, and there is no clean state to start or go on from, or to end with."""
 
 
 class TooManyBadBatches(GuardStop):

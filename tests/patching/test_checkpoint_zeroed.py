@@ -12,6 +12,7 @@ from make_datasets import make_dataset
 from releases import run
 
 import yolo_nanfix
+from yolo_nanfix.errors import PoisonedState
 from yolo_nanfix.patching import tally
 
 pytestmark = pytest.mark.usefixtures("unpatched")
@@ -62,8 +63,71 @@ def test_a_run_poisoned_before_its_first_checkpoint_says_so_in_place_of_saving_z
         assert stock.error is None and lab.is_zeroed(lab.checkpoint(stock.trainer.best))
         with yolo_nanfix.patched(NAME, guard=False):
             ours = lab.train(data, tmp_path / "ours", trainer=sick, epochs=1)
-    assert isinstance(ours.error, FileNotFoundError)
+    assert isinstance(ours.error, PoisonedState) and "training ends without a model" in str(ours.error)
     assert not list(ours.trainer.wdir.iterdir())
+
+
+def spoilt_from_the_first_step(spoil):
+    """A user's trainer whose state is spoilt after its first step, in a place that training does not read."""
+
+    class Spoilt(lab.trainer_class("detect")):
+        def optimizer_step(self):
+            super().optimizer_step()
+            spoil(self)
+
+    return Spoilt
+
+
+def statistic(trainer):
+    """Read by validation alone; training renews it, and NaN stays NaN."""
+    trainer.model.model[0].bn.running_var[0] = NAN
+
+
+def unused(trainer):
+    """A weight that no layer reads, as that of a head for another task: the loss stays finite."""
+    trainer.model.model[1].register_parameter("spare", torch.nn.Parameter(torch.full((4,), NAN)))
+    trainer.ema.ema.model[1].register_parameter("spare", torch.nn.Parameter(torch.full((4,), NAN)))
+
+
+@pytest.mark.parametrize(("spoil", "zeros"), [(statistic, 0), (unused, 4)])
+def test_a_few_values_that_are_not_finite_from_the_first_epoch_on_cost_no_checkpoint(spoil, zeros, data, tmp_path):
+    with lab.bare(), yolo_nanfix.patched(NAME, guard=False), lab.said() as messages:
+        tally.clear()
+        ours = lab.train(data, tmp_path / "ours", trainer=spoilt_from_the_first_step(spoil), epochs=3)
+    assert ours.error is None and tally.read() == {NAME: 3}
+    saved = lab.checkpoint(ours.trainer.last)
+    assert lab.not_finite(saved.values()) == 0 and not lab.is_zeroed(saved)
+    assert lab.not_finite(ours.trainer.model.state_dict().values()), "the model itself is left as it is"
+    told = [m for m in messages if "a mended one is written" in m]
+    assert len(told) == 3 and all(f"{zeros} of " in m for m in told)
+    trained = ours.trainer.ema.ema.state_dict()["model.7.cv3.0.2.weight"].half()
+    assert torch.equal(saved["model.7.cv3.0.2.weight"].half(), trained), "the last epoch's, not the first's"
+    assert saved["model.0.bn.running_var"].isfinite().all()
+
+
+def test_a_checkpoint_of_an_earlier_run_in_the_folder_is_not_taken_for_one_of_this(data, tmp_path):
+    import os
+
+    with lab.bare(), yolo_nanfix.patched(NAME, guard=False):
+        old = lab.train(data, tmp_path / "run", epochs=1).trainer.last
+        os.utime(old, (1e9, 1e9))
+        ours = lab.train(data, tmp_path / "run", trainer=spoilt_from_the_first_step(statistic), epochs=1)
+    assert ours.error is None and ours.trainer.last == old and old.stat().st_mtime > 1e9
+
+
+def test_what_is_mended_for_writing_is_put_back_bit_for_bit(trained):
+    trained.last.unlink()
+    poison_model(trained)
+    poison_optimizer(trained)
+    before = lab.state(trained)
+    with yolo_nanfix.patched(NAME):
+        assert trained.save_model() is True
+    after = lab.state(trained)
+    assert all(torch.equal(before[k], after[k]) or (before[k].isnan() == after[k].isnan()).all() for k in before)
+    saved = torch.load(trained.last, weights_only=False)
+    assert lab.not_finite(saved["ema"].state_dict().values()) == 0
+    held = saved["optimizer"]["state"].values()
+    assert lab.not_finite([v for state in held for v in state.values()]) == 0
 
 
 @pytest.fixture(scope="module")

@@ -214,8 +214,8 @@ def test_every_card_has_code_and_every_code_a_card():
 
 def test_every_fingerprint_of_this_release_is_known():
     for card in load_all().values():
-        for path in card.targets:
+        for path in card.targets if card.fingerprints else ():
             with contextlib.suppress(LookupError):
                 target = upstream.resolve(path)
-                if path.startswith("ultralytics.") and card.fingerprints:
+                if path.startswith("ultralytics."):
                     assert upstream.fingerprint(target.raw) in card.fingerprints, path

@@ -59,6 +59,23 @@ def test_undo_takes_the_operators_away_and_they_can_come_back():
     assert ours.stdout.splitlines()[-1:] == ["[0]"], ours.stderr
 
 
+def test_patch_leaves_the_import_of_torchvision_to_whoever_needs_it():
+    code = (
+        "import sys, yolo_nanfix; told = yolo_nanfix.patch(); print('torchvision' in sys.modules);"
+        "print({p.name: p for p in told.patches}['torchvision-operators-missing'].reason);"
+        "import torchvision; b = __import__('torch').tensor([[0., 0, 9, 9]]);"
+        "print(torchvision.ops.nms(b, b[:, 3], .5).tolist());"
+        "print({p.name: p for p in yolo_nanfix.status().patches}['torchvision-operators-missing'].state);"
+        "yolo_nanfix.unpatch(); print([f for f in sys.meta_path if 'yolo_nanfix' in type(f).__module__])"
+    )
+    ours = python(code)
+    lines = ours.stdout.splitlines()
+    assert [lines[0], lines[1]] == ["False", "acts when torchvision is imported, if its operators cannot load"], (
+        ours.stderr
+    )
+    assert lines[-3:] == ["[0]", "on" if BROKEN else "not-needed", "[]"]
+
+
 def test_never_active_where_torchvision_works():
     """A stand-in package whose operators are there: the patch leaves it alone."""
     code = (

@@ -245,6 +245,12 @@ def _refused(run: RunFolder) -> Iterable[Advice]:
                 ("use a release of Ultralytics that yolo-nanfix knows, or look for a newer yolo-nanfix",),
                 (f"yolo-nanfix explain {shlex.quote(name)}",),
             )
+        elif lenient.text(patch, "state") in ("replaced", "partly-on"):
+            yield Advice(
+                f"The patch {lenient.text(name)} does not cover all of this run: {lenient.text(patch, 'reason')}",
+                ("guard that function yourself: let it call Ultralytics' own, or do what the patch does",),
+                (f"yolo-nanfix explain {shlex.quote(name)}",),
+            )
     if reason := lenient.text(run.summary, "guard_refused"):
         yield Advice(f"The guard was refused: {reason}")
 

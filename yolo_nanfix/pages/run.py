@@ -24,7 +24,7 @@ IMAGES = 8
 """At most so many images are named with an event."""
 COUNTED = (("steps_refused", "steps held back"), ("rollbacks", "rollbacks"), ("steps_undone", "steps undone"))
 """Counts of the guard that are shown where they are not 0, and their names."""
-STATES = ("refused", "on", "off", "fixed", "not-needed")
+STATES = ("refused", "replaced", "partly-on", "on", "off", "fixed", "not-needed")
 """States of patches, in the order in which they are listed."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import torch
 from yolo_nanfix import upstream
 from yolo_nanfix.cards import Card, Value, load_all
 from yolo_nanfix.errors import PatchRefused, UsageError, nearest
-from yolo_nanfix.patching import fixes, stack, tally
+from yolo_nanfix.patching import cover, fixes, stack, tally
 from yolo_nanfix.patching.fix import Fix
 
 Undo = Callable[[], None]
@@ -24,7 +25,8 @@ class PatchState:
 
     Attributes:
         name: the card's.
-        state: on, off, refused, fixed (upstream mended it before this release) or not-needed.
+        state: on, off, refused, fixed (upstream mended it before this release) or not-needed; partly-on or replaced
+            where functions of the user's own stand in some or all places that the patch would cover.
         reason: why.
         params: its parameters, if it is on.
         counted: how many values it moved, floored or skipped since the last report.
@@ -132,17 +134,42 @@ def installing(patches: Mapping[str, Mapping[str, Value]]) -> dict[str, Mapping[
     return {name: params for name, params in patches.items() if fixes.load(name).install is not None}
 
 
-def states() -> tuple[PatchState, ...]:
-    """The state of every card, in alphabetical order."""
+def states(*, objects: bool = False) -> tuple[PatchState, ...]:
+    """The state of every card, in alphabetical order.
+
+    Args:
+        objects: also look for methods that the user set on single objects, see `cover.own`.
+    """
     counts = tally.read()
-    return tuple(_state(card, counts.get(card.name, 0)) for card in load_all().values())
+    mine = cover.own([stack.original(path) for path in stack.paths()], objects=objects)
+    return tuple(_state(card, counts.get(card.name, 0), mine) for card in load_all().values())
 
 
-def _state(card: Card, counted: int) -> PatchState:
+def _state(card: Card, counted: int, mine: Mapping[str, list[cover.Own]]) -> PatchState:
     if applied := _applied.get(card.name):
-        return PatchState(card.name, "on", applied.reason, applied.params, counted)
+        standing = fixes.load(card.name).standing
+        state, reason = (standing() if standing else None) or _covered(card, mine) or ("on", applied.reason)
+        return PatchState(card.name, state, reason, applied.params, counted)
     state, reason = _left_out.get(card.name) or _outside(card) or ("off", "")
     return PatchState(card.name, state, reason, {})
+
+
+def _covered(card: Card, mine: Mapping[str, list[cover.Own]]) -> tuple[str, str] | None:
+    """State and reason where functions of the user's own stand in the place of patched ones; None where none do."""
+    paths = stack.paths(card.name)
+    if not (found := [one for path in paths for one in mine[path]]):
+        return None
+    said = "; ".join(dict.fromkeys(map(str, found)))
+    if not any(_stands(stack.original(path)) for path in paths):
+        return "replaced", f"{said}; the patch has nothing to act on"
+    return "partly-on", f"on, but {said}"
+
+
+def _stands(target: upstream.Target) -> bool:
+    """Whether the patched function stands anywhere, under its name or inside what was put there."""
+    name = target.attribute
+    owners = [target.owner, *(m for m in list(sys.modules.values()) if m.__name__.partition(".")[0] == "ultralytics")]
+    return any(cover.covers(vars(owner).get(name), target.path) for owner in owners)
 
 
 def params_of_all() -> dict[str, str]:

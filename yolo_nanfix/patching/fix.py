@@ -23,9 +23,11 @@ class Fix:
             and returns why they differ, or None. It may use the global RNG; the engine restores it.
         install: instead of wrapping the target: does something and returns what undoes it.
         needed: for cards whose default is `auto`: why the patch is not needed here, or None if it is.
+        standing: for what waits for its moment: state and reason as they are now, or None for a patch that is on.
     """
 
     wrapper: Callable[[Params], Wrapper] | None = None
     probe: Callable[[Any, Any], str | None] | None = None
     install: Callable[[Params], Callable[[], None]] | None = None
     needed: Callable[[], str | None] | None = None
+    standing: Callable[[], tuple[str, str] | None] | None = None

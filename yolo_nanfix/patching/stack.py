@@ -62,6 +62,11 @@ def original(path: str) -> upstream.Target:
     return _stacks[path].target if path in _stacks else upstream.resolve(path)
 
 
+def paths(name: str | None = None) -> list[str]:
+    """The targets that a card wraps; without a name, all that are wrapped."""
+    return [path for path, stack in _stacks.items() if name is None or name in stack.wrappers]
+
+
 def put(path: str, name: str, wrapper: Wrapper) -> None:
     """Wrap a target for a card."""
     target = original(path)

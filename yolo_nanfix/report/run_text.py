@@ -18,6 +18,8 @@ from yolo_nanfix.report.panel import put
 from yolo_nanfix.report.words import printable
 
 SHOWN = 8
+TOLD = {"refused": "red", "replaced": "red", "partly-on": "yellow"}
+"""States of patches that are told with their reasons, and their colours."""
 
 
 def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet: bool = False) -> None:
@@ -142,15 +144,13 @@ def _counts(summary: Mapping[str, Any]) -> str:
 
 
 def _patches(summary: Mapping[str, Any], console: Console) -> None:
-    """The patches that were refused, and those that had something to do."""
-    told = {
-        name: patch for name, patch in summary["patches"].items() if patch["state"] == "refused" or patch["counted"]
-    }
+    """The patches that were refused or do not cover the run, and those that had something to do."""
+    told = {name: patch for name, patch in summary["patches"].items() if patch["state"] in TOLD or patch["counted"]}
     if told:
         console.print("\n[bold]Patches[/]")
     for name, patch in told.items():
-        if patch["state"] == "refused":
-            console.print(f"  {name:<30} [red]refused[/]: {_safe(patch['reason'])}")
+        if patch["state"] in TOLD:
+            console.print(f"  {name:<30} [{TOLD[patch['state']]}]{patch['state']}[/]: {_safe(patch['reason'])}")
         else:
             console.print(f"  {name:<30} acted on {patch['counted']} values")
 

@@ -15,7 +15,7 @@ EXAMPLES = (
     ("what is on, off or refused here", "yolo-nanfix patches"),
     ("the names of those that are on", "yolo-nanfix patches --quiet"),
 )
-COLOURS = {"on": "green", "refused": "red"}
+COLOURS = {"on": "green", "refused": "red", "replaced": "red", "partly-on": "yellow"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,32 +1,73 @@
-"""`BaseTrainer.save_model` that keeps the last good checkpoint when what it would write is poisoned."""
+"""`BaseTrainer.save_model` that keeps the last good checkpoint when what it would write is poisoned.
+
+Where this run has no good one yet and the poison is a few values, they are replaced in what is written, and only there.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from yolo_nanfix import upstream
+from yolo_nanfix.errors import PoisonedState
 from yolo_nanfix.numerics.finite import first_not_finite, weights
 from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, Params, Wrapper
 
 NAME = "checkpoint-zeroed"
+FEW = 0.01
+"""At most this share of the weights may be written as 0, as Ultralytics does with all that is not finite."""
+CLOCKS = 2.0
+"""Seconds by which the clock of a file system may be off."""
+
+_mended: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Trainers whose last checkpoint is not good, but mended."""
 
 
 def _wrapper(params: Params) -> Wrapper:
     def save_model(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if defect := _defect(instance):
-            tally.add(NAME, 1)
-            kept = "the one before stays" if instance.last.exists() else "there is none yet"
-            upstream.log(f"yolo-nanfix: {NAME}: {defect}; no checkpoint is written, {kept} ({instance.last})")
+        defect = _defect(instance)
+        if defect is None:
+            _mended.discard(instance)
+            return wrapped(*args, **kwargs)
+        tally.add(NAME, 1)
+        if _has_good_one(instance):
+            _say(f"{defect}; no checkpoint is written, the one before stays ({instance.last})")
             return False
-        return wrapped(*args, **kwargs)
+        plain, zeroed, total = _finite_state(instance)
+        if zeroed <= FEW * total:
+            _mended.add(instance)
+            how = f"{zeroed} of {total} weights are 0 in it, the rest is finite"
+            _say(f"{defect}; there is no good checkpoint yet, so a mended one is written: {how} ({instance.last})")
+            with _in_place(plain, instance.optimizer):
+                return wrapped(*args, **kwargs)
+        none = f"{defect}; no checkpoint of this run was good, and none is written ({instance.last})"
+        if instance.epoch + 1 >= instance.epochs or getattr(instance, "stop", False):
+            raise PoisonedState(f"training ends without a model: {none}")
+        _say(none)
+        return False
 
     return save_model
+
+
+def _say(message: str) -> None:
+    upstream.log(f"yolo-nanfix: {NAME}: {message}")
+
+
+def _has_good_one(trainer: Any) -> bool:
+    """Whether this run has written a good checkpoint; one that lies there from an earlier run is none."""
+    if trainer in _mended:
+        return False
+    last = trainer.last
+    began = 0.0 if getattr(trainer, "resume", False) else getattr(trainer, "train_time_start", 0.0) - CLOCKS
+    # the guard lets the trainer write into a folder inside that of the checkpoints
+    return any(f.exists() and f.stat().st_mtime >= began for f in (last, last.parents[1] / last.name))
 
 
 def _defect(trainer: Any) -> str | None:
@@ -38,11 +79,58 @@ def _defect(trainer: Any) -> str | None:
         _resync(ema.state_dict(), model.state_dict())
         if defect := first_not_finite(weights(ema)):
             return f"the EMA is poisoned: {defect}"
-    states = enumerate(trainer.optimizer.state.values())
-    tensors = ((f"{i}.{k}", v) for i, state in states for k, v in state.items() if isinstance(v, Tensor))
-    if defect := first_not_finite(tensors):
+    if defect := first_not_finite((f"{i}.{k}", v) for i, (_, k, v) in enumerate(_optimizer(trainer.optimizer))):
         return f"the optimizer is poisoned: {defect}"
     return None
+
+
+def _optimizer(optimizer: Any) -> list[tuple[dict[str, Any], str, Tensor]]:
+    """The tensors of an optimizer's state: the dict that holds each, its key in it, and itself."""
+    return [(held, k, v) for held in optimizer.state.values() for k, v in held.items() if isinstance(v, Tensor)]
+
+
+@torch.no_grad()
+def _finite_state(trainer: Any) -> tuple[list[tuple[Tensor, Tensor]], int, int]:
+    """What to write in place of tensors that are not finite, how many weights are 0 in it, and of how many.
+
+    Each value is taken from the EMA or the model, whichever is finite; statistics of which neither knows anything start
+    anew (mean 0, variance 1), and weights are 0.
+    """
+    nets: list[nn.Module] = [_plain(trainer.model), _plain(trainer.ema.ema)]
+    known = [dict(weights(net)) for net in nets]
+    found, most = [], 0
+    for own, other in (known, known[::-1]):
+        zeroed = 0
+        for name, tensor in own.items():
+            if bool(tensor.isfinite().all()):
+                continue
+            value = tensor.detach().clone()
+            if name in other:
+                value = torch.where(value.isfinite(), value, other[name].detach().to(value))
+            statistic = not isinstance(tensor, nn.Parameter)
+            zeroed += 0 if statistic else int((~value.isfinite()).sum())
+            fill = 1.0 if statistic and name.endswith("running_var") else 0.0
+            found.append((tensor.detach(), torch.where(value.isfinite(), value, torch.full_like(value, fill))))
+        most = max(most, zeroed)
+    return found, most, sum(p.numel() for p in nets[1].parameters())
+
+
+@contextmanager
+def _in_place(plain: list[tuple[Tensor, Tensor]], optimizer: Any) -> Iterator[None]:
+    """Let tensors hold other values, and the optimizer's state 0 where it is not finite; then all is as before."""
+    before = [(tensor, tensor.clone()) for tensor, _ in plain]  # detached: autograd does not see what follows
+    sick = [(held, k, v) for held, k, v in _optimizer(optimizer) if v.is_floating_point() and not v.isfinite().all()]
+    try:
+        for tensor, value in plain:
+            tensor.copy_(value)
+        for held, key, value in sick:
+            held[key] = value.nan_to_num(0.0, 0.0, 0.0)
+        yield
+    finally:
+        for tensor, value in before:
+            tensor.copy_(value)
+        for held, key, value in sick:
+            held[key] = value
 
 
 @torch.no_grad()
@@ -55,7 +143,7 @@ def _resync(ema: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> None:
     for key in poisoned:
         ema[key].copy_(model[key])
     tally.add(NAME, len(poisoned))
-    upstream.log(f"yolo-nanfix: {NAME}: {len(poisoned)} tensors of the EMA were not finite and are the model's now")
+    _say(f"{len(poisoned)} tensors of the EMA were not finite and are the model's now")
 
 
 def _plain(model: Any) -> Any:

@@ -1,10 +1,16 @@
-"""Lets a torchvision that was built for another torch import, and gives it `nms` in pure torch."""
+"""Lets a torchvision that was built for another torch import, and gives it `nms` in pure torch.
+
+Stock Ultralytics imports torchvision late, or never. So this waits for the import too, and acts in it where it fails.
+"""
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,48 +21,127 @@ from yolo_nanfix.patching.fix import Fix, Params
 
 SYMPTOM = "torchvision::"
 """torch's message reads `operator torchvision::nms does not exist`."""
+WAITS = "acts when torchvision is imported, if its operators cannot load"
+WORKS = "torchvision works"
 
 
-def _needed() -> str | None:
-    try:
-        extension = importlib.import_module("torchvision.extension")
-    except ModuleNotFoundError:
-        return "torchvision is not installed"
-    except (RuntimeError, ImportError, OSError) as error:
-        _forget_torchvision()
-        return None if SYMPTOM in str(error) else f"torchvision fails for another reason: {error}"
-    return "torchvision works" if extension._has_ops() else None
+class _Operators:
+    """The two operators that torchvision's import looks up, once they are defined, and what was found at the import."""
+
+    def __init__(self) -> None:
+        self.library: Any = None
+        self.found = ""
+
+    def define(self) -> None:
+        """Define the operators, unless they are."""
+        if self.library is not None:
+            return
+        make: Any = torch.library.Library  # torch leaves its methods without types
+        self.library = make("torchvision", "FRAGMENT")
+        for operator in ("nms", "qnms"):
+            self.library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        self.library.impl("nms", nms, "CompositeExplicitAutograd")
+
+    def take_away(self) -> None:
+        """As if they had never been defined; torchvision, which holds them, is to be imported anew."""
+        if self.library is not None:
+            _forget_torchvision()
+            self.library._destroy()
+        self.library, self.found = None, ""
 
 
-def _forget_torchvision() -> dict[str, Any]:
-    names = [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]
-    return {name: sys.modules.pop(name) for name in names}
+_operators = _Operators()
 
 
-def _install(params: Params) -> Callable[[], None]:
-    """Define the two operators that torchvision's import looks up, then import it; undo takes both away."""
-    make: Any = torch.library.Library  # torch leaves its methods without types
-    library = make("torchvision", "FRAGMENT")
-    for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.impl("nms", nms, "CompositeExplicitAutograd")
+class _Finder(MetaPathFinder):
+    """Finds torchvision where it is, and lets it be loaded with an eye on its operators."""
 
-    def undo() -> None:
-        _forget_torchvision()
-        library._destroy()
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "torchvision":
+            return None
+        for finder in sys.meta_path:
+            spec = None if isinstance(finder, _Finder) else finder.find_spec(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _Loader(spec.loader)
+                return spec
+        return None
 
-    try:
-        extension: Any = importlib.import_module("torchvision.extension")
-    except BaseException:
-        undo()
-        raise
+
+class _Loader(Loader):
+    """Loads torchvision with its own loader, twice where its operators are missing."""
+
+    def __init__(self, inner: Loader) -> None:
+        self._inner = inner
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._inner.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = module.__loader__ = self._inner
+        try:
+            self._inner.exec_module(module)
+        except (RuntimeError, ImportError, OSError) as error:
+            if SYMPTOM not in str(error):
+                _operators.found = f"torchvision fails for another reason: {error}"
+                raise
+            _forget_torchvision(but=module)
+            _operators.define()
+            self._inner.exec_module(module)
+        _settle(module)
+
+
+def _settle(module: ModuleType) -> None:
+    """Torchvision is imported: give it its operators if they could not load, and say so."""
+    extension: Any = importlib.import_module("torchvision.extension")
+    if _operators.library is None and extension._has_ops():
+        _operators.found = WORKS
+        return
+    _operators.define()
     extension._has_ops = lambda: True
+    _operators.found = ""
     upstream.log(
-        f"torchvision {sys.modules['torchvision'].__version__} was built for another torch than "
+        f"torchvision {module.__version__} was built for another torch than "
         f"{torch.__version__}: its operators cannot load. yolo-nanfix registers nms in pure torch, so training "
         "and validation run; for full speed install the torchvision that belongs to your torch."
     )
+
+
+def _forget_torchvision(but: ModuleType | None = None) -> None:
+    for name in [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]:
+        if sys.modules[name] is not but:
+            del sys.modules[name]
+
+
+def _needed() -> str | None:
+    """Where torchvision is imported already it can be told, and where there is none; else its import tells."""
+    if "torchvision" not in sys.modules:
+        return None if importlib.util.find_spec("torchvision") else "torchvision is not installed"
+    return WORKS if importlib.import_module("torchvision.extension")._has_ops() else None
+
+
+def _install(params: Params) -> Callable[[], None]:
+    """Act when torchvision is imported, or now if it is; undo takes the operators away."""
+    finder = _Finder()
+    sys.meta_path.insert(0, finder)
+    if "torchvision" in sys.modules:
+        _settle(sys.modules["torchvision"])
+
+    def undo() -> None:
+        sys.meta_path.remove(finder)
+        _operators.take_away()
+
     return undo
 
 
-FIX = Fix(install=_install, needed=_needed)
+def _standing() -> tuple[str, str] | None:
+    """What became of it: not needed after all, or still waiting."""
+    if _operators.library is not None:
+        return None
+    return ("not-needed", _operators.found) if _operators.found else ("on", WAITS)
+
+
+FIX = Fix(install=_install, needed=_needed, standing=_standing)

@@ -1,0 +1,166 @@
+"""Where a function of the user's own stands in the place of one that a patch covers, so that the patch does not act.
+
+It may have been put at any time, before the patch or after it: over the name in a module of Ultralytics, on a class, in
+a subclass, on one object, or in a module of the user's that subclasses what uses it.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from yolo_nanfix import upstream
+from yolo_nanfix.patching.stack import Patched
+
+LIMIT = 64
+"""Functions may be wrapped so often before the search for what they wrap ends."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """A function of the user's own.
+
+    Attributes:
+        where: the module or class that holds it, or that of the object that does.
+        name: the name under which it stands there.
+        file: where it is defined; empty if that is not known.
+        line: and on which line.
+    """
+
+    where: str
+    name: str
+    file: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        """As in `ultralytics.utils.loss uses your own bbox_iou (mine.py:7)`."""
+        place = f" ({Path(self.file).name}:{self.line})" if self.file else ""
+        return f"{self.where} uses your own {self.name}{place}"
+
+
+def own(targets: Sequence[upstream.Target], *, objects: bool = False) -> dict[str, list[Own]]:
+    """The user's own functions in the place of targets that are patched, by the paths of the targets.
+
+    Args:
+        targets: what stood there before the patches.
+        objects: also look at all objects in memory, for those of subclasses with methods of their own, and for methods
+            that were set on one of them (some 50 ms).
+    """
+    classes = {t.path: [t.owner, *_subclasses(t.owner)] for t in targets if isinstance(t.owner, type)}
+    held = _objects({cls for known in classes.values() for cls in known}) if objects else {}
+    found = {}
+    for target in targets:
+        known = classes.get(target.path)
+        mine = _in_modules(target) if known is None else _on_classes(target, known, held)
+        found[target.path] = list(dict.fromkeys(mine))
+    return found
+
+
+def _objects(classes: set[type]) -> dict[type, list[dict[str, Any]]]:
+    """The attributes of the objects in memory that are of one of the classes, by class."""
+    found: dict[type, list[dict[str, Any]]] = {}
+    for one in gc.get_objects():
+        if type(one) in classes and isinstance(held := getattr(one, "__dict__", None), dict):
+            found.setdefault(type(one), []).append(held)
+    return found
+
+
+def _in_modules(target: upstream.Target) -> Iterator[Own]:
+    name = target.attribute
+    for module in [m for m in list(sys.modules.values()) if isinstance(m, ModuleType)]:
+        value = vars(module).get(name)
+        if not callable(value) or covers(value, target.path):
+            continue
+        if _is_upstream(module.__name__):
+            if module is target.owner or not _made_upstream(value):
+                yield _described(module.__name__, name, value)
+        elif not _made_upstream(value) and _builds_on_upstream(module):
+            yield _described(module.__name__, name, value)
+
+
+def _on_classes(target: upstream.Target, classes: list[type], held: dict[type, list[dict[str, Any]]]) -> Iterator[Own]:
+    """On the class itself and where another class took its place; of subclasses, those that have objects."""
+    name, owner = target.attribute, target.owner
+    for module in [m for m in list(sys.modules.values()) if isinstance(m, ModuleType) and _is_upstream(m.__name__)]:
+        other = vars(module).get(owner.__name__)
+        if isinstance(other, type) and not issubclass(other, classes[0]) and not _is_upstream(other.__module__):
+            yield _described(module.__name__, owner.__name__, vars(other).get(name) or vars(other).get("__init__"))
+    for cls in classes:
+        value = vars(cls).get(name)
+        on_class = cls is owner or (cls in held and not _calls_super(value))
+        if on_class and _mine(value, target.path):
+            yield _described(f"{cls.__module__}.{cls.__qualname__}", name, value)
+        for attributes in held.get(cls, ()):
+            if _mine(value := attributes.get(name), target.path):
+                yield _described(f"an object of {cls.__module__}.{cls.__qualname__}", name, value)
+
+
+def _mine(value: Any, path: str) -> bool:
+    """Whether something is there that is neither the patched function, nor wraps it, nor is Ultralytics' own."""
+    return value is not None and not covers(value, path) and not _made_upstream(value)
+
+
+def covers(value: Any, path: str) -> bool:
+    """Whether a callable is the patched function, or wraps it."""
+    for _ in range(LIMIT):
+        parent = getattr(value, "_self_parent", None)  # of what wrapt hands out for one object
+        if any(isinstance(one, Patched) and one._self_path == path for one in (value, parent)):
+            return True
+        names = ("__wrapped__", "__func__", "func")  # functools.wraps and wrapt, a bound method, functools.partial
+        inner = next((i for name in names if (i := getattr(value, name, None)) is not None), None)
+        if inner is None or inner is value:
+            return False
+        value = inner
+    return False
+
+
+def _code(value: Any) -> Any:
+    """The code of the outermost Python function."""
+    value = getattr(value, "__func__", value)
+    return getattr(value, "__code__", None) or getattr(getattr(value, "func", None), "__code__", None)
+
+
+def _made_upstream(value: Any) -> bool:
+    """Whether a callable is Ultralytics' own, by the file in which its code stands."""
+    code = _code(value)
+    if code is None:
+        module = getattr(value, "__module__", None) or type(value).__module__
+        return _is_upstream(module) and _is_upstream(type(value).__module__ if not isinstance(value, type) else module)
+    root = getattr(sys.modules.get("ultralytics"), "__file__", None)
+    return root is not None and Path(root).parent in Path(code.co_filename).parents
+
+
+def _is_upstream(module: str) -> bool:
+    return module.partition(".")[0] == "ultralytics"
+
+
+def _builds_on_upstream(module: ModuleType) -> bool:
+    """Whether a module defines a class that subclasses one of Ultralytics'."""
+    own = [v for v in list(vars(module).values()) if isinstance(v, type) and v.__module__ == module.__name__]
+    return any(_is_upstream(base.__module__) for cls in own for base in cls.__mro__)
+
+
+def _subclasses(cls: type) -> list[type]:
+    found: dict[type, None] = {}
+    todo: list[type] = list(cls.__subclasses__())
+    while todo:
+        if (one := todo.pop()) not in found:
+            found[one] = None
+            todo += one.__subclasses__()
+    return list(found)
+
+
+def _calls_super(value: Any) -> bool:
+    """Whether a method refers to its class, as `super()` does, or to a base by name."""
+    code = _code(value)
+    return code is not None and ("__class__" in code.co_freevars or code.co_name in code.co_names)
+
+
+def _described(where: str, name: str, value: Any) -> Own:
+    code = _code(value)
+    return Own(where, name, code.co_filename, code.co_firstlineno) if code is not None else Own(where, name)
