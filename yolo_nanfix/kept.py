@@ -162,6 +162,7 @@ class Keeper:
     def tick(self, model: nn.Module) -> None:
         """A step begins: copy the numbers of the loss, and the numbers and small tensors of foreign modules."""
         criterion = getattr(model, "criterion", None)
+        criterion = getattr(criterion, "__wrapped__", criterion)  # the guard stands in for it after the first step
         if criterion is not self._criterion:
             self._criterion = criterion
             everything = owners(model)

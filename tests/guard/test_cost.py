@@ -52,6 +52,4 @@ def test_no_host_read_is_added_to_a_healthy_step(scaler, nbs, tmp_path, unpatche
     with yolo_nanfix.patched("torchvision-operators-missing", guard=True, snapshot_every=3):
         ours = reads_of_each_step(data, tmp_path / "ours", scaler=scaler, nbs=nbs)
     assert len(stock) == 8 and sum(s["aten._local_scalar_dense"] for s in stock) > 0
-    assert (
-        ours[2:] == stock[2:]
-    )  # in the first two the guard looks at what modules and the loss, once it is there, keep
+    assert ours[2:] == stock[2:]  # at first it looks at what modules and the loss keep

@@ -61,9 +61,9 @@ class ModuleState:
         self._floats: dict[str, tuple[dict[str, Any], str, float]] = {}
         self._searches = 0
         self.find()
-        self.born_non_finite = tuple(
-            name for name, kept in self._kept.items() if kept.start.is_floating_point() and not _finite(kept.start)
-        )
+        born = {id(k.tensor) for k in self._kept.values() if k.start.is_floating_point() and not _finite(k.start)}
+        everywhere = model.named_buffers(remove_duplicate=False)  # one buffer may stand in several modules
+        self.born_non_finite = tuple(name for name, buffer in everywhere if id(buffer) in born)
 
     @torch.no_grad()
     def find(self) -> None:
@@ -136,7 +136,6 @@ class ModuleState:
                 states = [*(state[name] for state in earlier if name in state), kept.start]
                 clean = next((s for s in states if not _spoilt(s, kept.start)), kept.start)
                 _write(kept.tensor, clean)
-                kept.copy = kept.tensor.detach().clone()
                 healed.append(name)
         for owner, key, value in self._floats.values():
             now = owner.get(key)
@@ -145,7 +144,7 @@ class ModuleState:
         return healed
 
     def named(self) -> dict[str, Tensor]:
-        """The copies by name, as they were before the last forward pass; plain attributes included."""
+        """The copies by name as they were before the last forward pass, poisoned or not; attributes included."""
         return {name: kept.copy for name, kept in self._kept.items()}
 
 
