@@ -16,8 +16,18 @@ surroundings.settle()
 
 import pytest  # noqa: E402
 import thorough  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+# no limit that a busy machine breaks, and the same examples everywhere: Hypothesis draws others where CI is set
+settings.register_profile("same", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("drawn", settings.get_profile("same"), derandomize=False)
+
+
+def pytest_configure(config):
+    settings.load_profile("drawn" if config.getoption("--all") else "same")
 
 
 def pytest_addoption(parser):
