@@ -46,6 +46,9 @@ class Kind(str, Enum):
     """`count` checkpoints were not written, that of the last epoch among them."""
     VAL_LOSS = "val-loss"
     """The validation losses of the last epoch are not finite."""
+    AVERAGE = "average"
+    """Ultralytics' averaged model, which validation and checkpoints use, holds NaN in `count` buffers that are infinite
+    by design."""
     METRIC = "metric"
     """The metrics of the model are not finite."""
     NO_STEP = "no-step"
@@ -101,6 +104,7 @@ class Figures:
         epochs_without_loss: those whose train losses are not finite, 1-based.
         checkpoints_refused: how often no checkpoint was written, and `last_refused`: in the last epoch, too.
         val_loss_finite: whether the validation losses of the last epoch are finite.
+        average_nan: buffers, infinite by design, of which Ultralytics' averaged model makes NaN.
         metric: the metric of the final model that users look at first; None if not known or nothing is to be found.
         last_metric, best_metric: the same in the last and in the best epoch.
         pretrained: whether the run started from trained weights; None if not known.
@@ -122,6 +126,7 @@ class Figures:
     checkpoints_refused: int = 0
     last_refused: bool = False
     val_loss_finite: bool = True
+    average_nan: int = 0
     metric: float | None = None
     last_metric: float | None = None
     best_metric: float | None = None
@@ -227,7 +232,9 @@ def _checkpoints(figures: Figures) -> Iterator[Lost]:
         yield Lost(Kind.LAST_CHECKPOINT, State.FAILED, figures.checkpoints_refused)
     elif figures.checkpoints_refused:
         yield Lost(Kind.CHECKPOINTS, State.DEGRADED, figures.checkpoints_refused)
-    if not figures.val_loss_finite:
+    if figures.average_nan:
+        yield Lost(Kind.AVERAGE, State.DEGRADED, figures.average_nan)
+    elif not figures.val_loss_finite:
         yield Lost(Kind.VAL_LOSS, State.FAILED)
 
 

@@ -51,6 +51,7 @@ def figures(
         checkpoints_refused=recorder.counts["checkpoint"],
         last_refused=refused is not None and refused.epoch == last,
         val_loss_finite=validation is None or validation.epoch != last,
+        average_nan=len(recorder.ema_nan),
         metric=_metric(trainer),
         last_metric=by_epoch[-1] if by_epoch else None,
         best_metric=max(by_epoch) if by_epoch else None,

@@ -163,6 +163,7 @@ def test_a_healthy_run_with_infinite_buffers_is_stock_s_bit_for_bit(trainer, tol
     assert [k for k, v in stock_state.items() if not torch.equal(ours_state[k].nan_to_num(7), v.nan_to_num(7))] == []
     guard = report(ours)["guard"]
     assert guard["events"] == [] and guard["dropped_micro_batches"] == 0 and guard["ema_nan"] == told
+    assert report(ours)["state"] == ("degraded" if told else "healthy")
     ours_weights, stock_weights = lab.checkpoint(ours.trainer.last), lab.checkpoint(stock.trainer.last)
     assert all(torch.equal(ours_weights[k], v) for k, v in stock_weights.items())
 

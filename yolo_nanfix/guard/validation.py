@@ -73,7 +73,9 @@ class ValidationGuard:
         what = "left out of the metrics" if isinstance(made, Tensor) else f"{gone} rows left out of the metrics"
         total = sum(self._bad.values())
         detail = f"{total} raw predictions of {len(self._bad)} images not finite in val batch {validator.batch_i + 1}"
-        self.faults.note(Point.VALIDATION, "val-predictions", detail, what, predictions.sources(self._batch, self._bad))
+        if not self._explained:
+            files = predictions.sources(self._batch, self._bad)
+            self.faults.note(Point.VALIDATION, "val-predictions", detail, what, files)
         return made
 
     def update_metrics(self, call: Call, made: Any, batch: Mapping[str, Any]) -> Any:
@@ -88,7 +90,7 @@ class ValidationGuard:
 
     def batch_end(self, validator: Any) -> None:
         """If this batch made a sum not finite, put the sums back and add the loss of its healthy images only."""
-        if not _watched(validator) or (self._finite and not self._empty):
+        if not _watched(validator) or (self._finite and not self._empty) or self._explained:
             return
         if self._empty:
             validator.loss = dict(self._before)
@@ -117,10 +119,16 @@ class ValidationGuard:
         """The metrics, with val losses over the healthy images; what is still not finite is reported."""
         metrics = self.rescale(metrics)
         named = {**(metrics or {}), **({} if fitness is None else {"fitness": fitness})}
-        if bad := [k for k, v in named.items() if not math.isfinite(float(v))]:
+        bad = [k for k, v in named.items() if not math.isfinite(float(v))]
+        if bad and not self._explained:
             detail = f"{', '.join(bad)} not finite"
             self.faults.note(Point.VALIDATION, "val-loss", detail, "reported as it is")
         return metrics
+
+    @property
+    def _explained(self) -> bool:
+        """Whether it is said already that the averaged model itself gives NaN, so that no image is to blame."""
+        return bool(self.faults.guard.recorder.ema_nan)
 
     def _healthy_loss(self, sources: tuple[Source, ...]) -> dict[str, Tensor]:
         """The loss terms of the batch without its sick images; empty if there are none to take it over."""
