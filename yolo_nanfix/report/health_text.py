@@ -72,8 +72,8 @@ def _phrase(kind: Kind, entry: Mapping[str, Any], state: State) -> str:
         Kind.CHECKPOINTS: f"{_times(count)} no checkpoint was written",
         Kind.LAST_CHECKPOINT: f"{_times(count)} no checkpoint was written, nor in the last epoch",
         Kind.VAL_LOSS: "validation losses of the last epoch not finite",
-        Kind.AVERAGE: f"Ultralytics' averaged model (EMA) makes NaN of {_many(count, 'infinite buffer')}, and validation "
-        "and checkpoints use it; register_buffer(..., persistent=False) keeps a buffer out of it",
+        Kind.AVERAGE: f"Ultralytics' averaged model (EMA) makes NaN of {_many(count, 'infinite buffer')}, and "
+        "validation and checkpoints use it; register_buffer(..., persistent=False) keeps a buffer out of it",
         Kind.METRIC: "metrics of the final model not finite",
         Kind.NO_STEP: "no optimizer step is in the weights: nothing was learnt"
         + (f" ({of:.0f} were taken and undone)" if of else ""),
