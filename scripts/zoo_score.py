@@ -11,6 +11,8 @@ from zoo_specs import Case
 
 LEARNT, LOST_IT, GARBAGE = 0.3, 0.05, 0.1
 """mAP50 from which a twin counts as having learnt; below which a run has lost everything; a fall that is garbage."""
+SICK = {"broken", "raises", "stops", "map-zero", "nan-loss", "garbage"}
+"""Outcomes of runs that may not be called healthy."""
 HUGE = 1e6
 """A loss beyond this is garbage although it is finite."""
 
@@ -60,9 +62,20 @@ def score(case: Case, stock: Mapping[str, Any], ours: Mapping[str, Any], twin: M
     line.misses += [f"{side}: {run['broken']}" for side, run in (("stock", stock), ("ours", ours)) if "broken" in run]
     line.verdict, wrong = _judge_verdict(case, ours, guard)
     line.misses += wrong
+    line.misses += _judge_state(case, ours, line.ours)
     if case.healthy and guard.get("events"):
         line.misses.append(f"{len(guard['events'])} events in a healthy run")
     return line
+
+
+def _judge_state(case: Case, ours: Mapping[str, Any], ended: str) -> list[str]:
+    """What is wrong with how our report calls a run: a sick one healthy, or a healthy one not."""
+    state = ours.get("report", {}).get("state")
+    if state is None:
+        return []
+    if case.healthy:
+        return [f"a healthy run is called {state}"] if state != "healthy" else []
+    return [f"{ended}, and is called healthy"] if state == "healthy" and ended in SICK else []
 
 
 def outcome(facts: Mapping[str, Any], twin: Mapping[str, Any]) -> str:

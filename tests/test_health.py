@@ -19,6 +19,8 @@ CASES = {
     "20 of 24": ({"dropped": 20}, FAILED, ["20 of 24 micro-batches dropped"]),
     "7 of 24 images": ({"left_out": 7}, DEGRADED, ["7 of 24 images left out"]),
     "all images but one": ({"left_out": 23}, DEGRADED, ["23 of 24 images left out"]),
+    "unreadable": ({"unreadable": 10}, DEGRADED, ["10 of 96 samples could not be read"]),
+    "unreadable, once": ({"unreadable": 1}, HEALTHY, ["1 of 96 samples could not be read"]),
     "held back": ({"steps_taken": 18, "steps_refused": 6}, DEGRADED, ["6 of 24 optimizer steps held back"]),
     "one step undone": ({"steps_undone": 1}, HEALTHY, ["1 of 24 optimizer steps undone by rollbacks"]),
     "6 undone": ({"steps_undone": 6}, DEGRADED, ["6 of 24 optimizer steps undone by rollbacks"]),

@@ -172,6 +172,7 @@ class Recorder:
             "steps_taken": self.steps_taken,
             "steps_refused": self.steps_refused,
             "rollbacks": self.rollbacks,
+            "learning_rate_times": self.in_force().get("lr_scale", 1.0) if self.in_force else 1.0,
             "steps_undone": self.steps_undone,
             "epochs_without_step": list(self.epochs_without_step),
             "epochs_redone": self.epochs_redone,

@@ -23,7 +23,14 @@ METRICS = (
     ("metrics/mAP50(P)", "pose mAP50"),
     ("metrics/accuracy_top1", "top-1 accuracy"),
 )
-EXPLAINED = {Kind.MICRO_BATCHES, Kind.IMAGES, Kind.STEPS_REFUSED, Kind.STEPS_UNDONE, Kind.EPOCHS_WITHOUT_STEP}
+EXPLAINED = {
+    Kind.MICRO_BATCHES,
+    Kind.IMAGES,
+    Kind.SAMPLES,
+    Kind.STEPS_REFUSED,
+    Kind.STEPS_UNDONE,
+    Kind.EPOCHS_WITHOUT_STEP,
+}
 """What verdicts explain; then nothing more is to be said of it."""
 WAYS: Mapping[str, tuple[str, ...]] = {
     Kind.NO_STEP: ("look at nbs and batch: a step is taken every nbs / batch micro-batches; and at lr0 and freeze",),

@@ -116,6 +116,8 @@ def tiles(run: RunFolder) -> list[tuple[str, str]]:
     for key, name in COUNTED:
         if count := lenient.count(guard, key):
             found.append((name, grouped(count)))
+    if (times := lenient.number(guard, "learning_rate_times")) not in (None, 1.0):
+        found.append(("learning rate, times", figure(times)))
     if skipped := lenient.count(guard, "steps_skipped_by_grad_scaler"):
         found.append(("steps skipped by the GradScaler", grouped(skipped)))
     out = {*lenient.mapping(run.summary, "quarantined"), *lenient.texts(guard, "quarantined")}

@@ -78,6 +78,8 @@ def _steps(summary: Mapping[str, Any]) -> list[str]:
     told = [f"{refused} held back"] if refused else []
     told += [f"{undone} undone by {backs} rollback{'' if backs == 1 else 's'}"] if backs else []
     lines = [f"Optimizer steps: {guard.get('steps_taken', 0)} taken, {', '.join(told)}"] if told else []
+    if (times := guard.get("learning_rate_times", 1.0)) != 1.0:
+        lines.append(f"Learning rate: lowered by the guard to {times:.3g} of what was asked for")
     if checkpoints := (guard.get("events_by_check") or {}).get("checkpoint"):
         lines.append(f"Checkpoints not written: {checkpoints}")
     return lines
