@@ -155,7 +155,8 @@ class Keeper:
     def __init__(self) -> None:
         """Nothing was seen yet."""
         self.before: dict[str, dict[str, Any]] = {}
-        self._owners: dict[str, Any] = {}
+        self._foreign: dict[str, Any] = {}
+        self._numbers: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {}
         self._first: dict[str, int] = {}
         self._criterion: Any = self
 
@@ -166,9 +167,15 @@ class Keeper:
         if criterion is not self._criterion:
             self._criterion = criterion
             everything = owners(model)
-            self._owners = {n: o for n, o in everything.items() if n.partition(".")[0] == "criterion" or foreign(o)}
+            self._foreign = {name: owner for name, owner in everything.items() if foreign(owner)}
+            loss = {n: o for n, o in everything.items() if n.partition(".")[0] == "criterion" and not foreign(o)}
+            keys_of = {name: tuple(copied(owner)) for name, owner in loss.items()}
+            self._numbers = {name: (vars(loss[name]), keys) for name, keys in keys_of.items() if keys}
             self._first |= {name: 0 for name in not_finite(model) if name not in self._first}
-        self.before = {name: copied(owner) for name, owner in self._owners.items()}
+        numbers = {
+            name: {key: held[key] for key in keys if key in held} for name, (held, keys) in self._numbers.items()
+        }
+        self.before = numbers | {name: copied(owner) for name, owner in self._foreign.items()}
 
     def since(self, model: nn.Module, number: int) -> dict[str, dict[str, Any]]:
         """What is not finite now, by name: its value, and the number of the first incident with it; 0: the start."""

@@ -118,8 +118,9 @@ def pixel_tensors(batch: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def read(scalars: Mapping[str, Tensor]) -> dict[str, float]:
     """The values of scalar tensors by their names: one host read for all of them together."""
-    device = next(iter(scalars.values())).device
-    stacked = torch.stack([_plain(t.detach(), device) for t in scalars.values()])
+    first = next(iter(scalars.values()))
+    plain = [_plain(t.detach(), first.device) for t in scalars.values()] if len(scalars) > 1 else []
+    stacked = torch.stack(plain) if plain else first.detach().reshape(1)
     return dict(zip(scalars, stacked.tolist(), strict=True))
 
 
