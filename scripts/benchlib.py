@@ -207,7 +207,8 @@ class Alternating:
     def measure(self, pairs: int, model: str, batch: int, imgsz: int, **arguments: Any) -> None:
         """Train, which fills `times`."""
         with tempfile.TemporaryDirectory() as folder:
-            data = make_dataset(Path(folder) / "set", n_train=EPOCH * batch, n_val=2, size=(imgsz, imgsz), seed=0)
+            drawn = (min(imgsz, 320),) * 2
+            data = make_dataset(Path(folder) / "set", n_train=EPOCH * batch, n_val=2, size=drawn, seed=0)
             callbacks = {"on_pretrain_routine_end": self.attach, "on_train_batch_start": self._start}
             callbacks["on_train_batch_end"] = self._end
             settings = {

@@ -87,7 +87,9 @@ class Device:
         self, name: str, spec: Spec, callbacks: Mapping[str, Callable[[Any], None]] | None = None
     ) -> dict[str, Any]:
         """Run it under whatever is patched now; see `healthy_runs.run`."""
-        data = small_set(self.folder / "set", "detect", n_train=4 * self.batch, n_val=self.batch, size=self.imgsz)
+        data = self.folder / "set" / "data.yaml"
+        if not data.exists():
+            small_set(self.folder / "set", "detect", n_train=4 * self.batch, n_val=self.batch, size=self.imgsz)
         with self._amp_allowed():
             return healthy_runs.run(spec, data, self.folder / name, callbacks)
 
@@ -309,7 +311,7 @@ def share(device: Device) -> Seen:
     """The guard's share of a step: alternating steps with it and without in one run."""
     model, batch, imgsz, pairs = device.timed
     steps = bench_guard.GuardSteps()
-    arguments = {"device": 0, "amp": True, "cache": "ram"} if device.gpu else {}
+    arguments = {"device": 0, "amp": True, "cache": "ram", "workers": 8} if device.gpu else {}
     with yolo_nanfix.patched("torchvision-operators-missing", guard=False), device._amp_allowed():
         steps.measure(pairs, model, batch, imgsz, **arguments)
     on, off = ([wall for wall, _ in steps.times[which]] for which in (True, False))
@@ -321,6 +323,36 @@ def share(device: Device) -> Seen:
     }
     said = f"with / without {figures['ratio']:.4f}, in the guard's code {figures['inside']:.2%} of a step"
     return Seen(len(on) > 0, f"{said} ({figures['setting']}, step {figures['step_ms']:.1f} ms)", figures)
+
+
+def out_of_memory(device: Device) -> Seen:
+    """Memory runs out in the second micro-batch (on a CPU: as if): upstream halves the batch, the guard lets it."""
+    held: list[Any] = []
+    ended: dict[str, Any] = {}
+
+    def runs_out(gradient: Tensor) -> Tensor:
+        held.pop().remove()
+        raise RuntimeError("out of memory")
+
+    def change(trainer: Any, batch: dict[str, Any], number: int) -> None:
+        if number == 1 and device.gpu:
+            torch.cuda.empty_cache()
+            held.append(torch.empty(torch.cuda.mem_get_info()[0] - 2**26, dtype=torch.uint8, device="cuda"))
+        elif number == 1:
+            held.append(next(trainer.model.parameters()).register_hook(runs_out))
+        else:
+            held.clear()
+
+    def look(trainer: Any) -> None:
+        finite = all(bool(p.isfinite().all()) for p in trainer.model.parameters())
+        ended.update(batch=trainer.batch_size, finite=finite)
+
+    spec = device.spec("float32", lambda base: faulty_modules.trainer_that(base, batch=change), val=False)
+    with yolo_nanfix.patched():
+        ours = device.train("memory-runs-out", spec, {"on_train_end": look})
+    figures = {**ended, "error": ours["error"][-500:]}
+    right = not ours["error"] and ended == {"batch": device.batch // 2, "finite": True}
+    return Seen(right, f"the run ends with batch {ended.get('batch')} instead of {device.batch}", figures)
 
 
 def memory(device: Device) -> Seen:
@@ -398,11 +430,12 @@ def class_out_of_range(device: Device) -> Seen:
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its name, what runs it, and whether it needs a GPU."""
+    """One check: its name, what runs it, whether it needs a GPU, and the seconds that one should have for it."""
 
     name: str
     run: Callable[[Device], Seen]
     gpu: bool = False
+    seconds: float = 20.0
 
 
 PRECISIONS = ("float32", "float16", "bfloat16")
@@ -419,11 +452,12 @@ CHECKS: tuple[Check, ...] = (
     Check("rollback", rollback),
     Check("reads of a step, float32", lambda device: reads(device, "float32")),
     Check("reads of a step, float16", lambda device: reads(device, "float16")),
-    Check("class out of range", class_out_of_range),
+    Check("class out of range", class_out_of_range, seconds=40.0),
+    Check("out of memory", out_of_memory),
     Check("AMP self-check", amp_self_check, gpu=True),
     Check("memory of the GPU", memory, gpu=True),
-    Check("guard's share of a step", share),
-    Check("torch.compile", compiled, gpu=True),
+    Check("guard's share of a step", share, seconds=70.0),
+    Check("torch.compile", compiled, gpu=True, seconds=120.0),
 )
 NEVER = {"several GPUs (DDP)": "needs more than one GPU; over gloo on the CPU in tests/processes"}
 """What this machine cannot show."""

@@ -16,7 +16,16 @@ def seen(tmp_path_factory):
     return {result["name"]: result for result in results}, out
 
 
-ONLY = ["dropped, float16", "bit for bit, bfloat16", "leaves", "rollback", "reads of a step, float16", "share", "AMP"]
+ONLY = [
+    "dropped, float16",
+    "bit for bit, bfloat16",
+    "leaves",
+    "rollback",
+    "reads of a step, float16",
+    "share",
+    "AMP",
+    "out of memory",
+]
 ONLY += ["memory", "compile"]
 
 
@@ -27,6 +36,7 @@ HERE = (
     "rollback",
     "reads of a step, float16",
     "guard's share of a step",
+    "out of memory",
 )
 
 
