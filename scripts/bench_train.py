@@ -92,6 +92,7 @@ def command(code: str, arguments: Sequence[str], folder: Path) -> tuple[float, s
     caches = {name: str(folder / "caches") for name in ("YOLO_CONFIG_DIR", "YOLO_NANFIX_CACHE", "MPLCONFIGDIR")}
     paths = os.pathsep.join([str(benchlib.ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, **caches, "PYTHONPATH": paths, "YOLO_AUTOINSTALL": "false"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is compiled is kept, as everywhere
     before = _children()
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(list(arguments))], env=environment, capture_output=True, text=True

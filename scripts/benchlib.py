@@ -204,15 +204,15 @@ class Alternating:
         for i, clock in enumerate(("wall time", "CPU time")):
             print(ratio(clock, *([t[i] for t in self.times[on][:count]] for on in (True, False))))
 
-    def measure(self, pairs: int, model: str, batch: int, imgsz: int, **arguments: Any) -> None:
-        """Train, which fills `times`."""
+    def measure(self, pairs: int, model: str, batch: int, imgsz: int, epoch: int = EPOCH, **arguments: Any) -> None:
+        """Train, which fills `times`; `epoch` is the number of micro-batches in one."""
         with tempfile.TemporaryDirectory() as folder:
             drawn = (min(imgsz, 320),) * 2
-            data = make_dataset(Path(folder) / "set", n_train=EPOCH * batch, n_val=2, size=drawn, seed=0)
+            data = make_dataset(Path(folder) / "set", n_train=epoch * batch, n_val=2, size=drawn, seed=0)
             callbacks = {"on_pretrain_routine_end": self.attach, "on_train_batch_start": self._start}
             callbacks["on_train_batch_end"] = self._end
             settings = {
-                "epochs": -(-(WARM_UP + 2 * pairs) // EPOCH),
+                "epochs": -(-(WARM_UP + 2 * pairs) // epoch),
                 "imgsz": imgsz,
                 "batch": batch,
                 "nbs": batch,

@@ -28,6 +28,8 @@ REQUIRED = (
     "references",
 )
 OPTIONAL = ("cures_not", "measured", "params")
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Reads as `yaml.safe_load` does; where PyYAML has its parser in C, eight times as fast."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def load(path: Path) -> Card:
         CardError: it is not YAML, a key is unknown or missing, or a value has the wrong form.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CardError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(raw, dict):
