@@ -26,6 +26,7 @@ WARM_UP = 10
 EPOCH = 20
 """Steps in an epoch: what is done once an epoch counts for as much as in a training of a few hundred images."""
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # what is measured is this checkout, whichever one is installed
 
 
 def quiet() -> None:
