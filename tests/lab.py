@@ -7,11 +7,13 @@ import importlib
 import inspect
 import io
 import logging
+import shutil
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import yolo_nanfix
@@ -116,6 +118,24 @@ def poisoned(task: str, where: set[tuple[int, int]]) -> type:
             return batch
 
     return Poisoned
+
+
+FLOATS = {"hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
+"""Settings under which Ultralytics can augment float pixels: its change of colours takes bytes alone."""
+
+
+def with_nan_pixels(data: Path, folder: Path, numbers: list[int], split: str = "train") -> Path:
+    """A copy of a dataset in which some images have NaN pixels in their middle, in a float array beside each."""
+    import cv2
+
+    shutil.copytree(data.parent, folder)
+    (folder / "data.yaml").write_text(data.read_text().replace(str(data.parent), str(folder)))
+    files = sorted((folder / "images" / split).glob("*.jpg"))
+    for file in (files[number] for number in numbers):
+        pixels = cv2.imread(str(file)).astype(np.float32)
+        pixels[28:36, 28:36] = np.nan
+        np.save(file.with_suffix(".npy"), pixels)
+    return folder / "data.yaml"
 
 
 def train(

@@ -17,6 +17,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from yolo_nanfix.errors import DataError
+
+
+class OnDisk(str, Enum):
+    """What a file of a sample that looks sick was when it was read again."""
+
+    FINITE = "finite"
+    """Pixels and label rows are finite, and all classes known: what is wrong with the sample came later."""
+    NOT_FINITE = "not-finite"
+    """They are not: it is the file's fault."""
+    UNREADABLE = "unreadable"
+    UNKNOWN = "unknown"
+    """It was not read again, or the dataset has no reader that is known."""
+
 
 FORMAT = 1
 SUFFIX = ".safetensors"
@@ -47,8 +61,9 @@ class Incident:
             lr                      learning rates by parameter group
             loss                    the loss terms by name, as they came out
             history                 losses and gradient norms of the last finite steps, oldest first
-            sources                 for each image: file, suspect, parents (mosaic and mix-up), labels (None, or a
-                                    mapping: `file`, and `rows`, its lines of text)
+            sources                 for each image: file, suspect, parents (mosaic and mix-up), on_disk (an `OnDisk`)
+                                    and blamed (which of its files are sick on disk), labels (None, or a mapping:
+                                    `file`, and `rows`, its lines of text)
             criterion               scalar attributes of the loss that change in training (`updates`)
             born_non_finite         names of buffers that held values that are not finite when the run began
             other_buffers           names of buffers that are no statistics of a normalisation

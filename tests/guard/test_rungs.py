@@ -86,22 +86,16 @@ def test_state_that_is_poisoned_in_the_run_is_put_back(spoil, check, did, lost, 
 
 
 def test_an_image_that_spoils_two_micro_batches_is_left_out_of_the_others(data, tmp_path):
-    class Sick(lab.trainer_class("detect")):
-        def preprocess_batch(self, batch):
-            batch = super().preprocess_batch(batch)
-            for i, file in enumerate(batch["im_file"]):
-                if file.endswith("0003.jpg"):
-                    batch["img"][i, 0, 5, 5] = NAN
-            return batch
-
+    sick = lab.with_nan_pixels(data, tmp_path / "set", [3])
     with yolo_nanfix.patched():
-        ours = lab.train(data, tmp_path / "ours", trainer=Sick, epochs=5)
+        ours = lab.train(sick, tmp_path / "ours", epochs=5, **lab.FLOATS)
     assert ours.error is None and report(ours)["healthy"]
     guard = report(ours)["guard"]
     assert (guard["micro_batches"], guard["dropped_micro_batches"], guard["quarantined_samples"]) == (20, 2, 3)
     assert "0003.jpg left out from now on" in guard["events"][1]["action"]
     (verdict,) = guard["verdicts"]
     assert verdict["cause"] == "data" and verdict["images"][0].endswith("0003.jpg")
+    assert [s["on_disk"] for s in guard["events"][0]["sources"] if s["suspect"]] == ["not-finite"]
 
 
 def test_mosaic_parents_are_known(data, tmp_path):

@@ -46,6 +46,11 @@ def _imports(evidence: Evidence) -> list[str]:
     return ["functions and classes of your own come here with --import MODULE"]
 
 
+def came_later() -> tuple[str, ...]:
+    """What to look at where samples are sick and their files are not."""
+    return ("look at transforms of your own, at the dataset's code, and at preprocess_batch",)
+
+
 def _data(verdict: Verdict, evidence: Evidence) -> list[str]:
     images = verdict.images or tuple(evidence.files[i] for i in evidence.scan.pixels if i < len(evidence.files))
     return [f"mend or remove {image}" for image in images[:5]] + [f"yolo-nanfix lint {_data_file(evidence)}"]

@@ -63,6 +63,8 @@ def check(incident: Incident) -> None:
             raise DataError(f"the incident's '{key}' has an entry of the wrong form")
     _own(incident.facts.get("own") or {})
     for source in incident.facts.get("sources") or ():
+        if not isinstance(source.get("on_disk", ""), str) or not isinstance(source.get("blamed", []), list):
+            raise DataError("the incident's 'sources' says in a wrong form what its files are on disk")
         labels = source.get("labels")
         if labels and not (isinstance(labels, Mapping) and isinstance(labels.get("rows"), list) and "file" in labels):
             raise DataError("the incident's 'sources' has labels of the wrong form")

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 from yolo_nanfix.diagnosis import advice
 from yolo_nanfix.diagnosis.evidence import Evidence, rise
+from yolo_nanfix.incident import OnDisk
 from yolo_nanfix.verdicts import Cause, Verdict
 
 Suggest = Callable[[Evidence], "float | None"]
@@ -53,6 +54,8 @@ class Answer:
     cause: Cause | None = None
     summary: str = ""
     confidence: float = 0.0
+    came_later: bool = False
+    """What is sick is in order on disk: code between the file and the model made it so."""
 
 
 def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
@@ -76,6 +79,9 @@ def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
         labels=tuple(origin.place for origin in evidence.origins),
         images=_images(evidence),
     )
+    if answer.came_later:
+        tensor = evidence.leaf if evidence.leaf.startswith("batch.") else ""
+        return replace(verdict, images=(), labels=(), tensor=tensor, advice=advice.came_later())
     verdict = _named(verdict, evidence)
     rate = suggest(evidence) if suggest and verdict.cause is Cause.LEARNING_RATE else None
     return replace(verdict, advice=advice.of(verdict, evidence, rate), lr0=rate)
@@ -92,9 +98,16 @@ def _images(evidence: Evidence) -> tuple[str, ...]:
         or evidence.scan.beyond
         or (evidence.scan.images() if evidence.leaf.startswith("batch.") else ())
     )
-    guilty = [evidence.files[i] for i in found if i < len(evidence.files)]
+    guilty = [file for i in found if i < len(evidence.files) for file in _blamed_files(evidence, i)]
     parents = {origin.image for origin in evidence.origins} - set(evidence.files)
     return tuple(sorted(parents)) if parents else tuple(guilty)
+
+
+def _blamed_files(evidence: Evidence, image: int) -> list[str]:
+    """Those files of an image of the batch that are sick on disk; its own where that is not known."""
+    sources = evidence.facts.get("sources") or ()
+    blamed = sources[image].get("blamed") if image < len(sources) else None
+    return list(map(str, blamed)) if blamed else [evidence.files[image]]
 
 
 def _named(verdict: Verdict, evidence: Evidence) -> Verdict:
@@ -149,18 +162,34 @@ def data(e: Evidence) -> Answer:
     scan, guilt = e.scan, e.guilt
     said = f"; {guilt.said}" if guilt.said else ""
     if scan.pixels and _blamed(e, set(scan.pixels), "batch.img"):
-        first = next(iter(scan.pixels))
+        first = next((i for i in scan.pixels if not _in_order(e, i)), next(iter(scan.pixels)))
         file = e.files[first] if first < len(e.files) else f"image {first + 1} of the batch"
         line = f"{len(scan.pixels)} of {len(e.files)} images have sick pixels: {scan.pixels[first]}{said}"
+        if _in_order(e, first):
+            return _came_later(e, f"{line}; on disk they are in order", f"the pixels of {file}: {scan.pixels[first]}")
         return Answer(
             line, Cause.DATA, f"{file}: {scan.pixels[first]}", _confidence(e, bool(guilt.images or scan.beyond))
         )
     rows = scan.rows or {r: why for r, why in scan.odd_rows.items() if r in guilt.rows}
     if rows:
-        first = next(iter(rows))
+        first = next((r for r in rows if not _in_order(e, scan.owners[r])), next(iter(rows)))
+        if _in_order(e, scan.owners[first]):
+            line = f"label rows: {rows[first]}{said}; on disk they are in order"
+            return _came_later(e, line, f"label row {first} of the batch: {rows[first]}")
         where = e.origins[0].place if e.origins else f"label row {first} of the batch"
         return Answer(f"label rows: {rows[first]}{said}", Cause.LABEL, f"{where}: {rows[first]}", _confidence(e, True))
     return Answer(f"pixels and label rows look healthy{said}" + _labels_said(e))
+
+
+def _in_order(e: Evidence, image: int) -> bool:
+    """Whether the files of an image of the batch were read again and are in order."""
+    sources = e.facts.get("sources") or ()
+    return image < len(sources) and sources[image].get("on_disk") == OnDisk.FINITE.value
+
+
+def _came_later(e: Evidence, line: str, what: str) -> Answer:
+    summary = f"{what}; augmentation or preprocessing code made them so, for the file is in order on disk"
+    return Answer(line, Cause.DEFINITION, summary, _confidence(e, True), came_later=True)
 
 
 def _labels_said(e: Evidence) -> str:

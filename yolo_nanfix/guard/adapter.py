@@ -190,6 +190,7 @@ def _loader(build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _batch(guard: Guard, batch: Any) -> Any:
+    batch = guard.intake.after(batch)
     guard.batch(batch)
     return batch
 

@@ -186,6 +186,8 @@ def _sources(trainer: Any, event: Event) -> list[dict[str, Any]]:
             "file": str(s.file),
             "suspect": s.suspect,
             "parents": list(s.parents),
+            "on_disk": s.on_disk.value,
+            "blamed": list(s.blamed),
             "labels": label_rows(trainer, str(s.file)),
         }
         for s in event.sources

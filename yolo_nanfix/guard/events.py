@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
+from yolo_nanfix.incident import OnDisk
+
 
 class Point(str, Enum):
     """Where in the loop an event was seen."""
@@ -42,11 +44,25 @@ class Source:
         file: the image file.
         suspect: what is wrong with it as the model saw it, or empty.
         parents: other image files that mosaic and mix-up put into it.
+        on_disk: what its files were when they were read again, the worst of them; only suspect ones are.
+        blamed: those of its files that are sick on disk themselves.
     """
 
     file: str
     suspect: str = ""
     parents: tuple[str, ...] = ()
+    on_disk: OnDisk = OnDisk.UNKNOWN
+    blamed: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Source:
+        """What `Event.as_dict` wrote, also by an earlier version.
+
+        Raises:
+            ValueError, TypeError, KeyError: it was not written by it.
+        """
+        parents, blamed = tuple(values["parents"]), tuple(values.get("blamed", ()))
+        return cls(values["file"], values["suspect"], parents, OnDisk(values.get("on_disk", "unknown")), blamed)
 
 
 @dataclass(frozen=True)
@@ -77,7 +93,8 @@ class Event:
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
-        return {**asdict(self), "point": self.point.value}
+        sources = [{**asdict(source), "on_disk": source.on_disk.value} for source in self.sources]
+        return {**asdict(self), "point": self.point.value, "sources": sources}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Event:
@@ -86,7 +103,7 @@ class Event:
         Raises:
             ValueError, TypeError, KeyError: it was not written by `as_dict`.
         """
-        sources = tuple(Source(**{**source, "parents": tuple(source["parents"])}) for source in values["sources"])
+        sources = tuple(map(Source.from_dict, values["sources"]))
         return cls(**{**values, "point": Point(values["point"]), "sources": sources})
 
     def __str__(self) -> str:

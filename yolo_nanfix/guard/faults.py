@@ -17,7 +17,9 @@ from yolo_nanfix.guard.divergence import Alarm
 from yolo_nanfix.guard.events import Event, Point, Source
 from yolo_nanfix.guard.inquiry import Inquiry, cause_of
 from yolo_nanfix.guard.policy import Decision, Kind, Reading, Rung
+from yolo_nanfix.guard.rereading import Rereading
 from yolo_nanfix.guard.together import Testimony
+from yolo_nanfix.incident import OnDisk
 from yolo_nanfix.numerics.finite import other_buffers, weights
 from yolo_nanfix.verdicts import Cause, Verdict
 
@@ -59,6 +61,8 @@ class Faults:
     def __init__(self, guard: Guard, inquiry: Inquiry) -> None:
         """None yet."""
         self.guard, self.inquiry = guard, inquiry
+        self.rereading = Rereading(getattr(getattr(guard.trainer, "train_loader", None), "dataset", None))
+        self._judged: tuple[Any, tuple[Source, ...]] = (None, ())
 
     def note(
         self,
@@ -71,6 +75,12 @@ class Faults:
     ) -> None:
         """Record something that needs no decision."""
         self._record(replace(self._event(point, check, detail, files), action=action), dropped)
+
+    def tell(
+        self, point: Point, check: str, detail: str, action: str, files: tuple[Source, ...], verdict: Verdict
+    ) -> None:
+        """Record something that needs no decision and whose cause is known."""
+        self._record(replace(self._event(point, check, detail, files), action=action), verdict=verdict)
 
     def at_start(self, check: str, detail: str, action: str, verdict: Verdict | None = None) -> None:
         """Record what was mended at the start, or why training does not start."""
@@ -253,9 +263,11 @@ class Faults:
     def _reading(self, testimony: Testimony) -> Reading:
         """What the policy is told: the same on every rank."""
         verdict = testimony.verdict
-        suspects = tuple(s.file for s in testimony.event.sources if s.suspect)
+        sources = testimony.event.sources
+        suspects = tuple(dict.fromkeys(file for s in sources for file in s.blamed))
         if not suspects and verdict and verdict.cause in ALONE:
-            suspects = verdict.images
+            innocent = {s.file for s in sources if s.on_disk in (OnDisk.FINITE, OnDisk.UNREADABLE)}
+            suspects = tuple(image for image in verdict.images if image not in innocent)
         poisoned = not suspects and cause_of(verdict) is not Cause.DATA and self._weights_poisoned()
         return Reading(
             testimony.kind or Kind.NOT_FINITE,
@@ -277,8 +289,14 @@ class Faults:
         return sensors.first_not_finite(self.guard.model.named_parameters()) is not None
 
     def _event_of(self, fault: Fault) -> Event:
-        files = fault.files or (sensors.sources(fault.micro.batch) if fault.micro else ())
+        files = fault.files or (self._sources(fault.micro) if fault.micro else ())
         return self._event(fault.point, fault.check, fault.detail, files)
+
+    def _sources(self, micro: MicroBatch) -> tuple[Source, ...]:
+        """The images of a micro-batch; the files of those that look sick are read again, once."""
+        if self._judged[0] is not micro.batch:
+            self._judged = micro.batch, self.rereading.judged(sensors.sources(micro.batch))
+        return self._judged[1]
 
     def _event(self, point: Point, check: str, detail: str, files: tuple[Source, ...]) -> Event:
         whole = (Point.START, Point.EPOCH_END, Point.VALIDATION, Point.SAVE)

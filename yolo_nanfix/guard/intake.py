@@ -1,22 +1,31 @@
 """What becomes of a micro-batch before its forward pass: samples that are no good are taken out of it, each named.
 
+    cannot be read              another stands in for it (`samples`); it comes back when it can be read
+    not finite, files are       augmentation or other code of the loader made it so: the file is innocent
+    class out of range          the loss would end the run; the file is blamed if its labels say so on disk
+    left out from now on        by quarantine
+
 Where one image is left, another fills the batch up, for BatchNorm needs two values a channel; where none is left, a
 harmless batch takes its place and is dropped after its forward pass, as every bad micro-batch is.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from yolo_nanfix import batches
-from yolo_nanfix.guard import provenance
+from yolo_nanfix.guard import provenance, targets, telltales
 from yolo_nanfix.guard.events import Point, Source
 from yolo_nanfix.guard.faults import Fault
 from yolo_nanfix.guard.policy import Kind
+from yolo_nanfix.guard.provenance import Composed
 from yolo_nanfix.guard.unreadable import Unreadable
+from yolo_nanfix.incident import OnDisk
+from yolo_nanfix.verdicts import Verdict
 
 if TYPE_CHECKING:
     from yolo_nanfix.guard.watch import Guard
@@ -25,12 +34,15 @@ Batch = Mapping[str, Any]
 
 
 class Intake:
-    """Looks at each micro-batch of one run as the loader gives it."""
+    """Looks at each micro-batch of one run as the loader gives it, and on the CPU again as the trainer sees it."""
 
     def __init__(self, guard: Guard) -> None:
         """Nothing was left out yet."""
         self.guard = guard
         self.unreadable = Unreadable(Point.BATCH, getattr(guard.trainer, "train_loader", None), guard.faults)
+        self.nc = targets.classes_of_model(guard.model)
+        self._on_host = guard.trainer.device.type == "cpu"
+        self._offences: Counter[str] = Counter()
         self._spare: Batch | None = None
         self._empty: Fault | None = None
 
@@ -47,15 +59,20 @@ class Intake:
         """
         names = batch.get("im_file") or ()
         self._empty = None
-        if not names:
-            return batch
         out = set(self.unreadable.look(names, int(self.guard.trainer.epoch)))
         self._leave_out_for_good()
+        out |= self._sick(names, out)
         out |= self._quarantined(names, out)
-        if not out:
-            self._spare = dict(batch)
+        if targets.sound(batch, self.nc) and not out:
+            self._spare = dict(batch) if names else None
             return batch
-        return self._part(batch, [i for i in range(len(names)) if i not in out])
+        return self._part(batch, out, self._spare)
+
+    def after(self, batch: Batch) -> Batch:
+        """The preprocessed batch, without the samples whose targets the trainer's own code put out of range."""
+        if self._empty is not None or not self._on_host or targets.sound(batch, self.nc):
+            return batch
+        return self._part(batch, set(), None)  # what was kept of earlier batches is not preprocessed
 
     def _quarantined(self, names: Sequence[Any], out: set[int]) -> set[int]:
         gone = self.guard.ladder.quarantined
@@ -67,36 +84,90 @@ class Intake:
 
     def _leave_out_for_good(self) -> None:
         """Quarantine files that could not be read in as many epochs as an image may spoil micro-batches."""
-        limit, ladder, record = self.guard.settings.quarantine_after, self.guard.ladder, self.guard.recorder
-        if not limit or not self.unreadable.epochs:
-            return
         for file, epochs in self.unreadable.epochs.items():
-            if epochs >= limit and file not in ladder.quarantined:
-                ladder.quarantined[file] = epochs
-                record.quarantined = list(ladder.quarantined)
-                detail = f"could not be read in {epochs} epochs: {self.unreadable.errors[file]}"
-                self.guard.faults.note(Point.BATCH, "samples", detail, "left out from now on", (Source(file, detail),))
+            self._quarantine(file, epochs, f"could not be read in {epochs} epochs: {self.unreadable.errors[file]}")
 
-    def _part(self, batch: Batch, keep: list[int]) -> Batch:
-        """The images `keep` of a batch, filled up to two where it had more than one."""
-        if len(keep) > 1:
+    def _quarantine(self, file: str, offences: int, why: str) -> None:
+        limit, ladder, record = self.guard.settings.quarantine_after, self.guard.ladder, self.guard.recorder
+        if limit and offences >= limit and file not in ladder.quarantined:
+            ladder.quarantined[file] = offences
+            record.quarantined = list(ladder.quarantined)
+            self.guard.faults.note(Point.BATCH, "samples", why, "left out from now on", (Source(file, why),))
+
+    def _sick(self, names: Sequence[Any], out: set[int]) -> set[int]:
+        """Samples that are not finite, or out of range, although their files are in order; or that must not go on.
+
+        One whose file is not finite itself goes on to the forward pass, to be dropped there, looked into and blamed.
+        """
+        found = [i for i, n in enumerate(names) if isinstance(n, Composed) and n.sick and i not in out]
+        if not found:
+            return set()
+        sources = tuple(Source(str(names[i]), names[i].sick, names[i].parents) for i in found)
+        judged = self.guard.faults.rereading.judged(sources)
+        alone = {
+            i: source
+            for i, source in zip(found, judged, strict=True)
+            if source.on_disk in (OnDisk.FINITE, OnDisk.UNREADABLE) or telltales.ends_the_run(source.suspect)
+        }
+        if alone:
+            self._say("samples", tuple(alone.values()), len(names))
+        return set(alone)
+
+    def _say(self, check: str, sources: tuple[Source, ...], count: int) -> Verdict:
+        """Record samples that are taken out of a micro-batch, and why; count what their files did."""
+        guard = self.guard
+        verdict = telltales.verdict(sources, guard.trainer, self.nc)
+        guard.recorder.sick_samples += len(sources)
+        whose = {OnDisk.FINITE: ", though the file is in order", OnDisk.NOT_FINITE: ", as in the file"}
+        said = f"{len(sources)} of {count} samples no good: {sources[0].suspect}{whose.get(sources[0].on_disk, '')}"
+        guard.faults.tell(Point.BATCH, check, said, "left out of their batch alone", sources, verdict)
+        for file in {file for source in sources for file in source.blamed}:
+            self._offences[file] += 1
+            self._quarantine(file, self._offences[file], f"its labels were no good in {self._offences[file]} batches")
+        return verdict
+
+    def _part(self, batch: Batch, out: set[int], spare: Batch | None) -> Batch:
+        """A batch without some of its images and those whose targets are no good, filled up to two if it had more."""
+        names = batch.get("im_file") or ()
+        verdict = None
+        if not targets.sound(batch, self.nc):
+            bad, strays = targets.faults(batch, self.nc)
+            if strays or not names:
+                said = strays or next(iter(bad.values()))
+                return self._dropped(batch, "targets", said, (), telltales.strays(said), spare)
+            bad = {i: why for i, why in bad.items() if i not in out}
+            sources = tuple(Source(str(names[i]), why, provenance.parents(names[i])) for i, why in bad.items())
+            judged = self.guard.faults.rereading.judged(sources)
+            verdict = self._say("targets", judged, len(names)) if judged else None
+            out = out | bad.keys()
+        keep = [i for i in range(len(names)) if i not in out]
+        if len(keep) > 1 or (keep and len(names) == 1):
             return batches.with_images(batch, keep)
-        names = batch["im_file"]
-        if keep and (filled := self._filled(batches.with_images(batch, keep))) is not None:
+        if keep and spare is not None and (filled := self._filled(batches.with_images(batch, keep), spare)) is not None:
             fill = filled["im_file"][1]
             detail = f"one image of {len(names)} is left of the micro-batch"
             self.guard.faults.note(Point.BATCH, "samples", detail, f"filled up with {fill}", (Source(str(fill)),))
             return filled
         detail = f"{'no image' if not keep else 'one image'} of {len(names)} is left of the micro-batch"
         files = tuple(Source(str(n), "left out" if i not in keep else "") for i, n in enumerate(names))
-        self._empty = Fault(Kind.EMPTY, Point.AFTER_LOSS, "samples", detail, None, files)
-        return dict(self._spare) if self._spare is not None else _harmless(batch)
+        return self._dropped(batch, "samples", detail, files, verdict, spare)
 
-    def _filled(self, one: Batch) -> Batch | None:
+    def _dropped(
+        self,
+        batch: Batch,
+        check: str,
+        detail: str,
+        files: tuple[Source, ...],
+        verdict: Verdict | None,
+        spare: Batch | None,
+    ) -> Batch:
+        """A harmless batch in place of one that is to be dropped whole."""
+        self._empty = Fault(Kind.EMPTY, Point.AFTER_LOSS, check, detail, None, files, verdict=verdict)
+        return _harmless(batch) if spare is None else dict(spare)
+
+    def _filled(self, one: Batch, spare: Batch) -> Batch | None:
         """A batch of one image with a healthy one of an earlier batch beside it; None where none fits."""
-        spare, gone = self._spare, self.guard.ladder.quarantined
-        if spare is None:
-            return None
+        gone = self.guard.ladder.quarantined
         for place, name in enumerate(spare["im_file"]):
             healthy = str(name) not in gone and not gone.keys() & set(provenance.parents(name))
             pixels = spare["img"][place]
@@ -112,4 +183,7 @@ def _harmless(batch: Batch) -> Batch:
     image = batch["img"]
     image = image.nan_to_num(0, 0, 0) if isinstance(image, Tensor) and image.is_floating_point() else image
     rows = range(len(batch["batch_idx"].reshape(-1))) if "batch_idx" in batch else ()
-    return {**(batches.without_rows(batch, list(rows)) if rows else batch), "img": image}
+    fresh = {**(batches.without_rows(batch, list(rows)) if rows else batch), "img": image}
+    if "batch_idx" not in batch and isinstance(fresh.get("cls"), Tensor):
+        fresh["cls"] = fresh["cls"] * 0
+    return fresh

@@ -25,7 +25,8 @@ class Recorder:
     The first 1 000 events are kept whole, all are counted, and the latest is known, of each check, too. `quarantined`
     lists the images that the guard left out from some batch on, `left_out` counts the samples that this kept out.
     `unreadable` has the last error of each image that could not be read at some time, `unreadable_samples` counts the
-    samples that this kept out of a batch. `spikes` counts alarms about finite losses and norms that were not severe, so
+    samples that this kept out of a batch, `sick_samples` those that were left out alone for what code or labels made of
+    them. `spikes` counts alarms about finite losses and norms that were not severe, so
     that nothing was done about each.
     `steps_taken` counts optimizer steps, `steps_refused` those that the guard held back, `steps_undone` those that
     `rollbacks` took back. `epochs_without_step` lists the epochs (1-based) in which something was dropped or refused
@@ -70,7 +71,7 @@ class Recorder:
         self._carried = 0
         self.quarantined: list[str] = []
         self.unreadable: dict[str, str] = {}
-        self.unreadable_samples = 0
+        self.unreadable_samples = self.sick_samples = 0
         self.verdicts: list[Verdict] = []
         self.readings = Readings()
         self.audience = Audience()
@@ -182,6 +183,7 @@ class Recorder:
             "quarantined_samples": self.left_out,
             "unreadable": dict(self.unreadable),
             "unreadable_samples": self.unreadable_samples,
+            "sick_samples": self.sick_samples,
             "verdicts": [verdict.as_dict() for verdict in self.verdicts],
             "spikes": self.spikes,
             "events_by_check": dict(self.counts),

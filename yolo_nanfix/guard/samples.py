@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 import wrapt
 from torch import Tensor
 
 from yolo_nanfix import upstream
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.guard import provenance, randomness
+from yolo_nanfix.guard import provenance, randomness, targets
 from yolo_nanfix.guard.provenance import Failure
 
 Method = tuple[type, str]
@@ -240,19 +241,29 @@ def _made(wrapped: Any, dataset: Any, index: Any, watched: Watch | None) -> Any:
         return sample
     own = str(sample["im_file"])
     others = tuple(dict.fromkeys(f for f in draw.files if f != own))
-    sick = _sick(sample) if watched is not None else ""
+    sick = _sick(sample, dataset) if watched is not None else ""
     if others or draw.failures or sick:
         sample["im_file"] = provenance.named(own, others, tuple(draw.failures), sick=sick)
     return sample
 
 
-def _sick(sample: dict[str, Any]) -> str:
-    """What is not finite in float pixels, or empty; Ultralytics' own are integers until the trainer divides them."""
-    pixels = sample.get("img")
-    if not isinstance(pixels, Tensor) or not pixels.is_floating_point() or math.isfinite(float(pixels.sum())):
+def _sick(sample: dict[str, Any], dataset: Any) -> str:
+    """What is not finite in float pixels, or out of range in a semantic mask, or empty.
+
+    Ultralytics' own pixels are integers until the trainer divides them.
+    """
+    pixels, mask = sample.get("img"), sample.get("semantic_mask")
+    if isinstance(mask, Tensor) and (said := targets.bad_classes(mask, targets.classes_of(dataset))):
+        return said
+    if not isinstance(pixels, Tensor) or not pixels.is_floating_point() or _sums_up(pixels):
         return ""
     count = int((~pixels.isfinite()).sum())
     return f"{count} pixel values not finite" if count else ""
+
+
+def _sums_up(pixels: Tensor) -> bool:
+    """Whether the sum is finite, as it is if all values are and they are no larger than pixels should be."""
+    return math.isfinite(pixels.sum(dtype=torch.float32).numpy().item())
 
 
 def _renamed(

@@ -24,6 +24,8 @@ NormCopy = tuple[Tensor, list[int]]
 TARGETS = ("bboxes", "cls", "keypoints")
 CHECKS = ("loss", "batchnorm", "targets", "pixels", "outputs")
 """What is judged after a forward pass."""
+MAPS = ("masks", "semantic_mask", "depth")
+"""Targets with one map an image."""
 DARK = 1.5 / 255
 """A batch whose brightest pixel is at most this is black, or was scaled to [0, 1] before it was divided by 255."""
 
@@ -183,6 +185,11 @@ def sources(batch: Mapping[str, Any]) -> tuple[Source, ...]:
             bad = ~rows.detach().float().isfinite().flatten(1).all(1)
             for sample in sorted(set(index.view(-1)[bad].long().tolist())):
                 suspects[sample].append(f"{key} not finite")
+    for key in MAPS:
+        maps = batch.get(key)
+        if isinstance(maps, Tensor) and maps.is_floating_point() and len(maps) == len(files):
+            for reasons, good in zip(suspects, maps.isfinite().flatten(1).all(1).tolist(), strict=True):
+                reasons.extend([] if good else [f"{key} not finite"])
     parents = [provenance.parents(f) for f in batch.get("im_file", ())]
     return tuple(Source(f, ", ".join(s), p) for f, s, p in zip(files, suspects, parents, strict=True))
 

@@ -41,7 +41,6 @@ class Unreadable:
 
     Attributes:
         epochs: for each file that could not be read when it was last asked for, in how many epochs that was so.
-        errors: the last error of each file that ever failed, in either set.
     """
 
     def __init__(self, point: Point, loader: Any, faults: Faults) -> None:
@@ -49,10 +48,14 @@ class Unreadable:
         self.point, self.faults = point, faults
         self.size = len(getattr(loader, "dataset", ()))
         self.record = faults.guard.recorder
-        self.errors = self.record.unreadable
         self.epochs: dict[str, int] = {}
         self.in_a_row = 0
         self._last: dict[str, int] = {}
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """The last error of each file that ever failed, in either set."""
+        return self.record.unreadable
 
     def look(self, names: Sequence[Any], epoch: int) -> list[int]:
         """Tell of what failed in a batch, and of what came back.

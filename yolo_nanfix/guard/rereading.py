@@ -1,0 +1,150 @@
+"""Reads image and label files of the run again: what is wrong with a sample is a file's fault only if it is there, too.
+
+A file is read by the dataset's own reader, past its memory, and nothing is kept of it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yolo_nanfix.guard import randomness
+from yolo_nanfix.guard.events import Source
+from yolo_nanfix.guard.targets import bad_classes, classes_of, outside
+from yolo_nanfix.incident import OnDisk
+
+KEPT = 1000
+"""So many answers are remembered, as long as the image file does not change."""
+
+
+class Rereading:
+    """Reads files of one dataset again."""
+
+    def __init__(self, dataset: Any) -> None:
+        """Nothing was read yet."""
+        self.dataset = dataset
+        self._places: dict[str, tuple[Any, int]] | None = None
+        self._answers: dict[tuple[str, Any], OnDisk] = {}
+
+    def judged(self, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        """Sources with what the files are of those that look suspect."""
+        if not any(s.suspect for s in sources):
+            return sources
+        with randomness.untouched():
+            return tuple(self._judged(s) if s.suspect else s for s in sources)
+
+    def _judged(self, source: Source) -> Source:
+        answers = {file: self.file(file) for file in (source.file, *source.parents)}
+        blamed = tuple(file for file, answer in answers.items() if answer is OnDisk.NOT_FINITE)
+        for answer in (OnDisk.NOT_FINITE, OnDisk.UNREADABLE, OnDisk.UNKNOWN):
+            if answer in answers.values():
+                return replace(source, on_disk=answer, blamed=blamed)
+        return replace(source, on_disk=OnDisk.FINITE)
+
+    def file(self, file: str) -> OnDisk:
+        """What an image file and its labels are on disk."""
+        key = file, _stamp(file)
+        if key not in self._answers:
+            if len(self._answers) >= KEPT:
+                self._answers.clear()
+            self._answers[key] = self._read(file)
+        return self._answers[key]
+
+    def _read(self, file: str) -> OnDisk:
+        if self._places is None:
+            self._places = dict(_places(self.dataset))
+        if file not in self._places:
+            return OnDisk.UNKNOWN
+        dataset, index = self._places[file]
+        try:
+            pixels = _pixels(dataset, index)
+        except Exception:  # a reader may raise anything
+            return OnDisk.UNREADABLE
+        if pixels is None:
+            return OnDisk.UNKNOWN
+        sound = _finite(pixels) and _labels_sound(dataset, index)
+        return OnDisk.FINITE if sound else OnDisk.NOT_FINITE
+
+
+def _stamp(file: str) -> Any:
+    """Changes when the image or an array that is read in its place does."""
+    found: list[tuple[int, int] | None] = []
+    for path in (Path(file), Path(file).with_suffix(".npy")):
+        try:
+            status = path.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+def _places(dataset: Any) -> list[tuple[str, tuple[Any, int]]]:
+    """The dataset and the number of each file, also where several sets are one."""
+    parts = getattr(dataset, "datasets", None) or ([d] if (d := getattr(dataset, "dataset", None)) is not None else [])
+    if parts:
+        return [pair for part in parts for pair in _places(part)]
+    if (files := getattr(dataset, "im_files", None)) is not None:
+        return [(str(file), (dataset, i)) for i, file in enumerate(files)]
+    return [(str(entry[0]), (dataset, i)) for i, entry in enumerate(getattr(dataset, "samples", ()))]
+
+
+class _Forgetful:
+    """In place of the images that a dataset keeps in memory: holds none, and keeps none."""
+
+    def __getitem__(self, index: int) -> None:
+        return None
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        return None
+
+
+def _pixels(dataset: Any, index: int) -> Any:
+    """The pixels as the dataset's own reader gives them, or None where it has none that is known.
+
+    Raises:
+        Exception: they cannot be read.
+    """
+    if hasattr(dataset, "load_image"):
+        twin = copy.copy(dataset)
+        vars(twin).update(ims=_Forgetful(), im_hw0=_Forgetful(), im_hw=_Forgetful(), buffer=[], augment=False)
+        return twin.load_image(index)[0]
+    if hasattr(dataset, "samples") and hasattr(dataset, "imread"):
+        file, _, array, *_ = dataset.samples[index]
+        pixels = np.load(array) if getattr(dataset, "cache_disk", False) else dataset.imread(file)
+        if pixels is None:
+            raise FileNotFoundError(file)
+        return pixels
+    return None
+
+
+def _finite(values: Any) -> bool:
+    array = np.asarray(values)
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+
+
+def _labels_sound(dataset: Any, index: int) -> bool:
+    """Whether the label rows of an image are finite and of known classes, and its mask of known classes."""
+    nc = classes_of(dataset)
+    labels = getattr(dataset, "labels", None)
+    if labels is not None:
+        own: Mapping[str, Any] = labels[index]
+        parts = [own.get(k) for k in ("cls", "bboxes", "keypoints")] + list(own.get("segments") or ())
+        if not all(_finite(part) for part in parts if part is not None):
+            return False
+        cls = own.get("cls")
+        if cls is not None and "texts" not in own and nc and bool(outside(np.asarray(cls), nc).any()):
+            return False
+    if hasattr(dataset, "load_mask"):
+        try:
+            shape = dataset.load_image(index)[0].shape[:2]
+            return not bad_classes(dataset.load_mask(index, image_shape=shape), nc)
+        except Exception:
+            return False
+    listed = getattr(dataset, "samples", None)
+    return listed is None or not nc or 0 <= int(listed[index][1]) < nc
