@@ -62,5 +62,8 @@ REPEATS = (
     "test_a_healthy_training_is_bit_identical[obb]",
     *(f"test_a_file_that_breaks_is_named_and_left_out_and_stock_dies_of_it[{kind}]" for kind in ("torn", "zero")),
     "test_a_file_that_goes_missing_before_it_is_cached[disk]",
+    *(f"test_boxes_of_nan_reach_stock_s_metrics_and_not_ours[{task}]" for task in ("pose", "obb")),
+    *(f"test_a_class_that_does_not_exist_ends_stock_and_costs_its_sample[{n}]" for n in ("nan-labels", "7.0-code")),
+    *(f"test_rows_of_no_image_cost_their_micro_batch[{n}]" for n in ("-1.0", "nan")),
     "test_a_file_that_is_away_for_an_epoch_comes_back[False]",
 )

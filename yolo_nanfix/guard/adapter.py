@@ -14,7 +14,7 @@ import wrapt
 
 from yolo_nanfix import clipping, upstream
 from yolo_nanfix.errors import PatchRefused
-from yolo_nanfix.guard import samples, start_weights, together
+from yolo_nanfix.guard import lone_validation, samples, start_weights, together
 from yolo_nanfix.guard.audience import Listen
 from yolo_nanfix.guard.carry_over import CarryOver
 from yolo_nanfix.guard.inquiry import Examine, Known
@@ -53,6 +53,7 @@ def install(settings: GuardSettings, listen: Listen, examine: Examine | None = N
     target.owner.__init__ = wrapper  # type: ignore[misc]
     _undo.append(lambda: setattr(target.owner, "__init__", target.raw))
     _undo.append(samples.install())
+    _undo.append(lone_validation.install())
     _settings.append(settings)
 
 
@@ -202,6 +203,7 @@ def _save(guard: Guard, write: Callable[[], Any]) -> Any:
 
 def _around_validation(guard: Guard, validator: Any) -> None:
     watch = guard.validation
+    vars(validator)[lone_validation.GUARDED] = True
     _around(validator, "preprocess", lambda call, batch: watch.preprocess(call, validator, batch))
     _around(validator, "postprocess", lambda call, raw: watch.postprocess(call, validator, raw))
     _around(validator, "update_metrics", watch.update_metrics)

@@ -28,7 +28,7 @@ class Sensor:
 SENSORS = (
     Sensor(
         "samples",
-        "what the loader gives: files that cannot be read, float pixels: NaN, Inf",
+        "what the loader gives: files that cannot be read, float pixels: NaN, Inf, though the file is in order",
         "each micro-batch",
         "0.001 %",
         "tries again, leaves the sample out, goes on with it when it is back; stops where a quarter is gone",
@@ -37,10 +37,10 @@ SENSORS = (
     Sensor("outputs", "what the head gives to the loss: NaN, Inf", "each micro-batch", "0.014 %", "drops it"),
     Sensor(
         "targets",
-        "boxes, classes, keypoints: NaN, Inf, which assigners swallow",
+        "boxes, classes, keypoints: NaN, Inf, which assigners swallow; classes and image numbers that do not exist",
         "each micro-batch",
-        "0.002 %",
-        "drops it",
+        "0.02 %",
+        "drops it, or leaves the sample out",
     ),
     Sensor(
         "pixels",

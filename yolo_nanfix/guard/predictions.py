@@ -82,7 +82,7 @@ def _rows(entry: Any, bad: bool) -> tuple[Any, int]:
         if value.is_floating_point():
             good &= value.isfinite().reshape(count, -1).all(1)
         if bad and key == "masks":
-            good &= value.reshape(count, -1).any(1)
+            good &= value.reshape(count, -1).any(1).bool()
     if bool(good.all()):
         return entry, 0
     kept = {k: v[good] if k in tensors else v for k, v in parts.items()}

@@ -66,6 +66,9 @@ class Unreadable:
         Raises:
             GuardStop: too many fail.
         """
+        if not self.epochs and not any(isinstance(name, Composed) and name.failures for name in names):
+            self.in_a_row = 0
+            return []
         out = []
         for place, name in enumerate(names):
             if isinstance(name, Composed):
