@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageOps
 
+from yolo_nanfix import decoders
 from yolo_nanfix.handoff.scene import Scene, Shape
 
 LONGEST = 1280
@@ -79,14 +80,11 @@ def pixels_of(file: str, area: int, longest: int) -> Canvas | None:
 
 def _tiff(file: str) -> Canvas | None:
     """A TIFF by OpenCV, which can be told not to print what it thinks of damaged ones."""
-    verbosity = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(0)
     try:
-        pixels = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
+        with decoders.silent():
+            pixels = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
     except (OSError, cv2.error):
         return None
-    finally:
-        cv2.utils.logging.setLogLevel(verbosity)
     if pixels is None or (pixels.ndim == 3 and pixels.shape[2] < 3):
         return None if pixels is None else _bytes(pixels[..., 0])
     return _bytes(pixels if pixels.ndim == 2 else pixels[..., 2::-1])

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix import decoders
 from yolo_nanfix.linting.headers import Header, quiet
 from yolo_nanfix.linting.segments import BOMB_PIXELS
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
@@ -81,15 +82,8 @@ def too_large(header: Header) -> bool:
 @contextmanager
 def silenced() -> Iterator[None]:
     """What decoders written in C print, which the findings tell, is not shown."""
-    import cv2  # few datasets hold a file that needs it
-
-    verbosity = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(0)
-    try:
-        with _no_stderr():
-            yield
-    finally:
-        cv2.utils.logging.setLogLevel(verbosity)
+    with decoders.silent(), _no_stderr():
+        yield
 
 
 @contextmanager

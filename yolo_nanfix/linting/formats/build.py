@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix import decoders
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.dataset import Dataset
 from yolo_nanfix.linting.formats.notes import Note, Notes
@@ -137,18 +137,13 @@ class Builder:
     def _images(self) -> Images:
         """All images with their headers; where there is no file, with the size that the annotations give."""
         found: list[Image] = []
-        verbosity = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(0)  # the decoders print what the findings say
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                for image, size in zip(self._read(), self._sizes, strict=True):
-                    header = image.header if is_image(image.file) else Header(fault="missing")
-                    if header.fault == "missing" and min(size) > 0:
-                        header = header._replace(width=size[0], height=size[1])
-                    found.append(image._replace(header=header))
-        finally:
-            cv2.utils.logging.setLogLevel(verbosity)
+        with decoders.silent(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for image, size in zip(self._read(), self._sizes, strict=True):
+                header = image.header if is_image(image.file) else Header(fault="missing")
+                if header.fault == "missing" and min(size) > 0:
+                    header = header._replace(width=size[0], height=size[1])
+                found.append(image._replace(header=header))
         self._compare(found)
         return gather(found)
 
