@@ -199,7 +199,7 @@ def test_interrupt_ends_with_130_and_the_last_checkpoint_intact(sick, tmp_path):
     assert not lab.is_zeroed(lab.checkpoint(tmp_path / "run/weights/last.pt"))
     assert report(tmp_path)["outcome"] == "interrupted"
     names = {p.name for p in (tmp_path / "run").rglob("*") if p.is_file()}
-    ours = {"yolo-nanfix.json", "yolo-nanfix.csv", "yolo-nanfix.html"}
+    ours = {"yolo-nanfix.json", "yolo-nanfix-state.json", "yolo-nanfix.csv", "yolo-nanfix.html"}
     assert names <= {"args.yaml", "results.csv", "last.pt", "best.pt", *ours}
 
 
