@@ -101,8 +101,10 @@ def judge(kind: str, seed: int, place: Path) -> tuple[str, list[str]]:
         wrong.append("the weights end with values that are not finite")
     if guard["dropped_micro_batches"] == guard["micro_batches"] and found["summary"]["healthy"]:
         wrong.append("healthy, although every micro-batch was dropped")
-    verdicts = guard["verdicts"]
-    return (verdicts[0]["cause"] if verdicts else "none"), wrong
+    if guard["verdicts"]:
+        return guard["verdicts"][0]["cause"], wrong
+    named_in_events = injection.answer.left_out and guard["events"] and not wrong
+    return (injection.answer.causes[0].value if named_in_events else "none"), wrong
 
 
 def confusion(answers: list[tuple[str, str]]) -> str:

@@ -8,7 +8,7 @@ are known because the fault was planted there, and say nothing of how it is foun
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Answer:
         module: must be named, if not empty.
         images: exactly these must be named, by the stem of their file; None: not asked.
         never: must not stand in the verdict.
+        left_out: the sample may be left out before a step sees it: then there is no verdict, but events that name it.
     """
 
     causes: tuple[Cause, ...]
@@ -45,13 +46,14 @@ class Answer:
     module: str = ""
     images: tuple[str, ...] | None = None
     never: tuple[str, ...] = ()
+    left_out: bool = False
 
     def wrong(self, guard: Mapping[str, Any]) -> list[str]:
         """What is not right in the report of a run's guard; nothing else but guilty images may be left out, too."""
         left_out = {Path(file).stem for file in guard["quarantined"]} - set(self.images or ())
         said = [f"innocent images left out: {', '.join(sorted(left_out))}"] if left_out else []
         if not guard["verdicts"]:
-            return [*said, "no verdict"]
+            return [*said, *(self._wrong_in_events(guard["events"]) if self.left_out else ["no verdict"])]
         verdict = guard["verdicts"][0]
         text = " ".join(str(value) for key, value in verdict.items() if key != "evidence").lower()
         if verdict["cause"] not in [cause.value for cause in self.causes]:
@@ -66,6 +68,13 @@ class Answer:
         if self.images is not None and stems != tuple(sorted(self.images)):
             said.append(f"images {stems}, not {self.images}")
         return said
+
+    def _wrong_in_events(self, events: Sequence[Mapping[str, Any]]) -> list[str]:
+        sources = [source for event in events for source in event["sources"] if source["suspect"]]
+        stems = tuple(sorted({Path(source["file"]).stem for source in sources}))
+        text = " ".join(f"{event['check']} {event['detail']}" for event in events).lower()
+        said = [f"not named: {n}" for n in self.names if not any(part.lower() in text for part in n.split("|"))]
+        return said + ([f"images {stems}, not {self.images}"] if stems != tuple(sorted(self.images or ())) else [])
 
 
 @dataclass(frozen=True)
@@ -360,7 +369,7 @@ def _row(key: str, value: float, rng: random.Random, spec: Callable[..., Spec]) 
         number = next(i for i, f in enumerate(dataset.im_files) if Path(f).stem == f"{image:04d}")
         dataset.labels[number][key].reshape(-1)[0] = value
 
-    answer = Answer((Cause.LABEL,), images=(f"{image:04d}",))
+    answer = Answer((Cause.LABEL,), images=(f"{image:04d}",), left_out=True)
     return Injection(spec(lambda base: _with_labels(base, change)), answer)
 
 
@@ -387,7 +396,7 @@ def class_of_picture(rng: random.Random) -> Injection:
         dataset.samples[number] = [dataset.samples[number][0], 9, *dataset.samples[number][2:]]
 
     spec = _detect(lambda b: _with_labels(b, change), task="classify", model="yolov8n-cls.yaml", images=8)
-    return Injection(spec, Answer((Cause.LABEL,), images=(f"{image:04d}",)))
+    return Injection(spec, Answer((Cause.LABEL,), images=(f"{image:04d}",), left_out=True))
 
 
 def row_of_no_image(rng: random.Random) -> Injection:
@@ -413,7 +422,7 @@ def instance_masks(rng: random.Random) -> Injection:
         return sample
 
     spec = {"task": "segment", "model": "yolov8n-seg.yaml", "images": 8, "args": {"overlap_mask": False}}
-    answer = Answer((Cause.LABEL, Cause.DEFINITION), ("masks",), images=(f"{image:04d}",))
+    answer = Answer((Cause.LABEL, Cause.DEFINITION), ("masks",), images=(f"{image:04d}",), left_out=True)
     return Injection(_detect(lambda base: faulty.with_transform(base, change), **spec), answer)
 
 
@@ -428,7 +437,7 @@ def semantic_mask(rng: random.Random) -> Injection:
         cv2.imwrite(str(path), mask)
 
     spec = {"task": "semantic", "model": "yolo26n-sem.yaml", "images": 8}
-    answer = Answer((Cause.LABEL,), ("mask",), images=(f"{image:04d}",))
+    answer = Answer((Cause.LABEL,), ("mask",), images=(f"{image:04d}",), left_out=True)
     return Injection(_detect(lambda base: _with_labels(base, change), **spec), answer)
 
 
@@ -442,14 +451,14 @@ def depth_map(rng: random.Random) -> Injection:
         return sample
 
     spec = {"task": "depth", "model": "yolo26n-depth.yaml", "images": 8}
-    answer = Answer((Cause.LABEL, Cause.DEFINITION), ("depth",), images=(f"{image:04d}",))
+    answer = Answer((Cause.LABEL, Cause.DEFINITION), ("depth",), images=(f"{image:04d}",), left_out=True)
     return Injection(_detect(lambda base: faulty.with_transform(base, change), **spec), answer)
 
 
 def unreadable_picture(rng: random.Random) -> Injection:
     """A float .npy beside the picture, which upstream's augmentation of colours cannot take: that sample raises."""
     image = rng.randrange(16)
-    answer = Answer((Cause.DATA,), images=(f"{image:04d}",))
+    answer = Answer((Cause.DATA,), images=(f"{image:04d}",), left_out=True)
     return Injection(_detect(None), answer, files=lambda root: _nan_pixel(root, image))
 
 

@@ -43,6 +43,15 @@ def test_all_that_is_wrong_in_a_verdict_is_said():
     assert answer.wrong(guard()) == ["no verdict"]
 
 
+def test_a_sample_that_no_step_sees_is_judged_by_the_events_that_name_it():
+    answer = injected_runs.Answer((Cause.LABEL,), ("class",), images=("0003",), left_out=True)
+    source = {"file": "/set/0003.png", "suspect": "class 9"}
+    event = {"check": "samples", "detail": "row 1: class 9", "sources": [source, {"file": "/a/7.png", "suspect": ""}]}
+    assert answer.wrong({**guard(), "events": [event]}) == []
+    silent = {**event, "detail": "row 1", "sources": []}
+    assert answer.wrong({**guard(), "events": [silent]}) == ["not named: class", "images (), not ('0003',)"]
+
+
 def test_a_run_without_a_result_is_wrong(tmp_path):
     cause, (said,) = bench_runs.judge("projection", 0, tmp_path)
     assert cause == "none" and said.startswith("the run left no result")
