@@ -14,7 +14,7 @@ import wrapt
 
 from yolo_nanfix import clipping, upstream
 from yolo_nanfix.errors import PatchRefused
-from yolo_nanfix.guard import lone_validation, samples, start_weights, together
+from yolo_nanfix.guard import lone_validation, randomness, samples, start_weights, together
 from yolo_nanfix.guard.audience import Listen
 from yolo_nanfix.guard.carry_over import CarryOver
 from yolo_nanfix.guard.inquiry import Examine, Known
@@ -139,7 +139,8 @@ def attach(
     earlier = earlier or CarryOver(trainer)
     earlier.take_up(recorder)
     recorder.audience.begins()
-    guard = Guard(trainer, settings, recorder, examine, known)
+    with randomness.untouched():  # weights may be made anew
+        guard = Guard(trainer, settings, recorder, examine, known)
     if not trainer.start_epoch and together.rank() < 1:
         recorder.start = start_weights.marks(guard.model)
     earlier.in_force(guard.ladder)

@@ -11,7 +11,7 @@ from torch import nn
 
 from yolo_nanfix import upstream
 from yolo_nanfix.errors import GuardStop, PoisonedState, TooManyBadBatches
-from yolo_nanfix.guard import blackbox, remedies, saving, sensors, together
+from yolo_nanfix.guard import blackbox, randomness, remedies, saving, sensors, together
 from yolo_nanfix.guard.blackbox import MicroBatch
 from yolo_nanfix.guard.divergence import Alarm
 from yolo_nanfix.guard.events import Event, Point, Source
@@ -247,14 +247,15 @@ class Faults:
         event = self._event_of(fault)
         before = {**guard.module_state.named(), **guard.norms.named(micro.buffers)} if micro is not None else {}
         born = guard.module_state.born_non_finite
-        return self.inquiry.look_into(
-            event,
-            lambda: blackbox.build(
-                guard.trainer, guard.model, event, micro, before, guard.snapshots, guard.history, born
-            ),
-            guard.model,
-            Path(guard.trainer.save_dir),
-        )
+        with randomness.untouched():  # a replay runs the user's own code, too
+            return self.inquiry.look_into(
+                event,
+                lambda: blackbox.build(
+                    guard.trainer, guard.model, event, micro, before, guard.snapshots, guard.history, born
+                ),
+                guard.model,
+                Path(guard.trainer.save_dir),
+            )
 
     def _testify(self, fault: Fault, verdict: Verdict | None, incident: str = "") -> Testimony:
         kind = fault.kind if together.running() else fault.kind or Kind.NOT_FINITE
