@@ -33,7 +33,7 @@ class Kind(str, Enum):
     IMAGES = "images"
     """`count` of `of` were left out, before or during the run."""
     SAMPLES = "samples"
-    """`count` of about `of` samples (images times epochs) could not be read."""
+    """`count` of about `of` samples (images times epochs) were left out alone: unreadable, or spoilt on the way."""
     STEPS_REFUSED = "steps-refused"
     """`count` of `of` optimizer steps were held back."""
     STEPS_UNDONE = "steps-undone"
@@ -99,7 +99,7 @@ class Figures:
         finished: whether it came to its end; else only what was lost on the way counts, and it failed.
         micro_batches, dropped: trained, and dropped of them.
         images, left_out: in the training set as it is on disk, and left out of them before or during the run.
-        unreadable: samples that could not be read, over all epochs.
+        samples: those that were left out alone, over all epochs.
         steps_taken, steps_refused, steps_undone: optimizer steps taken, held back, taken back by rollbacks.
         epochs: epochs that were trained.
         epochs_unknown: epochs before a resume of which nothing is known.
@@ -119,7 +119,7 @@ class Figures:
     dropped: int = 0
     images: int = 0
     left_out: int = 0
-    unreadable: int = 0
+    samples: int = 0
     steps_taken: int = 0
     steps_refused: int = 0
     steps_undone: int = 0
@@ -205,7 +205,7 @@ def _shares(figures: Figures, limits: Limits) -> Iterator[Lost]:
     for kind, count, of, most in (
         (Kind.MICRO_BATCHES, figures.dropped, figures.micro_batches, limits.most),
         (Kind.IMAGES, figures.left_out, figures.images, 1.0),
-        (Kind.SAMPLES, figures.unreadable, figures.images * figures.epochs, 1.0),
+        (Kind.SAMPLES, figures.samples, figures.images * figures.epochs, 1.0),
         (Kind.STEPS_REFUSED, figures.steps_refused, steps, limits.most),
         (Kind.STEPS_UNDONE, figures.steps_undone, figures.steps_taken, limits.most),
     ):

@@ -23,14 +23,23 @@ def test_steps_taken_refused_and_undone_are_counted_and_reported():
 def test_an_epoch_counts_as_lost_only_where_something_kept_it_from_stepping():
     """With a window longer than an epoch, epochs without a step are usual."""
     recorder = Recorder()
+
+    def trained(epoch, micro_batches, dropped=0):
+        recorder.micro_batches += micro_batches
+        for _ in range(dropped):
+            recorder.add(EVENT, dropped=1)
+        recorder.epoch_over(epoch)
+
     recorder.stepped()
-    recorder.epoch_over(1)
-    recorder.epoch_over(2)  # the window is open still
-    recorder.add(EVENT, dropped=1)
-    recorder.epoch_over(3)
+    trained(1, 4)
+    trained(2, 4)  # the window is open still
+    trained(3, 4, dropped=2)  # and goes on with what is left
+    trained(4, 4, dropped=4)
     recorder.refused()
     recorder.stepped()
-    recorder.epoch_over(4)
+    trained(5, 4, dropped=1)
+    recorder.refused()
+    trained(6, 4, dropped=1)
     recorder.scaler_skips += 1
-    recorder.epoch_over(5)
-    assert recorder.as_dict()["epochs_without_step"] == [3, 5]
+    trained(7, 4)
+    assert recorder.as_dict()["epochs_without_step"] == [4, 6, 7]

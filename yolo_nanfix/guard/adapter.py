@@ -84,9 +84,7 @@ def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Exam
     if _launches(trainer):
         return  # it only starts the processes that train; the guard is in each of them
     recorder, earlier = Recorder(), CarryOver(trainer)
-    for name, wrapper in (("build_dataset", _built), ("get_dataloader", _loader)):
-        if hasattr(trainer, name):
-            _around(trainer, name, wrapper)
+    _around(trainer, "_setup_train", lambda call, *args, **kwargs: _set_up(trainer, call, *args, **kwargs))
     here = os.getpid()
 
     def once(action: Callable[[Any], object]) -> Callable[[Any], None]:
@@ -173,6 +171,14 @@ def _cleared(guard: Guard, clear: Callable[..., None], *args: Any, **kwargs: Any
     """Whoever clears the gradients means those that are kept aside, too."""
     guard.gradients.kept = []
     clear(*args, **kwargs)
+
+
+def _set_up(trainer: Any, set_up: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """From here on the trainer trains in this process; one that launches others, and is pickled, does not get here."""
+    for name, wrapper in (("build_dataset", _built), ("get_dataloader", _loader)):
+        if hasattr(trainer, name):
+            _around(trainer, name, wrapper)
+    return set_up(*args, **kwargs)
 
 
 def _built(build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

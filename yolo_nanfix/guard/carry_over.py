@@ -45,11 +45,11 @@ class CarryOver:
             self.held, self.beforehand = None, {}
             _say(f"{path} is ignored, and what the guard did in the earlier part of this run is not known: {error}")
 
-    def load(self, build: Callable[[], Any]) -> Any:
+    def load(self, build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Build the datasets without the images that were left out before the run."""
         out = set(quarantine.left_out())
         with quarantine.leave_out(i for i in self.beforehand if str(Path(i).absolute()) not in out):
-            return build()
+            return build(*args, **kwargs)
 
     def take_up(self, recorder: Recorder) -> None:
         """Let a fresh recorder go on from the counts and events of the earlier parts."""

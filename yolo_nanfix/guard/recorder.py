@@ -25,12 +25,11 @@ class Recorder:
     The first 1 000 events are kept whole, all are counted, and the latest is known, of each check, too. `quarantined`
     lists the images that the guard left out from some batch on, `left_out` counts the samples that this kept out.
     `unreadable` has the last error of each image that could not be read at some time, `unreadable_samples` counts the
-    samples that this kept out of a batch, `sick_samples` those that were left out alone for what code or labels made of
-    them. `spikes` counts alarms about finite losses and norms that were not severe, so
-    that nothing was done about each.
+    samples that this kept out of a batch, `sick_samples` those left out alone for what code or labels made of them.
+    `spikes` counts alarms about finite losses and norms that were not severe, so that nothing was done about each.
     `steps_taken` counts optimizer steps, `steps_refused` those that the guard held back, `steps_undone` those that
-    `rollbacks` took back. `epochs_without_step` lists the epochs (1-based) in which something was dropped or refused
-    and no step was taken. `epochs_redone` counts those that Ultralytics itself began again (memory ran out, or its
+    `rollbacks` took back. `epochs_without_step` lists the epochs (1-based) in which no step was taken
+    because of faults. `epochs_redone` counts those that Ultralytics itself began again (memory ran out, or its
     NaN recovery ran). `ema_nan` names buffers, infinite by design, of which Ultralytics' EMA makes NaN. `finished`
     becomes true when the trainer reaches its own end. `readings` has a row for each micro-batch, and `audience` is
     told of all this while the run goes. `start` are checksums of the weights that the run started with, `pretrained`
@@ -57,7 +56,7 @@ class Recorder:
         self.rollbacks = 0
         self.steps_undone = 0
         self.epochs_without_step: list[int] = []
-        self._before_epoch = (0, 0)
+        self._before_epoch = (0, 0, 0, 0)
         self.epochs_redone = 0
         self.ema_nan: list[str] = []
         self.start: dict[str, int] = {}
@@ -108,15 +107,13 @@ class Recorder:
         self.steps_undone += steps
 
     def epoch_over(self, epoch: int) -> None:
-        """An epoch (1-based) was trained."""
-        steps, lost = self._before_epoch
-        self._before_epoch = self.steps_taken, self._lost()
-        if self.steps_taken == steps and self._lost() > lost:
+        """An epoch (1-based) was trained. A window may be longer than an epoch, which then has no step in it."""
+        now = self.steps_taken, self.steps_refused + self.scaler_skips, self.micro_batches, self.dropped
+        steps, held_back, micro_batches, dropped = (a - b for a, b in zip(now, self._before_epoch, strict=True))
+        self._before_epoch = now
+        if not steps and (held_back or 0 < micro_batches <= dropped):
             self.epochs_without_step.append(epoch)
         self._marks.append((epoch, *(getattr(self, name) for name in REDONE)))
-
-    def _lost(self) -> int:
-        return self.dropped + self.steps_refused + self.scaler_skips
 
     def lasting(self) -> dict[str, Any]:
         """All that a run has to know which is resumed from here, JSON-ready."""
@@ -160,7 +157,8 @@ class Recorder:
             setattr(self, name, value)
         self._carried = self.micro_batches
         self.epochs_without_step = [epoch for epoch in self.epochs_without_step if epoch <= epochs]
-        self._before_epoch = self.steps_taken, self._lost()
+        held_back = self.steps_refused + self.scaler_skips
+        self._before_epoch = self.steps_taken, held_back, self.micro_batches, self.dropped
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""

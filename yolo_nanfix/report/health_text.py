@@ -65,7 +65,7 @@ def _phrase(kind: Kind, entry: Mapping[str, Any], state: State) -> str:
     return {
         Kind.MICRO_BATCHES: f"{count:.0f} of {of:.0f} micro-batches dropped",
         Kind.IMAGES: f"{count:.0f} of {of:.0f} images left out",
-        Kind.SAMPLES: f"{count:.0f} of {of:.0f} samples could not be read",
+        Kind.SAMPLES: f"{count:.0f} of {of:.0f} samples left out alone",
         Kind.STEPS_REFUSED: f"{count:.0f} of {of:.0f} optimizer steps held back",
         Kind.STEPS_UNDONE: f"{count:.0f} of {of:.0f} optimizer steps undone by rollbacks",
         Kind.EPOCHS_WITHOUT_STEP: f"no optimizer step in {which}",
