@@ -406,7 +406,7 @@ def exploding_gradient(bench: Bench, rng: random.Random) -> Case | None:
     fault.model.criterion = fault.model.init_criterion()
     if (seen := oracles.backward(fault.model, fault.batch)) is None:
         return None
-    return fault.case(Cause.GRADIENT, seen.ops, seen.module, phase="backward")
+    return fault.case(Cause.SETTING, seen.ops, seen.module, tensor="args.box", phase="backward")
 
 
 def custom_loss(bench: Bench, rng: random.Random) -> Case | None:
@@ -419,11 +419,13 @@ def custom_loss(bench: Bench, rng: random.Random) -> Case | None:
 def head_overflow(bench: Bench, rng: random.Random) -> Case | None:
     """A score that float32 can hold, but not the sum of its losses."""
     fault = Fault(bench, bench.model(), bench.batch(rng))
-    head = fault.model.model[-1]
+    head, set_here = fault.model.model[-1], []
     for name in ("cv3", "one2one_cv3"):
         if branches := getattr(head, name, None):
-            branches[rng.randrange(len(branches))][-1].bias.data[0] = 10 ** rng.uniform(37.9, 38.4)
-    return fault.case(Cause.NUMERICS, {"aten.sum"}, "loss")
+            branch = rng.randrange(len(branches))
+            branches[branch][-1].bias.data[0] = 10 ** rng.uniform(37.9, 38.4)
+            set_here.append(f"model.{len(fault.model.model) - 1}.{name}.{branch}.{len(branches[branch]) - 1}.bias")
+    return fault.case(Cause.STATE, {"aten.sum"}, "loss", tensor=set_here[0])
 
 
 def not_repeated(bench: Bench, rng: random.Random) -> Case | None:

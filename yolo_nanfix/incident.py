@@ -76,7 +76,9 @@ class Incident:
                                     and `since`, the number of the run's first incident with it; 0: the start
             number                  of this incident in its run, from 1
             groups                  the settings of the optimizer's groups
-            settings                those of them that are not finite: group, name, value, and since when
+            settings                those of them that are not finite: group, name, value, and the epoch and step with
+                                    which they were finite last
+            callbacks               those of the user's own: event and code
             gradients               where the gradient is at fault: names of weights whose gradient is not finite
                                     (`bad`, `count`, `of` how many), and the largest magnitudes of finite ones
             own                     what the run had that is not of the installed release: `hooks`, `replaced`

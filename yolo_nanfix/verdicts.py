@@ -12,6 +12,7 @@ class Cause(str, Enum):
 
     DATA = "data"
     LABEL = "label"
+    SETTING = "setting"
     STATE = "state"
     LEARNING_RATE = "learning-rate"
     GRADIENT = "gradient"
@@ -34,7 +35,8 @@ class Verdict:
         module: dotted path of the module that ran it (`model.0.conv`), `loss` for the loss function, `optimizer`.
         code: file and line of the Python code that ran it (`ultralytics/utils/loss.py:231`).
         phase: forward, backward or step.
-        tensor: the weight, buffer, batch entry or optimizer state that was not finite before the op ran.
+        tensor: the weight, buffer, batch entry or optimizer state that was not finite before the op ran; of settings of
+            the optimizer `optimizer.groups.0.lr`, of training arguments `args.box`.
         images: the image files that alone make the step fail.
         labels: the label rows that do, as `file:line`.
         dtype: the dtype of the op's output (`float16`).

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from yolo_nanfix.diagnosis import values
 from yolo_nanfix.diagnosis.bisect import Guilt
 from yolo_nanfix.diagnosis.evidence import Evidence, Growth, growth, rise
 from yolo_nanfix.diagnosis.labels import Origin
+from yolo_nanfix.diagnosis.lacks import Lack
 from yolo_nanfix.diagnosis.replay import Outcome
 from yolo_nanfix.diagnosis.scan import Scan
 from yolo_nanfix.diagnosis.trace import Leaf, Note, Root
@@ -140,3 +142,56 @@ def test_growth_and_rise():
     assert growth(Incident({}, {"model.w": now["w"]})) is None
     assert rise([{"loss": v} for v in (1.0, 1.0, 2.0, 40.0)], "loss") == 40.0
     assert rise([{"loss": 1.0}], "loss") is None and rise([{"loss": 1.0, "norm": None}] * 6, "norm") is None
+
+
+def test_settings_are_named_before_what_they_ruin():
+    sick = {"group": 1, "name": "weight_decay", "value": "nan", "epoch": 2, "step": 8}
+    verdict = decide(evidence(groups=values.Groups(sick=(sick,)), scan=replace(CLEAN, state=("w",))))
+    assert (verdict.cause, verdict.tensor) == (Cause.SETTING, "optimizer.groups.1.weight_decay")
+    assert "weight decay of optimizer group 1 is nan since step 8 (epoch 2)" in verdict.summary
+    odd = values.groups({"groups": [{"lr": 0.01, "weight_decay": 1e8}, {"lr": 0.01, "weight_decay": 0.0005}]})
+    ruined = decide(evidence(groups=odd, scan=replace(CLEAN, state=("w",))))
+    assert (ruined.cause, ruined.tensor) == (Cause.SETTING, "optimizer.groups.0.weight_decay")
+    assert decide(evidence(groups=odd, outcome=Outcome(norm=4.0))).cause is Cause.NONDETERMINISTIC
+
+
+@pytest.mark.parametrize(("healthy", "cause"), ((True, Cause.SETTING), (False, Cause.NUMERICS)))
+def test_an_odd_argument_is_blamed_if_the_usual_one_is_healthy(healthy, cause):
+    odd = values.arguments({"box": 1e39, "cls": 0.7, "epochs": 100000}, {"box": 7.5, "cls": 0.5, "epochs": 100})
+    assert odd == {"box": 1e39}
+    given = evidence(outcome=failed(), odd_arguments=odd, usual_arguments={"box": 7.5})
+    verdict = decide(replace(given, healthy_with_usual_arguments=healthy))
+    assert verdict.cause is cause and (verdict.tensor == "args.box") is healthy
+
+
+def test_a_weight_that_was_set_is_named_and_no_learning_rate():
+    grown = Growth("w", 1e30, 1e29, jumped=("w",), rest=0.01, count=40)
+    given = evidence(outcome=failed(), growth=grown, healthy_with_earlier_weights=True, healthy_without_large=True)
+    verdict = decide(replace(given, large={"w": 1e30}))
+    assert (verdict.cause, verdict.tensor) == (Cause.STATE, "w")
+    driven = replace(grown, rest=0.6)
+    assert decide(replace(given, growth=driven, large={"w": 1e30})).cause is Cause.LEARNING_RATE
+
+
+def test_what_a_loss_keeps_is_named_with_the_incident_since_which():
+    given = evidence(outcome=failed("criterion.proj"), kept={"criterion.proj": {"value": "nan", "since": 3}})
+    verdict = decide(given)
+    assert (verdict.cause, verdict.tensor) == (Cause.STATE, "criterion.proj")
+    assert "not finite since incident 3" in verdict.summary
+
+
+def test_a_healthy_replay_that_lacks_something_is_no_matter_of_hardware():
+    given = evidence(
+        outcome=Outcome(norm=4.0), lacks=(Lack("function", "ultralytics.utils.loss:bbox_iou", "run.py:6"),)
+    )
+    verdict = decide(given)
+    assert verdict.cause is Cause.UNKNOWN and "run.py:6" in verdict.summary
+    assert not any("hardware" in line for line in verdict.advice)
+
+
+def test_a_number_that_is_not_finite_is_not_called_a_divisor():
+    verdict = decide(
+        evidence(outcome=failed(op="aten.div", code="own.py:3", given="nan", names=("mean",)), by_release=False)
+    )
+    assert verdict.cause is Cause.DEFINITION and "mean" in verdict.summary
+    assert not any("divisor" in line for line in verdict.advice)

@@ -22,6 +22,7 @@ def of(verdict: Verdict, evidence: Evidence, rate: float | None) -> tuple[str, .
     makers = {
         Cause.DATA: _data,
         Cause.LABEL: _label,
+        Cause.SETTING: _setting,
         Cause.STATE: _state,
         Cause.PRECISION: _precision,
         Cause.NUMERICS: _numerics,
@@ -63,6 +64,20 @@ def _label(verdict: Verdict, evidence: Evidence) -> list[str]:
     return [*fixes, f"yolo-nanfix lint {_data_file(evidence)}", *_patched(evidence)]
 
 
+def _setting(verdict: Verdict, evidence: Evidence) -> list[str]:
+    if not verdict.tensor.startswith("optimizer.groups."):
+        return [f"{name}: its default is {usual:g}" for name, usual in evidence.usual_arguments.items()]
+    name = verdict.tensor.rpartition(".")[2]
+    argument = {"lr": "lr0"}.get(name, name)
+    calls = [f"{c.get('event')} at {c.get('code')}" for c in evidence.facts.get("callbacks") or () if c.get("code")]
+    lines = [f"callbacks of your own that may have set it: {', '.join(calls[:5])}"] if calls else []
+    given = (evidence.facts.get("args") or {}).get(argument)
+    return [
+        *lines,
+        f"{verdict.tensor}: set it to a finite number of the usual size (the argument {argument} is {given})",
+    ]
+
+
 def _state(verdict: Verdict, evidence: Evidence) -> list[str]:
     if verdict.tensor and verdict.tensor == evidence.kept_root:
         return [
@@ -71,6 +86,8 @@ def _state(verdict: Verdict, evidence: Evidence) -> list[str]:
         ]
     if verdict.module == "optimizer":
         return ["resume from an earlier checkpoint, or start anew from the weights alone (resume=False)"]
+    if evidence.healthy_without_large and not evidence.scan.state:
+        return [f"{verdict.tensor}: find out what set it (a callback, a checkpoint), or start from other weights"]
     model = (evidence.facts.get("args") or {}).get("model")
     return [f"start from other weights than model={model}, or from the run's last clean checkpoint"]
 

@@ -27,6 +27,7 @@ FORMS: Mapping[str, Any] = {
     "kept": Mapping,
     "groups": list,
     "settings": list,
+    "callbacks": list,
     "gradients": Mapping,
     "own": Mapping,
     "verdict": Mapping,
@@ -42,6 +43,7 @@ WITHIN: tuple[tuple[str, Any], ...] = (
     ("kept", Mapping),
     ("groups", Mapping),
     ("settings", Mapping),
+    ("callbacks", Mapping),
     ("born_non_finite", str),
     ("other_buffers", str),
 )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from yolo_nanfix.diagnosis import values
 from yolo_nanfix.diagnosis.bisect import Guilt
 from yolo_nanfix.diagnosis.labels import Origin
 from yolo_nanfix.diagnosis.lacks import Lack
@@ -26,11 +24,23 @@ class Growth:
         name: the weight whose largest magnitude grew most.
         factor: by how much.
         distance: how far all weights moved, as a share of their size then.
+        jumped: weights that became large at once (see `values.JUMPED`).
+        rest: how far all others moved.
+        count: how many weights there are.
     """
 
     name: str
     factor: float
     distance: float
+    jumped: tuple[str, ...] = ()
+    rest: float = 0.0
+    count: int = 0
+
+    @property
+    def was_set(self) -> bool:
+        """A few weights jumped and the others stayed: somebody set them, no learning rate drove them."""
+        few = 0 < len(self.jumped) <= max(2, values.FEW * self.count)
+        return few and self.rest < values.STILL
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,12 @@ class Evidence:
         patches: cards of yolo-nanfix that wrap the function in which it broke.
         by_release: the function in which it broke has the text of the installed release of Ultralytics.
         lacks: what the run had that the replay had not.
+        odd_arguments: training arguments with a number that nobody means.
+        usual_arguments: their defaults.
+        healthy_with_usual_arguments: what the replay with their defaults gave; None if not asked.
+        groups: the settings of the optimizer that are sick or odd.
+        large: weights larger than those of any healthy model, and their largest magnitudes.
+        healthy_without_large: what the replay without their large values gave; None if not asked.
         kept: what loss and modules keep outside of weights and buffers that is not finite, by name: `value`, and
             `since`, the number of the first incident with it.
     """
@@ -69,6 +85,12 @@ class Evidence:
     by_release: bool = False
     lacks: tuple[Lack, ...] = ()
     kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    odd_arguments: Mapping[str, float] = field(default_factory=dict)
+    usual_arguments: Mapping[str, float] = field(default_factory=dict)
+    healthy_with_usual_arguments: bool | None = None
+    groups: values.Groups = field(default_factory=values.Groups)
+    large: Mapping[str, float] = field(default_factory=dict)
+    healthy_without_large: bool | None = None
 
     @property
     def failed(self) -> bool:
@@ -103,15 +125,20 @@ def growth(incident: Incident) -> Growth | None:
     names = [n for n in then if n in now and then[n].is_floating_point() and "running_" not in n]
     if not names:
         return None
-    factors = {n: _largest(now[n]) / max(_largest(then[n]), 1e-6) for n in names}
-    moved = sum(float((now[n].double() - then[n].double()).square().sum()) for n in names) ** 0.5
-    size = sum(float(then[n].double().square().sum()) for n in names) ** 0.5
+    sizes = {n: values.largest(now[n]) for n in names}
+    factors = {n: sizes[n] / max(values.largest(then[n]), 1e-6) for n in names}
+    jumped = tuple(n for n in names if sizes[n] > values.JUMPED and factors[n] > values.JUMPED)
+    moved = {n: float((now[n].double() - then[n].double()).square().sum()) for n in names}
+    size = {n: float(then[n].double().square().sum()) for n in names}
     name = max(factors, key=lambda n: factors[n])
-    return Growth(name, factors[name], moved / max(size, 1e-12))
+    others = [n for n in names if n not in jumped]
+    rest = _share(moved, size, others) if others else 0.0
+    return Growth(name, factors[name], _share(moved, size, names), jumped, rest, len(names))
 
 
-def _largest(tensor: Tensor) -> float:
-    return float(torch.linalg.vector_norm(tensor.detach().float(), float("inf"))) if tensor.numel() else 0.0
+def _share(moved: Mapping[str, float], size: Mapping[str, float], names: Sequence[str]) -> float:
+    distance = sum(moved[n] for n in names) ** 0.5
+    return float(distance / max(sum(size[n] for n in names) ** 0.5, 1e-12))
 
 
 def rise(history: Any, key: str) -> float | None:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from yolo_nanfix import kept
-from yolo_nanfix.diagnosis import advice, labels, lacks, places
+from yolo_nanfix import kept, upstream
+from yolo_nanfix.diagnosis import advice, labels, lacks, places, tree, values
 from yolo_nanfix.diagnosis.bisect import Guilt, blame, failing
 from yolo_nanfix.diagnosis.checks import check
 from yolo_nanfix.diagnosis.evidence import Evidence, growth
@@ -20,7 +20,7 @@ from yolo_nanfix.diagnosis.rates import proposer
 from yolo_nanfix.diagnosis.rebuild import import_modules
 from yolo_nanfix.diagnosis.replay import Outcome, OutOfTime, Replay
 from yolo_nanfix.diagnosis.scan import Scan, scan
-from yolo_nanfix.diagnosis.tree import Suggest, decide
+from yolo_nanfix.diagnosis.tree import HUGE, Suggest, decide
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.incident import Incident
 from yolo_nanfix.verdicts import Cause, Verdict
@@ -81,7 +81,18 @@ def _examine(
     incident: Incident, model: nn.Module | None, budget: float | None, imports: tuple[str, ...], suggest: Suggest | None
 ) -> Verdict:
     files = tuple(str(source.get("file", "")) for source in incident.facts.get("sources") or ())
-    seen = Evidence(incident.facts, files, scan(incident))
+    args = incident.facts.get("args") or {}
+    seen = Evidence(
+        incident.facts,
+        files,
+        scan(incident),
+        groups=values.groups(incident.facts),
+        odd_arguments=(odd := values.arguments(args, upstream.default_arguments())),
+        usual_arguments={name: upstream.default_arguments()[name] for name in odd},
+        large=values.large(incident),
+    )
+    if seen.groups.sick:
+        return decide(replace(seen, why_not="no step was taken"), suggest)
     if "batch.img" not in incident.tensors:
         return decide(replace(seen, why_not="the incident has no batch"), suggest)
     try:
@@ -129,6 +140,8 @@ def _asked(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
         seen = replace(seen, patches=advice.patches_at(roots[0].note.code))
     if outcome.hook:
         return replace(seen, guilt=Guilt(said="the hook alone makes it fail"))
+    if outcome.bad or (outcome.norm or 0.0) > HUGE or tree.diverges(seen):
+        seen = _without_what_was_set(replay, seen)
     if outcome.bad and not seen.scan.state and not seen.scan.images():
         seen = _compared(replay, incident, seen)
     seen = replace(seen, guilt=_guilt(replay, outcome, seen.scan))
@@ -142,6 +155,24 @@ def _kept(replay: Replay, incident: Incident) -> dict[str, Mapping[str, Any]]:
         name: {"value": said, "since": None} for name, said in kept.not_finite(replay.model).items()
     }
     return {**found, **(incident.facts.get("kept") or {})}
+
+
+def _without_what_was_set(replay: Replay, seen: Evidence) -> Evidence:
+    """The same step with the usual values of odd arguments, and without large values of weights."""
+
+    def healthy(outcome: Outcome) -> bool:
+        return not outcome.bad and not outcome.error and (outcome.norm or 0.0) <= HUGE
+
+    try:
+        if seen.odd_arguments:
+            usual = healthy(replay.run(arguments=seen.usual_arguments))
+            seen = replace(seen, healthy_with_usual_arguments=usual)
+        jumped = seen.growth.jumped if seen.growth is not None and seen.growth.was_set else ()
+        if names := list(dict.fromkeys((*seen.large, *jumped))):
+            seen = replace(seen, healthy_without_large=healthy(replay.run(calm=names)))
+    except OutOfTime:
+        return seen  # the tree says what was not asked
+    return seen
 
 
 def _compared(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:

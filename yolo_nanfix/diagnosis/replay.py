@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from yolo_nanfix import kept
+from yolo_nanfix.diagnosis import values
 from yolo_nanfix.diagnosis.places import Places
 from yolo_nanfix.diagnosis.rebuild import build, device_of, restore_criterion
 from yolo_nanfix.diagnosis.trace import Root, Tracer, finite, tree_leaves
@@ -120,6 +121,8 @@ class Replay:
         backward: bool = True,
         precision: str | None = None,
         weights: str = "model",
+        arguments: Mapping[str, Any] | None = None,
+        calm: Iterable[str] = (),
     ) -> Outcome:
         """One step from the state of the incident.
 
@@ -129,6 +132,8 @@ class Replay:
             backward: run backward too, where the forward pass is good.
             precision: another dtype than the run's.
             weights: `earlier` for those of the snapshot.
+            arguments: training arguments to change, by name.
+            calm: weights whose large values are to be 0.
 
         Raises:
             OutOfTime: it would not end within the budget.
@@ -139,9 +144,11 @@ class Replay:
         self.count += 1
         with self._undisturbed(self.device), torch.enable_grad():
             self._restore(weights)
+            for name in calm:
+                self._live[name].data.copy_(values.calmed(name, self._live[name].data))
             given = copied(self.batch if batch is None else batch)
             tracer = self._tracer(given) if traced else None
-            with tracer or nullcontext():
+            with tracer or nullcontext(), self._arguments(arguments or {}):
                 outcome = self._step(given, tracer, backward, precision or self.precision)
         spent = (time.perf_counter() - began) / (TRACING if traced else 1)
         self._usual = max(self._usual, spent) if batch is None else self._usual
@@ -190,6 +197,19 @@ class Replay:
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             yield
+
+    @contextmanager
+    def _arguments(self, changed: Mapping[str, Any]) -> Iterator[None]:
+        """Other training arguments; the loss has the very object that the model has."""
+        held = getattr(self.model, "args", None)
+        before = {name: getattr(held, name) for name in changed if hasattr(held, name)}
+        for name in before:
+            setattr(held, name, changed[name])
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(held, name, value)
 
     @torch.no_grad()
     def _restore(self, weights: str) -> None:

@@ -1,6 +1,7 @@
 """The decision tree: evidence in, verdict out. Nothing here touches a model, a file or a clock.
 
     data, label      pixels or label rows are sick, and without them the step is healthy
+    setting          a training argument, or a setting of the optimizer, is not finite or far outside of its range
     state            weights, BatchNorm statistics, optimizer state, or what a loss keeps were sick before the step
     learning rate    weights grew, and with those of an earlier snapshot the step is healthy; or the run diverges
     gradient         the gradient overflows on its way back, or its norm does
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from yolo_nanfix.diagnosis import advice
+from yolo_nanfix.diagnosis import advice, naming
 from yolo_nanfix.diagnosis.evidence import Evidence, rise
 from yolo_nanfix.incident import OnDisk
 from yolo_nanfix.verdicts import Cause, Verdict
@@ -77,60 +78,14 @@ def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
         confidence=answer.confidence,
         evidence=tuple(lines),
         labels=tuple(origin.place for origin in evidence.origins),
-        images=_images(evidence),
+        images=naming.images(evidence),
     )
     if answer.came_later:
         tensor = evidence.leaf if evidence.leaf.startswith("batch.") else ""
         return replace(verdict, images=(), labels=(), tensor=tensor, advice=advice.came_later())
-    verdict = _named(verdict, evidence)
+    verdict = naming.named(verdict, evidence)
     rate = suggest(evidence) if suggest and verdict.cause is Cause.LEARNING_RATE else None
     return replace(verdict, advice=advice.of(verdict, evidence, rate), lr0=rate)
-
-
-def _images(evidence: Evidence) -> tuple[str, ...]:
-    """The guilty images; where a label row of theirs was traced to a mosaic parent, that one instead.
-
-    Where there was no time to ask image by image: those whose pixels the run's dtype cannot hold, or, where the trace
-    leads to pixels or targets, those that look sick.
-    """
-    found = (
-        evidence.guilt.images
-        or evidence.scan.beyond
-        or (evidence.scan.images() if evidence.leaf.startswith("batch.") else ())
-    )
-    guilty = [file for i in found if i < len(evidence.files) for file in _blamed_files(evidence, i)]
-    parents = {origin.image for origin in evidence.origins} - set(evidence.files)
-    return tuple(sorted(parents)) if parents else tuple(guilty)
-
-
-def _blamed_files(evidence: Evidence, image: int) -> list[str]:
-    """Those files of an image of the batch that are sick on disk; its own where that is not known."""
-    sources = evidence.facts.get("sources") or ()
-    blamed = sources[image].get("blamed") if image < len(sources) else None
-    return list(map(str, blamed)) if blamed else [evidence.files[image]]
-
-
-def _named(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """With op, module and line, as the trace gave them."""
-    if verdict.cause is Cause.NONDETERMINISTIC:
-        return replace(verdict, images=(), labels=())
-    scan = evidence.scan
-    if verdict.cause is Cause.STATE and not scan.state and scan.optimizer:
-        return replace(verdict, module="optimizer", phase="step", tensor=f"optimizer.{scan.optimizer[0]}")
-    roots = evidence.roots()
-    if not roots:
-        tensor = scan.state[0] if verdict.cause is Cause.STATE and scan.state else ""
-        return replace(verdict, tensor=tensor)
-    note, leaf = roots[0].note, roots[0].leaf
-    return replace(
-        verdict,
-        op=note.op,
-        module=note.module,
-        code=note.code,
-        phase=note.phase,
-        dtype=note.dtype,
-        tensor=leaf.name if leaf else evidence.kept_root if verdict.cause is Cause.STATE else "",
-    )
 
 
 def _replayed(evidence: Evidence) -> str:
@@ -203,8 +158,41 @@ def _blamed(e: Evidence, images: set[int], leaf: str) -> bool:
     if e.scan.beyond:
         return True
     if e.outcome is None or not e.failed:
-        return _diverges(e)
+        return diverges(e)
     return e.leaf == leaf or bool(images & set(e.guilt.images))
+
+
+def setting(e: Evidence) -> Answer:
+    """Training arguments and settings of the optimizer that nobody means."""
+    if e.groups.sick:
+        return _sick_group(e)
+    damage = e.failed or bool(e.scan.state or e.scan.optimizer) or diverges(e)
+    grown = e.growth is None or bool(e.growth.jumped) or _grew(e)
+    if e.groups.odd and grown and (damage or (e.outcome is not None and (e.outcome.norm or 0) > HUGE)):
+        number, name, value = e.groups.odd[0]
+        line = f"{name} of optimizer group {number} is {value:g}: one step with it drives weights out of range"
+        cause = Cause.LEARNING_RATE if name == "lr" else Cause.SETTING
+        return Answer(line, cause, f"{name} of optimizer group {number} is {value:g}", SEEN)
+    if not e.odd_arguments:
+        return Answer("arguments and settings of the optimizer are in their usual range")
+    said = ", ".join(f"{name}={value:g}" for name, value in e.odd_arguments.items())
+    better = e.healthy_with_usual_arguments
+    if better or (diverges(e) and not e.failed):
+        line = f"{said}; with the usual value the step is healthy" if better else f"{said}, and the run diverges"
+        return Answer(line, Cause.SETTING, f"the training argument {said} is out of range", SURE if better else SEEN)
+    return Answer(f"{said}; with the usual value the step is {'bad too' if better is False else 'not asked about'}")
+
+
+def _sick_group(e: Evidence) -> Answer:
+    first = e.groups.sick[0]
+    name, number, value = first.get("name"), first.get("group"), first.get("value")
+    words = {"lr": "learning rate", "weight_decay": "weight decay"}.get(str(name), name)
+    step = first.get("step")
+    since = f"since step {step} (epoch {first.get('epoch')})" if step else "since the start of the run"
+    others = len(e.groups.sick) - 1
+    more = f", and {others} more setting{'' if others == 1 else 's'}" if others else ""
+    summary = f"{words} of optimizer group {number} is {value} {since}{more}; no step was taken with it"
+    return Answer(f"{words} of group {number} is {value} {since}{more}", Cause.SETTING, summary, SURE)
 
 
 def state(e: Evidence) -> Answer:
@@ -212,6 +200,8 @@ def state(e: Evidence) -> Answer:
     sick = (*e.scan.state, *(f"optimizer.{name}" for name in e.scan.optimizer))
     if not e.scan.state and (name := e.kept_root):
         return _kept(e, name)
+    if not e.scan.state and e.healthy_without_large and not e.healthy_in_float32 and not _driven(e):
+        return _set(e)
     if e.leaf and not e.leaf.startswith("batch.") and e.leaf not in sick:
         sick = (e.leaf, *sick)  # a buffer that may hold what it likes, but not here
     if not sick:
@@ -219,6 +209,28 @@ def state(e: Evidence) -> Answer:
     first = e.leaf if e.leaf in sick else sick[0]
     line = f"{len(sick)} tensors were not finite before the step, {first} among them"
     return Answer(line, Cause.STATE, f"{first} was not finite before the step began", SURE)
+
+
+def _set(e: Evidence) -> Answer:
+    """Weights that are finite, and far larger than training makes them."""
+    jumped = e.growth.jumped if e.growth is not None and e.growth.was_set else ()
+    name = naming.large_weight(e)
+    size = (
+        f"up to {e.large[name]:.3g}" if name in e.large else f"{e.growth.factor if e.growth else 0:.3g} times as large"
+    )
+    others = len({*e.large, *jumped}) - 1
+    more = f", and {others} more" if others else ""
+    when = " since the last snapshot, while the others stayed" if jumped else ""
+    line = f"{name} is {size}{when}{more}; without its large values the step is healthy"
+    return Answer(line, Cause.STATE, f"{name} holds finite values {size}{more}; it was set{when}, not learnt", SURE)
+
+
+def _driven(e: Evidence) -> bool:
+    """Whether weights grew by steps: the loss or gradient norm rose before, or all weights moved."""
+    rises = (rise(e.facts.get("history"), "loss"), rise(e.facts.get("history"), "norm"))
+    if any(value and value > ROSE for value in rises):
+        return True
+    return e.growth is not None and bool(e.growth.jumped) and not e.growth.was_set
 
 
 def _kept(e: Evidence, name: str) -> Answer:
@@ -239,7 +251,7 @@ def learning_rate(e: Evidence) -> Answer:
     line = f"lr {rates or 'unknown'}" + "".join(f"; {part}" for part in parts)
     if e.healthy_with_earlier_weights is not None:
         line += f"; with the earlier weights the step is {'healthy' if e.healthy_with_earlier_weights else 'bad too'}"
-    if _diverges(e) and not e.failed:
+    if diverges(e) and not e.failed:
         rising = any(value and value > ROSE for value in (loss, norm))
         summary = f"the run diverges with finite numbers: {e.facts.get('detail') or e.facts.get('check')}"
         return Answer(line, Cause.LEARNING_RATE, summary, SEEN if rising or _grew(e) else LOOKED)
@@ -250,7 +262,8 @@ def learning_rate(e: Evidence) -> Answer:
     return Answer(line)
 
 
-def _diverges(e: Evidence) -> bool:
+def diverges(e: Evidence) -> bool:
+    """Whether what the run saw was a divergence with finite numbers."""
     return any(word in str(e.facts.get("check", "")) for word in DIVERGENCE)
 
 
@@ -373,6 +386,7 @@ def _confidence(e: Evidence, tested: bool) -> float:
 
 NODES: tuple[Callable[[Evidence], Answer], ...] = (
     data,
+    setting,
     state,
     learning_rate,
     gradient,

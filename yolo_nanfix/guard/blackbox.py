@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from yolo_nanfix import upstream
 from yolo_nanfix._version import __version__
 from yolo_nanfix.guard import origins, together
 from yolo_nanfix.guard.events import Event
+from yolo_nanfix.guard.groups import Setting
 from yolo_nanfix.guard.sensors import NormCopy
 from yolo_nanfix.guard.snapshots import Snapshots
 from yolo_nanfix.incident import Incident
@@ -67,6 +68,7 @@ def build(
     snapshots: Snapshots,
     history: Sequence[Mapping[str, float | None]],
     born_non_finite: Sequence[str] = (),
+    settings: Sequence[Setting] = (),
 ) -> Incident:
     """The incident of one bad micro-batch.
 
@@ -79,6 +81,7 @@ def build(
         snapshots: for the weights of an earlier step.
         history: loss and gradient norm of the last good micro-batches, oldest first.
         born_non_finite: buffers that held values that are not finite when the run began.
+        settings: those of the optimizer that are not finite.
     """
     state = {**model.state_dict(), **{k: v for k, v in model.named_buffers() if k in before}}
     tensors = {f"model.{k}": before.get(k, v) for k, v in state.items()}
@@ -100,6 +103,8 @@ def build(
         "loss_scale": trainer.scaler.get_scale() if trainer.scaler.is_enabled() else None,
         "loss": _loss_terms(trainer) if micro is not None else {},
         **_optimizer(trainer.optimizer),
+        "settings": [asdict(setting) for setting in settings],
+        "callbacks": origins.callbacks(trainer),
         "history": list(history),
         "sources": _sources(trainer, event),
         "criterion": {k: v for k, v in vars(criterion).items() if isinstance(v, (int, float))} if criterion else {},

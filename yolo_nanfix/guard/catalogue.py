@@ -63,6 +63,13 @@ SENSORS = (
         "0.005 %",
         "drops the micro-batch alone",
     ),
+    Sensor(
+        "settings",
+        "learning rate, decay, momentum and the like of the optimizer's groups: NaN, Inf",
+        "each step",
+        "0.002 %",
+        "refuses the step",
+    ),
     Sensor("loss-scale", "steps that the GradScaler skips in a row", "each step", "none", "leaves float16 at 12"),
     Sensor(
         "divergence",

@@ -11,10 +11,11 @@ from torch import nn
 
 from yolo_nanfix import upstream
 from yolo_nanfix.errors import GuardStop, PoisonedState, TooManyBadBatches
-from yolo_nanfix.guard import blackbox, randomness, remedies, saving, sensors, together
+from yolo_nanfix.guard import blackbox, groups, randomness, remedies, saving, sensors, together
 from yolo_nanfix.guard.blackbox import MicroBatch
 from yolo_nanfix.guard.divergence import Alarm
 from yolo_nanfix.guard.events import Event, Point, Source
+from yolo_nanfix.guard.groups import Setting
 from yolo_nanfix.guard.inquiry import Inquiry, cause_of
 from yolo_nanfix.guard.policy import Decision, Kind, Reading, Rung
 from yolo_nanfix.guard.rereading import Rereading
@@ -42,6 +43,7 @@ class Fault:
         micro: the micro-batch, where it is still known; its BatchNorm statistics are put back.
         files: the images concerned, where it is not one micro-batch alone.
         dropped: how many micro-batches are lost.
+        settings: those of the optimizer that are not finite.
         verdict: the cause, where it is known already; then nothing is looked into.
     """
 
@@ -53,6 +55,7 @@ class Fault:
     files: tuple[Source, ...] = ()
     dropped: int = 1
     verdict: Verdict | None = None
+    settings: tuple[Setting, ...] = ()
 
 
 class Faults:
@@ -144,12 +147,32 @@ class Faults:
         guard.recorder.quarantined = list(guard.ladder.quarantined)
         if Rung.ROLLBACK in decision:
             self._after_rollback()
-        lost = f"{fault.dropped} micro-batch{'' if fault.dropped == 1 else 'es'} dropped" if fault.dropped else ""
+        lost = _lost(fault.dropped) if fault.dropped else ""
         action = "; ".join(filter(None, [lost, *undone, *done, "run stopped" if Rung.STOP in decision else ""]))
         self._record(replace(together.named(theirs), action=action), fault.dropped, theirs.verdict, fault.micro)
         if Rung.STOP in decision:
             self._stop_for(decision, reading, theirs)
         return True
+
+    def refuse(self, settings: tuple[Setting, ...], window: list[tuple[Source, ...]], micro: MicroBatch | None) -> None:
+        """An optimizer step that settings would make NaN of all weights is not taken, whatever else is sound.
+
+        Raises:
+            GuardStop: as many in a row were refused as may be bad micro-batches in a row.
+        """
+        guard = self.guard
+        detail, files = groups.describe(settings), tuple(source for sources in window for source in sources)
+        fault = Fault(
+            Kind.NOT_FINITE, Point.BEFORE_STEP, "settings", detail, micro, files, len(window), settings=settings
+        )
+        if micro is not None:
+            remedies.put_back(guard.norms, guard.module_state, micro.buffers, guard.snapshots)
+        verdict = self._verdict(fault)
+        action = f"the step was refused: weights stay as they are; {_lost(len(window))}"
+        event = replace(self._event_of(fault), action=action, incident=self.inquiry.written)
+        self._record(event, len(window), verdict, None)
+        if guard.groups.refused_in_a_row >= guard.settings.max_bad_in_a_row:
+            self.stop(f"{guard.groups.refused_in_a_row} steps in a row refused: {detail}", verdict)
 
     def sound_state(self, point: Point) -> None:
         """Weights must be finite, else all is rolled back; BatchNorm and EMA are mended where they are not.
@@ -247,11 +270,12 @@ class Faults:
         event = self._event_of(fault)
         before = {**guard.module_state.named(), **guard.norms.named(micro.buffers)} if micro is not None else {}
         born = guard.module_state.born_non_finite
+        history, more = guard.history, (born, fault.settings)
         with randomness.untouched():  # a replay runs the user's own code, too
             return self.inquiry.look_into(
                 event,
                 lambda: blackbox.build(
-                    guard.trainer, guard.model, event, micro, before, guard.snapshots, guard.history, born
+                    guard.trainer, guard.model, event, micro, before, guard.snapshots, history, *more
                 ),
                 guard.model,
                 Path(guard.trainer.save_dir),
@@ -316,3 +340,7 @@ class Faults:
         self.guard.recorder.add(event, dropped, verdict, lambda: sensors.pictures(batch, suspects))
         if together.rank() < 1:
             upstream.log(f"yolo-nanfix guard: {event}")
+
+
+def _lost(count: int) -> str:
+    return f"{count} micro-batch{'' if count == 1 else 'es'} dropped"

@@ -35,6 +35,17 @@ def own(model: nn.Module) -> dict[str, Any]:
     }
 
 
+def callbacks(trainer: Any) -> list[dict[str, str]]:
+    """The callbacks of the user's own: the event, and where each is written."""
+    found = []
+    for event, functions in (getattr(trainer, "callbacks", None) or {}).items():
+        for function in functions:
+            plain = kept.plain_function(function)
+            if kept.module_of(function).partition(".")[0] not in kept.STOCK:
+                found.append({"event": str(event), "code": upstream.place_of(plain)})
+    return found[:SHOWN]
+
+
 def settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     """The settings of each group, without its weights."""
     return [{k: _number(v) for k, v in group.items() if k != "params"} for group in optimizer.param_groups]

@@ -16,6 +16,7 @@ from yolo_nanfix.guard.divergence import Alarm, Divergence
 from yolo_nanfix.guard.events import Point, Source
 from yolo_nanfix.guard.faults import Fault, Faults
 from yolo_nanfix.guard.gradients import Gradients
+from yolo_nanfix.guard.groups import Groups, Setting
 from yolo_nanfix.guard.inquiry import Examine, Inquiry, Known
 from yolo_nanfix.guard.intake import Intake
 from yolo_nanfix.guard.ladder import Ladder
@@ -58,6 +59,7 @@ class Guard:
         self.model = unwrapped(trainer.model)
         self.norms = sensors.NormBuffers(self.model)
         self.module_state = ModuleState(self.model, self.norms)
+        self.groups = Groups()
         self.gradients = Gradients(list(self.model.parameters()))
         self.snapshots = Snapshots(trainer, self.model)
         self.ladder = Ladder(trainer, settings, self.snapshots)
@@ -266,6 +268,14 @@ class Guard:
             self.recorder.refused()
             remedies.skip_step(self.trainer)
             return
+        if settings := () if self.together else self._sick_settings():
+            self.recorder.refused()
+            self.good_this_epoch -= len(window)
+            try:
+                self.faults.refuse(settings, window, micro)
+            finally:
+                remedies.skip_step(self.trainer)
+            return
         try:
             with self.ladder.rates():
                 step()
@@ -277,6 +287,9 @@ class Guard:
                 remedies.skip_step(self.trainer)
             return
         self._stepped(micro)
+
+    def _sick_settings(self) -> tuple[Setting, ...]:
+        return self.groups.defects(self.trainer.optimizer, self.trainer.epoch + 1, self.steps + 1)
 
     def _skipped(self, window: list[tuple[Source, ...]], micro: MicroBatch | None) -> None:
         """The optimizer's pre-hook held a step back."""

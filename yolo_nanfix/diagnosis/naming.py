@@ -1,0 +1,82 @@
+"""Which operation, module, line, tensor and images a verdict names, once its cause is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from yolo_nanfix.diagnosis.evidence import Evidence
+from yolo_nanfix.verdicts import Cause, Verdict
+
+
+def images(evidence: Evidence) -> tuple[str, ...]:
+    """The guilty images; where a label row of theirs was traced to a mosaic parent, that one instead.
+
+    Where there was no time to ask image by image: those whose pixels the run's dtype cannot hold, or, where the trace
+    leads to pixels or targets, those that look sick.
+    """
+    found = (
+        evidence.guilt.images
+        or evidence.scan.beyond
+        or (evidence.scan.images() if evidence.leaf.startswith("batch.") else ())
+    )
+    guilty = [file for i in found if i < len(evidence.files) for file in _blamed_files(evidence, i)]
+    parents = {origin.image for origin in evidence.origins} - set(evidence.files)
+    return tuple(sorted(parents)) if parents else tuple(guilty)
+
+
+def _blamed_files(evidence: Evidence, image: int) -> list[str]:
+    """Those files of an image of the batch that are sick on disk; its own where that is not known."""
+    sources = evidence.facts.get("sources") or ()
+    blamed = sources[image].get("blamed") if image < len(sources) else None
+    return list(map(str, blamed)) if blamed else [evidence.files[image]]
+
+
+def named(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """With op, module and line, as the trace gave them."""
+    if verdict.cause is Cause.NONDETERMINISTIC:
+        return replace(verdict, images=(), labels=())
+    if verdict.cause is Cause.SETTING:
+        return _named_setting(verdict, evidence)
+    scan = evidence.scan
+    if verdict.cause is Cause.STATE and not scan.state and scan.optimizer:
+        return replace(verdict, module="optimizer", phase="step", tensor=f"optimizer.{scan.optimizer[0]}")
+    roots = evidence.roots()
+    if not roots:
+        tensor = scan.state[0] if verdict.cause is Cause.STATE and scan.state else ""
+        return replace(verdict, tensor=tensor)
+    note, leaf = roots[0].note, roots[0].leaf
+    return replace(
+        verdict,
+        op=note.op,
+        module=note.module,
+        code=note.code,
+        phase=note.phase,
+        dtype=note.dtype,
+        tensor=leaf.name if leaf else _state_tensor(evidence) if verdict.cause is Cause.STATE else "",
+    )
+
+
+def _state_tensor(evidence: Evidence) -> str:
+    return evidence.kept_root or (evidence.scan.state[:1] or (large_weight(evidence),))[0]
+
+
+def _named_setting(verdict: Verdict, e: Evidence) -> Verdict:
+    """Of settings nothing else is to blame, whatever the trace leads to."""
+    verdict = replace(verdict, images=(), labels=())
+    sick = [(s.get("group"), s.get("name")) for s in e.groups.sick]
+    by_group = sick or ([entry[:2] for entry in e.groups.odd] if not e.healthy_with_usual_arguments else [])
+    if by_group and not verdict.summary.startswith("the training argument"):
+        number, name = by_group[0]
+        return replace(verdict, module="optimizer", phase="step", tensor=f"optimizer.groups.{number}.{name}")
+    roots = e.roots()
+    note = roots[0].note if roots else None
+    named = replace(verdict, tensor=f"args.{next(iter(e.odd_arguments), '')}")
+    if note is None:
+        return named
+    return replace(named, op=note.op, module=note.module, code=note.code, phase=note.phase, dtype=note.dtype)
+
+
+def large_weight(e: Evidence) -> str:
+    """The first weight that somebody made large, or empty."""
+    jumped = e.growth.jumped if e.growth is not None and e.growth.was_set else ()
+    return next(iter((*e.large, *jumped)), "")
