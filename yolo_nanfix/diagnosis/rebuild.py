@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from yolo_nanfix import upstream
+from yolo_nanfix.diagnosis import widths
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.incident import Incident
 
@@ -104,6 +105,7 @@ def _class(path: str, imported: Iterable[str]) -> type[nn.Module]:
 
 
 def _fit(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    widths.follow(model, weights)
     own = model.state_dict()
     for name, tensor in own.items():
         if name not in weights:
