@@ -320,4 +320,4 @@ def test_state_faults_far_apart_never_end_a_run_and_cost_the_steps_of_their_epoc
     assert ours.error is None and lab.not_finite(lab.state(ours.trainer).values()) == 0
     guard = json.loads((tmp_path / "ours" / "yolo-nanfix.json").read_text())["guard"]
     assert guard["rollbacks"] == 7 and guard["dropped_micro_batches"] == 7
-    assert guard["steps_undone"] < guard["steps_taken"]
+    assert guard["steps_taken"] == 21  # none for a dropped micro-batch

@@ -256,8 +256,9 @@ class Faults:
     def _after_rollback(self) -> None:
         """Gradients of the present window belong to weights that are gone."""
         guard = self.guard
-        guard.abandon_window()
+        guard.gradients.kept = []
         guard.gradients.drop()
+        guard.window = []
         guard.divergence.reset()
         guard.recorder.rolled_back(guard.steps - guard.snapshots.copies[-1].step)
         guard.steps = guard.began_at = guard.snapshots.copies[-1].step

@@ -103,7 +103,7 @@ class Guard:
         self.ladder.epoch(len(self.trainer.train_loader))
 
     def abandon_window(self) -> None:
-        """Drop what is pending: gradients and micro-batches of a window that upstream, or a rollback, has ended."""
+        """Drop what is pending: gradients and micro-batches of a window that upstream has ended."""
         self.gradients.kept = []
         self.window, self.window_dropped = [], 0
         self._current = self._pending = self._said = None
