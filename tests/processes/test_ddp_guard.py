@@ -63,7 +63,7 @@ def test_a_fault_on_one_rank_drops_the_same_micro_batch_on_both(fault, nbs, tmp_
     (verdict,) = report["guard"]["verdicts"]
     if kind == "pixel":
         assert len([s["file"] for s in event["sources"] if s["suspect"]]) == 1
-        assert verdict["cause"] == "definition" and verdict["images"] == []  # the file is clean, the trainer's code is not
+        assert verdict["cause"] == "definition" and verdict["images"] == []  # the file is clean, the code is not
     else:
         assert event["check"] == "gradient" and verdict["cause"] == "definition" and "cpu_ddp.py" in verdict["code"]
 
