@@ -74,7 +74,9 @@ MODULES: Mapping[str, Spec] = {
     "buffer set back to inf": module(own.Best),
     "buffer of NaN": module(own.Unseen),
     "FakeQuantize": module(lambda c: own.Observed("fake"), layers=(1,)),
-    "FakeQuantize, one for two layers": module(lambda c: own.Observed("fake"), layers=(0, 1)),
+    "FakeQuantize, one for two layers": module(
+        lambda c: own.Observed("fake"), layers=(0, 1), trap="its last validation, of best.pt, gives NaN predictions"
+    ),
     "PerChannelMinMaxObserver": module(lambda c: own.Observed("channel", c)),
     "MinMaxObserver": module(lambda c: own.Observed("minmax")),
     "HistogramObserver": module(lambda c: own.Observed("histogram")),
