@@ -205,9 +205,9 @@ def _nan_epochs(run: RunFolder) -> str:
 
 
 def _verdicts(run: RunFolder, root: str) -> Iterable[Advice]:
-    """Advice of verdicts, the surest first; what two of them say is said once."""
+    """Advice of verdicts, the first cause first, for later ones may follow from it; what two say is said once."""
     verdicts = [v for v in lenient.entries(run.summary, "guard", "verdicts") if isinstance(v, Mapping)]
-    for verdict in sorted(verdicts, key=lambda v: -(lenient.number(v, "confidence") or 0.0))[:20]:
+    for verdict in sorted(verdicts, key=lambda v: lenient.text(v, "cause") in ("unknown", "nondeterministic"))[:20]:
         lines = lenient.texts(verdict, "advice")
         commands = tuple(line for line in lines if line.startswith("yolo-nanfix ") and "\n" not in line)
         words = tuple(from_root(root, line) for line in lines if line not in commands)

@@ -17,6 +17,8 @@ from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.report.panel import put
 from yolo_nanfix.report.words import printable
 
+VAGUE = ("unknown", "nondeterministic")
+"""Causes that explain nothing stand last."""
 SHOWN = 8
 TOLD = {"refused": "red", "replaced": "red", "partly-on": "yellow"}
 """States of patches that are told with their reasons, and their colours."""
@@ -189,8 +191,8 @@ def _guard(guard: Mapping[str, Any], console: Console) -> None:
 
 
 def _verdicts(summary: Mapping[str, Any], console: Console) -> None:
-    """Why it happened, the surest verdict first, and where to look further."""
-    verdicts = sorted(summary["guard"].get("verdicts", ()), key=lambda v: -v["confidence"])
+    """Why it happened, the first cause first, for later ones may follow from it; and where to look further."""
+    verdicts = sorted(summary["guard"].get("verdicts", ()), key=lambda v: v["cause"] in VAGUE)
     if not verdicts:
         return
     console.print("\n[bold]Why[/]")
