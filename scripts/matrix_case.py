@@ -76,6 +76,7 @@ def command(folder: Path) -> bool:
         "epochs=1",
         "imgsz=64",
         "batch=4",
+        "nbs=4",  # so that each micro-batch is a step
         "workers=0",
     ]
     words += ["plots=False", "device=cpu", f"project={folder}", "name=command", "exist_ok=True"]
