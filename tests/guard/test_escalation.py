@@ -321,3 +321,4 @@ def test_state_faults_far_apart_never_end_a_run_and_cost_the_steps_of_their_epoc
     guard = json.loads((tmp_path / "ours" / "yolo-nanfix.json").read_text())["guard"]
     assert guard["rollbacks"] == 7 and guard["dropped_micro_batches"] == 7
     assert guard["steps_taken"] == 21  # none for a dropped micro-batch
+    assert guard["steps_undone"] == 3 + 6 * 1  # from the first rollback on there is a newer state to go back to

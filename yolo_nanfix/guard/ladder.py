@@ -16,6 +16,8 @@ from yolo_nanfix.guard.snapshots import Snapshots
 
 WARM_UP = 50
 """Optimizer steps over which the learning rate rises again after a rollback that lowered it."""
+WARY = 10
+"""See `Ladder.wary_steps`: a fault that comes back then undoes few steps."""
 CLIP_STEPS = 500
 """Optimizer steps for which gradients are clipped harder."""
 
@@ -38,6 +40,11 @@ class Ladder:
     def epoch(self, micro_batches: int) -> None:
         """An epoch of so many micro-batches begins: a short one earns the credit for a rollback in fewer steps."""
         self._credit_after = max(1, min(policy.CREDIT_STEPS, micro_batches // 2))
+
+    @property
+    def wary_steps(self) -> int:
+        """In a run that was rolled back once, a copy of the state is kept after every so many steps."""
+        return min(WARY, self._credit_after)
 
     def judge(self, reading: Reading) -> Decision:
         """Ask the policy, and remember where the run stands then."""

@@ -316,7 +316,8 @@ class Guard:
         self.recorder.stepped()
         self.ladder.good_step(self._norm_value)
         every = self.settings.snapshot_every
-        if every and (self.steps % every == 0 or self.steps - self.began_at in EARLY):
+        wary = self.recorder.rollbacks and self.steps % self.ladder.wary_steps == 0
+        if every and (self.steps % every == 0 or wary or self.steps - self.began_at in EARLY):
             self._measure(micro, keep=self.steps % every == 0)
 
     def _measure(self, micro: MicroBatch | None, *, keep: bool) -> None:
