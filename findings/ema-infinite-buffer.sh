@@ -15,8 +15,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-venv/bin/pip install -q torch==2.13.0 numpy opencv-python-headless pillow pyyaml matplotlib psutil requests polars >/dev/null
-venv/bin/pip install -q --no-deps ultralytics==8.4.190 ultralytics-thop torchvision==0.28.0 >/dev/null
+venv/bin/pip install -q torch==2.13.0 numpy opencv-python-headless pillow pyyaml matplotlib psutil requests polars >/dev/null 2>&1
+venv/bin/pip install -q --no-deps ultralytics==8.4.190 ultralytics-thop torchvision==0.28.0 >/dev/null 2>&1
 cat > show.py <<'PY'
 import sys
 import types
