@@ -60,6 +60,15 @@ def test_a_budget_of_nothing_still_gives_the_first_replay_and_says_so(bench):
     assert "time was up" in verdict.evidence[0]
 
 
+def test_in_half_precision_float32_is_asked_first_even_if_time_is_up(bench, monkeypatch):
+    """Time passes for the first replay alone."""
+    case = injections.inject("amp-forward", bench("yolov8n"), 8)
+    clock = iter([0.0, 0.0, 0.0])
+    monkeypatch.setattr("yolo_nanfix.diagnosis.replay.time.perf_counter", lambda: next(clock, 1e3))
+    verdict = examine(case.incident, case.model, budget=1.0)
+    assert (verdict.cause, verdict.replays) == (Cause.PRECISION, 2), verdict
+
+
 def test_healthy_steps_blame_nobody(bench):
     for seed in range(3):
         case = injections.inject("not-repeated", bench("yolov8n"), 40 + seed)

@@ -195,3 +195,20 @@ def test_a_number_that_is_not_finite_is_not_called_a_divisor():
     )
     assert verdict.cause is Cause.DEFINITION and "mean" in verdict.summary
     assert not any("divisor" in line for line in verdict.advice)
+
+
+@pytest.mark.parametrize(("images", "cause"), [((), Cause.STATE), ((1,), Cause.NUMERICS)])
+def test_a_kept_infinity_from_which_alone_a_nan_comes_is_state_unless_one_image_does_it(images, cause):
+    weight = Leaf("criterion.bce.pos_weight", False, True)
+    outcome = Outcome(bad=("loss",), phase="forward", root=Root(note(parents=(weight,)), None))
+    kept = {weight.name: {"value": "1 of 2 values", "since": 1}}
+    verdict = decide(evidence(outcome=outcome, kept=kept, guilt=Guilt(images)))
+    assert (verdict.cause, verdict.tensor) == (cause, weight.name if cause is Cause.STATE else "")
+
+
+@pytest.mark.parametrize(("float32", "wanted"), [(None, SEEN), (False, SURE), (True, SURE)])
+def test_in_half_precision_own_code_is_blamed_with_full_confidence_only_after_float32(float32, wanted):
+    facts = {**FACTS, "precision": "bfloat16"}
+    outcome = failed(code="losses.py:3")
+    verdict = decide(evidence(facts=facts, outcome=outcome, by_release=False, healthy_in_float32=float32))
+    assert verdict.cause is (Cause.PRECISION if float32 else Cause.DEFINITION) and verdict.confidence == wanted

@@ -132,3 +132,49 @@ def test_a_module_with_a_count_of_its_own_is_replayed_at_that_count(data, tmp_pa
     found, held = verdicts(result)
     assert (found[0]["cause"], found[0]["op"], found[0]["module"]) == ("definition", "aten.div", "model.2")
     assert "test_own_code.py:" in found[0]["code"] and held["guard"]["dropped_micro_batches"] == 1
+
+
+def spoils(parameter):
+    parameter.grad.mul_(float("nan"))
+
+
+def enlarges(parameter):
+    parameter.grad.sign_().mul_(1e30)
+
+
+HOOKS = {
+    "nan afterwards": (lambda p: p.register_post_accumulate_grad_hook(spoils), "not finite"),
+    "huge afterwards": (lambda p: p.register_post_accumulate_grad_hook(enlarges), "up to 1e+30"),
+    "huge on its way": (lambda p: p.register_hook(lambda g: g.sign() * 1e30), "up to 1e+30"),
+}
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_a_hook_that_no_replay_has_is_named_by_the_gradient_that_it_spoilt(name, data, tmp_path, unpatched):
+    plant, said = HOOKS[name]
+    held = []
+
+    def begin(trainer):
+        weight = trainer.model.get_parameter("model.1.conv.weight")
+        held.append(plant(weight))
+
+    yolo_nanfix.patch()
+    result = lab.train(data, tmp_path / "run", callbacks={"on_train_start": begin}, epochs=1, nbs=4)
+    verdict, facts = verdicts(result)[0][0], load(newest(result.trainer.save_dir)).facts
+    assert (verdict["cause"], verdict["tensor"]) == ("definition", "model.1.conv.weight"), verdict
+    assert "test_own_code.py:" in verdict["code"] and said in verdict["summary"] and "hook" in verdict["summary"]
+    assert verdict["images"] == [] and not any("hardware" in line for line in verdict["advice"])
+    sizes = facts["gradients"]["largest"]
+    assert facts["gradients"]["bad"] == (["model.1.conv.weight"] if "nan" in name else [])
+    assert any(0 < sizes[other] < 1e3 for other in sizes if other != "model.1.conv.weight")  # those before clipping
+
+
+def test_a_hook_that_does_no_harm_leaves_every_bit_as_stock_has_it(data, tmp_path, unpatched):
+    def begin(trainer):
+        trainer.model.get_parameter("model.1.conv.weight").register_hook(lambda g: g * 0.5)
+
+    stock = lab.train(data, tmp_path / "stock", callbacks={"on_train_start": begin}, epochs=1, nbs=4)
+    yolo_nanfix.patch()
+    ours = lab.train(data, tmp_path / "ours", callbacks={"on_train_start": begin}, epochs=1, nbs=4)
+    pairs = zip(stock.trainer.model.parameters(), ours.trainer.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs) and verdicts(ours)[0] == []

@@ -36,6 +36,8 @@ def of(verdict: Verdict, evidence: Evidence, rate: float | None) -> tuple[str, .
         return tuple(maker(verdict, evidence))
     if verdict.cause is Cause.NONDETERMINISTIC:
         return ("if it comes again, keep the incident file and look at the hardware and at code with state of its own",)
+    if evidence.lacks and evidence.live:
+        return ("no replay has hooks that run after a gradient was added: look at them, and keep the incident file",)
     if evidence.lacks:
         return ("the run's own process has all of it: its verdict is in the report of the run", *_imports(evidence))
     return ("if it comes again, keep the incident file",)
@@ -109,6 +111,8 @@ def _numerics(verdict: Verdict, evidence: Evidence) -> list[str]:
 
 def _definition(verdict: Verdict, evidence: Evidence) -> list[str]:
     where = verdict.code or verdict.module
+    if evidence.hooked:
+        return [f"{where}: find out what this hook does to the gradient of {verdict.tensor}"]
     note = evidence.roots()[0].note if evidence.roots() else None
     if note is not None and note.given:
         what = ", ".join(note.names) or f"the {note.given} that it computes with"

@@ -13,6 +13,7 @@ from yolo_nanfix.diagnosis.labels import Origin
 from yolo_nanfix.diagnosis.lacks import Lack
 from yolo_nanfix.diagnosis.replay import Outcome
 from yolo_nanfix.diagnosis.scan import Scan
+from yolo_nanfix.diagnosis.trace import Leaf, Root
 from yolo_nanfix.incident import Incident
 
 
@@ -60,6 +61,8 @@ class Evidence:
         patches: cards of yolo-nanfix that wrap the function in which it broke.
         by_release: the function in which it broke has the text of the installed release of Ultralytics.
         lacks: what the run had that the replay had not.
+        live: the diagnosis is made in the run's own process.
+        hooked: hooks on weights whose gradients, in the run alone, and of no others, were not finite or far out.
         odd_arguments: training arguments with a number that nobody means.
         usual_arguments: their defaults.
         healthy_with_usual_arguments: what the replay with their defaults gave; None if not asked.
@@ -84,6 +87,8 @@ class Evidence:
     patches: tuple[str, ...] = ()
     by_release: bool = False
     lacks: tuple[Lack, ...] = ()
+    live: bool = False
+    hooked: tuple[Lack, ...] = ()
     kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     odd_arguments: Mapping[str, float] = field(default_factory=dict)
     usual_arguments: Mapping[str, float] = field(default_factory=dict)
@@ -109,6 +114,13 @@ class Evidence:
         roots = self.roots()
         if self.leaf in self.kept:
             return self.leaf
+        if (
+            roots
+            and not self.guilt.images
+            and (names := _infinite_parents(roots[0]))
+            and all(n in self.kept for n in names)
+        ):
+            return names[0]
         ends = {name.rpartition(".")[2] for name in roots[0].note.names if "." in name} if roots else set()
         return next((name for name in self.kept if name.rpartition(".")[2] in ends), "")
 
@@ -117,6 +129,17 @@ class Evidence:
         if self.outcome is None:
             return ()
         return (self.outcome.root,) if self.outcome.root else self.outcome.strays
+
+
+def _infinite_parents(root: Root) -> tuple[str, ...]:
+    """The tensors of before the step with an Inf from which alone an operation made a NaN; else empty.
+
+    An Inf may be meant, but not where nothing else was bad and the result is NaN all the same (0 * Inf).
+    """
+    note = root.note
+    if root.leaf is not None or not note.nan or not all(isinstance(p, Leaf) and p.name for p in note.parents):
+        return ()
+    return tuple(p.name for p in note.parents if isinstance(p, Leaf))
 
 
 def growth(incident: Incident) -> Growth | None:

@@ -40,7 +40,7 @@ def examine(
         incident: the step.
         model: the live, unwrapped model in training mode; a copy of it is used, and it stays bit for bit as it is.
             None: it is built from the incident, on the CPU.
-        budget: seconds after which no further replay is begun.
+        budget: seconds after which no further replay is begun, but that in float32 of a run in half precision.
         imports: modules that hold model classes of the user's own; only used without a model.
         suggest: proposes a learning rate where that is the cause; by default a range test in a few steps.
 
@@ -133,17 +133,22 @@ def _asked(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
     seen = replace(seen, outcome=outcome, same=_same(outcome, incident), growth=growth(incident))
     seen = replace(seen, kept=_kept(replay, incident))
     missing = lacks.of(incident, replay.model) if replay.live is None else lacks.of_live(replay.hooks)
-    seen = replace(seen, lacks=missing)
+    seen = replace(seen, lacks=missing, live=replay.live is not None)
+    if outcome.norm is not None and outcome.norm <= HUGE:
+        limit = min(HUGE, lacks.FAR * max(outcome.norm, 1.0))
+        seen = replace(seen, hooked=lacks.hooked(replay.hooks, incident.facts.get("gradients") or {}, limit))
     if roots := seen.roots():
         seen = replace(seen, by_release=places.of_release(roots[0].note.code))
     if seen.by_release:
         seen = replace(seen, patches=advice.patches_at(roots[0].note.code))
     if outcome.hook:
         return replace(seen, guilt=Guilt(said="the hook alone makes it fail"))
+    if outcome.bad and not seen.scan.state and not seen.scan.images():
+        seen = _in_float32(replay, incident, seen)
     if outcome.bad or (outcome.norm or 0.0) > HUGE or tree.diverges(seen):
         seen = _without_what_was_set(replay, seen)
     if outcome.bad and not seen.scan.state and not seen.scan.images():
-        seen = _compared(replay, incident, seen)
+        seen = _with_earlier_weights(replay, seen)
     seen = replace(seen, guilt=_guilt(replay, outcome, seen.scan))
     rows = seen.guilt.rows or tuple(seen.scan.rows)
     return replace(seen, origins=labels.origins(incident.part("batch"), rows, incident.facts.get("sources") or ()))
@@ -175,19 +180,25 @@ def _without_what_was_set(replay: Replay, seen: Evidence) -> Evidence:
     return seen
 
 
-def _compared(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
-    """The same step with weights of an earlier snapshot, and in float32."""
+def _in_float32(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
+    """The same step in float32: asked first and whatever it takes, for by its answer the guard leaves float16."""
+    if incident.facts.get("precision", "float32") == "float32":
+        return seen
     backward = seen.outcome is not None and seen.outcome.phase == "backward"
+    full = replay.run(precision="float32", backward=backward, in_time=False)
+    return replace(seen, healthy_in_float32=not (full.bad or full.error))
+
+
+def _with_earlier_weights(replay: Replay, seen: Evidence) -> Evidence:
+    """The same step with weights of an earlier snapshot."""
+    backward = seen.outcome is not None and seen.outcome.phase == "backward"
+    if seen.growth is None:
+        return seen
     try:
-        if seen.growth is not None:
-            earlier = replay.run(weights="earlier", backward=backward)
-            seen = replace(seen, healthy_with_earlier_weights=not (earlier.bad or earlier.error))
-        if incident.facts.get("precision", "float32") != "float32":
-            full = replay.run(precision="float32", backward=backward)
-            seen = replace(seen, healthy_in_float32=not (full.bad or full.error))
+        earlier = replay.run(weights="earlier", backward=backward)
     except OutOfTime:
         return seen  # the tree says what was not asked
-    return seen
+    return replace(seen, healthy_with_earlier_weights=not (earlier.bad or earlier.error))
 
 
 def _guilt(replay: Replay, outcome: Outcome, seen: Scan) -> Guilt:

@@ -14,6 +14,9 @@ from torch import nn
 from yolo_nanfix import kept, upstream
 from yolo_nanfix.incident import Incident
 
+FAR = 1e3
+"""A gradient this many times as large as the norm of all in the replay is far out."""
+
 
 @dataclass(frozen=True)
 class Lack:
@@ -69,6 +72,25 @@ def of_live(hooks: tuple[tuple[str, str, Any], ...]) -> tuple[Lack, ...]:
         for on, kind, hook in hooks
         if kind == "post-accumulate"
     )
+
+
+def hooked(hooks: tuple[tuple[str, str, Any], ...], gradients: Mapping[str, Any], limit: float) -> tuple[Lack, ...]:
+    """The hooks that explain gradients which were bad in the run and are not so in a replay without those hooks.
+
+    Args:
+        hooks: as `kept.hooks` gives them.
+        gradients: of the run, as an incident has them.
+        limit: a finite gradient above this is far out.
+
+    Returns:
+        Nothing, unless every weight with a bad gradient has a hook.
+    """
+    by_weight = {on: hook for on, kind, hook in hooks if kind in ("tensor", "post-accumulate")}
+    bad = [str(name) for name in gradients.get("bad") or ()]
+    bad += [str(name) for name, size in (gradients.get("largest") or {}).items() if size > limit]
+    if not bad or not by_weight.keys() >= set(bad) or int(gradients.get("count") or 0) > len(by_weight):
+        return ()
+    return tuple(Lack("hook", name, upstream.place_of(kept.plain_function(by_weight[name]))) for name in bad)
 
 
 def _is(owner: Any, path: str) -> bool:

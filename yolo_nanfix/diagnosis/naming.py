@@ -40,6 +40,10 @@ def named(verdict: Verdict, evidence: Evidence) -> Verdict:
     scan = evidence.scan
     if verdict.cause is Cause.STATE and not scan.state and scan.optimizer:
         return replace(verdict, module="optimizer", phase="step", tensor=f"optimizer.{scan.optimizer[0]}")
+    if verdict.cause is Cause.DEFINITION and evidence.hooked:
+        first = evidence.hooked[0]
+        module = first.name.rpartition(".")[0]
+        return replace(verdict, module=module, code=first.place, phase="backward", tensor=first.name, images=())
     roots = evidence.roots()
     if not roots:
         tensor = scan.state[0] if verdict.cause is Cause.STATE and scan.state else ""

@@ -251,7 +251,7 @@ def learning_rate(e: Evidence) -> Answer:
     line = f"lr {rates or 'unknown'}" + "".join(f"; {part}" for part in parts)
     if e.healthy_with_earlier_weights is not None:
         line += f"; with the earlier weights the step is {'healthy' if e.healthy_with_earlier_weights else 'bad too'}"
-    if diverges(e) and not e.failed:
+    if diverges(e) and not e.failed and not e.hooked:
         rising = any(value and value > ROSE for value in (loss, norm))
         summary = f"the run diverges with finite numbers: {e.facts.get('detail') or e.facts.get('check')}"
         return Answer(line, Cause.LEARNING_RATE, summary, SEEN if rising or _grew(e) else LOOKED)
@@ -334,12 +334,15 @@ def numerics(e: Evidence) -> Answer:
 
 def definition(e: Evidence) -> Answer:
     """The same in code of the user's own."""
+    if e.hooked:
+        return _hooked(e)
     roots = e.roots()
     if not e.failed or not roots:
         return Answer("no operation went wrong in the replay")
     note = roots[0].note
     where = note.code or "code outside of ultralytics"
-    sure = SURE if note.code else LOOKED
+    half = e.facts.get("precision", "float32") != "float32" and e.healthy_in_float32 is None
+    sure = (SEEN if half else SURE) if note.code else LOOKED
     if note.given:
         named = f" ({', '.join(note.names)})" if note.names else ""
         line = f"{note.op} is given {note.given}{named}, which is of no tensor of the step"
@@ -352,6 +355,19 @@ def definition(e: Evidence) -> Answer:
 
 def _hook(e: Evidence) -> str:
     return f"; it is a hook on {e.outcome.hook}" if e.outcome is not None and e.outcome.hook else ""
+
+
+def _hooked(e: Evidence) -> Answer:
+    """A hook that the replay's weights do not have, on the very weights whose gradients were bad in the run."""
+    first, others = e.hooked[0], len(e.hooked) - 1
+    seen = e.facts.get("gradients") or {}
+    size = (seen.get("largest") or {}).get(first.name)
+    what = "not finite" if first.name in (seen.get("bad") or ()) else f"up to {size:.3g}"
+    more = f" (and so on {others} more weight{'' if others == 1 else 's'})" if others else ""
+    summary = f"the hook of {first.place} on {first.name} makes its gradient {what}{more}; without it, it is healthy"
+    line = f"in the run the gradient of {first.name} was {what}{more}, and nothing else was; it has {first}"
+    whole = len(e.hooked) >= int(seen.get("of") or 0)  # then nothing tells the hooks from all else
+    return Answer(line, Cause.DEFINITION, summary, SURE if e.same and not whole else SEEN)
 
 
 def nondeterministic(e: Evidence) -> Answer:

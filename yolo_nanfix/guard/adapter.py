@@ -220,6 +220,7 @@ def _step(guard: Guard, step: Callable[[], None]) -> None:
     """Run a step while the norm that `clip_grad_norm_` computes anyway is overheard."""
 
     def overheard(clip: clipping.Clip, parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> Any:
+        guard.gradients.measure()
         guard.norm = clip(parameters, guard.ladder.clipped(max_norm), *args, **kwargs)
         return guard.norm
 

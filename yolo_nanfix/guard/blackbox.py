@@ -11,6 +11,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -69,6 +70,7 @@ def build(
     history: Sequence[Mapping[str, float | None]],
     born_non_finite: Sequence[str] = (),
     settings: Sequence[Setting] = (),
+    sizes: Mapping[int, Tensor] = MappingProxyType({}),
 ) -> Incident:
     """The incident of one bad micro-batch.
 
@@ -82,6 +84,7 @@ def build(
         history: loss and gradient norm of the last good micro-batches, oldest first.
         born_non_finite: buffers that held values that are not finite when the run began.
         settings: those of the optimizer that are not finite.
+        sizes: of gradients before they were clipped, see `Gradients.measure`.
     """
     state = {**model.state_dict(), **{k: v for k, v in model.named_buffers() if k in before}}
     tensors = {f"model.{k}": before.get(k, v) for k, v in state.items()}
@@ -110,7 +113,7 @@ def build(
         "criterion": {k: v for k, v in vars(criterion).items() if isinstance(v, (int, float))} if criterion else {},
         "threads": torch.get_num_threads(),
         "entries": origins.writable(entries),
-        "gradients": origins.gradients(model) if "gradient" in event.check.split("+") else None,
+        "gradients": origins.gradients(model, sizes) if sizes or "gradient" in event.check.split("+") else None,
         "own": origins.own(model),
         **_buffers(model, born_non_finite),
         "versions": _versions(),

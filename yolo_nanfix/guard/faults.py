@@ -271,7 +271,7 @@ class Faults:
         event = self._event_of(fault)
         before = {**guard.module_state.named(), **guard.norms.named(micro.buffers)} if micro is not None else {}
         born = guard.module_state.born_non_finite
-        history, more = guard.history, (born, fault.settings)
+        history, more = guard.history, (born, fault.settings, guard.gradients.sizes)
         with randomness.untouched():  # a replay runs the user's own code, too
             return self.inquiry.look_into(
                 event,

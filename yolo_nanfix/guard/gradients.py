@@ -23,6 +23,19 @@ class Gradients:
         """Watch the parameters; those that need no gradient are never touched."""
         self.parameters = [p for p in parameters if p.requires_grad]
         self.kept: list[Tensor | None] = []
+        self.sizes: dict[int, Tensor] = {}
+
+    @torch.no_grad()
+    def measure(self) -> None:
+        """Before they are clipped: the largest magnitude of each gradient, by its parameter's id, not read yet.
+
+        Clipping by a norm that is not finite leaves 0 or NaN in all of them. Asked only where a parameter has a hook:
+        whatever else spoils a gradient, a replay shows, but a copy of a model has no such hooks.
+        """
+        hooked = any(p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None) for p in self.parameters)
+        found = [p for p in self.parameters if p.grad is not None and p.grad.numel()] if hooked else []
+        norms = torch._foreach_norm([p.grad for p in found], float("inf")) if found else ()  # type: ignore[misc]
+        self.sizes = {id(p): norm for p, norm in zip(found, norms, strict=True)}
 
     def probe(self) -> Tensor | None:
         """The sum of the gradient that lies nearest to the input, a scalar on its device.

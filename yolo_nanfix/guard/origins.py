@@ -59,12 +59,21 @@ def _number(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
-def gradients(model: nn.Module) -> dict[str, Any]:
-    """Which weights have a gradient that is not finite, and the largest magnitudes of those that are."""
-    named = [(n, p.grad.detach()) for n, p in model.named_parameters() if p.grad is not None and p.grad.numel()]
+def gradients(model: nn.Module, before: Mapping[int, Tensor]) -> dict[str, Any]:
+    """Which weights have a gradient that is not finite, and the largest magnitudes of those that are.
+
+    Args:
+        model: whose weights.
+        before: their magnitudes before they were clipped, by the ids of the weights, where those are known.
+    """
+    weights = [(n, p) for n, p in model.named_parameters() if p.grad is not None and p.grad.numel()]
+    named = [(n, p.grad.detach()) for n, p in weights if p.grad is not None]
     if not named:
         return {"bad": [], "count": 0, "of": 0, "largest": {}}
-    largest = torch.stack([n.float() for n in torch._foreach_norm([g for _, g in named], float("inf"))]).tolist()
+    norms = [before[id(p)] for _, p in weights if id(p) in before]
+    if len(norms) != len(named):
+        norms = list(torch._foreach_norm([g for _, g in named], float("inf")))
+    largest = torch.stack([n.float() for n in norms]).tolist()
     sizes = {name: size for (name, _), size in zip(named, largest, strict=True)}
     bad = [name for name, size in sizes.items() if not size < float("inf")]
     finite = sorted((name for name in sizes if name not in bad), key=lambda n: -sizes[n])

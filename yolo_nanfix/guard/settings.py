@@ -30,7 +30,7 @@ class GuardSettings:
     snapshot_every: int = _setting(50, "optimizer steps between the in-memory snapshots for rollback; 0: no rollback")
     max_rollbacks: int = _setting(5, "stop the run when it has to be rolled back more often than this")
     leave_fp16: bool = _setting(True, "go on in bfloat16 or float32 when float16 keeps failing where float32 does not")
-    diagnose: bool = _setting(True, "replay bad micro-batches in the run, for at most 10 step times each")
+    diagnose: bool = _setting(True, "replay bad micro-batches in the run, at most 10 step times each, float32 apart")
     incidents: int = _setting(20, "keep this many incident files in the run folder, the newest; 0: write none")
     incident_mb: int = _setting(256, "largest incident file in MB; beyond it weights are left out", 1)
     repair: str = _setting(

@@ -121,6 +121,7 @@ class Guard:
         """BATCH: remember the sources, the generators and a copy of the BatchNorm buffers."""
         self.batches_this_epoch += 1
         self.recorder.micro_batches += 1
+        self.gradients.sizes = {}
         self.progress.take_back()
         self.faults.inquiry.tick(self.model)
         outputs.overhear(self.model)
