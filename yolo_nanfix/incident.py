@@ -33,7 +33,7 @@ class OnDisk(str, Enum):
     """What a file of a sample that looks sick was when it was read again."""
 
     FINITE = "finite"
-    """Pixels and label rows are finite, and all classes known: what is wrong with the sample came later."""
+    """Pixels, label rows and depth are finite, and all classes known: what is wrong with the sample came later."""
     NOT_FINITE = "not-finite"
     """They are not: it is the file's fault."""
     UNREADABLE = "unreadable"

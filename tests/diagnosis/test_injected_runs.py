@@ -8,7 +8,7 @@ import pytest
 
 from yolo_nanfix.verdicts import Cause, Verdict
 
-CASES = (("parameter-hook", 101), ("projection", 106), ("float-attribute", 109))
+CASES = (("parameter-hook", 101), ("projection", 106), ("float-attribute", 109), ("instance-masks", 305))
 
 
 @pytest.mark.parametrize(("kind", "seed"), CASES, ids=[kind for kind, _ in CASES])
@@ -16,7 +16,7 @@ def test_a_fault_in_a_run_is_named_exactly(kind, seed, tmp_path, unpatched):
     bench_runs.alone(kind, seed, str(tmp_path))
     cause, wrong = bench_runs.judge(kind, seed, tmp_path)
     assert wrong == []
-    assert cause == injected_runs.inject(kind, seed).answer.causes[0].value
+    assert cause in [right.value for right in injected_runs.inject(kind, seed).answer.causes]
 
 
 def guard(verdict=None, left_out=()):

@@ -212,3 +212,21 @@ def test_in_half_precision_own_code_is_blamed_with_full_confidence_only_after_fl
     outcome = failed(code="losses.py:3")
     verdict = decide(evidence(facts=facts, outcome=outcome, by_release=False, healthy_in_float32=float32))
     assert verdict.cause is (Cause.PRECISION if float32 else Cause.DEFINITION) and verdict.confidence == wanted
+
+
+MAPS = replace(CLEAN, maps={1: "masks not finite"})
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "guilty", "cause", "images"),
+    [
+        ("finite", (1,), Cause.DEFINITION, ("b.jpg",)),
+        ("not-finite", (1,), Cause.LABEL, ("b.jpg",)),
+        ("finite", (), Cause.NUMERICS, ()),
+    ],
+)
+def test_a_mask_is_blamed_if_its_image_alone_fails_and_the_file_if_it_is_so_on_disk(on_disk, guilty, cause, images):
+    facts = {**FACTS, "sources": [{"on_disk": "finite"}, {"on_disk": on_disk}]}
+    verdict = decide(evidence(facts=facts, scan=MAPS, outcome=failed(), guilt=Guilt(guilty)))
+    assert (verdict.cause, verdict.images) == (cause, images)
+    assert ("masks" in verdict.summary) is bool(guilty)

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from yolo_nanfix.diagnosis.scan import scan
 from yolo_nanfix.guard import sensors
 from yolo_nanfix.guard.sensors import NormBuffers
+from yolo_nanfix.incident import Incident
 
 NAN, INF = float("nan"), float("inf")
 
@@ -95,3 +97,28 @@ def test_gradient_norm_is_the_one_that_clipping_computes():
     ours = sensors.gradient_norm(list(net.parameters()))
     assert torch.allclose(ours, torch.nn.utils.clip_grad_norm_(net.parameters(), 1e9))
     assert sensors.gradient_norm([]) == 0
+
+
+INF, NAN = float("inf"), float("nan")
+WHOSE = {
+    "one an image": ("masks", 2, [0, 0, 1], NAN, ["", "masks not finite"]),
+    "one an instance": ("masks", 3, [0, 1, 1], NAN, ["", "masks not finite"]),
+    "one an instance of each image": ("masks", 2, [0, 1], NAN, ["", "masks not finite"]),
+    "either": ("masks", 2, [1, 0], NAN, ["", ""]),
+    "depth": ("depth", 2, [], INF, ["", "depth not finite"]),
+    "depth that is left open": ("depth", 2, [], -INF, ["", ""]),
+}
+
+
+@pytest.mark.parametrize("name", WHOSE)
+def test_a_mask_or_depth_map_that_is_not_finite_is_its_image_s_if_that_can_be_told(name):
+    key, count, owners, value, wanted = WHOSE[name]
+    maps = torch.ones(count, 4, 4)
+    maps[1, 2, 2] = value
+    batch = {"im_file": ["a.jpg", "b.jpg"], "img": torch.zeros(2, 3, 4, 4), key: maps}
+    batch["batch_idx"] = torch.tensor(owners, dtype=torch.float32)
+    assert [s.suspect for s in sensors.sources(batch)] == wanted
+    tensors = {f"batch.{k}": v for k, v in batch.items() if isinstance(v, torch.Tensor)}
+    facts = {"args": {"overlap_mask": name == "one an image"}}
+    seen = scan(Incident(facts, tensors)).maps
+    assert seen == {i: said for i, said in enumerate(wanted) if said} or name == "either"

@@ -209,7 +209,7 @@ def _guilt(replay: Replay, outcome: Outcome, seen: Scan) -> Guilt:
     if seen.state:
         return Guilt()
     odd = (*seen.rows, *seen.odd_rows)
-    suspects = seen.images() or tuple(sorted({seen.owners[row] for row in odd}))
+    suspects = seen.images() or tuple(seen.maps) or tuple(sorted({seen.owners[row] for row in odd}))
     return blame(replay.batch, suspects, odd, failing(replay, outcome.phase == "backward"))
 
 

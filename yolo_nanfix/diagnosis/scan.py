@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ PIXEL_LIMIT = 1e3
 COORDINATE_LIMIT = 10.0
 """Boxes and keypoints are shares of the image; augmentation leaves them near 0 to 1."""
 TARGETS = ("bboxes", "cls", "keypoints")
+MAPS = ("masks", "depth")
+"""Targets with a value a pixel. Of a depth map all that is not above 0 is left open, so there -Inf does no harm."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Scan:
         state: names of weights and buffers that are not finite, but buffers that no statistics are in.
         optimizer: names of optimizer states that are not finite.
         owners: the image of each row.
+        maps: for each image, which of its masks or depth map is not finite.
     """
 
     pixels: Mapping[int, str]
@@ -38,6 +41,7 @@ class Scan:
     state: tuple[str, ...]
     optimizer: tuple[str, ...]
     owners: tuple[int, ...]
+    maps: Mapping[int, str] = field(default_factory=dict)
 
     def images(self) -> tuple[int, ...]:
         """Images whose pixels or label rows are sick."""
@@ -54,7 +58,25 @@ def scan(incident: Incident) -> Scan:
     state = (name for name, t in incident.part("model").items() if name not in born and not _finite(t))
     optimizer = (name for name, t in incident.part("optimizer").items() if not _finite(t))
     pixels, beyond = _pixels(batch.get("img"), str(incident.facts.get("precision", "float32")))
-    return Scan(pixels, beyond, rows, odd, tuple(state), tuple(optimizer), owners)
+    overlap = bool((incident.facts.get("args") or {}).get("overlap_mask", True))
+    maps = _maps(batch, owners, overlap)
+    return Scan(pixels, beyond, rows, odd, tuple(state), tuple(optimizer), owners, maps)
+
+
+def _maps(batch: Mapping[str, Tensor], owners: tuple[int, ...], overlap: bool) -> dict[int, str]:
+    """Images with a mask or a depth map that is not finite; where masks do not overlap, each instance has its own."""
+    found: dict[int, str] = {}
+    for key in MAPS:
+        maps = batch.get(key)
+        if maps is None or not maps.is_floating_point() or not maps.numel():
+            continue
+        flat = maps.detach().flatten(1)
+        good = flat < float("inf") if key == "depth" else flat.isfinite()
+        bad = (~good.all(1)).nonzero().flatten().tolist()
+        whose: Sequence[int] = range(len(maps)) if key == "depth" or overlap else owners
+        for image in (whose[i] for i in bad if i < len(whose)):
+            found.setdefault(image, f"{key} not finite")
+    return found
 
 
 def _finite(tensor: Tensor) -> bool:

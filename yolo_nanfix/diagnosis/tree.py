@@ -15,7 +15,7 @@ Each node says what it saw; the first that says yes gives the cause. Confidence 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from yolo_nanfix.diagnosis import advice, naming
@@ -57,6 +57,8 @@ class Answer:
     confidence: float = 0.0
     came_later: bool = False
     """What is sick is in order on disk: code between the file and the model made it so."""
+    images: tuple[str, ...] = ()
+    """Those that are named all the same, for it happens to them alone."""
 
 
 def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
@@ -82,7 +84,7 @@ def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
     )
     if answer.came_later:
         tensor = evidence.leaf if evidence.leaf.startswith("batch.") else ""
-        return replace(verdict, images=(), labels=(), tensor=tensor, advice=advice.came_later())
+        return replace(verdict, images=answer.images, labels=(), tensor=tensor, advice=advice.came_later())
     verdict = naming.named(verdict, evidence)
     rate = suggest(evidence) if suggest and verdict.cause is Cause.LEARNING_RATE else None
     return replace(verdict, advice=advice.of(verdict, evidence, rate), lr0=rate)
@@ -133,7 +135,20 @@ def data(e: Evidence) -> Answer:
             return _came_later(e, line, f"label row {first} of the batch: {rows[first]}")
         where = e.origins[0].place if e.origins else f"label row {first} of the batch"
         return Answer(f"label rows: {rows[first]}{said}", Cause.LABEL, f"{where}: {rows[first]}", _confidence(e, True))
+    if maps := {i: why for i, why in scan.maps.items() if i in guilt.images or e.leaf == f"batch.{why.split()[0]}"}:
+        return _maps(e, maps, said)
     return Answer(f"pixels and label rows look healthy{said}" + _labels_said(e))
+
+
+def _maps(e: Evidence, maps: Mapping[int, str], said: str) -> Answer:
+    """Masks and depth maps."""
+    first = next((i for i in maps if not _in_order(e, i)), next(iter(maps)))
+    file = e.files[first] if first < len(e.files) else f"image {first + 1} of the batch"
+    line = f"targets of {len(maps)} of {len(e.files)} images are sick: {maps[first]}{said}"
+    if _in_order(e, first):
+        later = _came_later(e, f"{line}; on disk they are in order", f"{maps[first]} in the targets of {file}")
+        return replace(later, images=tuple(e.files[i] for i in maps if i < len(e.files)))
+    return Answer(line, Cause.LABEL, f"{file}: {maps[first]}", _confidence(e, True))
 
 
 def _in_order(e: Evidence, image: int) -> bool:

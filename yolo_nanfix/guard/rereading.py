@@ -140,6 +140,11 @@ def _labels_sound(dataset: Any, index: int) -> bool:
         cls = own.get("cls")
         if cls is not None and "texts" not in own and nc and bool(outside(np.asarray(cls), nc).any()):
             return False
+    if hasattr(dataset, "_load_depth"):
+        try:
+            return bool((np.asarray(dataset._load_depth(index)) < np.inf).all())
+        except Exception:
+            return False
     if hasattr(dataset, "load_mask"):
         try:
             shape = dataset.load_image(index)[0].shape[:2]

@@ -186,12 +186,26 @@ def sources(batch: Mapping[str, Any]) -> tuple[Source, ...]:
             for sample in sorted(set(index.view(-1)[bad].long().tolist())):
                 suspects[sample].append(f"{key} not finite")
     for key in MAPS:
-        maps = batch.get(key)
-        if isinstance(maps, Tensor) and maps.is_floating_point() and len(maps) == len(files):
-            for reasons, good in zip(suspects, maps.isfinite().flatten(1).all(1).tolist(), strict=True):
-                reasons.extend([] if good else [f"{key} not finite"])
+        for image in _sick_maps(key, batch, len(files)):
+            suspects[image].append(f"{key} not finite")
     parents = [provenance.parents(f) for f in batch.get("im_file", ())]
     return tuple(Source(f, ", ".join(s), p) for f, s, p in zip(files, suspects, parents, strict=True))
+
+
+def _sick_maps(key: str, batch: Mapping[str, Any], count: int) -> list[int]:
+    """The images whose masks or depth map are not finite; none where it cannot be told whose a map is."""
+    maps, index = batch.get(key), batch.get("batch_idx")
+    if not isinstance(maps, Tensor) or not maps.is_floating_point() or not maps.numel():
+        return []
+    each = list(range(count))
+    owners = index.reshape(-1).long().tolist() if key == "masks" and isinstance(index, Tensor) else each
+    if len(maps) == len(owners) != count:
+        each = owners  # masks that do not overlap: one an instance
+    elif len(maps) != count or (len(owners) == count and owners != each):
+        return []
+    flat = maps.detach().flatten(1)
+    good = flat < float("inf") if key == "depth" else flat.isfinite()  # of depth, all below 0 is left open
+    return sorted({each[i] for i in (~good.all(1)).nonzero().flatten().tolist() if 0 <= each[i] < count})
 
 
 def pictures(batch: Mapping[str, Any], files: Iterable[str]) -> list[Picture]:
