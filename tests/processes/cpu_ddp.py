@@ -68,8 +68,13 @@ class CpuDdpTrainer(DetectionTrainer):
         if (int(rank), int(number)) == (RANK, self.seen):
             if kind == "pixel":
                 batch["img"][0, 0, 0, 0] = float("nan")
+            elif kind == "settings":
+                self.decay = self.optimizer.param_groups[1]["weight_decay"]
+                self.optimizer.param_groups[1]["weight_decay"] = float("nan")
             else:
                 self.model.module.criterion = SickBackward(self.model.module.init_criterion(), self)
+        elif (int(rank), int(number), kind) == (RANK, self.seen - 1, "settings"):
+            self.optimizer.param_groups[1]["weight_decay"] = self.decay
         return batch
 
     def final_eval(self):

@@ -49,7 +49,10 @@ def test_healthy_steps_are_stock_s_without_a_collective_of_ours(tmp_path):
     assert report["healthy"] and report["guard"]["micro_batches"] == 4 and report["guard"]["events"] == []
 
 
-@pytest.mark.parametrize(("fault", "nbs"), [("1:2:pixel", 16), ("0:1:backward", 4)], ids=("accumulated", "each a step"))
+FAULTS = {"accumulated": ("1:2:pixel", 16), "each a step": ("0:1:backward", 4), "settings": ("1:2:settings", 4)}
+
+
+@pytest.mark.parametrize(("fault", "nbs"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_on_one_rank_drops_the_same_micro_batch_on_both(fault, nbs, tmp_path):
     rank, number, kind = fault.split(":")
     ranks, report = train(tmp_path, fault, nbs=nbs)
@@ -64,6 +67,9 @@ def test_a_fault_on_one_rank_drops_the_same_micro_batch_on_both(fault, nbs, tmp_
     if kind == "pixel":
         assert len([s["file"] for s in event["sources"] if s["suspect"]]) == 1
         assert verdict["cause"] == "definition" and verdict["images"] == []  # the file is clean, the code is not
+    elif kind == "settings":
+        assert event["check"] == "settings" and event["detail"].startswith("rank 1: weight decay of group 1 is nan")
+        assert (verdict["cause"], verdict["tensor"]) == ("setting", "optimizer.groups.1.weight_decay")
     else:
         assert event["check"] == "gradient" and verdict["cause"] == "definition" and "cpu_ddp.py" in verdict["code"]
 

@@ -3,6 +3,8 @@
 A callback, a schedule or a resumed checkpoint may leave a NaN there, and one step with it makes every weight NaN. They
 are plain numbers, so nothing is read from a device; a tensor that lies on one is left alone.
 
+Among several processes one alone may have it: each looks before its backward pass, whose gradient tells the others.
+
 Cost: 0.002 % of a step (YOLOv8n, batch 8, imgsz 160, one CPU core).
 """
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from yolo_nanfix.guard import aside, outputs, remedies, sensors, start, together
+from yolo_nanfix.guard import aside, groups, outputs, remedies, sensors, start, together
 from yolo_nanfix.guard.blackbox import MicroBatch, precision, random_states
 from yolo_nanfix.guard.divergence import Alarm, Divergence
 from yolo_nanfix.guard.events import Point, Source
@@ -164,6 +164,10 @@ class Guard:
         self._write_down(values)
         if (fault := self.intake.take()) is not None:
             return self._drop(replace(fault, micro=micro), loss)
+        if settings := self._sick_settings() if self.together else ():  # said by the gradient, as all is among ranks
+            detail = groups.describe(settings)
+            found = Fault(Kind.NOT_FINITE, Point.AFTER_LOSS, "settings", detail, micro, settings=settings)
+            return self._drop(found, loss)
         if not all(math.isfinite(values[name]) for name in scalars):
             finite = sensors.flags(sensors.read(scalars | sensors.pixel_tensors(micro.batch)))
             check = "+".join(name for name, good in finite.items() if not good)
