@@ -87,7 +87,8 @@ def outcome(facts: Mapping[str, Any], twin: Mapping[str, Any]) -> str:
     rows = facts.get("rows", [])
     final = final_map(facts)
     lost_map = _learnt(twin) and (final is None or final < LOST_IT)
-    sick = facts["model_not_finite"] or {"zeroed", "not-finite", "unreadable"} & set(facts["checkpoints"].values())
+    checkpoints = set(facts.get("checkpoints", {}).values())  # nothing is known of a half that was not run
+    sick = facts.get("model_not_finite") or {"zeroed", "not-finite", "unreadable"} & checkpoints
     if lost_map or sick:
         return "map-zero"
     losses = [float(v) for row in rows for k, v in row.items() if "loss" in k]
