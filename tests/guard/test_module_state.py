@@ -93,6 +93,55 @@ def test_a_large_buffer_that_nobody_changes_is_copied_once():
     assert state.named()["table"].eq(1).all() and copy.eq(0).all()
 
 
+class Odd(nn.Module):
+    """Tensors that cannot be looked at, or not be written to, and state that is made or kept in unusual places."""
+
+    made = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("sparse", torch.eye(4).to_sparse(), persistent=False)
+        self.register_buffer("narrow", torch.zeros(8).to(torch.float8_e4m3fn), persistent=False)
+        self.register_buffer("expanded", torch.zeros(1).expand(2, 3), persistent=False)
+        self.register_buffer("later", None, persistent=False)
+        self.shape = torch.empty(3, device="meta")
+        with torch.inference_mode():
+            self.inferred = torch.arange(4.0)
+        self.means, self.by_name = [1.0], {"mean": torch.ones(2)}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            seen = x.detach().float().mean()
+            self.later = seen.clone() if self.later is None else self.later + seen
+            self.made = seen.clone() if self.made is None else self.made + seen
+            self.expanded, self.inferred = self.expanded + seen, self.inferred + seen
+            self.means[0] += float(seen)
+            self.by_name["mean"] += seen
+        return x
+
+
+def test_state_in_unusual_places_is_put_back_and_made_anew():
+    odd = Odd()
+    state = ModuleState(odd, NormBuffers(odd))
+    state.copy()
+    means, by_name = odd.means, odd.by_name
+    odd(torch.full((2, 2), NAN))
+    assert state.restore([]) == []
+    assert odd.later is None and odd.made is None and "made" not in vars(odd)
+    assert odd.expanded.eq(0).all() and odd.inferred.tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert odd.means is means == [1.0] and odd.by_name is by_name and by_name["mean"].eq(1).all()
+    odd(torch.ones(2, 2))
+    state.copy()
+    with torch.inference_mode():
+        odd.inferred = torch.arange(4.0)  # cannot be written to; nor can one of several places of one value
+    odd.expanded = torch.ones(1).expand(2, 3)
+    state.copy()
+    odd(torch.full((2, 2), NAN))
+    state.restore([])
+    assert odd.expanded.eq(1).all() and odd.inferred.tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert odd.later == 1 and odd.made == 1 and odd.means == [2.0]
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return make_dataset(tmp_path_factory.mktemp("data") / "set", n_train=16, n_val=4, size=(64, 64), seed=1)
@@ -103,11 +152,11 @@ class Behind(nn.Module):
 
     def __init__(self, inner: nn.Module, persistent: bool) -> None:
         super().__init__()
-        self.inner, self.keeper = inner, Keeper(persistent)
+        self.inner, self.keeper, self.odd = inner, Keeper(persistent), Odd()
         self.i, self.f, self.type = inner.i, inner.f, "Behind"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.keeper(self.inner(x))
+        return self.odd(self.keeper(self.inner(x)))
 
 
 class Kept(lab.trainer_class("detect")):

@@ -157,8 +157,21 @@ def attach(
     _around(trainer, "save_model", lambda call: _save(guard, call))
     _around(trainer.scaler, "scale", lambda call, loss: call(guard.after_loss(loss)))
     _around(trainer.optimizer, "zero_grad", lambda call, *args, **kwargs: _cleared(guard, call, *args, **kwargs))
-    trainer.optimizer.register_step_pre_hook(lambda *_: guard.before_optimizer())
+    _before_step(trainer.optimizer, guard)
     return guard
+
+
+def _before_step(optimizer: Any, guard: Guard) -> None:
+    """Ask the guard before each step. Optimizers that wrap others often lack what torch's own set up for hooks."""
+    try:
+        optimizer.register_step_pre_hook(lambda *_: guard.before_optimizer())
+    except AttributeError:
+        _around(optimizer, "step", lambda call, *args, **kwargs: _asked(guard, call, *args, **kwargs))
+
+
+def _asked(guard: Guard, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    guard.before_optimizer()
+    return step(*args, **kwargs)
 
 
 def _around(owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
@@ -211,9 +224,14 @@ def _save(guard: Guard, write: Callable[[], Any]) -> Any:
 def _around_validation(guard: Guard, validator: Any) -> None:
     watch = guard.validation
     vars(validator)[lone_validation.GUARDED] = True
-    _around(validator, "preprocess", lambda call, batch: watch.preprocess(call, validator, batch))
-    _around(validator, "postprocess", lambda call, raw: watch.postprocess(call, validator, raw))
-    _around(validator, "update_metrics", watch.update_metrics)
+    wrappers: dict[str, Callable[..., Any]] = {
+        "preprocess": lambda call, batch: watch.preprocess(call, validator, batch),
+        "postprocess": lambda call, raw: watch.postprocess(call, validator, raw),
+        "update_metrics": watch.update_metrics,
+    }
+    if all(hasattr(validator, name) for name in wrappers):  # a validator of the user's own may be anything
+        for name, wrapper in wrappers.items():
+            _around(validator, name, wrapper)
 
 
 def _step(guard: Guard, step: Callable[[], None]) -> None:

@@ -1,9 +1,10 @@
 """What a forward pass changes in a model beside its parameters and the statistics of its normalisation layers.
 
 Observers of quantisation, running means of a user's own modules, prototypes, masks that are built as needed: buffers,
-tensors that are plain attributes, and floats. A dropped micro-batch must leave no trace in them. They are never judged
-by themselves: an Inf may be there by design (attention masks, observers that have seen nothing yet), and a NaN that
-harms nothing is its owner's business. What held values that are not finite when training began is remembered.
+tensors that are plain attributes, floats, and short lists and mappings of them. A dropped micro-batch must leave no
+trace in them. They are never judged by themselves: an Inf may be there by design (attention masks, observers that have
+seen nothing yet), and a NaN that harms nothing is its owner's business. What held values that are not finite when
+training began is remembered.
 
 Cost: models of Ultralytics hold nothing of the kind. Small tensors are copied before each forward pass; larger ones
 only when the counter that torch keeps of their changes has moved.
@@ -12,7 +13,8 @@ only when the counter that torch keeps of their changes has moved.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +22,19 @@ import torch
 from torch import Tensor, nn
 
 from yolo_nanfix.guard.sensors import NormBuffers
+from yolo_nanfix.numerics.finite import ordinary
 
 SMALL = 65_536
 """Tensors of at most so many values are copied before each forward pass: a change under `.data` moves no counter."""
+FEW = 64
+"""Lists, deques and mappings of at most so many entries are copied."""
 EARLY = 3
 """Before so many first forward passes modules are asked whether they have made new buffers."""
 OURS = ("torch", "ultralytics", "yolo_nanfix")
 """Modules whose plain attributes are not looked at: they keep their state in buffers."""
+
+TORCH_S = frozenset(vars(nn.Module()))
+"""The attributes that every module has."""
 
 
 @dataclass(slots=True)
@@ -59,6 +67,7 @@ class ModuleState:
         self._known_to_norms = {id(t) for t in (*norms.running, *norms.counters)}
         self._kept: dict[str, Kept] = {}
         self._floats: dict[str, tuple[dict[str, Any], str, float]] = {}
+        self._collections: dict[str, tuple[Any, Any]] = {}
         self._searches = 0
         self.find()
         born = {id(k.tensor) for k in self._kept.values() if k.start.is_floating_point() and not _finite(k.start)}
@@ -67,17 +76,16 @@ class ModuleState:
 
     @torch.no_grad()
     def find(self) -> None:
-        """Look for tensors that the modules have made, or replaced, since the last time."""
-        seen: dict[str, tuple[dict[str, Any], str, Tensor]] = {}
-        self._floats = {}
-        for path, module in self.model.named_modules():
-            held = _attributes(module)
-            for owner, key, value in held:
-                name = f"{path}.{key}" if path else key
-                if isinstance(value, float):
-                    self._floats[name] = (owner, key, value)
-                elif id(value) not in self._known_to_norms:
-                    seen[name] = (owner, key, value)
+        """Look for state that the modules have made, or replaced, since the last time."""
+        seen = {}
+        self._floats, self._collections = {}, {}
+        for name, owner, key, value in self._state():
+            if isinstance(value, float):
+                self._floats[name] = (owner, key, value)
+            elif isinstance(value, Tensor):
+                seen[name] = (owner, key, value)
+            else:
+                self._collections[name] = (value, _entries(value))
         for name, (owner, key, tensor) in seen.items():
             known = self._kept.get(name)
             if known is None or known.owner is not owner:
@@ -91,7 +99,7 @@ class ModuleState:
         if self._searches < EARLY:
             self._searches += 1
             self.find()
-        if self._kept or self._floats:
+        if self._kept or self._floats or self._collections:
             self._update()
 
     @torch.no_grad()
@@ -99,7 +107,7 @@ class ModuleState:
         stale: list[Kept] = []
         for kept in self._kept.values():
             tensor = kept.owner.get(kept.key)
-            if not isinstance(tensor, Tensor):
+            if not isinstance(tensor, Tensor) or not ordinary(tensor):
                 continue
             version = _version(tensor)
             if tensor is kept.tensor and version == kept.version >= 0 and tensor.numel() > SMALL:
@@ -115,6 +123,9 @@ class ModuleState:
             value = owner.get(key)
             if isinstance(value, float):
                 self._floats[name] = (owner, key, value)
+        for name, (collection, _) in self._collections.items():
+            if len(collection) <= FEW:
+                self._collections[name] = (collection, _entries(collection))
 
     @torch.no_grad()
     def restore(self, earlier: Sequence[Mapping[str, Tensor]]) -> list[str]:
@@ -128,38 +139,100 @@ class ModuleState:
         Returns:
             The names of what was taken from an earlier state.
         """
+        self._forget_new()
         healed = []
         for name, kept in self._kept.items():
             kept.owner[kept.key] = kept.tensor
-            _write(kept.tensor, kept.copy)
+            _write(kept, kept.copy)
             if _spoilt(kept.copy, kept.start):
                 states = [*(state[name] for state in earlier if name in state), kept.start]
                 clean = next((s for s in states if not _spoilt(s, kept.start)), kept.start)
-                _write(kept.tensor, clean)
+                _write(kept, clean)
                 healed.append(name)
         for owner, key, value in self._floats.values():
             now = owner.get(key)
             if isinstance(now, float) and not math.isfinite(now) and math.isfinite(value):
                 owner[key] = value
+        for collection, before in self._collections.values():
+            if _holds_nan(collection) and not _holds_nan(before):
+                _refill(collection, before)
         return healed
 
     def named(self) -> dict[str, Tensor]:
         """The copies by name as they were before the last forward pass, poisoned or not; attributes included."""
         return {name: kept.copy for name, kept in self._kept.items()}
 
+    def _state(self) -> Iterator[tuple[str, dict[str, Any], str, Any]]:
+        """All of it: by name the mapping that holds it, its key there, and the value."""
+        for path, module in self.model.named_modules():
+            for owner, key, value in _attributes(module):
+                if id(value) not in self._known_to_norms:
+                    yield (f"{path}.{key}" if path else key), owner, key, value
+
+    def _forget_new(self) -> None:
+        """What a module made in the bad forward pass and holds NaN is taken from it, so that it makes it anew."""
+        for name, owner, key, value in list(self._state()):
+            if not isinstance(value, Tensor) or name in self._kept or not _holds_nan([value]):
+                continue
+            if owner is self.model.get_submodule(name.rpartition(".")[0])._buffers:
+                owner[key] = None
+            else:
+                del owner[key]
+
 
 def _attributes(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, Any]]:
-    """The buffers of a module; of modules from outside also floats and small tensors that are plain attributes."""
+    """The buffers of a module; of modules from outside also small tensors, floats and short collections of them."""
     for key, buffer in module._buffers.items():
-        if buffer is not None:
+        if buffer is not None and ordinary(buffer):
             yield module._buffers, key, buffer
     if type(module).__module__.partition(".")[0] in OURS:
         return
     attributes = vars(module)
     for key, value in attributes.items():
-        small = isinstance(value, Tensor) and not value.requires_grad and value.numel() <= SMALL
-        if small or isinstance(value, float):
+        if isinstance(value, Tensor):
+            if not value.requires_grad and value.numel() <= SMALL and ordinary(value):
+                yield attributes, key, value
+        elif isinstance(value, float) or (_own_collection(key, value) and any(map(_number, _values(value)))):
             yield attributes, key, value
+
+
+def _own_collection(key: str, value: Any) -> bool:
+    """Whether an attribute is a short list, deque or dictionary of the user's, not one that torch's modules have."""
+    return type(value) in (list, deque, dict) and len(value) <= FEW and key not in TORCH_S
+
+
+def _values(collection: Any) -> Iterable[Any]:
+    return list(collection.values()) if isinstance(collection, dict) else list(collection)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, float) or (isinstance(value, Tensor) and value.numel() <= SMALL and ordinary(value))
+
+
+def _entries(collection: Any) -> Any:
+    """A copy of a collection; tensors are copied, too."""
+
+    def kept(value: Any) -> Any:
+        return value.detach().clone() if isinstance(value, Tensor) and _number(value) else value
+
+    if isinstance(collection, dict):
+        return {key: kept(value) for key, value in collection.items()}
+    return [kept(value) for value in collection]
+
+
+def _refill(collection: Any, entries: Any) -> None:
+    """Give a collection, which stays the same object, the entries that it had."""
+    copies = _entries(entries)
+    collection.clear()
+    if isinstance(collection, dict):
+        collection.update(copies)
+    else:
+        collection.extend(copies)
+
+
+def _holds_nan(collection: Any) -> bool:
+    numbers = [value for value in _values(collection) if _number(value)]
+    return any(bool(v.isnan().any()) if isinstance(v, Tensor) else math.isnan(v) for v in numbers)
 
 
 def _version(tensor: Tensor) -> int:
@@ -179,10 +252,23 @@ def _spoilt(tensor: Tensor, start: Tensor) -> bool:
     return bool(((tensor.isnan() & ~start.isnan()) | (~tensor.isfinite() & start.isfinite())).any())
 
 
-def _write(tensor: Tensor, values: Tensor) -> None:
-    """Values in place, bit for bit; observers change the shape of theirs when they see the first batch."""
-    if tensor is values:
+def _write(kept: Kept, values: Tensor) -> None:
+    """Values in place, bit for bit; where a tensor cannot be written to (expanded, of inference mode), another one.
+
+    Observers change the shape of theirs when they see the first batch.
+    """
+    tensor = kept.tensor
+    if tensor is values or _same(tensor, values):
         return
-    if tensor.shape != values.shape:
-        tensor.resize_(values.shape)
-    tensor.copy_(values)
+    try:
+        if tensor.shape != values.shape:
+            tensor.resize_(values.shape)
+        tensor.copy_(values)
+    except RuntimeError:
+        kept.tensor = kept.owner[kept.key] = values.clone()
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return bool(((one == other) | ((one != one) & (other != other))).all())

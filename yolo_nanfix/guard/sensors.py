@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from yolo_nanfix.guard import provenance
 from yolo_nanfix.guard.audience import Picture
 from yolo_nanfix.guard.events import Source
+from yolo_nanfix.numerics.finite import ordinary
 
 NormCopy = tuple[Tensor, list[int]]
 TARGETS = ("bboxes", "cls", "keypoints")
@@ -255,7 +256,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> list[tuple[str, Tenso
 
 
 def _floating(named: Iterable[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
-    return [(name, t.detach()) for name, t in named if t.is_floating_point() and t.numel()]
+    return [(name, t.detach()) for name, t in named if t.is_floating_point() and ordinary(t) and t.numel()]
 
 
 def _largest(tensors: list[tuple[str, Tensor]]) -> Tensor:

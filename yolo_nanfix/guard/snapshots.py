@@ -8,11 +8,14 @@ Cost (YOLOv8n: 48 MB a copy): 0.08 % of a step at one copy every 50 steps.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from yolo_nanfix.numerics.finite import ordinary
 
 
 @dataclass
@@ -95,9 +98,7 @@ class Snapshots:
                 del optimizer.state[parameter]  # begun after the copy was taken
         for name, tensor in self._live().items():
             if name in copy.tensors:  # a GradScaler makes its tensors with the first step
-                if tensor.shape != copy.tensors[name].shape:
-                    tensor.resize_(copy.tensors[name].shape)  # an observer had seen nothing yet
-                tensor.copy_(copy.tensors[name], non_blocking=True)
+                _put(tensor, copy.tensors[name])
         for parameter, saved in zip(_parameters(optimizer), copy.scalars["optimizer"], strict=True):
             if parameter in optimizer.state:
                 optimizer.state[parameter].update(saved)
@@ -130,7 +131,7 @@ class Snapshots:
             parts |= {f"optimizer.{i}.{k}": t for k, t in state.items() if isinstance(t, Tensor)}
         scaler = self.trainer.scaler
         parts |= {f"scaler.{k}": getattr(scaler, k, None) for k in ("_scale", "_growth_tracker")}
-        return {k: v.detach() for k, v in parts.items() if isinstance(v, Tensor)}
+        return {k: v.detach() for k, v in parts.items() if isinstance(v, Tensor) and ordinary(v)}
 
     def _scalars(self) -> dict[str, Any]:
         optimizer, ema = self.trainer.optimizer, self.trainer.ema
@@ -152,6 +153,14 @@ def _clean(copy: Copy) -> bool:
         t for name, t in copy.tensors.items() if name.startswith("optimizer.") or name in copy.scalars["parameters"]
     ]
     return all(bool(t.isfinite().all()) for t in held if t.is_floating_point())
+
+
+def _put(tensor: Tensor, values: Tensor) -> None:
+    """Values in place; a tensor that cannot be written to (expanded, of inference mode) was not changed in place."""
+    with suppress(RuntimeError):
+        if tensor.shape != values.shape:
+            tensor.resize_(values.shape)  # an observer had seen nothing yet
+        tensor.copy_(values, non_blocking=True)
 
 
 def _copied(tensor: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -119,7 +120,7 @@ class ValidationGuard:
         """The metrics, with val losses over the healthy images; what is still not finite is reported."""
         metrics = self.rescale(metrics)
         named = {**(metrics or {}), **({} if fitness is None else {"fitness": fitness})}
-        bad = [k for k, v in named.items() if not math.isfinite(float(v))]
+        bad = [k for k, v in named.items() if _number(v) and not math.isfinite(float(v))]
         if bad and not self._explained:
             detail = f"{', '.join(bad)} not finite"
             self.faults.note(Point.VALIDATION, "val-loss", detail, "reported as it is")
@@ -150,6 +151,11 @@ def _forget_ids(validator: Any, out: set[int]) -> None:
     if isinstance(ids, list) and isinstance(seen, int):
         for place in sorted(out, reverse=True):
             del ids[seen + place]
+
+
+def _number(value: Any) -> bool:
+    """Whether a metric is one number; a trainer of the user's own may also give texts and matrices."""
+    return isinstance(value, (int, float, np.number)) or (isinstance(value, Tensor) and value.numel() == 1)
 
 
 def _watched(validator: Any) -> bool:

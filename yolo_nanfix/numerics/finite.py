@@ -23,10 +23,17 @@ def weights(model: nn.Module) -> list[tuple[str, Tensor]]:
     return [*model.named_parameters(), *((n, b) for n, b in model.named_buffers() if id(b) in norms)]
 
 
+def ordinary(tensor: Tensor) -> bool:
+    """Whether a tensor is dense, has values, and is of a dtype that arithmetic knows; others cannot be looked at."""
+    dense = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
+    return dense and not (tensor.dtype.is_floating_point and tensor.dtype.itemsize < 2)
+
+
 def other_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
     """The floating buffers in a model's state_dict that are not among its `weights`."""
     known = {name for name, _ in weights(model)}
-    return [(n, t) for n, t in model.state_dict().items() if n not in known and t.is_floating_point()]
+    state = model.state_dict().items()
+    return [(n, t) for n, t in state if n not in known and t.is_floating_point() and ordinary(t)]
 
 
 def first_not_finite(named: Named) -> str | None:
@@ -48,7 +55,7 @@ def beyond_half(named: Named) -> list[tuple[str, Tensor]]:
 @torch.no_grad()
 def _magnitudes(named: Named) -> tuple[list[tuple[str, Tensor]], list[float]]:
     """The floating tensors that are not empty, and the largest magnitude of each (NaN if it holds one)."""
-    tensors = [(name, t) for name, t in named if t.is_floating_point() and t.numel()]
+    tensors = [(name, t) for name, t in named if t.is_floating_point() and ordinary(t) and t.numel()]
     if not tensors:
         return [], []
     norms = torch._foreach_norm([t.detach() for _, t in tensors], float("inf"))
