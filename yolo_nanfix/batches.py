@@ -12,6 +12,25 @@ ROWS = ("cls", "bboxes", "keypoints", "segments")
 """Entries with one row an object, wherever there is a `batch_idx`; `masks` too, unless they overlap in one plane."""
 
 
+def collated(batch: Any) -> bool:
+    """Whether a batch has the form that Ultralytics gives it: a `dict` with images, and a `str` for each of them.
+
+    Without any names it has that form, too. Of others' batches it is not known what belongs to which image.
+    """
+    if type(batch) is not dict or not isinstance(batch.get("img"), Tensor) or not batch["img"].dim():
+        return False
+    held = batch.get("im_file", ())
+    if not isinstance(held, (list, tuple)) or not all(isinstance(name, str) for name in held):
+        return False
+    return not held or len(held) == len(batch["img"])
+
+
+def names(batch: Any) -> Sequence[Any]:
+    """The names of a batch's images, of whatever type; none where it keeps no list of them."""
+    held = batch.get("im_file") if isinstance(batch, Mapping) else None
+    return held if isinstance(held, (list, tuple)) else ()
+
+
 def size(batch: Mapping[str, Any]) -> int:
     """The number of images."""
     return len(batch["img"])

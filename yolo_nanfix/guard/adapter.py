@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import wrapt
+from torch.utils.data import default_collate
 
 from yolo_nanfix import clipping, upstream
 from yolo_nanfix.errors import PatchRefused
-from yolo_nanfix.guard import lone_validation, randomness, samples, start_weights, together
+from yolo_nanfix.guard import lone_validation, ownership, randomness, samples, start_weights, together
 from yolo_nanfix.guard.audience import Listen
 from yolo_nanfix.guard.carry_over import CarryOver
 from yolo_nanfix.guard.inquiry import Examine, Known
@@ -188,17 +189,21 @@ def _cleared(guard: Guard, clear: Callable[..., None], *args: Any, **kwargs: Any
 
 def _set_up(trainer: Any, set_up: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """From here on the trainer trains in this process; one that launches others, and is pickled, does not get here."""
-    for name, wrapper in (("build_dataset", _built), ("get_dataloader", _loader)):
+    names = ownership.stock(trainer, "get_dataloader")
+    for name, wrapper in (("build_dataset", partial(_built, names)), ("get_dataloader", _loader)):
         if hasattr(trainer, name):
             _around(trainer, name, wrapper)
     return set_up(*args, **kwargs)
 
 
-def _built(build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """A dataset whose samples are watched from the start: older releases fork its workers at once."""
+def _built(names: bool, build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """A dataset whose samples are watched from the start: older releases fork its workers at once.
+
+    `names`: Ultralytics' own code puts the batches together, and takes names in samples that have none.
+    """
     with samples.building():
         dataset = build(*args, **kwargs)
-    samples.watch(dataset)
+    samples.watch(dataset, names=names)
     return dataset
 
 
@@ -206,7 +211,7 @@ def _loader(build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """A loader whose dataset is watched also where it does not come from `build_dataset`."""
     with samples.building():
         loader = build(*args, **kwargs)
-    samples.watch(getattr(loader, "dataset", None))
+    samples.watch(getattr(loader, "dataset", None), names=getattr(loader, "collate_fn", None) is default_collate)
     return loader
 
 

@@ -7,6 +7,10 @@
 
 Where one image is left, another fills the batch up, for BatchNorm needs two values a channel; where none is left, a
 harmless batch takes its place and is dropped after its forward pass, as every bad micro-batch is.
+
+What is not in Ultralytics' form goes to the trainer's `preprocess_batch` as it is, and is looked at when it comes back.
+Pixels and targets are judged before it only where that, and the loss, are Ultralytics' own: a user's may give sense to
+NaN, or to other numbers of classes. After it they are judged on the CPU; on a GPU the sensors see to what is left.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from yolo_nanfix import batches
-from yolo_nanfix.guard import provenance, targets, telltales
+from yolo_nanfix.guard import ownership, provenance, targets, telltales
 from yolo_nanfix.guard.events import Point, Source
 from yolo_nanfix.guard.faults import Fault
 from yolo_nanfix.guard.policy import Kind
@@ -42,6 +46,9 @@ class Intake:
         self.unreadable = Unreadable(Point.BATCH, getattr(guard.trainer, "train_loader", None), guard.faults)
         self.nc = targets.classes_of_model(guard.model)
         self._on_host = guard.trainer.device.type == "cpu"
+        self._own = not ownership.stock(guard.trainer, "preprocess_batch")
+        self._looked = self._judging = False
+        self._added: Sequence[Any] = ()
         self._offences: Counter[str] = Counter()
         self._spare: Batch | None = None
         self._empty: Fault | None = None
@@ -57,22 +64,64 @@ class Intake:
         Raises:
             GuardStop: too many samples cannot be read.
         """
-        names = batch.get("im_file") or ()
-        self._empty = None
-        out = set(self.unreadable.look(names, int(self.guard.trainer.epoch)))
-        self._leave_out_for_good()
-        out |= self._sick(names, out)
-        out |= self._quarantined(names, out)
-        if targets.sound(batch, self.nc) and not out:
-            self._spare = dict(batch) if names else None
+        self._empty, self._added = None, ()
+        self._looked = batches.collated(batch)
+        if not self._looked:
             return batch
-        return self._part(batch, out, self._spare)
+        names = batches.names(batch)
+        self._judging = not self._own and self._last_before_the_loss()
+        out = self._known_by_name(names)
+        if self._judging:
+            out |= self._sick(names, out)
+        out |= self._quarantined(names, out)
+        if self._sound(batch) and not out:
+            self._spare = dict(batch) if names else None
+        else:
+            batch = self._part(batch, out, self._spare)
+        return self._as_the_dataset_names(batch) if self._own else batch
 
     def after(self, batch: Batch) -> Batch:
-        """The preprocessed batch, without the samples whose targets the trainer's own code put out of range."""
-        if self._empty is not None or not self._on_host or targets.sound(batch, self.nc):
+        """The preprocessed batch, without the samples that are seen to be no good only now.
+
+        Raises:
+            GuardStop: too many samples cannot be read.
+        """
+        if self._added and batches.collated(batch) and len(batch["img"]) == len(self._added):
+            batch = {"im_file": self._added, **batch}
+        if self._empty is not None or not batches.collated(batch):
             return batch
-        return self._part(batch, set(), None)  # what was kept of earlier batches is not preprocessed
+        names = batches.names(batch)
+        self._judging = self._on_host and self._last_before_the_loss()
+        out = set() if self._looked else self._known_by_name(names)
+        if self._judging and (self._own or not self._looked):
+            out |= self._sick(names, out, batch)
+        if not self._looked:
+            out |= self._quarantined(names, out)
+        if self._sound(batch) and not out:
+            return batch
+        return self._part(batch, out, None)  # what was kept of earlier batches is not preprocessed
+
+    def _last_before_the_loss(self) -> bool:
+        """Whether what comes back from here goes to Ultralytics' own loss, and through nobody's hands before."""
+        guard = self.guard
+        return ownership.untouched(guard.trainer, "preprocess_batch") and ownership.stock_loss(guard.model)
+
+    def _sound(self, batch: Batch) -> bool:
+        return not self._judging or targets.sound(batch, self.nc)
+
+    def _known_by_name(self, names: Sequence[Any]) -> set[int]:
+        """Where another sample stands in for one that cannot be read."""
+        out = set(self.unreadable.look(names, int(self.guard.trainer.epoch)))
+        self._leave_out_for_good()
+        return out
+
+    def _as_the_dataset_names(self, batch: Batch) -> Batch:
+        """The batch as the user's own code expects it: without names, where the dataset gives none."""
+        names = batches.names(batch)
+        if not names or not all(isinstance(name, Composed) and name.added for name in names):
+            return batch
+        self._added = names
+        return {key: value for key, value in batch.items() if key != "im_file"}
 
     def _quarantined(self, names: Sequence[Any], out: set[int]) -> set[int]:
         gone = self.guard.ladder.quarantined
@@ -94,12 +143,15 @@ class Intake:
             record.quarantined = list(ladder.quarantined)
             self.guard.faults.note(Point.BATCH, "samples", why, "left out from now on", (Source(file, why),))
 
-    def _sick(self, names: Sequence[Any], out: set[int]) -> set[int]:
+    def _sick(self, names: Sequence[Any], out: set[int], made: Batch | None = None) -> set[int]:
         """Samples that are not finite, or out of range, although their files are in order; or that must not go on.
 
         One whose file is not finite itself goes on to the forward pass, to be dropped there, looked into and blamed.
+        Of a preprocessed batch, `made`, only those count that are so still.
         """
         found = [i for i, n in enumerate(names) if isinstance(n, Composed) and n.sick and i not in out]
+        if made is not None:
+            found = [i for i in found if telltales.still(made, i, names[i].sick, self.nc)]
         if not found:
             return set()
         sources = tuple(Source(str(names[i]), names[i].sick, names[i].parents) for i in found)
@@ -128,9 +180,9 @@ class Intake:
 
     def _part(self, batch: Batch, out: set[int], spare: Batch | None) -> Batch:
         """A batch without some of its images and those whose targets are no good, filled up to two if it had more."""
-        names = batch.get("im_file") or ()
+        names = batches.names(batch)
         verdict = None
-        if not targets.sound(batch, self.nc):
+        if not self._sound(batch):
             bad, strays = targets.faults(batch, self.nc)
             if strays or not names:
                 said = strays or next(iter(bad.values()))

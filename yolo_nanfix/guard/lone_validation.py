@@ -60,7 +60,7 @@ class _Watch:
 
     def postprocess(self, call: Callable[..., Any], raw: Any, *rest: Any) -> Any:
         _, sound = predictions.both_finite((), raw)
-        if sound or "img" not in self.batch:
+        if sound or not batches.collated(self.batch):
             return call(raw, *rest)
         self.bad = predictions.bad_images(raw, batches.size(self.batch))
         made, gone = predictions.finite_rows(call(raw, *rest), self.bad)

@@ -49,7 +49,7 @@ def bad_images(raw: Any, count: int) -> dict[int, int]:
 
 def sources(batch: Mapping[str, Any], bad: Mapping[int, int]) -> tuple[Source, ...]:
     """The images that they belong to."""
-    names = batch.get("im_file") or ()
+    names = batches.names(batch)
     return tuple(Source(str(names[i]), f"{n} predictions not finite") for i, n in bad.items() if i < len(names))
 
 

@@ -33,16 +33,18 @@ class Composed(str):
         failures: files that could not be read when it was made; another image has the place of each.
         stands_in: the pixels and labels are not of this file but another's, for it is among the failures itself.
         sick: what in the finished sample is not finite or out of range, or empty.
+        added: the dataset itself gives its samples no name.
     """
 
     parents: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
     stands_in: bool = False
     sick: str = ""
+    added: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle with all of it."""
-        return named, (str(self), self.parents, self.failures, self.stands_in, self.sick)
+        return named, (str(self), self.parents, self.failures, self.stands_in, self.sick, self.added)
 
 
 def named(
@@ -51,11 +53,26 @@ def named(
     failures: tuple[Failure, ...] = (),
     stands_in: bool = False,
     sick: str = "",
+    added: bool = False,
 ) -> Composed:
     """A file name with what is known of its sample."""
     made = Composed(name)
     made.parents, made.failures, made.stands_in, made.sick = parents, failures, stands_in, sick
+    made.added = added
     return made
+
+
+def parts(dataset: Any) -> list[Any]:
+    """The datasets that one is put together from, or takes a part of; as far as it keeps them in Ultralytics' form."""
+    several, one = getattr(dataset, "datasets", None), getattr(dataset, "dataset", None)
+    if isinstance(several, (list, tuple)) and several:
+        return list(several)
+    return [one] if one is not None else []
+
+
+def may_say(name: Any) -> bool:
+    """Whether a sample's name can say more without being of another type for those who read it, as a `Path` would."""
+    return type(name) is str or isinstance(name, Composed)
 
 
 def parents(name: Any) -> tuple[str, ...]:

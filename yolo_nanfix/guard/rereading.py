@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from yolo_nanfix.guard import randomness
+from yolo_nanfix.guard import provenance, randomness
 from yolo_nanfix.guard.events import Source
 from yolo_nanfix.guard.targets import bad_classes, classes_of, outside
 from yolo_nanfix.incident import OnDisk
@@ -57,7 +57,10 @@ class Rereading:
 
     def _read(self, file: str) -> OnDisk:
         if self._places is None:
-            self._places = dict(_places(self.dataset))
+            try:
+                self._places = dict(_places(self.dataset))
+            except (LookupError, TypeError, RecursionError):  # a user's dataset may keep other things there
+                self._places = {}
         if file not in self._places:
             return OnDisk.UNKNOWN
         dataset, index = self._places[file]
@@ -67,7 +70,10 @@ class Rereading:
             return OnDisk.UNREADABLE
         if pixels is None:
             return OnDisk.UNKNOWN
-        sound = _finite(pixels) and _labels_sound(dataset, index)
+        try:
+            sound = _finite(pixels) and _labels_sound(dataset, index)
+        except (LookupError, TypeError, ValueError, AttributeError):  # labels in a form of the user's own
+            return OnDisk.UNKNOWN
         return OnDisk.FINITE if sound else OnDisk.NOT_FINITE
 
 
@@ -86,8 +92,7 @@ def _stamp(file: str) -> Any:
 
 def _places(dataset: Any) -> list[tuple[str, tuple[Any, int]]]:
     """The dataset and the number of each file, also where several sets are one."""
-    parts = getattr(dataset, "datasets", None) or ([d] if (d := getattr(dataset, "dataset", None)) is not None else [])
-    if parts:
+    if parts := provenance.parts(dataset):
         return [pair for part in parts for pair in _places(part)]
     if (files := getattr(dataset, "im_files", None)) is not None:
         return [(str(file), (dataset, i)) for i, file in enumerate(files)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -35,6 +35,7 @@ MARK, UNCACHED = "_nanfix_watched", "_nanfix_uncached"
 PAUSES = (0.05, 0.5)
 """Seconds before each further try at a sample that failed: a file being written or a share that stalls is there then.
 Only at the first failure of a file in a process; later ones are believed at once."""
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 NEIGHBOURS = 8
 """So many other samples are tried as a stand-in."""
 WORDS = 200
@@ -55,20 +56,20 @@ class Draw:
 class Watch:
     """Says that a dataset's samples are watched. Unpickled in a spawned worker, it wraps the methods there, too."""
 
-    def __init__(self, methods: tuple[Method, ...]) -> None:
-        """Nothing has failed yet."""
-        self.methods = methods
+    def __init__(self, methods: tuple[Method, ...], names: bool = False) -> None:
+        """Nothing has failed yet; `names`: samples without a name may be given one."""
+        self.methods, self.names = methods, names
         self.failed: set[str] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the methods to wrap."""
-        return _revived, (self.methods,)
+        return _revived, (self.methods, self.names)
 
 
-def _revived(methods: tuple[Method, ...]) -> Watch:
+def _revived(methods: tuple[Method, ...], names: bool) -> Watch:
     for owner, name in methods:
         _cover(owner, name)
-    return Watch(methods)
+    return Watch(methods, names)
 
 
 _draw: ContextVar[Draw | None] = ContextVar("draw", default=None)
@@ -117,12 +118,23 @@ def building() -> Iterator[None]:
         _building.reset(token)
 
 
-def watch(dataset: Any) -> None:
-    """Watch the samples of a dataset, or of those that it concatenates or takes a part of."""
-    inner = getattr(dataset, "datasets", None) or ([d] if (d := getattr(dataset, "dataset", None)) is not None else [])
-    for part in dataset if isinstance(dataset, (list, tuple)) else inner:
-        watch(part)
-    if not hasattr(dataset, "__dict__") or MARK in vars(dataset) or type(dataset).__module__.startswith("torch."):
+def watch(dataset: Any, *, names: bool = False, above: tuple[int, ...] = ()) -> None:
+    """Watch the samples of a dataset, or of those that it concatenates or takes a part of.
+
+    Args:
+        dataset: anything with samples.
+        names: whoever puts batches together takes names in samples that have none (image classification).
+        above: ids of the datasets that this one is a part of.
+    """
+    for part in dataset if isinstance(dataset, (list, tuple)) else provenance.parts(dataset):
+        if id(part) not in above:
+            watch(part, names=names, above=(*above, id(dataset)))
+    if not isinstance(getattr(dataset, "__dict__", None), dict) or not hasattr(type(dataset), "__getitem__"):
+        return
+    names = names and not callable(getattr(dataset, "collate_fn", None))
+    if isinstance(held := vars(dataset).get(MARK), Watch):
+        held.names = held.names or names
+    if held is not None or type(dataset).__module__.startswith("torch."):
         return
     methods = []
     for name in ("__getitem__", "get_image_and_label"):
@@ -130,15 +142,18 @@ def watch(dataset: Any) -> None:
         if owner is not None and not owner.__module__.startswith("torch."):
             _cover(owner, name)
             methods.append((owner, name))
-    vars(dataset)[MARK] = Watch(tuple(methods))
+    vars(dataset)[MARK] = Watch(tuple(methods), names)
 
 
 def file_of(dataset: Any, index: int) -> str:
     """The image file of a sample."""
-    if (files := getattr(dataset, "im_files", None)) is not None:
-        return str(files[index])
-    if (listed := getattr(dataset, "samples", None)) is not None:
-        return str(listed[index][0])
+    try:
+        if (files := getattr(dataset, "im_files", None)) is not None:
+            return str(files[index])
+        if (listed := getattr(dataset, "samples", None)) is not None:
+            return str(listed[index][0])
+    except (LookupError, TypeError):  # a user's dataset may keep other things under these names
+        pass
     return f"sample {index}"
 
 
@@ -147,11 +162,21 @@ def _sample(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str
     if _draw.get() is not None:  # a user's `__getitem__` that calls the one it overrides
         return wrapped(*args, **kwargs)
     watched = vars(instance).get(MARK) if hasattr(instance, "__dict__") else None
-    index = args[0] if args else next(iter(kwargs.values()), None)
-    if isinstance(index, (int, np.integer)) and watched is not None and -len(instance) <= index < len(instance):
-        index = int(index) % len(instance)
-        return _kept(lambda i, w: _made(wrapped, instance, i, w), instance, index, watched)
+    if len(args) + len(kwargs) != 1:  # a user's own way to ask for a sample
+        return wrapped(*args, **kwargs)
+    index = args[0] if args else next(iter(kwargs.values()))
+    count = _length(instance) if watched is not None else 0
+    if isinstance(index, (int, np.integer)) and watched is not None and -count <= index < count:
+        return _kept(lambda i, w: _made(wrapped, instance, i, w), instance, int(index), watched)
     return _made(wrapped, instance, index, None)
+
+
+def _length(dataset: Any) -> int:
+    """The number of samples, 0 where the dataset does not say it."""
+    try:
+        return len(dataset)
+    except TypeError:
+        return 0
 
 
 Make = Callable[[int, "Watch | None"], Any]
@@ -235,16 +260,34 @@ def _made(wrapped: Any, dataset: Any, index: Any, watched: Watch | None) -> Any:
         _draw.reset(token)
     if not isinstance(sample, dict):
         return sample
-    if "im_file" not in sample and isinstance(index, int) and hasattr(dataset, "samples"):
-        sample["im_file"] = file_of(dataset, index)  # image classification: samples come without
-    if "im_file" not in sample:
+    added = "im_file" not in sample and isinstance(index, (int, np.integer)) and _may_name(dataset)
+    if added:
+        sample["im_file"] = file_of(dataset, int(index))
+    if not provenance.may_say(sample.get("im_file")):
+        _log(draw.failures)
         return sample
     own = str(sample["im_file"])
     others = tuple(dict.fromkeys(f for f in draw.files if f != own))
     sick = _sick(sample, dataset) if watched is not None else ""
-    if others or draw.failures or sick:
-        sample["im_file"] = provenance.named(own, others, tuple(draw.failures), sick=sick)
+    if others or draw.failures or sick or added:
+        sample["im_file"] = provenance.named(own, others, tuple(draw.failures), sick=sick, added=added)
     return sample
+
+
+def _may_name(dataset: Any) -> bool:
+    """Whether samples of Ultralytics' image classification, which have none, may be given names."""
+    watched = vars(dataset).get(MARK) if hasattr(dataset, "__dict__") else None
+    known = any(kind.__module__.startswith("ultralytics.") for kind in type(dataset).__mro__)
+    return (
+        isinstance(watched, Watch) and watched.names and known and isinstance(getattr(dataset, "samples", None), list)
+    )
+
+
+def _log(failures: Iterable[Failure]) -> None:
+    """Say in the log what no name can carry to the report."""
+    for failure in failures:
+        what = "tried again, and read" if failure.overcome else "another image has its place"
+        upstream.log(f"yolo-nanfix guard: {failure.file} could not be read: {failure.error}: {what}")
 
 
 def _sick(sample: dict[str, Any], dataset: Any) -> str:
@@ -253,9 +296,12 @@ def _sick(sample: dict[str, Any], dataset: Any) -> str:
     Ultralytics' own pixels are integers until the trainer divides them.
     """
     pixels, mask = sample.get("img"), sample.get("semantic_mask")
-    if isinstance(mask, Tensor) and (said := targets.bad_classes(mask, targets.classes_of(dataset))):
+    readable = isinstance(mask, Tensor) and targets.on_host(mask)
+    if readable and (said := targets.bad_classes(mask, targets.classes_of(dataset))):
         return said
-    if not isinstance(pixels, Tensor) or not pixels.is_floating_point() or _sums_up(pixels):
+    if not isinstance(pixels, Tensor) or not pixels.is_floating_point() or not targets.on_host(pixels):
+        return ""
+    if pixels.dtype not in FLOATS or _sums_up(pixels.detach()):
         return ""
     count = int((~pixels.isfinite()).sum())
     return f"{count} pixel values not finite" if count else ""
@@ -269,24 +315,27 @@ def _sums_up(pixels: Tensor) -> bool:
 def _renamed(
     sample: Any, *, file: str | None = None, failures: tuple[Failure, ...] = (), stands_in: bool = False
 ) -> Any:
-    """A sample whose name says more; one without a name cannot say it.
+    """A sample whose name says more; one without a name, or with one that is no `str`, cannot say it.
 
     Raises:
-        DataError: it has none.
+        DataError: it cannot, and another must not stand in for it unsaid.
     """
-    if not isinstance(sample, dict) or "im_file" not in sample:
-        raise DataError(f"{failures[0].file}: {failures[0].error}")
+    if not isinstance(sample, dict) or not provenance.may_say(sample.get("im_file")):
+        if stands_in:
+            raise DataError(f"{failures[0].file}: {failures[0].error}")
+        _log(failures)
+        return sample
     old = sample["im_file"]
     known, sick = (old.failures, old.sick) if isinstance(old, provenance.Composed) and not stands_in else ((), "")
-    mixed = () if stands_in else provenance.parents(old)
-    sample["im_file"] = provenance.named(file or str(old), mixed, (*failures, *known), stands_in, sick)
+    mixed, added = () if stands_in else provenance.parents(old), isinstance(old, provenance.Composed) and old.added
+    sample["im_file"] = provenance.named(file or str(old), mixed, (*failures, *known), stands_in, sick, added)
     return sample
 
 
 def _load(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Around `get_image_and_label`, which mosaic and mix-up call for each further image."""
     draw = _draw.get()
-    if draw is None or draw.loading:
+    if draw is None or draw.loading or len(args) + len(kwargs) != 1:
         return wrapped(*args, **kwargs)
     index = args[0] if args else next(iter(kwargs.values()))
     draw.loading = True
@@ -294,7 +343,7 @@ def _load(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, 
         label = _loaded(wrapped, instance, index, draw)
     finally:
         draw.loading = False
-    draw.files.append(str(label.get("im_file", "")))
+    draw.files.append(str(label["im_file"]) if isinstance(label, dict) and "im_file" in label else "")
     return label
 
 

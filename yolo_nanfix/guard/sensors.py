@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from yolo_nanfix import batches
 from yolo_nanfix.guard import provenance
 from yolo_nanfix.guard.audience import Picture
 from yolo_nanfix.guard.events import Source
@@ -172,7 +173,8 @@ def sources(batch: Mapping[str, Any]) -> tuple[Source, ...]:
 
     Only read after a check has fired: it looks at every pixel.
     """
-    files = [str(f) for f in batch.get("im_file", ())]
+    names = batches.names(batch)
+    files = [str(f) for f in names]
     suspects: list[list[str]] = [[] for _ in files]
     images = batch.get("img")
     if isinstance(images, Tensor) and images.is_floating_point() and len(images) == len(files):
@@ -184,12 +186,12 @@ def sources(batch: Mapping[str, Any]) -> tuple[Source, ...]:
         rows = batch.get(key)
         if isinstance(rows, Tensor) and isinstance(index, Tensor) and len(rows) == len(index.view(-1)):
             bad = ~rows.detach().float().isfinite().flatten(1).all(1)
-            for sample in sorted(set(index.view(-1)[bad].long().tolist())):
+            for sample in sorted(set(index.view(-1)[bad].long().tolist()) & set(range(len(files)))):
                 suspects[sample].append(f"{key} not finite")
     for key in MAPS:
         for image in _sick_maps(key, batch, len(files)):
             suspects[image].append(f"{key} not finite")
-    parents = [provenance.parents(f) for f in batch.get("im_file", ())]
+    parents = [provenance.parents(f) for f in names]
     return tuple(Source(f, ", ".join(s), p) for f, s, p in zip(files, suspects, parents, strict=True))
 
 
@@ -211,7 +213,7 @@ def _sick_maps(key: str, batch: Mapping[str, Any], count: int) -> list[int]:
 
 def pictures(batch: Mapping[str, Any], files: Iterable[str]) -> list[Picture]:
     """The images of a micro-batch that come from these files, to look at."""
-    images, names = batch.get("img"), [str(f) for f in batch.get("im_file", ())]
+    images, names = batch.get("img"), [str(f) for f in batches.names(batch)]
     if not isinstance(images, Tensor) or images.dim() != 4 or len(images) != len(names):
         return []
     return [Picture(names[i], _drawn(images[i])) for i in (names.index(f) for f in files if f in names)]

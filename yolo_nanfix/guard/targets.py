@@ -33,10 +33,16 @@ def sound(batch: Mapping[str, Any], nc: int | None) -> bool:
 
 def _within(values: Any, count: int) -> bool:
     """Whether all numbers of a tensor on the host lie from 0 to below `count`; NaN does not."""
-    if not isinstance(values, Tensor) or values.device.type != "cpu" or values.dtype is torch.bfloat16:
+    if not isinstance(values, Tensor) or not on_host(values) or values.dtype is torch.bfloat16:
         return True
-    array = values.numpy()
+    array = values.detach().numpy()
     return not array.size or 0 <= array.min().item() <= array.max().item() < count
+
+
+def on_host(tensor: Tensor) -> bool:
+    """Whether a tensor's values can be looked at without a transfer: an ordinary one of real numbers on the CPU."""
+    plain = tensor.device.type == "cpu" and tensor.layout is torch.strided and not tensor.is_nested
+    return plain and not tensor.is_complex() and not tensor.is_quantized
 
 
 def faults(batch: Mapping[str, Any], nc: int | None) -> tuple[dict[int, str], str]:
@@ -56,7 +62,7 @@ def faults(batch: Mapping[str, Any], nc: int | None) -> tuple[dict[int, str], st
     found: dict[int, str] = {}
     if nc and isinstance(cls, Tensor) and len(cls.reshape(-1)) == len(owners) and "texts" not in batch:
         flat = cls.reshape(-1)
-        for row in np.flatnonzero(outside(flat.numpy(), nc)).tolist():
+        for row in np.flatnonzero(outside(flat.detach().numpy(), nc)).tolist():
             if not bool(strays[row]):
                 image = int(owners[row])
                 number = int((owners[:row] == image).sum())

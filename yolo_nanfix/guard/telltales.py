@@ -5,10 +5,13 @@ Nothing has to be replayed for it: the sample was looked at where it was made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from yolo_nanfix.guard import targets
 from yolo_nanfix.guard.blackbox import label_rows
 from yolo_nanfix.guard.events import Source
 from yolo_nanfix.incident import OnDisk
@@ -24,6 +27,16 @@ STOCK = ("ultralytics.", "torchvision.", "torch.", "albumentations.")
 def ends_the_run(suspect: str) -> bool:
     """Whether a sample must not reach the loss, whoever is to blame: a class that does not exist."""
     return suspect.startswith("class ")
+
+
+def still(batch: Mapping[str, Any], place: int, suspect: str, nc: int | None) -> bool:
+    """Whether a preprocessed batch on the CPU still has what was seen in one of its samples."""
+    entry = batch.get("semantic_mask" if ends_the_run(suspect) else "img")
+    if not isinstance(entry, Tensor) or not targets.on_host(entry) or place >= len(entry):
+        return False
+    if ends_the_run(suspect):
+        return bool(targets.bad_classes(entry[place], nc))
+    return entry.is_floating_point() and not bool(entry[place].isfinite().all())
 
 
 def verdict(sources: tuple[Source, ...], trainer: Any, nc: int | None) -> Verdict:

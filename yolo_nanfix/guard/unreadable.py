@@ -46,7 +46,7 @@ class Unreadable:
     def __init__(self, point: Point, loader: Any, faults: Faults) -> None:
         """Nothing has failed yet; `loader` gives the batches of the set."""
         self.point, self.faults = point, faults
-        self.size = len(getattr(loader, "dataset", ()))
+        self.size = _length(getattr(loader, "dataset", ()))
         self.record = faults.guard.recorder
         self.epochs: dict[str, int] = {}
         self.in_a_row = 0
@@ -104,7 +104,7 @@ class Unreadable:
                 self.faults.note(self.point, "samples", "can be read again", "back in the run", (Source(file),))
 
     def _stop_where_many_fail(self) -> None:
-        many = len(self.epochs) > max(LIMITS.least, LIMITS.share * self.size)
+        many = bool(self.size) and len(self.epochs) > max(LIMITS.least, LIMITS.share * self.size)
         if not many and self.in_a_row < LIMITS.in_a_row:
             return
         file = next(reversed(self.epochs), "")
@@ -114,3 +114,11 @@ class Unreadable:
             else f"{self.in_a_row} samples in a row could not be read"
         )
         self.faults.stop(f"{what} (the last: {file}: {self.errors.get(file, '')})", None, TooManyUnreadable)
+
+
+def _length(dataset: Any) -> int:
+    """The number of samples of a set, 0 where it cannot say it, as one that is only gone through."""
+    try:
+        return len(dataset)
+    except TypeError:
+        return 0

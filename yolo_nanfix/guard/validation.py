@@ -19,6 +19,7 @@ from torch import Tensor
 from yolo_nanfix import batches
 from yolo_nanfix.guard import predictions, randomness, sensors
 from yolo_nanfix.guard.events import Point, Source
+from yolo_nanfix.guard.provenance import Composed
 from yolo_nanfix.guard.unreadable import Unreadable
 
 if TYPE_CHECKING:
@@ -41,21 +42,40 @@ class ValidationGuard:
         self._bad: dict[int, int] = {}
         self._empty = False
 
-    def preprocess(self, call: Call, validator: Any, batch: Mapping[str, Any]) -> Any:
+    def preprocess(self, call: Call, validator: Any, batch: Any) -> Any:
         """Take stand-ins out of a batch, and keep it until its loss is known; where nothing else is in it, keep them.
+
+        What is not in Ultralytics' form is looked at when the validator's own code has given it that.
 
         Raises:
             GuardStop: too many samples cannot be read.
         """
-        names = batch.get("im_file") or ()
+        self._empty, self._batch = False, {}
+        looked, added = batches.collated(batch), None
+        if looked:
+            batch = self._readable(validator, batch)
+            names = batches.names(batch)
+            if names and all(isinstance(name, Composed) and name.added for name in names):
+                added = names
+                batch = {key: value for key, value in batch.items() if key != "im_file"}
+        made = call(batch)
+        if batches.collated(made):
+            self._batch = made if looked else self._readable(validator, made)
+            if added and len(added) == len(made["img"]):
+                self._batch = {"im_file": added, **self._batch}
+            return self._batch
+        return made
+
+    def _readable(self, validator: Any, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A batch without the samples that could not be read, unless nothing is left then."""
+        names = batches.names(batch)
         out = set(self.unreadable.look(names, int(self.trainer.epoch)))
         keep = [i for i in range(len(names)) if i not in out]
         self._empty = bool(names) and not keep
-        if out and keep:
-            batch = batches.with_images(batch, keep)
-            _forget_ids(validator, out)
-        self._batch = call(batch)
-        return self._batch
+        if not out or not keep:
+            return batch
+        _forget_ids(validator, out)
+        return batches.with_images(batch, keep)
 
     def batch_start(self, validator: Any) -> None:
         """Copy the sums so far."""
@@ -69,7 +89,7 @@ class ValidationGuard:
         self._finite, sound = predictions.both_finite(losses, raw)
         if sound:
             return call(raw)
-        self._bad = predictions.bad_images(raw, batches.size(self._batch))
+        self._bad = predictions.bad_images(raw, batches.size(self._batch)) if self._batch else {}
         made, gone = predictions.finite_rows(call(raw), self._bad)
         what = "left out of the metrics" if isinstance(made, Tensor) else f"{gone} rows left out of the metrics"
         total = sum(self._bad.values())
@@ -109,10 +129,10 @@ class ValidationGuard:
     def rescale(self, metrics: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         """Make the val losses the mean over the batches that were not left out; then start counting anew."""
         left_out, self.left_out = self.left_out, 0
-        batches = len(self.trainer.test_loader)
         if not left_out or metrics is None:
             return metrics
-        factor = batches / (batches - left_out) if left_out < batches else float("nan")
+        count = len(self.trainer.test_loader)
+        factor = count / (count - left_out) if left_out < count else float("nan")
         losses = {f"val/{name}" for name in self._before}
         return {k: v * factor if k in losses else v for k, v in metrics.items()}
 

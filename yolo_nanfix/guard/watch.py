@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from yolo_nanfix import batches
 from yolo_nanfix.guard import aside, groups, outputs, remedies, sensors, start, together
 from yolo_nanfix.guard.blackbox import MicroBatch, precision, random_states
 from yolo_nanfix.guard.divergence import Alarm, Divergence
@@ -109,15 +110,18 @@ class Guard:
         self._current = self._pending = self._said = None
         self.progress.take_back()
 
-    def before_batch(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        """BATCH: judge the gradient of the last micro-batch, and leave samples out of this one that are no good."""
+    def before_batch(self, batch: Any) -> Any:
+        """BATCH: judge the gradient of the last micro-batch, and leave samples out of this one that are no good.
+
+        The batch is as the user's loader gives it, which may be anything.
+        """
         self._unjudged()
         self.settle()
-        images = batch.get("img")
-        self._float_images = isinstance(images, Tensor) and images.is_floating_point()
+        images = batch.get("img") if isinstance(batch, Mapping) else None
+        self._float_images = not isinstance(images, Tensor) or images.is_floating_point()
         return self.intake.before(batch)
 
-    def batch(self, batch: Mapping[str, Any]) -> None:
+    def batch(self, batch: Any) -> None:
         """BATCH: remember the sources, the generators and a copy of the BatchNorm buffers."""
         self.batches_this_epoch += 1
         self.recorder.micro_batches += 1
@@ -129,7 +133,8 @@ class Guard:
             self.trainer.tloss = None  # only dropped micro-batches so far: the running mean starts here
         states, dtype = random_states(self.trainer.device), precision(self.trainer.device.type)
         self.module_state.copy()
-        self._current = MicroBatch(batch, self.norms.copy(), self.trainer.tloss, states, dtype)
+        held = batch if isinstance(batch, Mapping) else {}
+        self._current = MicroBatch(held, self.norms.copy(), self.trainer.tloss, states, dtype)
 
     def _unjudged(self) -> None:
         """A micro-batch that upstream itself dropped before backward, as 8.3.210 and 8.3.211 do: mend BatchNorm."""
@@ -174,7 +179,7 @@ class Guard:
             return self._bad(Kind.NOT_FINITE, check, self._detail(finite), micro, loss)
         self._look_at_pixels(values, micro)
         labels = micro.batch.get("cls")
-        alarm = self.divergence.loss(values["loss"], len(labels) if isinstance(labels, Tensor) else 1)
+        alarm = self.divergence.loss(values["loss"], len(labels) if isinstance(labels, Tensor) and labels.dim() else 1)
         if alarm is not None and alarm.severe:
             return self._bad(Kind.DIVERGING, "divergence", alarm.detail, micro, loss)
         if alarm is not None:
@@ -226,7 +231,7 @@ class Guard:
 
     def _good(self, micro: MicroBatch) -> None:
         self.good_this_epoch += 1
-        self.window.append(tuple(Source(str(f)) for f in micro.batch.get("im_file", ())))
+        self.window.append(tuple(Source(str(f)) for f in batches.names(micro.batch)))
 
     def settle(self, *, stepping: bool = False) -> None:
         """AFTER_BACKWARD: let the last micro-batch's gradient join its window if it is good, else drop it alone.
