@@ -29,12 +29,14 @@ def summed(leave_out=()):
 def test_what_is_added_afterwards_is_bit_for_bit_what_autograd_accumulates():
     model = net()
     gradients = Gradients(list(model.parameters()))
-    for x in inputs():
-        model(x).square().sum().backward()
-        gradients.keep()
+    for i, x in enumerate(inputs()):
+        loss = model(x).square().sum()
+        gradients.set_aside()
         assert all(p.grad is None for p in model.parameters())
-    gradients.give_back()
-    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), summed(), strict=True))
+        loss.backward()
+        gradients.join()
+        wanted = summed(range(i + 1, 4))
+        assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), wanted, strict=True))
 
 
 def test_a_sick_one_is_dropped_alone_and_leaves_no_trace():
@@ -42,11 +44,11 @@ def test_a_sick_one_is_dropped_alone_and_leaves_no_trace():
     gradients = Gradients(list(model.parameters()))
     for i, x in enumerate(inputs()):
         loss = model(x).square().sum()
+        gradients.set_aside()
         (loss * float("nan") if i == 2 else loss).backward()
         good = bool(gradients.probe().isfinite())
         assert good == (i != 2)
-        gradients.keep() if good else gradients.drop()
-    gradients.give_back()
+        gradients.join() if good else gradients.drop()
     assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), summed((2,)), strict=True))
 
 
@@ -56,9 +58,9 @@ def test_frozen_parameters_and_those_without_a_gradient_are_left_alone():
     unused = nn.Parameter(torch.zeros(2))
     gradients = Gradients([*model.parameters(), unused])
     for x in inputs(2):
+        gradients.set_aside()
         model(x).sum().backward()
-        gradients.keep()
-    gradients.give_back()
+        gradients.join()
     assert model[0].weight.grad is None and unused.grad is None and model[0].bias.grad is not None
     assert Gradients([unused]).probe() is None
 
@@ -66,9 +68,19 @@ def test_frozen_parameters_and_those_without_a_gradient_are_left_alone():
 def test_a_parameter_that_only_later_micro_batches_use_joins_the_sum():
     a, b = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     gradients = Gradients([a, b])
-    a.sum().backward()
-    gradients.keep()
-    (a.sum() + 3 * b.sum()).backward()
-    gradients.keep()
-    gradients.give_back()
+    for loss in (a.sum(), a.sum() + 3 * b.sum()):
+        gradients.set_aside()
+        loss.backward()
+        gradients.join()
     assert a.grad.tolist() == [2, 2] and b.grad.tolist() == [3, 3]
+
+
+def test_a_hook_that_waits_for_the_sum_sees_it():
+    a, seen = nn.Parameter(torch.ones(2)), []
+    a.register_post_accumulate_grad_hook(lambda p: seen.append(p.grad.clone()))
+    gradients = Gradients([a])
+    for _ in range(2):
+        gradients.set_aside()
+        a.sum().backward()
+        gradients.join()
+    assert not gradients.apart and [g.tolist() for g in seen] == [[1, 1], [2, 2]]

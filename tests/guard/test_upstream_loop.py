@@ -101,6 +101,51 @@ def test_gradients_that_somebody_clears_are_cleared_where_they_are_kept_aside(da
     assert ours.error is None and same_state(ours, stock)
 
 
+def clamp_gradients(trainer):
+    for parameter in trainer.model.parameters():
+        if parameter.grad is not None:
+            parameter.grad.clamp_(-0.01, 0.01)
+
+
+def replace_optimizer(trainer):
+    if trainer.epoch == 1:
+        trainer.optimizer = torch.optim.AdamW(trainer.model.parameters(), lr=1e-3)
+        for group in trainer.optimizer.param_groups:
+            group["initial_lr"] = 1e-3
+        trainer.scheduler = torch.optim.lr_scheduler.LambdaLR(trainer.optimizer, trainer.lf)
+
+
+def widen(trainer):
+    """A layer gets another kernel, as pruning and growing do."""
+    if trainer.epoch == 1:
+        torch.manual_seed(3)
+        for model in (trainer.model, trainer.ema.ema):
+            model.model[1].conv = torch.nn.Conv2d(8, 16, 5, 2, 2, bias=False)
+        trainer.ema.ema.model[1].conv.load_state_dict(trainer.model.model[1].conv.state_dict())
+        trainer.ema.ema.requires_grad_(False)
+        trainer.ema._pairs = None
+        trainer.optimizer.param_groups[1]["params"].append(trainer.model.model[1].conv.weight)
+
+
+@pytest.mark.parametrize(
+    ("event", "change", "nbs"),
+    [
+        ("on_train_batch_end", clamp_gradients, 16),
+        ("on_train_epoch_start", replace_optimizer, 4),
+        ("on_train_epoch_start", widen, 4),
+    ],
+    ids=("gradients", "optimizer", "model"),
+)
+def test_what_callbacks_change_in_a_healthy_run_is_changed_as_in_stock(event, change, nbs, data, tmp_path, unpatched):
+    options = {"callbacks": {event: change}, "nbs": nbs, "epochs": 3}
+    with lab.bare():
+        stock = lab.train(data, tmp_path / "stock", **options)
+    yolo_nanfix.patch()
+    ours = lab.train(data, tmp_path / "ours", **options)
+    assert (stock.error, ours.error) == (None, None) and same_state(ours, stock)
+    assert guard_of(ours)["events"] == []
+
+
 @pytest.mark.parametrize("nbs", (4, 16))
 @pytest.mark.parametrize("where", ({(1, 0)}, {(1, 0), (1, 1)}))
 def test_an_epoch_that_begins_with_a_bad_micro_batch_has_finite_train_losses(where, nbs, data, tmp_path, unpatched):

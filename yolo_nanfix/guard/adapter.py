@@ -157,9 +157,16 @@ def attach(
         _around_validation(guard, trainer.validator)
     _around(trainer, "save_model", lambda call: _save(guard, call))
     _around(trainer.scaler, "scale", lambda call, loss: call(guard.after_loss(loss)))
-    _around(trainer.optimizer, "zero_grad", lambda call, *args, **kwargs: _cleared(guard, call, *args, **kwargs))
-    _before_step(trainer.optimizer, guard)
+    _watch_optimizer(guard)
+    trainer.callbacks["on_train_batch_end"].insert(0, lambda t: guard.settle())  # before callbacks look at gradients
     return guard
+
+
+def _watch_optimizer(guard: Guard) -> None:
+    """Look at the steps of the trainer's optimizer; callbacks may put another one in its place."""
+    guard.optimizer = optimizer = guard.trainer.optimizer
+    _around(optimizer, "zero_grad", lambda call, *args, **kwargs: _cleared(guard, call, *args, **kwargs))
+    _before_step(optimizer, guard)
 
 
 def _before_step(optimizer: Any, guard: Guard) -> None:
@@ -247,6 +254,8 @@ def _step(guard: Guard, step: Callable[[], None]) -> None:
         guard.norm = clip(parameters, guard.ladder.clipped(max_norm), *args, **kwargs)
         return guard.norm
 
+    if guard.trainer.optimizer is not guard.optimizer:
+        _watch_optimizer(guard)
     with clipping.listen(overheard):
         guard.optimizer_step(step)
 

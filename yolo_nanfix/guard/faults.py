@@ -256,8 +256,7 @@ class Faults:
     def _after_rollback(self) -> None:
         """Gradients of the present window belong to weights that are gone."""
         guard = self.guard
-        guard.gradients.kept = []
-        guard.gradients.drop()
+        guard.gradients.clear()
         guard.window = []
         guard.divergence.reset()
         guard.recorder.rolled_back(guard.steps - guard.snapshots.copies[-1].step)

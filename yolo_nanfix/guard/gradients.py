@@ -1,9 +1,10 @@
 """Keeps the gradient of each micro-batch apart until it is known to be good.
 
 Autograd adds a micro-batch's gradient to what earlier ones of the window left in `p.grad`; a NaN there costs them
-all. Here `p.grad` is empty before each backward pass, and what it leaves is added afterwards: the same additions in
+all. Here `p.grad` is empty during each backward pass, and what it leaves is added afterwards: the same additions in
 the same order, so healthy runs keep every bit, and the cost is that of two lists (0.01 % of a step for YOLOv8n).
-With one micro-batch to a step there is nothing to keep apart.
+Between two passes `p.grad` holds the sum, as in stock, for callbacks that look at it or change it. With one micro-batch
+to a step there is nothing to keep apart.
 
 Memory: one more gradient of the model's size while a window of several micro-batches is open.
 """
@@ -23,6 +24,7 @@ class Gradients:
         """Watch the parameters; those that need no gradient are never touched."""
         self.parameters = [p for p in parameters if p.requires_grad]
         self.kept: list[Tensor | None] = []
+        self.apart = True
         self.sizes: dict[int, Tensor] = {}
 
     @torch.no_grad()
@@ -46,27 +48,36 @@ class Gradients:
         first = next((p.grad for p in self.parameters if p.grad is not None), None)
         return None if first is None else first.detach().sum()
 
-    @torch.no_grad()
-    def keep(self) -> None:
-        """Add what the last backward pass left to what is kept, and leave `p.grad` empty for the next one."""
-        if not self.kept:
+    def set_aside(self) -> None:
+        """Before a backward pass: take what earlier micro-batches of the window left out of `p.grad`.
+
+        Not where a parameter has a hook that runs once its gradient is summed up: it must see the sum.
+        """
+        self.kept = []
+        self.apart = not any(getattr(p, "_post_accumulate_grad_hooks", None) for p in self.parameters)
+        if self.apart and any(p.grad is not None for p in self.parameters):
             self.kept = [p.grad for p in self.parameters]
-        else:
-            grads = [(k, p.grad) for k, p in zip(self.kept, self.parameters, strict=True)]
-            both = [(k, g) for k, g in grads if k is not None and g is not None]
-            if both:  # none where somebody cleared the gradients in between
-                torch._foreach_add_([k for k, _ in both], [g for _, g in both])
-            pairs = zip(self.kept, self.parameters, strict=True)
-            self.kept = [k if k is not None else p.grad for k, p in pairs]
-        self.drop()
+            for p in self.parameters:
+                p.grad = None
+
+    @torch.no_grad()
+    def join(self) -> None:
+        """Add what the last backward pass left to what was set aside; the sum is in `p.grad` for all to see."""
+        grads = [(kept, p.grad) for kept, p in zip(self.kept, self.parameters, strict=False)]
+        both = [(k, g) for k, g in grads if k is not None and g is not None]
+        if both:  # none where somebody cleared the gradients in between
+            torch._foreach_add_([k for k, _ in both], [g for _, g in both])
+        for p, kept in zip(self.parameters, self.kept, strict=False):
+            p.grad = p.grad if kept is None else kept
+        self.kept = []
 
     def drop(self) -> None:
-        """Forget what the last backward pass left."""
-        for p in self.parameters:
-            p.grad = None
-
-    def give_back(self) -> None:
-        """Put the sum of all that was kept into `p.grad`, for the step."""
-        for p, kept in zip(self.parameters, self.kept, strict=False):
+        """Forget what the last backward pass left; what was set aside is in `p.grad` again."""
+        for p, kept in zip(self.parameters, self.kept or [None] * len(self.parameters), strict=True):
             p.grad = kept
         self.kept = []
+
+    def clear(self) -> None:
+        """Forget the whole window."""
+        self.kept = []
+        self.drop()

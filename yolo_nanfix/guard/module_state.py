@@ -168,13 +168,19 @@ class ModuleState:
             for owner, key, value in _attributes(module):
                 if id(value) not in self._known_to_norms:
                     yield (f"{path}.{key}" if path else key), owner, key, value
+        criterion = getattr(self.model, "criterion", None)
+        criterion = getattr(criterion, "__wrapped__", criterion)  # the guard stands in for it
+        if not isinstance(criterion, nn.Module) and hasattr(criterion, "__dict__") and _foreign(criterion):
+            for owner, key, value in _plain(vars(criterion)):
+                yield f"criterion.{key}", owner, key, value
 
     def _forget_new(self) -> None:
         """What a module made in the bad forward pass and holds NaN is taken from it, so that it makes it anew."""
+        buffers = {id(module._buffers) for module in self.model.modules()}
         for name, owner, key, value in list(self._state()):
             if not isinstance(value, Tensor) or name in self._kept or not _holds_nan([value]):
                 continue
-            if owner is self.model.get_submodule(name.rpartition(".")[0])._buffers:
+            if id(owner) in buffers:
                 owner[key] = None
             else:
                 del owner[key]
@@ -185,9 +191,16 @@ def _attributes(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, Any]]:
     for key, buffer in module._buffers.items():
         if buffer is not None and ordinary(buffer):
             yield module._buffers, key, buffer
-    if type(module).__module__.partition(".")[0] in OURS:
-        return
-    attributes = vars(module)
+    if _foreign(module):
+        yield from _plain(vars(module))
+
+
+def _foreign(owner: Any) -> bool:
+    """Whether an object's class is the user's own."""
+    return type(owner).__module__.partition(".")[0] not in OURS
+
+
+def _plain(attributes: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Any]]:
     for key, value in attributes.items():
         if isinstance(value, Tensor):
             if not value.requires_grad and value.numel() <= SMALL and ordinary(value):

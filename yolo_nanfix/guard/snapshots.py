@@ -98,8 +98,8 @@ class Snapshots:
                 del optimizer.state[parameter]  # begun after the copy was taken
         for name, tensor in self._live().items():
             if name in copy.tensors:  # a GradScaler makes its tensors with the first step
-                _put(tensor, copy.tensors[name])
-        for parameter, saved in zip(_parameters(optimizer), copy.scalars["optimizer"], strict=True):
+                _put(tensor, copy.tensors[name], resize=name not in copy.scalars["parameters"])
+        for parameter, saved in zip(_parameters(optimizer), copy.scalars["optimizer"], strict=False):
             if parameter in optimizer.state:
                 optimizer.state[parameter].update(saved)
         self.copies, self.late = [copy], None
@@ -112,7 +112,13 @@ class Snapshots:
         Matrices and kernels alone: scales and biases move far in healthy warm-ups, too.
         """
         copy = self.copies[-1]
-        named = [(n, p.detach()) for n, p in self.model.named_parameters() if p.dim() > 1]
+        named = [
+            (n, p.detach())
+            for n, p in self.model.named_parameters()
+            if p.dim() > 1 and _fits(copy.tensors.get(f"model.{n}"), p)  # a callback may have changed the model
+        ]
+        if not named:
+            return 0.0, 1.0, copy.step
         now = [p for _, p in named]
         then = [copy.tensors[f"model.{n}"].to(p.device) for n, p in named]
         apart = torch.stack(torch._foreach_norm(torch._foreach_sub(now, then))).norm()
@@ -155,10 +161,16 @@ def _clean(copy: Copy) -> bool:
     return all(bool(t.isfinite().all()) for t in held if t.is_floating_point())
 
 
-def _put(tensor: Tensor, values: Tensor) -> None:
+def _fits(copy: Tensor | None, tensor: Tensor) -> bool:
+    return copy is not None and copy.shape == tensor.shape
+
+
+def _put(tensor: Tensor, values: Tensor, *, resize: bool) -> None:
     """Values in place; a tensor that cannot be written to (expanded, of inference mode) was not changed in place."""
     with suppress(RuntimeError):
         if tensor.shape != values.shape:
+            if not resize:
+                return  # another parameter by now
             tensor.resize_(values.shape)  # an observer had seen nothing yet
         tensor.copy_(values, non_blocking=True)
 

@@ -84,6 +84,7 @@ class Guard:
         self._alarm: Alarm | None = None
         self._norm_value: float | None = None
         self._norm_to_read: Tensor | None = None
+        self.optimizer: Any = trainer.optimizer
         self._main_group = aside.main_group(trainer.optimizer)
         self._odd_pixels = 0
         self._float_images = True
@@ -187,7 +188,9 @@ class Guard:
         self.progress.hand_over(values)
         self.history.append({"loss": values["loss"], "norm": self._norm_value})
         self._pending = micro
-        if self.trainer.scaler.is_enabled() and not self.together:
+        if self.together or not self.trainer.scaler.is_enabled():
+            self.gradients.set_aside()
+        else:
             self._good(micro)
             self.ladder.good_micro_batch()
         return loss
@@ -206,7 +209,8 @@ class Guard:
             rows.norm(values[aside.NORM])
         row = {k.removeprefix(aside.PREFIX): v for k, v in values.items() if k.startswith(aside.PREFIX)}
         row["loss"] = values["loss"]
-        rate = self.trainer.optimizer.param_groups[self._main_group]["lr"]
+        groups = self.trainer.optimizer.param_groups
+        rate = groups[min(self._main_group, len(groups) - 1)]["lr"]
         if not isinstance(rate, Tensor):
             row["lr"] = rate * self.ladder.rate
         rows.add(self.recorder.step, self.trainer.epoch + 1, self.batches_this_epoch, row)
@@ -223,6 +227,7 @@ class Guard:
         if self.together:
             self._said, self._pending = fault, micro
             remedies.forget_loss(self.trainer, loss, micro.tloss)
+            self.gradients.set_aside()
             return together.poisoned(loss)
         self.window_dropped += 1
         neutral = remedies.without_effect(self.trainer, loss, micro.tloss)
@@ -246,13 +251,16 @@ class Guard:
                 self._pending = None
             return
         self._pending = self._said = None
+        if not self.gradients.apart:
+            self._good(micro)  # the norm before the step tells
+            self.ladder.good_micro_batch()
+            return
         probe = self.gradients.probe()
         value = sensors.read({"gradient": probe})["gradient"] if said is None and probe is not None else 0.0
         if said is None and math.isfinite(value):
             self._good(micro)
             self.ladder.good_micro_batch()
-            if not stepping or self.gradients.kept:
-                self.gradients.keep()
+            self.gradients.join()
             return
         if said is None:
             self.recorder.readings.norm(value)
@@ -262,13 +270,11 @@ class Guard:
             self.window_dropped += 1
             self.gradients.drop()
         else:
-            self.gradients.keep()
+            self.gradients.join()
 
     def optimizer_step(self, step: Callable[[], None]) -> None:
         """BEFORE_STEP: run the trainer's own step, unless the window holds no good micro-batch or a bad gradient."""
         self.settle(stepping=True)
-        if self.gradients.kept:
-            self.gradients.give_back()
         micro, self._pending = self._pending, None
         if micro is not None:
             self._good(micro)
