@@ -139,8 +139,12 @@ def classes(value, where):
     class Classes(lab.trainer_class("detect")):
         def build_dataset(self, path, mode="train", batch=None):
             dataset = super().build_dataset(path, mode, batch)
-            if mode == "train" and where == "labels":
-                dataset.labels[3]["cls"][-1] = value
+            if mode == "train" and where != "code":
+                dataset.labels[3]["cls"][-1] = value  # as of a cache that was made with other classes
+                if where == "file":
+                    file = Path(dataset.label_files[3])
+                    rows = file.read_text().splitlines()
+                    file.write_text("\n".join([*rows[:-1], f"{value:g} " + rows[-1].split(" ", 1)[1]]))
             return dataset
 
         def preprocess_batch(self, batch):
@@ -153,25 +157,32 @@ def classes(value, where):
     return Classes
 
 
-@pytest.mark.parametrize(("value", "where"), [(7.0, "labels"), (NAN, "labels"), (-1.0, "code"), (7.0, "code")])
+@pytest.mark.parametrize(
+    ("value", "where"), [(7.0, "file"), (NAN, "file"), (7.0, "memory"), (NAN, "memory"), (-1.0, "code"), (7.0, "code")]
+)
 def test_a_class_that_does_not_exist_ends_stock_and_costs_its_sample(value, where, data, tmp_path):
     if value == 7.0:
         with lab.bare():
-            stock = lab.train(data, tmp_path / "stock", trainer=classes(value, where))
+            stock = lab.train(data, tmp_path / "stock", trainer=classes(value, where.replace("file", "memory")))
         assert isinstance(stock.error, (IndexError, RuntimeError))
+    shutil.copytree(data.parent, tmp_path / "set")
+    copy = tmp_path / "set" / "data.yaml"
+    copy.write_text(data.read_text().replace(str(data.parent), str(tmp_path / "set")))
     with yolo_nanfix.patched():
-        ours = lab.train(data, tmp_path / "ours", trainer=classes(value, where), epochs=3)
+        ours = lab.train(copy, tmp_path / "ours", trainer=classes(value, where), epochs=3)
     assert ours.error is None and guard(ours)["dropped_micro_batches"] == 0
     first = guard(ours)["events"][0]
     (source,) = first["sources"]
     assert source["file"].endswith("0003.jpg") and f"class {value:g} outside of 0 to" in source["suspect"]
     (verdict,) = guard(ours)["verdicts"]
-    if where == "labels":
+    if where == "file":
+        assert all(place.startswith(f"{tmp_path}/set/labels/train/0003.txt:") for place in verdict["labels"])
         assert verdict["cause"] == "label" and source["on_disk"] == "not-finite"
         assert guard(ours)["quarantined"] == [source["file"]]
         assert (guard(ours)["sick_samples"], guard(ours)["quarantined_samples"]) == (2, 1)
     else:
         assert verdict["cause"] == "definition" and source["on_disk"] == "finite"
+        assert not any("correct" in advice for advice in verdict["advice"])
         assert guard(ours)["quarantined"] == [] and guard(ours)["sick_samples"] == 3
 
 
@@ -229,6 +240,7 @@ def test_a_class_folder_that_the_model_does_not_know(data, tmp_path):
         ours = lab.train(tmp_path / "classes", tmp_path / "ours", task="classify", trainer=Classes, epochs=2)
     assert ours.error is None and guard(ours)["sick_samples"] == 2
     assert guard(ours)["events"][0]["sources"][0]["suspect"] == "class 5 outside of 0 to 1 in its row 1"
+    assert guard(ours)["verdicts"][0]["cause"] == "definition" and guard(ours)["quarantined"] == []
 
 
 def test_a_batch_that_quarantine_leaves_with_one_image_is_filled_up(data, tmp_path):

@@ -204,7 +204,7 @@ def _sources(trainer: Any, event: Event) -> list[dict[str, Any]]:
 
 def label_rows(trainer: Any, image: str) -> dict[str, Any] | None:
     """The label file of an image and its rows as text, or None where the dataset has none for it."""
-    path = _label_file(getattr(trainer.train_loader, "dataset", None), image)
+    path = label_file(getattr(trainer.train_loader, "dataset", None), image)
     if path is None:
         return None
     try:
@@ -214,7 +214,7 @@ def label_rows(trainer: Any, image: str) -> dict[str, Any] | None:
     return {"file": str(path), "rows": rows[:LINES]}
 
 
-def _label_file(dataset: Any, image: str) -> Path | None:
+def label_file(dataset: Any, image: str) -> Path | None:
     """The label file of an image, by its place in the dataset's lists; by its name where those are out of step.
 
     Ultralytics takes unusable images out of the list of images alone.

@@ -1,12 +1,12 @@
 """Reads image and label files of the run again: what is wrong with a sample is a file's fault only if it is there, too.
 
-A file is read by the dataset's own reader, past its memory, and nothing is kept of it.
+An image is read by the dataset's own reader, past its memory, and nothing is kept of it. Labels that are no good in the
+dataset's memory are looked up in their file: code of the dataset may have changed them since.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from yolo_nanfix.guard import provenance, randomness
+from yolo_nanfix.guard.blackbox import label_file
 from yolo_nanfix.guard.events import Source
 from yolo_nanfix.guard.targets import bad_classes, classes_of, outside
 from yolo_nanfix.incident import OnDisk
@@ -70,11 +71,12 @@ class Rereading:
             return OnDisk.UNREADABLE
         if pixels is None:
             return OnDisk.UNKNOWN
+        if not _finite(pixels):
+            return OnDisk.NOT_FINITE
         try:
-            sound = _finite(pixels) and _labels_sound(dataset, index)
+            return _labels(dataset, index, file)
         except (LookupError, TypeError, ValueError, AttributeError):  # labels in a form of the user's own
             return OnDisk.UNKNOWN
-        return OnDisk.FINITE if sound else OnDisk.NOT_FINITE
 
 
 def _stamp(file: str) -> Any:
@@ -133,28 +135,54 @@ def _finite(values: Any) -> bool:
     return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
 
 
-def _labels_sound(dataset: Any, index: int) -> bool:
-    """Whether the label rows of an image are finite and of known classes, and its mask of known classes."""
+def _labels(dataset: Any, index: int, file: str) -> OnDisk:
+    """What the labels of an image are on disk: its rows finite and of known classes, its mask of known classes."""
     nc = classes_of(dataset)
-    labels = getattr(dataset, "labels", None)
-    if labels is not None:
-        own: Mapping[str, Any] = labels[index]
-        parts = [own.get(k) for k in ("cls", "bboxes", "keypoints")] + list(own.get("segments") or ())
-        if not all(_finite(part) for part in parts if part is not None):
-            return False
-        cls = own.get("cls")
-        if cls is not None and "texts" not in own and nc and bool(outside(np.asarray(cls), nc).any()):
-            return False
+    if getattr(dataset, "labels", None) is not None and not _held_sound(dataset.labels[index], nc):
+        return _rows(label_file(dataset, file), nc)
     if hasattr(dataset, "_load_depth"):
         try:
-            return bool((np.asarray(dataset._load_depth(index)) < np.inf).all())
+            return _sound(bool((np.asarray(dataset._load_depth(index)) < np.inf).all()))
         except Exception:
-            return False
+            return OnDisk.NOT_FINITE
     if hasattr(dataset, "load_mask"):
         try:
             shape = dataset.load_image(index)[0].shape[:2]
-            return not bad_classes(dataset.load_mask(index, image_shape=shape), nc)
+            return _sound(not bad_classes(dataset.load_mask(index, image_shape=shape), nc))
         except Exception:
-            return False
+            return OnDisk.NOT_FINITE
     listed = getattr(dataset, "samples", None)
-    return listed is None or not nc or 0 <= int(listed[index][1]) < nc
+    return _sound(listed is None or not nc or 0 <= int(listed[index][1]) < nc or _folder(Path(file)) < nc)
+
+
+def _sound(sound: bool) -> OnDisk:
+    return OnDisk.FINITE if sound else OnDisk.NOT_FINITE
+
+
+def _held_sound(own: Any, nc: int | None) -> bool:
+    """Whether the label rows of an image that a dataset keeps in memory are finite and of known classes."""
+    parts = [own.get(k) for k in ("cls", "bboxes", "keypoints")] + list(own.get("segments") or ())
+    if not all(_finite(part) for part in parts if part is not None):
+        return False
+    cls = own.get("cls")
+    return cls is None or "texts" in own or not nc or not bool(outside(np.asarray(cls), nc).any())
+
+
+def _rows(file: Path | None, nc: int | None) -> OnDisk:
+    """What a label file holds; none at all is an image without objects. Unknown where it is of another kind."""
+    if file is None:
+        return OnDisk.UNKNOWN
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        rows = [[float(word) for word in line.split()] for line in lines if line.strip()]
+    except FileNotFoundError:
+        return OnDisk.FINITE
+    except (OSError, ValueError):
+        return OnDisk.UNKNOWN
+    finite = all(np.isfinite(row).all() for row in rows)
+    return _sound(finite and not (nc and outside(np.array([row[0] for row in rows]), nc).any()))
+
+
+def _folder(file: Path) -> int:
+    """The class that the folder of an image stands for: its number among its siblings."""
+    return sum(other.is_dir() and other.name < file.parent.name for other in file.parent.parent.iterdir())
