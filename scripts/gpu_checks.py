@@ -175,7 +175,7 @@ def dropped(device: Device, precision: str) -> Seen:
         "op": verdict.get("op"),
         "error": ours["error"][-300:],
     }
-    right = figures["dropped"] == 1 and not changed and figures["cause"] == "data" and not ours["error"]
+    right = figures["dropped"] == 1 and not changed and figures["cause"] == "definition" and not ours["error"]
     return Seen(right, f"{figures['dropped']} of 4 micro-batches dropped; cause {figures['cause']}", figures)
 
 

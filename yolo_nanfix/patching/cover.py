@@ -20,6 +20,8 @@ from yolo_nanfix.patching.stack import Patched
 LIMIT = 64
 """Functions may be wrapped so often before the search for what they wrap ends."""
 
+PACKAGE = Path(__file__).parents[1]
+
 
 @dataclass(frozen=True)
 class Own:
@@ -101,8 +103,14 @@ def _on_classes(target: upstream.Target, classes: list[type], held: dict[type, l
 
 
 def _mine(value: Any, path: str) -> bool:
-    """Whether something is there that is neither the patched function, nor wraps it, nor is Ultralytics' own."""
-    return value is not None and not covers(value, path) and not _made_upstream(value)
+    """Whether something is there that is neither the patched function, nor wraps it, nor Ultralytics' own or ours.
+
+    The guard shadows methods of the trainers that it watches, also of those that outlive their run.
+    """
+    if value is None or covers(value, path) or _made_upstream(value):
+        return False
+    code = _code(value)
+    return code is None or PACKAGE not in Path(code.co_filename).parents
 
 
 def covers(value: Any, path: str) -> bool:
