@@ -204,7 +204,9 @@ def _sources(trainer: Any, event: Event) -> list[dict[str, Any]]:
 
 def label_rows(trainer: Any, image: str) -> dict[str, Any] | None:
     """The label file of an image and its rows as text, or None where the dataset has none for it."""
-    path = label_file(getattr(trainer.train_loader, "dataset", None), image)
+    loaders = trainer.train_loader, getattr(trainer, "test_loader", None)
+    found = (label_file(getattr(loader, "dataset", None), image) for loader in loaders)
+    path = next((file for file in found if file is not None), None)
     if path is None:
         return None
     try:

@@ -3,7 +3,8 @@
 Upstream adds the loss terms of every val batch and divides by the number of batches, so one NaN is all. Here the
 sick images of such a batch are left out and its loss is taken over the others; a batch that is not finite even
 then is left out whole, and the mean is taken over the rest. Every image left out is reported, and so is every image
-that cannot be read, and every one whose predictions are not finite (see `predictions`).
+that cannot be read (`unreadable`), whose targets would end validation (`val_targets`), or whose predictions are not
+finite (`predictions`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix import batches
-from yolo_nanfix.guard import predictions, randomness, sensors
+from yolo_nanfix.guard import ownership, predictions, randomness, sensors
 from yolo_nanfix.guard.events import Point, Source
 from yolo_nanfix.guard.provenance import Composed
 from yolo_nanfix.guard.unreadable import Unreadable
+from yolo_nanfix.guard.val_targets import ValTargets
 
 if TYPE_CHECKING:
     from yolo_nanfix.guard.faults import Faults
@@ -35,6 +37,10 @@ class ValidationGuard:
         """Nothing is left out yet."""
         self.trainer, self.faults = trainer, faults
         self.unreadable = Unreadable(Point.VALIDATION, getattr(trainer, "test_loader", None), faults)
+        self.targets = ValTargets(trainer, faults)
+        self._stock = ownership.stock(
+            getattr(trainer, "validator", None), "preprocess"
+        )  # the guard is not around it yet
         self.left_out = 0
         self._before: dict[str, Tensor] = {}
         self._batch: Mapping[str, Any] = {}
@@ -52,8 +58,10 @@ class ValidationGuard:
         """
         self._empty, self._batch = False, {}
         looked, added = batches.collated(batch), None
+        judged = looked and self._stock  # on the host, where nothing comes between
         if looked:
             batch = self._readable(validator, batch)
+            batch = self._harmless(validator, batch) if judged else batch
             names = batches.names(batch)
             if names and all(isinstance(name, Composed) and name.added for name in names):
                 added = names
@@ -63,6 +71,8 @@ class ValidationGuard:
             self._batch = made if looked else self._readable(validator, made)
             if added and len(added) == len(made["img"]):
                 self._batch = {"im_file": added, **self._batch}
+            if not judged:
+                self._batch = self._harmless(validator, self._batch)
             return self._batch
         return made
 
@@ -76,6 +86,13 @@ class ValidationGuard:
             return batch
         _forget_ids(validator, out)
         return batches.with_images(batch, keep)
+
+    def _harmless(self, validator: Any, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A batch without the images whose targets would end validation, unless nothing is left then."""
+        batch, out, none_left = self.targets.part(batch)
+        self._empty = self._empty or none_left
+        _forget_ids(validator, out)
+        return batch
 
     def batch_start(self, validator: Any) -> None:
         """Copy the sums so far."""
