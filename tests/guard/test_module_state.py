@@ -114,6 +114,8 @@ class Odd(nn.Module):
             seen = x.detach().float().mean()
             self.later = seen.clone() if self.later is None else self.later + seen
             self.made = seen.clone() if self.made is None else self.made + seen
+            if not hasattr(self, "registered"):
+                self.register_buffer("registered", seen.clone(), persistent=False)
             self.expanded, self.inferred = self.expanded + seen, self.inferred + seen
             self.means[0] += float(seen)
             self.by_name["mean"] += seen
@@ -127,7 +129,7 @@ def test_state_in_unusual_places_is_put_back_and_made_anew():
     means, by_name = odd.means, odd.by_name
     odd(torch.full((2, 2), NAN))
     assert state.restore([]) == []
-    assert odd.later is None and odd.made is None and "made" not in vars(odd)
+    assert odd.later is None and odd.made is None and "made" not in vars(odd) and not hasattr(odd, "registered")
     assert odd.expanded.eq(0).all() and odd.inferred.tolist() == [0.0, 1.0, 2.0, 3.0]
     assert odd.means is means == [1.0] and odd.by_name is by_name and by_name["mean"].eq(1).all()
     odd(torch.ones(2, 2))

@@ -59,6 +59,25 @@ class Sick(WithLookahead):
         super().optimizer_step()
 
 
+class Careful(Sick):
+    """... and whose step bears any exception."""
+
+    def optimizer_step(self):
+        try:
+            super().optimizer_step()
+        except Exception:
+            self.optimizer.zero_grad()
+
+
+class Preview(lab.trainer_class("detect")):
+    """A trainer that looks at a batch before the first epoch."""
+
+    def run_callbacks(self, event):
+        super().run_callbacks(event)
+        if event == "on_train_start":
+            self.preprocess_batch(self.train_loader.dataset.collate_fn([self.train_loader.dataset[0]]))
+
+
 class Score:
     """A validator that is a function with the few attributes that the trainer asks for."""
 
@@ -86,7 +105,7 @@ class Texts(lab.trainer_class("detect")):
         super().save_metrics({k: v for k, v in metrics.items() if k not in ("note", "matrix")})
 
 
-@pytest.mark.parametrize("trainer", (WithLookahead, OwnValidator, Texts))
+@pytest.mark.parametrize("trainer", (WithLookahead, OwnValidator, Texts, Preview))
 def test_a_healthy_run_with_own_parts_is_stock_s(trainer, data, tmp_path):
     with lab.bare():
         stock = lab.train(data, tmp_path / "stock", trainer=trainer)
@@ -97,9 +116,10 @@ def test_a_healthy_run_with_own_parts_is_stock_s(trainer, data, tmp_path):
     assert all(torch.equal(v, theirs[k]) for k, v in ours.trainer.model.state_dict().items())
 
 
-def test_a_step_of_an_optimizer_without_hooks_is_held_back_too(data, tmp_path):
+@pytest.mark.parametrize("trainer", (Sick, Careful))
+def test_a_step_of_an_optimizer_without_hooks_is_held_back_too(trainer, data, tmp_path):
     yolo_nanfix.patch()
-    ours = lab.train(data, tmp_path / "ours", trainer=Sick, epochs=1, val=False)
+    ours = lab.train(data, tmp_path / "ours", trainer=trainer, epochs=1, val=False)
     assert ours.error is None and lab.not_finite(ours.trainer.model.parameters()) == 0
     guard = json.loads((Path(ours.trainer.save_dir) / "yolo-nanfix.json").read_text())["guard"]
     assert guard["dropped_micro_batches"] == 1

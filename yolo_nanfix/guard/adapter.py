@@ -223,6 +223,8 @@ def _loader(build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _batch(guard: Guard, batch: Any) -> Any:
+    if not guard.training:
+        return batch
     batch = guard.intake.after(batch)
     guard.batch(batch)
     return batch

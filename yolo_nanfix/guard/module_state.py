@@ -69,6 +69,7 @@ class ModuleState:
         self._floats: dict[str, tuple[dict[str, Any], str, float]] = {}
         self._collections: dict[str, tuple[Any, Any]] = {}
         self._searches = 0
+        self._empty: set[tuple[int, str]] = set()
         self.find()
         born = {id(k.tensor) for k in self._kept.values() if k.start.is_floating_point() and not _finite(k.start)}
         everywhere = model.named_buffers(remove_duplicate=False)  # one buffer may stand in several modules
@@ -79,6 +80,9 @@ class ModuleState:
         """Look for state that the modules have made, or replaced, since the last time."""
         seen = {}
         self._floats, self._collections = {}, {}
+        self._empty = {
+            (id(m._buffers), key) for m in self.model.modules() for key, b in m._buffers.items() if b is None
+        }
         for name, owner, key, value in self._state():
             if isinstance(value, float):
                 self._floats[name] = (owner, key, value)
@@ -176,11 +180,10 @@ class ModuleState:
 
     def _forget_new(self) -> None:
         """What a module made in the bad forward pass and holds NaN is taken from it, so that it makes it anew."""
-        buffers = {id(module._buffers) for module in self.model.modules()}
         for name, owner, key, value in list(self._state()):
             if not isinstance(value, Tensor) or name in self._kept or not _holds_nan([value]):
                 continue
-            if id(owner) in buffers:
+            if (id(owner), key) in self._empty:
                 owner[key] = None
             else:
                 del owner[key]

@@ -96,7 +96,8 @@ def classes_of(dataset: Any) -> int | None:
 
 def classes_of_model(model: nn.Module) -> int | None:
     """The number of classes that a model's head tells apart, where it says it."""
-    head = getattr(model, "model", [None])[-1]
+    layers = getattr(model, "model", None)
+    head = layers[-1] if isinstance(layers, (nn.Sequential, nn.ModuleList, list)) and len(layers) else None
     held = getattr(head, "nc", None)
     if held is None and (linear := getattr(head, "linear", None)) is not None:
         held = getattr(linear, "out_features", None)

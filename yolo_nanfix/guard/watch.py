@@ -82,6 +82,7 @@ class Guard:
         self._pending: MicroBatch | None = None
         self._said: Fault | None = None
         self._alarm: Alarm | None = None
+        self._held_back = False
         self._norm_value: float | None = None
         self._norm_to_read: Tensor | None = None
         self.optimizer: Any = trainer.optimizer
@@ -104,6 +105,11 @@ class Guard:
         self.batches_this_epoch = self.good_this_epoch = 0
         self.ladder.epoch(len(self.trainer.train_loader))
 
+    @property
+    def training(self) -> bool:
+        """Whether the loop has begun: a callback before that may have batches preprocessed to look at them."""
+        return self._epoch is not None
+
     def abandon_window(self) -> None:
         """Drop what is pending: gradients and micro-batches of a window that upstream has ended."""
         self.gradients.kept = []
@@ -116,6 +122,8 @@ class Guard:
 
         The batch is as the user's loader gives it, which may be anything.
         """
+        if not self.training:
+            return batch
         self._unjudged()
         self.settle()
         images = batch.get("img") if isinstance(batch, Mapping) else None
@@ -294,7 +302,10 @@ class Guard:
             return
         try:
             with self.ladder.rates():
+                self._held_back = False
                 step()
+                if self._held_back:  # a trainer of the user's own caught it
+                    raise SkipStep
         except SkipStep:
             self.recorder.refused()
             try:
@@ -373,11 +384,11 @@ class Guard:
             self.norm = sensors.gradient_norm(list(self.model.parameters()))
         self._norm_value = sensors.read({"norm": self.norm})["norm"]
         self.recorder.readings.norm(self._norm_value)
-        if not math.isfinite(self._norm_value):
-            raise SkipStep
-        alarm = self.divergence.step(self._norm_value)
-        if alarm is not None and alarm.severe:
-            self._alarm = alarm
+        alarm = self.divergence.step(self._norm_value) if math.isfinite(self._norm_value) else None
+        severe = alarm is not None and alarm.severe
+        self._held_back = severe or not math.isfinite(self._norm_value)
+        if self._held_back:
+            self._alarm = alarm if severe else None
             raise SkipStep
         if alarm is not None:
             self.faults.spike(alarm, None)
