@@ -178,3 +178,43 @@ def test_a_hook_that_does_no_harm_leaves_every_bit_as_stock_has_it(data, tmp_pat
     ours = lab.train(data, tmp_path / "ours", callbacks={"on_train_start": begin}, epochs=1, nbs=4)
     pairs = zip(stock.trainer.model.parameters(), ours.trainer.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs) and verdicts(ours)[0] == []
+
+
+def now_and_then(kind, factor, at=None):
+    """A callback that puts a hook on a module which multiplies what it sees by `factor`, in pass `at` or in each."""
+    seen = {"count": 0}
+
+    def changed(value):
+        seen["count"] += 1
+        return value * factor if at in (None, seen["count"]) and value is not None else value
+
+    def all_of(values):
+        return tuple(map(changed, values))
+
+    hooks = {
+        "forward": lambda module, given, made: changed(made),
+        "forward_pre": lambda module, given: all_of(given),
+        "full_backward": lambda module, gradients, _: all_of(gradients),
+        "full_backward_pre": lambda module, gradients: all_of(gradients),
+    }
+    return lambda trainer: getattr(trainer.model.model[2], f"register_{kind}_hook")(hooks[kind])
+
+
+@pytest.mark.parametrize("kind", ["forward", "forward_pre", "full_backward", "full_backward_pre"])
+def test_a_hook_on_a_module_that_spoils_one_pass_is_named_and_not_the_hardware(kind, data, tmp_path, unpatched):
+    def train(name, factor, at):
+        callbacks = {"on_train_start": now_and_then(kind, factor, at)}
+        return lab.train(data, tmp_path / name, callbacks=callbacks, epochs=1, val=False)
+
+    with lab.bare():
+        stock, healthy = train("stock", float("nan"), 2), train("healthy", 0.5, None)
+    with yolo_nanfix.patched():
+        ours, same = train("ours", float("nan"), 2), train("same", 0.5, None)
+    assert lab.not_finite(stock.trainer.model.parameters()) or lab.not_finite(map(torch.tensor, stock.losses))
+    assert ours.error is None and not lab.not_finite(ours.trainer.model.parameters())
+    (verdict,), _ = verdicts(ours)
+    assert verdict["cause"] == "unknown" and "test_own_code.py:" in verdict["summary"]
+    assert "hook" in verdict["summary"] and "model.2" in verdict["summary"]
+    assert "hooks" in verdict["advice"][0] and "hardware" not in json.dumps(verdict)
+    theirs = lab.state(healthy.trainer)
+    assert all(torch.equal(value, theirs[name]) for name, value in lab.state(same.trainer).items())

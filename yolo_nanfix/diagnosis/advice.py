@@ -38,6 +38,8 @@ def of(verdict: Verdict, evidence: Evidence, rate: float | None) -> tuple[str, .
         return ("if it comes again, keep the incident file and look at the hardware and at code with state of its own",)
     if evidence.lacks and evidence.live:
         return ("no replay has hooks that run after a gradient was added: look at them, and keep the incident file",)
+    if verdict.cause is Cause.UNKNOWN and evidence.hooks and not evidence.lacks:
+        return ("look at these hooks, above all at what they keep between passes, and keep the incident file",)
     if evidence.lacks:
         return ("the run's own process has all of it: its verdict is in the report of the run", *_imports(evidence))
     return ("if it comes again, keep the incident file",)

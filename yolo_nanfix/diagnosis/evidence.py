@@ -63,6 +63,7 @@ class Evidence:
         lacks: what the run had that the replay had not.
         live: the diagnosis is made in the run's own process.
         hooked: hooks on weights whose gradients, in the run alone, and of no others, were not finite or far out.
+        hooks: on modules, of the run's own process, that ran in the replay too, and may keep state of their own.
         odd_arguments: training arguments with a number that nobody means.
         usual_arguments: their defaults.
         healthy_with_usual_arguments: what the replay with their defaults gave; None if not asked.
@@ -89,6 +90,7 @@ class Evidence:
     lacks: tuple[Lack, ...] = ()
     live: bool = False
     hooked: tuple[Lack, ...] = ()
+    hooks: tuple[Lack, ...] = ()
     kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     odd_arguments: Mapping[str, float] = field(default_factory=dict)
     usual_arguments: Mapping[str, float] = field(default_factory=dict)

@@ -133,7 +133,8 @@ def _asked(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
     seen = replace(seen, outcome=outcome, same=_same(outcome, incident), growth=growth(incident))
     seen = replace(seen, kept=_kept(replay, incident))
     missing = lacks.of(incident, replay.model) if replay.live is None else lacks.of_live(replay.hooks)
-    seen = replace(seen, lacks=missing, live=replay.live is not None)
+    on_modules = lacks.on_modules(replay.hooks, seen.same) if replay.live is not None else ()
+    seen = replace(seen, lacks=missing, live=replay.live is not None, hooks=on_modules)
     if outcome.norm is not None and outcome.norm <= HUGE:
         limit = min(HUGE, lacks.FAR * max(outcome.norm, 1.0))
         seen = replace(seen, hooked=lacks.hooked(replay.hooks, incident.facts.get("gradients") or {}, limit))

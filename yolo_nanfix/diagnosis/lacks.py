@@ -93,6 +93,19 @@ def hooked(hooks: tuple[tuple[str, str, Any], ...], gradients: Mapping[str, Any]
     return tuple(Lack("hook", name, upstream.place_of(kept.plain_function(by_weight[name]))) for name in bad)
 
 
+def on_modules(hooks: tuple[tuple[str, str, Any], ...], same: bool | None) -> tuple[Lack, ...]:
+    """The hooks on modules that a healthy replay does not clear: what they do may change from pass to pass.
+
+    Args:
+        hooks: as `kept.hooks` gives them.
+        same: whether the replay gave the run's loss terms; then those of the backward pass alone, if any.
+    """
+    on = [entry for entry in hooks if entry[1].startswith(("forward", "backward"))]
+    backward = [entry for entry in on if entry[1].startswith("backward")]
+    found = backward if same and backward else on
+    return tuple(Lack("hook", name, upstream.place_of(kept.plain_function(hook))) for name, _, hook in found)
+
+
 def _is(owner: Any, path: str) -> bool:
     """Whether an object is of a class of that name, from whatever module."""
     return owner is not None and type(owner).__qualname__ == path.rpartition(":")[2]

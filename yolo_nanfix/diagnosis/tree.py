@@ -8,7 +8,7 @@
     precision        in float32 the step is healthy
     numerics         an operation in a function of the installed release of ultralytics left its range or its domain
     definition       the same in any other code: a loss, a hook or a module of the user's own, a fork edited in place
-    nondeterministic the replay is healthy although it had all that the run had
+    nondeterministic the replay is healthy although it had all that the run had, and no hook of the user's own on a module
 
 Each node says what it saw; the first that says yes gives the cause. Confidence follows a rule (`SURE` and below).
 """
@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 from yolo_nanfix.diagnosis import advice, naming
 from yolo_nanfix.diagnosis.evidence import Evidence, rise
+from yolo_nanfix.diagnosis.lacks import Lack
 from yolo_nanfix.incident import OnDisk
 from yolo_nanfix.verdicts import Cause, Verdict
 
@@ -392,12 +393,15 @@ def nondeterministic(e: Evidence) -> Answer:
     if e.outcome.error or e.outcome.bad:
         return Answer("the replay did not end healthy")
     if e.lacks:
-        lacks = ", ".join(map(str, e.lacks[:4])) + (f" and {len(e.lacks) - 4} more" if len(e.lacks) > 4 else "")
+        lacks = _listed(e.lacks)
         return Answer(
             f"the replay is healthy, but lacks {lacks}",
             Cause.UNKNOWN,
             f"the step could not be rebuilt here: the replay lacks {lacks}",
         )
+    if e.hooks:
+        line = f"the replay is healthy; {_listed(e.hooks)} may have done otherwise in the run"
+        return Answer(line, Cause.UNKNOWN, f"the step could not be rebuilt: {line}", LOOKED)
     if e.same:
         return Answer(
             "the replay gives the run's loss terms; nothing in the step is bad",
@@ -407,6 +411,10 @@ def nondeterministic(e: Evidence) -> Answer:
         )
     summary = "the same batch, weights and random numbers give a healthy step; the fault does not repeat"
     return Answer("the replay is healthy", Cause.NONDETERMINISTIC, summary, LOOKED)
+
+
+def _listed(found: tuple[Lack, ...]) -> str:
+    return ", ".join(map(str, found[:4])) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
 
 
 def _confidence(e: Evidence, tested: bool) -> float:
