@@ -8,7 +8,7 @@
     precision        in float32 the step is healthy
     numerics         an operation in a function of the installed release of ultralytics left its range or its domain
     definition       the same in any other code: a loss, a hook or a module of the user's own, a fork edited in place
-    nondeterministic the replay is healthy although it had all that the run had, and no hook of the user's own on a module
+    nondeterministic the replay is healthy although it had all that the run had, and modules have no hooks of the user's
 
 Each node says what it saw; the first that says yes gives the cause. Confidence follows a rule (`SURE` and below).
 """
