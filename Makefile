@@ -1,5 +1,5 @@
 # make demo   watch a training survive data that kills stock Ultralytics
-# make test   what must hold in every commit: ruff, mypy --strict, pytest (12 to 16 minutes on two cores)
+# make test   what must hold in every commit: ruff, mypy --strict, pytest (15 to 20 minutes on two cores)
 # make test-all   the same for every release, task, dtype and optimizer (22 minutes), and the scoreboard of the zoo (25)
 # make docs   the documentation, in build/docs (30 seconds)
 # Each builds .venv first, and is safe to repeat.
