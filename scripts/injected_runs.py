@@ -362,14 +362,14 @@ def _with_labels(base: type, change: Callable[[Any], None]) -> type:
 
 
 def _row(key: str, value: float, rng: random.Random, spec: Callable[..., Spec]) -> Injection:
-    """The user's own label loader gives one image a row that cannot be."""
+    """The user's own dataset gives one image a row that cannot be, though its label file is in order."""
     image = rng.randrange(8)
 
     def change(dataset: Any) -> None:
         number = next(i for i, f in enumerate(dataset.im_files) if Path(f).stem == f"{image:04d}")
         dataset.labels[number][key].reshape(-1)[0] = value
 
-    answer = Answer((Cause.LABEL,), images=(f"{image:04d}",), left_out=True)
+    answer = Answer((Cause.DEFINITION,), ("cls|class",), images=(), never=("correct ",))
     return Injection(spec(lambda base: _with_labels(base, change)), answer)
 
 
