@@ -110,8 +110,9 @@ def caller() -> str:
     frame, file = _asking()
     if frame is None:
         return ""
-    _files.setdefault(file, (frame.f_code.co_filename, frame.f_globals.get("__loader__")))
-    return f"{file}:{frame.f_lineno}"
+    code = f"{file}:{frame.f_lineno}"
+    _files[code] = (frame.f_code.co_filename, frame.f_globals.get("__loader__"))
+    return code
 
 
 def _asking() -> tuple[FrameType | None, str]:
@@ -149,15 +150,15 @@ def _bad_number(value: Any) -> bool:
 
 
 _files: dict[str, tuple[str, Any]] = {}
-"""File and loader by the name that a verdict gives to the file."""
+"""File and loader by the name that a verdict gives to a line, as it was met last: two copies may have the same name."""
 
 
 def of_release(code: str) -> bool:
     """Whether a line that `caller` gave has the text of the installed release of Ultralytics."""
-    shown, _, line = code.rpartition(":")
-    if shown not in _files:
+    line = code.rpartition(":")[2]
+    if code not in _files:
         return False
-    file, loader = _files[shown]
+    file, loader = _files[code]
     return authors.of_release(file, int(line), loader)
 
 
