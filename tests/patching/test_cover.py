@@ -9,6 +9,7 @@ import types
 
 import lab
 import pytest
+import torch
 from make_datasets import make_dataset
 
 import yolo_nanfix
@@ -37,7 +38,8 @@ def mine(stock, monkeypatch):
 
 
 def own(box1, box2, **settings):
-    raise NotImplementedError
+    """A user's measure of how well boxes agree: of their sizes alone."""
+    return torch.minimum(box1[..., 2:], box2[..., 2:]).prod(-1, keepdim=True)
 
 
 def put_before(stock, mine):
