@@ -214,7 +214,7 @@ def test_in_half_precision_own_code_is_blamed_with_full_confidence_only_after_fl
     assert verdict.cause is (Cause.PRECISION if float32 else Cause.DEFINITION) and verdict.confidence == wanted
 
 
-MAPS = replace(CLEAN, maps={1: "masks not finite"})
+MAPS = replace(CLEAN, maps={1: "masks"})
 
 
 @pytest.mark.parametrize(

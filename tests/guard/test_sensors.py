@@ -121,4 +121,4 @@ def test_a_mask_or_depth_map_that_is_not_finite_is_its_image_s_if_that_can_be_to
     tensors = {f"batch.{k}": v for k, v in batch.items() if isinstance(v, torch.Tensor)}
     facts = {"args": {"overlap_mask": name == "one an image"}}
     seen = scan(Incident(facts, tensors)).maps
-    assert seen == {i: said for i, said in enumerate(wanted) if said} or name == "either"
+    assert seen == {i: key for i, said in enumerate(wanted) if said} or name == "either"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix import cards, upstream
+from yolo_nanfix.diagnosis import naming
 from yolo_nanfix.verdicts import Cause, Verdict
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _label(verdict: Verdict, evidence: Evidence) -> list[str]:
 
 
 def _setting(verdict: Verdict, evidence: Evidence) -> list[str]:
-    if not verdict.tensor.startswith("optimizer.groups."):
+    if not verdict.tensor.startswith(naming.GROUPS):
         return [f"{name}: its default is {usual:g}" for name, usual in evidence.usual_arguments.items()]
     name = verdict.tensor.rpartition(".")[2]
     argument = {"lr": "lr0"}.get(name, name)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from yolo_nanfix.diagnosis.evidence import Evidence
 from yolo_nanfix.verdicts import Cause, Verdict
+
+GROUPS = "optimizer.groups."
+"""How the names of settings of parameter groups begin."""
 
 
 def images(evidence: Evidence) -> tuple[str, ...]:
@@ -31,12 +35,17 @@ def _blamed_files(evidence: Evidence, image: int) -> list[str]:
     return list(map(str, blamed)) if blamed else [evidence.files[image]]
 
 
-def named(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """With op, module and line, as the trace gave them."""
+def group_setting(number: Any, name: Any) -> str:
+    """How a verdict names a setting of a parameter group of the optimizer."""
+    return f"{GROUPS}{number}.{name}"
+
+
+def named(verdict: Verdict, evidence: Evidence, setting: str = "") -> Verdict:
+    """With op, module and line, as the trace gave them; `setting` is the name of the one to blame, if one is."""
     if verdict.cause is Cause.NONDETERMINISTIC:
         return replace(verdict, images=(), labels=())
     if verdict.cause is Cause.SETTING:
-        return _named_setting(verdict, evidence)
+        return _named_setting(verdict, evidence, setting)
     scan = evidence.scan
     if verdict.cause is Cause.STATE and not scan.state and scan.optimizer:
         return replace(verdict, module="optimizer", phase="step", tensor=f"optimizer.{scan.optimizer[0]}")
@@ -64,17 +73,13 @@ def _state_tensor(evidence: Evidence) -> str:
     return evidence.kept_root or (evidence.scan.state[:1] or (large_weight(evidence),))[0]
 
 
-def _named_setting(verdict: Verdict, e: Evidence) -> Verdict:
+def _named_setting(verdict: Verdict, e: Evidence, setting: str) -> Verdict:
     """Of settings nothing else is to blame, whatever the trace leads to."""
-    verdict = replace(verdict, images=(), labels=())
-    sick = [(s.get("group"), s.get("name")) for s in e.groups.sick]
-    by_group = sick or ([entry[:2] for entry in e.groups.odd] if not e.healthy_with_usual_arguments else [])
-    if by_group and not verdict.summary.startswith("the training argument"):
-        number, name = by_group[0]
-        return replace(verdict, module="optimizer", phase="step", tensor=f"optimizer.groups.{number}.{name}")
+    named = replace(verdict, images=(), labels=(), tensor=setting)
+    if setting.startswith(GROUPS):
+        return replace(named, module="optimizer", phase="step")
     roots = e.roots()
     note = roots[0].note if roots else None
-    named = replace(verdict, tensor=f"args.{next(iter(e.odd_arguments), '')}")
     if note is None:
         return named
     return replace(named, op=note.op, module=note.module, code=note.code, phase=note.phase, dtype=note.dtype)

@@ -31,7 +31,7 @@ class Scan:
         state: names of weights and buffers that are not finite, but buffers that no statistics are in.
         optimizer: names of optimizer states that are not finite.
         owners: the image of each row.
-        maps: for each image, which of its masks or depth map is not finite.
+        maps: for each image, which entry of the batch is not finite for it, `masks` or `depth`.
     """
 
     pixels: Mapping[int, str]
@@ -75,7 +75,7 @@ def _maps(batch: Mapping[str, Tensor], owners: tuple[int, ...], overlap: bool) -
         bad = (~good.all(1)).nonzero().flatten().tolist()
         whose: Sequence[int] = range(len(maps)) if key == "depth" or overlap else owners
         for image in (whose[i] for i in bad if i < len(whose)):
-            found.setdefault(image, f"{key} not finite")
+            found.setdefault(image, key)
     return found
 
 

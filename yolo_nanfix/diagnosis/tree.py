@@ -60,6 +60,8 @@ class Answer:
     """What is sick is in order on disk: code between the file and the model made it so."""
     images: tuple[str, ...] = ()
     """Those that are named all the same, for it happens to them alone."""
+    setting: str = ""
+    """The setting that is to blame: `optimizer.groups.N.NAME` or `args.NAME`."""
 
 
 def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
@@ -86,7 +88,7 @@ def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
     if answer.came_later:
         tensor = evidence.leaf if evidence.leaf.startswith("batch.") else ""
         return replace(verdict, images=answer.images, labels=(), tensor=tensor, advice=advice.came_later())
-    verdict = naming.named(verdict, evidence)
+    verdict = naming.named(verdict, evidence, answer.setting)
     rate = suggest(evidence) if suggest and verdict.cause is Cause.LEARNING_RATE else None
     return replace(verdict, advice=advice.of(verdict, evidence, rate), lr0=rate)
 
@@ -136,7 +138,7 @@ def data(e: Evidence) -> Answer:
             return _came_later(e, line, f"label row {first} of the batch: {rows[first]}")
         where = e.origins[0].place if e.origins else f"label row {first} of the batch"
         return Answer(f"label rows: {rows[first]}{said}", Cause.LABEL, f"{where}: {rows[first]}", _confidence(e, True))
-    if maps := {i: why for i, why in scan.maps.items() if i in guilt.images or e.leaf == f"batch.{why.split()[0]}"}:
+    if maps := {i: key for i, key in scan.maps.items() if i in guilt.images or e.leaf == f"batch.{key}"}:
         return _maps(e, maps, said)
     return Answer(f"pixels and label rows look healthy{said}" + _labels_said(e))
 
@@ -145,11 +147,12 @@ def _maps(e: Evidence, maps: Mapping[int, str], said: str) -> Answer:
     """Masks and depth maps."""
     first = next((i for i in maps if not _in_order(e, i)), next(iter(maps)))
     file = e.files[first] if first < len(e.files) else f"image {first + 1} of the batch"
-    line = f"targets of {len(maps)} of {len(e.files)} images are sick: {maps[first]}{said}"
+    what = f"{maps[first]} not finite"
+    line = f"targets of {len(maps)} of {len(e.files)} images are sick: {what}{said}"
     if _in_order(e, first):
-        later = _came_later(e, f"{line}; on disk they are in order", f"{maps[first]} in the targets of {file}")
+        later = _came_later(e, f"{line}; on disk they are in order", f"{what} in the targets of {file}")
         return replace(later, images=tuple(e.files[i] for i in maps if i < len(e.files)))
-    return Answer(line, Cause.LABEL, f"{file}: {maps[first]}", _confidence(e, True))
+    return Answer(line, Cause.LABEL, f"{file}: {what}", _confidence(e, True))
 
 
 def _in_order(e: Evidence, image: int) -> bool:
@@ -188,14 +191,16 @@ def setting(e: Evidence) -> Answer:
         number, name, value = e.groups.odd[0]
         line = f"{name} of optimizer group {number} is {value:g}: one step with it drives weights out of range"
         cause = Cause.LEARNING_RATE if name == "lr" else Cause.SETTING
-        return Answer(line, cause, f"{name} of optimizer group {number} is {value:g}", SEEN)
+        summary = f"{name} of optimizer group {number} is {value:g}"
+        return Answer(line, cause, summary, SEEN, setting=naming.group_setting(number, name))
     if not e.odd_arguments:
         return Answer("arguments and settings of the optimizer are in their usual range")
     said = ", ".join(f"{name}={value:g}" for name, value in e.odd_arguments.items())
     better = e.healthy_with_usual_arguments
     if better or (diverges(e) and not e.failed):
         line = f"{said}; with the usual value the step is healthy" if better else f"{said}, and the run diverges"
-        return Answer(line, Cause.SETTING, f"the training argument {said} is out of range", SURE if better else SEEN)
+        summary, name = f"the training argument {said} is out of range", next(iter(e.odd_arguments))
+        return Answer(line, Cause.SETTING, summary, SURE if better else SEEN, setting=f"args.{name}")
     return Answer(f"{said}; with the usual value the step is {'bad too' if better is False else 'not asked about'}")
 
 
@@ -208,7 +213,8 @@ def _sick_group(e: Evidence) -> Answer:
     others = len(e.groups.sick) - 1
     more = f", and {others} more setting{'' if others == 1 else 's'}" if others else ""
     summary = f"{words} of optimizer group {number} is {value} {since}{more}; no step was taken with it"
-    return Answer(f"{words} of group {number} is {value} {since}{more}", Cause.SETTING, summary, SURE)
+    line = f"{words} of group {number} is {value} {since}{more}"
+    return Answer(line, Cause.SETTING, summary, SURE, setting=naming.group_setting(number, name))
 
 
 def state(e: Evidence) -> Answer:

@@ -36,6 +36,15 @@ class Point(str, Enum):
     SAVE = "save"
 
 
+class Defect(str, Enum):
+    """What kind of thing is wrong with a sample."""
+
+    VALUES = "values"
+    """Pixels or label rows that are not finite."""
+    CLASS = "class"
+    """A class that does not exist: the loss raises, or a GPU stops with an assertion."""
+
+
 @dataclass(frozen=True)
 class Source:
     """One image of a micro-batch.
@@ -46,6 +55,7 @@ class Source:
         parents: other image files that mosaic and mix-up put into it.
         on_disk: what its files were when they were read again, the worst of them; only suspect ones are.
         blamed: those of its files that are sick on disk themselves.
+        defect: what kind of thing is wrong, where it was seen before the forward pass.
     """
 
     file: str
@@ -53,6 +63,7 @@ class Source:
     parents: tuple[str, ...] = ()
     on_disk: OnDisk = OnDisk.UNKNOWN
     blamed: tuple[str, ...] = ()
+    defect: Defect | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Source:
@@ -62,7 +73,8 @@ class Source:
             ValueError, TypeError, KeyError: it was not written by it.
         """
         parents, blamed = tuple(values["parents"]), tuple(values.get("blamed", ()))
-        return cls(values["file"], values["suspect"], parents, OnDisk(values.get("on_disk", "unknown")), blamed)
+        defect = Defect(known) if (known := values.get("defect")) else None
+        return cls(values["file"], values["suspect"], parents, OnDisk(values.get("on_disk", "unknown")), blamed, defect)
 
 
 @dataclass(frozen=True)

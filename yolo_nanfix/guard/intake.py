@@ -23,7 +23,7 @@ from torch import Tensor
 
 from yolo_nanfix import batches
 from yolo_nanfix.guard import ownership, provenance, targets, telltales
-from yolo_nanfix.guard.events import Point, Source
+from yolo_nanfix.guard.events import Defect, Point, Source
 from yolo_nanfix.guard.faults import Fault
 from yolo_nanfix.guard.policy import Kind
 from yolo_nanfix.guard.provenance import Composed
@@ -151,15 +151,15 @@ class Intake:
         """
         found = [i for i, n in enumerate(names) if isinstance(n, Composed) and n.sick and i not in out]
         if made is not None:
-            found = [i for i in found if telltales.still(made, i, names[i].sick, self.nc)]
+            found = [i for i in found if telltales.still(made, i, names[i].defect, self.nc)]
         if not found:
             return set()
-        sources = tuple(Source(str(names[i]), names[i].sick, names[i].parents) for i in found)
+        sources = tuple(Source(str(n), n.sick, n.parents, defect=n.defect) for n in (names[i] for i in found))
         judged = self.guard.faults.rereading.judged(sources)
         alone = {
             i: source
             for i, source in zip(found, judged, strict=True)
-            if source.on_disk in (OnDisk.FINITE, OnDisk.UNREADABLE) or telltales.ends_the_run(source.suspect)
+            if source.on_disk in (OnDisk.FINITE, OnDisk.UNREADABLE) or source.defect is Defect.CLASS
         }
         if alone:
             self._say("samples", tuple(alone.values()), len(names))
@@ -188,7 +188,9 @@ class Intake:
                 said = strays or next(iter(bad.values()))
                 return self._dropped(batch, "targets", said, (), telltales.strays(said), spare)
             bad = {i: why for i, why in bad.items() if i not in out}
-            sources = tuple(Source(str(names[i]), why, provenance.parents(names[i])) for i, why in bad.items())
+            sources = tuple(
+                Source(str(names[i]), why, provenance.parents(names[i]), defect=Defect.CLASS) for i, why in bad.items()
+            )
             judged = self.guard.faults.rereading.judged(sources)
             verdict = self._say("targets", judged, len(names)) if judged else None
             out = out | bad.keys()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from yolo_nanfix.guard.events import Defect
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -33,6 +35,7 @@ class Composed(str):
         failures: files that could not be read when it was made; another image has the place of each.
         stands_in: the pixels and labels are not of this file but another's, for it is among the failures itself.
         sick: what in the finished sample is not finite or out of range, or empty.
+        defect: what kind of thing that is.
         added: the dataset itself gives its samples no name.
     """
 
@@ -41,10 +44,11 @@ class Composed(str):
     stands_in: bool = False
     sick: str = ""
     added: bool = False
+    defect: Defect | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle with all of it."""
-        return named, (str(self), self.parents, self.failures, self.stands_in, self.sick, self.added)
+        return named, (str(self), self.parents, self.failures, self.stands_in, self.sick, self.added, self.defect)
 
 
 def named(
@@ -54,11 +58,12 @@ def named(
     stands_in: bool = False,
     sick: str = "",
     added: bool = False,
+    defect: Defect | None = None,
 ) -> Composed:
     """A file name with what is known of its sample."""
     made = Composed(name)
     made.parents, made.failures, made.stands_in, made.sick = parents, failures, stands_in, sick
-    made.added = added
+    made.added, made.defect = added, defect
     return made
 
 

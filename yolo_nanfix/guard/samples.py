@@ -23,6 +23,7 @@ from torch import Tensor
 from yolo_nanfix import upstream
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.guard import provenance, randomness, targets
+from yolo_nanfix.guard.events import Defect
 from yolo_nanfix.guard.provenance import Failure
 
 Method = tuple[type, str]
@@ -268,9 +269,9 @@ def _made(wrapped: Any, dataset: Any, index: Any, watched: Watch | None) -> Any:
         return sample
     own = str(sample["im_file"])
     others = tuple(dict.fromkeys(f for f in draw.files if f != own))
-    sick = _sick(sample, dataset) if watched is not None else ""
+    sick, defect = _sick(sample, dataset) if watched is not None else ("", None)
     if others or draw.failures or sick or added:
-        sample["im_file"] = provenance.named(own, others, tuple(draw.failures), sick=sick, added=added)
+        sample["im_file"] = provenance.named(own, others, tuple(draw.failures), sick=sick, added=added, defect=defect)
     return sample
 
 
@@ -290,21 +291,21 @@ def _log(failures: Iterable[Failure]) -> None:
         upstream.log(f"yolo-nanfix guard: {failure.file} could not be read: {failure.error}: {what}")
 
 
-def _sick(sample: dict[str, Any], dataset: Any) -> str:
-    """What is not finite in float pixels, or out of range in a semantic mask, or empty.
+def _sick(sample: dict[str, Any], dataset: Any) -> tuple[str, Defect | None]:
+    """What is not finite in float pixels, or out of range in a semantic mask, and its kind; empty and None if nothing.
 
     Ultralytics' own pixels are integers until the trainer divides them.
     """
     pixels, mask = sample.get("img"), sample.get("semantic_mask")
     readable = isinstance(mask, Tensor) and targets.on_host(mask)
     if readable and (said := targets.bad_classes(mask, targets.classes_of(dataset))):
-        return said
+        return said, Defect.CLASS
     if not isinstance(pixels, Tensor) or not pixels.is_floating_point() or not targets.on_host(pixels):
-        return ""
+        return "", None
     if pixels.dtype not in FLOATS or _sums_up(pixels.detach()):
-        return ""
+        return "", None
     count = int((~pixels.isfinite()).sum())
-    return f"{count} pixel values not finite" if count else ""
+    return (f"{count} pixel values not finite", Defect.VALUES) if count else ("", None)
 
 
 def _sums_up(pixels: Tensor) -> bool:
@@ -326,9 +327,10 @@ def _renamed(
         _log(failures)
         return sample
     old = sample["im_file"]
-    known, sick = (old.failures, old.sick) if isinstance(old, provenance.Composed) and not stands_in else ((), "")
+    more = old if isinstance(old, provenance.Composed) and not stands_in else provenance.Composed(old)
     mixed, added = () if stands_in else provenance.parents(old), isinstance(old, provenance.Composed) and old.added
-    sample["im_file"] = provenance.named(file or str(old), mixed, (*failures, *known), stands_in, sick, added)
+    told = (*failures, *more.failures)
+    sample["im_file"] = provenance.named(file or str(old), mixed, told, stands_in, more.sick, added, more.defect)
     return sample
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from yolo_nanfix.guard import targets
 from yolo_nanfix.guard.blackbox import label_rows
-from yolo_nanfix.guard.events import Source
+from yolo_nanfix.guard.events import Defect, Source
 from yolo_nanfix.incident import OnDisk
 from yolo_nanfix.verdicts import Cause, Verdict
 
@@ -24,24 +24,19 @@ LOOKED = 0.6
 STOCK = ("ultralytics.", "torchvision.", "torch.", "albumentations.")
 
 
-def ends_the_run(suspect: str) -> bool:
-    """Whether a sample must not reach the loss, whoever is to blame: a class that does not exist."""
-    return suspect.startswith("class ")
-
-
-def still(batch: Mapping[str, Any], place: int, suspect: str, nc: int | None) -> bool:
+def still(batch: Mapping[str, Any], place: int, defect: Defect | None, nc: int | None) -> bool:
     """Whether a preprocessed batch on the CPU still has what was seen in one of its samples."""
-    entry = batch.get("semantic_mask" if ends_the_run(suspect) else "img")
+    entry = batch.get("semantic_mask" if defect is Defect.CLASS else "img")
     if not isinstance(entry, Tensor) or not targets.on_host(entry) or place >= len(entry):
         return False
-    if ends_the_run(suspect):
+    if defect is Defect.CLASS:
         return bool(targets.bad_classes(entry[place], nc))
     return entry.is_floating_point() and not bool(entry[place].isfinite().all())
 
 
 def verdict(sources: tuple[Source, ...], trainer: Any, nc: int | None) -> Verdict:
     """Why samples are no good that were taken out of their batch."""
-    labels = any(ends_the_run(s.suspect) for s in sources)
+    labels = any(s.defect is Defect.CLASS for s in sources)
     tensor = "batch.cls" if labels else "batch.img"
     blamed = tuple(dict.fromkeys(file for s in sources for file in s.blamed))
     shown = f"{sources[0].file}: {sources[0].suspect}"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from yolo_nanfix import batches
 from yolo_nanfix.guard import ownership, provenance, targets, telltales
-from yolo_nanfix.guard.events import Point, Source
+from yolo_nanfix.guard.events import Defect, Point, Source
 from yolo_nanfix.guard.provenance import Composed
 from yolo_nanfix.guard.rereading import Rereading
 from yolo_nanfix.incident import OnDisk
@@ -43,7 +43,7 @@ class ValTargets:
             still, with harmless classes. Where the loss is the user's own, the batch as it is.
         """
         names = batches.names(batch)
-        bad = {i: n.sick for i, n in enumerate(names) if isinstance(n, Composed) and telltales.ends_the_run(n.sick)}
+        bad = {i: n.sick for i, n in enumerate(names) if isinstance(n, Composed) and n.defect is Defect.CLASS}
         sound = targets.sound(batch, self.nc)
         if (sound and not bad) or not ownership.stock_loss(self.faults.guard.model):
             return batch, set(), False
@@ -65,7 +65,9 @@ class ValTargets:
 
     def _say(self, names: Any, bad: Mapping[int, str], count: int) -> None:
         found = {i: names[i] if names else f"image {i + 1} of a batch without names" for i in sorted(bad)}
-        sources = tuple(Source(str(name), bad[i], provenance.parents(name)) for i, name in found.items())
+        sources = tuple(
+            Source(str(name), bad[i], provenance.parents(name), defect=Defect.CLASS) for i, name in found.items()
+        )
         judged = self.rereading.judged(sources)
         whose = {OnDisk.FINITE: ", though the file is in order", OnDisk.NOT_FINITE: ", as in the file"}
         said = f"{len(bad)} of {count} val images no good: {judged[0].suspect}{whose.get(judged[0].on_disk, '')}"
