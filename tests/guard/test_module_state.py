@@ -203,12 +203,28 @@ def report(result: lab.Result) -> dict:
     return json.loads((Path(result.trainer.save_dir) / "yolo-nanfix.json").read_text())
 
 
-@pytest.mark.parametrize(("trainer", "told"), [(Kept, []), (Persistent, ["model.0.keeper.mask"])])
-def test_a_healthy_run_with_infinite_buffers_is_stock_s_bit_for_bit(trainer, told, data, tmp_path, unpatched):
+class Frozen(Kept):
+    """... beside a frozen parameter of -inf, as masks are kept, too."""
+
+    def get_model(self, *args, **kwargs):
+        model = super().get_model(*args, **kwargs)
+        model.model[0].keeper.causal = nn.Parameter(torch.full((4, 4), -INF).triu(1))
+        return model
+
+
+@pytest.mark.parametrize(
+    ("trainer", "told", "freeze"),
+    [
+        (Kept, [], None),
+        (Persistent, ["model.0.keeper.mask"], None),
+        (Frozen, ["model.0.keeper.causal"], [0]),
+    ],
+)
+def test_a_healthy_run_with_infinite_buffers_is_stock_s_bit_for_bit(trainer, told, freeze, data, tmp_path, unpatched):
     with lab.bare():
-        stock = lab.train(data, tmp_path / "stock", trainer=trainer)
+        stock = lab.train(data, tmp_path / "stock", trainer=trainer, freeze=freeze)
     yolo_nanfix.patch()
-    ours = lab.train(data, tmp_path / "ours", trainer=trainer)
+    ours = lab.train(data, tmp_path / "ours", trainer=trainer, freeze=freeze)
     assert ours.error is None and ours.losses == stock.losses
     ours_state, stock_state = lab.state(ours.trainer), lab.state(stock.trainer)
     assert [k for k, v in stock_state.items() if not torch.equal(ours_state[k].nan_to_num(7), v.nan_to_num(7))] == []

@@ -181,7 +181,7 @@ class Faults:
             GuardStop: there is nothing to roll back to.
         """
         guard = self.guard
-        if defect := sensors.state_defect(guard.model.named_parameters()):
+        if defect := sensors.state_defect(guard.parameters()):
             self.deal_with(Fault(Kind.POISONED, point, "weights", defect, dropped=0))
         if (defect := sensors.first_not_finite(guard.norms.tensors())) and len(guard.snapshots):
             guard.norms.restore_from(guard.snapshots.newest_first()[0].weights())
@@ -195,7 +195,7 @@ class Faults:
         """The first tensor of the average that is not finite, but for buffers that are so by design."""
         born = self.guard.module_state.born_non_finite
         others = [(name, tensor) for name, tensor in other_buffers(ema) if name not in born]
-        return sensors.first_not_finite([*weights(ema), *others])
+        return sensors.first_not_finite([*weights(ema, self.guard.by_design), *others])
 
     def ema_trap(self) -> None:
         """Say once where Ultralytics' average makes NaN of buffers that are infinite by design."""
@@ -218,7 +218,7 @@ class Faults:
         self.sound_state(Point.SAVE)
         models = [("weights", guard.model), *([("ema", guard.trainer.ema.ema)] if guard.trainer.ema else [])]
         for what, model in models:
-            if defect := sensors.state_defect(weights(model)):
+            if defect := sensors.state_defect(weights(model, guard.by_design)):
                 self.note(Point.SAVE, "checkpoint", f"{what}: {defect}", "checkpoint not written, the last one stays")
                 return False
         with remedies.interrupt_later():
@@ -311,7 +311,7 @@ class Faults:
         return cause_of(verdict)
 
     def _weights_poisoned(self) -> bool:
-        return sensors.first_not_finite(self.guard.model.named_parameters()) is not None
+        return sensors.first_not_finite(self.guard.parameters()) is not None
 
     def _event_of(self, fault: Fault) -> Event:
         files = fault.files or (self._sources(fault.micro) if fault.micro else ())

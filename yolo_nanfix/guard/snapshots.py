@@ -8,6 +8,7 @@ Cost (YOLOv8n: 48 MB a copy): 0.08 % of a step at one copy every 50 steps.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,9 +39,9 @@ class Snapshots:
     epoch's end and soon after a start, for damage that is seen at once.
     """
 
-    def __init__(self, trainer: Any, model: nn.Module) -> None:
-        """Nothing is copied yet."""
-        self.trainer, self.model = trainer, model
+    def __init__(self, trainer: Any, model: nn.Module, by_design: Collection[str] = ()) -> None:
+        """Nothing is copied yet. `by_design`: parameters that are infinite and stay so."""
+        self.trainer, self.model, self.by_design = trainer, model, by_design
         self.copies: list[Copy] = []
         self.late: Copy | None = None
 
@@ -115,7 +116,9 @@ class Snapshots:
         named = [
             (n, p.detach())
             for n, p in self.model.named_parameters()
-            if p.dim() > 1 and _fits(copy.tensors.get(f"model.{n}"), p)  # a callback may have changed the model
+            if p.dim() > 1
+            and n not in self.by_design
+            and _fits(copy.tensors.get(f"model.{n}"), p)  # a callback may have changed the model
         ]
         if not named:
             return 0.0, 1.0, copy.step
@@ -145,7 +148,8 @@ class Snapshots:
             {k: v for k, v in optimizer.state.get(p, {}).items() if not isinstance(v, Tensor)}
             for p in _parameters(optimizer)
         ]
-        parameters = frozenset(f"model.{name}" for name, _ in self.model.named_parameters())
+        names = (name for name, _ in self.model.named_parameters() if name not in self.by_design)
+        parameters = frozenset(f"model.{name}" for name in names)
         return {"optimizer": plain, "ema.updates": ema.updates if ema else 0, "parameters": parameters}
 
 

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from yolo_nanfix.errors import PoisonedState
 from yolo_nanfix.guard import sensors
-from yolo_nanfix.numerics.finite import weights
+from yolo_nanfix.numerics.finite import by_design, weights
 from yolo_nanfix.verdicts import Cause, Verdict
 
 
@@ -44,8 +44,8 @@ def check(trainer: Any, model: nn.Module, repair: str, notice: Notice) -> None:
         _mend_scale(trainer.scaler, notice)
     if repair == "all":
         _mend_weights(trainer, model, notice)
-    ema = trainer.ema
-    states = [("weights", weights(model)), *([("ema", weights(ema.ema))] if ema else [])]
+    ema, leave = trainer.ema, by_design(model)
+    states = [("weights", weights(model, leave)), *([("ema", weights(ema.ema, leave))] if ema else [])]
     for what, tensors in (*states, ("optimizer", sensors.optimizer_tensors(trainer.optimizer))):
         defect = sensors.first_not_finite(tensors) if what == "optimizer" else sensors.state_defect(tensors)
         if defect:
@@ -124,7 +124,7 @@ def _mend_weights(trainer: Any, model: Any, notice: Notice) -> None:
 
     Modules of the user's own may be in no model's definition: their tensors stay, and are refused afterwards.
     """
-    named = weights(model)
+    named = weights(model, by_design(model))
     zeroed = sensors.state_defect(named) == "all tensors are zero"
     sick = [n for n, t in named if t.is_floating_point() and (zeroed or not bool(t.isfinite().all()))]
     if not sick:

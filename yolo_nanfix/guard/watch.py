@@ -28,7 +28,7 @@ from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
 from yolo_nanfix.guard.validation import ValidationGuard
-from yolo_nanfix.numerics.finite import weights
+from yolo_nanfix.numerics.finite import by_design, weights
 
 EARLY = (5, 10, 20, 35)
 """So many steps after the start or a rollback it is also asked how far the weights moved, then at each snapshot."""
@@ -59,10 +59,12 @@ class Guard:
         self.trainer, self.settings, self.recorder = trainer, settings, recorder
         self.model = unwrapped(trainer.model)
         self.norms = sensors.NormBuffers(self.model)
+        self.by_design = by_design(self.model)
         self.module_state = ModuleState(self.model, self.norms)
+        self.module_state.born_non_finite += tuple(self.by_design)
         self.groups = Groups()
         self.gradients = Gradients(list(self.model.parameters()))
-        self.snapshots = Snapshots(trainer, self.model)
+        self.snapshots = Snapshots(trainer, self.model, self.by_design)
         self.ladder = Ladder(trainer, settings, self.snapshots)
         self.faults = Faults(self, Inquiry(settings, examine, known))
         self.validation = ValidationGuard(trainer, self.faults)
@@ -93,6 +95,10 @@ class Guard:
         start.check(trainer, self.model, settings.repair, self.faults.at_start)
         if settings.snapshot_every:
             self.snapshots.take(0)
+
+    def parameters(self) -> list[tuple[str, Tensor]]:
+        """The model's parameters, but for those that are infinite by design."""
+        return [(name, p) for name, p in self.model.named_parameters() if name not in self.by_design]
 
     def epoch_start(self) -> None:
         """Forget the counts of the last epoch; where Ultralytics begins one again, also what was left open in it."""
@@ -357,7 +363,7 @@ class Guard:
         self.module_state.find()
         changed, size, step = self.snapshots.moved()
         if not math.isfinite(changed):
-            defect = sensors.first_not_finite(weights(self.model)) or "weights not finite"
+            defect = sensors.first_not_finite(weights(self.model, self.by_design)) or "weights not finite"
             self.faults.deal_with(Fault(Kind.POISONED, Point.AFTER_STEP, "weights", defect, micro, dropped=0))
             return
         alarm = self.divergence.ratio(changed, size, self.steps - step)

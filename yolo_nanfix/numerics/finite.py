@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,24 @@ HALF_LIMIT = 65520.0
 Named = Iterable[tuple[str, Tensor]]
 
 
-def weights(model: nn.Module) -> list[tuple[str, Tensor]]:
+def by_design(model: nn.Module) -> frozenset[str]:
+    """The frozen parameters that hold Inf and no NaN, as masks do: training leaves them as they are."""
+    frozen = [(n, p) for n, p in model.named_parameters() if not p.requires_grad and p.is_floating_point()]
+    return frozenset(n for n, p in frozen if ordinary(p) and bool(p.isinf().any()) and not bool(p.isnan().any()))
+
+
+def weights(model: nn.Module, leave: Collection[str] = ()) -> list[tuple[str, Tensor]]:
     """What counts as the weights of a model: parameters, and the statistics of its normalisation layers.
 
     Other buffers may hold values that are not finite by design: attention masks, observers of quantisation.
+
+    Args:
+        model: the model, or its average, whose parameters are all frozen.
+        leave: parameters that are infinite `by_design`.
     """
     norms = {id(b) for m in model.modules() if isinstance(m, _NormBase) for b in (m.running_mean, m.running_var)}
-    return [*model.named_parameters(), *((n, b) for n, b in model.named_buffers() if id(b) in norms)]
+    parameters = [(n, p) for n, p in model.named_parameters() if n not in leave]
+    return [*parameters, *((n, b) for n, b in model.named_buffers() if id(b) in norms)]
 
 
 def ordinary(tensor: Tensor) -> bool:

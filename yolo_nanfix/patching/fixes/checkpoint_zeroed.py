@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from yolo_nanfix import upstream
 from yolo_nanfix.errors import PoisonedState
-from yolo_nanfix.numerics.finite import first_not_finite, weights
+from yolo_nanfix.numerics.finite import by_design, first_not_finite, weights
 from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, Params, Wrapper
 
@@ -64,20 +64,19 @@ def _has_good_one(trainer: Any) -> bool:
     """Whether this run has written a good checkpoint; one that lies there from an earlier run is none."""
     if trainer in _mended:
         return False
-    last = trainer.last
     began = 0.0 if getattr(trainer, "resume", False) else getattr(trainer, "train_time_start", 0.0) - CLOCKS
-    # the guard lets the trainer write into a folder inside that of the checkpoints
-    return any(f.exists() and f.stat().st_mtime >= began for f in (last, last.parents[1] / last.name))
+    return bool(trainer.last.exists() and trainer.last.stat().st_mtime >= began)
 
 
 def _defect(trainer: Any) -> str | None:
     """What is not finite in what would be written; a poisoned EMA beside a healthy model is mended first."""
     model, ema = _plain(trainer.model), _plain(trainer.ema.ema)
-    if defect := first_not_finite(weights(model)):
+    leave = by_design(model)
+    if defect := first_not_finite(weights(model, leave)):
         return f"the model is poisoned: {defect}"
-    if first_not_finite(weights(ema)):
+    if first_not_finite(weights(ema, leave)):
         _resync(ema.state_dict(), model.state_dict())
-        if defect := first_not_finite(weights(ema)):
+        if defect := first_not_finite(weights(ema, leave)):
             return f"the EMA is poisoned: {defect}"
     if defect := first_not_finite((f"{i}.{k}", v) for i, (_, k, v) in enumerate(_optimizer(trainer.optimizer))):
         return f"the optimizer is poisoned: {defect}"
@@ -97,7 +96,7 @@ def _finite_state(trainer: Any) -> tuple[list[tuple[Tensor, Tensor]], int, int]:
     anew (mean 0, variance 1), and weights are 0.
     """
     nets: list[nn.Module] = [_plain(trainer.model), _plain(trainer.ema.ema)]
-    known = [dict(weights(net)) for net in nets]
+    known = [dict(weights(net, by_design(nets[0]))) for net in nets]
     found, most = [], 0
     for own, other in (known, known[::-1]):
         zeroed = 0
