@@ -5,6 +5,7 @@ It joins linting and settings, and stands between them and `api`.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -97,7 +98,8 @@ def datasets(data: str | Path | None, request: Request) -> tuple[str | Path, ...
     found = membership.datasets_of(request.files)
     alone = None if found else next(filter(is_annotations, request.files), None)
     if alone is not None:
-        raise UsageError(f"no data.yaml stands above {alone}; name its dataset: yolo-nanfix lint {alone} --files ...")
+        named = f"yolo-nanfix lint {shlex.quote(str(alone))} --files ..."
+        raise UsageError(f"no data.yaml stands above {alone}; name its dataset: {named}")
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import struct
 import zlib
@@ -77,7 +78,8 @@ def test_every_finding_is_in_the_list_and_every_rule_on_the_page(made):
 def test_the_top_says_what_is_wrong_and_what_to_do_in_order(made):
     text = read(made[1]).text
     assert "Of 18 images, 1 turns training into NaN, 1 is left out by Ultralytics" in text
-    steps = ("First mend or remove 1 image", f"{made[0]} --fix", "--diff --unsafe-fixes", "Decide which", "Lint again")
+    fix = f"{shlex.quote(str(made[0]))} --fix"
+    steps = ("First mend or remove 1 image", fix, "--diff --unsafe-fixes", "Decide which", "Lint again")
     places = [text.index(step) for step in steps]
     assert places == sorted(places)
 

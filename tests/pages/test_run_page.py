@@ -109,7 +109,7 @@ def test_an_incident_says_what_was_found_out(trained):
     for words in (verdict["op"], verdict["module"], verdict["code"], "loss terms bit-identical", "BatchNorm put back"):
         assert words in text
     files = sorted((trained / "sick" / "incidents").iterdir())
-    assert all(f"yolo-nanfix diagnose {file}" in text for file in files)
+    assert all(f"yolo-nanfix diagnose {shlex.quote(str(file))}" in text for file in files)
 
 
 def test_the_command_of_the_page_trains_the_same(trained, tmp_path, capsys, unpatched):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -59,14 +60,14 @@ def came_later() -> tuple[str, ...]:
 
 def _data(verdict: Verdict, evidence: Evidence) -> list[str]:
     images = verdict.images or tuple(evidence.files[i] for i in evidence.scan.pixels if i < len(evidence.files))
-    return [f"mend or remove {image}" for image in images[:5]] + [f"yolo-nanfix lint {_data_file(evidence)}"]
+    return [f"mend or remove {image}" for image in images[:5]] + [_lint_command(evidence)]
 
 
 def _label(verdict: Verdict, evidence: Evidence) -> list[str]:
     fixes = [f"correct {place}" for place in verdict.labels[:5]] or [
         f"correct the labels of {i}" for i in verdict.images
     ]
-    return [*fixes, f"yolo-nanfix lint {_data_file(evidence)}", *_patched(evidence)]
+    return [*fixes, _lint_command(evidence), *_patched(evidence)]
 
 
 def _setting(verdict: Verdict, evidence: Evidence) -> list[str]:
@@ -159,8 +160,9 @@ def _patched(evidence: Evidence) -> list[str]:
     return [f"the patch {name} covers this function: yolo_nanfix.patch('{name}')" for name in evidence.patches]
 
 
-def _data_file(evidence: Evidence) -> str:
-    return str((evidence.facts.get("args") or {}).get("data") or "data.yaml")
+def _lint_command(evidence: Evidence) -> str:
+    data = (evidence.facts.get("args") or {}).get("data") or "data.yaml"
+    return f"yolo-nanfix lint {shlex.quote(str(data))}"
 
 
 def patches_at(code: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Nothing has to be replayed for it: the sample was looked at where it was made.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ def verdict(sources: tuple[Source, ...], trainer: Any, nc: int | None) -> Verdic
     if blamed and labels:
         places = tuple(place for file in blamed for place in _bad_rows(trainer, file, nc))
         where = places or tuple(f"the labels of {file}" for file in blamed)
-        advice = (*(f"correct {place}" for place in where[:5]), f"yolo-nanfix lint {trainer.args.data}")
+        lint = f"yolo-nanfix lint {shlex.quote(str(trainer.args.data))}"
+        advice = (*(f"correct {place}" for place in where[:5]), lint)
         return Verdict(Cause.LABEL, shown, "", images=blamed, labels=places, confidence=SURE, advice=advice)
     if any(s.on_disk is not OnDisk.FINITE for s in sources):
         advice = ("look at the file and at the code of the dataset",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -137,7 +138,7 @@ def _lint(summary: Mapping[str, Any]) -> list[str]:
     plural = {s: "s" if counts[s] > 1 and s in ("error", "warning") else "" for s in counts}
     found = ", ".join(f"{counts[s]} {s}{plural[s]}" for s in ("fatal", "error", "warning", "info") if counts[s])
     task = " --task classify" if lint.get("task") == "classify" else ""  # for the others data.yaml tells
-    return [f"Lint: {found}; see them with: yolo-nanfix lint {_safe(_short(lint['data']))}{task}"]
+    return [f"Lint: {found}; see them with: yolo-nanfix lint {_safe(shlex.quote(_short(lint['data'])))}{task}"]
 
 
 def _counts(summary: Mapping[str, Any]) -> str:
@@ -202,7 +203,7 @@ def _verdicts(summary: Mapping[str, Any], console: Console) -> None:
         console.print(f"  ... and {len(verdicts) - SHOWN} more in {REPORT_NAME}")
     folder = summary.get("paths", {}).get("incidents")
     if folder:
-        console.print(f"  All about each of them: yolo-nanfix diagnose {_safe(_short(folder))}/FILE")
+        console.print(f"  All about each of them: yolo-nanfix diagnose {_safe(shlex.quote(_short(folder)))}/FILE")
 
 
 def _files(event: Mapping[str, Any]) -> list[str]:
