@@ -24,7 +24,7 @@ REPORT = Report(
     "data.yaml",
     "detect",
     (
-        finding(split="train", image="a.jpg"),
+        finding(split="train", image="a.jpg", because="CL010"),
         finding(code="IM011", severity=Severity.FATAL, effect=Effect.POISONS, place=Place("b.npy", None, (1, 2, 0))),
         finding(place=Place(HOSTILE), message=HOSTILE),
     ),
@@ -33,8 +33,14 @@ REPORT = Report(
     2,
 )
 
+VALUED = replace(
+    REPORT,
+    findings=(finding(values=(("splits", ("train", "val")), ("names", ((1, 0), (2, 1))), ("x", None))),),
+)
+
 
 def test_what_was_written_is_read_back():
+    assert Report.from_dict(json.loads(json.dumps(VALUED.as_dict()))) == VALUED
     assert Report.from_dict(json.loads(json.dumps(REPORT.as_dict()))) == REPORT
     assert Report.from_dict(REPORT.as_dict()) == REPORT
 
@@ -51,6 +57,8 @@ def test_what_was_written_is_read_back():
         (lambda d: d["findings"][0].pop("message"), "no 'message'"),
         (lambda d: d["findings"][1]["place"].update(pixel=[1, 2]), "a pixel is x, y and channel"),
         (lambda d: d["findings"][0]["place"].update(line="3"), "'line' that is str"),
+        (lambda d: d["findings"][0].update(because=3), "'because' that is int"),
+        (lambda d: d["findings"][0].update(values=[]), "'values' that is list"),
         (lambda d: d.update(skipped=[["IM020", "why"]]), "not list"),
     ],
 )

@@ -83,6 +83,9 @@ class Finding:
         mend: what to do about it.
         split: the split (`train`, `val`, `test`) in which it was met, or None for the whole dataset.
         image: the image file that it concerns, also when `place` is a label file; None if it concerns none.
+        because: the code of the finding about the whole set that explains this one; None if it stands for itself. Such
+            a finding is shown under its cause, is no work of its own, and only the fix of the cause mends it.
+        values: the facts of the message, by name: what a fix needs to know. Text, numbers and None, and tuples of them.
     """
 
     code: str
@@ -94,6 +97,8 @@ class Finding:
     mend: str
     split: str | None = None
     image: str | None = None
+    because: str | None = None
+    values: tuple[tuple[str, Any], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict; enums become their values, the place a nested dict without its empty fields."""
@@ -108,6 +113,8 @@ class Finding:
             "mend": self.mend,
             "split": self.split,
             "image": self.image,
+            "because": self.because,
+            "values": dict(self.values),
         }
 
     @classmethod
@@ -136,7 +143,18 @@ class Finding:
             mend=held.get("mend", str),
             split=held.get("split", str, None),
             image=held.get("image", str, None),
+            because=held.get("because", str, None),
+            values=frozen(held.get("values", Mapping, {})),
         )
+
+
+def frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The values of a finding as `Finding` holds them: pairs, and lists as tuples."""
+    return tuple((str(name), _frozen(value)) for name, value in values.items())
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
 
 
 _REQUIRED = object()
@@ -279,7 +297,8 @@ class Report:
         """The findings as a table of one row each, with the same columns and types also when there are none.
 
         Columns: code, name (text), severity, effect (enums, the worst severity first), file (text), line, x, y,
-        channel (Int32 or null), split, image (text or null), message, mend (text). What is no UTF-8 becomes escapes.
+        channel (Int32 or null), split, image (text or null), message, mend (text), because (text or null). What is no
+        UTF-8 becomes escapes.
         """
         import polars as pl
 
@@ -290,7 +309,7 @@ class Report:
             "effect": pl.Enum([effect.value for effect in Effect]),
             "file": text,
             **dict.fromkeys(("line", "x", "y", "channel"), pl.Int32()),
-            **dict.fromkeys(("split", "image", "message", "mend"), text),
+            **dict.fromkeys(("split", "image", "message", "mend", "because"), text),
         }
         return pl.DataFrame([_row(finding) for finding in self.findings], schema=schema, orient="row")
 
@@ -393,7 +412,7 @@ def _html_row(finding: Finding, count: int) -> str:
 def _row(finding: Finding) -> tuple[str | int | None, ...]:
     """One row of the frame."""
     place = finding.place
-    texts = (place.file, finding.split, finding.image, finding.message, finding.mend)
+    texts = (place.file, finding.split, finding.image, finding.message, finding.mend, finding.because)
     file, *rest = (t if t is None else t.encode("utf-8", "backslashreplace").decode() for t in texts)
     fixed = (finding.code, finding.name, finding.severity.value, finding.effect.value)
     return (*fixed, file, place.line, *(place.pixel or (None, None, None)), *rest)

@@ -86,7 +86,7 @@ def _in_files(found: Sequence[Found], table: Table) -> Iterator[Finding]:
     """The findings of the rules about single files."""
     splits = table.split[[hit.image for hit in found]].tolist() if found else []
     packed = (
-        (code, file, line, pixel, message, table.split_names[split], table.files[image])
+        (code, file, line, pixel, message, table.split_names[split], table.files[image], None, ())
         for (image, code, file, line, pixel, message), split in zip(found, splits, strict=True)
     )
     return latest.unpack_findings(packed, _texts())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
+from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity, frozen
 
 RuleTexts = tuple[str, Severity, Effect, str]
 """A rule's name, its severity and effect, and how to mend what it finds."""
@@ -23,7 +23,10 @@ def pack(report: Report) -> dict[str, Any]:
 
 def pack_findings(findings: Iterable[Finding]) -> list[tuple[Any, ...]]:
     """Findings as values for JSON, without what their rules say."""
-    return [(f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image) for f in findings]
+    return [
+        (f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image, f.because, f.values)
+        for f in findings
+    ]
 
 
 def unpack(packed: Mapping[str, Any], data: str, task: str) -> Report | None:
@@ -46,7 +49,8 @@ def unpack_findings(packed: Iterable[Any], rules: Mapping[str, RuleTexts]) -> It
     Raises:
         KeyError, TypeError, ValueError: this is not whole.
     """
-    for code, file, line, pixel, message, split, image in packed:
+    for code, file, line, pixel, message, split, image, because, values in packed:
         name, severity, effect, mend = rules[code]
         place = Place(file, line, tuple(pixel) if pixel else None)
-        yield Finding(code, name, severity, effect, place, message, mend, split, image)
+        facts = frozen(dict(values)) if values else ()
+        yield Finding(code, name, severity, effect, place, message, mend, split, image, because, facts)

@@ -22,7 +22,7 @@ from functools import cached_property, lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from yolo_nanfix.findings import Effect, Finding, Place, Severity
+from yolo_nanfix.findings import Effect, Finding, Place, Severity, frozen
 from yolo_nanfix.linting.options import LABELLED as LABELLED
 from yolo_nanfix.linting.options import TASKS as TASKS
 from yolo_nanfix.linting.options import LintOptions
@@ -40,7 +40,10 @@ _SECTIONS = ("Why", "Ultralytics", "Example", "Mend")
 
 
 class Hit(NamedTuple):
-    """One defect as a rule sees it; `file`, `line`, `pixel`, `split` and `image` are as in `Finding`."""
+    """One defect as a rule sees it; `file`, `line`, `pixel`, `split` and `image` are as in `Finding`.
+
+    So is `values`, which rules over the whole set may fill: with them its fix knows what to do to each file.
+    """
 
     file: str
     message: str
@@ -48,6 +51,7 @@ class Hit(NamedTuple):
     pixel: tuple[int, int, int] | None = None
     split: str | None = None
     image: str | None = None
+    values: Mapping[str, Any] = {}
 
 
 Check = Callable[..., Iterator[Hit]]
@@ -121,6 +125,7 @@ class Rule:
             mend=self.mend,
             split=hit.split,
             image=hit.image,
+            values=frozen(hit.values),
         )
 
 
