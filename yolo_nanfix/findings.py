@@ -86,6 +86,7 @@ class Finding:
         because: the code of the finding about the whole set that explains this one; None if it stands for itself. Such
             a finding is shown under its cause, is no work of its own, and only the fix of the cause mends it.
         values: the facts of the message, by name: what a fix needs to know. Text, numbers and None, and tuples of them.
+        partner: the other image of a pair (copies, images that look alike); None if it is about no pair.
     """
 
     code: str
@@ -99,6 +100,7 @@ class Finding:
     image: str | None = None
     because: str | None = None
     values: tuple[tuple[str, Any], ...] = ()
+    partner: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict; enums become their values, the place a nested dict without its empty fields."""
@@ -115,6 +117,7 @@ class Finding:
             "image": self.image,
             "because": self.because,
             "values": dict(self.values),
+            "partner": self.partner,
         }
 
     @classmethod
@@ -145,6 +148,7 @@ class Finding:
             image=held.get("image", str, None),
             because=held.get("because", str, None),
             values=frozen(held.get("values", Mapping, {})),
+            partner=held.get("partner", str, None),
         )
 
 
@@ -248,6 +252,7 @@ class Report:
         skipped: pairs of rule code and reason, for the rules that could not be asked.
         counts: for each split its number of `images`, `labels` (label files found) and `rows` (label rows).
         known: so many findings are left out because a baseline holds them.
+        root: the folder from which files are shown; empty if there is no such one.
         started_ns: when lint began to read (nanoseconds since the epoch); files that changed later are not mended.
     """
 
@@ -257,6 +262,7 @@ class Report:
     skipped: tuple[tuple[str, str], ...] = ()
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     known: int = 0
+    root: str = ""
     started_ns: int | None = None
 
     @property
@@ -297,8 +303,8 @@ class Report:
         """The findings as a table of one row each, with the same columns and types also when there are none.
 
         Columns: code, name (text), severity, effect (enums, the worst severity first), file (text), line, x, y,
-        channel (Int32 or null), split, image (text or null), message, mend (text), because (text or null). What is no
-        UTF-8 becomes escapes.
+        channel (Int32 or null), split, image (text or null), message, mend (text), because, partner (text or null).
+        What is no UTF-8 becomes escapes.
         """
         import polars as pl
 
@@ -309,7 +315,7 @@ class Report:
             "effect": pl.Enum([effect.value for effect in Effect]),
             "file": text,
             **dict.fromkeys(("line", "x", "y", "channel"), pl.Int32()),
-            **dict.fromkeys(("split", "image", "message", "mend", "because"), text),
+            **dict.fromkeys(("split", "image", "message", "mend", "because", "partner"), text),
         }
         return pl.DataFrame([_row(finding) for finding in self.findings], schema=schema, orient="row")
 
@@ -344,6 +350,7 @@ class Report:
         """A JSON-ready dict of the whole report."""
         return {
             "data": self.data,
+            "root": self.root,
             "task": self.task,
             "exit_code": self.exit_code,
             "counts": {split: dict(counts) for split, counts in self.counts.items()},
@@ -372,6 +379,7 @@ class Report:
             skipped=tuple((entry.get("code", str), entry.get("reason", str)) for entry in skipped),
             counts=counts,
             known=held.get("known", int, 0),
+            root=held.get("root", str, ""),
         )
 
     def _repr_html_(self) -> str:
@@ -412,7 +420,7 @@ def _html_row(finding: Finding, count: int) -> str:
 def _row(finding: Finding) -> tuple[str | int | None, ...]:
     """One row of the frame."""
     place = finding.place
-    texts = (place.file, finding.split, finding.image, finding.message, finding.mend, finding.because)
+    texts = (place.file, finding.split, finding.image, finding.message, finding.mend, finding.because, finding.partner)
     file, *rest = (t if t is None else t.encode("utf-8", "backslashreplace").decode() for t in texts)
     fixed = (finding.code, finding.name, finding.severity.value, finding.effect.value)
     return (*fixed, file, place.line, *(place.pixel or (None, None, None)), *rest)

@@ -189,4 +189,5 @@ def _joined(reports: list[Report]) -> Report:
         skipped=tuple(dict.fromkeys(pair for report in reports for pair in report.skipped)),
         counts=counts,
         known=sum(report.known for report in reports),
+        root=reports[0].root if len({report.root for report in reports}) == 1 else "",
     )

@@ -22,7 +22,7 @@ from yolo_nanfix import api
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.findings import Report
 from yolo_nanfix.pages import dataset as page
-from yolo_nanfix.pages.groups import groups, partner
+from yolo_nanfix.pages.groups import groups
 from yolo_nanfix.showing import gather
 
 HOSTILE = (
@@ -108,7 +108,7 @@ def test_copies_stand_side_by_side(made):
     pairs = [f for f in report.findings if f.code in ("SP001", "SP002", "SP003", "SP004", "SP005")]
     assert {"SP001", "SP002", "SP003"} <= {f.code for f in pairs}
     files = {image for f in report.findings if (image := f.image)} | {str(paths(made[0].parent, "train", 5)[0])}
-    assert all(partner(f) in files for f in pairs)
+    assert all(f.partner in files for f in pairs)
     group = next(group for group in groups(report.findings) if "SP003" in {f.code for f in group.findings})
     assert {Path(image).name for image in group.images} == {"0005.jpg", "0090.jpg", "0091.jpg"}
     assert "Copies and leakage" in read(made[1]).text

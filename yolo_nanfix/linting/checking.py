@@ -71,7 +71,8 @@ def check(
     findings = sorted([*_in_files(whole.found, table), *in_set], key=_order(seen.split_names))
     if place is not None and (not same_files or len(waiting) > FEW * len(seen.files)):
         _remember(place, names, seen, there, whole, lasting)
-    return Report(str(config.yaml_file), options.task, tuple(findings), _skipped(options), _counts(table))
+    data, root = str(config.yaml_file), str(config.root)
+    return Report(data, options.task, tuple(findings), _skipped(options), _counts(table), root=root)
 
 
 def _in_set(facts: Mapping[str, Any], options: LintOptions, *, lasting: bool) -> Iterator[Finding]:
@@ -86,7 +87,7 @@ def _in_files(found: Sequence[Found], table: Table) -> Iterator[Finding]:
     """The findings of the rules about single files."""
     splits = table.split[[hit.image for hit in found]].tolist() if found else []
     packed = (
-        (code, file, line, pixel, message, table.split_names[split], table.files[image], None, ())
+        (code, file, line, pixel, message, table.split_names[split], table.files[image], None, (), None)
         for (image, code, file, line, pixel, message), split in zip(found, splits, strict=True)
     )
     return latest.unpack_findings(packed, _texts())

@@ -24,12 +24,12 @@ def pack(report: Report) -> dict[str, Any]:
 def pack_findings(findings: Iterable[Finding]) -> list[tuple[Any, ...]]:
     """Findings as values for JSON, without what their rules say."""
     return [
-        (f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image, f.because, f.values)
+        (f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image, f.because, f.values, f.partner)
         for f in findings
     ]
 
 
-def unpack(packed: Mapping[str, Any], data: str, task: str) -> Report | None:
+def unpack(packed: Mapping[str, Any], data: str, task: str, root: str) -> Report | None:
     """The report that `pack` was given; None if this is not whole."""
     try:
         rules = {
@@ -38,7 +38,7 @@ def unpack(packed: Mapping[str, Any], data: str, task: str) -> Report | None:
         }
         findings = tuple(unpack_findings(packed["findings"], rules))
         skipped = tuple((code, reason) for code, reason in packed["skipped"])
-        return Report(data, task, findings, skipped, packed["counts"])
+        return Report(data, task, findings, skipped, packed["counts"], root=root)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
@@ -49,8 +49,8 @@ def unpack_findings(packed: Iterable[Any], rules: Mapping[str, RuleTexts]) -> It
     Raises:
         KeyError, TypeError, ValueError: this is not whole.
     """
-    for code, file, line, pixel, message, split, image, because, values in packed:
+    for code, file, line, pixel, message, split, image, because, values, partner in packed:
         name, severity, effect, mend = rules[code]
         place = Place(file, line, tuple(pixel) if pixel else None)
         facts = frozen(dict(values)) if values else ()
-        yield Finding(code, name, severity, effect, place, message, mend, split, image, because, facts)
+        yield Finding(code, name, severity, effect, place, message, mend, split, image, because, facts, partner)

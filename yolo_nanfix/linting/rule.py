@@ -40,7 +40,7 @@ _SECTIONS = ("Why", "Ultralytics", "Example", "Mend")
 
 
 class Hit(NamedTuple):
-    """One defect as a rule sees it; `file`, `line`, `pixel`, `split` and `image` are as in `Finding`.
+    """One defect as a rule sees it; `file`, `line`, `pixel`, `split`, `image` and `partner` are as in `Finding`.
 
     So is `values`, which rules over the whole set may fill: with them its fix knows what to do to each file.
     """
@@ -52,6 +52,7 @@ class Hit(NamedTuple):
     split: str | None = None
     image: str | None = None
     values: Mapping[str, Any] = {}
+    partner: str | None = None
 
 
 Check = Callable[..., Iterator[Hit]]
@@ -126,6 +127,7 @@ class Rule:
             split=hit.split,
             image=hit.image,
             values=frozen(hit.values),
+            partner=hit.partner,
         )
 
 

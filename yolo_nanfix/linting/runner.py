@@ -84,7 +84,8 @@ def _run(
     _, tree = folders.digests
     if place is not None and known:
         packed = store.load_latest(place, tree)
-        if packed and (report := latest.unpack(packed, str(config.yaml_file), options.task)) is not None:
+        report = latest.unpack(packed, str(config.yaml_file), options.task, str(config.root)) if packed else None
+        if report is not None:
             return report
     from yolo_nanfix.linting.checking import check
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from yolo_nanfix.findings import Effect, Finding, Report, Severity
-from yolo_nanfix.pages.groups import partner
 from yolo_nanfix.pages.scales import grouped
 from yolo_nanfix.pages.show import Show
 from yolo_nanfix.report.words import printable
@@ -116,7 +115,7 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
             f"({_codes(unsafe)}), and do it if you agree.",
             (f"{lint} --diff --unsafe-fixes", f"{lint} --unsafe-fixes"),
         )
-    labels = [f for f in hand if f.image is not None and partner(f) is None]
+    labels = [f for f in hand if f.image is not None and f.partner is None]
     if show.mendable and labels:
         yield Step(
             f"Give {count_of(len({f.image for f in labels}), 'image')} that a person has to look at "
@@ -126,7 +125,7 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
     whole = [f for f in hand if f.image is None]
     if whole:
         yield Step(f"Mend what concerns the whole set: {_codes(whole)}. Each rule below says how.")
-    pairs = [f for f in report.findings if partner(f) is not None]
+    pairs = [f for f in report.findings if f.partner is not None]
     if pairs:
         yield Step(
             f"Decide which copies to keep: {count_of(len(pairs), 'pair')} of images below are the same or look alike."

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from yolo_nanfix.findings import Finding
-
-_SAYS = {
-    "SP001": re.compile(r"the same bytes as (.+)", re.DOTALL),
-    "SP002": re.compile(r"the same bytes as (.+) \(\w+\)", re.DOTALL),
-    "SP003": re.compile(
-        r"the same image has (?:\d+ labels here and \d+|other boxes or classes here than) in (.+) \(\w+\)", re.DOTALL
-    ),
-    "SP004": re.compile(r"looks like (.+) \(\w+\), [^()]*\(\d+% alike\)", re.DOTALL),
-    "SP005": re.compile(r"looks like (.+), [^()]*\(\d+% alike\)", re.DOTALL),
-}
-"""How findings of these rules name the other image."""
 
 
 class Group(NamedTuple):
@@ -32,16 +20,9 @@ class Group(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def partner(finding: Finding) -> str | None:
-    """The other image that a finding about a pair names; None for findings that name none."""
-    says = _SAYS.get(finding.code)
-    named = says.fullmatch(finding.message) if says else None
-    return named[1] if named else None
-
-
 def groups(findings: Iterable[Finding]) -> list[Group]:
     """The groups, the worst first, then the largest."""
-    pairs = [(f.image, other, f) for f in findings if f.image is not None and (other := partner(f)) is not None]
+    pairs = [(f.image, f.partner, f) for f in findings if f.image is not None and f.partner is not None]
     leader: dict[str, str] = {}
 
     def first(image: str) -> str:

@@ -14,7 +14,6 @@ from yolo_nanfix.linting.paths import label_path
 from yolo_nanfix.linting.rule import all_rules
 from yolo_nanfix.linting.runner import run
 from yolo_nanfix.linting.studied import Studied
-from yolo_nanfix.pages.groups import partner
 from yolo_nanfix.pages.show import About, Counted, Picture, Show
 from yolo_nanfix.showing.charts import charts
 from yolo_nanfix.showing.pictures import picture, within
@@ -75,7 +74,7 @@ def wanted(findings: Iterable[Finding]) -> list[str]:
     by_code: dict[str, dict[str, None]] = {}
     for finding in sorted(findings, key=lambda f: f.severity.rank):
         images = by_code.setdefault(finding.code, {})
-        for image in (finding.image, partner(finding)):
+        for image in (finding.image, finding.partner):
             if image is not None:
                 images[image] = None
     order: dict[str, None] = {}

@@ -65,7 +65,8 @@ def check(annotated: Annotated, study: Study | None = None) -> Report:
         for split, listed in dataset.splits.items()
         if listed
     }
-    return Report(str(dataset.config.yaml_file), options.task, tuple(findings), tuple(skipped), counts)
+    data, root = str(dataset.config.yaml_file), str(dataset.config.root)
+    return Report(data, options.task, tuple(findings), tuple(skipped), counts, root=root)
 
 
 def _named(where: Where, match: re.Match[str]) -> str:

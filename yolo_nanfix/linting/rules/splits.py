@@ -59,9 +59,10 @@ def _pairs(table: Table, config: DataConfig) -> tuple[list[Near], int]:
     return _near.ask(table, question)
 
 
-def _hit(table: Table, image: int, message: str) -> Hit:
-    """A hit on an image."""
-    return Hit(table.files[image], message, split=table.split_of(image), image=table.files[image])
+def _hit(table: Table, image: int, other: int, message: str) -> Hit:
+    """A hit on an image and its partner."""
+    file, partner = table.files[image], table.files[other]
+    return Hit(file, message, split=table.split_of(image), image=file, partner=partner)
 
 
 def _named(table: Table, image: int) -> str:
@@ -91,7 +92,7 @@ def duplicate_in_split(table: Table) -> Iterator[Hit]:
     """
     for first, image in _copies(table):
         if table.split[first] == table.split[image]:
-            yield _hit(table, image, f"the same bytes as {table.files[first]}")
+            yield _hit(table, image, first, f"the same bytes as {table.files[first]}")
 
 
 @rule("SP002", "duplicate-across-splits", Severity.WARNING, Effect.ACCEPTS)
@@ -105,7 +106,7 @@ def duplicate_across_splits(table: Table) -> Iterator[Hit]:
     """
     for first, image in _copies(table):
         if table.split[first] != table.split[image]:
-            yield _hit(table, image, f"the same bytes as {_named(table, first)}")
+            yield _hit(table, image, first, f"the same bytes as {_named(table, first)}")
 
 
 @rule("SP003", "duplicate-labelled-otherwise", Severity.ERROR, Effect.ACCEPTS, LABELLED)
@@ -123,7 +124,7 @@ def duplicate_labelled_otherwise(table: Table) -> Iterator[Hit]:
         for image in copies:
             differ = rows.difference(first, image) if rows else ""
             if differ:
-                yield _hit(table, image, f"the same image {differ} in {_named(table, first)}")
+                yield _hit(table, image, first, f"the same image {differ} in {_named(table, first)}")
 
 
 class _Rows:
@@ -166,7 +167,7 @@ def near_duplicate_across_splits(table: Table, config: DataConfig) -> Iterator[H
     """
     for pair in _pairs(table, config)[0]:
         if table.split[pair.first] != table.split[pair.second]:
-            yield _hit(table, pair.second, f"looks like {_named(table, pair.first)}, {_how(pair)}")
+            yield _hit(table, pair.second, pair.first, f"looks like {_named(table, pair.first)}, {_how(pair)}")
 
 
 @rule("SP005", "near-duplicate-in-split", Severity.INFO, Effect.ACCEPTS, deep=True)
@@ -181,7 +182,7 @@ def near_duplicate_in_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     pairs, left_out = _pairs(table, config)
     for pair in pairs:
         if table.split[pair.first] == table.split[pair.second]:
-            yield _hit(table, pair.second, f"looks like {table.files[pair.first]}, {_how(pair)}")
+            yield _hit(table, pair.second, pair.first, f"looks like {table.files[pair.first]}, {_how(pair)}")
     if left_out:
         folder = str(Path(table.files[0]).parent)
         yield Hit(folder, f"{left_out} images look like so many others that they were compared with some of them only")
