@@ -105,12 +105,12 @@ def test_many_are_read_as_one_by_one(tmp_path: Path, channels: int):
     assert [Path(image.file).name for image in images if image.usual] == usual
     assert images.unusual() == tuple(image for image in images if not image.usual)
     for name, column in images.columns._asdict().items():
-        assert np.array_equal(column, getattr(gather(one_by_one).columns, name)), name
+        assert np.array_equal(column, getattr(gather(one_by_one, channels).columns, name)), name
 
 
 def test_nothing_is_made_of_nothing(tmp_path: Path):
     none = Listed((), (), (), (), (), np.zeros((0, 4), np.int64))
-    for images in (read_images(none, 3, deep=False), read_images(none, 3, deep=True), gather(())):
+    for images in (read_images(none, 3, deep=False), read_images(none, 3, deep=True), gather((), 3)):
         assert list(images) == [] and images.unusual() == ()
         assert {len(getattr(images.columns, name)) for name in Columns._fields} == {0}
 

@@ -27,7 +27,7 @@ def read(tmp_path: Path, lines: list[str], task: str = "segment") -> tuple:
     reader = LabelReader(task, (2, 3) if task == "pose" else None)
     assert reader.read(str(path), 0)
     header = Header(width=SIDE, height=SIDE)
-    return reader.finish(), gather([Image("a.jpg", "train", "jpg", str(path), True, header, None, None)])
+    return reader.finish(), gather([Image("a.jpg", "train", "jpg", str(path), True, header, None, None)], 3)
 
 
 def shapes_of(tmp_path_factory: pytest.TempPathFactory, polygons: list[np.ndarray]) -> geometry.Shapes:

@@ -23,6 +23,7 @@ EMPTY: dict[str, tuple[tuple[int, ...], str]] = {
     "height": ((), "int32"),
     "content": ((), "uint64"),
     "looks": ((8,), "uint64"),
+    "turn": ((), "int8"),
     "grey": ((), "bool"),
     "polygons": ((), "bool"),
     "lines": ((), "int32"),

@@ -27,7 +27,7 @@ SOUND = ("", "trailing")
 """The faults of headers of images that Ultralytics takes."""
 _HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
 END = b"\xff\xd9"
-_BITS_PER_SAMPLE = 258
+_WIDTH, _HEIGHT, _BITS_PER_SAMPLE = 256, 257, 258
 _SEVERAL = ("AVIF", "MPO", "PNG", "TIFF", "WEBP")
 _FOREIGN = (
     (b"version https://git-lfs", "a Git LFS pointer; `git lfs pull` fetches the image"),
@@ -153,9 +153,10 @@ def _by_pillow(file: str, header: Header, head: bytes) -> Header:
     try:
         with quiet(), open(file, "rb") as stream, PILImage.open(stream) as image:
             bits = _bits(image, head)
+            width, height = _stored(image)
             header = header._replace(
-                width=image.size[0],
-                height=image.size[1],
+                width=width,
+                height=height,
                 format=image.format or "",
                 mode=image.mode,
                 unsure=image.format == "PNG" and (bits == 16 or getattr(image, "is_animated", False)),
@@ -182,6 +183,13 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _stored(image: PILImage.Image) -> tuple[int, int]:
+    """Width and height as stored; those that Pillow tells of a TIFF are turned by its orientation already."""
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    width, height = image.size
+    return (height, width) if (tags.get(_WIDTH), tags.get(_HEIGHT)) == (height, width) else (width, height)
 
 
 def _bits(image: PILImage.Image, head: bytes) -> int:

@@ -29,6 +29,7 @@ from yolo_nanfix.linting.image import (
     suffix_of,
 )
 from yolo_nanfix.linting.stamps import Stamp
+from yolo_nanfix.linting.turning import shown_size, turn_of
 
 _SUFFIXES = tuple(f".{suffix}" for jpeg in JPEGS for suffix in (jpeg, jpeg.upper()))
 
@@ -61,6 +62,7 @@ class Columns(NamedTuple):
     width: NDArray[np.int32]
     height: NDArray[np.int32]
     content: NDArray[np.uint64]
+    turn: NDArray[np.int8]
     grey: NDArray[np.bool_]
     npy: NDArray[np.int8]
 
@@ -98,15 +100,17 @@ class Images:
         return tuple(image for image in self.made.values() if not image.usual)
 
 
-def gather(images: Sequence[Image]) -> Images:
-    """Images that were read one by one."""
+def gather(images: Sequence[Image], channels: int) -> Images:
+    """Images that were read one by one, for a model of so many channels."""
     headers = [image.header for image in images]
+    sizes = np.array([shown_size(header, channels) for header in headers], np.int32).reshape(-1, 2)
     columns = Columns(
         size=np.array([header.size for header in headers], np.int64),
         inode=np.array([header.inode for header in headers], np.int64).reshape(-1, 2),
-        width=np.array([header.width for header in headers], np.int32),
-        height=np.array([header.height for header in headers], np.int32),
+        width=sizes[:, 0].copy(),
+        height=sizes[:, 1].copy(),
         content=np.array([header.content for header in headers], np.uint64),
+        turn=np.array([turn_of(header, channels) for header in headers], np.int8),
         grey=np.array([header.mode in GREY for header in headers], np.bool_),
         npy=np.array([npy_kind(image) for image in images], np.int8),
     )
@@ -117,7 +121,7 @@ def read_images(listed: Listed, channels: int, *, deep: bool) -> Images:
     """Read images for a model of so many channels: their headers, siblings and, where needed, pixels; all if `deep`."""
     count = len(listed.files)
     if deep:
-        return gather(read_deep([listed.one(i) for i in range(count)], channels))
+        return gather(read_deep([listed.one(i) for i in range(count)], channels), channels)
     sizes = listed.stamps[:, 0].tolist()
     chosen = [
         i
@@ -133,6 +137,7 @@ def read_images(listed: Listed, channels: int, *, deep: bool) -> Images:
         width=np.zeros(count, np.int32),
         height=np.zeros(count, np.int32),
         content=np.zeros(count, np.uint64),
+        turn=np.ones(count, np.int8),
         grey=np.zeros(count, np.bool_),
         npy=np.zeros(count, np.int8),
     )
@@ -143,7 +148,7 @@ def read_images(listed: Listed, channels: int, *, deep: bool) -> Images:
     for i in np.flatnonzero(~(ordinary & _usual(columns))).tolist():
         known = listed.one(i)
         made[i] = _ordinary(known, columns, i, usual=False) if ordinary[i] else read_one(known, channels)
-    of_made, places = gather(list(made.values())).columns, list(made)
+    of_made, places = gather(list(made.values()), channels).columns, list(made)
     for name in Columns._fields:
         getattr(columns, name)[places] = getattr(of_made, name)
     return Images(columns, made, listed)

@@ -29,8 +29,10 @@ class Table:
         labelled: (N,) bool, whether the label file exists.
         size: (N,) int64, bytes of the image file.
         inode: (N, 2) int64, device and file number; equal for two names of one file, 0 where there is no file.
-        width: (N,) int32, pixels as stored; 0 if unknown.
-        height: (N,) int32, pixels as stored; 0 if unknown.
+        width: (N,) int32, pixels as trained on, turned by EXIF; 0 if unknown.
+        height: (N,) int32, the same.
+        turn: (N,) int8, the orientation by which training turns the stored image, 1 (upright) to 8; from 5 on the
+            stored width is the height.
         content: (N,) uint64, a hash of the size and of the first bytes of the file: equal files have equal hashes, and
             files of equal hashes are nearly always equal. 0 where the file cannot be read.
         looks: (N, 8) uint64, perceptual hashes of the image and of its mirrored and turned copies; empty (0, 8) unless
@@ -55,6 +57,7 @@ class Table:
     inode: NDArray[np.int64]
     width: NDArray[np.int32]
     height: NDArray[np.int32]
+    turn: NDArray[np.int8]
     content: NDArray[np.uint64]
     looks: NDArray[np.uint64]
     grey: NDArray[np.bool_]

@@ -30,6 +30,8 @@ from yolo_nanfix.linting.suffixes import is_image
 
 SPLITS = ("train", "val", "test")
 PLAIN = 5
+CHANNELS = 3
+"""Annotation files say nothing of channels; colours are assumed."""
 TOGETHER = 2000
 """Images that are read at once."""
 
@@ -113,7 +115,7 @@ class Builder:
             splits={"train": (), "val": ()} | {split: () for split in SPLITS if split in self._splits},
             names=dict(enumerate(self.names)),
             nc=len(self.names),
-            channels=3,
+            channels=CHANNELS,
             kpt_shape=self.kpt_shape,
             raw={"names": list(self.names)},
             key_lines={},
@@ -145,7 +147,7 @@ class Builder:
                     header = header._replace(width=size[0], height=size[1])
                 found.append(image._replace(header=header))
         self._compare(found)
-        return gather(found)
+        return gather(found, CHANNELS)
 
     def _read(self) -> Iterator[Image]:
         """All images, some at a time: the first bytes of many are in memory together."""
@@ -155,7 +157,7 @@ class Builder:
             stamps = np.array([_stamp(path) if is_image(path) else NOTHING for path in paths], np.int64)
             count = len(paths)
             listed = Listed(paths, self._splits[some], self._labels[some], [True] * count, [None] * count, stamps)
-            yield from read_images(listed, 3, deep=self._options.deep)
+            yield from read_images(listed, CHANNELS, deep=self._options.deep)
 
     def _compare(self, images: list[Image]) -> None:
         """Note images that are not there, or of another size than the annotations say."""

@@ -15,14 +15,13 @@ from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.files import some
 from yolo_nanfix.linting.rules.images import MIN_SIDE, Images, hit
 from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.turning import QUARTER, turn_of
 
 WIDEST = 10.0
 """A longer side of more than so many times the shorter one is told."""
 _ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 _DROPPED_ALPHA = (1, 3)
 """Channel counts for which Ultralytics loads images without alpha."""
-_UNTURNED = ("JPEG", "MPO", "PNG", "WEBP")
-"""Formats that are not turned with other counts."""
 _TURNS = {
     2: "mirrored",
     3: "turned by 180 degrees",
@@ -52,10 +51,11 @@ def exif_turned(unusual: Images, config: DataConfig) -> Iterator[Hit]:
     """
     for image, header in _taken(unusual):
         if header.turn > 1:
-            if config.channels in _DROPPED_ALPHA or header.format not in _UNTURNED:
+            if turn_of(header, config.channels) > 1:
                 done = f"it is trained on {_TURNS[header.turn]}"
             else:
-                done = f"it is not turned for {config.channels} channels" + ", but its size is" * (header.turn > 4)
+                size = ", but its size is" if header.turn >= QUARTER else ""
+                done = f"it is not turned for {config.channels} channels{size}"
             yield hit(image, f"orientation {header.turn} of EXIF: {done}")
 
 
