@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -101,6 +102,10 @@ class Finding:
     because: str | None = None
     values: tuple[tuple[str, Any], ...] = ()
     partner: str | None = None
+
+    def explained(self, code: str) -> Finding:
+        """The same finding as what follows from the finding about the set that has this code."""
+        return replace(self, because=code, mend=f"Mend {code}, from which this follows.")
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict; enums become their values, the place a nested dict without its empty fields."""
@@ -276,8 +281,28 @@ class Report:
         return 0 if self.worst in (None, Severity.INFO) else 1
 
     def by_code(self) -> dict[str, int]:
-        """How many findings each rule code has, in the order of the codes."""
+        """How many findings each rule code has, in the order of the codes; those among them that others explain."""
         return dict(sorted(Counter(f.code for f in self.findings).items()))
+
+    @cached_property
+    def own(self) -> tuple[Finding, ...]:
+        """The findings that no other finding of the report explains: what there is to be done."""
+        causes = {f.code for f in self.findings if f.because is None}
+        return tuple(f for f in self.findings if f.because not in causes)
+
+    def follows(self, finding: Finding) -> Counter[str]:
+        """How many findings of each code a finding explains, the most first."""
+        met = self._following.get(finding.code, ()) if finding.because is None else ()
+        return Counter(f.code for f in met if finding.split in (None, f.split))
+
+    @cached_property
+    def _following(self) -> Mapping[str, tuple[Finding, ...]]:
+        """The explained findings by their cause."""
+        met: dict[str, list[Finding]] = {}
+        for finding in self.findings:
+            if finding.because is not None:
+                met.setdefault(finding.because, []).append(finding)
+        return {code: tuple(found) for code, found in met.items()}
 
     def select(self, *selectors: str, ignore: Iterable[str] = (), at_least: Severity | str = Severity.INFO) -> Report:
         """The same report with some of its findings.

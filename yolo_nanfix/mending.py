@@ -47,7 +47,7 @@ def handoff(report: Report, out: Path, options: Options, progress: Progress | No
     else:
         config = read_config(report.data)
         album = Album(report.data, report.task, str(config.root), config.names, config.kpt_shape, label_path)
-    return hand_over(report.findings, album, out, options, progress)
+    return hand_over([f for f in report.findings if f.because is None], album, out, options, progress)
 
 
 def _single(report: Report) -> None:

@@ -105,7 +105,7 @@ def _split(kept: Sequence[Kept], findings: tuple[Finding, ...], ground: Ground) 
     for_good = tuple(one for one in kept if ASK not in one.reason)
     if ground.unsafe:
         return for_good, 0
-    unsafe = sum(FIXES[f.code].safety == "unsafe" for f in findings if f.code in FIXES)
+    unsafe = sum(FIXES[f.code].safety == "unsafe" for f in findings if f.because is None and f.code in FIXES)
     return for_good, unsafe + sum(ASK in one.reason for one in kept)
 
 

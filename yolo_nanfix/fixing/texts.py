@@ -30,8 +30,8 @@ class Mended(NamedTuple):
 
 
 def allowed(finding: Finding, unsafe: bool) -> bool:
-    """Whether the finding has a fixer that may be asked."""
-    return finding.code in FIXES and (unsafe or FIXES[finding.code].safety != "unsafe")
+    """Whether the finding has a fixer that may be asked; what follows from another finding goes with its cause."""
+    return finding.because is None and finding.code in FIXES and (unsafe or FIXES[finding.code].safety != "unsafe")
 
 
 def mend_text(content: bytes, findings: Iterable[Finding], task: str, unsafe: bool) -> Mended:

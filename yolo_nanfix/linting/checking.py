@@ -12,6 +12,9 @@ import numpy as np
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.linting import census, latest, store
 from yolo_nanfix.linting.assemble import Whole, assemble, dumps, unchanged
+from yolo_nanfix.linting.causes import Cause, explained
+from yolo_nanfix.linting.causes import dumps as dumps_causes
+from yolo_nanfix.linting.causes import loads as loads_causes
 from yolo_nanfix.linting.classify import list_folders
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.listing import Folders
@@ -65,22 +68,29 @@ def check(
     facts |= {"census": there, "folders": folders, "notes": ()}
     if memory is not None and same_files:
         lasting = list(latest.unpack_findings(json.loads(memory.text("lasting")), _texts()))
+        old = loads_causes(memory.text("causes"))
     else:
-        lasting = list(_in_set(facts, options, lasting=True))
-    in_set = [*lasting, *_in_set(facts, options, lasting=False)]
-    findings = sorted([*_in_files(whole.found, table), *in_set], key=_order(seen.split_names))
+        old = []
+        lasting = list(_in_set(facts, options, old, lasting=True))
+    causes = [*old]
+    in_set = [*lasting, *_in_set(facts, options, causes, lasting=False)]
+    found = explained([*_in_files(whole.found, table), *in_set], causes)
+    findings = sorted(found, key=_order(seen.split_names))
     if place is not None and (not same_files or len(waiting) > FEW * len(seen.files)):
-        _remember(place, names, seen, there, whole, lasting)
+        _remember(place, names, seen, there, whole, lasting, old)
     data, root = str(config.yaml_file), str(config.root)
     return Report(data, options.task, tuple(findings), _skipped(options), _counts(table), root=root)
 
 
-def _in_set(facts: Mapping[str, Any], options: LintOptions, *, lasting: bool) -> Iterator[Finding]:
-    """The findings of the rules over the whole set: of those whose findings last until a file comes or goes, or not."""
+def _in_set(facts: Mapping[str, Any], options: LintOptions, causes: list[Cause], *, lasting: bool) -> Iterator[Finding]:
+    """The findings of the rules over the whole set: of those whose findings last until a file comes or goes, or not.
+
+    `causes` gets what they explain.
+    """
     for rule in all_rules():
         if not rule.about_files and rule.lasting is lasting and not rule.skipped(options):
             with np.errstate(all="ignore"):  # label files may hold any number
-                yield from rule.run(facts)
+                yield from rule.run(facts, causes)
 
 
 def _in_files(found: Sequence[Found], table: Table) -> Iterator[Finding]:
@@ -120,13 +130,14 @@ def _counts(table: Table) -> Counts:
 
 
 def _remember(
-    place: Path, names: str, seen: Survey, there: census.Census, whole: Whole, lasting: list[Finding]
+    place: Path, names: str, seen: Survey, there: census.Census, whole: Whole, lasting: list[Finding], old: list[Cause]
 ) -> None:
-    """Keep what is needed to leave unchanged files unread next time."""
+    """Keep what is needed to leave unchanged files unread next time; `old` is what the lasting findings explain."""
     columns, texts = pack(seen)
     texts |= {
         "found": dumps(whole.found),
         "census": census.dumps(there),
         "lasting": json.dumps(latest.pack_findings(lasting)),
+        "causes": dumps_causes(old),
     }
     store.save(place, {"names": names, "listed": len(seen.listed)}, {**whole.columns, **columns}, texts)

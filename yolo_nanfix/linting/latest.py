@@ -16,9 +16,14 @@ def pack(report: Report) -> dict[str, Any]:
     return {
         "counts": report.counts,
         "skipped": report.skipped,
-        "rules": {f.code: (f.name, f.severity.value, f.effect.value, f.mend) for f in report.findings},
+        "rules": {f.code: (f.name, f.severity.value, f.effect.value, f.mend) for f in _own_last(report.findings)},
         "findings": pack_findings(report.findings),
     }
+
+
+def _own_last(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings, at the end those that no other one explains: these say how to mend what their rule finds."""
+    return sorted(findings, key=lambda f: f.because is None)
 
 
 def pack_findings(findings: Iterable[Finding]) -> list[tuple[Any, ...]]:
@@ -53,4 +58,5 @@ def unpack_findings(packed: Iterable[Any], rules: Mapping[str, RuleTexts]) -> It
         name, severity, effect, mend = rules[code]
         place = Place(file, line, tuple(pixel) if pixel else None)
         facts = frozen(dict(values)) if values else ()
-        yield Finding(code, name, severity, effect, place, message, mend, split, image, because, facts, partner)
+        finding = Finding(code, name, severity, effect, place, message, mend, split, image, None, facts, partner)
+        yield finding if because is None else finding.explained(because)

@@ -23,6 +23,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from yolo_nanfix.findings import Effect, Finding, Place, Severity, frozen
+from yolo_nanfix.linting.causes import Cause, Explains
 from yolo_nanfix.linting.options import LABELLED as LABELLED
 from yolo_nanfix.linting.options import TASKS as TASKS
 from yolo_nanfix.linting.options import LintOptions
@@ -42,7 +43,8 @@ _SECTIONS = ("Why", "Ultralytics", "Example", "Mend")
 class Hit(NamedTuple):
     """One defect as a rule sees it; `file`, `line`, `pixel`, `split`, `image` and `partner` are as in `Finding`.
 
-    So is `values`, which rules over the whole set may fill: with them its fix knows what to do to each file.
+    So is `values`, which rules over the whole set may fill: with them its fix knows what to do to each file. Such a hit
+    may also say in `explains` which other findings follow from it.
     """
 
     file: str
@@ -53,6 +55,7 @@ class Hit(NamedTuple):
     image: str | None = None
     values: Mapping[str, Any] = {}
     partner: str | None = None
+    explains: Explains | None = None
 
 
 Check = Callable[..., Iterator[Hit]]
@@ -109,10 +112,13 @@ class Rule:
             return f"the rule reads {', '.join(self.tasks)} datasets; the task is {options.task}"
         return "images are decoded under --deep only" if self.deep and not options.deep else None
 
-    def run(self, facts: Mapping[str, Any]) -> Iterable[Finding]:
-        """Ask the rule; `facts` holds what its parameters may name."""
+    def run(self, facts: Mapping[str, Any], causes: list[Cause]) -> Iterable[Finding]:
+        """Ask the rule; `facts` holds what its parameters may name, `causes` gets what its findings explain."""
         wanted = {name: facts[name] for name in self.asks}
-        yield from map(self.finding, self.check(**wanted))
+        for hit in self.check(**wanted):
+            if hit.explains is not None:
+                causes.append(Cause(self.code, hit.split, hit.explains))
+            yield self.finding(hit)
 
     def finding(self, hit: Hit) -> Finding:
         """A hit of this rule as a finding."""

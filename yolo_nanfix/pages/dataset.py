@@ -14,7 +14,7 @@ from yolo_nanfix.pages.groups import Group, groups
 from yolo_nanfix.pages.page import render
 from yolo_nanfix.pages.scales import grouped
 from yolo_nanfix.pages.show import About, Show
-from yolo_nanfix.report.words import EFFECT_WORDS
+from yolo_nanfix.report.words import EFFECT_WORDS, explains
 
 SCRIPTS = ("dataset.js",)
 """The scripts of a page that includes `dataset.html.j2`."""
@@ -49,8 +49,9 @@ def context(report: Report, show: Show = NOTHING) -> dict[str, Any]:
     listed = dataset_rows.order(report, show)
     numbers = {file: number for number, (file, picture) in enumerate(show.pictures.items()) if picture.uri}
     explorer = dataset_rows.explorer(listed, show, numbers)
-    kinds = Counter(finding.severity for finding in report.findings)
-    images = {finding.image for finding in report.findings} - {None}
+    kinds = Counter(finding.severity for finding in report.own)
+    images = {finding.image for finding in report.own} - {None}
+    follows = {finding.code: explains(report, finding) for finding, _ in listed if finding.image is None}
     return {
         "data": short(report.data),
         "task": short(report.task),
@@ -59,10 +60,10 @@ def context(report: Report, show: Show = NOTHING) -> dict[str, Any]:
         "steps": dataset_words.steps(report, show),
         "kinds": [(level.value, grouped(kinds[level])) for level in Severity if kinds[level]],
         "splits": [(short(split), *map(grouped, _numbers(counts))) for split, counts in report.counts.items()],
-        "rules": _rules(listed, show, numbers),
-        "total": len(report.findings),
-        "grouped": grouped(len(report.findings)),
-        "left_out": grouped(len(report.findings) - len(explorer["rows"])),
+        "rules": [{**rule, "follows": follows.get(rule["code"], "")} for rule in _rules(listed, show, numbers)],
+        "total": len(report.own),
+        "grouped": grouped(len(report.own)),
+        "left_out": grouped(len(report.own) - len(explorer["rows"])),
         "images": grouped(len(images)),
         "without": grouped(len(images - numbers.keys())) if images - numbers.keys() else "",
         "pictures": [

@@ -68,7 +68,9 @@ def where(finding: Finding, root: str) -> str:
 def order(report: Report, show: Show) -> list[tuple[Finding, About]]:
     """The findings with what they are about, the worst first."""
     about = show.about or (About(),) * len(report.findings)
-    return sorted(zip(report.findings, about, strict=True), key=lambda pair: pair[0].severity.rank)
+    own = set(map(id, report.own))
+    pairs = (pair for pair in zip(report.findings, about, strict=True) if id(pair[0]) in own)
+    return sorted(pairs, key=lambda pair: pair[0].severity.rank)
 
 
 def explorer(listed: Sequence[tuple[Finding, About]], show: Show, numbers: Mapping[str, int]) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
     whole = [f for f in hand if f.image is None]
     if whole:
         yield Step(f"Mend what concerns the whole set: {_codes(whole)}. Each rule below says how.")
-    pairs = [f for f in report.findings if f.partner is not None]
+    pairs = [f for f in report.own if f.partner is not None]
     if pairs:
         yield Step(
             f"Decide which copies to keep: {count_of(len(pairs), 'pair')} of images below are the same or look alike."
@@ -159,7 +159,7 @@ def _fatal(fatal: Sequence[Finding]) -> Step:
 def _split(report: Report, show: Show) -> tuple[list[Finding], list[Finding], list[Finding]]:
     """The findings above info that are mended safely, unsafely, and by hand."""
     sorts: dict[str, list[Finding]] = {"safe": [], "unsafe": [], "": []}
-    for finding in report.findings:
+    for finding in report.own:
         safety = show.fixes.get(finding.code, ("", ""))[0]
         if finding.severity is not Severity.INFO or safety.startswith("safe"):
             sorts["safe" if safety.startswith("safe") else safety].append(finding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -30,12 +31,13 @@ def full(report: Report, rules: Iterable[RuleText]) -> str:
 
 
 def counts(report: Report) -> list[tuple[int, str, Severity, str]]:
-    """For each rule with findings their number, its code, the worst of their severities and its name; most first."""
+    """For each rule with findings of its own their number, code, worst severity and name; most first."""
     first: dict[str, Finding] = {}
-    for finding in report.findings:
+    counted = Counter(finding.code for finding in report.own)
+    for finding in report.own:
         if finding.code not in first or finding.severity.rank < first[finding.code].severity.rank:
             first[finding.code] = finding
-    found = [(n, code, first[code].severity, first[code].name) for code, n in report.by_code().items()]
+    found = [(n, code, first[code].severity, first[code].name) for code, n in counted.items()]
     return sorted(found, key=lambda count: (-count[0], count[1]))
 
 
@@ -55,7 +57,8 @@ def _head(finding: Finding, here: Path) -> str:
         where += f":{place.line}"
     elif place.pixel is not None:
         where += f"@{','.join(map(str, place.pixel))}"
-    return f"{where}: {finding.code} [{finding.severity.value}] {printable(finding.message)}"
+    follows = f" (follows from {finding.because})" if finding.because else ""
+    return f"{where}: {finding.code} [{finding.severity.value}] {printable(finding.message)}{follows}"
 
 
 def _lines(finding: Finding, here: Path, rule: RuleText | None, rows: _Rows) -> Iterator[str]:

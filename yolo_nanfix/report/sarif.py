@@ -81,6 +81,8 @@ def _result(finding: Finding, identity: str, index: dict[str, int], here: Path) 
         result["properties"]["pixel"] = list(finding.place.pixel)
     if finding.split is not None:
         result["properties"]["split"] = finding.split
+    if finding.because is not None:
+        result["properties"]["because"] = finding.because
     if finding.image is not None and finding.image != finding.place.file:
         image = {"physicalLocation": {"artifactLocation": _artifact(finding.image, here)}}
         result["relatedLocations"] = [{**image, "message": {"text": "the image"}}]

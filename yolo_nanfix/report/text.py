@@ -11,7 +11,7 @@ from rich.text import Text
 
 from yolo_nanfix.findings import Finding, Place, Report, Severity
 from yolo_nanfix.report.panel import put
-from yolo_nanfix.report.words import EFFECT_WORDS, printable
+from yolo_nanfix.report.words import EFFECT_WORDS, explains, printable
 
 MAX_LINES_PER_CODE = 50
 """So many findings of one code are listed; the rest are counted. JSON output lists all."""
@@ -46,10 +46,12 @@ def render(report: Report, console: Console, *, quiet: bool = False) -> None:
     """
     here = Path.cwd()
     listed: Counter[str] = Counter()
-    for finding in report.findings:
+    for finding in report.own:
         listed[finding.code] += 1
         if listed[finding.code] <= MAX_LINES_PER_CODE:
             _print(console, _line(finding, here))
+            if follows := explains(report, finding):
+                _print(console, Text(f"    {follows}", style="dim"))
     for code, count in sorted(listed.items()):
         if count > MAX_LINES_PER_CODE:
             rest = f"... and {count - MAX_LINES_PER_CODE} more of {code}; --output-format json lists them all"
@@ -97,8 +99,8 @@ def _table(report: Report) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("code", "severity", "count", "defect", "what to do"):
         table.add_column(title, no_wrap=title != "what to do", justify="right" if title == "count" else "left")
-    first = {finding.code: finding for finding in reversed(report.findings)}
-    counts = report.by_code()
+    first = {finding.code: finding for finding in reversed(report.own)}
+    counts = Counter(finding.code for finding in report.own)
     for finding in sorted(first.values(), key=lambda f: (f.severity.rank, f.code)):
         severity = Text(finding.severity.value, style=STYLES[finding.severity])
         table.add_row(finding.code, severity, str(counts[finding.code]), finding.name, Text(finding.mend))
@@ -124,7 +126,7 @@ def _closing(report: Report) -> Text:
     read = f"{images} images and {rows} label rows in {', '.join(report.counts)}"
     if report.worst is None:
         return Text(f"No findings in {read}.", style="green")
-    kinds = Counter(finding.severity for finding in report.findings)
+    kinds = Counter(finding.severity for finding in report.own)
     found = ", ".join(_count(kinds[severity], severity) for severity in Severity if kinds[severity])
     return Text(f"Found {found} in {read}. {_NEXT[report.worst]}", style=STYLES[report.worst])
 

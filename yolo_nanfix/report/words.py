@@ -57,6 +57,16 @@ def worst_first(report: Report) -> list[tuple[Finding, str]]:
     return sorted(zip(report.findings, report.identities(), strict=True), key=lambda pair: pair[0].severity.rank)
 
 
+def explains(report: Report, finding: Finding) -> str:
+    """How many findings another one explains: `explains 35 BX001 and 18 others`; empty if none."""
+    follows = report.follows(finding).most_common()
+    if not follows:
+        return ""
+    others = sum(count for _, count in follows[1:])
+    code, most = follows[0]
+    return f"explains {most} {code}" + (f" and {others} other{'s' if others > 1 else ''}" if others else "")
+
+
 def sentence(finding: Finding) -> str:
     """What is wrong, what Ultralytics does with it and how to mend it, on one line."""
     return printable(f"{finding.message} ({EFFECT_WORDS[finding.effect]}). {finding.mend}")

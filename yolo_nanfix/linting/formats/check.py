@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from yolo_nanfix.findings import Finding, Place, Report
+from yolo_nanfix.linting.causes import Cause, explained
 from yolo_nanfix.linting.census import Census
 from yolo_nanfix.linting.dataset import tabulate
 from yolo_nanfix.linting.formats.build import Annotated
@@ -46,14 +47,16 @@ def check(annotated: Annotated, study: Study | None = None) -> Report:
         "folders": Folders(),
         "notes": annotated.notes,
     }
-    findings: list[Finding] = []
+    found: list[Finding] = []
+    causes: list[Cause] = []
     skipped: list[tuple[str, str]] = []
     for rule in all_rules():
         if reason := APART.get(rule.code[:2]) or rule.skipped(options):
             skipped.append((rule.code, reason))
         else:
             with np.errstate(all="ignore"):  # annotations may hold any number
-                findings += _translated(rule.run(facts), annotated)
+                found += rule.run(facts, causes)
+    findings = list(_translated(explained(found, causes), annotated))
     order: dict[str | None, int] = {split: i for i, split in enumerate((None, *dataset.splits))}
     findings.sort(key=lambda f: (order[f.split], f.place.file, f.place.line or 0, f.code))
     counts = {

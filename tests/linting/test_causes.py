@@ -1,0 +1,104 @@
+"""What a finding about the set explains: row findings hang on it, no fix touches them, and no format loses the link."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
+from yolo_nanfix.fixing.texts import allowed
+from yolo_nanfix.linting import latest
+from yolo_nanfix.linting.causes import Cause, Explains, dumps, explained, loads
+from yolo_nanfix.report import csvout, plain, text
+
+
+def finding(code: str, file: str, line: int | None = None, split: str | None = "train") -> Finding:
+    place = Place(file, line)
+    return Finding(code, f"name-{code}", Severity.ERROR, Effect.DROPS, place, "Wrong.", f"Mend {code} so.", split)
+
+
+ROWS = [finding("BX001", "a.txt", 1), finding("BX001", "b.txt", 2), finding("BX006", "b.txt", 2)]
+WHOLE = finding("BX900", "data.yaml", split=None)
+
+
+@pytest.fixture
+def report() -> Report:
+    cause = Cause("BX900", None, Explains(("BX001", "BX006")))
+    return Report("data.yaml", "detect", tuple(explained([WHOLE, *ROWS], [cause])), counts={"train": _COUNTS})
+
+
+_COUNTS = {"images": 2, "labels": 2, "rows": 3}
+
+
+def test_what_is_explained_is_chosen_by_code_file_line_and_split():
+    other = finding("BX001", "a.txt", 1, "val")
+
+    def hung(explains: Explains, split: str | None = None) -> list[bool]:
+        causes = [Cause("BX900", split, explains)]
+        return [f.because == "BX900" for f in explained([*ROWS, other], causes)]
+
+    assert hung(Explains(("BX001",))) == [True, True, False, True]
+    assert hung(Explains(("BX001",)), "train") == [True, True, False, False]
+    assert hung(Explains(("BX001", "BX006"), frozenset({"b.txt"}))) == [False, True, True, False]
+    assert hung(Explains(("BX001",), None, frozenset({("a.txt", 1)}))) == [False, True, False, False]
+    assert hung(Explains(())) == [False] * 4
+
+
+def test_a_cause_never_explains_itself_and_the_first_of_several_counts():
+    causes = [Cause("BX900", None, Explains(("BX900", "BX001"))), Cause("BX901", None, Explains(("BX001",)))]
+    assert [f.because for f in explained([WHOLE, ROWS[0]], causes)] == [None, "BX900"]
+
+
+def test_causes_come_back_from_text():
+    causes = [
+        Cause("BX900", "val", Explains(("BX001",), frozenset({"b", "a"}), frozenset({("a", 1)}))),
+        Cause("CF900", None, Explains(("CL003",))),
+    ]
+    assert loads(dumps(causes)) == causes
+
+
+def test_advice_and_fixes_are_those_of_the_cause(report: Report):
+    whole, *rows = report.findings
+    assert whole == WHOLE
+    assert {row.mend for row in rows} == {"Mend BX900, from which this follows."}
+    assert not any(allowed(row, unsafe=True) for row in rows) and all(allowed(row, unsafe=True) for row in ROWS[:2])
+
+
+def test_own_findings_are_those_whose_cause_is_not_shown(report: Report):
+    assert report.own == (WHOLE,)
+    assert report.follows(WHOLE) == {"BX001": 2, "BX006": 1} and not report.follows(report.findings[1])
+    alone = report.select("BX001")
+    assert alone.own == alone.findings and len(alone.own) == 2
+
+
+def test_identities_do_not_change(report: Report):
+    bare = Report("data.yaml", "detect", (WHOLE, *ROWS))
+    assert report.identities() == bare.identities()
+
+
+def test_a_remembered_report_keeps_the_link_and_the_advice(report: Report):
+    packed = json.loads(json.dumps(latest.pack(report)))
+    assert latest.unpack(packed, "data.yaml", "detect") == report
+    mixed = Report("data.yaml", "detect", (*report.findings, finding("BX001", "c.txt", 3)))
+    assert latest.unpack(json.loads(json.dumps(latest.pack(mixed))), "data.yaml", "detect") == mixed
+
+
+def test_text_shows_them_under_their_cause(report: Report):
+    page = io.StringIO()
+    text.render(report, Console(file=page, width=120))
+    shown = page.getvalue()
+    assert "explains 2 BX001 and 1 other" in shown and "a.txt" not in shown
+    assert "Found 1 error in" in shown and shown.count("BX001") == 1
+    assert plain.statistics(report).split() == ["1", "BX900", "[error]", "name-BX900"]
+    assert "a.txt:1: BX001 [error] Wrong. (follows from BX900)" in plain.concise(report)
+
+
+def test_every_format_says_it(report: Report):
+    assert Report.from_dict(json.loads(json.dumps(report.as_dict()))).findings == report.findings
+    assert report.frame()["because"].to_list() == [None, "BX900", "BX900", "BX900"]
+    rows = list(csv.DictReader(io.StringIO(csvout.dumps(report))))
+    assert [row["because"] for row in rows] == ["", "BX900", "BX900", "BX900"]
