@@ -82,9 +82,9 @@ def test_identities_do_not_change(report: Report):
 
 def test_a_remembered_report_keeps_the_link_and_the_advice(report: Report):
     packed = json.loads(json.dumps(latest.pack(report)))
-    assert latest.unpack(packed, "data.yaml", "detect") == report
+    assert latest.unpack(packed, "data.yaml", "detect", report.root) == report
     mixed = Report("data.yaml", "detect", (*report.findings, finding("BX001", "c.txt", 3)))
-    assert latest.unpack(json.loads(json.dumps(latest.pack(mixed))), "data.yaml", "detect") == mixed
+    assert latest.unpack(json.loads(json.dumps(latest.pack(mixed))), "data.yaml", "detect", mixed.root) == mixed
 
 
 def test_text_shows_them_under_their_cause(report: Report):
