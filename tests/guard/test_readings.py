@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from contextlib import contextmanager
 
 import lab
+import pandas
+import polars
 import pytest
 import torch
 from make_datasets import make_dataset
@@ -64,6 +67,19 @@ def test_what_is_not_finite_survives_merging(value, tmp_path):
     read = columns(filled(500, at77=value), tmp_path)
     sick = [(step, loss) for step, loss in zip(read["step"], read["box_loss"], strict=True) if not math.isfinite(loss)]
     assert len(sick) == 1 and str(sick[0][1]) == str(value) and 77 <= sick[0][0] < 77 + 128
+
+
+def test_frames_read_what_is_not_finite_as_numbers_and_steps_read_what_older_releases_wrote(tmp_path):
+    text = filled(8, at2=math.nan, at3=math.inf, at4=-math.inf).text()
+    columns = [column for column in text.splitlines()[0].split(",") if column not in ("loss", "loss_scale", "lr")]
+    frame = polars.read_csv(io.StringIO(text))
+    assert all(frame[column].dtype.is_numeric() for column in columns), frame.dtypes
+    other = pandas.read_csv(io.StringIO(text))
+    for values in (frame["box_loss"].to_list(), other["box_loss"].tolist()):
+        assert math.isnan(values[1]) and values[2:5] == [math.inf, -math.inf, 5.0]
+    old = tmp_path / steps.STEPS_NAME
+    old.write_text(text.replace("NaN", "nan"))
+    assert math.isnan(steps.read(old)["box_loss"][1])
 
 
 def test_rows_are_laid_out_alike_whether_the_text_was_asked_for_before_or_not():

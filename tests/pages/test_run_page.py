@@ -68,8 +68,8 @@ def test_curves_hold_the_readings_and_show_where_they_were_not_finite(trained):
     rows = [line.split(",") for line in (trained / "sick" / "yolo-nanfix.csv").read_text().split()]
     box = [row[rows[0].index("box_loss")] for row in rows[1:]]
     shown = losses["curves"][0]["y"]
-    assert [v == "NaN" for v in shown] == [v == "nan" for v in box]
-    assert [v for v in shown if v != "NaN"] == pytest.approx([float(v) for v in box if v != "nan"], rel=1e-4)
+    assert [v == "NaN" for v in shown] == [v == "NaN" for v in box]
+    assert [v for v in shown if v != "NaN"] == pytest.approx([float(v) for v in box if v != "NaN"], rel=1e-4)
     gaps = [a for a in found.of("span") if a.get("class") == "lost"]
     assert len(gaps) == 2  # steps 3 and 4 as one, in the chart of terms and in that of the total
     assert "box_loss NaN" in (gaps[0]["title"] or "")

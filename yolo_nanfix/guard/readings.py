@@ -122,5 +122,10 @@ class Readings:
 
 
 def _line(row: Row, order: Sequence[int]) -> str:
-    cells = [f"{row.sums[i] / row.counts[i]:.6g}" if i < len(row.counts) and row.counts[i] else "" for i in order]
+    cells = [_cell(row.sums[i] / row.counts[i]) if i < len(row.counts) and row.counts[i] else "" for i in order]
     return f"{row.step},{row.epoch},{row.batch},{','.join(cells)}\n"
+
+
+def _cell(value: float) -> str:
+    """`NaN` and `inf` are the words that polars, pandas and numpy all read as numbers; to polars `nan` is a text."""
+    return "NaN" if value != value else f"{value:.6g}"

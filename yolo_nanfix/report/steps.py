@@ -1,7 +1,7 @@
 """Reads `yolo-nanfix.csv`, the file in a run's folder with what the guard read of each micro-batch.
 
 Columns: `step` (1-based count of the micro-batches of the run), `epoch` and `batch` (1-based), the terms of the loss by
-Ultralytics' names, then `loss` (their total), `grad_norm`, `loss_scale`, `lr`. An empty cell is not known; `nan` and
+Ultralytics' names, then `loss` (their total), `grad_norm`, `loss_scale`, `lr`. An empty cell is not known; `NaN` and
 `inf` are what was read. In long runs a row stands for several micro-batches: its place is that of the last of them, its
 values are their means, and not finite where one of them was.
 """
