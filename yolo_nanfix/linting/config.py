@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class DataConfig:
         yaml_file: the file it was read from.
         root: the folder that the split paths start from.
         splits: absolute folders or .txt lists of each split; `train` and `val` always, `test` if it exists.
-        names: class names by index; all of 0 to nc - 1.
+        names: class names by their numbers: 0 to nc - 1 unless `names` is a mapping with other keys.
         nc: number of classes that Ultralytics checks labels against.
         channels: image channels that the model is built for.
         kpt_shape: keypoints and their dimensions (2 or 3); None if absent or malformed.
@@ -53,6 +54,20 @@ class DataConfig:
     key_lines: Mapping[str, int]
     duplicate_keys: tuple[DuplicateKey, ...]
     missing_test: Path | None = None
+
+    @cached_property
+    def in_order(self) -> bool:
+        """Whether the class numbers are 0 to nc - 1, as Ultralytics wants them."""
+        return max(self.names, default=-1) == len(self.names) - 1 and min(self.names, default=0) == 0
+
+    @cached_property
+    def ceiling(self) -> int:
+        """One more than the largest class number, or `MAX_CLASSES` if that is less."""
+        return min(max(self.names, default=-1) + 1, MAX_CLASSES)
+
+    def name(self, number: int) -> str:
+        """The name of a class, or its number if it has none."""
+        return self.names.get(number, f"class {number}")
 
 
 def read_config(data: str | Path) -> DataConfig:
@@ -135,16 +150,16 @@ def _class_count(source: YamlFile) -> int:
 
 
 def _names(names: list[Any] | dict[Any, Any] | None, nc: int) -> dict[int, str]:
-    """Class names by index; a mapping whose keys are not 0 to nc - 1 is taken in its order."""
+    """Class names by number; a mapping whose keys are no whole numbers, or twice the same, is taken in its order."""
     if names is None:
         return {i: f"class_{i}" for i in range(nc)}
     if isinstance(names, dict):
         try:
-            by_index = {int(k): str(v) for k, v in names.items()}
+            by_number = {int(k): str(v) for k, v in names.items()}
         except (TypeError, ValueError, OverflowError):
-            by_index = {}
-        if sorted(by_index) == list(range(nc)):
-            return dict(sorted(by_index.items()))
+            by_number = {}
+        if len(by_number) == nc:
+            return dict(sorted(by_number.items()))
         names = list(names.values())
     return {i: str(name) for i, name in enumerate(names)}
 

@@ -61,9 +61,14 @@ def class_over_nc(labels: Labels, images: Images, config: DataConfig) -> Iterato
     Mend: correct the number, or add the class to `names`.
     """
     mask = np.isfinite(labels.cls) & (labels.cls >= config.nc)
+    known = f"0 to {config.nc - 1}"
+    if not config.in_order:  # then CF003 tells of the keys, and a number that is one of them is right
+        whole = np.isfinite(labels.cls) & (labels.cls >= 0) & (np.floor(labels.cls) == labels.cls)
+        mask = whole & ~np.isin(labels.cls, list(config.names))
+        known = ", ".join(map(str, list(config.names)[:_SHOWN])) + (", ..." if config.nc > _SHOWN else "")
 
     def message(row: int) -> str:
-        return f"class {labels.cls[row]:g}, but data.yaml has the classes 0 to {config.nc - 1}"
+        return f"class {labels.cls[row]:g}, but data.yaml has the classes {known}"
 
     yield from row_hits(labels, images, mask, message)
 
@@ -77,13 +82,19 @@ def class_unused(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: 80 classes of COCO for a set that labels 3.
     Mend: nothing if they come later; else remove them from `names` and renumber the labels.
     """
+    if not len(table.row_cls):
+        return  # a class is missing for a reason that other rules tell
     used = np.zeros(config.nc, np.bool_)
+    numbers = np.array(list(config.names)) if not config.in_order else None
     for start in range(0, len(table.row_cls), _BLOCK):
         cls = table.row_cls[start : start + _BLOCK]
-        used[cls[(cls >= 0) & (cls < config.nc) & (np.floor(cls) == cls)].astype(np.int64)] = True
+        if numbers is None:
+            used[cls[(cls >= 0) & (cls < config.nc) & (np.floor(cls) == cls)].astype(np.int64)] = True
+        else:
+            used |= np.isin(numbers, cls)
         if used.all():
             return
-    unused = [name for index, name in config.names.items() if not used[index]]
+    unused = [name for name, there in zip(config.names.values(), used.tolist(), strict=True) if not there]
     if unused:
         shown = ", ".join(unused[:_SHOWN]) + (", ..." if len(unused) > _SHOWN else "")
         message = f"{len(unused)} of {config.nc} classes occur in no label: {shown}"
@@ -99,7 +110,7 @@ def class_not_in_train(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: a rare class whose three images all went to val.
     Mend: split the images again, so that each class is in train.
     """
-    counts = _counts(table, config.nc)
+    counts = _counts(table, config.ceiling)
     missing = np.flatnonzero((counts["train"] == 0) & (np.sum(list(counts.values()), axis=0) > 0))
     if len(missing) and counts["train"].any():
         message = f"in other splits, but not in train ({len(missing)}): {_names(config, missing)}"
@@ -115,7 +126,7 @@ def class_not_in_val(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: a class recorded on one day, all of whose images went to train.
     Mend: split the images again, so that each class is in val.
     """
-    counts = _counts(table, config.nc)
+    counts = _counts(table, config.ceiling)
     missing = np.flatnonzero((counts["train"] >= LEARNABLE) & (counts["val"] == 0))
     if len(missing) and counts["val"].any():
         message = f"in train, but not in val ({len(missing)}): {_names(config, missing)}"
@@ -131,7 +142,7 @@ def class_rare(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: 3 bicycles among 4000 cars.
     Mend: collect more examples, repeat the images that have it, or leave the class out.
     """
-    train = _counts(table, config.nc)["train"]
+    train = _counts(table, config.ceiling)["train"]
     rare = np.flatnonzero((train > 0) & (train < FEW))
     if len(rare) and train.max() >= MANY:
         message = f"fewer than {FEW} examples in train ({len(rare)}): {_names(config, rare, train)}"
@@ -147,7 +158,7 @@ def class_imbalance(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: 40 000 cars and 300 buses.
     Mend: set `cls_pw`, repeat the images that have the rare class, or collect more of it.
     """
-    train = _counts(table, config.nc)["train"]
+    train = _counts(table, config.ceiling)["train"]
     used = np.flatnonzero(train)
     if len(used) > 1 and train.max() >= 100 * train[used].min():
         rarest, largest = used[np.argmin(train[used])], int(np.argmax(train))
@@ -183,7 +194,9 @@ def classes_from_one(table: Table, config: DataConfig) -> Iterator[Hit]:
     Mend: subtract 1 from all class numbers.
     """
     cls = table.row_cls
-    if config.nc > 1 and len(cls) and not (cls < 1).any() and (cls == config.nc).any() and cls.max() == config.nc:
+    if not config.in_order or config.nc < 2 or not len(cls):
+        return
+    if not (cls < 1).any() and (cls == config.nc).any() and cls.max() == config.nc:
         message = f"labels have the classes 1 to {config.nc}; data.yaml has 0 to {config.nc - 1}"
         yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
 
@@ -208,5 +221,5 @@ def _counts(table: Table, nc: int) -> dict[str, NDArray[np.int64]]:
 
 def _names(config: DataConfig, classes: NDArray[np.int64], counts: NDArray[np.int64] | None = None) -> str:
     """The names of some classes, with their counts."""
-    shown = [config.names[c] + (f" ({counts[c]})" if counts is not None else "") for c in classes[:_SHOWN].tolist()]
+    shown = [config.name(c) + (f" ({counts[c]})" if counts is not None else "") for c in classes[:_SHOWN].tolist()]
     return ", ".join(shown) + (", ..." if len(classes) > _SHOWN else "")

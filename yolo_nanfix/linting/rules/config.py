@@ -42,10 +42,10 @@ def names_nc_mismatch(config: DataConfig) -> Iterator[Hit]:
 def class_index_gap(config: DataConfig) -> Iterator[Hit]:
     """The keys of `names` are not 0 to the number of classes minus one.
 
-    Why: labels carry class numbers from 0; a gap means that names and labels do not belong together.
-    Ultralytics: raises KeyError or ValueError when it reads the names.
+    Why: training does not start. The numbers in the labels are read by these keys here: those of COCO begin at 1.
+    Ultralytics: raises KeyError ("2-class dataset requires class indices 0-1") before it looks at an image.
     Example: `names: {1: cat, 2: dog}`.
-    Mend: number the names from 0 without gaps, and check that the labels use the same numbers.
+    Mend: number the names from 0 without gaps, and the classes in all label files with them.
     """
     names = config.raw.get("names")
     if not isinstance(names, dict):

@@ -88,9 +88,9 @@ def box_size_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
     shape = _shapes(table)
     side = shape.width * shape.height
     np.sqrt(side, out=side)
-    for row, usual in _outliers(table, shape, side, config.nc):
+    for row, usual in _outliers(table, shape, side, config.ceiling):
         here = np.searchsorted(shape.rows, row)
-        name = config.names[int(table.row_cls[row])]
+        name = config.name(int(table.row_cls[row]))
         message = f"{shape.width[here]:.0f}x{shape.height[here]:.0f} pixels, where {name!r} has {usual:.0f} as a rule"
         yield _hit(table, row, message)
 
@@ -105,12 +105,12 @@ def box_aspect_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
     Mend: look at the box; draw it again if it is wrong.
     """
     shape = _shapes(table)
-    for row, usual in _outliers(table, shape, shape.width / shape.height, config.nc):
+    for row, usual in _outliers(table, shape, shape.width / shape.height, config.ceiling):
         box = table.row_box[row]
         if (np.minimum(box[:2], 1 - box[:2]) - box[2:] / 2 < BORDER).any():
             continue
         here = np.searchsorted(shape.rows, row)
-        name = config.names[int(table.row_cls[row])]
+        name = config.name(int(table.row_cls[row]))
         sides = f"{shape.width[here]:.0f}x{shape.height[here]:.0f}"
         yield _hit(table, row, f"{sides} pixels, where {name!r} has width to height {usual:.2g} as a rule")
 
