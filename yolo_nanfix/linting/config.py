@@ -150,18 +150,23 @@ def _class_count(source: YamlFile) -> int:
 
 
 def _names(names: list[Any] | dict[Any, Any] | None, nc: int) -> dict[int, str]:
-    """Class names by number; a mapping whose keys are no whole numbers, or twice the same, is taken in its order."""
+    """Class names by number; a mapping without usable keys, or with the same twice, is taken in its order."""
     if names is None:
         return {i: f"class_{i}" for i in range(nc)}
     if isinstance(names, dict):
-        try:
-            by_number = {int(k): str(v) for k, v in names.items()}
-        except (TypeError, ValueError, OverflowError):
-            by_number = {}
+        by_number = class_numbers(names) or class_numbers({v: k for k, v in names.items() if type(v) is int}) or {}
         if len(by_number) == nc:
             return dict(sorted(by_number.items()))
         names = list(names.values())
     return {i: str(name) for i, name in enumerate(names)}
+
+
+def class_numbers(names: Mapping[Any, Any]) -> dict[int, str] | None:
+    """A mapping of class numbers to names as Ultralytics takes it; None if its keys are no whole numbers."""
+    try:
+        return {int(key): str(name) for key, name in names.items()}
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _channels(source: YamlFile) -> int:

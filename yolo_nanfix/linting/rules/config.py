@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.config import KNOWN_KEYS, DataConfig
+from yolo_nanfix.linting.config import KNOWN_KEYS, DataConfig, class_numbers
 from yolo_nanfix.linting.rule import Hit, rule
 
 
@@ -50,14 +50,16 @@ def class_index_gap(config: DataConfig) -> Iterator[Hit]:
     names = config.raw.get("names")
     if not isinstance(names, dict):
         return
-    try:
-        indices = sorted(int(key) for key in names)
-    except (TypeError, ValueError, OverflowError):
-        indices = []
-    if indices != list(range(len(names))):
-        shown = ", ".join(str(key) for key in list(names)[:8])
-        message = f"class numbers must be 0 to {len(names) - 1}, but the keys are {shown}"
-        yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
+    numbers = class_numbers(names)
+    if numbers is not None and sorted(numbers) == list(range(len(names))):
+        return
+    shown = ", ".join(str(key) for key in list(names)[:8]) + (", ..." if len(names) > 8 else "")
+    message = f"class numbers must be 0 to {len(names) - 1}, but the keys are {shown}"
+    if numbers is None and all(type(value) is int for value in names.values()):
+        message += "; names and numbers have changed places"
+    yield Hit(
+        str(config.yaml_file), message, config.key_lines.get("names"), values={"numbers": tuple(sorted(config.names))}
+    )
 
 
 @rule("CF004", "class-name-duplicate", Severity.WARNING, Effect.ACCEPTS)
