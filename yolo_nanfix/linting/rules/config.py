@@ -123,7 +123,9 @@ def class_name_not_text(config: DataConfig) -> Iterator[Hit]:
     Mend: put the name in quotes.
     """
     names = config.raw.get("names") or []
-    for index, name in enumerate(names.values() if isinstance(names, dict) else names):
+    if isinstance(names, dict) and class_numbers(names) is None:
+        return  # names and numbers have changed places: CF003
+    for index, name in names.items() if isinstance(names, dict) else enumerate(names):
         if not isinstance(name, str):
             message = f"class {index} is read as {type(name).__name__} and becomes {str(name)[:60]!r}"
             yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
