@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from linting.tiny_set import TinySet
+from linting.tiny_set import TinySet, picture, turned
 
 Change = Callable[[TinySet], object]
 WIDTH, HEIGHT = 64, 48
@@ -104,6 +104,17 @@ def ndjson(first: dict[str, Any] | None = None, raw: str = "", **fields: Any) ->
     return put
 
 
+def quarter(box: list[int], size: tuple[int, int]) -> Change:
+    """The tiny set as COCO, its train image turned by EXIF, with this box and this width and height."""
+
+    def put(tiny: TinySet) -> None:
+        fields = {"width": size[0], "height": size[1]}
+        coco(lambda w: (w["images"][0].update(fields), w["annotations"][0].update(bbox=box, segmentation=[])))(tiny)
+        tiny.put("images/train/a.jpg", turned(picture(), 6))
+
+    return put
+
+
 def _without(tiny: TinySet) -> None:
     image(1, file_name="val/c.jpg")(tiny)
 
@@ -129,7 +140,7 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "AN010": ("detect", category(1, name="cat"), coco()),
     "AN011": ("detect", category(1, id=7), coco()),
     "AN012": ("detect", image(width=0), voc()),
-    "AN013": ("detect", image(width=HEIGHT, height=WIDTH), voc()),
+    "AN013": ("detect", image(width=2 * WIDTH, height=2 * HEIGHT), voc()),
     "AN014": ("detect", annotation(bbox=[1, 2, 3]), coco()),
     "AN015": ("detect", annotation(bbox=[10, 10, 0, 5]), annotation(bbox=[10, 10, 10, 10.5])),
     "AN016": ("segment", annotation(segmentation=[[1, 2, 3, 4, 5]]), coco()),
@@ -149,4 +160,6 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "AN030": ("detect", _no_url, ndjson()),
     "AN031": ("detect", category(1, name="Cat"), coco()),
     "AN032": ("detect", image(file_name="train/a.gif"), coco()),
+    "AN033": ("detect", quarter([50, 10, 12, 10], (WIDTH, HEIGHT)), quarter([10, 50, 12, 10], (HEIGHT, WIDTH))),
+    "AN034": ("detect", quarter([10, 50, 12, 10], (WIDTH, HEIGHT)), quarter([10, 50, 12, 10], (HEIGHT, WIDTH))),
 }

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from linting.tiny_set import picture
-from PIL import Image as PILImage
+from linting.tiny_set import picture, turned
 
 from yolo_nanfix.linting.headers import read_header
 from yolo_nanfix.linting.image import read_one
 from yolo_nanfix.linting.images import Listed, read_images
-from yolo_nanfix.linting.segments import ORIENTATION
 from yolo_nanfix.linting.stamps import stamp_of
 from yolo_nanfix.linting.turning import shown_size, turn_of
 
 FLAGS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR, 4: cv2.IMREAD_UNCHANGED}
-
-
-def turned(pixels: np.ndarray, turn: int, name: str = "JPEG") -> bytes:
-    """The bytes of an image of BGR or BGRA pixels with an orientation of EXIF."""
-    exif, stream = PILImage.Exif(), io.BytesIO()
-    exif[ORIENTATION] = turn
-    order = [2, 1, 0, 3][: pixels.shape[2]]
-    PILImage.fromarray(np.ascontiguousarray(pixels[..., order])).save(stream, name, exif=exif)
-    return stream.getvalue()
 
 
 @pytest.mark.parametrize(("name", "suffix"), [("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("TIFF", "tif")])

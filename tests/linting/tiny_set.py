@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image as PILImage
 
 YAML = "train: images/train\nval: images/val\nnames: [cat, dog]\n"
 ROWS = "0 0.5 0.5 0.2 0.2\n1 0.3 0.3 0.1 0.2\n"
@@ -28,6 +30,15 @@ def encode(suffix: str, pixels: np.ndarray) -> bytes:
 def tiff_pages(pages: list[np.ndarray]) -> bytes:
     """The bytes of a TIFF with one page for each array."""
     return bytes(cv2.imencodemulti(".tiff", pages)[1].tobytes())
+
+
+def turned(pixels: np.ndarray, turn: int, name: str = "JPEG") -> bytes:
+    """The bytes of an image of BGR or BGRA pixels with an orientation of EXIF."""
+    exif, stream = PILImage.Exif(), io.BytesIO()
+    exif[274] = turn
+    order = [2, 1, 0, 3][: pixels.shape[2]]
+    PILImage.fromarray(np.ascontiguousarray(pixels[..., order])).save(stream, name, exif=exif)
+    return stream.getvalue()
 
 
 class TinySet:

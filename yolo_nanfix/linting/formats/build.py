@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from yolo_nanfix import decoders
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.dataset import Dataset
+from yolo_nanfix.linting.formats.frames import Frame, judge, spills, summary
 from yolo_nanfix.linting.formats.notes import Note, Notes
 from yolo_nanfix.linting.formats.numbers import brief
 from yolo_nanfix.linting.headers import Header
@@ -27,11 +28,14 @@ from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.stamps import NOTHING, Stamp, stamp_of
 from yolo_nanfix.linting.studied import Where
 from yolo_nanfix.linting.suffixes import is_image
+from yolo_nanfix.linting.turning import QUARTER, shown_size, turn_of
 
 SPLITS = ("train", "val", "test")
 PLAIN = 5
 CHANNELS = 3
 """Annotation files say nothing of channels; colours are assumed."""
+_KINDS = {Frame.STORED: "boxes-unturned", Frame.UNTURNED: "boxes-unturned", Frame.SWAPPED: "image-size-swapped"}
+"""The rule that says each frame."""
 TOGETHER = 2000
 """Images that are read at once."""
 
@@ -108,7 +112,10 @@ class Builder:
 
     def finish(self) -> Annotated:
         """The dataset; the headers of all images are read for it."""
-        images = self._images()
+        found = self._images()
+        frames = self._frames(found)
+        self._compare(found)
+        images = gather(found, CHANNELS)
         config = DataConfig(
             yaml_file=self._source,
             root=self._source if self._source.is_dir() else self._source.parent,
@@ -123,7 +130,7 @@ class Builder:
         )
         numbers = {split: [i for i, own in enumerate(self._splits) if own == split] for split in config.splits}
         splits = {split: tuple(listed) for split, listed in numbers.items()}
-        dataset = Dataset(config, self._options.task, images, splits, self._table(images), ())
+        dataset = Dataset(config, self._options.task, images, splits, self._table(images, frames), ())
         self._alike()
         return Annotated(dataset, tuple(self.notes), self.where, self._options)
 
@@ -136,7 +143,7 @@ class Builder:
                 message = f"the classes {brief(other)} and {brief(name)} differ in spelling only"
                 self.note("class-names-alike", str(self._source), message)
 
-    def _images(self) -> Images:
+    def _images(self) -> list[Image]:
         """All images with their headers; where there is no file, with the size that the annotations give."""
         found: list[Image] = []
         with decoders.silent(), warnings.catch_warnings():
@@ -146,8 +153,26 @@ class Builder:
                 if header.fault == "missing" and min(size) > 0:
                     header = header._replace(width=size[0], height=size[1])
                 found.append(image._replace(header=header))
-        self._compare(found)
-        return gather(found, CHANNELS)
+        return found
+
+    def _frames(self, images: list[Image]) -> NDArray[np.int8]:
+        """The `Frame` of each image; those that are not right are noted, once a file, or once for one file an image."""
+        turned = np.array([turn_of(image.header, CHANNELS) >= QUARTER for image in images], np.bool_)
+        if not self._in_pixels or not turned.any():
+            return np.zeros(len(images), np.int8)
+        given = np.array(self._sizes, np.int64).reshape(-1, 2)
+        stored = np.array([(i.header.width, i.header.height) for i in images], np.int64).reshape(-1, 2)
+        owner, box = np.array(self._image, np.int32), np.array(self._numbers, np.float64).reshape(-1, PLAIN)[:, 1:]
+        out = spills(stored, owner, box)
+        frames = judge(given, stored, turned, out)
+        whole = len(set(self._labels)) == len(images) > 1
+        labels = np.zeros(len(images), np.int64) if whole else np.unique(self._labels, return_inverse=True)[1]
+        for label in np.unique(labels[frames > 0]).tolist():
+            among = np.flatnonzero(labels == label)
+            for said in summary(frames, given, stored, out, among):
+                file = str(self._source) if whole else self._labels[said.first]
+                self.note(_KINDS[said.frame], file, said.words(_last(images[said.first].file), len(among)))
+        return frames
 
     def _read(self) -> Iterator[Image]:
         """All images, some at a time: the first bytes of many are in memory together."""
@@ -163,14 +188,14 @@ class Builder:
         """Note images that are not there, or of another size than the annotations say."""
         missing: list[int] = []
         for i, (image, size) in enumerate(zip(images, self._sizes, strict=True)):
-            there = image.header.width, image.header.height
+            there = shown_size(image.header, CHANNELS)
             if not is_image(image.file):
                 message = f"{brief(_last(image.file))} has no suffix that Ultralytics lists"
                 self.note("image-suffix-unlisted", image.label, message, None, i)
             elif image.header.fault == "missing":
                 missing.append(i)
-            elif min(*there, *size) > 0 and size != there:
-                turned = " (EXIF turns it by a quarter)" if image.header.turn >= 5 and size == there[::-1] else ""
+            elif min(*there, *size) > 0 and size not in (there, (image.header.width, image.header.height)):
+                turned = ", as EXIF turns it" if turn_of(image.header, CHANNELS) >= QUARTER else ""
                 message = f"{_last(image.file)}: {size[0]}x{size[1]}, but the file is {there[0]}x{there[1]}{turned}"
                 self.note("image-size-differs", image.label, message, None, i)
         if not self._on_disk:
@@ -183,10 +208,10 @@ class Builder:
             self.note("image-file-missing", images[i].label, f"there is no {self._paths[i]}", None, i)
         return None
 
-    def _table(self, images: Images) -> Labels:
+    def _table(self, images: Images, frames: NDArray[np.int8]) -> Labels:
         """The rows as columns, sorted by image; those of images of unknown size are left out."""
         owner = np.array(self._image, np.int32)
-        sizes = self._divisors(images)
+        sizes = self._divisors(images, frames)
         scale = sizes[owner].reshape(-1, 2)
         keep = (scale > 0).all(axis=1)
         counts = np.array(self._counts, np.int64)
@@ -217,15 +242,14 @@ class Builder:
         )
         return join([labels])
 
-    def _divisors(self, images: Images) -> NDArray[np.float64]:
+    def _divisors(self, images: Images, frames: NDArray[np.int8]) -> NDArray[np.float64]:
         """(N, 2) what the coordinates of each image are divided by; 0 where it is not known."""
         if not self._in_pixels:
             return np.ones((len(images), 2))
-        sizes = [
-            size if min(size) > 0 else (i.header.width, i.header.height)
-            for size, i in zip(self._sizes, images, strict=True)
-        ]
-        return np.array(sizes, np.float64).reshape(-1, 2)
+        given = np.array(self._sizes, np.float64).reshape(-1, 2)
+        shown = np.column_stack([images.columns.width, images.columns.height])
+        wanted = (given.min(axis=1, initial=np.inf) <= 0) | (frames == Frame.SWAPPED)
+        return np.where(wanted[:, None], shown, given)
 
 
 def _stamp(path: str) -> Stamp:

@@ -168,9 +168,8 @@ def image_size_differs(notes: Notes) -> Iterator[Hit]:
 
     Why: all boxes are divided by the wrong size, so they are off by that factor.
     Ultralytics: its converters trust the annotations.
-    Example: the images were scaled down after annotation; or a photograph is turned by EXIF, and width and height
-        are swapped.
-    Mend: restore the original image, or scale size and boxes; for turned photographs store the pixels upright.
+    Example: the images were scaled down after annotation.
+    Mend: restore the original image, or scale size and boxes.
     """
     yield from noted(notes, "image-size-differs")
 
@@ -306,3 +305,28 @@ def image_suffix_unlisted(notes: Notes) -> Iterator[Hit]:
     Mend: convert the image to JPEG or PNG, and correct the name.
     """
     yield from noted(notes, "image-suffix-unlisted")
+
+
+@rule("AN033", "boxes-unturned", Severity.ERROR, Effect.GARBAGE, LABELLED)
+def boxes_unturned(notes: Notes) -> Iterator[Hit]:
+    """Boxes or sizes are those of the stored pixels of images that EXIF turns.
+
+    Why: the picture is turned, the boxes are not: nearly all of them lie on something else than their object.
+    Ultralytics: turns the image by EXIF when it loads it, and its converters take boxes and sizes as they are.
+    Example: photographs of a phone held upright (orientation 6), labelled in a tool that does not heed EXIF.
+    Mend: remove the orientation from the EXIF of these images if all their boxes fit the stored pixels, or turn boxes,
+        width and height with the picture; look at some of them afterwards.
+    """
+    yield from noted(notes, "boxes-unturned")
+
+
+@rule("AN034", "image-size-swapped", Severity.ERROR, Effect.DROPS, LABELLED)
+def image_size_swapped(notes: Notes) -> Iterator[Hit]:
+    """Width and height of images that EXIF turns are swapped; their boxes are right.
+
+    Why: boxes of the shown picture are divided by the wrong sides, so they are stretched and reach out of the image.
+    Ultralytics: its converters divide by width and height as they are given; images with rows beyond 1 are dropped.
+    Example: width and height asked of a library that does not heed EXIF, for boxes drawn on the upright picture.
+    Mend: exchange width and height of these images; the boxes stay as they are.
+    """
+    yield from noted(notes, "image-size-swapped")
