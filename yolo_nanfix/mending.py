@@ -11,12 +11,16 @@ from yolo_nanfix.fixing import apply
 from yolo_nanfix.fixing import undo as undoing
 from yolo_nanfix.fixing.apply import Fixed
 from yolo_nanfix.fixing.plan import Ground
+from yolo_nanfix.fixing.sets import LabelFile
 from yolo_nanfix.fixing.undo import Undone
 from yolo_nanfix.handoff.export import HandedOver, Options, Progress, hand_over
 from yolo_nanfix.handoff.scene import Album
 from yolo_nanfix.linting.config import read_config
 from yolo_nanfix.linting.locate import find_yaml
+from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.paths import label_path
+from yolo_nanfix.linting.runner import run
+from yolo_nanfix.linting.studied import Studied
 
 
 def fix(report: Report, *, unsafe: bool, diff: bool) -> Fixed:
@@ -79,6 +83,34 @@ def _ground(report: Report, unsafe: bool) -> Ground:
         root=str(root.resolve()),
         lists=lists,
         label_of=(lambda image: "") if report.task == "classify" else label_path,
+        labels=lambda: _labels(report),
         since_ns=report.started_ns,
         unsafe=unsafe,
     )
+
+
+def _labels(report: Report) -> tuple[LabelFile, ...]:
+    """The label files of a dataset, each once, as it stands now; of files that nothing happened to lint knows all.
+
+    A label file that two images use has the size 0 x 0 unless both are of one size.
+    """
+    studied: list[Studied] = []
+    run(report.data, options=LintOptions(task=report.task), study=studied.append)
+    table = studied[0].table
+    splits: dict[int, list[str]] = {}
+    for split, images in table.members.items():
+        for image in images.tolist():
+            splits.setdefault(image, []).append(split)
+    found: dict[str, LabelFile] = {}
+    sizes = zip(table.width.tolist(), table.height.tolist(), strict=True)
+    for image, (path, labelled, (width, height)) in enumerate(
+        zip(table.labels, table.labelled.tolist(), sizes, strict=True)
+    ):
+        if labelled:
+            one = found.get(path)
+            inside = splits.get(image, [])
+            if one is not None:
+                width, height = (width, height) if (one.width, one.height) == (width, height) else (0, 0)
+                inside = list(dict.fromkeys([*one.splits, *inside]))
+            found[path] = LabelFile(path, tuple(inside), width, height)
+    return tuple(found.values())

@@ -289,8 +289,9 @@ def test_a_full_disk_changes_nothing_or_stops(tiny: TinySet, journals: Path):
 
 def test_a_disk_that_fills_while_files_change_stops_the_run(tiny: TinySet, journals: Path):
     from yolo_nanfix.fixing import apply
+    from yolo_nanfix.fixing.edits import Edit
     from yolo_nanfix.fixing.journal import Writer, locked
-    from yolo_nanfix.fixing.plan import Edit, plan
+    from yolo_nanfix.fixing.plan import plan
     from yolo_nanfix.mending import _ground
 
     tiny.rows(BAD * 400)
@@ -306,7 +307,7 @@ def test_a_disk_that_fills_while_files_change_stops_the_run(tiny: TinySet, journ
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
         try:
-            applied, failed = apply._carry_out(journal)
+            applied, failed = apply._carry_out(journal, [""] * len(journal.steps))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert applied == [] and [k.reason.partition(" ")[0] for k in failed] == ["cannot", "not"]
@@ -342,8 +343,9 @@ def test_every_fixer_names_a_rule_and_an_operation_that_exist():
     from yolo_nanfix.fixing.catalogue import FIXES
     from yolo_nanfix.fixing.plan import PICTURES
     from yolo_nanfix.fixing.rows import OPERATIONS
+    from yolo_nanfix.fixing.sets import OPERATIONS as SETS
     from yolo_nanfix.fixing.texts import WHOLE
 
     assert set(FIXES) <= {rule.code for rule in all_rules()}
-    assert {fixer.how for fixer in FIXES.values()} <= {*PICTURES, *OPERATIONS, *WHOLE, "duplicate"}
+    assert {fixer.how for fixer in FIXES.values()} <= {*PICTURES, *OPERATIONS, *WHOLE, *SETS, "duplicate"}
     assert {fixer.safety for fixer in FIXES.values()} <= {"safe", "unsafe", "safe to 1 %"}

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.fixing.catalogue import FIXES
+from yolo_nanfix.fixing.edits import Edit, Kept
 from yolo_nanfix.fixing.files import move, put, say, stamp, sync_folders
 from yolo_nanfix.fixing.journal import KEEP, Journal, Step, Writer, journals, locked, store
-from yolo_nanfix.fixing.plan import Edit, Ground, Kept, diff, plan
+from yolo_nanfix.fixing.plan import Ground, diff, plan
 from yolo_nanfix.fixing.rows import ASK, Left
+from yolo_nanfix.fixing.undo import restore
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -62,6 +64,7 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
     findings, folder = tuple(findings), store()
     kept: list[Kept] = []
     done: list[tuple[Finding, ...]] = []
+    groups: list[str] = []
     with locked(folder):
         try:
             writer = Writer(folder, ground.data)
@@ -72,6 +75,7 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
                     else:
                         writer.add(step)
                         done.append(step.done)
+                        groups.append(step.group)
                 journal = writer.commit()
             except BaseException:
                 writer.abandon()
@@ -83,7 +87,7 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
         if journal is None:
             left, unsafe = _split(kept, findings, ground)
             return Fixed(kept=left, unsafe=unsafe)
-        applied, failed = _carry_out(journal)
+        applied, failed = _carry_out(journal, groups)
         if not applied:
             journal.remove()
         for old in journals(folder, ground.data)[:-KEEP]:
@@ -109,13 +113,19 @@ def _split(kept: Sequence[Kept], findings: tuple[Finding, ...], ground: Ground) 
     return for_good, unsafe + sum(ASK in one.reason for one in kept)
 
 
-def _carry_out(journal: Journal) -> tuple[list[int], list[Kept]]:
-    """Do the steps of a committed journal; gives the steps that were done, and the reasons of the others."""
+def _carry_out(journal: Journal, groups: Sequence[str]) -> tuple[list[int], list[Kept]]:
+    """Do the steps of a committed journal; gives the steps that were done, and the reasons of the others.
+
+    Of the steps of one group all are done or none: where one cannot be, those before it are taken back.
+    """
     applied: list[int] = []
     failed: list[Kept] = []
+    broken: set[str] = set()
     full = ""
-    for number, step in enumerate(journal.steps):
+    for number, (step, group) in enumerate(zip(journal.steps, groups, strict=True)):
         try:
+            if group in broken:
+                continue
             if full:
                 raise Left(f"not tried: {full} before")
             _do(journal, number, step)
@@ -126,10 +136,27 @@ def _carry_out(journal: Journal) -> tuple[list[int], list[Kept]]:
             full = say(error) if error.errno in _FULL else ""
         else:
             applied.append(number)
+            continue
+        if group and group not in broken:
+            broken.add(group)
+            failed += _take_back(journal, [i for i in applied if groups[i] == group], applied)
     sync_folders({str(Path(p).parent) for i in applied for p in (journal.steps[i].path, journal.steps[i].target)})
     with contextlib.suppress(OSError):  # without it undo looks at each file, as after a kill
         journal.note("applied.json", applied)
     return applied, failed
+
+
+def _take_back(journal: Journal, steps: Sequence[int], applied: list[int]) -> Iterator[Kept]:
+    """Restore the files of steps that were done, and strike them from `applied`; gives those that cannot be."""
+    for number in reversed(steps):
+        step = journal.steps[number]
+        try:
+            restore(journal, number, step)
+        except (Left, OSError) as error:
+            why = str(error) if isinstance(error, Left) else say(error)
+            yield Kept(step.path, "", f"is changed, others that belong to it are not ({why}): --undo takes it back")
+        else:
+            applied.remove(number)
 
 
 def _do(journal: Journal, number: int, step: Step) -> None:

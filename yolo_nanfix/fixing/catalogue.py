@@ -12,7 +12,8 @@ class Fixer(NamedTuple):
     """How one defect is mended.
 
     Attributes:
-        how: the name of the operation; `rows.OPERATIONS`, `texts.OPERATIONS` and `pictures.OPERATIONS` hold them.
+        how: the name of the operation: one of `rows.OPERATIONS`, `texts.WHOLE` or `plan.PICTURES` for a finding about
+            one file, one of `sets.OPERATIONS` for a finding about the whole set.
         safety: `safe`, `unsafe`, or `safe to 1 %` (beyond that unsafe).
         text: what is done, in a few words.
     """
@@ -75,6 +76,7 @@ FIXES: dict[str, Fixer] = {
     "CL001": _DROP,
     "CL002": _DROP,
     "CL003": _DROP,
+    "CL010": Fixer("shift-classes", "unsafe", "takes 1 from all class numbers"),
 }
 """The fixer of each rule code that has one."""
 

@@ -23,8 +23,8 @@ from typing import Any
 from platformdirs import user_data_path
 
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.fixing.edits import Edit
 from yolo_nanfix.fixing.files import digest, put, say, sync_folders
-from yolo_nanfix.fixing.plan import Edit
 
 KEEP = 20
 """Journals kept of one dataset; older ones are removed when a new one is written."""

@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
+from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.fixing.catalogue import FIXES
-from yolo_nanfix.fixing.files import Seen, look
+from yolo_nanfix.fixing.edits import Edit as Edit
+from yolo_nanfix.fixing.edits import Kept as Kept
+from yolo_nanfix.fixing.files import look
 from yolo_nanfix.fixing.pictures import complete_jpeg, end_jpeg, suffix_of
 from yolo_nanfix.fixing.rows import Left
+from yolo_nanfix.fixing.sets import OPERATIONS as SETS
+from yolo_nanfix.fixing.sets import LabelFile, Rewriting
 from yolo_nanfix.fixing.texts import allowed, mend_text, relist
 
 PICTURES = ("quarantine", "complete", "end", "rename")
@@ -33,6 +37,7 @@ class Ground:
         root: its folder; the quarantine stands beside it.
         lists: the .txt files that list images.
         label_of: the path of the label file of an image; empty for the task classify.
+        labels: gives all label files of the dataset; asked only where a finding about the whole set is to be mended.
         since_ns: when it was linted; files that changed later are left alone. None: do not ask.
         unsafe: whether unsafe fixes are allowed.
     """
@@ -42,6 +47,7 @@ class Ground:
     root: str
     lists: tuple[str, ...]
     label_of: Callable[[str], str] = field(repr=False)
+    labels: Callable[[], tuple[LabelFile, ...]] = field(repr=False)
     since_ns: int | None
     unsafe: bool
 
@@ -51,39 +57,55 @@ class Ground:
         return f"{self.root.rstrip(os.sep)}-quarantine"
 
 
-class Edit(NamedTuple):
-    """One file that is to change: `seen` at `path` becomes `after` at `target` (the same path unless it is moved)."""
-
-    path: str
-    target: str
-    seen: Seen
-    after: bytes
-    done: tuple[Finding, ...]
-    what: str
-
-
-class Kept(NamedTuple):
-    """One thing that is left as it is: a file or `file:line`, the code of the finding (or nothing), and the reason."""
-
-    place: str
-    code: str
-    reason: str
-
-
 def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
     """The edits that mend the findings, one a file, and what is left as it is though it has a fixer.
 
-    Each file is read when its turn comes, so that the bytes of one file at a time are held.
+    Each file is read when its turn comes, so that the bytes of one file at a time are held. Findings that another one
+    explains are left to its fix. While a set is rewritten as a whole, everything else waits for the next run.
     """
     _real.cache_clear()
+    asked = [f for f in dict.fromkeys(findings) if allowed(f, ground.unsafe)]
+    whole = [f for f in asked if FIXES[f.code].how in SETS]
+    others = [f for f in asked if FIXES[f.code].how not in SETS]
+    rewritten = (yield from _sets(whole, ground)) if whole else None
+    if rewritten is None:
+        yield from _files(others, ground)
+    elif others:
+        codes = ",".join(sorted({f.code for f in others}))
+        yield Kept(ground.data, codes, f"{len(others)} others wait until {rewritten} is mended: lint and fix again")
+
+
+def _sets(whole: list[Finding], ground: Ground) -> Generator[Edit | Kept, None, str | None]:
+    """The edits of the first finding about the set that can be mended; gives its code, None if there is none."""
+    labels = tuple(label._replace(path=_canonical(label.path)) for label in ground.labels())
+    mended = None
+    for finding in whole:
+        if mended is not None:
+            yield Kept(str(finding.place), finding.code, f"waits until {mended} is mended: lint and fix again")
+            continue
+        rewriting = Rewriting(finding, ground.task, labels, ground.data, ground.since_ns)
+        try:
+            rewriting.check()
+        except Left as why:
+            yield Kept(str(finding.place), finding.code, str(why))
+        else:
+            mended = finding.code
+            try:
+                yield from rewriting.edits()
+            except Left as why:  # between the two looks
+                raise UsageError(f"{why}; nothing changed") from None
+    return mended
+
+
+def _files(findings: list[Finding], ground: Ground) -> Iterator[Edit | Kept]:
+    """The edits of findings about single files."""
     pictures: dict[str, list[Finding]] = {}
     texts: dict[str, list[Finding]] = {}
-    for finding in dict.fromkeys(findings):
-        if allowed(finding, ground.unsafe):
-            path = _canonical(finding.place.file)
-            group = pictures if FIXES[finding.code].how in PICTURES else texts
-            if group is pictures or path.endswith(".txt"):
-                group.setdefault(path, []).append(finding)
+    for finding in findings:
+        path = _canonical(finding.place.file)
+        group = pictures if FIXES[finding.code].how in PICTURES else texts
+        if group is pictures or path.endswith(".txt"):
+            group.setdefault(path, []).append(finding)
     renamed: dict[str, str | None] = {}
     taken: set[str] = set()
     for path, found in pictures.items():
@@ -208,7 +230,7 @@ def diff(edit: Edit) -> str:
     """An edit for people: a unified diff of a text, one line for anything else."""
     lines = [] if edit.target == edit.path else [f"move {edit.path} -> {edit.target} ({edit.what})"]
     if edit.after != edit.seen.content:
-        if edit.path.endswith(".txt"):
+        if edit.path.endswith((".txt", ".yaml", ".yml")):
             old, new = (c.decode("utf-8", "backslashreplace").splitlines() for c in (edit.seen.content, edit.after))
             shown = list(difflib.unified_diff(old, new, edit.path, edit.path, lineterm=""))
             lines += shown or [f"--- {edit.path}", f"+++ {edit.path}", _invisible(edit)]

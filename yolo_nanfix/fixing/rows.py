@@ -42,6 +42,30 @@ def numbers(words: Words) -> list[float]:
     return values
 
 
+def joined(line: str, words: Words) -> str:
+    """The line with other words and its own line end; the line itself if the words are the same."""
+    if words == line.split():
+        return line
+    return " ".join(words) + line[len(line.splitlines()[0]) :]
+
+
+def shift_class(words: Words, by: int) -> Words:
+    """The row with a number added to its class; the row itself where its first word is no whole number.
+
+    Raises:
+        Left: there is no such class.
+    """
+    try:
+        number = float(words[0])
+    except ValueError:
+        return words
+    if not isfinite(number) or number != int(number):
+        return words
+    if number + by < 0:
+        raise Left(f"has the class {int(number)}, from which {-by} cannot be taken")
+    return [str(int(number) + by), *words[1:]]
+
+
 def clip(words: Words, task: str, unsafe: bool) -> Words | None:
     """The row clipped to the image; words of numbers that stay are kept as they are spelt. None: nothing is left.
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.fixing.catalogue import FIXES
-from yolo_nanfix.fixing.rows import OPERATIONS, Left, seven
+from yolo_nanfix.fixing.rows import OPERATIONS, Left, joined, seven
 
 BOM = b"\xef\xbb\xbf"
 WHOLE = ("bom", "line-ends", "recode", "seven", "clip-all")
@@ -62,7 +62,7 @@ def mend_text(content: bytes, findings: Iterable[Finding], task: str, unsafe: bo
         if FIXES[finding.code].how not in WHOLE:
             by_line.setdefault(finding.place.line or 0, []).append(finding)
     if "seven" in hows:
-        lines = [_joined(line, seven(line.split(), task, unsafe) or []) if line.split() else line for line in lines]
+        lines = [joined(line, seven(line.split(), task, unsafe) or []) if line.split() else line for line in lines]
         done.append(hows["seven"])
     if "clip-all" in hows:
         lines = [_clipped(line, task) for line in lines]
@@ -102,7 +102,7 @@ def _mend_lines(
             except Left as why:
                 left.append((finding, str(why)))
             else:
-                line = "" if words is None else _joined(line, words)
+                line = "" if words is None else joined(line, words)
                 mended.add(how)
                 done.append(finding)
         if row is not None:
@@ -118,7 +118,7 @@ def _clipped(line: str, task: str) -> str:
         words = OPERATIONS["clip"](line.split(), task, False)
     except Left:
         return line
-    return line if words is None else _joined(line, words)
+    return line if words is None else joined(line, words)
 
 
 def _mend_row(words: list[str], how: str, task: str, unsafe: bool, repeated: bool) -> list[str] | None:
@@ -130,13 +130,6 @@ def _mend_row(words: list[str], how: str, task: str, unsafe: bool, repeated: boo
     if not repeated:
         raise Left("no earlier row of the file is exactly the same")
     return None
-
-
-def _joined(line: str, words: list[str]) -> str:
-    """The line with other words and its own line end; the line itself if the words are the same."""
-    if words == line.split():
-        return line
-    return " ".join(words) + line[len(line.splitlines()[0]) :]
 
 
 def _values(words: list[str]) -> tuple[float, ...] | None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.fixing.edits import Kept
 from yolo_nanfix.fixing.files import digest, move, put, say, sync_folders
 from yolo_nanfix.fixing.journal import Journal, Step, journals, locked, store
-from yolo_nanfix.fixing.plan import Kept
 from yolo_nanfix.fixing.rows import Left
 
 
@@ -50,7 +50,7 @@ def undo(data: str) -> Undone:
             if applied is not None and number not in applied:
                 continue
             try:
-                _restore(journal, number, step)
+                restore(journal, number, step)
                 restored += 1
             except Left as why:
                 kept.append(Kept(step.path, "", str(why)))
@@ -68,7 +68,7 @@ def undo(data: str) -> Undone:
     return Undone(restored, tuple(reversed(kept)), str(journal.folder) if kept else None, len(found) - 1)
 
 
-def _restore(journal: Journal, number: int, step: Step) -> None:
+def restore(journal: Journal, number: int, step: Step) -> None:
     """Bring one file back to what it was, from whatever state a killed run or undo left it in.
 
     Raises:

@@ -198,7 +198,8 @@ def classes_from_one(table: Table, config: DataConfig) -> Iterator[Hit]:
         return
     if not (cls < 1).any() and (cls == config.nc).any() and cls.max() == config.nc:
         message = f"labels have the classes 1 to {config.nc}; data.yaml has 0 to {config.nc - 1}"
-        yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
+        values = {"splits": tuple(table.splits), "by": -1}
+        yield Hit(str(config.yaml_file), message, config.key_lines.get("names"), values=values)
 
 
 @once
