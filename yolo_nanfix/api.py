@@ -358,6 +358,7 @@ def handoff(
     max_images: int | None = None,
     images: str | None = None,
     overwrite: bool = False,
+    severity: str = "warning",
     progress: Progress | None = None,
 ) -> HandedOver:
     """Hand the images with findings to labellers: boxes and defects ready to import, and pictures of what is wrong.
@@ -369,6 +370,7 @@ def handoff(
         max_images: at most so many, those with the worst findings; by default all.
         images: copy or link the images into the folder; by default they stay where they are.
         overwrite: replace an earlier handoff.
+        severity: only findings at least so severe; `info` hands over those, too, that need no work.
         progress: called with (done, total, what) as images are drawn.
 
     Raises:
@@ -378,6 +380,10 @@ def handoff(
     from yolo_nanfix import mending
     from yolo_nanfix.handoff.export import FORMATS, Options
 
+    try:
+        report = report.select(at_least=severity)
+    except ValueError as error:
+        raise UsageError(f"{severity!r} is no severity: fatal, error, warning or info") from error
     if to not in FORMATS or images not in (None, "copy", "link"):
         raise UsageError(f"handoff goes to {', '.join(FORMATS)}, with images copy, link or None; not to {to}, {images}")
     return mending.handoff(report, Path(out), Options(to, max_images, images, overwrite), progress)

@@ -154,13 +154,7 @@ def _decide(context: RunContext, report: Report) -> tuple[str, ...]:
     if context.on_fatal == "stop":
         return tuple(f"{f.place}: {f.code} {f.message}" for f in fatal)
     context.quarantined = report.fatal_images()
-    return tuple(f"{f.place}: {f.code} {f.message}" for f in fatal if f.image is None and not _starts(report, f))
-
-
-def _starts(report: Report, finding: Finding) -> bool:
-    """Whether training starts in spite of a missing split: Ultralytics splits the folder, or validates on test."""
-    whole = not (Path(report.data) / "train").is_dir()
-    return finding.code == "FS046" and (whole or "test" in report.counts)
+    return tuple(f"{f.place}: {f.code} {f.message}" for f in fatal if f.image is None)
 
 
 def _of_workers(model: Any, context: RunContext) -> dict[str, Any]:

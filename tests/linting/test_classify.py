@@ -13,6 +13,7 @@ from linting.cases_files import CASES, UNSPLIT, classes, noise
 from linting.tiny_set import TinySet
 
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.classify import class_of, list_folders, read_folder
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.runner import run
@@ -86,7 +87,26 @@ def test_a_folder_without_train_is_its_own_train(tmp_path: Path):
     UNSPLIT(tiny)
     report = run(tmp_path, options=LintOptions("classify"))
     assert report.by_code() == {"FS046": 1} and report.counts["train"]["images"] == 2
-    assert "copies" in report.findings[0].message
+    assert report.findings[0].severity is Severity.FATAL and "all 2 of them to val" in report.findings[0].message
+
+
+def test_a_folder_that_ultralytics_splits_is_no_crash(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    UNSPLIT(tiny)
+    for i in range(7):
+        tiny.put(f"cat/more{i}.jpg", noise(50 + i))
+    (found,) = run(tmp_path, options=LintOptions("classify")).findings
+    assert (found.code, found.severity, found.effect) == ("FS046", Severity.WARNING, Effect.ACCEPTS)
+    assert "6 for train and 3 for val; none of class dog is trained on" in found.message
+    again = run(tmp_path, options=LintOptions("classify")).findings  # from memory
+    assert again == (found,)
+
+
+def test_validation_on_test_is_no_crash(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    classes("test/cat/1.jpg", "test/dog/1.jpg", drop="val")(tiny)
+    (found,) = run(tmp_path, options=LintOptions("classify")).findings
+    assert (found.code, found.severity) == ("FS046", Severity.WARNING) and "'test'" in found.message
 
 
 def test_image_rules_hold_for_classify(tmp_path: Path):

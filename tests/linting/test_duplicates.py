@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 from linting.cases_images import PHOTO, photo
-from linting.tiny_set import ROWS, TinySet, encode
+from linting.tiny_set import ROWS, YAML, TinySet, encode
 
-from yolo_nanfix.findings import Finding
+from yolo_nanfix.findings import Finding, Severity
 from yolo_nanfix.linting.alike import GROUP, RADIUS, candidates
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.runner import run
@@ -87,6 +87,31 @@ def test_labels_of_copies_are_compared(tmp_path: Path, rows: str, differ: str):
     told = _found(tmp_path).get("SP003", [])
     assert _names(told) == (["d.jpg"] if differ else [])
     assert not differ or differ in told[0].message
+
+
+@pytest.mark.parametrize(
+    ("moved", "severity"), [("0.21", Severity.WARNING), ("0.206", Severity.WARNING), ("0.212", Severity.ERROR)]
+)
+def test_copies_labelled_a_little_otherwise_are_a_warning(tmp_path: Path, moved: str, severity: Severity):
+    """A side of 0.21 instead of 0.2 is an overlap of 0.952, 0.212 one of 0.943."""
+    tiny = TinySet(tmp_path)
+    _add(tiny, "train", "c", PHOTO, "0 0.5 0.5 0.2 0.2\n1 0.3 0.3 0.1 0.1\n")
+    _add(tiny, "train", "d", PHOTO, f"0 0.5 0.5 0.2 {moved}\n1 0.3 0.3 0.1 0.1\n")
+    (told,) = _found(tmp_path)["SP003"]
+    assert told.severity is severity and told.partner and told.partner.endswith("c.jpg")
+    assert (dict(told.values)["least_overlap"] >= 0.95) is (severity is Severity.WARNING)
+
+
+def test_copies_in_a_split_without_labels_contradict_nothing(tmp_path: Path):
+    """What is missing is the labels of the split; its images are no other opinion."""
+    tiny = TinySet(tmp_path)
+    tiny.yaml(YAML + "test: images/test\n")
+    _add(tiny, "train", "c", PHOTO)
+    _add(tiny, "val", "d", PHOTO, ROWS + "0 0.7 0.7 0.1 0.1\n")
+    tiny.put("images/test/e.jpg", PHOTO)
+    assert _names(_found(tmp_path)["SP003"]) == ["d.jpg"]
+    _add(tiny, "test", "f", encode(".jpg", photo(3)))
+    assert _names(_found(tmp_path)["SP003"]) == ["d.jpg", "e.jpg"]
 
 
 def test_near_duplicates_are_found_scaled_saved_captioned_and_turned(tmp_path: Path):

@@ -9,6 +9,8 @@ from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity, froze
 
 RuleTexts = tuple[str, Severity, Effect, str]
 """A rule's name, its severity and effect, and how to mend what it finds."""
+_SEVERITIES = {severity.value: severity for severity in Severity}
+_EFFECTS = {effect.value: effect for effect in Effect}
 
 
 def pack(report: Report) -> dict[str, Any]:
@@ -27,9 +29,10 @@ def _own_last(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def pack_findings(findings: Iterable[Finding]) -> list[tuple[Any, ...]]:
-    """Findings as values for JSON, without what their rules say."""
+    """Findings as values for JSON, without what their rules say but for severity and effect, which may be their own."""
     return [
         (f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image, f.because, f.values, f.partner)
+        + (f.severity.value, f.effect.value)
         for f in findings
     ]
 
@@ -54,8 +57,10 @@ def unpack_findings(packed: Iterable[Any], rules: Mapping[str, RuleTexts]) -> It
     Raises:
         KeyError, TypeError, ValueError: this is not whole.
     """
-    for code, file, line, pixel, message, split, image, because, values, partner in packed:
+    for code, file, line, pixel, message, split, image, because, values, partner, *own in packed:
         name, severity, effect, mend = rules[code]
+        if own:
+            severity, effect = _SEVERITIES[own[0]], _EFFECTS[own[1]]
         place = Place(file, line, tuple(pixel) if pixel else None)
         facts = frozen(dict(values)) if values else ()
         finding = Finding(code, name, severity, effect, place, message, mend, split, image, None, facts, partner)

@@ -44,7 +44,8 @@ class Hit(NamedTuple):
     """One defect as a rule sees it; `file`, `line`, `pixel`, `split`, `image` and `partner` are as in `Finding`.
 
     So is `values`, which rules over the whole set may fill: with them its fix knows what to do to each file. Such a hit
-    may also say in `explains` which other findings follow from it.
+    may also say in `explains` which other findings follow from it, and by `severity` and `effect` that it is milder or
+    worse than most of its rule.
     """
 
     file: str
@@ -56,6 +57,8 @@ class Hit(NamedTuple):
     values: Mapping[str, Any] = {}
     partner: str | None = None
     explains: Explains | None = None
+    severity: Severity | None = None
+    effect: Effect | None = None
 
 
 Check = Callable[..., Iterator[Hit]]
@@ -125,8 +128,8 @@ class Rule:
         return Finding(
             code=self.code,
             name=self.name,
-            severity=self.severity,
-            effect=self.effect,
+            severity=hit.severity or self.severity,
+            effect=hit.effect or self.effect,
             place=Place(hit.file, hit.line, hit.pixel),
             message=hit.message,
             mend=self.mend,

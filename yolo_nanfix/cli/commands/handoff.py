@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--deep", action=argparse.BooleanOptionalAction, help="lint decodes every image")
     parser.add_argument("--select", metavar="RULES", action="append", help="only findings of these rules")
     parser.add_argument("--ignore", metavar="RULES", action="append", help="no findings of these rules")
-    parser.add_argument("--severity", choices=_LEVELS, default="info", help="only findings at least so severe")
+    parser.add_argument(
+        "--severity", choices=_LEVELS, default="warning", help="only findings at least so severe (default: warning)"
+    )
     parser.add_argument("--max", type=int, metavar="N", help="at most N images, those with the worst findings")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--copy-images", action="store_const", const="copy", dest="images", help="copy them to OUT/images")
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> Answer:
         raise UsageError(f"--max must be at least 1, not {args.max}")
     with bar(args.quiet) as progress:
         report = api.lint(args.data, task=args.task, deep=args.deep, progress=progress)
-        chosen = report.select(*_split(args.select), ignore=_split(args.ignore), at_least=args.severity)
+        chosen = report.select(*_split(args.select), ignore=_split(args.ignore))
         done = api.handoff(
             chosen,
             args.out,
@@ -61,6 +63,7 @@ def run(args: argparse.Namespace) -> Answer:
             max_images=args.max,
             images=args.images,
             overwrite=args.overwrite,
+            severity=args.severity,
             progress=progress,
         )
     return Answer(0, partial(jsonout.text, vars(done)), partial(_say, done, args.quiet))

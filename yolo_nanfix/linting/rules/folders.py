@@ -21,6 +21,8 @@ from yolo_nanfix.linting.table import Table
 CLASSIFY = ("classify",)
 FEW = 5
 """A class with fewer training images is called small."""
+TRAIN_SHARE = 0.8
+"""The share of each class, rounded down, that Ultralytics copies to train where there is no split."""
 
 
 def _folder(config: DataConfig, split: str) -> Path:
@@ -140,20 +142,35 @@ def class_folder_nested(config: DataConfig, table: Table) -> Iterator[Hit]:
 
 
 @rule("FS046", "split-missing", Severity.FATAL, Effect.CRASHES, CLASSIFY)
-def split_missing(config: DataConfig) -> Iterator[Hit]:
+def split_missing(config: DataConfig, table: Table) -> Iterator[Hit]:
     """There is no folder for validation, or none for training.
 
-    Why: without val and test training does not start; without train the images are copied and split anew.
+    Why: without val and test training does not start; a split that was not chosen is no crash, but a warning.
     Ultralytics: without val it validates on test, and raises without that; without train it copies all images to
-        a folder NAME_split beside yours, 80 % train and 20 % val.
+        a folder NAME_split beside yours, of each class 80 % to train and the rest to val.
     Example: a folder with train/ alone.
     Mend: move a fifth of the images of each class to val/CLASS.
     """
     if _folder(config, "train") == config.root:
-        yield Hit(str(config.root), "no folder 'train'; Ultralytics copies all images to a new folder and splits them")
+        yield _unsplit(config, table)
     elif "val" not in config.splits:
         rest = "validation happens on 'test'" if "test" in config.splits else "training does not start"
-        yield Hit(str(config.root), f"no folder 'val', 'validation' or 'valid': {rest}")
+        hit = Hit(str(config.root), f"no folder 'val', 'validation' or 'valid': {rest}")
+        yield hit._replace(severity=Severity.WARNING, effect=Effect.ACCEPTS) if "test" in config.splits else hit
+
+
+def _unsplit(config: DataConfig, table: Table) -> Hit:
+    """A hit on class folders without a split: what Ultralytics makes of them."""
+    counts = _counts(config, table, "train")
+    trained = {name: int(count * TRAIN_SHARE) for name, count in counts.items()}
+    train, total = sum(trained.values()), counts.total()
+    said = "no folder 'train'; Ultralytics copies the images to a new folder"
+    if not train:
+        return Hit(str(config.root), f"{said}, and all {total} of them to val: training does not start")
+    bare = sorted(name for name, count in trained.items() if not count)
+    left = f"; none of class {some(bare)} is trained on" if bare else ""
+    message = f"{said}, {train} for train and {total - train} for val{left}"
+    return Hit(str(config.root), message, severity=Severity.WARNING, effect=Effect.ACCEPTS)
 
 
 @rule("FS047", "class-alone", Severity.ERROR, Effect.GARBAGE, CLASSIFY)

@@ -21,6 +21,8 @@ LEAST_SHARE = 0.01
 ENOUGH_VAL = 1000
 NEARLY = 0.005
 """Boxes of which no number differs by more are the same box."""
+LITTLE = 0.95
+"""Boxes of this overlap (IoU) were drawn twice around one object: no COCO threshold tells them apart."""
 _MANY_ROWS = 1_000_000
 
 T = TypeVar("T")
@@ -113,18 +115,23 @@ def duplicate_across_splits(table: Table) -> Iterator[Hit]:
 def duplicate_labelled_otherwise(table: Table) -> Iterator[Hit]:
     """Two copies of one image have different labels.
 
-    Why: at least one of the two is wrong, and the model is taught both.
+    Why: at least one of the two is wrong, and the model is taught both; a warning where boxes overlap by 0.95 or more.
     Ultralytics: trains on both.
     Example: 7.jpg and 70.jpg are the same, but an object is labelled in one of them only.
     Mend: keep the better labels, and remove the other image with its label file.
     """
     groups = _groups(table)
     rows = _Rows(table) if groups else None
-    for first, *copies in groups:
+    bare = {split for split, listed in table.splits.items() if not table.labelled[listed].any()}
+    for members in groups:
+        first, *copies = [image for image in members if table.split_of(image) not in bare] or members[:1]
         for image in copies:
-            differ = rows.difference(first, image) if rows else ""
+            differ, least = rows.difference(first, image) if rows else ("", 0.0)
             if differ:
-                yield _hit(table, image, first, f"the same image {differ} in {_named(table, first)}")
+                said = f"the same image {differ} in {_named(table, first)}"
+                mild = Severity.WARNING if least >= LITTLE else None
+                hit = _hit(table, image, first, f"{said} (overlap at least {least:.2f})" if mild else said)
+                yield hit._replace(severity=mild, values={"least_overlap": round(least, 4)})
 
 
 class _Rows:
@@ -141,19 +148,32 @@ class _Rows:
         chosen = self._order[low:high]
         return np.column_stack([self._table.row_cls[chosen], self._table.row_box[chosen]])
 
-    def difference(self, first: int, image: int) -> str:
-        """How the labels of two images differ; empty if not at all."""
+    def difference(self, first: int, image: int) -> tuple[str, float]:
+        """How the labels of two images differ, empty if not at all; and the least IoU of a box with its partner of the
+        same class, 0 where one has none."""
         if self._table.labels[first] == self._table.labels[image]:
-            return ""
+            return "", 1.0
         one, other = self.of(first), self.of(image)
         if len(one) != len(other):
-            return f"has {len(other)} labels here and {len(one)}"
+            return f"has {len(other)} labels here and {len(one)}", 0.0
         if len(one) ** 2 > _MANY_ROWS:  # so many are compared in order
             alike = (np.abs(np.sort(one, axis=0) - np.sort(other, axis=0)) <= NEARLY).all()
-        else:
-            close = (np.abs(one[:, None] - other[None]) <= NEARLY).all(axis=2)
-            alike = close.any(axis=0).all() and close.any(axis=1).all()
-        return "" if alike else "has other boxes or classes here than"
+            return ("", 1.0) if alike else ("has other boxes or classes here than", 0.0)
+        close = (np.abs(one[:, None] - other[None]) <= NEARLY).all(axis=2)
+        if close.any(axis=0).all() and close.any(axis=1).all():
+            return "", 1.0
+        overlap = np.where(one[:, None, 0] == other[None, :, 0], _overlaps(one[:, 1:], other[:, 1:]), 0.0)
+        least = float(min(overlap.max(axis=0).min(), overlap.max(axis=1).min()))
+        return "has other boxes or classes here than", least
+
+
+def _overlaps(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(n, m) IoU of boxes x, y, w, h; 0 for boxes without area."""
+    boxes = [np.asarray(part, np.float64) for part in (one[:, None], other[None])]
+    low, high = ([box[..., :2] + side * box[..., 2:] / 2 for box in boxes] for side in (-1, 1))
+    common = np.clip(np.minimum(*high) - np.maximum(*low), 0, None).prod(axis=2)
+    union = boxes[0][..., 2:].prod(axis=2) + boxes[1][..., 2:].prod(axis=2) - common
+    return np.asarray(np.divide(common, union, out=np.zeros_like(common), where=union > 0))
 
 
 @rule("SP004", "near-duplicate-across-splits", Severity.WARNING, Effect.ACCEPTS, deep=True)
