@@ -12,7 +12,7 @@ from yolo_nanfix.cli.main import main
 
 def test_it_writes_the_folder_and_says_what_is_in_it(tmp_path: Path, capsys):
     tiny = TinySet(tmp_path / "set")
-    tiny.rows(ROWS + "0 0.5 0.5 0 0.5\n0 0.995 0.5 0.02 0.2\n")
+    tiny.rows(ROWS + "0 0.5 0.5 0 0.5\n0 0.5 0.5 1 1\n")
     before = tiny.state()
     words = ["handoff", str(tiny.root), str(tmp_path / "out"), "--to", "coco"]
     assert main([*words, "--severity", "error"]) == 0
