@@ -11,7 +11,7 @@ from typing import Any
 
 from yolo_nanfix import api, run_report, training
 from yolo_nanfix.errors import GuardStop, UsageError
-from yolo_nanfix.findings import Finding, Report, Severity
+from yolo_nanfix.findings import Report, Severity
 from yolo_nanfix.health import State, state_of
 from yolo_nanfix.pages.show import Show
 from yolo_nanfix.report.jsonout import REPORT_NAME

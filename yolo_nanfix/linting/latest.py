@@ -31,10 +31,14 @@ def _own_last(findings: Iterable[Finding]) -> list[Finding]:
 def pack_findings(findings: Iterable[Finding]) -> list[tuple[Any, ...]]:
     """Findings as values for JSON, without what their rules say but for severity and effect, which may be their own."""
     return [
-        (f.code, f.place.file, f.place.line, f.place.pixel, f.message, f.split, f.image, f.because, f.values, f.partner)
-        + (f.severity.value, f.effect.value)
+        (f.code, *_place(f), f.message, f.split, f.image, f.because, f.values, f.partner, f.severity.value, f.effect.value)
         for f in findings
     ]
+
+
+def _place(finding: Finding) -> tuple[Any, ...]:
+    place = finding.place
+    return place.file, place.line, place.pixel
 
 
 def unpack(packed: Mapping[str, Any], data: str, task: str, root: str) -> Report | None:
