@@ -30,15 +30,16 @@ def _own_last(findings: Iterable[Finding]) -> list[Finding]:
 
 def pack_findings(findings: Iterable[Finding]) -> list[tuple[Any, ...]]:
     """Findings as values for JSON, without what their rules say but for severity and effect, which may be their own."""
-    return [
-        (f.code, *_place(f), f.message, f.split, f.image, f.because, f.values, f.partner, f.severity.value, f.effect.value)
-        for f in findings
-    ]
+    return [(f.code, *_place(f), f.message, f.split, f.image, f.because, f.values, f.partner, *_own(f)) for f in findings]
 
 
 def _place(finding: Finding) -> tuple[Any, ...]:
     place = finding.place
     return place.file, place.line, place.pixel
+
+
+def _own(finding: Finding) -> tuple[str, str]:
+    return finding.severity.value, finding.effect.value
 
 
 def unpack(packed: Mapping[str, Any], data: str, task: str, root: str) -> Report | None:
