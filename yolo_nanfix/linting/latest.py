@@ -30,7 +30,9 @@ def _own_last(findings: Iterable[Finding]) -> list[Finding]:
 
 def pack_findings(findings: Iterable[Finding]) -> list[tuple[Any, ...]]:
     """Findings as values for JSON, without what their rules say but for severity and effect, which may be their own."""
-    return [(f.code, *_place(f), f.message, f.split, f.image, f.because, f.values, f.partner, *_own(f)) for f in findings]
+    return [
+        (f.code, *_place(f), f.message, f.split, f.image, f.because, f.values, f.partner, *_own(f)) for f in findings
+    ]
 
 
 def _place(finding: Finding) -> tuple[Any, ...]:
