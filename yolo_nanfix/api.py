@@ -356,19 +356,24 @@ def handoff(
     *,
     to: str = "cvat",
     max_images: int | None = None,
-    images: str | None = None,
+    images: str | None = "copy",
+    unlabelled: bool = False,
     overwrite: bool = False,
     severity: str = "warning",
     progress: Progress | None = None,
 ) -> HandedOver:
     """Hand the images with findings to labellers: boxes and defects ready to import, and pictures of what is wrong.
 
+    Names of images are their paths below the dataset's folder, whole, so that labels that come back find their images.
+
     Args:
         report: what `lint` found; `report.select(...)` leaves findings out.
         out: the folder to write; it is there whole or not at all.
         to: cvat, label-studio, coco or csv.
         max_images: at most so many, those with the worst findings; by default all.
-        images: copy or link the images into the folder; by default they stay where they are.
+        images: copy or link the images into the folder; None to leave them where they are.
+        unlabelled: hand over the images that are worth labelling instead: without a label file, sound, and no copies of
+            others. `report` must hold all findings; near duplicates are known from `deep=True` only.
         overwrite: replace an earlier handoff.
         severity: only findings at least so severe; `info` hands over those, too, that need no work.
         progress: called with (done, total, what) as images are drawn.
@@ -381,12 +386,13 @@ def handoff(
     from yolo_nanfix.handoff.export import FORMATS, Options
 
     try:
-        report = report.select(at_least=severity)
+        selected = report.select(at_least=severity)
     except ValueError as error:
         raise UsageError(f"{severity!r} is no severity: fatal, error, warning or info") from error
     if to not in FORMATS or images not in (None, "copy", "link"):
         raise UsageError(f"handoff goes to {', '.join(FORMATS)}, with images copy, link or None; not to {to}, {images}")
-    return mending.handoff(report, Path(out), Options(to, max_images, images, overwrite), progress)
+    chosen = mending.unlabelled(report, progress) if unlabelled else None
+    return mending.handoff(selected, Path(out), Options(to, max_images, images, overwrite, chosen), progress)
 
 
 def guard_settings() -> tuple[tuple[str, Any, str], ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 from yolo_nanfix.errors import DataError, UsageError
-from yolo_nanfix.findings import Report
+from yolo_nanfix.findings import Effect, Report
 from yolo_nanfix.fixing import apply
 from yolo_nanfix.fixing import undo as undoing
 from yolo_nanfix.fixing.apply import Fixed
@@ -15,12 +16,16 @@ from yolo_nanfix.fixing.sets import LabelFile
 from yolo_nanfix.fixing.undo import Undone
 from yolo_nanfix.handoff.export import HandedOver, Options, Progress, hand_over
 from yolo_nanfix.handoff.scene import Album
-from yolo_nanfix.linting.config import read_config
+from yolo_nanfix.linting.config import DataConfig, read_config
 from yolo_nanfix.linting.locate import find_yaml
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.paths import label_path
 from yolo_nanfix.linting.runner import run
 from yolo_nanfix.linting.studied import Studied
+
+_UNSOUND = (Effect.DROPS, Effect.CRASHES, Effect.POISONS)
+_SPOILT = ("IM014", "IM015", "IM016", "IM017", "IM028", "IM029", "IM030")
+"""Images whose pixels are damaged, or are trained as others than they were: labels on them are wasted."""
 
 
 def fix(report: Report, *, unsafe: bool, diff: bool) -> Fixed:
@@ -50,8 +55,54 @@ def handoff(report: Report, out: Path, options: Options, progress: Progress | No
         album = Album(report.data, report.task, str(_folder(report)), {}, None, lambda image: "")
     else:
         config = read_config(report.data)
-        album = Album(report.data, report.task, str(config.root), config.names, config.kpt_shape, label_path)
-    return hand_over([f for f in report.findings if f.because is None], album, out, options, progress)
+        root, split_of = _common(config), partial(_split_of, config)
+        album = Album(report.data, report.task, root, config.names, config.kpt_shape, label_path, split_of)
+    return hand_over(report.findings, album, out, options, progress)
+
+
+def unlabelled(report: Report, progress: Progress | None) -> tuple[str, ...]:
+    """The images of a dataset that are worth labelling: without a label file, sound, and no copy of another image.
+
+    Args:
+        report: all that lint found in it, nothing left out.
+        progress: called while the dataset is read again, as far as that is not remembered.
+
+    Raises:
+        UsageError: the dataset has no label files.
+    """
+    _single(report)
+    if report.task == "classify":
+        raise UsageError("images in class folders have no label files; --unlabelled is about the other tasks")
+    studied: list[Studied] = []
+    deep = not any("--deep" in reason for _, reason in report.skipped)
+    run(report.data, options=LintOptions(report.task, deep), progress=progress, study=studied.append)
+    table = studied[0].table
+    bare = {file for file, labelled in zip(table.files, table.labelled.tolist(), strict=True) if not labelled}
+    out = {f.image for f in report.findings if f.effect in _UNSOUND or f.code in _SPOILT}
+    for finding in report.findings:
+        if finding.partner is not None:
+            labelled_already = finding.image not in bare and finding.partner in bare
+            out.add(finding.partner if labelled_already else finding.image)
+    return tuple(file for file in table.files if file in bare and file not in out)
+
+
+def _common(config: DataConfig) -> str:
+    """The folder below which all images of a dataset lie: its root, or what its splits have in common."""
+    folders = [str(path if path.is_dir() else path.parent) for paths in config.splits.values() for path in paths]
+    root = str(config.root)
+    try:
+        common = os.path.commonpath([root, *folders])
+        return common if common == root else os.path.commonpath([str(Path(folder).parent) for folder in folders])
+    except ValueError:  # on several drives
+        return root
+
+
+def _split_of(config: DataConfig, image: str) -> str:
+    """The split whose folder holds an image; empty if none does."""
+    for split, paths in config.splits.items():
+        if any(image.startswith(f"{path}{os.sep}") for path in paths):
+            return split
+    return ""
 
 
 def _single(report: Report) -> None:

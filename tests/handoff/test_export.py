@@ -73,7 +73,7 @@ def test_label_studio_has_percent_regions_and_a_setup_that_knows_them(tiny: Tiny
         assert region["from_name"] in controls and region["to_name"] == "image"
     chosen = next(r for r in result if r["type"] == "choices")["value"]["choices"]
     assert set(chosen) <= {c.get("value") for c in controls["defects"]} and len(chosen) >= 4
-    path = Path("/" + unquote(task["data"]["image"].partition("?d=")[2]))
+    path = out.parent / unquote(task["data"]["image"].partition("?d=")[2])
     assert path.read_bytes() == (tiny.root / "images/train/a.jpg").read_bytes()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.handoff import coco, cvat, label_studio, overlay, sheet
-from yolo_nanfix.handoff.scene import Album, Scene, plain, scenes
+from yolo_nanfix.handoff.scene import Album, Scene, below, plain, scenes, unlabelled_scenes
 
 FORMATS = ("cvat", "label-studio", "coco", "csv")
 MARK = "handoff.json"
@@ -30,12 +30,14 @@ class Options:
         most: hand over at most so many images, the ones with the worst findings; None for all.
         images: `copy` or `link` them into the folder `images`; None to leave them where they are.
         overwrite: replace a folder that an earlier handoff wrote.
+        unlabelled: hand over these images, which have no labels yet, not those with findings.
     """
 
     form: str
     most: int | None = None
-    images: str | None = None
+    images: str | None = "copy"
     overwrite: bool = False
+    unlabelled: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,16 @@ class HandedOver:
 
     Attributes:
         folder: where.
-        images: images with findings in it.
+        images: images in it: those with findings, and the other one of each pair; or those to be labelled.
         boxes: rows of their labels.
         findings: findings about them.
         unreadable: images that cannot be opened; they are in the CSV and have an overlay, but no format takes them.
         whole_set: findings about no single image, which are not handed over.
+        explained: findings that follow from one about the whole set, which are not handed over either.
+        renamed: images whose name cannot be written; they have another in what is handed over.
+        brought: `copy` or `link` if the images are in the folder `images`; None if they lie where they were.
+        root: the folder in which the dataset's images lie: names start there.
+        served: the folder that a labelling tool must serve to find the images; empty where it asks for none.
         files: the files to import, and the ones that they need.
     """
 
@@ -58,13 +65,18 @@ class HandedOver:
     findings: int
     unreadable: tuple[str, ...]
     whole_set: int
+    explained: int
+    renamed: tuple[str, ...]
+    brought: str | None
+    root: str
+    served: str
     files: tuple[str, ...]
 
 
 def hand_over(
     findings: Iterable[Finding], album: Album, out: Path, options: Options, progress: Progress | None = None
 ) -> HandedOver:
-    """Write the images with findings for labellers.
+    """Write the images with findings, or those without labels, for labellers.
 
     Args:
         findings: what was found.
@@ -78,7 +90,10 @@ def hand_over(
     """
     out, findings = Path(os.path.abspath(out)), tuple(findings)  # noqa: PTH100 - without following links
     _refuse(out, options)
-    shown = scenes(findings, album, options.most)
+    if options.unlabelled is None:
+        shown = scenes(findings, album, options.most)
+    else:
+        shown, findings = unlabelled_scenes(options.unlabelled, album, options.most), ()
     aside = out.with_name(f".{out.name[:100]}.{os.getpid()}.tmp")
     try:
         aside.mkdir()
@@ -90,9 +105,14 @@ def hand_over(
             findings=sum(len(scene.findings) for scene in shown),
             unreadable=tuple(scene.file for scene in shown if not scene.width),
             whole_set=sum(f.image is None for f in findings),
+            explained=sum(f.image is not None and f.because is not None for f in findings),
+            renamed=tuple(scene.original for scene in shown if not scene.is_exact),
+            brought=options.images,
+            root=album.root,
+            served=str(_served(out, album, options)) if options.form == "label-studio" else "",
             files=tuple(names),
         )
-        summary = {"format": options.form, "data": plain(album.data), "task": album.task}
+        summary = {"format": options.form, "data": plain(album.data), "task": album.task, "root": plain(album.root)}
         counts = {"images": result.images, "boxes": result.boxes, "findings": result.findings}
         (aside / MARK).write_text(json.dumps({**summary, **counts}, indent=1) + "\n", encoding="utf-8")
         _put(aside, out)
@@ -120,18 +140,21 @@ def _fill(
 ) -> list[str]:
     """Write everything into a folder that will be `out`; gives the names of the files to import."""
     pictures = folder / "overlays"
-    pictures.mkdir()
+    if options.unlabelled is None:
+        pictures.mkdir()
     for number, scene in enumerate(shown):
         if progress is not None:
-            progress(number, len(shown), "overlays")
-        (pictures / overlay.name_of(scene, number)).write_bytes(overlay.draw(scene))
+            progress(number, len(shown), "images")
+        if options.unlabelled is None:
+            (pictures / overlay.name_of(scene, number)).write_bytes(overlay.draw(scene))
         if options.images is not None:
             _bring(scene, folder / "images" / scene.name, options.images)
     if progress is not None:
-        progress(len(shown), len(shown), "overlays")
+        progress(len(shown), len(shown), "images")
+    served = str(_served(out, album, options))
 
     def place(scene: Scene) -> str:
-        return scene.file if options.images is None else str(out / "images" / scene.name)
+        return below(scene.file if options.images is None else str(out / "images" / scene.name), served)
 
     if options.form == "cvat":
         files = cvat.write(shown, album)
@@ -142,6 +165,11 @@ def _fill(
     for name, content in {**files, **sheet.write(shown)}.items():
         (folder / name).write_bytes(content)
     return [*files] or [sheet.FILE]
+
+
+def _served(out: Path, album: Album, options: Options) -> Path:
+    """The folder that Label Studio must serve: the one around the images, which may not be the images' own."""
+    return out.parent if options.images is not None else Path(album.root).parent
 
 
 def _bring(scene: Scene, target: Path, how: str) -> None:

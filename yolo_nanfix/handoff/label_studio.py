@@ -1,9 +1,15 @@
-"""Label Studio: tasks with their annotations, and the labelling setup that they need."""
+"""Label Studio: tasks with their annotations, and the labelling setup that they need.
+
+What it exports as YOLO is named by the image file without its folder. Where two folders have an image of one name, each
+folder is a file of tasks for a project of its own, so that no labels overwrite others.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
@@ -12,8 +18,10 @@ from yolo_nanfix.handoff.cvat import labels_of
 from yolo_nanfix.handoff.scene import Album, Scene, Shape, describe, plain
 
 TASKS, SETUP = "tasks.json", "label_config.xml"
+_SLUG = re.compile(r"[^A-Za-z0-9]+")
+_LONGEST_SLUG = 60
 SERVED = "/data/local-files/?d="
-"""How Label Studio names files that it serves from its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT."""
+"""How Label Studio names files below its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT, which may not be `/`."""
 
 
 def write(scenes: list[Scene], album: Album, place: Callable[[Scene], str]) -> dict[str, bytes]:
@@ -22,14 +30,33 @@ def write(scenes: list[Scene], album: Album, place: Callable[[Scene], str]) -> d
     Args:
         scenes: the images.
         album: the dataset.
-        place: the path at which the image of a scene will lie.
+        place: the path of the image of a scene from the folder on that Label Studio serves.
     """
     shown = [scene for scene in scenes if scene.width]
     codes = sorted({f"{f.code} {f.name}" for scene in shown for f in scene.findings})
-    tasks = [_task(scene, number, place(scene)) for number, scene in enumerate(shown, 1)]
     points = album.kpt_shape[0] if album.task == "pose" and album.kpt_shape else 0
     setup = ET.tostring(_setup(labels_of(album, shown), codes, points), encoding="utf-8", xml_declaration=False)
-    return {TASKS: (json.dumps(tasks, indent=1) + "\n").encode(), SETUP: setup + b"\n"}
+    files: dict[str, bytes] = {}
+    for name, project in _projects(shown).items():
+        tasks = [_task(scene, number, place(scene)) for number, scene in enumerate(project, 1)]
+        files[name] = (json.dumps(tasks, indent=1) + "\n").encode()
+    return {**files, SETUP: setup + b"\n"}
+
+
+def _projects(scenes: list[Scene]) -> dict[str, list[Scene]]:
+    """The files of tasks: one, or one a folder where an image file has the name of another but for the folder."""
+    stems = {PurePosixPath(scene.name).stem for scene in scenes}
+    if len(stems) == len(scenes):
+        return {TASKS: scenes}
+    by_folder: dict[str, list[Scene]] = {}
+    for scene in scenes:
+        by_folder.setdefault(str(PurePosixPath(scene.name).parent), []).append(scene)
+    if len(by_folder) == 1:
+        return {TASKS: scenes}
+    return {
+        f"tasks-{number}-{_SLUG.sub('-', folder)[-_LONGEST_SLUG:].strip('-')}.json": by_folder[folder]
+        for number, folder in enumerate(sorted(by_folder), 1)
+    }
 
 
 def _setup(labels: list[str], codes: list[str], points: int) -> ET.Element:
@@ -44,10 +71,11 @@ def _setup(labels: list[str], codes: list[str], points: int) -> ET.Element:
         control = ET.SubElement(view, "KeyPointLabels", name="keypoint", toName="image")
         for number in range(points):
             ET.SubElement(control, "Label", value=_keypoint(number), model_index=str(number))
-    choices = ET.SubElement(view, "Choices", name="defects", toName="image", choice="multiple")
-    for code in codes:
-        ET.SubElement(choices, "Choice", value=code)
-    ET.SubElement(view, "TextArea", name="note", toName="image", editable="true")
+    if codes:
+        choices = ET.SubElement(view, "Choices", name="defects", toName="image", choice="multiple")
+        for code in codes:
+            ET.SubElement(choices, "Choice", value=code)
+        ET.SubElement(view, "TextArea", name="note", toName="image", editable="true")
     ET.indent(view)
     return view
 
@@ -60,11 +88,13 @@ def _task(scene: Scene, number: int, path: str) -> dict[str, Any]:
         result += [{**size, **region} for region in _regions(shape, scene)]
     codes = sorted({f"{f.code} {f.name}" for f in scene.findings})
     notes = [describe(f) for f in scene.findings]
-    result.append({**_result(f"d{number}", "choices", "defects", {"choices": codes}), "to_name": "image"})
-    result.append({**_result(f"n{number}", "textarea", "note", {"text": notes}), "to_name": "image"})
-    data = {"image": SERVED + quote(path.lstrip("/"), errors="surrogateescape"), "name": scene.name}
+    if codes:
+        result.append({**_result(f"d{number}", "choices", "defects", {"choices": codes}), "to_name": "image"})
+        result.append({**_result(f"n{number}", "textarea", "note", {"text": notes}), "to_name": "image"})
+    data = {"image": SERVED + quote(path, errors="surrogateescape"), "name": scene.name}
     data |= {"split": plain(scene.split), "defects": "\n".join(notes)}
-    return {"id": number, "data": data, "annotations": [{"id": number, "result": result}]}
+    told = {"annotations": [{"id": number, "result": result}]} if result else {}
+    return {"id": number, "data": data, **told}
 
 
 def _regions(shape: Shape, scene: Scene) -> list[dict[str, Any]]:

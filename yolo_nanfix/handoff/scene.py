@@ -1,24 +1,30 @@
-"""The images with findings as values: their boxes in pixels, and which defect belongs to which box."""
+"""The images with findings as values: their boxes in pixels, and which defect belongs to which box.
+
+The name of an image is its path below the dataset's folder, whole: what a labelling tool gives back is matched by it.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image as PILImage
 
-from yolo_nanfix.findings import Finding, Severity
+from yolo_nanfix.findings import Finding, Place, Severity
 
 Point = tuple[float, float]
 _BOX = 5
 _FAR = 2.0
-_LONGEST_NAME = 60
-"""Characters of a folder or file name that are kept, its end; no system has fewer bytes for one."""
+_UNWRITABLE = "\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff"
+"""Characters that XML, JSON or lines of text cannot hold; others, as those that join letters, belong to names."""
+_UNTEXT, _UNFIT = re.compile(f"[{_UNWRITABLE}]"), re.compile(rf"[{_UNWRITABLE}\\]")
+"""What no text in a handoff can have, and no name: readers take backslashes for folders."""
 _TURNED = (5, 6, 7, 8)
 _ORIENTATION = 0x0112
 
@@ -50,7 +56,8 @@ class Scene(NamedTuple):
 
     Attributes:
         file: its path.
-        name: its name in what is written: below the dataset's folder, unlike any other's, and plain text.
+        name: its name in what is written: its path below the dataset's folder, with slashes, unlike any other's.
+        original: the same path as it is on disk; another text only where a name cannot be written (`is_exact`).
         split: the split in which it is met.
         width, height: in pixels as it is shown, EXIF rotation applied; 0 if the image cannot be opened.
         shapes: the rows of its label file that can be drawn.
@@ -59,11 +66,17 @@ class Scene(NamedTuple):
 
     file: str
     name: str
+    original: str
     split: str
     width: int
     height: int
     shapes: tuple[Shape, ...]
     defects: tuple[Finding, ...]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether a label that comes back under the name finds its image."""
+        return self.name == self.original
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -78,10 +91,11 @@ class Album:
     Attributes:
         data: its data.yaml.
         task: the task whose label format it has.
-        root: its folder.
+        root: the folder below which the images lie: names of images start there.
         names: class names by number.
         kpt_shape: keypoints and their dimensions, for pose.
         label_of: the path of the label file of an image; empty for classify.
+        split_of: the split of an image; empty where that is not known.
     """
 
     data: str
@@ -90,11 +104,12 @@ class Album:
     names: Mapping[int, str]
     kpt_shape: tuple[int, int] | None
     label_of: Callable[[str], str] = field(repr=False)
+    split_of: Callable[[str], str] = field(default=lambda image: "", repr=False)
 
 
 def plain(text: str) -> str:
     """The text as XML, JSON and CSV can all hold it: control characters and broken surrogates as escapes."""
-    return "".join(c if c == " " or c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return _UNTEXT.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def describe(finding: Finding) -> str:
@@ -103,24 +118,65 @@ def describe(finding: Finding) -> str:
 
 
 def scenes(findings: Iterable[Finding], album: Album, most: int | None) -> list[Scene]:
-    """The images that findings are about, those with the worst first; at most so many."""
+    """The images that findings are about, those with the worst first; both images of a pair, side by side.
+
+    Args:
+        findings: what was found; what a finding about the whole set explains is left out, as are those of no image.
+        album: the dataset.
+        most: at most so many images, but never one of a pair alone; None for all.
+    """
     by_image: dict[str, list[Finding]] = {}
     for finding in findings:
-        if finding.image is not None:
-            by_image.setdefault(finding.image, []).append(finding)
-    order = sorted(by_image.items(), key=lambda item: (min(f.severity.rank for f in item[1]), item[0]))
-    taken: set[str] = set()
-    return [scene_of(image, found, album, taken) for image, found in order[:most]]
+        if finding.image is not None and finding.because is None:
+            by_image.setdefault(finding.image, []).append(_shown(finding, album))
+            if finding.partner is not None:
+                by_image.setdefault(finding.partner, []).append(_shown(_mirrored(finding), album))
+    chosen = _chosen(by_image, most)
+    names = _names(chosen, album.root)
+    return [scene_of(image, by_image[image], album, names[image]) for image in chosen]
 
 
-def scene_of(image: str, found: Sequence[Finding], album: Album, taken: set[str]) -> Scene:
+def unlabelled_scenes(images: Iterable[str], album: Album, most: int | None) -> list[Scene]:
+    """Images without labels and findings, as they are to be labelled."""
+    chosen = [*images][:most]
+    names = _names(chosen, album.root)
+    return [scene_of(image, (), album, names[image]) for image in chosen]
+
+
+def _chosen(by_image: Mapping[str, Sequence[Finding]], most: int | None) -> list[str]:
+    """The images in order: each with its partners behind it, as many as there is room for."""
+    worst_first = sorted(by_image.items(), key=lambda item: (min(f.severity.rank for f in item[1]), item[0]))
+    chosen: dict[str, None] = {}
+    for image, found in worst_first:
+        group = dict.fromkeys(
+            one for one in (image, *(f.partner for f in found if f.partner is not None)) if one not in chosen
+        )
+        if most is None or len(chosen) + len(group) <= most or not chosen:
+            chosen |= group
+    return list(chosen)
+
+
+def _mirrored(finding: Finding) -> Finding:
+    """The finding about a pair as it is told of its other image."""
+    message = f"{finding.image}: {finding.message}"
+    place = Place(finding.partner or "")
+    return replace(finding, place=place, message=message, split=None, image=finding.partner, partner=finding.image)
+
+
+def _shown(finding: Finding, album: Album) -> Finding:
+    """The finding with the paths in its message from the dataset's folder on."""
+    start = album.root.rstrip(os.sep) + os.sep
+    return replace(finding, message=finding.message.replace(start, "")) if start in finding.message else finding
+
+
+def scene_of(image: str, found: Sequence[Finding], album: Album, name: str | None = None) -> Scene:
     """One image, read from its file and its label file, with what was found in it.
 
     Args:
         image: its file.
         found: the findings about it; perhaps none.
         album: its dataset.
-        taken: the names that other images have; its own is added.
+        name: its name in what is written; its path as it is where that does not matter.
     """
     width, height = size_of(image)
     label = album.label_of(image)
@@ -131,28 +187,33 @@ def scene_of(image: str, found: Sequence[Finding], album: Album, taken: set[str]
         shapes = tuple(_shapes(label, album, (width, height), about, cut))
     drawn = {id(f) for shape in shapes for f in shape.defects}
     rest = tuple(f for f in found if id(f) not in drawn)
-    split = next((f.split for f in found if f.split), "")
-    return Scene(image, _name(image, album.root, taken), split, width, height, shapes, rest)
+    split = next((f.split for f in found if f.split), "") or album.split_of(image)
+    original = below(image, album.root)
+    return Scene(image, name or original, original, split, width, height, shapes, rest)
 
 
-def _name(image: str, root: str, taken: set[str]) -> str:
-    """The image's path below the dataset's folder, with slashes, in plain text that was not given before."""
-    below = os.path.relpath(image, root) if os.path.isabs(image) else image  # noqa: PTH117
-    inside = not os.path.isabs(below) and os.pardir not in Path(below).parts  # noqa: PTH117
-    parts = Path(below if inside else Path(image).name).parts
-    wanted = name = "/".join(_tame(part)[-_LONGEST_NAME:] for part in parts)
-    number = 1
-    while name in taken:
-        number += 1
-        head, dot, suffix = wanted.rpartition(".")
-        name = f"{head}~{number}{dot}{suffix}"
-    taken.add(name)
-    return name
+def below(image: str, root: str) -> str:
+    """The path of an image from the dataset's folder on, with slashes; its whole path if it lies elsewhere."""
+    path = os.path.abspath(image)  # noqa: PTH100 - without following links
+    inside = path.removeprefix(root.rstrip(os.sep) + os.sep)
+    return inside.lstrip(os.sep).replace(os.sep, "/")
 
 
-def _tame(part: str) -> str:
-    """A folder or file name that every format and tool takes; readers take backslashes for folders."""
-    return "".join(c if (c == " " or c.isprintable()) and c != "\\" else "_" for c in part)
+def _names(images: Sequence[str], root: str) -> dict[str, str]:
+    """The name of each image: its path; where that cannot be written, one like it that no image has."""
+    paths = {image: below(image, root) for image in images}
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for image, path in sorted(paths.items(), key=lambda pair: bool(_UNFIT.search(pair[1]))):
+        wanted = name = _UNFIT.sub("_", path)
+        number = 1
+        while name in taken:
+            number += 1
+            head, dot, suffix = wanted.rpartition(".")
+            name = f"{head}~{number}{dot}{suffix}"
+        taken.add(name)
+        names[image] = name
+    return names
 
 
 def size_of(image: str) -> tuple[int, int]:

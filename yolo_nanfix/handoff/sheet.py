@@ -1,4 +1,4 @@
-"""CSV: one row a box of each image, and one a finding that belongs to no box."""
+"""CSV: one row a box of each image, and one a finding that belongs to no box; `file` is the image in the dataset."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ def write(scenes: list[Scene]) -> dict[str, bytes]:
         start = (scene.name, plain(scene.split), scene.width, scene.height)
         for shape in scene.shapes:
             box = (f"{side:.2f}" for side in shape.box)
-            rows.writerow((*start, shape.line, shape.label, *box, *_about(shape.defects), plain(scene.file)))
+            rows.writerow((*start, shape.line, shape.label, *box, *_about(shape.defects), plain(scene.original)))
         for finding in scene.defects:
-            empty = ("",) * 5
-            rows.writerow((*start, finding.place.line or "", *empty, *_about((finding,)), plain(scene.file)))
+            line = (finding.place.line or "", *("",) * 5)
+            rows.writerow((*start, *line, *_about((finding,)), plain(scene.original)))
+        if not scene.shapes and not scene.defects:
+            rows.writerow((*start, *("",) * 6, *_about(()), plain(scene.original)))
     return {FILE: stream.getvalue().encode()}
 
 

@@ -120,7 +120,7 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
         yield Step(
             f"Give {count_of(len({f.image for f in labels}), 'image')} that a person has to look at "
             f"({_codes(labels)}) to those who label.",
-            (f"yolo-nanfix handoff {data} OUT --to cvat{task} --copy-images",),
+            (f"yolo-nanfix handoff {data} OUT --to cvat{task}",),
         )
     whole = [f for f in hand if f.image is None]
     if whole:

@@ -123,7 +123,7 @@ def _scene(image: str, found: Sequence[Finding], rows: Rows) -> Scene:
     config = studied.config
     label_of = label_path if is_yolo(studied) and studied.task != "classify" else lambda image: ""
     album = Album(str(config.yaml_file), studied.task, str(config.root), config.names, config.kpt_shape, label_of)
-    scene = scene_of(image, found, album, set())
+    scene = scene_of(image, found, album)
     if is_yolo(studied) or not scene.width:
         return scene
     return scene._replace(shapes=tuple(rows.shapes(rows.image[image], size_of(image))))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +16,9 @@ if TYPE_CHECKING:
     from yolo_nanfix.api import HandedOver
 
 EXAMPLES = (
-    ("to CVAT, with copies of the images", "yolo-nanfix handoff data.yaml OUT --to cvat --copy-images"),
+    ("to CVAT", "yolo-nanfix handoff data.yaml OUT --to cvat"),
     ("the 100 worst images to Label Studio", "yolo-nanfix handoff data.yaml OUT --to label-studio --max 100"),
+    ("what is worth labelling", "yolo-nanfix handoff data.yaml OUT --to cvat --unlabelled"),
 )
 FORMATS = ("cvat", "label-studio", "coco", "csv")
 _LEVELS = ("fatal", "error", "warning", "info")
@@ -28,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write; it must not be there")
     parser.add_argument("--to", choices=FORMATS, required=True, help="the form that the labelling tool imports")
     parser.add_argument("--task", choices=_TASKS, help="label format (default: that of the settings, else detect)")
+    parser.add_argument(
+        "--unlabelled",
+        action="store_true",
+        help="instead those worth labelling: without label file, sound, no copies of others (decodes every image)",
+    )
     parser.add_argument("--deep", action=argparse.BooleanOptionalAction, help="lint decodes every image")
     parser.add_argument("--select", metavar="RULES", action="append", help="only findings of these rules")
     parser.add_argument("--ignore", metavar="RULES", action="append", help="no findings of these rules")
@@ -36,8 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max", type=int, metavar="N", help="at most N images, those with the worst findings")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--copy-images", action="store_const", const="copy", dest="images", help="copy them to OUT/images")
-    how.add_argument("--link", action="store_const", const="link", dest="images", help="link them from OUT/images")
+    how.add_argument("--copy-images", action="store_true", help="copy the images to OUT/images (the default)")
+    how.add_argument("--link", action="store_true", help="link them from OUT/images")
+    how.add_argument("--no-images", action="store_true", help="leave them where they are")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier handoff")
 
 
@@ -53,15 +62,19 @@ def run(args: argparse.Namespace) -> Answer:
 
     if args.max is not None and args.max < 1:
         raise UsageError(f"--max must be at least 1, not {args.max}")
+    if args.unlabelled and (args.select or args.ignore):
+        raise UsageError("--unlabelled is about images without labels; --select and --ignore choose findings")
+    deep = args.unlabelled if args.deep is None else args.deep
     with bar(args.quiet) as progress:
-        report = api.lint(args.data, task=args.task, deep=args.deep, progress=progress)
+        report = api.lint(args.data, task=args.task, deep=deep, progress=progress)
         chosen = report.select(*_split(args.select), ignore=_split(args.ignore))
         done = api.handoff(
-            chosen,
+            report if args.unlabelled else chosen,
             args.out,
             to=args.to,
             max_images=args.max,
-            images=args.images,
+            images=None if args.no_images else "link" if args.link else "copy",
+            unlabelled=args.unlabelled,
             overwrite=args.overwrite,
             severity=args.severity,
             progress=progress,
@@ -80,15 +93,36 @@ def _say(done: HandedOver, quiet: bool) -> None:
 
     if quiet:
         return
-    lines = [
-        f"{done.folder}: {done.images} images, {done.boxes} label rows, {done.findings} findings",
-        f"import {' and '.join(done.files)}; handoff.csv lists everything, overlays/ shows it",
-    ]
+    for line in _lines(done):
+        print(printable(line))
+
+
+def _lines(done: HandedOver) -> Iterator[str]:
+    """What to know of a handoff, a line each."""
+    yield f"{done.folder}: {done.images} images, {done.boxes} label rows, {done.findings} findings"
+    drawn = ", overlays/ shows it" if done.findings else ""
+    yield f"import {' and '.join(done.files)}; handoff.csv lists everything{drawn}"
+    if len(done.files) > 2 and done.served:
+        yield (
+            "each file of tasks is for a project of its own: images of different folders have the same names, and what "
+            "Label Studio exports as YOLO is named without folders"
+        )
+    if done.brought is None:
+        yield f"the images stay in {done.root}; give them to the tool from there, with their folders"
+    else:
+        yield f"the images are in {Path(done.folder) / 'images'}; give them to the tool with their folders"
+    if done.served:
+        yield f"Label Studio finds them with LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={shlex.quote(done.served)}"
     if done.unreadable:
         some = ", ".join(Path(file).name for file in done.unreadable[:3])
-        lines.append(f"{len(done.unreadable)} images cannot be opened and are in handoff.csv alone: {some}")
+        yield f"{len(done.unreadable)} images cannot be opened and are in handoff.csv alone: {some}"
+    if done.renamed:
+        yield (
+            f"{len(done.renamed)} names cannot be written in these files and are changed; in handoff.csv `file` is "
+            f"what they are: {', '.join(done.renamed[:3])}"
+        )
+    if done.explained:
+        yield f"{done.explained} findings follow from one about the whole set and are left out: mend that one first"
     if done.whole_set:
         about = "1 finding is" if done.whole_set == 1 else f"{done.whole_set} findings are"
-        lines.append(f"{about} about no single image; yolo-nanfix lint shows all findings")
-    for line in lines:
-        print(printable(line))
+        yield f"{about} about no single image; yolo-nanfix lint shows all findings"
