@@ -25,6 +25,7 @@ EMPTY: dict[str, tuple[tuple[int, ...], str]] = {
     "looks": ((8,), "uint64"),
     "turn": ((), "int8"),
     "grey": ((), "bool"),
+    "alpha": ((), "bool"),
     "polygons": ((), "bool"),
     "lines": ((), "int32"),
     "npy": ((), "int8"),

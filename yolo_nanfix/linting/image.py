@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 GREY = ("1", "L", "LA", "La")
 """Pillow's modes of images without colours."""
+ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+"""Pillow's modes of images with an alpha channel."""
 LEAST, MOST, SLIM = 32, 4096, 8
 """A usual image has sides of so many pixels, and none is so many times the other; narrower than any rule's limits."""
 COLOURS = (1, 3)

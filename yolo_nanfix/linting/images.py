@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.linting.headers import JPEGS, Header
+from yolo_nanfix.linting.headers import JPEGS, SOUND, Header
 from yolo_nanfix.linting.heads import judge_heads, read_heads
 from yolo_nanfix.linting.image import (
+    ALPHA,
     COLOURS,
     GREY,
     LEAST,
@@ -64,6 +65,7 @@ class Columns(NamedTuple):
     content: NDArray[np.uint64]
     turn: NDArray[np.int8]
     grey: NDArray[np.bool_]
+    alpha: NDArray[np.bool_]
     npy: NDArray[np.int8]
 
 
@@ -112,6 +114,7 @@ def gather(images: Sequence[Image], channels: int) -> Images:
         content=np.array([header.content for header in headers], np.uint64),
         turn=np.array([turn_of(header, channels) for header in headers], np.int8),
         grey=np.array([header.mode in GREY for header in headers], np.bool_),
+        alpha=np.array([header.mode in ALPHA and header.fault in SOUND for header in headers], np.bool_),
         npy=np.array([npy_kind(image) for image in images], np.int8),
     )
     return Images(columns, dict(enumerate(images)))
@@ -139,6 +142,7 @@ def read_images(listed: Listed, channels: int, *, deep: bool) -> Images:
         content=np.zeros(count, np.uint64),
         turn=np.ones(count, np.int8),
         grey=np.zeros(count, np.bool_),
+        alpha=np.zeros(count, np.bool_),
         npy=np.zeros(count, np.int8),
     )
     columns.width[place], columns.height[place] = judged.width, judged.height

@@ -120,6 +120,20 @@ def decode(file: str, suffix: str, channels: int) -> tuple[Pixels, NDArray[Any] 
         return Pixels(file, reason=f"{error}".splitlines()[0] if f"{error}" else type(error).__name__), None
 
 
+def transparent(file: str) -> float:
+    """The share of the pixels of an image that are not opaque; 0 if it has no alpha, or cannot be decoded."""
+    from PIL import Image as PILImage
+
+    try:
+        with quiet(), open(file, "rb") as stream, PILImage.open(stream) as image:
+            if "A" not in image.getbands() and "a" not in image.getbands():
+                return 0.0
+            counts = image.getchannel(image.getbands()[-1]).histogram()
+        return 1 - counts[-1] / max(sum(counts), 1)
+    except Exception:  # whatever the decoders raise
+        return 0.0
+
+
 def read_npy(file: str) -> Pixels:
     """Measure the array in a .npy file (never unpickled); `reason` says why it is no image."""
     try:

@@ -159,22 +159,6 @@ def pose_box_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, mask, message)
 
 
-@rule("BX014", "box-covers-image", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
-def box_covers_image(labels: Labels, images: Images) -> Iterator[Hit]:
-    """A box covers the whole image.
-
-    Why: often a placeholder, or a set for classification turned into boxes: nothing is learned about place.
-    Ultralytics: keeps the box.
-    Example: `0 0.5 0.5 1 1`.
-    Mend: nothing if the object fills the image; else draw the box again, or train the task classify.
-    """
-    boxes = columns(labels, images)
-    across = np.minimum(boxes.w / 2 - boxes.x, boxes.x + boxes.w / 2 - 1)
-    down = np.minimum(boxes.h / 2 - boxes.y, boxes.y + boxes.h / 2 - 1)
-    mask = boxes.sound & (across >= -0.002) & (down >= -0.002) & ~boxes.dropped
-    yield from row_hits(labels, images, mask, lambda row: "the box covers the whole image")
-
-
 @rule("BX015", "box-in-pixels", Severity.ERROR, Effect.DROPS, BOXES)
 def box_in_pixels(labels: Labels, images: Images) -> Iterator[Hit]:
     """The coordinates of a box look like pixels.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.headers import Header
 from yolo_nanfix.linting.image import Image
+from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.pixels import transparent
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.files import some
 from yolo_nanfix.linting.rules.images import MIN_SIDE, Images, hit
@@ -19,7 +23,10 @@ from yolo_nanfix.linting.turning import QUARTER, turn_of
 
 WIDEST = 10.0
 """A longer side of more than so many times the shorter one is told."""
-_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+ALPHA_LOOKED_AT = 32
+"""Of so many images with alpha, spread over the set, the alpha is decoded where --deep does not decode all."""
+LEAST_CLEAR = 0.001
+"""A smaller share of transparent pixels is the rounded corners of a screenshot."""
 _DROPPED_ALPHA = (1, 3)
 """Channel counts for which Ultralytics loads images without alpha."""
 _TURNS = {
@@ -89,19 +96,34 @@ def color_palette(unusual: Images) -> Iterator[Hit]:
 
 
 @rule("IM023", "alpha-dropped", Severity.INFO, Effect.ACCEPTS)
-def alpha_dropped(unusual: Images, config: DataConfig) -> Iterator[Hit]:
-    """The image has an alpha channel, which is dropped.
+def alpha_dropped(table: Table, config: DataConfig, options: LintOptions) -> Iterator[Hit]:
+    """Images of a folder have transparent pixels, and alpha is dropped.
 
-    Why: where the image is transparent, the model sees whatever colour lies below: black, white or noise.
-    Ultralytics: drops alpha with 1 or 3 channels.
-    Example: a cut-out product on a transparent ground, saved as PNG.
-    Mend: put the image on the ground that it shall be seen on, or set `channels: 4` if all images have alpha.
+    Why: where an image is transparent, the model sees whatever colour lies below: black, white or noise.
+    Ultralytics: drops alpha with 1 or 3 channels; an alpha channel that is opaque everywhere does no harm.
+    Example: cut-out products on a transparent ground, saved as PNG.
+    Mend: put the images on the ground that they shall be seen on, or set `channels: 4` if all images have alpha.
     """
-    if config.channels not in _DROPPED_ALPHA:
+    if config.channels not in _DROPPED_ALPHA or not table.alpha.any():
         return
-    for image, header in _taken(unusual):
-        if header.mode in _ALPHA:
-            yield hit(image, f"the mode is {header.mode}; what is transparent is trained on with the colour below")
+    there = np.flatnonzero(table.alpha)
+    if not options.deep and len(there) > ALPHA_LOOKED_AT:
+        there = there[np.linspace(0, len(there) - 1, ALPHA_LOOKED_AT).astype(np.int64)]
+    looked: Counter[str] = Counter()
+    clear: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for image in there.tolist():
+        folder = table.files[image].rpartition(os.sep)[0]
+        looked[folder] += 1
+        if (share := transparent(table.files[image])) >= LEAST_CLEAR:
+            clear[folder].append((share, image))
+    for folder, found in clear.items():
+        share, image = max(found)
+        where = some(table.files[i] for _, i in found)
+        message = (
+            f"{len(found)} of {looked[folder]} images with alpha that were looked at are transparent in part, "
+            f"up to {share:.0%}; what lies below is trained on: {where}"
+        )
+        yield Hit(folder, message, split=table.split_of(image))
 
 
 @rule("IM024", "grey-in-color-set", Severity.INFO, Effect.ACCEPTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -12,13 +13,17 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rule import Hit, rule
-from yolo_nanfix.linting.rules.rows import HIGH, once
+from yolo_nanfix.linting.rules.rows import HIGH, LOW, once
 from yolo_nanfix.linting.table import Table
 
 UPRIGHT = ("detect", "segment", "pose")
 STRIDE = 8
 """The finest grid of the models has one cell for so many pixels."""
 SMALL_SHARE = 0.1
+COVERED = 0.002
+"""So far from the border of the image, as a part of its side, a box still covers it: one pixel of 500."""
+MANY_COVERED, MOST_COVERED = 10, 0.5
+"""From so many boxes, and this part of those of a folder on, the folder is meant, not the box."""
 ENOUGH = 100
 """A class says what is usual from so many boxes on."""
 SPREADS = 7.0
@@ -52,6 +57,38 @@ def _shapes(table: Table) -> _Shape:
         return _Shape(np.arange(len(box), dtype=np.int32), width, height)
     rows = np.flatnonzero((width > 0) & (height > 0) & (box <= HIGH).all(axis=1))
     return _Shape(rows, width[rows], height[rows])
+
+
+@rule("BX014", "box-covers-image", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
+def box_covers_image(table: Table) -> Iterator[Hit]:
+    """A box covers the whole image; or in a folder most boxes do.
+
+    Why: often a placeholder, or a set for classification turned into boxes: nothing is learned about place.
+    Ultralytics: keeps the box.
+    Example: `0 0.5 0.5 1 1`.
+    Mend: nothing if the object fills the image; else draw the box again, or train the task classify.
+    """
+    rows = np.flatnonzero((table.row_box[:, 2:] >= 1 - 2 * COVERED).all(axis=1))
+    if not len(rows):
+        return
+    x, y, w, h = table.row_box[rows].T.astype(np.float64)
+    across, down = np.minimum(w / 2 - x, x + w / 2 - 1), np.minimum(h / 2 - y, y + h / 2 - 1)
+    kept = (table.row_box[rows] <= HIGH).all(axis=1) & (table.row_box[rows, :2] >= LOW).all(axis=1)
+    rows = rows[(across >= -COVERED) & (down >= -COVERED) & kept]
+    if not len(rows):
+        return
+    folders, home = np.unique([file.rpartition(os.sep)[0] for file in table.files], return_inverse=True)
+    where, size = home[table.row_image[rows]], len(folders)
+    total, many = np.bincount(home, table.each, size), np.bincount(where, minlength=size)
+    meant = (many >= MANY_COVERED) & (many >= MOST_COVERED * total)
+    for row in rows[~meant[where]].tolist():
+        yield _hit(table, row, "the box covers the whole image")
+    for folder in np.flatnonzero(meant).tolist():
+        images = np.unique(table.row_image[rows[where == folder]])
+        boxed = np.count_nonzero((home == folder) & (table.each > 0))
+        said = f"{many[folder]} of {total[folder]:.0f} boxes cover the whole image"
+        message = f"{said}, in {len(images)} of {boxed} images with boxes"
+        yield Hit(str(folders[folder]), message, split=table.split_of(int(images[0])))
 
 
 @rule("BX017", "boxes-small-at-imgsz", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
