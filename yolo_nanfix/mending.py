@@ -143,7 +143,7 @@ def _ground(report: Report, unsafe: bool) -> Ground:
 def _labels(report: Report) -> tuple[LabelFile, ...]:
     """The label files of a dataset, each once, as it stands now; of files that nothing happened to lint knows all.
 
-    A label file that two images use has the size 0 x 0 unless both are of one size.
+    A label file that two images use has the size 0 x 0 unless both are of one size, and turned alike.
     """
     studied: list[Studied] = []
     run(report.data, options=LintOptions(task=report.task), study=studied.append)
@@ -153,15 +153,13 @@ def _labels(report: Report) -> tuple[LabelFile, ...]:
         for image in images.tolist():
             splits.setdefault(image, []).append(split)
     found: dict[str, LabelFile] = {}
-    sizes = zip(table.width.tolist(), table.height.tolist(), strict=True)
-    for image, (path, labelled, (width, height)) in enumerate(
-        zip(table.labels, table.labelled.tolist(), sizes, strict=True)
-    ):
+    sizes = zip(table.width.tolist(), table.height.tolist(), table.turn.tolist(), strict=True)
+    for image, (path, labelled, size) in enumerate(zip(table.labels, table.labelled.tolist(), sizes, strict=True)):
         if labelled:
             one = found.get(path)
             inside = splits.get(image, [])
             if one is not None:
-                width, height = (width, height) if (one.width, one.height) == (width, height) else (0, 0)
+                size = size if (one.width, one.height, one.turn) == size else (0, 0, 0)
                 inside = list(dict.fromkeys([*one.splits, *inside]))
-            found[path] = LabelFile(path, tuple(inside), width, height)
+            found[path] = LabelFile(path, tuple(inside), *size)
     return tuple(found.values())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
-from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
+from linting.tiny_set import ROWS, YAML, TinySet, encode, picture, turned
 from PIL import Image as PILImage
 
 Change = Callable[[TinySet], object]
@@ -41,6 +43,22 @@ def jpeg(pixels: Pixels) -> Change:
     return image(".jpg", encode(".jpg", pixels))
 
 
+def across(rows: str) -> Change:
+    """The train image turned by EXIF, with these labels."""
+    return lambda tiny: (tiny.put("images/train/a.jpg", turned(picture(), 6)), tiny.rows(rows))
+
+
+def lying(*, unturned: bool) -> Change:
+    """In place of the set: upright and turned images of people, the labels of the turned ones of the stored pixels."""
+
+    def put(tiny: TinySet) -> None:
+        for folder in ("images", "labels"):
+            shutil.rmtree(tiny.root / folder)
+        people(tiny.root, 6, unturned=unturned)
+
+    return put
+
+
 def saved(kind: str, mode: str = "RGB", *, turn: int = 0, pages: int = 1, exif: bool = True) -> bytes:
     """The bytes of an image as Pillow saves it."""
     frames = [PILImage.fromarray(picture(seed=i)).convert(mode) for i in range(pages)]
@@ -52,6 +70,27 @@ def saved(kind: str, mode: str = "RGB", *, turn: int = 0, pages: int = 1, exif: 
     stream = io.BytesIO()
     frames[0].save(stream, kind, **options)
     return stream.getvalue()
+
+
+def people(root: Path, turn: int, *, unturned: bool, share: float = 1.0, ratio: float = 2.5) -> Path:
+    """Upright and turned images of tall people; the labels of the turned ones are, in part, of the stored pixels."""
+    random = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for kind in ("images", "labels"):
+            (root / kind / split).mkdir(parents=True)
+    for k in range(60):
+        split, own = ("train" if k % 3 else "val"), (turn if k % 2 else 1)
+        width, height = (96, 128) if own > 4 else (128, 96)
+        w = random.uniform(6, 14)
+        h = w * ratio * random.uniform(0.8, 1.25)
+        x, y = random.uniform(w / 2, width - w / 2), random.uniform(h / 2, height - h / 2)
+        row = np.array([x / width, y / height, w / width, h / height])
+        if own > 4 and unturned and random.random() < share:
+            row = row[[1, 0, 3, 2]] if own == 5 else np.array([row[1], 1 - row[0], row[3], row[2]])
+        (root / f"images/{split}/{k}.jpg").write_bytes(turned(np.full((96, 128, 3), k, np.uint8), own))
+        (root / f"labels/{split}/{k}.txt").write_text("0 " + " ".join(f"{v:.6f}" for v in row) + "\n")
+    (root / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [person]\n")
+    return root
 
 
 def bomb(width: int = 30000, height: int = 20000) -> bytes:
@@ -145,6 +184,12 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "IM032": ("detect", jpeg(255 - _DIM), jpeg(photo())),
     "IM033": ("detect", jpeg(_DIM // 2 + 100), jpeg(photo())),
     "IM034": ("detect", jpeg(soft()), jpeg(photo())),
+    "IM035": (
+        "detect",
+        across("0 0.5 1.2 0.2 0.15\n0 0.3 1.1 0.1 0.2\n"),
+        across("0 0.6667 0.9 0.2667 0.1125\n0 0.4 0.825 0.1333 0.15\n"),
+    ),
+    "IM036": ("detect", lying(unturned=True), lying(unturned=False)),
     "SP001": ("detect", second(PHOTO), second(photo(1))),
     "SP002": ("detect", second(PHOTO, "val"), second(PHOTO)),
     "SP003": ("detect", second(PHOTO, rows=ROWS.splitlines()[0]), second(PHOTO, rows=ROWS.replace("0.2", "0.201"))),

@@ -43,6 +43,7 @@ FIXES: dict[str, Fixer] = {
     "IM019": _AWAY,
     "IM028": _AWAY,
     "IM029": _AWAY,
+    "IM035": Fixer("unswap-turned", "unsafe", "divides the labels of turned images by the sides of the shown picture"),
     "FS012": _AWAY,
     "TX001": Fixer("recode", "unsafe", "saves UTF-16 labels as UTF-8"),
     "TX002": _DROP,

@@ -26,8 +26,11 @@ from yolo_nanfix.findings import Finding
 from yolo_nanfix.fixing.catalogue import FIXES
 from yolo_nanfix.fixing.edits import Edit
 from yolo_nanfix.fixing.files import look, say
+from yolo_nanfix.fixing.frames import into_shown
 from yolo_nanfix.fixing.rows import Left, Words, joined, shift_class
 
+QUARTER = 5
+"""From this orientation on, EXIF turns an image by a quarter."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -38,12 +41,14 @@ class LabelFile(NamedTuple):
         path: the label file.
         splits: the splits in which its image is.
         width, height: of the image in pixels, as lint's table has them; 0 if unknown.
+        turn: the orientation by which EXIF turns the image; 0 if several do.
     """
 
     path: str
     splits: tuple[str, ...]
     width: int
     height: int
+    turn: int = 1
 
 
 @dataclass(frozen=True)
@@ -191,7 +196,17 @@ def shift_classes(words: Words, spot: Spot) -> Words:
     return shift_class(words, spot.values["by"]) if spot.within() else words
 
 
+def unswap_turned(words: Words, spot: Spot) -> Words:
+    """The row as it is on the shown picture, if EXIF turns its image by a quarter and it is not square."""
+    _, _, width, height, turn = spot.file
+    if turn < QUARTER and turn != 0:
+        return words
+    shown, dims = bool(spot.values["shown"]), spot.values["dims"]
+    return words if width == height > 0 else into_shown(words, spot.task, (width, height), turn, shown=shown, dims=dims)
+
+
 OPERATIONS: dict[str, Operation] = {
+    "unswap-turned": Operation(unswap_turned),
     "shift-classes": Operation(shift_classes),
 }
 """What can be done to a whole set, by the name that `catalogue.Fixer.how` has."""

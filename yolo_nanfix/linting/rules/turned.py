@@ -1,0 +1,188 @@
+"""IM035 and IM036: labels of images that EXIF turns, by the frame in which they were drawn and divided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.causes import Explains
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.rule import LABELLED, Hit, rule
+from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.turning import QUARTER
+
+LEAST = 2
+"""So many boxes of turned images have to reach out before their sides are said to be swapped."""
+SPILL = 0.02
+"""A box reaches out of its image if it does by more than this part of it: careless drawing spills less."""
+STRAY = 0.02
+"""So large a share of the boxes may lie outside under the right reading: slips of the mouse, as in any set."""
+RARER = 0.25
+"""Upright images must have boxes that reach out this much more rarely; else it is not for EXIF that they do."""
+VOTES = 10
+"""So many turned images have to speak of labels that were drawn on the stored pixels, ..."""
+AGAINST = 0.1
+"""... and no more than this share of those that speak may say the opposite."""
+ENOUGH = 20
+"""The shape of a class is known from so many boxes on upright images."""
+LONGER = 0.1
+"""Only boxes of classes are asked that are longer than the image by this much more (in logarithms of the sides)."""
+LARGE = 0.5
+"""A box of more than this share of a side takes its shape from the image: it is not asked."""
+SHARP = 1.0
+"""A box speaks if one reading is better than the other by so much, in squared deviations."""
+_TIGHT = 0.15
+"""The least deviation of the logarithm of width by height that a class is given: no object looks always the same."""
+_FOLLOW = (
+    *("BX001", "BX002", "BX005", "BX006", "BX008", "BX011", "BX014", "BX016", "BX019", "BX020", "BX021", "BX022"),
+    *("SG001", "SG002", "SG009", "OB001", "OB005", "OB007", "KP003", "KP004", "KP005", "KP008"),
+)
+"""What is said of rows that reach out, or whose shapes are drawn out along one side."""
+
+
+@dataclass(frozen=True)
+class Turned:
+    """The T rows of images that EXIF turns by a quarter and that are not square.
+
+    Attributes:
+        rows: (T,) their numbers in the table.
+        box: (T, 4) float64.
+        ratio: (T,) height by width of the image as shown: what was divided by the other side is off by this factor.
+    """
+
+    rows: NDArray[np.int64]
+    box: NDArray[np.float64]
+    ratio: NDArray[np.float64]
+
+    def scaled(self, *, shown: bool) -> NDArray[np.float64]:
+        """(T, 4) the boxes as they are right if they were drawn on the shown picture, or on the stored pixels.
+
+        In both cases they were divided by the sides of the other frame.
+        """
+        x = self.ratio if shown else 1 / self.ratio
+        return self.box * np.column_stack([x, 1 / x, x, 1 / x])
+
+    @cached_property
+    def out(self) -> NDArray[np.bool_]:
+        """(T,) which of them reach out as they stand."""
+        return reaches_out(self.box)
+
+
+def reaches_out(box: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """(R,) which boxes reach out of their images."""
+    half = np.abs(box[:, 2:]) / 2
+    return np.asarray(((box[:, :2] + half > 1 + SPILL) | (box[:, :2] - half < -SPILL)).any(axis=1))
+
+
+def turned_rows(table: Table) -> Turned | None:
+    """The rows of images that are turned by a quarter; None if there are none."""
+    images = (table.turn >= QUARTER) & (table.width != table.height) & (table.width > 0)
+    if not images.any():
+        return None
+    rows = np.flatnonzero(table.of_rows(images))
+    rows = rows[np.isfinite(table.row_box[rows]).all(axis=1)]
+    image = table.row_image[rows]
+    ratio = table.height[image].astype(np.float64) / table.width[image]
+    return Turned(rows, table.row_box[rows].astype(np.float64), ratio) if len(rows) else None
+
+
+@rule("IM035", "turned-sides-swapped", Severity.ERROR, Effect.DROPS, LABELLED)
+def turned_sides_swapped(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """Labels of images that EXIF turns were divided by the wrong sides: width and height are swapped.
+
+    Why: boxes are stretched along one side and squeezed along the other, and many reach out of the image.
+    Ultralytics: turns the image by EXIF, and drops images with rows beyond 1.
+    Example: boxes drawn on the upright picture of 3000x4000, divided by 4000 and 3000, the sides of the stored pixels.
+    Mend: multiply x and widths of these rows by one ratio of the sides, y and heights by the other; never clip them.
+    """
+    turned = turned_rows(table)
+    if turned is None or np.count_nonzero(turned.out) < LEAST:
+        return
+    share = np.count_nonzero(turned.out) / len(turned.rows)
+    other = np.delete(np.arange(len(table.row_box)), turned.rows)
+    if len(other) and np.count_nonzero(reaches_out(table.row_box[other])) / len(other) > RARER * share:
+        return
+    for shown in (True, False):
+        stray = reaches_out(turned.scaled(shown=shown))
+        if np.count_nonzero(stray) <= STRAY * len(turned.rows):
+            yield _swapped(table, config, turned, stray, shown=shown)
+            return
+
+
+def _swapped(table: Table, config: DataConfig, turned: Turned, stray: NDArray[np.bool_], *, shown: bool) -> Hit:
+    """The finding that sides were swapped; the row findings of these images follow from it."""
+    images = np.unique(table.row_image[turned.rows])
+    first = int(images[0])
+    (w, h), name = (int(table.width[first]), int(table.height[first])), table.files[first].replace("\\", "/")
+    sides = f"{h} and {w}, the sides of the stored pixels" if shown else f"{w} and {h}, those of the shown picture"
+    drawn = "the shown picture" if shown else "the stored pixels"
+    message = (
+        f"width and height are swapped in the labels of {len(images)} images that EXIF turns by a quarter: boxes of "
+        f"{drawn} were divided by the sides of the other frame ({name.rpartition('/')[2]}: by {sides}); "
+        f"{np.count_nonzero(turned.out)} of {len(turned.rows)} boxes reach out, {np.count_nonzero(stray)} if that is "
+        "put right"
+    )
+    own = table.row_image[turned.rows[stray]].tolist()
+    without = {
+        (table.labels[i], line) for i, line in zip(own, table.row_line[turned.rows[stray]].tolist(), strict=True)
+    }
+    explains = Explains(_FOLLOW, frozenset(table.labels[i] for i in images.tolist()), frozenset(without))
+    dims = config.kpt_shape[1] if config.kpt_shape else 0
+    values = {"shown": int(shown), "images": len(images), "out": int(turned.out.sum()), "dims": dims}
+    return Hit(str(config.yaml_file), message, values=values, explains=explains)
+
+
+@rule("IM036", "turned-labels-unturned", Severity.WARNING, Effect.GARBAGE, LABELLED)
+def turned_labels_unturned(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """Labels of images that EXIF turns seem to be those of the stored pixels, which lie on their side.
+
+    Why: the picture is turned and the labels are not, so hardly a box lies on its object.
+    Ultralytics: turns the image by EXIF when it loads it, and takes the labels as they are.
+    Example: people are tall boxes on upright images, and wide ones on photographs of a phone that was held upright.
+    Mend: look at some of these images with their labels; if they do not fit, remove the orientation from their EXIF.
+    """
+    turned = turned_rows(table)
+    if turned is None or not config.names:
+        return
+    speaking, images = _votes(table, turned)
+    unturned = int(np.count_nonzero(speaking > 0))
+    if unturned < VOTES or np.count_nonzero(speaking < 0) > AGAINST * np.count_nonzero(speaking):
+        return
+    first = table.files[int(images[int(np.argmax(speaking > 0))])]
+    message = (
+        f"on {unturned} of {np.count_nonzero(speaking)} images that EXIF turns by a quarter and whose boxes tell, they "
+        f"have the shape of their class only if they are turned, too: {first}"
+    )
+    yield Hit(str(config.yaml_file), message, values={"images": unturned})
+
+
+def _votes(table: Table, turned: Turned) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+    """(n,) 1 if the boxes of a turned image look unturned, -1 if they look right, 0 if they do not tell; the images."""
+    box, rows = turned.box, turned.rows
+    asked = np.ones(len(table.row_box), np.bool_)
+    asked[rows] = False
+    asked &= (table.row_box[:, 2:] > 0).all(axis=1) & table.of_rows(table.width > 0)
+    image = table.row_image[asked]
+    known = np.log(table.row_box[asked, 2] * table.width[image]) - np.log(table.row_box[asked, 3] * table.height[image])
+    good = (box[:, 2:] > 0).all(axis=1) & (box[:, 2:] < LARGE).all(axis=1)
+    box, rows, length = box[good], rows[good], -np.log(turned.ratio[good])
+    right = np.log(box[:, 2] / box[:, 3]) + length
+    unturned = 2 * length - right
+    gain = np.zeros(len(rows))
+    for cls in np.unique(table.row_cls[rows]).tolist():
+        shapes = known[table.row_cls[asked] == cls]
+        if len(shapes) < ENOUGH:
+            continue
+        middle = float(np.median(shapes))
+        spread = max(_TIGHT, 1.4826 * float(np.median(np.abs(shapes - middle))))
+        own = (table.row_cls[rows] == cls) & (abs(middle) > np.abs(length) + LONGER)
+        gain[own] = ((right[own] - middle) ** 2 - (unturned[own] - middle) ** 2) / spread**2
+    images, place = np.unique(table.row_image[rows], return_inverse=True)
+    speaks = np.where(np.abs(gain) >= SHARP, np.sign(gain), 0)
+    return np.sign(np.bincount(place, speaks, minlength=len(images))).astype(np.int8), images
