@@ -123,6 +123,11 @@ def _no_url(tiny: TinySet) -> None:
     ndjson(url=None)(tiny)
 
 
+def _mixed(tiny: TinySet) -> None:
+    voc()(tiny)
+    tiny.put("Annotations/b.xml", "<annotations><version>1.1</version><image id='0' name='a.jpg'/></annotations>")
+
+
 _POSE = {"keypoints": [10, 10, 2, 20, 20, 1], "num_keypoints": 2}
 _CUT = json.dumps(whole_coco(), indent=1)[:400]
 _RUNS = {"counts": "abc", "size": [HEIGHT, WIDTH]}
@@ -160,6 +165,12 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "AN030": ("detect", _no_url, ndjson()),
     "AN031": ("detect", category(1, name="Cat"), coco()),
     "AN032": ("detect", image(file_name="train/a.gif"), coco()),
+    "AN035": ("detect", _mixed, voc()),
     "AN033": ("detect", quarter([50, 10, 12, 10], (WIDTH, HEIGHT)), quarter([10, 50, 12, 10], (HEIGHT, WIDTH))),
+    "AN036": (
+        "detect",
+        coco(lambda whole: [one.update(filename=one.pop("file_name")) for one in whole["images"]]),
+        coco(),
+    ),
     "AN034": ("detect", quarter([10, 50, 12, 10], (WIDTH, HEIGHT)), quarter([10, 50, 12, 10], (HEIGHT, WIDTH))),
 }

@@ -95,7 +95,7 @@ def test_the_same_rows_as_the_converter_of_ultralytics_writes(tiny: TinySet, mon
     assert np.allclose(np.column_stack([labels.cls, labels.box]), written, atol=1e-5)
 
 
-@pytest.mark.parametrize("code", ["AN001", "AN002", "AN004", "AN008", "AN014", "AN019"])
+@pytest.mark.parametrize("code", ["AN001", "AN002", "AN004", "AN008", "AN014", "AN019", "AN036"])
 def test_the_converter_crashes_where_the_rule_says_so(tiny: TinySet, code: str):
     from ultralytics.data.converter import convert_coco
 

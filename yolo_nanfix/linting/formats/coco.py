@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting.formats import aliases
 from yolo_nanfix.linting.formats.build import Annotated, Builder, image_root, inside, split_of
+from yolo_nanfix.linting.formats.foreign import json_kind
 from yolo_nanfix.linting.formats.jsonwalk import Broken, Lines, Walk, read_text
 from yolo_nanfix.linting.formats.numbers import brief, numbers, side, whole
 from yolo_nanfix.linting.options import LintOptions
@@ -45,6 +47,9 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
     """
     if options.task not in TASKS:
         raise DataError(f"COCO has no labels for the task {options.task}; lint {source} with {', '.join(TASKS)}")
+    for path in files:
+        if (other := json_kind(path)) is not None:
+            raise DataError(other.said_of(path, "COCO"))
     builder = Builder(source, options, pixels=True)
     walked = [_walk(file, builder) for file in files]
     classes = _categories(walked, builder, options.task)
@@ -74,21 +79,53 @@ def _walk(path: Path, builder: Builder) -> _File:
 
         return take
 
-    takers = {"images": other("images", file.images), "categories": other("categories", file.categories)}
+    takers = {
+        "images": other("images", file.images),
+        "annotations": annotation,
+        "categories": other("categories", file.categories),
+    }
+    named = _lists(text)
     try:
-        keys = Walk(text).run({**takers, "annotations": annotation})
+        keys = Walk(text).run({alias: takers[name] for name, alias in named.items()})
     except Broken as error:
         line, column = file.lines.at(error.at)
         message = f"no valid JSON: {error.message} (line {line}, column {column})"
         builder.note("annotation-file-broken", file.path, message, line)
         return file
-    missing = [name for name in LISTS if name not in keys]
+    missing = [name for name in LISTS if named[name] not in keys]
     if len(missing) == len(LISTS):
         raise DataError(f"{path} is JSON, but no COCO file: it has none of the lists {', '.join(LISTS)}")
     if missing:
         message = f"the list {' and '.join(map(repr, missing))} is missing"
         builder.note("entry-malformed", file.path, message)
+    _right_names(file, {name: alias for name, alias in named.items() if name != alias and alias in keys}, builder)
     return file
+
+
+def _lists(text: str) -> dict[str, str]:
+    """The names under which a file has the lists of COCO."""
+    found = {}
+    for name in LISTS:
+        others = (alias for alias in aliases.LISTS[name] if f'"{alias}"' in text)
+        found[name] = name if f'"{name}"' in text else next(others, name)
+    return found
+
+
+def _right_names(file: _File, lists: dict[str, str], builder: Builder) -> None:
+    """Note keys of other names than COCO's, and read on as if they had the right ones."""
+    said = [f"the list {alias!r} for {name!r}" for name, alias in lists.items()]
+    images, categories = [entry for entry, _ in file.images], [entry for entry, _ in file.categories]
+    groups = (
+        ("images", images, aliases.IMAGE),
+        ("annotations", file.annotations, aliases.ANNOTATION),
+        ("categories", categories, aliases.CATEGORY),
+    )
+    for called, entries, kinds in groups:
+        names = aliases.other_names(entries, kinds)
+        aliases.rename(entries, names)
+        said += [f"{alias!r} for {key!r} in all {len(entries)} {called}" for key, alias in names.items()]
+    if said:
+        builder.note("keys-misnamed", file.path, "keys have other names than in COCO: " + "; ".join(said))
 
 
 def _categories(files: Sequence[_File], builder: Builder, task: str) -> dict[int, int]:
@@ -131,6 +168,7 @@ class _Reader:
         self._images: dict[Any, int] = {}
         self._sizes: dict[Any, tuple[int, int]] = {}
         self._points = builder.kpt_shape[0] if builder.kpt_shape else 0
+        self._without = False
 
     def read(self) -> None:
         """Add everything."""
@@ -177,11 +215,12 @@ class _Reader:
         root = image_root(folder, named, (stem,))
         split = split_of(stem, folder.name)
         met: set[str] = set()
+        malformed: list[tuple[Any, int]] = []
         for entry, at in file.images:
             line = file.lines.at(at)[0]
             name = entry.get("file_name") if isinstance(entry, dict) else None
             if not isinstance(name, str) or not name or "id" not in entry:
-                builder.note("entry-malformed", file.path, f"the image {brief(entry)} has no id or file_name", line)
+                malformed.append((entry, line))
                 continue
             own = entry["id"]
             if not whole(own):
@@ -202,11 +241,21 @@ class _Reader:
             if min(size) <= 0:
                 given = f"{brief(entry.get('width'))}x{brief(entry.get('height'))}"
                 builder.note("image-size-zero", file.path, f"image {key}: the size is {given}", line, self._images[key])
+        self._without = len(malformed) == len(file.images) > 1
+        if self._without:
+            (entry, line), all_of = malformed[0], len(malformed)
+            message = f"none of {all_of} images has an id and a file_name; the first is {brief(entry)}"
+            builder.note("entry-malformed", file.path, message, line)
+        else:
+            for entry, line in malformed:
+                builder.note("entry-malformed", file.path, f"the image {brief(entry)} has no id or file_name", line)
 
     def _annotation(self, number: int, entry: dict[str, Any]) -> None:
         """Check one annotation, and add it as a row if it can become one."""
         key = entry.get("image_id")
         image = self._images.get(key) if isinstance(key, (int, str)) else None
+        if image is None and self._without:
+            return None
         if image is None:
             return self._note("image-unknown", number, f"there is no image {brief(key)}")
         category = entry.get("category_id")

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting.formats.foreign import in_folder, json_kind
 
 _HEAD, _TAIL = 1 << 16, 1 << 12
 _YAML = (".yaml", ".yml")
+_YOLO = ("labels", "train", "images", "val", "valid", "obj_train_data")
 _COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
 
 
@@ -27,7 +29,7 @@ def sniff(data: str | Path) -> Kind | None:
     files in it or in its folder `Annotations`; NDJSON if it holds one such file.
 
     Raises:
-        DataError: the folder cannot be listed, or holds several NDJSON files.
+        DataError: the folder cannot be listed, holds several NDJSON files, or labels of another tool alone.
     """
     if "://" in str(data):
         return None
@@ -65,7 +67,14 @@ def _in_folder(folder: Path) -> Kind | None:
         return Kind("coco", tuple(coco))
     notes = _listed(folder / "Annotations") or here
     voc = [file for file in notes if file.suffix.lower() == ".xml" and file.is_file()]
+    if not voc and not any(_speaks_of_yolo(file) for file in here) and (other := in_folder(found)) is not None:
+        raise DataError(other[1].said_of(other[0], "COCO"))
     return Kind("voc", tuple(voc)) if voc else None
+
+
+def _speaks_of_yolo(file: Path) -> bool:
+    """Whether what is in a folder may be labels or images of a YOLO dataset, or a description of one."""
+    return file.suffix.lower() in (".txt", ".data") or (file.name.lower() in _YOLO and file.is_dir())
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -77,7 +86,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _is_coco(file: Path) -> bool:
-    """Whether the beginning or end of a JSON file names one of COCO's lists."""
+    """Whether the beginning or end of a JSON file names one of COCO's lists, and it is not of another tool."""
     try:
         with open(file, "rb") as stream:
             head = stream.read(_HEAD)
@@ -85,4 +94,5 @@ def _is_coco(file: Path) -> bool:
             parts = head + stream.read(_TAIL)
     except OSError:
         return False
-    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and any(key in parts for key in _COCO_KEYS)
+    named = head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and any(key in parts for key in _COCO_KEYS)
+    return named and json_kind(file) is None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.formats.build import SPLITS, Annotated, Builder, image_root, inside
+from yolo_nanfix.linting.formats.foreign import Foreign, xml_kind
 from yolo_nanfix.linting.formats.numbers import brief
 from yolo_nanfix.linting.formats.xmltree import BrokenXml, Element, read_xml
 from yolo_nanfix.linting.options import LintOptions
@@ -28,17 +29,26 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
         raise DataError(f"Pascal VOC has no labels for the task {options.task}; lint {source} with {', '.join(TASKS)}")
     builder = Builder(source, options, pixels=True)
     trees: dict[Path, Element] = {}
+    foreign: dict[Foreign, list[Path]] = {}
     for file in files:
         try:
             tree = read_xml(file)
         except BrokenXml as error:
             builder.note("annotation-file-broken", str(file), f"no valid XML: {error.message}", error.line)
             continue
+        if (other := _foreign(tree)) is not None:
+            foreign.setdefault(other, []).append(file)
+            continue
         if tree.tag != "annotation":
             message = f"the outermost element is <{tree.tag[:40]}>, not <annotation>"
             builder.note("entry-malformed", str(file), message, tree.line)
             continue
         trees[file] = tree
+    for other, found in foreign.items():
+        if not trees:
+            raise DataError(other.said_of(found[0], "Pascal VOC"))
+        message = f"{len(found)} of {len(files)} files: {found[0].name} is {other.what}, not Pascal VOC; {other.how}"
+        builder.note("annotations-foreign", str(source), message)
     splits = _splits(files[0].parent, {file.stem for file in files}, builder) if files else {}
     names = [name for tree in trees.values() if (name := tree.said("filename"))]
     root = image_root(files[0].parent, names or [f"{file.stem}.jpg" for file in files]) if files else source
@@ -49,6 +59,13 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
         reader.add(file, tree, splits.get(file.stem, "train"))
     reader.finish(source)
     return builder.finish()
+
+
+def _foreign(tree: Element) -> Foreign | None:
+    """What a tree is that is no VOC; None if it may be."""
+    deeper = [e.tag for outer in tree.inner if outer.tag in ("object", "images") for e in outer.inner]
+    task = (meta := tree.first("meta")) and meta.first("task")
+    return xml_kind(tree.tag, [e.tag for e in tree.inner], deeper, (task.said("name") or "") if task else "")
 
 
 def _splits(folder: Path, stems: set[str], builder: Builder) -> dict[str, str]:

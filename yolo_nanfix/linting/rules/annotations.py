@@ -330,3 +330,27 @@ def image_size_swapped(notes: Notes) -> Iterator[Hit]:
     Mend: exchange width and height of these images; the boxes stay as they are.
     """
     yield from noted(notes, "image-size-swapped")
+
+
+@rule("AN035", "annotations-foreign", Severity.ERROR, Effect.DROPS, LABELLED)
+def annotations_foreign(notes: Notes) -> Iterator[Hit]:
+    """Some of the XML files are of another tool than Pascal VOC.
+
+    Why: what they hold is not trained.
+    Ultralytics: the script of VOC.yaml reads what ImageSets names, and raises AttributeError without a `<size>`.
+    Example: CVAT's annotations.xml beside files of Pascal VOC.
+    Mend: export all images in one format, or put the files of the other tool elsewhere.
+    """
+    yield from noted(notes, "annotations-foreign")
+
+
+@rule("AN036", "keys-misnamed", Severity.FATAL, Effect.CRASHES, LABELLED)
+def keys_misnamed(notes: Notes) -> Iterator[Hit]:
+    """Keys of a COCO file have other names than in COCO.
+
+    Why: the conversion stops at the first entry; lint reads on as if they had the right names.
+    Ultralytics: `convert_coco` raises KeyError.
+    Example: `filename` for `file_name`, the list `annotation` for `annotations`.
+    Mend: rename the keys, in all entries at once.
+    """
+    yield from noted(notes, "keys-misnamed")
