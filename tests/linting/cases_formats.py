@@ -172,5 +172,7 @@ CASES: dict[str, tuple[str, Change, Change]] = {
         coco(lambda whole: [one.update(filename=one.pop("file_name")) for one in whole["images"]]),
         coco(),
     ),
+    "AN037": ("detect", annotation(id=0), coco()),
+    "AN038": ("detect", category(1, id=12), coco()),
     "AN034": ("detect", quarter([10, 50, 12, 10], (WIDTH, HEIGHT)), quarter([10, 50, 12, 10], (HEIGHT, WIDTH))),
 }

@@ -14,7 +14,7 @@ from linting.tiny_set import TinySet
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting import formats
-from yolo_nanfix.linting.formats import build
+from yolo_nanfix.linting.formats import build, coco_names
 from yolo_nanfix.linting.formats.coco import COCO_IDS
 from yolo_nanfix.linting.formats.jsonwalk import Broken, Lines, Walk
 from yolo_nanfix.linting.formats.xmltree import BrokenXml, read_xml
@@ -293,6 +293,84 @@ def test_the_ids_of_coco_itself_are_no_finding(tiny: TinySet):
     assert {i + 1 for i, new in enumerate(coco91_to_coco80_class()) if new is not None} == set(COCO_IDS)
     categories = [{"id": i, "name": f"c{i}"} for i in sorted(COCO_IDS)]
     assert "AN011" not in _lint(tiny, coco(lambda whole: whole.update(categories=categories))).by_code()
+
+
+def test_the_names_of_coco_are_those_of_ultralytics():
+    import ultralytics
+    from ultralytics.utils import YAML
+
+    names = YAML.load(Path(ultralytics.__file__).parent / "cfg/datasets/coco.yaml")["names"]
+    assert list(coco_names.NAMES.items()) == list(zip(sorted(COCO_IDS), names.values(), strict=True))
+
+
+def _classes(*ids: int, names: dict[int, str] | None = None):
+    """The tiny set as COCO with categories of these ids, and an annotation of each."""
+
+    def change(whole):
+        whole["categories"] = [{"id": i, "name": (names or {}).get(i, f"part{i}")} for i in ids]
+        whole["annotations"] = [
+            {"id": k, "image_id": 1, "category_id": i, "bbox": [3 * k, 10, 10, 10]} for k, i in enumerate(ids, 1)
+        ]
+
+    return coco(change)
+
+
+def _converted(tiny: TinySet, *, table: bool) -> list[int]:
+    """The class numbers that the converter writes for the train image."""
+    from ultralytics.data.converter import convert_coco
+
+    out = tiny.root / f"out{table}"
+    convert_coco(str(tiny.root), str(out), cls91to80=table)
+    return [int(row.split()[0]) for row in (out / "labels/instances/train/a.txt").read_text().splitlines()]
+
+
+def test_classes_that_the_converter_takes_for_those_of_coco(tiny: TinySet):
+    (found,) = (f for f in _lint(tiny, _classes(*range(1, 12), 13, 14)).findings if f.code == "AN038")
+    assert "2 category ids" in found.message and "id 13 ('part13') becomes class 11, not 12" in found.message
+    assert _converted(tiny, table=True) == [*range(11), 11, 12]
+    assert _converted(tiny, table=False) == [*range(11), 12, 13]
+    (found,) = (f for f in _lint(_again(tiny), _classes(*range(1, 15))).findings if f.code == "AN038")
+    assert "id 12 ('part12') raises an error" in found.message
+    with pytest.raises(TypeError):
+        _converted(tiny, table=True)
+
+
+@pytest.mark.parametrize(
+    "change", [_classes(*range(1, 12)), _classes(*sorted(COCO_IDS)), _classes(1, 17, 90, names=coco_names.NAMES)]
+)
+def test_classes_that_the_converter_takes_for_what_they_are(tiny: TinySet, change):
+    assert "AN038" not in _lint(tiny, change).by_code()
+
+
+def test_categories_from_zero_become_class_minus_one(tiny: TinySet):
+    (found,) = (f for f in _lint(tiny, _classes(0, 1)).findings if f.code == "AN011")
+    assert "category ids start at 0" in found.message and "class -1 of 'part0'" in found.message
+    assert _converted(tiny, table=False) == [-1, 0]
+    with pytest.raises(TypeError):
+        _converted(tiny, table=True)
+
+
+@pytest.mark.parametrize(("first", "recall"), [(0, 2 / 3), (1, 1.0)])
+def test_the_annotation_with_id_0_counts_as_missed(tiny: TinySet, first: int, recall: float):
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    def change(whole):
+        box = {"bbox": [10, 10, 10, 10], "area": 100, "iscrowd": 0, "category_id": 1}
+        whole["annotations"] = [{**box, "id": first + k, "image_id": 1 + k % 2} for k in range(3)]
+        whole["annotations"][2]["bbox"] = [40, 20, 10, 10]
+
+    assert ("AN037" in _lint(tiny, coco(change)).by_code()) == (first == 0)
+    whole = json.loads((tiny.root / "instances.json").read_text())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        truth = COCO(whole)
+    keys = ("image_id", "category_id", "bbox")
+    perfect = truth.loadRes([{**{key: one[key] for key in keys}, "score": 0.9} for one in whole["annotations"]])
+    evaluation = COCOeval_faster(truth, perfect, "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert evaluation.stats[8] == pytest.approx(recall, abs=1e-3)
 
 
 def test_json_of_another_kind_is_refused(tiny: TinySet):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting.formats import aliases
+from yolo_nanfix.linting.formats import aliases, coco_names
 from yolo_nanfix.linting.formats.build import Annotated, Builder, image_root, inside, split_of
 from yolo_nanfix.linting.formats.foreign import json_kind
 from yolo_nanfix.linting.formats.jsonwalk import Broken, Lines, Walk, read_text
@@ -19,7 +19,7 @@ from yolo_nanfix.linting.options import LintOptions
 
 TASKS = ("detect", "segment", "pose")
 LISTS = ("images", "annotations", "categories")
-COCO_IDS = frozenset(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+COCO_IDS = frozenset(coco_names.IDS)
 """The 80 category ids of COCO itself, for which the converter has a table."""
 SLACK = 3.0
 """Pixels by which a box may differ from its polygon."""
@@ -152,12 +152,38 @@ def _categories(files: Sequence[_File], builder: Builder, task: str) -> dict[int
             keypoints = entry.get("keypoints")
             points = points or (len(keypoints) if isinstance(keypoints, list) else 0)
         if ids and sorted(ids) != list(range(1, len(ids) + 1)) and ids != COCO_IDS:
-            shown = ", ".join(map(str, sorted(ids)[:8]))
-            message = f"category ids are not 1 to {len(ids)}: {shown}{', ...' if len(ids) > 8 else ''}"
-            builder.note("category-ids-uneven", file.path, message)
+            builder.note("category-ids-uneven", file.path, _uneven(ids, names))
+        if (unlike := _unlike_coco(ids, names)) is not None:
+            builder.note("categories-not-of-coco", file.path, unlike)
     builder.names = [names[number] for number in sorted(names)]
     builder.kpt_shape = (points, 3) if points and task == "pose" else None
     return {number: i for i, number in enumerate(sorted(names))}
+
+
+def _uneven(ids: set[int], names: dict[int, str]) -> str:
+    """What is odd about category ids that are not 1, 2, 3 and so on."""
+    if 0 in ids:
+        made = f"class -1 of {names[0]!r}, and images with it are dropped; by default it raises TypeError"
+        return f"category ids start at 0: `convert_coco(cls91to80=False)` makes {made}"
+    shown = ", ".join(map(str, sorted(ids)[:8]))
+    return f"category ids are not 1 to {len(ids)}: {shown}{', ...' if len(ids) > 8 else ''}"
+
+
+def _unlike_coco(ids: set[int], names: dict[int, str]) -> str | None:
+    """What the converter's table of COCO's classes does to other classes; None if it does nothing."""
+    other = [
+        i for i in sorted(ids) if i > coco_names.SAME and coco_names.NAMES.get(i, "") != names[i].strip().casefold()
+    ]
+    if not other or ids == COCO_IDS:
+        return None
+    raising = [i for i in other if i not in COCO_IDS]
+    moved = [i for i in other if i in COCO_IDS and coco_names.IDS.index(i) != i - 1]
+    said = [f"id {raising[0]} ({brief(names[raising[0]])}) raises an error"] if raising else []
+    if moved:
+        into = coco_names.IDS.index(moved[0])
+        said.append(f"id {moved[0]} ({brief(names[moved[0]])}) becomes class {into}, not {moved[0] - 1}")
+    kinds = f"{len(other)} category ids are above {coco_names.SAME}, and their names are not COCO's"
+    return f"{kinds}: in `convert_coco` as it is by default {' and '.join(said)}"
 
 
 class _Reader:
@@ -187,6 +213,8 @@ class _Reader:
                 own = entry.get("id")
                 if whole(own) and own in ids:
                     self._note("annotation-id-repeated", number, "the id stands twice")
+                if own == 0 and whole(own):
+                    self._note("annotation-id-zero", number, "COCO's evaluation takes the id 0 for no match")
                 ids.add(own if whole(own) else None)
                 self._annotation(number, entry)
         if crowds:

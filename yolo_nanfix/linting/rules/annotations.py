@@ -354,3 +354,31 @@ def keys_misnamed(notes: Notes) -> Iterator[Hit]:
     Mend: rename the keys, in all entries at once.
     """
     yield from noted(notes, "keys-misnamed")
+
+
+@rule("AN037", "annotation-id-zero", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def annotation_id_zero(notes: Notes) -> Iterator[Hit]:
+    """An annotation has the id 0.
+
+    Why: in COCO's evaluation 0 stands for "no match", so this object counts as missed even where it was found: of three
+        objects, all detected perfectly, AP is 0.44 and recall 0.67.
+    Ultralytics: `convert_coco` does not look at the ids; pycocotools and faster-coco-eval, which `val` asks for COCO's
+        figures, do.
+    Example: Label Studio's COCO export, which counts from 0.
+    Mend: number the annotations from 1 on.
+    """
+    yield from noted(notes, "annotation-id-zero")
+
+
+@rule("AN038", "categories-not-of-coco", Severity.WARNING, Effect.CRASHES, LABELLED)
+def categories_not_of_coco(notes: Notes) -> Iterator[Hit]:
+    """Category ids go beyond 11, and the classes are not those of COCO itself.
+
+    Why: `convert_coco` takes every file for COCO with its 91 ids, of which 80 have a class: from 12 on it changes the
+        numbers, or stops.
+    Ultralytics: raises TypeError or IndexError for ids that COCO does not use, 12 first, and writes other class numbers
+        for those that follow.
+    Example: 14 categories of one's own, numbered from 1: 13 becomes class 11, 14 class 12.
+    Mend: convert with `convert_coco(..., cls91to80=False)`.
+    """
+    yield from noted(notes, "categories-not-of-coco")
