@@ -286,14 +286,14 @@ class Report:
 
     @cached_property
     def own(self) -> tuple[Finding, ...]:
-        """The findings that no other finding of the report explains: what there is to be done."""
+        """The findings that no other one of the report explains, which is what there is to be done."""
         causes = {f.code for f in self.findings if f.because is None}
         return tuple(f for f in self.findings if f.because not in causes)
 
-    def follows(self, finding: Finding) -> Counter[str]:
+    def follows(self, finding: Finding) -> dict[str, int]:
         """How many findings of each code a finding explains, the most first."""
         met = self._following.get(finding.code, ()) if finding.because is None else ()
-        return Counter(f.code for f in met if finding.split in (None, f.split))
+        return dict(Counter(f.code for f in met if finding.split in (None, f.split)).most_common())
 
     @cached_property
     def _following(self) -> Mapping[str, tuple[Finding, ...]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from math import cos, pi, sin
 
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 
@@ -67,6 +69,42 @@ def _corners(count: int) -> str:
     return "".join(f"0 {x:.4f} {y:.4f} {x + 0.4:.4f} {y + 0.4:.4f}\n" for x, y in places)
 
 
+def _spread(count: int = 60) -> list[tuple[int, int, int, int]]:
+    """Boxes all over an image of 64x48: left, top, width and height in pixels."""
+    generator = random.Random(7)
+    found = []
+    for _ in range(count):
+        w, h = generator.randint(6, 24), generator.randint(6, 24)
+        found.append((generator.randint(0, 64 - w), generator.randint(0, 48 - h), w, h))
+    return found
+
+
+def spread(across: float = 64, down: float = 48, form: str = "{x} {y} {w} {h}") -> str:
+    """These boxes, with x divided by one number and y by another."""
+    lines = []
+    for left, top, w, h in _spread():
+        numbers = {
+            **{"x": (left + w / 2) / across, "y": (top + h / 2) / down, "w": w / across, "h": h / down},
+            **{"left": left / across, "top": top / down, "right": (left + w) / across, "bottom": (top + h) / down},
+        }
+        lines.append("0 " + form.format(**{name: f"{number:.6f}" for name, number in numbers.items()}))
+    return "\n".join(lines) + "\n"
+
+
+def turned(*, in_percent: bool) -> str:
+    """Rectangles turned in percent of an image of 64x48, or in its pixels."""
+    lines = []
+    across, down = (1.0, 1.0) if in_percent else (64.0, 48.0)
+    for step in range(8):
+        c, s = cos(0.3 + step / 10), sin(0.3 + step / 10)
+        corners = [(a * c - b * s, a * s + b * c) for a, b in ((-0.2, -0.1), (0.2, -0.1), (0.2, 0.1), (-0.2, 0.1))]
+        scale = 1 if in_percent else 40
+        lines.append(
+            "0 " + " ".join(f"{0.5 + scale * x / across:.6f} {0.5 + scale * y / down:.6f}" for x, y in corners)
+        )
+    return "\n".join(lines) + "\n"
+
+
 def _backgrounds(objects: int) -> Change:
     """A train split of 24 images, of which so many hold an object."""
 
@@ -79,8 +117,6 @@ def _backgrounds(objects: int) -> Change:
 
 
 def _circle(points: int) -> str:
-    from math import cos, pi, sin
-
     turns = [2 * pi * i / points for i in range(points)]
     return "0 " + " ".join(f"{0.5 + 0.4 * cos(t):.6f} {0.5 + 0.4 * sin(t):.6f}" for t in turns) + "\n"
 
@@ -145,6 +181,15 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "BX020": ("detect", rows(boxes(200, "0 0.5 0.5 0.8 0.05")), rows(boxes(200, "0 0.5 0.5 0.3 0.2"))),
     "BX021": ("detect", large("0 0.5 0.5 0.9 0.002\n"), large("0 0.5 0.5 0.9 0.02\n")),
     "BX022": ("detect", both(_corners(120)), both(boxes(120))),
+    "BX023": ("detect", both(spread(48, 64)), both(spread())),
+    "BX024": ("detect", both(spread(1, 1)), both(spread())),
+    "BX025": ("detect", both(spread(0.64, 0.48)), both(spread())),
+    "BX026": ("detect", both(spread(form="{y} {x} {h} {w}")), both(spread())),
+    "BX027": ("detect", both(spread(48, 48)), both(spread())),
+    "TX023": ("segment", both(("0 17" + TRIANGLE[1:]) * 4), both(TRIANGLE * 4)),
+    "KP012": ("pose", person(BOX * 4), person(PERSON)),
+    "OB008": ("obb", both(turned(in_percent=True)), both(turned(in_percent=False))),
+    "OB009": ("obb", both(turned(in_percent=True)), both(turned(in_percent=False))),
     "CL005": ("detect", rows(BOX), rows(ROWS)),
     "CL006": ("detect", _only_in_train, rows(boxes(20, BOX, cls=1))),
     "CL007": ("detect", rows(boxes(100, ROWS)), rows(ROWS)),

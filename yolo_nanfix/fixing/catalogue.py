@@ -26,6 +26,7 @@ class Fixer(NamedTuple):
 _CLIP = Fixer("clip", "safe to 1 %", "clips the box to the image")
 _CLIP_FAR = Fixer("clip", "unsafe", "clips the box to the image")
 _DROP = Fixer("drop", "unsafe", "drops the row")
+_REREAD = Fixer("reread", "unsafe", "writes all coordinates as parts of the image, boxes by centre and size")
 _AWAY = Fixer("quarantine", "unsafe", "moves the file to quarantine")
 
 FIXES: dict[str, Fixer] = {
@@ -69,6 +70,12 @@ FIXES: dict[str, Fixer] = {
     "BX008": _DROP,
     "BX010": _DROP,
     "BX011": _CLIP_FAR,
+    "BX022": _REREAD,
+    "BX023": _REREAD,
+    "BX024": _REREAD,
+    "BX025": _REREAD,
+    "BX027": _REREAD,
+    "TX023": Fixer("without-second", "unsafe", "takes the second column out of all rows"),
     "SG001": Fixer("clip", "unsafe", "clips the polygon to the image"),
     "SG002": Fixer("clip-all", "safe", "clips the polygons of the file to the image"),
     "SG003": _DROP,

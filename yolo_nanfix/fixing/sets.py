@@ -27,6 +27,7 @@ from yolo_nanfix.fixing.catalogue import FIXES
 from yolo_nanfix.fixing.edits import Edit
 from yolo_nanfix.fixing.files import look, say
 from yolo_nanfix.fixing.frames import into_shown
+from yolo_nanfix.fixing.reread import reread, without_second
 from yolo_nanfix.fixing.rows import Left, Words, joined, shift_class
 
 QUARTER = 5
@@ -206,7 +207,9 @@ def unswap_turned(words: Words, spot: Spot) -> Words:
 
 
 OPERATIONS: dict[str, Operation] = {
+    "reread": Operation(reread),
     "unswap-turned": Operation(unswap_turned),
     "shift-classes": Operation(shift_classes),
+    "without-second": Operation(without_second),
 }
 """What can be done to a whole set, by the name that `catalogue.Fixer.how` has."""

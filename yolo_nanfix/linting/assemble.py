@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.linting.clues import COUNT
 from yolo_nanfix.linting.dataset import Columns
 from yolo_nanfix.linting.parts import Facts, Found, Part
 from yolo_nanfix.linting.store import Memory
@@ -29,6 +30,7 @@ EMPTY: dict[str, tuple[tuple[int, ...], str]] = {
     "polygons": ((), "bool"),
     "lines": ((), "int32"),
     "npy": ((), "int8"),
+    "clues": ((COUNT,), "int32"),
 }
 """Shape of one row and dtype of each column about images."""
 ROWS: dict[str, tuple[tuple[int, ...], str]] = {

@@ -28,12 +28,14 @@ class BadRow(NamedTuple):
         kind: `unreadable`, `number`, `comma`, `comment`, `columns` or `mixed`; or, of a file that can be read, `mark`
             (it begins with a byte order mark) or `ends` (its lines end in different ways).
         text: the offending text, the number of columns, or what the reader said.
+        numbered: one column is too many, and the second one is a whole number: of an instance, of a track.
     """
 
     file: int
     line: int | None
     kind: str
     text: str
+    numbered: bool = False
 
 
 class OddNumber(NamedTuple):

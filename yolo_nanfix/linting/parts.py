@@ -86,7 +86,7 @@ def read_part(part: Part, context: Context) -> Facts:
         chosen = np.flatnonzero(np.array(part.labelled) & np.array(part.owns)).tolist()
         paths, sizes = [part.labels[i] for i in chosen], [part.sizes[i] for i in chosen]
         labels = read_labels(paths, chosen, options.task, config.kpt_shape, sizes)
-        return Facts(list(_ask(images, labels, context)), columns(images, labels, deep=options.deep))
+        return Facts(list(_ask(images, labels, context)), columns(images, labels, options.task, deep=options.deep))
 
 
 def _ask(images: Images, labels: Labels, context: Context) -> Iterator[Found]:

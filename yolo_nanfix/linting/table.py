@@ -42,6 +42,7 @@ class Table:
         polygons: (N,) bool, Ultralytics reads the label file as polygons.
         lines: (N,) int32, rows of its label file, those among them that cannot be read.
         npy: (N,) int8, 1 if a usable .npy of the image's size and of 8 bits replaces it, 2 if any other does, else 0.
+        clues: (N, COUNT) int32, what else its label file tells: how often each `clues.Clue` is met.
         row_image: (R,) int32, index of the image of each label row.
         row_line: (R,) int32, 1-based line in its label file.
         row_cls: (R,) float32, class.
@@ -66,6 +67,7 @@ class Table:
     polygons: NDArray[np.bool_]
     lines: NDArray[np.int32]
     npy: NDArray[np.int8]
+    clues: NDArray[np.int32]
     row_image: NDArray[np.int32]
     row_line: NDArray[np.int32]
     row_cls: NDArray[np.float32]

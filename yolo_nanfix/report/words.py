@@ -59,7 +59,7 @@ def worst_first(report: Report) -> list[tuple[Finding, str]]:
 
 def explains(report: Report, finding: Finding) -> str:
     """How many findings another one explains: `explains 35 BX001 and 18 others`; empty if none."""
-    follows = report.follows(finding).most_common()
+    follows = list(report.follows(finding).items())
     if not follows:
         return ""
     others = sum(count for _, count in follows[1:])

@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.causes import Explains
+from yolo_nanfix.linting.clues import UNREAD, Clue, met
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.columns import columns
 from yolo_nanfix.linting.rules.rows import HIGH, LOW, file_hit, once, row_hits, show
+from yolo_nanfix.linting.table import Table
 
 POSE = ("pose",)
 BOX_COLUMNS = 5
@@ -180,12 +183,34 @@ def keypoints_missing(labels: Labels, images: Images, config: DataConfig) -> Ite
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image ("labels require 11 columns each").
     Example: `0 0.5 0.5 0.2 0.2` with `kpt_shape: [2, 3]`.
-    Mend: write `0 0 0` for each keypoint of an object without keypoints, or remove the row.
+    Mend: write the keypoints. An object without any is written with visibility 0 where `kpt_shape` ends in 3; where it
+    ends in 2 there is no way to write it: remove the row.
     """
     for bad in labels.bad:
         if bad.kind == "columns" and bad.text == str(BOX_COLUMNS) and config.kpt_shape:
-            message = f"a box without its {config.kpt_shape[0]} keypoints"
+            points, dims = config.kpt_shape
+            message = f"a box without its {points} keypoint{'s' if points > 1 else ''} of {dims} numbers"
             yield file_hit(labels, images, bad.file, message, bad.line)
+
+
+@rule("KP012", "pose-set-of-boxes", Severity.ERROR, Effect.DROPS, POSE)
+def pose_set_of_boxes(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """The rows of a pose set are plain boxes: there are no keypoints in this export.
+
+    Why: not one image with objects is left to train on.
+    Ultralytics: drops each image ("labels require 11 columns each"); where none is left training does not start.
+    Example: `0 0.5 0.5 0.2 0.2` in all rows, with `kpt_shape: [2, 3]`.
+    Mend: export the set again in a format that has keypoints; or remove `kpt_shape` and train the task detect.
+    """
+    if config.kpt_shape is None:
+        return
+    points, dims = config.kpt_shape
+    for split, count, rows in met(table, Clue.PLAIN_BOX):
+        message = (
+            f"{count} of {rows} rows are class and box (5 columns); with 'kpt_shape: [{points}, {dims}]' pose labels "
+            f"have {BOX_COLUMNS + points * dims}: this export holds no keypoints"
+        )
+        yield Hit(str(config.yaml_file), message, split=split, values={"rows": count}, explains=Explains(UNREAD))
 
 
 @rule("KP011", "keypoint-dimensions", Severity.ERROR, Effect.DROPS, POSE)

@@ -8,15 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.causes import Explains
+from yolo_nanfix.linting.clues import Clue
+from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rules.angles import CORNERS, quads
 from yolo_nanfix.linting.rules.columns import columns
 from yolo_nanfix.linting.rules.geometry import Floats, Shapes, areas, enclosing_rectangles, flat, shapes
-from yolo_nanfix.linting.rules.rows import once, row_hits
+from yolo_nanfix.linting.rules.rows import row_hits
+from yolo_nanfix.linting.table import Table
 
 OBB = ("obb",)
-CORNERS = 4
+FEW, MOST = 3, 0.9
+"""So many boxes turned in percent, and this share of all whose angles tell, are no chance."""
 FILLED = 0.7
 """A quadrilateral that fills less of its rectangle is far from being one."""
 
@@ -141,13 +147,47 @@ def obb_side_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, mask, lambda row: f"the shorter side has {side[row]:.2g} pixels")
 
 
-@once
+@rule("OB008", "obb-turned-in-percent", Severity.ERROR, Effect.GARBAGE, OBB)
+def obb_turned_in_percent(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """Oriented boxes were turned in parts of the image, not in pixels, and the images are not square.
+
+    Why: what was drawn as a rectangle is written as a parallelogram: angles and sides of all turned boxes are wrong.
+    Ultralytics: takes the smallest rectangle around the corners, which is none of the objects.
+    Example: a converter turns x, y, width and height in percent, as Label Studio gives them, by the angle.
+    Mend: convert again: first to pixels, then turn, then divide by width and height.
+    """
+    for split in (None, *table.splits):
+        counts = table.clues if split is None else table.clues[table.members[split]]
+        parts, pixels = (int(counts[:, clue].sum()) for clue in (Clue.RIGHT_IN_PARTS, Clue.RIGHT_IN_PIXELS))
+        if parts >= FEW and parts >= MOST * (parts + pixels):
+            message = (
+                f"{parts} boxes have right angles in parts of the image, but not in pixels, {pixels} the other way "
+                "round: they were turned in percent of images that are not square"
+            )
+            explains = Explains(("OB005", "OB009"))
+            yield Hit(str(config.yaml_file), message, split=split, values={"rows": parts}, explains=explains)
+            if split is None:
+                return
+
+
+@rule("OB009", "obb-right-in-percent", Severity.WARNING, Effect.REWRITES, OBB)
+def obb_right_in_percent(labels: Labels, images: Images) -> Iterator[Hit]:
+    """An oriented box has right angles in parts of the image, but not in pixels.
+
+    Why: it was turned in percent of an image that is not square, so that its angle and its sides are wrong.
+    Ultralytics: takes the smallest rectangle around the corners, which is another one than was drawn.
+    Example: `0 0.35 0.25 0.48 0.475 0.324 0.565 0.194 0.34` on an image of 192x96.
+    Mend: turn the box in pixels, then divide by width and height.
+    """
+    found = quads(labels, images)
+    mask = _mark(labels, found.shapes, found.rows[found.in_parts])
+    yield from row_hits(labels, images, mask, lambda row: "right angles in percent of the image, not in pixels")
+
+
 def _quads(labels: Labels, images: Images) -> tuple[Shapes, NDArray[np.int64], Floats]:
     """The shapes, the places in them of the M rows with four corners, and these corners (2, 4, M) in pixels."""
-    boxes = shapes(labels, images)
-    rows = np.flatnonzero(boxes.count == CORNERS)
-    spots = boxes.start[rows] + np.arange(CORNERS)[:, None]
-    return boxes, rows, np.stack([boxes.x[spots], boxes.y[spots]])
+    found = quads(labels, images)
+    return found.shapes, found.rows, found.corners
 
 
 def _mark(labels: Labels, boxes: Shapes, rows: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -31,9 +31,6 @@ SPREADS = 7.0
 RARE, FEW = 0.002, 3
 """More boxes than this part of a class, and more than `FEW`, are not outliers but another kind of it."""
 BORDER = 0.005
-SPILL = 0.02
-SAMPLE = 20_000
-"""How boxes are written is judged by about so many of them."""
 SHOWN = 20
 MAX_CLASSES = 4096
 _BINS, _PER_OCTAVE, _LOWEST = 1024, 32, -16
@@ -150,31 +147,6 @@ def box_aspect_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
         name = config.name(int(table.row_cls[row]))
         sides = f"{shape.width[here]:.0f}x{shape.height[here]:.0f}"
         yield _hit(table, row, f"{sides} pixels, where {name!r} has width to height {usual:.2g} as a rule")
-
-
-@rule("BX022", "box-not-by-centre", Severity.ERROR, Effect.GARBAGE, ("detect", "pose"))
-def box_not_by_centre(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """Boxes seem to be written by their corners (x1 y1 x2 y2), or by their upper left corner and size.
-
-    Why: all boxes are in the wrong place.
-    Ultralytics: reads the centre first, and trains on what comes out.
-    Example: `0 0.1 0.2 0.5 0.6` for a box from 0.1 0.2 to 0.5 0.6.
-    Mend: write centre x, centre y, width and height.
-    """
-    rows = _shapes(table).rows
-    rows = rows[:: max(1, len(rows) // SAMPLE)]
-    x, y, w, h = table.row_box[rows].T
-    if len(rows) < ENOUGH:
-        return
-    near = (x - w / 2 < -SPILL) | (y - h / 2 < -SPILL)
-    spilt = float((near | (x + w / 2 > 1 + SPILL) | (y + h / 2 > 1 + SPILL)).mean())
-    if ((w > x) & (h > y)).mean() > 0.99 and spilt > 0.5:
-        what = "in nearly all rows the last two numbers are larger than the two before: corners x1 y1 x2 y2"
-    elif (x + w <= 1.002).all() and (y + h <= 1.002).all() and near.mean() > 0.05:
-        what = "read as centres, boxes reach out to the left and above only: upper left corners"
-    else:
-        return
-    yield _hit(table, int(rows[0]), f"{what}, not centres? ({spilt:.0%} of the boxes spill out)")
 
 
 def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int) -> list[tuple[int, float]]:

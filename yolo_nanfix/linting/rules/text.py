@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.causes import Explains
+from yolo_nanfix.linting.clues import UNREAD, Clue, met
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.keypoints import BOX_COLUMNS, other_width
 from yolo_nanfix.linting.rules.rows import bad_hits, file_hit, row_hits
 from yolo_nanfix.linting.table import Table
@@ -267,6 +269,25 @@ def label_markup(labels: Labels, images: Images) -> Iterator[Hit]:
         if bad.kind == "number" and _is_markup(bad.text) and bad.file not in seen:
             seen.add(bad.file)
             yield file_hit(labels, images, bad.file, f"{bad.text[:60]!r} is XML, HTML or JSON, not a label", bad.line)
+
+
+@rule("TX023", "second-column-number", Severity.ERROR, Effect.DROPS, LABELLED)
+def second_column_number(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
+    """All rows have one column too many: a whole number stands second, of an instance or of a track.
+
+    Why: not one image with objects is left to train on.
+    Ultralytics: drops each image with one line in the log; where none is left training does not start.
+    Example: `0 1907 0.1 0.1 0.5 0.1 0.3 0.4`: class, instance, corners.
+    Mend: take the second column out of all rows.
+    """
+    columns = 5 + config.kpt_shape[0] * config.kpt_shape[1] if config.kpt_shape else 0
+    for split, count, rows in met(table, Clue.NUMBERED):
+        message = (
+            f"the second column of {count} of {rows} rows is a whole number, one column too many for {task}: the "
+            "number of an instance or a track?"
+        )
+        values = {"splits": tuple(table.splits) if split is None else (split,), "columns": columns, "rows": count}
+        yield Hit(str(config.yaml_file), message, split=split, values=values, explains=Explains(UNREAD))
 
 
 def _names(config: DataConfig) -> frozenset[str]:

@@ -1,0 +1,111 @@
+"""Rows that were written in another unit, or by corners, written again as Ultralytics reads them."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from yolo_nanfix.fixing.rows import Left, Words
+
+if TYPE_CHECKING:
+    from yolo_nanfix.fixing.sets import Spot
+
+BOX = 4
+SLACK = 0.02
+"""A row that lies in its image but for so much as it stands, and would not afterwards, stays as it is."""
+Box = tuple[float, float, float, float]
+
+
+def reread(words: Words, spot: Spot) -> Words:
+    """The row with its coordinates as parts of the image and its box by centre and size; what cannot be read stays.
+
+    The values of the finding say how they are written: `scale` and `form` as lint names them, `dims` numbers belong to
+    a keypoint.
+
+    Raises:
+        Left: how the box is written cannot be told, or the size of the image is not known.
+    """
+    values = spot.values
+    if not spot.within():
+        return words
+    if values["form"] == "unsure":
+        raise Left("may begin with the centre or with a corner of the box: the numbers do not tell")
+    if not (spot.file.width and spot.file.height):
+        raise Left("belongs to an image whose size is not known")
+    numbers = _numbers(words)
+    step = int(values["dims"]) if spot.task == "pose" else 2
+    body = numbers[BOX:] if spot.task == "pose" else numbers
+    if not numbers or (spot.task == "pose" and len(numbers) < BOX) or len(body) % step:
+        return words
+    new = list(numbers)
+    spots = [0, 2, *range(BOX, len(numbers), step)] if spot.task == "pose" else range(0, len(numbers), 2)
+    for i in spots:
+        new[i], new[i + 1] = _scaled(numbers[i], numbers[i + 1], str(values["scale"]), spot)
+    boxed = spot.task == "pose" or len(numbers) == BOX
+    if boxed:
+        new[:BOX] = _formed((new[0], new[1], new[2], new[3]), str(values["form"]))
+    if _inside(numbers, boxed) and not _inside(new, boxed):
+        return words
+    coordinates = {j for i in spots for j in (i, i + 1)}
+    return [words[0], *(f"{new[i]:.6f}" if i in coordinates else words[i + 1] for i in range(len(new)))]
+
+
+def without_second(words: Words, spot: Spot) -> Words:
+    """The row without its second column, where this is a whole number, in the splits that the finding names."""
+    numbers = _numbers(words[:2])
+    if not spot.within() or len(words) not in _columns(spot) or not numbers or numbers[0] != int(numbers[0]):
+        return words
+    return [words[0], *words[2:]]
+
+
+def _columns(spot: Spot) -> range | tuple[int, ...]:
+    """How many columns rows have that hold one too many."""
+    if spot.task == "pose":
+        return (int(spot.values["columns"]) + 1,)
+    return range(6, 1_000_000, 2)
+
+
+def _numbers(words: Words) -> list[float]:
+    """The numbers behind the class; none where one of them is no finite number."""
+    try:
+        numbers = [float(word) for word in words[1:]]
+    except ValueError:
+        return []
+    return numbers if all(map(isfinite, numbers)) else []
+
+
+def _scaled(x: float, y: float, scale: str, spot: Spot) -> tuple[float, float]:
+    """A pair of numbers as parts of the image."""
+    width, height = spot.file.width, spot.file.height
+    ratio = width / height
+    if scale == "pixels y x":
+        return y / width, x / height
+    across, down = {
+        "parts": (1.0, 1.0),
+        "swapped": (ratio, 1 / ratio),
+        "height": (ratio, 1.0),
+        "width": (1.0, 1 / ratio),
+        "pixels": (float(width), float(height)),
+        "percent": (100.0, 100.0),
+        "permille": (1000.0, 1000.0),
+    }[scale]
+    return x / across, y / down
+
+
+def _formed(box: Box, form: str) -> Box:
+    """A box by centre and size."""
+    x, y, w, h = box
+    if form == "corners":
+        return (x + w) / 2, (y + h) / 2, w - x, h - y
+    if form == "corner":
+        return x + w / 2, y + h / 2, w, h
+    return box
+
+
+def _inside(numbers: list[float], boxed: bool) -> bool:
+    """Whether a box (or a polygon) lies in its image, but for the slack."""
+    if boxed:
+        x, y, w, h = numbers[:BOX]
+        ends = (x - w / 2, x + w / 2, y - h / 2, y + h / 2)
+        return min(ends) >= -SLACK and max(ends) <= 1 + SLACK and min(w, h) >= 0
+    return min(numbers) >= -SLACK and max(numbers) <= 1 + SLACK

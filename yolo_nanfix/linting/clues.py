@@ -1,0 +1,69 @@
+"""What the label files of each image tell rules over the whole set, besides boxes and classes: counted while read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.linting.images import Images
+from yolo_nanfix.linting.labels import Labels
+from yolo_nanfix.linting.rules.angles import quads
+from yolo_nanfix.linting.table import Table
+
+BOX_COLUMNS = "5"
+
+
+class Clue(IntEnum):
+    """The columns of `Table.clues`."""
+
+    RIGHT_IN_PIXELS = 0
+    """Oriented boxes with right angles in pixels only."""
+    RIGHT_IN_PARTS = 1
+    """Oriented boxes with right angles in parts of the image only."""
+    PLAIN_BOX = 2
+    """Rows of class and box where more columns are wanted."""
+    NUMBERED = 3
+    """Rows with one column too many, whose second one is a whole number."""
+    MISFIT = 4
+    """Rows with another number of columns than is wanted, those two kinds among them."""
+
+
+COUNT = len(Clue)
+UNREAD = (
+    "TX005", "TX007", "TX009", "TX013", "KP010", "KP011", "SP007", "FS003", "FS004", "CL004", "CL005", "CL006", "CL009",
+)  # fmt: skip
+"""What is found besides where the rows of a set cannot be read."""
+LEAST, MOST = 3, 0.95
+"""So many rows, and this share of all, are no slips but the way in which a set is written."""
+
+
+def met(table: Table, clue: Clue) -> Iterator[tuple[str | None, int, int]]:
+    """Whether nearly all rows of the set (None), or else of single splits, show a clue: their number, and of all."""
+    for split in (None, *table.splits):
+        images = slice(None) if split is None else table.members[split]
+        count, rows = int(table.clues[images, clue].sum()), int(table.lines[images].sum())
+        if count >= LEAST and count >= MOST * rows:
+            yield split, count, rows
+            if split is None:
+                return
+
+
+def clues(images: Images, labels: Labels, task: str) -> NDArray[np.int32]:
+    """(N, COUNT) int32, how often each clue is met in the label file of each image."""
+    found = np.zeros((len(images), COUNT), np.int32)
+    for bad in labels.bad:
+        if bad.kind == "columns":
+            here = found[labels.files[bad.file].image]
+            here[Clue.MISFIT] += 1
+            here[Clue.PLAIN_BOX] += bad.text == BOX_COLUMNS
+            here[Clue.NUMBERED] += bad.numbered
+    if task == "obb" and len(labels.cls):
+        boxes = quads(labels, images)
+        owner = np.array([file.image for file in labels.files], np.int64)
+        image = owner[labels.file[boxes.shapes.rows[boxes.rows]]]
+        for clue, mask in ((Clue.RIGHT_IN_PIXELS, boxes.in_pixels), (Clue.RIGHT_IN_PARTS, boxes.in_parts)):
+            found[:, clue] = np.bincount(image, mask, len(images))
+    return found

@@ -1,0 +1,330 @@
+"""How the numbers of a set's boxes can be read: in which unit, divided by what, and from which corner on.
+
+Ultralytics reads centre and size as parts of the image. Where a converter wrote something else, nearly all rows of the
+set say so together: boxes reach out of the image in one reading and lie inside in another. A reading is taken where
+hardly a row speaks against it and many speak against the usual one; where two are possible, none is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.turning import QUARTER
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+SAMPLE = 20_000
+"""A set is judged by about so many of its rows."""
+LEAST = 10
+"""Fewer rows prove nothing."""
+SLACK = 0.02
+"""A box may reach so far out of its image (in parts of it) before it speaks against a reading."""
+CONTRARY = 0.02
+"""A reading may be contradicted by this share of the rows: slips of the mouse, rows of another origin."""
+OUT, OUT_LEAST = 0.03, 5
+"""At least this share of the rows, and so many, must contradict the usual reading."""
+ONE_SIDE = 3
+"""So many times more of them where nothing but these rows speaks for a reading: one side for both axes."""
+REACH = 0.8
+"""In the right reading some box ends in the last fifth of its image, as in any set of objects all over the picture."""
+SQUARE = 1.1
+"""An image whose sides are closer to each other says nothing about which is which."""
+LARGE = 2.0
+"""No part of an image: such numbers are of another unit."""
+LIKELY = 7.0
+"""A reading that wins over another one is a thousand times (e to this power) as likely."""
+DEEP = 0.1
+"""A box that reaches so far out of its image is no slip."""
+CORNERS, CORNERS_OUT = 0.99, 0.15
+"""Corners: in nearly all rows the last two numbers are the larger ones; read as centres, many reach out deeply."""
+BESIDE, BESIDE_LEAST, BESIDE_ROWS = 0.05, 3, 20
+"""Upper left corners: read as centres, this share (and so many on each side) reaches out to the left and above only."""
+
+GRID, GRID_LEAST = 0.02, 20
+"""A number is on a pixel within this part of it; so many boxes must be."""
+GRID_SHARE, GRID_CHANCE = 0.95, 0.5
+"""This share of the boxes lies on pixels in one reading, and no more than that in the other."""
+
+
+class Scale(str, Enum):
+    """What the numbers of a set are parts of."""
+
+    PARTS = "parts"
+    """Parts of the image, as they should be."""
+    SWAPPED = "swapped"
+    """x was divided by the height, y by the width."""
+    HEIGHT = "height"
+    """Both were divided by the height."""
+    WIDTH = "width"
+    """Both were divided by the width."""
+    PIXELS = "pixels"
+    """Pixels."""
+    PIXELS_YX = "pixels y x"
+    """Pixels, y before x and height before width."""
+    PERCENT = "percent"
+    """Hundredths of the image."""
+    PERMILLE = "permille"
+    """Thousandths of the image."""
+
+
+class Form(str, Enum):
+    """Which four numbers a box has."""
+
+    CENTRE = "centre"
+    """Centre and size, as it should be."""
+    CORNERS = "corners"
+    """Upper left and lower right corner."""
+    CORNER = "corner"
+    """Upper left corner and size."""
+    UNSURE = "unsure"
+    """Centre or corner; the numbers do not tell."""
+
+
+class Reading(NamedTuple):
+    """How the rows of a set are to be read.
+
+    Attributes:
+        scale, form: as the enums say.
+        rows: so many rows were judged.
+        out: so many of them contradict the usual reading: their boxes reach out of the image.
+        fit: so many of them fit this one.
+        reach: the furthest that a box reaches to the right and down, in the usual reading.
+    """
+
+    scale: Scale
+    form: Form
+    rows: int
+    out: int
+    fit: int
+    reach: tuple[float, float]
+
+
+class Boxes(NamedTuple):
+    """Some rows: centre and size in the usual reading, the size of their image, and whether EXIF turns it."""
+
+    x: Floats
+    y: Floats
+    w: Floats
+    h: Floats
+    width: Floats
+    height: Floats
+    turned: Mask
+
+    def some(self, chosen: Mask) -> Boxes:
+        """Some of the rows."""
+        x, y, w, h, width, height = (np.asarray(column[chosen], np.float64) for column in self[:-1])
+        return Boxes(x, y, w, h, width, height, self.turned[chosen])
+
+    def scaled(self, scale: Scale) -> Boxes:
+        """The boxes as parts of the image, if their numbers have this scale."""
+        x, y, w, h = self.x, self.y, self.w, self.h
+        if scale is Scale.PIXELS_YX:
+            x, y, w, h = y, x, h, w
+        across, down = divisors(scale, self.width, self.height)
+        return self._replace(x=x / across, y=y / down, w=w / across, h=h / down)
+
+    def formed(self, form: Form) -> Boxes:
+        """The boxes by centre and size, if their numbers have this form."""
+        x, y, w, h = self.x, self.y, self.w, self.h
+        if form is Form.CORNERS:
+            return self._replace(x=(x + w) / 2, y=(y + h) / 2, w=w - x, h=h - y)
+        if form is Form.CORNER:
+            return self._replace(x=x + w / 2, y=y + h / 2)
+        return self
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """How far boxes reach to the right, and down."""
+        return float((self.x + self.w / 2).max()), float((self.y + self.h / 2).max())
+
+    def inside(self) -> Mask:
+        """The rows whose box lies in its image, but for the slack, and has two sides."""
+        low = np.minimum(self.x - self.w / 2, self.y - self.h / 2)
+        high = np.maximum(self.x + self.w / 2, self.y + self.h / 2)
+        return np.asarray((low >= -SLACK) & (high <= 1 + SLACK) & (np.minimum(self.w, self.h) >= 0))
+
+
+def divisors(scale: Scale, width: Any, height: Any) -> tuple[Any, Any]:
+    """By what the first and the second number of each pair (after a change of order) must be divided."""
+    one = width / width
+    return {
+        Scale.PARTS: (one, one),
+        Scale.SWAPPED: (width / height, height / width),
+        Scale.HEIGHT: (width / height, one),
+        Scale.WIDTH: (one, height / width),
+        Scale.PIXELS: (width, height),
+        Scale.PIXELS_YX: (width, height),
+        Scale.PERCENT: (100 * one, 100 * one),
+        Scale.PERMILLE: (1000 * one, 1000 * one),
+    }[scale]
+
+
+def sample(table: Table) -> NDArray[np.int64]:
+    """At most about `SAMPLE` rows, evenly from the whole set: with finite numbers, in images of known size."""
+    rows = np.arange(0, len(table.row_image), max(1, len(table.row_image) // SAMPLE))
+    image = table.row_image[rows]
+    box = table.row_box[rows]
+    known = (table.width[image] > 0) & (table.height[image] > 0)
+    return np.asarray(rows[known & np.isfinite(box).all(axis=1) & (box[:, 2:] >= 0).all(axis=1)], np.int64)
+
+
+def boxes_of(table: Table, rows: NDArray[np.integer[Any]]) -> Boxes:
+    """Some rows of a table."""
+    image = table.row_image[rows]
+    x, y, w, h = table.row_box[rows].astype(np.float64).T
+    width, height = table.width[image].astype(np.float64), table.height[image].astype(np.float64)
+    return Boxes(x, y, w, h, width, height, table.turn[image] >= QUARTER)
+
+
+def grid_exchanged(boxes: Boxes) -> tuple[float, float] | None:
+    """The shares of the boxes that lie on whole pixels with x and y exchanged and as they are; None: no proof.
+
+    Tools draw on whole pixels, so that sides are whole numbers of them and centres halves. Numbers that come out so
+    with the wrong side of images that are not square, and not with the right one, were divided by the wrong side.
+    """
+    ratio = boxes.width / boxes.height
+    told = ((ratio > SQUARE) | (ratio < 1 / SQUARE)) & ~boxes.turned
+    if told.sum() < GRID_LEAST:
+        return None
+    x, y, w, h, width, height, _ = boxes.some(told)
+
+    def on_pixels(across: Floats, down: Floats) -> float:
+        halves = np.stack([2 * x * across, 2 * y * down, 2 * w * across, 2 * h * down])
+        halves[2:] /= 2
+        return float((np.abs(halves - np.round(halves)) < GRID).all(axis=0).mean())
+
+    exchanged, usual = on_pixels(height, width), on_pixels(width, height)
+    return (exchanged, usual) if exchanged >= GRID_SHARE and usual <= GRID_CHANCE else None
+
+
+def read(boxes: Boxes, forms: bool) -> Reading | None:
+    """How boxes are to be read where that is not as usual; None where it is, or cannot be told.
+
+    Args:
+        boxes: the rows of a set, or of one of its splits.
+        forms: whether they are boxes of four numbers; else what they say of corners is of polygons.
+    """
+    rows = len(boxes.x)
+    usual = boxes.inside() if rows >= LEAST else np.ones(rows, np.bool_)
+    out = int(np.count_nonzero(~usual))
+    if out < max(OUT_LEAST, OUT * rows):
+        return None
+    scale = _scale(boxes, usual)
+    if scale is None:
+        return None
+    scaled = boxes.scaled(scale)
+    form = _form(scaled, sure=scale is Scale.PARTS) if forms and scale not in _OF_SIDES else Form.CENTRE
+    if scale is Scale.PARTS and form in (Form.CENTRE, Form.UNSURE):
+        return None
+    fit = int(np.count_nonzero(scaled.formed(form).inside()))
+    return Reading(scale, form, rows, out, fit, boxes.ends)
+
+
+_OF_SIDES = (Scale.SWAPPED, Scale.HEIGHT, Scale.WIDTH)
+_OF_UNITS = (Scale.PIXELS, Scale.PIXELS_YX, Scale.PERCENT, Scale.PERMILLE)
+
+
+def _scale(boxes: Boxes, usual: Mask) -> Scale | None:
+    """The scale of the numbers; `PARTS` where it is no other, None where it cannot be told."""
+    large = np.maximum(np.maximum(boxes.x, boxes.y), np.maximum(boxes.w, boxes.h)) > LARGE
+    if large.mean() >= 1 - CONTRARY:
+        return _unit(boxes)
+    return next((scale for scale in _OF_SIDES if _proves_sides(boxes, usual, scale)), Scale.PARTS)
+
+
+def _unit(boxes: Boxes) -> Scale | None:
+    """In which unit large numbers are: the one that all fit into and that leaves least room, by a clear margin."""
+    room: dict[Scale, float] = {}
+    for scale in _OF_UNITS:
+        scaled = boxes.scaled(scale)
+        high = np.maximum(np.maximum(scaled.x, scaled.y), np.maximum(scaled.w, scaled.h))
+        if (high <= 1 + SLACK).mean() < 1 - CONTRARY:
+            continue
+        if scale in (Scale.PERCENT, Scale.PERMILLE) and min(scaled.ends) < REACH:
+            continue
+        across, down = divisors(scale, boxes.width, boxes.height)
+        room[scale] = float(np.log(across * down).sum())
+    if Scale.PIXELS in room:  # y before x is possible only where x before y is not
+        room.pop(Scale.PIXELS_YX, None)
+    best = sorted(room, key=lambda scale: room[scale])
+    if not best or (len(best) > 1 and room[best[1]] - room[best[0]] < LIKELY and not _same(boxes, best)):
+        return None
+    return best[0]
+
+
+def _same(boxes: Boxes, scales: list[Scale]) -> bool:
+    """Whether scales are one for these images: all have 100 pixels a side, say."""
+    first, *others = (np.stack(divisors(scale, boxes.width, boxes.height)) for scale in scales)
+    return all(np.array_equal(first, other) for other in others)
+
+
+def _proves_sides(boxes: Boxes, usual: Mask, scale: Scale) -> bool:
+    """Whether rows of images that are not square show that they were divided by the wrong side.
+
+    Images that EXIF turns are left out: what is wrong with their sides alone has a rule of its own.
+    """
+    boxes, usual = boxes.some(~boxes.turned), usual[~boxes.turned]
+    ratio = boxes.width / boxes.height
+    told = (ratio > SQUARE) | (ratio < 1 / SQUARE)
+    scaled = boxes.scaled(scale)
+    fits = scaled.inside()
+    often = 1
+    if scale is not Scale.SWAPPED:  # numbers grow above 1 in wide images or in high ones only
+        told &= (ratio > 1) == (scale is Scale.HEIGHT)
+        often = ONE_SIDE
+    rows = int(told.sum())
+    out = told & ~usual
+    if rows < LEAST or out.sum() < often * max(OUT_LEAST, OUT * rows):
+        return False
+    if (~usual & ~fits).sum() > CONTRARY * out.sum() or (usual & ~fits).sum() > CONTRARY * rows:
+        return False
+    end = np.where(ratio > 1, scaled.x + scaled.w / 2, scaled.y + scaled.h / 2)
+    other = np.where(ratio > 1, scaled.y + scaled.h / 2, scaled.x + scaled.w / 2)
+    return bool(end[told].max() >= REACH and other[told].max() >= REACH)
+
+
+def _form(boxes: Boxes, *, sure: bool) -> Form:
+    """The form of boxes whose numbers are parts of the image; `sure`: centres, unless another form is proven."""
+    x, y, w, h = boxes.x, boxes.y, boxes.w, boxes.h
+    rows = len(x)
+    left, above = w / 2 - x > SLACK, h / 2 - y > SLACK
+    low, high = np.minimum(x - w / 2, y - h / 2), np.maximum(x + w / 2, y + h / 2)
+    deep = (low < -DEEP) | (high > 1 + DEEP)
+    larger = (w >= x) & (h >= y) & (np.maximum(w, h) <= 1 + SLACK)
+    if larger.mean() >= CORNERS and deep.sum() >= max(OUT_LEAST, CORNERS_OUT * rows):
+        return Form.CORNERS
+    within = (x + w <= 1 + SLACK / 4) & (y + h <= 1 + SLACK / 4)
+    beside = left | above
+    if within.mean() > 1 - CONTRARY / 4 and _beside(left, above, rows):
+        depth = np.maximum(w / 2 - x, 0) / np.maximum(w, 1e-9) + np.maximum(h / 2 - y, 0) / np.maximum(h, 1e-9)
+        if depth[beside].mean() >= DEEP:
+            return Form.CORNER
+    if sure:
+        return Form.CENTRE
+    return Form.CENTRE if boxes.inside().mean() >= 1 - CONTRARY and (~within).sum() >= BESIDE_LEAST else Form.UNSURE
+
+
+def _beside(left: Mask, above: Mask, rows: int) -> bool:
+    """Whether enough boxes reach out to the left, above and in all."""
+    enough = min(left.sum(), above.sum()) >= BESIDE_LEAST and (left | above).sum() >= max(2 * OUT_LEAST, BESIDE * rows)
+    return bool(rows >= BESIDE_ROWS and enough)
+
+
+def values_of(reading: Reading, splits: tuple[str, ...], dims: int) -> Mapping[str, Any]:
+    """What a fix needs to know of a reading: `dims` numbers belong to each keypoint, 0 where there are none."""
+    return {
+        "scale": reading.scale.value,
+        "form": reading.form.value,
+        "splits": splits,
+        "dims": dims,
+        "rows": reading.rows,
+        "out": reading.out,
+        "fit": reading.fit,
+    }

@@ -1,0 +1,191 @@
+"""BX: boxes of a whole set that were written otherwise than Ultralytics reads them; one finding for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.causes import Explains
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.readings import (
+    Form,
+    Reading,
+    Scale,
+    boxes_of,
+    grid_exchanged,
+    read,
+    sample,
+    values_of,
+)
+from yolo_nanfix.linting.rule import LABELLED, Hit, rule
+from yolo_nanfix.linting.rules.rows import once
+from yolo_nanfix.linting.table import Table
+
+BOXES = ("detect", "pose")
+EXPLAINED = (
+    "BX001", "BX002", "BX005", "BX006", "BX008", "BX011", "BX012", "BX013", "BX014", "BX015", "BX016", "BX017",
+    "BX019", "BX020", "BX021", "SG001", "SG002", "SG003", "SG009", "OB001", "OB002", "OB005", "OB007", "OB009",
+    "KP003", "KP004", "KP005", "KP007", "KP008", "KP009",
+)  # fmt: skip
+"""What is wrong with rows where all numbers are read wrongly."""
+_FORMS = {
+    Form.CENTRE: "",
+    Form.CORNERS: ", as two corners x1 y1 x2 y2",
+    Form.CORNER: ", as upper left corner and size",
+    Form.UNSURE: "; whether x y is the centre or the upper left corner cannot be told from the numbers",
+}
+
+
+@rule("BX022", "box-not-by-centre", Severity.ERROR, Effect.GARBAGE, BOXES)
+def box_not_by_centre(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
+    """Boxes are written by their corners (x1 y1 x2 y2), or by their upper left corner and size.
+
+    Why: all boxes are in the wrong place, and many of the wrong size.
+    Ultralytics: reads the centre first, and trains on what comes out; drops images with numbers above 1.01.
+    Example: `0 0.1 0.2 0.5 0.6` for a box from 0.1 0.2 to 0.5 0.6.
+    Mend: write centre x, centre y, width and height.
+    """
+    for split, reading in _readings(table, task).items():
+        if reading.scale is Scale.PARTS:
+            if reading.form is Form.CORNERS:
+                what = "the last two numbers are larger than the two before: corners x1 y1 x2 y2"
+            else:
+                what = "read as centres, boxes reach out to the left and above only: upper left corners"
+            yield _hit(table, config, split, reading, f"{what}, not centres")
+
+
+@rule("BX023", "axes-swapped", Severity.ERROR, Effect.DROPS, LABELLED)
+def axes_swapped(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
+    """x was divided by the height of the image and y by its width.
+
+    Why: the shape of an array is (height, width), and a converter took it for (width, height): no box is in its place.
+    Ultralytics: drops the images in which a number is above 1.01, and trains on the others as they are.
+    Example: in images of 160x90 x ends at 1.78, which is 160 / 90, and y at 0.56, which is 90 / 160.
+    Mend: divide x and width by the width of the image, y and height by its height; clipping destroys the boxes.
+    """
+    for split, reading in _readings(table, task).items():
+        if reading.scale is Scale.SWAPPED:
+            what = "x was divided by the height and y by the width of the images"
+            yield _hit(table, config, split, reading, f"{what}: {_reach(table, reading)}")
+
+
+@rule("BX024", "set-in-pixels", Severity.ERROR, Effect.DROPS, LABELLED)
+def set_in_pixels(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
+    """All coordinates of the set are pixels.
+
+    Why: hardly an image is left to train on.
+    Ultralytics: drops the images ("non-normalized or out of bounds coordinates"); of pose labels it looks at the
+    keypoints only.
+    Example: `0 320 240 64 48` in all rows.
+    Mend: divide x and width by the width of the image, y and height by its height.
+    """
+    for split, reading in _readings(table, task).items():
+        if reading.scale in (Scale.PIXELS, Scale.PIXELS_YX):
+            order = ", y before x" if reading.scale is Scale.PIXELS_YX else ""
+            what = f"the numbers are pixels{order}{_FORMS[reading.form]}"
+            yield _hit(table, config, split, reading, f"{what}: {_reach(table, reading)}")
+
+
+@rule("BX025", "set-in-percent", Severity.ERROR, Effect.DROPS, LABELLED)
+def set_in_percent(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
+    """All coordinates of the set are percent of the image, or thousandths of it.
+
+    Why: hardly an image is left to train on.
+    Ultralytics: drops the images ("non-normalized or out of bounds coordinates"); of pose labels it looks at the
+    keypoints only.
+    Example: `0 50 50 20 20` for a box in the middle of the image, as Label Studio counts.
+    Mend: divide all coordinates by 100 (or 1000).
+    """
+    for split, reading in _readings(table, task).items():
+        if reading.scale in (Scale.PERCENT, Scale.PERMILLE):
+            unit = "percent" if reading.scale is Scale.PERCENT else "thousandths"
+            what = f"the numbers are {unit} of the image{_FORMS[reading.form]}"
+            yield _hit(table, config, split, reading, f"{what}: {_reach(table, reading)}")
+
+
+@rule("BX026", "axes-exchanged", Severity.ERROR, Effect.GARBAGE, BOXES)
+def axes_exchanged(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
+    """The numbers of the set lie on the pixels of the other axis: y stands before x, or the images were turned.
+
+    Why: boxes lie mirrored at the diagonal, nothing leaves the image, and nothing warns.
+    Ultralytics: trains on it.
+    Example: `0 0.5 0.25 0.1 0.05` for a box whose centre is at x 0.25, y 0.5.
+    Mend: write x y width height, from the left and from above, of the image as it is now.
+    """
+    if not _is_text(table) or _readings(table, task):
+        return
+    if (fit := grid_exchanged(boxes_of(table, sample(table)))) is not None:
+        wrong, right = fit
+        message = (
+            f"{wrong:.0%} of the boxes lie on whole pixels if y stands before x (or the images were turned after "
+            f"labelling), {right:.0%} as they are read"
+        )
+        yield Hit(str(config.yaml_file), message, explains=Explains(EXPLAINED))
+
+
+@rule("BX027", "axes-by-one-side", Severity.ERROR, Effect.DROPS, LABELLED)
+def axes_by_one_side(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
+    """x and y were divided by one side of the image, the shorter one.
+
+    Why: all boxes are out of place along the longer side, and too long.
+    Ultralytics: drops the images in which a number is above 1.01, and trains on the others as they are.
+    Example: in images of 160x90 x ends at 1.78, which is 160 / 90, and y at 1.
+    Mend: divide x and width by the width of the image, y and height by its height; clipping destroys the boxes.
+    """
+    for split, reading in _readings(table, task).items():
+        if reading.scale in (Scale.HEIGHT, Scale.WIDTH):
+            what = f"x and y were both divided by the {reading.scale.value} of the images"
+            yield _hit(table, config, split, reading, f"{what}: {_reach(table, reading)}")
+
+
+@once
+def _readings(table: Table, task: str) -> Mapping[str | None, Reading]:
+    """How the rows of the set (None) are to be read, or of single splits, where that is not as usual."""
+    text, forms = _is_text(table), task in BOXES and not table.polygons.any()
+    found: dict[str | None, Reading] = {}
+    rows = sample(table)
+    boxes, image = boxes_of(table, rows), table.row_image[rows]
+    for split in (None, *table.splits):
+        reading = read(boxes if split is None else boxes.some(_inside(table, split)[image]), forms)
+        if reading is not None and (text or reading.scale is Scale.PARTS):
+            found[split] = reading
+            if split is None:
+                break
+    return found
+
+
+def _is_text(table: Table) -> bool:
+    """Whether the rows stand in label files; those of annotation files are converted, and have rules of their own."""
+    return bool(table.labels) and table.labels[0].endswith(".txt")
+
+
+def _inside(table: Table, split: str) -> NDArray[np.bool_]:
+    """(N,) which images are in a split."""
+    inside = np.zeros(len(table.files), np.bool_)
+    inside[table.members[split]] = True
+    return inside
+
+
+def _reach(table: Table, reading: Reading) -> str:
+    """How far the boxes reach, and how large the images are."""
+    width, height = int(table.width.max()), int(table.height.max())
+    same = (table.width[table.width > 0] == width).all() and (table.height[table.height > 0] == height).all()
+    sizes = f"the images have {width}x{height} pixels" if same else f"the images have up to {width}x{height} pixels"
+    return f"boxes end at x {reading.reach[0]:.4g} and y {reading.reach[1]:.4g}; {sizes}"
+
+
+def _hit(table: Table, config: DataConfig, split: str | None, reading: Reading, message: str) -> Hit:
+    """The one hit about the set, or about one of its splits."""
+    splits = tuple(table.splits) if split is None else (split,)
+    dims = config.kpt_shape[1] if config.kpt_shape else 2
+    counted = f"{reading.fit} of {reading.rows} boxes lie inside so, {reading.rows - reading.out} as they are read"
+    return Hit(
+        str(config.yaml_file),
+        f"{message} ({counted})",
+        split=split,
+        values=values_of(reading, splits, dims),
+        explains=Explains(EXPLAINED),
+    )
