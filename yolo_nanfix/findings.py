@@ -259,6 +259,7 @@ class Report:
         known: so many findings are left out because a baseline holds them.
         root: the folder from which files are shown; empty if there is no such one.
         started_ns: when lint began to read (nanoseconds since the epoch); files that changed later are not mended.
+        fixed: what a fix run did just before, in words for JSON; None if there was none.
     """
 
     data: str
@@ -269,6 +270,7 @@ class Report:
     known: int = 0
     root: str = ""
     started_ns: int | None = None
+    fixed: Mapping[str, Any] | None = None
 
     @property
     def worst(self) -> Severity | None:
@@ -382,6 +384,7 @@ class Report:
             "findings": [f.as_dict() for f in self.findings],
             "skipped": [{"code": code, "reason": reason} for code, reason in self.skipped],
             "known": self.known,
+            "fixed": None if self.fixed is None else dict(self.fixed),
         }
 
     @classmethod
@@ -404,6 +407,7 @@ class Report:
             skipped=tuple((entry.get("code", str), entry.get("reason", str)) for entry in skipped),
             counts=counts,
             known=held.get("known", int, 0),
+            fixed=held.get("fixed", Mapping, None),
             root=held.get("root", str, ""),
         )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from functools import partial
+from collections import Counter
+from functools import cache, partial
 from pathlib import Path
 
 from yolo_nanfix.errors import DataError, UsageError
@@ -11,6 +12,7 @@ from yolo_nanfix.findings import Effect, Report
 from yolo_nanfix.fixing import apply
 from yolo_nanfix.fixing import undo as undoing
 from yolo_nanfix.fixing.apply import Fixed
+from yolo_nanfix.fixing.limits import Whole
 from yolo_nanfix.fixing.plan import Ground
 from yolo_nanfix.fixing.sets import LabelFile
 from yolo_nanfix.fixing.undo import Undone
@@ -22,6 +24,7 @@ from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.paths import label_path
 from yolo_nanfix.linting.runner import run
 from yolo_nanfix.linting.studied import Studied
+from yolo_nanfix.linting.table import Table
 
 _UNSOUND = (Effect.DROPS, Effect.CRASHES, Effect.POISONS)
 _SPOILT = ("IM014", "IM015", "IM016", "IM017", "IM028", "IM029", "IM030")
@@ -134,20 +137,34 @@ def _ground(report: Report, unsafe: bool) -> Ground:
         root=str(root.resolve()),
         lists=lists,
         label_of=(lambda image: "") if report.task == "classify" else label_path,
-        labels=lambda: _labels(report),
+        whole=cache(lambda: _whole(report)),
         since_ns=report.started_ns,
         unsafe=unsafe,
     )
 
 
-def _labels(report: Report) -> tuple[LabelFile, ...]:
-    """The label files of a dataset, each once, as it stands now; of files that nothing happened to lint knows all.
-
-    A label file that two images use has the size 0 x 0 unless both are of one size, and turned alike.
-    """
+def _whole(report: Report) -> Whole:
+    """The dataset as it stands now; files that nothing happened to are not read again."""
     studied: list[Studied] = []
     run(report.data, options=LintOptions(task=report.task), study=studied.append)
-    table = studied[0].table
+    table, config = studied[0].table, studied[0].config
+    number = {file: i for i, file in enumerate(table.files)}
+
+    def held(image: str) -> list[float]:
+        at = number.get(image, -1)
+        start, end = table.row_image.searchsorted((at, at + 1))  # rows are sorted by image
+        return [float(one) for one in table.row_cls[start:end]]
+
+    splits = {split: [table.files[i] for i in images.tolist()] for split, images in table.members.items()}
+    classes = Counter(table.row_cls.tolist())
+    return Whole(_labels(table), splits, int(table.lines.sum()), classes, config.nc, held)
+
+
+def _labels(table: Table) -> tuple[LabelFile, ...]:
+    """The label files of a dataset, each once.
+
+    One that two images use has the size 0 x 0 unless both are of one size, and turned alike.
+    """
     splits: dict[int, list[str]] = {}
     for split, images in table.members.items():
         for image in images.tolist():

@@ -78,7 +78,7 @@ def test_a_repeated_row_goes_only_if_an_earlier_one_is_the_same():
 
 def test_safe_fixes_leave_what_only_unsafe_ones_mend():
     content = b"0 nan 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2\n"
-    assert mend_text(content, [found("TX010", 1)], "detect", False) == (content, (), ())
+    assert mend_text(content, [found("TX010", 1)], "detect", False) == (content, (), (), ())
     assert mend_text(content, [found("TX010", 1)], "detect", True).content == b"0 0.5 0.5 0.2 0.2\n"
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
@@ -26,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--unsafe-fixes",
         action="store_true",
-        help="also what may lose something: drop rows, clip far, rename images, move unusable files to quarantine",
+        help="let --fix and --diff also do what may lose something: drop rows, clip far, renumber classes, rename "
+        "images, move unusable ones to quarantine with their labels; alone it writes nothing",
     )
     group.add_argument("--diff", action="store_true", help="show what would be mended; write nothing")
     group.add_argument("--undo", action="store_true", help="take the last fix run of this dataset back, and stop")
@@ -82,7 +84,9 @@ def run(args: argparse.Namespace, report: Report, lint: Callable[[], Report]) ->
     from yolo_nanfix import api
     from yolo_nanfix.cli.progress import waiting
 
-    if not (args.fix or args.unsafe_fixes or args.diff):
+    if not (args.fix or args.diff):
+        if args.unsafe_fixes:
+            _say("--unsafe-fixes alone writes nothing: --fix mends, --diff shows what --fix would do", sys.stderr)
         return report
     with waiting("mending", args.quiet):
         fixed = api.fix(report, unsafe=args.unsafe_fixes, diff=args.diff)
@@ -90,9 +94,17 @@ def run(args: argparse.Namespace, report: Report, lint: Callable[[], Report]) ->
     if fixed.diff is not None:
         values = {**vars(fixed), "done": [f.as_dict() for f in fixed.done], "kept": _kept(fixed.kept)}
         return Answer(report.exit_code, partial(_json, values), partial(_show_diff, fixed, args.quiet))
-    if not args.quiet:
-        _summary(fixed)
-    return lint() if fixed.files else report
+    _summary(fixed, args.quiet)
+    left = lint() if fixed.files else report
+    return replace(left, fixed=_told(fixed))
+
+
+def _told(fixed: Fixed) -> dict[str, object]:
+    """A fix run for JSON: how many findings of each code were mended, and all else that `Fixed` says."""
+    done = dict(sorted(Counter(finding.code for finding in fixed.done).items()))
+    return {
+        key: value for key, value in {**vars(fixed), "done": done, "kept": _kept(fixed.kept)}.items() if key != "diff"
+    }
 
 
 def _show_diff(fixed: Fixed, quiet: bool) -> None:
@@ -100,7 +112,7 @@ def _show_diff(fixed: Fixed, quiet: bool) -> None:
     for line in (fixed.diff or "").splitlines():
         _say(line, sys.stdout)
     if not quiet:
-        _summary(fixed)
+        _summary(fixed, quiet)
 
 
 def _json(values: dict[str, object]) -> str:
@@ -113,8 +125,12 @@ def _kept(kept: tuple[Kept, ...]) -> list[dict[str, str]]:
     return [one._asdict() for one in kept]
 
 
-def _summary(fixed: Fixed) -> None:
-    """What was mended or would be, and where everything is: on stderr."""
+def _summary(fixed: Fixed, quiet: bool) -> None:
+    """What was mended or would be, and where everything is: on stderr; if quiet, one line if anything was written."""
+    if quiet:
+        if fixed.files:
+            _say(f"{_count(fixed.files, 'file')} changed; --undo takes it back", sys.stderr)
+        return
     counts = Counter(finding.code for finding in fixed.done)
     codes = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
     verb = "would mend" if fixed.diff is not None else "mended"
@@ -122,7 +138,12 @@ def _summary(fixed: Fixed) -> None:
     _say(f"{verb} {done}", sys.stderr)
     if fixed.unsafe:
         _say(f"{_count(fixed.unsafe, 'finding')} can be mended with --unsafe-fixes; --diff shows how", sys.stderr)
-    if fixed.quarantine:
+    if fixed.quarantined or fixed.background:
+        verb = "would go" if fixed.diff is not None else "went"
+        where = f": {fixed.quarantine}" if fixed.quarantine else ""
+        _say(f"{_count(fixed.quarantined, 'image')} {verb} to quarantine with their labels{where}", sys.stderr)
+        _say(f"{_count(fixed.background, 'image')} became background", sys.stderr)
+    elif fixed.quarantine:
         _say(f"unusable files are in {fixed.quarantine}", sys.stderr)
     if fixed.journal:
         _say(f"--undo takes it back; the original bytes are in {fixed.journal}", sys.stderr)

@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from yolo_nanfix.errors import UsageError
@@ -15,8 +16,9 @@ from yolo_nanfix.fixing.catalogue import FIXES
 from yolo_nanfix.fixing.edits import Edit, Kept
 from yolo_nanfix.fixing.files import move, put, say, stamp, sync_folders
 from yolo_nanfix.fixing.journal import KEEP, Journal, Step, Writer, journals, locked, store
-from yolo_nanfix.fixing.plan import Ground, diff, plan
+from yolo_nanfix.fixing.plan import LIST, Ground, diff, plan
 from yolo_nanfix.fixing.rows import ASK, Left
+from yolo_nanfix.fixing.texts import is_background
 from yolo_nanfix.fixing.undo import restore
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -29,6 +31,9 @@ class Fixed:
     Attributes:
         done: the findings that were mended (with `diff`: that would be).
         files: number of files that changed.
+        quarantined: number of images that went to quarantine, most of them with a label file.
+        background: number of images whose last label row was taken out, so that they count as background: always 0,
+            since such images go to quarantine instead.
         kept: what was left as it is though it has a fixer, each with the reason.
         unsafe: number of findings that only unsafe fixes mend; 0 if these were allowed.
         journal: the folder that holds the undo journal; None if nothing changed.
@@ -38,6 +43,8 @@ class Fixed:
 
     done: tuple[Finding, ...] = ()
     files: int = 0
+    quarantined: int = 0
+    background: int = 0
     kept: tuple[Kept, ...] = ()
     unsafe: int = 0
     journal: str | None = None
@@ -52,7 +59,19 @@ def preview(findings: Iterable[Finding], ground: Ground) -> Fixed:
     edits = [step for step in steps if isinstance(step, Edit)]
     done = tuple(finding for edit in edits for finding in edit.done)
     kept, unsafe = _split([step for step in steps if isinstance(step, Kept)], findings, ground)
-    return Fixed(done, len(edits), kept, unsafe, diff="".join(map(diff, edits)))
+    aside, empty = (sum(map(ask, edits)) for ask in (partial(_sets_aside, ground), _empties))
+    return Fixed(done, len(edits), aside, empty, kept, unsafe, diff="".join(map(diff, edits)))
+
+
+def _sets_aside(ground: Ground, edit: Edit) -> bool:
+    """Whether an image goes to quarantine."""
+    return edit.target.startswith(ground.quarantine + os.sep) and not edit.path.endswith((".txt", ".npy"))
+
+
+def _empties(edit: Edit) -> bool:
+    """Whether an image is turned into background."""
+    there = edit.path == edit.target and edit.path.endswith(".txt") and edit.what != LIST
+    return there and is_background(edit.after) and not is_background(edit.seen.content)
 
 
 def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
@@ -65,6 +84,8 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
     kept: list[Kept] = []
     done: list[tuple[Finding, ...]] = []
     groups: list[str] = []
+    aside: list[bool] = []
+    empty: list[bool] = []
     with locked(folder):
         try:
             writer = Writer(folder, ground.data)
@@ -76,6 +97,8 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
                         writer.add(step)
                         done.append(step.done)
                         groups.append(step.group)
+                        aside.append(_sets_aside(ground, step))
+                        empty.append(_empties(step))
                 journal = writer.commit()
             except BaseException:
                 writer.abandon()
@@ -97,6 +120,8 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
     return Fixed(
         done=tuple(finding for i in applied for finding in done[i]),
         files=len(applied),
+        quarantined=sum(aside[i] for i in applied),
+        background=sum(empty[i] for i in applied),
         kept=left,
         unsafe=unsafe,
         journal=str(journal.folder) if applied else None,

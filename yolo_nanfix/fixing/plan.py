@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 from yolo_nanfix.errors import UsageError
@@ -16,54 +14,29 @@ from yolo_nanfix.fixing.catalogue import FIXES
 from yolo_nanfix.fixing.edits import Edit as Edit
 from yolo_nanfix.fixing.edits import Kept as Kept
 from yolo_nanfix.fixing.files import look
+from yolo_nanfix.fixing.ground import Ground as Ground
+from yolo_nanfix.fixing.ground import away, canonical, forget, siblings
+from yolo_nanfix.fixing.losses import Losses, judge
 from yolo_nanfix.fixing.pictures import complete_jpeg, end_jpeg, suffix_of
-from yolo_nanfix.fixing.rows import Left
+from yolo_nanfix.fixing.rows import ASK, Left
 from yolo_nanfix.fixing.sets import OPERATIONS as SETS
-from yolo_nanfix.fixing.sets import LabelFile, Rewriting
-from yolo_nanfix.fixing.texts import allowed, mend_text, relist
+from yolo_nanfix.fixing.sets import Rewriting
+from yolo_nanfix.fixing.texts import allowed, is_background, mend_text, relist
 
 PICTURES = ("quarantine", "complete", "end", "rename")
 """The operations on image files, in the order in which they are asked; quarantine ends the matter."""
-_SUFFIXES = ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
-
-
-@dataclass(frozen=True)
-class Ground:
-    """The dataset in which files are mended.
-
-    Attributes:
-        data: path of its data.yaml, which names its journals.
-        task: the task whose label format it has.
-        root: its folder; the quarantine stands beside it.
-        lists: the .txt files that list images.
-        label_of: the path of the label file of an image; empty for the task classify.
-        labels: gives all label files of the dataset; asked only where a finding about the whole set is to be mended.
-        since_ns: when it was linted; files that changed later are left alone. None: do not ask.
-        unsafe: whether unsafe fixes are allowed.
-    """
-
-    data: str
-    task: str
-    root: str
-    lists: tuple[str, ...]
-    label_of: Callable[[str], str] = field(repr=False)
-    labels: Callable[[], tuple[LabelFile, ...]] = field(repr=False)
-    since_ns: int | None
-    unsafe: bool
-
-    @property
-    def quarantine(self) -> str:
-        """The folder for unusable files: beside the dataset, named after it."""
-        return f"{self.root.rstrip(os.sep)}-quarantine"
+LIST = "list of images"
+"""What is said of the edit of a list of images."""
 
 
 def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
     """The edits that mend the findings, one a file, and what is left as it is though it has a fixer.
 
     Each file is read when its turn comes, so that the bytes of one file at a time are held. Findings that another one
-    explains are left to its fix. While a set is rewritten as a whole, everything else waits for the next run.
+    explains are left to its fix. While a set is rewritten as a whole, everything else waits for the next run. No image
+    becomes background that was none: where no row of a label file would be left, image and label go to quarantine.
     """
-    _real.cache_clear()
+    forget()
     asked = [f for f in dict.fromkeys(findings) if allowed(f, ground.unsafe)]
     whole = [f for f in asked if FIXES[f.code].how in SETS]
     others = [f for f in asked if FIXES[f.code].how not in SETS]
@@ -77,7 +50,7 @@ def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
 
 def _sets(whole: list[Finding], ground: Ground) -> Generator[Edit | Kept, None, str | None]:
     """The edits of the first finding about the set that can be mended; gives its code, None if there is none."""
-    labels = tuple(label._replace(path=_canonical(label.path)) for label in ground.labels())
+    labels = tuple(label._replace(path=canonical(label.path)) for label in ground.whole().labels)
     mended = None
     for finding in whole:
         if mended is not None:
@@ -102,37 +75,35 @@ def _files(findings: list[Finding], ground: Ground) -> Iterator[Edit | Kept]:
     pictures: dict[str, list[Finding]] = {}
     texts: dict[str, list[Finding]] = {}
     for finding in findings:
-        path = _canonical(finding.place.file)
+        path = canonical(finding.place.file)
         group = pictures if FIXES[finding.code].how in PICTURES else texts
         if group is pictures or path.endswith(".txt"):
             group.setdefault(path, []).append(finding)
+    losses = judge(pictures, texts, ground) if ground.unsafe else Losses({}, {}, frozenset())
+    yield from (Kept(ground.data, code, why) for code, why in losses.codes.items())
+    yield from (Kept(ground.data, "", why) for why in losses.splits.values())
     renamed: dict[str, str | None] = {}
     taken: set[str] = set()
-    for path, found in pictures.items():
-        for step in _guarded(_picture(path, found, ground, taken), path, found):
+    for path, found in (*losses.spared(pictures), *losses.spared(texts)):
+        if path in taken:
+            continue  # a label file that went with its image
+        work = _picture if path in pictures else _text
+        for step in _guarded(work(path, found, ground, taken), path, found):
             if isinstance(step, Edit):
-                taken.add(step.target)
-                texts.pop(step.path, None)
+                taken.update((step.path, step.target))
                 if step.target != step.path and not step.path.endswith((".npy", ".txt")):
-                    away = step.target.startswith(ground.quarantine + os.sep)
-                    renamed.update({f.place.file: None if away else step.target for f in step.done})
+                    aside = step.target.startswith(ground.quarantine + os.sep)
+                    renamed.update(dict.fromkeys(_named(step, found), None if aside else step.target))
             yield step
-    for path, found in texts.items():
-        yield from _guarded(_text(path, found, ground), path, found)
     for path in ground.lists if renamed else ():
-        yield from _guarded(_list(_canonical(path), path, renamed, ground), path, [])
+        yield from _guarded(_list(canonical(path), path, renamed, ground), path, [])
 
 
-def _canonical(path: str) -> str:
-    """The path with links among its folders resolved, not the file itself: one name for one file."""
-    folder, name = os.path.split(path)
-    return os.path.join(_real(folder), name)  # noqa: PTH118
-
-
-@lru_cache(maxsize=1024)
-def _real(folder: str) -> str:
-    """A folder with all links resolved; remembered for one plan."""
-    return os.path.realpath(folder)
+def _named(step: Edit, found: list[Finding]) -> set[str]:
+    """How lists of images may call an image that moves: as findings do, whatever links are among its folders."""
+    name = os.path.basename(step.path)  # noqa: PTH119
+    folders = {os.path.dirname(f.image or f.place.file) for f in found}  # noqa: PTH120
+    return {os.path.join(folder, name) for folder in folders}  # noqa: PTH118
 
 
 def _guarded(steps: Iterator[Edit | Kept], path: str, found: list[Finding]) -> Iterator[Edit | Kept]:
@@ -143,15 +114,38 @@ def _guarded(steps: Iterator[Edit | Kept], path: str, found: list[Finding]) -> I
         yield Kept(path, ",".join(sorted({f.code for f in found})), str(why))
 
 
-def _text(path: str, found: list[Finding], ground: Ground) -> Iterator[Edit | Kept]:
-    """The edit of one label file."""
+def _text(path: str, found: list[Finding], ground: Ground, taken: set[str]) -> Iterator[Edit | Kept]:
+    """The edit of one label file; where no row would be left, it goes to quarantine with its images."""
     seen = look(path, ground.since_ns, rewrite=True)
     mended = mend_text(seen.content, found, ground.task, ground.unsafe)
+    codes = " ".join(sorted({f.code for f in mended.done}))
+    if is_background(mended.content) and not is_background(seen.content):
+        if not ground.unsafe:
+            raise Left(f"no row would be left, and its image count as background: {ASK} moves both to quarantine")
+        yield from _set_aside(path, mended.done, ground, taken, f"{codes}, no row left, to quarantine")
+    elif mended.content != seen.content:
+        yield Edit(path, path, seen, mended.content, mended.done, codes)
     for finding, why in mended.left:
         yield Kept(str(finding.place), finding.code, why)
-    if mended.content != seen.content:
-        codes = " ".join(sorted({f.code for f in mended.done}))
-        yield Edit(path, path, seen, mended.content, mended.done, codes)
+
+
+def _set_aside(
+    label: str, done: tuple[Finding, ...], ground: Ground, taken: set[str], what: str
+) -> Iterator[Edit | Kept]:
+    """The images of a label file, and behind them the file itself as it is, to quarantine: all of them or none."""
+    image = next((canonical(f.image) for f in done if f.image), "")
+    images = [image, *siblings(image)] if image else []
+    if not images or any(path in taken for path in images):
+        raise Left("no row would be left, and its image count as background; lint and fix again")
+    edits = []
+    for path in (*images, label):
+        try:
+            seen = look(path, ground.since_ns, rewrite=False)
+        except Left as why:
+            raise Left(f"no row would be left, and its image cannot go to quarantine: {path} {why}") from None
+        edits.append(Edit(path, away(path, ground, taken), seen, seen.content, (), what, group=label))
+    yield from edits[:-1]
+    yield edits[-1]._replace(done=done)
 
 
 def _picture(path: str, found: list[Finding], ground: Ground, taken: set[str]) -> Iterator[Edit | Kept]:
@@ -165,7 +159,7 @@ def _picture(path: str, found: list[Finding], ground: Ground, taken: set[str]) -
             after = complete_jpeg(seen.content)
     if "quarantine" in hows or ("complete" in hows and after is None):
         seen = look(path, ground.since_ns, rewrite=False)
-        yield Edit(path, _away(path, ground, taken), seen, seen.content, tuple(found), f"{codes} to quarantine")
+        yield Edit(path, away(path, ground, taken), seen, seen.content, tuple(found), f"{codes} to quarantine")
         if not path.endswith(".npy"):
             yield from _label_along(path, found[0].place.file, ground, taken)
         return
@@ -183,36 +177,15 @@ def _picture(path: str, found: list[Finding], ground: Ground, taken: set[str]) -
 def _label_along(path: str, image: str, ground: Ground, taken: set[str]) -> Iterator[Edit | Kept]:
     """The label file of an image that goes to quarantine, unless another image uses it too."""
     named = ground.label_of(image)
-    label = _canonical(named)
+    label = canonical(named)
     if not named or not os.path.lexists(label):
         return
-    stem = path.rpartition(".")[0]
-    others = (f"{stem}.{s}" for suffix in _SUFFIXES for s in (suffix, suffix.upper()))
-    other = next((o for o in others if o != path and os.path.exists(o)), None)  # noqa: PTH110
-    if other is not None:
-        yield Kept(label, "", f"stays where it is: it is the label file of {os.path.basename(other)} too")  # noqa: PTH119
+    if others := siblings(path):
+        name = os.path.basename(others[0])  # noqa: PTH119
+        yield Kept(label, "", f"stays where it is: it is the label file of {name} too")
         return
     seen = look(label, ground.since_ns, rewrite=False)
-    yield Edit(label, _away(label, ground, taken), seen, seen.content, (), "label file of the image above")
-
-
-def _away(path: str, ground: Ground, taken: set[str]) -> str:
-    """A free place for a file in the quarantine, which repeats the folders of the dataset."""
-    root = os.path.realpath(ground.root)
-    inside = path.startswith(root + os.sep)
-    part = path[len(root) + 1 :] if inside else f"outside{os.sep}{path.lstrip(os.sep).replace(':', '')}"
-    wanted = f"{ground.quarantine}{os.sep}{part}"
-    head, dot, suffix = wanted.rpartition(".")
-    number = 0
-    while os.path.lexists(wanted) or wanted in taken:
-        number += 1
-        wanted = f"{head}~{number}{dot}{suffix}"
-    folder = Path(wanted).parent
-    while not folder.exists():
-        folder = folder.parent
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise Left(f"the quarantine {ground.quarantine} cannot be made: {folder} is read-only")
-    return wanted
+    yield Edit(label, away(label, ground, taken), seen, seen.content, (), "label file of the image above")
 
 
 def _list(path: str, named: str, renamed: dict[str, str | None], ground: Ground) -> Iterator[Edit | Kept]:
@@ -223,7 +196,7 @@ def _list(path: str, named: str, renamed: dict[str, str | None], ground: Ground)
     after = relist(content, os.path.dirname(named), os.sep, renamed)  # noqa: PTH120
     if after != content:
         seen = look(path, ground.since_ns, rewrite=True)
-        yield Edit(path, path, seen, after, (), "list of images")
+        yield Edit(path, path, seen, after, (), LIST)
 
 
 def diff(edit: Edit) -> str:

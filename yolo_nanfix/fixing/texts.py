@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from struct import pack, unpack
 from typing import NamedTuple
 
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.fixing.catalogue import FIXES
-from yolo_nanfix.fixing.rows import OPERATIONS, Left, joined, seven
+from yolo_nanfix.fixing.rows import OPERATIONS, Left, Words, joined, seven
 
 BOM = b"\xef\xbb\xbf"
 WHOLE = ("bom", "line-ends", "recode", "seven", "clip-all")
@@ -22,11 +23,18 @@ class Mended(NamedTuple):
         content: its new bytes; the old ones if nothing could be done.
         done: the findings that were mended.
         left: the other ones, each with the reason.
+        dropped: the rows that were taken out, each with the finding that asked for it; not those that stand twice.
     """
 
     content: bytes
     done: tuple[Finding, ...]
     left: tuple[tuple[Finding, str], ...]
+    dropped: tuple[tuple[Finding, Words], ...] = ()
+
+
+def is_background(content: bytes) -> bool:
+    """Whether a label file holds no row, so that Ultralytics trains on its image as background."""
+    return not content.removeprefix(BOM).decode("utf-8", "replace").split()
 
 
 def allowed(finding: Finding, unsafe: bool) -> bool:
@@ -45,6 +53,7 @@ def mend_text(content: bytes, findings: Iterable[Finding], task: str, unsafe: bo
     """
     done: list[Finding] = []
     left: list[tuple[Finding, str]] = []
+    dropped: list[tuple[Finding, Words]] = []
     asked = [finding for finding in findings if allowed(finding, unsafe)]
     hows = {FIXES[finding.code].how: finding for finding in asked}
     if "recode" in hows:
@@ -67,7 +76,7 @@ def mend_text(content: bytes, findings: Iterable[Finding], task: str, unsafe: bo
     if "clip-all" in hows:
         lines = [_clipped(line, task) for line in lines]
         done.append(hows["clip-all"])
-    lines = _mend_lines(lines, by_line, task, unsafe, done, left)
+    lines = _mend_lines(lines, by_line, task, unsafe, _Notes(done, left, dropped))
     text = "".join(lines)
     if "line-ends" in hows:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -75,7 +84,15 @@ def mend_text(content: bytes, findings: Iterable[Finding], task: str, unsafe: bo
     if "bom" in hows and marked:
         marked = False
         done.append(hows["bom"])
-    return Mended((BOM if marked else b"") + text.encode("utf-8"), tuple(done), tuple(left))
+    return Mended((BOM if marked else b"") + text.encode("utf-8"), tuple(done), tuple(left), tuple(dropped))
+
+
+class _Notes(NamedTuple):
+    """What was done to rows so far, as in `Mended`."""
+
+    done: list[Finding]
+    left: list[tuple[Finding, str]]
+    dropped: list[tuple[Finding, Words]]
 
 
 def _mend_lines(
@@ -83,8 +100,7 @@ def _mend_lines(
     by_line: Mapping[int, list[Finding]],
     task: str,
     unsafe: bool,
-    done: list[Finding],
-    left: list[tuple[Finding, str]],
+    notes: _Notes,
 ) -> list[str]:
     """The lines with the rows mended that findings name; notes what was done and what was not."""
     seen: set[tuple[float, ...]] = set()
@@ -95,20 +111,23 @@ def _mend_lines(
         for finding in by_line.get(number, ()):
             how = FIXES[finding.code].how
             if not (line and how not in mended):  # what mended the row for another finding mended it for this one
-                done.append(finding)
+                notes.done.append(finding)
                 continue
             try:
                 words = _mend_row(line.split(), how, task, unsafe, row is not None and row in seen)
             except Left as why:
-                left.append((finding, str(why)))
+                notes.left.append((finding, str(why)))
             else:
+                if words is None and how != "duplicate":
+                    notes.dropped.append((finding, line.split()))
                 line = "" if words is None else joined(line, words)
                 mended.add(how)
-                done.append(finding)
+                notes.done.append(finding)
         if row is not None:
             seen.add(row)
         out.append(line)
-    left += [(f, "the file has no such line") for n, found in by_line.items() if not 0 < n <= len(lines) for f in found]
+    lost = (found for n, found in by_line.items() if not 0 < n <= len(lines))
+    notes.left.extend((finding, "the file has no such line") for found in lost for finding in found)
     return out
 
 
@@ -133,12 +152,21 @@ def _mend_row(words: list[str], how: str, task: str, unsafe: bool, repeated: boo
 
 
 def _values(words: list[str]) -> tuple[float, ...] | None:
-    """The words as single-precision numbers, in which Ultralytics compares rows; None if they are none."""
+    """The words as single-precision numbers, in which Ultralytics compares rows; None if they are no finite ones."""
     try:
         values = [float(word) for word in words]
-        return tuple(v + 0.0 for v in unpack(f"{len(values)}f", pack(f"{len(values)}f", *values))) or None
+        single = tuple(v + 0.0 for v in unpack(f"{len(values)}f", pack(f"{len(values)}f", *values)))
     except (ValueError, OverflowError):
         return None
+    return single if single and all(map(isfinite, single)) else None
+
+
+def _numeric(words: list[str]) -> bool:
+    """Whether Python reads all words as numbers, nan and inf among them."""
+    try:
+        return bool([float(word) for word in words])
+    except ValueError:
+        return False
 
 
 def recode(content: bytes) -> bytes:
@@ -153,7 +181,7 @@ def recode(content: bytes) -> bytes:
     except UnicodeDecodeError as error:
         raise Left(f"cannot be read as UTF-16 text ({error})") from None
     rows = [line.split() for line in text.splitlines() if line.split()]
-    if not rows or any(_values(words) is None for words in rows):
+    if not rows or any(not _numeric(words) for words in rows):
         raise Left("the file does not hold numbers in UTF-16")
     return text.encode("utf-8")
 

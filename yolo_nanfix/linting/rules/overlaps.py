@@ -114,7 +114,7 @@ def _first_equal(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDA
     number = np.arange(len(key))
     if not len(twice):
         return number, number
-    rows = np.flatnonzero(np.isin(key, twice))
+    rows = np.flatnonzero(np.isin(key, twice) & np.isfinite(labels.extra))  # nan and inf are no box, so none twice
     first_row, first_box = number.copy(), number.copy()
     seen_rows: dict[tuple[object, ...], int] = {}
     seen_boxes: dict[tuple[object, ...], int] = {}
