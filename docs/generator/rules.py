@@ -116,7 +116,7 @@ def _release() -> str:
 def _fix(rule: Rule) -> str:
     if rule.code not in FIXES:
         return ""
-    option = "--unsafe-fixes" if FIXES[rule.code].safety == "unsafe" else "--fix"
+    option = "--fix --unsafe-fixes" if FIXES[rule.code].safety == "unsafe" else "--fix"
     more = "; what reaches out further needs `--unsafe-fixes`" if FIXES[rule.code].safety == "safe to 1 %" else ""
     command = f"{_lint(rule)} --select {rule.code} {option}"
     told = f"`{option}` {prose(FIXES[rule.code].text)}{more}. The first command shows it, the second does it:\n\n"
@@ -150,7 +150,7 @@ def _index(rules: tuple[Rule, ...]) -> str:
 hurts accuracy, *info* does not change the exit code. The column *Ultralytics* says what a training does with it:
 
 {_effects()}
-*Fix*: what `yolo-nanfix lint --fix` mends is *safe*, what `--unsafe-fixes` mends may lose something; see
+*Fix*: what `yolo-nanfix lint --fix` mends is *safe*, what it mends with `--unsafe-fixes` may lose something; see
 [the tutorial](../tutorials/check-a-dataset.md).
 
 ```{{raw}} html

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from linting.tiny_set import ROWS, TinySet
+from linting.tiny_set import ROWS, TinySet, encode, picture
 
 from yolo_nanfix.cli.main import main
 
@@ -36,14 +36,14 @@ def test_fix_mends_says_so_and_reports_what_is_left(tiny: TinySet, capsys):
     assert "mended 2 findings in 1 file (1 BX005, 1 BX007)" in err
     assert "1 finding can be mended with --unsafe-fixes" in err and "--undo takes it back" in err
     assert text(tiny) == ROWS + "0 0.5 0.5 0.2 1\n1 nan 0.5 0.2 0.2\n"
-    assert lint(tiny, "--unsafe-fixes") == 0
+    assert lint(tiny, "--fix", "--unsafe-fixes") == 0
     assert text(tiny) == ROWS + "0 0.5 0.5 0.2 1\n"
 
 
 def test_undo_goes_back_run_by_run(tiny: TinySet, capsys):
     lint(tiny, "--fix")
     between = text(tiny)
-    lint(tiny, "--unsafe-fixes")
+    lint(tiny, "--fix", "--unsafe-fixes")
     assert lint(tiny, "--undo") == 0 and text(tiny) == between
     assert "1 file as before the last fix run; 1 earlier" in capsys.readouterr().err
     assert lint(tiny, "--undo") == 0 and text(tiny) == SICK
@@ -76,3 +76,39 @@ def test_without_a_fix_option_nothing_is_written(tiny: TinySet, tmp_path: Path):
     before = tiny.state()
     assert lint(tiny) == 1
     assert tiny.state() == before and not (tmp_path / "home").exists()
+
+
+def test_unsafe_fixes_alone_write_nothing_and_say_how_to_write(tiny: TinySet, tmp_path: Path, capsys):
+    before = tiny.state()
+    for more in ((), ("--quiet",), ("--json",)):
+        assert lint(tiny, "--unsafe-fixes", *more) == 1
+        assert "--unsafe-fixes alone writes nothing: --fix mends" in capsys.readouterr().err
+    assert tiny.state() == before and not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("more", [("--quiet",), ("--json",), ("--json", "--quiet"), ("--output-format", "concise")])
+def test_a_run_that_wrote_says_so_and_names_undo(tiny: TinySet, capsys, more: tuple[str, ...]):
+    assert lint(tiny, "--fix", *more) == 1
+    out, err = capsys.readouterr()
+    assert "--undo takes it back" in err and "1 file" in err
+    if "--json" in more:
+        fixed = json.loads(out)["fixed"]
+        assert (fixed["done"], fixed["files"], fixed["unsafe"]) == ({"BX005": 1, "BX007": 1}, 1, 1)
+        assert (fixed["background"], fixed["quarantined"]) == (0, 0)
+    lint(tiny, "--fix", *more)
+    out, err = capsys.readouterr()
+    assert "--undo" not in err  # nothing was left to write
+
+
+def test_how_many_images_went_to_quarantine_and_how_many_are_background(tiny: TinySet, capsys):
+    tiny.put("images/train/c.jpg", encode(".jpg", picture(seed=5)))
+    tiny.put("labels/train/c.txt", "0 nan 0.5 0.2 0.2\n")
+    lint(tiny, "--diff", "--unsafe-fixes", "--json")
+    assert json.loads(capsys.readouterr().out)["quarantined"] == 1
+    assert lint(tiny, "--fix", "--unsafe-fixes") == 0
+    err = capsys.readouterr().err
+    assert "1 image went to quarantine with the labels: " in err and "0 images became background" in err
+    assert lint(tiny, "--undo") == 0
+    lint(tiny, "--fix", "--unsafe-fixes", "--json")
+    fixed = json.loads(capsys.readouterr().out)["fixed"]
+    assert (fixed["quarantined"], fixed["background"]) == (1, 0)

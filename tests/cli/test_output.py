@@ -171,9 +171,10 @@ def test_quiet_leaves_the_result(words: list[str], out: int, sick: TinySet, call
     assert len(shown.splitlines()) == out and err == ""
 
 
-def test_quiet_fixes_say_only_what_was_left(sick: TinySet, called):
+def test_quiet_fixes_say_what_was_left_and_that_they_wrote(sick: TinySet, called):
     _, out, err = called("lint", "set", "--fix", "--quiet")
-    assert "BX004" in out and err == ""
+    assert "BX004" in out and err == "1 file changed; --undo takes it back\n"
+    assert called("lint", "set", "--fix", "--quiet")[2] == ""  # nothing was left to write
     codes = called("rule", "--all", "--quiet")[1].split()
     assert "BX004" in codes and all(re.fullmatch(r"[A-Z]{2}\d{3}", code) for code in codes)
 

@@ -141,7 +141,7 @@ def _summary(fixed: Fixed, quiet: bool) -> None:
     if fixed.quarantined or fixed.background:
         verb = "would go" if fixed.diff is not None else "went"
         where = f": {fixed.quarantine}" if fixed.quarantine else ""
-        _say(f"{_count(fixed.quarantined, 'image')} {verb} to quarantine with their labels{where}", sys.stderr)
+        _say(f"{_count(fixed.quarantined, 'image')} {verb} to quarantine with the labels{where}", sys.stderr)
         _say(f"{_count(fixed.background, 'image')} became background", sys.stderr)
     elif fixed.quarantine:
         _say(f"unusable files are in {fixed.quarantine}", sys.stderr)

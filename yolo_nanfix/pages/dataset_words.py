@@ -113,7 +113,7 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
         yield Step(
             f"Look at what would drop rows, clip far or move files, for {count_of(len(unsafe), 'finding')} "
             f"({_codes(unsafe)}), and do it if you agree.",
-            (f"{lint} --diff --unsafe-fixes", f"{lint} --unsafe-fixes"),
+            (f"{lint} --diff --unsafe-fixes", f"{lint} --fix --unsafe-fixes"),
         )
     labels = [f for f in hand if f.image is not None and f.partner is None]
     if show.mendable and labels:

@@ -97,7 +97,8 @@ def lines(rule: RuleText) -> Iterator[tuple[str, str]]:
     yield "example", rule.example
     yield "mend", rule.mend
     if fix := fix_of(rule.code):
-        yield "fix", f"{fix[1]} ({fix[0]}; yolo-nanfix lint {'--unsafe-fixes' if fix[0] == 'unsafe' else '--fix'})"
+        option = " --unsafe-fixes" if fix[0] == "unsafe" else ""
+        yield "fix", f"{fix[1]} ({fix[0]}; yolo-nanfix lint --fix{option})"
     yield "asked for", ", ".join(rule.tasks) + (", with --deep only" if rule.deep else "")
 
 
