@@ -203,13 +203,14 @@ def test_each_defect_is_told_once(tmp_path: Path):
     for task, row, code in (
         ("segment", "0 0.1 0.1 0.5 0.1 0.1 0.1\n", "SG005"),
         ("segment", "0 0.1 0.1 0.3 0.1 0.5 0.1\n", "SG003"),
+        ("segment", "0 0.1 0.1 0.3 0.1 0.3 0.5\n1 0.1 0.8\n", "SG005"),
         ("obb", "0 0.1 0.1 0.5 0.1 0.5 0.1 0.1 0.1\n", "OB002"),
         ("detect", "0 320 240 64 48\n", "BX015"),
         ("detect", "0 0.5 0.5 0.2 0.2 0.9\n", "TX013"),
         ("pose", "0 inf 0.5 0.2 0.2 0.5 0.5 2 0.4 0.4 2\n", "BX010"),
         ("pose", "0 -inf 0.5 0.2 0.2 0.5 0.5 2 0.4 0.4 2\n", "TX011"),
     ):
-        tiny = TinySet(tmp_path / code)
+        tiny = TinySet(tmp_path / code / str(len(row)))
         if task == "pose":
             tiny.yaml(FLIP)
         tiny.rows(row)

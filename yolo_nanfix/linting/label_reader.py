@@ -136,8 +136,8 @@ class LabelReader:
         self._columns.append(len(numbers))
         self._numbers.extend(box)
         points, dims = (numbers[PLAIN_COLUMNS:], self._dims) if self._pose else (numbers[1:], 2)
-        if len(numbers) <= PLAIN_COLUMNS or (self._pose and self._points is None):
-            points = []
+        if len(numbers) == PLAIN_COLUMNS or (self._pose and self._points is None):
+            points = []  # a row of 3 columns is a polygon of one point
         x = points[::dims]
         self._counts.append(len(x))
         self._x.extend(x)

@@ -98,7 +98,7 @@ def polygon_few_points(labels: Labels, images: Images) -> Iterator[Hit]:
     distinct = _distinct(polygons)
     mask = polygons.mark(labels, distinct < 3)
     number = dict(zip(polygons.rows[distinct < 3].tolist(), distinct[distinct < 3].tolist(), strict=True))
-    words = ("", "one point, repeated", "two different points")
+    words = ("", "one point", "two different points")
     yield from row_hits(labels, images, mask, lambda row: f"the polygon has {words[number[row]]}")
 
 
