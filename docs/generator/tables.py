@@ -9,6 +9,7 @@ from textwrap import dedent
 
 import yaml
 
+from generator import exporters
 from generator.commands import parser
 from generator.markup import block, code, prose, table
 from yolo_nanfix import api
@@ -32,6 +33,7 @@ def fragments() -> Iterator[tuple[str, str]]:
     yield "generated/errors.md", errors()
     yield "generated/trackers.md", "\n".join(f"- {called}" for called, _ in TRACKERS.values()) + "\n"
     yield "generated/action.md", action()
+    yield "generated/exporters.md", exporters.fragment()
     for name in ("ladder", "matrix"):
         yield f"generated/{name}.md", of_readme(name)
 
