@@ -93,6 +93,13 @@ def people(root: Path, turn: int, *, unturned: bool, share: float = 1.0, ratio: 
     return root
 
 
+def translucent(kind: str) -> bytes:
+    """The bytes of an image with alpha, as Pillow saves it."""
+    stream = io.BytesIO()
+    PILImage.fromarray(picture(channels=4)).save(stream, kind)
+    return stream.getvalue()
+
+
 def bomb(width: int = 30000, height: int = 20000) -> bytes:
     """A PNG of some bytes whose header claims that size."""
 
@@ -188,6 +195,12 @@ CASES: dict[str, tuple[str, Change, Change]] = {
         "detect",
         across("0 0.5 1.2 0.2 0.15\n0 0.3 1.1 0.1 0.2\n"),
         across("0 0.6667 0.9 0.2667 0.1125\n0 0.4 0.825 0.1333 0.15\n"),
+    ),
+    "IM037": ("detect", image(".tif", translucent("TIFF")), image(".png", translucent("PNG"))),
+    "IM038": (
+        "detect",
+        image(".tif", encode(".tif", (picture(channels=1).astype(np.int16) - 99) * 10)),
+        image(".tif", encode(".tif", picture(channels=1).astype(np.int16) * 128)),
     ),
     "IM036": ("detect", lying(unturned=True), lying(unturned=False)),
     "SP001": ("detect", second(PHOTO), second(photo(1))),

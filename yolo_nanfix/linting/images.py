@@ -114,10 +114,16 @@ def gather(images: Sequence[Image], channels: int) -> Images:
         content=np.array([header.content for header in headers], np.uint64),
         turn=np.array([turn_of(header, channels) for header in headers], np.int8),
         grey=np.array([header.mode in GREY for header in headers], np.bool_),
-        alpha=np.array([header.mode in ALPHA and header.fault in SOUND for header in headers], np.bool_),
+        alpha=np.array([_has_alpha(image) for image in images], np.bool_),
         npy=np.array([npy_kind(image) for image in images], np.int8),
     )
     return Images(columns, dict(enumerate(images)))
+
+
+def _has_alpha(image: Image) -> bool:
+    """Whether an image has an alpha channel that is dropped, if any; by some TIFFs' colours are multiplied."""
+    header, pixels = image.header, image.pixels
+    return header.mode in ALPHA and header.fault in SOUND and (pixels is None or pixels.alpha == 1)
 
 
 def read_images(listed: Listed, channels: int, *, deep: bool) -> Images:

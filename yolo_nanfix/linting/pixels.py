@@ -19,7 +19,10 @@ from yolo_nanfix import decoders
 from yolo_nanfix.linting.headers import Header, quiet
 from yolo_nanfix.linting.segments import BOMB_PIXELS
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
+from yolo_nanfix.linting.tiffs import alpha_by_which_colours_are_multiplied
 
+SIGNED = (np.dtype(np.int8), np.dtype(np.int16))
+"""Types whose bytes are taken for unsigned ones where an image is cut to 8 bits."""
 HALF_MAX = 65504.0
 """The largest finite value of half precision, in which validation runs on a GPU."""
 
@@ -51,6 +54,8 @@ class Pixels(NamedTuple):
         low, high: smallest and largest finite value; 0 and 255 for 8 bits, whose values are not looked at.
         nan, inf, huge: defective values; `huge` are finite, but beyond half precision.
         reason: why nothing could be decoded.
+        alpha: the mean of the alpha channel, as a share of opaque, if colours are multiplied by it; else 1.
+        cut: whether signed values were cut to bytes as they stand, so that those below zero become large.
     """
 
     file: str
@@ -62,6 +67,8 @@ class Pixels(NamedTuple):
     inf: Spot | None = None
     huge: Spot | None = None
     reason: str = ""
+    alpha: float = 1.0
+    cut: bool = False
 
 
 def needs_decoding(suffix: str, header: Header, channels: int) -> bool:
@@ -110,12 +117,14 @@ def read_image(file: str, suffix: str, channels: int) -> Pixels:
 
 
 def decode(file: str, suffix: str, channels: int) -> tuple[Pixels, NDArray[Any] | None]:
-    """What `read_image` returns, and the stored values (16 bits not yet cut to 8); None if there are none."""
+    """What `read_image` returns, and the stored values (16 unsigned bits not yet cut to 8); None if there are none."""
     try:
         with silenced(), quiet():
-            stored, loaded_channels = _decode(file, np.fromfile(file, np.uint8), suffix, channels)
+            stored, loaded, alpha = _decode(file, np.fromfile(file, np.uint8), suffix, channels)
         found = _measure(file, stored)
-        return found._replace(shape=(*found.shape[:2], loaded_channels)), stored
+        cut = stored.dtype in SIGNED and loaded.dtype == np.uint8
+        shape = (*found.shape[:2], loaded.shape[2] if loaded.ndim == 3 else 1)
+        return found._replace(shape=shape, alpha=_opaque(alpha), cut=cut), loaded if cut else stored
     except Exception as error:  # cv2.error, MemoryError and whatever the decoders raise
         return Pixels(file, reason=f"{error}".splitlines()[0] if f"{error}" else type(error).__name__), None
 
@@ -145,8 +154,21 @@ def read_npy(file: str) -> Pixels:
         return Pixels(file, reason=f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _decode(file: str, data: NDArray[np.uint8], suffix: str, channels: int) -> tuple[NDArray[Any], int]:
-    """The stored values, 16 bits not yet cut to 8, and the channels that training gets; else ValueError."""
+class _Decoded(NamedTuple):
+    """The stored values, 16 bits not yet cut to 8; those that training gets; the alpha that multiplies colours."""
+
+    stored: NDArray[Any]
+    loaded: NDArray[Any]
+    alpha: NDArray[Any] | None = None
+
+
+def _opaque(alpha: NDArray[Any] | None) -> float:
+    """The mean of alpha as a share of opaque; 1 if there is none."""
+    return 1.0 if alpha is None else float(alpha.mean(dtype=np.float64)) / np.iinfo(alpha.dtype).max
+
+
+def _decode(file: str, data: NDArray[np.uint8], suffix: str, channels: int) -> _Decoded:
+    """Decode the bytes of a file as Ultralytics does; else ValueError."""
     import cv2
 
     flag = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}.get(channels, cv2.IMREAD_UNCHANGED)
@@ -155,16 +177,18 @@ def _decode(file: str, data: NDArray[np.uint8], suffix: str, channels: int) -> t
 
         with PILImage.open(file) as image:
             color = np.asarray(image.convert("RGB"))
-        return color, 1 if channels == 1 else 3
+        return _Decoded(color, color[..., :1] if channels == 1 else color)
     band = ""
     if suffix in ("tif", "tiff") and flag != cv2.IMREAD_GRAYSCALE:
         done, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED)
         if done and pages[0].ndim == 3:
             bands = pages[0] if flag == cv2.IMREAD_UNCHANGED else pages[0][..., :3]
-            return bands, bands.shape[2]
+            whole = pages[0].dtype == np.uint8
+            return _Decoded(bands, bands, alpha_by_which_colours_are_multiplied(data, pages[0]) if whole else None)
         alike = len(pages) > 1 and len({page.shape for page in pages}) == 1
         if done and alike and flag == cv2.IMREAD_UNCHANGED:
-            return np.stack(pages, axis=2), len(pages)
+            bands = np.stack(pages, axis=2)
+            return _Decoded(bands, bands)
         band = f"{pages[0].dtype} pixels with one band" if done else ""
     start = data[:12].tobytes()
     loaded = cv2.imdecode(data, flag | cv2.IMREAD_ANYDEPTH if start.startswith(_PNG) and flag >= 0 else flag)
@@ -172,9 +196,11 @@ def _decode(file: str, data: NDArray[np.uint8], suffix: str, channels: int) -> t
         raise ValueError(band or "the decoder gives no image")
     known = flag == cv2.IMREAD_UNCHANGED or start.startswith((_PNG, *_BYTES)) or start[8:] == b"WEBP"
     stored = loaded if known else cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    deep = stored is not None and stored.dtype == np.uint16
-    kept: NDArray[Any] = np.asarray(stored if deep else loaded)
-    return kept, loaded.shape[2] if loaded.ndim == 3 else 1
+    if stored is None:
+        return _Decoded(loaded, loaded)
+    alpha = None if known else alpha_by_which_colours_are_multiplied(data, stored)
+    deep = stored.dtype == np.uint16 or stored.dtype in SIGNED
+    return _Decoded(np.asarray(stored if deep else loaded), loaded, alpha)
 
 
 def _measure(file: str, pixels: NDArray[Any]) -> Pixels:

@@ -38,7 +38,7 @@ class Table:
         looks: (N, 8) uint64, perceptual hashes of the image and of its mirrored and turned copies; empty (0, 8) unless
             the images were decoded.
         grey: (N,) bool, the header says that the image has no colours.
-        alpha: (N,) bool, the header says that the image has an alpha channel.
+        alpha: (N,) bool, the header says that the image has an alpha channel, and no colours are multiplied by it.
         polygons: (N,) bool, Ultralytics reads the label file as polygons.
         lines: (N,) int32, rows of its label file, those among them that cannot be read.
         npy: (N,) int8, 1 if a usable .npy of the image's size and of 8 bits replaces it, 2 if any other does, else 0.

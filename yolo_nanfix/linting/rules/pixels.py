@@ -1,4 +1,4 @@
-"""IM009 to IM018: pixels as they reach the model. Only files whose header leaves them open are decoded."""
+"""IM009 to IM038: pixels as they reach the model. Only files whose header leaves them open are decoded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from yolo_nanfix.linting.pixels import HALF_MAX, Pixels, Spot
 from yolo_nanfix.linting.rule import Hit, rule
 
 _WHOLE_BYTE = 255.0
+_OPAQUE = 0.99
+"""Alpha of this mean and more takes hardly anything from the colours."""
 _DARK = 1 << 14
 """16-bit images whose values stay below this use less than a quarter of the 8 bits that remain."""
 
@@ -25,14 +27,15 @@ def _decoded(images: tuple[Image, ...]) -> Iterator[tuple[Image, Pixels]]:
 def _floats(images: tuple[Image, ...]) -> Iterator[tuple[Image, Pixels]]:
     """The images that are trained on as float or int numbers, not as bytes."""
     for image, pixels in _decoded(images):
-        if pixels.dtype.startswith(("float", "int", "uint32", "uint64")):
+        if pixels.dtype.startswith(("float", "int", "uint32", "uint64")) and not pixels.cut:
             yield image, pixels
 
 
 def _uint16(images: tuple[Image, ...]) -> Iterator[tuple[Image, Pixels]]:
-    """The images of 16 bits a sample, of which Ultralytics keeps the upper 8."""
+    """The images of 16 bits a sample, of which Ultralytics keeps the upper 8; of signed ones those without a sign."""
     for image, pixels in _decoded(images):
-        if pixels.dtype == "uint16" and image.npy is None:
+        unsigned = pixels.dtype == "uint16" or (pixels.dtype == "int16" and pixels.cut and pixels.low >= 0)
+        if unsigned and image.npy is None:
             yield image, pixels
 
 
@@ -162,7 +165,7 @@ def uint16_black(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """
     for image, pixels in _uint16(unusual):
         if pixels.high <= _WHOLE_BYTE:
-            yield _hit(image, pixels, f"uint16 pixels up to {pixels.high:.0f}: black after the cut to 8 bits")
+            yield _hit(image, pixels, f"{pixels.dtype} pixels up to {pixels.high:.0f}: black after the cut to 8 bits")
 
 
 @rule("IM017", "uint16-dark", Severity.ERROR, Effect.GARBAGE)
@@ -177,5 +180,39 @@ def uint16_dark(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     for image, pixels in _uint16(unusual):
         if _WHOLE_BYTE < pixels.high < _DARK:
             left = pixels.high // 256
-            message = f"uint16 pixels up to {pixels.high:.0f}: at most {left:.0f} after the cut to 8 bits"
+            message = f"{pixels.dtype} pixels up to {pixels.high:.0f}: at most {left:.0f} after the cut to 8 bits"
             yield _hit(image, pixels, message)
+
+
+@rule("IM037", "tiff-alpha-multiplied", Severity.ERROR, Effect.GARBAGE)
+def tiff_alpha_multiplied(unusual: tuple[Image, ...]) -> Iterator[Hit]:
+    """A TIFF has an alpha channel by which its colours are multiplied when it is decoded.
+
+    Why: what is transparent is trained as black, and all else is darkened; no viewer shows it like that.
+    Ultralytics: OpenCV has libtiff multiply red, green and blue by alpha if the tag ExtraSamples is 2 (unassociated),
+        whatever `channels` is; of 16 bits a sample only with `channels: 1`.
+    Example: an RGBA image saved as TIFF by Pillow; red, green, blue and infrared whose fourth band is tagged as alpha.
+    Mend: save the image without alpha, or as PNG; with a fourth band that is no alpha, write ExtraSamples 0.
+    """
+    for image, pixels in _decoded(unusual):
+        if image.npy is None and pixels.alpha < _OPAQUE:
+            message = f"red, green and blue are multiplied by alpha, which is {pixels.alpha:.1%} of opaque on average"
+            yield _hit(image, pixels, message)
+
+
+@rule("IM038", "signed-pixels-wrap", Severity.ERROR, Effect.GARBAGE)
+def signed_pixels_wrap(unusual: tuple[Image, ...]) -> Iterator[Hit]:
+    """Pixels below zero are read as if they had no sign.
+
+    Why: the order of the values is lost: -1 is trained as 255, and 0 as 0.
+    Ultralytics: OpenCV takes the upper byte of 16 bits as it stands, and 8 bits as they stand.
+    Example: hundredths of a degree, heights or Hounsfield units in an int16 TIFF.
+    Mend: add an offset and scale the values that matter to 0-255, by one rule for all images; save them as 8 bits.
+    """
+    for image, pixels in _decoded(unusual):
+        if pixels.cut and pixels.low < 0:
+            shift = 8 if pixels.dtype == "int16" else 0
+            first, least, most = (int(value) >> shift & 0xFF for value in (pixels.low, -1, max(pixels.high, 0)))
+            above = f", those from 0 to {pixels.high:.0f} as 0 to {most}" if pixels.high >= 0 else ""
+            message = f"{pixels.dtype} pixels from {pixels.low:.0f} to {pixels.high:.0f}"
+            yield _hit(image, pixels, f"{message}: those below zero are trained as {first} to {least} of 255{above}")
