@@ -105,6 +105,31 @@ def turned(*, in_percent: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _by_class(*sizes: tuple[float, float], count: int = 20) -> str:
+    """Boxes of several classes, each of one size."""
+    lines = []
+    for cls, (w, h) in enumerate(sizes):
+        lines += [f"{cls} {0.3 + i / 100:.4f} {0.3 + cls / 10} {w} {h}" for i in range(count)]
+    return "\n".join(lines) + "\n"
+
+
+def _splits(train: str, val: str) -> Change:
+    """Other labels for each split."""
+
+    def change(tiny: TinySet) -> None:
+        tiny.put("labels/train/a.txt", train)
+        tiny.put("labels/val/b.txt", val)
+
+    return change
+
+
+def _beside(name: str, content: str) -> Change:
+    return lambda tiny: tiny.put(name, content)
+
+
+_WIDE, _HIGH, _SMALL = (0.3, 0.1), (0.1, 0.3), (0.05, 0.05)
+
+
 def _backgrounds(objects: int) -> Change:
     """A train split of 24 images, of which so many hold an object."""
 
@@ -196,6 +221,18 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "CL008": ("detect", rows(boxes(101, ROWS)), rows(boxes(50, ROWS))),
     "CL009": ("detect", _backgrounds(8), _backgrounds(20)),
     "CL010": ("detect", both("1 0.5 0.5 0.2 0.2\n2 0.3 0.3 0.2 0.2\n"), both("0 0.5 0.5 0.2 0.2\n2 0.3 0.3 0.2 0.2\n")),
+    "CL050": ("detect", _beside("classes.txt", "dog\ncat\n"), _beside("classes.txt", "cat\ndog\n")),
+    "CL051": ("detect", _beside("obj.names", "Cat\ndog\n"), _beside("obj.names", "cat\ndog\n")),
+    "CL052": (
+        "detect",
+        _splits(_by_class(_WIDE, _HIGH), _by_class(_HIGH, _WIDE)),
+        _splits(_by_class(_WIDE, _HIGH), _by_class(_WIDE, _HIGH)),
+    ),
+    "CL053": (
+        "detect",
+        _splits(_by_class(_WIDE, _HIGH, _SMALL), _by_class(_WIDE, _HIGH)),
+        _splits(_by_class(_WIDE, _HIGH), _by_class(_WIDE, _HIGH)),
+    ),
     "SG001": ("segment", both("0 -0.5 0.1 0.5 0.1 0.3 0.4\n"), both(TRIANGLE)),
     "SG002": ("segment", both("0 -0.005 0.1 0.5 0.1 0.3 0.4\n"), both("0 0 0.1 1 0.1 0.3 0.4\n")),
     "SG003": ("segment", both("0 0.1 0.1 0.3 0.3 0.5 0.5\n"), both(BOW_TIE + TRIANGLE)),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from xxhash import xxh3_64_hexdigest
 
+from yolo_nanfix.linting import class_lists
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.options import LintOptions
 
@@ -56,6 +57,7 @@ def place(config: DataConfig, options: LintOptions) -> Path:
         str(config.yaml_file),
         config.yaml_file.read_bytes() if config.yaml_file.is_file() else b"",
         {split: [str(path) for path in paths] for split, paths in config.splits.items()},
+        class_lists.stamps(config),
         asdict(options),
         _code(),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting import class_lists
 from yolo_nanfix.linting.config import DataConfig, read_config
 from yolo_nanfix.linting.locate import find_yaml
 
@@ -25,6 +26,8 @@ def stamps(data: str | Path, more: Iterable[Path] = ()) -> Stamps:
         config = read_config(data)
         _stamp(config.yaml_file, found)
         folders = list(_folders(config, found))
+        for beside in class_lists.candidates(config):
+            _stamp(Path(beside), found)
     except (DataError, OSError, ValueError):
         folders = [os.fspath(data)] if os.path.isdir(data) else []  # noqa: PTH112
         if not folders:

@@ -1,0 +1,126 @@
+"""Lists of class names beside a set, and class numbers that mean something else in another split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from linting.tiny_set import YAML, TinySet
+
+from yolo_nanfix.findings import Finding
+from yolo_nanfix.linting.runner import run
+
+OTHER = "val: images/val\nnames: [dog, cat]\n"
+
+
+def found(tiny: TinySet, *codes: str) -> list[Finding]:
+    return [f for f in run(tiny.root / "data.yaml").findings if f.code in codes]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("classes.txt", "dog\ncat\n"),
+        ("_classes.txt", "dog\r\ncat\r\n\r\n"),
+        ("obj.names", "0: dog\n1: cat\n"),
+        ("labels/train/classes.txt", "dog\ncat"),
+        ("images/labels.txt", "dog\ncat"),
+        ("notes.json", json.dumps({"categories": [{"id": 0, "name": "dog"}, {"id": 1, "name": "cat"}]})),
+        ("val.yaml", OTHER),
+        ("other.yml", f"train: ./images/train\n{OTHER}"),
+    ],
+)
+def test_each_kind_of_list_is_held_against_names(name: str, content: str, tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    tiny.put(name, content)
+    (one,) = found(tiny, "CL050", "CL051")
+    assert (one.code, Path(one.place.file)) == ("CL050", tmp_path / name)
+    assert dict(one.values) == {"numbers": (0, 1), "names": 2, "order": 1}
+    assert "0 is 'dog', not 'cat'" in one.message
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("classes.txt", "cat\ndog\n"),
+        ("classes.txt", ""),
+        ("classes.txt", "0 0.5 0.5 0.2 0.2\n"),
+        ("classes.txt", b"\xff\xfe\x00"),
+        ("notes.json", "[1, 2"),
+        ("notes.json", json.dumps({"categories": ["dog", "cat"]})),
+        ("settings.yaml", "names: [dog, cat]\n"),
+        ("elsewhere.yaml", "train: images/elsewhere\nnames: [dog, cat]\n"),
+        ("broken.yaml", "names: [dog\n"),
+    ],
+)
+def test_equal_lists_and_what_is_no_list_of_this_set_say_nothing(name: str, content: str | bytes, tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    tiny.put(name, content)
+    assert not found(tiny, "CL050", "CL051")
+
+
+def test_a_number_of_names_is_told(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    tiny.put("classes.txt", "cat\ndog\ncow\n")
+    (one,) = found(tiny, "CL050")
+    assert one.message.endswith("it has 3 names, data.yaml has 2") and dict(one.values)["numbers"] == ()
+
+
+def test_a_list_that_changes_is_read_again_though_no_label_did(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    tiny.put("classes.txt", "cat\ndog\n")
+    assert not found(tiny, "CL050")
+    tiny.put("classes.txt", "dog\ncat\n")
+    assert found(tiny, "CL050")
+    (tmp_path / "classes.txt").unlink()
+    assert not found(tiny, "CL050")
+
+
+def _rows(sizes: dict[int, tuple[float, float]], factor: float = 1.0) -> str:
+    lines = []
+    for cls, (w, h) in sizes.items():
+        lines += [f"{cls} {0.4 + i / 100} 0.5 {w * factor:.4f} {h * factor:.4f}" for i in range(20)]
+    return "\n".join(lines) + "\n"
+
+
+THREE = {0: (0.3, 0.1), 1: (0.1, 0.3), 2: (0.2, 0.066)}
+NAMES = YAML.replace("[cat, dog]", "[cat, dog, cow]")
+
+
+def test_classes_numbered_anew_for_val_are_named_with_their_sizes(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    tiny.yaml(NAMES)
+    tiny.put("labels/train/a.txt", _rows(THREE))
+    tiny.put("labels/val/b.txt", _rows({0: THREE[1], 1: THREE[2]}))
+    (one,) = found(tiny, "CL052")
+    assert dict(one.values) == {"pairs": ((0, 1), (1, 2)), "splits": ("train", "val")}
+    assert "'cat' has 19x5 pixels in train and 6x14 in val, as 'dog' in train" in one.message
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5, 0.6])
+def test_objects_that_are_all_larger_in_val_are_no_other_classes(factor: float, tmp_path: Path):
+    """At 1.5 the cows of val look like the cats of train."""
+    tiny = TinySet(tmp_path)
+    tiny.yaml(NAMES)
+    tiny.put("labels/train/a.txt", _rows(THREE))
+    tiny.put("labels/val/b.txt", _rows(THREE, factor))
+    assert not found(tiny, "CL052")
+
+
+def test_numbers_above_names_in_one_split_explain_their_rows(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    tiny.put("labels/train/a.txt", _rows(THREE))
+    tiny.put("labels/val/b.txt", _rows({0: THREE[1], 1: THREE[2]}))
+    one, *rows = found(tiny, "CL053", "CL003")
+    assert one.code == "CL053" and dict(one.values) == {"splits": ("train",), "top": (2,)}
+    assert len(rows) == 20 and {row.because for row in rows} == {"CL053"}
+
+
+def test_a_slip_of_the_pen_is_no_numbering(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    rows = _rows({0: THREE[1], 1: THREE[2]})
+    tiny.put("labels/train/a.txt", rows + "7 0.5 0.5 0.2 0.2\n")
+    tiny.put("labels/val/b.txt", rows)
+    (one,) = found(tiny, "CL053", "CL003")
+    assert one.code == "CL003" and one.because is None

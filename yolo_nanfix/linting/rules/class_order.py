@@ -1,0 +1,266 @@
+"""CL: whether the numbers of classes mean the same everywhere: in lists beside the set, and in all splits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting import class_lists
+from yolo_nanfix.linting.causes import Explains
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.rule import LABELLED, Hit, rule
+from yolo_nanfix.linting.table import Table
+
+_SHOWN = 4
+_LISTS = 6
+LEAST = 20
+"""A split with so many rows tells which class numbers it has."""
+OVER = 0.02
+"""Numbers above the last class are no slips from this share of the rows of a split on."""
+SIZED, COMPARED = 15, 10
+"""The usual size of a class is known from so many boxes on, and so many of another split are held against it."""
+APART = 0.02
+"""Sizes of two splits are apart where so few pairs are the other way round."""
+ALIKE = 0.25
+"""Sizes are alike where no fewer pairs than this are the other way round."""
+FACTOR = 1.25
+"""Sizes that differ by less than this factor are no other objects."""
+SAMPLE = 20_000
+"""Sizes are taken from about so many boxes of a split."""
+MANY = 64
+"""With more classes than this some look like others by chance."""
+Floats = NDArray[np.float64]
+
+
+@rule("CL050", "class-list-differs", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def class_list_differs(config: DataConfig) -> Iterator[Hit]:
+    """A list of class names beside the set has other names or another order than data.yaml.
+
+    Why: the labels were numbered by one of the two; if it is not data.yaml, all objects are trained under wrong names.
+    Ultralytics: reads `names` in data.yaml alone.
+    Example: classes.txt begins with dog, `names` with cat; or val.yaml of the same images has other names.
+    Mend: find out by which list the labels were numbered (draw some), and write that one into `names`.
+    """
+    for one in _lists(config):
+        wrong = {n: name for n, name in one.names.items() if n in config.names and not _alike(name, config.names[n])}
+        if not wrong and len(one.names) == len(config.names):
+            continue
+        pairs = [f"{n} is {name!r}, not {config.names[n]!r}" for n, name in list(wrong.items())[:_SHOWN]]
+        told = [*pairs, *(["..."] if len(wrong) > _SHOWN else [])]
+        if len(one.names) != len(config.names):
+            told.append(f"it has {_count(len(one.names))}, data.yaml has {len(config.names)}")
+        values = {"numbers": tuple(wrong), "names": len(one.names), "order": int(_is_order(one.names, config.names))}
+        moved = "in another order, " if values["order"] else ""
+        yield Hit(one.file, f"not as `names` of data.yaml: {moved}{', '.join(told)}", values=values)
+
+
+@rule("CL051", "class-list-spelling", Severity.INFO, Effect.ACCEPTS, LABELLED)
+def class_list_spelling(config: DataConfig) -> Iterator[Hit]:
+    """A list of class names beside the set spells names otherwise than data.yaml.
+
+    Why: other tools go by names, and take two spellings for two classes.
+    Ultralytics: reads `names` in data.yaml alone.
+    Example: `traffic_light` in classes.txt, `Traffic light` in `names`.
+    Mend: nothing for Ultralytics; else spell the names alike everywhere.
+    """
+    for one in _lists(config):
+        wrong = {n: name for n, name in one.names.items() if name != config.names.get(n)}
+        same = len(one.names) == len(config.names) and all(_alike(name, config.name(n)) for n, name in wrong.items())
+        if wrong and same:
+            told = [f"{n} is {name!r}, not {config.names[n]!r}" for n, name in list(wrong.items())[:_SHOWN]]
+            yield Hit(
+                one.file, f"spelt otherwise than in data.yaml: {', '.join(told)}", values={"numbers": tuple(wrong)}
+            )
+
+
+@rule("CL052", "class-sizes-by-split", Severity.WARNING, Effect.GARBAGE, LABELLED)
+def class_sizes_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """The objects of classes have other sizes in another split, namely those of other classes.
+
+    Why: the classes were numbered anew for each split, so that the score says nothing, or training learns two things.
+    Ultralytics: trains and validates by the numbers.
+    Example: in train class 0 is 60x22 and class 1 30x18 pixels; in val class 0 is 30x18.
+    Mend: draw some images of both splits; renumber the labels of one of them by the names of the other.
+    """
+    if config.nc < 2 or config.nc > MANY:
+        return
+    sizes = {split: _sizes(table, split, config) for split in table.splits}
+    for first, second in combinations(sizes, 2):
+        moved = _moved(sizes[first], sizes[second])
+        if len(moved) >= 2:
+            told = "; ".join(_told(one, sizes, (first, second), config) for one in moved[:_SHOWN])
+            values = {"pairs": tuple((one.number, one.looks_like) for one in moved), "splits": (first, second)}
+            yield Hit(str(config.yaml_file), f"{told}: were they numbered anew for {second}?", values=values)
+
+
+@rule("CL053", "class-numbers-by-split", Severity.ERROR, Effect.DROPS, LABELLED)
+def class_numbers_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """One split has more class numbers than `names`, all in a row, and another one has no more.
+
+    Why: the classes were numbered split by split, and data.yaml holds the names of one of them: in the others all
+    numbers may mean something else.
+    Ultralytics: drops images with the numbers above the last class, and trains the others under wrong names.
+    Example: train has the classes 0 to 3, val 0 to 2, and data.yaml, written with val, has 3 names.
+    Mend: export all splits at once with one list of classes; adding names is not enough.
+    """
+    if not config.in_order or not len(table.row_cls) or not table.row_cls.max() >= config.nc:
+        return
+    tops = {split: _top(table, split, config.nc) for split in table.splits}
+    known = {split: top for split, top in tops.items() if top is not None}
+    fits = [split for split, (top, _) in known.items() if top == config.nc - 1]
+    over = {split: top for split, (top, share) in known.items() if top >= config.nc and share >= OVER}
+    if not fits or not over or min(_lowest(table, split) for split in over) > 0:
+        return
+    told = ", ".join(f"{split} has the classes 0 to {top}" for split, top in over.items())
+    message = (
+        f"{told}, {' and '.join(fits)} 0 to {config.nc - 1}, as data.yaml: were the classes numbered split by split?"
+    )
+    splits = tuple(over)
+    yield Hit(
+        str(config.yaml_file),
+        message,
+        line=config.key_lines.get("names"),
+        values={"splits": splits, "top": tuple(over.values())},
+        explains=Explains(("CL003",)),
+    )
+
+
+class _Moved(NamedTuple):
+    """A class number whose objects in the second split look like another class of the first."""
+
+    number: int
+    looks_like: int
+
+
+def _lists(config: DataConfig) -> list[class_lists.ClassList]:
+    """The lists beside the set that can be held against `names`, each content once."""
+    if config.raw.get("names") is None or not any(config.splits.values()):
+        return []
+    found = {tuple(one.names.items()): one for one in reversed(list(class_lists.read(config)))}
+    return list(found.values())[::-1][:_LISTS]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_\-]+", " ", name.strip()).casefold()
+
+
+def _alike(name: str, other: str) -> bool:
+    """Whether two names differ in spelling at most: capitals, blanks and signs that stand for them, a plural."""
+    one, two = _plain(name), _plain(other)
+    return one == two or one.rstrip("s") == two.rstrip("s")
+
+
+def _is_order(names: Mapping[int, str], other: Mapping[int, str]) -> bool:
+    """Whether two lists hold the same names."""
+    return sorted(map(_plain, names.values())) == sorted(map(_plain, other.values()))
+
+
+def _count(number: int) -> str:
+    return f"{number} name{'' if number == 1 else 's'}"
+
+
+def _rows_of(table: Table, split: str) -> NDArray[np.bool_]:
+    """(R,) the rows of a split."""
+    inside = np.zeros(len(table.files), np.bool_)
+    inside[table.members[split]] = True
+    return table.of_rows(inside)
+
+
+def _top(table: Table, split: str, nc: int) -> tuple[int, float] | None:
+    """The highest class of a split whose numbers stand in a row, and the share of rows above `nc`; None: not told."""
+    cls = table.row_cls[_rows_of(table, split)]
+    cls = cls[np.isfinite(cls) & (cls >= 0) & (np.floor(cls) == cls)]
+    if len(cls) < LEAST:
+        return None
+    numbers = np.unique(cls.astype(np.int64))
+    top = int(numbers[-1])
+    return (top, float((cls >= nc).mean())) if len(numbers) >= top else None  # one at most is missing
+
+
+def _lowest(table: Table, split: str) -> float:
+    """The lowest class of a split."""
+    return float(table.row_cls[_rows_of(table, split)].min())
+
+
+def _sizes(table: Table, split: str, config: DataConfig) -> dict[int, Floats]:
+    """For each class of a split the logarithms of width and height of its boxes, in pixels: (2, n)."""
+    rows = np.flatnonzero(_rows_of(table, split))
+    rows = rows[:: max(1, len(rows) // SAMPLE)]
+    image = table.row_image[rows]
+    w = table.row_box[rows, 2].astype(np.float64) * table.width[image]
+    h = table.row_box[rows, 3].astype(np.float64) * table.height[image]
+    good = (w > 0) & (h > 0) & np.isfinite(w) & np.isfinite(h)
+    cls, log = table.row_cls[rows][good], np.log(np.stack([w[good], h[good]]))
+    found = {}
+    for number in config.names:
+        own = cls == number
+        if np.count_nonzero(own) >= COMPARED:
+            found[number] = log[:, own]
+    return found
+
+
+def _moved(first: Mapping[int, Floats], second: Mapping[int, Floats]) -> list[_Moved]:
+    """The classes of the second split that look like another class of the first one, and not like their own.
+
+    Where all objects of a split are larger, since it was taken from nearer by, none is said to look like another one.
+    """
+    shared = [number for number in second if number in first and first[number].shape[1] >= SIZED]
+    if len(shared) < 2:
+        return []
+    shifts = [np.median(second[n], axis=1) - np.median(first[n], axis=1) for n in shared]
+    common = np.median(np.array(shifts), axis=0)[:, None]
+    moved = []
+    for number in shared:
+        own, sizes = first[number], second[number]
+        if not (_apart(own, sizes) and _apart(own, sizes - common)):
+            continue
+        others = [n for n, other in first.items() if n != number and other.shape[1] >= SIZED and _same(other, sizes)]
+        if others:
+            moved.append(_Moved(number, others[0]))
+    return moved
+
+
+def _order(one: Floats, other: Floats) -> float:
+    """The share of pairs in which the second number is the larger one; equal ones count half."""
+    place = np.sort(one)
+    below = (np.searchsorted(place, other, "left") + np.searchsorted(place, other, "right")) / 2
+    return float(below.mean() / len(one))
+
+
+def _apart(one: Floats, other: Floats) -> bool:
+    """Whether the boxes of two splits are of other widths or heights, hardly one excepted."""
+    for a, b in zip(one, other, strict=True):
+        order = _order(a, b)
+        if min(order, 1 - order) <= APART and abs(float(np.median(a) - np.median(b))) >= np.log(FACTOR):
+            return True
+    return False
+
+
+def _same(one: Floats, other: Floats) -> bool:
+    """Whether the boxes of two splits have the same widths and heights."""
+    for a, b in zip(one, other, strict=True):
+        order = _order(a, b)
+        if min(order, 1 - order) < ALIKE and abs(float(np.median(a) - np.median(b))) >= np.log(FACTOR) / 2:
+            return False
+    return True
+
+
+def _told(one: _Moved, sizes: Mapping[str, Mapping[int, Floats]], splits: tuple[str, str], config: DataConfig) -> str:
+    """`'bus' is 60x22 pixels in train and 30x18 in val, where 'car' is 30x18 in train`."""
+    first, second = splits
+
+    def shown(split: str, number: int) -> str:
+        w, h = np.exp(np.median(sizes[split][number], axis=1))
+        return f"{w:.0f}x{h:.0f}"
+
+    name, other = config.names[one.number], config.names[one.looks_like]
+    return (
+        f"{name!r} has {shown(first, one.number)} pixels in {first} and {shown(second, one.number)} in {second}, as "
+        f"{other!r} in {first}"
+    )
