@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from yolo_nanfix.incident import Incident
     from yolo_nanfix.linting.rule import Rule
     from yolo_nanfix.linting.studied import Studied as Studied
+    from yolo_nanfix.mending import Mendable as Mendable
     from yolo_nanfix.patching import engine
     from yolo_nanfix.patching.engine import PatchState
     from yolo_nanfix.verdicts import Verdict
@@ -327,6 +328,18 @@ def fix(report: Report, *, unsafe: bool = False, diff: bool = False) -> Fixed:
     from yolo_nanfix import mending
 
     return mending.fix(report, unsafe=unsafe, diff=diff)
+
+
+def mendable(report: Report) -> Mendable:
+    """What `fix` would mend of a report, tried out unless it is much; nothing is written.
+
+    Raises:
+        UsageError: the dataset is none in which anything can be mended.
+        DataError: the dataset cannot be used any more.
+    """
+    from yolo_nanfix import mending
+
+    return mending.mendable(report)
 
 
 def fix_of(code: str) -> tuple[str, str] | None:

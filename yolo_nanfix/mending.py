@@ -6,12 +6,14 @@ import os
 from collections import Counter
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 from yolo_nanfix.errors import DataError, UsageError
-from yolo_nanfix.findings import Effect, Report
+from yolo_nanfix.findings import Effect, Finding, Report
 from yolo_nanfix.fixing import apply
 from yolo_nanfix.fixing import undo as undoing
 from yolo_nanfix.fixing.apply import Fixed
+from yolo_nanfix.fixing.catalogue import FIXES, safety
 from yolo_nanfix.fixing.limits import Whole
 from yolo_nanfix.fixing.plan import Ground
 from yolo_nanfix.fixing.sets import LabelFile
@@ -31,11 +33,51 @@ _SPOILT = ("IM014", "IM015", "IM016", "IM017", "IM028", "IM029", "IM030")
 """Images whose pixels are damaged, or are trained as others than they were: labels on them are wasted."""
 
 
+MOST_TRIED = 1000
+"""Of so many findings with a fix it is tried out how many a fix would mend; of more it is not, for that takes long."""
+
+
+class Mendable(NamedTuple):
+    """What fixes would mend.
+
+    Attributes:
+        safe: the findings that a safe fix mends.
+        unsafe: those that unsafe fixes mend besides.
+        safe_count, unsafe_count: how many these are.
+        at_most: whether that was not tried out: they are no more than so many.
+    """
+
+    safe: frozenset[Finding] = frozenset()
+    unsafe: frozenset[Finding] = frozenset()
+    safe_count: int = 0
+    unsafe_count: int = 0
+    at_most: bool = False
+
+
 def fix(report: Report, *, unsafe: bool, diff: bool) -> Fixed:
     """Mend the findings of a report; `api.fix` says how."""
     _single(report)
     ground = _ground(report, unsafe)
     return apply.preview(report.findings, ground) if diff else apply.fix(report.findings, ground)
+
+
+def mendable(report: Report) -> Mendable:
+    """What fixes would mend of a report; nothing is written.
+
+    Raises:
+        UsageError: nothing can be mended in such a dataset.
+    """
+    _single(report)
+    counts = Counter(FIXES[f.code].safety for f in report.findings if f.because is None and f.code in FIXES)
+    if counts.total() > MOST_TRIED:
+        unsafe = counts.pop("unsafe", 0)
+        safe = frozenset(f for f in report.findings if f.because is None and safety(f.code).startswith("safe"))
+        return Mendable(safe, frozenset(), len(safe), unsafe, True)
+    if not counts:
+        return Mendable()
+    safe = apply.mendable(report.findings, _ground(report, unsafe=False))
+    more = apply.mendable(report.findings, _ground(report, unsafe=True)) - safe
+    return Mendable(safe, more, len(safe), len(more))
 
 
 def undo(data: str | Path) -> Undone:

@@ -103,7 +103,9 @@ def test_flags_beat_files(tiny: TinySet, capsys):
 def test_exit_zero_and_statistics(tiny: TinySet, capsys):
     assert codes(capsys, "set", "--exit-zero", expect=0) == ["BX004", "BX006"]
     assert main(["lint", "set", "--statistics"]) == 1
-    assert capsys.readouterr().out == "1  BX004  [error]    box-side-zero\n1  BX006  [warning]  box-spills-out\n"
+    assert capsys.readouterr().out == (
+        "1  BX004  [error]    box-side-zero\n1  BX006  [warning]  box-spills-out\n2  total\n"
+    )
     assert main(["lint", "set", "--statistics", "--output-format", "json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert told[0] == {"count": 1, "code": "BX004", "severity": "error", "name": "box-side-zero"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
-from yolo_nanfix.report import jsonout, text, words
+from yolo_nanfix.report import formats, jsonout, text, words
 
 
 def _finding(file: str = "/data/a.txt", message: str = "bad", code: str = "BX004", **more) -> Finding:
@@ -32,8 +33,8 @@ def _rendered(report: Report, **more) -> str:
 
 def test_a_line_says_where_what_and_what_ultralytics_does():
     out = _rendered(_report(_finding()))
-    assert "/data/a.txt:3: BX004 [error] bad (Ultralytics drops the image)\n" in out
-    assert "a-defect" in out and "Mend it." in out
+    assert "/data/a.txt:3: BX004 [error] bad\n" in out
+    assert re.search(r"^BX004 +error +1 +a-defect +Ultralytics drops the image. Mend it.", out, re.MULTILINE)
     assert "Not asked: TX009 (not for detect)." in out
     assert out.endswith("Training runs, but not on the data that you see: mend the errors.\n")
     assert "Found 1 error in 3 images and 6 label rows in train, val." in out
@@ -47,18 +48,65 @@ def test_rules_of_other_tasks_are_one_line():
 
 
 def test_quiet_leaves_the_findings():
-    assert _rendered(_report(_finding()), quiet=True) == (
-        "/data/a.txt:3: BX004 [error] bad (Ultralytics drops the image)\n"
-    )
+    assert _rendered(_report(_finding()), quiet=True) == ("/data/a.txt:3: BX004 [error] bad\n")
 
 
 def test_a_clean_report_says_so():
     assert _rendered(_report()).endswith("No findings in 3 images and 6 label rows in train, val.\n")
 
 
-def test_paths_are_relative_inside_the_working_directory(tmp_path: Path, monkeypatch):
+def test_paths_are_those_in_the_dataset_also_of_the_other_image_of_a_pair(tmp_path: Path, monkeypatch):
+    inside = f"the same bytes as {tmp_path}/set/images/b.jpg (train)"
+    report = replace(_report(_finding(f"{tmp_path}/set/images/a.jpg", inside)), root=str(tmp_path / "set"))
+    for folder in (tmp_path, Path("/")):
+        monkeypatch.chdir(folder)
+        assert _rendered(report).startswith("images/a.jpg:3: BX004 [error] the same bytes as images/b.jpg (train)\n")
+    outside = replace(report, findings=(_finding("/elsewhere/a.txt"),))
+    assert _rendered(outside).startswith("/elsewhere/a.txt:3: ")
     monkeypatch.chdir(tmp_path)
-    assert _rendered(_report(_finding(str(tmp_path / "labels/a.txt")))).startswith("labels/a.txt:3: ")
+    assert _rendered(report, root=tmp_path).startswith(
+        "set/images/a.jpg:3: BX004 [error] the same bytes as set/images/b"
+    )
+    assert _rendered(replace(report, root="")).startswith("set/images/a.jpg:3: "), "of several datasets"
+
+
+def test_the_worst_come_first_then_by_file():
+    found = [
+        _finding("/d/b.txt", severity=Severity.INFO),
+        _finding("/d/b.txt", severity=Severity.ERROR, image="/d/b.jpg"),
+        _finding("/d/a.txt", severity=Severity.WARNING),
+        _finding("/d/a.txt", severity=Severity.ERROR, image="/d/a.jpg"),
+        _finding("/d/z.yaml", severity=Severity.ERROR),
+        _finding("/d/c.txt", severity=Severity.FATAL),
+    ]
+    lines = _rendered(_report(*found), quiet=True).splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        *("/d/c.txt", "/d/z.yaml", "/d/a.txt", "/d/b.txt", "/d/a.txt", "/d/b.txt")
+    ]
+    plainly = formats.FORMATS["concise"](_report(*found), ())
+    assert [line.split(":")[0] for line in plainly.splitlines()] == [line.split(":")[0] for line in lines]
+
+
+def test_what_can_be_fixed_is_marked_and_counted_with_the_command():
+    one, other = _finding(), _finding("/data/b.txt")
+    fixable = text.Fixable(frozenset([one]), 1, 3, False, "yolo-nanfix lint 'my set'")
+    out = _rendered(_report(one, other), fixable=fixable)
+    assert "/data/a.txt:3: BX004 [error] [*] bad\n" in out and "/data/b.txt:3: BX004 [error] bad\n" in out
+    assert "[*] 1 fixable with --fix, 3 more with --fix --unsafe-fixes: yolo-nanfix lint 'my set' --fix\n" in out
+    out = _rendered(_report(one), fixable=replace(fixable, marked=frozenset(), safe=0, at_most=True))
+    assert "[*] at most 3 fixable with --fix --unsafe-fixes: yolo-nanfix lint 'my set' --fix --unsafe-fixes\n" in out
+    assert "[*]" not in _rendered(_report(one))
+
+
+def test_what_stock_keeps_of_each_split_is_told():
+    known = {
+        "train": {"images": 9, "labels": 9, "rows": 9, "kept": 7, "dropped": 2, "background": 1, "rewritten": 3},
+        "val": {"images": 4, "labels": 4, "rows": 9, "kept": 4, "dropped": 0, "background": 0, "rewritten": 0},
+    }
+    out = _rendered(replace(_report(), counts=known))
+    assert "train: 9 images, Ultralytics keeps 7 (1 without objects, 3 rewritten) and drops 2.\n" in out
+    assert "val: 4 images, Ultralytics keeps all.\n" in out
+    assert "keeps" not in _rendered(_report())
 
 
 def test_text_of_the_dataset_is_printed_literally():
@@ -78,7 +126,8 @@ def test_a_console_without_unicode_gets_escapes():
 
 def test_long_lists_are_cut_by_code():
     out = _rendered(_report(*[_finding(f"/d/{i}.txt") for i in range(60)]))
-    assert out.count("Ultralytics drops") == text.MAX_LINES_PER_CODE
+    assert out.count(": BX004 [error] bad\n") == text.MAX_LINES_PER_CODE
+    assert out.count("Ultralytics drops") == 1, "once a rule"
     assert "... and 10 more of BX004" in out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -11,11 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from yolo_nanfix.cli.output import Answer
-from yolo_nanfix.errors import UsageError
+from yolo_nanfix.errors import NanfixError, UsageError
 from yolo_nanfix.findings import Report
 
 if TYPE_CHECKING:
     from yolo_nanfix.api import Fixed, Kept
+    from yolo_nanfix.report.text import Fixable
 
 _MAX_LINES = 50
 
@@ -105,6 +107,29 @@ def _told(fixed: Fixed) -> dict[str, object]:
     return {
         key: value for key, value in {**vars(fixed), "done": done, "kept": _kept(fixed.kept)}.items() if key != "diff"
     }
+
+
+def fixable(args: argparse.Namespace, report: Report) -> Fixable:
+    """What fixes would mend of a report, with the command that does it."""
+    from yolo_nanfix import api
+    from yolo_nanfix.report import text
+
+    try:
+        found = api.mendable(report)
+    except NanfixError:
+        return text.NOTHING
+    marked = found.safe | found.unsafe if args.unsafe_fixes else found.safe
+    return text.Fixable(marked, found.safe_count, found.unsafe_count, found.at_most, command(args, report))
+
+
+def command(args: argparse.Namespace, report: Report) -> str:
+    """The command line that lints the same, without what it shows and does besides."""
+    words = ["yolo-nanfix", "lint", *(args.data[:1] or [report.data])]
+    words += ["--task", args.task] if args.task else []
+    words += ["--deep"] if args.deep else []
+    for option in ("select", "extend_select", "ignore"):
+        words += [word for given in getattr(args, option) or () for word in (f"--{option.replace('_', '-')}", given)]
+    return shlex.join(words)
 
 
 def _show_diff(fixed: Fixed, quiet: bool) -> None:

@@ -81,7 +81,8 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     args, rest = parser.parse_known_args(words)
     pairs = [word for word in rest if "=" in word and not word.startswith("-")]
     if rest and (pairs != rest or not hasattr(args, "arguments")):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        unknown = next((word for word in rest if word.startswith("-")), "")
+        parser.error(f"unrecognized arguments: {' '.join(rest)}{parser.hint(unknown, args.command)}")
     if rest:  # key=value words after an option, which argparse does not put with those before it
         args.arguments += pairs
     if args.command is None:
@@ -89,7 +90,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     return args
 
 
-def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def build_parser(words: Sequence[str]) -> Parser:
     """All commands by name; only the one that `words` call adds its arguments, so that `--help` stays fast."""
     parser = Parser(
         prog="yolo-nanfix",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from typing import NoReturn
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
 
 from yolo_nanfix.errors import UsageError
+
+_Commands = argparse._SubParsersAction
 
 
 class Help(argparse.HelpFormatter):
@@ -29,6 +32,37 @@ class Parser(argparse.ArgumentParser):
         """
         self.print_usage(sys.stderr)
         raise UsageError(message)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of the choices, and name the nearest; argparse lists them all and none in particular."""
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(action, f"'{value}' is unknown; {nearest(str(value), choices)}")
+
+    def hint(self, word: str, command: str | None) -> str:
+        """The option nearest to one that is unknown, in the words of a question; empty if none is near."""
+        parsers = [
+            self,
+            *(p for a in self._actions if isinstance(a, _Commands) for n, p in a.choices.items() if n == command),
+        ]
+        options = [option for parser in parsers for option in parser._option_string_actions]
+        near = close(word.partition("=")[0], options)
+        return f"; did you mean {near}?" if near else ""
+
+
+def nearest(word: str, choices: Sequence[str]) -> str:
+    """A question for the nearest of some words, or the list of all if none is near."""
+    near = close(word, choices)
+    return f"did you mean '{near}'?" if near else f"it is one of {', '.join(choices)}"
+
+
+def close(word: str, choices: Iterable[str]) -> str | None:
+    """The nearest of some words, whatever letters are capital; None if none is near."""
+    from difflib import get_close_matches  # for mistakes alone
+
+    by_lower = {choice.lower(): choice for choice in choices}
+    near = get_close_matches(word.lower(), by_lower, 1, 0.6)
+    return by_lower[near[0]] if near else None
 
 
 def epilog(notes: str, examples: tuple[tuple[str, str], ...]) -> str:

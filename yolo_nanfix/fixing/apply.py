@@ -74,6 +74,12 @@ def _empties(edit: Edit) -> bool:
     return there and is_background(edit.after) and not is_background(edit.seen.content)
 
 
+def mendable(findings: Iterable[Finding], ground: Ground) -> frozenset[Finding]:
+    """The findings that `fix` would mend now; nothing is written."""
+    steps = plan(tuple(findings), ground)
+    return frozenset(finding for step in steps if isinstance(step, Edit) for finding in step.done)
+
+
 def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
     """Mend what can be mended; a file is either changed whole or not at all, and `undo` takes everything back.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from yolo_nanfix.findings import Finding, Report, RuleText, Severity
-from yolo_nanfix.report.words import EFFECT_WORDS, printable, relative
+from yolo_nanfix.report.words import EFFECT_WORDS, in_order, printable, relative, told, where
 
 _MAX_ROW = 160
 """So many characters of an offending row are shown."""
@@ -16,17 +16,17 @@ _MAX_BYTES = 1 << 20
 
 
 def concise(report: Report) -> str:
-    """One line a finding: `file:line: CODE [severity] message`."""
+    """One line a finding, the worst first: `file:line: CODE [severity] message`."""
     here = Path.cwd()
-    return "".join(f"{_head(finding, here)}\n" for finding in report.findings)
+    return "".join(f"{_head(finding, here)}\n" for finding in in_order(report.findings))
 
 
 def full(report: Report, rules: Iterable[RuleText]) -> str:
-    """Each finding with the row it is about and the documentation of its rule."""
+    """Each finding with the row it is about and the documentation of its rule, the worst first."""
     here, known = Path.cwd(), {rule.code: rule for rule in rules}
     rows = _Rows()
     return "\n".join(
-        "\n".join(_lines(finding, here, known.get(finding.code), rows)) + "\n" for finding in report.findings
+        "\n".join(_lines(finding, here, known.get(finding.code), rows)) + "\n" for finding in in_order(report.findings)
     )
 
 
@@ -42,23 +42,18 @@ def counts(report: Report) -> list[tuple[int, str, Severity, str]]:
 
 
 def statistics(report: Report) -> str:
-    """One line a rule: `count  CODE  [severity]  name`."""
+    """One line a rule: `count  CODE  [severity]  name`; the last one is the total, if there is any."""
     found = counts(report)
-    wide = max((len(str(count)) for count, *_ in found), default=0)
-    return "".join(
-        f"{count:>{wide}}  {code}  {f'[{severity.value}]':<9}  {name}\n" for count, code, severity, name in found
-    )
+    total = sum(count for count, *_ in found)
+    wide = len(str(total))
+    lines = [f"{count:>{wide}}  {code}  {f'[{severity.value}]':<9}  {name}" for count, code, severity, name in found]
+    return "".join(f"{line}\n" for line in (*lines, *([f"{total:>{wide}}  total"] if found else [])))
 
 
 def _head(finding: Finding, here: Path) -> str:
-    place = finding.place
-    where = printable(relative(place.file, here))
-    if place.line is not None:
-        where += f":{place.line}"
-    elif place.pixel is not None:
-        where += f"@{','.join(map(str, place.pixel))}"
     follows = f" (follows from {finding.because})" if finding.because else ""
-    return f"{where}: {finding.code} [{finding.severity.value}] {printable(finding.message)}{follows}"
+    message = told(finding.message, here)
+    return f"{where(finding.place, here)}: {finding.code} [{finding.severity.value}] {message}{follows}"
 
 
 def _lines(finding: Finding, here: Path, rule: RuleText | None, rows: _Rows) -> Iterator[str]:

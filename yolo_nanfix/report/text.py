@@ -1,17 +1,19 @@
-"""Findings as text for people: one line a finding, a table of the codes, one sentence on what to do next."""
+"""Findings as text for people: one line a finding, a table of the rules, what stock keeps, and what to do next."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from yolo_nanfix.findings import Finding, Place, Report, Severity
+from yolo_nanfix.findings import Finding, Report, Severity
 from yolo_nanfix.report.panel import put
-from yolo_nanfix.report.words import EFFECT_WORDS, explains, printable
+from yolo_nanfix.report.words import EFFECT_WORDS, base, explains, in_order, told, where
 
 MAX_LINES_PER_CODE = 50
 """So many findings of one code are listed; the rest are counted. JSON output lists all."""
@@ -31,25 +33,52 @@ _NEXT = {
     Severity.WARNING: "Training runs; the warnings may cost accuracy.",
     Severity.INFO: "Nothing has to be done.",
 }
+_MARK = "[*]"
 
 
-def render(report: Report, console: Console, *, quiet: bool = False) -> None:
+@dataclass(frozen=True)
+class Fixable:
+    """What fixes would mend of a report.
+
+    Attributes:
+        marked: the findings that a fix with the options at hand would mend.
+        safe: so many are mended by `--fix`.
+        unsafe: so many more by `--fix --unsafe-fixes`.
+        at_most: whether both are upper bounds, because there are too many files to look at for a count.
+        command: the command that mends, without these options.
+    """
+
+    marked: frozenset[Finding] = frozenset()
+    safe: int = 0
+    unsafe: int = 0
+    at_most: bool = False
+    command: str = ""
+
+
+NOTHING = Fixable()
+
+
+def render(
+    report: Report, console: Console, *, quiet: bool = False, fixable: Fixable = NOTHING, root: Path | None = None
+) -> None:
     """Print a report to a rich console.
 
     Text from the dataset (file names, label text) is printed literally: never as rich markup, with control
-    characters escaped. Paths inside the working directory are printed relative to it.
+    characters escaped. Paths are printed from the folder of the dataset on, also those in messages.
 
     Args:
         report: what lint found.
         console: where to print; rich leaves colours out where they do not belong.
         quiet: print the findings only, without table and closing sentence.
+        fixable: what fixes would mend.
+        root: another folder from which paths are printed.
     """
-    here = Path.cwd()
+    root = root or base(report)
     listed: Counter[str] = Counter()
-    for finding in report.own:
+    for finding in in_order(report.own):
         listed[finding.code] += 1
         if listed[finding.code] <= MAX_LINES_PER_CODE:
-            _print(console, _line(finding, here))
+            _print(console, _line(finding, root, finding in fixable.marked))
             if follows := explains(report, finding):
                 _print(console, Text(f"    {follows}", style="dim"))
     for code, count in sorted(listed.items()):
@@ -58,14 +87,23 @@ def render(report: Report, console: Console, *, quiet: bool = False) -> None:
             _print(console, Text(rest, style="dim"))
     if quiet:
         return
-    parts: list[Table | Text] = [_table(report)] if report.findings else []
-    parts += [Text(f"Not asked: {codes} ({reason}).", style="dim") for codes, reason in _skipped(report)]
-    if report.known:
-        parts.append(Text(f"{report.known} findings of the baseline are not shown.", style="dim"))
     if report.findings:
         console.print()
-    shown = [_in(console, part) if isinstance(part, Text) else part for part in (*parts, _closing(report))]
-    put(console, "yolo-nanfix lint", shown, "green" if report.worst is None else STYLES[report.worst])
+    parts = [_in(console, part) if isinstance(part, Text) else part for part in _summary(report, fixable)]
+    put(console, "yolo-nanfix lint", parts, "green" if report.worst is None else STYLES[report.worst])
+
+
+def _summary(report: Report, fixable: Fixable) -> Iterator[Table | Text]:
+    """What stands below the findings."""
+    if report.findings:
+        yield _table(report)
+    yield from (Text(f"Not asked: {codes} ({reason}).", style="dim") for codes, reason in _skipped(report))
+    if report.known:
+        yield Text(f"{report.known} findings of the baseline are not shown.", style="dim")
+    yield from (Text(line) for line in kept_lines(report.counts))
+    if line := _fixes(fixable):
+        yield Text(line)
+    yield _closing(report)
 
 
 def _print(console: Console, text: Text) -> None:
@@ -79,32 +117,58 @@ def _in(console: Console, text: Text) -> Text:
     return text if plain == text.plain else Text(plain)
 
 
-def _line(finding: Finding, here: Path) -> Text:
-    """`file:line: CODE [severity] message (what Ultralytics does)`."""
-    place = finding.place
-    file = Path(place.file)
-    if file.is_relative_to(here):
-        place = Place(str(file.relative_to(here)), place.line, place.pixel)
+def _line(finding: Finding, root: Path, fixable: bool) -> Text:
+    """`file:line: CODE [severity] [*] message`; the star says that a fix mends it."""
     return Text.assemble(
-        (printable(str(place)), "bold"),
+        (where(finding.place, root), "bold"),
         ": ",
         (f"{finding.code} [{finding.severity.value}]", STYLES[finding.severity]),
-        f" {printable(finding.message)} ",
-        (f"({EFFECT_WORDS[finding.effect]})", "dim"),
+        (f" {_MARK}" if fixable else "", "green"),
+        f" {told(finding.message, root)}",
     )
 
 
 def _table(report: Report) -> Table:
-    """Counts by code, the worst first."""
+    """Counts by code, the worst first, with what stock does and what to do."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("code", "severity", "count", "defect", "what to do"):
-        table.add_column(title, no_wrap=title != "what to do", justify="right" if title == "count" else "left")
+    for title in ("code", "severity", "count", "defect", "what happens, and what to do"):
+        table.add_column(title, no_wrap=not title.startswith("what"), justify="right" if title == "count" else "left")
     first = {finding.code: finding for finding in reversed(report.own)}
     counts = Counter(finding.code for finding in report.own)
     for finding in sorted(first.values(), key=lambda f: (f.severity.rank, f.code)):
         severity = Text(finding.severity.value, style=STYLES[finding.severity])
-        table.add_row(finding.code, severity, str(counts[finding.code]), finding.name, Text(finding.mend))
+        does = Text(f"{EFFECT_WORDS[finding.effect]}. {finding.mend}")
+        table.add_row(finding.code, severity, str(counts[finding.code]), finding.name, does)
     return table
+
+
+def kept_lines(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """What Ultralytics keeps of each split, a line each, as far as that is known."""
+    for split, numbers in counts.items():
+        if "kept" in numbers:
+            images, kept = numbers["images"], numbers["kept"]
+            notes = [
+                f"{numbers[key]} {what}"
+                for key, what in (("background", "without objects"), ("rewritten", "rewritten"))
+                if numbers.get(key)
+            ]
+            drops = f" and drops {numbers['dropped']}" if numbers.get("dropped") else ""
+            of = "all" if kept == images and not drops else str(kept)
+            noted = f" ({', '.join(notes)})" if notes else ""
+            yield f"{split}: {images} images, Ultralytics keeps {of}{noted}{drops}."
+
+
+def _fixes(fixable: Fixable) -> str:
+    """`[*] 12 fixable with --fix, 3 more with --fix --unsafe-fixes: yolo-nanfix lint data.yaml --fix`."""
+    if not fixable.safe + fixable.unsafe:
+        return ""
+    most = "at most " if fixable.at_most else ""
+    safe = f"{most}{fixable.safe} fixable with --fix" if fixable.safe else ""
+    unsafe = (
+        f"{most}{fixable.unsafe} {'more' if safe else 'fixable'} with --fix --unsafe-fixes" if fixable.unsafe else ""
+    )
+    options = "--fix" if safe else "--fix --unsafe-fixes"
+    return f"{_MARK} {', '.join(filter(None, (safe, unsafe)))}: {fixable.command} {options}"
 
 
 def _skipped(report: Report) -> list[tuple[str, str]]:
@@ -126,9 +190,13 @@ def _closing(report: Report) -> Text:
     read = f"{images} images and {rows} label rows in {', '.join(report.counts)}"
     if report.worst is None:
         return Text(f"No findings in {read}.", style="green")
+    return Text(f"Found {found(report)} in {read}. {_NEXT[report.worst]}", style=STYLES[report.worst])
+
+
+def found(report: Report) -> str:
+    """`1 fatal, 2 errors, 3 info`; empty for none."""
     kinds = Counter(finding.severity for finding in report.own)
-    found = ", ".join(_count(kinds[severity], severity) for severity in Severity if kinds[severity])
-    return Text(f"Found {found} in {read}. {_NEXT[report.worst]}", style=STYLES[report.worst])
+    return ", ".join(_count(kinds[severity], severity) for severity in Severity if kinds[severity])
 
 
 def _count(count: int, severity: Severity) -> str:

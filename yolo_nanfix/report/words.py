@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from yolo_nanfix.findings import Effect, Finding, Report
+from yolo_nanfix.findings import Effect, Finding, Place, Report
 
 EFFECT_WORDS = {
     Effect.DROPS: "Ultralytics drops the image",
@@ -45,6 +47,32 @@ def relative(file: str, root: Path) -> str:
 def _starts(root: Path) -> tuple[str, ...]:
     """The folder as written and as it is on disk, each with a final slash."""
     return tuple(f"{path.rstrip(os.sep)}{os.sep}" for path in (os.fspath(root), os.path.realpath(root)))
+
+
+def told(text: str, root: Path) -> str:
+    """A message with the paths in it from `root` on, as `relative` gives them, on one printable line."""
+    for start in _starts(root):
+        if start != os.sep and start in text:
+            text = text.replace(start, "")
+    return printable(text)
+
+
+def base(report: Report) -> Path:
+    """The folder from which files are shown: the dataset's; of several datasets the current one."""
+    return Path(report.root) if report.root else Path.cwd()
+
+
+def where(place: Place, root: Path) -> str:
+    """`labels/train/7.txt:3`, `images/train/7.npy@60,60,0`, from `root` on."""
+    return printable(str(replace(place, file=relative(place.file, root))))
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """The worst first, of each severity those about the whole set, then by file, line and code."""
+    return sorted(
+        findings,
+        key=lambda f: (f.severity.rank, f.image is not None, f.place.file, f.place.line or 0, f.code),
+    )
 
 
 def fingerprint(identity: str) -> str:

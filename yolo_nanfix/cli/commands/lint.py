@@ -18,6 +18,8 @@ from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from yolo_nanfix.linter import Request
 
 TASKS = ("detect", "segment", "pose", "obb", "classify")
@@ -188,8 +190,19 @@ def _once(data: str | None, request: Request, args: argparse.Namespace) -> Answe
         return _baseline(left, request.selection(data).first("baseline"), args.quiet)
     if args.output_file is not None:
         _write(args.output_file, page or _formed(left, args, args.output_format))
+        if not args.quiet:
+            print(text_of_file(args, left), file=sys.stderr)
     show = nothing if args.output_file is not None else partial(_show, left, args, page)
     return Answer(_code(left, args), partial(_formed, left, args, "json"), show)
+
+
+def text_of_file(args: argparse.Namespace, report: Report) -> str:
+    """`lint.sarif: 3 errors, 1 warning as sarif`."""
+    from yolo_nanfix.report.text import found
+    from yolo_nanfix.report.words import printable
+
+    form = "statistics" if args.statistics else args.output_format
+    return printable(f"wrote {args.output_file}: {found(report) or 'no findings'} as {form}")
 
 
 def _code(report: Report, args: argparse.Namespace) -> int:
@@ -243,10 +256,8 @@ def _show(report: Report, args: argparse.Namespace, page: str) -> None:
     """Print the report, or its page."""
     from rich.console import Console
 
-    from yolo_nanfix.report import text
-
     if args.output_format == "text" and not args.statistics:
-        text.render(report, Console(), quiet=args.quiet)
+        _render(report, Console(), args)
     elif page:
         sys.stdout.write(page.encode("ascii", "xmlcharrefreplace").decode())
     else:
@@ -267,7 +278,7 @@ def _formed(report: Report, args: argparse.Namespace, form: str) -> str:
     from rich.console import Console
 
     from yolo_nanfix.api import rules
-    from yolo_nanfix.report import formats, plain, text
+    from yolo_nanfix.report import formats, plain
 
     if args.statistics and form == "json":
         names = ("count", "code", "severity", "name")
@@ -277,5 +288,13 @@ def _formed(report: Report, args: argparse.Namespace, form: str) -> str:
     if form != "text":
         return formats.FORMATS[form](report, rules())
     page = io.StringIO()
-    text.render(report, Console(file=page, width=120, no_color=True, force_terminal=False), quiet=args.quiet)
+    _render(report, Console(file=page, width=120, no_color=True, force_terminal=False), args)
     return page.getvalue()
+
+
+def _render(report: Report, console: Console, args: argparse.Namespace) -> None:
+    """The report as text; what is asked about single files is told by the names that files have here."""
+    from yolo_nanfix.report import text
+
+    here = None if args.files is None else Path.cwd()
+    text.render(report, console, quiet=args.quiet, fixable=fixing.fixable(args, report), root=here)
