@@ -330,8 +330,12 @@ def fix(report: Report, *, unsafe: bool = False, diff: bool = False) -> Fixed:
     return mending.fix(report, unsafe=unsafe, diff=diff)
 
 
-def mendable(report: Report) -> Mendable:
+def mendable(report: Report, *, cache: bool = True) -> Mendable:
     """What `fix` would mend of a report, tried out unless it is much; nothing is written.
+
+    Args:
+        report: what `lint` found.
+        cache: leave files unread that have not changed since an earlier run.
 
     Raises:
         UsageError: the dataset is none in which anything can be mended.
@@ -339,7 +343,7 @@ def mendable(report: Report) -> Mendable:
     """
     from yolo_nanfix import mending
 
-    return mending.mendable(report)
+    return mending.mendable(report, cache)
 
 
 def fix_of(code: str) -> tuple[str, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from yolo_nanfix.findings import Effect, Finding, Report
 from yolo_nanfix.fixing import apply
 from yolo_nanfix.fixing import undo as undoing
 from yolo_nanfix.fixing.apply import Fixed
-from yolo_nanfix.fixing.catalogue import FIXES, safety
+from yolo_nanfix.fixing.catalogue import FIXES
 from yolo_nanfix.fixing.limits import Whole
 from yolo_nanfix.fixing.plan import Ground
 from yolo_nanfix.fixing.sets import LabelFile
@@ -35,6 +36,8 @@ _SPOILT = ("IM014", "IM015", "IM016", "IM017", "IM028", "IM029", "IM030")
 
 MOST_TRIED = 1000
 """Of so many findings with a fix it is tried out how many a fix would mend; of more it is not, for that takes long."""
+MOST_LOOKED_AT = 500
+"""The same of images, for unsafe fixes: these look at the whole set, so that they take no large part out of it."""
 
 
 class Mendable(NamedTuple):
@@ -43,15 +46,12 @@ class Mendable(NamedTuple):
     Attributes:
         safe: the findings that a safe fix mends.
         unsafe: those that unsafe fixes mend besides.
-        safe_count, unsafe_count: how many these are.
-        at_most: whether that was not tried out: they are no more than so many.
+        tried: whether it was tried out what safe fixes, and what unsafe fixes would do; else that is all that has one.
     """
 
     safe: frozenset[Finding] = frozenset()
     unsafe: frozenset[Finding] = frozenset()
-    safe_count: int = 0
-    unsafe_count: int = 0
-    at_most: bool = False
+    tried: tuple[bool, bool] = (True, True)
 
 
 def fix(report: Report, *, unsafe: bool, diff: bool) -> Fixed:
@@ -61,23 +61,26 @@ def fix(report: Report, *, unsafe: bool, diff: bool) -> Fixed:
     return apply.preview(report.findings, ground) if diff else apply.fix(report.findings, ground)
 
 
-def mendable(report: Report) -> Mendable:
+def mendable(report: Report, remember: bool) -> Mendable:
     """What fixes would mend of a report; nothing is written.
 
     Raises:
         UsageError: nothing can be mended in such a dataset.
     """
     _single(report)
-    counts = Counter(FIXES[f.code].safety for f in report.findings if f.because is None and f.code in FIXES)
-    if counts.total() > MOST_TRIED:
-        unsafe = counts.pop("unsafe", 0)
-        safe = frozenset(f for f in report.findings if f.because is None and safety(f.code).startswith("safe"))
-        return Mendable(safe, frozenset(), len(safe), unsafe, True)
-    if not counts:
+    have = frozenset(f for f in report.findings if f.because is None and f.code in FIXES)
+    if not have:
         return Mendable()
-    safe = apply.mendable(report.findings, _ground(report, unsafe=False))
-    more = apply.mendable(report.findings, _ground(report, unsafe=True)) - safe
-    return Mendable(safe, more, len(safe), len(more))
+    few = len(have) <= MOST_TRIED
+    small = few and sum(counts["images"] for counts in report.counts.values()) <= MOST_LOOKED_AT
+    safe = apply.mendable(report.findings, _ground(report, False, remember)) if few else _safe(have)
+    more = apply.mendable(report.findings, _ground(report, True, remember)) if small else have
+    return Mendable(safe, more - safe, (few, small))
+
+
+def _safe(findings: Iterable[Finding]) -> frozenset[Finding]:
+    """The findings that have a fix which may be safe."""
+    return frozenset(f for f in findings if FIXES[f.code].safety != "unsafe")
 
 
 def undo(data: str | Path) -> Undone:
@@ -165,7 +168,7 @@ def _folder(report: Report) -> Path:
     return data if data.is_dir() else data.parent
 
 
-def _ground(report: Report, unsafe: bool) -> Ground:
+def _ground(report: Report, unsafe: bool, remember: bool = True) -> Ground:
     """What fixing has to know of the dataset."""
     root = _folder(report)
     lists: tuple[str, ...] = ()
@@ -179,16 +182,16 @@ def _ground(report: Report, unsafe: bool) -> Ground:
         root=str(root.resolve()),
         lists=lists,
         label_of=(lambda image: "") if report.task == "classify" else label_path,
-        whole=cache(lambda: _whole(report)),
+        whole=cache(lambda: _whole(report, remember)),
         since_ns=report.started_ns,
         unsafe=unsafe,
     )
 
 
-def _whole(report: Report) -> Whole:
+def _whole(report: Report, remember: bool) -> Whole:
     """The dataset as it stands now; files that nothing happened to are not read again."""
     studied: list[Studied] = []
-    run(report.data, options=LintOptions(task=report.task), study=studied.append)
+    run(report.data, options=LintOptions(task=report.task), study=studied.append, cache=remember)
     table, config = studied[0].table, studied[0].config
     number = {file: i for i, file in enumerate(table.files)}
 

@@ -12,7 +12,9 @@ from linting.tiny_set import ROWS, TinySet, encode, picture
 
 from yolo_nanfix.cli.main import main
 
-SICK = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n0 0.5 0.5 0.2 1.005\n"
+SICK = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n0 0.5 0.5 0.2 1.005\n" + "".join(
+    f"{n % 2} 0.{10 + n} 0.5 0.1 0.1\n" for n in range(40)
+)
 """BX004 (unsafe), BX007 (safe), BX006 far out (unsafe) and within 1 % (safe)."""
 
 
@@ -58,9 +60,11 @@ def test_a_healthy_set_is_offered_no_fix(tiny: TinySet, capsys):
 
 
 def test_of_very_many_it_is_said_that_they_are_at_most_so_many(tiny: TinySet, capsys, monkeypatch):
+    monkeypatch.setattr("yolo_nanfix.mending.MOST_LOOKED_AT", 1)
+    assert "[*] 2 fixable with --fix, up to 2 more with --fix --unsafe-fixes" in shown(capsys, "my set")[0]
     monkeypatch.setattr("yolo_nanfix.mending.MOST_TRIED", 3)
     out, _ = shown(capsys, "my set")
-    assert "[*] at most 3 fixable with --fix, at most 1 more with --fix --unsafe-fixes" in out
+    assert "[*] up to 3 fixable with --fix, up to 1 more with --fix --unsafe-fixes" in out
 
 
 def test_both_of_a_pair_are_named_from_the_dataset_on(tiny: TinySet, capsys, monkeypatch):

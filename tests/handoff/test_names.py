@@ -36,12 +36,12 @@ NAMES = (
     "images/train/50% & #1?;+.jpg",
     "images/train/dots.in.name.jpg",
 )
-ROWS = "0 0.5 0.5 0.5 0.5\n1 0.9 0.5 0.4 0.25\n"
+ROWS = "0 0.5 0.5 0.5 0.5\n1 0.3 0.5 0.4 0.25\n1 0.3 0.5 0.4 0.25\n"
 
 
 @pytest.fixture
 def named(tmp_path: Path) -> TinySet:
-    """Each image with the same kind of finding, a box that spills out, and with a box of its own."""
+    """Each image with the same kind of finding, a row that stands twice, and with a box of its own."""
     tiny = TinySet(tmp_path / "set")
     tiny.drop("images/val/b.jpg"), tiny.drop("labels/val/b.txt")
     for number, name in enumerate(NAMES):
@@ -167,7 +167,7 @@ def test_both_images_of_a_pair_go_along(tmp_path: Path):
         tiny.put(f"labels/{split}/{name}.txt", "0 0.5 0.5 0.2 0.2\n")
     tiny.put("labels/train/three.txt", ROWS)
     report = api.lint(tiny.root, settings=False).select(at_least="warning")
-    assert {f.code for f in report.findings} == {"SP002", "BX006"}
+    assert {f.code for f in report.findings} == {"SP002", "BX007"}
     out = tmp_path / "out"
     api.handoff(report, out, to="coco")
     images = {i["file_name"]: i for i in json.loads((out / "annotations.json").read_text())["images"]}

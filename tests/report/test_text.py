@@ -89,12 +89,12 @@ def test_the_worst_come_first_then_by_file():
 
 def test_what_can_be_fixed_is_marked_and_counted_with_the_command():
     one, other = _finding(), _finding("/data/b.txt")
-    fixable = text.Fixable(frozenset([one]), 1, 3, False, "yolo-nanfix lint 'my set'")
+    fixable = text.Fixable(frozenset([one]), 1, 3, (True, True), "yolo-nanfix lint 'my set'")
     out = _rendered(_report(one, other), fixable=fixable)
     assert "/data/a.txt:3: BX004 [error] [*] bad\n" in out and "/data/b.txt:3: BX004 [error] bad\n" in out
     assert "[*] 1 fixable with --fix, 3 more with --fix --unsafe-fixes: yolo-nanfix lint 'my set' --fix\n" in out
-    out = _rendered(_report(one), fixable=replace(fixable, marked=frozenset(), safe=0, at_most=True))
-    assert "[*] at most 3 fixable with --fix --unsafe-fixes: yolo-nanfix lint 'my set' --fix --unsafe-fixes\n" in out
+    out = _rendered(_report(one), fixable=replace(fixable, marked=frozenset(), safe=0, tried=(True, False)))
+    assert "[*] up to 3 fixable with --fix --unsafe-fixes: yolo-nanfix lint 'my set' --fix --unsafe-fixes\n" in out
     assert "[*]" not in _rendered(_report(one))
 
 

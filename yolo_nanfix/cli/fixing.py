@@ -115,11 +115,11 @@ def fixable(args: argparse.Namespace, report: Report) -> Fixable:
     from yolo_nanfix.report import text
 
     try:
-        found = api.mendable(report)
+        found = api.mendable(report, cache=not args.no_cache)
     except NanfixError:
         return text.NOTHING
     marked = found.safe | found.unsafe if args.unsafe_fixes else found.safe
-    return text.Fixable(marked, found.safe_count, found.unsafe_count, found.at_most, command(args, report))
+    return text.Fixable(marked, len(found.safe), len(found.unsafe), found.tried, command(args, report))
 
 
 def command(args: argparse.Namespace, report: Report) -> str:

@@ -44,14 +44,14 @@ class Fixable:
         marked: the findings that a fix with the options at hand would mend.
         safe: so many are mended by `--fix`.
         unsafe: so many more by `--fix --unsafe-fixes`.
-        at_most: whether both are upper bounds, because there are too many files to look at for a count.
+        tried: whether the two numbers were tried out; else they are upper bounds, for there is too much to look at.
         command: the command that mends, without these options.
     """
 
     marked: frozenset[Finding] = frozenset()
     safe: int = 0
     unsafe: int = 0
-    at_most: bool = False
+    tried: tuple[bool, bool] = (True, True)
     command: str = ""
 
 
@@ -162,11 +162,10 @@ def _fixes(fixable: Fixable) -> str:
     """`[*] 12 fixable with --fix, 3 more with --fix --unsafe-fixes: yolo-nanfix lint data.yaml --fix`."""
     if not fixable.safe + fixable.unsafe:
         return ""
-    most = "at most " if fixable.at_most else ""
-    safe = f"{most}{fixable.safe} fixable with --fix" if fixable.safe else ""
-    unsafe = (
-        f"{most}{fixable.unsafe} {'more' if safe else 'fixable'} with --fix --unsafe-fixes" if fixable.unsafe else ""
-    )
+    one, other = ("" if tried else "up to " for tried in fixable.tried)
+    safe = f"{one}{fixable.safe} fixable with --fix" if fixable.safe else ""
+    what = "more" if safe else "fixable"
+    unsafe = f"{other}{fixable.unsafe} {what} with --fix --unsafe-fixes" if fixable.unsafe else ""
     options = "--fix" if safe else "--fix --unsafe-fixes"
     return f"{_MARK} {', '.join(filter(None, (safe, unsafe)))}: {fixable.command} {options}"
 
