@@ -50,7 +50,7 @@ def joined(line: str, words: Words) -> str:
 
 
 def shift_class(words: Words, by: int) -> Words:
-    """The row with a number added to its class; the row itself where its first word is no whole number.
+    """The row with a number added to its class; the row itself where its first word is no class number.
 
     Raises:
         Left: there is no such class.
@@ -59,7 +59,7 @@ def shift_class(words: Words, by: int) -> Words:
         number = float(words[0])
     except ValueError:
         return words
-    if not isfinite(number) or number != int(number):
+    if not isfinite(number) or number != int(number) or number < 0:
         return words
     if number + by < 0:
         raise Left(f"has the class {int(number)}, from which {-by} cannot be taken")

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
+from yolo_nanfix.linting.rules.numbering import from_one, starts
 from yolo_nanfix.linting.rules.rows import once, row_hits
 from yolo_nanfix.linting.table import Table
 
@@ -186,20 +188,30 @@ def background_share(table: Table) -> Iterator[Hit]:
 
 @rule("CL010", "classes-from-one", Severity.ERROR, Effect.DROPS, LABELLED)
 def classes_from_one(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """Class numbers seem to start at 1: class 0 does not occur, and the number of classes does.
+    """Class numbers start at 1: class 0 does not occur, and the number of classes does; in all splits or in some.
 
     Why: all objects are trained as the class after their own, and those of the last class are dropped.
     Ultralytics: drops images with the last class, and trains the others with the wrong names.
-    Example: classes 1, 2 and 3 where data.yaml names three classes, 0 to 2.
-    Mend: subtract 1 from all class numbers.
+    Example: classes 1, 2 and 3 where data.yaml names three classes, 0 to 2; class 1 where it names one.
+    Mend: subtract 1 from the class numbers of all label files of these splits.
     """
-    cls = table.row_cls
-    if not config.in_order or config.nc < 2 or not len(cls):
+    if not config.in_order:
+        return  # CF003 tells of the keys
+    found = starts(table, config.nc)
+    splits = from_one(found)
+    if not splits:
         return
-    if not (cls < 1).any() and (cls == config.nc).any() and cls.max() == config.nc:
-        message = f"labels have the classes 1 to {config.nc}; data.yaml has 0 to {config.nc - 1}"
-        values = {"splits": tuple(table.splits), "by": -1}
-        yield Hit(str(config.yaml_file), message, config.key_lines.get("names"), values=values)
+    numbers = f"the classes 1 to {config.nc}" if config.nc > 1 else "class 1 alone"
+    known = f"data.yaml has 0 to {config.nc - 1}" if config.nc > 1 else "data.yaml has class 0"
+    some = () if len(splits) == len(found) else splits
+    files = frozenset(table.labels[i] for split in some for i in table.members[split].tolist())
+    yield Hit(
+        str(config.yaml_file),
+        f"labels{' of ' + ' and '.join(some) if some else ''} have {numbers}; {known}",
+        config.key_lines.get("names"),
+        values={"splits": splits, "by": -1, "nc": config.nc},
+        explains=Explains(("CL003",) if some else ("CL003", "CL004"), files if some else None),
+    )
 
 
 @once
