@@ -138,9 +138,10 @@ def drop(words: Words, task: str, unsafe: bool) -> Words | None:
 def commas(words: Words, task: str, unsafe: bool) -> Words | None:
     """The row with blanks for separating commas, or with points for decimal ones; None if it makes no box."""
     line = " ".join(words)
-    pointed = line.replace(",", ".").split()
+    pointed = line.replace(",", ".").replace(";", " ").split()
     spaced = line.replace(",", " ").replace(";", " ").split()
-    for candidate in (pointed, spaced) if len(words) >= _BOX else (spaced, pointed):
+    decimal = len(words) >= _BOX or ";" in line  # where semicolons separate, commas are decimal
+    for candidate in (pointed, spaced) if decimal else (spaced, pointed):
         if _reads_as_row(candidate):
             return candidate
     return None
