@@ -148,6 +148,6 @@ def place(source: Path, target: Path) -> None:
 def data_yaml(root: Path, names: Sequence[str], **more: Any) -> Path:
     """The data.yaml that a user writes for a set in `images/train` and `images/val`."""
     path = root / "data.yaml"
-    lines = ["train: images/train", "val: images/val", f"names: {json.dumps(dict(enumerate(names)))}"]
+    lines = ["train: images/train", "val: images/val", f"names: {json.dumps(list(names))}"]
     path.write_text("\n".join([*lines, *(f"{key}: {json.dumps(value)}" for key, value in more.items())]) + "\n")
     return path
