@@ -21,11 +21,11 @@ FRAMES = [("shown", "shown", 0), ("shown", "stored", 1), ("stored", "shown", 1),
 
 
 def dataset(root: Path, turn: int, boxes: str, sides: str, upright: str = "") -> Path:
-    """Two turned images with bright objects and an upright one, with labels of one frame, divided by either's sides."""
+    """Three turned images with bright objects and an upright one; labels of one frame, divided by either's sides."""
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     for x, y, w, h in BOXES:
         pixels[y : y + h, x : x + w] = 255
-    for split, name, own in (("train", "a", turn), ("train", "b", 1), ("val", "c", turn)):
+    for split, name, own in (("train", "a", turn), ("train", "b", 1), ("val", "c", turn), ("train", "d", turn)):
         rows = []
         for box in BOXES:
             x, y, w, h = on_picture(box, own) if boxes == "shown" else box
@@ -71,15 +71,43 @@ def test_swapped_sides_are_named_and_put_right(turn: int, boxes: str, sides: str
     before, rows = snapshot(root), [f for f in report.findings if f.code in ("BX001", "BX006")]
     assert rows and {f.because for f in rows} == {"IM035"}
     (finding,) = (f for f in report.findings if f.code == "IM035")
-    assert "labels of 2 images" in finding.message and dict(finding.values)["images"] == 2
+    assert "labels of 3 images" in finding.message and dict(finding.values)["images"] == 3
     yolo_nanfix.fix(report)
     assert snapshot(root) == before, "it is no safe fix"
     fixed = yolo_nanfix.fix(report, unsafe=True)
-    assert [f.code for f in fixed.done] == ["IM035"] and fixed.files == 2
+    assert [f.code for f in fixed.done] == ["IM035"] and fixed.files == 3
     assert brightness(root) > 240
     assert {code for code in lint(root).by_code() if code[:2] != "SP"} == {"IM020"}
     yolo_nanfix.undo(root)
     assert snapshot(root) == before
+
+
+@pytest.mark.parametrize("turn", range(5, 9))
+def test_boxes_on_whole_pixels_of_the_stored_frame_are_turned(turn: int, tmp_path: Path):
+    root = dataset(tmp_path / "set", turn, "stored", "stored")
+    report = lint(root)
+    (finding,) = (f for f in report.findings if f.code == "IM036")
+    assert finding.message.startswith("100% of 9 boxes") and dict(finding.values)["sure"] == 1
+    before = snapshot(root)
+    fixed = yolo_nanfix.fix(report, unsafe=True)
+    assert [f.code for f in fixed.done] == ["IM036"] and fixed.files == 3 and brightness(root) > 240
+    assert {code for code in lint(root).by_code() if code[:2] != "SP"} == {"IM020"}
+    yolo_nanfix.undo(root)
+    assert snapshot(root) == before
+
+
+def test_where_it_cannot_be_told_nothing_is_turned(tmp_path: Path):
+    """Boxes near the upper left corner may be of either frame; that they were divided by the stored sides is sure."""
+    root = dataset(tmp_path, 6, "stored", "stored")
+    near = "".join(f"0 {(9 + k) / 120:.6f} {(10 + k) / 72:.6f} {8 / 120:.6f} {6 / 72:.6f}\n" for k in range(4))
+    for label in ("train/a", "val/c", "train/d"):
+        (root / f"labels/{label}.txt").write_text(near)
+    report, before = lint(root), snapshot(root)
+    (finding,) = (f for f in report.findings if f.code == "IM036")
+    assert "cannot be told" in finding.message
+    fixed = yolo_nanfix.fix(report, unsafe=True)
+    assert fixed.files == 0 and snapshot(root) == before
+    assert any(kept.code == "IM036" and "tells nothing for sure" in kept.reason for kept in fixed.kept)
 
 
 def test_upright_images_that_are_no_better_are_no_matter_of_exif(tmp_path: Path):

@@ -93,6 +93,18 @@ def people(root: Path, turn: int, *, unturned: bool, share: float = 1.0, ratio: 
     return root
 
 
+def chunked(name: bytes = b"", data: bytes = b"") -> bytes:
+    """The bytes of a PNG with a chunk before its pixels."""
+    png = encode(".png", picture())
+    chunk = struct.pack(">L", len(data)) + name + data + struct.pack(">L", zlib.crc32(name + data))
+    return png[:33] + (chunk if name else b"") + png[33:]
+
+
+def one_channel(png: bytes) -> Change:
+    """A set of one channel, with this colour PNG and a colour JPEG."""
+    return lambda tiny: (tiny.yaml(YAML + "channels: 1\n"), tiny.image(".png", png))
+
+
 def translucent(kind: str) -> bytes:
     """The bytes of an image with alpha, as Pillow saves it."""
     stream = io.BytesIO()
@@ -196,6 +208,7 @@ CASES: dict[str, tuple[str, Change, Change]] = {
         across("0 0.5 1.2 0.2 0.15\n0 0.3 1.1 0.1 0.2\n"),
         across("0 0.6667 0.9 0.2667 0.1125\n0 0.4 0.825 0.1333 0.15\n"),
     ),
+    "IM039": ("detect", one_channel(chunked(b"sRGB", b"\0")), one_channel(chunked())),
     "IM037": ("detect", image(".tif", translucent("TIFF")), image(".png", translucent("PNG"))),
     "IM038": (
         "detect",

@@ -45,6 +45,7 @@ FIXES: dict[str, Fixer] = {
     "IM028": _AWAY,
     "IM029": _AWAY,
     "IM035": Fixer("unswap-turned", "unsafe", "divides the labels of turned images by the sides of the shown picture"),
+    "IM036": Fixer("turn-labels", "unsafe", "turns the labels as EXIF turns their images, where that is proven"),
     "FS012": _AWAY,
     "TX001": Fixer("recode", "unsafe", "saves UTF-16 labels as UTF-8"),
     "TX002": _DROP,

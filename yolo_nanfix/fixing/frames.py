@@ -18,6 +18,15 @@ _TURNED: dict[int, Callable[[float, float], tuple[float, float]]] = {
 """Where a point of the stored pixels is on the shown picture, by the orientation of EXIF."""
 
 
+def turn_row(words: Words, task: str, turn: int, *, dims: int) -> Words:
+    """The row of the stored pixels as it is on the shown picture; the arguments are those of `into_shown`.
+
+    Raises:
+        Left: the image is not turned by a quarter, or a word is no number.
+    """
+    return into_shown(words, task, (1, 1), turn, shown=False, dims=dims)
+
+
 def into_shown(words: Words, task: str, size: tuple[int, int], turn: int, *, shown: bool, dims: int) -> Words:
     """The row of an image that EXIF turns by a quarter, which was divided by the sides of the wrong frame.
 

@@ -26,7 +26,7 @@ from yolo_nanfix.findings import Finding
 from yolo_nanfix.fixing.catalogue import FIXES
 from yolo_nanfix.fixing.edits import Edit
 from yolo_nanfix.fixing.files import look, say
-from yolo_nanfix.fixing.frames import into_shown
+from yolo_nanfix.fixing.frames import into_shown, turn_row
 from yolo_nanfix.fixing.reread import reread, without_second
 from yolo_nanfix.fixing.rows import Left, Words, joined, shift_class
 
@@ -206,7 +206,16 @@ def unswap_turned(words: Words, spot: Spot) -> Words:
     return words if width == height > 0 else into_shown(words, spot.task, (width, height), turn, shown=shown, dims=dims)
 
 
+def turn_labels(words: Words, spot: Spot) -> Words:
+    """The row of the stored pixels as it is on the shown picture, if EXIF turns its image by a quarter."""
+    if not spot.values["sure"]:
+        raise Left("tells nothing for sure: look at some of the images with their labels")
+    turn = spot.file.turn
+    return words if 0 < turn < QUARTER else turn_row(words, spot.task, turn, dims=spot.values["dims"])
+
+
 OPERATIONS: dict[str, Operation] = {
+    "turn-labels": Operation(turn_labels),
     "reread": Operation(reread),
     "unswap-turned": Operation(unswap_turned),
     "shift-classes": Operation(shift_classes),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.readings import GRID, GRID_CHANCE, GRID_SHARE, SAMPLE
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.table import Table
 from yolo_nanfix.linting.turning import QUARTER
@@ -25,6 +26,8 @@ STRAY = 0.02
 """So large a share of the boxes may lie outside under the right reading: slips of the mouse, as in any set."""
 RARER = 0.25
 """Upright images must have boxes that reach out this much more rarely; else it is not for EXIF that they do."""
+GRID_LEAST = 8
+"""So many boxes on whole pixels are no chance: of one, all four numbers are on them once in 400 000 times."""
 VOTES = 10
 """So many turned images have to speak of labels that were drawn on the stored pixels, ..."""
 AGAINST = 0.1
@@ -53,12 +56,17 @@ class Turned:
     Attributes:
         rows: (T,) their numbers in the table.
         box: (T, 4) float64.
-        ratio: (T,) height by width of the image as shown: what was divided by the other side is off by this factor.
+        size: (T, 2) width and height of the image as shown.
     """
 
     rows: NDArray[np.int64]
     box: NDArray[np.float64]
-    ratio: NDArray[np.float64]
+    size: NDArray[np.float64]
+
+    @cached_property
+    def ratio(self) -> NDArray[np.float64]:
+        """(T,) height by width: what was divided by the other side is off by this factor."""
+        return np.asarray(self.size[:, 1] / self.size[:, 0])
 
     def scaled(self, *, shown: bool) -> NDArray[np.float64]:
         """(T, 4) the boxes as they are right if they were drawn on the shown picture, or on the stored pixels.
@@ -88,8 +96,8 @@ def turned_rows(table: Table) -> Turned | None:
     rows = np.flatnonzero(table.of_rows(images))
     rows = rows[np.isfinite(table.row_box[rows]).all(axis=1)]
     image = table.row_image[rows]
-    ratio = table.height[image].astype(np.float64) / table.width[image]
-    return Turned(rows, table.row_box[rows].astype(np.float64), ratio) if len(rows) else None
+    size = np.column_stack([table.width[image], table.height[image]]).astype(np.float64)
+    return Turned(rows, table.row_box[rows].astype(np.float64), size) if len(rows) else None
 
 
 @rule("IM035", "turned-sides-swapped", Severity.ERROR, Effect.DROPS, LABELLED)
@@ -102,21 +110,40 @@ def turned_sides_swapped(table: Table, config: DataConfig) -> Iterator[Hit]:
     Mend: multiply x and widths of these rows by one ratio of the sides, y and heights by the other; never clip them.
     """
     turned = turned_rows(table)
-    if turned is None or np.count_nonzero(turned.out) < LEAST:
-        return
+    if turned is not None and (found := _swap(table, turned)) is not None:
+        yield _swapped(table, config, turned, found)
+
+
+class Swap(NamedTuple):
+    """By which sides rows were divided: those of the stored pixels, if they are of the `shown` picture, or else.
+
+    Attributes:
+        shown: whether the boxes are of the shown picture.
+        stray: (T,) the boxes that reach out although that is put right.
+    """
+
+    shown: bool
+    stray: NDArray[np.bool_]
+
+
+def _swap(table: Table, turned: Turned) -> Swap | None:
+    """By which sides the rows were divided, if what reaches out proves that they are the wrong ones."""
+    if np.count_nonzero(turned.out) < LEAST:
+        return None
     share = np.count_nonzero(turned.out) / len(turned.rows)
     other = np.delete(np.arange(len(table.row_box)), turned.rows)
     if len(other) and np.count_nonzero(reaches_out(table.row_box[other])) / len(other) > RARER * share:
-        return
+        return None
     for shown in (True, False):
         stray = reaches_out(turned.scaled(shown=shown))
         if np.count_nonzero(stray) <= STRAY * len(turned.rows):
-            yield _swapped(table, config, turned, stray, shown=shown)
-            return
+            return Swap(shown, stray)
+    return None
 
 
-def _swapped(table: Table, config: DataConfig, turned: Turned, stray: NDArray[np.bool_], *, shown: bool) -> Hit:
+def _swapped(table: Table, config: DataConfig, turned: Turned, swap: Swap) -> Hit:
     """The finding that sides were swapped; the row findings of these images follow from it."""
+    shown, stray = swap
     images = np.unique(table.row_image[turned.rows])
     first = int(images[0])
     (w, h), name = (int(table.width[first]), int(table.height[first])), table.files[first].replace("\\", "/")
@@ -144,11 +171,23 @@ def turned_labels_unturned(table: Table, config: DataConfig) -> Iterator[Hit]:
 
     Why: the picture is turned and the labels are not, so hardly a box lies on its object.
     Ultralytics: turns the image by EXIF when it loads it, and takes the labels as they are.
-    Example: people are tall boxes on upright images, and wide ones on photographs of a phone that was held upright.
-    Mend: look at some of these images with their labels; if they do not fit, remove the orientation from their EXIF.
+    Example: boxes that lie on whole pixels of 4000x3000, the stored pixels, and not of 3000x4000, the picture; people
+        that are tall boxes on upright images, and wide ones on photographs of a phone that was held upright.
+    Mend: look at some of these images with their labels; if they do not fit, remove the orientation from their EXIF, or
+        turn the labels, too.
     """
     turned = turned_rows(table)
-    if turned is None or not config.names:
+    if turned is None or _swap(table, turned) is not None:
+        return
+    dims = config.kpt_shape[1] if config.kpt_shape else 0
+    if (shares := _on_pixels(turned)) is not None:
+        sure = _not_shown(turned)
+        also = "" if sure else "; whether they were drawn on the shown picture cannot be told"
+        message = (
+            f"{shares[0]:.0%} of {len(turned.rows)} boxes of images that EXIF turns by a quarter lie on whole pixels "
+            f"as parts of the stored pixels, {shares[1]:.0%} as parts of the shown picture{also}"
+        )
+        yield Hit(str(config.yaml_file), message, values={"sure": int(sure), "dims": dims})
         return
     speaking, images = _votes(table, turned)
     unturned = int(np.count_nonzero(speaking > 0))
@@ -159,7 +198,28 @@ def turned_labels_unturned(table: Table, config: DataConfig) -> Iterator[Hit]:
         f"on {unturned} of {np.count_nonzero(speaking)} images that EXIF turns by a quarter and whose boxes tell, they "
         f"have the shape of their class only if they are turned, too: {first}"
     )
-    yield Hit(str(config.yaml_file), message, values={"images": unturned})
+    yield Hit(str(config.yaml_file), message, values={"sure": 0, "dims": dims})
+
+
+def _on_pixels(turned: Turned) -> tuple[float, float] | None:
+    """The shares of boxes on whole pixels of the stored frame, and of the shown one; None: no proof of the first.
+
+    Tools draw on whole pixels: sides are whole numbers of them, and centres halves.
+    """
+    rows = slice(None, None, max(1, len(turned.rows) // SAMPLE))
+    box, size = turned.box[rows], turned.size[rows]
+    if len(box) < GRID_LEAST or np.count_nonzero(turned.out) > STRAY * len(turned.rows):
+        return None
+    shares = []
+    for sides in (size[:, ::-1], size):
+        halves = box * np.tile(sides, 2) * (2, 2, 1, 1)
+        shares.append(float((np.abs(halves - np.round(halves)) < GRID).all(axis=1).mean()))
+    return (shares[0], shares[1]) if shares[0] >= GRID_SHARE and shares[1] <= GRID_CHANCE else None
+
+
+def _not_shown(turned: Turned) -> bool:
+    """Whether boxes are where, if they were of the shown picture and divided by the stored sides, none could be."""
+    return int(np.count_nonzero(reaches_out(turned.scaled(shown=True)))) >= LEAST
 
 
 def _votes(table: Table, turned: Turned) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
