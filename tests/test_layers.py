@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "yolo_nanfix"
-VALUES = {"errors", "findings", "_version", "verdicts", "health"}
+VALUES = {"errors", "findings", "tasks", "_version", "verdicts", "health"}
 WINGS = {"patching", "guard", "diagnosis", "linting", "fixing", "handoff", "report", "pages", "tracking"}
 MAY = {
     "errors": set(),
-    "findings": set(),
+    "tasks": set(),
+    "findings": {"tasks"},
     "_version": set(),
     "verdicts": set(),
     "health": set(),
@@ -25,11 +26,11 @@ MAY = {
     "numerics": set(),
     "clipping": set(),
     "decoders": set(),
-    "linting": {"decoders", "errors", "findings"},
+    "linting": {"decoders", "errors", "findings", "tasks"},
     "fixing": {"errors", "findings"},
     "mending": VALUES | {"fixing", "handoff", "linting"},
     "handoff": {"decoders", "errors", "findings"},
-    "report": {"errors", "findings", "verdicts", "health", "_version"},
+    "report": {"errors", "findings", "tasks", "verdicts", "health", "_version"},
     "pages": VALUES | {"report"},
     "showing": VALUES | {"pages", "linting", "fixing", "handoff"},
     "patching": {"cards", "upstream", "clipping", "numerics", "errors", "findings"},

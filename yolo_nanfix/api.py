@@ -255,7 +255,7 @@ def lint(
     Args:
         data: data.yaml, a folder that holds one, or a dataset name that Ultralytics knows; for classify the folder that
             holds `train`. None with `files`: the data.yaml above each of them.
-        task: detect, segment, pose, obb or classify; by default detect.
+        task: detect, segment, pose, obb or classify; by default read from the set (`Report.basis` says why).
         deep: also decode every image.
         imgsz: the image size of the training that is planned, in pixels; by default 640.
         select: ask these rules only: codes, prefixes of codes, names or ALL.

@@ -11,6 +11,8 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
+from yolo_nanfix.tasks import Basis, option
+
 if TYPE_CHECKING:
     import polars
 
@@ -258,6 +260,7 @@ class Report:
         counts: for each split its number of `images`, `labels` (label files found) and `rows` (label rows).
         known: so many findings are left out because a baseline holds them.
         root: the folder from which files are shown; empty if there is no such one.
+        basis: why it was this task; None of several datasets with different reasons, or where it is not known.
         started_ns: when lint began to read (nanoseconds since the epoch); files that changed later are not mended.
         fixed: what a fix run did just before, in words for JSON; None if there was none.
     """
@@ -271,6 +274,12 @@ class Report:
     root: str = ""
     started_ns: int | None = None
     fixed: Mapping[str, Any] | None = None
+    basis: Basis | None = None
+
+    @property
+    def task_option(self) -> str:
+        """The words that a printed command about the dataset needs to come to the same task, a blank before them."""
+        return option(self.task, self.basis.guess if self.basis is not None else None)
 
     @property
     def worst(self) -> Severity | None:
@@ -379,6 +388,7 @@ class Report:
             "data": self.data,
             "root": self.root,
             "task": self.task,
+            "basis": self.basis.as_dict() if self.basis is not None else None,
             "exit_code": self.exit_code,
             "counts": {split: dict(counts) for split, counts in self.counts.items()},
             "findings": [f.as_dict() for f in self.findings],
@@ -409,6 +419,7 @@ class Report:
             known=held.get("known", int, 0),
             fixed=held.get("fixed", Mapping, None),
             root=held.get("root", str, ""),
+            basis=Basis.from_dict(basis) if (basis := held.get("basis", Mapping, None)) is not None else None,
         )
 
     def _repr_html_(self) -> str:

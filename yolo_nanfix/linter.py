@@ -151,7 +151,7 @@ def _one(data: str | Path, request: Request, progress: Progress | None) -> Repor
     """Lint one dataset."""
     chosen = request.selection(data)
     options = LintOptions(
-        task=chosen.first("task") or LintOptions.task,
+        task=chosen.first("task"),
         deep=bool(chosen.first("deep")),
         imgsz=chosen.first("imgsz") or LintOptions.imgsz,
     )
@@ -190,4 +190,5 @@ def _joined(reports: list[Report]) -> Report:
         counts=counts,
         known=sum(report.known for report in reports),
         root=reports[0].root if len({report.root for report in reports}) == 1 else "",
+        basis=reports[0].basis if reports and len({(r.task, str(r.basis)) for r in reports}) == 1 else None,
     )

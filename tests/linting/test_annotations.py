@@ -73,7 +73,7 @@ def test_how_many_images_are_read_at_once_changes_nothing(tiny: TinySet, monkeyp
     tiny.put("images/val/b.jpg", b"no image")
     at_once = _lint(tiny, coco()).as_dict()
     monkeypatch.setattr(build, "TOGETHER", 1)
-    assert run(tiny.root).as_dict() == at_once
+    assert run(tiny.root, options=LintOptions("detect")).as_dict() == at_once
 
 
 def _again(tiny: TinySet) -> TinySet:

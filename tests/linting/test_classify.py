@@ -151,10 +151,12 @@ def test_what_is_no_classification_dataset(tmp_path: Path, make, message: str):
         run(make(TinySet(tmp_path).root), options=LintOptions("classify"))
 
 
-def test_class_folders_that_are_linted_as_another_task(tmp_path: Path):
+def test_class_folders_are_linted_as_such_unless_another_task_is_asked(tmp_path: Path):
     classes()(TinySet(tmp_path))
+    asked = run(tmp_path, options=LintOptions("classify"))
+    assert run(tmp_path).findings == asked.findings and run(tmp_path).task == "classify"
     with pytest.raises(DataError, match="lint it with the task classify"):
-        run(tmp_path)
+        run(tmp_path, options=LintOptions("detect"))
 
 
 def test_a_split_without_images_is_an_error(tmp_path: Path):

@@ -295,7 +295,8 @@ def test_old_memories_make_room(tmp_path, monkeypatch):
         run(TinySet(tmp_path / name).root)
     assert len(list(store.folder().iterdir())) == 4
     config = read_config(tmp_path / "c")
-    assert store.place(config, LintOptions()).exists()
+    assert store.place(config, LintOptions("detect")).exists()
+    assert store.has_latest(store.place(config, LintOptions()))
 
 
 def table(texts: list[str], task: str, kpt: tuple[int, int] | None, folder: Path) -> tuple[Labels, Labels]:

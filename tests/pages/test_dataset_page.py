@@ -207,8 +207,14 @@ def test_annotations_and_folders_give_pages_too(tmp_path):
             file = tmp_path / "folders" / split / name / f"{name}.png"
             cv2.imwrite(str(file), rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))
     (tmp_path / "folders" / "train" / "one" / "bad.png").write_bytes(b"nothing")
-    report = yolo_nanfix.lint(tmp_path / "folders", task="classify")
-    assert "--task classify" in read(api.lint_page(report)).text
+    folders = read(api.lint_page(yolo_nanfix.lint(tmp_path / "folders"))).text
+    assert "yolo-nanfix lint" in folders and "--task" not in folders  # the folders speak for themselves
+
+
+def test_commands_name_the_task_where_the_set_speaks_for_another(made):
+    report = yolo_nanfix.lint(made[0], task="segment")
+    assert report.basis.guess == "detect" and "--task segment --fix" in read(api.lint_page(report)).text
+    assert "--task" not in read(api.lint_page(yolo_nanfix.lint(made[0]))).text
 
 
 def test_a_report_alone_gives_a_page(made):

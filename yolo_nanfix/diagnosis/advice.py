@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix import cards, upstream
 from yolo_nanfix.diagnosis import naming
+from yolo_nanfix.tasks import option
 from yolo_nanfix.verdicts import Cause, Verdict
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _patched(evidence: Evidence) -> list[str]:
 
 def _lint_command(evidence: Evidence) -> str:
     data = (evidence.facts.get("args") or {}).get("data") or "data.yaml"
-    return f"yolo-nanfix lint {shlex.quote(str(data))}"
+    return f"yolo-nanfix lint {shlex.quote(str(data))}{option(str(evidence.facts.get('task') or ''), None)}"
 
 
 def patches_at(code: str) -> tuple[str, ...]:

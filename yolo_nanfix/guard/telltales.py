@@ -16,6 +16,7 @@ from yolo_nanfix.guard import targets
 from yolo_nanfix.guard.blackbox import label_rows
 from yolo_nanfix.guard.events import Defect, Source
 from yolo_nanfix.incident import OnDisk
+from yolo_nanfix.tasks import option
 from yolo_nanfix.verdicts import Cause, Verdict
 
 SURE = 0.95
@@ -44,7 +45,7 @@ def verdict(sources: tuple[Source, ...], trainer: Any, nc: int | None) -> Verdic
     if blamed and labels:
         places = tuple(place for file in blamed for place in _bad_rows(trainer, file, nc))
         where = places or tuple(f"the labels of {file}" for file in blamed)
-        lint = f"yolo-nanfix lint {shlex.quote(str(trainer.args.data))}"
+        lint = f"yolo-nanfix lint {shlex.quote(str(trainer.args.data))}{option(str(trainer.args.task), None)}"
         advice = (*(f"correct {place}" for place in where[:5]), lint)
         return Verdict(Cause.LABEL, shown, "", images=blamed, labels=places, confidence=SURE, advice=advice)
     if any(s.on_disk is not OnDisk.FINITE for s in sources):

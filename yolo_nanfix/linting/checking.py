@@ -25,6 +25,7 @@ from yolo_nanfix.linting.rule import all_rules
 from yolo_nanfix.linting.studied import Studied, Study
 from yolo_nanfix.linting.survey import Survey, pack, survey, unpack
 from yolo_nanfix.linting.table import Table
+from yolo_nanfix.tasks import Basis
 
 FEW = 0.01
 """As long as no more than this share of the images changed, the columns that are remembered stay as they are."""
@@ -39,12 +40,15 @@ def check(
     progress: Progress | None,
     jobs: int | None,
     study: Study | None,
+    basis: Basis,
 ) -> Report:
     """The report on a dataset; the arguments are those of `runner.run`.
 
     Args:
+        options: how, with the task settled.
         folders: its folders, which were listed.
         place: where it is remembered; None if it is not.
+        basis: why it is this task.
 
     Raises:
         DataError: the dataset cannot be used.
@@ -55,16 +59,16 @@ def check(
     if memory is not None and same_files:
         seen, there = unpack(memory, folders), census.loads(memory.text("census"))
     else:
-        seen = survey(config, folders, list_folders(config) if options.task == "classify" else None)
-        there = census.take_census(config, seen.files, options.task, folders)
+        seen = survey(config, folders, list_folders(config) if options.settled == "classify" else None)
+        there = census.take_census(config, seen.files, options.settled, folders)
     kept = unchanged(seen, memory, same_files=same_files)
     waiting = np.delete(np.arange(len(seen.files)), kept.now).tolist()
     context = Context(config, options)
     whole = assemble(seen, memory, kept, read_all(seen, waiting, context, jobs, progress), deep=options.deep)
     table = whole.table(seen)
     if study is not None:
-        study(Studied(config, options.task, table))
-    facts = {"config": config, "task": options.task, "options": options, "table": table, "strays": seen.strays}
+        study(Studied(config, options.settled, table))
+    facts = {"config": config, "task": options.settled, "options": options, "table": table, "strays": seen.strays}
     facts |= {"census": there, "folders": folders, "notes": ()}
     if memory is not None and same_files:
         lasting = list(latest.unpack_findings(json.loads(memory.text("lasting")), _texts()))
@@ -78,8 +82,8 @@ def check(
     findings = sorted(found, key=_order(seen.split_names))
     if place is not None and (not same_files or len(waiting) > FEW * len(seen.files)):
         _remember(place, names, seen, there, whole, lasting, old)
-    data, root = str(config.yaml_file), str(config.root)
-    return Report(data, options.task, tuple(findings), _skipped(options), _counts(table), root=root)
+    data, task, root = str(config.yaml_file), options.settled, str(config.root)
+    return Report(data, task, tuple(findings), _skipped(options), _counts(table), root=root, basis=basis)
 
 
 def _in_set(facts: Mapping[str, Any], options: LintOptions, causes: list[Cause], *, lasting: bool) -> Iterator[Finding]:

@@ -9,10 +9,17 @@ from pathlib import Path
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.locate import datasets_dir
-from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
+from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS, is_image
 
 VAL_FOLDERS = ("val", "validation", "valid")
 """The folders in which Ultralytics looks for the val split, in its order."""
+NOT_CLASSES = frozenset((
+    "images", "labels", "train", "val", "valid", "validation", "test", "annotations", "jpegimages", "imagesets",
+    "masks", "obj_train_data", "obj_validation_data",
+))  # fmt: skip
+"""Names of folders that belong to datasets of other tasks, in small letters."""
+LOOKED_AT = 50
+"""So many folders are looked into to tell whether they are classes."""
 
 
 def read_folder(data: str | Path) -> DataConfig:
@@ -58,6 +65,38 @@ def read_folder(data: str | Path) -> DataConfig:
         key_lines={},
         duplicate_keys=(),
     )
+
+
+def holds_classes(data: str | Path) -> bool:
+    """Whether a folder without a yaml holds images sorted into folders of their classes, and no labels beside them.
+
+    In `train` one such folder is enough; where the classes lie in the folder itself, there are two at least, and no
+    image beside them.
+    """
+    try:
+        root = Path(str(data).strip())
+        if not root.is_dir() or any(entry.suffix.lower() in (".yaml", ".yml") for entry in root.iterdir()):
+            return False
+        train = root / "train" if (root / "train").is_dir() else root
+        entries = [entry for entry in train.iterdir() if not entry.name.startswith((".", "__"))]
+        classes = [entry for entry in entries if entry.is_dir()]
+        if any(entry.name.lower() in NOT_CLASSES for entry in classes):
+            return False
+        with_images = sum(_holds_images(entry) for entry in classes[:LOOKED_AT])
+        alone = train == root and any(is_image(entry.name) for entry in entries)
+    except (OSError, ValueError):
+        return False
+    return with_images >= (2 if train == root else 1) and 2 * with_images > len(classes[:LOOKED_AT]) and not alone
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether there are images in a folder or below it, most of them without a label file beside them."""
+    for _, _, files in os.walk(folder):
+        images = [file.rpartition(".")[0] for file in files if is_image(file)]
+        if images:
+            texts = {file[:-4] for file in files if file.endswith(".txt")}
+            return 2 * len(texts.intersection(images)) < len(images)
+    return False
 
 
 def class_folders(folder: Path) -> list[str]:

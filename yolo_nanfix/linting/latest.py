@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity, frozen
+from yolo_nanfix.tasks import Basis
 
 RuleTexts = tuple[str, Severity, Effect, str]
 """A rule's name, its severity and effect, and how to mend what it finds."""
@@ -16,6 +17,8 @@ _EFFECTS = {effect.value: effect for effect in Effect}
 def pack(report: Report) -> dict[str, Any]:
     """A report as values for JSON, without what the dataset and the options say."""
     return {
+        "task": report.task,
+        "basis": report.basis.as_dict() if report.basis is not None else None,
         "counts": report.counts,
         "skipped": report.skipped,
         "rules": {f.code: (f.name, f.severity.value, f.effect.value, f.mend) for f in _own_last(report.findings)},
@@ -44,7 +47,7 @@ def _own(finding: Finding) -> tuple[str, str]:
     return finding.severity.value, finding.effect.value
 
 
-def unpack(packed: Mapping[str, Any], data: str, task: str, root: str) -> Report | None:
+def unpack(packed: Mapping[str, Any], data: str, root: str) -> Report | None:
     """The report that `pack` was given; None if this is not whole."""
     try:
         rules = {
@@ -53,7 +56,8 @@ def unpack(packed: Mapping[str, Any], data: str, task: str, root: str) -> Report
         }
         findings = tuple(unpack_findings(packed["findings"], rules))
         skipped = tuple((code, reason) for code, reason in packed["skipped"])
-        return Report(data, task, findings, skipped, packed["counts"], root=root)
+        basis = Basis.from_dict(packed["basis"])
+        return Report(data, packed["task"], findings, skipped, packed["counts"], root=root, basis=basis)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 

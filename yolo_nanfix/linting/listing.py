@@ -50,6 +50,12 @@ class Folders:
         self._count = 1
         self._lists: dict[str, bytes] = {}
         self._ahead = dict(ahead or {})
+        self._labels: dict[str, None] = {}
+
+    @property
+    def homes_of_labels(self) -> list[str]:
+        """The folders in which the labels of the images in the visited ones are looked for."""
+        return list(self._labels)
 
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder, in the order of the system; none if it cannot be listed."""
@@ -100,6 +106,7 @@ class Folders:
             for home in homes:
                 self._list(home)
                 labels = labels_beside(home)
+                self._labels[labels] = None
                 self._list(labels)
                 self._list(folder_of(labels))
 

@@ -14,11 +14,23 @@ class LintOptions:
     """What rules may ask for besides the data.
 
     Attributes:
-        task: the task whose label format is expected: `detect`, `segment`, `pose`, `obb` or `classify`.
+        task: the task whose label format is expected: `detect`, `segment`, `pose`, `obb` or `classify`; None to read
+            it from the set. Where rules are asked, it is settled.
         deep: also decode every image.
         imgsz: the image size of the training that is planned, in pixels; sizes of boxes are judged at it.
     """
 
-    task: str = "detect"
+    task: str | None = None
     deep: bool = False
     imgsz: int = 640
+
+    @property
+    def settled(self) -> str:
+        """The task, once it is known.
+
+        Raises:
+            ValueError: it is not yet.
+        """
+        if self.task is None:
+            raise ValueError("the task is to be read from the set first")
+        return self.task

@@ -85,8 +85,8 @@ def read_part(part: Part, context: Context) -> Facts:
         images = read_images(listed, config.channels, deep=options.deep)
         chosen = np.flatnonzero(np.array(part.labelled) & np.array(part.owns)).tolist()
         paths, sizes = [part.labels[i] for i in chosen], [part.sizes[i] for i in chosen]
-        labels = read_labels(paths, chosen, options.task, config.kpt_shape, sizes)
-        return Facts(list(_ask(images, labels, context)), columns(images, labels, options.task, deep=options.deep))
+        labels = read_labels(paths, chosen, options.settled, config.kpt_shape, sizes)
+        return Facts(list(_ask(images, labels, context)), columns(images, labels, options.settled, deep=options.deep))
 
 
 def _ask(images: Images, labels: Labels, context: Context) -> Iterator[Found]:
@@ -95,7 +95,7 @@ def _ask(images: Images, labels: Labels, context: Context) -> Iterator[Found]:
         "unusual": images.unusual(),
         "labels": labels,
         "config": context.config,
-        "task": context.options.task,
+        "task": context.options.settled,
         "options": context.options,
     }
     place: dict[str | None, int] = {}

@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+NO_LABELS = ("classes.txt", "labels.txt", "train.txt", "val.txt", "test.txt")
+"""Text files that tools put beside labels: lists of classes or images."""
+
 
 def label_path(image: str) -> str:
     """Where Ultralytics looks for labels: the last folder `images` becomes `labels`, the suffix .txt."""

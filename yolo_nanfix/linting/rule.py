@@ -111,8 +111,8 @@ class Rule:
 
     def skipped(self, options: LintOptions) -> str | None:
         """Why the rule is not asked under these options; None if it is."""
-        if options.task not in self.tasks:
-            return f"the rule reads {', '.join(self.tasks)} datasets; the task is {options.task}"
+        if options.settled not in self.tasks:
+            return f"the rule reads {', '.join(self.tasks)} datasets; the task is {options.settled}"
         return "images are decoded under --deep only" if self.deep and not options.deep else None
 
     def run(self, facts: Mapping[str, Any], causes: list[Cause]) -> Iterable[Finding]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.linting import formats, scanning
-from yolo_nanfix.linting.classify import read_folder
+from yolo_nanfix.linting.classify import holds_classes, read_folder
 from yolo_nanfix.linting.collection import no_collection
 from yolo_nanfix.linting.config import DataConfig, read_config
+from yolo_nanfix.linting.guess import guess, settled
 from yolo_nanfix.linting.options import TASKS, LintOptions
 from yolo_nanfix.linting.paths import labels_beside
 
@@ -35,7 +36,7 @@ def run(
     Args:
         data: data.yaml, a folder that holds one, or the name of a dataset that Ultralytics ships; for classification
             the folder that holds `train`; annotations of COCO, Pascal VOC or Ultralytics NDJSON, a file or a folder.
-        options: how; by default a fast look at a detection dataset.
+        options: how; by default a fast look, for the task that the set itself speaks for.
         progress: called with (done, total, what) while files are read.
         jobs: processes that read; None for one a core where that is worth it, 1 for none but this one.
         cache: whether files that have not changed since an earlier run are left unread; what is remembered of them is
@@ -47,13 +48,14 @@ def run(
         DataError: data.yaml or the dataset that it names cannot be used.
     """
     options = options or LintOptions()
-    if options.task not in TASKS:
+    if options.task not in (None, *TASKS):
         raise UsageError(f"task '{options.task}' is unknown; lint reads {', '.join(TASKS)} labels")
     if (annotated := formats.read(data, options)) is not None:
         from yolo_nanfix.linting.formats.check import check as check_annotations
 
         return check_annotations(annotated, study)
-    config = read_folder(data) if options.task == "classify" else read_config(data)
+    classes = options.task == "classify" or (options.task is None and holds_classes(data))
+    config = read_folder(data) if classes else read_config(data)
     ahead = scanning.start(_folders(config))
     with no_collection():
         return _run(config, options, ahead, progress, jobs, cache, study)
@@ -71,7 +73,7 @@ def _run(
     """The report on a dataset of YOLO labels, whose folders are being listed."""
     from yolo_nanfix.linting import latest, store  # meanwhile
 
-    place = store.place(config, options) if cache else None
+    place = store.place(config, options) if cache else None  # by the task that is asked: perhaps none
     known = place is not None and study is None and store.has_latest(place)
     if not known:
         from yolo_nanfix.linting.rule import all_rules
@@ -84,12 +86,14 @@ def _run(
     _, tree = folders.digests
     if place is not None and known:
         packed = store.load_latest(place, tree)
-        report = latest.unpack(packed, str(config.yaml_file), options.task, str(config.root)) if packed else None
+        report = latest.unpack(packed, str(config.yaml_file), str(config.root)) if packed else None
         if report is not None:
             return report
     from yolo_nanfix.linting.checking import check
 
-    report = check(config, options, folders, place, progress, jobs, study)
+    options, basis = settled(options, guess(config, folders))
+    columns = store.place(config, options) if cache else None
+    report = check(config, options, folders, columns, progress, jobs, study, basis)
     if place is not None:
         store.save_latest(place, tree, latest.pack(report))
     return report

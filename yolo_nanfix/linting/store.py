@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST = 100
-LATEST = ".json"
+COLUMNS, LATEST = ".safetensors", ".json"
 _KINDS = {"BOOL": "?", "U8": "u1", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U64": "<u8", "F32": "<f4"}
 """The names that numbers have in a file of safetensors."""
 ENVIRONMENT = "YOLO_NANFIX_CACHE"
@@ -62,7 +62,7 @@ def place(config: DataConfig, options: LintOptions) -> Path:
         _code(),
     )
     name = xxh3_64_hexdigest(str(config.yaml_file).encode("utf-8", "surrogateescape"))
-    return folder() / f"{name}-{xxh3_64_hexdigest(repr(what).encode('utf-8', 'surrogateescape'))}.safetensors"
+    return folder() / f"{name}-{xxh3_64_hexdigest(repr(what).encode('utf-8', 'surrogateescape'))}{COLUMNS}"
 
 
 class Memory:
@@ -159,9 +159,9 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def _tidy(path: Path) -> None:
-    """Remove old memories."""
-    by_age = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime_ns)
-    same = [file for file in by_age if file.name.startswith(path.name.partition("-")[0])]
-    for old in {*same[:-3], *by_age[:-MOST]}:
-        old.unlink(missing_ok=True)
-        old.with_suffix(LATEST).unlink(missing_ok=True)
+    """Remove old memories, of columns and of findings: those of a task that was guessed have names of their own."""
+    for suffix in (COLUMNS, LATEST):
+        by_age = sorted(path.parent.glob(f"*{suffix}"), key=lambda file: file.stat().st_mtime_ns)
+        same = [file for file in by_age if file.name.startswith(path.name.partition("-")[0])]
+        for old in {*same[:-3], *by_age[:-MOST]}:
+            old.unlink(missing_ok=True)

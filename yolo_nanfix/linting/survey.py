@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.listing import Folders, list_images
-from yolo_nanfix.linting.paths import by_folder, folder_of, label_path
+from yolo_nanfix.linting.paths import NO_LABELS, by_folder, folder_of, label_path
 from yolo_nanfix.linting.store import Memory
 
 _SIZE, _MTIME = 0, 1
 """Places in a stamp."""
-_NO_LABELS = ("classes.txt", "labels.txt", "train.txt", "val.txt", "test.txt")
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ def _strays(
 
 def _no_label(name: str) -> bool:
     """Whether a .txt is one of those that tools put beside labels: lists of classes or images, a readme."""
-    return name in _NO_LABELS or name.lower().startswith("readme")
+    return name in NO_LABELS or name.lower().startswith("readme")
 
 
 def pack(seen: Survey) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

@@ -16,6 +16,7 @@ from yolo_nanfix.pages.happenings import from_root, short
 from yolo_nanfix.pages.scales import figure, grouped
 from yolo_nanfix.report import health_text
 from yolo_nanfix.report.words import printable
+from yolo_nanfix.tasks import option
 
 METRICS = (
     ("metrics/mAP50(B)", "mAP50"),
@@ -240,7 +241,13 @@ def _lint(run: RunFolder) -> Iterable[Advice]:
     if serious:
         words = ", ".join(f"{grouped(n)} {name}{'' if name == 'fatal' or n == 1 else 's'}" for name, n in serious)
         data = shlex.quote(lenient.text(run.summary, "lint", "data") or "data.yaml")
-        commands = (f"yolo-nanfix lint {data}", f"yolo-nanfix lint {data} --fix")
+        task = lenient.text(run.summary, "lint", "task")
+        whole = f"yolo-nanfix lint {data}{option(task, None)}"  # as verdicts say it, who do not know the guess
+        verdicts = lenient.entries(run.summary, "guard", "verdicts")
+        guess = lenient.text(run.summary, "lint", "basis", "guess") or None
+        said = any(whole in lenient.texts(verdict, "advice") for verdict in verdicts)
+        lint = whole if said else f"yolo-nanfix lint {data}{option(task, guess)}"
+        commands = (lint, f"{lint} --fix")
         yield Advice(f"Lint found {words} in the dataset. See them, then mend what can be mended safely:", (), commands)
 
 

@@ -98,7 +98,7 @@ def steps(report: Report, show: Show) -> list[Step]:
 
 def _steps(report: Report, show: Show) -> Iterator[Step]:
     data = printable(shlex.quote(report.data))
-    task = "" if report.task in ("detect", "") else f" --task {report.task}"
+    task = report.task_option
     lint = f"yolo-nanfix lint {data}{task}"
     fatal = [f for f in report.findings if f.severity is Severity.FATAL]
     if fatal:

@@ -17,6 +17,7 @@ from yolo_nanfix.report import health_text, verdict_text
 from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.report.panel import put
 from yolo_nanfix.report.words import printable
+from yolo_nanfix.tasks import option
 
 VAGUE = ("unknown", "nondeterministic")
 """Causes that explain nothing stand last."""
@@ -137,7 +138,7 @@ def _lint(summary: Mapping[str, Any]) -> list[str]:
     counts = Counter(finding["severity"] for finding in lint["findings"])
     plural = {s: "s" if counts[s] > 1 and s in ("error", "warning") else "" for s in counts}
     found = ", ".join(f"{counts[s]} {s}{plural[s]}" for s in ("fatal", "error", "warning", "info") if counts[s])
-    task = " --task classify" if lint.get("task") == "classify" else ""  # for the others data.yaml tells
+    task = option(str(lint.get("task", "")), (lint.get("basis") or {}).get("guess"))
     return [f"Lint: {found}; see them with: yolo-nanfix lint {_safe(shlex.quote(_short(lint['data'])))}{task}"]
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from yolo_nanfix.findings import Finding, Report, Severity
 from yolo_nanfix.report.panel import put
+from yolo_nanfix.report.task_text import sentence
 from yolo_nanfix.report.words import EFFECT_WORDS, base, explains, in_order, told, where
 
 MAX_LINES_PER_CODE = 50
@@ -69,11 +70,13 @@ def render(
     Args:
         report: what lint found.
         console: where to print; rich leaves colours out where they do not belong.
-        quiet: print the findings only, without table and closing sentence.
+        quiet: print the findings only, without the task, table and closing sentence.
         fixable: what fixes would mend.
         root: another folder from which paths are printed.
     """
     root = root or base(report)
+    if not quiet and (task := sentence(report)):
+        _print(console, Text(task, style="dim"))
     listed: Counter[str] = Counter()
     for finding in in_order(report.own):
         listed[finding.code] += 1

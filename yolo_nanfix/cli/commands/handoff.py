@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", help="data.yaml, a folder that holds one, or a name such as coco8")
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write; it must not be there")
     parser.add_argument("--to", choices=FORMATS, required=True, help="the form that the labelling tool imports")
-    parser.add_argument("--task", choices=_TASKS, help="label format (default: that of the settings, else detect)")
+    parser.add_argument("--task", choices=_TASKS, help="label format (default: read from the set)")
     parser.add_argument(
         "--unlabelled",
         action="store_true",

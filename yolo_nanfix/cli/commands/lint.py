@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_choice(parser: argparse.ArgumentParser) -> None:
     """What is asked."""
     group = parser.add_argument_group("what is asked", "RULES: codes, prefixes, names or ALL, joined by commas")
-    group.add_argument("--task", choices=TASKS, help="label format (default: detect)")
+    group.add_argument("--task", choices=TASKS, help="label format (default: read from the set)")
     group.add_argument("--select", metavar="RULES", action="append", help="ask these rules only")
     group.add_argument("--extend-select", metavar="RULES", action="append", help="ask these, too")
     group.add_argument("--ignore", metavar="RULES", action="append", help="leave these out")

@@ -20,6 +20,7 @@ from yolo_nanfix.linting.dataset import Dataset
 from yolo_nanfix.linting.formats.frames import Frame, judge, spills, summary
 from yolo_nanfix.linting.formats.notes import Note, Notes
 from yolo_nanfix.linting.formats.numbers import brief
+from yolo_nanfix.linting.guess import settled
 from yolo_nanfix.linting.headers import Header
 from yolo_nanfix.linting.image import Image
 from yolo_nanfix.linting.images import Images, Listed, gather, read_images
@@ -29,6 +30,7 @@ from yolo_nanfix.linting.stamps import NOTHING, Stamp, stamp_of
 from yolo_nanfix.linting.studied import Where
 from yolo_nanfix.linting.suffixes import is_image
 from yolo_nanfix.linting.turning import QUARTER, shown_size, turn_of
+from yolo_nanfix.tasks import Basis, TaskBasis
 
 SPLITS = ("train", "val", "test")
 PLAIN = 5
@@ -49,12 +51,14 @@ class Annotated:
         notes: what is wrong with the files themselves.
         where: for each annotation file how its rows are found and called.
         options: how it is linted; `task` is that of the annotations.
+        basis: why it is this task.
     """
 
     dataset: Dataset
     notes: Notes
     where: Mapping[str, Where]
     options: LintOptions
+    basis: Basis
 
 
 class Builder:
@@ -63,6 +67,7 @@ class Builder:
     def __init__(self, source: Path, options: LintOptions, *, pixels: bool, on_disk: bool = True) -> None:
         """`source` is what is linted; rows are in pixels of their image or normalised; images are on disk or remote."""
         self._source, self._options, self._in_pixels, self._on_disk = source, options, pixels, on_disk
+        self._basis = Basis(TaskBasis.NO_ROWS, "detect")
         self.notes: list[Note] = []
         self.where: dict[str, Where] = {}
         self.names: list[str] = []
@@ -74,6 +79,11 @@ class Builder:
         self._image, self._line, self._columns, self._shape = array("i"), array("q"), array("i"), array("q")
         self._numbers, self._counts = array("d"), array("i")
         self._x, self._y, self._visible = array("d"), array("d"), array("d")
+
+    def settle(self, found: Basis) -> str:
+        """The task: the one that is asked, or the one that the annotations speak for."""
+        self._options, self._basis = settled(self._options, found)
+        return self._options.settled
 
     def note(self, kind: str, file: str, text: str, line: int | None = None, image: int | None = None) -> None:
         """Note what is wrong."""
@@ -130,9 +140,9 @@ class Builder:
         )
         numbers = {split: [i for i, own in enumerate(self._splits) if own == split] for split in config.splits}
         splits = {split: tuple(listed) for split, listed in numbers.items()}
-        dataset = Dataset(config, self._options.task, images, splits, self._table(images, frames), ())
+        dataset = Dataset(config, self._options.settled, images, splits, self._table(images, frames), ())
         self._alike()
-        return Annotated(dataset, tuple(self.notes), self.where, self._options)
+        return Annotated(dataset, tuple(self.notes), self.where, self._options, self._basis)
 
     def _alike(self) -> None:
         """Note classes whose names differ in spelling only."""
@@ -222,7 +232,7 @@ class Builder:
             corners = np.column_stack([np.array(self._x, np.float64), np.array(self._y, np.float64)])
             points = (corners / np.repeat(scale, counts, axis=0)).astype(np.float32)
         rows = np.bincount(owner[keep], minlength=len(images))
-        polygons = self._options.task == "segment"
+        polygons = self._options.settled == "segment"
         files = tuple(LabelFile(image.label, i, int(rows[i]), polygons) for i, image in enumerate(images))
         odd = np.where(np.isfinite(box), np.float32(0), box)
         labels = Labels(

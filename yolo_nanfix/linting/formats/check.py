@@ -33,10 +33,10 @@ def check(annotated: Annotated, study: Study | None = None) -> Report:
     dataset, options = annotated.dataset, annotated.options
     table = tabulate(dataset)
     if study is not None:
-        study(Studied(dataset.config, options.task, table, annotated.where))
+        study(Studied(dataset.config, options.settled, table, annotated.where))
     facts: dict[str, Any] = {
         "config": dataset.config,
-        "task": options.task,
+        "task": options.settled,
         "options": options,
         "images": dataset.images,
         "unusual": dataset.images.unusual(),
@@ -68,8 +68,9 @@ def check(annotated: Annotated, study: Study | None = None) -> Report:
         for split, listed in dataset.splits.items()
         if listed
     }
-    data, root = str(dataset.config.yaml_file), str(dataset.config.root)
-    return Report(data, options.task, tuple(findings), tuple(skipped), counts, root=root)
+    data, task, root = str(dataset.config.yaml_file), options.settled, str(dataset.config.root)
+    basis = annotated.basis
+    return Report(data, task, tuple(findings), tuple(skipped), counts, root=root, basis=basis)
 
 
 def _named(where: Where, match: re.Match[str]) -> str:

@@ -15,6 +15,7 @@ from yolo_nanfix.linting.formats.build import Annotated, Builder, image_root, in
 from yolo_nanfix.linting.formats.foreign import json_kind
 from yolo_nanfix.linting.formats.jsonwalk import Broken, Lines, Walk, read_text
 from yolo_nanfix.linting.formats.numbers import brief, numbers, side, whole
+from yolo_nanfix.linting.formats.task import coco_basis
 from yolo_nanfix.linting.options import LintOptions
 
 TASKS = ("detect", "segment", "pose")
@@ -45,16 +46,18 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
     Raises:
         DataError: a file cannot be read, is JSON of another kind, or the task has no labels in COCO.
     """
-    if options.task not in TASKS:
+    if options.task not in (None, *TASKS):
         raise DataError(f"COCO has no labels for the task {options.task}; lint {source} with {', '.join(TASKS)}")
     for path in files:
         if (other := json_kind(path)) is not None:
             raise DataError(other.said_of(path, "COCO"))
     builder = Builder(source, options, pixels=True)
     walked = [_walk(file, builder) for file in files]
-    classes = _categories(walked, builder, options.task)
+    categories = [entry for file in walked for entry, _ in file.categories]
+    task = builder.settle(coco_basis(categories, [entry for file in walked for entry in file.annotations]))
+    classes = _categories(walked, builder, task)
     for file in walked:
-        _Reader(file, classes, builder, options.task).read()
+        _Reader(file, classes, builder, task).read()
     return builder.finish()
 
 

@@ -13,6 +13,7 @@ from yolo_nanfix.linting.formats.build import SPLITS, Annotated, Builder, inside
 from yolo_nanfix.linting.formats.jsonwalk import read_text
 from yolo_nanfix.linting.formats.numbers import brief, numbers, side, whole
 from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.tasks import Basis, TaskBasis
 
 KEYS = {"detect": "boxes", "segment": "segments", "pose": "pose", "obb": "obb"}
 """The tasks whose labels are read, each with the key of its annotations."""
@@ -54,7 +55,8 @@ def read(path: Path, options: LintOptions) -> Annotated:
     if not isinstance(task, str) or task not in KEYS:
         raise DataError(f"{path} is of the task {brief(task)}; of NDJSON lint reads {', '.join(KEYS)}")
     local = isinstance(first.get("path"), str)
-    builder = Builder(path, replace(options, task=task), pixels=False, on_disk=local)
+    builder = Builder(path, replace(options, task=None), pixels=False, on_disk=local)
+    builder.settle(Basis(TaskBasis.ANNOTATIONS, task))
     for kind, what, at in notes:
         builder.note(kind, str(path), what, at)
     reader = _Reader(path, first, task, builder)

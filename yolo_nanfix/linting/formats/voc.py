@@ -14,6 +14,7 @@ from yolo_nanfix.linting.formats.numbers import brief
 from yolo_nanfix.linting.formats.xmltree import BrokenXml, Element, read_xml
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
+from yolo_nanfix.tasks import Basis, TaskBasis
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 TASKS = ("detect",)
@@ -25,9 +26,10 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
     Raises:
         DataError: the task has no labels in VOC, or a list of images cannot be read.
     """
-    if options.task not in TASKS:
+    if options.task not in (None, *TASKS):
         raise DataError(f"Pascal VOC has no labels for the task {options.task}; lint {source} with {', '.join(TASKS)}")
     builder = Builder(source, options, pixels=True)
+    builder.settle(Basis(TaskBasis.ANNOTATIONS, "detect"))
     trees: dict[Path, Element] = {}
     foreign: dict[Foreign, list[Path]] = {}
     for file in files:

@@ -1,0 +1,156 @@
+"""Which task a dataset is labelled for: told by `kpt_shape`, or by the columns of its label rows.
+
+A few label files of each folder are read. Only where their rows differ are all of them counted, so that what is said of
+a mixed set does not hang on the sample.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.listing import Folders
+from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.paths import NO_LABELS
+from yolo_nanfix.tasks import Basis, TaskBasis
+
+SAMPLE = 128
+"""Label files that are looked at first, spread over the folders: some milliseconds."""
+MOST = 20_000
+"""Label files that are looked at where the rows of the first ones differ."""
+HEAD = 1 << 16
+"""Bytes of a label file that are looked at; some hundred rows."""
+BOX, CORNERS, POLYGON = 5, 9, 7
+"""Columns of a row of detection, of an oriented box, and of the smallest polygon."""
+CORNERS_SHARE = 0.95
+"""So many of the rows with corners must have four for a set of oriented boxes: in one of polygons others are common."""
+POINT = 3
+"""Numbers of a keypoint with its visibility."""
+VISIBLE = (0.0, 1.0, 2.0)
+
+
+def guess(config: DataConfig, folders: Folders) -> Basis:
+    """The task that a dataset with label files speaks for.
+
+    Args:
+        config: its resolved data.yaml.
+        folders: its folders, which were listed.
+    """
+    if not config.yaml_file.is_file():
+        return Basis(TaskBasis.CLASS_FOLDERS, "classify", {"folders": config.nc})
+    if config.raw.get("kpt_shape") is not None:
+        return Basis(TaskBasis.KPT_SHAPE, "pose")
+    names = {folder: folders.names(folder) for folder in folders.homes_of_labels}
+    total = sum(map(len, names.values()))
+    seen = _count(filter(_is_label, _spread(names, SAMPLE)))
+    if total > SAMPLE and (not seen.columns or _differ(seen)):
+        labels = {folder: sorted(filter(_is_label, some)) for folder, some in names.items()}
+        seen = _count(_spread(labels, MOST))
+    return _decide(seen)
+
+
+def _is_label(file: str) -> bool:
+    """Whether a file is a .txt, and no list of classes or images."""
+    return file[-4:] == ".txt" and file.rpartition(os.sep)[2] not in NO_LABELS
+
+
+def _spread(names: Mapping[str, Sequence[str]], most: int) -> Iterator[str]:
+    """About so many files, evenly from all folders; all of them where there are fewer."""
+    step = max(1.0, sum(map(len, names.values())) / most)
+    for folder, some in names.items():
+        for i in range(int(-(-len(some) // step))):
+            yield f"{folder}{os.sep}{some[int(i * step)]}"
+
+
+class _Rows:
+    """Label rows by their columns."""
+
+    def __init__(self) -> None:
+        self.files = 0
+        self.columns: Counter[int] = Counter()
+        self.pointed = True
+        """Whether every row could be a box with keypoints and their visibility."""
+
+    @property
+    def boxes(self) -> int:
+        return self.columns[BOX] + self.columns[BOX + 1]
+
+    @property
+    def corners(self) -> int:
+        return self.columns[CORNERS] + self.columns[CORNERS + 1]
+
+    @property
+    def polygons(self) -> int:
+        """Odd numbers of columns are polygons; even ones are polygons with one more, a confidence or an id."""
+        return sum(count for width, count in self.columns.items() if width >= POLYGON) - self.corners
+
+
+def _count(files: Iterable[str]) -> _Rows:
+    """Count the rows of label files."""
+    seen = _Rows()
+    for file in files:
+        try:
+            if not os.path.isfile(file):  # noqa: PTH113 - a pipe would be waited for
+                continue
+            with open(file, "rb") as stream:
+                data = stream.read(HEAD)
+        except (OSError, ValueError):
+            continue
+        lines = data.splitlines()
+        if len(data) == HEAD:
+            lines = lines[:-1]
+        rows = [words for line in lines if (words := line.split())]
+        seen.files += 1
+        seen.columns.update(map(len, rows))
+        seen.pointed = seen.pointed and all(map(_pointed, rows))
+    return seen
+
+
+def _pointed(words: Sequence[bytes]) -> bool:
+    """Whether a row could be a box with keypoints, each with x, y and visibility; one of them is seen at least."""
+    if len(words) <= BOX or (len(words) - BOX) % POINT:
+        return False
+    try:
+        values = [float(word) for word in words[BOX + 2 :: POINT]]
+    except ValueError:
+        return False
+    return all(value in VISIBLE for value in values)
+
+
+def _differ(seen: _Rows) -> bool:
+    """Whether the rows are of several kinds."""
+    kinds = (seen.boxes, seen.corners, seen.polygons)
+    return sum(count > 0 for count in kinds) > 1 and not _all_pointed(seen)
+
+
+def _all_pointed(seen: _Rows) -> bool:
+    """Whether all rows have the same keypoints."""
+    return seen.pointed and len(seen.columns) == 1
+
+
+def _decide(seen: _Rows) -> Basis:
+    rows = sum(seen.columns.values())
+    if not rows:
+        return Basis(TaskBasis.NO_ROWS, "detect", {"files": seen.files})
+    boxes, corners, polygons = seen.boxes, seen.corners, seen.polygons
+    numbers = {"files": seen.files, "rows": rows, "boxes": boxes, "corners": corners, "polygons": polygons}
+    numbers["other"] = rows - boxes - corners - polygons
+    if _all_pointed(seen):
+        (columns,) = seen.columns
+        return Basis(TaskBasis.KEYPOINT_ROWS, "pose", {"files": seen.files, "rows": rows, "columns": columns})
+    if boxes + corners + polygons == 0:
+        return Basis(TaskBasis.NO_ROWS, "detect", numbers)
+    task = "detect"
+    if corners + polygons > boxes:
+        task = "obb" if corners >= CORNERS_SHARE * (corners + polygons) else "segment"
+    return Basis(TaskBasis.ROWS, task, numbers)
+
+
+def settled(options: LintOptions, found: Basis) -> tuple[LintOptions, Basis]:
+    """The options with a task, the one that is asked or the guess; and why it is this one."""
+    if options.task is None:
+        return replace(options, task=found.guess), found
+    return options, replace(found, kind=TaskBasis.ASKED)
