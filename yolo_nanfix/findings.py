@@ -277,6 +277,11 @@ class Report:
     basis: Basis | None = None
 
     @property
+    def asked(self) -> str | None:
+        """The task that has to be asked for to come to the same one; None where the set itself speaks for it."""
+        return None if self.basis is not None and self.basis.guess == self.task else self.task
+
+    @property
     def task_option(self) -> str:
         """The words that a printed command about the dataset needs to come to the same task, a blank before them."""
         return option(self.task, self.basis.guess if self.basis is not None else None)

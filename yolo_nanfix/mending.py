@@ -123,7 +123,7 @@ def unlabelled(report: Report, progress: Progress | None) -> tuple[str, ...]:
         raise UsageError("images in class folders have no label files; --unlabelled is about the other tasks")
     studied: list[Studied] = []
     deep = not any("--deep" in reason for _, reason in report.skipped)
-    run(report.data, options=LintOptions(report.task, deep), progress=progress, study=studied.append)
+    run(report.data, options=LintOptions(report.asked, deep), progress=progress, study=studied.append)
     table = studied[0].table
     bare = {file for file, labelled in zip(table.files, table.labelled.tolist(), strict=True) if not labelled}
     out = {f.image for f in report.findings if f.effect in _UNSOUND or f.code in _SPOILT}

@@ -77,9 +77,8 @@ def test_both_of_a_pair_are_named_from_the_dataset_on(tiny: TinySet, capsys, mon
     monkeypatch.chdir("/")
     assert line in shown(capsys, str(tiny.root), "--quiet")[0]
     monkeypatch.chdir(tiny.root.parent)
-    assert shown(capsys, "my set", "--files", "my set/images/val/d.jpg")[0].startswith(
-        "my set/images/val/d.jpg: SP002 "
-    )
+    said = shown(capsys, "my set", "--files", "my set/images/val/d.jpg")[0]
+    assert said.splitlines()[1].startswith("my set/images/val/d.jpg: SP002 ")
 
 
 @pytest.mark.parametrize("form", ["text", "json", "sarif", "html", "csv"])

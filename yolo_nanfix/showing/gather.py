@@ -52,9 +52,8 @@ def study(report: Report, progress: Progress | None = None) -> list[Studied]:
     """Read the dataset of a report again, as far as lint does not remember it; nothing if that cannot be done."""
     studied: list[Studied] = []
     deep = not any("--deep" in reason for _, reason in report.skipped)
-    asked = None if report.basis is not None and report.basis.guess == report.task else report.task
     try:
-        run(report.data, options=LintOptions(asked, deep), progress=progress, study=studied.append)
+        run(report.data, options=LintOptions(report.asked, deep), progress=progress, study=studied.append)
     except NanfixError:
         return []
     return studied
