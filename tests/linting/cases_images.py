@@ -170,6 +170,26 @@ def cut_out() -> bytes:
     return encode(".png", pixels)
 
 
+def frame(seed: int, ground: int = 0) -> Pixels:
+    """A frame of a camera that does not move: one disc somewhere on a ground that is always the same."""
+    random = np.random.default_rng(1000 + seed)
+    pixels = photo(ground).astype(np.float32)
+    x, y = (int(v) for v in random.integers(30, (290, 210)))
+    cv2.circle(pixels, (x, y), int(random.integers(12, 25)), random.integers(0, 255, 3).tolist(), -1)
+    return np.clip(pixels + random.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8)
+
+
+def frames(*seeds: int, grounds: int = 1) -> Change:
+    """So many frames more in train, of one camera or of several."""
+
+    def change(tiny: TinySet) -> None:
+        for i, seed in enumerate(seeds):
+            tiny.put(f"images/train/frame{i:02}.jpg", encode(".jpg", frame(seed, i % grounds)))
+            tiny.put(f"labels/train/frame{i:02}.txt", f"0 {0.1 + i / 10:.1f} 0.5 0.1 0.1\n")
+
+    return change
+
+
 def emptied(tiny: TinySet) -> None:
     tiny.put("labels/val/b.txt", "")
 
@@ -229,4 +249,5 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "SP007": ("detect", emptied, second(photo(1), "val", rows="")),
     "SP008": ("detect", many(100, 3), many(100, 30)),
     "SP009": ("detect", many(20, 110), many(110, 30)),
+    "SP010": ("detect", frames(*range(8)), frames(*range(8), grounds=8)),
 }

@@ -202,7 +202,7 @@ def test_hostile_sets_stay_linear_and_what_is_left_out_is_counted():
 
 
 def test_what_was_left_out_is_told(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("yolo_nanfix.linting.alike.MOST_READ", 2)
+    monkeypatch.setattr("yolo_nanfix.linting.confirming.MOST_READ", 2)
     tiny = TinySet(tmp_path)
     for i in range(5):
         copy = photo()

@@ -1,4 +1,4 @@
-"""Which images of a dataset are the same, or nearly: candidates from the table, confirmed by their files.
+"""Which images of a dataset are the same, confirmed by their files, and which may be nearly so, from the table.
 
 Both searches are linear in the number of images: groups of equal hashes are compared with their first member, and of
 larger groups of similar hashes a fixed number of members is compared. What was left out is counted.
@@ -7,7 +7,7 @@ larger groups of similar hashes a fixed number of members is compared. What was 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,39 +16,49 @@ from xxhash import xxh3_128
 
 from yolo_nanfix.linting.table import Table
 
-RADIUS = 8
-"""Hashes that differ in more bits are not alike. Up to 3 bits no pair is missed, above that most are found."""
+RADIUS = 12
+"""Hashes that differ in more bits are not alike. Up to 3 bits no pair is missed, at 8 bits every second is found."""
 GROUP = 256
 """So many members of a group that share 16 bits of their hash are compared with the others."""
 KEPT = 3
-"""So many candidates in such a group are kept for one image and turn: the first, which are those of train."""
-MOST_READ = 20_000
-"""So many images are decoded at most to confirm that they are alike."""
-TRIES = 8
-"""So many candidates are compared with one image, those of the closest hashes."""
-ALIKE = 0.93
-"""The least correlation, at 32x32 grey pixels, of two images that are alike."""
-_SIDE = 32
+"""So many candidates in such a group are kept for one image and turn: the closest, of these the first."""
 _CHUNK = 1 << 22
 _BLOCK = 1 << 20
+_ROWS = 1 << 16
 _BANDS = (0, 16, 32, 48)
 
 Indices = NDArray[np.int64]
 
 
 class Near(NamedTuple):
-    """Two images that look alike.
+    """Two images that repeat each other.
 
     Attributes:
         first, second: their indices in the table; `first` is smaller.
         turn: how the second is turned against the first (index into `deep.LOOKS`).
-        alike: correlation of the two at 32x32 pixels.
+        alike: correlation of the two at 32x32 pixels; of a cropped one as it is laid upon the other.
     """
 
     first: int
     second: int
     turn: int
     alike: float
+
+
+class Likeness(NamedTuple):
+    """What is alike in a set.
+
+    Attributes:
+        pairs: for each image that repeats an earlier one that one, of another split if there is one.
+        unsure: images that are alike, but no more than other images of the set; in order.
+        examples: for each of them one that it looks like.
+        left_out: how many images were compared with some others only.
+    """
+
+    pairs: list[Near]
+    unsure: list[int]
+    examples: list[int]
+    left_out: int
 
 
 def same_groups(table: Table) -> list[list[int]]:
@@ -89,36 +99,6 @@ def _digest(file: str) -> bytes:
     return state.digest()
 
 
-def near_pairs(table: Table, channels: int, copies: Collection[int] = ()) -> tuple[list[Near], int]:
-    """Images that look like an earlier one, also mirrored or turned, without being the same file.
-
-    Args:
-        table: the dataset; without looks nothing is found.
-        channels: as in data.yaml.
-        copies: images that need no partner.
-
-    Returns:
-        for each such image the earlier one, of another split if there is one; and how many images were compared with
-        some others only, because too many look alike.
-    """
-    first, second, distance, left_out = candidates(table.looks)
-    same = (table.content[first] == table.content[second]) & (table.size[first] == table.size[second])
-    same |= (table.identity[first] == table.identity[second]) & (table.identity[first] != 0)
-    same |= np.isin(second, np.array(sorted(copies), np.int64))
-    first, second, distance = first[~same], second[~same], distance[~same]
-    across = table.split[first] != table.split[second]
-    order = np.lexsort((first, distance, ~across, second))
-    pairs = []
-    small = _Copies(table, channels)
-    for image, others in _runs(first[order], second[order]):
-        left_out += len(others) > TRIES
-        for other in others[:TRIES]:
-            if found := small.compare(other, image):
-                pairs.append(found)
-                break
-    return pairs, left_out + small.left_out
-
-
 def candidates(looks: NDArray[np.uint64]) -> tuple[Indices, Indices, Indices, int]:
     """Pairs of rows (first < second) of which a hash of one differs from the first hash of the other in at most
     `RADIUS` bits; that distance; and how many images were compared with some others only.
@@ -133,8 +113,10 @@ def candidates(looks: NDArray[np.uint64]) -> tuple[Indices, Indices, Indices, in
     found = [(leader[leader != seen], copied, np.zeros(len(copied), np.int64))]
     members = np.sort(seen[at])
     left_out = np.zeros(len(members), np.bool_)
-    for band in _BANDS:
-        found += [(members[i], members[j], d) for i, j, d in _in_band(looks[members], band, left_out)]
+    hashes = looks[members]
+    for sorted_bits in (hashes, _by_fours(hashes)):
+        for band in _BANDS:
+            found += [(members[i], members[j], d) for i, j, d in _in_band(sorted_bits, band, left_out)]
     first, second, distance = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.lexsort((distance, second, first))
     first, second, distance = first[order], second[order], distance[order]
@@ -167,9 +149,21 @@ def _in_band(
             i, j = i[ahead], j[ahead]
             distance = _ones(looks[i, 0] ^ looks[j, turn])
             close = np.flatnonzero(distance <= RADIUS)
+            close = close[np.lexsort((distance[close], j[close]))]
             close = close[_rank(j[close]) < KEPT]
             if len(close):
                 yield i[close], j[close], distance[close]
+
+
+def _by_fours(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The hashes with every fourth bit together, so that other bits share a band."""
+    result = np.empty_like(hashes)
+    for low in range(0, len(hashes), _ROWS):
+        part = np.ascontiguousarray(hashes[low : low + _ROWS], "<u8")
+        bits = np.unpackbits(part.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+        apart = bits.reshape(-1, 16, 4).transpose(0, 2, 1).reshape(-1, 64)
+        result[low : low + _ROWS] = np.packbits(apart, axis=1, bitorder="little").view("<u8").reshape(part.shape)
+    return result
 
 
 def _rank(values: Indices) -> Indices:
@@ -193,53 +187,3 @@ def _ones(x: NDArray[np.uint64]) -> Indices:
         return np.asarray(np.bitwise_count(x), np.int64)
     bits = np.unpackbits(x.view(np.uint8).reshape(-1, 8), axis=1)
     return np.asarray(bits.sum(axis=1), np.int64)
-
-
-def _runs(first: Indices, second: Indices) -> Iterator[tuple[int, list[int]]]:
-    """Each value of the sorted `second` with those of `first` that stand beside it."""
-    if len(second):
-        cuts = np.flatnonzero(np.diff(second)) + 1
-        for part in np.split(np.arange(len(second)), cuts):
-            yield int(second[part[0]]), first[part].tolist()
-
-
-class _Copies:
-    """Small copies of images, each decoded once, scaled so that a product of two is their correlation."""
-
-    def __init__(self, table: Table, channels: int) -> None:
-        self.left_out = 0
-        self._table, self._channels = table, channels
-        self._known: dict[int, NDArray[np.float32] | None] = {}
-
-    def compare(self, first: int, second: int) -> Near | None:
-        """The two images, if they look alike in some turn."""
-        one, other = self._copy(first), self._copy(second)
-        if one is None or other is None:
-            return None
-        upright = [other, other[:, ::-1], other[::-1], other[::-1, ::-1]]
-        turned = other.T
-        turned_ones = [turned, turned[:, ::-1], turned[::-1], turned[::-1, ::-1]]
-        alike = [float((one * copy).sum()) for copy in (*upright, *turned_ones)]
-        turn = int(np.argmax(alike))
-        return Near(first, second, turn, alike[turn]) if alike[turn] >= ALIKE else None
-
-    def _copy(self, image: int) -> NDArray[np.float32] | None:
-        if image not in self._known:
-            if len(self._known) >= MOST_READ:
-                self.left_out += 1
-                return None
-            self._known[image] = self._read(image)
-        return self._known[image]
-
-    def _read(self, image: int) -> NDArray[np.float32] | None:
-        import cv2
-
-        from yolo_nanfix.linting.deep import small_copy
-
-        small = small_copy(self._table.files[image], self._channels)
-        if small is None:
-            return None
-        copy = cv2.resize(small, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-        copy -= copy.mean()
-        length = float(np.linalg.norm(copy))
-        return copy / length if length else None

@@ -100,10 +100,10 @@ def look_all(images: Iterable[tuple[str, str, Stamp]], channels: int) -> Iterato
         yield from _judge_all(decoded)
 
 
-def small_copy(file: str, channels: int) -> Grey | None:
-    """The grey copy, (h, w), by which an image was judged; None if it cannot be decoded, or not any more."""
+def small_copy(file: str, channels: int, least: int = LEAST) -> Grey | None:
+    """A grey copy, (h, w), of at least so many pixels a side; None if it cannot be decoded, or not any more."""
     ((image,),) = open_all([(file, file.rpartition(".")[2].lower(), NOTHING)])
-    return _decoded(image, channels, plain=_is_simple(image, channels)).small
+    return _decoded(image, channels, plain=_is_simple(image, channels), least=least).small
 
 
 class _Decoded(NamedTuple):
@@ -123,22 +123,22 @@ def _is_simple(image: Opened, channels: int) -> bool:
     return not too_large(header) and not needs_decoding(image.suffix, header, channels)
 
 
-def _decoded(image: Opened, channels: int, *, plain: bool) -> _Decoded:
+def _decoded(image: Opened, channels: int, *, plain: bool, least: int = LEAST) -> _Decoded:
     file, suffix, header, content = image
     if plain:
-        small, damage = small_jpeg(file, content)
+        small, damage = small_jpeg(file, content, least)
         if small is not None:
             return _Decoded(header, small, damage)
     if header.fault not in SOUND or too_large(header):
         return _Decoded(header)
     pixels, stored = decode(file, suffix, channels)
-    return _Decoded(header, None if stored is None else shrink(stored), "", pixels)
+    return _Decoded(header, None if stored is None else shrink(stored, least), "", pixels)
 
 
-def shrink(stored: NDArray[Any]) -> Grey:
+def shrink(stored: NDArray[Any], least: int = LEAST) -> Grey:
     """A grey copy of (H, W) or (H, W, C) values as they are trained on, at an eighth of the size or more."""
     height, width = stored.shape[:2]
-    factor = min(8, max(1, min(height, width) // LEAST))
+    factor = min(8, max(1, min(height, width) // least))
     size = (max(1, width // factor), max(1, height // factor))
     if stored.dtype == np.uint16:
         stored = (stored >> 8).astype(np.uint8)

@@ -96,12 +96,13 @@ def decode_all(contents: Sequence[Content | None]) -> list[Grey | None]:
     return [None if small is None else small[..., 0] for small in found]
 
 
-def small_jpeg(file: str, content: Content | None) -> tuple[Grey | None, str]:
+def small_jpeg(file: str, content: Content | None, least: int = LEAST) -> tuple[Grey | None, str]:
     """The grey copy of a JPEG, (h, w), at an eighth of its size or more, and what the decoder complained about.
 
     Args:
         file: its path.
         content: what it holds, if that was read.
+        least: pixels a side that the copy has, if the image has.
     """
     damage = ""
     try:
@@ -109,25 +110,26 @@ def small_jpeg(file: str, content: Content | None) -> tuple[Grey | None, str]:
             with open(file, "rb", buffering=0) as stream:
                 content = stream.read()
         try:
-            small = _decode(content, strict=True)
+            small = _decode(content, least, strict=True)
         except ValueError as error:
             damage = "" if _harmless(str(error)) else str(error)
-            small = _decode(content, strict=False)
+            small = _decode(content, least, strict=False)
     except Exception:  # what it cannot decode at all is left to the decoder that Ultralytics uses
         return None, ""
     return small[..., 0], damage
 
 
-def _decode(content: Content, *, strict: bool) -> Grey:
+def _decode(content: Content, least: int, *, strict: bool) -> Grey:
     """(h, w, 1) bytes; ValueError for what cannot be decoded, if strict also for what is damaged.
 
     What the decoder leaves out of a damaged one is grey, not what the memory held before.
     """
     room: Grey | None = None
+    wanted = {**_WANTED, "min_height": least, "min_width": least}
     if not strict:
-        height, width = simplejpeg.decode_jpeg_header(content, **_WANTED)[:2]
+        height, width = simplejpeg.decode_jpeg_header(content, **wanted)[:2]
         room = np.full(height * width, _GREY, np.uint8)
-    small: Grey = _decoder(content, buffer=room, strict=strict)
+    small: Grey = _decoder(content, buffer=room, strict=strict, **wanted)
     return small
 
 

@@ -8,22 +8,21 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.alike import Near, near_pairs, same_groups
+from yolo_nanfix.linting.alike import Likeness, Near, same_groups
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.labelled import Rows
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.table import Table
 
 FEW_VAL, MANY_TRAIN = 30, 100
 LEAST_SHARE = 0.01
 ENOUGH_VAL = 1000
-NEARLY = 0.005
-"""Boxes of which no number differs by more are the same box."""
+MANY_ALIKE = 5
+"""From so many images on that cannot be told apart by their looks, the set is meant."""
 LITTLE = 0.95
 """Boxes of this overlap (IoU) were drawn twice around one object: no COCO threshold tells them apart."""
-_MANY_ROWS = 1_000_000
 
 T = TypeVar("T")
 
@@ -51,10 +50,12 @@ def _groups(table: Table) -> list[list[int]]:
     return _same.ask(table, lambda: same_groups(table))
 
 
-def _pairs(table: Table, config: DataConfig) -> tuple[list[Near], int]:
-    """Pairs of images that look alike, and how many were left out; copies are told by the rules on duplicates."""
+def _alike(table: Table, config: DataConfig) -> Likeness:
+    """Pairs of images that look alike; copies are told by the rules on duplicates."""
 
-    def question() -> tuple[list[Near], int]:
+    def question() -> Likeness:
+        from yolo_nanfix.linting.confirming import near_pairs  # loads the decoders
+
         copies = {image for members in _groups(table) for image in members[1:]}
         return near_pairs(table, config.channels, copies)
 
@@ -121,7 +122,7 @@ def duplicate_labelled_otherwise(table: Table) -> Iterator[Hit]:
     Mend: keep the better labels, and remove the other image with its label file.
     """
     groups = _groups(table)
-    rows = _Rows(table) if groups else None
+    rows = Rows(table) if groups else None
     bare = {split for split, listed in table.splits.items() if not table.labelled[listed].any()}
     for members in groups:
         first, *copies = [image for image in members if table.split_of(image) not in bare] or members[:1]
@@ -134,48 +135,6 @@ def duplicate_labelled_otherwise(table: Table) -> Iterator[Hit]:
                 yield hit._replace(severity=mild, values={"least_overlap": round(least, 4)})
 
 
-class _Rows:
-    """The label rows of each image."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._order = np.argsort(table.row_image, kind="stable")
-        self._image = table.row_image[self._order]
-
-    def of(self, image: int) -> NDArray[np.float32]:
-        """(n, 5): class and box of each."""
-        low, high = np.searchsorted(self._image, [image, image + 1])
-        chosen = self._order[low:high]
-        return np.column_stack([self._table.row_cls[chosen], self._table.row_box[chosen]])
-
-    def difference(self, first: int, image: int) -> tuple[str, float]:
-        """How the labels of two images differ, empty if not at all; and the least IoU of a box with its partner of the
-        same class, 0 where one has none."""
-        if self._table.labels[first] == self._table.labels[image]:
-            return "", 1.0
-        one, other = self.of(first), self.of(image)
-        if len(one) != len(other):
-            return f"has {len(other)} labels here and {len(one)}", 0.0
-        if len(one) ** 2 > _MANY_ROWS:  # so many are compared in order
-            alike = (np.abs(np.sort(one, axis=0) - np.sort(other, axis=0)) <= NEARLY).all()
-            return ("", 1.0) if alike else ("has other boxes or classes here than", 0.0)
-        close = (np.abs(one[:, None] - other[None]) <= NEARLY).all(axis=2)
-        if close.any(axis=0).all() and close.any(axis=1).all():
-            return "", 1.0
-        overlap = np.where(one[:, None, 0] == other[None, :, 0], _overlaps(one[:, 1:], other[:, 1:]), 0.0)
-        least = float(min(overlap.max(axis=0).min(), overlap.max(axis=1).min()))
-        return "has other boxes or classes here than", least
-
-
-def _overlaps(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(n, m) IoU of boxes x, y, w, h; 0 for boxes without area."""
-    boxes = [np.asarray(part, np.float64) for part in (one[:, None], other[None])]
-    low, high = ([box[..., :2] + side * box[..., 2:] / 2 for box in boxes] for side in (-1, 1))
-    common = np.clip(np.minimum(*high) - np.maximum(*low), 0, None).prod(axis=2)
-    union = boxes[0][..., 2:].prod(axis=2) + boxes[1][..., 2:].prod(axis=2) - common
-    return np.asarray(np.divide(common, union, out=np.zeros_like(common), where=union > 0))
-
-
 @rule("SP004", "near-duplicate-across-splits", Severity.WARNING, Effect.ACCEPTS, deep=True)
 def near_duplicate_across_splits(table: Table, config: DataConfig) -> Iterator[Hit]:
     """An image of one split looks like one of another, perhaps mirrored, turned, scaled or saved again.
@@ -185,7 +144,7 @@ def near_duplicate_across_splits(table: Table, config: DataConfig) -> Iterator[H
     Example: neighbouring frames of a film, or augmented copies of one image, dealt out to train and val.
     Mend: split by film or by original, not by image.
     """
-    for pair in _pairs(table, config)[0]:
+    for pair in _alike(table, config).pairs:
         if table.split[pair.first] != table.split[pair.second]:
             yield _hit(table, pair.second, pair.first, f"looks like {_named(table, pair.first)}, {_how(pair)}")
 
@@ -199,13 +158,33 @@ def near_duplicate_in_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: augmented copies that an export wrote to disk, or an image saved again with a caption.
     Mend: nothing if they are meant; else keep the better one.
     """
-    pairs, left_out = _pairs(table, config)
-    for pair in pairs:
+    found = _alike(table, config)
+    for pair in found.pairs:
         if table.split[pair.first] == table.split[pair.second]:
             yield _hit(table, pair.second, pair.first, f"looks like {table.files[pair.first]}, {_how(pair)}")
-    if left_out:
+    if found.left_out and len(found.unsure) < MANY_ALIKE:
         folder = str(Path(table.files[0]).parent)
-        yield Hit(folder, f"{left_out} images look like so many others that they were compared with some of them only")
+        said = f"{found.left_out} images look like so many others"
+        yield Hit(folder, f"{said} that they were compared with some of them only")
+
+
+@rule("SP010", "alike-throughout", Severity.INFO, Effect.ACCEPTS, deep=True)
+def alike_throughout(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """Images look alike, but no more than others of the set do: their looks do not tell which of them repeat another.
+
+    Why: if they are frames of one film or scans of one object, val is easier than what the model will meet.
+    Ultralytics: trains and evaluates as told.
+    Example: a fixed camera, scans with a common frame, fields of view under one microscope, copies by the dozen.
+    Mend: nothing if the images were taken independently; else split by film, place or object, not by image.
+    """
+    found = _alike(table, config)
+    if len(found.unsure) >= MANY_ALIKE:
+        image, other = found.unsure[0], found.examples[0]
+        said = f"{len(found.unsure)} of {len(table.files)} images look alike, but no more than others of the set do"
+        some = f" ({found.left_out} were compared with some of the others only)" if found.left_out else ""
+        example = f"{_named(table, image)} and {_named(table, other)}"
+        message = f"{said}: a fixed camera or a common frame? For one {example}{some}"
+        yield Hit(str(Path(table.files[image]).parent), message)
 
 
 def _how(pair: Near) -> str:

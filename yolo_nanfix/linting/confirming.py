@@ -1,0 +1,311 @@
+"""Which images that look alike repeat each other: those that differ far less than the images of the set do anyhow.
+
+What a set shares (the ground before a fixed camera, the frame of a scan, a sky above) makes all of its images alike,
+and cancels where two of them are held against each other: what is left is what differs. So a pair is judged not by how
+alike it is, but by the gap to the next images: the distances from an image to its copies are a small part of that to
+the first image which is none. In a set of photographs that is a stranger; before a fixed camera another frame, with
+other objects on the same ground.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.linting.alike import Likeness, Near, candidates
+from yolo_nanfix.linting.labelled import Rows
+from yolo_nanfix.linting.table import Table
+
+ALIKE = 0.93
+"""The least correlation, at 32x32 grey pixels, of two images that are alike."""
+CROPPED, CROPPABLE = 0.99, 0.6
+"""The least correlation of an image with a cropped one laid upon it, and of the two as they are."""
+GAP = 1 / 8
+"""Copies are nearer than this part of the (squared) distance to the first but one image that is no copy. Measured: true
+copies, also saved at quality 40 or at half the size, stay below 0.03, frames of a fixed camera above 0.2."""
+MOST_COPIES = 10
+"""An image has no more copies than that; more are an empty scene, or a set of one picture."""
+STRANGE = 1.0
+"""The squared distance of two photographs that have nothing in common, for sets that hold no such pair."""
+SAME = 0.35
+"""In standard deviations of the image, by 3x3 of 64x64 pixels: where two differ by more, one shows what the other does
+not. Saved again at half the size they differ by up to 0.3."""
+FITTED = 0.5
+"""The same for a cropped image that was laid upon the other, which fits to a part of a pixel only."""
+BLOCK = 1024
+"""So many images are compared each with each."""
+SAMPLE = 128
+"""So many other images say how far apart the images of the set are; smaller sets are compared each with each."""
+MOST_READ = 20_000
+"""So many images are decoded at most to confirm that they are alike."""
+TRIES = 8
+"""So many candidates are compared with one image, those of the closest hashes."""
+ROUNDING = 1e-5
+"""What turning and adding up in another order changes in a distance."""
+_FINE, _SIDE = 64, 32
+_CELLS = 96
+"""Images are decoded with at least so many pixels a side, so that what a JPEG pads its last blocks with is small."""
+_NOTHING = -1e4
+"""Stands where a moved picture does not reach."""
+_SHRUNK, _SKEWED, _SHIFTED = 0.15, 0.1, 10.0
+"""How far a crop may change scale, shear (as parts) and place (in pixels of 64)."""
+
+Indices = NDArray[np.int64]
+Floats = NDArray[np.float32]
+T = TypeVar("T", bound=np.generic)
+
+
+class Link(NamedTuple):
+    """Two images that are alike: as `Near`, and whether one had to be laid upon the other."""
+
+    first: int
+    second: int
+    alike: float
+    cropped: bool
+
+
+def near_pairs(table: Table, channels: int, copies: Collection[int] = ()) -> Likeness:
+    """Images that repeat an earlier one, also mirrored, turned or cropped, without being the same file.
+
+    Args:
+        table: the dataset; without looks nothing is found.
+        channels: as in data.yaml.
+        copies: images that need no partner.
+    """
+    first, second, distance, left_out = candidates(table.looks)
+    same = _one_file(table, first, second)
+    same |= np.isin(second, np.array(sorted(copies), np.int64))
+    first, second, distance = first[~same], second[~same], distance[~same]
+    across = table.split[first] != table.split[second]
+    order = np.lexsort((first, distance, ~across, second))
+    pictures = _Pictures(table, channels)
+    links = list(_links(pictures, first[order], second[order]))
+    pairs: list[Near] = []
+    small = 1 < len(table.looks) <= SAMPLE
+    for block, whole in [([], True)] if small else _blocks(links):
+        left_out += 0 if whole else len(block)
+        pairs += _judge(pictures, block, [link for link in links if link.cropped])
+    no_need = set(copies)
+    pairs = [pair for pair in pairs if pair.second not in no_need]
+    told = {image for pair in pairs for image in pair[:2]}
+    unsure = {link.second: link.first for link in links if link.second not in told}
+    unsure |= {link.first: link.second for link in links if link.first not in told and link.first not in unsure}
+    doubtful = sorted(unsure)
+    examples = [unsure[image] for image in doubtful]
+    return Likeness(sorted(pairs, key=lambda p: p.second), doubtful, examples, left_out + pictures.left_out)
+
+
+def _one_file(table: Table, first: Indices, second: Indices) -> NDArray[np.bool_]:
+    """Which images are the same bytes, or the same file, as others."""
+    same = (table.content[first] == table.content[second]) & (table.size[first] == table.size[second])
+    same |= (table.identity[first] == table.identity[second]) & (table.identity[first] != 0)
+    return np.asarray(same, np.bool_)
+
+
+def turned(picture: NDArray[T]) -> list[NDArray[T]]:
+    """A picture, mirrored and turned in the order of `deep.LOOKS`."""
+    return [side for up in (picture, picture.T) for side in (up, up[:, ::-1], up[::-1], up[::-1, ::-1])]
+
+
+class _Pictures:
+    """Small copies of images, each decoded once; `left_out` counts those that were too many."""
+
+    def __init__(self, table: Table, channels: int) -> None:
+        self.left_out = 0
+        self.table = table
+        self.rows = Rows(table)
+        self._channels = channels
+        self._known: dict[int, NDArray[np.uint8] | None] = {}
+
+    def fine(self, image: int) -> NDArray[np.uint8] | None:
+        """(64, 64), grey; None if it cannot be decoded, or too many were."""
+        if image not in self._known:
+            if len(self._known) >= MOST_READ:
+                self.left_out += 1
+                return None
+            from yolo_nanfix.linting.deep import small_copy
+
+            small = small_copy(self.table.files[image], self._channels, _CELLS)
+            self._known[image] = None if small is None else _sized(small, _FINE)
+        return self._known[image]
+
+    def coarse(self, image: int) -> Floats | None:
+        """(32, 32), so scaled that a product of two is their correlation."""
+        fine = self.fine(image)
+        return None if fine is None else _scaled(fine.reshape(_SIDE, 2, _SIDE, 2).mean(axis=(1, 3), dtype=np.float32))
+
+    def stacked(self, images: Iterable[int]) -> tuple[Indices, Floats]:
+        """Those of some images that show something, and their coarse copies as rows."""
+        found = [(image, copy.ravel()) for image in images if (copy := self.coarse(image)) is not None]
+        if not found:
+            return np.zeros(0, np.int64), np.zeros((0, _SIDE**2), np.float32)
+        return np.array([image for image, _ in found]), np.stack([copy for _, copy in found])
+
+
+def _sized(small: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(small, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _scaled(picture: Floats) -> Floats | None:
+    """Without its mean, of length 1; None for one colour."""
+    picture = picture - picture.mean()
+    length = float(np.linalg.norm(picture))
+    return picture / np.float32(length) if length else None
+
+
+def _links(pictures: _Pictures, first: Indices, second: Indices) -> Iterator[Link]:
+    """For each image the first of its candidates that is alike."""
+    for image, others in _runs(first, second):
+        copy = pictures.coarse(image)
+        if copy is None:
+            continue
+        sides = np.stack([side.ravel() for side in turned(copy)])
+        for other in others[:TRIES]:
+            if (mine := pictures.coarse(other)) is None:
+                continue
+            alike = sides @ mine.ravel()
+            turn = int(np.argmax(alike))
+            laid = _laid_upon(pictures, other, image, turn) if CROPPABLE <= alike[turn] < CROPPED else 0.0
+            if laid >= CROPPED or alike[turn] >= ALIKE:
+                yield Link(other, image, max(laid, float(alike[turn])), laid >= CROPPED)
+                break
+
+
+def _runs(first: Indices, second: Indices) -> Iterator[tuple[int, list[int]]]:
+    """Each value of the sorted `second` with those of `first` that stand beside it."""
+    if len(second):
+        cuts = np.flatnonzero(np.diff(second)) + 1
+        for part in np.split(np.arange(len(second)), cuts):
+            yield int(second[part[0]]), first[part].tolist()
+
+
+def _laid_upon(pictures: _Pictures, first: int, second: int, turn: int) -> float:
+    """The correlation of two images where they overlap, one of them cropped a little; 0 if they do not fit."""
+    one, other = pictures.fine(first), pictures.fine(second)
+    if one is None or other is None:
+        return 0.0
+    other = np.ascontiguousarray(turned(other)[turn])
+    return max(_fitted(one, other), _fitted(other, one))
+
+
+def _fitted(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """The correlation of two pictures after the second was stretched a little so that it fits best (ECC); 0 if that
+    does not make them one picture."""
+    move = np.eye(2, 3, dtype=np.float32)
+    stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 1e-3)
+    try:
+        alike, move = cv2.findTransformECC(one, other, move, cv2.MOTION_AFFINE, stop, None, 3)  # type: ignore[call-overload]
+    except cv2.error:  # the two do not converge
+        return 0.0
+    off = np.abs(move - np.eye(2, 3))
+    small = off[0, 0] <= _SHRUNK and off[1, 1] <= _SHRUNK and max(off[0, 1], off[1, 0]) <= _SKEWED
+    if alike < CROPPED or not small or off[:, 2].max() > _SHIFTED:
+        return 0.0
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpAffine(other.astype(np.float32), move, one.shape, flags=how, borderValue=_NOTHING)
+    common = cv2.erode((moved >= 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    pictures = [(p - p[common].mean()) / max(float(p[common].std()), 1.0) for p in (one.astype(np.float32), moved)]
+    apart = np.where(common, pictures[0] - pictures[1], 0)
+    return float(alike) if np.abs(cv2.blur(apart, (3, 3))).max() <= FITTED else 0.0
+
+
+def _blocks(links: Sequence[Link]) -> Iterator[tuple[list[int], bool]]:
+    """The linked images, those that hang together in one block where it holds them; and whether it does."""
+    leader = {image: image for link in links for image in link[:2]}
+
+    def top(image: int) -> int:
+        while leader[image] != image:
+            leader[image] = image = leader[leader[image]]
+        return image
+
+    for link in links:
+        leader[top(link.second)] = top(link.first)
+    groups: dict[int, list[int]] = {}
+    for image in sorted(leader):
+        groups.setdefault(top(image), []).append(image)
+    block: list[int] = []
+    for members in groups.values():
+        if block and len(block) + len(members) > BLOCK:
+            yield block, True
+            block = []
+        for low in range(0, len(members) - BLOCK, BLOCK):
+            yield members[low : low + BLOCK], False
+        block += members[len(members) // BLOCK * BLOCK :] if len(members) > BLOCK else members
+    if block:
+        yield block, True
+
+
+def _judge(pictures: _Pictures, block: list[int], cropped: list[Link]) -> Iterator[Near]:
+    """The pairs among some images, and some more of the set."""
+    images, copies = pictures.stacked(sorted({*block, *_sample(pictures.table, block)}))
+    best, turn = _compared(copies, copies)
+    np.fill_diagonal(best, -1.0)
+    place = {image: i for i, image in enumerate(images.tolist())}
+    laid = np.zeros(best.shape, np.bool_)
+    for link in cropped:
+        i, j = place.get(link.first), place.get(link.second)
+        if i is not None and j is not None:
+            best[[i, j], [j, i]], laid[[i, j], [j, i]] = link.alike, True
+    far = 2 - 2 * best
+    reach = ROUNDING + _reach(far)
+    close = (
+        (far <= reach[:, None]) & (far <= reach[None, :]) & ~_one_file(pictures.table, images[:, None], images[None, :])
+    )
+    for j in np.flatnonzero(close.any(axis=0)).tolist():
+        second, earlier = int(images[j]), np.flatnonzero(close[:j, j])
+        across = pictures.table.split[images[earlier]] != pictures.table.split[second]
+        for i in earlier[np.lexsort((-best[earlier, j], ~across))].tolist():
+            pair = Near(int(images[i]), second, int(turn[i, j]), float(best[i, j]))
+            if laid[i, j] or _shows_the_same(pictures, pair):
+                yield pair
+                break
+
+
+def _sample(table: Table, block: Sequence[int]) -> list[int]:
+    """Some images that are not in the block, spread over the set."""
+    free = np.ones(len(table.files), np.bool_)
+    free[block] = False
+    rest = np.flatnonzero(free & (table.looks[:, 0] != 0))
+    if len(rest) > SAMPLE:
+        rest = rest[np.linspace(0, len(rest) - 1, SAMPLE).astype(np.int64)]
+    return rest.tolist()
+
+
+def _compared(one: Floats, other: Floats) -> tuple[Floats, NDArray[np.int8]]:
+    """(n, m) the best correlation of each of n pictures with each of m, in any turn of the latter, and that turn."""
+    best = np.full((len(one), len(other)), -1.0, np.float32)
+    turn = np.zeros(best.shape, np.int8)
+    for k in range(8):
+        sides = np.stack([turned(p.reshape(_SIDE, _SIDE))[k].ravel() for p in other]) if len(other) else other
+        alike = one @ sides.T
+        better = alike > best
+        best[better], turn[better] = alike[better], k
+    return best, turn
+
+
+def _reach(far: Floats) -> Floats:
+    """(n,) how far the copies of each of n images are at most, of (n, m) squared distances; below 0 if it has none."""
+    ends = np.full((len(far), MOST_COPIES + 2), STRANGE, np.float32)
+    near = np.concatenate([far, ends], axis=1)
+    near = np.sort(np.partition(near, MOST_COPIES + 1, axis=1)[:, : MOST_COPIES + 2], axis=1)
+    inside = near[:, :-2] <= np.minimum(2 - 2 * ALIKE, GAP * near[:, 2:])
+    count = np.where(inside, np.arange(1, inside.shape[1] + 1), 0).max(axis=1)
+    return np.where(count > 0, near[np.arange(len(near)), np.maximum(count, 1) - 1], -1.0).astype(np.float32)
+
+
+def _shows_the_same(pictures: _Pictures, pair: Near) -> bool:
+    """Whether two images differ nowhere, also after one was stretched a little, or else (a caption) agree in labels."""
+    one, other = pictures.fine(pair.first), pictures.fine(pair.second)
+    if one is None or other is None:
+        return False
+    one_, other_ = _scaled(one.astype(np.float32)), _scaled(other.astype(np.float32))
+    if one_ is None or other_ is None:
+        return False
+    apart = cv2.blur((one_ - turned(other_)[pair.turn]) * _FINE, (3, 3))
+    if np.abs(apart).max() <= SAME or _laid_upon(pictures, *pair[:3]) >= CROPPED:
+        return True
+    return pictures.rows.agree(pair.first, pair.second, pair.turn)
