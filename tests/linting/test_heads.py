@@ -123,10 +123,10 @@ def test_an_image_that_is_not_at_hand_is_made_when_asked_for(tmp_path: Path):
 
 def test_file_numbers_of_64_bits_fit_into_columns(tmp_path: Path):
     numbers = (0o100644, (1 << 64) - 3, 1 << 63, 1, 0, 0, 900, 5, 5, 5)
-    stamp = stamp_of(os.stat_result(numbers, {"st_mtime_ns": 5_000_000_000}))
-    assert stamp == Stamp(900, 5_000_000_000, -(1 << 63), -3)
-    packed = scanning.STAMP.pack(900, 5_000_000_000, 1 << 63, (1 << 64) - 3)
+    stamp = stamp_of(os.stat_result(numbers, {"st_mtime_ns": 5_000_000_000, "st_ctime_ns": 7_000_000_000}))
+    assert stamp == Stamp(900, 5_000_000_000, -(1 << 63), -3, 7_000_000_000)
+    packed = scanning.STAMP.pack(900, 5_000_000_000, 1 << 63, (1 << 64) - 3, 7_000_000_000)
     assert np.frombuffer(packed, np.int64).tolist() == list(stamp)
     known = listed(tmp_path, {})._replace(stamps=np.array([stamp]))
     (image,) = read_images(known, 3, deep=False)
-    assert image.header.fault == "missing" and image.header.inode == (-(1 << 63), -3)
+    assert image.header.fault == "missing" and image.header.inode == (-(1 << 63), -3, 7_000_000_000)

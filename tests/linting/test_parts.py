@@ -9,6 +9,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +50,34 @@ def same(one: Report, other: Report) -> bool:
 
 
 def in_place(path: Path, content: bytes) -> None:
-    """Change a file behind its stamp: same size, same time, same place on the disk."""
+    """Change a file as who unpacks an archive may: same size, same time, same place on the disk."""
     stamp = path.stat()
     assert len(content) == stamp.st_size
     with path.open("r+b") as stream:
         stream.write(content)
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+_opened: list[str] | None = None
+
+
+def _note(event: str, args: tuple[object, ...]) -> None:
+    if event == "open" and _opened is not None and isinstance(args[0], (str, bytes)):
+        _opened.append(os.fsdecode(args[0]))
+
+
+sys.addaudithook(_note)
+
+
+def opened(act: Callable[[], object], root: Path) -> set[str]:
+    """The stems of the label files that are opened meanwhile, in this process."""
+    global _opened
+    _opened = []
+    try:
+        act()
+        return {Path(p).stem for p in _opened if p.startswith(f"{root}{os.sep}labels") and p.endswith(".txt")}
+    finally:
+        _opened = None
 
 
 def test_parts_and_processes_change_nothing(tmp_path, monkeypatch):
@@ -90,22 +113,30 @@ def test_a_fault_of_our_own_in_a_process_is_shown(tmp_path, monkeypatch):
 
 def test_what_has_not_changed_is_not_read_again(tmp_path):
     tiny = many(tmp_path / "set")
-    first = run(tiny.root)
-    label = tiny.root / "labels/train/01.txt"
-    in_place(label, ROWS.replace("0.5 0.5", "5.5 5.5").encode())
-    assert same(run(tiny.root), first)
-    assert not same(run(tiny.root, cache=False), first)
+    assert len(opened(lambda: run(tiny.root, jobs=1), tiny.root)) == 14
+    first = run(tiny.root, cache=False)
+    assert opened(lambda: run(tiny.root, jobs=1), tiny.root) == set() and same(run(tiny.root), first)
 
 
 def test_one_changed_file_alone_is_read(tmp_path):
     tiny = many(tmp_path / "set")
     first = run(tiny.root)
-    in_place(tiny.root / "labels/train/01.txt", ROWS.replace("0.5 0.5", "5.5 5.5").encode())
     tiny.put("labels/train/02.txt", "0 0.5 0.5 0.2 3\n")
+    assert opened(lambda: run(tiny.root, jobs=1), tiny.root) == {"02"}
     second = run(tiny.root)
     new = set(second.findings) - set(first.findings)
     assert {Path(f.place.file).stem for f in new} == {"02"}
     assert same(run(tiny.root), second)
+
+
+@pytest.mark.parametrize("name", ["labels/train/01.txt", "images/train/01.jpg"])
+def test_a_changed_file_is_found_though_size_and_time_are_the_same(tmp_path, name: str):
+    tiny = many(tmp_path / "set")
+    first = run(tiny.root)
+    content = (tiny.root / name).read_bytes()
+    in_place(tiny.root / name, content.replace(b"0.5 0.5", b"5.5 5.5") if name.endswith("txt") else b"x" * len(content))
+    second = run(tiny.root)
+    assert same(second, run(tiny.root, cache=False)) and not same(second, first)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +294,7 @@ def test_a_large_folder_is_listed_by_another_process(tmp_path, monkeypatch):
     assert found.hidden_folders() == [".hidden"]
     at = found.names().index("a.txt") * scanning.STAMP.size
     there = (folder / "a.txt").stat()
-    stamp = (there.st_size, there.st_mtime_ns, there.st_dev, there.st_ino)
+    stamp = (there.st_size, there.st_mtime_ns, there.st_dev, there.st_ino, there.st_ctime_ns)
     assert scanning.STAMP.unpack_from(found.stamps, at) == stamp
     assert parts(scanning.Ahead(str(tmp_path / "none")).take()) == ([], b"", [], b"", b"")
     tiny = many(tmp_path / "set")

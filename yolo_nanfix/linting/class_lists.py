@@ -57,7 +57,7 @@ def stamps(config: DataConfig) -> list[tuple[str, int, int]]:
             status = os.stat(file)  # noqa: PTH116
         except OSError:
             continue
-        found.append((file, status.st_size, status.st_mtime_ns))
+        found.append((file, status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)))
     return found
 
 

@@ -119,7 +119,7 @@ def read_header(
         stamp = stamp_of(status)
         if not stat.S_ISREG(status.st_mode):
             return _header(stamp, fault="unreadable", reason="not a regular file")
-    size, mtime_ns, device, inode = stamp
+    size, mtime_ns, device, inode, _ = stamp
     if not size:
         return _header(stamp, fault="empty", reason="the file has no bytes")
     try:
@@ -142,7 +142,7 @@ def read_header(
 
 
 def _header(stamp: Stamp, fault: str = "", reason: str = "") -> Header:
-    size, mtime_ns, device, inode = stamp
+    size, mtime_ns, device, inode, _ = stamp
     return Header(size, mtime_ns, (device, inode), fault=fault, reason=reason)
 
 

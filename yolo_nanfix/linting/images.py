@@ -39,7 +39,7 @@ class Listed(NamedTuple):
     """What is known of N images before they are read; the fields are those of `Known`, each as a column.
 
     Attributes:
-        stamps: (N, 4) int64.
+        stamps: (N, 5) int64.
     """
 
     files: Sequence[str]
@@ -142,7 +142,7 @@ def read_images(listed: Listed, channels: int, *, deep: bool) -> Images:
     judged, place = judge_heads(heads), np.array(chosen, np.int64)
     columns = Columns(
         size=listed.stamps[:, 0].copy(),
-        inode=listed.stamps[:, 2:].copy(),
+        inode=listed.stamps[:, 2:4].copy(),
         width=np.zeros(count, np.int32),
         height=np.zeros(count, np.int32),
         content=np.zeros(count, np.uint64),

@@ -69,10 +69,10 @@ class Folders:
         return [*held.names, *(name for name, _ in held.below), *held.found.hidden_folders()]
 
     def stamps(self) -> NDArray[np.int64]:
-        """(M, 4) int64, the stamps of all files that were listed, in the order of listing; the first is of nothing."""
+        """(M, 5) int64, the stamps of all files that were listed, in the order of listing; the first is of nothing."""
         import numpy as np  # where nothing has changed, this is not asked
 
-        return np.frombuffer(b"".join(self._stamps), np.int64).reshape(-1, 4)
+        return np.frombuffer(b"".join(self._stamps), np.int64).reshape(-1, 5)
 
     @property
     def count(self) -> int:

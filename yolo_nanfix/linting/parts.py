@@ -37,7 +37,7 @@ class Part(NamedTuple):
         labelled: whether each has a label file.
         owns: whether that file is read for it.
         npys: the .npy that is loaded in the place of each.
-        stamps: (n, 4) int64, of each image file.
+        stamps: (n, 5) int64, of each image file.
         sizes: bytes of each label file.
     """
 

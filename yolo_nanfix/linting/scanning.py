@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 LARGE = 1 << 20
 """A folder is large if its own entry takes so many bytes, which is some ten thousand names."""
-STAMP = struct.Struct("=qqQQ")
+STAMP = struct.Struct("=qqQQq")
 """A stamp, packed."""
 _LENGTHS = struct.Struct("=5Q")
 
@@ -29,7 +29,8 @@ class Scan:
         below: the folders in it, hidden ones aside, likewise, each as device, number and name between colons.
         hidden: the hidden folders in it, likewise, each as nanoseconds of its last change and name; what is in them is
             not listed, but told when something comes or goes.
-        stamps: of each name a `STAMP`: bytes, nanoseconds of the last change, device and number; 0 for the odd ones.
+        stamps: of each name a `STAMP`: bytes, nanoseconds of the last change, device and number, and nanoseconds of the
+            last change of the entry; 0 for the odd ones.
     """
 
     __slots__ = ("below", "hidden", "odd", "packed", "stamps")
@@ -77,7 +78,7 @@ def scan(folder: str) -> Scan:
         except (OSError, ValueError):  # a broken link, or one that goes round
             s = None
         if s is not None and regular(s.st_mode):
-            pack(stamps, end, s.st_size, s.st_mtime_ns, s.st_dev, s.st_ino)
+            pack(stamps, end, s.st_size, s.st_mtime_ns, s.st_dev, s.st_ino, s.st_ctime_ns)
         elif s is None or not stat.S_ISDIR(s.st_mode):
             odd.append(name)
         else:

@@ -33,7 +33,7 @@ class Survey:
         splits: for each split the indices of its images, repeated where a file is listed twice.
         owns: (N,) bool, whether it is the first image of that label file, for which the file is read.
         rows: (N, 3) int64, where the stamps of image, label file and .npy stand in `listed`; 0 for what does not exist.
-        listed: (M, 4) int64, the stamps of all files in the folders, in the order of listing; the first is of nothing.
+        listed: (M, 5) int64, the stamps of all files in the folders, in the order of listing; the first is of nothing.
         strays: .txt files in the folders of images and labels that are the label file of no image.
     """
 
@@ -64,7 +64,7 @@ class Survey:
         return [f"{f.rpartition('.')[0]}.npy" if there else None for f, there in zip(files, loaded, strict=True)]
 
     def stamps(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(n, 4), the stamps of some images."""
+        """(n, 5), the stamps of some images."""
         return np.asarray(self.listed[self.rows[images, 0]])
 
     def sizes(self, images: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -15,9 +15,10 @@ Stamps = dict[str, tuple[int, int]]
 
 
 def stamps(data: str | Path, more: Iterable[Path] = ()) -> Stamps:
-    """Modification time (ns) and size of each file of a dataset, and of `more`; files that are not there are left out.
+    """Time of the last change (ns), which nothing sets back, and size of each file of a dataset, and of `more`.
 
-    A data.yaml that cannot be used is watched alone, a folder without one with all that is in it.
+    Files that are not there are left out. A data.yaml that cannot be used is watched alone, a folder without one
+    with all that is in it.
     """
     found: Stamps = {}
     for file in more:
@@ -80,4 +81,4 @@ def _stamp(file: Path, found: Stamps) -> None:
         stat = file.stat()
     except (OSError, ValueError):
         return
-    found[os.fspath(file)] = (stat.st_mtime_ns, stat.st_size)
+    found[os.fspath(file)] = (max(stat.st_mtime_ns, stat.st_ctime_ns), stat.st_size)
