@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LINES = re.compile(r"\blines? \d+(?:(?:, | and | to )\d+)*")
 _NUMBERS = re.compile(r"\d+(?:\.\d+)?")
+FATES = ("kept", "dropped", "background", "rewritten")
+"""What `Report.counts` tells besides of images, where it is known."""
 _LONGEST = 400
 """Characters of a text that a notebook shows."""
 
@@ -257,7 +259,10 @@ class Report:
         task: the task whose label format was assumed (`detect`, `segment`, `pose`, `obb`).
         findings: all findings, sorted by split (dataset-wide ones first), file and line.
         skipped: pairs of rule code and reason, for the rules that could not be asked.
-        counts: for each split its number of `images`, `labels` (label files found) and `rows` (label rows).
+        counts: for each split its number of `images`, `labels` (label files found) and `rows` (label rows); and where
+            it is read as Ultralytics reads it, how many images it keeps (`kept`) and leaves out (`dropped`) when it
+            scans them, keeps without an object (`background`), and writes anew or strips of repeated rows
+            (`rewritten`).
         known: so many findings are left out because a baseline holds them.
         root: the folder from which files are shown; empty if there is no such one.
         basis: why it was this task; None of several datasets with different reasons, or where it is not known.
@@ -415,6 +420,7 @@ class Report:
         for split, numbers in held.get("counts", dict).items():
             one = _Held(numbers, f"the split {split!r}")
             counts[str(split)] = {key: one.get(key, int) for key in ("images", "labels", "rows")}
+            counts[str(split)] |= {key: one.get(key, int) for key in FATES if key in numbers}
         return cls(
             data=held.get("data", str),
             task=held.get("task", str),

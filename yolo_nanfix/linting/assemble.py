@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.linting.clues import COUNT
 from yolo_nanfix.linting.dataset import Columns
+from yolo_nanfix.linting.fates import shared
 from yolo_nanfix.linting.parts import Facts, Found, Part
 from yolo_nanfix.linting.store import Memory
 from yolo_nanfix.linting.survey import Survey
@@ -31,6 +32,7 @@ EMPTY: dict[str, tuple[tuple[int, ...], str]] = {
     "lines": ((), "int32"),
     "npy": ((), "int8"),
     "clues": ((COUNT,), "int32"),
+    "fate": ((), "uint8"),
 }
 """Shape of one row and dtype of each column about images."""
 ROWS: dict[str, tuple[tuple[int, ...], str]] = {
@@ -51,6 +53,9 @@ class Whole:
 
     def table(self, survey: Survey) -> Table:
         """As the rules over the whole set see it."""
+        columns = self.columns
+        if not survey.owns.all():
+            columns = {**columns, "fate": shared(np.asarray(columns["fate"], np.uint8), survey.labels, survey.owns)}
         return Table(
             files=survey.files,
             labels=survey.labels,
@@ -58,7 +63,7 @@ class Whole:
             split=survey.split,
             splits=survey.splits,
             labelled=survey.labelled,
-            **self.columns,  # type: ignore[arg-type]
+            **columns,  # type: ignore[arg-type]
         )
 
 

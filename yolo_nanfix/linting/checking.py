@@ -17,6 +17,7 @@ from yolo_nanfix.linting.causes import dumps as dumps_causes
 from yolo_nanfix.linting.causes import loads as loads_causes
 from yolo_nanfix.linting.classify import list_folders
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.fates import Fate, of_splits
 from yolo_nanfix.linting.listing import Folders
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.parts import Context, Found
@@ -69,7 +70,8 @@ def check(
     if study is not None:
         study(Studied(config, options.settled, table))
     facts = {"config": config, "task": options.settled, "options": options, "table": table, "strays": seen.strays}
-    facts |= {"census": there, "folders": folders, "notes": ()}
+    fates = of_splits(table, config, options.settled)
+    facts |= {"fates": fates, "census": there, "folders": folders, "notes": ()}
     if memory is not None and same_files:
         lasting = list(latest.unpack_findings(json.loads(memory.text("lasting")), _texts()))
         old = loads_causes(memory.text("causes"))
@@ -83,7 +85,7 @@ def check(
     if place is not None and (not same_files or len(waiting) > FEW * len(seen.files)):
         _remember(place, names, seen, there, whole, lasting, old)
     data, task, root = str(config.yaml_file), options.settled, str(config.root)
-    return Report(data, task, tuple(findings), _skipped(options), _counts(table), root=root, basis=basis)
+    return Report(data, task, tuple(findings), _skipped(options), _counts(table, fates), root=root, basis=basis)
 
 
 def _in_set(facts: Mapping[str, Any], options: LintOptions, causes: list[Cause], *, lasting: bool) -> Iterator[Finding]:
@@ -121,13 +123,17 @@ def _order(splits: tuple[str, ...]) -> Any:
     return lambda f: (order[f.split], f.place.file, f.place.line or 0, f.code)
 
 
-def _counts(table: Table) -> Counts:
-    """Images, label files and label rows of each split, as often as they are listed."""
+def _counts(table: Table, fates: Mapping[str, Fate]) -> Counts:
+    """Images, label files and label rows of each split, as often as they are listed, and what becomes of the images."""
     return {
         split: {
             "images": len(listed),
             "labels": int(table.labelled[listed].sum()),
             "rows": int(table.lines[listed].sum()),
+            "kept": fates[split].kept,
+            "dropped": fates[split].dropped,
+            "background": fates[split].background,
+            "rewritten": fates[split].rewritten,
         }
         for split, listed in table.splits.items()
     }

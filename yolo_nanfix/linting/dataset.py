@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.linting.clues import clues
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.fates import fates
 from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.table import Table
@@ -38,7 +39,7 @@ class Dataset:
     strays: tuple[str, ...]
 
 
-def columns(images: Images, labels: Labels, task: str, *, deep: bool) -> Columns:
+def columns(images: Images, labels: Labels, config: DataConfig, task: str, *, deep: bool) -> Columns:
     """The columns of `Table` that come from reading files, by their names."""
     polygons, lines = np.zeros(len(images), np.bool_), np.zeros(len(images), np.int32)
     owner = np.array([file.image for file in labels.files], np.int32)
@@ -51,6 +52,7 @@ def columns(images: Images, labels: Labels, task: str, *, deep: bool) -> Columns
         "polygons": polygons,
         "lines": lines,
         "clues": clues(images, labels, task),
+        "fate": fates(images, labels, config, task),
         "row_image": owner[labels.file] if len(labels.file) else np.zeros(0, np.int32),
         "row_line": labels.line,
         "row_cls": labels.cls,
@@ -62,7 +64,7 @@ def tabulate(dataset: Dataset) -> Table:
     """The columns of a dataset that was read whole."""
     images, names = dataset.images, tuple(dataset.splits)
     number = {name: i for i, name in enumerate(names)}
-    found = columns(images, dataset.labels, dataset.task, deep=any(image.looks for image in images))
+    found = columns(images, dataset.labels, dataset.config, dataset.task, deep=any(image.looks for image in images))
     return Table(
         files=tuple(image.file for image in images),
         labels=tuple(image.label for image in images),

@@ -86,7 +86,8 @@ def read_part(part: Part, context: Context) -> Facts:
         chosen = np.flatnonzero(np.array(part.labelled) & np.array(part.owns)).tolist()
         paths, sizes = [part.labels[i] for i in chosen], [part.sizes[i] for i in chosen]
         labels = read_labels(paths, chosen, options.settled, config.kpt_shape, sizes)
-        return Facts(list(_ask(images, labels, context)), columns(images, labels, options.settled, deep=options.deep))
+        found = list(_ask(images, labels, context))
+        return Facts(found, columns(images, labels, config, options.settled, deep=options.deep))
 
 
 def _ask(images: Images, labels: Labels, context: Context) -> Iterator[Found]:

@@ -43,6 +43,7 @@ class Table:
         lines: (N,) int32, rows of its label file, those among them that cannot be read.
         npy: (N,) int8, 1 if a usable .npy of the image's size and of 8 bits replaces it, 2 if any other does, else 0.
         clues: (N, COUNT) int32, what else its label file tells: how often each `clues.Clue` is met.
+        fate: (N,) uint8, what becomes of it when Ultralytics scans the split; the bits are those of `fates`.
         row_image: (R,) int32, index of the image of each label row.
         row_line: (R,) int32, 1-based line in its label file.
         row_cls: (R,) float32, class.
@@ -68,6 +69,7 @@ class Table:
     lines: NDArray[np.int32]
     npy: NDArray[np.int8]
     clues: NDArray[np.int32]
+    fate: NDArray[np.uint8]
     row_image: NDArray[np.int32]
     row_line: NDArray[np.int32]
     row_cls: NDArray[np.float32]

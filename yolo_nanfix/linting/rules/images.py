@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.fates import ACCEPTED, MIN_SIDE
 from yolo_nanfix.linting.image import MOST, Image
 from yolo_nanfix.linting.pixels import too_large
 from yolo_nanfix.linting.rule import Hit, rule
@@ -14,8 +15,6 @@ from yolo_nanfix.linting.segments import BOMB_PIXELS
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
 
 Images = Iterable[Image]
-MIN_SIDE = 10
-_ACCEPTED = {name.upper() for name in SUFFIX_FORMATS} | {"JPEG2000"}
 
 
 def hit(image: Image, message: str) -> Hit:
@@ -107,7 +106,7 @@ def format_not_supported(unusual: Images) -> Iterator[Hit]:
     """
     for image in unusual:
         name = image.header.format
-        if name and image.header.fault in ("", "trailing") and name not in _ACCEPTED:
+        if name and image.header.fault in ("", "trailing") and name not in ACCEPTED:
             yield hit(image, f"the content is {name}, which Ultralytics does not take")
 
 
@@ -122,7 +121,7 @@ def content_against_suffix(unusual: Images) -> Iterator[Hit]:
     """
     for image in unusual:
         name = image.header.format
-        if name in _ACCEPTED and image.header.fault in ("", "trailing") and name not in SUFFIX_FORMATS[image.suffix]:
+        if name in ACCEPTED and image.header.fault in ("", "trailing") and name not in SUFFIX_FORMATS[image.suffix]:
             yield hit(image, f"the suffix is .{image.suffix}, but the content is {name}")
 
 

@@ -11,13 +11,14 @@ import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.fates import MIN_SIDE
 from yolo_nanfix.linting.headers import Header
 from yolo_nanfix.linting.image import Image
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.pixels import transparent
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.files import some
-from yolo_nanfix.linting.rules.images import MIN_SIDE, Images, hit
+from yolo_nanfix.linting.rules.images import Images, hit
 from yolo_nanfix.linting.table import Table
 from yolo_nanfix.linting.turning import QUARTER, turn_of
 

@@ -12,6 +12,7 @@ from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.columns import columns
+from yolo_nanfix.linting.rules.equal import first_equal
 from yolo_nanfix.linting.rules.rows import HIGH, LOW, once, row_hits
 
 UPRIGHT = ("detect", "segment", "pose")
@@ -19,7 +20,6 @@ NEAR = 0.95
 """Two boxes are nearly one from this overlap (IoU) on."""
 MAX_NEIGHBOURS = 16
 """A box is held against so many others at most: those that begin next, from left to right."""
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @rule("BX007", "row-duplicate", Severity.WARNING, Effect.REWRITES)
@@ -31,7 +31,7 @@ def row_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: two rows `0 0.5 0.5 0.2 0.2`.
     Mend: remove one of the rows.
     """
-    first = _first_equal(labels, images)[0]
+    first = first_equal(labels, images)[0]
     mask = first != np.arange(len(first))
     yield from row_hits(labels, images, mask, lambda row: f"the same as line {labels.line[first[row]]}")
 
@@ -45,7 +45,7 @@ def box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.2 0.2` and `1 0.5 0.5 0.2 0.2`.
     Mend: keep the row with the right class.
     """
-    first = _first_equal(labels, images)[1]
+    first = first_equal(labels, images)[1]
     mask = (first != np.arange(len(first))) & (labels.cls != labels.cls[first])
 
     def message(row: int) -> str:
@@ -94,37 +94,6 @@ def near_box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
         )
 
     yield from row_hits(labels, images, mask, message)
-
-
-@once
-def _first_equal(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each row the first row of its file that is equal, and the first whose box is; itself if it is the first.
-
-    Polygons and keypoints count in the one; of the other only polygons do.
-    """
-    boxes = columns(labels, images)
-    key = labels.file.astype(np.uint64) ^ labels.shape.view(np.uint64)
-    with np.errstate(over="ignore"):
-        for column in (boxes.x, boxes.y, boxes.w, boxes.h):
-            key ^= (column + np.float32(0)).view(np.uint32)  # no negative zero
-            key *= _MIX
-            key ^= key >> np.uint64(29)
-    ranked = np.sort(key)
-    twice = ranked[1:][ranked[1:] == ranked[:-1]]
-    number = np.arange(len(key))
-    if not len(twice):
-        return number, number
-    rows = np.flatnonzero(np.isin(key, twice) & np.isfinite(labels.extra))  # nan and inf are no box, so none twice
-    first_row, first_box = number.copy(), number.copy()
-    seen_rows: dict[tuple[object, ...], int] = {}
-    seen_boxes: dict[tuple[object, ...], int] = {}
-    for row in rows.tolist():
-        box = (int(labels.file[row]), int(labels.shape[row]), *labels.box[row].tolist())
-        spots = slice(int(labels.first[row]), int(labels.first[row + 1]))
-        points = () if labels.shape[row] else (labels.points[spots].tobytes(), labels.visible[spots].tobytes())
-        first_box[row] = seen_boxes.setdefault(box, row)
-        first_row[row] = seen_rows.setdefault((float(labels.cls[row]), *box, *points), row)
-    return first_row, first_box
 
 
 @once
