@@ -6,8 +6,8 @@ defect, and its docstring documents it. There are two kinds:
 - rules about single files ask for `images`, for the `unusual` ones among them (see `Image.usual`) or for `labels`. They
   are given one part of the dataset after the other, in several processes, and their hits are remembered as long as the
   file, its label file and data.yaml stay the same;
-- rules about the whole set ask for `table`, `strays`, `census`, `folders` or `notes`, or for none. They are asked once,
-  at the end.
+- rules about the whole set ask for `table`, `fates` (see `fates.Fate`), `strays`, `census`, `folders` or `notes`, or
+  for none. They are asked once, at the end.
 
 Both may ask for `config`, `task` and `options`.
 """
@@ -31,7 +31,8 @@ from yolo_nanfix.linting.options import LintOptions
 FAMILIES = (
     "config", "config_pose", "config_paths", "files", "names", "strays", "folders", "arrays", "images", "kinds",
     "turned", "gamma", "pixels", "deep_images", "text", "encoding", "boxes", "systematic", "overlaps", "outliers",
-    "polygons", "keypoints", "oriented", "classes", "class_order", "splits", "annotations", "annotation_rows",
+    "polygons", "keypoints", "oriented", "classes", "class_order", "splits", "starting", "annotations",
+    "annotation_rows",
 )  # fmt: skip
 """The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""
 

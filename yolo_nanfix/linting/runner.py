@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from yolo_nanfix.linting.pool import Progress
     from yolo_nanfix.linting.studied import Study
 
+AROUND = frozenset(("FS003", "FS004", "FS057", "FS060"))
+"""Findings that tell of folders which are not looked at to know whether anything has changed."""
+
 
 def run(
     data: str | Path,
@@ -94,7 +97,7 @@ def _run(
     options, basis = settled(options, guess(config, folders))
     columns = store.place(config, options) if cache else None
     report = check(config, options, folders, columns, progress, jobs, study, basis)
-    if place is not None:
+    if place is not None and not report.by_code().keys() & AROUND:
         store.save_latest(place, tree, latest.pack(report))
     return report
 

@@ -14,6 +14,7 @@ from yolo_nanfix.findings import Finding, Place, Report
 from yolo_nanfix.linting.causes import Cause, explained
 from yolo_nanfix.linting.census import Census
 from yolo_nanfix.linting.dataset import tabulate
+from yolo_nanfix.linting.fates import of_splits
 from yolo_nanfix.linting.formats.build import Annotated
 from yolo_nanfix.linting.listing import Folders
 from yolo_nanfix.linting.rule import all_rules
@@ -42,6 +43,7 @@ def check(annotated: Annotated, study: Study | None = None) -> Report:
         "unusual": dataset.images.unusual(),
         "labels": dataset.labels,
         "table": table,
+        "fates": of_splits(table, dataset.config, options.task),
         "strays": (),
         "census": Census(),
         "folders": Folders(),

@@ -121,18 +121,20 @@ def class_not_in_train(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 @rule("CL006", "class-not-in-val", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def class_not_in_val(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """A class with 20 or more examples in train has none in val.
+    """A class with 20 or more examples in train has none in val, or none in test.
 
     Why: nothing says how well it is learned.
     Ultralytics: leaves the class out of the mean.
     Example: a class recorded on one day, all of whose images went to train.
-    Mend: split the images again, so that each class is in val.
+    Mend: split the images again, so that each class is in all splits.
     """
     counts = _counts(table, config.ceiling)
-    missing = np.flatnonzero((counts["train"] >= LEARNABLE) & (counts["val"] == 0))
-    if len(missing) and counts["val"].any():
-        message = f"in train, but not in val ({len(missing)}): {_names(config, missing)}"
-        yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
+    for split in ("val", "test"):
+        if split in counts and counts[split].any():
+            missing = np.flatnonzero((counts["train"] >= LEARNABLE) & (counts[split] == 0))
+            if len(missing):
+                message = f"in train, but not in {split} ({len(missing)}): {_names(config, missing)}"
+                yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
 
 
 @rule("CL007", "class-rare", Severity.INFO, Effect.ACCEPTS, LABELLED)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.census import Census
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.fates import Fate
 from yolo_nanfix.linting.image import Image
+from yolo_nanfix.linting.neighbours import find_labels
 from yolo_nanfix.linting.paths import folder_of
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.suffixes import is_image
@@ -97,7 +100,7 @@ def label_missing(table: Table) -> Iterator[Hit]:
 
 
 @rule("FS003", "train-unlabelled", Severity.FATAL, Effect.CRASHES, LABELLED)
-def train_unlabelled(table: Table) -> Iterator[Hit]:
+def train_unlabelled(fates: Mapping[str, Fate], table: Table, config: DataConfig) -> Iterator[Hit]:
     """No image of the train split has a label file.
 
     Why: there is nothing to learn from; usually the labels are in a place where no one looks.
@@ -105,11 +108,16 @@ def train_unlabelled(table: Table) -> Iterator[Hit]:
     Example: labels beside the folder `images` under another name than `labels`.
     Mend: put the labels where the finding says, one .txt per image.
     """
-    yield from _unlabelled("train", table)
+    fate = fates["train"]
+    if fate.kept and not fate.found and table.labelled[table.splits["train"]].any():
+        message = f"the images of all label files are left out; the other {fate.kept} images have none"
+        yield Hit(_home(table, "train"), f"{message}; training does not start: ValueError", split="train")
+    elif fate.kept:
+        yield from _unlabelled("train", table, config, "; training does not start: ValueError")
 
 
 @rule("FS004", "val-unlabelled", Severity.ERROR, Effect.GARBAGE, LABELLED)
-def val_unlabelled(table: Table) -> Iterator[Hit]:
+def val_unlabelled(table: Table, config: DataConfig) -> Iterator[Hit]:
     """No image of the val split has a label file.
 
     Why: mAP stays 0, so early stopping and the choice of best.pt work on nothing.
@@ -117,16 +125,39 @@ def val_unlabelled(table: Table) -> Iterator[Hit]:
     Example: val labels in labels/train while the images are in images/val.
     Mend: put the labels where the finding says, one .txt per image.
     """
-    yield from _unlabelled("val", table)
+    yield from _unlabelled("val", table, config)
 
 
-def _unlabelled(split: str, table: Table) -> Iterator[Hit]:
-    """A hit if no image of the split is labelled."""
-    chosen = table.splits[split]
-    if len(chosen) and not table.labelled[chosen].any():
-        first = int(chosen[0])
-        message = f"none of {len(chosen)} images has a label file; the first is looked for at {table.labels[first]}"
-        yield Hit(str(Path(table.files[first]).parent), message, split=split)
+@rule("FS057", "test-unlabelled", Severity.WARNING, Effect.GARBAGE, LABELLED)
+def test_unlabelled(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """No image of the test split has a label file.
+
+    Why: an evaluation on the split gives a mAP of 0, whatever the model does.
+    Ultralytics: warns once and evaluates against an empty truth.
+    Example: `test: images/test` without labels/test.
+    Mend: put the labels where the finding says, one .txt per image, or take `test` out of data.yaml.
+    """
+    yield from _unlabelled("test", table, config)
+
+
+def _unlabelled(split: str, table: Table, config: DataConfig, so: str = "") -> Iterator[Hit]:
+    """A hit if no image of the split is labelled; where its labels lie, if they can be found."""
+    chosen = table.members.get(split)
+    if chosen is None or not len(chosen) or table.labelled[chosen].any():
+        return
+    first = int(chosen[0])
+    message = f"none of {len(chosen)} images has a label file; the first is looked for at {table.labels[first]}"
+    roots, images = [str(config.root), str(config.yaml_file.parent)], [table.files[i] for i in chosen.tolist()]
+    near = find_labels(images, roots, {table.labels[i] for i in np.flatnonzero(table.labelled).tolist()})
+    if near is not None:
+        message += f"; {near.said()}"
+    values = {"images": len(chosen), "folder": near and near.folder, "matching": near.matching if near else 0}
+    yield Hit(_home(table, split), message + so, split=split, values=values)
+
+
+def _home(table: Table, split: str) -> str:
+    """The folder of the first image of a split."""
+    return str(Path(table.files[int(table.splits[split][0])]).parent)
 
 
 def _bare_by_stem(table: Table) -> dict[str, int]:

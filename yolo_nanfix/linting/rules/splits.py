@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ import numpy as np
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.alike import Likeness, Near, same_groups
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.fates import IMAGE_DROPPED, Fate
 from yolo_nanfix.linting.labelled import Rows
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.table import Table
@@ -46,8 +47,14 @@ _same, _near = _Last(), _Last()
 
 
 def _groups(table: Table) -> list[list[int]]:
-    """Groups of equal files."""
-    return _same.ask(table, lambda: same_groups(table))
+    """Groups of equal files, without those that no one can read: they are left out of every split."""
+
+    def question() -> list[list[int]]:
+        groups = same_groups(table)
+        read = [[image for image in members if not table.fate[image] & IMAGE_DROPPED] for members in groups]
+        return [members for members in read if len(members) > 1]
+
+    return _same.ask(table, question)
 
 
 def _alike(table: Table, config: DataConfig) -> Likeness:
@@ -196,43 +203,46 @@ def _how(pair: Near) -> str:
 
 @rule("SP006", "val-repeats-train", Severity.ERROR, Effect.ACCEPTS, LABELLED)
 def val_repeats_train(table: Table) -> Iterator[Hit]:
-    """All images of val are in train, as the same files or as copies.
+    """All images of val, or of test, are in train, as the same files or as copies.
 
     Why: mAP, early stopping and the choice of best.pt tell how well images are remembered, not found.
     Ultralytics: trains and evaluates as told.
     Example: `val: images/train`, or a folder copied to get a val split.
-    Mend: take images out of train for val.
+    Mend: take images out of train for the other split.
     """
-    val, train = table.splits.get("val"), table.splits.get("train")
-    if val is None or train is None or not len(val):
-        return
-    missing = set(val[~table.among(val, train)].tolist())
-    if len(missing) == len(set(val.tolist())) and not _groups(table):
-        return
-    listed = set(train.tolist())
-    for members in _groups(table):
-        if listed.intersection(members):
-            missing.difference_update(members)
-    if not missing:
-        folder = str(Path(table.files[int(val[0])]).parent)
-        yield Hit(folder, f"all {len(table.members['val'])} images of 'val' are in 'train', too", split="val")
+    for split in ("val", "test"):
+        listed, train = table.splits.get(split), table.splits.get("train")
+        if listed is None or train is None or not len(listed):
+            continue
+        missing = set(listed[~table.among(listed, train)].tolist())
+        if len(missing) == len(set(listed.tolist())) and not _groups(table):
+            continue
+        trained = set(train.tolist())
+        for members in _groups(table):
+            if trained.intersection(members):
+                missing.difference_update(members)
+        if not missing:
+            folder = str(Path(table.files[int(listed[0])]).parent)
+            yield Hit(folder, f"all {len(table.members[split])} images of '{split}' are in 'train', too", split=split)
 
 
 @rule("SP007", "split-without-objects", Severity.ERROR, Effect.GARBAGE, LABELLED)
-def split_without_objects(table: Table) -> Iterator[Hit]:
-    """The label files of a split hold no row that can be read.
+def split_without_objects(table: Table, fates: Mapping[str, Fate]) -> Iterator[Hit]:
+    """A split has label files, but no image that is kept holds an object.
 
-    Why: train without objects teaches that there are none; with such a val, mAP stays 0.
-    Ultralytics: warns once and goes on.
+    Why: train without objects teaches that there are none; with such a val, or test, mAP stays 0.
+    Ultralytics: leaves out what it cannot read, warns once and goes on with the rest as background.
     Example: an export that wrote an empty label file for each image.
     Mend: export the labels again.
     """
-    rows = table.each > 0
-    for split in ("train", "val"):
-        listed = table.splits.get(split)
-        if listed is not None and len(listed) and table.labelled[listed].any() and not rows[listed].any():
-            message = f"{int(table.labelled[listed].sum())} label files of '{split}' hold no object that can be read"
-            yield Hit(str(Path(table.labels[int(listed[0])]).parent), message, split=split)
+    for split, fate in fates.items():
+        if fate.found and 0 < fate.kept == fate.background:
+            message = f"none of the {fate.kept} images of '{split}' that are kept holds an object"
+            if fate.dropped:
+                message += f", and {fate.dropped} are left out"
+            listed = table.splits[split]
+            first = int(listed[np.argmax(table.labelled[listed])])
+            yield Hit(str(Path(table.labels[first]).parent), message, split=split)
 
 
 @rule("SP008", "val-tiny", Severity.INFO, Effect.ACCEPTS)
