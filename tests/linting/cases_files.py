@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from linting.tiny_set import ROWS, TinySet, encode
+from linting.tiny_set import ROWS, YAML, TinySet, encode
 
 Change = Callable[[TinySet], object]
 
@@ -61,6 +61,28 @@ def accents(form: str) -> Change:
     return change
 
 
+def two_images(second: bytes) -> Change:
+    """Another image in train, labelled as the first."""
+
+    def change(tiny: TinySet) -> None:
+        tiny.put("images/train/c.jpg", second)
+        tiny.put("labels/train/c.txt", ROWS)
+
+    return change
+
+
+def tested(content: bytes, *, labelled: bool = True) -> Change:
+    """A test split of one image."""
+
+    def change(tiny: TinySet) -> None:
+        tiny.yaml(YAML + "test: images/test\n")
+        tiny.put("images/test/c.jpg", content)
+        if labelled:
+            tiny.put("labels/test/c.txt", ROWS)
+
+    return change
+
+
 def cache(age: int) -> Change:
     """A cache of the train labels that is so much older (seconds) than their folder."""
 
@@ -100,6 +122,17 @@ def _clear(folder: Path) -> None:
     """Remove everything in a folder."""
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
+
+
+def with_class(*pictures: bytes) -> Change:
+    """One class more, with these image files in train."""
+
+    def change(tiny: TinySet) -> None:
+        classes()(tiny)
+        for number, content in enumerate(pictures):
+            tiny.put(f"train/fox/{number}.jpg", content)
+
+    return change
 
 
 def _copied(tiny: TinySet) -> None:
@@ -145,6 +178,12 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "FS027": ("detect", put("images/train/c.npy", b""), put("images/train/a.npy", b"")),
     "FS028": ("detect", cache(60), cache(-60)),
     "FS029": ("detect", lambda tiny: (tiny.root / "images/train/more").mkdir(), nothing),
+    "FS055": ("detect", put("images/train/a.jpg", b""), two_images(b"")),
+    "FS056": ("detect", tested(b""), tested(noise(7))),
+    "FS057": ("detect", tested(noise(7), labelled=False), tested(noise(7))),
+    "FS058": ("segment", nothing, put("labels/val/b.txt", "0 0.1 0.1 0.5 0.1 0.3 0.4\n")),
+    "FS059": ("classify", with_class(b"", b""), with_class(b"", noise(9))),
+    "FS060": ("detect", picture_at("images/more/c.jpg"), picture_at("images/train/more/c.jpg", "other/c.jpg")),
     "FS040": ("classify", classes("train/.ipynb_checkpoints/"), classes()),
     "FS041": ("classify", classes(drop="val/dog"), classes()),
     "FS042": ("classify", classes("val/fox/1.jpg"), classes("train/fox/1.jpg")),

@@ -38,8 +38,8 @@ def test_findings_are_sorted_and_counted(tmp_path: Path):
     ]
     assert report.by_code() == {"BX004": 3, "BX009": 2, "CL004": 1}
     assert report.counts == {
-        "train": {"images": 1, "labels": 1, "rows": 4},
-        "val": {"images": 1, "labels": 1, "rows": 1},
+        "train": {"images": 1, "labels": 1, "rows": 4, "kept": 1, "dropped": 0, "background": 0, "rewritten": 0},
+        "val": {"images": 1, "labels": 1, "rows": 1, "kept": 1, "dropped": 0, "background": 0, "rewritten": 0},
     }
     assert (report.exit_code, report.worst.value, report.task) == (1, "error", "detect")
 

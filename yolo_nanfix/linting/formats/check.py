@@ -43,7 +43,7 @@ def check(annotated: Annotated, study: Study | None = None) -> Report:
         "unusual": dataset.images.unusual(),
         "labels": dataset.labels,
         "table": table,
-        "fates": of_splits(table, dataset.config, options.task),
+        "fates": of_splits(table, dataset.config, options.settled),
         "strays": (),
         "census": Census(),
         "folders": Folders(),

@@ -13,6 +13,7 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.census import Census
 from yolo_nanfix.linting.classify import class_of
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.fates import IMAGE_DROPPED
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.files import some
 from yolo_nanfix.linting.suffixes import is_image
@@ -30,10 +31,12 @@ def _folder(config: DataConfig, split: str) -> Path:
     return config.splits[split][0]
 
 
-def _counts(config: DataConfig, table: Table, split: str) -> Counter[str]:
-    """How many images each class has in a split."""
-    top = _folder(config, split)
-    return Counter(class_of(table.files[i], top) for i in table.splits[split].tolist())
+def _counts(config: DataConfig, table: Table, split: str, *, read: bool = False) -> Counter[str]:
+    """How many images each class has in a split; on demand of those that can be read."""
+    top, listed = _folder(config, split), table.splits[split]
+    if read:
+        listed = listed[(table.fate[listed] & IMAGE_DROPPED) == 0]
+    return Counter(class_of(table.files[i], top) for i in listed.tolist())
 
 
 @rule("FS040", "class-folder-hidden", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
@@ -52,7 +55,7 @@ def class_folder_hidden(config: DataConfig) -> Iterator[Hit]:
 
 @rule("FS041", "class-missing-in-split", Severity.WARNING, Effect.ACCEPTS, CLASSIFY)
 def class_missing_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
-    """A class has no image in val or test.
+    """A class has no image in val or test that can be read.
 
     Why: nothing tells how well it is recognised, and the accuracy is that of the other classes.
     Ultralytics: says that the split "requires" more classes, and goes on.
@@ -62,10 +65,10 @@ def class_missing_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
     trained = _counts(config, table, "train")
     for split in table.splits:
         if split != "train":
-            there = _counts(config, table, split)
+            there = _counts(config, table, split, read=True)
             missing = [name for name in config.names.values() if trained[name] and not there[name]]
             if missing:
-                message = f"no image of {len(missing)} of {config.nc} classes: {some(missing)}"
+                message = f"no image that can be read of {len(missing)} of {config.nc} classes: {some(missing)}"
                 yield Hit(str(_folder(config, split)), message, split=split)
 
 
@@ -100,6 +103,22 @@ def class_folder_empty(config: DataConfig, table: Table) -> Iterator[Hit]:
     for index, name in config.names.items():
         if not there[name]:
             yield Hit(str(_folder(config, "train") / name), f"no image; still it is class {index}", split="train")
+
+
+@rule("FS059", "class-unreadable", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
+def class_unreadable(config: DataConfig, table: Table) -> Iterator[Hit]:
+    """A class has images in train, but not one of them can be read.
+
+    Why: the model gets an output that nothing trains: it never finds the class.
+    Ultralytics: leaves out the images one by one, and counts the folder as a class.
+    Example: train/oak with ten images of 0 bytes after a copy that broke off.
+    Mend: copy or download the images of the class again, or remove its folder.
+    """
+    there, read = _counts(config, table, "train"), _counts(config, table, "train", read=True)
+    for index, name in config.names.items():
+        if there[name] and not read[name]:
+            message = f"not one of {there[name]} images can be read; still it is class {index}"
+            yield Hit(str(_folder(config, "train") / name), message, split="train", values={"images": there[name]})
 
 
 @rule("FS044", "image-outside-class", Severity.ERROR, Effect.DROPS, CLASSIFY)
@@ -215,6 +234,7 @@ def image_in_two_classes(config: DataConfig, table: Table) -> Iterator[Hit]:
     order = np.argsort(table.content, kind="stable")
     content = table.content[order]
     same = (content[1:] == content[:-1]) & (content[1:] != 0)
+    same &= (table.fate[order[1:]] & IMAGE_DROPPED) == 0
     for i in np.flatnonzero(same).tolist():
         one, other = sorted((int(order[i]), int(order[i + 1])))
         names = [class_of(table.files[j], _folder(config, table.split_of(j))) for j in (one, other)]

@@ -11,7 +11,10 @@ import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.census import Census, Other
+from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.listing import Folders
+from yolo_nanfix.linting.neighbours import images_below, siblings
+from yolo_nanfix.linting.paths import folder_of, folders_of
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.files import some
 from yolo_nanfix.linting.suffixes import is_image
@@ -166,7 +169,7 @@ def cache_older_than_labels(census: Census) -> Iterator[Hit]:
 
 
 @rule("FS029", "folder-empty", Severity.INFO, Effect.ACCEPTS)
-def folder_empty(census: Census) -> Iterator[Hit]:
+def folder_empty(census: Census, config: DataConfig, task: str) -> Iterator[Hit]:
     """A folder of images or labels is empty.
 
     Why: usually harmless; sometimes an export or copy that broke off.
@@ -174,5 +177,33 @@ def folder_empty(census: Census) -> Iterator[Hit]:
     Example: images/train/extra without a file.
     Mend: fill the folder or remove it.
     """
+    classes = str(config.splits["train"][0]) if task == "classify" else None  # FS043 tells of these
     for folder in census.empty:
-        yield Hit(folder, "the folder is empty")
+        if classes is None or folder_of(folder) != classes:
+            yield Hit(folder, "the folder is empty")
+
+
+@rule("FS060", "images-in-no-split", Severity.INFO, Effect.ACCEPTS, LABELLED)
+def images_in_no_split(config: DataConfig, table: Table, folders: Folders) -> Iterator[Hit]:
+    """Images lie beside those of the splits, and no split names them.
+
+    Why: they are neither trained on nor evaluated; often a split was forgotten in data.yaml, or a list is too short.
+    Ultralytics: reads what `train`, `val` and `test` name.
+    Example: images/test beside images/train, and no `test:` in data.yaml.
+    Mend: name the folder in data.yaml, or add the images to a list; nothing if they are put by.
+    """
+    homes = folders_of(table.files)
+    for folder in siblings(config):
+        names = images_below(folder)
+        if names and not any(f"{home}{os.sep}".startswith(f"{folder}{os.sep}") for home in homes):
+            message = f"{len(names)} images in a folder of no split: {some(names)}"
+            yield Hit(folder, message, values={"images": len(names)})
+    if all(path.is_dir() for paths in config.splits.values() for path in paths):
+        return
+    listed = set(table.files)
+    for folder in sorted(homes):
+        names = [name for name in folders.names(folder) if is_image(name) and name[0] != "."]
+        left = sorted(name for name in names if f"{folder}{os.sep}{name}" not in listed)
+        if left:
+            message = f"{len(left)} of {len(names)} images are in no list: {some(left)}"
+            yield Hit(folder, message, values={"images": len(left)})
