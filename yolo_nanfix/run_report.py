@@ -29,6 +29,7 @@ class RunContext:
 
     lint: Report | None = None
     not_linted: str = ""
+    left: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     show: Show | None = None
     on_fatal: str = "ignore"
     quarantined: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
@@ -153,5 +154,6 @@ def summarise(
         "quarantined": {image: [f.as_dict() for f in found] for image, found in context.quarantined.items()},
         "lint": context.lint.as_dict() if context.lint else None,
         "not_linted": context.not_linted,
+        "left": {split: dict(numbers) for split, numbers in context.left.items()},
         "guard": {"settings": force["guard"]},
     }

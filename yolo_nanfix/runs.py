@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix import api, run_report, training
 from yolo_nanfix.errors import GuardStop, UsageError
@@ -16,6 +16,9 @@ from yolo_nanfix.health import State, state_of
 from yolo_nanfix.pages.show import Show
 from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.run_report import RunContext, summarise
+
+if TYPE_CHECKING:
+    from yolo_nanfix.linting.studied import Studied
 
 ON_FATAL = ("quarantine", "stop", "ignore")
 LINTED = ("detect", "segment", "pose", "obb", "classify")
@@ -115,15 +118,21 @@ def _linted(
 ) -> tuple[str | Path, tuple[str, ...]]:
     """Lint the dataset into the context; where it is then, and why the run must not start, if so."""
     from yolo_nanfix import linter, upstream
+    from yolo_nanfix.report import left_text
 
     if task not in LINTED:
         context.not_linted = f"lint has no rules for the task {task}"
     elif task == "classify" and not _on_disk(data):
         context.not_linted = f"'{data}' is not unpacked on this disk yet"
     else:
-        everything = api.lint(data, task=task, settings=False, progress=progress)
-        context.lint = linter.for_training(everything, data)
-        return context.lint.data, _decide(context, context.lint)
+        studied: list[Studied] = []
+        request = linter.Request({"task": task}, settings=False, study=studied.append)
+        context.lint = linter.for_training(linter.lint(data, request, progress), data)
+        stop = _decide(context, context.lint)
+        stop += _left(context, studied)
+        for line, good in left_text.lines(context.lint, context.left):
+            upstream.log(f"yolo-nanfix: {line}", good_news=good)
+        return context.lint.data, stop
     upstream.log(f"yolo-nanfix: the dataset is not linted: {context.not_linted}")
     return data, ()
 
@@ -153,8 +162,22 @@ def _decide(context: RunContext, report: Report) -> tuple[str, ...]:
     fatal = [f for f in report.findings if f.severity is Severity.FATAL]
     if context.on_fatal == "stop":
         return tuple(f"{f.place}: {f.code} {f.message}" for f in fatal)
-    context.quarantined = report.fatal_images()
-    return tuple(f"{f.place}: {f.code} {f.message}" for f in fatal if f.image is None)
+    stop = tuple(f"{f.place}: {f.code} {f.message}" for f in fatal if f.image is None)
+    context.quarantined = {} if stop else report.fatal_images()
+    return stop
+
+
+def _left(context: RunContext, studied: list[Studied]) -> tuple[str, ...]:
+    """Fill in what is left of each split; return why the run cannot start, if so."""
+    from yolo_nanfix.linting.fates import left
+    from yolo_nanfix.report import left_text
+
+    for one in studied:
+        if not one.where:  # of annotations that Ultralytics converts itself, its converter decides
+            numbers = left(one.table, one.config, one.task, context.quarantined.keys())
+            context.left = {split: value._asdict() for split, value in numbers.items()}
+    gone = [(s, n) for s, n in context.left.items() if s in ("train", "val") and n["aside"] and not n["kept"]]
+    return tuple(left_text.nothing_left(split, numbers) for split, numbers in gone)
 
 
 def _of_workers(model: Any, context: RunContext) -> dict[str, Any]:
@@ -165,7 +188,7 @@ def _of_workers(model: Any, context: RunContext) -> dict[str, Any]:
         return {}
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     known_here = summarise(context, {**summary, "ultralytics": "", "guard": None}, "", ())
-    summary |= {key: known_here[key] for key in ("on_fatal", "quarantined", "lint", "not_linted")}
+    summary |= {key: known_here[key] for key in ("on_fatal", "quarantined", "lint", "not_linted", "left")}
     run_report.save(path, summary, context.show)
     return summary
 

@@ -36,6 +36,43 @@ def test_a_poisonous_image_is_left_out_unless_its_rule_is_ignored_by_name(sick: 
     assert dry_run(sick).summary["quarantined"] == {}
 
 
+def said(caplog, sick: Path) -> tuple[yolo_nanfix.runs.Run, list[str]]:
+    """A dry run, and what it says of the dataset before."""
+    with caplog.at_level("INFO", "ultralytics"):
+        run = dry_run(sick)
+    texts = [record.message for record in caplog.records if "yolo-nanfix: " in record.message]
+    return run, [text.partition("yolo-nanfix: ")[2] for text in texts if "train" in text or "val" in text]
+
+
+def test_what_is_left_of_each_split_is_said_before_the_first_epoch(sick: Path, caplog):
+    (sick.parent / "images/train/0002.jpg").write_bytes(b"")
+    (sick.parent / "labels/val/0000.txt").write_text("")
+    run, lines = said(caplog, sick)
+    assert lines == [
+        "train: 2 of 4 images are left: Ultralytics drops 1, the run puts 1 aside (fatal findings)",
+        "val: all 2 images are used, 1 of them without objects",
+    ]
+    train = {"images": 4, "dropped": 1, "aside": 1, "kept": 2, "background": 0}
+    assert run.outcome == "dry-run" and run.summary["left"]["train"] == train
+
+
+def test_a_run_does_not_start_when_nothing_is_left(sick: Path, caplog):
+    for name in ("0000", "0002", "0003"):
+        (sick.parent / f"images/train/{name}.jpg").write_bytes(b"")
+    run, _ = said(caplog, sick)
+    assert (run.outcome, run.exit_code) == ("stopped", 1)
+    assert run.reasons[0].startswith("no image of 'train' is left: 0 of 4 images are left: Ultralytics drops 3")
+    (sick.parent / "images/train/0001.npy").unlink()
+    assert dry_run(sick).outcome == "dry-run"
+    (sick.parent / "images/train/0001.jpg").write_bytes(b"")
+    run, lines = said(caplog, sick)
+    assert run.exit_code == 1 and "training does not start: RuntimeError" in run.reasons[0]
+    assert "FS055" in lines[-3] and lines[-2:] == [
+        "train: 0 of 4 images are left: Ultralytics drops 4",
+        "val: all 2 images are used",
+    ]
+
+
 def test_a_wrong_setting_is_said_before_a_model_is_loaded(sick: Path):
     Path("nanfix.yaml").write_text("lint: {ignor: [IM011]}")
     with pytest.raises(UsageError, match="did you mean 'ignore'"):

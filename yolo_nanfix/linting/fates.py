@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +52,24 @@ class Fate(NamedTuple):
     background: int
     rewritten: int
     found: int
+
+
+class Left(NamedTuple):
+    """What a run trains or evaluates on of a split, as often as its images are listed.
+
+    Attributes:
+        images: how many there are.
+        dropped: how many Ultralytics leaves out.
+        aside: how many of those that it would keep the run leaves out.
+        kept: how many are left.
+        background: how many of these have no object.
+    """
+
+    images: int
+    dropped: int
+    aside: int
+    kept: int
+    background: int
 
 
 def fates(images: Images, labels: Labels, config: DataConfig, task: str) -> NDArray[np.uint8]:
@@ -131,6 +150,17 @@ def of_splits(table: Table, config: DataConfig, task: str) -> dict[str, Fate]:
         return {split: _of_split(table, listed, 0) for split, listed in table.splits.items()}
     names = set(config.names.values())
     return {split: _of_split(*_of_known(table, split, config.splits[split][0], names)) for split in table.splits}
+
+
+def left(table: Table, config: DataConfig, task: str, aside: Set[str]) -> dict[str, Left]:
+    """What is left of each split if some image files are put aside."""
+    out = np.array([file in aside for file in table.files], np.bool_)
+    fate = table.fate | np.where(out, IMAGE_DROPPED, 0).astype(np.uint8)
+    before, after = of_splits(table, config, task), of_splits(replace(table, fate=fate), config, task)
+    return {
+        split: Left(one.images, one.dropped, one.kept - after[split].kept, after[split].kept, after[split].background)
+        for split, one in before.items()
+    }
 
 
 def _of_known(table: Table, split: str, top: Path, names: set[str]) -> tuple[Table, NDArray[np.int32], int]:

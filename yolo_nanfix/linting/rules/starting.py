@@ -75,7 +75,8 @@ def _why(table: Table, split: str) -> str:
     listed = table.splits[split]
     images = int(((table.fate[listed] & IMAGE_DROPPED) != 0).sum())
     labels = len(listed) - images
-    return " and ".join(part for part in (images and f"{images} images", labels and f"the labels of {labels}") if part)
+    of_images, of_labels = f"{images} image files are refused", f"the label files of {labels} are refused"
+    return " and ".join([of_images] * (images > 0) + [of_labels] * (labels > 0))
 
 
 def _home(table: Table, split: str) -> str:
