@@ -29,6 +29,7 @@ TOOLS = ("pytest", "hypothesis", "matplotlib", "scipy", "requests", "psutil", "p
 """What tests need, and what releases of ultralytics need that are installed without their requirements."""
 TESTS = (
     *("tests/numerics", "tests/linting/test_dataset.py", "tests/linting/test_deep.py"),
+    *("tests/linting/test_decoders.py", "tests/linting/test_turning.py"),
     *("tests/diagnosis/test_trace.py", "tests/guard/test_dropping.py", "tests/guard/test_snapshots.py"),
     *("tests/e2e/test_train_command.py", "tests/e2e/test_train_classes.py", "tests/test_settings.py"),
 )

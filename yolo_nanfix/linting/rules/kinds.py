@@ -20,7 +20,7 @@ from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.files import some
 from yolo_nanfix.linting.rules.images import Images, hit
 from yolo_nanfix.linting.table import Table
-from yolo_nanfix.linting.turning import QUARTER, turn_of
+from yolo_nanfix.linting.turning import QUARTER, TURNING, turn_of
 
 WIDEST = 10.0
 """A longer side of more than so many times the shorter one is told."""
@@ -61,6 +61,8 @@ def exif_turned(unusual: Images, config: DataConfig) -> Iterator[Hit]:
         if header.turn > 1:
             if turn_of(header, config.channels) > 1:
                 done = f"it is trained on {_TURNS[header.turn]}"
+            elif config.channels in TURNING:
+                done = "this OpenCV does not turn WebP, later ones do"
             else:
                 size = ", but its size is" if header.turn >= QUARTER else ""
                 done = f"it is not turned for {config.channels} channels{size}"
