@@ -30,10 +30,13 @@ CONTRARY = 0.02
 """A reading may be contradicted by this share of the rows: slips of the mouse, rows of another origin."""
 OUT, OUT_LEAST = 0.03, 5
 """At least this share of the rows, and so many, must contradict the usual reading."""
-ONE_SIDE = 3
-"""So many times more of them where nothing but these rows speaks for a reading: one side for both axes."""
+ONE_SIDE, CROSSWISE = 2, 0.08
+"""So many times more of them where both axes are read by one side; so large a share of them ends, along the other axis,
+beyond what swapped axes could reach."""
 REACH = 0.8
 """In the right reading some box ends in the last fifth of its image, as in any set of objects all over the picture."""
+HALF = 0.5
+"""Pixels: some box ends in the second half of its image; else the numbers may be of a smaller unit."""
 SQUARE = 1.1
 """An image whose sides are closer to each other says nothing about which is which."""
 LARGE = 2.0
@@ -42,9 +45,12 @@ LIKELY = 7.0
 """A reading that wins over another one is a thousand times (e to this power) as likely."""
 DEEP = 0.1
 """A box that reaches so far out of its image is no slip."""
-CORNERS, CORNERS_OUT = 0.99, 0.15
-"""Corners: in nearly all rows the last two numbers are the larger ones; read as centres, many reach out deeply."""
-BESIDE, BESIDE_LEAST, BESIDE_ROWS = 0.05, 3, 20
+CORNERS, CORNERS_OUT, CORNERS_SPREAD = 0.99, 0.15, 0.4
+"""Corners: in nearly all rows the last two numbers are the larger ones; read as centres, many reach out deeply, and they
+lie all over the image, as centres of objects that fill it do not."""
+ENDS = (0.02, 0.98)
+"""The parts of the rows between which numbers are spread."""
+BESIDE, BESIDE_LEAST, BESIDE_ROWS = 0.05, 2, 20
 """Upper left corners: read as centres, this share (and so many on each side) reaches out to the left and above only."""
 
 GRID, GRID_LEAST = 0.02, 20
@@ -104,6 +110,10 @@ class Reading(NamedTuple):
     out: int
     fit: int
     reach: tuple[float, float]
+
+    def includes(self, other: Reading) -> bool:
+        """Whether a part of the rows may be read so: in the same way, or in one that is not sure of the form."""
+        return other.scale is self.scale and other.form in (self.form, Form.UNSURE)
 
 
 class Boxes(NamedTuple):
@@ -227,6 +237,12 @@ def read(boxes: Boxes, forms: bool) -> Reading | None:
     return Reading(scale, form, rows, out, fit, boxes.ends)
 
 
+def contradicts(boxes: Boxes, reading: Reading) -> bool:
+    """Whether more than a few boxes lie inside as they are read, and would not in this reading."""
+    fits = boxes.scaled(reading.scale).formed(reading.form).inside()
+    return bool((boxes.inside() & ~fits).sum() > CONTRARY * len(fits))
+
+
 _OF_SIDES = (Scale.SWAPPED, Scale.HEIGHT, Scale.WIDTH)
 _OF_UNITS = (Scale.PIXELS, Scale.PIXELS_YX, Scale.PERCENT, Scale.PERMILLE)
 
@@ -247,7 +263,7 @@ def _unit(boxes: Boxes) -> Scale | None:
         high = np.maximum(np.maximum(scaled.x, scaled.y), np.maximum(scaled.w, scaled.h))
         if (high <= 1 + SLACK).mean() < 1 - CONTRARY:
             continue
-        if scale in (Scale.PERCENT, Scale.PERMILLE) and min(scaled.ends) < REACH:
+        if min(scaled.ends) < (REACH if scale in (Scale.PERCENT, Scale.PERMILLE) else HALF):
             continue
         across, down = divisors(scale, boxes.width, boxes.height)
         room[scale] = float(np.log(across * down).sum())
@@ -287,6 +303,10 @@ def _proves_sides(boxes: Boxes, usual: Mask, scale: Scale) -> bool:
         return False
     end = np.where(ratio > 1, scaled.x + scaled.w / 2, scaled.y + scaled.h / 2)
     other = np.where(ratio > 1, scaled.y + scaled.h / 2, scaled.x + scaled.w / 2)
+    if scale is not Scale.SWAPPED:  # else rows of one split with swapped axes would pass for it
+        short = np.minimum(ratio, 1 / ratio)
+        if (other[out] > short[out] + SLACK).mean() < CROSSWISE:
+            return False
     return bool(end[told].max() >= REACH and other[told].max() >= REACH)
 
 
@@ -298,7 +318,9 @@ def _form(boxes: Boxes, *, sure: bool) -> Form:
     low, high = np.minimum(x - w / 2, y - h / 2), np.maximum(x + w / 2, y + h / 2)
     deep = (low < -DEEP) | (high > 1 + DEEP)
     larger = (w >= x) & (h >= y) & (np.maximum(w, h) <= 1 + SLACK)
-    if larger.mean() >= CORNERS and deep.sum() >= max(OUT_LEAST, CORNERS_OUT * rows):
+    spread = min(np.ptp(np.quantile(x, ENDS)), np.ptp(np.quantile(y, ENDS)))
+    many = deep.sum() >= max(OUT_LEAST, CORNERS_OUT * rows)
+    if many and larger.mean() >= CORNERS and spread >= CORNERS_SPREAD:
         return Form.CORNERS
     within = (x + w <= 1 + SLACK / 4) & (y + h <= 1 + SLACK / 4)
     beside = left | above
@@ -313,7 +335,7 @@ def _form(boxes: Boxes, *, sure: bool) -> Form:
 
 def _beside(left: Mask, above: Mask, rows: int) -> bool:
     """Whether enough boxes reach out to the left, above and in all."""
-    enough = min(left.sum(), above.sum()) >= BESIDE_LEAST and (left | above).sum() >= max(2 * OUT_LEAST, BESIDE * rows)
+    enough = min(left.sum(), above.sum()) >= BESIDE_LEAST and (left | above).sum() >= max(OUT_LEAST + 1, BESIDE * rows)
     return bool(rows >= BESIDE_ROWS and enough)
 
 

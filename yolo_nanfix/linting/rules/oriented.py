@@ -164,7 +164,7 @@ def obb_turned_in_percent(table: Table, config: DataConfig) -> Iterator[Hit]:
                 f"{parts} boxes have right angles in parts of the image, but not in pixels, {pixels} the other way "
                 "round: they were turned in percent of images that are not square"
             )
-            explains = Explains(("OB005", "OB009"))
+            explains = Explains(("OB001", "OB005", "OB009"))
             yield Hit(str(config.yaml_file), message, split=split, values={"rows": parts}, explains=explains)
             if split is None:
                 return

@@ -15,6 +15,7 @@ from yolo_nanfix.linting.readings import (
     Reading,
     Scale,
     boxes_of,
+    contradicts,
     grid_exchanged,
     read,
     sample,
@@ -27,8 +28,8 @@ from yolo_nanfix.linting.table import Table
 BOXES = ("detect", "pose")
 EXPLAINED = (
     "BX001", "BX002", "BX005", "BX006", "BX008", "BX011", "BX012", "BX013", "BX014", "BX015", "BX016", "BX017",
-    "BX019", "BX020", "BX021", "SG001", "SG002", "SG003", "SG009", "OB001", "OB002", "OB005", "OB007", "OB009",
-    "KP003", "KP004", "KP005", "KP007", "KP008", "KP009",
+    "BX019", "BX020", "BX021", "SG001", "SG002", "SG003", "SG009", "OB001", "OB002", "OB005", "OB007", "OB008",
+    "OB009", "KP003", "KP004", "KP005", "KP007", "KP008", "KP009",
 )  # fmt: skip
 """What is wrong with rows where all numbers are read wrongly."""
 _FORMS = {
@@ -145,15 +146,20 @@ def axes_by_one_side(table: Table, config: DataConfig, task: str) -> Iterator[Hi
 def _readings(table: Table, task: str) -> Mapping[str | None, Reading]:
     """How the rows of the set (None) are to be read, or of single splits, where that is not as usual."""
     text, forms = _is_text(table), task in BOXES and not table.polygons.any()
-    found: dict[str | None, Reading] = {}
     rows = sample(table)
     boxes, image = boxes_of(table, rows), table.row_image[rows]
-    for split in (None, *table.splits):
-        reading = read(boxes if split is None else boxes.some(_inside(table, split)[image]), forms)
+    parts = {split: boxes.some(_inside(table, split)[image]) for split in table.splits}
+    found: dict[str | None, Reading] = {}
+    for split, part in parts.items():
+        reading = read(part, forms)
         if reading is not None and (text or reading.scale is Scale.PARTS):
             found[split] = reading
-            if split is None:
-                break
+    whole = read(boxes, forms)
+    if whole is None or not (text or whole.scale is Scale.PARTS):
+        return found
+    alike = all(map(whole.includes, found.values()))
+    if alike and not any(contradicts(part, whole) for part in parts.values() if len(part.x)):
+        return {None: whole}
     return found
 
 
