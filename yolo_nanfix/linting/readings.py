@@ -46,8 +46,8 @@ LIKELY = 7.0
 DEEP = 0.1
 """A box that reaches so far out of its image is no slip."""
 CORNERS, CORNERS_OUT, CORNERS_SPREAD = 0.99, 0.15, 0.4
-"""Corners: in nearly all rows the last two numbers are the larger ones; read as centres, many reach out deeply, and they
-lie all over the image, as centres of objects that fill it do not."""
+"""Corners: in nearly all rows the last two numbers are the larger ones; read as centres, many reach out deeply, and
+they lie all over the image, as centres of objects that fill it do not."""
 ENDS = (0.02, 0.98)
 """The parts of the rows between which numbers are spread."""
 BESIDE, BESIDE_LEAST, BESIDE_ROWS = 0.05, 2, 20
