@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -14,6 +15,7 @@ from yolo_nanfix.fixing.texts import allowed
 from yolo_nanfix.linting import latest
 from yolo_nanfix.linting.causes import Cause, Explains, dumps, explained, loads
 from yolo_nanfix.report import csvout, plain, text
+from yolo_nanfix.tasks import Basis, TaskBasis
 
 
 def finding(code: str, file: str, line: int | None = None, split: str | None = "train") -> Finding:
@@ -28,9 +30,11 @@ WHOLE = finding("BX900", "data.yaml", split=None)
 @pytest.fixture
 def report() -> Report:
     cause = Cause("BX900", None, Explains(("BX001", "BX006")))
-    return Report("data.yaml", "detect", tuple(explained([WHOLE, *ROWS], [cause])), counts={"train": _COUNTS})
+    findings = tuple(explained([WHOLE, *ROWS], [cause]))
+    return Report("data.yaml", "detect", findings, counts={"train": _COUNTS}, basis=_BASIS)
 
 
+_BASIS = Basis(TaskBasis.ASKED, "detect")
 _COUNTS = {"images": 2, "labels": 2, "rows": 3}
 
 
@@ -83,7 +87,7 @@ def test_identities_do_not_change(report: Report):
 def test_a_remembered_report_keeps_the_link_and_the_advice(report: Report):
     packed = json.loads(json.dumps(latest.pack(report)))
     assert latest.unpack(packed, "data.yaml", report.root) == report
-    mixed = Report("data.yaml", "detect", (*report.findings, finding("BX001", "c.txt", 3)))
+    mixed = replace(report, findings=(*report.findings, finding("BX001", "c.txt", 3)))
     assert latest.unpack(json.loads(json.dumps(latest.pack(mixed))), "data.yaml", mixed.root) == mixed
 
 
