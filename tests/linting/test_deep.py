@@ -12,6 +12,7 @@ from linting.tiny_set import TinySet, encode, picture, tiff_pages
 
 from yolo_nanfix.linting.deep import LOOKS, Deep, Look, look_all, shrink, small_copy
 from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.progressive import without_detail
 from yolo_nanfix.linting.runner import run
 from yolo_nanfix.linting.stamps import Stamp
 
@@ -212,3 +213,29 @@ def test_a_file_that_has_changed_since_it_was_listed_is_decoded_as_it_is_now(tmp
     now = [look for _, look in look_all(listed, 3)]
     listed[1] = str(files[1]), "jpg", Stamp(sizes[1] + off, 1, 1, 1)
     assert [look for _, look in look_all(listed, 3)] == now and all(look.deep is not None for look in now)
+
+
+def _scans(content: bytes) -> list[int]:
+    """Where the scans of a JPEG begin."""
+    return [at for at in range(len(content) - 1) if content[at : at + 2] == b"\xff\xda"]
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_progressive_jpeg_without_its_later_scans_is_damaged(tmp_path: Path, grey: bool):
+    from ultralytics.data.utils import check_image
+
+    pixels = photo()[..., 0] if grey else photo()
+    whole = bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1])
+    places = _scans(whole)
+    assert len(places) > 3
+    tiny = TinySet(tmp_path)
+    for content, damaged in ((whole, False), (whole[: places[1]] + b"\xff\xd9", True), (encode(".jpg", pixels), False)):
+        file = tiny.image(".jpg", content)
+        check_image(str(file))
+        assert file.read_bytes() == content, "Ultralytics takes it as it is"
+        found = [f for f in run(tmp_path, options=LintOptions(deep=True), cache=False).findings if f.code == "IM028"]
+        assert bool(found) == damaged
+        assert not damaged or f"{1 if grey else 3} of {1 if grey else 3} colour components" in found[0].message
+    for end in range(2, 700, 7):
+        assert isinstance(without_detail(whole[:end]), str)
+    assert without_detail(whole[: places[4]] + b"\xff\xd9") == ""

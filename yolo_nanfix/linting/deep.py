@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.linting.headers import SOUND, Header
 from yolo_nanfix.linting.jpegs import LEAST, Grey, Opened, decode_all, open_all, small_jpeg
 from yolo_nanfix.linting.pixels import Pixels, decode, needs_decoding, too_large
+from yolo_nanfix.linting.progressive import without_detail
 from yolo_nanfix.linting.stamps import NOTHING, Stamp
 
 LOOKS = (
@@ -94,7 +95,9 @@ def look_all(images: Iterable[tuple[str, str, Stamp]], channels: int) -> Iterato
         simple = [_is_simple(image, channels) for image in some]
         smalls = decode_all([image.content if plain else None for image, plain in zip(some, simple, strict=True)])
         decoded = [
-            _Decoded(image.header, small) if small is not None else _decoded(image, channels, plain=plain)
+            _decoded(image, channels, plain=plain)
+            if small is None or image.content is None
+            else _Decoded(image.header, small, without_detail(image.content))
             for image, plain, small in zip(some, simple, smalls, strict=True)
         ]
         yield from _judge_all(decoded)

@@ -52,7 +52,8 @@ def image_damaged_inside(images: Images) -> Iterator[Hit]:
 
     Why: from the damage on the picture is shifted, smeared or grey, and labels point at nothing.
     Ultralytics: accepts the image, for it looks at the end marker alone.
-    Example: a block of zeros in the middle of the file, from a bad disk or an aborted copy.
+    Example: a block of zeros in the middle of the file, from a bad disk or an aborted copy; a progressive JPEG that was
+        cut after its first scan and ended.
     Mend: copy or download the image again.
     """
     for image, deep in _looked_at(images):
