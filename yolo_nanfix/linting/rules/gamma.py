@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
 import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.pngs import chunks
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.files import some
 from yolo_nanfix.linting.table import Table
 
 LOOKED_AT = 400
 """So many colour PNGs are looked at, from all over the set: whether they are of two kinds shows in a part of them."""
-CHUNKS = 64
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LINEAR, _NEAR = 100_000, 5_000
 """A gamma of 1 as a gAMA chunk has it: nothing is to be bent. libpng takes what is within 5 % for it."""
 
@@ -47,21 +45,10 @@ def grey_by_gamma(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 def bends(file: str) -> bool:
     """Whether a PNG has a chunk by which libpng bends its colours on their way to grey; False if it is no PNG."""
-    try:
-        with open(file, "rb") as stream:
-            if stream.read(8) != _SIGNATURE:
-                return False
-            gamma = _LINEAR
-            for _ in range(CHUNKS):
-                length, name = struct.unpack(">L4s", stream.read(8))
-                if name == b"sRGB":
-                    return True
-                if name == b"IDAT":
-                    break
-                if name == b"gAMA" and length == 4:
-                    (gamma,) = struct.unpack(">L", stream.read(4))
-                    length = 0
-                stream.seek(length + 4, 1)
-            return abs(gamma - _LINEAR) > _NEAR
-    except (OSError, ValueError, struct.error):
-        return False
+    gamma = _LINEAR
+    for name, data in chunks(file):
+        if name == b"sRGB":
+            return True
+        if name == b"gAMA" and len(data) == 4:
+            gamma = int.from_bytes(data, "big")
+    return abs(gamma - _LINEAR) > _NEAR

@@ -16,6 +16,7 @@ from yolo_nanfix.linting.headers import Header
 from yolo_nanfix.linting.image import Image
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.pixels import transparent
+from yolo_nanfix.linting.pngs import still_apart
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.files import some
 from yolo_nanfix.linting.rules.images import Images, hit
@@ -165,13 +166,17 @@ def several_frames(unusual: Images, config: DataConfig) -> Iterator[Hit]:
     """The file holds several frames or pages, of which one is trained on.
 
     Why: all but the first frame are never seen, and labels may have been drawn on another one.
-    Ultralytics: loads the first; pages of a TIFF become channels only if `channels` is neither 1 nor 3.
+    Ultralytics: loads the first (of an animated PNG from OpenCV 4.11 on); pages of a TIFF become channels only if
+        `channels` is neither 1 nor 3.
     Example: an animated WebP, a scan of several pages, a phone's JPEG with a depth image behind it.
     Mend: save each frame that is to be trained on as an image of its own.
     """
     for image, header in _taken(unusual):
         if header.frames > 1 and (header.format != "TIFF" or config.channels in _DROPPED_ALPHA):
-            yield hit(image, f"{header.frames} frames or pages ({header.format}); only the first is trained on")
+            which = "only the first is trained on"
+            if header.format == "PNG" and still_apart(image.file):
+                which += "; the still picture, which Pillow and many viewers show, is none of them"
+            yield hit(image, f"{header.frames} frames or pages ({header.format}); {which}")
 
 
 @rule("IM027", "extreme-aspect", Severity.INFO, Effect.ACCEPTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from linting.cases_images import chunked
 from linting.tiny_set import YAML, TinySet, encode, picture
+from PIL import Image as PILImage
 
 from yolo_nanfix.linting.rules.gamma import bends
 from yolo_nanfix.linting.runner import run
@@ -52,3 +54,16 @@ def test_only_a_mixed_set_of_one_channel_is_named(tmp_path: Path):
     for content in (bent, grey):
         tiny.put("images/val/b.png", content)
         assert "IM039" not in run(tmp_path).by_code()
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_of_an_animated_png_the_first_frame_is_trained_on_not_the_still(apart: bool, tmp_path: Path):
+    from ultralytics.utils.patches import imread
+
+    tiny, stream = TinySet(tmp_path), io.BytesIO()
+    frames = [PILImage.new("RGB", (40, 40), (value, value, value)) for value in (10, 100, 200)]
+    frames[0].save(stream, "PNG", save_all=True, append_images=frames[1:], default_image=apart)
+    file = tiny.image(".png", stream.getvalue())
+    assert imread(file)[0, 0, 0] == (100 if apart else 10)
+    (found,) = (f for f in run(tmp_path).findings if f.code == "IM026")
+    assert "only the first is trained on" in found.message and ("is none of them" in found.message) == apart
