@@ -34,7 +34,7 @@ def _rendered(report: Report, **more) -> str:
 def test_a_line_says_where_what_and_what_ultralytics_does():
     out = _rendered(_report(_finding()))
     assert "/data/a.txt:3: BX004 [error] bad\n" in out
-    assert re.search(r"^BX004 +error +1 +a-defect +Ultralytics drops the image. Mend it.", out, re.MULTILINE)
+    assert re.search(r"^BX004 +error +1 +a-defect: Ultralytics drops the image. Mend it.", out, re.MULTILINE)
     assert "Not asked: TX009 (not for detect)." in out
     assert out.endswith("Training runs, but not on the data that you see: mend the errors.\n")
     assert "Found 1 error in 3 images and 6 label rows in train, val." in out

@@ -134,14 +134,14 @@ def _line(finding: Finding, root: Path, fixable: bool) -> Text:
 def _table(report: Report) -> Table:
     """Counts by code, the worst first, with what stock does and what to do."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("code", "severity", "count", "defect", "what happens, and what to do"):
-        table.add_column(title, no_wrap=not title.startswith("what"), justify="right" if title == "count" else "left")
+    for title in ("code", "severity", "count", "defect: what happens; what to do"):
+        table.add_column(title, no_wrap=not title.startswith("defect"), justify="right" if title == "count" else "left")
     first = {finding.code: finding for finding in reversed(report.own)}
     counts = Counter(finding.code for finding in report.own)
     for finding in sorted(first.values(), key=lambda f: (f.severity.rank, f.code)):
         severity = Text(finding.severity.value, style=STYLES[finding.severity])
-        does = Text(f"{EFFECT_WORDS[finding.effect]}. {finding.mend}")
-        table.add_row(finding.code, severity, str(counts[finding.code]), finding.name, does)
+        says = Text.assemble((finding.name, "bold"), f": {EFFECT_WORDS[finding.effect]}. {finding.mend}")
+        table.add_row(finding.code, severity, str(counts[finding.code]), says)
     return table
 
 
