@@ -16,7 +16,7 @@ from yolo_nanfix.pages.scales import grouped
 from yolo_nanfix.pages.show import About, Show
 from yolo_nanfix.report.words import EFFECT_WORDS, explains
 
-SCRIPTS = ("dataset.js",)
+SCRIPTS = ("dataset.js", "ticks.js")
 """The scripts of a page that includes `dataset.html.j2`."""
 STYLES = ("dataset.css",)
 """Its styles."""
@@ -36,15 +36,16 @@ def lint_page(report: Report, show: Show = NOTHING) -> str:
         report: what lint found.
         show: what is known of the dataset besides.
     """
-    return render("lint.html.j2", SCRIPTS, STYLES, dataset=context(report, show))
+    return render("lint.html.j2", SCRIPTS, STYLES, dataset=context(report, show, alone=True))
 
 
-def context(report: Report, show: Show = NOTHING) -> dict[str, Any]:
-    """What the partial template `dataset.html.j2` shows, as its variable `dataset`.
+def context(report: Report, show: Show = NOTHING, *, alone: bool = False) -> dict[str, Any]:
+    """What the partial templates `dataset.html.j2` and `splits.html.j2` show, as their variable `dataset`.
 
     Args:
         report: what lint found, perhaps from `Report.from_dict`.
         show: what is known of the dataset besides; without it there are no pictures and no distributions.
+        alone: the page is about nothing else, so that the splits stand at its top.
     """
     listed = dataset_rows.order(report, show)
     numbers = {file: number for number, (file, picture) in enumerate(show.pictures.items()) if picture.uri}
@@ -59,7 +60,9 @@ def context(report: Report, show: Show = NOTHING) -> dict[str, Any]:
         "sentence": dataset_words.sentence(report),
         "steps": dataset_words.steps(report, show),
         "kinds": [(level.value, grouped(kinds[level])) for level in Severity if kinds[level]],
-        "splits": [(short(split), *map(grouped, _numbers(counts))) for split, counts in report.counts.items()],
+        "alone": alone,
+        "splits": [_split(name, counts) for name, counts in report.counts.items()],
+        "fates": any("kept" in counts for counts in report.counts.values()),
         "rules": [{**rule, "follows": follows.get(rule["code"], "")} for rule in _rules(listed, show, numbers)],
         "total": len(report.own),
         "grouped": grouped(len(report.own)),
@@ -78,9 +81,11 @@ def context(report: Report, show: Show = NOTHING) -> dict[str, Any]:
     }
 
 
-def _numbers(counts: Mapping[str, int]) -> tuple[int, ...]:
-    """Images, label files and rows of a split."""
-    return tuple(counts.get(key, 0) for key in ("images", "labels", "rows"))
+def _split(name: str, counts: Mapping[str, int]) -> dict[str, Any]:
+    """What a split has, and what Ultralytics keeps of it; an empty text where that is not known."""
+    keys = ("images", "kept", "dropped", "background", "rewritten", "labels", "rows")
+    numbers = {key: grouped(counts[key]) if key in counts else "" for key in keys}
+    return {"name": short(name), "loses": bool(counts.get("dropped")), **numbers}
 
 
 def _rules(listed: Listed, show: Show, numbers: Mapping[str, int]) -> list[dict[str, Any]]:

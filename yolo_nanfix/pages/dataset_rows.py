@@ -15,7 +15,7 @@ ROOM = 5_000_000
 """Characters of a page for the list of findings; what does not fit is left out, the mildest first."""
 LONGEST = 400
 """Characters of a message, or of a file name, that are shown."""
-_COLUMNS = ("code", "severity", "file", "image", "split", "line", "message", "classes", "row", "pixel")
+_COLUMNS = ("code", "severity", "file", "image", "split", "line", "message", "classes", "row", "pixel", "partner")
 
 
 class Words:
@@ -96,6 +96,7 @@ def explorer(listed: Sequence[tuple[Finding, About]], show: Show, numbers: Mappi
             sets.number(tuple(map(classes.number, about.classes)) or None),
             about.row,
             _spot(finding, show.pictures) or 0,
+            files.number(finding.partner),
         ]
         room -= len(json.dumps(row)) + 1
         if room < 0:
@@ -154,14 +155,20 @@ def _spot(finding: Finding, pictures: Mapping[str, Picture]) -> list[float] | No
 
 def thumbnails(
     listed: Sequence[tuple[Finding, About]], show: Show, numbers: Mapping[str, int], most: int
-) -> Iterator[dict[str, Any]]:
-    """The first images of some findings that have a picture, with what is wrong in red."""
+) -> Iterator[list[dict[str, Any]]]:
+    """The first images of some findings that have a picture, with what is wrong in red; both of a pair together."""
     met: dict[str, list[tuple[Finding, About]]] = {}
     for finding, about in listed:
         if finding.image is not None and finding.image in numbers:
             met.setdefault(finding.image, []).append((finding, about))
-    for image, found in list(met.items())[:most]:
-        yield thumbnail(image, found, show, numbers)
+    left = most
+    for image, found in met.items():
+        partner = next((f.partner for f, _ in found if f.partner is not None), None)
+        group = [(image, found), *([(partner, [])] if partner is not None else [])]
+        if len(group) > left:
+            return
+        left -= len(group)
+        yield [thumbnail(one, what, show, numbers) for one, what in group]
 
 
 def thumbnail(

@@ -99,7 +99,9 @@ def steps(report: Report, show: Show) -> list[Step]:
 def _steps(report: Report, show: Show) -> Iterator[Step]:
     data = printable(shlex.quote(report.data))
     task = report.task_option
-    lint = f"yolo-nanfix lint {data}{task}"
+    deep = "" if any("--deep" in reason for _, reason in report.skipped) else " --deep"
+    lint = f"yolo-nanfix lint {data}{task}{deep}"
+    out = printable(shlex.quote(f"{report.root or report.data}-to-label"))
     fatal = [f for f in report.findings if f.severity is Severity.FATAL]
     if fatal:
         yield _fatal(fatal)
@@ -120,7 +122,7 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
         yield Step(
             f"Give {count_of(len({f.image for f in labels}), 'image')} that a person has to look at "
             f"({_codes(labels)}) to those who label.",
-            (f"yolo-nanfix handoff {data} OUT --to cvat{task}",),
+            (f"yolo-nanfix handoff {data} {out} --to cvat{task}{deep}",),
         )
     whole = [f for f in hand if f.image is None]
     if whole:

@@ -73,7 +73,18 @@
     const place = data.files[row[at.file]][0];
     const line = row[at.line] ? `:${row[at.line]}` : "";
     const svg = shot(file, guilty, row[at.pixel] ? [row[at.pixel]] : [], file < 0 ? "" : data.files[file][0]);
-    if (svg) made.append(zoom(svg, data.files[file][0], () => about(file)));
+    const other = row[at.partner];
+    const second = other >= 0 ? shot(other, new Set(), [], data.files[other][0]) : null;
+    if (svg && second) {
+      made.classList.add("two");
+      const pair = element("div", undefined, "pair");
+      for (const [one, drawing] of [[file, svg], [other, second]]) {
+        const figure = element("figure", undefined, "thumb");
+        figure.append(zoom(drawing, data.files[one][0], () => about(one)), element("figcaption", data.files[one][0]));
+        pair.append(figure);
+      }
+      made.append(pair);
+    } else if (svg) made.append(zoom(svg, data.files[file][0], () => about(file)));
     else if (data.without[file]) made.append(element("p", data.without[file], "shot none"));
     const head = element("p");
     const severity = data.severities[row[at.severity]];
