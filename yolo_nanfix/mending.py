@@ -191,7 +191,7 @@ def _ground(report: Report, unsafe: bool, remember: bool = True) -> Ground:
 def _whole(report: Report, remember: bool) -> Whole:
     """The dataset as it stands now; files that nothing happened to are not read again."""
     studied: list[Studied] = []
-    run(report.data, options=LintOptions(task=report.task), study=studied.append, cache=remember)
+    run(report.data, options=LintOptions(task=report.asked), study=studied.append, cache=remember)
     table, config = studied[0].table, studied[0].config
     number = {file: i for i, file in enumerate(table.files)}
 

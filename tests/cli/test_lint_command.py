@@ -60,7 +60,7 @@ def test_output_file(sick: str, form: str, tmp_path: Path, capsys):
 
 def test_the_task_reaches_the_rules(sick: str, capsys):
     assert _run(sick, "--task", "segment", "--quiet") == 1
-    assert "TX009 [fatal]" in capsys.readouterr().out
+    assert "FS058 [fatal]" in (told := capsys.readouterr().out) and "explains 2 TX009" in told
 
 
 def test_unusable_data_is_one_error(tmp_path: Path, capsys):

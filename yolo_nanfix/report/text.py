@@ -14,7 +14,7 @@ from rich.text import Text
 from yolo_nanfix.findings import Finding, Report, Severity
 from yolo_nanfix.report.panel import put
 from yolo_nanfix.report.task_text import sentence
-from yolo_nanfix.report.words import EFFECT_WORDS, base, explains, in_order, told, where
+from yolo_nanfix.report.words import EFFECT_WORDS, base, explains, in_order, printable, told, where
 
 MAX_LINES_PER_CODE = 50
 """So many findings of one code are listed; the rest are counted. JSON output lists all."""
@@ -92,14 +92,16 @@ def render(
         return
     if report.findings:
         console.print()
-    parts = [_in(console, part) if isinstance(part, Text) else part for part in _summary(report, fixable)]
+    parts = [_in(console, part) if isinstance(part, Text) else part for part in _summary(report, fixable, root)]
     put(console, "yolo-nanfix lint", parts, "green" if report.worst is None else STYLES[report.worst])
 
 
-def _summary(report: Report, fixable: Fixable) -> Iterator[Table | Text]:
+def _summary(report: Report, fixable: Fixable, root: Path) -> Iterator[Table | Text]:
     """What stands below the findings."""
     if report.findings:
         yield _table(report)
+        if root.absolute() != Path.cwd():
+            yield Text(f"Files are named from {printable(str(root))} on.", style="dim")
     yield from (Text(f"Not asked: {codes} ({reason}).", style="dim") for codes, reason in _skipped(report))
     if report.known:
         yield Text(f"{report.known} findings of the baseline are not shown.", style="dim")
