@@ -38,7 +38,10 @@ SHAPES: dict[str, tuple[tuple[int, int], ...]] = {
     "square": ((128, 128),),
     "some square": ((128, 128), (160, 90)),
     "large": ((640, 480),),
+    "phone": ((96, 128), (128, 96)),
 }
+TURNS = (6, 8, 5, 7)
+"""Images of a phone that was held upright are stored on their side, with one of these orientations in EXIF."""
 NAMES = ("ash", "birch", "elm")
 TRAIN, VAL = 16, 11
 NEAR = 2e-3
@@ -82,12 +85,13 @@ class Thing(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """One image: its split, its size, and its objects."""
+    """One image: its split, its size as shown, its objects, and the orientation by which EXIF turns what is stored."""
 
     split: str
     width: int
     height: int
     things: tuple[Thing, ...]
+    turn: int = 1
 
 
 Scale = Callable[[float, float, int, int], Pair]
@@ -139,6 +143,30 @@ def scaled(scale: str, form: str = "centre", split: str = "") -> Write:
         return row(thing, task, (picture.width, picture.height), SCALES.get(scale, PARTS), form)
 
     return write
+
+
+def _by_stored_sides(thing: Thing, task: str, picture: Picture) -> list[str]:
+    """Boxes of the shown picture, divided by the sides of the stored pixels."""
+    return row(thing, task, (picture.width, picture.height), SCALES["swapped"] if picture.turn > 1 else PARTS)
+
+
+def _stored(thing: Thing, task: str, picture: Picture) -> list[str]:
+    """The row of the stored pixels, divided by their sides."""
+    words = healthy(thing, task, picture)
+    if picture.turn == 1:
+        return words
+    numbers = [float(word) for word in words[1:]]
+    size = numbers[3:1:-1] if task in BOXED else []  # width and height have changed places
+    step = 3 if task == "pose" else 2
+    spots = [0, *range(4, len(numbers), step)] if task in BOXED else range(0, len(numbers), 2)
+    out = list(numbers)
+    for at in spots:
+        x, y = numbers[at : at + 2]
+        out[at : at + 2] = {5: (y, x), 6: (y, 1 - x), 7: (1 - y, 1 - x), 8: (1 - y, x)}[picture.turn]
+    out[2:4] = size or out[2:4]
+    spelt = [f"{number:.6f}" for number in out]
+    return [words[0], *(old if task == "pose" and i > 3 and i % 3 == 0 else new
+                        for i, (new, old) in enumerate(zip(spelt, words[1:], strict=True)))]  # fmt: skip
 
 
 def _turned_in_percent(thing: Thing, task: str, picture: Picture) -> list[str]:
@@ -202,6 +230,8 @@ KINDS: dict[str, Kind] = {
     "divided by the width": Kind("BX027", scaled("width"), shapes=("high",)),
     "y before x": Kind("BX026", scaled("exchanged"), BOXED, ("wide", "high", "large")),
     "turned in percent": Kind("OB008", _turned_in_percent, ("obb",), ("wide", "high", "mixed", "large")),
+    "turned, by stored sides": Kind("IM035", _by_stored_sides, shapes=("phone",)),
+    "turned, of stored pixels": Kind("IM036", _stored, ("detect", "segment", "pose"), ("phone",)),
     "number second": Kind("TX023", _numbered, shapes=("wide", "square")),
     "no keypoints": Kind("KP012", _without_points, ("pose",), ("wide", "square")),
     "classes from one": Kind("CL010", _from_one, shapes=("wide",)),
@@ -301,7 +331,8 @@ def pictures(task: str, shape: str, seed: str) -> list[Picture]:
             left = generator.randint(math.ceil(margin), math.floor(width - w - margin))
             top = generator.randint(math.ceil(margin), math.floor(height - h - margin))
             things.append(Thing(cls, left, top, w, h, generator.uniform(0.3, 1.2)))
-        found.append(Picture("train" if number < TRAIN else "val", width, height, tuple(things)))
+        turn = TURNS[number // 2 % len(TURNS)] if shape == "phone" and number % 2 == 0 else 1
+        found.append(Picture("train" if number < TRAIN else "val", width, height, tuple(things), turn))
     return found
 
 
@@ -312,7 +343,11 @@ def make(root: Path, task: str, scene: Sequence[Picture], write: Write, beside: 
         for part in ("images", "labels"):
             (root / part / picture.split).mkdir(parents=True, exist_ok=True)
         pixels = noise.integers(0, 255, (picture.height, picture.width, 3), np.uint8)
-        PILImage.fromarray(pixels).save(root / "images" / picture.split / f"{number:02d}.jpg", quality=60)
+        if picture.turn > 1:
+            pixels = np.ascontiguousarray(pixels.transpose(1, 0, 2))
+        exif = PILImage.Exif()
+        exif[274] = picture.turn
+        PILImage.fromarray(pixels).save(root / "images" / picture.split / f"{number:02d}.jpg", quality=60, exif=exif)
         text = "".join(" ".join(write(thing, task, picture)) + "\n" for thing in picture.things)
         (root / "labels" / picture.split / f"{number:02d}.txt").write_text(text)
     lines = ["train: images/train", "val: images/val", f"names: [{', '.join(NAMES)}]"]
@@ -459,7 +494,7 @@ def ask_hard(root: Path, name: str, task: str, shape: str, seed: str) -> set[str
 def hard_cases() -> Iterator[tuple[str, str, str]]:
     """The hard healthy sets: their names, tasks and shapes."""
     for name, (_, tasks) in HARD.items():
-        yield from ((name, task, shape) for task in tasks for shape in ("wide", "high", "mixed", "square"))
+        yield from ((name, task, shape) for task in tasks for shape in ("wide", "high", "mixed", "square", "phone"))
 
 
 def main() -> int:

@@ -18,6 +18,8 @@ SOME = (
     ("divided by the width", "obb", "high"),
     ("y before x", "detect", "wide"),
     ("turned in percent", "obb", "mixed"),
+    ("turned, by stored sides", "obb", "phone"),
+    ("turned, of stored pixels", "pose", "phone"),
     ("number second", "pose", "square"),
     ("no keypoints", "pose", "wide"),
     ("classes moved in val", "detect", "large"),
@@ -27,6 +29,7 @@ HARD = (
     ("drawn out to the right", "segment", "wide"),
     ("in the upper half, out to the right", "detect", "wide"),
     ("filling the image", "pose", "square"),
+    ("three decimals", "segment", "phone"),
     ("kept whole in tiles", "detect", "mixed"),
 )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.readings import GRID, GRID_CHANCE, GRID_SHARE, SAMPLE
+from yolo_nanfix.linting.readings import GRID, GRID_CHANCE, GRID_SHARE, SAMPLE, boxes_of, grid_exchanged, sample
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.table import Table
 from yolo_nanfix.linting.turning import QUARTER
@@ -180,7 +180,7 @@ def turned_labels_unturned(table: Table, config: DataConfig) -> Iterator[Hit]:
     if turned is None or _swap(table, turned) is not None:
         return
     dims = config.kpt_shape[1] if config.kpt_shape else 0
-    if (shares := _on_pixels(turned)) is not None:
+    if (shares := _on_pixels(turned)) is not None and grid_exchanged(boxes_of(table, sample(table))) is None:
         sure = _not_shown(turned)
         also = "" if sure else "; whether they were drawn on the shown picture cannot be told"
         message = (
