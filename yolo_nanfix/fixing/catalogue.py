@@ -30,6 +30,7 @@ _REREAD = Fixer("reread", "unsafe", "writes all coordinates as parts of the imag
 _AWAY = Fixer("quarantine", "unsafe", "moves the file to quarantine")
 
 FIXES: dict[str, Fixer] = {
+    "CF003": Fixer("renumber", "unsafe", "numbers the names from 0, and the classes of all labels with them"),
     "IM001": _AWAY,
     "IM002": _AWAY,
     "IM003": Fixer("complete", "unsafe", "ends a JPEG that lacks nothing else; moves any other file to quarantine"),

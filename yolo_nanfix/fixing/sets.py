@@ -27,6 +27,7 @@ from yolo_nanfix.fixing.catalogue import FIXES
 from yolo_nanfix.fixing.edits import Edit
 from yolo_nanfix.fixing.files import look, say
 from yolo_nanfix.fixing.frames import into_shown, turn_row
+from yolo_nanfix.fixing.numbering import renumber_names, renumber_row
 from yolo_nanfix.fixing.reread import reread, without_second
 from yolo_nanfix.fixing.rows import Left, Words, joined, shift_class
 
@@ -197,6 +198,11 @@ def shift_classes(words: Words, spot: Spot) -> Words:
     return shift_class(words, spot.values["by"]) if spot.within() else words
 
 
+def renumber(words: Words, spot: Spot) -> Words:
+    """The row with its class numbered by the place of its key in `names`."""
+    return renumber_row(words, spot.values)
+
+
 def unswap_turned(words: Words, spot: Spot) -> Words:
     """The row as it is on the shown picture, if EXIF turns its image by a quarter and it is not square."""
     _, _, width, height, turn = spot.file
@@ -215,6 +221,7 @@ def turn_labels(words: Words, spot: Spot) -> Words:
 
 
 OPERATIONS: dict[str, Operation] = {
+    "renumber": Operation(renumber, renumber_names),
     "turn-labels": Operation(turn_labels),
     "reread": Operation(reread),
     "unswap-turned": Operation(unswap_turned),

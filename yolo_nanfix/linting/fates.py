@@ -114,8 +114,8 @@ def _of_labels(labels: Labels, images: Images, config: DataConfig, *, pose: bool
 def _bad_class(labels: Labels, config: DataConfig) -> NDArray[np.bool_]:
     """(R,) whether Ultralytics refuses the class of a row."""
     bad = (labels.cls < 0) | (labels.cls >= config.nc) | (np.floor(labels.cls) != labels.cls) | ~np.isfinite(labels.cls)
-    if not config.in_order:  # it refuses the whole set; the numbers are judged by the keys
-        bad = ~np.isin(labels.cls, list(config.names))
+    if not config.in_order:  # it refuses the whole set; once the names are right, the numbers will be
+        bad &= ~np.isin(labels.cls, list(config.names))
     return np.asarray(bad, np.bool_)
 
 

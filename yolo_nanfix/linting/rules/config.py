@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import numpy as np
+
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.config import KNOWN_KEYS, DataConfig, class_numbers
 from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.table import Table
 
 
 @rule("CF001", "duplicate-key", Severity.ERROR, Effect.ACCEPTS)
@@ -39,7 +43,7 @@ def names_nc_mismatch(config: DataConfig) -> Iterator[Hit]:
 
 
 @rule("CF003", "class-index-gap", Severity.FATAL, Effect.CRASHES)
-def class_index_gap(config: DataConfig) -> Iterator[Hit]:
+def class_index_gap(config: DataConfig, table: Table) -> Iterator[Hit]:
     """The keys of `names` are not 0 to the number of classes minus one.
 
     Why: training does not start. The numbers in the labels are read by these keys here: those of COCO begin at 1.
@@ -53,13 +57,16 @@ def class_index_gap(config: DataConfig) -> Iterator[Hit]:
     numbers = class_numbers(names)
     if numbers is not None and sorted(numbers) == list(range(len(names))):
         return
+    swapped = numbers is None and all(type(value) is int for value in names.values())
+    used = np.unique(table.row_cls[np.isfinite(table.row_cls)])
+    from_zero = not config.in_order and bool((used == 0).any()) and 0 not in config.names and used.max() < config.nc
     shown = ", ".join(str(key) for key in list(names)[:8]) + (", ..." if len(names) > 8 else "")
     message = f"class numbers must be 0 to {len(names) - 1}, but the keys are {shown}"
-    if numbers is None and all(type(value) is int for value in names.values()):
-        message += "; names and numbers have changed places"
-    yield Hit(
-        str(config.yaml_file), message, config.key_lines.get("names"), values={"numbers": tuple(sorted(config.names))}
-    )
+    message += "; names and numbers have changed places" if swapped else ""
+    message += "; the labels are numbered from 0, as the names should be" if from_zero else ""
+    values = {"numbers": tuple(sorted(config.names)), "by_keys": not from_zero, "swapped": swapped}
+    explains = Explains(("CL003", "CL004", "CL005", "CL006")) if from_zero else None
+    yield Hit(str(config.yaml_file), message, config.key_lines.get("names"), values=values, explains=explains)
 
 
 @rule("CF004", "class-name-duplicate", Severity.WARNING, Effect.ACCEPTS)
