@@ -184,6 +184,8 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "CF025": ("detect", yaml(YAML.replace("val:", "validation:")), lambda tiny: None),
     "CF026": ("detect", yaml(YAML + "yaml_file: data.yaml\n"), lambda tiny: None),
     "CF027": ("detect", yaml(YAML.replace("dog", "dog/wolf")), lambda tiny: None),
+    "CF028": ("detect", yaml("path: /home/ann/cats\n" + YAML), lambda tiny: None),
+    "CF029": ("detect", yaml(YAML.replace("images/val", "''")), lambda tiny: None),
     "TX013": ("detect", rows("0 0.5 0.5 0.2 0.2 0.9\n"), rows(ROWS)),
     "TX014": ("detect", rows(ROWS + "cat 0.5 0.5 0.2 0.2\n"), rows(ROWS + "cow 0.5 0.5 0.2 0.2\n")),
     "TX015": ("detect", rows(ROWS + "0 0.5 0.5 0.2 0.2\0\n"), rows(ROWS)),

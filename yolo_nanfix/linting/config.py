@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting.locate import datasets_dir, explain_missing, find_yaml, real, resolve, there
+from yolo_nanfix.linting.locate import find_yaml
+from yolo_nanfix.linting.split_paths import Astray, at, place
 from yolo_nanfix.linting.yamlfile import DuplicateKey, YamlFile, read_yaml
 
 KNOWN_KEYS = (
@@ -32,7 +33,8 @@ class DataConfig:
     Attributes:
         yaml_file: the file it was read from.
         root: the folder that the split paths start from.
-        splits: absolute folders or .txt lists of each split; `train` and `val` always, `test` if it exists.
+        splits: absolute folders or .txt lists of each split; `train` and `val` always, `test` if it exists. None of a
+            `val` that is empty.
         names: class names by their numbers: 0 to nc - 1 unless `names` is a mapping with other keys.
         nc: number of classes that Ultralytics checks labels against.
         channels: image channels that the model is built for.
@@ -41,6 +43,7 @@ class DataConfig:
         key_lines: 1-based line of each top-level key.
         duplicate_keys: keys that stand twice in one mapping.
         missing_test: the path that `test:` names, if nothing is there.
+        astray: paths that lead nowhere, each with what is linted in its place.
     """
 
     yaml_file: Path
@@ -54,6 +57,7 @@ class DataConfig:
     key_lines: Mapping[str, int]
     duplicate_keys: tuple[DuplicateKey, ...]
     missing_test: Path | None = None
+    astray: tuple[Astray, ...] = ()
 
     @cached_property
     def in_order(self) -> bool:
@@ -70,11 +74,12 @@ class DataConfig:
         return self.names.get(number, f"class {number}")
 
 
-def read_config(data: str | Path) -> DataConfig:
+def read_config(data: str | Path, root: Path | None = None) -> DataConfig:
     """Read and resolve the data.yaml that `data` means.
 
     Args:
         data: path of a yaml file, of a folder that holds one, or a name that Ultralytics ships (`coco8`).
+        root: the folder in which the splits are looked for, in the place of `path:` and of the folder of the yaml.
 
     Raises:
         DataError: if the file is missing or broken, lacks a key, or its train or val path is not there.
@@ -84,19 +89,19 @@ def read_config(data: str | Path) -> DataConfig:
     for key, types in _TYPES.items():
         if raw.get(key) is not None and not isinstance(raw[key], types):
             wanted = " or ".join({"str": "text", "dict": "mapping"}.get(t.__name__, t.__name__) for t in types)
-            raise DataError(f"{_at(source, key)}: '{key}' must be a {wanted}, not {type(raw[key]).__name__}")
+            raise DataError(f"{at(source, key)}: '{key}' must be a {wanted}, not {type(raw[key]).__name__}")
     nc = _class_count(source)
-    root = _root(source)
-    splits = {split: _split(source, root, key) for split, key in (("train", "train"), ("val", _val_key(raw)))}
-    test = _entries(source, "test") if raw.get("test") else []
-    tests = tuple(resolve(root, entry) for entry in test)
-    missing = next((path for path in tests if not there(path)), None)
-    if tests and missing is None:
-        splits["test"] = tests
+    for key in ("train", _val_key(raw)):
+        if key not in raw:
+            raise _missing_key(source, key, "'train' and 'val' are required")
+    if not raw["train"]:
+        empty = f"'train' is empty; with {raw['train']!r} Ultralytics would train on the folder that it is started in"
+        raise DataError(f"{at(source, 'train')}: {empty}: write where the images are")
+    placed = place(source, root)
     return DataConfig(
         yaml_file=source.file,
-        root=root,
-        splits=splits,
+        root=placed.root,
+        splits=placed.splits,
         names=_names(raw.get("names"), nc),
         nc=nc,
         channels=_channels(source),
@@ -104,13 +109,9 @@ def read_config(data: str | Path) -> DataConfig:
         raw=raw,
         key_lines=source.key_lines,
         duplicate_keys=source.duplicates,
-        missing_test=missing,
+        missing_test=placed.missing_test,
+        astray=placed.astray,
     )
-
-
-def _at(source: YamlFile, key: str) -> str:
-    """`file:line` of a key."""
-    return f"{source.file}:{source.key_lines[key]}" if key in source.key_lines else str(source.file)
 
 
 def _missing_key(source: YamlFile, key: str, what: str) -> DataError:
@@ -119,7 +120,7 @@ def _missing_key(source: YamlFile, key: str, what: str) -> DataError:
 
     unknown = [k for k in source.values if k not in KNOWN_KEYS]
     near = difflib.get_close_matches(key, unknown, n=1, cutoff=0.6)
-    hint = f"; did you mean '{key}' where {_at(source, near[0])} says '{near[0]}'?" if near else ""
+    hint = f"; did you mean '{key}' where {at(source, near[0])} says '{near[0]}'?" if near else ""
     return DataError(f"{source.file}: the key '{key}' is missing ({what}){hint}")
 
 
@@ -138,14 +139,14 @@ def _class_count(source: YamlFile) -> int:
             if whole != float(count):  # type: ignore[arg-type]
                 raise ValueError
         except (TypeError, ValueError, OverflowError):
-            raise DataError(f"{_at(source, 'nc')}: 'nc' must be a whole number, not {count!r}") from None
+            raise DataError(f"{at(source, 'nc')}: 'nc' must be a whole number, not {count!r}") from None
         count = whole
     if names is None and count is None:
         raise _missing_key(source, "names", "the class names, or 'nc', their number")
     total = count if names is None else len(names)
     if total is None or not 0 < total <= MAX_CLASSES:
         key = "nc" if names is None else "names"
-        raise DataError(f"{_at(source, key)}: '{key}' gives {total} classes; at least one is needed")
+        raise DataError(f"{at(source, key)}: '{key}' gives {total} classes; at least one is needed")
     return int(total)
 
 
@@ -173,7 +174,7 @@ def _channels(source: YamlFile) -> int:
     """The number of image channels, 3 unless given."""
     channels = source.values.get("channels", 3)
     if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-        raise DataError(f"{_at(source, 'channels')}: 'channels' must be a whole number from 1, not {channels!r}")
+        raise DataError(f"{at(source, 'channels')}: 'channels' must be a whole number from 1, not {channels!r}")
     return channels
 
 
@@ -183,38 +184,3 @@ def _kpt_shape(value: Any) -> tuple[int, int] | None:
         points, dims = value
         return (points, dims) if points > 0 and dims in (2, 3) else None
     return None
-
-
-def _root(source: YamlFile) -> Path:
-    """The dataset's root: `path:` (also under Ultralytics' datasets folder), else the folder of the yaml."""
-    given = source.values.get("path")
-    root = Path(given) if given else source.file.parent
-    if not root.is_absolute() and not there(root):
-        root = datasets_dir() / root
-    return real(root)
-
-
-def _entries(source: YamlFile, key: str) -> list[str]:
-    """The paths that a split key lists, as written."""
-    value = source.values[key]
-    entries = value if isinstance(value, list) else [value]
-    for entry in entries:
-        if not isinstance(entry, str) or "\0" in entry:
-            raise DataError(f"{_at(source, key)}: '{key}' must list paths as text, not {entry!r}")
-    return entries
-
-
-def _split(source: YamlFile, root: Path, key: str) -> tuple[Path, ...]:
-    """The existing paths of a split that must be there."""
-    if not source.values.get(key):
-        raise _missing_key(source, key, "'train' and 'val' are required")
-    paths = []
-    for entry in _entries(source, key):
-        path = resolve(root, entry)
-        if not there(path):
-            why = explain_missing(entry, path, source.file)
-            if source.values.get("download"):
-                why += "; the yaml has a 'download:' entry, which lint never executes: download the data first"
-            raise DataError(f"{_at(source, key)}: '{key}' names '{entry}', but {path} does not exist{why}")
-        paths.append(path)
-    return tuple(paths)

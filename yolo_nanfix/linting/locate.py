@@ -134,15 +134,6 @@ def resolve(root: Path, entry: str) -> Path:
     return path
 
 
-def explain_missing(entry: str, path: Path, yaml_file: Path) -> str:
-    """Why the split path `entry`, resolved to `path`, may be missing, and what to write instead."""
-    parts = re.split(r"[\\/]+", entry)
-    foreign = _WINDOWS.search(entry) is not None or any(entry.startswith(home) for home in _HOMES)
-    hint = " (a path of another machine)" if foreign else ""
-    for start in range(len(parts)):
-        tail = "/".join(parts[start:])
-        if tail and not Path(tail).is_absolute() and tail != ".." and there(yaml_file.parent / tail):
-            if real(yaml_file.parent / tail) != path:
-                return f"{hint}; '{tail}' exists beside the yaml: write that, and no 'path:'"
-            break
-    return hint
+def foreign(entry: str) -> bool:
+    """Whether a path looks like one of another machine."""
+    return _WINDOWS.search(entry) is not None or entry.startswith(_HOMES)

@@ -86,7 +86,7 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
     yolo = listed is None
     lists = listed or {name: list_images(paths, folders) for name, paths in config.splits.items()}
     for name in ("train", "val"):
-        if name in lists and not lists[name]:
+        if name in lists and not lists[name] and config.splits[name]:
             where = ", ".join(map(str, config.splits[name]))
             raise DataError(f"{config.yaml_file}: '{name}' names {where}, which holds no images")
     files, split, splits = _numbered(lists)

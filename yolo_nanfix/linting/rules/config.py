@@ -162,8 +162,12 @@ def test_split_missing(config: DataConfig) -> Iterator[Hit]:
     Example: `test: ../test/images` where there is no such folder.
     Mend: correct the path or remove the key.
     """
+    elsewhere = next((one for one in config.astray if one.key == "test"), None)
     if config.missing_test is not None:
         message = f"'test' names {config.missing_test}, which does not exist; the split is not linted"
+        yield Hit(str(config.yaml_file), message, config.key_lines.get("test"))
+    elif elsewhere is not None and all(one.key == "test" for one in config.astray):
+        message = f"'test' names {elsewhere.looked}, which does not exist; linted in its place is {elsewhere.found}"
         yield Hit(str(config.yaml_file), message, config.key_lines.get("test"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,8 @@ def path_absolute(config: DataConfig) -> Iterator[Hit]:
     Example: `path: /home/ann/data/cats`.
     Mend: remove `path:` and write `train` and `val` relative to the yaml.
     """
+    if config.astray:
+        return  # CF028 is about it
     for key in ("path", "train", "val", "validation", "test"):
         given = config.raw.get(key)
         for entry in given if isinstance(given, list) else [given]:
@@ -188,6 +191,47 @@ def class_name_slash(config: DataConfig) -> Iterator[Hit]:
     for index, name in config.names.items():
         if "/" in name or "\\" in name:
             yield _hit(config, "names", f"class {index} is named {name[:60]!r}")
+
+
+@rule("CF028", "path-nowhere", Severity.FATAL, Effect.CRASHES, LABELLED)
+def path_nowhere(config: DataConfig) -> Iterator[Hit]:
+    """The paths of the splits lead nowhere; the images lie elsewhere, most often beside the yaml.
+
+    Why: training does not start; a yaml with a download entry may even fetch another copy of the set.
+    Ultralytics: raises FileNotFoundError ("images not found, missing path"), or runs the download entry.
+    Example: `train: C:\\Users\\ann\\cells\\train\\images` in a yaml that was downloaded with the images.
+    Mend: remove `path:` and write the paths from the folder of the yaml on, as the finding names them.
+    """
+    needed = [one for one in config.astray if one.key != "test"]
+    if not needed:
+        return
+    first = needed[0]
+    machine = ", a path of another machine" if first.foreign else ""
+    there = ", ".join(f"{one.key}: {_from(config, one.found)}" for one in config.astray)
+    key = "path" if config.raw.get("path") and not first.looked.is_relative_to(config.yaml_file.parent) else first.key
+    message = f"'{first.key}' leads to {first.looked}{machine}, and nothing is there; linted in its place is {there}"
+    yield _hit(config, key, message)
+
+
+@rule("CF029", "val-empty", Severity.FATAL, Effect.CRASHES, LABELLED)
+def val_empty(config: DataConfig) -> Iterator[Hit]:
+    """`val` is there, but empty.
+
+    Why: training does not start.
+    Ultralytics: raises RuntimeError ("'val:' images not found"); a test split does not stand in for it.
+    Example: `val: ''`, as some tools write it when they are given no split.
+    Mend: put a fifth of the images into a split of their own, and write its path.
+    """
+    key = "validation" if "val" not in config.raw else "val"
+    if key in config.raw and not config.raw[key]:
+        yield _hit(config, key, f"'{key}' is empty: {config.raw[key]!r}")
+
+
+def _from(config: DataConfig, path: Path) -> str:
+    """A path from the folder of the yaml on, where it is below or beside it."""
+    home = config.yaml_file.resolve().parent
+    near = path.is_relative_to(home) or path.is_relative_to(home.parent)
+    return os.path.relpath(path, home).replace(os.sep, "/") if near else str(path)
 
 
 def _exists(path: str) -> bool:
