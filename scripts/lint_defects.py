@@ -74,7 +74,7 @@ def read_as_a_training(root: Path, task: str) -> tuple[set[str], set[str], bool]
         sets: list[Any] = [ClassificationDataset(data[s], args) for s in ("train", "val") if data.get(s)]
         kept = {str(sample[0]) for made in sets for sample in made.samples}
         return kept, kept, all(finite_item(made) for made in sets)
-    data = check_det_dataset(str(root / "data.yaml"), autodownload=False)
+    data = check_det_dataset(str(root / "data.yaml"), autodownload=False, split="val")
     for split in ("train", "val"):
         train = split == "train"
         made = YOLODataset(data[split], data=data, task=task, imgsz=64, augment=train, hyp=args, batch_size=1)

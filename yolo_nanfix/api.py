@@ -235,6 +235,7 @@ def lint(
     task: str | None = None,
     deep: bool | None = None,
     imgsz: int | None = None,
+    root: str | Path | None = None,
     select: Iterable[str] | None = None,
     extend_select: Iterable[str] = (),
     ignore: Iterable[str] = (),
@@ -253,10 +254,10 @@ def lint(
     `pyproject.toml`, looked for from the folder of data.yaml upward, then from the current one.
 
     Args:
-        data: data.yaml, a folder that holds one, or a dataset name that Ultralytics knows; for classify the folder that
-            holds `train`. None with `files`: the data.yaml above each of them.
+        data: data.yaml, a folder with a dataset, or a name that Ultralytics knows. None with `files`: that above each.
         task: detect, segment, pose, obb or classify; by default read from the set (`Report.basis` says why).
         deep: also decode every image.
+        root: the folder in which images are looked for, in the place of the one that data.yaml or annotations name.
         imgsz: the image size of the training that is planned, in pixels; by default 640.
         select: ask these rules only: codes, prefixes of codes, names or ALL.
         extend_select: ask these, too.
@@ -283,9 +284,7 @@ def lint(
         "severity": dict(severity or {}),
         "per-path-ignores": {glob: list(words) for glob, words in (per_path_ignores or {}).items()},
         "baseline": baseline,
-        "task": task,
-        "deep": deep,
-        "imgsz": imgsz,
+        **{"task": task, "deep": deep, "imgsz": imgsz, "root": root},
     }
     given = None if files is None else tuple(map(Path, files))
     return linter.lint(data, linter.Request(wishes, settings=settings, files=given, jobs=jobs, cache=cache), progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -265,6 +266,7 @@ class Report:
             (`rewritten`).
         known: so many findings are left out because a baseline holds them.
         root: the folder from which files are shown; empty if there is no such one.
+        given_root: the folder that was named for the images in the place of the one of the dataset; empty if none was.
         basis: why it was this task; None of several datasets with different reasons, or where it is not known.
         started_ns: when lint began to read (nanoseconds since the epoch); files that changed later are not mended.
         fixed: what a fix run did just before, in words for JSON; None if there was none.
@@ -277,6 +279,7 @@ class Report:
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     known: int = 0
     root: str = ""
+    given_root: str = ""
     started_ns: int | None = None
     fixed: Mapping[str, Any] | None = None
     basis: Basis | None = None
@@ -287,9 +290,10 @@ class Report:
         return None if self.basis is not None and self.basis.guess == self.task else self.task
 
     @property
-    def task_option(self) -> str:
-        """The words that a printed command about the dataset needs to come to the same task, a blank before them."""
-        return option(self.task, self.basis.guess if self.basis is not None else None)
+    def said(self) -> str:
+        """The options that a printed command needs to come to the same dataset and task, a blank before each."""
+        root = f" --root {shlex.quote(self.given_root)}" if self.given_root else ""
+        return option(self.task, self.basis.guess if self.basis is not None else None) + root
 
     @property
     def worst(self) -> Severity | None:
@@ -397,6 +401,7 @@ class Report:
         return {
             "data": self.data,
             "root": self.root,
+            "given_root": self.given_root,
             "task": self.task,
             "basis": self.basis.as_dict() if self.basis is not None else None,
             "exit_code": self.exit_code,
@@ -430,6 +435,7 @@ class Report:
             known=held.get("known", int, 0),
             fixed=held.get("fixed", Mapping, None),
             root=held.get("root", str, ""),
+            given_root=held.get("given_root", str, ""),
             basis=Basis.from_dict(basis) if (basis := held.get("basis", Mapping, None)) is not None else None,
         )
 

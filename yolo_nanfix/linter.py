@@ -126,7 +126,7 @@ def stamps(data: str | Path | None, request: Request) -> dict[str, tuple[int, in
     """Time and size of every file on which the outcome of `lint` depends: the datasets' and their settings'."""
     found: dict[str, tuple[int, int]] = {}
     for one in datasets(data, request):
-        found |= watching.stamps(one, settings_files(home(one)))
+        found |= watching.stamps(one, settings_files(home(one)), request.selection(one).first("root"))
     return found
 
 
@@ -154,9 +154,10 @@ def _one(data: str | Path, request: Request, progress: Progress | None) -> Repor
         task=chosen.first("task"),
         deep=bool(chosen.first("deep")),
         imgsz=chosen.first("imgsz") or LintOptions.imgsz,
+        root=chosen.first("root"),
     )
     found = run(data, options=options, progress=progress, jobs=request.jobs, cache=request.cache, study=request.study)
-    report = chosen.apply(found)
+    report = chosen.apply(replace(found, given_root=str(options.root or "")))
     file: Path | None = chosen.first("baseline")
     if request.write_baseline:
         if file is None:

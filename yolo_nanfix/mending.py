@@ -102,7 +102,7 @@ def handoff(report: Report, out: Path, options: Options, progress: Progress | No
     if report.task == "classify":
         album = Album(report.data, report.task, str(_folder(report)), {}, None, lambda image: "")
     else:
-        config = read_config(report.data)
+        config = _config(report)
         root, split_of = _common(config), partial(_split_of, config)
         album = Album(report.data, report.task, root, config.names, config.kpt_shape, label_path, split_of)
     return hand_over(report.findings, album, out, options, progress)
@@ -123,7 +123,7 @@ def unlabelled(report: Report, progress: Progress | None) -> tuple[str, ...]:
         raise UsageError("images in class folders have no label files; --unlabelled is about the other tasks")
     studied: list[Studied] = []
     deep = not any("--deep" in reason for _, reason in report.skipped)
-    run(report.data, options=LintOptions(report.asked, deep), progress=progress, study=studied.append)
+    run(report.data, options=_options(report, deep), progress=progress, study=studied.append)
     table = studied[0].table
     bare = {file for file, labelled in zip(table.files, table.labelled.tolist(), strict=True) if not labelled}
     out = {f.image for f in report.findings if f.effect in _UNSOUND or f.code in _SPOILT}
@@ -162,6 +162,16 @@ def _single(report: Report) -> None:
         raise UsageError(f"only YOLO datasets with a data.yaml can be mended or handed over, not {report.data}")
 
 
+def _options(report: Report, deep: bool = False) -> LintOptions:
+    """How the dataset of a report is read again."""
+    return LintOptions(report.asked, deep, root=Path(report.given_root) if report.given_root else None)
+
+
+def _config(report: Report) -> DataConfig:
+    """The dataset of a report, its images where they were found."""
+    return read_config(report.data, Path(report.given_root) if report.given_root else None)
+
+
 def _folder(report: Report) -> Path:
     """The folder of a dataset."""
     data = Path(report.data)
@@ -173,7 +183,7 @@ def _ground(report: Report, unsafe: bool, remember: bool = True) -> Ground:
     root = _folder(report)
     lists: tuple[str, ...] = ()
     if report.task != "classify":
-        config = read_config(report.data)
+        config = _config(report)
         root = config.root
         lists = tuple(str(path) for paths in config.splits.values() for path in paths if path.suffix == ".txt")
     return Ground(
@@ -191,7 +201,7 @@ def _ground(report: Report, unsafe: bool, remember: bool = True) -> Ground:
 def _whole(report: Report, remember: bool) -> Whole:
     """The dataset as it stands now; files that nothing happened to are not read again."""
     studied: list[Studied] = []
-    run(report.data, options=LintOptions(task=report.asked), study=studied.append, cache=remember)
+    run(report.data, options=_options(report), study=studied.append, cache=remember)
     table, config = studied[0].table, studied[0].config
     number = {file: i for i, file in enumerate(table.files)}
 

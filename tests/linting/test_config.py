@@ -99,11 +99,8 @@ def test_a_name_that_ultralytics_ships(name: str, tmp_path: Path, monkeypatch):
         ),
         (YAML.replace("images/val", "7"), "'val' must be a text or list, not int"),
         (YAML.replace("images/val", "[7]"), "must list paths as text"),
-        (YAML.replace("images/train", "C:\\data\\x\\train"), "a path of another machine"),
-        (
-            YAML.replace("images/train", "/home/ann/images/train"),
-            "another machine.*'images/train' exists beside",
-        ),
+        (YAML.replace("images/train", "C:\\data\\x\\cows"), "a path of another machine.*--root DIR"),
+        (YAML.replace("images/train", "''"), "'train' is empty"),
         (YAML.replace("images/train", "labels/train"), "holds no images"),
         (YAML.replace("images/val", "labels/val"), "'val' names .* holds no images"),
     ],

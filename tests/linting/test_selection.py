@@ -175,7 +175,7 @@ def test_a_wrong_setting_in_pyproject(tiny: TinySet):
 
 def test_every_key_is_read():
     """A key that `KEYS` names and nothing reads would be accepted and do nothing."""
-    given = {"task": "pose", "imgsz": 1, "deep": True, "baseline": "b", "severity": {"BX": "info"},
+    given = {"task": "pose", "imgsz": 1, "deep": True, "baseline": "b", "root": ".", "severity": {"BX": "info"},
              "per-path-ignores": {"a": ["BX"]}}  # fmt: skip
     for key in KEYS:
         assert read_wishes({key: given.get(key, ["BX"])}, "", Path()) != read_wishes({}, "", Path()), key

@@ -56,7 +56,7 @@ def both(root: Path, rows: str, yaml: str = YAML) -> TinySet:
 def test_the_task_is_read_from_the_set(rows, yaml, task, kind, tmp_path):
     report = run(both(tmp_path, rows, yaml).root)
     assert (report.task, report.basis.kind, report.basis.guess) == (task, kind, task)
-    assert report.task_option == ""
+    assert report.said == ""
 
 
 def test_the_rules_of_the_task_are_asked(tmp_path):
@@ -97,9 +97,9 @@ def test_what_is_asked_overrules_the_set_and_is_in_printed_commands(tmp_path):
     tiny = both(tmp_path, CORNERS)
     report = run(tiny.root, options=LintOptions("segment"))
     assert (report.task, report.basis.kind, report.basis.guess) == ("segment", TaskBasis.ASKED, "obb")
-    assert report.task_option == " --task segment"
+    assert report.said == " --task segment"
     assert first_line(report) == "Task segment, as asked; the set itself looks like obb."
-    assert run(tiny.root, options=LintOptions("obb")).task_option == ""
+    assert run(tiny.root, options=LintOptions("obb")).said == ""
     assert api.lint(tiny.root, task="segment").task == "segment" and api.lint(tiny.root).task == "obb"
     tiny.put("nanfix.yaml", "lint: {task: detect}\n")
     assert api.lint(tiny.root).task == "detect" and api.lint(tiny.root, task="obb").task == "obb"
@@ -122,7 +122,7 @@ def test_class_folders_are_known(tmp_path):
             put(tmp_path / "set" / "val" / name / f"{i}.jpg", i + 2)
     report = run(tmp_path / "set")
     assert (report.task, report.basis.kind, report.basis.guess) == ("classify", TaskBasis.CLASS_FOLDERS, "classify")
-    assert report.counts["train"]["images"] == 4 and report.task_option == ""
+    assert report.counts["train"]["images"] == 4 and report.said == ""
 
 
 def put(file: Path, seed: int) -> None:

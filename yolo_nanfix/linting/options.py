@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 LABELLED = ("detect", "segment", "pose", "obb")
 """The tasks that have label files."""
@@ -17,12 +18,14 @@ class LintOptions:
         task: the task whose label format is expected: `detect`, `segment`, `pose`, `obb` or `classify`; None to read
             it from the set. Where rules are asked, it is settled.
         deep: also decode every image.
+        root: the folder in which images are looked for, in the place of the one that data.yaml or annotations name.
         imgsz: the image size of the training that is planned, in pixels; sizes of boxes are judged at it.
     """
 
     task: str | None = None
     deep: bool = False
     imgsz: int = 640
+    root: Path | None = None
 
     @property
     def settled(self) -> str:

@@ -58,7 +58,7 @@ def run(
 
         return check_annotations(annotated, study)
     classes = options.task == "classify" or (options.task is None and holds_classes(data))
-    config = read_folder(data) if classes else read_config(data)
+    config = read_folder(data) if classes else read_config(data, options.root)
     ahead = scanning.start(_folders(config))
     with no_collection():
         return _run(config, options, ahead, progress, jobs, cache, study)

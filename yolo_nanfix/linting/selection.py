@@ -22,7 +22,7 @@ from yolo_nanfix.findings import Finding, Report, Severity, match
 from yolo_nanfix.linting.rule import TASKS, all_rules
 
 KEYS = (
-    "select", "ignore", "extend-select", "per-path-ignores", "severity", "task", "imgsz", "deep", "baseline",
+    "select", "ignore", "extend-select", "per-path-ignores", "severity", "task", "imgsz", "deep", "baseline", "root",
 )  # fmt: skip
 """What the settings of lint may hold."""
 _EXACT = 5
@@ -38,7 +38,7 @@ class Wishes:
         ignore: leave these out.
         per_path_ignores: leave rules out for files that match a glob.
         severity: another severity for the rules that a word names.
-        task, imgsz, deep: as in `LintOptions`.
+        task, imgsz, deep, root: as in `LintOptions`.
         baseline: the file whose findings are known.
         folder: where globs and relative paths start.
     """
@@ -50,6 +50,7 @@ class Wishes:
     severity: Mapping[str, Severity] = field(default_factory=dict)
     task: str | None = None
     imgsz: int | None = None
+    root: Path | None = None
     deep: bool | None = None
     baseline: Path | None = None
     folder: Path = Path()
@@ -82,6 +83,7 @@ def read_wishes(values: Mapping[str, Any], source: str, folder: Path) -> Wishes:
     where, table = f"{source}severity", _mapping(source, said, "severity")
     levels = {_word(where, word): _level(f"{where} '{word}'", level) for word, level in table.items()}
     baseline = _typed(source, said, "baseline", (str, Path), "the path of a file")
+    root = _typed(source, said, "root", (str, Path), "the path of a folder")
     return Wishes(
         select=lists.get("select"),
         extend_select=lists.get("extend-select", ()),
@@ -92,6 +94,7 @@ def read_wishes(values: Mapping[str, Any], source: str, folder: Path) -> Wishes:
         imgsz=_imgsz(source, said),
         deep=_typed(source, said, "deep", (bool,), "true or false"),
         baseline=None if baseline is None else folder / baseline,
+        root=None if root is None else _folder(source, folder / root),
         folder=folder,
     )
 
@@ -230,6 +233,12 @@ def _task(source: str, said: Mapping[str, Any]) -> str | None:
     if task is None or task in TASKS:
         return task
     raise UsageError(f"{source}task: '{task}' is unknown; {nearest(str(task), TASKS)}")
+
+
+def _folder(source: str, path: Path) -> Path:
+    if path.is_dir():
+        return path
+    raise UsageError(f"{source}root: there is no folder {path}; it is the one that the paths of the splits start from")
 
 
 def _imgsz(source: str, said: Mapping[str, Any]) -> int | None:

@@ -14,17 +14,17 @@ from yolo_nanfix.linting.locate import find_yaml
 Stamps = dict[str, tuple[int, int]]
 
 
-def stamps(data: str | Path, more: Iterable[Path] = ()) -> Stamps:
+def stamps(data: str | Path, more: Iterable[Path] = (), root: Path | None = None) -> Stamps:
     """Time of the last change (ns), which nothing sets back, and size of each file of a dataset, and of `more`.
 
     Files that are not there are left out. A data.yaml that cannot be used is watched alone, a folder without one
-    with all that is in it.
+    with all that is in it. `root` is where images are looked for, as in `LintOptions`.
     """
     found: Stamps = {}
     for file in more:
         _stamp(file, found)
     try:
-        config = read_config(data)
+        config = read_config(data, root)
         _stamp(config.yaml_file, found)
         folders = list(_folders(config, found))
         for beside in class_lists.candidates(config):

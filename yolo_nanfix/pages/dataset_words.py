@@ -98,7 +98,7 @@ def steps(report: Report, show: Show) -> list[Step]:
 
 def _steps(report: Report, show: Show) -> Iterator[Step]:
     data = printable(shlex.quote(report.data))
-    task = report.task_option
+    task = report.said
     deep = "" if any("--deep" in reason for _, reason in report.skipped) else " --deep"
     lint = f"yolo-nanfix lint {data}{task}{deep}"
     out = printable(shlex.quote(f"{report.root or report.data}-to-label"))

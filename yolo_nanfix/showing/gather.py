@@ -53,7 +53,12 @@ def study(report: Report, progress: Progress | None = None) -> list[Studied]:
     studied: list[Studied] = []
     deep = not any("--deep" in reason for _, reason in report.skipped)
     try:
-        run(report.data, options=LintOptions(report.asked, deep), progress=progress, study=studied.append)
+        run(
+            report.data,
+            options=LintOptions(report.asked, deep, root=Path(report.given_root) if report.given_root else None),
+            progress=progress,
+            study=studied.append,
+        )
     except NanfixError:
         return []
     return studied

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="instead those worth labelling: without label file, sound, no copies of others (decodes every image)",
     )
+    parser.add_argument("--root", metavar="DIR", type=Path, help="where the images are, whatever data.yaml says")
     parser.add_argument("--deep", action=argparse.BooleanOptionalAction, help="lint decodes every image")
     parser.add_argument("--select", metavar="RULES", action="append", help="only findings of these rules")
     parser.add_argument("--ignore", metavar="RULES", action="append", help="no findings of these rules")
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> Answer:
         raise UsageError("--unlabelled is about images without labels; --select and --ignore choose findings")
     deep = args.unlabelled if args.deep is None else args.deep
     with bar(args.quiet) as progress:
-        report = api.lint(args.data, task=args.task, deep=deep, progress=progress)
+        report = api.lint(args.data, task=args.task, root=args.root, deep=deep, progress=progress)
         chosen = report.select(*_split(args.select), ignore=_split(args.ignore))
         done = api.handoff(
             report if args.unlabelled else chosen,

@@ -64,6 +64,7 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         "--severity", metavar="RULE=LEVEL", action="append", help="another level: fatal, error, warning or info"
     )
     group.add_argument("--deep", action=argparse.BooleanOptionalAction, help="also decode every image")
+    group.add_argument("--root", metavar="DIR", type=Path, help="where the images are, whatever data.yaml says")
     group.add_argument("--imgsz", type=int, metavar="PX", help="image size of the planned training (default: 640)")
     group.add_argument(
         "--files", nargs="*", metavar="FILE", help="only findings about these files; DATA may be left out"
@@ -159,6 +160,7 @@ def _request(args: argparse.Namespace, files: tuple[Path, ...] | None) -> Reques
         "task": args.task,
         "deep": args.deep,
         "imgsz": args.imgsz,
+        "root": args.root,
     }
     if args.jobs is not None and args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs} is not a number of processes; 1 is the least")

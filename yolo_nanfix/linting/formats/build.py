@@ -80,6 +80,11 @@ class Builder:
         self._numbers, self._counts = array("d"), array("i")
         self._x, self._y, self._visible = array("d"), array("d"), array("d")
 
+    @property
+    def root(self) -> Path | None:
+        """The folder of the images, where one was named."""
+        return self._options.root
+
     def settle(self, found: Basis) -> str:
         """The task: the one that is asked, or the one that the annotations speak for."""
         self._options, self._basis = settled(self._options, found)

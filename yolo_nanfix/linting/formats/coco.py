@@ -243,7 +243,7 @@ class _Reader:
         folder = Path(file.path).parent
         stem = Path(file.path).stem.replace("instances_", "").replace("person_keypoints_", "")
         named = [e["file_name"] for e, _ in file.images if isinstance(e, dict) and isinstance(e.get("file_name"), str)]
-        root = image_root(folder, named, (stem,))
+        root = builder.root or image_root(folder, named, (stem,))
         split = split_of(stem, folder.name)
         met: set[str] = set()
         malformed: list[tuple[Any, int]] = []

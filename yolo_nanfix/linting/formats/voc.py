@@ -53,7 +53,9 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
         builder.note("annotations-foreign", str(source), message)
     splits = _splits(files[0].parent, {file.stem for file in files}, builder) if files else {}
     names = [name for tree in trees.values() if (name := tree.said("filename"))]
-    root = image_root(files[0].parent, names or [f"{file.stem}.jpg" for file in files]) if files else source
+    root = source
+    if files:
+        root = builder.root or image_root(files[0].parent, names or [f"{file.stem}.jpg" for file in files])
     objects = [o for tree in trees.values() for o in tree.every("object")]
     builder.names = sorted({name for o in objects if (name := o.said("name"))})
     reader = _Reader(builder, root)
