@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,18 +131,27 @@ def put(file: Path, seed: int) -> None:
     file.write_bytes(encode(".jpg", picture(seed=seed)))
 
 
+def read_again(root: Path) -> tuple[str, int]:
+    """The task of a set, and how many text files a lint in a process of its own opens."""
+    code = f"""
+import sys
+seen = []
+sys.addaudithook(lambda event, values: event == "open" and str(values[0]).endswith(".txt") and seen.append(values))
+from yolo_nanfix.linting.runner import run
+print(run({str(root)!r}).task, len(seen))
+"""
+    task, opened = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    return task, int(opened)
+
+
 def test_a_second_lint_reads_no_label_and_notices_a_change(tmp_path):
     tiny = both(tmp_path, OUTLINE)
     assert run(tiny.root).task == "segment"
-    label = tiny.root / "labels/train/a.txt"
-    for file in (label, tiny.root / "labels/val/b.txt"):  # other rows under the same size and times
-        before = file.stat()
-        with file.open("r+b") as stream:
-            stream.write(ROWS.encode()[: before.st_size].ljust(before.st_size))
-        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert run(tiny.root).task == "segment"
-    os.utime(label, ns=(1, 1))
-    assert run(tiny.root).task == "detect"
+    assert read_again(tiny.root) == ("segment", 0)
+    for name in ("train/a", "val/b"):
+        tiny.put(f"labels/{name}.txt", ROWS)
+    task, opened = read_again(tiny.root)
+    assert task == "detect" and opened > 0
     tiny.yaml(YAML + "kpt_shape: [2, 3]\n")
     assert run(tiny.root).task == "pose"
 

@@ -125,7 +125,7 @@ def fixable(args: argparse.Namespace, report: Report) -> Fixable:
 def command(args: argparse.Namespace, report: Report) -> str:
     """The command line that lints the same, without what it shows and does besides."""
     words = ["yolo-nanfix", "lint", *(args.data[:1] or [report.data])]
-    words += report.task_option.split()
+    words += shlex.split(report.said)
     words += ["--deep"] if args.deep else []
     for option in ("select", "extend_select", "ignore"):
         words += [word for given in getattr(args, option) or () for word in (f"--{option.replace('_', '-')}", given)]
