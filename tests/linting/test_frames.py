@@ -82,6 +82,7 @@ def test_a_frame_is_named_where_boxes_miss_their_objects(turn: int, boxes: str, 
     found = {key: n for key, n in codes(report).items() if key[:2] == "AN"}
     assert found == ({code: 1} if code else {})
     assert (brightness(root, "jpg") > 240) == (code is None)
+    assert not {"IM035", "IM036"} & set(report.by_code())
     if code == "AN034":
         assert codes(report) == {code: 1}, "boxes are judged at the size that is right"
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.formats.notes import Notes
 from yolo_nanfix.linting.readings import GRID, GRID_CHANCE, GRID_SHARE, SAMPLE, boxes_of, grid_exchanged, sample
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.table import Table
@@ -42,6 +43,8 @@ SHARP = 1.0
 """A box speaks if one reading is better than the other by so much, in squared deviations."""
 _TIGHT = 0.15
 """The least deviation of the logarithm of width by height that a class is given: no object looks always the same."""
+_TOLD = ("boxes-unturned", "image-size-swapped")
+"""Rules that tell the frame of boxes by the width and height that annotation files give."""
 _FOLLOW = (
     *("BX001", "BX002", "BX005", "BX006", "BX008", "BX011", "BX014", "BX016", "BX019", "BX020", "BX021", "BX022"),
     *("SG001", "SG002", "SG009", "OB001", "OB005", "OB007", "KP003", "KP004", "KP005", "KP008"),
@@ -88,8 +91,10 @@ def reaches_out(box: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     return np.asarray(((box[:, :2] + half > 1 + SPILL) | (box[:, :2] - half < -SPILL)).any(axis=1))
 
 
-def turned_rows(table: Table) -> Turned | None:
-    """The rows of images that are turned by a quarter; None if there are none."""
+def turned_rows(table: Table, notes: Notes) -> Turned | None:
+    """The rows of images that are turned by a quarter; None if there are none, or their frame is told already."""
+    if any(note.kind in _TOLD for note in notes):
+        return None
     images = (table.turn >= QUARTER) & (table.width != table.height) & (table.width > 0)
     if not images.any():
         return None
@@ -101,7 +106,7 @@ def turned_rows(table: Table) -> Turned | None:
 
 
 @rule("IM035", "turned-sides-swapped", Severity.ERROR, Effect.DROPS, LABELLED)
-def turned_sides_swapped(table: Table, config: DataConfig) -> Iterator[Hit]:
+def turned_sides_swapped(table: Table, config: DataConfig, notes: Notes) -> Iterator[Hit]:
     """Labels of images that EXIF turns were divided by the wrong sides: width and height are swapped.
 
     Why: boxes are stretched along one side and squeezed along the other, and many reach out of the image.
@@ -109,7 +114,7 @@ def turned_sides_swapped(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: boxes drawn on the upright picture of 3000x4000, divided by 4000 and 3000, the sides of the stored pixels.
     Mend: multiply x and widths of these rows by one ratio of the sides, y and heights by the other; never clip them.
     """
-    turned = turned_rows(table)
+    turned = turned_rows(table, notes)
     if turned is not None and (found := _swap(table, turned)) is not None:
         yield _swapped(table, config, turned, found)
 
@@ -166,7 +171,7 @@ def _swapped(table: Table, config: DataConfig, turned: Turned, swap: Swap) -> Hi
 
 
 @rule("IM036", "turned-labels-unturned", Severity.WARNING, Effect.GARBAGE, LABELLED)
-def turned_labels_unturned(table: Table, config: DataConfig) -> Iterator[Hit]:
+def turned_labels_unturned(table: Table, config: DataConfig, notes: Notes) -> Iterator[Hit]:
     """Labels of images that EXIF turns seem to be those of the stored pixels, which lie on their side.
 
     Why: the picture is turned and the labels are not, so hardly a box lies on its object.
@@ -176,7 +181,7 @@ def turned_labels_unturned(table: Table, config: DataConfig) -> Iterator[Hit]:
     Mend: look at some of these images with their labels; if they do not fit, remove the orientation from their EXIF, or
         turn the labels, too.
     """
-    turned = turned_rows(table)
+    turned = turned_rows(table, notes)
     if turned is None or _swap(table, turned) is not None:
         return
     dims = config.kpt_shape[1] if config.kpt_shape else 0
