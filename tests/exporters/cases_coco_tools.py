@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from exporters.inputs import NAMES, coco, corners, disc, layout, of_coco
+from exporters.inputs import NAMES, coco, corners, disc, layout, of_coco, turned_photos
 
 IMAGES = 6
 Annotations = Sequence[dict[str, Any]]
@@ -100,6 +100,17 @@ def pylabel_indexed(root: Path) -> Path:
     return by_pylabel(root, source(root), cat_id_index=0)
 
 
+def pylabel_turned_photos(root: Path) -> Path:
+    """The train split from YOLO to COCO."""
+    from pylabel import importer
+
+    top = turned_photos(root).parent
+    made = importer.ImportYoloV5(str(top / "labels" / "train"), path_to_images="../../images/train", cat_names=["nut"])
+    file = top / "images" / "train" / "coco.json"
+    made.export.ExportToCoco(str(file), cat_id_index=1)
+    return file
+
+
 # globox
 
 
@@ -129,23 +140,46 @@ def globox_outside(root: Path) -> Path:
     return by_globox(root, source(root, [over]), label_to_id={name: i for i, name in enumerate(NAMES)})
 
 
+def globox_turned_photos(root: Path) -> Path:
+    """The train split from YOLO to COCO."""
+    from globox import AnnotationSet
+
+    top = turned_photos(root).parent
+    images = top / "images" / "train"
+    made = AnnotationSet.from_yolo_v5(top / "labels" / "train", image_folder=images)
+    made.save_coco(images / "coco.json", auto_ids=True)
+    return images / "coco.json"
+
+
 # panlabel
 
 
 def by_panlabel(root: Path, file: Path, kind: str = "yolo", *options: str) -> Path:
     """The program, from COCO; to YOLO its labels are laid out with a data.yaml."""
+    target = root / "out" if kind == "yolo" else root / "out.json"
+    _panlabel("convert", "-f", "coco", "-t", kind, "-i", str(file), "-o", str(target), *options)
+    return target
+
+
+def _panlabel(*arguments: str) -> None:
     program = shutil.which("panlabel", path=os.fspath(Path(sys.executable).parent))
     assert program is not None
-    target = root / "out" if kind == "yolo" else root / "out.json"
-    command = [program, "convert", "-f", "coco", "-t", kind, "-i", str(file), "-o", str(target), *options]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run([program, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout
-    return target
 
 
 def panlabel_boxes(root: Path) -> Path:
     out = by_panlabel(root, source(root), "yolo", "--allow-lossy")
     return layout(root / "yolo", root / "in" / "images", out / "labels", NAMES)
+
+
+def panlabel_turned_photos(root: Path) -> Path:
+    """From YOLO to COCO."""
+    top = turned_photos(root).parent
+    file = top / "images" / "coco.json"
+    options = ["-f", "yolo", "-t", "coco", "-i", str(top), "-o", str(file), "--allow-lossy"]
+    _panlabel("convert", *options)
+    return file
 
 
 def panlabel_yaml(root: Path) -> Path:

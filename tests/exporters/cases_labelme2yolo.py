@@ -75,5 +75,10 @@ def background(root: Path) -> Path:
     return written(root, OBJECTS, "--include_background", blank=True)
 
 
+def background_elsewhere(root: Path) -> Path:
+    written(root, OBJECTS, "--include_background", "--output_dir", "out", blank=True)
+    return root / "out" / "dataset.yaml"
+
+
 def empty_split(root: Path) -> Path:
     return written(root, OBJECTS, "--seed", "7", name="bench")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from exporters.inputs import NAMES, corners, disc, layout, mask, picture, turned
+from exporters.inputs import NAMES, corners, disc, layout, mask, picture, turned, turned_photos
 
 ROUND, BAR = disc(60, 60, 30), corners(150, 100, 90, 50)
 TURNED = turned(160, 120, 120, 40, 30)
@@ -126,3 +126,14 @@ def coco_hole(root: Path) -> Path:
 
 def coco_two_parts(root: Path) -> Path:
     return masked(root, mask(ROUND, corners(250, 180, 40, 40)), mask(BAR), coco=True)
+
+
+def coco_turned_photos(root: Path) -> Path:
+    """The train split from YOLO to COCO."""
+    import supervision
+
+    data = turned_photos(root)
+    images, labels = (data.parent / kind / "train" for kind in ("images", "labels"))
+    made = supervision.DetectionDataset.from_yolo(str(images), str(labels), str(data))
+    made.as_coco(annotations_path=str(images / "coco.json"))
+    return images / "coco.json"

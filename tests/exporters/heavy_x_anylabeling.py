@@ -29,6 +29,13 @@ def rotated(i: int) -> Shapes:
     return [shape(name, bar, "rotation", direction=0.5) for name, bar in zip(NAMES, bars, strict=True)]
 
 
+def posed(i: int) -> Shapes:
+    """A rectangle with two keypoints between pixels; its group joins them."""
+    x, y = 40.75 + 12 * i, 40.75 + 6 * i
+    parts = [shape("nut", corners(x, y, 60, 100), "rectangle"), shape("left", [(x + 10, y + 50)], "point")]
+    return [{**part, "group_id": 1} for part in (*parts, shape("right", [(x + 50, y + 60)], "point"))]
+
+
 def in_second(usual: Callable[[int], Shapes], odd: Shapes) -> Callable[[int], Shapes]:
     return lambda i: [*usual(i), *odd] if i == 1 else usual(i)
 
@@ -58,7 +65,10 @@ def export(mode: str) -> Callable[[Path], None]:
         from anylabeling.views.labeling.label_converter import LabelConverter
 
         (root / "out").mkdir()
-        converter = LabelConverter(classes_file=str(root / "classes.txt"))
+        pose = root / "pose.yaml"
+        pose.write_text("has_visible: true\nclasses:\n  nut: [left, right]\n")
+        given = {"pose_cfg_file": str(pose)} if mode == "pose" else {"classes_file": str(root / "classes.txt")}
+        converter = LabelConverter(**given)
         for image in sorted((root / "in").glob("*.png")):
             converter.custom_to_yolo(str(image.with_suffix(".json")), str(root / "out" / f"{image.stem}.txt"), mode)
 
@@ -67,6 +77,11 @@ def export(mode: str) -> Callable[[Path], None]:
 
 def finish(root: Path) -> Path:
     return layout(root / "yolo", root / "in", root / "out", NAMES)
+
+
+def finish_pose(root: Path) -> Path:
+    more = {"kpt_shape": [2, 3], "flip_idx": [1, 0]}
+    return layout(root / "yolo", root / "in", root / "out", NAMES[:1], **more)
 
 
 CASES = {
@@ -81,6 +96,7 @@ CASES = {
         export("obb"),
         finish,
     ),
+    "pose": Heavy(draw(posed), export("pose"), finish_pose),
     "unlabelled": Heavy(draw(ordinary, blank=True), export("hbb"), finish),
     "polygons-as-boxes": Heavy(draw(in_second(ordinary, [shape("bolt", disc(60, 180, 30))])), export("hbb"), finish),
 }
