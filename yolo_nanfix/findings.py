@@ -305,6 +305,12 @@ class Report:
         """0 if nothing above `info` was found, else 1."""
         return 0 if self.worst in (None, Severity.INFO) else 1
 
+    @property
+    def starts(self) -> bool:
+        """Whether training starts: no fatal finding about the set or data.yaml says that Ultralytics raises."""
+        fatal = (f for f in self.findings if f.severity is Severity.FATAL and f.effect is Effect.CRASHES)
+        return all(f.image is not None for f in fatal)
+
     def by_code(self) -> dict[str, int]:
         """How many findings each rule code has, in the order of the codes; those among them that others explain."""
         return dict(sorted(Counter(f.code for f in self.findings).items()))

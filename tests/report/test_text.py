@@ -109,6 +109,20 @@ def test_what_stock_keeps_of_each_split_is_told():
     assert "keeps" not in _rendered(_report())
 
 
+@pytest.mark.parametrize(
+    ("effect", "image", "said"),
+    [
+        (Effect.CRASHES, None, "Training does not start: mend the fatal findings first."),
+        (Effect.CRASHES, "/d/a.jpg", "Training on this data breaks or is poisoned"),
+        (Effect.POISONS, None, "Training on this data breaks or is poisoned"),
+    ],
+)
+def test_whether_training_starts_is_told(effect: Effect, image: str | None, said: str):
+    fatal = replace(_finding(image=image, severity=Severity.FATAL), effect=effect)
+    out = _rendered(_report(fatal, _finding()))
+    assert f"Found 1 fatal, 1 error in 3 images and 6 label rows in train, val. {said}" in " ".join(out.split())
+
+
 def test_text_of_the_dataset_is_printed_literally():
     out = _rendered(_report(_finding("/d/[red]a[/red].txt", "'[bold]\x1b[31m\n:smile: \u202e \udcff'")))
     assert "/d/[red]a[/red].txt:3" in out

@@ -194,7 +194,8 @@ def _closing(report: Report) -> Text:
     read = f"{images} images and {rows} label rows in {', '.join(report.counts)}"
     if report.worst is None:
         return Text(f"No findings in {read}.", style="green")
-    return Text(f"Found {found(report)} in {read}. {_NEXT[report.worst]}", style=STYLES[report.worst])
+    then = _NEXT[report.worst] if report.starts else "Training does not start: mend the fatal findings first."
+    return Text(f"Found {found(report)} in {read}. {then}", style=STYLES[report.worst])
 
 
 def found(report: Report) -> str:
