@@ -192,13 +192,17 @@ def images_in_no_split(config: DataConfig, table: Table, folders: Folders) -> It
     Example: images/test beside images/train, and no `test:` in data.yaml.
     Mend: name the folder in data.yaml, or add the images to a list; nothing if they are put by.
     """
+    beside = siblings(config)
+    listing = not all(path.is_dir() for paths in config.splits.values() for path in paths)
+    if not beside and not listing:
+        return
     homes = folders_of(table.files)
-    for folder in siblings(config):
+    for folder in beside:
         names = images_below(folder)
         if names and not any(f"{home}{os.sep}".startswith(f"{folder}{os.sep}") for home in homes):
             message = f"{len(names)} images in a folder of no split: {some(names)}"
             yield Hit(folder, message, values={"images": len(names)})
-    if all(path.is_dir() for paths in config.splits.values() for path in paths):
+    if not listing:
         return
     listed = set(table.files)
     for folder in sorted(homes):
