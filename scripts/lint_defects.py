@@ -55,7 +55,7 @@ class Said(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-ALONE = ("FS003", "IM010")
+ALONE = ("FS003", "FS055", "IM010")
 """Defects of a whole split: no healthy image is added."""
 
 
@@ -112,8 +112,8 @@ def pictures(files: dict[str, bytes]) -> set[Path]:
     return {Path(f).resolve() for f, data in files.items() if data[:3] in (b"\xff\xd8\xff", b"\x89PN")}
 
 
-def seen(root: Path, task: str) -> tuple[str, str]:
-    """What Ultralytics does with a dataset, in a word, and what it says of it."""
+def seen(root: Path, task: str, *, whole: bool = False) -> tuple[str, str]:
+    """What Ultralytics does with a dataset, in a word, and what it says of it; of a `whole` set none need be left."""
     from ultralytics.utils import LOGGER
 
     said, before = Said(), snapshot(root)
@@ -126,7 +126,7 @@ def seen(root: Path, task: str) -> tuple[str, str]:
             warnings.simplefilter("ignore")
             listed, kept, finite = read_as_a_training(root, task)
     except (Exception, SystemExit) as error:
-        what = "drops" if "No valid images found" in str(error) else "crashes"
+        what = "drops" if "No valid images found" in str(error) and not whole else "crashes"
         return what, f"{type(error).__name__}: {error}"
     lines = [line for line in said.lines if "WARNING" in line or "ignoring" in line or "removed" in line]
     note = lines[0] if lines else ""
@@ -193,7 +193,7 @@ def rows(codes: list[str]) -> list[tuple[str, ...]]:
                 add_healthy(root, Path(folder) / "clean", clean)
             options = LintOptions(task, deep=rule.deep)
             ours = [f for f in run(root, options=options, cache=False).findings if f.code == rule.code]
-            what, said = seen(root, task)
+            what, said = seen(root, task, whole=rule.code in ALONE)
             note = f"**{what}**" + (f": {short(said, root)}" if said else "")
             first = short(ours[0].message, root) if ours else "nothing"
             found.append((rule.code, rule.title, note, f"{rule.severity.value}: {first}", rule.upstream))
