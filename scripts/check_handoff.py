@@ -4,7 +4,8 @@
     yolo-nanfix handoff data.yaml OUT --to cvat                 # and the other forms
     python scripts/check_handoff.py OUT ... --lint "$PWD/.venv/bin/yolo-nanfix"
 
-Each reader must find the images, classes and boxes of the `handoff.csv` beside the file, within a pixel. With `--lint`
+Each image must have its name in the dataset. Each reader must find the images, classes and boxes of the `handoff.csv`
+beside the file, within a pixel. With `--lint`
 what datumaro and Label Studio then write as YOLO is put back by its names alone, and linted: each image must get its
 label file, no label file may be left over, and each row must be where it was. Exit code 1 if one does not.
 This script imports nothing of yolo-nanfix.
@@ -216,10 +217,17 @@ def readers(out: Path) -> dict[str, tuple[Any, Any]]:
     return {"Label Studio's converter": (lambda: by_label_studio(out), partial(back_from_label_studio, out))}
 
 
+def strangers(out: Path) -> list[str]:
+    """The images that have another name than in the dataset, where that is still there."""
+    root = Path(json.loads((out / "handoff.json").read_text(encoding="utf-8")).get("root", ""))
+    names = sorted(wanted(out).images) if root.is_dir() else []
+    return [f"{name!r} is no file below {root}" for name in names if not (root / name).is_file()]
+
+
 def check(out: Path, read: Any, back: Any, lint: str) -> tuple[str, list[str]]:
     """What one reader found, and what of it is not as written."""
     found = read()
-    lines = differences(found, wanted(out))
+    lines = [*strangers(out), *differences(found, wanted(out))]
     what = f"{len(found.images)} images, {len(found.boxes)} boxes"
     if lint and back is not None:
         with tempfile.TemporaryDirectory() as folder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -182,13 +182,15 @@ def _ground(report: Report, unsafe: bool, remember: bool = True) -> Ground:
     """What fixing has to know of the dataset."""
     root = _folder(report)
     lists: tuple[str, ...] = ()
+    classes: Container[int] = ()
     if report.task != "classify":
         config = _config(report)
-        root = config.root
+        root, classes = config.root, range(config.nc) if config.in_order else config.names
         lists = tuple(str(path) for paths in config.splits.values() for path in paths if path.suffix == ".txt")
     return Ground(
         data=_name(report.data),
         task=report.task,
+        classes=classes,
         root=str(root.resolve()),
         lists=lists,
         label_of=(lambda image: "") if report.task == "classify" else label_path,

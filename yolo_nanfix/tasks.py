@@ -22,9 +22,9 @@ class TaskBasis(str, Enum):
     CLASS_FOLDERS = "class-folders"
     """Folders of images, one a class."""
     ANNOTATIONS = "annotations"
-    """The annotation file: its form, or what it holds."""
+    """The form of the annotation file, or what it holds."""
     NO_ROWS = "no-rows"
-    """Nothing: there is no label row that could tell it."""
+    """There is no label row that could tell it."""
 
 
 @dataclass(frozen=True)

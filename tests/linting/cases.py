@@ -148,7 +148,7 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "TX004": ("detect", rows("# checked\n" + ROWS), nothing),
     "TX005": ("detect", rows("0 0.5 0.5 0.2\n"), rows("\n" + ROWS + "\n\n")),
     "TX006": ("detect", rows(BOX + SQUARE), rows(SQUARE)),
-    "TX007": ("detect", rows(TRIANGLE), rows(TRIANGLE + SQUARE)),
+    "TX007": ("detect", rows("0 0.5 0.5 0.2 0.2 0.93 12\n"), rows(TRIANGLE)),
     "TX008": ("detect", rows(SQUARE), nothing),
     "TX009": ("segment", nothing, lambda tiny: (tiny.rows(SQUARE), tiny.put("labels/val/b.txt", SQUARE))),
     "TX010": ("detect", rows(BOX + "0 nan 0.5 0.2 0.2\n"), nothing),

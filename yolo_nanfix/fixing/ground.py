@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ class Ground:
     Attributes:
         data: path of its data.yaml, which names its journals.
         task: the task whose label format it has.
+        classes: its class numbers; what is none of these is no row that may be written.
         root: its folder; the quarantine stands beside it.
         lists: the .txt files that list images.
         label_of: the path of the label file of an image; empty for the task classify.
@@ -31,6 +32,7 @@ class Ground:
 
     data: str
     task: str
+    classes: Container[int]
     root: str
     lists: tuple[str, ...]
     label_of: Callable[[str], str] = field(repr=False)

@@ -77,7 +77,7 @@ def _count(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
     for path, found in texts.items():
         with contextlib.suppress(OSError):
             content = Path(path).read_bytes()
-            mended = mend_text(content, found, ground.task, unsafe=True)
+            mended = mend_text(content, found, ground.task, True, ground.classes)
             for finding, words in mended.dropped:
                 if (number := class_of(words)) is not None:
                     out.rows.setdefault(finding.code, Counter())[number] += 1

@@ -117,7 +117,7 @@ def _guarded(steps: Iterator[Edit | Kept], path: str, found: list[Finding]) -> I
 def _text(path: str, found: list[Finding], ground: Ground, taken: set[str]) -> Iterator[Edit | Kept]:
     """The edit of one label file; where no row would be left, it goes to quarantine with its images."""
     seen = look(path, ground.since_ns, rewrite=True)
-    mended = mend_text(seen.content, found, ground.task, ground.unsafe)
+    mended = mend_text(seen.content, found, ground.task, ground.unsafe, ground.classes)
     codes = " ".join(sorted({f.code for f in mended.done}))
     if is_background(mended.content) and not is_background(seen.content):
         if not ground.unsafe:

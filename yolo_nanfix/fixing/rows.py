@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Container
 from math import isfinite
 
 from yolo_nanfix.fixing.catalogue import TOLERANCE
 
 Words = list[str]
+Point = tuple[float, float]
 _BOX = 5
+_CORNERS = 3
 _PIXELS = 2.0
 _SMALLEST = 1e-6
 _ROUND = 1e-9
@@ -104,15 +106,38 @@ def _clip_box(words: Words, values: list[float], unsafe: bool) -> Words | None:
 
 
 def _clip_polygon(words: Words, values: list[float], unsafe: bool) -> Words | None:
-    """As `clip`, for class and corners x y."""
+    """As `clip`, for class and corners x y: what is just outside moves to the edge, what is far is cut off."""
     points = values[1:]
-    _judge(max(max(points) - 1, -min(points)), unsafe)
+    reach = max(max(points) - 1, -min(points))
+    _judge(reach, unsafe)
     if any(max(axis) <= 0 or min(axis) >= 1 for axis in (points[::2], points[1::2])):
         return _judge_outside(unsafe)
+    if reach > TOLERANCE + _ROUND:
+        spelt = dict(zip(points, words[1:], strict=True))
+        corners = cut(list(zip(points[::2], points[1::2], strict=True)))
+        if len(corners) < _CORNERS:
+            return _judge_outside(unsafe)
+        return words[:1] + [spelt.get(v, spell(v)) for corner in corners for v in corner]
     clipped = [min(max(value, 0.0), 1.0) for value in points]
     return words[:1] + [
         word if new == old else spell(new) for word, old, new in zip(words[1:], points, clipped, strict=True)
     ]
+
+
+def cut(corners: list[Point]) -> list[Point]:
+    """A polygon cut at the four edges of the image (Sutherland and Hodgman); no corner twice in a row."""
+    for axis, edge, sign in ((0, 0.0, 1), (0, 1.0, -1), (1, 0.0, 1), (1, 1.0, -1)):
+        out: list[Point] = []
+        for one, two in zip([*corners[-1:], *corners[:-1]], corners, strict=True):
+            inside = [sign * (point[axis] - edge) >= 0 for point in (one, two)]
+            if inside[0] != inside[1]:
+                part = (edge - one[axis]) / (two[axis] - one[axis])
+                other = one[1 - axis] + part * (two[1 - axis] - one[1 - axis])
+                out.append((edge, other) if axis == 0 else (other, edge))
+            if inside[1]:
+                out.append(two)
+        corners = [point for point, before in zip(out, [*out[-1:], *out[:-1]], strict=True) if point != before]
+    return corners
 
 
 def _judge(reach: float, unsafe: bool) -> None:
@@ -154,8 +179,16 @@ def comment(words: Words, task: str, unsafe: bool) -> Words | None:
 
 
 def columns(words: Words, task: str, unsafe: bool) -> Words | None:
-    """Class and box of a row with a confidence behind them; None for any other width."""
-    return words[:_BOX] if task == "detect" and len(words) == _BOX + 1 and _reads_as_row(words[:_BOX]) else None
+    """Class and box of a row with a confidence behind them; None for any other width.
+
+    Raises:
+        Left: what stands behind the box is no confidence.
+    """
+    if task != "detect" or len(words) != _BOX + 1 or not _reads_as_row(words[:_BOX]):
+        return None
+    if not 0 <= numbers(words)[_BOX] <= 1:
+        raise Left("the sixth number is no confidence; boxes with an angle are labels of the task obb")
+    return words[:_BOX]
 
 
 def seven(words: Words, task: str, unsafe: bool) -> Words | None:
@@ -164,10 +197,18 @@ def seven(words: Words, task: str, unsafe: bool) -> Words | None:
 
 
 def sides(words: Words, task: str, unsafe: bool) -> Words | None:
-    """The box with positive sides; its centre stays."""
+    """The box with positive sides; its centre stays.
+
+    Raises:
+        Left: it would reach out of the image, so that x and y are hardly its centre: a corner, perhaps, from which the
+            box was drawn to the left or upwards.
+    """
     if len(words) != _BOX:
         raise Left("the row is no plain box")
     values = numbers(words)
+    reach = max(abs(c - 0.5) + abs(side) / 2 - 0.5 for c, side in zip(values[1:3], values[3:], strict=True))
+    if reach > TOLERANCE + _ROUND:
+        raise Left("with positive sides the box reaches out of the image: x y may be a corner of it; draw it again")
     return words[:3] + [w.lstrip("-") if v < 0 else w for w, v in zip(words[3:], values[3:], strict=True)]
 
 
@@ -193,6 +234,48 @@ def _reads_as_row(words: Words) -> bool:
         return False
     polygon = len(values) > _BOX + 1 and len(values) % 2 == 1
     return (len(values) == _BOX or polygon) and values[0] >= 0 and values[0] == int(values[0])
+
+
+REVEALING = ("commas", "comment", "columns", "mark")
+"""The operations after which a row can be read that could not before: what else is wrong with it shows only now."""
+
+
+def settled(words: Words, task: str, unsafe: bool, classes: Container[int], shapes: Collection[bool]) -> Words:
+    """A row that can be read now, as it may stay: its class is known, it lies in the image, it fits the other rows.
+
+    Args:
+        words: the row.
+        task: the task whose label format it has.
+        unsafe: whether it may be clipped far.
+        classes: the class numbers of the dataset.
+        shapes: whether the other rows of the file are polygons; empty if there are none, or none can be read.
+
+    Raises:
+        Left: it is not right; mended so far, it would be another defect.
+    """
+    values = numbers(words)
+    if int(values[0]) not in classes:
+        raise Left(f"class {values[0]:g} is none of data.yaml's")
+    polygon = task != "pose" and len(words) > _BOX + 1
+    if shapes and polygon not in shapes:
+        raise Left(f"the row is a {'polygon among boxes' if polygon else 'box among polygons'}")
+    if task == "obb" or (task != "pose" and polygon):
+        if max(values[1:]) > 1 or min(values[1:]) < 0:
+            raise Left("corners are outside the image")
+        return words
+    if min(values[3:_BOX]) <= 0:
+        raise Left("a side of the box is not positive")
+    if all(low >= -_ROUND and high <= 1 + _ROUND for low, high in _ends(values)):
+        return words
+    clipped = clip(words, task, unsafe)
+    if clipped is None:
+        raise Left("nothing of the box is inside the image")
+    return clipped
+
+
+def _ends(values: list[float]) -> tuple[tuple[float, float], ...]:
+    """Where a box begins and ends, across and down."""
+    return tuple((values[c] - values[c + 2] / 2, values[c] + values[c + 2] / 2) for c in (1, 2))
 
 
 OPERATIONS: dict[str, Callable[[Words, str, bool], Words | None]] = {

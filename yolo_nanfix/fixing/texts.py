@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from math import isfinite
 from struct import pack, unpack
 from typing import NamedTuple
 
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.fixing.catalogue import FIXES
-from yolo_nanfix.fixing.rows import OPERATIONS, Left, Words, joined, seven
+from yolo_nanfix.fixing.rows import OPERATIONS, REVEALING, Left, Words, joined, settled, seven
 
 BOM = b"\xef\xbb\xbf"
+BOX = 5
+_ANY = range(1 << 31)
 WHOLE = ("bom", "line-ends", "recode", "seven", "clip-all")
 """The operations on a whole file."""
 
@@ -42,7 +45,9 @@ def allowed(finding: Finding, unsafe: bool) -> bool:
     return finding.because is None and finding.code in FIXES and (unsafe or FIXES[finding.code].safety != "unsafe")
 
 
-def mend_text(content: bytes, findings: Iterable[Finding], task: str, unsafe: bool) -> Mended:
+def mend_text(
+    content: bytes, findings: Iterable[Finding], task: str, unsafe: bool, classes: Container[int] = _ANY
+) -> Mended:
     """Mend a label file. Bytes that no finding is about stay as they are, line ends and a BOM among them.
 
     Args:
@@ -50,6 +55,7 @@ def mend_text(content: bytes, findings: Iterable[Finding], task: str, unsafe: bo
         findings: those about this file.
         task: the task whose label format it has.
         unsafe: whether unsafe fixes are allowed.
+        classes: the class numbers of the dataset.
     """
     done: list[Finding] = []
     left: list[tuple[Finding, str]] = []
@@ -76,7 +82,7 @@ def mend_text(content: bytes, findings: Iterable[Finding], task: str, unsafe: bo
     if "clip-all" in hows:
         lines = [_clipped(line, task) for line in lines]
         done.append(hows["clip-all"])
-    lines = _mend_lines(lines, by_line, task, unsafe, _Notes(done, left, dropped))
+    lines = _mend_lines(lines, by_line, _Manner(task, unsafe, classes), _Notes(done, left, dropped))
     text = "".join(lines)
     if "line-ends" in hows:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -95,15 +101,19 @@ class _Notes(NamedTuple):
     dropped: list[tuple[Finding, Words]]
 
 
-def _mend_lines(
-    lines: list[str],
-    by_line: Mapping[int, list[Finding]],
-    task: str,
-    unsafe: bool,
-    notes: _Notes,
-) -> list[str]:
+class _Manner(NamedTuple):
+    """How rows are mended: the task, whether unsafe fixes are allowed, and the class numbers of the dataset."""
+
+    task: str
+    unsafe: bool
+    classes: Container[int]
+
+
+def _mend_lines(lines: list[str], by_line: Mapping[int, list[Finding]], manner: _Manner, notes: _Notes) -> list[str]:
     """The lines with the rows mended that findings name; notes what was done and what was not."""
     seen: set[tuple[float, ...]] = set()
+    rows = (line.split() for line in lines if by_line and _values(line.split()))
+    shapes = {manner.task != "pose" and len(words) > BOX + 1 for words in rows}
     out = []
     for number, line in enumerate(lines, 1):
         row = _values(line.split())
@@ -114,7 +124,9 @@ def _mend_lines(
                 notes.done.append(finding)
                 continue
             try:
-                words = _mend_row(line.split(), how, task, unsafe, row is not None and row in seen)
+                words = _mend_row(line.split(), how, manner, row is not None and row in seen)
+                if words is not None and how in REVEALING:
+                    words = settled(words, *manner, shapes) if words else words
             except Left as why:
                 notes.left.append((finding, str(why)))
             else:
@@ -126,9 +138,22 @@ def _mend_lines(
         if row is not None:
             seen.add(row)
         out.append(line)
+    _drop_repeated(lines, out)
     lost = (found for n, found in by_line.items() if not 0 < n <= len(lines))
     notes.left.extend((finding, "the file has no such line") for found in lost for finding in found)
     return out
+
+
+def _drop_repeated(before: list[str], after: list[str]) -> None:
+    """Blank the lines that were mended to what another line says."""
+    if before == after:
+        return
+    met = Counter(row for line in after if (row := _values(line.split())) is not None)
+    for number, (old, new) in enumerate(zip(before, after, strict=True)):
+        row = _values(new.split())
+        if old != new and row is not None and met[row] > 1:
+            met[row] -= 1
+            after[number] = ""
 
 
 def _clipped(line: str, task: str) -> str:
@@ -140,12 +165,12 @@ def _clipped(line: str, task: str) -> str:
     return line if words is None else joined(line, words)
 
 
-def _mend_row(words: list[str], how: str, task: str, unsafe: bool, repeated: bool) -> list[str] | None:
+def _mend_row(words: list[str], how: str, manner: _Manner, repeated: bool) -> list[str] | None:
     """The words of a row after one operation, None if it is dropped; `repeated`: an earlier row is the same."""
     if not words:
         raise Left("the row is empty")
     if how != "duplicate":
-        return OPERATIONS[how](words, task, unsafe)
+        return OPERATIONS[how](words, manner.task, manner.unsafe)
     if not repeated:
         raise Left("no earlier row of the file is exactly the same")
     return None

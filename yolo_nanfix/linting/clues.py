@@ -14,6 +14,9 @@ from yolo_nanfix.linting.rules.angles import quads
 from yolo_nanfix.linting.table import Table
 
 BOX_COLUMNS = "5"
+SEVEN = 7
+EDGE = 0.01
+"""A tracker's box may reach out of the image by so much: it writes what a model predicts."""
 
 
 class Clue(IntEnum):
@@ -29,6 +32,12 @@ class Clue(IntEnum):
     """Rows with one column too many, whose second one is a whole number."""
     MISFIT = 4
     """Rows with another number of columns than is wanted, those two kinds among them."""
+    TRACKED = 5
+    """Rows of seven columns that read as class, a box in the image, a confidence and a whole number."""
+    NUMBER_OVER_ONE = 6
+    """Those of them whose number is above 1, so that it is no coordinate."""
+    CORNERS = 7
+    """Polygons that do not read so."""
 
 
 COUNT = len(Clue)
@@ -60,6 +69,12 @@ def clues(images: Images, labels: Labels, task: str) -> NDArray[np.int32]:
             here[Clue.MISFIT] += 1
             here[Clue.PLAIN_BOX] += bad.text == BOX_COLUMNS
             here[Clue.NUMBERED] += bad.numbered
+    if task == "detect" and (labels.columns >= SEVEN).any():
+        owner = np.array([file.image for file in labels.files], np.int64)[labels.file]
+        tracked, over = _tracked(labels)
+        many = labels.columns >= SEVEN
+        for clue, mask in ((Clue.TRACKED, tracked), (Clue.NUMBER_OVER_ONE, over), (Clue.CORNERS, many & ~tracked)):
+            found[:, clue] = np.bincount(owner, mask, len(images))
     if task == "obb" and len(labels.cls):
         boxes = quads(labels, images)
         owner = np.array([file.image for file in labels.files], np.int64)
@@ -67,3 +82,17 @@ def clues(images: Images, labels: Labels, task: str) -> NDArray[np.int32]:
         for clue, mask in ((Clue.RIGHT_IN_PIXELS, boxes.in_pixels), (Clue.RIGHT_IN_PARTS, boxes.in_parts)):
             found[:, clue] = np.bincount(image, mask, len(images))
     return found
+
+
+def _tracked(labels: Labels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(R,) bool, which rows read as class, box, confidence and the number of a track, and which of these above 1."""
+    tracked, over = np.zeros(len(labels.cls), np.bool_), np.zeros(len(labels.cls), np.bool_)
+    counts = np.diff(labels.first)
+    rows = np.flatnonzero((labels.columns == SEVEN) & (counts == 3))
+    corners = labels.points[labels.first[rows][:, None] + np.arange(3)]  # (n, 3, 2): x y, w h, confidence and number
+    centre, side, (confidence, number) = corners[:, 0], corners[:, 1], corners[:, 2].T
+    inside = ((centre - side / 2 >= -EDGE) & (centre + side / 2 <= 1 + EDGE) & (side > 0)).all(axis=1)
+    fits = inside & (confidence >= 0) & (confidence <= 1) & (number >= 0) & (np.floor(number) == number)
+    tracked[rows[fits]] = True
+    over[rows[fits & (number > 1)]] = True
+    return tracked, over

@@ -14,6 +14,7 @@ from yolo_nanfix.pages.groups import Group, groups
 from yolo_nanfix.pages.page import render
 from yolo_nanfix.pages.scales import grouped
 from yolo_nanfix.pages.show import About, Show
+from yolo_nanfix.report import task_text
 from yolo_nanfix.report.words import EFFECT_WORDS, explains
 
 SCRIPTS = ("dataset.js", "ticks.js")
@@ -55,7 +56,7 @@ def context(report: Report, show: Show = NOTHING, *, alone: bool = False) -> dic
     follows = {finding.code: explains(report, finding) for finding, _ in listed if finding.image is None}
     return {
         "data": short(report.data),
-        "task": short(report.task),
+        "task": short(task_text.sentence(report) or f"Task {report.task}."),
         "level": report.worst.value if report.worst else "good",
         "sentence": dataset_words.sentence(report),
         "steps": dataset_words.steps(report, show),

@@ -13,7 +13,7 @@ from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.columns import columns
-from yolo_nanfix.linting.rules.geometry import Shapes, areas, crossings, extents, flat, shapes
+from yolo_nanfix.linting.rules.geometry import Shapes, areas, extents, flat, shapes
 from yolo_nanfix.linting.rules.rows import HIGH, LOW, file_hits, once, row_hits
 
 SEGMENT = ("segment",)
@@ -64,24 +64,6 @@ def polygon_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     chosen = flat(polygons) & (_distinct(polygons) >= 3)
     yield from row_hits(
         labels, images, polygons.mark(labels, chosen), lambda row: "all corners lie on one line: area 0"
-    )
-
-
-@rule("SG004", "polygon-self-crossing", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
-def polygon_self_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
-    """The outline of a polygon crosses itself (a bow-tie), and the loop is larger than a pixel of the mask.
-
-    Why: what the loop holds counts as outside where the outline goes round it twice; corners are out of order.
-    Ultralytics: fills the polygon by the even-odd rule, without a word.
-    Example: `0 0.1 0.1 0.5 0.5 0.5 0.1 0.1 0.5`.
-    Mend: put the corners in the order of the outline, or draw the object again.
-    """
-    polygons = shapes(labels, images)
-    loops = {int(polygons.rows[c.owner]): c.loop for c in crossings(polygons) if c.loop >= MASK_CELL**2}
-    mask = np.zeros(len(labels.cls), np.bool_)
-    mask[list(loops)] = True
-    yield from row_hits(
-        labels, images, mask, lambda row: f"the outline crosses itself; the loop has {loops[row]:.0f} square pixels"
     )
 
 

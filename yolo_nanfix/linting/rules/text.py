@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
@@ -20,6 +21,11 @@ from yolo_nanfix.linting.table import Table
 BOXES = ("detect", "segment", "obb")
 SIX = "6"
 BYTE_ORDER_MARK = "\ufeff"
+_ABOUT_BOXES = (
+    *("BX001", "BX002", "BX004", "BX005", "BX006", "BX008", "BX009", "BX012", "BX013", "BX014", "BX015", "BX016"),
+    *("BX019", "BX020", "BX021"),
+)
+"""What is found besides where a confidence and a number are taken for a corner."""
 
 
 @rule("TX001", "label-unreadable", Severity.ERROR, Effect.DROPS)
@@ -114,22 +120,35 @@ def boxes_among_polygons(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from bad_hits(labels, images, "mixed", "boxes (or polygons of two points) among polygons in one file: {text}")
 
 
-@rule("TX007", "row-of-seven", Severity.ERROR, Effect.GARBAGE, ("detect",))
-def row_of_seven(labels: Labels, images: Images) -> Iterator[Hit]:
-    """All rows of a file have seven columns, as trackers write them.
+@rule("TX007", "row-of-seven", Severity.ERROR, Effect.DROPS, ("detect",))
+def row_of_seven(table: Table) -> Iterator[Hit]:
+    """All rows of a file have seven columns, as trackers write them: class, box, confidence, number of the track.
 
     Why: more than six columns are read as a polygon: confidence and track number become a corner.
-    Ultralytics: takes the box around the three "points" and trains on it.
-    Example: `0 0.5 0.5 0.2 0.2 0.93 0.1` (class, box, confidence, id).
+    Ultralytics: drops the image if a track number is above 1; else it trains on the box around the three "points".
+    Example: `0 0.5 0.5 0.2 0.2 0.93 12`.
     Mend: cut the rows to class x y width height.
     """
-    odd = labels.columns == 7
-    if not odd.any():
-        return
-    seven = np.bincount(labels.file, odd, len(labels.files))
-    for index, file in enumerate(labels.files):
-        if file.rows and seven[index] == file.rows:
-            yield file_hit(labels, images, index, "rows of 7 columns are read as polygons of 3 points", 1)
+    message = "rows of 7 columns, as trackers write them, are read as polygons of 3 points"
+    told: set[str] = set()
+    chosen = np.flatnonzero(_tracked(table))
+    for image in chosen.tolist():
+        split = table.split_of(image)
+        hit = Hit(table.labels[image], message, 1, split=split, image=table.files[image])
+        if split not in told:  # one a split says what follows
+            told.add(split)
+            files = (table.labels[i] for i in chosen[table.split[chosen] == table.split[image]].tolist())
+            hit = hit._replace(explains=Explains(_ABOUT_BOXES, frozenset(files)))
+        yield hit
+
+
+def _tracked(table: Table) -> NDArray[np.bool_]:
+    """(N,) bool, the images all of whose rows are those of a tracker."""
+    tracked = table.clues[:, Clue.TRACKED]
+    sure = table.clues[:, Clue.NUMBER_OVER_ONE] > 0
+    if not table.clues[:, Clue.CORNERS].any():
+        sure[:] = True  # where the set has polygons as well, 0 and 1 may be coordinates of a triangle
+    return np.asarray((tracked > 0) & (tracked == table.lines) & sure)
 
 
 @rule("TX008", "polygons-for-detect", Severity.INFO, Effect.ACCEPTS, ("detect",))
@@ -141,7 +160,7 @@ def polygons_for_detect(table: Table) -> Iterator[Hit]:
     Example: COCO segmentation labels used with a detection model.
     Mend: nothing; use the task segment to train on the shapes.
     """
-    polygons = np.flatnonzero(table.polygons)
+    polygons = np.flatnonzero(table.polygons & ~_tracked(table))
     if len(polygons):
         first = int(polygons[0])
         message = f"{len(polygons)} of {table.labelled.sum()} label files hold polygons; their boxes are trained on"

@@ -1,0 +1,34 @@
+"""After any fix: nothing is found that was not found before, and Ultralytics keeps as many right rows as before."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from fixing.sick_sets import make, places
+from fixing.test_fix import snapshot
+
+import yolo_nanfix
+
+SHARES = (0.1, 0.3, 0.8)
+"""Of the label files that have a defect."""
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("task", ["detect", "segment", "pose"])
+def test_fixes_only_ever_make_a_set_better(tmp_path: Path, task: str, seed: int):
+    sick = make(tmp_path / "set", task, seed, SHARES[seed % 3])
+    before, right, background = snapshot(tmp_path), sick.right(), sick.background()
+    gained = Counter[bool]()
+    for unsafe in (False, True):
+        report = yolo_nanfix.lint(sick.root, task=task, settings=False)
+        fixed = yolo_nanfix.fix(report, unsafe=unsafe)
+        again = yolo_nanfix.lint(sick.root, task=task, settings=False)
+        assert places(again) - places(report) == set()
+        assert sick.background() <= background and fixed.background == 0
+        gained[unsafe] = sick.right() - right
+        if fixed.files:
+            yolo_nanfix.undo(sick.root)
+        assert snapshot(tmp_path) == before
+    assert 0 <= gained[False] <= gained[True] and gained[True] > 0

@@ -1,0 +1,300 @@
+"""What an outline that crosses itself is: one ring with a slip in it, or several rings that were joined into one row.
+
+A row of YOLO holds one outline. Objects of several parts, and such with holes, are brought into one by a bridge that is
+walked there and back (`merge_multi_segment` of Ultralytics, keyholes of labelling tools): it fills right, whatever the
+bridge crosses on its way. Written one after the other without a bridge, the parts are joined by two chords instead.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.linting.rules.geometry import Shapes, crossings
+
+MOST_CORNERS = 512
+"""Of outlines of more corners not all pairs of edges are looked at: bridges must be exact then, and chords long."""
+NECK, SHARE, LEAST_SHARE = 1.5, 0.12, 0.35
+"""The sides of a bridge are so many pixels apart at most, or this part of its length; but never more than the last."""
+ANTIPARALLEL = -0.9
+"""The cosine of the angle between the two sides of a bridge, at most."""
+WIDER = 2.0
+"""A ring has so many times the area that lies between the sides of its bridge, if they cross."""
+OPEN, GAP_BY_CHORD = 1.0, 1 / 3
+"""What is open between the ends of rings, by the length of the chords that join them, at most: where the closing chord
+crosses the outline and the rings are turned one way, and else."""
+FAR_LONGER = 4.0
+"""A chord has so many times the usual length of an edge, where an outline has many corners."""
+MOST_CHORDS, MOST_LONG = 8, 32
+"""Rings are joined by so many chords at most; by more where these stand out by their length."""
+_RASTER = 256
+
+Floats = NDArray[np.float64]
+Edges = NDArray[np.int64]
+
+
+class Kind(Enum):
+    """What an outline is."""
+
+    SOUND = "rings with bridges, or one without a crossing"
+    CROSSING = "a ring that crosses itself"
+    JOINED = "rings one after the other, without a bridge"
+    OVERLAPPING = "rings that cover each other in part"
+    LOOSE = "rings with a bridge whose sides cross"
+
+
+class Outline(NamedTuple):
+    """One outline.
+
+    Attributes:
+        kind: what it is.
+        rings: how many rings it consists of.
+        area: square pixels that are filled wrong by it; 0 unless known.
+    """
+
+    kind: Kind
+    rings: int = 1
+    area: float = 0.0
+
+
+def judge(x: Floats, y: Floats, least: float) -> Outline:
+    """What an outline with a crossing is, of its corners in pixels.
+
+    Args:
+        x, y: the corners.
+        least: loops and overlaps of fewer square pixels are none.
+    """
+    points = np.column_stack([x, y])
+    points = points[np.any(points != np.roll(points, -1, axis=0), axis=1)]
+    cut = _as_rings(points, least)
+    if cut.kind not in (Kind.CROSSING, Kind.OVERLAPPING):
+        return cut
+    chords = _chords(points, least)
+    return cut if chords is None else Outline(Kind.JOINED, len(chords))
+
+
+def _as_rings(points: Floats, least: float) -> Outline:
+    """What an outline is once its bridges are cut."""
+    rings, cut = _rings(points)
+    loop = max((_largest_loop(points[ring]) for ring in rings), default=0.0)
+    if loop >= least:
+        return Outline(Kind.CROSSING, len(rings), loop)
+    solid = [points[ring] for ring in rings if abs(_area(points[ring])) >= least]
+    if (common := _overlap(solid)) >= least:
+        return Outline(Kind.OVERLAPPING, len(solid), common)
+    wide = [area for i, j in cut if (area := _between(points, i, j)) > max(least, NECK * _length(points, i))]
+    return Outline(Kind.LOOSE if wide else Kind.SOUND, len(solid), sum(wide))
+
+
+def _crossing(points: Floats) -> Edges:
+    """(m, 2) the pairs of edges (by the numbers of the corners where they begin) that cross; touching is not."""
+    start, along = points, np.roll(points, -1, axis=0) - points
+    between = start[None] - start[:, None]
+    begin = along[:, None, 0] * between[..., 1] - along[:, None, 1] * between[..., 0]
+    end = begin + along[:, None, 0] * along[None, :, 1] - along[:, None, 1] * along[None, :, 0]
+    apart = begin * end < 0
+    return np.argwhere(np.triu(apart & apart.T, 2))
+
+
+def _area(ring: Floats) -> float:
+    """Signed, by the shoelace formula."""
+    x, y = (ring - ring[:1]).T
+    return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2)
+
+
+def _largest_loop(ring: Floats) -> float:
+    """The largest of the loops of a ring: of the two parts that a crossing makes the smaller one; 0 without any."""
+    if len(ring) < 4:
+        return 0.0
+    if len(ring) <= MOST_CORNERS:
+        return max((_loop(ring, int(i), int(j)) for i, j in _crossing(ring)), default=0.0)
+    one, x, y = np.zeros(1, np.int64), *np.ascontiguousarray(ring.T)
+    shape = Shapes(one, x, y, one, one + len(ring), np.zeros(len(ring), np.int64), np.arange(len(ring)))
+    return max((crossing.loop for crossing in crossings(shape)), default=0.0)
+
+
+def _meet(points: Floats, i: int, j: int) -> Floats:
+    """Where two edges that cross do so."""
+    a, b, c, d = points[i], points[(i + 1) % len(points)], points[j], points[(j + 1) % len(points)]
+    u, v, w = b - a, d - c, c - a
+    return np.asarray(a + u * (w[0] * v[1] - w[1] * v[0]) / (u[0] * v[1] - u[1] * v[0]))
+
+
+def _loop(points: Floats, i: int, j: int) -> float:
+    meet = _meet(points, i, j)[None]
+    inner = abs(_area(np.concatenate([meet, points[i + 1 : j + 1]])))
+    return min(inner, abs(_area(np.concatenate([meet, points[j + 1 :], points[: i + 1]]))))
+
+
+def _between(points: Floats, i: int, j: int) -> float:
+    """The area between the two sides of a bridge: of a quadrangle, or of two triangles if they cross."""
+    sides = np.stack([points[i], points[(i + 1) % len(points)], points[j], points[(j + 1) % len(points)]])
+    if not len(_crossing(sides)):
+        return abs(_area(sides))
+    a, b, c, d = sides
+    meet = _meet(sides, 0, 2)
+    return abs(_area(np.stack([a, meet, d]))) + abs(_area(np.stack([b, meet, c])))
+
+
+def _length(points: Floats, i: int) -> float:
+    return float(np.hypot(*(points[(i + 1) % len(points)] - points[i])))
+
+
+def _bridges(points: Floats) -> list[tuple[int, int]]:
+    """Pairs of edges that run side by side in opposite directions, the closest first."""
+    if len(points) > MOST_CORNERS:
+        return _exact_bridges(points)
+    after = np.roll(points, -1, axis=0)
+    along = after - points
+    length = np.hypot(*along.T)
+    far = np.hypot(*np.moveaxis(points[:, None] - after[None], 2, 0))  # from the start of one to the end of another
+    shorter = np.minimum(length[:, None], length[None])
+    width = np.minimum(np.maximum(NECK, SHARE * shorter), LEAST_SHARE * shorter)
+    turn = along @ along.T <= ANTIPARALLEL * length[:, None] * length[None]
+    far = np.maximum(far, far.T)
+    before = np.arange(len(points)) - 1  # edges that follow each other are a spike, which has no width
+    width[before + 1, before] = width[before, before + 1] = np.minimum(width[before, before + 1], NECK)
+    near = far <= width
+    pairs = np.argwhere(np.triu(turn & near, 1))
+    order = np.argsort([far[i, j] / shorter[i, j] for i, j in pairs.tolist()], kind="stable")
+    return [(int(i), int(j)) for i, j in pairs[order].tolist()]
+
+
+def _exact_bridges(points: Floats) -> list[tuple[int, int]]:
+    """Pairs of edges of which one goes back where the other came from."""
+    corners = list(map(tuple, points.tolist()))
+    number = {edge: i for i, edge in enumerate(zip(corners, corners[1:] + corners[:1], strict=True))}
+    back = ((i, number.get((end, start), -1)) for (start, end), i in number.items())
+    return [(i, j) for i, j in back if i < j]
+
+
+def _rings(points: Floats) -> tuple[list[Edges], list[tuple[int, int]]]:
+    """The rings that are left when bridges are cut, as numbers of their corners; and the bridges."""
+    rings, cut = [np.arange(len(points))], []
+    for i, j in _bridges(points):
+        for k, ring in enumerate(rings):
+            at, to = np.flatnonzero(ring == i), np.flatnonzero(ring == j)
+            if len(at) and len(to) and _is_edge(ring, int(at[0]), i, points) and _is_edge(ring, int(to[0]), j, points):
+                low, high = sorted((int(at[0]), int(to[0])))
+                two = [ring[low + 1 : high + 1], np.concatenate([ring[high + 1 :], ring[: low + 1]])]
+                least = WIDER * _between(points, i, j)  # else it is no bridge, but what there is
+                if all(abs(_area(points[one])) >= least for one in two):
+                    rings[k : k + 1] = two
+                    cut.append((i, j))
+                break
+    return [ring for ring in rings if len(ring) >= 3], cut
+
+
+def _is_edge(ring: Edges, place: int, corner: int, points: Floats) -> bool:
+    """Whether the edge that begins at a corner of the whole outline is still one of a ring."""
+    return bool(ring[(place + 1) % len(ring)] == (corner + 1) % len(points))
+
+
+def _overlap(rings: list[Floats]) -> float:
+    """Square pixels that rings cover together where none lies in the other."""
+    if len(rings) < 2:
+        return 0.0
+    import cv2
+
+    low, high = np.min([r.min(axis=0) for r in rings], axis=0), np.max([r.max(axis=0) for r in rings], axis=0)
+    scale = _RASTER / max(float((high - low).max()), 1e-9)
+    masks = []
+    for ring in rings:
+        mask = np.zeros((_RASTER + 3, _RASTER + 3), np.uint8)
+        cv2.fillPoly(mask, [np.round((ring - low) * scale + 1).astype(np.int32)], 1)
+        masks.append(mask > 0)
+    common = 0
+    for i, one in enumerate(masks):
+        for other in masks[:i]:
+            both = int((one & other).sum())
+            inside = both >= 0.95 * min(one.sum(), other.sum())  # a hole, or a part in one
+            border = _RASTER // 32  # where two merely touch, their drawn borders cover each other
+            common += 0 if inside or both <= border else both
+    return common / scale**2
+
+
+def _chords(points: Floats, least: float) -> list[int] | None:
+    """The edges that join rings written one after the other, the closing one last; None if it is no such outline."""
+    last = len(points) - 1
+    if last < 5:
+        return None
+    if last >= MOST_CORNERS:
+        chords = [*_outliers(points), last]
+        return chords if len(chords) > 1 and _are_rings(points, chords, least) else None
+    crossing = _crossing(points)
+    inner = crossing[(crossing != last).all(axis=1)]
+    closing = len(inner) < len(crossing)
+    for some in (_outliers(points), _cover(inner, points) or _best_split(points, inner)):
+        chords = [*some, last]
+        covered = np.isin(crossing, chords).any(axis=1).all()
+        if some and covered and _are_rings(points, chords, least, closing=closing):
+            return chords
+    return None
+
+
+def _outliers(points: Floats) -> list[int]:
+    """The edges but the closing one that are far longer than is usual for the outline; empty if they are many."""
+    length = np.hypot(*(np.roll(points, -1, axis=0) - points).T)
+    long = np.flatnonzero(length[:-1] >= FAR_LONGER * np.median(length)).tolist()
+    return long if len(long) < MOST_LONG else []
+
+
+def _cover(crossing: Edges, points: Floats) -> list[int]:
+    """As few edges as may be of which one is in each pair; none if many are needed."""
+    chords: list[int] = []
+    while len(crossing):
+        if len(chords) == MOST_CHORDS:
+            return []
+        edges, times = np.unique(crossing, return_counts=True)
+        length = np.hypot(*(points[edges + 1] - points[edges]).T)
+        chords.append(int(edges[np.lexsort((-length, -times))[0]]))
+        crossing = crossing[(crossing != chords[-1]).all(axis=1)]
+    return sorted(chords)
+
+
+def _best_split(points: Floats, inner: Edges) -> list[int]:
+    """Where all crossings are of the closing edge, the chord beside it: the one that leaves the rings most closed."""
+    last = len(points) - 1
+    if len(inner):
+        return []
+    after = np.roll(points, -1, axis=0)
+    gaps = np.hypot(*(points - points[0]).T) + np.hypot(*(after - points[last]).T)
+    share = gaps / (np.hypot(*(after - points).T) + np.hypot(*(points[0] - points[last])))
+    return [int(np.argmin(share[2 : last - 2])) + 2] if last > 4 else []
+
+
+def _parts(points: Floats, chords: list[int]) -> list[Floats]:
+    starts = [0, *(chord + 1 for chord in chords[:-1])]
+    return [points[start : chord + 1] for start, chord in zip(starts, chords, strict=True)]
+
+
+def _openness(points: Floats, chords: list[int]) -> float:
+    """The length that lies open between the ends of the rings, by that of the chords."""
+    gaps = sum(float(np.hypot(*(part[0] - part[-1]))) for part in _parts(points, chords))
+    after = points[(np.array(chords) + 1) % len(points)]
+    return gaps / max(float(np.hypot(*(points[chords] - after).T).sum()), 1e-9)
+
+
+def _are_rings(points: Floats, chords: list[int], least: float, *, closing: bool = False) -> bool:
+    """Whether what lies between chords are rings of their own: simple, and more closed than the chords are long.
+
+    `closing` says that the closing one crosses another edge.
+    """
+    parts = _parts(points, chords)
+    if any(len(part) < 3 or _largest_loop(part) >= least for part in parts):
+        return False
+    signed = [_area(part) for part in parts]
+    if min(map(abs, signed)) < least:
+        return False
+    one_way = len({size > 0 for size in signed}) == 1
+    open_ = _openness(points, chords)
+    return open_ <= (OPEN if _nested(parts) or (closing and one_way) else GAP_BY_CHORD)
+
+
+def _nested(parts: list[Floats]) -> bool:
+    """Whether all rings lie in the box around the first, and smaller: holes are turned the other way by some tools."""
+    low, high = parts[0].min(axis=0), parts[0].max(axis=0)
+    return all(bool((part >= low).all() and (part <= high).all()) for part in parts[1:])
