@@ -78,7 +78,7 @@ def test_every_finding_is_in_the_list_and_every_rule_on_the_page(made):
 def test_the_top_says_what_is_wrong_and_what_to_do_in_order(made):
     text = read(made[1]).text
     assert "Of 18 images, 1 turns training into NaN, 1 is left out by Ultralytics" in text
-    fix = f"{shlex.quote(str(made[0]))} --deep --fix"
+    fix = f"{shlex.quote(str(made[0]))} --fix"
     steps = ("First mend or remove 1 image", fix, "--diff --unsafe-fixes", "Decide which", "Lint again")
     places = [text.index(step) for step in steps]
     assert places == sorted(places)
@@ -208,13 +208,13 @@ def test_annotations_and_folders_give_pages_too(tmp_path):
             cv2.imwrite(str(file), rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))
     (tmp_path / "folders" / "train" / "one" / "bad.png").write_bytes(b"nothing")
     folders = read(api.lint_page(yolo_nanfix.lint(tmp_path / "folders"))).text
-    assert "yolo-nanfix lint" in folders and "--task" not in folders  # the folders speak for themselves
+    assert "yolo-nanfix lint" in folders and "--task classify" not in folders  # the folders speak for themselves
 
 
 def test_commands_name_the_task_where_the_set_speaks_for_another(made):
     report = yolo_nanfix.lint(made[0], task="segment")
     assert report.basis.guess == "detect" and "--task segment --fix" in read(api.lint_page(report)).text
-    assert "--task" not in read(api.lint_page(yolo_nanfix.lint(made[0]))).text
+    assert "--task detect" not in read(api.lint_page(yolo_nanfix.lint(made[0]))).text
 
 
 def test_a_report_alone_gives_a_page(made):

@@ -61,6 +61,8 @@ def test_paths_are_those_in_the_dataset_also_of_the_other_image_of_a_pair(tmp_pa
     for folder in (tmp_path, Path("/")):
         monkeypatch.chdir(folder)
         assert _rendered(report).startswith("images/a.jpg:3: BX004 [error] the same bytes as images/b.jpg (train)\n")
+    itself = replace(report, findings=(replace(_finding(), place=Place(str(tmp_path / "set"))),))
+    assert _rendered(itself).startswith(".: BX004 ")
     outside = replace(report, findings=(_finding("/elsewhere/a.txt"),))
     assert _rendered(outside).startswith("/elsewhere/a.txt:3: ")
     monkeypatch.chdir(tmp_path)

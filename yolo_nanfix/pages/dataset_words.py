@@ -99,7 +99,8 @@ def steps(report: Report, show: Show) -> list[Step]:
 def _steps(report: Report, show: Show) -> Iterator[Step]:
     data = printable(shlex.quote(report.data))
     task = report.said
-    deep = "" if any("--deep" in reason for _, reason in report.skipped) else " --deep"
+    met = {finding.code for finding in report.findings}
+    deep = " --deep" if any(rule.deep and rule.code in met for rule in show.rules) else ""
     lint = f"yolo-nanfix lint {data}{task}{deep}"
     out = printable(shlex.quote(f"{report.root or report.data}-to-label"))
     fatal = [f for f in report.findings if f.severity is Severity.FATAL]

@@ -63,8 +63,9 @@ def base(report: Report) -> Path:
 
 
 def where(place: Place, root: Path) -> str:
-    """`labels/train/7.txt:3`, `images/train/7.npy@60,60,0`, from `root` on."""
-    return printable(str(replace(place, file=relative(place.file, root))))
+    """`labels/train/7.txt:3`, `images/train/7.npy@60,60,0`, from `root` on; `.` for that folder itself."""
+    file = "." if f"{place.file}{os.sep}" in _starts(root) else relative(place.file, root)
+    return printable(str(replace(place, file=file)))
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
