@@ -190,6 +190,19 @@ def frames(*seeds: int, grounds: int = 1) -> Change:
     return change
 
 
+def copied(*originals: int, splits: tuple[str, str] = ("train", "train"), moved: float = 0.0) -> Change:
+    """Two images of each original, named as Roboflow names them; boxes of the second are larger by so much."""
+
+    def change(tiny: TinySet) -> None:
+        for i in originals:
+            for k, split in enumerate(splits):
+                name = f"o{i}_jpg.rf.{i:016x}{k:016x}"
+                tiny.put(f"images/{split}/{name}.jpg", encode(".jpg", picture(seed=100 * i + k)))
+                tiny.put(f"labels/{split}/{name}.txt", f"0 0.5 0.5 {0.2 + i / 100} {0.3 + k * moved}\n")
+
+    return change
+
+
 def emptied(tiny: TinySet) -> None:
     tiny.put("labels/val/b.txt", "")
 
@@ -249,5 +262,11 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "SP007": ("detect", emptied, second(photo(1), "val", rows="")),
     "SP008": ("detect", many(100, 3), many(100, 30)),
     "SP009": ("detect", many(20, 110), many(110, 30)),
+    "SP011": ("detect", copied(*range(5)), copied(*range(4))),
+    "SP012": (
+        "detect",
+        copied(*range(3), splits=("train", "val")),
+        copied(*range(3), splits=("train", "val"), moved=0.1),
+    ),
     "SP010": ("detect", frames(*range(8)), frames(*range(8), grounds=8)),
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from linting.cases_images import cut_out, photo, saved
+from linting.cases_images import copied, cut_out, photo, saved
 from linting.tiny_set import ROWS, TinySet, encode
 
 from yolo_nanfix.findings import Finding
@@ -72,3 +72,48 @@ def test_whole_image_boxes_of_a_folder_are_one_finding(tmp_path: Path):
 def test_a_few_whole_image_boxes_are_told_each(tmp_path: Path):
     _boxed(TinySet(tmp_path), whole=9, small=20)
     assert [f.place.line for f in _found(tmp_path, "BX014")] == [1] * 9
+
+
+def test_augmented_copies_are_counted_once_a_split_and_explain_what_looks_alike(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    for i in range(6):
+        for k in range(3):
+            name = f"o{i}_png.rf.{i:016x}{k:016x}"
+            tiny.put(f"images/train/{name}.jpg", encode(".jpg", photo(i)[:, :: 1 - 2 * (k % 2)] // (1 + k % 2)))
+            tiny.put(f"labels/train/{name}.txt", ROWS)
+    for i in range(3):
+        tiny.put(f"images/train/single{i}_png.rf.{i:032x}.jpg", encode(".jpg", photo(50 + i)))
+        tiny.put(f"labels/train/single{i}_png.rf.{i:032x}.txt", ROWS)
+    report = run(tmp_path, options=LintOptions(deep=True))
+    (told,) = [f for f in report.findings if f.code == "SP011"]
+    assert told.message == "22 images from 10 originals, by their names"
+    assert (told.split, dict(told.values)) == ("train", {"images": 22, "originals": 10})
+    alike = [f for f in report.findings if f.code == "SP005"]
+    assert len(alike) == 6 and {f.because for f in alike} == {"SP011"}
+    assert not [f for f in report.findings if f.code == "SP010"]
+    tiny.rows(ROWS + ROWS.splitlines()[0] + "\n")
+    again = run(tmp_path, options=LintOptions(deep=True))  # what changed is read, the rest remembered
+    assert [f for f in again.findings if f.code in ("SP005", "SP011")] == [told, *alike]
+
+
+def test_copies_of_one_original_in_two_splits_are_one_warning(tmp_path: Path):
+    copied(*range(4), splits=("train", "val"))(TinySet(tmp_path))
+    (told,) = _found(tmp_path, "SP012")
+    assert told.message.startswith("4 originals have copies in several splits") and told.split == "val"
+
+
+def test_images_of_one_name_with_other_boxes_are_no_copies(tmp_path: Path):
+    """Frames of several films are often called alike."""
+    tiny = TinySet(tmp_path)
+    copied(*range(20), splits=("train", "val"), moved=0.1)(tiny)
+    copied(3, 4, 5, splits=("train", "val"))(tiny)
+    assert _found(tmp_path, "SP012") == []
+
+
+@pytest.mark.shared
+def test_the_cells_of_roboflow_are_half_as_many_originals(shared: Path):
+    report = run(shared / "data/cells_dense_clean", options=LintOptions(deep=True))
+    (told,) = [f for f in report.findings if f.code == "SP011"]
+    assert told.message.startswith("32 images from 16 originals")
+    assert {f.because for f in report.findings if f.code == "SP005"} == {"SP011"}
+    assert not [f for f in report.findings if f.code in ("SP004", "SP010", "SP012")]

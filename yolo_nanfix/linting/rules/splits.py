@@ -15,6 +15,7 @@ from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.fates import IMAGE_DROPPED, Fate
 from yolo_nanfix.linting.labelled import Rows
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
+from yolo_nanfix.linting.rules.originals import originals
 from yolo_nanfix.linting.table import Table
 
 FEW_VAL, MANY_TRAIN = 30, 100
@@ -185,9 +186,11 @@ def alike_throughout(table: Table, config: DataConfig) -> Iterator[Hit]:
     Mend: nothing if the images were taken independently; else split by film, place or object, not by image.
     """
     found = _alike(table, config)
-    if len(found.unsure) >= MANY_ALIKE:
-        image, other = found.unsure[0], found.examples[0]
-        said = f"{len(found.unsure)} of {len(table.files)} images look alike, but no more than others of the set do"
+    copies = {image for images in originals(table) for image in images}  # SP011 tells of them
+    unsure = [pair for pair in zip(found.unsure, found.examples, strict=True) if pair[0] not in copies]
+    if len(unsure) >= MANY_ALIKE:
+        image, other = unsure[0]
+        said = f"{len(unsure)} of {len(table.files)} images look alike, but no more than others of the set do"
         some = f" ({found.left_out} were compared with some of the others only)" if found.left_out else ""
         example = f"{_named(table, image)} and {_named(table, other)}"
         message = f"{said}: a fixed camera or a common frame? For one {example}{some}"
