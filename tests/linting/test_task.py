@@ -24,6 +24,7 @@ CORNERS = "0 0.2 0.2 0.6 0.2 0.6 0.5 0.2 0.5\n"
 OUTLINE = "0 0.2 0.2 0.6 0.2 0.7 0.4 0.6 0.5 0.2 0.5\n"
 POINTS = "0 0.5 0.5 0.4 0.4 0.4 0.4 2 0.6 0.6 0\n"
 MORE = " (--task overrules)."
+TRACKED = "0 0.4 0.5 0.2 0.2 0.91 12\n"
 PLAIN_POINTS = "0 0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6\n"
 
 
@@ -40,6 +41,9 @@ def both(root: Path, rows: str, yaml: str = YAML) -> TinySet:
     [
         (ROWS, YAML, "detect", TaskBasis.ROWS),
         ("0 0.5 0.5 0.2 0.2 0.93\n", YAML, "detect", TaskBasis.ROWS),
+        (TRACKED + "0 0.5 0.5 0.2 0.2 0.93 1\n", YAML, "detect", TaskBasis.ROWS),
+        (TRACKED + OUTLINE, YAML, "segment", TaskBasis.ROWS),
+        ("0 0.36 0.33 0.76 0.43 0.56 0.73\n", YAML, "segment", TaskBasis.ROWS),  # a triangle
         (CORNERS, YAML, "obb", TaskBasis.ROWS),
         (OUTLINE + "0 0.2 0.2 0.6 0.2 0.7 0.4\n", YAML, "segment", TaskBasis.ROWS),
         (OUTLINE.replace("0 ", "0 1900 ", 1), YAML, "segment", TaskBasis.ROWS),  # an id as second column

@@ -71,12 +71,19 @@ class _Rows:
     def __init__(self) -> None:
         self.files = 0
         self.columns: Counter[int] = Counter()
+        self.tracked = 0
+        """Rows of seven columns that a tracker may have written: class, box, confidence and a whole number."""
         self.pointed = True
         """Whether every row could be a box with keypoints and their visibility."""
 
     @property
     def boxes(self) -> int:
-        return self.columns[BOX] + self.columns[BOX + 1]
+        return self.columns[BOX] + self.columns[BOX + 1] + (self.tracked if self._trackers else 0)
+
+    @property
+    def _trackers(self) -> bool:
+        """Whether no row of polygon width is anything but a tracker's."""
+        return bool(self.tracked) and self.tracked == sum(n for width, n in self.columns.items() if width >= POLYGON)
 
     @property
     def corners(self) -> int:
@@ -85,7 +92,8 @@ class _Rows:
     @property
     def polygons(self) -> int:
         """Odd numbers of columns are polygons; even ones are polygons with one more, a confidence or an id."""
-        return sum(count for width, count in self.columns.items() if width >= POLYGON) - self.corners
+        wide = sum(count for width, count in self.columns.items() if width >= POLYGON) - self.corners
+        return 0 if self._trackers else wide
 
 
 def _count(files: Iterable[str]) -> _Rows:
@@ -105,6 +113,7 @@ def _count(files: Iterable[str]) -> _Rows:
         rows = [words for line in lines if (words := line.split())]
         seen.files += 1
         seen.columns.update(map(len, rows))
+        seen.tracked += sum(map(_tracked, rows))
         seen.pointed = seen.pointed and all(map(_pointed, rows))
     return seen
 
@@ -118,6 +127,18 @@ def _pointed(words: Sequence[bytes]) -> bool:
     except ValueError:
         return False
     return all(value in VISIBLE for value in values)
+
+
+def _tracked(words: Sequence[bytes]) -> bool:
+    """Whether a row is a box in the image, a confidence, and the number of a track behind it."""
+    if len(words) != POLYGON:
+        return False
+    try:
+        x, y, width, height, confidence, number = map(float, words[1:])
+    except ValueError:
+        return False
+    inside = width / 2 <= x <= 1 - width / 2 and height / 2 <= y <= 1 - height / 2
+    return inside and width > 0 and height > 0 and 0 <= confidence <= 1 and number >= 0 and number.is_integer()
 
 
 def _differ(seen: _Rows) -> bool:
