@@ -1,10 +1,11 @@
 """Kill `fix` and `undo` with SIGKILL at random moments: afterwards undo gives every byte, mode and time back.
 
-python scripts/fix_kill_test.py [--kills 60] [--files 300] [--seed 0]
+python scripts/fix_kill_test.py [--kills 60] [--files 300] [--seed 0] [--whole]
 
 Each round lints a sick dataset, fixes it in a process of its own, kills that within the time which an undisturbed fix
 takes, and takes it back; in every second round the undo is killed, too, and asked again. It fails at the first file
-that is not as it was: bytes, permission bits, time of change, or a file too many.
+that is not as it was: bytes, permission bits, time of change, or a file too many. With `--whole` the fix is one of the
+whole set, which rewrites every label file under one finding.
 """
 
 from __future__ import annotations
@@ -48,8 +49,15 @@ SICK = (
     b"0 0.5 0.5 0.2 1.005\n",
     b"1 nan 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2",
     b"0,0.5,0.5,0.2,0.2\n# checked\n",
+    b"0 inf 0.5 0.2 0.2\n",
 )
-"""Labels of which each is mended in another way."""
+"""Labels of which each is mended in another way; the last sort goes to quarantine with its image."""
+FROM_ONE = (
+    b"1 0.5 0.5 0.2 0.2\r\n2 0.3 0.5 0.2 0.2\r\n",
+    b"\xef\xbb\xbf2  0.5 0.5 0.2 0.2",
+    b"1.0 0.5 0.5 0.1 0.1\n\n",
+)
+"""Labels of a set whose classes are counted from 1."""
 
 
 class Ended(NamedTuple):
@@ -59,7 +67,7 @@ class Ended(NamedTuple):
     said: list[str]
 
 
-def make(root: Path, files: int, rng: random.Random) -> None:
+def make(root: Path, files: int, rng: random.Random, labels: tuple[bytes, ...] = SICK) -> None:
     """A sick dataset: labels, and every tenth image truncated, misnamed, empty or with bytes behind its end."""
     pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
     jpeg, png = (_encode(pixels, form) for form in ("JPEG", "PNG"))
@@ -73,7 +81,7 @@ def make(root: Path, files: int, rng: random.Random) -> None:
         image = root / "images" / split / f"{i:05d}.jpg"
         image.write_bytes(spoilt[i // 10 % len(spoilt)] if i % 10 == 0 else jpeg)
         label = root / "labels" / split / f"{i:05d}.txt"
-        label.write_bytes(SICK[i % len(SICK)] * (1 + i % 7))
+        label.write_bytes(labels[i % len(labels)] * (1 + i % 7))
         for file in (image, label):
             file.chmod(rng.choice((0o600, 0o640, 0o664, 0o755)))
             os.utime(file, ns=(time.time_ns(), rng.randrange(1, time.time_ns())))
@@ -110,15 +118,15 @@ def run(action: str, root: Path, home: Path, after: float | None) -> Ended:
     return Ended(code != 0, said)
 
 
-def rounds(folder: Path, kills: int, files: int, seed: int) -> Counter[str]:
-    """Kill so many times; count in which state the kills found the dataset.
+def rounds(folder: Path, kills: int, files: int, seed: int, *, whole: bool = False) -> Counter[str]:
+    """Kill so many times; count in which state the kills found the dataset. `whole`: the fix is one of the whole set.
 
     Raises:
         SystemExit: something was not as before.
     """
     rng, seen = random.Random(seed), Counter[str]()
     root, home = folder / "set", folder / "home"
-    make(root, files, rng)
+    make(root, files, rng, FROM_ONE if whole else SICK)
     before = state(folder / "set")
     took = {action: float(run(action, root, home, None).said[-2]) for action in ("fix", "undo")}
     _same(before, folder, "undisturbed")
@@ -154,9 +162,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--files", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--whole", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        seen = rounds(Path(folder), args.kills, args.files, args.seed)
+        seen = rounds(Path(folder), args.kills, args.files, args.seed, whole=args.whole)
     print(", ".join(f"{name}: {count}" for name, count in seen.items()))
     print("after every kill undo gave all bytes, modes and times back")
     return 0

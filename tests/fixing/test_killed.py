@@ -10,3 +10,8 @@ from fix_kill_test import rounds
 def test_after_five_kills_every_byte_is_back(tmp_path: Path):
     seen = rounds(tmp_path, kills=5, files=60, seed=1)
     assert seen["kills"] >= 5
+
+
+def test_after_three_kills_of_a_fix_of_the_whole_set_every_byte_is_back(tmp_path: Path):
+    seen = rounds(tmp_path, kills=3, files=60, seed=2, whole=True)
+    assert seen["kills"] >= 3
