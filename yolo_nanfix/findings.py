@@ -307,7 +307,7 @@ class Report:
 
     @property
     def starts(self) -> bool:
-        """Whether training starts: no fatal finding about the set or data.yaml says that Ultralytics raises."""
+        """Whether training starts, as no fatal finding about the set or data.yaml says that Ultralytics raises."""
         fatal = (f for f in self.findings if f.severity is Severity.FATAL and f.effect is Effect.CRASHES)
         return all(f.image is not None for f in fatal)
 
