@@ -28,6 +28,8 @@ def reread(words: Words, spot: Spot) -> Words:
     values = spot.values
     if not spot.within():
         return words
+    if values["scale"] == "unknown":
+        raise Left("is in a unit that the numbers do not tell")
     if values["form"] == "unsure":
         raise Left("may begin with the centre or with a corner of the box: the numbers do not tell")
     if not (spot.file.width and spot.file.height):

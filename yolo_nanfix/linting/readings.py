@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.linting.rules.rows import once
 from yolo_nanfix.linting.table import Table
 from yolo_nanfix.linting.turning import QUARTER
 
@@ -78,6 +79,8 @@ class Scale(str, Enum):
     """Hundredths of the image."""
     PERMILLE = "permille"
     """Thousandths of the image."""
+    UNKNOWN = "unknown"
+    """No parts of the image; of which unit cannot be told."""
 
 
 class Form(str, Enum):
@@ -176,6 +179,7 @@ def divisors(scale: Scale, width: Any, height: Any) -> tuple[Any, Any]:
     }[scale]
 
 
+@once
 def sample(table: Table) -> NDArray[np.int64]:
     """At most about `SAMPLE` rows, evenly from the whole set: with finite numbers, in images of known size."""
     rows = np.arange(0, len(table.row_image), max(1, len(table.row_image) // SAMPLE))
@@ -227,8 +231,8 @@ def read(boxes: Boxes, forms: bool) -> Reading | None:
     if out < max(OUT_LEAST, OUT * rows):
         return None
     scale = _scale(boxes, usual)
-    if scale is None:
-        return None
+    if scale is Scale.UNKNOWN:
+        return Reading(scale, Form.UNSURE, rows, out, 0, boxes.ends)
     scaled = boxes.scaled(scale)
     form = _form(scaled, sure=scale is Scale.PARTS) if forms and scale not in _OF_SIDES else Form.CENTRE
     if scale is Scale.PARTS and form in (Form.CENTRE, Form.UNSURE):
@@ -239,6 +243,8 @@ def read(boxes: Boxes, forms: bool) -> Reading | None:
 
 def contradicts(boxes: Boxes, reading: Reading) -> bool:
     """Whether more than a few boxes lie inside as they are read, and would not in this reading."""
+    if reading.scale is Scale.UNKNOWN:
+        return False
     fits = boxes.scaled(reading.scale).formed(reading.form).inside()
     return bool((boxes.inside() & ~fits).sum() > CONTRARY * len(fits))
 
@@ -247,11 +253,11 @@ _OF_SIDES = (Scale.SWAPPED, Scale.HEIGHT, Scale.WIDTH)
 _OF_UNITS = (Scale.PIXELS, Scale.PIXELS_YX, Scale.PERCENT, Scale.PERMILLE)
 
 
-def _scale(boxes: Boxes, usual: Mask) -> Scale | None:
-    """The scale of the numbers; `PARTS` where it is no other, None where it cannot be told."""
+def _scale(boxes: Boxes, usual: Mask) -> Scale:
+    """The scale of the numbers; `PARTS` where no other is proven."""
     large = np.maximum(np.maximum(boxes.x, boxes.y), np.maximum(boxes.w, boxes.h)) > LARGE
     if large.mean() >= 1 - CONTRARY:
-        return _unit(boxes)
+        return _unit(boxes) or Scale.UNKNOWN
     return next((scale for scale in _OF_SIDES if _proves_sides(boxes, usual, scale)), Scale.PARTS)
 
 

@@ -14,6 +14,7 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting import class_lists
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.readings import sample
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.table import Table
 
@@ -31,8 +32,6 @@ ALIKE = 0.25
 """Sizes are alike where no fewer pairs than this are the other way round."""
 FACTOR = 1.25
 """Sizes that differ by less than this factor are no other objects."""
-SAMPLE = 20_000
-"""Sizes are taken from about so many boxes of a split."""
 MANY = 64
 """With more classes than this some look like others by chance."""
 Floats = NDArray[np.float64]
@@ -190,8 +189,10 @@ def _lowest(table: Table, split: str) -> float:
 
 def _sizes(table: Table, split: str, config: DataConfig) -> dict[int, Floats]:
     """For each class of a split the logarithms of width and height of its boxes, in pixels: (2, n)."""
-    rows = np.flatnonzero(_rows_of(table, split))
-    rows = rows[:: max(1, len(rows) // SAMPLE)]
+    inside = np.zeros(len(table.files), np.bool_)
+    inside[table.members[split]] = True
+    rows = sample(table)
+    rows = rows[inside[table.row_image[rows]]]
     image = table.row_image[rows]
     w = table.row_box[rows, 2].astype(np.float64) * table.width[image]
     h = table.row_box[rows, 3].astype(np.float64) * table.height[image]
@@ -236,9 +237,10 @@ def _order(one: Floats, other: Floats) -> float:
 def _apart(one: Floats, other: Floats) -> bool:
     """Whether the boxes of two splits are of other widths or heights, hardly one excepted."""
     for a, b in zip(one, other, strict=True):
-        order = _order(a, b)
-        if min(order, 1 - order) <= APART and abs(float(np.median(a) - np.median(b))) >= np.log(FACTOR):
-            return True
+        if abs(float(np.median(a) - np.median(b))) >= np.log(FACTOR):
+            order = _order(a, b)
+            if min(order, 1 - order) <= APART:
+                return True
     return False
 
 

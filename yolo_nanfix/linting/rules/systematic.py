@@ -81,10 +81,14 @@ def set_in_pixels(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     Ultralytics: drops the images ("non-normalized or out of bounds coordinates"); of pose labels it looks at the
     keypoints only.
     Example: `0 320 240 64 48` in all rows.
-    Mend: divide x and width by the width of the image, y and height by its height.
+    Mend: divide x and width by the width of the image, y and height by its height; where images were resized after
+    labelling, by the sides that they had then.
     """
     for split, reading in _readings(table, task).items():
-        if reading.scale in (Scale.PIXELS, Scale.PIXELS_YX):
+        if reading.scale is Scale.UNKNOWN:
+            what = "the numbers are no parts of the image: pixels of images of another size?"
+            yield _hit(table, config, split, reading, f"{what} {_reach(table, reading)}")
+        elif reading.scale in (Scale.PIXELS, Scale.PIXELS_YX):
             order = ", y before x" if reading.scale is Scale.PIXELS_YX else ""
             what = f"the numbers are pixels{order}{_FORMS[reading.form]}"
             yield _hit(table, config, split, reading, f"{what}: {_reach(table, reading)}")
@@ -188,6 +192,8 @@ def _hit(table: Table, config: DataConfig, split: str | None, reading: Reading, 
     splits = tuple(table.splits) if split is None else (split,)
     dims = config.kpt_shape[1] if config.kpt_shape else 2
     counted = f"{reading.fit} of {reading.rows} boxes lie inside so, {reading.rows - reading.out} as they are read"
+    if reading.scale is Scale.UNKNOWN:
+        counted = f"{reading.rows - reading.out} of {reading.rows} boxes lie inside as they are read"
     return Hit(
         str(config.yaml_file),
         f"{message} ({counted})",
