@@ -100,7 +100,6 @@ SCALES: dict[str, Scale] = {
     "swapped": lambda x, y, w, h: (x / h, y / w),
     "height": lambda x, y, w, h: (x / h, y / h),
     "width": lambda x, y, w, h: (x / w, y / w),
-    "shorter": lambda x, y, w, h: (x / min(w, h), y / min(w, h)),
     "pixels": lambda x, y, w, h: (x, y),
     "pixels y x": lambda x, y, w, h: (y, x),
     "percent": lambda x, y, w, h: (100 * x / w, 100 * y / h),
@@ -226,8 +225,9 @@ KINDS: dict[str, Kind] = {
     "thousandths": Kind("BX025", scaled("permille"), ("detect", "segment"), ("wide", "large")),
     "corners": Kind("BX022", scaled("parts", "corners"), BOXED, ("wide", "square", "mixed")),
     "upper left corner": Kind("BX022", scaled("parts", "corner"), BOXED, ("wide", "square", "mixed")),
-    "divided by the height": Kind("BX027", scaled("height"), shapes=("wide",)),
-    "divided by the width": Kind("BX027", scaled("width"), shapes=("high",)),
+    "divided by the height": Kind("BX027", scaled("height"), ("detect", "segment", "pose"), ("wide",)),
+    "divided by the height everywhere": Kind("BX027", scaled("height"), shapes=("mixed",)),
+    "divided by the width": Kind("BX027", scaled("width"), ("detect", "segment", "pose"), ("high",)),
     "y before x": Kind("BX026", scaled("exchanged"), BOXED, ("wide", "high", "large")),
     "turned in percent": Kind("OB008", _turned_in_percent, ("obb",), ("wide", "high", "mixed", "large")),
     "turned, by stored sides": Kind("IM035", _by_stored_sides, shapes=("phone",)),
@@ -504,7 +504,7 @@ def main() -> int:
     parser.add_argument("--seed", default="0")
     args = parser.parse_args()
     bad = count = 0
-    print(f"{'kind':<27}{'task':<9}{'images':<13}{'named':<20}{'right rows: before, --fix, unsafe, twin':<42}verdict")
+    print(f"{'kind':<34}{'task':<9}{'images':<13}{'named':<20}{'right rows: before, --fix, unsafe, twin':<42}verdict")
     for name, kind, task, shape in cases(args.kind):
         with tempfile.TemporaryDirectory() as folder:
             os.environ["XDG_DATA_HOME"] = os.environ["YOLO_NANFIX_CACHE"] = folder  # journals of fixes
@@ -512,7 +512,7 @@ def main() -> int:
         named = " ".join(outcome.named) or "-"
         rows = ", ".join(f"{n:>3}" for n in outcome.rows)
         verdict = "; ".join(outcome.faults) or "right"
-        print(f"{name:<27}{task:<9}{shape:<13}{named:<20}{rows:<42}{verdict}", flush=True)
+        print(f"{name:<34}{task:<9}{shape:<13}{named:<20}{rows:<42}{verdict}", flush=True)
         bad, count = bad + bool(outcome.faults), count + 1
     accused = hard = 0
     for name, task, shape in hard_cases() if args.kind == list(KINDS) else ():

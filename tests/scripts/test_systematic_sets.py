@@ -15,7 +15,7 @@ SOME = (
     ("pixels, y before x", "detect", "large"),
     ("percent, upper left corner", "detect", "large"),
     ("corners", "pose", "square"),
-    ("divided by the width", "obb", "high"),
+    ("divided by the height everywhere", "obb", "mixed"),
     ("y before x", "detect", "wide"),
     ("turned in percent", "obb", "mixed"),
     ("turned, by stored sides", "obb", "phone"),

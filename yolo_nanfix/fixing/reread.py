@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from yolo_nanfix.fixing.sets import Spot
 
 BOX = 4
+UNITS = ("pixels", "pixels y x", "percent", "permille")
+"""Of sets in these units a row that lies in its image as it stands was written as it should be."""
 SLACK = 0.02
-"""A row that lies in its image but for so much as it stands, and would not afterwards, stays as it is."""
+"""A box lies in its image if it reaches out by no more than this. A row whose box does, and would not afterwards, stays
+as it is."""
 Box = tuple[float, float, float, float]
 
 
@@ -37,7 +40,7 @@ def reread(words: Words, spot: Spot) -> Words:
     numbers = _numbers(words)
     step = int(values["dims"]) if spot.task == "pose" else 2
     body = numbers[BOX:] if spot.task == "pose" else numbers
-    if not numbers or (spot.task == "pose" and len(numbers) < BOX) or len(body) % step:
+    if len(numbers) < BOX or len(body) % step:
         return words
     new = list(numbers)
     spots = [0, 2, *range(BOX, len(numbers), step)] if spot.task == "pose" else range(0, len(numbers), 2)
@@ -46,7 +49,7 @@ def reread(words: Words, spot: Spot) -> Words:
     boxed = spot.task == "pose" or len(numbers) == BOX
     if boxed:
         new[:BOX] = _formed((new[0], new[1], new[2], new[3]), str(values["form"]))
-    if _inside(numbers, boxed) and not _inside(new, boxed):
+    if _inside(numbers, boxed) and (str(values["scale"]) in UNITS or not _inside(new, boxed)):
         return words
     coordinates = {j for i in spots for j in (i, i + 1)}
     return [words[0], *(f"{new[i]:.6f}" if i in coordinates else words[i + 1] for i in range(len(new)))]

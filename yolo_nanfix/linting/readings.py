@@ -31,9 +31,11 @@ CONTRARY = 0.02
 """A reading may be contradicted by this share of the rows: slips of the mouse, rows of another origin."""
 OUT, OUT_LEAST = 0.03, 5
 """At least this share of the rows, and so many, must contradict the usual reading."""
-ONE_SIDE, CROSSWISE = 2, 0.08
-"""So many times more of them where both axes are read by one side; so large a share of them ends, along the other axis,
-beyond what swapped axes could reach."""
+EXPECTED = 0.3
+"""Boxes all over the picture end beyond 1 in a share that follows from its sides; this part of it must."""
+CROSSWISE = 0.08
+"""Both axes by one side: so large a share of the rows beyond 1 ends, along the other axis, beyond what swapped axes
+could reach. And the boxes must lie on pixels so, or images must be wide and high, and fit so."""
 REACH = 0.8
 """In the right reading some box ends in the last fifth of its image, as in any set of objects all over the picture."""
 HALF = 0.5
@@ -46,9 +48,9 @@ LIKELY = 7.0
 """A reading that wins over another one is a thousand times (e to this power) as likely."""
 DEEP = 0.1
 """A box that reaches so far out of its image is no slip."""
-CORNERS, CORNERS_OUT, CORNERS_SPREAD = 0.99, 0.15, 0.4
-"""Corners: in nearly all rows the last two numbers are the larger ones; read as centres, many reach out deeply, and
-they lie all over the image, as centres of objects that fill it do not."""
+CORNERS, CORNERS_OUT, CORNERS_SPREAD, CORNERS_TOGETHER = 0.99, 0.15, 0.4, 0.5
+"""Corners: in nearly all rows the last two numbers are the larger ones; read as centres, many reach out deeply; they
+lie all over the image, as centres of objects that fill it do not; and first and last numbers grow together."""
 ENDS = (0.02, 0.98)
 """The parts of the rows between which numbers are spread."""
 BESIDE, BESIDE_LEAST, BESIDE_ROWS = 0.05, 2, 20
@@ -56,6 +58,8 @@ BESIDE, BESIDE_LEAST, BESIDE_ROWS = 0.05, 2, 20
 
 GRID, GRID_LEAST = 0.02, 20
 """A number is on a pixel within this part of it; so many boxes must be."""
+HALVES = 0.2
+"""At least this share of the centres lies between two pixels: half of them, by chance."""
 GRID_SHARE, GRID_CHANCE = 0.95, 0.5
 """This share of the boxes lies on pixels in one reading, and no more than that in the other."""
 
@@ -207,15 +211,27 @@ def grid_exchanged(boxes: Boxes) -> tuple[float, float] | None:
     told = ((ratio > SQUARE) | (ratio < 1 / SQUARE)) & ~boxes.turned
     if told.sum() < GRID_LEAST:
         return None
-    x, y, w, h, width, height, _ = boxes.some(told)
-
-    def on_pixels(across: Floats, down: Floats) -> float:
-        halves = np.stack([2 * x * across, 2 * y * down, 2 * w * across, 2 * h * down])
-        halves[2:] /= 2
-        return float((np.abs(halves - np.round(halves)) < GRID).all(axis=0).mean())
-
-    exchanged, usual = on_pixels(height, width), on_pixels(width, height)
+    boxes = boxes.some(told)
+    exchanged = _on_pixels(boxes, boxes.height, boxes.width)
+    usual = _on_pixels(boxes, boxes.width, boxes.height)
     return (exchanged, usual) if exchanged >= GRID_SHARE and usual <= GRID_CHANCE else None
+
+
+def _on_pixels(boxes: Boxes, across: Floats, down: Floats) -> float:
+    """The share of boxes whose sides are whole numbers, and whose centres are halves, of so many pixels."""
+    numbers = np.stack([2 * boxes.x * across, 2 * boxes.y * down, boxes.w * across, boxes.h * down])
+    return float((np.abs(numbers - np.round(numbers)) < GRID).all(axis=0).mean())
+
+
+def _drawn_on_pixels(boxes: Boxes) -> bool:
+    """Whether boxes lie on pixels as they are usually read: then they are to be read so."""
+    return _on_pixels(boxes, boxes.width, boxes.height) >= GRID_SHARE
+
+
+def _of_centres(boxes: Boxes) -> bool:
+    """Whether many x lie between two pixels, as centres of boxes do and corners do not."""
+    places = boxes.x * boxes.width
+    return bool((np.abs(places - np.round(places)) > 2 * GRID).mean() >= HALVES)
 
 
 def read(boxes: Boxes, forms: bool) -> Reading | None:
@@ -294,39 +310,47 @@ def _proves_sides(boxes: Boxes, usual: Mask, scale: Scale) -> bool:
     """
     boxes, usual = boxes.some(~boxes.turned), usual[~boxes.turned]
     ratio = boxes.width / boxes.height
+    short = np.minimum(ratio, 1 / ratio)  # with swapped axes boxes end there along the shorter side
     told = (ratio > SQUARE) | (ratio < 1 / SQUARE)
     scaled = boxes.scaled(scale)
     fits = scaled.inside()
-    often = 1
     if scale is not Scale.SWAPPED:  # numbers grow above 1 in wide images or in high ones only
         told &= (ratio > 1) == (scale is Scale.HEIGHT)
-        often = ONE_SIDE
     rows = int(told.sum())
     out = told & ~usual
-    if rows < LEAST or out.sum() < often * max(OUT_LEAST, OUT * rows):
+    if rows < LEAST or out.sum() < max(OUT_LEAST, EXPECTED * (1 - short[told]).sum()):
         return False
     if (~usual & ~fits).sum() > CONTRARY * out.sum() or (usual & ~fits).sum() > CONTRARY * rows:
         return False
     end = np.where(ratio > 1, scaled.x + scaled.w / 2, scaled.y + scaled.h / 2)
     other = np.where(ratio > 1, scaled.y + scaled.h / 2, scaled.x + scaled.w / 2)
-    if scale is not Scale.SWAPPED:  # else rows of one split with swapped axes would pass for it
-        short = np.minimum(ratio, 1 / ratio)
-        if (other[out] > short[out] + SLACK).mean() < CROSSWISE:
-            return False
-    return bool(end[told].max() >= REACH and other[told].max() >= REACH)
+    if end[told].max() < REACH or other[told].max() < REACH or _drawn_on_pixels(boxes.some(told)):
+        return False
+    if scale is Scale.SWAPPED:
+        return True
+    if (other[out] > short[out] + SLACK).mean() < CROSSWISE:
+        return False
+    side = boxes.height if scale is Scale.HEIGHT else boxes.width
+    on_side = _on_pixels(boxes.some(told), side[told], side[told])
+    if on_side >= GRID_SHARE and _on_pixels(boxes.some(told), boxes.width[told], boxes.height[told]) <= GRID_CHANCE:
+        return True
+    others = (ratio < 1 / SQUARE) if scale is Scale.HEIGHT else (ratio > SQUARE)
+    return bool(others.sum() >= LEAST and not (~usual & ~fits).any())
 
 
 def _form(boxes: Boxes, *, sure: bool) -> Form:
     """The form of boxes whose numbers are parts of the image; `sure`: centres, unless another form is proven."""
     x, y, w, h = boxes.x, boxes.y, boxes.w, boxes.h
     rows = len(x)
+    if sure and _drawn_on_pixels(boxes) and _of_centres(boxes):
+        return Form.CENTRE
     left, above = w / 2 - x > SLACK, h / 2 - y > SLACK
     low, high = np.minimum(x - w / 2, y - h / 2), np.maximum(x + w / 2, y + h / 2)
     deep = (low < -DEEP) | (high > 1 + DEEP)
     larger = (w >= x) & (h >= y) & (np.maximum(w, h) <= 1 + SLACK)
     spread = min(np.ptp(np.quantile(x, ENDS)), np.ptp(np.quantile(y, ENDS)))
     many = deep.sum() >= max(OUT_LEAST, CORNERS_OUT * rows)
-    if many and larger.mean() >= CORNERS and spread >= CORNERS_SPREAD:
+    if many and larger.mean() >= CORNERS and spread >= CORNERS_SPREAD and _together(boxes) >= CORNERS_TOGETHER:
         return Form.CORNERS
     within = (x + w <= 1 + SLACK / 4) & (y + h <= 1 + SLACK / 4)
     beside = left | above
@@ -337,6 +361,12 @@ def _form(boxes: Boxes, *, sure: bool) -> Form:
     if sure:
         return Form.CENTRE
     return Form.CENTRE if boxes.inside().mean() >= 1 - CONTRARY and (~within).sum() >= BESIDE_LEAST else Form.UNSURE
+
+
+def _together(boxes: Boxes) -> float:
+    """The lesser of the correlations of x with the third number and of y with the fourth."""
+    pairs = ((boxes.x, boxes.w), (boxes.y, boxes.h))
+    return min(float(np.corrcoef(*pair)[0, 1]) if min(map(np.ptp, pair)) > 0 else 1.0 for pair in pairs)
 
 
 def _beside(left: Mask, above: Mask, rows: int) -> bool:
