@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -299,11 +299,13 @@ def lint_page(report: Report, studied: Iterable[Studied] | None = None, progress
             them. Without them, because they are gone, say, the page shows the findings alone.
         progress: called with (done, total, what) as pictures are made.
     """
+    from yolo_nanfix import mending
     from yolo_nanfix.pages import dataset
     from yolo_nanfix.showing import gather
 
     known = list(studied) if studied is not None else gather.study(report, progress)
-    return dataset.lint_page(report, gather.gather(report, known, progress))
+    show = gather.gather(report, known, progress)
+    return dataset.lint_page(report, replace(show, tried=mending.tried(report)) if show.mendable else show)
 
 
 def fix(report: Report, *, unsafe: bool = False, diff: bool = False) -> Fixed:

@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from yolo_nanfix.errors import DataError, UsageError
+from yolo_nanfix.errors import DataError, NanfixError, UsageError
 from yolo_nanfix.findings import Effect, Finding, Report
 from yolo_nanfix.fixing import apply
 from yolo_nanfix.fixing import undo as undoing
@@ -76,6 +76,15 @@ def mendable(report: Report, remember: bool) -> Mendable:
     safe = apply.mendable(report.findings, _ground(report, False, remember)) if few else _safe(have)
     more = apply.mendable(report.findings, _ground(report, True, remember)) if small else have
     return Mendable(safe, more - safe, (few, small))
+
+
+def tried(report: Report) -> tuple[frozenset[Finding], frozenset[Finding]] | None:
+    """The findings that safe fixes mend, and those that unsafe ones mend besides; None if that was not tried out."""
+    try:
+        found = mendable(report, True)
+    except NanfixError:  # the dataset has gone meanwhile
+        return None
+    return (found.safe, found.unsafe) if all(found.tried) else None
 
 
 def _safe(findings: Iterable[Finding]) -> frozenset[Finding]:

@@ -84,6 +84,19 @@ def test_the_top_says_what_is_wrong_and_what_to_do_in_order(made):
     assert places == sorted(places)
 
 
+def test_only_fixes_that_would_mend_something_are_advised(tmp_path):
+    data = make_dataset(tmp_path / "set", n_train=8, n_val=2, size=(64, 64), seed=6)
+    plant(data.parent, "label_spill", index=3)  # by more than 1 %: no safe fix clips so far
+    text = read(api.lint_page(yolo_nanfix.lint(data))).text
+    assert "--fix --unsafe-fixes" in text and "without loss" not in text
+    plant(data.parent, "label_duplicate", index=2)
+    report = yolo_nanfix.lint(data)
+    text = read(api.lint_page(report)).text
+    assert "Mend what can be mended without loss: 1 finding (BX007)." in text
+    data.parent.rename(tmp_path / "gone")
+    assert "BX007" in read(api.lint_page(report)).text
+
+
 def test_the_offending_row_is_red_and_pixels_are_ringed(made):
     data, text = made
     held = listed(read(text))

@@ -139,8 +139,9 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
 
 def _safe(findings: Sequence[Finding], show: Show) -> str:
     """What safe fixes mend: some mend a defect only where it is small."""
-    whole = [f for f in findings if show.fixes[f.code][0] == "safe"]
-    small = [f for f in findings if show.fixes[f.code][0] != "safe"]
+    sure = show.tried is not None
+    whole = [f for f in findings if sure or show.fixes[f.code][0] == "safe"]
+    small = [f for f in findings if not sure and show.fixes[f.code][0] != "safe"]
     parts = [f"{count_of(len(whole), 'finding')} ({_codes(whole)})"] if whole else []
     if small:
         parts.append(f"of {count_of(len(small), 'finding')} ({_codes(small)}) those that reach 1 % out or less")
@@ -163,10 +164,19 @@ def _split(report: Report, show: Show) -> tuple[list[Finding], list[Finding], li
     """The findings above info that are mended safely, unsafely, and by hand."""
     sorts: dict[str, list[Finding]] = {"safe": [], "unsafe": [], "": []}
     for finding in report.own:
-        safety = show.fixes.get(finding.code, ("", ""))[0]
-        if finding.severity is not Severity.INFO or safety.startswith("safe"):
-            sorts["safe" if safety.startswith("safe") else safety].append(finding)
+        safety = _safety(finding, show)
+        if finding.severity is not Severity.INFO or safety == "safe":
+            sorts[safety].append(finding)
     return sorts["safe"], sorts["unsafe"], sorts[""]
+
+
+def _safety(finding: Finding, show: Show) -> str:
+    """`safe`, `unsafe`, or nothing for what a person has to mend: as it was tried, else as its rule is fixed."""
+    if show.tried is not None:
+        safe, unsafe = show.tried
+        return "safe" if finding in safe else "unsafe" if finding in unsafe else ""
+    safety = show.fixes.get(finding.code, ("", ""))[0]
+    return "safe" if safety.startswith("safe") else safety
 
 
 def _codes(findings: Sequence[Finding]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from yolo_nanfix.findings import RuleText
+from yolo_nanfix.findings import Finding, RuleText
 
 
 class About(NamedTuple):
@@ -89,6 +89,7 @@ class Show:
         rules: the texts of the rules.
         fixes: for each rule code that has a fix how safe it is (`safe`, `unsafe`, ...), and what it does.
         mendable: `--fix` and `handoff` take this dataset.
+        tried: the findings that `--fix` mends, and those that `--unsafe-fixes` mends besides; None if not known.
         about: what each finding of the report is about, in the same order; empty if none of this is known.
         pictures: by image file.
         charts: distributions.
@@ -98,6 +99,7 @@ class Show:
     rules: tuple[RuleText, ...] = ()
     fixes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     mendable: bool = False
+    tried: tuple[frozenset[Finding], frozenset[Finding]] | None = None
     about: tuple[About, ...] = ()
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     charts: tuple[Counted, ...] = ()
