@@ -25,8 +25,13 @@ WIDTHS = {"detect": 4, "segment": 8, "pose": 10, "obb": 8}
 POSE = "kpt_shape: [2, 3]\n"
 
 
+stripped: list[str] = []
+"""What the last scan said of repeated rows."""
+
+
 def scanned(root: Path, task: str, split: str = "train") -> dict[str, int] | str:
     """The counters of the real scan of a split, or the name of what it raises."""
+    stripped.clear()
     from ultralytics.data.dataset import YOLODataset
     from ultralytics.data.utils import check_det_dataset
 
@@ -37,6 +42,7 @@ def scanned(root: Path, task: str, split: str = "train") -> dict[str, int] | str
             made = super().cache_labels(path)
             _, missing, empty, dropped, total = made["results"]
             counts.update(images=total, kept=len(made["labels"]), dropped=dropped, background=missing + empty)
+            stripped.extend(msg for msg in made["msgs"] if "duplicate labels removed" in msg)
             path.unlink(missing_ok=True)
             return made
 
@@ -70,9 +76,16 @@ def test_counts_are_those_of_the_real_scan(task: str, tmp_path: Path, monkeypatc
         if dice.random() < 0.9:
             tiny.put(f"labels/train/{i}.txt", "\n".join(rows + rows[:1] * (dice.random() < 0.2)))
     tiny.put("images/train/1.png", encode(".png", picture()))  # shares the label file of 1.jpg
-    mine = counted(run(tmp_path, options=LintOptions(task), cache=False))
+    tiny.put("images/train/z.jpg", JPEG + b"xx")  # written anew, although its labels are refused
+    tiny.put("labels/train/z.txt", "x")
+    report = run(tmp_path, options=LintOptions(task), cache=False)
+    mine = counted(report)
     assert min(mine.values()) > 5
+    before = {file: file.read_bytes() for file in (tmp_path / "images/train").iterdir()}
     assert scanned(tmp_path, task) == mine
+    anew = {str(file) for file, content in before.items() if file.read_bytes() != content}
+    rewritten = anew | {file for file in map(str, before) if any(f"{file}: " in said for said in stripped)}
+    assert anew and report.counts["train"]["rewritten"] == len(rewritten)
 
 
 @pytest.mark.parametrize(
