@@ -143,3 +143,8 @@ def test_a_forgotten_split_that_comes_later_is_seen(tmp_path: Path, monkeypatch)
     assert [f.code for f in run(tiny.root).findings] == ["FS060"]
     tiny.put("images/test/d.jpg", noise(4))
     assert [dict(f.values)["images"] for f in run(tiny.root).findings] == [2]
+    tiny.put("images/test/deep/e.jpg", noise(5))
+    tiny.put("images/test/deep/f.jpg", noise(6))
+    assert [dict(f.values)["images"] for f in run(tiny.root).findings] == [4]
+    tiny.drop("images/test/deep/e.jpg")
+    assert [dict(f.values)["images"] for f in run(tiny.root).findings] == [3]

@@ -14,7 +14,7 @@ from xxhash import xxh3_128
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.neighbours import siblings
+from yolo_nanfix.linting.neighbours import siblings, state_below
 from yolo_nanfix.linting.paths import folder_of, labels_beside
 from yolo_nanfix.linting.scanning import STAMP, Ahead, Scan, scan
 from yolo_nanfix.linting.stamps import NOTHING
@@ -111,7 +111,7 @@ class Folders:
                 self._list(labels)
                 self._list(folder_of(labels))
         for folder in siblings(config):
-            self._lists[folder] = str(os.stat(folder).st_mtime_ns).encode()  # noqa: PTH116 - as all folders here
+            self._lists[folder] = state_below(folder)
 
     def images(self, folder: str) -> list[str]:
         """All paths under a folder that have the suffix of an image, as `glob("**/*.*", recursive=True)` finds them.

@@ -176,10 +176,27 @@ def _overlaps(folder: str, known: Set[str]) -> bool:
 
 def images_below(top: str) -> list[str]:
     """The images in and below a folder, as far as `MOST_FOLDERS` folders go; hidden ones aside."""
-    found: list[str] = []
+    return [
+        f"{folder}{os.sep}{name}"
+        for folder, names in _below(top)
+        for name in sorted(names)
+        if is_image(name) and name[0] != "."
+    ]
+
+
+def state_below(top: str) -> bytes:
+    """What differs as soon as a file comes into or goes from a folder or one below it."""
+    times: list[str] = []
+    for folder, _ in _below(top):
+        try:
+            times.append(f"{folder}\0{os.stat(folder).st_mtime_ns}")  # noqa: PTH116 - as elsewhere here
+        except OSError:  # it goes just now
+            times.append(folder)
+    return os.fsencode("\0".join(times))
+
+
+def _below(top: str) -> Iterator[tuple[str, list[str]]]:
+    """A folder and those below it, hidden ones aside, with the names of the files in each."""
     for count, (folder, below, names) in enumerate(os.walk(top)):
-        below[:] = sorted(name for name in below if name[0] != ".")
-        found += [f"{folder}{os.sep}{name}" for name in sorted(names) if is_image(name) and name[0] != "."]
-        if count >= MOST_FOLDERS:
-            break
-    return found
+        below[:] = sorted(name for name in below if name[0] != ".") if count < MOST_FOLDERS else []
+        yield folder, names

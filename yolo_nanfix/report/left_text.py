@@ -25,13 +25,15 @@ def lines(report: Report, left: Mapping[str, Mapping[str, int]]) -> Iterator[tup
     if len(found) > SHOWN:
         yield f"... and {len(found) - SHOWN} more findings about the set", False
     for split, numbers in left.items():
-        yield f"{split}: {_left(numbers)}", numbers["kept"] == numbers["images"] > numbers["background"]
+        whole = numbers["kept"] == numbers["images"]
+        if report.starts or not whole:
+            yield f"{split}: {_left(numbers)}", whole and numbers["images"] > numbers["background"]
 
 
 def _left(numbers: Mapping[str, int]) -> str:
     """`12 of 20 images are left, 3 of them without objects: Ultralytics drops 5, the run puts 3 aside`."""
     images, kept, background = numbers["images"], numbers["kept"], numbers["background"]
-    of = f"all {images} images are used" if kept == images else f"{kept} of {images} images are left"
+    of = f"all {images} images are kept" if kept == images else f"{kept} of {images} images are left"
     empty = f", {background} of them without objects" if background else ""
     dropped, aside = (
         f"Ultralytics drops {numbers['dropped']}",
