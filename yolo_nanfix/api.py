@@ -403,13 +403,10 @@ def handoff(
     from yolo_nanfix import mending
     from yolo_nanfix.handoff.export import FORMATS, Options
 
-    try:
-        selected = report.select(at_least=severity)
-    except ValueError as error:
-        raise UsageError(f"{severity!r} is no severity: fatal, error, warning or info") from error
     if to not in FORMATS or images not in (None, "copy", "link"):
         raise UsageError(f"handoff goes to {', '.join(FORMATS)}, with images copy, link or None; not to {to}, {images}")
     chosen = mending.unlabelled(report, progress) if unlabelled else None
+    selected = mending.at_least(report, severity)
     return mending.handoff(selected, Path(out), Options(to, max_images, images, overwrite, chosen), progress)
 
 

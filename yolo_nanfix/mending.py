@@ -117,6 +117,18 @@ def handoff(report: Report, out: Path, options: Options, progress: Progress | No
     return hand_over(report.findings, album, out, options, progress)
 
 
+def at_least(report: Report, severity: str) -> Report:
+    """The findings that are at least so severe.
+
+    Raises:
+        UsageError: there is no such severity.
+    """
+    try:
+        return report.select(at_least=severity)
+    except ValueError as error:
+        raise UsageError(f"{severity!r} is no severity: fatal, error, warning or info") from error
+
+
 def unlabelled(report: Report, progress: Progress | None) -> tuple[str, ...]:
     """The images of a dataset that are worth labelling: without a label file, sound, and no copy of another image.
 
