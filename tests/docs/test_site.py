@@ -8,6 +8,7 @@ import sys
 
 import cv2
 import numpy as np
+from exporters.facts import facts
 from site_pages import DOCS, Page, words
 
 from yolo_nanfix import api
@@ -63,6 +64,17 @@ def test_every_public_name_is_in_the_python_reference(site):
     for name, value in vars(errors).items():
         if isinstance(value, type) and issubclass(value, errors.NanfixError):
             assert f'id="yolo_nanfix.errors.{name}"' in text, name
+
+
+def test_every_export_that_is_tested_has_a_row_with_what_lint_says_of_it(site):
+    page = Page(site / "tutorials" / "from-your-labelling-tool.html")
+    rows = [list(map(words, page.cells[i : i + 4])) for i in range(len(page.cells))]
+    for fact in facts():
+        told = [words(fact.says[key]) for key in ("given", "written", "stock")]
+        codes = fact.says.get("codes", ["stops, with the reason"])
+        said = [row[3] for row in rows if row[:3] == told and all(code in row[3] for code in codes)]
+        assert any(("nothing" in lint) == ("lost" in fact.says) for lint in said), fact.name
+        assert fact.tool["version"] in page.text
 
 
 def test_special_characters_come_out_as_they_are(site, monkeypatch):

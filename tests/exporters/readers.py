@@ -128,6 +128,18 @@ def grey(times: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda array: array[..., 0].astype(np.uint16) * times
 
 
+def transparent_tiff() -> bytes:
+    """As Pillow writes it: alpha that is not multiplied in."""
+    stream = io.BytesIO()
+    Image.fromarray(alpha(first())[..., [2, 1, 0, 3]]).save(stream, "TIFF")
+    return stream.getvalue()
+
+
+def below_zero(array: np.ndarray) -> np.ndarray:
+    """One channel of signed numbers, some negative, as thermal cameras write them."""
+    return array[..., 0].astype(np.int16) * 20 - 1500
+
+
 def four_channels(root: Path) -> None:
     """All images half transparent, and `channels: 4`."""
     yaml("names", "channels: 4\nnames")(root)
@@ -210,6 +222,9 @@ READINGS = {
     "grey-16-bits-dark": Reading("detect", image(".png", lambda: encoded(".png", grey(4))), ("IM017", "IM025")),
     "grey-16-bits": Reading("detect", image(".png", lambda: encoded(".png", grey(256))), ("IM025",)),
     "float-32": Reading("detect", image(".tif", lambda: encoded(".tif", np.float32)), ("IM001",), DROPPED),
+    "signed-16-bits": Reading("detect", image(".tif", lambda: encoded(".tif", below_zero)), ("IM025", "IM038")),
+    "opaque-tiff": Reading("detect", image(".tif", lambda: saved("TIFF", "RGBA")), ()),
+    "transparent-tiff": Reading("detect", image(".tif", transparent_tiff), ("IM037",)),
     "transparent": Reading("detect", image(".png", lambda: encoded(".png", alpha)), ("IM023",)),
     "transparent-4-channels": Reading("detect", four_channels, ()),
     "cmyk": Reading("detect", image(".jpg", lambda: saved("JPEG", "CMYK")), ("IM021",)),

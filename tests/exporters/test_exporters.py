@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from exporters import stock
-from exporters.facts import FILE, Fact, facts, recorded
+from exporters.facts import Fact, facts, recorded
 from exporters.inputs import HEIGHT, WIDTH
 
 from yolo_nanfix.errors import DataError
@@ -122,9 +122,3 @@ def test_what_is_called_healthy_has_every_ordinary_object_with_its_class(fact: F
 )
 def test_the_place_of_a_finding_is_where_the_exporter_wrote_it(name: str, place, tmp_path: Path):
     assert place in _made(name, tmp_path)[1]
-
-
-def test_every_rule_that_a_fact_names_is_on_the_page_of_the_tools():
-    text = FILE.read_text(encoding="utf-8")
-    named = {code for fact in FACTS for code in fact.says.get("codes", [])}
-    assert len(named) >= 20 and all(code in text for code in named)
