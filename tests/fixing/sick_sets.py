@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import shutil
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from linting.tiny_set import encode, picture
 
@@ -35,22 +37,31 @@ class SickSet(NamedTuple):
         return {image for image, rows in self.scan().items() if not rows}
 
     def scan(self) -> dict[str, list[Row]]:
-        """What Ultralytics itself keeps: the rows of each image, of polygons the corners."""
+        """What Ultralytics itself keeps: the rows of each image, of polygons the corners.
+
+        It looks at copies, since it writes some damaged JPEGs anew.
+        """
         from ultralytics.data.utils import verify_image_label
 
         kept: dict[str, list[Row]] = {}
-        for image in sorted((self.root / "images").rglob("*.jpg")):
-            label = self.root / "labels" / image.relative_to(self.root / "images").with_suffix(".txt")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                task = (self.task == "pose", len(NAMES), *((2, 3) if self.task == "pose" else (0, 0)), False)
-                found, rows, _, segments, *_ = verify_image_label((str(image), str(label), "", *task))
-            if found:
-                shapes = segments if self.task == "segment" and segments else [row[1:5] for row in rows]
-                kept[image.stem] = [
-                    (float(row[0]), *map(float, s.reshape(-1))) for row, s in zip(rows, shapes, strict=True)
-                ]
+        with tempfile.TemporaryDirectory() as folder:
+            root = shutil.copytree(self.root, Path(folder) / "set")
+            images = sorted((root / "images").rglob("*.*"))
+            labels = [root / "labels" / image.relative_to(root / "images").with_suffix(".txt") for image in images]
+            for image, label in zip(images, labels, strict=True):
+                kept |= self._rows(image, label, verify_image_label)
         return kept
+
+    def _rows(self, image: Path, label: Path, verify: Callable[..., Any]) -> dict[str, list[Row]]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            task = (self.task == "pose", len(NAMES), *((2, 3) if self.task == "pose" else (0, 0)), False)
+            found, rows, _, segments, *_ = verify((str(image), str(label), "", *task))
+        if not found:
+            return {}
+        shapes = segments if self.task == "segment" and segments else [row[1:5] for row in rows]
+        known = zip(rows, shapes, strict=True)
+        return {image.stem: [(float(row[0]), *map(float, shape.reshape(-1))) for row, shape in known]}
 
 
 def _near(row: Row, other: Row) -> bool:
@@ -117,6 +128,18 @@ FILES: dict[str, Callable[[str], bytes]] = {
 """What is done to a whole label file, by name."""
 
 
+PICTURES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda jpeg: b"",
+    "cut off": lambda jpeg: jpeg[: len(jpeg) // 2],
+    "without its end": lambda jpeg: jpeg[:-2],
+    "more behind the end": lambda jpeg: jpeg + b"and more",
+    "another format": lambda jpeg: encode(".png", picture(seed=len(jpeg))),
+    "a page of the web": lambda jpeg: b"<!DOCTYPE html><title>404</title>",
+    "too small": lambda jpeg: encode(".jpg", picture(5, 5)),
+}
+"""What is done to an image, by name."""
+
+
 def make(root: Path, task: str, seed: int, share: float) -> SickSet:
     """A set in which such a share of the label files has a defect, one or two a file."""
     rng = random.Random(seed)
@@ -132,7 +155,10 @@ def make(root: Path, task: str, seed: int, share: float) -> SickSet:
         truth[f"{number:03d}"] = [_known(row, task) for row in rows]
         text = "".join(" ".join(row) + "\n" for row in rows)
         content = _spoil(rows, rng) if rng.random() < share else text.encode()
-        (root / "images" / split / f"{number:03d}.jpg").write_bytes(encode(".jpg", picture(seed=number + 100 * seed)))
+        jpeg = encode(".jpg", picture(seed=number + 100 * seed))
+        if rng.random() < share / 4:
+            jpeg = PICTURES[rng.choice(list(PICTURES))](jpeg)
+        (root / "images" / split / f"{number:03d}.jpg").write_bytes(jpeg)
         (root / "labels" / split / f"{number:03d}.txt").write_bytes(content)
     return SickSet(root, task, truth)
 

@@ -93,6 +93,18 @@ def test_an_image_that_is_background_already_stays(tiny: TinySet):
     assert fix(tiny, unsafe=True).files == 0 and snapshot(tiny.root) == before
 
 
+@pytest.mark.parametrize("rows", [None, "", "\n"])
+def test_a_jpeg_without_its_end_is_ended_only_if_it_is_labelled(tiny: TinySet, rows: str | None):
+    """Without a row it would become background, of which nobody knows whether it is."""
+    tiny.put("images/train/cut.jpg", encode(".jpg", picture(seed=3))[:-2])
+    if rows is not None:
+        tiny.put("labels/train/cut.txt", rows)
+    assert fix(tiny, unsafe=True).quarantined == 1 and not background(scan(tiny.root))
+    yolo_nanfix.undo(tiny.root)
+    tiny.put("labels/train/cut.txt", GOOD)
+    assert fix(tiny, unsafe=True).quarantined == 0 and len(scan(tiny.root)["images/train/cut.jpg"]) == 2
+
+
 def test_an_image_that_is_kept_with_a_useless_row_alone_is_no_background_either(many: TinySet):
     add(many, "flat", "0 0.5 0.5 0 0.2\n")
     assert "images/train/flat.png" in scan(many.root)

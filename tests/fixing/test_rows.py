@@ -118,3 +118,32 @@ def test_lists_follow_renamed_images_and_forget_those_in_quarantine():
     renamed = {"/data/images/a.jpg": "/data/images/a.png", "/data/b.jpg": None}
     assert relist(content, "/data", "/", renamed) == b"./images/a.png\r\n\n/data/c.jpg"
     assert relist(b"\xff", "/data", "/", renamed) == b"\xff"
+
+
+@pytest.mark.parametrize(("task", "kept"), [("segment", True), ("obb", True), ("detect", False)])
+def test_a_file_that_is_left_out_is_not_mended_to_boxes_at_which_training_stops(task: str, kept: bool):
+    content = b"0 0.5 0.5 0.2 0.2\n0 nan 0.1 0.5 0.1 0.5 0.5 0.1 0.5\n"
+    mended = mend_text(content, [found("TX010", 2)], task, True)
+    assert (mended.content == content) is kept and (mended.done == ()) is kept
+    assert [why.partition(" where")[0] for _, why in mended.left] == ["boxes are left"] * kept
+
+
+@pytest.mark.parametrize(
+    ("line", "becomes"),
+    [
+        ("1,0.5,0.5,0.2,0.2", "1 0.5 0.5 0.2 0.2"),
+        ("1,0.9,0.5,0.3,0.2", "1 0.875 0.5 0.25 0.2"),  # what reaches out is clipped, too
+        ("3,0.5,0.5,0.2,0.2", None),  # a class that data.yaml does not have
+        ("1,0.5,0.5,0,0.2", None),
+        ("1,1.5,0.5,0.2,0.2", None),
+        ("1,0.1,0.1,0.5,0.1,0.5,0.5", None),  # a polygon among boxes
+        ("0,0.5,0.5,0.2,0.2", ""),  # what another row says already
+    ],
+)
+def test_a_row_that_can_be_read_is_judged_as_it_becomes(line: str, becomes: str | None):
+    content = f"0 0.5 0.5 0.2 0.2\n{line}\n".encode()
+    mended = mend_text(content, [found("TX003", 2)], "detect", True, range(2))
+    if becomes is None:
+        assert mended.content == content and len(mended.left) == 1
+    else:
+        assert mended.content.decode().splitlines()[1:] == [becomes] * bool(becomes) and mended.left == ()

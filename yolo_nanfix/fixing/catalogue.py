@@ -33,7 +33,9 @@ FIXES: dict[str, Fixer] = {
     "CF003": Fixer("renumber", "unsafe", "numbers the names from 0, and the classes of all labels with them"),
     "IM001": _AWAY,
     "IM002": _AWAY,
-    "IM003": Fixer("complete", "unsafe", "ends a JPEG that lacks nothing else; moves any other file to quarantine"),
+    "IM003": Fixer(
+        "complete", "unsafe", "ends a labelled JPEG that lacks nothing else; moves any other file to quarantine"
+    ),
     "IM004": Fixer("end", "unsafe", "ends the JPEG at its end marker; the pixels stay, or it is encoded again"),
     "IM005": _AWAY,
     "IM006": _AWAY,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from yolo_nanfix.fixing.limits import Whole
 from yolo_nanfix.fixing.rows import Left
+from yolo_nanfix.fixing.texts import is_background
 
 _SUFFIXES = ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
 
@@ -87,3 +88,14 @@ def siblings(image: str) -> list[str]:
     stem = image.rpartition(".")[0]
     names = (f"{stem}.{s}" for suffix in _SUFFIXES for s in (suffix, suffix.upper()))
     return [name for name in names if name != image and os.path.exists(name)]  # noqa: PTH110
+
+
+def unlabelled(image: str, ground: Ground) -> bool:
+    """Whether an image, once it can be read, would count as background: it has no label row, or no label file."""
+    named = ground.label_of(image)
+    if not named:
+        return False
+    try:
+        return is_background(Path(canonical(named)).read_bytes())
+    except OSError:
+        return True

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from yolo_nanfix.findings import Effect, Finding
 from yolo_nanfix.fixing.catalogue import FIXES
-from yolo_nanfix.fixing.ground import Ground, canonical, siblings
+from yolo_nanfix.fixing.ground import Ground, canonical, siblings, unlabelled
 from yolo_nanfix.fixing.limits import class_of, refused
 from yolo_nanfix.fixing.pictures import complete_jpeg
 from yolo_nanfix.fixing.rows import Left
@@ -85,19 +85,21 @@ def _count(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
                 images = {canonical(f.image) for f in found if f.image}
                 out.images[path] = images.union(*map(siblings, images))
     for path, found in pictures.items():
-        if (gone := _quarantines(path, found)) is not None:
+        if (gone := _quarantines(path, found, ground)) is not None:
             out.images[path] = {path}
             if gone.effect is not Effect.DROPS:  # what Ultralytics drops itself, no fix takes out
                 out.rows.setdefault(gone.code, Counter()).update(ground.whole().held(gone.image or ""))
     return out
 
 
-def _quarantines(path: str, found: list[Finding]) -> Finding | None:
+def _quarantines(path: str, found: list[Finding], ground: Ground) -> Finding | None:
     """The finding for which an image goes to quarantine; None if it stays, or is no image."""
     hows = {FIXES[f.code].how: f for f in found}
     if path.endswith(".npy"):
         return None
     if "complete" in hows and "quarantine" not in hows:
+        if unlabelled(found[0].place.file, ground):
+            return hows["complete"]
         try:
             complete_jpeg(Path(path).read_bytes())
         except (Left, OSError):

@@ -15,7 +15,7 @@ from yolo_nanfix.fixing.edits import Edit as Edit
 from yolo_nanfix.fixing.edits import Kept as Kept
 from yolo_nanfix.fixing.files import look
 from yolo_nanfix.fixing.ground import Ground as Ground
-from yolo_nanfix.fixing.ground import away, canonical, forget, siblings
+from yolo_nanfix.fixing.ground import away, canonical, forget, siblings, unlabelled
 from yolo_nanfix.fixing.losses import Losses, judge
 from yolo_nanfix.fixing.pictures import complete_jpeg, end_jpeg, suffix_of
 from yolo_nanfix.fixing.rows import ASK, Left
@@ -156,7 +156,8 @@ def _picture(path: str, found: list[Finding], ground: Ground, taken: set[str]) -
     if "complete" in hows:
         seen = look(path, ground.since_ns, rewrite=True)
         with contextlib.suppress(Left):
-            after = complete_jpeg(seen.content)
+            if not unlabelled(found[0].place.file, ground):
+                after = complete_jpeg(seen.content)
     if "quarantine" in hows or ("complete" in hows and after is None):
         seen = look(path, ground.since_ns, rewrite=False)
         yield Edit(path, away(path, ground, taken), seen, seen.content, tuple(found), f"{codes} to quarantine")

@@ -14,6 +14,8 @@ from yolo_nanfix.fixing.rows import OPERATIONS, REVEALING, Left, Words, joined, 
 
 BOM = b"\xef\xbb\xbf"
 BOX = 5
+SHAPED = ("segment", "obb")
+"""The tasks that stop at a file of boxes."""
 _ANY = range(1 << 31)
 WHOLE = ("bom", "line-ends", "recode", "seven", "clip-all")
 """The operations on a whole file."""
@@ -72,6 +74,7 @@ def mend_text(
         lines = body.decode("utf-8").splitlines(keepends=True)
     except UnicodeDecodeError:
         return Mended(content, (), tuple((f, "the file is not UTF-8 text") for f in asked))
+    before = lines
     by_line: dict[int, list[Finding]] = {}
     for finding in asked:
         if FIXES[finding.code].how not in WHOLE:
@@ -82,8 +85,12 @@ def mend_text(
     if "clip-all" in hows:
         lines = [_clipped(line, task) for line in lines]
         done.append(hows["clip-all"])
-    lines = _mend_lines(lines, by_line, _Manner(task, unsafe, classes), _Notes(done, left, dropped))
-    text = "".join(lines)
+    mended = _mend_lines(lines, by_line, _Manner(task, unsafe, classes), _Notes(done, left, dropped))
+    if task in SHAPED and mended != before and any(map(_is_box, mended)):
+        reason = "boxes are left where polygons are needed: Ultralytics would stop at a file that it leaves out now"
+        left, mended = [*left, *((finding, reason) for finding in done)], before
+        done, dropped = [], []
+    text = "".join(mended)
     if "line-ends" in hows:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         done.append(hows["line-ends"])
@@ -154,6 +161,12 @@ def _drop_repeated(before: list[str], after: list[str]) -> None:
         if old != new and row is not None and met[row] > 1:
             met[row] -= 1
             after[number] = ""
+
+
+def _is_box(line: str) -> bool:
+    """Whether a line is a class and a box, and no more."""
+    words = line.split()
+    return len(words) == BOX and _numeric(words)
 
 
 def _clipped(line: str, task: str) -> str:
