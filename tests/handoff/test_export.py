@@ -160,6 +160,16 @@ def test_an_image_that_cannot_be_opened_has_an_overlay_and_a_csv_row_alone(tiny:
     assert (out / "images/images/train/bad.jpg").is_symlink()
 
 
+def test_an_image_that_cannot_be_read_does_not_stop_the_others(tiny: TinySet):
+    (tiny.root / "images/train/loop.jpg").symlink_to("loop.jpg")
+    (tiny.root / "images/train/nowhere.jpg").symlink_to("none")
+    report = api.lint(tiny.root, settings=False)
+    assert {Path(f.image).name for f in report.findings if f.image} >= {"a.jpg", "loop.jpg", "nowhere.jpg"}
+    out = tiny.root.parent / "out"
+    api.handoff(report, out, to="csv")
+    assert [p.name for p in (out / "images").rglob("*.jpg")] == ["a.jpg"]
+
+
 def test_a_folder_that_is_there_is_refused_or_replaced_only_if_it_is_a_handoff(tiny: TinySet):
     before = tiny.state()
     out = hand(tiny, "coco")

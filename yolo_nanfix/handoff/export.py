@@ -173,12 +173,12 @@ def _served(out: Path, album: Album, options: Options) -> Path:
 
 
 def _bring(scene: Scene, target: Path, how: str) -> None:
-    """Copy or link an image; one that is not there is left out."""
+    """Copy or link an image; one that is not there, or cannot be read, is left out."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-        if how == "link":
-            target.symlink_to(os.path.abspath(scene.file))  # noqa: PTH100 - without following links
-        else:
+    if how == "link":
+        target.symlink_to(os.path.abspath(scene.file))  # noqa: PTH100 - without following links
+    elif os.access(scene.file, os.R_OK):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
             shutil.copyfile(scene.file, target)
 
 
