@@ -18,7 +18,7 @@ from yolo_nanfix import decoders
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.dataset import Dataset
 from yolo_nanfix.linting.formats.frames import Frame, judge, spills, summary
-from yolo_nanfix.linting.formats.notes import Note, Notes
+from yolo_nanfix.linting.formats.notes import Note, Notes, Total, folded
 from yolo_nanfix.linting.formats.numbers import brief
 from yolo_nanfix.linting.guess import settled
 from yolo_nanfix.linting.headers import Header
@@ -69,6 +69,7 @@ class Builder:
         self._source, self._options, self._in_pixels, self._on_disk = source, options, pixels, on_disk
         self._basis = Basis(TaskBasis.NO_ROWS, "detect")
         self.notes: list[Note] = []
+        self.totals: dict[str, Total] = {}
         self.where: dict[str, Where] = {}
         self.names: list[str] = []
         self.kpt_shape: tuple[int, int] | None = None
@@ -147,7 +148,8 @@ class Builder:
         splits = {split: tuple(listed) for split, listed in numbers.items()}
         dataset = Dataset(config, self._options.settled, images, splits, self._table(images, frames), ())
         self._alike()
-        return Annotated(dataset, tuple(self.notes), self.where, self._options, self._basis)
+        notes = tuple(folded(self.notes, self.totals, str(self._source)))
+        return Annotated(dataset, notes, self.where, self._options, self._basis)
 
     def _alike(self) -> None:
         """Note classes whose names differ in spelling only."""

@@ -14,6 +14,7 @@ from yolo_nanfix.linting.formats import aliases, coco_names
 from yolo_nanfix.linting.formats.build import Annotated, Builder, image_root, inside, split_of
 from yolo_nanfix.linting.formats.foreign import json_kind
 from yolo_nanfix.linting.formats.jsonwalk import Broken, Lines, Walk, read_text
+from yolo_nanfix.linting.formats.notes import Total
 from yolo_nanfix.linting.formats.numbers import brief, numbers, side, whole
 from yolo_nanfix.linting.formats.task import coco_basis
 from yolo_nanfix.linting.options import LintOptions
@@ -222,6 +223,7 @@ class _Reader:
                 self._annotation(number, entry)
         if crowds:
             self._builder.note("annotation-skipped", file.path, f"{crowds} of {len(file.annotations)} have iscrowd: 1")
+        self._builder.totals[file.path] = Total(len(file.images), len(file.annotations))
         names = [self._called(entry) for entry in file.annotations]
         file.annotations, lines, places = [], file.lines, file.places
         self._builder.where[file.path] = lambda number: (lines.at(places[number - 1])[0], names[number - 1])

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
+
+MANY = 4
+"""Where all of so many entries and more have one defect, it is one finding."""
+OF_IMAGES = frozenset((
+    "id-not-whole", "image-size-zero", "image-size-differs", "image-suffix-unlisted", "path-outside",
+    "file-name-differs",
+))  # fmt: skip
+"""Kinds of notes on images; others are on annotations."""
 
 
 class Note(NamedTuple):
@@ -26,3 +35,32 @@ class Note(NamedTuple):
 
 
 Notes = tuple[Note, ...]
+
+
+class Total(NamedTuple):
+    """How many images and annotations a file holds, or all files of a set that has one for each image."""
+
+    images: int
+    annotations: int
+
+
+def folded(notes: Iterable[Note], totals: Mapping[str, Total], whole: str) -> Iterator[Note]:
+    """The notes; of those of one kind on all images or annotations of a file there is one.
+
+    Args:
+        notes: what was noted.
+        totals: how many entries there are, by the path of the file, or by `whole` for all files.
+        whole: the dataset.
+    """
+    groups: dict[tuple[str, str], list[Note]] = {}
+    for note in notes:
+        groups.setdefault((note.kind, note.file if note.file in totals else whole), []).append(note)
+    for (kind, place), found in groups.items():
+        total = totals.get(place)
+        what = "images" if kind in OF_IMAGES else "annotations"
+        if total is None or len(found) < MANY or len(found) != getattr(total, what):
+            yield from found
+        else:
+            first = found[0]
+            line = first.line if first.file == place else None
+            yield Note(kind, place, f"all {len(found)} {what}, the first: {first.text}", line)

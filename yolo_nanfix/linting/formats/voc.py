@@ -10,6 +10,7 @@ from pathlib import Path
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.formats.build import SPLITS, Annotated, Builder, image_root, inside
 from yolo_nanfix.linting.formats.foreign import Foreign, xml_kind
+from yolo_nanfix.linting.formats.notes import Total
 from yolo_nanfix.linting.formats.numbers import brief
 from yolo_nanfix.linting.formats.xmltree import BrokenXml, Element, read_xml
 from yolo_nanfix.linting.options import LintOptions
@@ -131,6 +132,8 @@ class _Reader:
         if self._skipped:
             message = f"{self._skipped} of {self._total} objects have <difficult>1</difficult>"
             self._builder.note("annotation-skipped", str(source), message)
+        if len(self._met) > 1:
+            self._builder.totals[str(source)] = Total(len(self._met), self._total)
 
     def _name(self, file: Path, told: str) -> str:
         """The image's file name: the one that the XML gives, or one of the XML's own stem that is there."""
