@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,14 @@ def test_one_sick_entry_is_no_matter_of_names(tiny: TinySet, change):
 def test_a_folder_with_yolo_beside_the_notes_is_not_taken_for_coco(tiny: TinySet):
     tiny.put("notes.json", json.dumps(JSON["notes"][0]))
     tiny.drop("data.yaml")
+    assert sniff(tiny.root) is None
+
+
+def test_a_pipe_is_not_waited_for(tiny: TinySet):
+    coco()(tiny)
+    os.mkfifo(tiny.root / "a.json")
+    assert [file.name for file in sniff(tiny.root).files] == ["instances.json"]
+    tiny.drop("instances.json")
     assert sniff(tiny.root) is None
 
 

@@ -104,11 +104,12 @@ def _texts(top: str) -> Iterator[tuple[str, list[str]]]:
         folder, depth = waiting.pop(0)
         texts = []
         try:
-            for entry in os.scandir(folder):
-                if entry.name.endswith(".txt"):
-                    texts.append(entry.name)
-                elif depth < DEEPEST and entry.name[0] != "." and entry.is_dir(follow_symlinks=False):
-                    waiting.append((entry.path, depth + 1))
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.endswith(".txt"):
+                        texts += [entry.name] if entry.is_file() else []  # a pipe would be waited for
+                    elif depth < DEEPEST and entry.name[0] != "." and entry.is_dir(follow_symlinks=False):
+                        waiting.append((entry.path, depth + 1))
         except OSError:
             continue
         if texts:

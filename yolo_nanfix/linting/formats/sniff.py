@@ -87,6 +87,8 @@ def _listed(folder: Path) -> list[Path]:
 
 def _is_coco(file: Path) -> bool:
     """Whether the beginning or end of a JSON file names one of COCO's lists, and it is not of another tool."""
+    if not file.is_file():  # a pipe would be waited for
+        return False
     try:
         with open(file, "rb") as stream:
             head = stream.read(_HEAD)
