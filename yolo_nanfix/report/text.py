@@ -102,7 +102,8 @@ def _summary(report: Report, fixable: Fixable, root: Path) -> Iterator[Table | T
         yield _table(report)
         if root.absolute() != Path.cwd():
             yield Text(f"Files are named from {printable(str(root))} on.", style="dim")
-    yield from (Text(f"Not asked: {codes} ({reason}).", style="dim") for codes, reason in _skipped(report))
+    if skipped := ", ".join(f"{codes} ({reason})" for codes, reason in _skipped(report)):
+        yield Text(f"Not asked: {skipped}.", style="dim")
     if report.known:
         yield Text(f"{report.known} findings of the baseline are not shown.", style="dim")
     yield from (Text(line) for line in kept_lines(report.counts))
