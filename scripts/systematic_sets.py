@@ -104,6 +104,7 @@ SCALES: dict[str, Scale] = {
     "pixels y x": lambda x, y, w, h: (y, x),
     "percent": lambda x, y, w, h: (100 * x / w, 100 * y / h),
     "permille": lambda x, y, w, h: (1000 * x / w, 1000 * y / h),
+    "one size": lambda x, y, w, h: (x / 160, y / 90),
     "exchanged": lambda x, y, w, h: (y / h, x / w),
 }
 
@@ -228,6 +229,7 @@ KINDS: dict[str, Kind] = {
     "divided by the height": Kind("BX027", scaled("height"), ("detect", "segment", "pose"), ("wide",)),
     "divided by the height everywhere": Kind("BX027", scaled("height"), shapes=("mixed",)),
     "divided by the width": Kind("BX027", scaled("width"), ("detect", "segment", "pose"), ("high",)),
+    "one size for all images": Kind("BX028", scaled("one size"), shapes=("mixed", "some square")),
     "y before x": Kind("BX026", scaled("exchanged"), BOXED, ("wide", "high", "large")),
     "turned in percent": Kind("OB008", _turned_in_percent, ("obb",), ("wide", "high", "mixed", "large")),
     "turned, by stored sides": Kind("IM035", _by_stored_sides, shapes=("phone",)),

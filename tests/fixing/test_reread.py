@@ -12,7 +12,7 @@ FILE = LabelFile("a.txt", ("train",), 200, 100)
 
 
 def spot(task: str = "detect", file: LabelFile = FILE, **values: object) -> Spot:
-    known = {"scale": "parts", "form": "centre", "splits": ("train",), "dims": 3, "columns": 0}
+    known = {"scale": "parts", "form": "centre", "splits": ("train",), "dims": 3, "columns": 0, "size": (400, 50)}
     return Spot(task, file, {**known, **values})
 
 
@@ -22,6 +22,7 @@ def spot(task: str = "detect", file: LabelFile = FILE, **values: object) -> Spot
         ("swapped", "centre", "3 1.000000 0.200000 0.400000 0.100000"),
         ("height", "centre", "3 1.000000 0.400000 0.400000 0.200000"),
         ("width", "centre", "3 0.500000 0.200000 0.200000 0.100000"),
+        ("one size", "centre", "3 0.250000 0.800000 0.100000 0.400000"),
         ("pixels", "centre", "3 100 40 40 20"),
         ("pixels", "corners", "3 80 30 120 50"),
         ("pixels", "corner", "3 80 30 40 20"),

@@ -91,6 +91,19 @@ def spread(across: float = 64, down: float = 48, form: str = "{x} {y} {w} {h}") 
     return "\n".join(lines) + "\n"
 
 
+def _upright(content: str) -> Change:
+    """The image has 48x64 pixels and these labels; another one of the split, and that of val, have 64x48."""
+
+    def change(tiny: TinySet) -> None:
+        tiny.put("images/train/a.jpg", encode(".jpg", picture(64, 48)))
+        tiny.put("images/train/c.jpg", encode(".jpg", picture(seed=2)))
+        tiny.put("labels/train/a.txt", content)
+        tiny.put("labels/train/c.txt", spread())
+        tiny.put("labels/val/b.txt", spread())
+
+    return change
+
+
 def turned(*, in_percent: bool) -> str:
     """Rectangles turned in percent of an image of 64x48, or in its pixels."""
     lines = []
@@ -127,6 +140,7 @@ def _beside(name: str, content: str) -> Change:
     return lambda tiny: tiny.put(name, content)
 
 
+_TURNED = "{y} {x} {h} {w}"
 _WIDE, _HIGH, _SMALL = (0.3, 0.1), (0.1, 0.3), (0.05, 0.05)
 
 
@@ -213,6 +227,7 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "BX025": ("detect", both(spread(0.64, 0.48)), both(spread())),
     "BX026": ("detect", both(spread(form="{y} {x} {h} {w}")), both(spread())),
     "BX027": ("detect", both(spread(48, 48)), both(spread())),
+    "BX028": ("detect", _upright(spread(48, 64, _TURNED)), _upright(spread(64, 48, _TURNED))),
     "TX023": ("segment", both(("0 17" + TRIANGLE[1:]) * 4), both(TRIANGLE * 4)),
     "KP012": ("pose", person(BOX * 4), person(PERSON)),
     "OB008": ("obb", both(turned(in_percent=True)), both(turned(in_percent=False))),

@@ -79,6 +79,7 @@ FIXES: dict[str, Fixer] = {
     "BX024": _REREAD,
     "BX025": _REREAD,
     "BX027": _REREAD,
+    "BX028": _REREAD,
     "TX023": Fixer("without-second", "unsafe", "takes the second column out of all rows"),
     "SG001": Fixer("clip", "unsafe", "clips the polygon to the image"),
     "SG002": Fixer("clip-all", "safe", "clips the polygons of the file to the image"),

@@ -22,8 +22,8 @@ Box = tuple[float, float, float, float]
 def reread(words: Words, spot: Spot) -> Words:
     """The row with its coordinates as parts of the image and its box by centre and size; what cannot be read stays.
 
-    The values of the finding say how they are written: `scale` and `form` as lint names them, `dims` numbers belong to
-    a keypoint.
+    The values of the finding say how they are written: `scale` and `form` as lint names them, `size` is
+    that by which all were divided, `dims` numbers belong to a keypoint.
 
     Raises:
         Left: how the box is written cannot be told, or the size of the image is not known.
@@ -45,7 +45,7 @@ def reread(words: Words, spot: Spot) -> Words:
     new = list(numbers)
     spots = [0, 2, *range(BOX, len(numbers), step)] if spot.task == "pose" else range(0, len(numbers), 2)
     for i in spots:
-        new[i], new[i + 1] = _scaled(numbers[i], numbers[i + 1], str(values["scale"]), spot)
+        new[i], new[i + 1] = _scaled(numbers[i], numbers[i + 1], spot)
     boxed = spot.task == "pose" or len(numbers) == BOX
     if boxed:
         new[:BOX] = _formed((new[0], new[1], new[2], new[3]), str(values["form"]))
@@ -79,12 +79,15 @@ def _numbers(words: Words) -> list[float]:
     return numbers if all(map(isfinite, numbers)) else []
 
 
-def _scaled(x: float, y: float, scale: str, spot: Spot) -> tuple[float, float]:
+def _scaled(x: float, y: float, spot: Spot) -> tuple[float, float]:
     """A pair of numbers as parts of the image."""
-    width, height = spot.file.width, spot.file.height
+    width, height, scale = spot.file.width, spot.file.height, str(spot.values["scale"])
     ratio = width / height
     if scale == "pixels y x":
         return y / width, x / height
+    if scale == "one size":
+        wide, high = spot.values["size"]
+        return x * wide / width, y * high / height
     across, down = {
         "parts": (1.0, 1.0),
         "swapped": (ratio, 1 / ratio),

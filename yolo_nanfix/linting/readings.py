@@ -42,13 +42,15 @@ HALF = 0.5
 """Pixels: some box ends in the second half of its image; else the numbers may be of a smaller unit."""
 SQUARE = 1.1
 """An image whose sides are closer to each other says nothing about which is which."""
+SIZES = 8
+"""So many sizes of images are tried, the most frequent ones."""
 LARGE = 2.0
 """No part of an image: such numbers are of another unit."""
 LIKELY = 7.0
 """A reading that wins over another one is a thousand times (e to this power) as likely."""
 DEEP = 0.1
 """A box that reaches so far out of its image is no slip."""
-CORNERS, CORNERS_OUT, CORNERS_SPREAD, CORNERS_TOGETHER = 0.99, 0.15, 0.4, 0.5
+CORNERS, CORNERS_OUT, CORNERS_LEAST, CORNERS_SPREAD, CORNERS_TOGETHER = 0.99, 0.15, 8, 0.4, 0.5
 """Corners: in nearly all rows the last two numbers are the larger ones; read as centres, many reach out deeply; they
 lie all over the image, as centres of objects that fill it do not; and first and last numbers grow together."""
 ENDS = (0.02, 0.98)
@@ -83,6 +85,8 @@ class Scale(str, Enum):
     """Hundredths of the image."""
     PERMILLE = "permille"
     """Thousandths of the image."""
+    SIZE = "one size"
+    """x was divided by one number in all images, and y by one: the sides of some of them."""
     UNKNOWN = "unknown"
     """No parts of the image; of which unit cannot be told."""
 
@@ -109,6 +113,7 @@ class Reading(NamedTuple):
         out: so many of them contradict the usual reading: their boxes reach out of the image.
         fit: so many of them fit this one.
         reach: the furthest that a box reaches to the right and down, in the usual reading.
+        size: width and height by which all were divided, if the scale is one size.
     """
 
     scale: Scale
@@ -117,10 +122,11 @@ class Reading(NamedTuple):
     out: int
     fit: int
     reach: tuple[float, float]
+    size: tuple[int, int] = (1, 1)
 
     def includes(self, other: Reading) -> bool:
         """Whether a part of the rows may be read so: in the same way, or in one that is not sure of the form."""
-        return other.scale is self.scale and other.form in (self.form, Form.UNSURE)
+        return (other.scale, other.size) == (self.scale, self.size) and other.form in (self.form, Form.UNSURE)
 
 
 class Boxes(NamedTuple):
@@ -139,12 +145,14 @@ class Boxes(NamedTuple):
         x, y, w, h, width, height = (np.asarray(column[chosen], np.float64) for column in self[:-1])
         return Boxes(x, y, w, h, width, height, self.turned[chosen])
 
-    def scaled(self, scale: Scale) -> Boxes:
-        """The boxes as parts of the image, if their numbers have this scale."""
+    def scaled(self, scale: Scale, size: tuple[int, int] = (1, 1)) -> Boxes:
+        """The boxes as parts of the image, if their numbers have this scale (and were divided by this one size)."""
         x, y, w, h = self.x, self.y, self.w, self.h
         if scale is Scale.PIXELS_YX:
             x, y, w, h = y, x, h, w
         across, down = divisors(scale, self.width, self.height)
+        if scale is Scale.SIZE:
+            across, down = self.width / size[0], self.height / size[1]
         return self._replace(x=x / across, y=y / down, w=w / across, h=h / down)
 
     def formed(self, form: Form) -> Boxes:
@@ -173,6 +181,7 @@ def divisors(scale: Scale, width: Any, height: Any) -> tuple[Any, Any]:
     one = width / width
     return {
         Scale.PARTS: (one, one),
+        Scale.SIZE: (one, one),
         Scale.SWAPPED: (width / height, height / width),
         Scale.HEIGHT: (width / height, one),
         Scale.WIDTH: (one, height / width),
@@ -249,24 +258,27 @@ def read(boxes: Boxes, forms: bool) -> Reading | None:
     scale = _scale(boxes, usual)
     if scale is Scale.UNKNOWN:
         return Reading(scale, Form.UNSURE, rows, out, 0, boxes.ends)
-    scaled = boxes.scaled(scale)
-    form = _form(scaled, sure=scale is Scale.PARTS) if forms and scale not in _OF_SIDES else Form.CENTRE
+    size = _one_size(boxes, usual) if scale is Scale.PARTS else None
+    scale = Scale.SIZE if size else scale
+    scaled = boxes.scaled(scale, size or (1, 1))
+    form = _form(scaled, sure=scale is Scale.PARTS) if forms and scale in _WITH_FORM else Form.CENTRE
     if scale is Scale.PARTS and form in (Form.CENTRE, Form.UNSURE):
         return None
     fit = int(np.count_nonzero(scaled.formed(form).inside()))
-    return Reading(scale, form, rows, out, fit, boxes.ends)
+    return Reading(scale, form, rows, out, fit, boxes.ends, size or (1, 1))
 
 
 def contradicts(boxes: Boxes, reading: Reading) -> bool:
     """Whether more than a few boxes lie inside as they are read, and would not in this reading."""
     if reading.scale is Scale.UNKNOWN:
         return False
-    fits = boxes.scaled(reading.scale).formed(reading.form).inside()
+    fits = boxes.scaled(reading.scale, reading.size).formed(reading.form).inside()
     return bool((boxes.inside() & ~fits).sum() > CONTRARY * len(fits))
 
 
 _OF_SIDES = (Scale.SWAPPED, Scale.HEIGHT, Scale.WIDTH)
 _OF_UNITS = (Scale.PIXELS, Scale.PIXELS_YX, Scale.PERCENT, Scale.PERMILLE)
+_WITH_FORM = (Scale.PARTS, *_OF_UNITS)
 
 
 def _scale(boxes: Boxes, usual: Mask) -> Scale:
@@ -338,6 +350,40 @@ def _proves_sides(boxes: Boxes, usual: Mask, scale: Scale) -> bool:
     return bool(others.sum() >= LEAST and not (~usual & ~fits).any())
 
 
+def _one_size(boxes: Boxes, usual: Mask) -> tuple[int, int] | None:
+    """The size by which all boxes were divided, in images of several sizes; None where that is not so."""
+    boxes, usual = boxes.some(~boxes.turned), usual[~boxes.turned]
+    sizes, counts = np.unique(np.stack([boxes.width, boxes.height], axis=1), axis=0, return_counts=True)
+    if len(sizes) < 2:
+        return None
+    tried = [(int(w), int(h)) for w, h in sizes[np.argsort(-counts, kind="stable")][:SIZES].tolist()]
+    return next((size for size in tried if _proves_size(boxes, usual, size)), None)
+
+
+def _proves_size(boxes: Boxes, usual: Mask, size: tuple[int, int]) -> bool:
+    """Whether rows of images of other sizes show that they were divided by this one.
+
+    In larger images they end beyond 1. In smaller ones they must fit if they are multiplied; else pixels must prove it.
+    """
+    across, down = boxes.width / size[0], boxes.height / size[1]
+    scaled = boxes.scaled(Scale.SIZE, size)
+    fits = scaled.inside()
+    told = np.maximum(across, down) > SQUARE
+    out = told & ~usual
+    expected = 1 - np.minimum(1, 1 / across[told]) * np.minimum(1, 1 / down[told])
+    if told.sum() < LEAST or out.sum() < max(OUT_LEAST, EXPECTED * expected.sum()):
+        return False
+    if (~usual & ~fits).sum() > CONTRARY * out.sum() or (usual & ~fits).sum() > CONTRARY * told.sum():
+        return False
+    some = boxes.some(told)
+    if min(scaled.some(told).ends) < REACH or _drawn_on_pixels(some):
+        return False
+    own = _on_pixels(some, np.full(len(some.x), size[0], np.float64), np.full(len(some.x), size[1], np.float64))
+    if own >= GRID_SHARE and _on_pixels(some, some.width, some.height) <= GRID_CHANCE:
+        return True
+    return bool((np.minimum(across, down) < 1 / SQUARE).sum() >= LEAST and not (~usual & ~fits).any())
+
+
 def _form(boxes: Boxes, *, sure: bool) -> Form:
     """The form of boxes whose numbers are parts of the image; `sure`: centres, unless another form is proven."""
     x, y, w, h = boxes.x, boxes.y, boxes.w, boxes.h
@@ -349,7 +395,7 @@ def _form(boxes: Boxes, *, sure: bool) -> Form:
     deep = (low < -DEEP) | (high > 1 + DEEP)
     larger = (w >= x) & (h >= y) & (np.maximum(w, h) <= 1 + SLACK)
     spread = min(np.ptp(np.quantile(x, ENDS)), np.ptp(np.quantile(y, ENDS)))
-    many = deep.sum() >= max(OUT_LEAST, CORNERS_OUT * rows)
+    many = deep.sum() >= max(CORNERS_LEAST, CORNERS_OUT * rows)
     if many and larger.mean() >= CORNERS and spread >= CORNERS_SPREAD and _together(boxes) >= CORNERS_TOGETHER:
         return Form.CORNERS
     within = (x + w <= 1 + SLACK / 4) & (y + h <= 1 + SLACK / 4)
@@ -381,6 +427,7 @@ def values_of(reading: Reading, splits: tuple[str, ...], dims: int) -> Mapping[s
         "scale": reading.scale.value,
         "form": reading.form.value,
         "splits": splits,
+        "size": reading.size,
         "dims": dims,
         "rows": reading.rows,
         "out": reading.out,

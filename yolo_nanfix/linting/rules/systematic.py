@@ -146,6 +146,21 @@ def axes_by_one_side(table: Table, config: DataConfig, task: str) -> Iterator[Hi
             yield _hit(table, config, split, reading, f"{what}: {_reach(table, reading)}")
 
 
+@rule("BX028", "axes-by-one-size", Severity.ERROR, Effect.DROPS, LABELLED)
+def axes_by_one_size(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
+    """The boxes of all images were divided by the size of some of them.
+
+    Why: in images of any other size no box is in its place; upright pictures among wide ones are the usual case.
+    Ultralytics: drops the images in which a number is above 1.01, and trains on the others as they are.
+    Example: 640 and 480 for all images, also for those of 480x640: there y ends at 1.33.
+    Mend: divide x and width by the width of each image, y and height by its height; clipping destroys the boxes.
+    """
+    for split, reading in _readings(table, task).items():
+        if reading.scale is Scale.SIZE:
+            what = f"x was divided by {reading.size[0]} and y by {reading.size[1]} in images of any size"
+            yield _hit(table, config, split, reading, f"{what}: {_reach(table, reading)}")
+
+
 @once
 def _readings(table: Table, task: str) -> Mapping[str | None, Reading]:
     """How the rows of the set (None) are to be read, or of single splits, where that is not as usual."""
