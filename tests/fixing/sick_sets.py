@@ -59,7 +59,7 @@ class SickSet(NamedTuple):
             found, rows, _, segments, *_ = verify((str(image), str(label), "", *task))
         if not found:
             return {}
-        shapes = segments if self.task == "segment" and segments else [row[1:5] for row in rows]
+        shapes = segments if segments else [row[1:5] for row in rows]
         known = zip(rows, shapes, strict=True)
         return {image.stem: [(float(row[0]), *map(float, shape.reshape(-1))) for row, shape in known]}
 
@@ -140,8 +140,8 @@ PICTURES: dict[str, Callable[[bytes], bytes]] = {
 """What is done to an image, by name."""
 
 
-def make(root: Path, task: str, seed: int, share: float) -> SickSet:
-    """A set in which such a share of the label files has a defect, one or two a file."""
+def make(root: Path, task: str, seed: int, share: float, first: int = 0) -> SickSet:
+    """A set in which such a share of the label files has a defect, one or two a file; classes begin with `first`."""
     rng = random.Random(seed)
     truth: dict[str, list[Row]] = {}
     extra = "kpt_shape: [2, 3]\n" if task == "pose" else ""
@@ -153,6 +153,7 @@ def make(root: Path, task: str, seed: int, share: float) -> SickSet:
             (root / kind / split).mkdir(parents=True, exist_ok=True)
         rows = [_row(rng, task, at) for at in range(rng.randint(1, ROWS))]
         truth[f"{number:03d}"] = [_known(row, task) for row in rows]
+        rows = [[str(int(row[0]) + first), *row[1:]] for row in rows]
         text = "".join(" ".join(row) + "\n" for row in rows)
         content = _spoil(rows, rng) if rng.random() < share else text.encode()
         jpeg = encode(".jpg", picture(seed=number + 100 * seed))
@@ -168,7 +169,7 @@ def _row(rng: random.Random, task: str, at: int) -> list[str]:
     x, y = 0.2 + 0.15 * at + rng.uniform(0, 0.05), rng.uniform(0.3, 0.7)
     w, h = rng.uniform(0.1, 0.3), rng.uniform(0.1, 0.4)
     cls = str(rng.randrange(len(NAMES)))
-    if task == "segment":
+    if task in ("segment", "obb"):
         corners = (x - w / 2, y - h / 2, x + w / 2, y - h / 2, x + w / 2, y + h / 2, x - w / 2, y + h / 2)
         return [cls, *(f"{v:.4f}" for v in corners)]
     points = (x - w / 4, y, 2, x + w / 4, y, 1) if task == "pose" else ()
@@ -176,7 +177,7 @@ def _row(rng: random.Random, task: str, at: int) -> list[str]:
 
 
 def _known(row: list[str], task: str) -> Row:
-    return tuple(float(word) for word in (row if task == "segment" else row[:5]))
+    return tuple(float(word) for word in (row if task in ("segment", "obb") else row[:5]))
 
 
 def _spoil(rows: list[list[str]], rng: random.Random) -> bytes:

@@ -16,7 +16,7 @@ SHARES = (0.1, 0.3, 0.8)
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("task", ["detect", "segment", "pose"])
+@pytest.mark.parametrize("task", ["detect", "segment", "pose", "obb"])
 def test_fixes_only_ever_make_a_set_better(tmp_path: Path, task: str, seed: int):
     sick = make(tmp_path / "set", task, seed, SHARES[seed % 3])
     before, right, background = snapshot(tmp_path), sick.right(), sick.background()
@@ -32,3 +32,23 @@ def test_fixes_only_ever_make_a_set_better(tmp_path: Path, task: str, seed: int)
             yolo_nanfix.undo(sick.root)
         assert snapshot(tmp_path) == before
     assert 0 <= gained[False] <= gained[True] and gained[True] > 0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_set_that_is_counted_from_one_is_mended_step_by_step(tmp_path: Path, seed: int):
+    """First the numbers, with nothing else; then the rest."""
+    sick = make(tmp_path / "set", "detect", seed, 0.2, first=1)
+    before, background = snapshot(tmp_path), sick.background()
+    right, runs = [sick.right()], 0
+    for _ in range(2):
+        report = yolo_nanfix.lint(sick.root, task="detect", settings=False)
+        fixed = yolo_nanfix.fix(report, unsafe=True)
+        runs += bool(fixed.files)
+        again = yolo_nanfix.lint(sick.root, task="detect", settings=False)
+        assert places(again) - places(report) == set()
+        assert sick.background() <= background
+        right.append(sick.right())
+    assert [f.code for f in fixed.done].count("CL010") == 0 and right == sorted(right) and right[1] > right[0]
+    for _ in range(runs):
+        yolo_nanfix.undo(sick.root)
+    assert snapshot(tmp_path) == before
