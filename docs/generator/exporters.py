@@ -32,7 +32,8 @@ def _lint(case: Mapping[str, Any]) -> str:
     """The codes, and whether something went of which they say nothing."""
     if "error" in case:
         return "stops, with the reason"
-    codes = prose(", ".join(case["codes"]) + (f", with `--task {case['task']}`" if "guess" in case else ""))
+    told = ", ".join(case["codes"])
     if case.get("lost"):
-        return f"{codes}; of the loss **nothing**" if codes else "**nothing**: it is not in the files"
-    return codes.removeprefix(", ") or "no finding"
+        return f"{prose(told)}; of the loss **nothing**" if told else "**nothing**: it is not in the files"
+    asked = f" with `--task {case['task']}`" if "guess" in case else ""
+    return prose((told or "no finding") + asked)
