@@ -315,8 +315,8 @@ def boxes_unturned(notes: Notes) -> Iterator[Hit]:
     Ultralytics: turns the image by EXIF when it loads it, and its converters take boxes and sizes as they are.
     Example: photographs of a phone held upright (orientation 6), labelled in a tool that does not heed EXIF.
     Mend: remove the orientation from the EXIF of these images if all their boxes fit the stored pixels, or turn boxes,
-        width and height with the picture; look at some of them afterwards. A file that was made from YOLO labels (globox,
-        pylabel and panlabel stretch boxes to the stored sides) fits neither way: train on those labels.
+        width and height with the picture; look at some of them afterwards. A file that was made from YOLO labels fits
+        neither way (globox, pylabel and panlabel stretch boxes to the stored sides): train on those labels.
     """
     yield from noted(notes, "boxes-unturned")
 
