@@ -136,6 +136,23 @@ def _splits(train: str, val: str) -> Change:
     return change
 
 
+def _coloured(first: tuple[int, int], second: tuple[int, int]) -> Change:
+    """Red and green squares of equal size; the classes of the red and of the green ones in train, and in val."""
+
+    def change(tiny: TinySet) -> None:
+        for path, name, classes, seed in (("train", "a", first, 0), ("val", "b", second, 1)):
+            pixels = picture(96, 256, top=120, seed=seed)
+            lines = []
+            for i in range(24):
+                x, y = 10 + 20 * (i % 12), 16 + 40 * (i // 12)
+                pixels[y : y + 16, x : x + 16] = ((0, 0, 220), (0, 220, 0))[i % 2]
+                lines.append(f"{classes[i % 2]} {(x + 8) / 256:.6f} {(y + 8) / 96:.6f} 0.0625 0.166667")
+            tiny.put(f"images/{path}/{name}.jpg", encode(".jpg", pixels))
+            tiny.put(f"labels/{path}/{name}.txt", "\n".join(lines) + "\n")
+
+    return change
+
+
 def _beside(name: str, content: str) -> Change:
     return lambda tiny: tiny.put(name, content)
 
@@ -250,6 +267,7 @@ CASES: dict[str, tuple[str, Change, Change]] = {
         _splits(_by_class(_WIDE, _HIGH, _SMALL), _by_class(_WIDE, _HIGH)),
         _splits(_by_class(_WIDE, _HIGH), _by_class(_WIDE, _HIGH)),
     ),
+    "CL054": ("detect", _coloured((0, 1), (1, 0)), _coloured((0, 1), (0, 1))),
     "SG001": ("segment", both("0 -0.5 0.1 0.5 0.1 0.3 0.4\n"), both(TRIANGLE)),
     "SG002": ("segment", both("0 -0.005 0.1 0.5 0.1 0.3 0.4\n"), both("0 0 0.1 1 0.1 0.3 0.4\n")),
     "SG003": ("segment", both("0 0.1 0.1 0.3 0.3 0.5 0.5\n"), both(BOW_TIE + TRIANGLE)),

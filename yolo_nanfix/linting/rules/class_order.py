@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting import class_lists
 from yolo_nanfix.linting.causes import Explains
+from yolo_nanfix.linting.colours import class_colours
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.readings import sample
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
@@ -24,14 +25,8 @@ LEAST = 20
 """A split with so many rows tells which class numbers it has."""
 OVER = 0.02
 """Numbers above the last class are no slips from this share of the rows of a split on."""
-SIZED, COMPARED = 15, 10
-"""The usual size of a class is known from so many boxes on, and so many of another split are held against it."""
-APART = 0.02
-"""Sizes of two splits are apart where so few pairs are the other way round."""
 ALIKE = 0.25
 """Sizes are alike where no fewer pairs than this are the other way round."""
-FACTOR = 1.25
-"""Sizes that differ by less than this factor are no other objects."""
 MANY = 64
 """With more classes than this some look like others by chance."""
 Floats = NDArray[np.float64]
@@ -91,9 +86,32 @@ def class_sizes_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
         return
     sizes = {split: _sizes(table, split, config) for split in table.splits}
     for first, second in combinations(sizes, 2):
-        moved = _moved(sizes[first], sizes[second])
+        moved = _moved(sizes[first], sizes[second], SIZE)
         if len(moved) >= 2:
             told = "; ".join(_told(one, sizes, (first, second), config) for one in moved[:_SHOWN])
+            values = {"pairs": tuple((one.number, one.looks_like) for one in moved), "splits": (first, second)}
+            yield Hit(str(config.yaml_file), f"{told}: were they numbered anew for {second}?", values=values)
+
+
+@rule("CL054", "class-colours-by-split", Severity.WARNING, Effect.GARBAGE, LABELLED, deep=True)
+def class_colours_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """The objects of classes have other colours in another split, namely those of other classes.
+
+    Why: the classes were numbered anew for each split, so that the score says nothing, or training learns two things.
+    Ultralytics: trains and validates by the numbers.
+    Example: class 0 is red in train and green in val, where class 1 was green in train.
+    Mend: draw some images of both splits; renumber the labels of one of them by the names of the other.
+    """
+    if not 2 <= config.nc <= MANY:
+        return
+    colours = {split: class_colours(table, split) for split in table.splits}
+    for first, second in combinations(colours, 2):
+        moved = _moved(colours[first], colours[second], COLOUR)
+        if len(moved) >= 2:
+            told = "; ".join(
+                f"{config.name(one.number)!r} has in {second} the colours of {config.name(one.looks_like)!r} in {first}"
+                for one in moved[:_SHOWN]
+            )
             values = {"pairs": tuple((one.number, one.looks_like) for one in moved), "splits": (first, second)}
             yield Hit(str(config.yaml_file), f"{told}: were they numbered anew for {second}?", values=values)
 
@@ -128,6 +146,27 @@ def class_numbers_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
         values={"splits": splits, "top": tuple(over.values())},
         explains=Explains(("CL003",)),
     )
+
+
+class _Measure(NamedTuple):
+    """When the objects of two splits are held to be others: by sizes (as logarithms), or by colours.
+
+    Attributes:
+        far: their medians differ by this much at least.
+        other: no more than this share of the pairs is the other way round.
+        known: a class is known from so many boxes on.
+        compared: so many of another split are held against it.
+    """
+
+    far: float
+    other: float
+    known: int
+    compared: int
+
+
+SIZE = _Measure(float(np.log(1.25)), 0.02, 15, 10)
+COLOUR = _Measure(30.0, 0.1, 10, 8)
+"""Objects cover each other, so that some show the colours of others."""
 
 
 class _Moved(NamedTuple):
@@ -201,17 +240,18 @@ def _sizes(table: Table, split: str, config: DataConfig) -> dict[int, Floats]:
     found = {}
     for number in config.names:
         own = cls == number
-        if np.count_nonzero(own) >= COMPARED:
+        if own.any():
             found[number] = log[:, own]
     return found
 
 
-def _moved(first: Mapping[int, Floats], second: Mapping[int, Floats]) -> list[_Moved]:
+def _moved(first: Mapping[int, Floats], second: Mapping[int, Floats], measure: _Measure) -> list[_Moved]:
     """The classes of the second split that look like another class of the first one, and not like their own.
 
     Where all objects of a split are larger, since it was taken from nearer by, none is said to look like another one.
     """
-    shared = [number for number in second if number in first and first[number].shape[1] >= SIZED]
+    second = {number: values for number, values in second.items() if values.shape[1] >= measure.compared}
+    shared = [number for number in second if number in first and first[number].shape[1] >= measure.known]
     if len(shared) < 2:
         return []
     shifts = [np.median(second[n], axis=1) - np.median(first[n], axis=1) for n in shared]
@@ -219,9 +259,13 @@ def _moved(first: Mapping[int, Floats], second: Mapping[int, Floats]) -> list[_M
     moved = []
     for number in shared:
         own, sizes = first[number], second[number]
-        if not (_apart(own, sizes) and _apart(own, sizes - common)):
+        if not (_apart(own, sizes, measure) and _apart(own, sizes - common, measure)):
             continue
-        others = [n for n, other in first.items() if n != number and other.shape[1] >= SIZED and _same(other, sizes)]
+        others = [
+            n
+            for n, other in first.items()
+            if n != number and other.shape[1] >= measure.known and _same(other, sizes, measure.far)
+        ]
         if others:
             moved.append(_Moved(number, others[0]))
     return moved
@@ -234,21 +278,21 @@ def _order(one: Floats, other: Floats) -> float:
     return float(below.mean() / len(one))
 
 
-def _apart(one: Floats, other: Floats) -> bool:
-    """Whether the boxes of two splits are of other widths or heights, hardly one excepted."""
+def _apart(one: Floats, other: Floats, measure: _Measure) -> bool:
+    """Whether the boxes of two splits differ in one of their numbers, hardly one excepted."""
     for a, b in zip(one, other, strict=True):
-        if abs(float(np.median(a) - np.median(b))) >= np.log(FACTOR):
+        if abs(float(np.median(a) - np.median(b))) >= measure.far:
             order = _order(a, b)
-            if min(order, 1 - order) <= APART:
+            if min(order, 1 - order) <= measure.other:
                 return True
     return False
 
 
-def _same(one: Floats, other: Floats) -> bool:
-    """Whether the boxes of two splits have the same widths and heights."""
+def _same(one: Floats, other: Floats, far: float) -> bool:
+    """Whether the boxes of two splits have the same numbers."""
     for a, b in zip(one, other, strict=True):
         order = _order(a, b)
-        if min(order, 1 - order) < ALIKE and abs(float(np.median(a) - np.median(b))) >= np.log(FACTOR) / 2:
+        if min(order, 1 - order) < ALIKE and abs(float(np.median(a) - np.median(b))) >= far / 2:
             return False
     return True
 
