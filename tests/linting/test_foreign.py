@@ -95,6 +95,18 @@ JSON: dict[str, tuple[Any, str]] = {
         "Datumaro",
     ),
     "ndjson": ({"type": "dataset", "task": "detect", "class_names": {"0": "cat"}}, "Ultralytics NDJSON"),
+    "panoptic": (
+        {
+            "images": [{"id": 1, "file_name": "a.jpg"}],
+            "annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": [{"id": 3, "bbox": [1, 2, 3, 4]}]}],
+            "categories": [{"id": 1, "name": "a"}],
+        },
+        "COCO for panoptic segmentation",
+    ),
+    "captions": (
+        {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"id": 1, "image_id": 1, "caption": "a cat"}]},
+        "COCO for captions",
+    ),
     "kili": ([{"content": "a.jpg", "jsonResponse": {"JOB_0": {"annotations": []}}}], "Kili"),
 }
 XML = {
@@ -195,6 +207,22 @@ def test_keys_of_other_names_are_one_finding_and_are_read(tiny: TinySet):
     for said in ("'annotation' for 'annotations'", "'filename' for 'file_name' in all 2 images", "'box' for 'bbox'"):
         assert said in found.message
     assert "'category' for 'category_id'" in found.message and "'label' for 'name' in all 2 categories" in found.message
+
+
+def test_elements_of_other_names_are_one_finding_and_are_read(tiny: TinySet):
+    voc(xml().replace("bndbox", "bbox").replace("<name>", "<label>").replace("</name>", "</label>"))(tiny)
+    report = run(tiny.root)
+    (found,) = report.findings
+    assert found.code == "AN036" and report.counts["train"]["rows"] == 1
+    assert "<bbox> for <bndbox> in all 1 objects; <label> for <name>" in found.message
+
+
+def test_lists_that_are_objects_are_told(tiny: TinySet):
+    coco(lambda whole: whole.update(images={"1": whole["images"][0]}))(tiny)
+    assert "'images' is no list of objects" in [f.message for f in run(tiny.root).findings if f.code == "AN002"]
+    file = tiny.put("list.json", json.dumps([whole_coco()]))
+    with pytest.raises(DataError, match="it holds a list, not one object with images, annotations, categories"):
+        run(file)
 
 
 def test_keys_that_only_some_entries_lack_are_not_renamed():

@@ -12,7 +12,7 @@ from typing import Any
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.formats import aliases, coco_names
 from yolo_nanfix.linting.formats.build import Annotated, Builder, image_root, inside, split_of
-from yolo_nanfix.linting.formats.foreign import json_kind
+from yolo_nanfix.linting.formats.foreign import json_kind, keys_of
 from yolo_nanfix.linting.formats.jsonwalk import Broken, Lines, Walk, read_text
 from yolo_nanfix.linting.formats.notes import Total
 from yolo_nanfix.linting.formats.numbers import brief, numbers, side, whole
@@ -52,6 +52,8 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
     for path in files:
         if (other := json_kind(path)) is not None:
             raise DataError(other.said_of(path, "COCO"))
+        if (keys := keys_of(path)) is not None and keys.listed:
+            raise DataError(f"{path} is JSON, but no COCO file: it holds a list, not one object with {', '.join(LISTS)}")
     builder = Builder(source, options, pixels=True)
     walked = [_walk(file, builder) for file in files]
     categories = [entry for file in walked for entry, _ in file.categories]
@@ -88,14 +90,16 @@ def _walk(path: Path, builder: Builder) -> _File:
         "annotations": annotation,
         "categories": other("categories", file.categories),
     }
-    named = _lists(text)
+    named, walk = _lists(text), Walk(text)
     try:
-        keys = Walk(text).run({alias: takers[name] for name, alias in named.items()})
+        keys = walk.run({alias: takers[name] for name, alias in named.items()})
     except Broken as error:
         line, column = file.lines.at(error.at)
         message = f"no valid JSON: {error.message} (line {line}, column {column})"
         builder.note("annotation-file-broken", file.path, message, line)
         return file
+    for name in walk.no_lists:
+        builder.note("entry-malformed", file.path, f"{name!r} is no list of objects")
     missing = [name for name in LISTS if named[name] not in keys]
     if len(missing) == len(LISTS):
         raise DataError(f"{path} is JSON, but no COCO file: it has none of the lists {', '.join(LISTS)}")

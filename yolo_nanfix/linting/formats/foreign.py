@@ -117,6 +117,15 @@ def _is_createml(found: Keys) -> bool:
     return found.listed and bool(named) and "coordinates" in found.inner
 
 
+def _is_panoptic(found: Keys) -> bool:
+    return not found.listed and {"images", "annotations"} <= found.top and "segments_info" in found.inner
+
+
+def _is_captions(found: Keys) -> bool:
+    named = {"images", "annotations"} <= found.top and "caption" in found.inner
+    return not found.listed and named and not {"bbox", "category_id"} & found.inner
+
+
 _JSON: tuple[tuple[Callable[[Keys], bool], Foreign], ...] = (
     (_has("data", "task", "findings", "counts"), REPORT),
     (_is_handoff, HANDOFF_TASKS),
@@ -133,6 +142,8 @@ _JSON: tuple[tuple[Callable[[Keys], bool], Foreign], ...] = (
     (_has("imgHeight", "imgWidth", "objects"), Foreign("a Cityscapes file", _TOOL)),
     (_has("name", "labels", listed=True, inner=("box2d", "poly2d")), Foreign("a BDD100K (Scalabel) file", _TOOL)),
     (_has("frames", inner=("box2d", "poly2d", "labels")), Foreign("a Scalabel file", _TOOL)),
+    (_is_panoptic, Foreign("COCO for panoptic segmentation", "lint the file of instances that belongs to it")),
+    (_is_captions, Foreign("COCO for captions, which has no boxes", "lint the file of instances that belongs to it")),
     (_is_createml, Foreign("a CreateML file", _TOOL)),
     (_has("dm_format_version"), Foreign("a Datumaro file", "convert it with `datum convert -f coco`, and lint that")),
     (

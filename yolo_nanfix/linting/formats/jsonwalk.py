@@ -70,6 +70,7 @@ class Walk:
     def __init__(self, text: str) -> None:
         """Nothing is read yet."""
         self._text, self._odd = text, False
+        self.no_lists: list[str] = []
         self._decoder = json.JSONDecoder(parse_constant=self._constant)
 
     def _constant(self, name: str) -> float:
@@ -93,6 +94,8 @@ class Walk:
     def run(self, wanted: Mapping[str, Entry]) -> set[str]:
         """Give each entry of the lists named in `wanted` to its taker; the keys of the object.
 
+        What is named in `wanted` and is no list is told in `no_lists`.
+
         Raises:
             Broken: the text is no JSON object; what stands before the place was given.
         """
@@ -110,6 +113,7 @@ class Walk:
             if key in wanted and self._text[at : at + 1] == "[":
                 at = self._list(at + 1, wanted[key])
             else:
+                self.no_lists += [key] if key in wanted else []
                 at = self.value(at)[1]
             at = self._next(at, "}")
         if (end := self._skip(at + 1)) != len(self._text):

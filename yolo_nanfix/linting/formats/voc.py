@@ -58,12 +58,36 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
     if files:
         root = builder.root or image_root(files[0].parent, names or [f"{file.stem}.jpg" for file in files])
     objects = [o for tree in trees.values() for o in tree.every("object")]
+    if said := _right_names(objects):
+        builder.note("keys-misnamed", str(source), f"elements have other names than in Pascal VOC: {said}")
     builder.names = sorted({name for o in objects if (name := o.said("name"))})
     reader = _Reader(builder, root)
     for file, tree in trees.items():
         reader.add(file, tree, splits.get(file.stem, "train"))
     reader.finish(source)
     return builder.finish()
+
+
+_ALIASES = {
+    "bndbox": ("bbox", "box", "boundingbox", "bounding_box", "BndBox", "rectangle"),
+    "name": ("label", "class", "category", "class_name"),
+}
+"""Elements of an object, each with names that it has in others."""
+
+
+def _right_names(objects: Sequence[Element]) -> str:
+    """Give elements that have another name in all objects their own, and say which they are."""
+    said = []
+    for tag, aliases in _ALIASES.items():
+        if any(one.first(tag) for one in objects):
+            continue
+        alias = next((alias for alias in aliases if objects and all(one.first(alias) for one in objects)), None)
+        if alias is not None:
+            for one in objects:
+                for element in one.every(alias):
+                    element.tag = tag
+            said.append(f"<{alias}> for <{tag}> in all {len(objects)} objects")
+    return "; ".join(said)
 
 
 def _foreign(tree: Element) -> Foreign | None:

@@ -347,11 +347,11 @@ def annotations_foreign(notes: Notes) -> Iterator[Hit]:
 
 @rule("AN036", "keys-misnamed", Severity.FATAL, Effect.CRASHES, LABELLED)
 def keys_misnamed(notes: Notes) -> Iterator[Hit]:
-    """Keys of a COCO file have other names than in COCO.
+    """Keys of a COCO file, or elements of VOC, have other names than they must have.
 
     Why: the conversion stops at the first entry; lint reads on as if they had the right names.
-    Ultralytics: `convert_coco` raises KeyError.
-    Example: `filename` for `file_name`, the list `annotation` for `annotations`.
+    Ultralytics: `convert_coco` raises KeyError, the script of VOC.yaml AttributeError.
+    Example: `filename` for `file_name`, the list `annotation` for `annotations`, `<bbox>` for `<bndbox>`.
     Mend: rename the keys, in all entries at once.
     """
     yield from noted(notes, "keys-misnamed")
