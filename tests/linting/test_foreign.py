@@ -221,7 +221,7 @@ def test_lists_that_are_objects_are_told(tiny: TinySet):
     coco(lambda whole: whole.update(images={"1": whole["images"][0]}))(tiny)
     assert "'images' is no list of objects" in [f.message for f in run(tiny.root).findings if f.code == "AN002"]
     file = tiny.put("list.json", json.dumps([whole_coco()]))
-    with pytest.raises(DataError, match="it holds a list, not one object with images, annotations, categories"):
+    with pytest.raises(DataError, match="a list, not one object with images, annotations, categories"):
         run(file)
 
 

@@ -53,7 +53,7 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
         if (other := json_kind(path)) is not None:
             raise DataError(other.said_of(path, "COCO"))
         if (keys := keys_of(path)) is not None and keys.listed:
-            raise DataError(f"{path} is JSON, but no COCO file: it holds a list, not one object with {', '.join(LISTS)}")
+            raise DataError(f"{path} is JSON, but no COCO file: a list, not one object with {', '.join(LISTS)}")
     builder = Builder(source, options, pixels=True)
     walked = [_walk(file, builder) for file in files]
     categories = [entry for file in walked for entry, _ in file.categories]
