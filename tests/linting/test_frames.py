@@ -129,3 +129,19 @@ def test_a_turned_image_without_boxes_is_no_finding(tmp_path: Path):
     whole["annotations"] = [one for one in whole["annotations"] if one["image_id"] == 1]
     (root / "instances.json").write_text(json.dumps(whole))
     assert codes(run(root)) == {}
+
+
+def test_boxes_stretched_to_the_stored_sides_are_right_once_divided_by_them(tmp_path: Path):
+    """As globox and others make COCO of YOLO labels: they take width and height from the header."""
+    root = dataset(tmp_path, 6, "shown", "shown")
+    whole = json.loads((root / "instances.json").read_text())
+    for one in whole["images"]:
+        if one["id"] != 1:
+            one["width"], one["height"] = WIDTH, HEIGHT
+    for one in whole["annotations"]:
+        if one["image_id"] != 1:
+            x, y, w, h = one["bbox"]
+            across, down = WIDTH / HEIGHT, HEIGHT / WIDTH
+            one["bbox"] = [x * across, y * down, w * across, h * down]
+    (root / "instances.json").write_text(json.dumps(whole))
+    assert codes(run(root)) == {} and brightness(root, "jpg") > 240

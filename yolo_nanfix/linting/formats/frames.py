@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.linting.readings import GRID, GRID_CHANCE, GRID_SHARE
+
 SPILL = 0.02
 """A box reaches out of a frame if it does by more than this part of the side: careless drawing spills less."""
 LEAST = 3
@@ -22,7 +24,7 @@ class Frame(IntEnum):
     """What width, height and boxes of a turned image are, where it matters."""
 
     RIGHT = 0
-    """Of the shown picture, or nothing tells."""
+    """Of the shown picture, or nothing tells; or stretched from it to the sides of the stored pixels that are given."""
     STORED = 1
     """All of them those of the stored pixels, as far as can be told."""
     SWAPPED = 2
@@ -32,15 +34,25 @@ class Frame(IntEnum):
 
 
 class Spills(NamedTuple):
-    """For each of N images how many of its boxes reach out of the frames."""
+    """For each of N images how many of its boxes reach out of the frames, and how many lie on whole pixels.
+
+    Attributes:
+        boxes: all boxes.
+        stored, shown: those that reach out of either frame.
+        drawn: those on whole pixels.
+        stretched: those on whole pixels if they were stretched from the shown picture to the stored sides, as tools do
+            that make pixels of YOLO labels with the width and height of the header.
+    """
 
     boxes: NDArray[np.int64]
     stored: NDArray[np.int64]
     shown: NDArray[np.int64]
+    drawn: NDArray[np.int64]
+    stretched: NDArray[np.int64]
 
 
 def spills(stored: NDArray[np.int64], owner: NDArray[np.int32], box: NDArray[np.float64]) -> Spills:
-    """Count the boxes that reach out of the stored frames, and of the shown ones, which are (height, width).
+    """Count boxes by the stored frames, and by the shown ones, which are (height, width).
 
     Args:
         stored: (N, 2) width and height.
@@ -54,6 +66,12 @@ def spills(stored: NDArray[np.int64], owner: NDArray[np.int32], box: NDArray[np.
         size = frame[owner]
         out = ((low < -SPILL * size) | (high > size * (1 + SPILL))).any(axis=1)
         found.append(np.bincount(owner[out], minlength=count))
+    with np.errstate(all="ignore"):
+        ratio = (stored[:, ::-1] / stored)[owner]
+    for scale in (np.ones_like(ratio), ratio):
+        halves = box * np.tile(scale, 2) * (2, 2, 1, 1)
+        on = (np.abs(halves - np.round(halves)) < GRID).all(axis=1)
+        found.append(np.bincount(owner[on], minlength=count))
     return Spills(np.bincount(owner, minlength=count), *found)
 
 
@@ -71,6 +89,9 @@ def judge(
     frame = np.zeros(len(given), np.int8)
     told = turned & (stored[:, 0] != stored[:, 1]) & (stored > 0).all(axis=1) & (out.boxes > 0)
     as_stored = told & (given == stored).all(axis=1)
+    boxes, drawn, stretched = (int(out[i][as_stored].sum()) for i in (0, 3, 4))
+    if boxes and stretched >= GRID_SHARE * boxes and drawn <= GRID_CHANCE * boxes:
+        as_stored[:] = False  # divided by the sides that are given, they are as they were drawn
     as_shown = told & (given == stored[:, ::-1]).all(axis=1)
     evidence = np.sign(out.stored - out.shown)
     evidence[evidence == 0] = np.sign(evidence[as_stored].sum())
@@ -118,7 +139,7 @@ def summary(
         own = among[frame[among] == kind]
         if len(own):
             first = int(own[0])
-            sums = (int(counts[own].sum()) for counts in out)
+            sums = (int(counts[own].sum()) for counts in out[:3])
             sizes = [(int(size[first, 0]), int(size[first, 1])) for size in (given, stored)]
             found.append(Turned(kind, len(own), first, sizes[0], sizes[1], *sums))
     return found
