@@ -11,7 +11,7 @@ from fixing.test_fix import snapshot
 from linting.tiny_set import YAML, TinySet, encode, picture, tiff_pages
 
 import yolo_nanfix
-from yolo_nanfix.fixing.limits import Whole, class_of, refused
+from yolo_nanfix.fixing.limits import Loss, Whole, read, refused
 
 GOOD = "0 0.5 0.5 0.2 0.2\n1 0.3 0.3 0.1 0.2\n"
 
@@ -170,14 +170,27 @@ def test_few_wrong_rows_are_dropped_many_are_a_fault_of_the_set(many: TinySet):
     before = snapshot(many.root)
     fixed = fix(many, unsafe=True)
     assert (fixed.files, [k.code for k in fixed.kept]) == (0, ["CL003"]) and snapshot(many.root) == before
-    assert fixed.kept[0].reason.startswith("would take out 3 of 47 rows (6%), with other fixes more than 5% of the set")
+    assert fixed.kept[0].reason.startswith("would take out 3 of 47 rows, more than 5% of the set")
 
 
 def test_a_class_is_not_dropped_row_by_row(many: TinySet):
     for number in range(2):
         (many.root / f"labels/train/m{number}.txt").write_text(GOOD + "2 0.5 0.5 0.1 0.1\n")
     fixed = fix(many, unsafe=True)
-    assert fixed.files == 0 and "would take out all rows of class 2" in fixed.kept[0].reason
+    assert fixed.files == 0 and "would take out all rows of class 2 (2)" in fixed.kept[0].reason
+    (many.root / "labels/train/m3.txt").write_text(GOOD + "9 0.5 0.5 0.1 0.1\n")  # a slip of another number
+    fixed = fix(many, unsafe=True)
+    assert fixed.files == 1 and (many.root / "labels/train/m3.txt").read_text() == GOOD
+
+
+def test_a_class_of_rows_without_a_box_is_not_dropped_either(many: TinySet):
+    many.yaml(YAML.replace("[cat, dog]", "[cat, dog, cow]"))
+    for number in range(3):
+        (many.root / f"labels/train/m{number}.txt").write_text(GOOD + f"{min(number, 1) + 1} nan 0.5 0.1 0.1\n")
+    fixed = fix(many, unsafe=True)
+    assert [k.reason.partition(";")[0] for k in fixed.kept] == ["would take out all rows of class 2 (2)"]
+    assert fixed.files == 1 and (many.root / "labels/train/m0.txt").read_text() == GOOD
+    assert "CL004" not in yolo_nanfix.lint(many.root).by_code()
 
 
 def test_a_class_of_one_flat_box_stays(many: TinySet):
@@ -197,34 +210,41 @@ def test_images_that_train_are_not_put_aside_in_masses(tiny: TinySet):
         tiny.put(f"labels/train/n{number}.txt", GOOD)
     before, report = snapshot(tiny.root), yolo_nanfix.lint(tiny.root, settings=False).select("IM011")
     fixed = yolo_nanfix.fix(report, unsafe=True)
-    assert fixed.files == 0 and "would take out 4 of 48 rows (8%)" in fixed.kept[0].reason
+    assert fixed.files == 0 and "would take out 4 of 48 rows, more than 5%" in fixed.kept[0].reason
     assert snapshot(tiny.root) == before
     (tiny.root / "images/train/n1.tiff").unlink()
     report = yolo_nanfix.lint(tiny.root, settings=False).select("IM011")
     assert yolo_nanfix.fix(report, unsafe=True).quarantined == 1
 
 
+def losses(*rows: tuple[str, float, int]) -> list[Loss]:
+    return [Loss(code, number, True) for code, number, count in rows for _ in range(count)]
+
+
 def test_the_limits():
     whole = Whole((), {}, 100, {0.0: 60, 1.0: 40}, 2, lambda image: ())
-    assert refused({"A": Counter({0.0: 5})}, whole) == {}
-    assert refused({"A": Counter({0.0: 6})}, whole).keys() == {"A"}
-    assert refused({"A": Counter({0.0: 3}), "B": Counter({1.0: 2})}, whole) == {}
-    assert refused({"A": Counter({0.0: 4}), "B": Counter({1.0: 2})}, whole).keys() == {"A"}
-    assert refused({"A": Counter({7.0: 1})}, whole) == {}
-    assert refused({"A": Counter({7.0: 2})}, whole).keys() == {"A"}
+    assert refused(losses(("A", 0, 5)), whole) == ({}, {})
+    assert refused(losses(("A", 0, 6)), whole).codes.keys() == {"A"}
+    assert refused(losses(("A", 0, 3), ("B", 1, 2)), whole) == ({}, {})
+    assert refused(losses(("A", 0, 4), ("B", 1, 2)), whole).codes.keys() == {"A"}
+    assert refused(losses(("A", 7, 1)), whole) == ({}, {})
+    assert refused(losses(("A", 7, 2)), whole).classes.keys() == {7}
     small = Whole((), {}, 100, {0.0: 99, 1.0: 1}, 2, lambda image: ())
-    assert "all rows of class 1" in refused({"A": Counter({1.0: 1})}, small)["A"]
+    assert "all rows of class 1 (1)" in refused(losses(("A", 1, 1)), small).classes[1]
+    empty = [Loss("A", 1, False)]
+    assert refused(empty, small).classes.keys() == {1} and refused(empty * 9, whole) == ({}, {})
 
 
 @pytest.mark.parametrize(
-    ("row", "number"),
+    ("row", "seen"),
     [
-        ("3 0.5 0.5 0.2 0.2", 3),
-        ("1.5 0.5 0.5 0.2 0.2 0.9", 1.5),
+        ("3 0.5 0.5 0.2 0.2", (3, True)),
+        ("1.5 0.5 0.5 0.2 0.2 0.9", (1.5, True)),
         ("0 0.5 0.5 0.2", None),
-        ("0 nan 0.5 0.2 0.2", None),
+        ("0 nan 0.5 0.2 0.2", (0, False)),
+        ("nan 0.5 0.5 0.2 0.2", None),
         ("a b c d e", None),
     ],
 )
-def test_which_rows_may_hold_an_object(row: str, number: float | None):
-    assert class_of(row.split()) == number
+def test_which_rows_may_hold_an_object(row: str, seen: tuple[float, bool] | None):
+    assert read(row.split()) == seen

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import NamedTuple
 
 from yolo_nanfix.fixing.rows import Words
 from yolo_nanfix.fixing.sets import LabelFile
@@ -16,8 +17,26 @@ SLIP = 1
 """A class number that data.yaml does not have is a slip if it stands in so many rows; more are a class."""
 _BOX = 5
 
-Lost = Mapping[str, Counter[float]]
-"""For each rule code, the classes of the rows that its fix would take out."""
+
+class Loss(NamedTuple):
+    """One row that a fix would take out of the set.
+
+    Attributes:
+        code: of the finding that asks for it.
+        number: its class.
+        sound: whether it may hold an object: a class and a box of finite numbers.
+    """
+
+    code: str
+    number: float
+    sound: bool
+
+
+class Refused(NamedTuple):
+    """What may not be taken out, each with the reason: all rows that a rule code asks for, all rows of a class."""
+
+    codes: dict[str, str]
+    classes: dict[float, str]
 
 
 @dataclass(frozen=True)
@@ -41,34 +60,38 @@ class Whole:
     held: Callable[[str], Iterable[float]]
 
 
-def class_of(words: Words) -> float | None:
-    """The class of a row that may hold an object: finite numbers, a class and a box. None if it holds nothing."""
+def read(words: Words) -> tuple[float, bool] | None:
+    """The class of a row, and whether it may hold an object; None if it is no row of numbers."""
     try:
         values = [float(word) for word in words]
     except ValueError:
         return None
-    return values[0] if len(values) >= _BOX and all(map(isfinite, values)) else None
+    if len(values) < _BOX or not isfinite(values[0]):
+        return None
+    return values[0], all(map(isfinite, values))
 
 
-def refused(lost: Lost, whole: Whole) -> dict[str, str]:
-    """The rule codes whose fixes would take out too much, each with the reason. Those that take out least go first."""
-    out: dict[str, str] = {}
-    gone: Counter[float] = Counter()
-    for code, classes in sorted(lost.items(), key=lambda item: (item[1].total(), item[0])):
-        rows, both = classes.total(), gone + classes
-        wiped = sorted(c for c in classes if both[c] >= max(whole.classes.get(c, 0), _least(c, whole.nc)))
-        if wiped:
-            shown = ", ".join(f"{c:g}" for c in wiped[:_BOX])
-            out[code] = (
-                f"would take out all rows of class {shown}; a class is not dropped row by row: see what is wrong"
+def refused(lost: Sequence[Loss], whole: Whole) -> Refused:
+    """What would be too much: all rows of a class, or many rows of the set; codes that ask for least go first."""
+    out = Refused({}, {})
+    by_class = Counter(loss.number for loss in lost if loss.sound or loss.number in whole.classes)
+    for number, count in sorted(by_class.items()):
+        if count >= max(whole.classes.get(number, 0), _least(number, whole.nc)):
+            out.classes[number] = (
+                f"would take out all rows of class {number:g} ({count}); a class is not dropped row by row: "
+                f"see what is wrong with it"
             )
-        elif both.total() > SHARE * whole.rows:
-            out[code] = (
-                f"would take out {rows} of {whole.rows} rows ({rows / max(whole.rows, 1):.0%}), "
-                f"with other fixes more than {SHARE:.0%} of the set: that is no slip, see what they have in common"
+    by_code = Counter(loss.code for loss in lost if loss.sound and loss.number not in out.classes)
+    gone = 0
+    for code, rows in sorted(by_code.items(), key=lambda item: (item[1], item[0])):
+        if gone + rows > SHARE * whole.rows:
+            more = f" and with other fixes {gone + rows}," if gone else ","
+            out.codes[code] = (
+                f"would take out {rows} of {whole.rows} rows{more} more than {SHARE:.0%} of the set: "
+                f"that is no slip, see what they have in common"
             )
         else:
-            gone = both
+            gone += rows
     return out
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from yolo_nanfix.findings import Effect, Finding
 from yolo_nanfix.fixing.catalogue import FIXES
 from yolo_nanfix.fixing.ground import Ground, canonical, siblings, unlabelled
-from yolo_nanfix.fixing.limits import class_of, refused
+from yolo_nanfix.fixing.limits import Loss, Refused, read, refused
 from yolo_nanfix.fixing.pictures import complete_jpeg
 from yolo_nanfix.fixing.rows import Left
 from yolo_nanfix.fixing.texts import is_background, mend_text
@@ -25,62 +24,73 @@ class Losses(NamedTuple):
 
     Attributes:
         codes: the rule codes whose fixes would take out too much.
+        classes: the classes that would be taken out.
         splits: the splits that would be left without an image.
-        files: the images and label files that stay as they are for that.
+        findings: those that are left for the sake of a class.
+        files: the images and label files that are left for the sake of a split.
     """
 
     codes: dict[str, str]
+    classes: dict[float, str]
     splits: dict[str, str]
-    files: frozenset[str]
+    findings: set[Finding]
+    files: set[str]
+
+    def reasons(self) -> Iterator[tuple[str, str]]:
+        """Rule code, or nothing, and reason."""
+        yield from self.codes.items()
+        yield from (("", why) for why in (*self.classes.values(), *self.splits.values()))
 
     def spared(self, groups: Groups) -> Iterator[tuple[str, list[Finding]]]:
         """Files, each with the findings that may be mended."""
-        yield from ((path, found) for path, found in _without(groups, self.codes) if path not in self.files)
+        for path, found in groups.items():
+            left = [f for f in found if f.code not in self.codes and f not in self.findings]
+            if left and path not in self.files:
+                yield path, left
+
+
+def none() -> Losses:
+    """Where nothing is refused."""
+    return Losses({}, {}, {}, set(), set())
 
 
 class _Count(NamedTuple):
-    """For each rule code the classes of the rows that it takes out; for each file the images that go with it."""
+    """The rows that would be taken out, with the findings that ask for it; for each file the images that go with it."""
 
-    rows: dict[str, Counter[float]]
+    rows: list[tuple[Loss, Finding]]
     images: dict[str, set[str]]
 
 
 def judge(pictures: Groups, texts: Groups, ground: Ground) -> Losses:
     """Find out what unsafe fixes may not do, as the set stands now."""
-    codes: dict[str, str] = {}
+    out = none()
     while True:  # a row that one fix may not take, another one may ask for
-        count = _count(dict(_without(pictures, codes)), dict(_without(texts, codes)), ground)
-        more = refused(count.rows, ground.whole()) if any(count.rows.values()) else {}
-        if not more:
+        count = _count(dict(out.spared(pictures)), dict(out.spared(texts)), ground)
+        more = refused([loss for loss, _ in count.rows], ground.whole()) if count.rows else Refused({}, {})
+        if not any(more):
             break
-        codes |= more
-    splits, files = {}, set()
+        out.codes.update(more.codes)
+        out.classes.update(more.classes)
+        out.findings.update(finding for loss, finding in count.rows if loss.number in more.classes)
     going = set().union(*count.images.values())
     for split, images in ground.whole().splits.items() if going else ():
         all_of = {canonical(image) for image in images}
         if all_of and all_of <= going:
-            splits[split] = f"all images of {split} would go to quarantine: see what is wrong with them"
-            files |= {path for path, gone in count.images.items() if gone & all_of}
-    return Losses(codes, splits, frozenset(files))
-
-
-def _without(groups: Groups, codes: Container[str]) -> Iterator[tuple[str, list[Finding]]]:
-    """Files and their findings, without those of some codes."""
-    for path, found in groups.items():
-        if left := [f for f in found if f.code not in codes]:
-            yield path, left
+            out.splits[split] = f"all images of {split} would go to quarantine: see what is wrong with them"
+            out.files.update(path for path, gone in count.images.items() if gone & all_of)
+    return out
 
 
 def _count(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
     """What would go if all these findings were mended."""
-    out = _Count({}, {})
+    out = _Count([], {})
     for path, found in texts.items():
         with contextlib.suppress(OSError):
             content = Path(path).read_bytes()
             mended = mend_text(content, found, ground.task, True, ground.classes)
             for finding, words in mended.dropped:
-                if (number := class_of(words)) is not None:
-                    out.rows.setdefault(finding.code, Counter())[number] += 1
+                if (row := read(words)) is not None:
+                    out.rows.append((Loss(finding.code, *row), finding))
             if is_background(mended.content) and not is_background(content):
                 images = {canonical(f.image) for f in found if f.image}
                 out.images[path] = images.union(*map(siblings, images))
@@ -88,7 +98,8 @@ def _count(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
         if (gone := _quarantines(path, found, ground)) is not None:
             out.images[path] = {path}
             if gone.effect is not Effect.DROPS:  # what Ultralytics drops itself, no fix takes out
-                out.rows.setdefault(gone.code, Counter()).update(ground.whole().held(gone.image or ""))
+                held = ground.whole().held(gone.image or "")
+                out.rows.extend((Loss(gone.code, number, True), gone) for number in held)
     return out
 
 

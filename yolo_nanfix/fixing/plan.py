@@ -16,7 +16,7 @@ from yolo_nanfix.fixing.edits import Kept as Kept
 from yolo_nanfix.fixing.files import look
 from yolo_nanfix.fixing.ground import Ground as Ground
 from yolo_nanfix.fixing.ground import away, canonical, forget, siblings, unlabelled
-from yolo_nanfix.fixing.losses import Losses, judge
+from yolo_nanfix.fixing.losses import judge, none
 from yolo_nanfix.fixing.pictures import complete_jpeg, end_jpeg, suffix_of
 from yolo_nanfix.fixing.rows import ASK, Left
 from yolo_nanfix.fixing.sets import OPERATIONS as SETS
@@ -79,9 +79,8 @@ def _files(findings: list[Finding], ground: Ground) -> Iterator[Edit | Kept]:
         group = pictures if FIXES[finding.code].how in PICTURES else texts
         if group is pictures or path.endswith(".txt"):
             group.setdefault(path, []).append(finding)
-    losses = judge(pictures, texts, ground) if ground.unsafe else Losses({}, {}, frozenset())
-    yield from (Kept(ground.data, code, why) for code, why in losses.codes.items())
-    yield from (Kept(ground.data, "", why) for why in losses.splits.values())
+    losses = judge(pictures, texts, ground) if ground.unsafe else none()
+    yield from (Kept(ground.data, code, why) for code, why in losses.reasons())
     renamed: dict[str, str | None] = {}
     taken: set[str] = set()
     for path, found in (*losses.spared(pictures), *losses.spared(texts)):
