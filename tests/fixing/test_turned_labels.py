@@ -82,6 +82,26 @@ def test_swapped_sides_are_named_and_put_right(turn: int, boxes: str, sides: str
     assert snapshot(root) == before
 
 
+def test_of_a_mixed_set_those_images_are_put_right_that_prove_it(tmp_path: Path):
+    """Half of the turned images are labelled as they should be."""
+    good, bad = dataset(tmp_path / "good", 6, "shown", "shown"), dataset(tmp_path / "set", 6, "shown", "stored")
+    for label in sorted((bad / "labels").rglob("*.txt")):
+        split, stem = label.parent.name, label.stem
+        wide = next(row for row in label.read_text().splitlines() if float(row.split()[2]) > 1 or stem == "b")
+        label.write_text(wide + "\n")
+        for part, suffix in (("images", "jpg"), ("labels", "txt")):
+            shutil.copy(good / part / split / f"{stem}.{suffix}", bad / part / split / f"{stem}_good.{suffix}")
+    before = snapshot(bad)
+    report = lint(bad)
+    (finding,) = (f for f in report.findings if f.code == "IM035")
+    assert "labels of 3 of the images" in finding.message and len(dict(finding.values)["files"]) == 3
+    assert {f.because for f in report.findings if f.code in ("BX001", "BX006")} == {"IM035"}
+    fixed = yolo_nanfix.fix(report, unsafe=True)
+    assert fixed.files == 3 and brightness(bad) > 240 and "IM035" not in lint(bad).by_code()
+    yolo_nanfix.undo(bad)
+    assert snapshot(bad) == before
+
+
 @pytest.mark.parametrize("turn", range(5, 9))
 def test_boxes_on_whole_pixels_of_the_stored_frame_are_turned(turn: int, tmp_path: Path):
     root = dataset(tmp_path / "set", turn, "stored", "stored")

@@ -208,6 +208,8 @@ def unswap_turned(words: Words, spot: Spot) -> Words:
     _, _, width, height, turn = spot.file
     if turn < QUARTER and turn != 0:
         return words
+    if (files := spot.values["files"]) and spot.file.path not in files:
+        return words
     shown, dims = bool(spot.values["shown"]), spot.values["dims"]
     return words if width == height > 0 else into_shown(words, spot.task, (width, height), turn, shown=shown, dims=dims)
 

@@ -19,6 +19,8 @@ from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.table import Table
 from yolo_nanfix.linting.turning import QUARTER
 
+SOME, FAR = 3, 0.1
+"""Where others do not fit, so many images must have a box that reaches out this far, which is no slip of the mouse."""
 LEAST = 2
 """So many boxes of turned images have to reach out before their sides are said to be swapped."""
 SPILL = 0.02
@@ -84,11 +86,15 @@ class Turned:
         """(T,) which of them reach out as they stand."""
         return reaches_out(self.box)
 
+    def some(self, chosen: NDArray[np.bool_]) -> Turned:
+        """Some of them."""
+        return Turned(self.rows[chosen], self.box[chosen], self.size[chosen])
 
-def reaches_out(box: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """(R,) which boxes reach out of their images."""
+
+def reaches_out(box: NDArray[np.floating[Any]], far: float = SPILL) -> NDArray[np.bool_]:
+    """(R,) which boxes reach out of their images, by more than a part of them."""
     half = np.abs(box[:, 2:]) / 2
-    return np.asarray(((box[:, :2] + half > 1 + SPILL) | (box[:, :2] - half < -SPILL)).any(axis=1))
+    return np.asarray(((box[:, :2] + half > 1 + far) | (box[:, :2] - half < -far)).any(axis=1))
 
 
 def turned_rows(table: Table, notes: Notes) -> Turned | None:
@@ -116,19 +122,23 @@ def turned_sides_swapped(table: Table, config: DataConfig, notes: Notes) -> Iter
     """
     turned = turned_rows(table, notes)
     if turned is not None and (found := _swap(table, turned)) is not None:
-        yield _swapped(table, config, turned, found)
+        yield _swapped(table, config, found)
 
 
 class Swap(NamedTuple):
     """By which sides rows were divided: those of the stored pixels, if they are of the `shown` picture, or else.
 
     Attributes:
+        turned: the rows.
         shown: whether the boxes are of the shown picture.
         stray: (T,) the boxes that reach out although that is put right.
+        others: whether there are turned images whose rows are not of this kind.
     """
 
+    turned: Turned
     shown: bool
     stray: NDArray[np.bool_]
+    others: bool = False
 
 
 def _swap(table: Table, turned: Turned) -> Swap | None:
@@ -142,20 +152,34 @@ def _swap(table: Table, turned: Turned) -> Swap | None:
     for shown in (True, False):
         stray = reaches_out(turned.scaled(shown=shown))
         if np.count_nonzero(stray) <= STRAY * len(turned.rows):
-            return Swap(shown, stray)
-    return None
+            return Swap(turned, shown, stray)
+    return next((found for shown in (True, False) if (found := _swap_in_some(table, turned, shown)) is not None), None)
 
 
-def _swapped(table: Table, config: DataConfig, turned: Turned, swap: Swap) -> Hit:
+def _swap_in_some(table: Table, turned: Turned, shown: bool) -> Swap | None:
+    """The images among others whose rows reach out far and are all inside once that is put right."""
+    stray, far = reaches_out(turned.scaled(shown=shown)), reaches_out(turned.box, FAR)
+    images, place = np.unique(table.row_image[turned.rows], return_inverse=True)
+    proven = (np.bincount(place[far], minlength=len(images)) > 0) & (
+        np.bincount(place[stray], minlength=len(images)) == 0
+    )
+    chosen = proven[place]
+    if np.count_nonzero(proven) < SOME or np.count_nonzero(chosen & far) < (1 - STRAY) * np.count_nonzero(far):
+        return None
+    return Swap(turned.some(chosen), shown, stray[chosen], others=True)
+
+
+def _swapped(table: Table, config: DataConfig, swap: Swap) -> Hit:
     """The finding that sides were swapped; the row findings of these images follow from it."""
-    shown, stray = swap
+    turned, shown, stray, others = swap
     images = np.unique(table.row_image[turned.rows])
     first = int(images[0])
     (w, h), name = (int(table.width[first]), int(table.height[first])), table.files[first].replace("\\", "/")
     sides = f"{h} and {w}, the sides of the stored pixels" if shown else f"{w} and {h}, those of the shown picture"
     drawn = "the shown picture" if shown else "the stored pixels"
+    which = f"{len(images)} of the" if others else f"{len(images)}"
     message = (
-        f"width and height are swapped in the labels of {len(images)} images that EXIF turns by a quarter: boxes of "
+        f"width and height are swapped in the labels of {which} images that EXIF turns by a quarter: boxes of "
         f"{drawn} were divided by the sides of the other frame ({name.rpartition('/')[2]}: by {sides}); "
         f"{np.count_nonzero(turned.out)} of {len(turned.rows)} boxes reach out, {np.count_nonzero(stray)} if that is "
         "put right"
@@ -166,7 +190,8 @@ def _swapped(table: Table, config: DataConfig, turned: Turned, swap: Swap) -> Hi
     }
     explains = Explains(_FOLLOW, frozenset(table.labels[i] for i in images.tolist()), frozenset(without))
     dims = config.kpt_shape[1] if config.kpt_shape else 0
-    values = {"shown": int(shown), "images": len(images), "out": int(turned.out.sum()), "dims": dims}
+    values: dict[str, Any] = {"shown": int(shown), "images": len(images), "out": int(turned.out.sum()), "dims": dims}
+    values["files"] = tuple(table.labels[i] for i in images.tolist()) if others else ()
     return Hit(str(config.yaml_file), message, values=values, explains=explains)
 
 
