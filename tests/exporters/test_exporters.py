@@ -13,6 +13,7 @@ import pytest
 from exporters import stock
 from exporters.facts import Fact, facts, recorded
 from exporters.inputs import HEIGHT, WIDTH
+from exporters.readers import healthy, rows
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.options import LintOptions
@@ -122,3 +123,23 @@ def test_what_is_called_healthy_has_every_ordinary_object_with_its_class(fact: F
 )
 def test_the_place_of_a_finding_is_where_the_exporter_wrote_it(name: str, place, tmp_path: Path):
     assert place in _made(name, tmp_path)[1]
+
+
+BEHIND = "a confidence or a track's number behind the row?"
+
+
+@pytest.mark.parametrize("case", ["masks_with_confidence", "turned_with_confidence", "pose_with_confidence"])
+def test_a_column_too_many_is_told_as_what_it_may_be(case: str, tmp_path: Path):
+    fact = next(fact for fact in FACTS if fact.name == f"predictions-{case}")
+    told = [f.message for f in run(fact.make(tmp_path)).findings if f.code == "TX005"]
+    assert len(told) == 12 and all(message.endswith(BEHIND) for message in told)
+
+
+@pytest.mark.parametrize(
+    ("task", "row"), [("segment", "0 0.1 0.1 0.3"), ("pose", "0 0.5 0.5 0.2 0.2 0.5 0.5 2 0.6 0.6")]
+)
+def test_a_column_too_few_is_not(task: str, row: str, tmp_path: Path):
+    data = healthy(tmp_path, task)
+    rows(f"{row}\n")(tmp_path)
+    (told,) = [f.message for f in run(data, options=LintOptions(task)).findings if f.code == "TX005"]
+    assert BEHIND not in told

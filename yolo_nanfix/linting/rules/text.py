@@ -94,7 +94,8 @@ def column_count(labels: Labels, images: Images, config: DataConfig, task: str) 
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image with one line in the log, without the line number.
     Example: `0 0.5 0.5 0.2`.
-    Mend: write class x y width height; for polygons class and pairs of x y; for pose all keypoints.
+    Mend: write class x y width height; for polygons class and pairs of x y; for pose all keypoints. Predictions are
+        written without `save_conf`, and by `predict` rather than `track`.
     """
     wanted = "5 columns, or 1 and pairs of x y from 3 points on"
     if task == "pose" and config.kpt_shape:
@@ -104,8 +105,15 @@ def column_count(labels: Labels, images: Images, config: DataConfig, task: str) 
         named |= {str(BOX_COLUMNS), str(other_width(config.kpt_shape))}
     for bad in labels.bad:
         if bad.kind == "columns" and bad.text not in named:
-            message = f"{bad.text} columns; {task} labels have {wanted}"
+            message = f"{bad.text} columns; {task} labels have {wanted}{_behind(int(bad.text), config, task)}"
             yield file_hit(labels, images, bad.file, message, bad.line)
+
+
+def _behind(width: int, config: DataConfig, task: str) -> str:
+    """What one column too many looks like: predictions are saved with more behind a row (8: behind a triangle)."""
+    whole = 5 + config.kpt_shape[0] * config.kpt_shape[1] if config.kpt_shape else 0
+    more = width - whole if task == "pose" and whole else int(width % 2 == 0 and width >= 8)
+    return "; a confidence or a track's number behind the row?" if more in (1, 2) else ""
 
 
 @rule("TX006", "boxes-among-polygons", Severity.ERROR, Effect.DROPS, BOXES)
@@ -233,7 +241,11 @@ def row_of_six(labels: Labels, images: Images) -> Iterator[Hit]:
     Mend: cut the confidence off; write boxes with an angle as four corners for the task obb.
     """
     yield from bad_hits(
-        labels, images, "columns", "6 columns: a confidence or an angle behind the box?", lambda text: text == SIX
+        labels,
+        images,
+        "columns",
+        "6 columns: a confidence, a track's number or an angle behind the box?",
+        lambda text: text == SIX,
     )
 
 
