@@ -17,7 +17,7 @@ from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.findings import Finding, Report, Severity
 from yolo_nanfix.linting import baseline, membership, watching
 from yolo_nanfix.linting.formats.sniff import is_annotations
-from yolo_nanfix.linting.locate import find_yaml
+from yolo_nanfix.linting.locate import find_yaml, several_yamls
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.pool import Progress
 from yolo_nanfix.linting.runner import run
@@ -92,7 +92,7 @@ def datasets(data: str | Path | None, request: Request) -> tuple[str | Path, ...
         UsageError: neither is given, or no dataset can be found by files of annotations.
     """
     if data is not None:
-        return (data,)
+        return several_yamls(Path(data)) or (data,)
     if request.files is None:
         raise UsageError("say which dataset: data.yaml, a folder that holds one, or a name such as coco8")
     found = membership.datasets_of(request.files)

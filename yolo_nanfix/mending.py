@@ -21,7 +21,9 @@ from yolo_nanfix.fixing.sets import LabelFile
 from yolo_nanfix.fixing.undo import Undone
 from yolo_nanfix.handoff.export import HandedOver, Options, Progress, hand_over
 from yolo_nanfix.handoff.scene import Album
-from yolo_nanfix.linting.config import DataConfig, read_config
+from yolo_nanfix.linting import discover
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.formats.sniff import sniff
 from yolo_nanfix.linting.locate import find_yaml
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.paths import label_path
@@ -179,8 +181,8 @@ def _single(report: Report) -> None:
     data = Path(report.data)
     if not data.exists():
         raise UsageError(f"one dataset at a time, please; this report is about {report.data}")
-    if report.task != "classify" and data.suffix.lower() not in (".yaml", ".yml"):
-        raise UsageError(f"only YOLO datasets with a data.yaml can be mended or handed over, not {report.data}")
+    if report.task != "classify" and sniff(data) is not None:
+        raise UsageError(f"only datasets of YOLO labels or class folders can be mended or handed over, not {data}")
 
 
 def _options(report: Report, deep: bool = False) -> LintOptions:
@@ -190,7 +192,7 @@ def _options(report: Report, deep: bool = False) -> LintOptions:
 
 def _config(report: Report) -> DataConfig:
     """The dataset of a report, its images where they were found."""
-    return read_config(report.data, Path(report.given_root) if report.given_root else None)
+    return discover.dataset(report.data, _options(report))
 
 
 def _folder(report: Report) -> Path:

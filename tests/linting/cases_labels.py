@@ -192,6 +192,14 @@ def _relative(tiny: TinySet) -> None:
     tiny.yaml(f"path: {path.relpath(tiny.root)}\n{YAML}")
 
 
+def _list(line: str) -> Change:
+    def change(tiny: TinySet) -> None:
+        tiny.put("train.txt", f"{line}\n")
+        tiny.yaml(YAML.replace("images/train", "train.txt"))
+
+    return change
+
+
 CASES: dict[str, tuple[str, Change, Change]] = {
     "CF010": ("pose", person(PERSON, POSE), person(PERSON)),
     "CF011": ("pose", person(PERSON, POSE + "flip_idx: [0]\n"), person(PERSON)),
@@ -216,6 +224,8 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "CF026": ("detect", yaml(YAML + "yaml_file: data.yaml\n"), lambda tiny: None),
     "CF027": ("detect", yaml(YAML.replace("dog", "dog/wolf")), lambda tiny: None),
     "CF028": ("detect", yaml("path: /home/ann/cats\n" + YAML), lambda tiny: None),
+    "CF030": ("detect", lambda tiny: tiny.drop("data.yaml"), lambda tiny: None),
+    "CF031": ("detect", _list("/home/ann/set/images/train/a.jpg"), _list("./images/train/a.jpg")),
     "CF029": ("detect", yaml(YAML.replace("images/val", "''")), lambda tiny: None),
     "TX013": ("detect", rows("0 0.5 0.5 0.2 0.2 0.9\n"), rows(ROWS)),
     "TX014": ("detect", rows(ROWS + "cat 0.5 0.5 0.2 0.2\n"), rows(ROWS + "cow 0.5 0.5 0.2 0.2\n")),

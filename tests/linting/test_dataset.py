@@ -88,7 +88,7 @@ def test_lists_and_folders_as_ultralytics_lists_them(tmp_path: Path):
     stock = object.__new__(BaseDataset)
     stock.fraction, stock.prefix = 1.0, ""
     for paths in ([tmp_path / "images"], [listing], [tmp_path / "images", listing]):
-        assert list_images(tuple(paths), Folders()) == stock.get_img_files([str(p) for p in paths])
+        assert list_images(tuple(paths), Folders(), {}) == stock.get_img_files([str(p) for p in paths])
 
 
 def test_label_paths_as_ultralytics_derives_them():

@@ -136,6 +136,7 @@ def _counts(table: Table, fates: Mapping[str, Fate]) -> Counts:
             "rewritten": fates[split].rewritten,
         }
         for split, listed in table.splits.items()
+        if len(listed)
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,26 @@ class ClassList(NamedTuple):
 
     file: str
     names: Mapping[int, str]
+
+
+def first(folders: Iterable[str]) -> ClassList | None:
+    """The first list of class names in some folders."""
+    for folder in folders:
+        for name in (*TEXTS, NOTES):
+            file = Path(folder) / name
+            if file.is_file() and (names := names_in(file)):
+                return ClassList(str(file), names)
+    return None
+
+
+def names_in(file: Path) -> Mapping[int, str]:
+    """The names in one file, numbered from 0 without gaps; none if it holds no such list."""
+    try:
+        text = file.read_bytes()[:LARGEST].decode("utf-8-sig")
+        names = _of_notes(text) if file.name == NOTES else _of_lines(text.splitlines())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {i: names.get(i, f"class_{i}") for i in range(max(names, default=-1) + 1)} if len(names) < 10_000 else {}
 
 
 def candidates(config: DataConfig) -> list[str]:
@@ -76,7 +96,7 @@ def read(config: DataConfig) -> Iterator[ClassList]:
 
 def _folders(config: DataConfig) -> tuple[list[str], list[str]]:
     """The folders of data.yaml and of the set, in which other yaml files count; and all in which lists may stand."""
-    homes = [str(config.yaml_file.parent), str(config.root)]
+    homes = [str(config.home), str(config.root)]
     homes = list({os.path.realpath(home): home for home in homes}.values())
     tops = [str(path) for paths in config.splits.values() for path in paths if path.is_dir()]
     inner = [folder for top in tops for folder in (top, labels_beside(top))]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.config import DataConfig, Layout
 from yolo_nanfix.linting.locate import datasets_dir
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS, is_image
 
@@ -64,6 +64,7 @@ def read_folder(data: str | Path) -> DataConfig:
         raw={"names": names},
         key_lines={},
         duplicate_keys=(),
+        layout=Layout.CLASS_FOLDERS,
     )
 
 

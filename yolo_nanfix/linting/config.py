@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.locate import find_yaml
-from yolo_nanfix.linting.split_paths import Astray, at, place
+from yolo_nanfix.linting.moved_lists import Moved, moved
+from yolo_nanfix.linting.split_paths import Astray, Placed, at, place
 from yolo_nanfix.linting.yamlfile import DuplicateKey, YamlFile, read_yaml
 
 KNOWN_KEYS = (
@@ -26,9 +28,24 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 
 
+class Layout(str, Enum):
+    """What says which images and classes there are."""
+
+    YAML = "yaml"
+    """A data.yaml."""
+    CLASS_FOLDERS = "class-folders"
+    """Folders of images, one a class."""
+    FOLDERS = "folders"
+    """Folders of images and labels."""
+    DARKNET = "darknet"
+    """A data file of Darknet or CVAT."""
+    IMAGES = "images"
+    """Images alone."""
+
+
 @dataclass(frozen=True)
 class DataConfig:
-    """A data.yaml that names images which exist.
+    """A data.yaml that names images which exist, or what stands in its place.
 
     Attributes:
         yaml_file: the file it was read from.
@@ -44,6 +61,9 @@ class DataConfig:
         duplicate_keys: keys that stand twice in one mapping.
         missing_test: the path that `test:` names, if nothing is there.
         astray: paths that lead nowhere, each with what is linted in its place.
+        layout: what says all this; but for a yaml, `yaml_file` is the folder of the dataset.
+        source: without a yaml the file that names the classes, if there is one.
+        lists: by the path of a list of images how its lines are read where they lead nowhere.
     """
 
     yaml_file: Path
@@ -58,6 +78,14 @@ class DataConfig:
     duplicate_keys: tuple[DuplicateKey, ...]
     missing_test: Path | None = None
     astray: tuple[Astray, ...] = ()
+    layout: Layout = Layout.YAML
+    source: Path | None = None
+    lists: Mapping[str, Moved] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        """The folder of data.yaml, or of the dataset."""
+        return self.yaml_file.parent if self.layout is Layout.YAML else self.yaml_file
 
     @cached_property
     def in_order(self) -> bool:
@@ -111,7 +139,15 @@ def read_config(data: str | Path, root: Path | None = None) -> DataConfig:
         duplicate_keys=source.duplicates,
         missing_test=placed.missing_test,
         astray=placed.astray,
+        lists=_moved_lists(placed),
     )
+
+
+def _moved_lists(placed: Placed) -> dict[str, Moved]:
+    """The lists whose images are not where they say, but from the list or the root of the dataset on."""
+    files = [path for paths in placed.splits.values() for path in paths if path.is_file()]
+    found = {str(path): moved(path, (path.parent, placed.root, path.parent.parent)) for path in files}
+    return {path: how for path, how in found.items() if how is not None}
 
 
 def _missing_key(source: YamlFile, key: str, what: str) -> DataError:

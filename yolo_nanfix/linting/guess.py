@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.config import DataConfig, Layout
 from yolo_nanfix.linting.listing import Folders
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.paths import NO_LABELS
@@ -39,7 +39,7 @@ def guess(config: DataConfig, folders: Folders) -> Basis:
         config: its resolved data.yaml.
         folders: its folders, which were listed.
     """
-    if not config.yaml_file.is_file():
+    if config.layout is Layout.CLASS_FOLDERS:
         return Basis(TaskBasis.CLASS_FOLDERS, "classify", {"folders": config.nc})
     if config.raw.get("kpt_shape") is not None:
         return Basis(TaskBasis.KPT_SHAPE, "pose")

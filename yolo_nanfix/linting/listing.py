@@ -14,6 +14,7 @@ from xxhash import xxh3_128
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.moved_lists import Moved
 from yolo_nanfix.linting.neighbours import siblings, state_below
 from yolo_nanfix.linting.paths import folder_of, labels_beside
 from yolo_nanfix.linting.scanning import STAMP, Ahead, Scan, scan
@@ -102,7 +103,8 @@ class Folders:
                     self._lists[str(path)] = path.read_bytes()
                 except OSError:
                     continue
-                named = _named(path, self._lists[str(path)].decode("utf-8-sig", "replace"))
+                text = self._lists[str(path)].decode("utf-8-sig", "replace")
+                named = _named(path, text, config.lists.get(str(path)))
                 homes = sorted(set(map(folder_of, named)))
             for home in homes:
                 self._list(home)
@@ -167,7 +169,7 @@ class Folders:
         return self._listed[folder]
 
 
-def list_images(paths: Sequence[Path], folders: Folders) -> list[str]:
+def list_images(paths: Sequence[Path], folders: Folders, lists: Mapping[str, Moved]) -> list[str]:
     """The image paths that folders and .txt lists name, sorted; repeated where they are named twice.
 
     Raises:
@@ -182,12 +184,13 @@ def list_images(paths: Sequence[Path], folders: Folders) -> list[str]:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path} is not a folder and cannot be read as a list of images: {error}") from error
-        found += images_among(_named(path, text))
+        found += images_among(_named(path, text, lists.get(str(path))))
     return sorted(found)
 
 
-def _named(path: Path, text: str) -> list[str]:
+def _named(path: Path, text: str, how: Moved | None) -> list[str]:
     """The paths in a list of images; `./` is the folder of the list."""
+    text = text if how is None else how.read(text)
     lines = text.strip().splitlines()
     listed = (f"{path.parent}{os.sep}{line[2:]}" if line.startswith("./") else line for line in lines)
     return [line.replace("/", os.sep) for line in listed]

@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting.yamlfile import read_yaml
 
+NAMED = ("data", "dataset")
+"""What the yaml of a dataset is called, without its suffix."""
 _YAML = (".yaml", ".yml")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".txz", ".tbz2", ".7z", ".rar")
 _WINDOWS = re.compile(r"^[A-Za-z]:[\\/]|\\")
@@ -57,7 +60,9 @@ def _yaml_in(folder: Path) -> Path:
         (f for p in patterns if (f := _settings_aside(folder.glob(p)) or _settings_aside(folder.rglob(p)))), []
     )
     if len(found) > 1:
-        found = [f for f in found if f.stem == folder.resolve().name] or found
+        found = [f for f in found if f in dataset_yamls(folder)] or found
+    for name in (folder.resolve().name, *NAMED):
+        found = [f for f in found if f.stem == name] or found
     if len(found) == 1:
         return found[0].absolute()
     if not found:
@@ -66,6 +71,32 @@ def _yaml_in(folder: Path) -> Path:
         raise DataError(f"there is no .yaml file in '{folder}'{hint}")
     some = ", ".join(f.name for f in found[:5])
     raise DataError(f"'{folder}' holds {len(found)} yaml files ({some}); say which one")
+
+
+def dataset_yamls(folder: Path) -> list[Path]:
+    """The yaml files in a folder that describe a dataset, or are called as such; no settings of tools or services."""
+    found = [f for pattern in ("*.yaml", "*.yml") for f in _settings_aside(folder.glob(pattern))]
+    return [file for file in found if file.stem.lower() in NAMED or _speaks_of_images(file)]
+
+
+def several_yamls(folder: Path) -> tuple[Path, ...]:
+    """The yaml files of several datasets in one folder, none of which is called as the folder or data.yaml."""
+    try:
+        found = dataset_yamls(folder) if folder.is_dir() else []
+    except (OSError, ValueError):
+        return ()
+    same = [file for file in found if file.suffix == ".yaml"] or found
+    named = {folder.resolve().name, *NAMED}
+    return () if len(same) < 2 or any(file.stem in named for file in same) else tuple(same)
+
+
+def _speaks_of_images(file: Path) -> bool:
+    """Whether a yaml has the keys of a dataset; also if it cannot be read, for then someone has to look at it."""
+    try:
+        keys = read_yaml(file).values
+    except DataError:
+        return True
+    return not {"train", "val"}.isdisjoint(keys) or not {"names", "nc"}.isdisjoint(keys)
 
 
 def _settings_aside(files: Iterable[Path]) -> list[Path]:

@@ -142,7 +142,7 @@ def siblings(config: DataConfig) -> tuple[str, ...]:
     known = {os.path.realpath(top) for top in tops}
     named = [config.raw.get(key) for key in OTHER_SPLITS]
     known |= {os.path.realpath(config.root / name) for name in named if isinstance(name, str) and "\0" not in name}
-    roots = {str(config.root), str(config.yaml_file.parent)}
+    roots = {str(config.root), str(config.home)}
     found: dict[str, None] = {}
     for top in tops:
         inner = os.path.basename(top) if os.path.basename(top).lower() == "images" else ""  # noqa: PTH119

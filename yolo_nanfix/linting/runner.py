@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.linting import formats, scanning
-from yolo_nanfix.linting.classify import holds_classes, read_folder
 from yolo_nanfix.linting.collection import no_collection
-from yolo_nanfix.linting.config import DataConfig, read_config
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.discover import dataset
 from yolo_nanfix.linting.guess import guess, settled
 from yolo_nanfix.linting.options import TASKS, LintOptions
 from yolo_nanfix.linting.paths import labels_beside
@@ -57,8 +57,7 @@ def run(
         from yolo_nanfix.linting.formats.check import check as check_annotations
 
         return check_annotations(annotated, study)
-    classes = options.task == "classify" or (options.task is None and holds_classes(data))
-    config = read_folder(data) if classes else read_config(data, options.root)
+    config = dataset(data, options)
     ahead = scanning.start(_folders(config))
     with no_collection():
         return _run(config, options, ahead, progress, jobs, cache, study)

@@ -57,6 +57,7 @@ def place(config: DataConfig, options: LintOptions) -> Path:
         str(config.yaml_file),
         config.yaml_file.read_bytes() if config.yaml_file.is_file() else b"",
         {split: [str(path) for path in paths] for split, paths in config.splits.items()},
+        (config.layout.value, dict(config.names), dict(config.lists)),
         class_lists.stamps(config),
         asdict(options),
         _code(),

@@ -84,7 +84,7 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
         DataError: train or val holds no images, or a list of images cannot be read.
     """
     yolo = listed is None
-    lists = listed or {name: list_images(paths, folders) for name, paths in config.splits.items()}
+    lists = listed or {name: list_images(paths, folders, config.lists) for name, paths in config.splits.items()}
     for name in ("train", "val"):
         if name in lists and not lists[name] and config.splits[name]:
             where = ", ".join(map(str, config.splits[name]))

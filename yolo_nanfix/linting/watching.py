@@ -8,8 +8,10 @@ from pathlib import Path
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting import class_lists
-from yolo_nanfix.linting.config import DataConfig, read_config
+from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.discover import dataset
 from yolo_nanfix.linting.locate import find_yaml
+from yolo_nanfix.linting.options import LintOptions
 
 Stamps = dict[str, tuple[int, int]]
 
@@ -24,7 +26,7 @@ def stamps(data: str | Path, more: Iterable[Path] = (), root: Path | None = None
     for file in more:
         _stamp(file, found)
     try:
-        config = read_config(data, root)
+        config = dataset(data, LintOptions(root=root))
         _stamp(config.yaml_file, found)
         folders = list(_folders(config, found))
         for beside in class_lists.candidates(config):

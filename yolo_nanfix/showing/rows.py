@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.handoff.scene import Shape, plain
+from yolo_nanfix.linting.config import Layout
 from yolo_nanfix.linting.studied import Studied
 from yolo_nanfix.pages.show import About
 
@@ -20,7 +21,8 @@ Lines = dict[int | None, list[tuple[str, int]]]
 
 def is_yolo(studied: Studied) -> bool:
     """Whether the labels stand in text files, one an image, whose lines are the rows."""
-    return studied.config.yaml_file.suffix.lower() in _YAML
+    config = studied.config
+    return config.yaml_file.suffix.lower() in _YAML or config.layout not in (Layout.YAML, Layout.CLASS_FOLDERS)
 
 
 class Rows:

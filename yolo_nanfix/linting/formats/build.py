@@ -38,6 +38,8 @@ CHANNELS = 3
 """Annotation files say nothing of channels; colours are assumed."""
 _KINDS = {Frame.STORED: "boxes-unturned", Frame.UNTURNED: "boxes-unturned", Frame.SWAPPED: "image-size-swapped"}
 """The rule that says each frame."""
+MOST_BESIDE = 100
+"""Folders that are looked at for images."""
 TOGETHER = 2000
 """Images that are read at once."""
 
@@ -285,8 +287,7 @@ def _last(path: str) -> str:
 
 def split_of(stem: str, folder: str) -> str:
     """The split that a file's stem speaks of, or the folder if that is the name of a split; else train."""
-    words = "".join(c if c.isalpha() else " " for c in stem.lower()).split()
-    for word in (*words, folder.lower()):
+    for word in (*_words(stem), folder.lower()):
         if word in ("val", "valid", "validation"):
             return "val"
         if word == "test":
@@ -301,10 +302,33 @@ def inside(name: str) -> bool:
 
 
 def image_root(folder: Path, names: Sequence[str], extra: Sequence[str] = ()) -> Path:
-    """The folder that holds most of the first images: that of the annotations, one beside it, or one above."""
+    """The folder that holds most of the first images: that of the annotations, one beside it, or one above.
+
+    Only where these hold none, the folders beside are looked at, those first that share a word with `extra`.
+    """
     near = ("", "images", "JPEGImages", *extra)
     places = [base / name for base in (folder, folder.parent) for name in near]
     places += [folder.parent / "images" / name for name in extra]
     tried = [name for name in names if inside(name)][:20]
     counts = [sum(os.path.isfile(f"{place}{os.sep}{name}") for name in tried) for place in places]  # noqa: PTH113
+    if max(counts) == 0:
+        places += _beside(folder, {word for name in extra for word in _words(name)})
+        counts = [sum(os.path.isfile(f"{place}{os.sep}{name}") for name in tried) for place in places]  # noqa: PTH113
     return places[counts.index(max(counts))]
+
+
+def _beside(folder: Path, words: set[str]) -> list[Path]:
+    """The folders in a folder, in the one above and in its `images`, those first whose names have one of the words."""
+    found = []
+    for base in (folder, folder.parent, folder.parent / "images"):
+        try:
+            below = [Path(entry.path) for entry in sorted(os.scandir(base), key=lambda e: e.name) if entry.is_dir()]
+        except OSError:
+            continue
+        found += below[:MOST_BESIDE]
+    return sorted(found, key=lambda path: words.isdisjoint(_words(path.name)))
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name, in small letters."""
+    return "".join(c if c.isalpha() else " " for c in name.lower()).split()

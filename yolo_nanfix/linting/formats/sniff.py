@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting import layouts
 from yolo_nanfix.linting.formats.foreign import in_folder, json_kind
+from yolo_nanfix.linting.locate import dataset_yamls
 
 _HEAD, _TAIL = 1 << 16, 1 << 12
-_YAML = (".yaml", ".yml")
-_YOLO = ("labels", "train", "images", "val", "valid", "obj_train_data")
+_SPLITS = ("train", "val", "valid", "validation", "test")
 _COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
 
 
@@ -53,7 +54,7 @@ def is_annotations(file: Path) -> bool:
 def _in_folder(folder: Path) -> Kind | None:
     """The format of a folder."""
     here = _listed(folder)
-    if any(file.suffix.lower() in _YAML and file.name != "nanfix.yaml" for file in here):
+    if dataset_yamls(folder):
         return None
     rows = [file for file in here if file.suffix.lower() == ".ndjson"]
     if len(rows) > 1:
@@ -65,8 +66,11 @@ def _in_folder(folder: Path) -> Kind | None:
     coco = [file for file in found if file.suffix.lower() == ".json" and _is_coco(file)]
     if coco:
         return Kind("coco", tuple(coco))
-    notes = _listed(folder / "Annotations") or here
-    voc = [file for file in notes if file.suffix.lower() == ".xml" and file.is_file()]
+    inner = [file for split in here if split.is_dir() and split.name.lower() in _SPLITS for file in _listed(split)]
+    for notes in (_listed(folder / "Annotations"), here, _listed(folder / "annotations"), inner):
+        voc = [file for file in notes if file.suffix.lower() == ".xml" and file.is_file()]
+        if voc:
+            break
     if not voc and not any(_speaks_of_yolo(file) for file in here) and (other := in_folder(found)) is not None:
         raise DataError(other[1].said_of(other[0], "COCO"))
     return Kind("voc", tuple(voc)) if voc else None
@@ -74,7 +78,7 @@ def _in_folder(folder: Path) -> Kind | None:
 
 def _speaks_of_yolo(file: Path) -> bool:
     """Whether what is in a folder may be labels or images of a YOLO dataset, or a description of one."""
-    return file.suffix.lower() in (".txt", ".data") or (file.name.lower() in _YOLO and file.is_dir())
+    return file.suffix.lower() in (".txt", ".data") or (file.name.lower() in layouts.NAMES and file.is_dir())
 
 
 def _listed(folder: Path) -> list[Path]:

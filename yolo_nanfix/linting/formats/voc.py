@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting.formats.build import SPLITS, Annotated, Builder, image_root, inside
+from yolo_nanfix.linting.formats.build import SPLITS, Annotated, Builder, image_root, inside, split_of
 from yolo_nanfix.linting.formats.foreign import Foreign, xml_kind
 from yolo_nanfix.linting.formats.notes import Total
 from yolo_nanfix.linting.formats.numbers import brief
@@ -53,17 +53,16 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
         message = f"{len(found)} of {len(files)} files: {found[0].name} is {other.what}, not Pascal VOC; {other.how}"
         builder.note("annotations-foreign", str(source), message)
     splits = _splits(files[0].parent, {file.stem for file in files}, builder) if files else {}
-    names = [name for tree in trees.values() if (name := tree.said("filename"))]
-    root = source
-    if files:
-        root = builder.root or image_root(files[0].parent, names or [f"{file.stem}.jpg" for file in files])
+    homes = list(dict.fromkeys(file.parent for file in trees))
+    roots = {home: builder.root or image_root(home, _named(trees, home)) for home in homes}
     objects = [o for tree in trees.values() for o in tree.every("object")]
     if said := _right_names(objects):
         builder.note("keys-misnamed", str(source), f"elements have other names than in Pascal VOC: {said}")
     builder.names = sorted({name for o in objects if (name := o.said("name"))})
-    reader = _Reader(builder, root)
+    reader = _Reader(builder, roots)
     for file, tree in trees.items():
-        reader.add(file, tree, splits.get(file.stem, "train"))
+        of_folder = split_of("", file.parent.name) if len(homes) > 1 else "train"
+        reader.add(file, tree, splits.get(file.stem, of_folder))
     reader.finish(source)
     return builder.finish()
 
@@ -88,6 +87,12 @@ def _right_names(objects: Sequence[Element]) -> str:
                     element.tag = tag
             said.append(f"<{alias}> for <{tag}> in all {len(objects)} objects")
     return "; ".join(said)
+
+
+def _named(trees: Mapping[Path, Element], home: Path) -> list[str]:
+    """The images of the files in one folder, as these name them or by their own names."""
+    own = {file: tree for file, tree in trees.items() if file.parent == home}
+    return [name for tree in own.values() if (name := tree.said("filename"))] or [f"{file.stem}.jpg" for file in own]
 
 
 def _foreign(tree: Element) -> Foreign | None:
@@ -123,8 +128,8 @@ def _splits(folder: Path, stems: set[str], builder: Builder) -> dict[str, str]:
 class _Reader:
     """Adds the images and objects of all files."""
 
-    def __init__(self, builder: Builder, root: Path) -> None:
-        self._builder, self._root = builder, root
+    def __init__(self, builder: Builder, roots: Mapping[Path, Path]) -> None:
+        self._builder, self._roots = builder, roots
         self._classes = {name: i for i, name in enumerate(builder.names)}
         self._met: dict[str, str] = {}
         self._skipped = self._total = 0
@@ -135,7 +140,7 @@ class _Reader:
         told = tree.said("filename") or ""
         name = self._name(file, told)
         width, height, line = _size(tree)
-        image = self._builder.image(f"{self._root}{os.sep}{name}", split, label, (width, height))
+        image = self._builder.image(f"{self._roots[file.parent]}{os.sep}{name}", split, label, (width, height))
         at = tree.first("filename")
         if told and not inside(told):
             self._builder.note("path-outside", label, f"<filename> is {brief(told)}", at.line if at else None, image)
@@ -163,7 +168,7 @@ class _Reader:
         """The image's file name: the one that the XML gives, or one of the XML's own stem that is there."""
         own = [f"{file.stem}.{suffix}" for suffix in ("jpg", *SUFFIX_FORMATS)]
         names = [told, *own] if told and inside(told) else own
-        there = (name for name in names if os.path.isfile(f"{self._root}{os.sep}{name}"))  # noqa: PTH113
+        there = (name for name in names if os.path.isfile(f"{self._roots[file.parent]}{os.sep}{name}"))  # noqa: PTH113
         return next(there, names[0])
 
     def _object(self, label: str, one: Element, image: int) -> None:

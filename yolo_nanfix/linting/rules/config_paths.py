@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.config import KNOWN_KEYS, DataConfig
+from yolo_nanfix.linting.config import KNOWN_KEYS, DataConfig, Layout
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 
 SETTINGS = frozenset((
@@ -227,9 +227,43 @@ def val_empty(config: DataConfig) -> Iterator[Hit]:
         yield _hit(config, key, f"'{key}' is empty: {config.raw[key]!r}")
 
 
+@rule("CF030", "data-yaml-missing", Severity.FATAL, Effect.CRASHES, LABELLED)
+def data_yaml_missing(config: DataConfig) -> Iterator[Hit]:
+    """Images and labels are there, but no data.yaml.
+
+    Why: training needs one; lint takes splits and classes from the folders and the list of classes beside them.
+    Ultralytics: raises an error ("No YAML file found"); it reads no `obj.data` nor `classes.txt`.
+    Example: a YOLO export of Label Studio or CVAT as it was unpacked.
+    Mend: write a data.yaml as the finding says, with a split for validation that shares no image with train.
+    """
+    if config.layout not in (Layout.FOLDERS, Layout.DARKNET):
+        return
+    said = f"the class names of {_from(config, config.source)}" if config.source is not None else "no names of classes"
+    train, val = (", ".join(_from(config, path) for path in config.splits[split]) for split in ("train", "val"))
+    names = ", ".join(list(config.names.values())[:_SHOWN]) + (", ..." if config.nc > _SHOWN else "")
+    message = f"there is no data.yaml; linted is train: {train}, val: {val or 'none'}, with {said}"
+    yield Hit(str(config.yaml_file), f"{message}; write them into one, with names: [{names}]")
+
+
+@rule("CF031", "list-paths-nowhere", Severity.FATAL, Effect.CRASHES, LABELLED)
+def list_paths_nowhere(config: DataConfig) -> Iterator[Hit]:
+    """The lines of a list of images lead nowhere; the images lie beside the list, or in the folder of the dataset.
+
+    Why: no image is found, and training does not start.
+    Ultralytics: takes lines from the folder that it is started in, but for those that begin with `./`; then it raises
+        RuntimeError ("No valid images found").
+    Example: `/home/ann/cats/images/1.jpg` in a train.txt, or `data/obj_train_data/1.jpg` in one of CVAT.
+    Mend: write the paths from the folder of the list on, with `./` before each.
+    """
+    for path, how in config.lists.items() if config.layout is Layout.YAML else ():
+        start = f"begin with {how.start!r}" if how.start else "begin in another folder"
+        message = f"its lines {start} and lead nowhere; linted in their place are the images from {how.place} on"
+        yield Hit(path, message)
+
+
 def _from(config: DataConfig, path: Path) -> str:
     """A path from the folder of the yaml on, where it is below or beside it."""
-    home = config.yaml_file.resolve().parent
+    home = config.home.resolve()
     near = path.is_relative_to(home) or path.is_relative_to(home.parent)
     return os.path.relpath(path, home).replace(os.sep, "/") if near else str(path)
 

@@ -147,7 +147,7 @@ def _unlabelled(split: str, table: Table, config: DataConfig, so: str = "") -> I
         return
     first = int(chosen[0])
     message = f"none of {len(chosen)} images has a label file; the first is looked for at {table.labels[first]}"
-    roots, images = [str(config.root), str(config.yaml_file.parent)], [table.files[i] for i in chosen.tolist()]
+    roots, images = [str(config.root), str(config.home)], [table.files[i] for i in chosen.tolist()]
     near = find_labels(images, roots, {table.labels[i] for i in np.flatnonzero(table.labelled).tolist()})
     if near is not None:
         message += f"; {near.said()}"
