@@ -127,6 +127,8 @@ def _darknet_file(folder: Path) -> Path | None:
     files = sorted(folder.glob("*.data"), key=lambda file: (file.name != "obj.data", file.name))
     for file in files:
         try:
+            if not file.is_file():
+                continue
             text = file.read_bytes()[:4096].decode("utf-8", "replace")
         except OSError:
             continue
@@ -209,6 +211,8 @@ def _classes(splits: Mapping[str, Sequence[Path]]) -> int:
 def _largest(file: str) -> int:
     """The largest class number in a label file; 0 without any."""
     try:
+        if not os.path.isfile(file):  # noqa: PTH113 - a pipe would be waited for
+            return 0
         with open(file, encoding="utf-8", errors="replace") as stream:
             words = [line.split(maxsplit=1)[0] for line in stream if line.strip()]
     except OSError:
