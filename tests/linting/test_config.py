@@ -47,6 +47,8 @@ def test_agrees_with_ultralytics(tiny: TinySet):
 def test_a_folder_means_its_one_yaml(tiny: TinySet):
     assert read_config(tiny.root).yaml_file == tiny.root / "data.yaml"
     tiny.put("other.yaml", YAML)
+    assert read_config(tiny.root).yaml_file == tiny.root / "data.yaml"
+    (tiny.root / "data.yaml").rename(tiny.root / "another.yaml")
     with pytest.raises(DataError, match="2 yaml files"):
         read_config(tiny.root)
     tiny.put("tiny.yaml", YAML)

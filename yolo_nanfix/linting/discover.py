@@ -30,8 +30,8 @@ def dataset(data: str | Path, options: LintOptions) -> DataConfig:
             return layouts.read_darknet(path)
         if not path.is_dir() or dataset_yamls(path):
             return read_config(data, options.root)
-        if options.task is None and holds_classes(path):
-            return read_folder(path)
+        if holds_classes(path):
+            return read_folder(path) if options.task is None else read_config(data)
         found = layouts.read(path.absolute())
     except (OSError, ValueError) as error:
         raise DataError(f"'{data}' cannot be read: {error}") from error

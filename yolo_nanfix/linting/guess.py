@@ -7,9 +7,12 @@ a mixed set does not hang on the sample.
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
+from typing import Any, NamedTuple
 
 from yolo_nanfix.linting.config import DataConfig, Layout
 from yolo_nanfix.linting.listing import Folders
@@ -32,12 +35,64 @@ POINT = 3
 VISIBLE = (0.0, 1.0, 2.0)
 
 
-def guess(config: DataConfig, folders: Folders) -> Basis:
+class Look(NamedTuple):
+    """What was seen in one label file, as it is remembered.
+
+    Attributes:
+        stamp: bytes and times of the file.
+        columns: how many rows have how many columns.
+        pointed: whether every row could be a box with keypoints and their visibility.
+        tracked: rows with a confidence and the number of a track.
+    """
+
+    stamp: tuple[int, ...]
+    columns: Mapping[str, int]
+    pointed: bool
+    tracked: int
+
+
+class Looks:
+    """The label files that were looked at; those that have not changed since are not opened again."""
+
+    def __init__(self, known: Any = None) -> None:
+        """`known` is what `kept` gave, read back from JSON; anything else is as good as nothing."""
+        self._known = known if isinstance(known, Mapping) else {}
+        self.kept: dict[str, Look] = {}
+
+    def few(self) -> dict[str, Look]:
+        """Those that are worth remembering: of a mixed set, whose labels are all looked at, not all."""
+        return dict(islice(self.kept.items(), SAMPLE))
+
+    def at(self, file: str) -> Look | None:
+        """What is in a label file; None if it cannot be read."""
+        try:
+            status = os.stat(file)  # noqa: PTH116
+            if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+                return None
+            stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            held = self._remembered(file, stamp)
+            self.kept[file] = held if held is not None else _look(file, stamp)
+        except (OSError, ValueError):
+            return None
+        return self.kept[file]
+
+    def _remembered(self, file: str, stamp: tuple[int, ...]) -> Look | None:
+        try:
+            held = Look(*self._known[file])
+            columns = {str(int(width)): int(count) for width, count in held.columns.items()}
+            look = Look(tuple(held.stamp), columns, bool(held.pointed), int(held.tracked))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+        return look if look.stamp == stamp else None
+
+
+def guess(config: DataConfig, folders: Folders, looks: Looks) -> Basis:
     """The task that a dataset with label files speaks for.
 
     Args:
         config: its resolved data.yaml.
         folders: its folders, which were listed.
+        looks: what was seen in label files before; holds afterwards what was seen now.
     """
     if config.layout is Layout.CLASS_FOLDERS:
         return Basis(TaskBasis.CLASS_FOLDERS, "classify", {"folders": config.nc})
@@ -45,10 +100,10 @@ def guess(config: DataConfig, folders: Folders) -> Basis:
         return Basis(TaskBasis.KPT_SHAPE, "pose")
     names = {folder: folders.names(folder) for folder in folders.homes_of_labels}
     total = sum(map(len, names.values()))
-    seen = _count(filter(_is_label, _spread(names, SAMPLE)))
+    seen = _count(map(looks.at, filter(_is_label, _spread(names, SAMPLE))))
     if total > SAMPLE and (not seen.columns or _differ(seen)):
         labels = {folder: sorted(filter(_is_label, some)) for folder, some in names.items()}
-        seen = _count(_spread(labels, MOST))
+        seen = _count(map(looks.at, _spread(labels, MOST)))
     return _decide(seen)
 
 
@@ -96,26 +151,34 @@ class _Rows:
         return 0 if self._trackers else wide
 
 
-def _count(files: Iterable[str]) -> _Rows:
+def _count(looks: Iterable[Look | None]) -> _Rows:
     """Count the rows of label files."""
     seen = _Rows()
-    for file in files:
-        try:
-            if not os.path.isfile(file):  # noqa: PTH113 - a pipe would be waited for
-                continue
-            with open(file, "rb") as stream:
-                data = stream.read(HEAD)
-        except (OSError, ValueError):
+    for look in looks:
+        if look is None:
             continue
-        lines = data.splitlines()
-        if len(data) == HEAD:
-            lines = lines[:-1]
-        rows = [words for line in lines if (words := line.split())]
         seen.files += 1
-        seen.columns.update(map(len, rows))
-        seen.tracked += sum(map(_tracked, rows))
-        seen.pointed = seen.pointed and all(map(_pointed, rows))
+        for width, count in look.columns.items():
+            seen.columns[int(width)] += count
+        seen.tracked += look.tracked
+        seen.pointed = seen.pointed and look.pointed
     return seen
+
+
+def _look(file: str, stamp: tuple[int, ...]) -> Look:
+    """Read a label file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(file, "rb") as stream:
+        data = stream.read(HEAD)
+    lines = data.splitlines()
+    if len(data) == HEAD:
+        lines = lines[:-1]
+    rows = [words for line in lines if (words := line.split())]
+    columns = {str(width): count for width, count in Counter(map(len, rows)).items()}
+    return Look(stamp, columns, all(map(_pointed, rows)), sum(map(_tracked, rows)))
 
 
 def _pointed(words: Sequence[bytes]) -> bool:

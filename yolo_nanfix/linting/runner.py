@@ -10,7 +10,7 @@ from yolo_nanfix.linting import formats, scanning
 from yolo_nanfix.linting.collection import no_collection
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.discover import dataset
-from yolo_nanfix.linting.guess import guess, settled
+from yolo_nanfix.linting.guess import Looks, guess, settled
 from yolo_nanfix.linting.options import TASKS, LintOptions
 from yolo_nanfix.linting.paths import labels_beside
 
@@ -93,11 +93,12 @@ def _run(
             return report
     from yolo_nanfix.linting.checking import check
 
-    options, basis = settled(options, guess(config, folders))
+    looks = Looks(store.load_looks(place) if place is not None else None)
+    options, basis = settled(options, guess(config, folders, looks))
     columns = store.place(config, options) if cache else None
     report = check(config, options, folders, columns, progress, jobs, study, basis)
     if place is not None and not report.by_code().keys() & AROUND:
-        store.save_latest(place, tree, latest.pack(report))
+        store.save_latest(place, tree, {"looks": looks.few(), **latest.pack(report)})
     return report
 
 

@@ -30,6 +30,7 @@ MOST = 100
 COLUMNS, LATEST = ".safetensors", ".json"
 _KINDS = {"BOOL": "?", "U8": "u1", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U64": "<u8", "F32": "<f4"}
 """The names that numbers have in a file of safetensors."""
+_LOOKS = '"looks":'
 ENVIRONMENT = "YOLO_NANFIX_CACHE"
 """Names another folder for what is remembered."""
 
@@ -134,6 +135,16 @@ def load_latest(path: Path, tree: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return latest if isinstance(latest, dict) and latest.get("tree") == tree else {}
+
+
+def load_looks(path: Path) -> Any:
+    """What was seen in label files the last time, in whatever tree of files; None if that cannot be read."""
+    try:
+        text = path.with_suffix(LATEST).read_text(encoding="ascii")
+        start = text.index(_LOOKS, 0, 200) + len(_LOOKS)
+        return json.JSONDecoder().raw_decode(text, start)[0]
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def save_latest(path: Path, tree: str, latest: Mapping[str, Any]) -> None:
