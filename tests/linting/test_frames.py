@@ -145,3 +145,14 @@ def test_boxes_stretched_to_the_stored_sides_are_right_once_divided_by_them(tmp_
             one["bbox"] = [x * across, y * down, w * across, h * down]
     (root / "instances.json").write_text(json.dumps(whole))
     assert codes(run(root)) == {} and brightness(root, "jpg") > 240
+
+
+def test_any_number_may_stand_in_turned_images(tmp_path: Path):
+    root = dataset(tmp_path, 6, "shown", "stored")
+    whole = json.loads((root / "instances.json").read_text())
+    for one, box in zip(
+        whole["annotations"], ([1e308, 1, 1e308, 1], [-1e308, 0, 1, 1e-320], [0, 0, 2**60, 1]), strict=False
+    ):
+        one["bbox"] = box
+    (root / "instances.json").write_text(json.dumps(whole))
+    assert "AN034" in codes(run(root))

@@ -182,7 +182,8 @@ class Builder:
         given = np.array(self._sizes, np.int64).reshape(-1, 2)
         stored = np.array([(i.header.width, i.header.height) for i in images], np.int64).reshape(-1, 2)
         owner, box = np.array(self._image, np.int32), np.array(self._numbers, np.float64).reshape(-1, PLAIN)[:, 1:]
-        out = spills(stored, owner, box)
+        with np.errstate(all="ignore"):  # annotations may hold any number
+            out = spills(stored, owner, box)
         frames = judge(given, stored, turned, out)
         whole = len(set(self._labels)) == len(images) > 1
         labels = np.zeros(len(images), np.int64) if whole else np.unique(self._labels, return_inverse=True)[1]

@@ -66,8 +66,7 @@ def spills(stored: NDArray[np.int64], owner: NDArray[np.int32], box: NDArray[np.
         size = frame[owner]
         out = ((low < -SPILL * size) | (high > size * (1 + SPILL))).any(axis=1)
         found.append(np.bincount(owner[out], minlength=count))
-    with np.errstate(all="ignore"):
-        ratio = (stored[:, ::-1] / stored)[owner]
+    ratio = (stored[:, ::-1] / stored)[owner]
     for scale in (np.ones_like(ratio), ratio):
         halves = box * np.tile(scale, 2) * (2, 2, 1, 1)
         on = (np.abs(halves - np.round(halves)) < GRID).all(axis=1)
