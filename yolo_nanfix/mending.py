@@ -19,7 +19,7 @@ from yolo_nanfix.fixing.limits import Whole
 from yolo_nanfix.fixing.plan import Ground
 from yolo_nanfix.fixing.sets import LabelFile
 from yolo_nanfix.fixing.undo import Undone
-from yolo_nanfix.handoff.export import HandedOver, Options, Progress, hand_over
+from yolo_nanfix.handoff.export import HandedOver, Options, Progress, Unlabelled, hand_over
 from yolo_nanfix.handoff.scene import Album
 from yolo_nanfix.linting import discover
 from yolo_nanfix.linting.config import DataConfig
@@ -131,7 +131,7 @@ def at_least(report: Report, severity: str) -> Report:
         raise UsageError(f"{severity!r} is no severity: fatal, error, warning or info") from error
 
 
-def unlabelled(report: Report, progress: Progress | None) -> tuple[str, ...]:
+def unlabelled(report: Report, progress: Progress | None) -> Unlabelled:
     """The images of a dataset that are worth labelling: without a label file, sound, and no copy of another image.
 
     Args:
@@ -149,12 +149,14 @@ def unlabelled(report: Report, progress: Progress | None) -> tuple[str, ...]:
     run(report.data, options=_options(report, deep), progress=progress, study=studied.append)
     table = studied[0].table
     bare = {file for file, labelled in zip(table.files, table.labelled.tolist(), strict=True) if not labelled}
-    out = {f.image for f in report.findings if f.effect in _UNSOUND or f.code in _SPOILT}
-    for finding in report.findings:
-        if finding.partner is not None:
-            labelled_already = finding.image not in bare and finding.partner in bare
-            out.add(finding.partner if labelled_already else finding.image)
-    return tuple(file for file in table.files if file in bare and file not in out)
+    unsound = bare & {f.image for f in report.findings if f.effect in _UNSOUND or f.code in _SPOILT}
+    copies = bare & {
+        f.partner if f.image not in bare and f.partner in bare else f.image
+        for f in report.findings
+        if f.partner is not None
+    }
+    worth = tuple(file for file in table.files if file in bare and file not in unsound | copies)
+    return Unlabelled(worth, len(unsound), len(copies - unsound))
 
 
 def _common(config: DataConfig) -> str:

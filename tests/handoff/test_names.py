@@ -208,7 +208,9 @@ def bare(tmp_path: Path) -> TinySet:
 def test_unlabelled_gives_what_is_worth_labelling(bare: TinySet, to: str, capsys):
     before, out = bare.state(), bare.root.parent / "out"
     assert main(["handoff", str(bare.root), str(out), "--to", to, "--unlabelled"]) == 0
-    assert "2 images, 0 label rows, 0 findings" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 images, 0 label rows, 0 findings" in said
+    assert "left out: 4 images that Ultralytics drops or that are damaged, 2 copies of others" in said
     names = {row["image"] for row in csv.DictReader(io.StringIO((out / "handoff.csv").read_text()))}
     assert names in (
         {f"images/train/new{n}.jpg" for n in ("1", "2")},

@@ -22,6 +22,21 @@ Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
+class Unlabelled:
+    """The images without labels.
+
+    Attributes:
+        images: those worth labelling.
+        unsound: so many are dropped by Ultralytics, or damaged.
+        copies: so many of the others are copies of another image.
+    """
+
+    images: tuple[str, ...]
+    unsound: int = 0
+    copies: int = 0
+
+
+@dataclass(frozen=True)
 class Options:
     """How a handoff is made.
 
@@ -30,14 +45,14 @@ class Options:
         most: hand over at most so many images, the ones with the worst findings; None for all.
         images: `copy` or `link` them into the folder `images`; None to leave them where they are.
         overwrite: replace a folder that an earlier handoff wrote.
-        unlabelled: hand over these images, which have no labels yet, not those with findings.
+        unlabelled: hand over the images that have no labels yet, not those with findings.
     """
 
     form: str
     most: int | None = None
     images: str | None = "copy"
     overwrite: bool = False
-    unlabelled: tuple[str, ...] | None = None
+    unlabelled: Unlabelled | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,8 @@ class HandedOver:
         unreadable: images that cannot be opened; they are in the CSV and have an overlay, but no format takes them.
         whole_set: findings about no single image, which are not handed over.
         explained: findings that follow from one about the whole set, which are not handed over either.
+        unsound: images without labels that are left out since Ultralytics drops them, or they are damaged.
+        copies: images without labels that are left out since they are copies of others.
         renamed: images whose name cannot be written; they have another in what is handed over.
         brought: `copy` or `link` if the images are in the folder `images`; None if they lie where they were.
         root: the folder in which the dataset's images lie: names start there.
@@ -66,6 +83,8 @@ class HandedOver:
     unreadable: tuple[str, ...]
     whole_set: int
     explained: int
+    unsound: int
+    copies: int
     renamed: tuple[str, ...]
     brought: str | None
     root: str
@@ -93,7 +112,7 @@ def hand_over(
     if options.unlabelled is None:
         shown = scenes(findings, album, options.most)
     else:
-        shown, findings = unlabelled_scenes(options.unlabelled, album, options.most), ()
+        shown, findings = unlabelled_scenes(options.unlabelled.images, album, options.most), ()
     aside = out.with_name(f".{out.name[:100]}.{os.getpid()}.tmp")
     try:
         aside.mkdir()
@@ -106,6 +125,8 @@ def hand_over(
             unreadable=tuple(scene.file for scene in shown if not scene.width),
             whole_set=sum(f.image is None for f in findings),
             explained=sum(f.image is not None and f.because is not None for f in findings),
+            unsound=options.unlabelled.unsound if options.unlabelled else 0,
+            copies=options.unlabelled.copies if options.unlabelled else 0,
             renamed=tuple(scene.original for scene in shown if not scene.is_exact),
             brought=options.images,
             root=album.root,

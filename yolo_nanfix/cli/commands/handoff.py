@@ -114,6 +114,11 @@ def _lines(done: HandedOver) -> Iterator[str]:
         yield f"the images are in {Path(done.folder) / 'images'}; give them to the tool with their folders"
     if done.served:
         yield f"Label Studio finds them with LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={shlex.quote(done.served)}"
+    if done.unsound + done.copies:
+        yield (
+            f"left out: {done.unsound} images that Ultralytics drops or that are damaged, {done.copies} copies of "
+            "others (yolo-nanfix lint --deep says which)"
+        )
     if done.unreadable:
         some = ", ".join(Path(file).name for file in done.unreadable[:3])
         yield f"{len(done.unreadable)} images cannot be opened and are in handoff.csv alone: {some}"
