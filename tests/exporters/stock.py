@@ -8,7 +8,7 @@ from typing import Any
 
 
 def dataset(data: Path, task: str, split: str) -> Any:
-    """A split as Ultralytics' trainer loads it.
+    """A split as Ultralytics' trainer loads it; with an error it is the trainer that wraps it in a RuntimeError.
 
     Raises:
         Exception: what Ultralytics raises.
@@ -19,7 +19,7 @@ def dataset(data: Path, task: str, split: str) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        read = check_det_dataset(str(data), autodownload=False)
+        read = check_det_dataset(str(data), autodownload=False, split="val")
         return YOLODataset(read[split], data=read, task=task, imgsz=64, augment=split == "train", hyp=get_cfg())
 
 
