@@ -238,7 +238,8 @@ def _whole(report: Report, remember: bool) -> Whole:
         return [float(one) for one in table.row_cls[start:end]]
 
     splits = {split: [table.files[i] for i in images.tolist()] for split, images in table.members.items()}
-    classes = Counter(table.row_cls.tolist())
+    home = table.of_rows(table.split)
+    classes = {s: Counter(table.row_cls[home == i].tolist()) for i, s in enumerate(table.split_names)}
     return Whole(_labels(table), splits, int(table.lines.sum()), classes, config.nc, held)
 
 

@@ -177,7 +177,7 @@ def test_a_class_is_not_dropped_row_by_row(many: TinySet):
     for number in range(2):
         (many.root / f"labels/train/m{number}.txt").write_text(GOOD + "2 0.5 0.5 0.1 0.1\n")
     fixed = fix(many, unsafe=True)
-    assert fixed.files == 0 and "would take out all rows of class 2 (2)" in fixed.kept[0].reason
+    assert fixed.files == 0 and "would take all rows of class 2 out of the set" in fixed.kept[0].reason
     (many.root / "labels/train/m3.txt").write_text(GOOD + "9 0.5 0.5 0.1 0.1\n")  # a slip of another number
     fixed = fix(many, unsafe=True)
     assert fixed.files == 1 and (many.root / "labels/train/m3.txt").read_text() == GOOD
@@ -188,7 +188,7 @@ def test_a_class_of_rows_without_a_box_is_not_dropped_either(many: TinySet):
     for number in range(3):
         (many.root / f"labels/train/m{number}.txt").write_text(GOOD + f"{min(number, 1) + 1} nan 0.5 0.1 0.1\n")
     fixed = fix(many, unsafe=True)
-    assert [k.reason.partition(";")[0] for k in fixed.kept] == ["would take out all rows of class 2 (2)"]
+    assert [k.reason.partition(";")[0] for k in fixed.kept] == ["would take all rows of class 2 out of the set"]
     assert fixed.files == 1 and (many.root / "labels/train/m0.txt").read_text() == GOOD
     assert "CL004" not in yolo_nanfix.lint(many.root).by_code()
 
@@ -197,7 +197,7 @@ def test_a_class_of_one_flat_box_stays(many: TinySet):
     many.yaml(YAML.replace("[cat, dog]", "[cat, dog, cow]"))
     (many.root / "labels/train/m0.txt").write_text(GOOD + "2 0.5 0.5 0 0.1\n")
     fixed = fix(many, unsafe=True)
-    assert fixed.files == 0 and "would take out all rows of class 2" in fixed.kept[0].reason
+    assert fixed.files == 0 and "would take all rows of class 2 out of the set" in fixed.kept[0].reason
 
 
 def test_images_that_train_are_not_put_aside_in_masses(tiny: TinySet):
@@ -218,21 +218,32 @@ def test_images_that_train_are_not_put_aside_in_masses(tiny: TinySet):
 
 
 def losses(*rows: tuple[str, float, int]) -> list[Loss]:
-    return [Loss(code, number, True) for code, number, count in rows for _ in range(count)]
+    return [Loss(code, "train", number, True) for code, number, count in rows for _ in range(count)]
+
+
+def whole(**classes: dict[float, int]) -> Whole:
+    return Whole((), {}, sum(sum(of.values()) for of in classes.values()), classes, 2, lambda image: ())
 
 
 def test_the_limits():
-    whole = Whole((), {}, 100, {0.0: 60, 1.0: 40}, 2, lambda image: ())
-    assert refused(losses(("A", 0, 5)), whole) == ({}, {})
-    assert refused(losses(("A", 0, 6)), whole).codes.keys() == {"A"}
-    assert refused(losses(("A", 0, 3), ("B", 1, 2)), whole) == ({}, {})
-    assert refused(losses(("A", 0, 4), ("B", 1, 2)), whole).codes.keys() == {"A"}
-    assert refused(losses(("A", 7, 1)), whole) == ({}, {})
-    assert refused(losses(("A", 7, 2)), whole).classes.keys() == {7}
-    small = Whole((), {}, 100, {0.0: 99, 1.0: 1}, 2, lambda image: ())
-    assert "all rows of class 1 (1)" in refused(losses(("A", 1, 1)), small).classes[1]
-    empty = [Loss("A", 1, False)]
-    assert refused(empty, small).classes.keys() == {1} and refused(empty * 9, whole) == ({}, {})
+    usual = whole(train={0.0: 50, 1.0: 30}, val={0.0: 18, 1.0: 2})
+    assert refused(losses(("A", 0, 5)), usual) == ({}, {})
+    assert refused(losses(("A", 0, 6)), usual).codes.keys() == {"A"}
+    assert refused(losses(("A", 0, 3), ("B", 1, 2)), usual) == ({}, {})
+    assert refused(losses(("A", 0, 4), ("B", 1, 2)), usual).codes.keys() == {"A"}
+    assert refused(losses(("A", 7, 1)), usual) == ({}, {})
+    assert refused(losses(("A", 7, 2)), usual).classes.keys() == {("train", 7)}
+    both = [Loss("A", split, 7, True) for split in ("train", "val")]  # one in each split
+    assert refused(both, usual).classes.keys() == {("train", 7), ("val", 7)}
+    of_val = [Loss("A", "val", 1, True)] * 2
+    assert "all rows of class 1 out of val" in refused(of_val, usual).classes["val", 1]
+    assert refused(of_val[:1], usual) == ({}, {})
+    small = whole(train={0.0: 99, 1.0: 1})
+    assert "all rows of class 1 out of the set" in refused(losses(("A", 1, 1)), small).classes["train", 1]
+    assert refused([Loss("A", "val", 1, False)] * 2, usual) == ({}, {})
+    empty = [Loss("A", "train", 1, False)]
+    assert refused(empty, small).classes.keys() == {("train", 1)} and refused(empty * 9, usual) == ({}, {})
+    assert refused([Loss("A", "train", 7, False)] * 9, usual) == ({}, {})
 
 
 @pytest.mark.parametrize(

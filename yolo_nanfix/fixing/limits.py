@@ -23,20 +23,22 @@ class Loss(NamedTuple):
 
     Attributes:
         code: of the finding that asks for it.
+        split: the split in which it is.
         number: its class.
         sound: whether it may hold an object: a class and a box of finite numbers.
     """
 
     code: str
+    split: str
     number: float
     sound: bool
 
 
 class Refused(NamedTuple):
-    """What may not be taken out, each with the reason: all rows that a rule code asks for, all rows of a class."""
+    """What may not be taken out, each with the reason: all rows that a code asks for, all of a class in a split."""
 
     codes: dict[str, str]
-    classes: dict[float, str]
+    classes: dict[tuple[str, float], str]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Whole:
         labels: the label files that exist, each once.
         splits: the image files of each split.
         rows: how many rows they have, those among them that cannot be read.
-        classes: how many rows have each class.
+        classes: for each split how many rows have each class.
         nc: the number of classes in data.yaml.
         held: the classes of the rows of an image.
     """
@@ -55,9 +57,13 @@ class Whole:
     labels: tuple[LabelFile, ...]
     splits: Mapping[str, Sequence[str]]
     rows: int
-    classes: Mapping[float, int]
+    classes: Mapping[str, Mapping[float, int]]
     nc: int
     held: Callable[[str], Iterable[float]]
+
+    def has(self, split: str, number: float) -> int:
+        """How many rows of a split have this class."""
+        return self.classes.get(split, {}).get(number, 0)
 
 
 def read(words: Words) -> tuple[float, bool] | None:
@@ -72,16 +78,26 @@ def read(words: Words) -> tuple[float, bool] | None:
 
 
 def refused(lost: Sequence[Loss], whole: Whole) -> Refused:
-    """What would be too much: all rows of a class, or many rows of the set; codes that ask for least go first."""
+    """What would be too much: all rows of a class, or many rows of the set; codes that ask for least go first.
+
+    Rows that hold nothing may vanish from a split, not from the set.
+    """
     out = Refused({}, {})
-    by_class = Counter(loss.number for loss in lost if loss.sound or loss.number in whole.classes)
-    for number, count in sorted(by_class.items()):
-        if count >= max(whole.classes.get(number, 0), _least(number, whole.nc)):
-            out.classes[number] = (
-                f"would take out all rows of class {number:g} ({count}); a class is not dropped row by row: "
+    counted = [loss for loss in lost if loss.sound or whole.has(loss.split, loss.number)]
+    by_class = Counter((loss.split, loss.number) for loss in counted)
+    everywhere = Counter(loss.number for loss in counted)
+    sound = {(loss.split, loss.number) for loss in counted if loss.sound}
+    for (split, number), count in sorted(by_class.items()):
+        known = 0 <= number < whole.nc and number == int(number)
+        in_split = (split, number) in sound and count >= whole.has(split, number)
+        in_set = everywhere[number] >= sum(whole.has(one, number) for one in whole.classes)
+        if (in_split or in_set) and (known or everywhere[number] > SLIP):
+            where = "the set" if in_set else split
+            out.classes[split, number] = (
+                f"would take all rows of class {number:g} out of {where}; a class is not dropped row by row: "
                 f"see what is wrong with it"
             )
-    by_code = Counter(loss.code for loss in lost if loss.sound and loss.number not in out.classes)
+    by_code = Counter(loss.code for loss in lost if loss.sound and (loss.split, loss.number) not in out.classes)
     gone = 0
     for code, rows in sorted(by_code.items(), key=lambda item: (item[1], item[0])):
         if gone + rows > SHARE * whole.rows:
@@ -93,8 +109,3 @@ def refused(lost: Sequence[Loss], whole: Whole) -> Refused:
         else:
             gone += rows
     return out
-
-
-def _least(number: float, nc: int) -> int:
-    """How many rows make a class of a class number."""
-    return 1 if 0 <= number < nc and number == int(number) else SLIP + 1

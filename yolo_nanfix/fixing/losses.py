@@ -24,14 +24,14 @@ class Losses(NamedTuple):
 
     Attributes:
         codes: the rule codes whose fixes would take out too much.
-        classes: the classes that would be taken out.
+        classes: the classes that would be taken out of a split.
         splits: the splits that would be left without an image.
         findings: those that are left for the sake of a class.
         files: the images and label files that are left for the sake of a split.
     """
 
     codes: dict[str, str]
-    classes: dict[float, str]
+    classes: dict[tuple[str, float], str]
     splits: dict[str, str]
     findings: set[Finding]
     files: set[str]
@@ -39,7 +39,7 @@ class Losses(NamedTuple):
     def reasons(self) -> Iterator[tuple[str, str]]:
         """Rule code, or nothing, and reason."""
         yield from self.codes.items()
-        yield from (("", why) for why in (*self.classes.values(), *self.splits.values()))
+        yield from (("", why) for why in dict.fromkeys((*self.classes.values(), *self.splits.values())))
 
     def spared(self, groups: Groups) -> Iterator[tuple[str, list[Finding]]]:
         """Files, each with the findings that may be mended."""
@@ -71,7 +71,7 @@ def judge(pictures: Groups, texts: Groups, ground: Ground) -> Losses:
             break
         out.codes.update(more.codes)
         out.classes.update(more.classes)
-        out.findings.update(finding for loss, finding in count.rows if loss.number in more.classes)
+        out.findings.update(finding for loss, finding in count.rows if (loss.split, loss.number) in more.classes)
     going = set().union(*count.images.values())
     for split, images in ground.whole().splits.items() if going else ():
         all_of = {canonical(image) for image in images}
@@ -90,7 +90,7 @@ def _count(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
             mended = mend_text(content, found, ground.task, True, ground.classes)
             for finding, words in mended.dropped:
                 if (row := read(words)) is not None:
-                    out.rows.append((Loss(finding.code, *row), finding))
+                    out.rows.append((Loss(finding.code, finding.split or "", *row), finding))
             if is_background(mended.content) and not is_background(content):
                 images = {canonical(f.image) for f in found if f.image}
                 out.images[path] = images.union(*map(siblings, images))
@@ -99,7 +99,7 @@ def _count(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
             out.images[path] = {path}
             if gone.effect is not Effect.DROPS:  # what Ultralytics drops itself, no fix takes out
                 held = ground.whole().held(gone.image or "")
-                out.rows.extend((Loss(gone.code, number, True), gone) for number in held)
+                out.rows.extend((Loss(gone.code, gone.split or "", number, True), gone) for number in held)
     return out
 
 
