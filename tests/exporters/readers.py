@@ -217,7 +217,7 @@ READINGS = {
     # names and files
     "names-yes-and-no": Reading("detect", yaml('["nut", "bolt"]', "[yes, no]"), ("CF007",)),
     "case-of-the-suffix": Reading("detect", both_cases, ("FS007", "FS024"), "train 5 of 5, val 2 of 2"),
-    "list-of-another-root": Reading("detect", cvat_list, ("FS001", "FS055", "FS060"), "RuntimeError"),
+    "list-of-another-root": Reading("detect", cvat_list, ("CF031",), "RuntimeError"),
     # pictures
     "grey-16-bits-dark": Reading("detect", image(".png", lambda: encoded(".png", grey(4))), ("IM017", "IM025")),
     "grey-16-bits": Reading("detect", image(".png", lambda: encoded(".png", grey(256))), ("IM025",)),
