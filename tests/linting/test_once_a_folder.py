@@ -117,3 +117,30 @@ def test_the_cells_of_roboflow_are_half_as_many_originals(shared: Path):
     assert told.message.startswith("32 images from 16 originals")
     assert {f.because for f in report.findings if f.code == "SP005"} == {"SP011"}
     assert not [f for f in report.findings if f.code in ("SP004", "SP010", "SP012")]
+
+
+def _closed_twice(tiny: TinySet, many: int, few: int) -> None:
+    """Polygons, so many of which end with their first corner."""
+    for i in range(many + few):
+        tiny.put(f"images/train/c{i:02}.jpg", encode(".jpg", photo(i)))
+        row = f"0 0.1 0.1 0.5 0.1 0.3 {0.4 + i / 100}"
+        tiny.put(f"labels/train/c{i:02}.txt", f"{row} 0.1 0.1\n{row} 0.1 0.1\n" if i < many else f"{row}\n")
+
+
+def test_an_info_on_most_images_of_a_folder_is_one(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    _closed_twice(tiny, many=12, few=2)
+    for deep in (False, True):  # twice as often, once from memory
+        for _ in range(2):
+            found = run(tmp_path, options=LintOptions("segment", deep=deep)).findings
+            (told,) = [f for f in found if f.code == "SG007"]
+            assert told.message.startswith("12 of 15 images; c00.jpg for one: ") and told.image is None
+            assert told.place.file == str(tmp_path / "images/train") and told.split == "train"
+            assert dict(told.values) == {"images": 12, "of": 15, "count": 12}
+
+
+@pytest.mark.parametrize(("many", "few"), [(9, 0), (12, 20)])
+def test_an_info_on_a_few_images_names_each(tmp_path: Path, many: int, few: int):
+    _closed_twice(TinySet(tmp_path), many, few)
+    found = run(tmp_path, options=LintOptions("segment")).findings
+    assert [f.code for f in found if f.image and f.code == "SG007"] == ["SG007"] * many

@@ -165,6 +165,17 @@ def test_frames_of_many_cameras_are_told_apart_by_their_labels(tmp_path: Path):
         assert set(_found(tiny.root)[0]) == wanted
 
 
+def test_without_labels_a_caption_is_none_of_many(tmp_path: Path):
+    """One pair that differs in a place only has a caption; if many do, the set is of cameras."""
+    for cameras, wanted in ((1, {"i01"}), (12, set())):
+        tiny = TinySet(tmp_path / str(cameras))
+        for i in range(24):
+            pixels = frame(i, i // 2) if i < 2 * cameras else photo(100 + i)
+            _put(tiny, "train", f"i{i:02}", pixels)
+            tiny.drop(f"labels/train/i{i:02}.txt")
+        assert set(_found(tiny.root)[0]) == wanted
+
+
 @pytest.mark.parametrize("turn", range(8))
 def test_boxes_are_turned_as_pictures_are(tmp_path: Path, turn: int):
     from yolo_nanfix.linting.confirming import turned

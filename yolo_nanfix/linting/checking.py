@@ -18,6 +18,7 @@ from yolo_nanfix.linting.causes import loads as loads_causes
 from yolo_nanfix.linting.classify import list_folders
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.fates import Fate, of_splits
+from yolo_nanfix.linting.folding import folded
 from yolo_nanfix.linting.listing import Folders
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.parts import Context, Found
@@ -81,7 +82,7 @@ def check(
     causes = [*old]
     in_set = [*lasting, *_in_set(facts, options, causes, lasting=False)]
     found = explained([*_in_files(whole.found, table), *in_set], causes)
-    findings = sorted(found, key=_order(seen.split_names))
+    findings = sorted(folded(found, table), key=_order(seen.split_names))
     if place is not None and (not same_files or len(waiting) > FEW * len(seen.files)):
         _remember(place, names, seen, there, whole, lasting, old)
     data, task, root = str(config.yaml_file), options.settled, str(config.root)

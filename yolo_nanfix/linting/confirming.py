@@ -36,6 +36,9 @@ SAME = 0.35
 not. Saved again at half the size they differ by up to 0.3."""
 FITTED = 0.5
 """The same for a cropped image that was laid upon the other, which fits to a part of a pixel only."""
+FEW_UNDECIDED, UNDECIDED = 3, 0.01
+"""So many pairs without boxes that differ in places only, or this part of all images, have captions or the like; more
+are frames of cameras."""
 BLOCK = 1024
 """So many images are compared each with each."""
 SAMPLE = 128
@@ -91,6 +94,8 @@ def near_pairs(table: Table, channels: int, copies: Collection[int] = ()) -> Lik
         pairs += _judge(pictures, block, [link for link in links if link.cropped])
     no_need = set(copies)
     pairs = [pair for pair in pairs if pair.second not in no_need]
+    few = len(pictures.undecided) <= max(FEW_UNDECIDED, UNDECIDED * len(table.files))
+    pairs += [pair for pair in pictures.undecided if pair.second not in no_need] if few else []
     told = {image for pair in pairs for image in pair[:2]}
     unsure = {link.second: link.first for link in links if link.second not in told}
     unsure |= {link.first: link.second for link in links if link.first not in told and link.first not in unsure}
@@ -112,10 +117,14 @@ def turned(picture: NDArray[T]) -> list[NDArray[T]]:
 
 
 class _Pictures:
-    """Small copies of images, each decoded once; `left_out` counts those that were too many."""
+    """Small copies of images, each decoded once; `left_out` counts those that were too many.
+
+    `undecided` are pairs that are near, but differ in places, of which no labels tell whether that is an object.
+    """
 
     def __init__(self, table: Table, channels: int) -> None:
         self.left_out = 0
+        self.undecided: list[Near] = []
         self.table = table
         self.rows = Rows(table)
         self._channels = channels
@@ -258,11 +267,16 @@ def _judge(pictures: _Pictures, block: list[int], cropped: list[Link]) -> Iterat
     for j in np.flatnonzero(close.any(axis=0)).tolist():
         second, earlier = int(images[j]), np.flatnonzero(close[:j, j])
         across = pictures.table.split[images[earlier]] != pictures.table.split[second]
+        open_ = []
         for i in earlier[np.lexsort((-best[earlier, j], ~across))].tolist():
             pair = Near(int(images[i]), second, int(turn[i, j]), float(best[i, j]))
-            if laid[i, j] or _shows_the_same(pictures, pair):
+            same = bool(laid[i, j]) or _shows_the_same(pictures, pair)
+            if same:
                 yield pair
                 break
+            open_ += [pair] if same is None else []
+        else:
+            pictures.undecided += open_[:1]
 
 
 def _sample(table: Table, block: Sequence[int]) -> list[int]:
@@ -297,8 +311,11 @@ def _reach(far: Floats) -> Floats:
     return np.where(count > 0, near[np.arange(len(near)), np.maximum(count, 1) - 1], -1.0).astype(np.float32)
 
 
-def _shows_the_same(pictures: _Pictures, pair: Near) -> bool:
-    """Whether two images differ nowhere, also after one was stretched a little, or else (a caption) agree in labels."""
+def _shows_the_same(pictures: _Pictures, pair: Near) -> bool | None:
+    """Whether two images differ nowhere, also after one was stretched a little, or else (a caption) agree in labels.
+
+    None if nothing tells.
+    """
     one, other = pictures.fine(pair.first), pictures.fine(pair.second)
     if one is None or other is None:
         return False

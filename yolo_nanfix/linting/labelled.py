@@ -47,8 +47,8 @@ class Rows:
         least = float(min(overlap.max(axis=0).min(), overlap.max(axis=1).min()))
         return "has other boxes or classes here than", least
 
-    def agree(self, first: int, second: int, turn: int) -> bool:
-        """Whether the boxes of two images, the second turned, are those of one picture; without boxes nothing says so.
+    def agree(self, first: int, second: int, turn: int) -> bool | None:
+        """Whether the boxes of two images, the second turned, are those of one picture; None where one has none.
 
         Args:
             first, second: the images.
@@ -56,7 +56,7 @@ class Rows:
         """
         one, other = self.of(first)[:, 1:], self.of(second)[:, 1:]
         if not len(one) or not len(other) or len(one) * len(other) > _MANY_ROWS:
-            return False
+            return None
         if turn >= 4:
             other = other[:, [1, 0, 3, 2]]
         for axis in (0, 1):

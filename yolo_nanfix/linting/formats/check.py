@@ -15,6 +15,7 @@ from yolo_nanfix.linting.causes import Cause, explained
 from yolo_nanfix.linting.census import Census
 from yolo_nanfix.linting.dataset import tabulate
 from yolo_nanfix.linting.fates import of_splits
+from yolo_nanfix.linting.folding import folded
 from yolo_nanfix.linting.formats.build import Annotated
 from yolo_nanfix.linting.listing import Folders
 from yolo_nanfix.linting.rule import all_rules
@@ -58,7 +59,7 @@ def check(annotated: Annotated, study: Study | None = None) -> Report:
         else:
             with np.errstate(all="ignore"):  # annotations may hold any number
                 found += rule.run(facts, causes)
-    findings = list(_translated(explained(found, causes), annotated))
+    findings = list(_translated(folded(explained(found, causes), table), annotated))
     order: dict[str | None, int] = {split: i for i, split in enumerate((None, *dataset.splits))}
     findings.sort(key=lambda f: (order[f.split], f.place.file, f.place.line or 0, f.code))
     counts = {
