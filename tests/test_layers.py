@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,9 @@ def test_no_import_circle():
 
     for name in graph:
         walk(name, ())
+
+
+def test_no_two_test_modules_have_one_name():
+    """pytest imports them by name alone, and stops at the second."""
+    names = Counter(file.name for file in Path(__file__).parent.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
