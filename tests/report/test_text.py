@@ -89,6 +89,12 @@ def test_the_worst_come_first_then_by_file():
     assert [line.split(":")[0] for line in plainly.splitlines()] == [line.split(":")[0] for line in lines]
 
 
+def test_a_rule_stands_in_the_table_with_its_worst_severity():
+    found = [_finding(f"/d/{i}.txt", severity=s) for i, s in enumerate((Severity.WARNING, Severity.ERROR) * 2)]
+    (row,) = [line for line in _rendered(_report(*found)).splitlines() if line.startswith("BX004 ")]
+    assert row.split()[1:3] == ["error", "4"]
+
+
 def test_what_can_be_fixed_is_marked_and_counted_with_the_command():
     one, other = _finding(), _finding("/data/b.txt")
     fixable = text.Fixable(frozenset([one]), 1, 3, (True, True), "yolo-nanfix lint 'my set'")

@@ -139,7 +139,8 @@ def _table(report: Report) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("code", "severity", "count", "defect: what happens; what to do"):
         table.add_column(title, no_wrap=not title.startswith("defect"), justify="right" if title == "count" else "left")
-    first = {finding.code: finding for finding in reversed(report.own)}
+    worst_last = sorted(reversed(report.own), key=lambda f: -f.severity.rank)
+    first = {finding.code: finding for finding in worst_last}
     counts = Counter(finding.code for finding in report.own)
     for finding in sorted(first.values(), key=lambda f: (f.severity.rank, f.code)):
         severity = Text(finding.severity.value, style=STYLES[finding.severity])
