@@ -139,8 +139,9 @@ def _table(report: Report) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("code", "severity", "count", "defect: what happens; what to do"):
         table.add_column(title, no_wrap=not title.startswith("defect"), justify="right" if title == "count" else "left")
-    worst_last = sorted(reversed(report.own), key=lambda f: -f.severity.rank)
-    first = {finding.code: finding for finding in worst_last}
+    first: dict[str, Finding] = {}
+    for finding in sorted(report.own, key=lambda f: f.severity.rank):
+        first.setdefault(finding.code, finding)
     counts = Counter(finding.code for finding in report.own)
     for finding in sorted(first.values(), key=lambda f: (f.severity.rank, f.code)):
         severity = Text(finding.severity.value, style=STYLES[finding.severity])
