@@ -160,6 +160,17 @@ def test_images_that_cannot_be_read_do_not_empty_a_split_either(tiny: TinySet):
     assert fixed.quarantined == 0 and "all images of val" in fixed.kept[0].reason
 
 
+def test_unreadable_images_that_alone_have_a_class_stay(tiny: TinySet):
+    tiny.yaml(YAML.replace("[cat, dog]", "[cat, dog, cow]"))
+    for name, rows in (("cow", "2 0.5 0.5 0.2 0.2\n"), ("cat", GOOD)):
+        tiny.put(f"images/train/{name}.png", encode(".png", picture())[:-40])
+        tiny.put(f"labels/train/{name}.txt", rows)
+    fixed = fix(tiny, unsafe=True)
+    assert fixed.quarantined == 1 and (tiny.root / "images/train/cow.png").exists()
+    assert "all rows of class 2 out of the set" in fixed.kept[0].reason
+    assert "CL004" not in yolo_nanfix.lint(tiny.root).by_code()
+
+
 def test_few_wrong_rows_are_dropped_many_are_a_fault_of_the_set(many: TinySet):
     for number in range(2):
         (many.root / f"labels/train/m{number}.txt").write_text(GOOD + f"{5 + number} 0.5 0.5 0.1 0.1\n")

@@ -97,9 +97,9 @@ def _count(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
     for path, found in pictures.items():
         if (gone := _quarantines(path, found, ground)) is not None:
             out.images[path] = {path}
-            if gone.effect is not Effect.DROPS:  # what Ultralytics drops itself, no fix takes out
-                held = ground.whole().held(gone.image or "")
-                out.rows.extend((Loss(gone.code, gone.split or "", number, True), gone) for number in held)
+            kept = gone.effect is not Effect.DROPS  # rows of what Ultralytics drops itself hold nothing
+            held = ground.whole().held(gone.image or "")
+            out.rows.extend((Loss(gone.code, gone.split or "", number, kept), gone) for number in held)
     return out
 
 
