@@ -21,7 +21,7 @@ from yolo_nanfix.linting.turning import QUARTER
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-SAMPLE = 20_000
+SAMPLE = 6_000
 """A set is judged by about so many of its rows."""
 LEAST = 10
 """Fewer rows prove nothing."""
