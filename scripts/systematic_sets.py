@@ -105,6 +105,8 @@ SCALES: dict[str, Scale] = {
     "percent": lambda x, y, w, h: (100 * x / w, 100 * y / h),
     "permille": lambda x, y, w, h: (1000 * x / w, 1000 * y / h),
     "one size": lambda x, y, w, h: (x / 160, y / 90),
+    "twice": lambda x, y, w, h: (x / w / w, y / h / h),
+    "hundredth": lambda x, y, w, h: (x / w / 100, y / h / 100),
     "exchanged": lambda x, y, w, h: (y / h, x / w),
 }
 
@@ -179,6 +181,11 @@ def _numbered(thing: Thing, task: str, picture: Picture) -> list[str]:
     return [words[0], str(1900 + int(thing.left)), *words[1:]]
 
 
+def _numbered_first(thing: Thing, task: str, picture: Picture) -> list[str]:
+    words = healthy(thing, task, picture)
+    return [str(1900 + int(thing.left)), *words]
+
+
 def _without_points(thing: Thing, task: str, picture: Picture) -> list[str]:
     return healthy(thing, task, picture)[:5]
 
@@ -230,11 +237,14 @@ KINDS: dict[str, Kind] = {
     "divided by the height everywhere": Kind("BX027", scaled("height"), shapes=("mixed",)),
     "divided by the width": Kind("BX027", scaled("width"), ("detect", "segment", "pose"), ("high",)),
     "one size for all images": Kind("BX028", scaled("one size"), shapes=("mixed", "some square")),
+    "divided twice": Kind("BX029", scaled("twice"), shapes=("wide", "square")),
+    "divided by 100 again": Kind("BX029", scaled("hundredth"), ("detect", "segment"), ("large",)),
     "y before x": Kind("BX026", scaled("exchanged"), BOXED, ("wide", "high", "large")),
     "turned in percent": Kind("OB008", _turned_in_percent, ("obb",), ("wide", "high", "mixed", "large")),
     "turned, by stored sides": Kind("IM035", _by_stored_sides, shapes=("phone",)),
     "turned, of stored pixels": Kind("IM036", _stored, ("detect", "segment", "pose"), ("phone",)),
     "number second": Kind("TX023", _numbered, shapes=("wide", "square")),
+    "number first": Kind("TX023", _numbered_first, ("detect", "segment"), ("wide",)),
     "no keypoints": Kind("KP012", _without_points, ("pose",), ("wide", "square")),
     "classes from one": Kind("CL010", _from_one, shapes=("wide",)),
     "classes moved in val": Kind("CL052", _moved, ("detect", "segment"), ("large",)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from yolo_nanfix.fixing.reread import reread, without_second
+from yolo_nanfix.fixing.reread import reread, without_number
 from yolo_nanfix.fixing.rows import Left
 from yolo_nanfix.fixing.sets import LabelFile, Spot
 
@@ -12,7 +12,15 @@ FILE = LabelFile("a.txt", ("train",), 200, 100)
 
 
 def spot(task: str = "detect", file: LabelFile = FILE, **values: object) -> Spot:
-    known = {"scale": "parts", "form": "centre", "splits": ("train",), "dims": 3, "columns": 0, "size": (400, 50)}
+    known = {
+        "scale": "parts",
+        "form": "centre",
+        "splits": ("train",),
+        "dims": 3,
+        "columns": 0,
+        "column": 1,
+        "size": (400, 50),
+    }
     return Spot(task, file, {**known, **values})
 
 
@@ -58,7 +66,7 @@ def test_what_is_right_already_or_no_row_stays(row: str):
 def test_other_splits_stay():
     row = ["0", "100", "40", "40", "20"]
     assert reread(row, spot(scale="pixels", splits=("val",))) == row
-    assert without_second(["0", "7", "0.5", "0.5", "0.2", "0.2"], spot(splits=("val",))) == [
+    assert without_number(["0", "7", "0.5", "0.5", "0.2", "0.2"], spot(splits=("val",))) == [
         "0",
         "7",
         "0.5",
@@ -83,9 +91,13 @@ def test_what_cannot_be_told_is_left(values: dict[str, object], file: LabelFile)
 
 
 def test_the_second_column_goes_where_it_is_a_whole_number_too_many():
-    assert without_second(["0", "7", "0.5", "0.5", "0.2", "0.2"], spot()) == ["0", "0.5", "0.5", "0.2", "0.2"]
-    assert without_second(["0", "0.5", "0.5", "0.2", "0.2"], spot()) == ["0", "0.5", "0.5", "0.2", "0.2"]
-    assert without_second(["0", "0.5", "0.5", "0.2", "0.2", "0.9"], spot()) == ["0", "0.5", "0.5", "0.2", "0.2", "0.9"]
+    assert without_number(["0", "7", "0.5", "0.5", "0.2", "0.2"], spot()) == ["0", "0.5", "0.5", "0.2", "0.2"]
+    assert without_number(["0", "0.5", "0.5", "0.2", "0.2"], spot()) == ["0", "0.5", "0.5", "0.2", "0.2"]
+    assert without_number(["0", "0.5", "0.5", "0.2", "0.2", "0.9"], spot()) == ["0", "0.5", "0.5", "0.2", "0.2", "0.9"]
     pose = ["0", "7", "0.5", "0.5", "0.2", "0.2", "0.5", "0.5", "2"]
-    assert without_second(pose, spot("pose", columns=8)) == pose[:1] + pose[2:]
-    assert without_second(pose, spot("pose", columns=11)) == pose
+    assert without_number(pose, spot("pose", columns=8)) == pose[:1] + pose[2:]
+    assert without_number(pose, spot("pose", columns=11)) == pose
+    first = ["7", "0", "0.5", "0.5", "0.2", "0.2"]
+    assert without_number(first, spot(column=0)) == first[1:]
+    with pytest.raises(Left):
+        without_number(first, spot(column=2))

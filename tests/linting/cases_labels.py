@@ -255,6 +255,7 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "BX026": ("detect", both(spread(form="{y} {x} {h} {w}")), both(spread())),
     "BX027": ("detect", both(spread(48, 48)), both(spread())),
     "BX028": ("detect", _upright(spread(48, 64, _TURNED)), _upright(spread(64, 48, _TURNED))),
+    "BX029": ("detect", both(spread(64 * 64, 48 * 48)), both(spread())),
     "TX023": ("segment", both(("0 17" + TRIANGLE[1:]) * 4), both(TRIANGLE * 4)),
     "KP012": ("pose", person(BOX * 4), person(PERSON)),
     "OB008": ("obb", both(turned(in_percent=True)), both(turned(in_percent=False))),

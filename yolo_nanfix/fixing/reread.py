@@ -55,12 +55,18 @@ def reread(words: Words, spot: Spot) -> Words:
     return [words[0], *(f"{new[i]:.6f}" if i in coordinates else words[i + 1] for i in range(len(new)))]
 
 
-def without_second(words: Words, spot: Spot) -> Words:
-    """The row without its second column, where this is a whole number, in the splits that the finding names."""
+def without_number(words: Words, spot: Spot) -> Words:
+    """The row without the whole number beside its class, in the splits that the finding names.
+
+    Raises:
+        Left: which of the first two columns is the class cannot be told.
+    """
     numbers = _numbers(words[:2])
     if not spot.within() or len(words) not in _columns(spot) or not numbers or numbers[0] != int(numbers[0]):
         return words
-    return [words[0], *words[2:]]
+    if spot.values["column"] not in (0, 1):
+        raise Left("begins with two numbers of which either may be the class")
+    return words[1:] if spot.values["column"] == 0 else [words[0], *words[2:]]
 
 
 def _columns(spot: Spot) -> range | tuple[int, ...]:
@@ -96,6 +102,8 @@ def _scaled(x: float, y: float, spot: Spot) -> tuple[float, float]:
         "pixels": (float(width), float(height)),
         "percent": (100.0, 100.0),
         "permille": (1000.0, 1000.0),
+        "twice": (1 / width, 1 / height),
+        "hundredth": (0.01, 0.01),
     }[scale]
     return x / across, y / down
 

@@ -28,7 +28,7 @@ from yolo_nanfix.fixing.edits import Edit
 from yolo_nanfix.fixing.files import look, say
 from yolo_nanfix.fixing.frames import into_shown, turn_row
 from yolo_nanfix.fixing.numbering import renumber_names, renumber_row
-from yolo_nanfix.fixing.reread import reread, without_second
+from yolo_nanfix.fixing.reread import reread, without_number
 from yolo_nanfix.fixing.rows import Left, Words, joined, shift_class
 
 QUARTER = 5
@@ -228,6 +228,6 @@ OPERATIONS: dict[str, Operation] = {
     "reread": Operation(reread),
     "unswap-turned": Operation(unswap_turned),
     "shift-classes": Operation(shift_classes),
-    "without-second": Operation(without_second),
+    "without-number": Operation(without_number),
 }
 """What can be done to a whole set, by the name that `catalogue.Fixer.how` has."""

@@ -38,6 +38,10 @@ class Clue(IntEnum):
     """Those of them whose number is above 1, so that it is no coordinate."""
     CORNERS = 7
     """Polygons that do not read so."""
+    FIRST_OVER = 8
+    """Rows with a number too many whose first column is no class."""
+    SECOND_OVER = 9
+    """Rows with a number too many whose second column is no class."""
 
 
 COUNT = len(Clue)
@@ -60,15 +64,18 @@ def met(table: Table, clue: Clue) -> Iterator[tuple[str | None, int, int]]:
                 return
 
 
-def clues(images: Images, labels: Labels, task: str) -> NDArray[np.int32]:
-    """(N, COUNT) int32, how often each clue is met in the label file of each image."""
+def clues(images: Images, labels: Labels, nc: int, task: str) -> NDArray[np.int32]:
+    """(N, COUNT) int32, how often each clue is met in the label file of each image; there are `nc` classes."""
     found = np.zeros((len(images), COUNT), np.int32)
     for bad in labels.bad:
         if bad.kind == "columns":
             here = found[labels.files[bad.file].image]
             here[Clue.MISFIT] += 1
             here[Clue.PLAIN_BOX] += bad.text == BOX_COLUMNS
-            here[Clue.NUMBERED] += bad.numbered
+            if bad.head is not None:
+                here[Clue.NUMBERED] += 1
+                here[Clue.FIRST_OVER] += not 0 <= bad.head[0] < nc
+                here[Clue.SECOND_OVER] += bad.head[1] >= nc
     if task == "detect" and (labels.columns >= SEVEN).any():
         owner = np.array([file.image for file in labels.files], np.int64)[labels.file]
         tracked, over = _tracked(labels)

@@ -51,7 +51,7 @@ def columns(images: Images, labels: Labels, config: DataConfig, task: str, *, de
         "looks": np.array(looks, np.uint64).reshape(-1, 8),
         "polygons": polygons,
         "lines": lines,
-        "clues": clues(images, labels, task),
+        "clues": clues(images, labels, config.ceiling, task),
         "fate": fates(images, labels, config, task),
         "row_image": owner[labels.file] if len(labels.file) else np.zeros(0, np.int32),
         "row_line": labels.line,

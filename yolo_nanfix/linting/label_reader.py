@@ -105,7 +105,7 @@ class LabelReader:
             self._bad.append(BadRow(index, mixed[0], "mixed", f"{len(mixed)} of {len(parsed)} rows are boxes"))
         for line, numbers in parsed:
             if not self._fits(len(numbers), polygons):
-                self._bad.append(BadRow(index, line, "columns", str(len(numbers)), self._is_numbered(numbers)))
+                self._bad.append(BadRow(index, line, "columns", str(len(numbers)), self._head(numbers)))
             elif polygons and len(numbers) != PLAIN_COLUMNS:
                 self._add_polygon(index, line, numbers)
             else:
@@ -150,19 +150,20 @@ class LabelReader:
             return (self._points is None and width >= PLAIN_COLUMNS) or width == self._points
         return width == PLAIN_COLUMNS or (polygons and width >= 3 and width % 2 == 1)
 
-    def _is_numbered(self, numbers: list[float]) -> bool:
-        """Whether the row would fit without its second column, which is a whole number, unlike all others."""
+    def _head(self, numbers: list[float]) -> tuple[float, float] | None:
+        """The first two numbers if the row would fit with one of them and both are whole, unlike all others."""
         width = len(numbers) - 1
         fits = width == self._points if self._pose else width == PLAIN_COLUMNS or (width > 6 and width % 2 == 1)
         second = numbers[1] if len(numbers) > 1 else nan
         rest = numbers[2 : PLAIN_COLUMNS + 1] if self._pose else numbers[2:]
-        return (
+        numbered = (
             fits
             and isfinite(second)
             and second == int(second) >= 0
             and all(LEAST <= number <= MOST for number in rest)
             and not all(number in (0, 1) for number in rest)
         )
+        return (numbers[0], second) if numbered else None
 
     def _add_polygon(self, index: int, line: int, numbers: list[float]) -> None:
         """Add a polygon row by its corners; `finish` turns them into a box as Ultralytics does."""

@@ -28,14 +28,15 @@ class BadRow(NamedTuple):
         kind: `unreadable`, `number`, `comma`, `comment`, `columns` or `mixed`; or, of a file that can be read, `mark`
             (it begins with a byte order mark) or `ends` (its lines end in different ways).
         text: the offending text, the number of columns, or what the reader said.
-        numbered: one column is too many, and the second one is a whole number: of an instance, of a track.
+        head: the first two numbers of a row that has one column too many, if the second one is whole: one of the two is
+            the number of an instance, or of a track. Else None.
     """
 
     file: int
     line: int | None
     kind: str
     text: str
-    numbered: bool = False
+    head: tuple[float, float] | None = None
 
 
 class OddNumber(NamedTuple):

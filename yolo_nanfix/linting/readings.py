@@ -44,6 +44,8 @@ SQUARE = 1.1
 """An image whose sides are closer to each other says nothing about which is which."""
 SIZES = 8
 """So many sizes of images are tried, the most frequent ones."""
+TINY = 0.1
+"""Where all boxes end before this the numbers may have been divided twice: one pixel of an image of ten."""
 LARGE = 2.0
 """No part of an image: such numbers are of another unit."""
 LIKELY = 7.0
@@ -55,8 +57,9 @@ CORNERS, CORNERS_OUT, CORNERS_LEAST, CORNERS_SPREAD, CORNERS_TOGETHER = 0.99, 0.
 lie all over the image, as centres of objects that fill it do not; and first and last numbers grow together."""
 ENDS = (0.02, 0.98)
 """The parts of the rows between which numbers are spread."""
-BESIDE, BESIDE_LEAST, BESIDE_ROWS = 0.05, 2, 20
-"""Upper left corners: read as centres, this share (and so many on each side) reaches out to the left and above only."""
+BESIDE, BESIDE_LEAST, BESIDE_ROWS, BESIDE_DEPTH = 0.05, 2, 20, 0.15
+"""Upper left corners: read as centres, this share (and so many on each side) reaches out to the left and above only,
+by a part of the box that is up to a half of it, a quarter on the average."""
 
 GRID, GRID_LEAST = 0.02, 20
 """A number is on a pixel within this part of it; so many boxes must be."""
@@ -85,6 +88,10 @@ class Scale(str, Enum):
     """Hundredths of the image."""
     PERMILLE = "permille"
     """Thousandths of the image."""
+    TWICE = "twice"
+    """Parts of the image that were divided by its sides once more."""
+    HUNDREDTH = "hundredth"
+    """Parts of the image that were divided by 100 once more."""
     SIZE = "one size"
     """x was divided by one number in all images, and y by one: the sides of some of them."""
     UNKNOWN = "unknown"
@@ -189,6 +196,8 @@ def divisors(scale: Scale, width: Any, height: Any) -> tuple[Any, Any]:
         Scale.PIXELS_YX: (width, height),
         Scale.PERCENT: (100 * one, 100 * one),
         Scale.PERMILLE: (1000 * one, 1000 * one),
+        Scale.TWICE: (1 / width, 1 / height),
+        Scale.HUNDREDTH: (0.01 * one, 0.01 * one),
     }[scale]
 
 
@@ -253,6 +262,8 @@ def read(boxes: Boxes, forms: bool) -> Reading | None:
     rows = len(boxes.x)
     usual = boxes.inside() if rows >= LEAST else np.ones(rows, np.bool_)
     out = int(np.count_nonzero(~usual))
+    if rows >= LEAST and not out and (small := _small(boxes)) is not None:
+        return Reading(small, Form.CENTRE, rows, 0, int(boxes.scaled(small).inside().sum()), boxes.ends)
     if out < max(OUT_LEAST, OUT * rows):
         return None
     scale = _scale(boxes, usual)
@@ -287,6 +298,17 @@ def _scale(boxes: Boxes, usual: Mask) -> Scale:
     if large.mean() >= 1 - CONTRARY:
         return _unit(boxes) or Scale.UNKNOWN
     return next((scale for scale in _OF_SIDES if _proves_sides(boxes, usual, scale)), Scale.PARTS)
+
+
+def _small(boxes: Boxes) -> Scale | None:
+    """The scale of boxes that all lie in the first pixel, or hundredth, of their images; None if not all do."""
+    if max(boxes.ends) > TINY:
+        return None
+    for scale in (Scale.TWICE, Scale.HUNDREDTH):
+        scaled = boxes.scaled(scale)
+        if max(scaled.ends) <= 1 + SLACK and min(scaled.ends) >= REACH and scaled.inside().all():
+            return scale
+    return None
 
 
 def _unit(boxes: Boxes) -> Scale | None:
@@ -399,10 +421,9 @@ def _form(boxes: Boxes, *, sure: bool) -> Form:
     if many and larger.mean() >= CORNERS and spread >= CORNERS_SPREAD and _together(boxes) >= CORNERS_TOGETHER:
         return Form.CORNERS
     within = (x + w <= 1 + SLACK / 4) & (y + h <= 1 + SLACK / 4)
-    beside = left | above
     if within.mean() > 1 - CONTRARY / 4 and _beside(left, above, rows):
-        depth = np.maximum(w / 2 - x, 0) / np.maximum(w, 1e-9) + np.maximum(h / 2 - y, 0) / np.maximum(h, 1e-9)
-        if depth[beside].mean() >= DEEP:
+        depths = np.concatenate([0.5 - x[left] / w[left], 0.5 - y[above] / h[above]])
+        if depths.mean() >= BESIDE_DEPTH:
             return Form.CORNER
     if sure:
         return Form.CENTRE

@@ -161,6 +161,24 @@ def axes_by_one_size(table: Table, config: DataConfig, task: str) -> Iterator[Hi
             yield _hit(table, config, split, reading, f"{what}: {_reach(table, reading)}")
 
 
+@rule("BX029", "normalised-twice", Severity.ERROR, Effect.GARBAGE, LABELLED)
+def normalised_twice(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
+    """All boxes lie in the first pixel of their images, or in the first hundredth: they were divided twice.
+
+    Why: no box has anything in it, and nothing is learned.
+    Ultralytics: trains on them; augmentation drops most of them.
+    Example: a converter divides by the sides of the image what a tool has divided already.
+    Mend: multiply x and width by the width of the image, y and height by its height; better, convert again, for the
+    decimals that were cut are lost.
+    """
+    for split, reading in _readings(table, task).items():
+        if reading.scale in (Scale.TWICE, Scale.HUNDREDTH):
+            by = "the sides of the images" if reading.scale is Scale.TWICE else "100"
+            yield _hit(
+                table, config, split, reading, f"the numbers were divided by {by} twice: {_reach(table, reading)}"
+            )
+
+
 @once
 def _readings(table: Table, task: str) -> Mapping[str | None, Reading]:
     """How the rows of the set (None) are to be read, or of single splits, where that is not as usual."""

@@ -304,23 +304,33 @@ def label_markup(labels: Labels, images: Images) -> Iterator[Hit]:
             yield file_hit(labels, images, bad.file, f"{bad.text[:60]!r} is XML, HTML or JSON, not a label", bad.line)
 
 
-@rule("TX023", "second-column-number", Severity.ERROR, Effect.DROPS, LABELLED)
-def second_column_number(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
-    """All rows have one column too many: a whole number stands second, of an instance or of a track.
+@rule("TX023", "instance-id-column", Severity.ERROR, Effect.DROPS, LABELLED)
+def instance_id_column(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
+    """All rows have one column too many: a whole number beside the class, of an instance or of a track.
 
     Why: not one image with objects is left to train on.
     Ultralytics: drops each image with one line in the log; where none is left training does not start.
     Example: `0 1907 0.1 0.1 0.5 0.1 0.3 0.4`: class, instance, corners.
-    Mend: take the second column out of all rows.
+    Mend: take the column that is not the class out of all rows.
     """
     columns = 5 + config.kpt_shape[0] * config.kpt_shape[1] if config.kpt_shape else 0
     for split, count, rows in met(table, Clue.NUMBERED):
+        column = _number_column(table, split)
+        which = ("the first column", "the second column", "the first or the second column")[column]
         message = (
-            f"the second column of {count} of {rows} rows is a whole number, one column too many for {task}: the "
-            "number of an instance or a track?"
+            f"{which} of {count} of {rows} rows is a whole number, one column too many for {task}: the id of an "
+            "instance or of a track, beside the class?"
         )
-        values = {"splits": tuple(table.splits) if split is None else (split,), "columns": columns, "rows": count}
+        splits = tuple(table.splits) if split is None else (split,)
+        values = {"splits": splits, "columns": columns, "column": column, "rows": count}
         yield Hit(str(config.yaml_file), message, split=split, values=values, explains=Explains(UNREAD))
+
+
+def _number_column(table: Table, split: str | None) -> int:
+    """Which of the first two columns is no class, 0 or 1; 2 where the numbers do not tell."""
+    images = slice(None) if split is None else table.members[split]
+    first, second = (bool(table.clues[images, clue].any()) for clue in (Clue.FIRST_OVER, Clue.SECOND_OVER))
+    return 2 if first == second else int(second)
 
 
 def _names(config: DataConfig) -> frozenset[str]:
