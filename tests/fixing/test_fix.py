@@ -239,7 +239,7 @@ def test_annotations_in_other_formats_are_refused(tiny: TinySet):
         "categories": [],
     }
     file = tiny.put("images/train/all.json", json.dumps(whole))
-    with pytest.raises(UsageError, match=r"only YOLO datasets with a data\.yaml"):
+    with pytest.raises(UsageError, match=r"only datasets of YOLO labels or class folders can be mended"):
         yolo_nanfix.fix(yolo_nanfix.lint(file))
 
 

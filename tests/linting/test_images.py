@@ -102,7 +102,7 @@ def test_bombs_are_refused_as_ultralytics_refuses_them(tmp_path: Path, monkeypat
     for suffix, data in ((".jpg", bytes(content)), (".png", bomb())):
         file = tiny.image(suffix, data)
         report = run(tiny.root, options=LintOptions(deep=True))
-        assert [f.code for f in report.findings if f.split == "train"] == ["IM018"], report.findings
+        assert [f.code for f in report.findings if f.split == "train"] == ["FS055", "IM018"], report.findings
         with pytest.raises(Exception, match="decompression bomb"):
             check_image(str(file))
         file.unlink()
