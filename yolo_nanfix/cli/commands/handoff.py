@@ -108,9 +108,9 @@ def _lines(done: HandedOver) -> Iterator[str]:
             "each file of tasks is for a project of its own: images of different folders have the same names, and what "
             "Label Studio exports as YOLO is named without folders"
         )
-    if done.brought is None:
+    if done.images and done.brought is None:
         yield f"the images stay in {done.root}; give them to the tool from there, with their folders"
-    else:
+    elif done.images:
         yield f"the images are in {Path(done.folder) / 'images'}; give them to the tool with their folders"
     if done.served:
         yield f"Label Studio finds them with LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={shlex.quote(done.served)}"
