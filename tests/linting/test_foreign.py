@@ -265,3 +265,10 @@ def test_a_pipe_is_not_waited_for(tiny: TinySet):
 def test_a_voc_file_is_voc_whatever_else_is_in_it(tiny: TinySet):
     voc(xml(more="<polygon><pt/></polygon>"))(tiny)
     assert run(tiny.root).findings == ()
+
+
+def test_images_whose_labels_are_of_another_tool_say_of_which(tiny: TinySet):
+    tiny.drop("labels/train/a.txt")
+    tiny.put("images/train/a.json", json.dumps(JSON["labelme"][0]))
+    (found,) = (f for f in run(tiny.root).findings if f.code == "FS022")
+    assert "a.json is a LabelMe file" in found.message and "labelme2yolo" in found.message

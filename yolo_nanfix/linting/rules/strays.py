@@ -12,6 +12,7 @@ import numpy as np
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.census import Census, Other
 from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.formats.foreign import json_kind
 from yolo_nanfix.linting.listing import Folders
 from yolo_nanfix.linting.neighbours import images_below, siblings
 from yolo_nanfix.linting.paths import folder_of, folders_of
@@ -129,7 +130,9 @@ def annotation_unread(census: Census, table: Table) -> Iterator[Hit]:
     bare = {table.labels[i].rpartition(os.sep)[2][:-4] for i in np.flatnonzero(~table.labelled).tolist()}
     unread = [o for o in notes if o.name.rpartition(".")[0] in bare]
     for folder, suffix, names in _grouped(unread):
-        yield Hit(folder, f"{len(names)} images without labels have a .{suffix} file: {some(names)}")
+        kind = json_kind(Path(folder) / names[0]) if suffix == "json" else None
+        which = f"; {names[0]} is {kind.what}: {kind.how}" if kind else ""
+        yield Hit(folder, f"{len(names)} images without labels have a .{suffix} file: {some(names)}{which}")
 
 
 @rule("FS027", "npy-orphan", Severity.INFO, Effect.ACCEPTS)
