@@ -92,6 +92,11 @@ def test_a_search_ends(tmp_path: Path, monkeypatch):
     assert neighbours.find_labels([image], [str(tmp_path)]) is None
 
 
+def test_a_disk_is_not_searched(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(neighbours.os, "scandir", pytest.fail)
+    assert neighbours.find_labels(["/a/images/x.jpg", "/b/images/x.jpg"], [str(tmp_path), "/"]) is None
+
+
 @pytest.mark.parametrize(
     ("yaml", "images", "where"),
     [

@@ -14,6 +14,8 @@ from yolo_nanfix.linting.suffixes import is_image
 
 MOST_FOLDERS, DEEPEST = 2000, 6
 """So many folders are looked at, and so deep: the root may be a whole disk."""
+SHALLOW = 3
+"""Folders so near to the root of a disk are not searched, unless data.yaml lies there."""
 ENOUGH = 0.5
 """A folder is worth naming if it has a label file for this share of the images."""
 SPLIT_NAMES = frozenset(("train", "training", "val", "valid", "validation", "test", "testing", "eval", "holdout"))
@@ -63,7 +65,9 @@ def find_labels(images: Sequence[str], roots: Sequence[str], taken: Set[str] = f
         taken: label files that belong to other images.
     """
     home = os.path.commonpath([folder_of(image) for image in images])
-    above = [root for root in roots if f"{home}{os.sep}".startswith(f"{root.rstrip(os.sep)}{os.sep}")]
+    above = [root for root in roots if root != os.sep and f"{home}{os.sep}".startswith(f"{root}{os.sep}")]
+    if not above and len(Path(home).parts) <= SHALLOW:
+        return None  # the images lie here and there on the disk
     top = above[0] if above else folder_of(home)
     stems = Counter(_stem(image) for image in images)
     wanted = folder_of(label_path(images[0]))
