@@ -12,6 +12,8 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
+from yolo_nanfix.choices import Choice
+from yolo_nanfix.held import Held
 from yolo_nanfix.tasks import Basis, option
 
 if TYPE_CHECKING:
@@ -137,8 +139,8 @@ class Finding:
         Raises:
             ValueError: a key is missing, or a value is not of its type; the message says which.
         """
-        held = _Held(values, "a finding")
-        place = _Held(held.get("place", dict), "the place of a finding")
+        held = Held(values, "a finding")
+        place = Held(held.get("place", dict), "the place of a finding")
         pixel = place.get("pixel", Sequence, None)
         if pixel is not None and (len(pixel) != 3 or not all(type(number) is int for number in pixel)):
             raise ValueError(f"a pixel is x, y and channel, not {pixel!r}")
@@ -169,29 +171,6 @@ def frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
-
-
-_REQUIRED = object()
-
-
-class _Held:
-    """A mapping read from JSON, whose values are taken with their types."""
-
-    def __init__(self, values: Any, what: str) -> None:
-        if not isinstance(values, Mapping):
-            raise ValueError(f"{what} is a mapping, not {type(values).__name__}")
-        self._values, self._what = values, what
-
-    def get(self, key: str, kind: type, default: Any = _REQUIRED) -> Any:
-        """The value of a key; the default, if there is one, where it is absent or null."""
-        value = self._values.get(key)
-        if value is None and default is not _REQUIRED:
-            return default
-        if key not in self._values:
-            raise ValueError(f"{self._what} has no {key!r}")
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise ValueError(f"{self._what} has a {key!r} that is {type(value).__name__}, not {kind.__name__}")
-        return value
 
 
 class RuleText(Protocol):
@@ -268,6 +247,7 @@ class Report:
         root: the folder from which files are shown; empty if there is no such one.
         given_root: the folder that was named for the images in the place of the one of the dataset; empty if none was.
         basis: why it was this task; None of several datasets with different reasons, or where it is not known.
+        choice: of images without labels which are worth labelling; empty for a set with labels.
         started_ns: when lint began to read (nanoseconds since the epoch); files that changed later are not mended.
         fixed: what a fix run did just before, in words for JSON; None if there was none.
     """
@@ -283,6 +263,7 @@ class Report:
     started_ns: int | None = None
     fixed: Mapping[str, Any] | None = None
     basis: Basis | None = None
+    choice: tuple[Choice, ...] = ()
 
     @property
     def asked(self) -> str | None:
@@ -413,6 +394,7 @@ class Report:
             "exit_code": self.exit_code,
             "counts": {split: dict(counts) for split, counts in self.counts.items()},
             "findings": [f.as_dict() for f in self.findings],
+            **({"images": [choice.as_dict() for choice in self.choice]} if self.choice else {}),
             "skipped": [{"code": code, "reason": reason} for code, reason in self.skipped],
             "known": self.known,
             "fixed": None if self.fixed is None else dict(self.fixed),
@@ -425,11 +407,11 @@ class Report:
         Raises:
             ValueError: it was not written by `as_dict`; the message says what is missing, or not of its type.
         """
-        held = _Held(values, "a lint report")
-        skipped = [_Held(entry, "a rule that was not asked") for entry in held.get("skipped", list, [])]
+        held = Held(values, "a lint report")
+        skipped = [Held(entry, "a rule that was not asked") for entry in held.get("skipped", list, [])]
         counts = {}
         for split, numbers in held.get("counts", dict).items():
-            one = _Held(numbers, f"the split {split!r}")
+            one = Held(numbers, f"the split {split!r}")
             counts[str(split)] = {key: one.get(key, int) for key in ("images", "labels", "rows")}
             counts[str(split)] |= {key: one.get(key, int) for key in FATES if key in numbers}
         return cls(
@@ -442,6 +424,7 @@ class Report:
             fixed=held.get("fixed", Mapping, None),
             root=held.get("root", str, ""),
             given_root=held.get("given_root", str, ""),
+            choice=tuple(map(Choice.from_dict, held.get("images", list, []))),
             basis=Basis.from_dict(basis) if (basis := held.get("basis", Mapping, None)) is not None else None,
         )
 

@@ -16,6 +16,7 @@ from typing import Any
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.findings import Finding, Report, Severity
 from yolo_nanfix.linting import baseline, membership, watching
+from yolo_nanfix.linting.choosing import choose
 from yolo_nanfix.linting.formats.sniff import is_annotations
 from yolo_nanfix.linting.locate import find_yaml, several_yamls
 from yolo_nanfix.linting.options import LintOptions
@@ -158,6 +159,8 @@ def _one(data: str | Path, request: Request, progress: Progress | None) -> Repor
     )
     found = run(data, options=options, progress=progress, jobs=request.jobs, cache=request.cache, study=request.study)
     report = chosen.apply(replace(found, given_root=str(options.root or "")))
+    if report.choice:
+        report = replace(report, choice=choose([choice.image for choice in report.choice], report.findings))
     file: Path | None = chosen.first("baseline")
     if request.write_baseline:
         if file is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yolo_nanfix.errors import DataError, NanfixError, UsageError
-from yolo_nanfix.findings import Effect, Finding, Report
+from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.fixing import apply
 from yolo_nanfix.fixing import undo as undoing
 from yolo_nanfix.fixing.apply import Fixed
@@ -22,6 +22,7 @@ from yolo_nanfix.fixing.undo import Undone
 from yolo_nanfix.handoff.export import HandedOver, Options, Progress, Unlabelled, hand_over
 from yolo_nanfix.handoff.scene import Album
 from yolo_nanfix.linting import discover
+from yolo_nanfix.linting.choosing import choose
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.formats.sniff import sniff
 from yolo_nanfix.linting.locate import find_yaml
@@ -30,11 +31,6 @@ from yolo_nanfix.linting.paths import label_path
 from yolo_nanfix.linting.runner import run
 from yolo_nanfix.linting.studied import Studied
 from yolo_nanfix.linting.table import Table
-
-_UNSOUND = (Effect.DROPS, Effect.CRASHES, Effect.POISONS)
-_SPOILT = ("IM014", "IM015", "IM016", "IM017", "IM028", "IM029", "IM030")
-"""Images whose pixels are damaged, or are trained as others than they were: labels on them are wasted."""
-
 
 MOST_TRIED = 1000
 """Of so many findings with a fix it is tried out how many a fix would mend; of more it is not, for that takes long."""
@@ -148,15 +144,12 @@ def unlabelled(report: Report, progress: Progress | None) -> Unlabelled:
     deep = not any("--deep" in reason for _, reason in report.skipped)
     run(report.data, options=_options(report, deep), progress=progress, study=studied.append)
     table = studied[0].table
-    bare = {file for file, labelled in zip(table.files, table.labelled.tolist(), strict=True) if not labelled}
-    unsound = bare & {f.image for f in report.findings if f.effect in _UNSOUND or f.code in _SPOILT}
-    copies = bare & {
-        f.partner if f.image not in bare and f.partner in bare else f.image
-        for f in report.findings
-        if f.partner is not None
-    }
-    worth = tuple(file for file in table.files if file in bare and file not in unsound | copies)
-    return Unlabelled(worth, len(unsound), len(copies - unsound))
+    bare = [file for file, labelled in zip(table.files, table.labelled.tolist(), strict=True) if not labelled]
+    chosen = choose(bare, report.findings)
+    paired = {f.code for f in report.findings if f.partner is not None}
+    unsound = sum(not paired.issuperset(choice.because) for choice in chosen)
+    worth = tuple(choice.image for choice in chosen if choice.keep)
+    return Unlabelled(worth, unsound, len(chosen) - len(worth) - unsound)
 
 
 def _common(config: DataConfig) -> str:

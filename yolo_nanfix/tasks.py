@@ -23,6 +23,8 @@ class TaskBasis(str, Enum):
     """Folders of images, one a class."""
     ANNOTATIONS = "annotations"
     """The form of the annotation file, or what it holds."""
+    IMAGES = "images"
+    """Nothing: there are images alone."""
     NO_ROWS = "no-rows"
     """There is no label row that could tell it."""
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.listing import Folders
+from yolo_nanfix.linting.options import UNLABELLED
 from yolo_nanfix.linting.paths import folder_of, folders_of, label_path
 from yolo_nanfix.linting.suffixes import is_image
 
@@ -83,7 +84,8 @@ def take_census(config: DataConfig, files: Sequence[str], task: str, folders: Fo
         folders: those that were listed already.
     """
     look = _Look(folders)
-    usual = _IMAGES if task == "classify" else _IMAGES + _LABELS
+    without = task in ("classify", UNLABELLED)
+    usual = _IMAGES if without else _IMAGES + _LABELS
     for paths in config.splits.values():
         for path in paths:
             look.below(str(path), usual)
@@ -93,7 +95,7 @@ def take_census(config: DataConfig, files: Sequence[str], task: str, folders: Fo
             met.add(real)
             look.at(folder, usual)
     images = tuple(look.seen)
-    if task == "classify":
+    if without:
         tops = [path for paths in config.splits.values() for path in paths]
     else:
         labels = dict.fromkeys(folder_of(label_path(f"{folder}{os.sep}x.jpg")) for folder in images)

@@ -15,12 +15,13 @@ from yolo_nanfix.linting.assemble import Whole, assemble, dumps, unchanged
 from yolo_nanfix.linting.causes import Cause, explained
 from yolo_nanfix.linting.causes import dumps as dumps_causes
 from yolo_nanfix.linting.causes import loads as loads_causes
+from yolo_nanfix.linting.choosing import choose
 from yolo_nanfix.linting.classify import list_folders
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.fates import Fate, of_splits
 from yolo_nanfix.linting.folding import folded
-from yolo_nanfix.linting.listing import Folders
-from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.listing import Folders, list_images
+from yolo_nanfix.linting.options import UNLABELLED, LintOptions
 from yolo_nanfix.linting.parts import Context, Found
 from yolo_nanfix.linting.pool import Progress, read_all
 from yolo_nanfix.linting.rule import all_rules
@@ -61,7 +62,7 @@ def check(
     if memory is not None and same_files:
         seen, there = unpack(memory, folders), census.loads(memory.text("census"))
     else:
-        seen = survey(config, folders, list_folders(config) if options.settled == "classify" else None)
+        seen = survey(config, folders, _unlabelled(config, options, folders))
         there = census.take_census(config, seen.files, options.settled, folders)
     kept = unchanged(seen, memory, same_files=same_files)
     waiting = np.delete(np.arange(len(seen.files)), kept.now).tolist()
@@ -86,7 +87,18 @@ def check(
     if place is not None and (not same_files or len(waiting) > FEW * len(seen.files)):
         _remember(place, names, seen, there, whole, lasting, old)
     data, task, root = str(config.yaml_file), options.settled, str(config.root)
-    return Report(data, task, tuple(findings), _skipped(options), _counts(table, fates), root=root, basis=basis)
+    choice = choose(seen.files, findings) if task == UNLABELLED else ()
+    counts, skipped = _counts(table, fates), _skipped(options)
+    return Report(data, task, tuple(findings), skipped, counts, root=root, basis=basis, choice=choice)
+
+
+def _unlabelled(config: DataConfig, options: LintOptions, folders: Folders) -> Mapping[str, Sequence[str]] | None:
+    """The images of each split of a set without label files; None for one with label files."""
+    if options.settled == "classify":
+        return list_folders(config)
+    if options.settled == UNLABELLED:
+        return {split: list_images(paths, folders, config.lists) for split, paths in config.splits.items()}
+    return None
 
 
 def _in_set(facts: Mapping[str, Any], options: LintOptions, causes: list[Cause], *, lasting: bool) -> Iterator[Finding]:

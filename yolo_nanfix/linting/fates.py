@@ -15,6 +15,7 @@ from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.headers import SOUND, Header
 from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
+from yolo_nanfix.linting.options import UNLABELLED
 from yolo_nanfix.linting.rules.columns import columns
 from yolo_nanfix.linting.rules.equal import first_equal
 from yolo_nanfix.linting.rules.rows import HIGH, LOW
@@ -74,7 +75,7 @@ class Left(NamedTuple):
 
 def fates(images: Images, labels: Labels, config: DataConfig, task: str) -> NDArray[np.uint8]:
     """(N,) the bits of each image."""
-    found = np.full(len(images), 0 if task == "classify" else EMPTY, np.uint8)
+    found = np.full(len(images), 0 if task in ("classify", UNLABELLED) else EMPTY, np.uint8)
     for i, image in images.made.items():
         if not image.usual:
             found[i] |= of_header(image.header)

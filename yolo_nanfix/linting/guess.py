@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from yolo_nanfix.linting.config import DataConfig, Layout
 from yolo_nanfix.linting.listing import Folders
-from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.options import UNLABELLED, LintOptions
 from yolo_nanfix.linting.paths import NO_LABELS
 from yolo_nanfix.tasks import Basis, TaskBasis
 
@@ -96,6 +96,8 @@ def guess(config: DataConfig, folders: Folders, looks: Looks) -> Basis:
     """
     if config.layout is Layout.CLASS_FOLDERS:
         return Basis(TaskBasis.CLASS_FOLDERS, "classify", {"folders": config.nc})
+    if config.layout is Layout.IMAGES:
+        return Basis(TaskBasis.IMAGES, UNLABELLED)
     if config.raw.get("kpt_shape") is not None:
         return Basis(TaskBasis.KPT_SHAPE, "pose")
     names = {folder: folders.names(folder) for folder in folders.homes_of_labels}

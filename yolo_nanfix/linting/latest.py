@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from yolo_nanfix.choices import Choice
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity, frozen
 from yolo_nanfix.tasks import Basis
 
@@ -19,6 +20,7 @@ def pack(report: Report) -> dict[str, Any]:
     return {
         "task": report.task,
         "basis": report.basis.as_dict() if report.basis is not None else None,
+        "choice": [choice.as_dict() for choice in report.choice],
         "counts": report.counts,
         "skipped": report.skipped,
         "rules": {f.code: (f.name, f.severity.value, f.effect.value, f.mend) for f in _own_last(report.findings)},
@@ -57,7 +59,8 @@ def unpack(packed: Mapping[str, Any], data: str, root: str) -> Report | None:
         findings = tuple(unpack_findings(packed["findings"], rules))
         skipped = tuple((code, reason) for code, reason in packed["skipped"])
         basis = Basis.from_dict(packed["basis"])
-        return Report(data, packed["task"], findings, skipped, packed["counts"], root=root, basis=basis)
+        choice = tuple(map(Choice.from_dict, packed["choice"]))
+        return Report(data, packed["task"], findings, skipped, packed["counts"], root=root, basis=basis, choice=choice)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 

@@ -8,6 +8,8 @@ from pathlib import Path
 LABELLED = ("detect", "segment", "pose", "obb")
 """The tasks that have label files."""
 TASKS = (*LABELLED, "classify")
+UNLABELLED = "images"
+"""What stands for a task where there are images alone: it cannot be asked for."""
 
 
 @dataclass(frozen=True)

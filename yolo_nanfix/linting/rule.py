@@ -26,7 +26,7 @@ from yolo_nanfix.findings import Effect, Finding, Place, Severity, frozen
 from yolo_nanfix.linting.causes import Cause, Explains
 from yolo_nanfix.linting.options import LABELLED as LABELLED
 from yolo_nanfix.linting.options import TASKS as TASKS
-from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.options import UNLABELLED, LintOptions
 
 FAMILIES = (
     "config", "config_pose", "config_paths", "files", "names", "strays", "folders", "arrays", "images", "kinds",
@@ -38,6 +38,10 @@ FAMILIES = (
 
 ABOUT_FILES = frozenset(("images", "unusual", "labels"))
 """What rules about single files ask for."""
+WITHOUT_LABELS = ("FS", "IM", "SP")
+"""Families whose rules are asked about images without labels, if they read the datasets of all tasks."""
+ABOUT_TRAINING = frozenset(("FS055", "FS056", "SP008", "SP009"))
+"""Rules that speak of a training, which nobody plans on images without labels."""
 _SECTIONS = ("Why", "Ultralytics", "Example", "Mend")
 
 
@@ -112,7 +116,10 @@ class Rule:
 
     def skipped(self, options: LintOptions) -> str | None:
         """Why the rule is not asked under these options; None if it is."""
-        if options.settled not in self.tasks:
+        if options.settled == UNLABELLED:
+            if self.code[:2] not in WITHOUT_LABELS or self.code in ABOUT_TRAINING or set(self.tasks) < set(TASKS):
+                return "there are images alone, without labels"
+        elif options.settled not in self.tasks:
             return f"the rule reads {', '.join(self.tasks)} datasets; the task is {options.settled}"
         return "images are decoded under --deep only" if self.deep and not options.deep else None
 

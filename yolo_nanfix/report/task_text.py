@@ -14,6 +14,7 @@ KINDS = {
     "other": ("is none of these", "are none of these"),
 }
 """What is said of one row, and of several, by the names of `Basis.numbers`."""
+TASKS = ("detect", "segment", "pose", "obb", "classify")
 _OVERRULES = "--task overrules"
 
 
@@ -22,8 +23,11 @@ def sentence(report: Report) -> str:
     basis = report.basis
     if basis is None or not report.task:
         return ""
+    if basis.kind is TaskBasis.IMAGES:
+        return f"Images without labels: rules on images and copies alone ({_OVERRULES})."
     if basis.kind is TaskBasis.ASKED:
-        other = f"; the set itself looks like {basis.guess}" if basis.guess != report.task else ""
+        other = f"; the set itself looks like {basis.guess}" if basis.guess in TASKS else "; there are images alone"
+        other = "" if basis.guess == report.task else other
         return f"Task {report.task}, as asked{other}."
     return f"Task {report.task}: {_reason(basis)} ({_OVERRULES})."
 

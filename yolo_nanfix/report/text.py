@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from yolo_nanfix.findings import Finding, Report, Severity
+from yolo_nanfix.report import choice_text
 from yolo_nanfix.report.panel import put
 from yolo_nanfix.report.task_text import sentence
 from yolo_nanfix.report.words import EFFECT_WORDS, base, explains, in_order, printable, told, where
@@ -106,7 +107,8 @@ def _summary(report: Report, fixable: Fixable, root: Path) -> Iterator[Table | T
         yield Text(f"Not asked: {skipped}.", style="dim")
     if report.known:
         yield Text(f"{report.known} findings of the baseline are not shown.", style="dim")
-    yield from (Text(line) for line in kept_lines(report.counts))
+    yield from (Text(line) for line in ([] if report.choice else kept_lines(report.counts)))
+    yield from (Text(line) for line in choice_text.lines(report, root))
     if line := _fixes(fixable):
         yield Text(line)
     yield _closing(report)
@@ -195,10 +197,18 @@ def _closing(report: Report) -> Text:
     images = sum(counts["images"] for counts in report.counts.values())
     rows = sum(counts["rows"] for counts in report.counts.values())
     read = f"{images} images and {rows} label rows in {', '.join(report.counts)}"
+    if report.choice:
+        read = f"{images} images"
+        kept = sum(choice.keep for choice in report.choice)
+        return Text(f"Found {found(report) or 'nothing'} in {read}; {kept} are worth labelling.", style=_style(report))
     if report.worst is None:
         return Text(f"No findings in {read}.", style="green")
     then = _NEXT[report.worst] if report.starts else "Training does not start: mend the fatal findings first."
     return Text(f"Found {found(report)} in {read}. {then}", style=STYLES[report.worst])
+
+
+def _style(report: Report) -> str:
+    return "green" if report.worst is None else STYLES[report.worst]
 
 
 def found(report: Report) -> str:
