@@ -267,3 +267,17 @@ def test_stdout_takes_the_page_and_fixes_come_before_it(made, tmp_path, capsys):
     assert main([*arguments, "--fix"]) == 1
     after = read(capsys.readouterr().out)
     assert not [a for a in after.of("article") if a.get("id") == "rule-BX007"]
+
+
+def test_images_without_labels_are_told_by_what_is_worth_labelling(tmp_path):
+    data = make_dataset(tmp_path / "set", n_train=6, n_val=2, size=(64, 64), seed=4)
+    images = tmp_path / "new images"
+    shutil.copytree(data.parent / "images" / "train", images)
+    (images / "zero.jpg").write_bytes(b"")
+    shutil.copy(images / "0001.jpg", images / "copy.jpg")
+    text = read(api.lint_page(yolo_nanfix.lint(images))).text
+    assert "Of 8 images without labels, 6 are worth labelling." in text and "yolo-nanfix train" not in text
+    assert f"yolo-nanfix handoff '{images}' '{images}-to-label' --to cvat --unlabelled" in text
+    (images / "zero.jpg").unlink(), (images / "copy.jpg").unlink()
+    text = read(api.lint_page(yolo_nanfix.lint(images))).text
+    assert "Of 6 images without labels, all are worth labelling." in text and "--unlabelled" in text

@@ -63,7 +63,7 @@ def context(report: Report, show: Show = NOTHING, *, alone: bool = False) -> dic
         "kinds": [(level.value, grouped(kinds[level])) for level in Severity if kinds[level]],
         "alone": alone,
         "splits": [_split(name, counts) for name, counts in report.counts.items()],
-        "fates": any("kept" in counts for counts in report.counts.values()),
+        "fates": any("kept" in counts for counts in report.counts.values()) and not report.choice,
         "rules": [{**rule, "follows": follows.get(rule["code"], "")} for rule in _rules(listed, show, numbers)],
         "total": len(report.own),
         "grouped": grouped(len(report.own)),

@@ -49,6 +49,8 @@ def images_of(report: Report) -> int:
 def sentence(report: Report) -> str:
     """How many images, what is wrong with them, and what that does to training."""
     total = count_of(images_of(report), "image")
+    if report.choice:
+        return f"Of {total} without labels, {_kept(report)} worth labelling."
     if not report.findings:
         return f"Nothing is wrong with these {total}."
     if report.worst is Severity.INFO:
@@ -62,6 +64,14 @@ def sentence(report: Report) -> str:
         return f"{count_of(len(whole), 'finding')} about the whole set of {total}: {_whole(whole)}."
     more = f"; {count_of(len(whole), 'finding')} more about the whole set" if whole else ""
     return f"Of {total}, {_and(parts)}{more}."
+
+
+def _kept(report: Report) -> str:
+    """`156 are`, `1 is`, `all are`."""
+    kept = sum(choice.keep for choice in report.choice)
+    if kept == len(report.choice):
+        return "all are" if kept > 1 else "it is"
+    return f"{grouped(kept)} {'is' if kept == 1 else 'are'}"
 
 
 def _whole(findings: Sequence[Finding]) -> str:
@@ -93,7 +103,7 @@ def _and(parts: Sequence[str]) -> str:
 
 def steps(report: Report, show: Show) -> list[Step]:
     """What to do, the most urgent first."""
-    return list(_steps(report, show)) if report.findings else []
+    return list(_steps(report, show)) if report.findings or report.choice else []
 
 
 def _steps(report: Report, show: Show) -> Iterator[Step]:
@@ -118,7 +128,7 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
             f"({_codes(unsafe)}), and do it if you agree.",
             (f"{lint} --diff --unsafe-fixes", f"{lint} --fix --unsafe-fixes"),
         )
-    labels = [f for f in hand if f.image is not None and f.partner is None]
+    labels = [] if report.choice else [f for f in hand if f.image is not None and f.partner is None]
     if show.mendable and labels:
         yield Step(
             f"Give {count_of(len({f.image for f in labels}), 'image')} that a person has to look at "
@@ -133,6 +143,12 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
         yield Step(
             f"Decide which copies to keep: {count_of(len(pairs), 'pair')} of images below are the same or look alike."
         )
+    if report.choice:
+        yield Step(
+            "Give what is worth labelling to those who label; what is broken, damaged or a copy stays behind.",
+            (f"yolo-nanfix handoff {data} {out} --to cvat --unlabelled",),
+        )
+        return
     model = f"yolov8n{MODELS.get(report.task, '')}.pt"
     yield Step("Lint again, then train under the guard.", (lint, f"yolo-nanfix train {data} model={model}"))
 

@@ -200,7 +200,8 @@ def _closing(report: Report) -> Text:
     if report.choice:
         read = f"{images} images"
         kept = sum(choice.keep for choice in report.choice)
-        return Text(f"Found {found(report) or 'nothing'} in {read}; {kept} are worth labelling.", style=_style(report))
+        then = f"; {kept} are worth labelling: yolo-nanfix handoff --unlabelled gives them to a labelling tool."
+        return Text(f"Found {found(report) or 'nothing'} in {read}{then}", style=_style(report))
     if report.worst is None:
         return Text(f"No findings in {read}.", style="green")
     then = _NEXT[report.worst] if report.starts else "Training does not start: mend the fatal findings first."
