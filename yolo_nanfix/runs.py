@@ -92,7 +92,7 @@ def train(
     context = RunContext(on_fatal=on_fatal)
     with api.prepared():  # before anything imports ultralytics
         model = _model(data, arguments)
-        data, stop = _linted(context, model.task, data, progress)
+        data, stop = _linted(context, model.task, data, progress, one_class=bool(arguments.get("single_cls")))
         context.show = None if stop or dry_run or context.lint is None else _show(context.lint)
         with api.patched(**settings) as status:
             if stop or dry_run:
@@ -114,7 +114,7 @@ def _model(data: str | Path, arguments: Mapping[str, Any]) -> Any:
 
 
 def _linted(
-    context: RunContext, task: str, data: str | Path, progress: api.Progress | None
+    context: RunContext, task: str, data: str | Path, progress: api.Progress | None, *, one_class: bool
 ) -> tuple[str | Path, tuple[str, ...]]:
     """Lint the dataset into the context; where it is then, and why the run must not start, if so."""
     from yolo_nanfix import linter, upstream
@@ -129,7 +129,7 @@ def _linted(
         request = linter.Request({"task": task}, settings=False, study=studied.append)
         context.lint = linter.for_training(linter.lint(data, request, progress), data)
         stop = _decide(context, context.lint)
-        stop += _left(context, studied)
+        stop += () if one_class else _left(context, studied)  # of one class no number is too large
         for line, good in left_text.lines(context.lint, context.left):
             upstream.log(f"yolo-nanfix: {line}", good_news=good)
         return context.lint.data, stop

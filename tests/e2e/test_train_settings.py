@@ -70,6 +70,12 @@ def test_a_run_does_not_start_when_nothing_is_left(sick: Path, caplog):
     assert "FS055" in lines[-2] and lines[-1] == "train: 0 of 4 images are left: Ultralytics drops 4"
 
 
+def test_where_all_objects_are_one_class_no_number_is_too_large(sick: Path):
+    (sick.parent / "labels/train/0002.txt").write_text("7 0.5 0.5 0.2 0.2\n")
+    run = yolo_nanfix.train(sick, model=lab.TINY, dry_run=True, imgsz=64, single_cls=True)
+    assert run.summary["left"] == {} and dry_run(sick).summary["left"]["train"]["dropped"] == 1
+
+
 def test_a_wrong_setting_is_said_before_a_model_is_loaded(sick: Path):
     Path("nanfix.yaml").write_text("lint: {ignor: [IM011]}")
     with pytest.raises(UsageError, match="did you mean 'ignore'"):

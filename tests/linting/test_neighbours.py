@@ -53,6 +53,16 @@ def test_folders_with_a_capital_are_named(tmp_path: Path):
     assert "rename 'Images' to 'images' and 'Labels' to 'labels'" in finding.message
 
 
+@pytest.mark.parametrize("images", ["imgs", "JPEGImages/part"])
+def test_images_in_no_folder_of_that_name_are_told(images: str, tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    tiny.yaml(YAML.replace("images/train", images))
+    several(tiny, images, "labels/mine")
+    (finding,) = found(tmp_path, "FS003")
+    assert f"{tmp_path / 'labels/mine'} holds 3 .txt files" in finding.message
+    assert "the images lie in no folder 'images', which would be replaced by 'labels'" in finding.message
+
+
 def test_labels_of_images_that_share_their_names_cannot_be_told_apart(tmp_path: Path):
     tiny = TinySet(tmp_path)
     tiny.yaml(YAML.replace("images/train", "images/all"))

@@ -32,6 +32,7 @@ class Near(NamedTuple):
         files: how many .txt files are in it.
         matching: how many of them are named as one of the images.
         capitals: folders of images or labels that are written with a capital, which Ultralytics does not know.
+        nameless: whether the images lie in no folder `images`, so that their labels are looked for beside them.
         above: whether it is a folder above the one in which Ultralytics looks: the images lie in folders of their own.
         repeated: how many of the names stand for several images each.
     """
@@ -40,6 +41,7 @@ class Near(NamedTuple):
     files: int
     matching: int
     capitals: tuple[str, ...]
+    nameless: bool
     above: bool
     repeated: int
 
@@ -49,6 +51,8 @@ class Near(NamedTuple):
         if self.capitals:
             small = " and ".join(f"'{name}' to '{name.lower()}'" for name in self.capitals)
             text += f": only 'images' and 'labels' in small letters are known; rename {small}"
+        elif self.nameless:
+            text += ": the images lie in no folder 'images', which would be replaced by 'labels'"
         if self.above:
             text += ": the labels lack the folders in which the images lie"
         if self.repeated:
@@ -89,6 +93,7 @@ def find_labels(images: Sequence[str], roots: Sequence[str], taken: Set[str] = f
         files=sum(found[one][0] for one in folders),
         matching=len(names),
         capitals=_capitals(home, folder),
+        nameless=f"{os.sep}images{os.sep}" not in images[0],
         above=f"{wanted}{os.sep}".startswith(f"{folder}{os.sep}") and folder != wanted,
         repeated=sum(stems[name[:-4]] > 1 for name in names),
     )
