@@ -171,9 +171,10 @@ def by_label_studio(out: Path) -> Read:
         with tempfile.TemporaryDirectory() as folder, label_studio(out) as converter:
             converter.convert_to_coco(str(file), folder, is_dir=False)
             whole = json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
-        order = [task["data"]["name"] for task in tasks]
+        order = [task["data"]["name"] for task in tasks if "annotations" in task]
+        bare = {task["data"]["name"] for task in tasks} - set(order)  # images to be labelled: it exports none of them
         some = _of_coco(whole, {image["id"]: order[number] for number, image in enumerate(whole["images"])})
-        found = Read(found.images | some.images, found.boxes + some.boxes)
+        found = Read(found.images | some.images | bare, found.boxes + some.boxes)
     return found
 
 
