@@ -133,6 +133,27 @@ def test_copies_are_found_in_a_set_that_shares_its_ground(tmp_path: Path, name: 
     assert told == wanted
 
 
+@pytest.mark.parametrize("count", [32, 37])
+def test_of_large_groups_neighbours_are_compared_and_that_is_said(tmp_path: Path, monkeypatch, count: int):
+    """Blocks of 16, of images that look most alike: whatever the number of images, each is in one."""
+    monkeypatch.setattr("yolo_nanfix.linting.confirming.BLOCK", 16)
+    monkeypatch.setattr("yolo_nanfix.linting.confirming.STEP", 8)
+    monkeypatch.setattr("yolo_nanfix.linting.confirming.SAMPLE", 8)
+    tiny = TinySet(tmp_path)
+    _set(tiny, frame, count)
+    for how, pixels, quality in _copies(frame(4)):
+        _put(tiny, "val", f"{how}-04", pixels, quality)
+    for how, pixels, quality in _copies(frame(count - 1)):
+        _put(tiny, "val", f"{how}-last", pixels, quality)
+    told, about = _found(tmp_path)
+    wanted = {f"{how}-{name}" for how, *_ in _copies(frame(0)) for name in ("04", "last")}
+    assert set(told) == wanted
+    for name, (other, _) in told.items():
+        original = "i04" if name.endswith("04") else f"i{count - 1:02}"
+        assert other == original or other.partition("-")[2] == name.partition("-")[2]
+    assert "compared with some of the others only" in about[0].message
+
+
 def test_an_empty_scene_is_not_a_copy_of_the_next_one(tmp_path: Path):
     """Half of the frames show the ground alone: they are the same, but say nothing about the others."""
     tiny = TinySet(tmp_path)

@@ -39,12 +39,14 @@ FITTED = 0.5
 FEW_UNDECIDED, UNDECIDED = 3, 0.01
 """So many pairs without boxes that differ in places only, or this part of all images, have captions or the like; more
 are frames of cameras."""
-BLOCK = 1024
-"""So many images are compared each with each."""
+BLOCK, STEP = 512, 256
+"""So many images are compared each with each; of larger groups so many that are next to each other, in steps."""
 SAMPLE = 128
 """So many other images say how far apart the images of the set are; smaller sets are compared each with each."""
 MOST_READ = 20_000
 """So many images are decoded at most to confirm that they are alike."""
+MOST_LAID = 2000
+"""So many pairs are laid upon each other at most, which takes about a millisecond each."""
 TRIES = 8
 """So many candidates are compared with one image, those of the closest hashes."""
 ROUNDING = 1e-5
@@ -89,19 +91,29 @@ def near_pairs(table: Table, channels: int, copies: Collection[int] = ()) -> Lik
     links = list(_links(pictures, first[order], second[order]))
     pairs: list[Near] = []
     small = 1 < len(table.looks) <= SAMPLE
-    for block, whole in [([], True)] if small else _blocks(links):
-        left_out += 0 if whole else len(block)
+    for block, whole in [([], True)] if small else _blocks(pictures, links):
+        left_out += 0 if whole else STEP
         pairs += _judge(pictures, block, [link for link in links if link.cropped])
+    if len(pictures.undecided) <= max(FEW_UNDECIDED, UNDECIDED * len(table.files)):
+        pairs += pictures.undecided
     no_need = set(copies)
-    pairs = [pair for pair in pairs if pair.second not in no_need]
-    few = len(pictures.undecided) <= max(FEW_UNDECIDED, UNDECIDED * len(table.files))
-    pairs += [pair for pair in pictures.undecided if pair.second not in no_need] if few else []
+    best: dict[int, Near] = {}
+    for pair in pairs:
+        held = best.get(pair.second)
+        if pair.second not in no_need and (held is None or _rank(table, pair) > _rank(table, held)):
+            best[pair.second] = pair
+    pairs = [best[image] for image in sorted(best)]
     told = {image for pair in pairs for image in pair[:2]}
     unsure = {link.second: link.first for link in links if link.second not in told}
     unsure |= {link.first: link.second for link in links if link.first not in told and link.first not in unsure}
     doubtful = sorted(unsure)
     examples = [unsure[image] for image in doubtful]
-    return Likeness(sorted(pairs, key=lambda p: p.second), doubtful, examples, left_out + pictures.left_out)
+    return Likeness(pairs, doubtful, examples, left_out + pictures.left_out)
+
+
+def _rank(table: Table, pair: Near) -> tuple[bool, float]:
+    """Which of two pairs tells more: that across splits, then the one more alike."""
+    return bool(table.split[pair.first] != table.split[pair.second]), pair.alike
 
 
 def _one_file(table: Table, first: Indices, second: Indices) -> NDArray[np.bool_]:
@@ -113,17 +125,17 @@ def _one_file(table: Table, first: Indices, second: Indices) -> NDArray[np.bool_
 
 def turned(picture: NDArray[T]) -> list[NDArray[T]]:
     """A picture, mirrored and turned in the order of `deep.LOOKS`."""
-    return [side for up in (picture, picture.T) for side in (up, up[:, ::-1], up[::-1], up[::-1, ::-1])]
+    return [side for up in (picture, picture.swapaxes(0, 1)) for side in (up, up[:, ::-1], up[::-1], up[::-1, ::-1])]
 
 
 class _Pictures:
-    """Small copies of images, each decoded once; `left_out` counts those that were too many.
+    """Small copies of images, each decoded once; `left_out` counts those that were too many, `laid` what was tried.
 
     `undecided` are pairs that are near, but differ in places, of which no labels tell whether that is an object.
     """
 
     def __init__(self, table: Table, channels: int) -> None:
-        self.left_out = 0
+        self.left_out = self.laid = 0
         self.undecided: list[Near] = []
         self.table = table
         self.rows = Rows(table)
@@ -194,6 +206,9 @@ def _runs(first: Indices, second: Indices) -> Iterator[tuple[int, list[int]]]:
 
 def _laid_upon(pictures: _Pictures, first: int, second: int, turn: int) -> float:
     """The correlation of two images where they overlap, one of them cropped a little; 0 if they do not fit."""
+    pictures.laid += 1
+    if pictures.laid > MOST_LAID:
+        return 0.0
     one, other = pictures.fine(first), pictures.fine(second)
     if one is None or other is None:
         return 0.0
@@ -222,7 +237,7 @@ def _fitted(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     return float(alike) if np.abs(cv2.blur(apart, (3, 3))).max() <= FITTED else 0.0
 
 
-def _blocks(links: Sequence[Link]) -> Iterator[tuple[list[int], bool]]:
+def _blocks(pictures: _Pictures, links: Sequence[Link]) -> Iterator[tuple[list[int], bool]]:
     """The linked images, those that hang together in one block where it holds them; and whether it does."""
     leader = {image: image for link in links for image in link[:2]}
 
@@ -241,11 +256,27 @@ def _blocks(links: Sequence[Link]) -> Iterator[tuple[list[int], bool]]:
         if block and len(block) + len(members) > BLOCK:
             yield block, True
             block = []
-        for low in range(0, len(members) - BLOCK, BLOCK):
-            yield members[low : low + BLOCK], False
-        block += members[len(members) // BLOCK * BLOCK :] if len(members) > BLOCK else members
+        if len(members) <= BLOCK:
+            block += members
+            continue
+        lined_up = _lined_up(pictures, members)
+        for low in range(0, len(lined_up) - STEP, STEP):
+            yield lined_up[low : low + BLOCK], False
     if block:
         yield block, True
+
+
+def _lined_up(pictures: _Pictures, members: list[int]) -> list[int]:
+    """Images in an order in which copies, also turned ones, stand close to each other: by their principal component."""
+    images, copies = pictures.stacked(members)
+    rows = np.sum(_all_turned(copies), axis=0).T  # the same for all turns of a picture
+    rows = rows - rows.mean(axis=0)
+    part = rows[np.argmax(np.square(rows).sum(axis=1))]
+    for _ in range(8):
+        part = rows.T @ (rows @ part)
+        part = part / max(float(np.linalg.norm(part)), 1e-12)
+    order: list[int] = images[np.argsort(rows @ part, kind="stable")].tolist()
+    return order
 
 
 def _judge(pictures: _Pictures, block: list[int], cropped: list[Link]) -> Iterator[Near]:
@@ -293,12 +324,18 @@ def _compared(one: Floats, other: Floats) -> tuple[Floats, NDArray[np.int8]]:
     """(n, m) the best correlation of each of n pictures with each of m, in any turn of the latter, and that turn."""
     best = np.full((len(one), len(other)), -1.0, np.float32)
     turn = np.zeros(best.shape, np.int8)
-    for k in range(8):
-        sides = np.stack([turned(p.reshape(_SIDE, _SIDE))[k].ravel() for p in other]) if len(other) else other
-        alike = one @ sides.T
+    for k, side in enumerate(_all_turned(other)):
+        alike = one @ side
         better = alike > best
-        best[better], turn[better] = alike[better], k
+        np.copyto(best, alike, where=better)
+        turn[better] = k
     return best, turn
+
+
+def _all_turned(copies: Floats) -> list[Floats]:
+    """Pictures (n, 1024) in all turns, each as (1024, n)."""
+    upright = np.moveaxis(copies.reshape(-1, _SIDE, _SIDE), 0, 2)
+    return [np.ascontiguousarray(side).reshape(_SIDE**2, -1) for side in turned(upright)]
 
 
 def _reach(far: Floats) -> Floats:
