@@ -55,7 +55,7 @@ class Said(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-ALONE = ("FS003", "FS055", "IM010", "IM035", "IM036")
+ALONE = ("BX028", "FS003", "FS055", "IM010", "IM035", "IM036")
 """Defects of a whole split: no healthy image is added."""
 
 

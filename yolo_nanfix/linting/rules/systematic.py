@@ -122,13 +122,20 @@ def axes_exchanged(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
     """
     if not _is_text(table) or _readings(table, task):
         return
-    if (fit := grid_exchanged(boxes_of(table, sample(table)))) is not None:
+    rows = sample(table)
+    boxes, image = boxes_of(table, rows), table.row_image[rows]
+    for split in (None, *table.splits):
+        fit = grid_exchanged(boxes if split is None else boxes.some(_inside(table, split)[image]))
+        if fit is None:
+            continue
         wrong, right = fit
         message = (
             f"{wrong:.0%} of the boxes lie on whole pixels if y stands before x (or the images were turned after "
             f"labelling), {right:.0%} as they are read"
         )
-        yield Hit(str(config.yaml_file), message, explains=Explains(EXPLAINED))
+        yield Hit(str(config.yaml_file), message, split=split, explains=Explains(EXPLAINED))
+        if split is None:
+            return
 
 
 @rule("BX027", "axes-by-one-side", Severity.ERROR, Effect.DROPS, LABELLED)
