@@ -115,6 +115,9 @@ def test_what_stock_keeps_of_each_split_is_told():
     assert "train: 9 images, Ultralytics keeps 7 (1 without objects, 3 rewritten) and drops 2.\n" in out
     assert "val: 4 images, Ultralytics keeps all.\n" in out
     assert "keeps" not in _rendered(_report())
+    fatal = replace(_finding(severity=Severity.FATAL), effect=Effect.CRASHES)
+    out = _rendered(replace(_report(fatal), counts=known))
+    assert "train: 9 images, Ultralytics would keep 7 (1 without objects, 3 rewritten) and drop 2.\n" in out
 
 
 @pytest.mark.parametrize(

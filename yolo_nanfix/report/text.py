@@ -107,7 +107,7 @@ def _summary(report: Report, fixable: Fixable, root: Path) -> Iterator[Table | T
         yield Text(f"Not asked: {skipped}.", style="dim")
     if report.known:
         yield Text(f"{report.known} findings of the baseline are not shown.", style="dim")
-    yield from (Text(line) for line in ([] if report.choice else kept_lines(report.counts)))
+    yield from (Text(line) for line in ([] if report.choice else kept_lines(report.counts, report.starts)))
     yield from (Text(line) for line in choice_text.lines(report, root))
     if line := _fixes(fixable):
         yield Text(line)
@@ -152,8 +152,9 @@ def _table(report: Report) -> Table:
     return table
 
 
-def kept_lines(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    """What Ultralytics keeps of each split, a line each, as far as that is known."""
+def kept_lines(counts: Mapping[str, Mapping[str, int]], starts: bool = True) -> Iterator[str]:
+    """What Ultralytics keeps, or would keep if training started, of each split, a line each, as far as that is known."""
+    keep, drop = ("keeps", "drops") if starts else ("would keep", "drop")
     for split, numbers in counts.items():
         if "kept" in numbers:
             images, kept = numbers["images"], numbers["kept"]
@@ -162,10 +163,10 @@ def kept_lines(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
                 for key, what in (("background", "without objects"), ("rewritten", "rewritten"))
                 if numbers.get(key)
             ]
-            drops = f" and drops {numbers['dropped']}" if numbers.get("dropped") else ""
+            drops = f" and {drop} {numbers['dropped']}" if numbers.get("dropped") else ""
             of = "all" if kept == images and not drops else str(kept)
             noted = f" ({', '.join(notes)})" if notes else ""
-            yield f"{split}: {images} images, Ultralytics keeps {of}{noted}{drops}."
+            yield f"{split}: {images} images, Ultralytics {keep} {of}{noted}{drops}."
 
 
 def _fixes(fixable: Fixable) -> str:
