@@ -246,6 +246,15 @@ def test_a_clean_dataset_has_a_page_that_says_so(tmp_path):
     assert "Objects of each class" in found.text
 
 
+def test_a_dataset_with_which_training_does_not_start_is_told(tmp_path):
+    data = make_dataset(tmp_path / "set", n_train=2, n_val=1, size=(64, 64), seed=1)
+    for label in (tmp_path / "set/labels/train").iterdir():
+        label.unlink()
+    report = yolo_nanfix.lint(data, settings=False)
+    assert not report.starts and "Training does not start." in read(api.lint_page(report)).text
+    assert "does not start" not in read(api.lint_page(report.select("CL"))).text
+
+
 def test_what_has_no_room_is_left_out_and_counted(made, monkeypatch):
     monkeypatch.setattr(gather, "LEAST_ROOM", 4000)
     monkeypatch.setattr(gather, "MOST_ROOM", 4000)

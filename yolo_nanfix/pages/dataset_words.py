@@ -61,9 +61,14 @@ def sentence(report: Report) -> str:
     parts = [DOES[effect][number > 1].join((f"{grouped(number)} ", "")) for effect, number in _by_effect(serious)]
     whole = [f for f in serious if f.image is None]
     if not parts:
-        return f"{count_of(len(whole), 'finding')} about the whole set of {total}: {_whole(whole)}."
+        return f"{count_of(len(whole), 'finding')} about the whole set of {total}: {_whole(whole)}.{_stop(report)}"
     more = f"; {count_of(len(whole), 'finding')} more about the whole set" if whole else ""
-    return f"Of {total}, {_and(parts)}{more}."
+    return f"Of {total}, {_and(parts)}{more}.{_stop(report)}"
+
+
+def _stop(report: Report) -> str:
+    """What is said where training does not start."""
+    return "" if report.starts else " Training does not start."
 
 
 def _kept(report: Report) -> str:

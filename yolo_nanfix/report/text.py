@@ -153,7 +153,7 @@ def _table(report: Report) -> Table:
 
 
 def kept_lines(counts: Mapping[str, Mapping[str, int]], starts: bool = True) -> Iterator[str]:
-    """What Ultralytics keeps, or would keep if training started, of each split, a line each, as far as that is known."""
+    """What Ultralytics keeps, or would keep if training started, of each split, as far as that is known."""
     keep, drop = ("keeps", "drops") if starts else ("would keep", "drop")
     for split, numbers in counts.items():
         if "kept" in numbers:
