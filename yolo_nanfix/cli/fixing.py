@@ -95,8 +95,8 @@ def run(args: argparse.Namespace, report: Report, lint: Callable[[], Report]) ->
     _list(fixed.kept, sys.stderr)
     if fixed.diff is not None:
         values = {**vars(fixed), "done": [f.as_dict() for f in fixed.done], "kept": _kept(fixed.kept)}
-        return Answer(report.exit_code, partial(_json, values), partial(_show_diff, fixed, args.quiet))
-    _summary(fixed, args.quiet)
+        return Answer(report.exit_code, partial(_json, values), partial(_show_diff, fixed, args))
+    _summary(fixed, args)
     left = lint() if fixed.files else report
     return replace(left, fixed=_told(fixed))
 
@@ -132,12 +132,12 @@ def command(args: argparse.Namespace, report: Report) -> str:
     return shlex.join(words)
 
 
-def _show_diff(fixed: Fixed, quiet: bool) -> None:
+def _show_diff(fixed: Fixed, args: argparse.Namespace) -> None:
     """The diff on stdout; what would be mended on stderr."""
     for line in (fixed.diff or "").splitlines():
         _say(line, sys.stdout)
-    if not quiet:
-        _summary(fixed, quiet)
+    if not args.quiet:
+        _summary(fixed, args)
 
 
 def _json(values: dict[str, object]) -> str:
@@ -150,9 +150,9 @@ def _kept(kept: tuple[Kept, ...]) -> list[dict[str, str]]:
     return [one._asdict() for one in kept]
 
 
-def _summary(fixed: Fixed, quiet: bool) -> None:
+def _summary(fixed: Fixed, args: argparse.Namespace) -> None:
     """What was mended or would be, and where everything is: on stderr; if quiet, one line if anything was written."""
-    if quiet:
+    if args.quiet:
         if fixed.files:
             _say(f"{_count(fixed.files, 'file')} changed; --undo takes it back", sys.stderr)
         return
@@ -163,13 +163,14 @@ def _summary(fixed: Fixed, quiet: bool) -> None:
     _say(f"{verb} {done}", sys.stderr)
     if fixed.unsafe:
         _say(f"{_count(fixed.unsafe, 'finding')} can be mended with --unsafe-fixes; --diff shows how", sys.stderr)
-    if fixed.quarantined or fixed.background:
-        verb = "would go" if fixed.diff is not None else "went"
+    went, became = ("would go", "would become") if fixed.diff is not None else ("went", "became")
+    if fixed.quarantined:
         where = f": {fixed.quarantine}" if fixed.quarantine else ""
-        _say(f"{_count(fixed.quarantined, 'image')} {verb} to quarantine with the labels{where}", sys.stderr)
-        _say(f"{_count(fixed.background, 'image')} became background", sys.stderr)
+        _say(f"{_count(fixed.quarantined, 'image')} {went} to quarantine with the labels{where}", sys.stderr)
     elif fixed.quarantine:
         _say(f"unusable files are in {fixed.quarantine}", sys.stderr)
+    if fixed.background or (args.unsafe_fixes and fixed.files):
+        _say(f"{_count(fixed.background, 'image')} {became} background", sys.stderr)
     if fixed.journal:
         _say(f"--undo takes it back; the original bytes are in {fixed.journal}", sys.stderr)
 
