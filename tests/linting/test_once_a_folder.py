@@ -99,7 +99,10 @@ def test_augmented_copies_are_counted_once_a_split_and_explain_what_looks_alike(
 def test_copies_of_one_original_in_two_splits_are_one_warning(tmp_path: Path):
     copied(*range(4), splits=("train", "val"))(TinySet(tmp_path))
     (told,) = _found(tmp_path, "SP012")
-    assert told.message.startswith("4 originals have copies in several splits") and told.split == "val"
+    assert (
+        told.message.startswith("4 images of 'val' are made of originals that another split has")
+        and told.split == "val"
+    )
 
 
 def test_images_of_one_name_with_other_boxes_are_no_copies(tmp_path: Path):

@@ -13,6 +13,7 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.labelled import Rows
 from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.rules.files import some
 from yolo_nanfix.linting.rules.rows import once
 from yolo_nanfix.linting.table import Table
 
@@ -85,16 +86,21 @@ def original_across_splits(table: Table) -> Iterator[Hit]:
     proven = [images for images in across if _same_boxes(table, rows, images)]
     if len(proven) < max(LEAST_PROVEN, PROVEN * len(across)):
         return
-    later = [i for images in across for i in images if table.split[i] != table.split[images[0]]]
-    first = table.split_of(across[0][0])
-    yield Hit(
-        table.files[later[0]].rpartition(os.sep)[0],
-        f"{len(across)} originals have copies in several splits: {len(later)} images here and elsewhere are made of "
-        f"images of {first!r} or another split, by their names and boxes",
-        split=table.split_of(later[0]),
-        values={"originals": len(across), "images": len(later)},
-        explains=Explains(("SP004",), frozenset(table.files[i] for i in later)),
-    )
+    later: dict[int, list[int]] = defaultdict(list)
+    for images in across:
+        for i in images:
+            if table.split[i] != table.split[images[0]]:
+                later[int(table.split[i])].append(i)
+    for number, images in sorted(later.items()):
+        split, files = table.split_names[number], [table.files[i] for i in images]
+        yield Hit(
+            files[0].rpartition(os.sep)[0],
+            f"{len(images)} images of {split!r} are made of originals that another split has too, by their names and "
+            f"boxes: {some(files)}",
+            split=split,
+            values={"images": len(images)},
+            explains=Explains(("SP004",), frozenset(files)),
+        )
 
 
 def _same_boxes(table: Table, rows: Rows, images: list[int]) -> bool:
