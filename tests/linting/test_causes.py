@@ -14,7 +14,7 @@ from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
 from yolo_nanfix.fixing.texts import allowed
 from yolo_nanfix.linting import latest
 from yolo_nanfix.linting.causes import Cause, Explains, dumps, explained, loads
-from yolo_nanfix.report import csvout, plain, text
+from yolo_nanfix.report import csvout, github, plain, text
 from yolo_nanfix.tasks import Basis, TaskBasis
 
 
@@ -106,3 +106,8 @@ def test_every_format_says_it(report: Report):
     assert report.frame()["because"].to_list() == [None, "BX900", "BX900", "BX900"]
     rows = list(csv.DictReader(io.StringIO(csvout.dumps(report))))
     assert [row["because"] for row in rows] == ["", "BX900", "BX900", "BX900"]
+
+
+def test_github_which_shows_ten_gets_the_cause_alone(report: Report):
+    assert github.dumps(report).count("\n") == 1 and "BX900" in github.dumps(report)
+    assert github.dumps(report.select("BX001")).count("\n") == 2

@@ -11,9 +11,13 @@ COMMANDS = {Severity.FATAL: "error", Severity.ERROR: "error", Severity.WARNING: 
 
 
 def dumps(report: Report) -> str:
-    """One command a finding, the worst first: GitHub shows the first ten of each kind only."""
+    """One command a finding, the worst first: GitHub shows the first ten of each kind only.
+
+    Findings that another one explains are left out, or they would fill the room.
+    """
     here, lines = Path.cwd(), []
-    for finding, _ in worst_first(report):
+    own = set(map(id, report.own))
+    for finding in (finding for finding, _ in worst_first(report) if id(finding) in own):
         given = {
             "file": relative(finding.place.file, here),
             "line": "" if finding.place.line is None else str(finding.place.line),
