@@ -135,7 +135,9 @@ def _lint(summary: Mapping[str, Any]) -> list[str]:
         return [f"Lint: not done, {_safe(why)}"]
     if not lint or not lint["findings"]:
         return []
-    counts = Counter(finding["severity"] for finding in lint["findings"])
+    there = {finding["code"] for finding in lint["findings"]}
+    own = (finding for finding in lint["findings"] if finding.get("because") not in there)
+    counts = Counter(finding["severity"] for finding in own)
     plural = {s: "s" if counts[s] > 1 and s in ("error", "warning") else "" for s in counts}
     found = ", ".join(f"{counts[s]} {s}{plural[s]}" for s in ("fatal", "error", "warning", "info") if counts[s])
     task = option(str(lint.get("task", "")), (lint.get("basis") or {}).get("guess"))
