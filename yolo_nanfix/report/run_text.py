@@ -135,7 +135,7 @@ def _lint(summary: Mapping[str, Any]) -> list[str]:
         return [f"Lint: not done, {_safe(why)}"]
     if not lint or not lint["findings"]:
         return []
-    there = {finding["code"] for finding in lint["findings"]}
+    there = {finding.get("code", "") for finding in lint["findings"]}
     own = (finding for finding in lint["findings"] if finding.get("because") not in there)
     counts = Counter(finding["severity"] for finding in own)
     plural = {s: "s" if counts[s] > 1 and s in ("error", "warning") else "" for s in counts}
