@@ -230,7 +230,7 @@ def check(out: Path, read: Any, back: Any, lint: str) -> tuple[str, list[str]]:
     found = read()
     lines = [*strangers(out), *differences(found, wanted(out))]
     what = f"{len(found.images)} images, {len(found.boxes)} boxes"
-    if lint and back is not None:
+    if lint and back is not None and wanted(out).boxes:
         with tempfile.TemporaryDirectory() as folder:
             back(Path(folder))
             lines += linted(out, Path(folder), lint)
