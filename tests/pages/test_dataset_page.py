@@ -290,3 +290,19 @@ def test_images_without_labels_are_told_by_what_is_worth_labelling(tmp_path):
     (images / "zero.jpg").unlink(), (images / "copy.jpg").unlink()
     text = read(api.lint_page(yolo_nanfix.lint(images))).text
     assert "Of 6 images without labels, all are worth labelling." in text and "--unlabelled" in text
+
+
+def test_the_cause_of_the_rest_comes_first(tmp_path):
+    data = make_dataset(tmp_path / "set", n_train=24, n_val=8, size=(90, 160), seed=4)
+    for file in (data.parent / "labels").rglob("*.txt"):
+        rows = [list(map(float, line.split())) for line in file.read_text().splitlines()]
+        swapped = [(int(c), x * 160 / 90, y * 90 / 160, w * 160 / 90, h * 90 / 160) for c, x, y, w, h in rows]
+        file.write_text("".join(" ".join(map(str, row)) + "\n" for row in swapped))
+    report = yolo_nanfix.lint(data)
+    (cause,) = (f for f in report.own if f.code == "BX023")
+    text = read(api.lint_page(report)).text
+    assert (
+        f"First mend the cause of the rest: BX023 axes-swapped explains {report.follows(cause)['BX001']} BX001" in text
+    )
+    assert text.index("--fix --unsafe-fixes") < text.index("Lint again, then train")
+    assert "would drop rows" not in text

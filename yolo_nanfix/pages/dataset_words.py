@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from yolo_nanfix.findings import Effect, Finding, Report, Severity
 from yolo_nanfix.pages.scales import grouped
 from yolo_nanfix.pages.show import Show
-from yolo_nanfix.report.words import printable
+from yolo_nanfix.report.words import explains, printable
 
 DOES = {
     Effect.CRASHES: ("stops training with an error", "stop training with an error"),
@@ -122,6 +122,10 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
     if fatal:
         yield _fatal(fatal)
     safe, unsafe, hand = _split(report, show)
+    causes = [f for f in (*safe, *unsafe) if f.image is None and report.follows(f)]
+    safe, unsafe = ([f for f in found if f not in causes] for found in (safe, unsafe))
+    if show.mendable and causes:
+        yield _cause(causes[0], report, show, lint)
     if show.mendable and safe:
         yield Step(
             f"Mend what can be mended without loss: {_safe(safe, show)}. Only labels change, and --undo takes it back.",
@@ -156,6 +160,16 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
         return
     model = f"yolov8n{MODELS.get(report.task, '')}.pt"
     yield Step("Lint again, then train under the guard.", (lint, f"yolo-nanfix train {data} model={model}"))
+
+
+def _cause(cause: Finding, report: Report, show: Show, lint: str) -> Step:
+    """What to do about what strikes the whole set, before anything else: its fix writes all label files anew."""
+    option = "--fix" if show.fixes[cause.code][0].startswith("safe") else "--fix --unsafe-fixes"
+    return Step(
+        f"First mend the cause of the rest: {cause.code} {cause.name} {explains(report, cause)}. "
+        f"Its fix {show.fixes[cause.code][1]}; look at the diff, and lint again afterwards.",
+        (f"{lint} --diff{option.removeprefix('--fix')}", f"{lint} {option}"),
+    )
 
 
 def _safe(findings: Sequence[Finding], show: Show) -> str:
