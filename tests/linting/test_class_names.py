@@ -40,6 +40,17 @@ def test_rows_whose_class_is_a_key_are_right(tmp_path: Path):
     assert rows == [("CL003", 1), ("CL003", 2)]
 
 
+def test_a_list_of_the_same_names_beside_the_set_agrees(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    tiny.yaml(YAML.replace("[cat, dog]", "{2: dog, 1: cat}"))
+    for name in ("train/a", "val/b"):
+        tiny.put(f"labels/{name}.txt", "1 0.5 0.5 0.2 0.2\n2 0.3 0.3 0.1 0.2\n")
+    tiny.put("classes.txt", "cat\ndog\n")
+    assert [f.code for f in run(tmp_path).findings] == ["CF003"]
+    tiny.put("classes.txt", "dog\ncat\n")
+    assert {f.code for f in run(tmp_path).findings} == {"CF003", "CL050"}
+
+
 def test_names_and_numbers_that_changed_places(tmp_path: Path):
     tiny = TinySet(tmp_path)
     tiny.yaml(YAML.replace("[cat, dog]", "{cat: 0, dog: 1}"))

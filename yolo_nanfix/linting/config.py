@@ -93,6 +93,11 @@ class DataConfig:
         return max(self.names, default=-1) == len(self.names) - 1 and min(self.names, default=0) == 0
 
     @cached_property
+    def numbered(self) -> Mapping[int, str]:
+        """The names in the order of their numbers, from 0 without gaps: as lists of names have them."""
+        return self.names if self.in_order else dict(enumerate(self.names.values()))
+
+    @cached_property
     def ceiling(self) -> int:
         """One more than the largest class number, or `MAX_CLASSES` if that is less."""
         return min(max(self.names, default=-1) + 1, MAX_CLASSES)

@@ -41,15 +41,16 @@ def class_list_differs(config: DataConfig) -> Iterator[Hit]:
     Example: classes.txt begins with dog, `names` with cat; or val.yaml of the same images has other names.
     Mend: find out by which list the labels were numbered (draw some), and write that one into `names`.
     """
+    ours = config.numbered
     for one in _lists(config):
-        wrong = {n: name for n, name in one.names.items() if n in config.names and not _alike(name, config.names[n])}
-        if not wrong and len(one.names) == len(config.names):
+        wrong = {n: name for n, name in one.names.items() if n in ours and not _alike(name, ours[n])}
+        if not wrong and len(one.names) == len(ours):
             continue
-        pairs = [f"{n} is {name!r}, not {config.names[n]!r}" for n, name in list(wrong.items())[:_SHOWN]]
+        pairs = [f"{n} is {name!r}, not {ours[n]!r}" for n, name in list(wrong.items())[:_SHOWN]]
         told = [*pairs, *(["..."] if len(wrong) > _SHOWN else [])]
-        if len(one.names) != len(config.names):
-            told.append(f"it has {_count(len(one.names))}, data.yaml has {len(config.names)}")
-        values = {"numbers": tuple(wrong), "names": len(one.names), "order": int(_is_order(one.names, config.names))}
+        if len(one.names) != len(ours):
+            told.append(f"it has {_count(len(one.names))}, data.yaml has {len(ours)}")
+        values = {"numbers": tuple(wrong), "names": len(one.names), "order": int(_is_order(one.names, ours))}
         moved = "in another order, " if values["order"] else ""
         yield Hit(one.file, f"not as `names` of data.yaml: {moved}{', '.join(told)}", values=values)
 
@@ -63,11 +64,12 @@ def class_list_spelling(config: DataConfig) -> Iterator[Hit]:
     Example: `traffic_light` in classes.txt, `Traffic light` in `names`.
     Mend: nothing for Ultralytics; else spell the names alike everywhere.
     """
+    ours = config.numbered
     for one in _lists(config):
-        wrong = {n: name for n, name in one.names.items() if name != config.names.get(n)}
-        same = len(one.names) == len(config.names) and all(_alike(name, config.name(n)) for n, name in wrong.items())
+        wrong = {n: name for n, name in one.names.items() if name != ours.get(n)}
+        same = len(one.names) == len(ours) and all(n in ours and _alike(name, ours[n]) for n, name in wrong.items())
         if wrong and same:
-            told = [f"{n} is {name!r}, not {config.names[n]!r}" for n, name in list(wrong.items())[:_SHOWN]]
+            told = [f"{n} is {name!r}, not {ours[n]!r}" for n, name in list(wrong.items())[:_SHOWN]]
             yield Hit(
                 one.file, f"spelt otherwise than in data.yaml: {', '.join(told)}", values={"numbers": tuple(wrong)}
             )
