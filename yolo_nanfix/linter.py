@@ -16,8 +16,6 @@ from typing import Any
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.findings import Finding, Report, Severity
 from yolo_nanfix.linting import baseline, membership, watching
-from yolo_nanfix.linting.choosing import choose
-from yolo_nanfix.linting.formats.sniff import is_annotations
 from yolo_nanfix.linting.locate import find_yaml, several_yamls
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.pool import Progress
@@ -96,6 +94,8 @@ def datasets(data: str | Path | None, request: Request) -> tuple[str | Path, ...
         return several_yamls(Path(data)) or (data,)
     if request.files is None:
         raise UsageError("say which dataset: data.yaml, a folder that holds one, or a name such as coco8")
+    from yolo_nanfix.linting.formats.sniff import is_annotations
+
     found = membership.datasets_of(request.files)
     alone = None if found else next(filter(is_annotations, request.files), None)
     if alone is not None:
@@ -160,6 +160,8 @@ def _one(data: str | Path, request: Request, progress: Progress | None) -> Repor
     found = run(data, options=options, progress=progress, jobs=request.jobs, cache=request.cache, study=request.study)
     report = chosen.apply(replace(found, given_root=str(options.root or "")))
     if report.choice:
+        from yolo_nanfix.linting.choosing import choose
+
         report = replace(report, choice=choose([choice.image for choice in report.choice], report.findings))
     file: Path | None = chosen.first("baseline")
     if request.write_baseline:

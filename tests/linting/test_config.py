@@ -96,8 +96,8 @@ def test_a_name_that_ultralytics_ships(name: str, tmp_path: Path, monkeypatch):
         ("train: images/train\nval: images/val\nnc: 0\n", "at least one"),
         (YAML + "channels: three\n", "'channels' must be a whole number"),
         (
-            YAML.replace("images/val", "images/valid"),
-            r"data\.yaml:2: 'val' names 'images/valid', but .* does not exist",
+            YAML.replace("images/val", "images/nowhere"),
+            r"data\.yaml:2: 'val' names 'images/nowhere', but .* does not exist",
         ),
         (YAML.replace("images/val", "7"), "'val' must be a text or list, not int"),
         (YAML.replace("images/val", "[7]"), "must list paths as text"),

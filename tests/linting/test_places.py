@@ -51,6 +51,8 @@ def there(tiny: TinySet, train: str, val: str) -> None:
         (YAML.replace("images/", "images\\"), 1),
         ("path: ../datasets/cats\n" + YAML, 1),
         ("path: cats\n" + YAML, 1),
+        (YAML.replace("images/val", "images/valid"), 2),
+        ("path: /home/ann/cats\n" + YAML.replace("images/val", "images/validation"), 1),
         ("path: /kaggle/input/cats\n" + YAML.replace("images/train", "[images/train]"), 1),
     ],
 )

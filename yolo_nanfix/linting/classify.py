@@ -8,7 +8,7 @@ from pathlib import Path
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig, Layout
-from yolo_nanfix.linting.locate import datasets_dir
+from yolo_nanfix.linting.locate import dataset_yamls, datasets_dir
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS, is_image
 
 VAL_FOLDERS = ("val", "validation", "valid")
@@ -76,7 +76,7 @@ def holds_classes(data: str | Path) -> bool:
     """
     try:
         root = Path(str(data).strip())
-        if not root.is_dir() or any(entry.suffix.lower() in (".yaml", ".yml") for entry in root.iterdir()):
+        if not root.is_dir() or dataset_yamls(root):
             return False
         train = root / "train" if (root / "train").is_dir() else root
         entries = [entry for entry in train.iterdir() if not entry.name.startswith((".", "__"))]

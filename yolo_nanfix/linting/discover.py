@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting import layouts
-from yolo_nanfix.linting.classify import holds_classes, read_folder
 from yolo_nanfix.linting.config import DataConfig, read_config
 from yolo_nanfix.linting.locate import dataset_yamls
 from yolo_nanfix.linting.options import LintOptions
@@ -22,6 +20,11 @@ def dataset(data: str | Path, options: LintOptions) -> DataConfig:
     Raises:
         DataError: it cannot be used, or there is none.
     """
+    if str(data).lower().endswith((".yaml", ".yml")) and options.task != "classify":
+        return read_config(data, options.root)
+    from yolo_nanfix.linting import layouts  # where it is wanted
+    from yolo_nanfix.linting.classify import holds_classes, read_folder
+
     if options.task == "classify":
         return read_folder(data)
     path = Path(str(data).strip())

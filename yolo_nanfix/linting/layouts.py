@@ -11,7 +11,7 @@ from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting import class_lists
 from yolo_nanfix.linting.config import DataConfig, Layout
 from yolo_nanfix.linting.moved_lists import Moved, moved
-from yolo_nanfix.linting.paths import NO_LABELS, label_path
+from yolo_nanfix.linting.paths import NO_LABELS, label_path, labels_beside
 from yolo_nanfix.linting.suffixes import is_image
 
 SPLITS: Mapping[str, tuple[str, ...]] = {
@@ -190,12 +190,22 @@ def _holds_images(folder: Path) -> bool:
 def _labelled(folder: Path, splits: Mapping[str, tuple[Path, ...]]) -> bool:
     """Whether there is a label file of an image, or a folder of labels with text files in it."""
     for paths in splits.values():
-        for place, name in (found for path in paths for found in _files(path)):
-            if is_image(name) and os.path.isfile(label_path(f"{place}{os.sep}{name}")):  # noqa: PTH113
-                return True
+        if any(_has_label(place, names) for path in paths for place, _, names in os.walk(path)):
+            return True
     tops = [folder, *(path.parent for paths in splits.values() for path in paths)]
     places = {path for top in tops for path in top.iterdir() if path.name.lower() in LABELS and path.is_dir()}
     return any(name.endswith(".txt") and name not in NO_LABELS for place in places for _, name in _files(place))
+
+
+def _has_label(place: str, names: Sequence[str]) -> bool:
+    """Whether an image in a folder has a label file where Ultralytics looks for it."""
+    images = {name.rpartition(".")[0] for name in names if is_image(name)}
+    beside = labels_beside(place)
+    try:
+        texts = names if beside == place else os.listdir(beside) if images else ()  # noqa: PTH208 - names alone
+    except OSError:
+        return False
+    return any(name[-4:] == ".txt" and name[:-4] in images and name not in NO_LABELS for name in texts)
 
 
 def _classes(splits: Mapping[str, Sequence[Path]]) -> int:

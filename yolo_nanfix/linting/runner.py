@@ -10,7 +10,6 @@ from yolo_nanfix.linting import formats, scanning
 from yolo_nanfix.linting.collection import no_collection
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.discover import dataset
-from yolo_nanfix.linting.guess import Looks, guess, settled
 from yolo_nanfix.linting.options import TASKS, LintOptions
 from yolo_nanfix.linting.paths import labels_beside
 
@@ -92,6 +91,7 @@ def _run(
         if report is not None:
             return report
     from yolo_nanfix.linting.checking import check
+    from yolo_nanfix.linting.guess import Looks, guess, settled
 
     looks = Looks(store.load_looks(place) if place is not None else None)
     options, basis = settled(options, guess(config, folders, looks))

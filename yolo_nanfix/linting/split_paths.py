@@ -18,6 +18,9 @@ from yolo_nanfix.linting.yamlfile import YamlFile
 SPLITS = ("train", "val", "test")
 ABOVE = 2
 """So many folders must agree where images are looked for above the folder of the yaml."""
+VAL = ("val", "valid", "validation")
+"""What the split for validation is called."""
+_RENAMED = tuple(dict.fromkeys(VAL, name) for name in VAL)
 _SEPARATOR = re.compile(r"[\\/]+")
 
 
@@ -134,11 +137,23 @@ def _seek(source: YamlFile, lost: Sequence[_Entry], bases: Sequence[Path]) -> tu
     for least, base in [(1, base) for base in bases] + [(ABOVE, base.parent) for base in bases]:
         parts = {entry: _parts(given, entry.text) for entry in lost}
         for cut in range(max(map(len, parts.values()))):
-            tails = {e: base.joinpath(*tail[cut:]) for e, tail in parts.items() if len(tail) - cut >= least}
-            found = {entry: real(path) for entry, path in tails.items() if there(path)}
+            tails = {entry: tail[cut:] for entry, tail in parts.items() if len(tail) - cut >= least}
+            places = {entry: _there(base, tail) for entry, tail in tails.items()}
+            found = {entry: real(path) for entry, path in places.items() if path is not None}
             texts = {entry.text for entry in found}
             if all(entry in found for entry in needed) and len(set(found.values())) >= len(texts):
                 return base, found
+    return None
+
+
+def _there(base: Path, parts: Sequence[str]) -> Path | None:
+    """Where some folders lead from another one; what one tool calls `val` is `valid` or `validation` to another."""
+    for path in (
+        base.joinpath(*parts),
+        *(base.joinpath(*(names.get(part, part) for part in parts)) for names in _RENAMED),
+    ):
+        if there(path):
+            return path
     return None
 
 

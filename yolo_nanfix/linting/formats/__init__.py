@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolo_nanfix.linting.formats.sniff import sniff
 from yolo_nanfix.linting.options import LintOptions
 
 if TYPE_CHECKING:
@@ -22,7 +21,11 @@ def read(data: str | Path, options: LintOptions) -> Annotated | None:
     Raises:
         DataError: the data cannot be read, or has no labels for the task of the options.
     """
-    kind = None if options.task == "classify" else sniff(data)
+    if options.task == "classify" or str(data).lower().endswith((".yaml", ".yml")):
+        return None
+    from yolo_nanfix.linting.formats.sniff import sniff
+
+    kind = sniff(data)
     if kind is None:
         return None
     from yolo_nanfix.linting.formats import coco, ndjson, voc
