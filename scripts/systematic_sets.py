@@ -190,6 +190,16 @@ def _without_points(thing: Thing, task: str, picture: Picture) -> list[str]:
     return healthy(thing, task, picture)[:5]
 
 
+def _points_alone(scale: str, *, box: bool) -> Write:
+    """The box in another unit, or the keypoints; the other one as it should be."""
+
+    def write(thing: Thing, task: str, picture: Picture) -> list[str]:
+        good, bad = healthy(thing, task, picture), scaled(scale)(thing, task, picture)
+        return [*bad[:5], *good[5:]] if box else [*good[:5], *bad[5:]]
+
+    return write
+
+
 def _from_one(thing: Thing, task: str, picture: Picture) -> list[str]:
     words = healthy(thing, task, picture)
     return [str(thing.cls + 1), *words[1:]]
@@ -245,6 +255,10 @@ KINDS: dict[str, Kind] = {
     "turned, of stored pixels": Kind("IM036", _stored, ("detect", "segment", "pose"), ("phone",)),
     "number second": Kind("TX023", _numbered, shapes=("wide", "square")),
     "number first": Kind("TX023", _numbered_first, ("detect", "segment"), ("wide",)),
+    "keypoints in pixels": Kind("KP013", _points_alone("pixels", box=False), ("pose",), ("wide", "mixed", "large")),
+    "keypoints in percent": Kind("KP013", _points_alone("percent", box=False), ("pose",), ("large",)),
+    "box in pixels": Kind("BX024", _points_alone("pixels", box=True), ("pose",), ("wide", "large")),
+    "axes of the box swapped": Kind("BX023", _points_alone("swapped", box=True), ("pose",), ("wide", "mixed")),
     "no keypoints": Kind("KP012", _without_points, ("pose",), ("wide", "square")),
     "classes from one": Kind("CL010", _from_one, shapes=("wide",)),
     "classes moved in val": Kind("CL052", _moved, ("detect", "segment"), ("large",)),

@@ -56,6 +56,19 @@ def test_polygons_and_keypoints_are_scaled_too_and_visibility_stays():
     )
 
 
+def test_keypoints_of_another_unit_than_the_box_are_told_apart():
+    both = ["0", "100", "50", "40", "20", "90", "50", "2"]
+    fine = ["0", "100", "50", "40", "20", "0.45", "0.5", "2"]
+    box = ["0.500000", "0.500000", "0.200000", "0.200000"]
+    assert reread(both, spot("pose", scale="pixels")) == ["0", *box, "0.450000", "0.500000", "2"]
+    assert reread(fine, spot("pose", scale="pixels")) == ["0", *box, "0.45", "0.5", "2"]
+    points = ["0", "0.5", "0.5", "0.2", "0.2", "90", "50", "2"]
+    assert reread(points, spot("pose", scale="pixels", points="only")) == [*points[:5], "0.450000", "0.500000", "2"]
+    swapped = ["0", "1.0", "0.2", "0.4", "0.1", "0.5", "0.4", "2"]
+    stayed = reread(swapped, spot("pose", scale="swapped", points="stay"))
+    assert stayed == ["0", "0.500000", "0.400000", "0.200000", "0.200000", "0.5", "0.4", "2"]
+
+
 @pytest.mark.parametrize(
     "row", ["0 0.5 0.5 0.2 0.2", "0 nan 0.5 0.2 0.2", "0 a 0.5 0.2 0.2", "0", "0 0.5 0.5", "0 0.1 0.2 0.3 0.4 0.5"]
 )

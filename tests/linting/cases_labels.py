@@ -258,6 +258,7 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "BX029": ("detect", both(spread(64 * 64, 48 * 48)), both(spread())),
     "TX023": ("segment", both(("0 17" + TRIANGLE[1:]) * 4), both(TRIANGLE * 4)),
     "KP012": ("pose", person(BOX * 4), person(PERSON)),
+    "KP013": ("pose", person("0 0.5 0.5 0.4 0.4 26 19 2 38 29 2\n" * 4), person(PERSON)),
     "OB008": ("obb", both(turned(in_percent=True)), both(turned(in_percent=False))),
     "OB009": ("obb", both(turned(in_percent=True)), both(turned(in_percent=False))),
     "CL005": ("detect", rows(BOX), rows(ROWS)),

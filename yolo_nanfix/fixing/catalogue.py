@@ -81,6 +81,7 @@ FIXES: dict[str, Fixer] = {
     "BX027": _REREAD,
     "BX028": _REREAD,
     "BX029": _REREAD,
+    "KP013": Fixer("reread", "unsafe", "writes the keypoints as parts of the image"),
     "TX023": Fixer("without-number", "unsafe", "takes the number beside the class out of all rows"),
     "SG001": Fixer("clip", "unsafe", "clips the polygon to the image"),
     "SG002": Fixer("clip-all", "safe", "clips the polygons of the file to the image"),

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 BOX = 4
 UNITS = ("pixels", "pixels y x", "percent", "permille")
 """Of sets in these units a row that lies in its image as it stands was written as it should be."""
+SMALL, TINY = ("twice", "hundredth"), 0.1
+"""Scales in which no number is larger than this."""
+ONLY = "only"
+"""Of the keypoints: they alone are to be written again."""
 SLACK = 0.02
 """A box lies in its image if it reaches out by no more than this. A row whose box does, and would not afterwards, stays
 as it is."""
@@ -43,16 +47,30 @@ def reread(words: Words, spot: Spot) -> Words:
     if len(numbers) < BOX or len(body) % step:
         return words
     new = list(numbers)
-    spots = [0, 2, *range(BOX, len(numbers), step)] if spot.task == "pose" else range(0, len(numbers), 2)
+    spots = _spots(numbers, spot, step)
     for i in spots:
         new[i], new[i + 1] = _scaled(numbers[i], numbers[i + 1], spot)
     boxed = spot.task == "pose" or len(numbers) == BOX
-    if boxed:
+    if boxed and values["points"] != ONLY:
         new[:BOX] = _formed((new[0], new[1], new[2], new[3]), str(values["form"]))
-    if _inside(numbers, boxed) and (str(values["scale"]) in UNITS or not _inside(new, boxed)):
+        if _inside(numbers, boxed) and (str(values["scale"]) in UNITS or not _inside(new, boxed)):
+            return words
+    elif not boxed and _inside(numbers, boxed) and (str(values["scale"]) in UNITS or not _inside(new, boxed)):
         return words
     coordinates = {j for i in spots for j in (i, i + 1)}
     return [words[0], *(f"{new[i]:.6f}" if i in coordinates else words[i + 1] for i in range(len(new)))]
+
+
+def _spots(numbers: list[float], spot: Spot, step: int) -> list[int]:
+    """Where the pairs begin that are to be scaled: of a pose row its keypoints only if they are in the same unit."""
+    if spot.task != "pose":
+        return list(range(0, len(numbers), 2))
+    wanted, scale = spot.values["points"], str(spot.values["scale"])
+    points = list(range(BOX, len(numbers), step))
+    largest = max((numbers[j] for i in points for j in (i, i + 1)), default=0.0)
+    other = (scale in UNITS and largest <= 1 + SLACK) or (scale in SMALL and largest > TINY)
+    scaled = [] if wanted == "stay" or other else points
+    return scaled if wanted == ONLY else [0, 2, *scaled]
 
 
 def without_number(words: Words, spot: Spot) -> Words:

@@ -15,6 +15,8 @@ from yolo_nanfix.linting.table import Table
 
 BOX_COLUMNS = "5"
 SEVEN = 7
+INSIDE, LARGE = 1.02, 2.0
+"""So far keypoints and boxes end in their image, careless ones among them; what is larger than the other is no part."""
 EDGE = 0.01
 """A tracker's box may reach out of the image by so much: it writes what a model predicts."""
 
@@ -42,6 +44,14 @@ class Clue(IntEnum):
     """Rows with a number too many whose first column is no class."""
     SECOND_OVER = 9
     """Rows with a number too many whose second column is no class."""
+    POINTS_OUT = 10
+    """Pose rows with a keypoint far out of the image."""
+    POINTS_LARGE = 11
+    """Pose rows with a box in the image and a keypoint that is no part of one."""
+    POINTS_PIXELS = 12
+    """Those of them whose keypoints lie in the image if they are pixels."""
+    POINTS_PERCENT = 13
+    """Those of them whose keypoints lie in the image if they are percent of it."""
 
 
 COUNT = len(Clue)
@@ -82,6 +92,10 @@ def clues(images: Images, labels: Labels, nc: int, task: str) -> NDArray[np.int3
         many = labels.columns >= SEVEN
         for clue, mask in ((Clue.TRACKED, tracked), (Clue.NUMBER_OVER_ONE, over), (Clue.CORNERS, many & ~tracked)):
             found[:, clue] = np.bincount(owner, mask, len(images))
+    if task == "pose" and len(labels.points):
+        owner = np.array([file.image for file in labels.files], np.int64)[labels.file]
+        for clue, mask in _points(labels, images, owner).items():
+            found[:, clue] = np.bincount(owner, mask, len(images))
     if task == "obb" and len(labels.cls):
         boxes = quads(labels, images)
         owner = np.array([file.image for file in labels.files], np.int64)
@@ -89,6 +103,25 @@ def clues(images: Images, labels: Labels, nc: int, task: str) -> NDArray[np.int3
         for clue, mask in ((Clue.RIGHT_IN_PIXELS, boxes.in_pixels), (Clue.RIGHT_IN_PARTS, boxes.in_parts)):
             found[:, clue] = np.bincount(image, mask, len(images))
     return found
+
+
+def _points(labels: Labels, images: Images, owner: NDArray[np.int64]) -> dict[Clue, NDArray[np.bool_]]:
+    """(R,) bool each, what the keypoints of pose rows are parts of."""
+    counts = np.diff(labels.first)
+    with_points = np.flatnonzero(counts)
+    far = np.zeros((len(labels.cls), 2))
+    far[with_points] = np.maximum.reduceat(labels.points, labels.first[with_points])
+    largest = np.where(np.isfinite(far).all(axis=1), far.max(axis=1), 0)
+    x, y, w, h = labels.box.T
+    inside = (np.maximum(x + w / 2, y + h / 2) <= INSIDE) & np.isfinite(labels.extra)
+    large = inside & (largest > LARGE)
+    sides = np.stack([images.columns.width[owner], images.columns.height[owner]], axis=1)
+    return {
+        Clue.POINTS_OUT: largest > INSIDE,
+        Clue.POINTS_LARGE: large,
+        Clue.POINTS_PIXELS: large & (far <= sides * INSIDE).all(axis=1),
+        Clue.POINTS_PERCENT: large & (largest <= 100 * INSIDE),
+    }
 
 
 def _tracked(labels: Labels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -25,6 +25,15 @@ FAR = 0.5
 """A keypoint is far from its box if it is outside by more than this part of the box's longer side."""
 
 
+FITTING = 0.98
+"""This share of the rows must fit a unit."""
+PERCENT_FROM = 130
+"""In images of fewer pixels a side percent and pixels look alike."""
+POINTS = ("KP001", "KP003", "KP004", "KP005", "KP007", "KP008", "KP009", "SP007")
+"""What is wrong with keypoints that are no parts of the image."""
+_UNITS = {"pixels": "pixels", "percent": "percent of the image", "unknown": "pixels of images of another size"}
+
+
 @rule("KP001", "visibility-odd", Severity.WARNING, Effect.ACCEPTS, POSE)
 def visibility_odd(labels: Labels, images: Images) -> Iterator[Hit]:
     """The visibility of a keypoint is neither 0, 1 nor 2.
@@ -211,6 +220,29 @@ def pose_set_of_boxes(table: Table, config: DataConfig) -> Iterator[Hit]:
             f"have {BOX_COLUMNS + points * dims}: this export holds no keypoints"
         )
         yield Hit(str(config.yaml_file), message, split=split, values={"rows": count}, explains=Explains(UNREAD))
+
+
+@rule("KP013", "keypoints-in-pixels", Severity.ERROR, Effect.DROPS, POSE)
+def keypoints_in_pixels(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """The keypoints of the set are pixels, or percent, and its boxes are parts of the image.
+
+    Why: hardly an image is left to train on.
+    Ultralytics: drops the images ("non-normalized or out of bounds coordinates").
+    Example: `0 0.5 0.5 0.2 0.2 300 220 2 340 260 2`.
+    Mend: divide x of the keypoints by the width of the image and y by its height, as in the boxes.
+    """
+    for split, count, rows in met(table, Clue.POINTS_LARGE):
+        images = slice(None) if split is None else table.members[split]
+        pixels, percent = (int(table.clues[images, c].sum()) for c in (Clue.POINTS_PIXELS, Clue.POINTS_PERCENT))
+        fit = {"pixels": pixels >= FITTING * count, "percent": percent >= FITTING * count}
+        scale = next(iter(fit)) if fit["pixels"] and not fit["percent"] else "percent" if fit["percent"] else "unknown"
+        if all(fit.values()) and min(table.width[images].max(), table.height[images].max()) < PERCENT_FROM:
+            scale = "unknown"
+        message = f"the keypoints of {count} of {rows} rows are no parts of the image, the boxes are: {_UNITS[scale]}?"
+        splits = tuple(table.splits) if split is None else (split,)
+        values = {"scale": scale, "form": "centre", "splits": splits, "size": (1, 1), "points": "only", "rows": count}
+        values["dims"] = config.kpt_shape[1] if config.kpt_shape else 2
+        yield Hit(str(config.yaml_file), message, split=split, values=values, explains=Explains(POINTS))
 
 
 @rule("KP011", "keypoint-dimensions", Severity.ERROR, Effect.DROPS, POSE)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
+from yolo_nanfix.linting.clues import Clue
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.readings import (
     Form,
@@ -219,6 +220,13 @@ def _inside(table: Table, split: str) -> NDArray[np.bool_]:
     return inside
 
 
+def _points(table: Table, split: str | None, reading: Reading) -> str:
+    """Whether keypoints are written as the boxes are: where axes are concerned, only if some of them reach out, too."""
+    images = slice(None) if split is None else table.members[split]
+    sides = reading.scale in (Scale.SWAPPED, Scale.HEIGHT, Scale.WIDTH, Scale.SIZE)
+    return "stay" if sides and not table.clues[images, Clue.POINTS_OUT].any() else "too"
+
+
 def _reach(table: Table, reading: Reading) -> str:
     """How far the boxes reach, and how large the images are."""
     width, height = int(table.width.max()), int(table.height.max())
@@ -238,6 +246,6 @@ def _hit(table: Table, config: DataConfig, split: str | None, reading: Reading, 
         str(config.yaml_file),
         f"{message} ({counted})",
         split=split,
-        values=values_of(reading, splits, dims),
+        values={**values_of(reading, splits, dims), "points": _points(table, split, reading)},
         explains=Explains(EXPLAINED),
     )
