@@ -19,6 +19,7 @@ def spot(task: str = "detect", file: LabelFile = FILE, **values: object) -> Spot
         "dims": 3,
         "columns": 0,
         "column": 1,
+        "points": "too",
         "size": (400, 50),
     }
     return Spot(task, file, {**known, **values})
