@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -146,7 +147,11 @@ def _check(data: str | Path, steps: int, min_lr: float, max_lr: float, arguments
         raise UsageError(f"lr-find trains on one device, not on device={arguments['device']}")
     training.check({**arguments, "data": str(data)})
     if Path(data).suffix in (".yaml", ".yml"):
-        read_config(data)
+        config = read_config(data)
+        lost = next((one for one in config.astray if one.key != "test"), None)
+        if lost is not None or not config.splits["val"]:
+            what = f"'{lost.key}' leads to {lost.looked}, where nothing is" if lost is not None else "'val' is empty"
+            raise DataError(f"{config.yaml_file}: {what}; yolo-nanfix lint {shlex.quote(str(data))} says what to write")
 
 
 def _settings(data: str | Path, folder: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

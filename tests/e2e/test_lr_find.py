@@ -148,16 +148,19 @@ BAD = {
     "plot folder that is not there": (["--plot", "{tmp}/none/curve.png"], "cannot be written"),
     "no data": (["--steps", "20"], "none.yaml"),
     "empty data": (["--steps", "20"], "hollow"),
+    "data of another machine": (["--steps", "20"], "where nothing is; yolo-nanfix lint"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_wrong_use_is_one_clear_error_before_training(case, data, tmp_path, capsys):
     words, says = BAD[case]
-    where = {"no data": tmp_path / "none.yaml", "empty data": tmp_path / "hollow" / "data.yaml"}.get(case, data)
+    yamls = {"no data": "none.yaml", "empty data": "hollow/data.yaml", "data of another machine": "hollow/far.yaml"}
+    where = tmp_path / yamls[case] if case in yamls else data
     for split in ("train", "val"):
         (tmp_path / "hollow" / "images" / split).mkdir(parents=True)
     (tmp_path / "hollow" / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [a]\n")
+    (tmp_path / "hollow" / "far.yaml").write_text("path: /a/b\ntrain: images/train\nval: images/val\nnames: [a]\n")
     before = tree(tmp_path)
     model = [] if case == "several devices" else ["device=cpu"]
     found = ["lr-find", str(where), "model=yolov8n.yaml", *model, *[w.format(tmp=tmp_path) for w in words]]

@@ -51,7 +51,6 @@ def there(tiny: TinySet, train: str, val: str) -> None:
         (YAML.replace("images/", "images\\"), 1),
         ("path: ../datasets/cats\n" + YAML, 1),
         ("path: cats\n" + YAML, 1),
-        (YAML.replace("images/val", "images/valid"), 2),
         ("path: /home/ann/cats\n" + YAML.replace("images/val", "images/validation"), 1),
         ("path: /kaggle/input/cats\n" + YAML.replace("images/train", "[images/train]"), 1),
     ],
@@ -77,6 +76,13 @@ def test_a_set_of_roboflow(yaml, tiny: TinySet):
     _roboflow(tiny)
     tiny.yaml(yaml)
     there(tiny, "train/images", "valid/images")
+
+
+def test_a_val_that_is_called_otherwise(tiny: TinySet):
+    tiny.yaml(YAML.replace("images/val", "images/valid"))
+    report = run(tiny.root)
+    assert report.by_code() == {"CF028": 1} and report.counts["val"]["rows"] == 2
+    assert report.findings[0].place.line == 2 and "linted in its place is val: images/val" in report.findings[0].message
 
 
 def test_paths_that_ultralytics_finds_are_no_finding(tiny: TinySet):

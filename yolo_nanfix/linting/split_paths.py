@@ -20,7 +20,7 @@ ABOVE = 2
 """So many folders must agree where images are looked for above the folder of the yaml."""
 VAL = ("val", "valid", "validation")
 """What the split for validation is called."""
-_RENAMED = tuple(dict.fromkeys(VAL, name) for name in VAL)
+_RENAMED: tuple[dict[str, str], ...] = tuple(dict.fromkeys(VAL, name) for name in VAL)
 _SEPARATOR = re.compile(r"[\\/]+")
 
 
@@ -148,10 +148,8 @@ def _seek(source: YamlFile, lost: Sequence[_Entry], bases: Sequence[Path]) -> tu
 
 def _there(base: Path, parts: Sequence[str]) -> Path | None:
     """Where some folders lead from another one; what one tool calls `val` is `valid` or `validation` to another."""
-    for path in (
-        base.joinpath(*parts),
-        *(base.joinpath(*(names.get(part, part) for part in parts)) for names in _RENAMED),
-    ):
+    for names in ({}, *_RENAMED):
+        path = base.joinpath(*(names.get(part, part) for part in parts))
         if there(path):
             return path
     return None
