@@ -31,6 +31,7 @@ os.environ |= {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false"}
 
 TASKS = ("detect", "segment", "pose", "obb")
 BOXED = ("detect", "pose")
+OUTLINED = ("segment", "pose", "obb")
 SHAPES: dict[str, tuple[tuple[int, int], ...]] = {
     "wide": ((160, 90),),
     "high": ((96, 128),),
@@ -200,6 +201,24 @@ def _points_alone(scale: str, *, box: bool) -> Write:
     return write
 
 
+def _scored(thing: Thing, task: str, picture: Picture) -> list[str]:
+    return [*healthy(thing, task, picture), f"0.{70 + thing.left % 30}"]
+
+
+def _tracked(thing: Thing, task: str, picture: Picture) -> list[str]:
+    return [*_scored(thing, task, picture), str(3 * (thing.left % 20) + thing.cls)]
+
+
+def _tracked_at_times(thing: Thing, task: str, picture: Picture) -> list[str]:
+    """Where nothing was followed there is no number."""
+    return (_scored if thing.left % 5 == 0 else _tracked)(thing, task, picture)
+
+
+def _numbered_last(thing: Thing, task: str, picture: Picture) -> list[str]:
+    words = healthy(thing, task, picture)
+    return words if thing.left % 6 == 0 else [*words, str(thing.left)]
+
+
 def _from_one(thing: Thing, task: str, picture: Picture) -> list[str]:
     words = healthy(thing, task, picture)
     return [str(thing.cls + 1), *words[1:]]
@@ -259,6 +278,10 @@ KINDS: dict[str, Kind] = {
     "keypoints in percent": Kind("KP013", _points_alone("percent", box=False), ("pose",), ("large",)),
     "box in pixels": Kind("BX024", _points_alone("pixels", box=True), ("pose",), ("wide", "large")),
     "axes of the box swapped": Kind("BX023", _points_alone("swapped", box=True), ("pose",), ("wide", "mixed")),
+    "confidence behind": Kind("TX027", _scored, OUTLINED),
+    "confidence and number behind": Kind("TX027", _tracked, OUTLINED),
+    "confidence and at times a number behind": Kind("TX027", _tracked_at_times, OUTLINED, ("wide",)),
+    "at times a number behind": Kind("TX027", _numbered_last, OUTLINED, ("wide",)),
     "no keypoints": Kind("KP012", _without_points, ("pose",), ("wide", "square")),
     "classes from one": Kind("CL010", _from_one, shapes=("wide",)),
     "classes moved in val": Kind("CL052", _moved, ("detect", "segment"), ("large",)),

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from exporters import stock
+from exporters.cases_predictions import predicted
 from exporters.facts import Fact, facts, recorded
 from exporters.inputs import HEIGHT, WIDTH
 from exporters.readers import healthy, rows
 
+from yolo_nanfix.api import fix
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rule import all_rules
@@ -131,8 +133,27 @@ BEHIND = "a confidence or a track's number behind the row?"
 @pytest.mark.parametrize("case", ["masks_with_confidence", "turned_with_confidence", "pose_with_confidence"])
 def test_a_column_too_many_is_told_as_what_it_may_be(case: str, tmp_path: Path):
     fact = next(fact for fact in FACTS if fact.name == f"predictions-{case}")
-    told = [f.message for f in run(fact.make(tmp_path)).findings if f.code == "TX005"]
+    findings = run(fact.make(tmp_path)).findings
+    told = [f.message for f in findings if f.code == "TX005"]
     assert len(told) == 12 and all(message.endswith(BEHIND) for message in told)
+    assert {f.because for f in findings if f.code == "TX005"} == {"TX027"}
+
+
+@pytest.mark.parametrize("task", ["masks", "turned", "pose"])
+@pytest.mark.parametrize("more", ["confidence", "both"])
+def test_what_predictions_have_behind_is_cut_exactly(task: str, more: str, tmp_path: Path):
+    plain = {"masks": "masks", "turned": "turned_boxes", "pose": "pose"}[task]
+    cases = {name: tmp_path / name for name in (plain, f"{task}_with_{more}")}
+    for case, folder in cases.items():
+        folder.mkdir()
+        fact = next((fact for fact in FACTS if fact.name == f"predictions-{case}"), None)
+        data = fact.make(folder) if fact else predicted(folder, "pose", conf=True, ids=True)
+        if case != plain:
+            report = run(data)
+            assert report.task == {"masks": "segment", "turned": "obb", "pose": "pose"}[task]
+            assert {f.code for f in fix(report, unsafe=True).done} == {"TX027"}
+    texts = [{p.name: p.read_text() for p in folder.glob("yolo/labels/*/*.txt")} for folder in cases.values()]
+    assert texts[0] == texts[1] and len(texts[0]) == 6
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,7 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "BX028": ("detect", _upright(spread(48, 64, _TURNED)), _upright(spread(64, 48, _TURNED))),
     "BX029": ("detect", both(spread(64 * 64, 48 * 48)), both(spread())),
     "TX023": ("segment", both(("0 17" + TRIANGLE[1:]) * 4), both(TRIANGLE * 4)),
+    "TX027": ("segment", both(f"{TRIANGLE.rstrip()} 0.93\n" * 4), both(TRIANGLE * 4)),
     "KP012": ("pose", person(BOX * 4), person(PERSON)),
     "KP013": ("pose", person("0 0.5 0.5 0.4 0.4 26 19 2 38 29 2\n" * 4), person(PERSON)),
     "OB008": ("obb", both(turned(in_percent=True)), both(turned(in_percent=False))),

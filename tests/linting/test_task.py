@@ -23,6 +23,9 @@ from yolo_nanfix.tasks import Basis, TaskBasis, option
 CORNERS = "0 0.2 0.2 0.6 0.2 0.6 0.5 0.2 0.5\n"
 OUTLINE = "0 0.2 0.2 0.6 0.2 0.7 0.4 0.6 0.5 0.2 0.5\n"
 POINTS = "0 0.5 0.5 0.4 0.4 0.4 0.4 2 0.6 0.6 0\n"
+TURNED = "0 0.3 0.2 0.6 0.35 0.5 0.65 0.2 0.5\n"
+CLICKED = "0 0.3 0.2 0.6 0.35 0.52 0.68 0.2 0.5\n"
+SCORED = TURNED.strip() + " 0.91 {}\n"
 MORE = " (--task overrules)."
 TRACKED = "0 0.4 0.5 0.2 0.2 0.91 12\n"
 PLAIN_POINTS = "0 0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6\n"
@@ -49,6 +52,11 @@ def both(root: Path, rows: str, yaml: str = YAML) -> TinySet:
         (OUTLINE.replace("0 ", "0 1900 ", 1), YAML, "segment", TaskBasis.ROWS),  # an id as second column
         (CORNERS * 19 + OUTLINE, YAML, "obb", TaskBasis.ROWS),
         (CORNERS * 18 + OUTLINE, YAML, "segment", TaskBasis.ROWS),
+        (TURNED * 12 + "0 0.2 0.2 0.6 0.2 0.7 0.4\n", YAML, "obb", TaskBasis.ROWS),  # a corner was lost
+        (TURNED * 7 + OUTLINE * 3, YAML, "segment", TaskBasis.ROWS),
+        (CLICKED * 12 + OUTLINE, YAML, "segment", TaskBasis.ROWS),
+        (SCORED.format(1) + SCORED.format(7), YAML, "obb", TaskBasis.ROWS),
+        (SCORED.format(0.7) + SCORED.format(0.3), YAML, "segment", TaskBasis.ROWS),  # of five corners
         (ROWS, YAML + "kpt_shape: [2, 3]\n", "pose", TaskBasis.KPT_SHAPE),  # an export that lost its keypoints
         (POINTS, YAML + "kpt_shape: [2, 3]\n", "pose", TaskBasis.KPT_SHAPE),
         (PLAIN_POINTS, YAML + "kpt_shape: [2, 2]\n", "pose", TaskBasis.KPT_SHAPE),

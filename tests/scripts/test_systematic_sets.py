@@ -23,6 +23,9 @@ SOME = (
     ("number second", "pose", "square"),
     ("no keypoints", "pose", "wide"),
     ("classes moved in val", "detect", "large"),
+    ("confidence and at times a number behind", "obb", "wide"),
+    ("at times a number behind", "segment", "wide"),
+    ("confidence and number behind", "pose", "wide"),
 )
 HARD = (
     ("drawn out to the left and above", "detect", "wide"),

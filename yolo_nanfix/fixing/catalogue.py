@@ -83,6 +83,7 @@ FIXES: dict[str, Fixer] = {
     "BX029": _REREAD,
     "KP013": Fixer("reread", "unsafe", "writes the keypoints as parts of the image"),
     "TX023": Fixer("without-number", "unsafe", "takes the number beside the class out of all rows"),
+    "TX027": Fixer("without-behind", "unsafe", "cuts what stands behind box, outline or keypoints from all rows"),
     "SG001": Fixer("clip", "unsafe", "clips the polygon to the image"),
     "SG002": Fixer("clip-all", "safe", "clips the polygons of the file to the image"),
     "SG003": _DROP,

@@ -87,6 +87,27 @@ def without_number(words: Words, spot: Spot) -> Words:
     return words[1:] if spot.values["column"] == 0 else [words[0], *words[2:]]
 
 
+def without_behind(words: Words, spot: Spot) -> Words:
+    """The row without what a prediction put behind it, in the splits that the finding names.
+
+    The values of the finding say what `columns` a row of a pose set has, and whether rows have `two` too many.
+    """
+    numbers = _numbers(words)
+    if not spot.within() or not numbers:
+        return words
+    last, before = numbers[-1], numbers[-2:][0]
+    if spot.task == "pose":
+        more = len(words) - int(spot.values["columns"])
+    elif len(words) % 2:
+        more = 2 if spot.values["two"] and len(words) >= (11 if spot.task == "obb" else 9) else 0
+    else:
+        more = int(len(words) >= 8)
+    whole = last >= 0 and last == int(last)
+    if more == 1:
+        return words[:-1] if whole or 0 <= last <= 1 else words
+    return words[:-2] if more == 2 and whole and 0 <= before <= 1 else words
+
+
 def _columns(spot: Spot) -> range | tuple[int, ...]:
     """How many columns rows have that hold one too many."""
     if spot.task == "pose":

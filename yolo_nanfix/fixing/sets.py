@@ -28,7 +28,7 @@ from yolo_nanfix.fixing.edits import Edit
 from yolo_nanfix.fixing.files import look, say
 from yolo_nanfix.fixing.frames import into_shown, turn_row
 from yolo_nanfix.fixing.numbering import renumber_names, renumber_row
-from yolo_nanfix.fixing.reread import reread, without_number
+from yolo_nanfix.fixing.reread import reread, without_behind, without_number
 from yolo_nanfix.fixing.rows import Left, Words, joined, shift_class
 
 QUARTER = 5
@@ -229,5 +229,6 @@ OPERATIONS: dict[str, Operation] = {
     "unswap-turned": Operation(unswap_turned),
     "shift-classes": Operation(shift_classes),
     "without-number": Operation(without_number),
+    "without-behind": Operation(without_behind),
 }
 """What can be done to a whole set, by the name that `catalogue.Fixer.how` has."""

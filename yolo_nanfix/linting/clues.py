@@ -17,6 +17,10 @@ BOX_COLUMNS = "5"
 SEVEN = 7
 INSIDE, LARGE = 1.02, 2.0
 """So far keypoints and boxes end in their image, careless ones among them; what is larger than the other is no part."""
+CORNERS_AND_TWO, LEAST_CORNERS = 5, 3
+"""Corners that are read of an oriented box with two columns behind it; corners of a triangle."""
+PARTS = -0.5, 1.5
+"""Parts of an image, those of sloppy rows among them."""
 EDGE = 0.01
 """A tracker's box may reach out of the image by so much: it writes what a model predicts."""
 
@@ -52,6 +56,12 @@ class Clue(IntEnum):
     """Those of them whose keypoints lie in the image if they are pixels."""
     POINTS_PERCENT = 13
     """Those of them whose keypoints lie in the image if they are percent of it."""
+    ONE_BEHIND = 14
+    """Rows with one column too many behind them: a confidence, or the number of a track."""
+    TWO_BEHIND = 15
+    """Rows that end with a confidence and a whole number, two columns too many or one corner more."""
+    TWO_OVER_ONE = 16
+    """Those of them whose number is above 1, so that it is no coordinate, and those whose width shows it."""
 
 
 COUNT = len(Clue)
@@ -82,10 +92,16 @@ def clues(images: Images, labels: Labels, nc: int, task: str) -> NDArray[np.int3
             here = found[labels.files[bad.file].image]
             here[Clue.MISFIT] += 1
             here[Clue.PLAIN_BOX] += bad.text == BOX_COLUMNS
+            here[Clue.ONE_BEHIND] += bad.behind == 1
+            here[[Clue.TWO_BEHIND, Clue.TWO_OVER_ONE]] += bad.behind > 1
             if bad.head is not None:
                 here[Clue.NUMBERED] += 1
                 here[Clue.FIRST_OVER] += not 0 <= bad.head[0] < nc
                 here[Clue.SECOND_OVER] += bad.head[1] >= nc
+    if task in ("segment", "obb") and len(labels.points):
+        owner = np.array([file.image for file in labels.files], np.int64)
+        for clue, rows in zip((Clue.TWO_BEHIND, Clue.TWO_OVER_ONE), _two_behind(labels, task), strict=True):
+            found[:, clue] += np.bincount(owner[labels.file[rows]], minlength=len(images)).astype(np.int32)
     if task == "detect" and (labels.columns >= SEVEN).any():
         owner = np.array([file.image for file in labels.files], np.int64)[labels.file]
         tracked, over = _tracked(labels)
@@ -136,3 +152,19 @@ def _tracked(labels: Labels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     tracked[rows[fits]] = True
     over[rows[fits & (number > 1)]] = True
     return tracked, over
+
+
+def _two_behind(labels: Labels, task: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows whose last corner may be a confidence and the number of a track, and those whose number is above 1."""
+    counts = np.diff(labels.first)
+    rows = np.flatnonzero(counts == CORNERS_AND_TWO if task == "obb" else counts >= LEAST_CORNERS + 1)
+    confidence, number = labels.points[labels.first[rows + 1] - 1].T
+    rows = rows[(number >= 0) & (np.floor(number) == number) & (confidence >= 0) & (confidence <= 1)]
+    rows = np.array([row for row in rows.tolist() if _in_parts(labels, row)], np.int64)
+    return rows, rows[labels.points[labels.first[rows + 1] - 1, 1] > 1]
+
+
+def _in_parts(labels: Labels, row: int) -> bool:
+    """Whether a row is parts of an image but for its last corner."""
+    rest = labels.points[labels.first[row] : labels.first[row + 1] - 1]
+    return bool(((rest >= PARTS[0]) & (rest <= PARTS[1])).all() and not np.isin(rest, (0, 1)).all())

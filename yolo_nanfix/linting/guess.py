@@ -30,6 +30,15 @@ BOX, CORNERS, POLYGON = 5, 9, 7
 """Columns of a row of detection, of an oriented box, and of the smallest polygon."""
 CORNERS_SHARE = 0.95
 """So many of the rows with corners must have four for a set of oriented boxes: in one of polygons others are common."""
+TURNED_SHARE, TURNED = 0.8, 0.5
+"""Fewer will do where this share of them are turned parallelograms, as rectangles are in any unit: outlines of four
+corners that somebody clicked are none, and boxes among outlines are upright."""
+NEAR, UPRIGHT = 0.004, 0.01
+"""A parallelogram closes but for this part of the image; along an upright edge one coordinate changes by less."""
+SCORED = 11
+"""Columns of an oriented box with a confidence and the number of a track behind it."""
+SLOPPY = 1.5
+"""Coordinates reach no further."""
 POINT = 3
 """Numbers of a keypoint with its visibility."""
 VISIBLE = (0.0, 1.0, 2.0)
@@ -43,12 +52,16 @@ class Look(NamedTuple):
         columns: how many rows have how many columns.
         pointed: whether every row could be a box with keypoints and their visibility.
         tracked: rows with a confidence and the number of a track.
+        turned: rows whose four corners are a turned rectangle.
+        scored: rows of four corners, a confidence and the number of a track.
     """
 
     stamp: tuple[int, ...]
     columns: Mapping[str, int]
     pointed: bool
     tracked: int
+    turned: int
+    scored: int
 
 
 class Looks:
@@ -80,7 +93,8 @@ class Looks:
         try:
             held = Look(*self._known[file])
             columns = {str(int(width)): int(count) for width, count in held.columns.items()}
-            look = Look(tuple(held.stamp), columns, bool(held.pointed), int(held.tracked))
+            counts = int(held.tracked), int(held.turned), int(held.scored)
+            look = Look(tuple(held.stamp), columns, bool(held.pointed), *counts)
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
         return look if look.stamp == stamp else None
@@ -130,6 +144,8 @@ class _Rows:
         self.columns: Counter[int] = Counter()
         self.tracked = 0
         """Rows of seven columns that a tracker may have written: class, box, confidence and a whole number."""
+        self.turned = 0
+        self.scored = 0
         self.pointed = True
         """Whether every row could be a box with keypoints and their visibility."""
 
@@ -144,7 +160,17 @@ class _Rows:
 
     @property
     def corners(self) -> int:
-        return self.columns[CORNERS] + self.columns[CORNERS + 1]
+        """Those with a confidence and a number too, where no row of that width is anything else."""
+        scored = self.scored if self.scored == self.columns[SCORED] else 0
+        return self.columns[CORNERS] + self.columns[CORNERS + 1] + scored
+
+    @property
+    def oriented(self) -> bool:
+        """Whether outlines are oriented boxes rather than polygons."""
+        outlines = self.corners + self.polygons
+        if self.corners >= CORNERS_SHARE * outlines:
+            return True
+        return self.corners >= TURNED_SHARE * outlines and self.turned >= TURNED * self.corners
 
     @property
     def polygons(self) -> int:
@@ -163,6 +189,8 @@ def _count(looks: Iterable[Look | None]) -> _Rows:
         for width, count in look.columns.items():
             seen.columns[int(width)] += count
         seen.tracked += look.tracked
+        seen.turned += look.turned
+        seen.scored += look.scored
         seen.pointed = seen.pointed and look.pointed
     return seen
 
@@ -180,7 +208,8 @@ def _look(file: str, stamp: tuple[int, ...]) -> Look:
         lines = lines[:-1]
     rows = [words for line in lines if (words := line.split())]
     columns = {str(width): count for width, count in Counter(map(len, rows)).items()}
-    return Look(stamp, columns, all(map(_pointed, rows)), sum(map(_tracked, rows)))
+    counts = (sum(map(told, rows)) for told in (_tracked, _turned, _scored))
+    return Look(stamp, columns, all(map(_pointed, rows)), *counts)
 
 
 def _pointed(words: Sequence[bytes]) -> bool:
@@ -204,6 +233,30 @@ def _tracked(words: Sequence[bytes]) -> bool:
         return False
     inside = width / 2 <= x <= 1 - width / 2 and height / 2 <= y <= 1 - height / 2
     return inside and width > 0 and height > 0 and 0 <= confidence <= 1 and number >= 0 and number.is_integer()
+
+
+def _turned(words: Sequence[bytes]) -> bool:
+    """Whether the four corners of a row are a parallelogram that is not upright."""
+    if not CORNERS <= len(words) <= SCORED:
+        return False
+    try:
+        x, y = [float(word) for word in words[1:CORNERS:2]], [float(word) for word in words[2:CORNERS:2]]
+    except ValueError:
+        return False
+    if any(abs(c[0] + c[2] - c[1] - c[3]) > NEAR for c in (x, y)):
+        return False
+    return min(abs(x[0] - x[1]), abs(y[0] - y[1])) > UPRIGHT and min(abs(x[1] - x[2]), abs(y[1] - y[2])) > UPRIGHT
+
+
+def _scored(words: Sequence[bytes]) -> bool:
+    """Whether a row is four corners, a confidence, and the number of a track that is no coordinate."""
+    if len(words) != SCORED:
+        return False
+    try:
+        *corners, confidence, number = map(float, words[1:])
+    except ValueError:
+        return False
+    return max(corners) <= SLOPPY and 0 <= confidence <= 1 and number >= 0 and number.is_integer()
 
 
 def _differ(seen: _Rows) -> bool:
@@ -231,7 +284,7 @@ def _decide(seen: _Rows) -> Basis:
         return Basis(TaskBasis.NO_ROWS, "detect", numbers)
     task = "detect"
     if corners + polygons > boxes:
-        task = "obb" if corners >= CORNERS_SHARE * (corners + polygons) else "segment"
+        task = "obb" if seen.oriented else "segment"
     return Basis(TaskBasis.ROWS, task, numbers)
 
 

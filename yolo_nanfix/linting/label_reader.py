@@ -105,7 +105,7 @@ class LabelReader:
             self._bad.append(BadRow(index, mixed[0], "mixed", f"{len(mixed)} of {len(parsed)} rows are boxes"))
         for line, numbers in parsed:
             if not self._fits(len(numbers), polygons):
-                self._bad.append(BadRow(index, line, "columns", str(len(numbers)), self._head(numbers)))
+                self._bad.append(self._misfit(index, line, numbers))
             elif polygons and len(numbers) != PLAIN_COLUMNS:
                 self._add_polygon(index, line, numbers)
             else:
@@ -149,6 +149,23 @@ class LabelReader:
         if self._pose:
             return (self._points is None and width >= PLAIN_COLUMNS) or width == self._points
         return width == PLAIN_COLUMNS or (polygons and width >= 3 and width % 2 == 1)
+
+    def _misfit(self, index: int, line: int, numbers: list[float]) -> BadRow:
+        """A row with another number of columns than is wanted."""
+        return BadRow(index, line, "columns", str(len(numbers)), self._head(numbers), self._behind(numbers))
+
+    def _behind(self, numbers: list[float]) -> int:
+        """How many columns a prediction may have put behind a row that would fit without them."""
+        width = len(numbers)
+        more = width - (self._points or width) if self._pose else int(width > 7 and width % 2 == 0)
+        if more not in (1, 2) or (self._pose and self._seen(numbers, more)):
+            return 0
+        return more if of_prediction(numbers, more) else 0
+
+    def _seen(self, numbers: list[float], more: int) -> bool:
+        """Whether the columns too many of a pose row are the visibilities of its keypoints."""
+        points = ((self._points or 0) - PLAIN_COLUMNS) // self._dims
+        return self._dims == 2 and points == more and all(n in (0, 1, 2) for n in numbers[PLAIN_COLUMNS + 2 :: 3])
 
     def _head(self, numbers: list[float]) -> tuple[float, float] | None:
         """The first two numbers if the row would fit with one of them and both are whole, unlike all others."""
@@ -204,6 +221,19 @@ class LabelReader:
             first=np.concatenate([[0], np.cumsum(np.array(self._counts, np.int64))]),
             extra=extra,
         )
+
+
+def of_prediction(numbers: list[float], more: int) -> bool:
+    """Whether a row is a whole class, parts of an image, and `more` columns that a prediction has behind them.
+
+    These are a confidence or the number of a track if there is one, else both.
+    """
+    cls, *rest = numbers[:-more]
+    last = numbers[-1]
+    numbered = last >= 0 and isfinite(last) and last == int(last)
+    if not (isfinite(cls) and cls == int(cls) >= 0) or not all(LEAST <= n <= MOST or n in (0, 1, 2) for n in rest):
+        return False
+    return numbered and 0 <= numbers[-2] <= 1 if more > 1 else numbered or 0 <= last <= 1
 
 
 def _first_odd(numbers: list[float]) -> float:

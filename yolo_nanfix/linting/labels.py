@@ -30,6 +30,8 @@ class BadRow(NamedTuple):
         text: the offending text, the number of columns, or what the reader said.
         head: the first two numbers of a row that has one column too many, if the second one is whole: one of the two is
             the number of an instance, or of a track. Else None.
+        behind: how many columns, 1 or 2, a prediction may have put behind the row: a confidence, the number of a track,
+            or both. Else 0.
     """
 
     file: int
@@ -37,6 +39,7 @@ class BadRow(NamedTuple):
     kind: str
     text: str
     head: tuple[float, float] | None = None
+    behind: int = 0
 
 
 class OddNumber(NamedTuple):

@@ -23,6 +23,7 @@ from yolo_nanfix.linting.readings import (
     values_of,
 )
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
+from yolo_nanfix.linting.rules.behind import behind
 from yolo_nanfix.linting.rules.rows import once
 from yolo_nanfix.linting.table import Table
 
@@ -190,6 +191,8 @@ def normalised_twice(table: Table, config: DataConfig, task: str) -> Iterator[Hi
 @once
 def _readings(table: Table, task: str) -> Mapping[str | None, Reading]:
     """How the rows of the set (None) are to be read, or of single splits, where that is not as usual."""
+    if behind(table):  # numbers of tracks are taken for coordinates
+        return {}
     text, forms = _is_text(table), task in BOXES and not table.polygons.any()
     rows = sample(table)
     boxes, image = boxes_of(table, rows), table.row_image[rows]
