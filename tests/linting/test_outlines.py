@@ -14,6 +14,7 @@ from ultralytics.data.utils import polygons2masks
 from yolo_nanfix.findings import Finding, Severity
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rules import outlines
+from yolo_nanfix.linting.rules.rings import _crossing
 from yolo_nanfix.linting.runner import run
 
 SIDE = 640
@@ -173,6 +174,24 @@ def test_traced_outlines_of_a_thousand_corners_are_told_apart(tmp_path: Path):
     swapped = rings[0].copy()
     swapped[[100, 400]] = swapped[[400, 100]]
     assert {f.code for f in _found(tmp_path, _row(swapped))} == {"SG004"}
+
+
+def test_thin_parts_that_a_tool_has_simplified_are_seldom_a_crossing(tmp_path: Path):
+    """Lines of some pixels with blobs at their ends, traced and simplified: their two sides cross here and there."""
+    told = crossed = 0
+    for seed in range(40):
+        random, mask = np.random.default_rng(seed), np.zeros((SIDE, SIDE), np.uint8)
+        here = random.integers(150, 490, 2)
+        for _ in range(int(random.integers(3, 7))):
+            there = np.clip(here + random.normal(0, 110, 2), 40, 600).astype(int)
+            cv2.line(mask, here.tolist(), there.tolist(), 1, int(random.integers(1, 4)))
+            cv2.circle(mask, there.tolist(), int(random.integers(6, 30)), 1, -1)
+            here = there
+        traced = max(cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0], key=cv2.contourArea)
+        ring = cv2.approxPolyDP(traced, 0.8, True)[:, 0].astype(float)
+        crossed += len(_crossing(ring)) > 0
+        told += bool(_found(tmp_path, _row(ring)))
+    assert crossed >= 15 and told <= crossed / 2
 
 
 def test_beyond_the_budget_outlines_are_said_to_cross(tmp_path: Path, monkeypatch):

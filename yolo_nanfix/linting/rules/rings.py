@@ -19,9 +19,11 @@ MOST_CORNERS = 512
 """Of outlines of more corners not all pairs of edges are looked at: bridges must be exact then, and chords long."""
 NECK, SHARE, LEAST_SHARE = 1.5, 0.12, 0.35
 """The sides of a bridge are so many pixels apart at most, or this part of its length; but never more than the last."""
+THIN = 3.0
+"""Where two sides of a thin part cross, they are no more than so many pixels apart beside each other."""
 ANTIPARALLEL = -0.9
 """The cosine of the angle between the two sides of a bridge, at most."""
-WIDER = 2.0
+WIDER = 4.0
 """A ring has so many times the area that lies between the sides of its bridge, if they cross."""
 OPEN, GAP_BY_CHORD = 1.0, 1 / 3
 """What is open between the ends of rings, by the length of the chords that join them, at most: where the closing chord
@@ -81,12 +83,22 @@ def _as_rings(points: Floats, least: float) -> Outline:
     rings, cut = _rings(points)
     loop = max((_largest_loop(points[ring]) for ring in rings), default=0.0)
     if loop >= least:
+        loop = max((_largest_loop(_slim(points[ring])) for ring in rings), default=0.0)
+    if loop >= least:
         return Outline(Kind.CROSSING, len(rings), loop)
     solid = [points[ring] for ring in rings if abs(_area(points[ring])) >= least]
     if (common := _overlap(solid)) >= least:
         return Outline(Kind.OVERLAPPING, len(solid), common)
     wide = [area for i, j in cut if (area := _between(points, i, j)) > max(least, NECK * _length(points, i))]
     return Outline(Kind.LOOSE if wide else Kind.SOUND, len(solid), sum(wide))
+
+
+def _slim(ring: Floats) -> Floats:
+    """A ring without its smallest steps, so that both sides of something thin are straight, and found to be sides."""
+    import cv2
+
+    slim = cv2.approxPolyDP(ring.astype(np.float32)[:, None], THIN / 2, True)
+    return np.asarray(slim[:, 0], np.float64)
 
 
 def _crossing(points: Floats) -> Edges:
@@ -110,10 +122,27 @@ def _largest_loop(ring: Floats) -> float:
     if len(ring) < 4:
         return 0.0
     if len(ring) <= MOST_CORNERS:
-        return max((_loop(ring, int(i), int(j)) for i, j in _crossing(ring)), default=0.0)
+        return max((_loop(ring, i, j) for i, j in _crossing(ring).tolist() if not _is_neck(ring, i, j)), default=0.0)
     one, x, y = np.zeros(1, np.int64), *np.ascontiguousarray(ring.T)
     shape = Shapes(one, x, y, one, one + len(ring), np.zeros(len(ring), np.int64), np.arange(len(ring)))
     return max((crossing.loop for crossing in crossings(shape)), default=0.0)
+
+
+def _is_neck(points: Floats, i: int, j: int) -> bool:
+    """Whether two edges that cross are the sides of something thin, which a tool has simplified: nothing is lost."""
+    a, c = points[i], points[j]
+    u, v = points[(i + 1) % len(points)] - a, points[(j + 1) % len(points)] - c
+    long, other = float(np.hypot(*u)), float(np.hypot(*v))
+    if u @ v > ANTIPARALLEL * long * other:
+        return False
+    start, end = float((c - a) @ u) / long, float((c + v - a) @ u) / long  # along the first edge
+    low, high = max(0.0, min(start, end)), min(long, max(start, end))
+    beside = [abs(float(u[0] * w[1] - u[1] * w[0])) / long for w in (c - a, c + v - a)]
+    if low >= high or start == end:
+        return False
+    signed = [float(u[0] * w[1] - u[1] * w[0]) / long for w in (c - a, c + v - a)]
+    off = [signed[0] + (signed[1] - signed[0]) * (t - start) / (end - start) for t in (low, high)]
+    return max(map(abs, off)) <= THIN and (high - low >= THIN or max(beside) <= THIN)
 
 
 def _meet(points: Floats, i: int, j: int) -> Floats:
