@@ -145,11 +145,11 @@ def duplicate_labelled_otherwise(table: Table) -> Iterator[Hit]:
 
 @rule("SP004", "near-duplicate-across-splits", Severity.WARNING, Effect.ACCEPTS, deep=True)
 def near_duplicate_across_splits(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """An image of one split looks like one of another, perhaps mirrored, turned, scaled or saved again.
+    """An image of one split repeats one of another, perhaps mirrored, turned, scaled, cropped a little or saved again.
 
     Why: evaluation on images that were trained on says nothing about new ones.
     Ultralytics: trains and evaluates as told.
-    Example: neighbouring frames of a film, or augmented copies of one image, dealt out to train and val.
+    Example: augmented copies of one image, or frames of a film that hardly differ, dealt out to train and val.
     Mend: split by film or by original, not by image.
     """
     for pair in _alike(table, config).pairs:
@@ -159,7 +159,7 @@ def near_duplicate_across_splits(table: Table, config: DataConfig) -> Iterator[H
 
 @rule("SP005", "near-duplicate-in-split", Severity.INFO, Effect.ACCEPTS, deep=True)
 def near_duplicate_in_split(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """Two images of one split look alike, perhaps mirrored, turned, scaled or saved again.
+    """An image repeats one of its split, perhaps mirrored, turned, scaled, cropped a little or saved again.
 
     Why: they count twice; if someone labelled both, that work was wasted, and their labels may disagree.
     Ultralytics: trains on both.
@@ -182,7 +182,7 @@ def alike_throughout(table: Table, config: DataConfig) -> Iterator[Hit]:
 
     Why: if they are frames of one film or scans of one object, val is easier than what the model will meet.
     Ultralytics: trains and evaluates as told.
-    Example: a fixed camera, scans with a common frame, fields of view under one microscope, copies by the dozen.
+    Example: frames of a fixed camera or of one film, scans with a common frame, fields of view of one microscope.
     Mend: nothing if the images were taken independently; else split by film, place or object, not by image.
     """
     found = _alike(table, config)
