@@ -71,6 +71,18 @@ def two_images(second: bytes) -> Change:
     return change
 
 
+def half_labelled(elsewhere: str) -> Change:
+    """Three train images more without a label file; label files of their names in another folder."""
+
+    def change(tiny: TinySet) -> None:
+        for number in range(3):
+            tiny.put(f"images/train/x{number}.jpg", noise(number))
+            if elsewhere:
+                tiny.put(f"{elsewhere}/x{number}.txt", ROWS)
+
+    return change
+
+
 def tested(content: bytes, *, labelled: bool = True) -> Change:
     """A test split of one image."""
 
@@ -184,6 +196,7 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "FS058": ("segment", nothing, put("labels/val/b.txt", "0 0.1 0.1 0.5 0.1 0.3 0.4\n")),
     "FS059": ("classify", with_class(b"", b""), with_class(b"", noise(9))),
     "FS060": ("detect", picture_at("images/more/c.jpg"), picture_at("images/train/more/c.jpg", "other/c.jpg")),
+    "FS061": ("detect", half_labelled("labels/more"), half_labelled("")),
     "FS040": ("classify", classes("train/.ipynb_checkpoints/"), classes()),
     "FS041": ("classify", classes(drop="val/dog"), classes()),
     "FS042": ("classify", classes("val/fox/1.jpg"), classes("train/fox/1.jpg")),

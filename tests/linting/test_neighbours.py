@@ -83,6 +83,24 @@ def test_labels_of_other_images_and_texts_that_are_no_labels_are_not_named(tmp_p
     assert dict(finding.values)["matching"] == 0
 
 
+def test_labels_of_a_part_of_val_in_a_folder_of_no_split_are_named(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    several(tiny, "images/val", "labels/test")
+    (finding,) = found(tmp_path, "FS061")
+    holds = f"{tmp_path / 'labels/test'} holds 3 .txt files, 3 of them named as these images"
+    assert finding.split == "val" and finding.message == f"3 of 4 images have no label file; {holds}"
+    assert [f.because for f in found(tmp_path, "FS002")] == ["FS061"]
+    several(tiny, "images/test", "labels/test")  # then they are the labels of test
+    tiny.yaml(YAML + "test: images/test\n")
+    assert not found(tmp_path, "FS061")
+
+
+def test_labels_in_a_folder_that_is_looked_at_are_told_one_by_one(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    several(tiny, "images/val", "labels/train")
+    assert not found(tmp_path, "FS061") and len(found(tmp_path, "FS006")) == 3
+
+
 def test_a_report_that_tells_of_other_folders_is_not_remembered(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("YOLO_NANFIX_CACHE", str(tmp_path / "memory"))
     tiny = TinySet(tmp_path / "set")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from yolo_nanfix.linting.pool import Progress
     from yolo_nanfix.linting.studied import Study
 
-AROUND = frozenset(("FS003", "FS004", "FS057"))
+AROUND = frozenset(("FS003", "FS004", "FS057", "FS061"))
 """Findings that tell of folders which are not looked at to know whether anything has changed."""
 
 

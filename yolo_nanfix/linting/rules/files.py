@@ -11,17 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.census import Census
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.fates import Fate
 from yolo_nanfix.linting.image import Image
-from yolo_nanfix.linting.neighbours import find_labels
+from yolo_nanfix.linting.neighbours import Near, find_labels
 from yolo_nanfix.linting.paths import folder_of
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.suffixes import is_image
 from yolo_nanfix.linting.table import Table
 
 Images = tuple[Image, ...]
+FEW_BARE, BARE_SHARE = 3, 0.1
+"""From so many images without a label file on, and from this share of a split, their labels are looked for."""
 
 
 def some(paths: Iterable[str]) -> str:
@@ -99,6 +102,26 @@ def label_missing(table: Table) -> Iterator[Hit]:
             yield Hit(str(Path(bare[0]).parent), message, split=split)
 
 
+@rule("FS061", "labels-elsewhere", Severity.WARNING, Effect.GARBAGE, LABELLED)
+def labels_elsewhere(table: Table, strays: tuple[str, ...], config: DataConfig) -> Iterator[Hit]:
+    """Many images of a split have no label file, and files of their names lie in another folder of the dataset.
+
+    Why: the images are trained as pure background although someone labelled them.
+    Ultralytics: replaces the last folder `images` of the path by `labels`, and looks nowhere else.
+    Example: half of labels/val was moved to labels/test, which no split names.
+    Mend: put the labels where Ultralytics looks for them; nothing if the folder is an old copy.
+    """
+    for split, chosen in table.members.items():
+        bare = chosen[~table.labelled[chosen]]
+        if len(bare) < len(chosen) and len(bare) >= max(FEW_BARE, BARE_SHARE * len(chosen)):
+            near = _near(table, bare.tolist(), config, strays)
+            if near is not None:
+                message = f"{len(bare)} of {len(chosen)} images have no label file; {near.said()}"
+                values = {"images": len(bare), "folder": near.folder, "matching": near.matching}
+                explains = Explains(("FS002",))
+                yield Hit(_home(table, split), message, split=split, values=values, explains=explains)
+
+
 @rule("FS003", "train-unlabelled", Severity.FATAL, Effect.CRASHES, LABELLED)
 def train_unlabelled(fates: Mapping[str, Fate], table: Table, config: DataConfig) -> Iterator[Hit]:
     """No image of the train split has a label file.
@@ -153,6 +176,12 @@ def _unlabelled(split: str, table: Table, config: DataConfig, so: str = "") -> I
         message += f"; {near.said()}"
     values = {"images": len(chosen), "folder": near and near.folder, "matching": near.matching if near else 0}
     yield Hit(_home(table, split), message + so, split=split, values=values)
+
+
+def _near(table: Table, bare: list[int], config: DataConfig, known: Iterable[str] = ()) -> Near | None:
+    """Where the labels of some images lie; those of others, and those that are known, aside."""
+    taken = {table.labels[i] for i in np.flatnonzero(table.labelled).tolist()} | set(known)
+    return find_labels([table.files[i] for i in bare], [str(config.root), str(config.yaml_file.parent)], taken)
 
 
 def _home(table: Table, split: str) -> str:
