@@ -213,6 +213,24 @@ def test_several_datasets_in_a_folder_are_all_linted(tmp_path: Path):
     assert api.lint(tiny.root).data.endswith("data.yaml")  # the usual name
 
 
+def test_a_yaml_in_a_folder_below_counts(root: Path):
+    put(root, "images/train/a.jpg", "images/val/b.jpg")
+    (root / "config").mkdir()
+    (root / "config/cats.yaml").write_text("path: ..\n" + YAML)
+    (root / "config/hyp.yaml").write_text("lr0: 0.01\n")
+    assert run(root).data.endswith("cats.yaml") and set(counts(root)) == {"train", "val"}
+
+
+def test_several_sets_in_folders_are_named(root: Path):
+    for name in ("one", "two"):
+        put(root, f"{name}/images/a.jpg")
+    assert run(root).task == "detect"  # no folders of classes: in each are images and labels
+    for name in ("one", "two"):
+        (root / name / "data.yaml").write_text("train: images\nval: images\nnames: [cat, dog]\n")
+    with pytest.raises(DataError, match=r"2 yaml files \(one.data\.yaml, two.data\.yaml\); say which one"):
+        run(root)
+
+
 def test_a_folder_without_anything_is_an_error_that_says_what_was_looked_for(root: Path):
     with pytest.raises(DataError, match=r"no \.yaml file"):
         run(root)

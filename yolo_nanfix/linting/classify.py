@@ -92,7 +92,9 @@ def holds_classes(data: str | Path) -> bool:
 
 def _holds_images(folder: Path) -> bool:
     """Whether there are images in a folder or below it, most of them without a label file beside them."""
-    for _, _, files in os.walk(folder):
+    for place, _, files in os.walk(folder):
+        if os.path.basename(place).lower() in NOT_CLASSES:  # noqa: PTH119
+            return False
         images = [file.rpartition(".")[0] for file in files if is_image(file)]
         if images:
             texts = {file[:-4] for file in files if file.endswith(".txt")}

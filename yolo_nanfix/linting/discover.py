@@ -6,7 +6,7 @@ from pathlib import Path
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig, read_config
-from yolo_nanfix.linting.locate import dataset_yamls
+from yolo_nanfix.linting.locate import dataset_yamls, holds_yaml_below
 from yolo_nanfix.linting.options import LintOptions
 
 
@@ -31,7 +31,7 @@ def dataset(data: str | Path, options: LintOptions) -> DataConfig:
     try:
         if path.suffix.lower() == ".data" and path.is_file():
             return layouts.read_darknet(path)
-        if not path.is_dir() or dataset_yamls(path):
+        if not path.is_dir() or dataset_yamls(path) or holds_yaml_below(path):
             return read_config(data, options.root)
         if holds_classes(path):
             return read_folder(path) if options.task is None else read_config(data)
