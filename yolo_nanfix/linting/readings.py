@@ -38,6 +38,8 @@ CROSSWISE = 0.08
 could reach. And the boxes must lie on pixels so, or images must be wide and high, and fit so."""
 REACH = 0.8
 """In the right reading some box ends in the last fifth of its image, as in any set of objects all over the picture."""
+MOST = 0.6
+"""So far towards the largest factor of all images, the numbers of an image grow much."""
 HALF = 0.5
 """Pixels: some box ends in the second half of its image; else the numbers may be of a smaller unit."""
 SQUARE = 1.1
@@ -358,7 +360,7 @@ def _proves_sides(boxes: Boxes, usual: Mask, scale: Scale) -> bool:
         return False
     end = np.where(ratio > 1, scaled.x + scaled.w / 2, scaled.y + scaled.h / 2)
     other = np.where(ratio > 1, scaled.y + scaled.h / 2, scaled.x + scaled.w / 2)
-    if end[told].max() < REACH or other[told].max() < REACH or _drawn_on_pixels(boxes.some(told)):
+    if not _reaches(end[told], 1 / short[told]) or other[told].max() < REACH or _drawn_on_pixels(boxes.some(told)):
         return False
     if scale is Scale.SWAPPED:
         return True
@@ -370,6 +372,12 @@ def _proves_sides(boxes: Boxes, usual: Mask, scale: Scale) -> bool:
         return True
     others = (ratio < 1 / SQUARE) if scale is Scale.HEIGHT else (ratio > SQUARE)
     return bool(others.sum() >= LEAST and not (~usual & ~fits).any())
+
+
+def _reaches(end: Floats, factor: Floats) -> bool:
+    """Whether boxes end near the border in the images in which numbers grow most, not in nearly square ones only."""
+    most = factor >= 1 + MOST * (factor.max() - 1)
+    return bool(end[most].max() >= REACH)
 
 
 def _one_size(boxes: Boxes, usual: Mask) -> tuple[int, int] | None:
@@ -398,6 +406,9 @@ def _proves_size(boxes: Boxes, usual: Mask, size: tuple[int, int]) -> bool:
     if (~usual & ~fits).sum() > CONTRARY * out.sum() or (usual & ~fits).sum() > CONTRARY * told.sum():
         return False
     some = boxes.some(told)
+    right, below = scaled.x + scaled.w / 2, scaled.y + scaled.h / 2
+    if not _reaches(np.where(across > down, right, below)[told], np.maximum(across, down)[told]):
+        return False
     if min(scaled.some(told).ends) < REACH or _drawn_on_pixels(some):
         return False
     own = _on_pixels(some, np.full(len(some.x), size[0], np.float64), np.full(len(some.x), size[1], np.float64))
