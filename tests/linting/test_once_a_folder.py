@@ -53,6 +53,12 @@ def test_the_rounded_corners_of_a_screenshot_are_not_transparent(tmp_path: Path)
     assert _found(tmp_path, "IM023", deep=True) == []
 
 
+def test_the_alpha_of_huge_images_is_not_decoded(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(kinds, "LARGEST_DECODED", 64 * 48 - 1)
+    _with_alpha(TinySet(tmp_path), opaque=0, clear=3)
+    assert _found(tmp_path, "IM023") == []
+
+
 def _boxed(tiny: TinySet, whole: int, small: int) -> None:
     for i in range(whole + small):
         tiny.put(f"images/train/c{i:02}.jpg", encode(".jpg", photo(i)))

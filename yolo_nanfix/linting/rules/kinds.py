@@ -27,6 +27,8 @@ WIDEST = 10.0
 """A longer side of more than so many times the shorter one is told."""
 ALPHA_LOOKED_AT = 32
 """Of so many images with alpha, spread over the set, the alpha is decoded where --deep does not decode all."""
+LARGEST_DECODED = 50_000_000
+"""The alpha of images of more pixels is not decoded."""
 LEAST_CLEAR = 0.001
 """A smaller share of transparent pixels is the rounded corners of a screenshot."""
 _DROPPED_ALPHA = (1, 3)
@@ -110,7 +112,7 @@ def alpha_dropped(table: Table, config: DataConfig, options: LintOptions) -> Ite
     """
     if config.channels not in _DROPPED_ALPHA or not table.alpha.any():
         return
-    there = np.flatnonzero(table.alpha)
+    there = np.flatnonzero(table.alpha & (table.width.astype(np.int64) * table.height <= LARGEST_DECODED))
     if not options.deep and len(there) > ALPHA_LOOKED_AT:
         there = there[np.linspace(0, len(there) - 1, ALPHA_LOOKED_AT).astype(np.int64)]
     looked: Counter[str] = Counter()
