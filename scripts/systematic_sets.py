@@ -224,6 +224,11 @@ def _from_one(thing: Thing, task: str, picture: Picture) -> list[str]:
     return [str(thing.cls + 1), *words[1:]]
 
 
+def _from_minus_one(thing: Thing, task: str, picture: Picture) -> list[str]:
+    words = healthy(thing, task, picture)
+    return [str(thing.cls - 1), *words[1:]]
+
+
 def _moved(thing: Thing, task: str, picture: Picture) -> list[str]:
     words = healthy(thing, task, picture)
     return [str((thing.cls + (picture.split == "val")) % 3), *words[1:]]
@@ -284,6 +289,7 @@ KINDS: dict[str, Kind] = {
     "at times a number behind": Kind("TX027", _numbered_last, OUTLINED, ("wide",)),
     "no keypoints": Kind("KP012", _without_points, ("pose",), ("wide", "square")),
     "classes from one": Kind("CL010", _from_one, shapes=("wide",)),
+    "classes from minus one": Kind("CL057", _from_minus_one, shapes=("wide",)),
     "classes moved in val": Kind("CL052", _moved, ("detect", "segment"), ("large",)),
     "another order": Kind("CL050", healthy, ("detect",), ("wide",), beside=(("classes.txt", "birch\nash\nelm\n"),)),
 }

@@ -270,6 +270,7 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "CL010": ("detect", both("1 0.5 0.5 0.2 0.2\n2 0.3 0.3 0.2 0.2\n"), both("0 0.5 0.5 0.2 0.2\n2 0.3 0.3 0.2 0.2\n")),
     "CL050": ("detect", _beside("classes.txt", "dog\ncat\n"), _beside("classes.txt", "cat\ndog\n")),
     "CL051": ("detect", _beside("obj.names", "Cat\ndog\n"), _beside("obj.names", "cat\ndog\n")),
+    "CL057": ("detect", both(ROWS.replace("1 ", "-1 ", 1) * 3), both(ROWS * 3)),
     "CL052": (
         "detect",
         _splits(_by_class(_WIDE, _HIGH), _by_class(_HIGH, _WIDE)),

@@ -93,6 +93,7 @@ FIXES: dict[str, Fixer] = {
     "CL002": _DROP,
     "CL003": _DROP,
     "CL010": Fixer("shift-classes", "unsafe", "takes 1 from all class numbers"),
+    "CL057": Fixer("shift-classes", "unsafe", "adds 1 to all class numbers"),
 }
 """The fixer of each rule code that has one."""
 

@@ -61,7 +61,7 @@ def shift_class(words: Words, by: int) -> Words:
         number = float(words[0])
     except ValueError:
         return words
-    if not isfinite(number) or number != int(number) or number < 0:
+    if not isfinite(number) or number != int(number) or number < min(-by, 0):
         return words
     if number + by < 0:
         raise Left(f"has the class {int(number)}, from which {-by} cannot be taken")
