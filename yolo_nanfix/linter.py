@@ -16,6 +16,7 @@ from typing import Any
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.findings import Finding, Report, Severity
 from yolo_nanfix.linting import baseline, membership, watching
+from yolo_nanfix.linting.inside import inside
 from yolo_nanfix.linting.locate import find_yaml, several_yamls
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.pool import Progress
@@ -85,13 +86,14 @@ def lint(data: str | Path | None, request: Request, progress: Progress | None = 
 
 
 def datasets(data: str | Path | None, request: Request) -> tuple[str | Path, ...]:
-    """The datasets that a call is about: the one that is named, or those above the request's files.
+    """The datasets that a call is about: the one that is named or lies in the named folder, or those above the files.
 
     Raises:
         UsageError: neither is given, or no dataset can be found by files of annotations.
     """
     if data is not None:
-        return several_yamls(Path(data)) or (data,)
+        given = inside(data)
+        return several_yamls(Path(given)) or (given,)
     if request.files is None:
         raise UsageError("say which dataset: data.yaml, a folder that holds one, or a name such as coco8")
     from yolo_nanfix.linting.formats.sniff import is_annotations

@@ -350,6 +350,17 @@ def test_categories_from_zero_become_class_minus_one(tiny: TinySet):
         _converted(tiny, table=True)
 
 
+def test_a_category_zero_of_which_nothing_is_made_is_no_finding(tiny: TinySet):
+    """As Roboflow writes one for the group of all others."""
+
+    def change(whole):
+        whole["categories"] = [{"id": i, "name": f"part{i}"} for i in range(3)]
+        whole["annotations"] = [{"id": i, "image_id": 1, "category_id": i, "bbox": [3 * i, 9, 9, 9]} for i in (1, 2)]
+
+    assert "AN011" not in _lint(tiny, coco(change)).by_code()
+    assert _converted(tiny, table=False) == [0, 1] == _converted(tiny, table=True)
+
+
 @pytest.mark.parametrize(("first", "recall"), [(0, 2 / 3), (1, 1.0)])
 def test_the_annotation_with_id_0_counts_as_missed(tiny: TinySet, first: int, recall: float):
     from faster_coco_eval import COCO, COCOeval_faster

@@ -140,6 +140,7 @@ def test_a_list_whose_lines_lead_nowhere_is_one_finding(start, tmp_path: Path, m
     tiny.yaml(YAML.replace("images/train", "train.txt"))
     report = run(tiny.root)
     assert report.by_code() == {"CF031": 1} and report.counts["train"]["rows"] == 2
+    assert "images from the folder of the dataset on" in report.findings[0].message
     tiny.put("train.txt", "./images/train/a.jpg\n")
     assert run(tiny.root).findings == ()
     tiny.put("train.txt", "images/train/a.jpg\n")

@@ -9,7 +9,7 @@ import pytest
 from linting.cases_images import copied, cut_out, photo, saved
 from linting.tiny_set import ROWS, TinySet, encode
 
-from yolo_nanfix.findings import Finding
+from yolo_nanfix.findings import Finding, Severity
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rules import kinds
 from yolo_nanfix.linting.runner import run
@@ -148,8 +148,28 @@ def test_an_info_on_most_images_of_a_folder_is_one(tmp_path: Path):
             assert dict(told.values) == {"images": 12, "of": 15, "count": 12}
 
 
-@pytest.mark.parametrize(("many", "few"), [(9, 0), (12, 20)])
+@pytest.mark.parametrize(("many", "few"), [(1, 1), (12, 20), (20, 200)])
 def test_an_info_on_a_few_images_names_each(tmp_path: Path, many: int, few: int):
     _closed_twice(TinySet(tmp_path), many, few)
     found = run(tmp_path, options=LintOptions("segment")).findings
     assert [f.code for f in found if f.image and f.code == "SG007"] == ["SG007"] * many
+
+
+@pytest.mark.parametrize(("many", "few", "told"), [(3, 2, "3 of 6 images"), (20, 60, "20 of 81 images")])
+def test_an_info_on_a_small_folder_or_on_many_images_is_one(tmp_path: Path, many: int, few: int, told: str):
+    _closed_twice(TinySet(tmp_path), many, few)
+    (found,) = (f for f in run(tmp_path, options=LintOptions("segment")).findings if f.code == "SG007")
+    assert found.message.startswith(told) and found.image is None
+
+
+def test_tiles_of_one_colour_without_objects_are_an_info(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    for i in range(4):
+        tiny.put(f"images/train/c{i}.png", encode(".png", np.full((64, 64, 3), (20, 60, 90 + i), np.uint8)))
+        tiny.put(f"labels/train/c{i}.txt", "0 0.5 0.5 0.2 0.2\n" if i == 3 else "")
+    sea, wrong = sorted(
+        (f for f in run(tmp_path, options=LintOptions("detect", deep=True)).findings if f.code == "IM030"),
+        key=lambda f: -f.severity.rank,
+    )
+    assert sea.severity is Severity.INFO and sea.message.startswith("3 of 5 images")
+    assert wrong.severity is Severity.WARNING and wrong.place.file.endswith("c3.png")

@@ -62,6 +62,7 @@ def test_what_is_left_out_is_said_with_its_reasons(sick: Path, capsys):
     assert main(["lint", str(sick)]) == 1
     said = capsys.readouterr().out
     assert said.startswith("Images without labels") and "4 of 7 images are worth labelling; left out are:" in said
+    assert f"4 worth labelling. To give them to a labelling tool: yolo-nanfix handoff {sick}" in " ".join(said.split())
     assert "  empty.jpg: IM002\n" in said and "  tiny.jpg: IM005\n" in said and "SP001, like" in said
     assert main(["lint", str(sick), "--fail-on", "fatal"]) == 0
 
@@ -127,3 +128,23 @@ def test_a_task_that_is_asked_wants_its_labels(folder: Path):
 def test_a_healthy_set_has_no_choice(tmp_path: Path):
     report = run(TinySet(tmp_path / "set").root)
     assert report.choice == () and "images" not in report.as_dict()
+
+
+@pytest.mark.parametrize(
+    ("names", "task"),
+    [
+        (("2024-01-01", "2024-01-02"), "images"),
+        (("20240101", "20240102_evening"), "images"),
+        (("100APPLE", "101APPLE"), "images"),
+        (("100CANON", "101CANON"), "images"),
+        (("cam1", "cam2"), "images"),
+        (("cats", "dogs"), "classify"),
+        (("0", "1"), "classify"),
+        (("001.Albatross", "002.Auklet"), "classify"),
+        (("n01440764", "n02102040"), "classify"),
+    ],
+)
+def test_folders_called_by_when_or_where_are_no_classes(names: tuple[str, str], task: str, tmp_path: Path):
+    for name in names:
+        images(tmp_path / "shots", 2, name)
+    assert run(tmp_path / "shots").task == task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +19,12 @@ NOT_CLASSES = frozenset((
     "masks", "obj_train_data", "obj_validation_data",
 ))  # fmt: skip
 """Names of folders that belong to datasets of other tasks, in small letters."""
+_TAKEN = re.compile(
+    r"(19|20)\d\d([-_. ]?\d\d){1,2}([-_ T.]\S*)?|\d{3}_?[A-Z][A-Z0-9_]{3,5}"
+    r"|(cam|camera|session|batch|day|part|seq|sequence|video|clip|flight|visit|site|folder|set|roll)[-_ ]?\d+",
+    re.IGNORECASE,
+)
+"""Folders called by when, where or by which camera their pictures were taken: dates, `100APPLE`, `cam1`, `batch_2`."""
 LOOKED_AT = 50
 """So many folders are looked into to tell whether they are classes."""
 
@@ -72,7 +79,7 @@ def holds_classes(data: str | Path) -> bool:
     """Whether a folder without a yaml holds images sorted into folders of their classes, and no labels beside them.
 
     In `train` one such folder is enough; where the classes lie in the folder itself, there are two at least, and no
-    image beside them.
+    image beside them. Folders that are all called by dates, cameras or numbers of a series are none.
     """
     try:
         root = Path(str(data).strip())
@@ -84,6 +91,8 @@ def holds_classes(data: str | Path) -> bool:
         if any(entry.name.lower() in NOT_CLASSES for entry in classes):
             return False
         with_images = sum(_holds_images(entry) for entry in classes[:LOOKED_AT])
+        if classes and all(_TAKEN.fullmatch(entry.name) for entry in classes):
+            return False
         alone = train == root and any(is_image(entry.name) for entry in entries)
     except (OSError, ValueError):
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -201,7 +202,8 @@ def _closing(report: Report) -> Text:
     if report.choice:
         read = f"{images} images"
         kept = sum(choice.keep for choice in report.choice)
-        then = f"; {kept} are worth labelling: yolo-nanfix handoff --unlabelled gives them to a labelling tool."
+        command = f"yolo-nanfix handoff {printable(shlex.quote(report.data))} OUT --to cvat --unlabelled"
+        then = f"; {kept} worth labelling" + (f". To give them to a labelling tool: {command}" if kept else ".")
         return Text(f"Found {found(report) or 'nothing'} in {read}{then}", style=_style(report))
     if report.worst is None:
         return Text(f"No findings in {read}.", style="green")

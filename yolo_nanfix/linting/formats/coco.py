@@ -140,6 +140,7 @@ def _categories(files: Sequence[_File], builder: Builder, task: str) -> dict[int
     """Class numbers by category id, in the order of the ids; keypoints are those of the first category with any."""
     names: dict[int, str] = {}
     points = 0
+    spared = _spared(files)
     for file in files:
         ids: set[int] = set()
         for entry, at in file.categories:
@@ -159,13 +160,20 @@ def _categories(files: Sequence[_File], builder: Builder, task: str) -> dict[int
             names.setdefault(number, name)
             keypoints = entry.get("keypoints")
             points = points or (len(keypoints) if isinstance(keypoints, list) else 0)
-        if ids and sorted(ids) != list(range(1, len(ids) + 1)) and ids != COCO_IDS:
+        numbered = ids - spared
+        if numbered and sorted(numbered) != list(range(1, len(numbered) + 1)) and ids != COCO_IDS:
             builder.note("category-ids-uneven", file.path, _uneven(ids, names))
         if (unlike := _unlike_coco(ids, names)) is not None:
             builder.note("categories-not-of-coco", file.path, unlike)
     builder.names = [names[number] for number in sorted(names)]
     builder.kpt_shape = (points, 3) if points and task == "pose" else None
     return {number: i for i, number in enumerate(sorted(names))}
+
+
+def _spared(files: Sequence[_File]) -> set[int]:
+    """The id 0 where no annotation has it: Roboflow's category for the group of the others; nothing is made of it."""
+    found = (entry.get("category_id") for file in files for entry in file.annotations if isinstance(entry, dict))
+    return set() if any(number == 0 for number in found) else {0}
 
 
 def _uneven(ids: set[int], names: dict[int, str]) -> str:

@@ -357,7 +357,7 @@ def keys_misnamed(notes: Notes) -> Iterator[Hit]:
     yield from noted(notes, "keys-misnamed")
 
 
-@rule("AN037", "annotation-id-zero", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+@rule("AN037", "annotation-id-zero", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def annotation_id_zero(notes: Notes) -> Iterator[Hit]:
     """An annotation has the id 0.
 
@@ -365,7 +365,7 @@ def annotation_id_zero(notes: Notes) -> Iterator[Hit]:
         objects, all detected perfectly, AP is 0.44 and recall 0.67.
     Ultralytics: `convert_coco` does not look at the ids; pycocotools and faster-coco-eval, which `val` asks for COCO's
         figures, do.
-    Example: Label Studio's COCO export, which counts from 0.
+    Example: COCO exports of Label Studio and Roboflow, which count from 0.
     Mend: number the annotations from 1 on.
     """
     yield from noted(notes, "annotation-id-zero")

@@ -257,7 +257,9 @@ def list_paths_nowhere(config: DataConfig) -> Iterator[Hit]:
     """
     for path, how in config.lists.items() if config.layout is Layout.YAML else ():
         start = f"begin with {how.start!r}" if how.start else "begin in another folder"
-        message = f"its lines {start} and lead nowhere; linted in their place are the images from {how.place} on"
+        place = _from(config, Path(how.place))
+        where = "the folder of the dataset" if place == "." else place
+        message = f"its lines {start} and lead nowhere; linted in their place are the images from {where} on"
         yield Hit(path, message)
 
 
