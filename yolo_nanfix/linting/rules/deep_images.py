@@ -80,7 +80,7 @@ def image_ends_early(images: Images) -> Iterator[Hit]:
 def image_one_color(images: Images) -> Iterator[Hit]:
     """The image is all black, all white or of one colour.
 
-    Why: there is nothing to see, so labels on it teach noise. Without labels, as water on a tile of a map, it is background
+    Why: there is nothing to see, so labels on it teach noise. Without labels, as sea on a map, it is background
         that teaches little: an info.
     Ultralytics: accepts the image.
     Example: a frame from before the camera opened its shutter.
