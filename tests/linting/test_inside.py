@@ -35,7 +35,7 @@ def test_an_export_without_a_yaml_in_a_folder_of_its_own(tmp_path: Path):
 def test_of_several_datasets_none_is_guessed(tmp_path: Path):
     for name in ("a", "b"):
         TinySet(tmp_path / name)
-    with pytest.raises(DataError, match=r"holds 2 datasets \(a/data.yaml, b/data.yaml\)"):
+    with pytest.raises(DataError, match=r"holds 2 yaml files \(a/data.yaml, b/data.yaml\)"):
         api.lint(tmp_path)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig, read_config
-from yolo_nanfix.linting.locate import dataset_yamls, holds_yaml_below
+from yolo_nanfix.linting.locate import dataset_yamls
 from yolo_nanfix.linting.options import LintOptions
 
 
@@ -24,6 +24,7 @@ def dataset(data: str | Path, options: LintOptions) -> DataConfig:
         return read_config(data, options.root)
     from yolo_nanfix.linting import layouts  # where it is wanted
     from yolo_nanfix.linting.classify import holds_classes, read_folder
+    from yolo_nanfix.linting.inside import inside
 
     if options.task == "classify":
         return read_folder(data)
@@ -31,10 +32,13 @@ def dataset(data: str | Path, options: LintOptions) -> DataConfig:
     try:
         if path.suffix.lower() == ".data" and path.is_file():
             return layouts.read_darknet(path)
-        if not path.is_dir() or dataset_yamls(path) or holds_yaml_below(path):
+        if not path.is_dir() or dataset_yamls(path):
             return read_config(data, options.root)
+        path = Path(inside(path))
+        if path.is_file() or dataset_yamls(path):
+            return read_config(path, options.root)
         if holds_classes(path):
-            return read_folder(path) if options.task is None else read_config(data)
+            return read_folder(path) if options.task is None else read_config(path)
         found = layouts.read(path.absolute())
     except (OSError, ValueError) as error:
         raise DataError(f"'{data}' cannot be read: {error}") from error

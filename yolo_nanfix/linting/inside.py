@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting.layouts import NAMES
 from yolo_nanfix.linting.locate import dataset_yamls
 from yolo_nanfix.linting.suffixes import is_image
 from yolo_nanfix.linting.yamlfile import read_yaml
@@ -31,6 +30,8 @@ def inside(data: str | Path) -> str | Path:
     try:
         if not path.is_dir():
             return data
+        from yolo_nanfix.linting.layouts import NAMES  # where it is wanted
+
         for _ in range(DEEPEST):
             if dataset_yamls(path) or any(path.glob("*.data")):
                 return path if str(path) != str(data).strip() else data
@@ -41,7 +42,7 @@ def inside(data: str | Path) -> str | Path:
             itself = any(name.lower() in NAMES for name in folders) or any(map(is_image, files))
             if len(found) > 1 and not itself:
                 some = ", ".join(os.path.relpath(file, path) for file in found[:_TOLD])
-                raise DataError(f"'{data}' holds {len(found)} datasets ({some}); say which one, or several")
+                raise DataError(f"'{data}' holds {len(found)} yaml files ({some}); say which one")
             if itself or len(folders) != 1 or not all(map(_says_nothing, files)):
                 break
             path /= folders[0]

@@ -16,8 +16,6 @@ from yolo_nanfix.linting.yamlfile import read_yaml
 NAMED = ("data", "dataset")
 """What the yaml of a dataset is called, without its suffix."""
 _YAML = (".yaml", ".yml")
-DEEPEST = 3
-"""So many folders deep a yaml is looked for."""
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".txz", ".tbz2", ".7z", ".rar")
 _WINDOWS = re.compile(r"^[A-Za-z]:[\\/]|\\")
 _HOMES = ("/home/", "/Users/", "/content/", "/kaggle/", "/workspace/", "/mnt/", "/media/", "/data/")
@@ -79,17 +77,6 @@ def dataset_yamls(folder: Path) -> list[Path]:
     """The yaml files in a folder that describe a dataset, or are called as such; no settings of tools or services."""
     found = [f for pattern in ("*.yaml", "*.yml") for f in _settings_aside(folder.glob(pattern))]
     return list(filter(_is_dataset, found))
-
-
-def holds_yaml_below(folder: Path) -> bool:
-    """Whether the yaml of a dataset lies in a folder below, where Ultralytics finds it, too."""
-    for place, folders, names in os.walk(folder):
-        deep = len(Path(place).relative_to(folder).parts)
-        folders[:] = [] if deep == DEEPEST else [name for name in folders if not name.startswith(".")]
-        yamls = [Path(place) / name for name in names if name.lower().endswith(_YAML)]
-        if deep and any(map(_is_dataset, _settings_aside(yamls))):
-            return True
-    return False
 
 
 def _is_dataset(file: Path) -> bool:
