@@ -86,7 +86,8 @@ def class_sizes_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     """
     if config.nc < 2 or config.nc > MANY:
         return
-    sizes = {split: _sizes(table, split, config) for split in table.splits}
+    rows = sample(table)
+    sizes = {split: _sizes(table, rows, split, config) for split in table.splits}
     for first, second in combinations(sizes, 2):
         moved = _moved(sizes[first], sizes[second], SIZE)
         if len(moved) >= 2:
@@ -228,11 +229,10 @@ def _lowest(table: Table, split: str) -> float:
     return float(table.row_cls[_rows_of(table, split)].min())
 
 
-def _sizes(table: Table, split: str, config: DataConfig) -> dict[int, Floats]:
-    """For each class of a split the logarithms of width and height of its boxes, in pixels: (2, n)."""
+def _sizes(table: Table, rows: NDArray[np.int64], split: str, config: DataConfig) -> dict[int, Floats]:
+    """For each class of a split the logarithms of width and height of its boxes, in pixels: (2, n); of some rows."""
     inside = np.zeros(len(table.files), np.bool_)
     inside[table.members[split]] = True
-    rows = sample(table)
     rows = rows[inside[table.row_image[rows]]]
     image = table.row_image[rows]
     w = table.row_box[rows, 2].astype(np.float64) * table.width[image]
