@@ -84,3 +84,18 @@ def test_a_split_alone_is_told_and_cut(tmp_path: Path):
     api.fix(report, unsafe=True)
     assert (tiny.root / "labels/val/b.txt").read_text() == f"{TRIANGLE}\n" * 2
     assert (tiny.root / "labels/train/a.txt").read_text() == TRIANGLE
+
+
+def test_a_number_beside_the_class_in_half_of_the_rows_is_not_cut_behind(tmp_path: Path):
+    numbered = "\n".join(f"{17 + i} 0 {FIVE[2:]}" for i in range(3))
+    report = api.lint(build(tmp_path, f"{numbered}\n{FIVE}\n{FIVE}").root, task="segment", settings=False)
+    assert "TX027" not in report.by_code() and report.by_code()["TX005"] == 15
+
+
+def test_a_confidence_beside_the_class_is_not_cut_behind(tmp_path: Path):
+    tiny = build(tmp_path, f"0 0.91 {FIVE[2:]}\n1 0.87 {FIVE[2:]}")
+    report = api.lint(tiny.root, settings=False)
+    (told,) = [f for f in report.findings if f.code == "TX027"]
+    assert "beside the class or behind the outline" in told.message
+    before = texts(tiny)
+    assert api.fix(report, unsafe=True).done == () and texts(tiny) == before

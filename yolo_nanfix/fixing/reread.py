@@ -91,9 +91,16 @@ def without_behind(words: Words, spot: Spot) -> Words:
     """The row without what a prediction put behind it, in the splits that the finding names.
 
     The values of the finding say what `columns` a row of a pose set has, and whether rows have `two` too many.
+
+    Raises:
+        Left: whether the column too many stands behind the row or beside the class cannot be told.
     """
     numbers = _numbers(words)
     if not spot.within() or not numbers:
+        return words
+    if spot.values["ahead"]:
+        raise Left("has a column too many, which may stand beside the class or behind the outline")
+    if numbers[0] > 1 and numbers[0] == int(numbers[0]):
         return words
     last, before = numbers[-1], numbers[-2:][0]
     if spot.task == "pose":

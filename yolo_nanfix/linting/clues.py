@@ -62,6 +62,8 @@ class Clue(IntEnum):
     """Rows that end with a confidence and a whole number, two columns too many or one corner more."""
     TWO_OVER_ONE = 16
     """Those of them whose number is above 1, so that it is no coordinate, and those whose width shows it."""
+    ONE_AHEAD = 17
+    """Those with one column behind them whose outline would be smoother if it stood ahead, beside the class."""
 
 
 COUNT = len(Clue)
@@ -92,7 +94,9 @@ def clues(images: Images, labels: Labels, nc: int, task: str) -> NDArray[np.int3
             here = found[labels.files[bad.file].image]
             here[Clue.MISFIT] += 1
             here[Clue.PLAIN_BOX] += bad.text == BOX_COLUMNS
-            here[Clue.ONE_BEHIND] += bad.behind == 1
+            behind = bad.behind == 1 and (bad.head is None or 0 <= bad.head[0] < nc)
+            here[Clue.ONE_BEHIND] += behind
+            here[Clue.ONE_AHEAD] += behind and bad.ahead
             here[[Clue.TWO_BEHIND, Clue.TWO_OVER_ONE]] += bad.behind > 1
             if bad.head is not None:
                 here[Clue.NUMBERED] += 1

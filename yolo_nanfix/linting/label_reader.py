@@ -152,7 +152,11 @@ class LabelReader:
 
     def _misfit(self, index: int, line: int, numbers: list[float]) -> BadRow:
         """A row with another number of columns than is wanted."""
-        return BadRow(index, line, "columns", str(len(numbers)), self._head(numbers), self._behind(numbers))
+        head, behind = self._head(numbers), self._behind(numbers)
+        if head is not None and head[1] > 1:
+            behind = 0  # no coordinate: the number beside the class is the one too many
+        ahead = behind == 1 and not self._pose and abs(numbers[1] - numbers[3]) > abs(numbers[-1] - numbers[-3])
+        return BadRow(index, line, "columns", str(len(numbers)), head, behind, ahead)
 
     def _behind(self, numbers: list[float]) -> int:
         """How many columns a prediction may have put behind a row that would fit without them."""

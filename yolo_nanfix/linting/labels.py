@@ -32,6 +32,7 @@ class BadRow(NamedTuple):
             the number of an instance, or of a track. Else None.
         behind: how many columns, 1 or 2, a prediction may have put behind the row: a confidence, the number of a track,
             or both. Else 0.
+        ahead: whether one such column may as well stand ahead of the outline: there the numbers jump more.
     """
 
     file: int
@@ -40,6 +41,7 @@ class BadRow(NamedTuple):
     text: str
     head: tuple[float, float] | None = None
     behind: int = 0
+    ahead: bool = False
 
 
 class OddNumber(NamedTuple):

@@ -18,6 +18,8 @@ MANY = 0.5
 another number of columns for another reason."""
 OVER = 0.25
 """So many numbers must be above 1 where they are read as a coordinate: those of the first two tracks are not."""
+AHEAD = 0.5
+"""More rows than this with an outline that jumps at its first corner rather than at its end: nothing is cut."""
 _EXPLAINED = (
     *UNREAD,
     *("BX001", "BX002", "BX004", "BX005", "BX006", "BX008", "BX009", "BX012", "BX013", "BX014", "BX015", "BX016"),
@@ -34,11 +36,13 @@ class Behind(NamedTuple):
         one: rows with one column too many.
         two: rows with a confidence and a number.
         rows: all rows.
+        ahead: whether most of those with one column have it beside the class rather than behind.
     """
 
     one: int
     two: int
     rows: int
+    ahead: bool
 
 
 @rule("TX027", "prediction-columns", Severity.ERROR, Effect.DROPS, ("segment", "obb", "pose"))
@@ -52,16 +56,18 @@ def prediction_columns(table: Table, config: DataConfig) -> Iterator[Hit]:
     Mend: cut these columns off; save predictions without `save_conf`, and by `predict` rather than `track`.
     """
     columns = 5 + config.kpt_shape[0] * config.kpt_shape[1] if config.kpt_shape else 0
-    for split, (one, two, rows) in behind(table).items():
+    for split, (one, two, rows, ahead) in behind(table).items():
         if one and two:
             what = f"a confidence stands behind {one + two} of {rows} rows, and the number of a track behind {two}"
         elif two:
             what = f"a confidence and the number of a track stand behind {two} of {rows} rows"
+        elif ahead:
+            what = f"{one} of {rows} rows have a column too many: a confidence, beside the class or behind the outline"
         else:
             what = f"a column too many stands behind {one} of {rows} rows: a confidence, or the number of a track"
         message = f"{what}, as predictions are saved with `save_conf` or by `track`"
         splits = tuple(table.splits) if split is None else (split,)
-        values = {"splits": splits, "columns": columns, "two": bool(two), "rows": one + two}
+        values = {"splits": splits, "columns": columns, "two": bool(two), "ahead": ahead, "rows": one + two}
         yield Hit(str(config.yaml_file), message, split=split, values=values, explains=Explains(_EXPLAINED))
 
 
@@ -82,9 +88,10 @@ def _of(table: Table, split: str | None) -> Behind | None:
     images = slice(None) if split is None else table.members[split]
     counts, rows = table.clues[images].sum(axis=0), int(table.lines[images].sum())
     one, two, over = (int(counts[clue]) for clue in (Clue.ONE_BEHIND, Clue.TWO_BEHIND, Clue.TWO_OVER_ONE))
+    ahead = counts[Clue.ONE_AHEAD] > AHEAD * one
     misfits, numbered = int(counts[Clue.MISFIT]), int(counts[Clue.NUMBERED])
     if one + two < LEAST or (numbered >= LEAST and numbered >= MOST * rows):
         return None
     if over and over >= OVER * two and one + two >= MOST * rows:
-        return Behind(one, two, rows)
-    return Behind(one, 0, rows) if one >= max(LEAST, MANY * rows, MOST * misfits) else None
+        return Behind(one, two, rows, bool(ahead and not two))
+    return Behind(one, 0, rows, bool(ahead)) if one >= max(LEAST, MANY * rows, MOST * misfits) else None
