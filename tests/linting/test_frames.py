@@ -156,3 +156,18 @@ def test_any_number_may_stand_in_turned_images(tmp_path: Path):
         one["bbox"] = box
     (root / "instances.json").write_text(json.dumps(whole))
     assert "AN034" in codes(run(root))
+
+
+@pytest.mark.parametrize(("decimals", "accused"), [(6, False), (None, True)])
+def test_pixels_made_of_yolo_labels_say_nothing_of_the_frame(decimals: int | None, accused: bool, tmp_path: Path):
+    """The sides are the header's; divided by them the numbers of the label files come back, whatever was meant there."""
+    root = dataset(tmp_path, 6, "stored", "stored")
+    whole = json.loads((root / "instances.json").read_text())
+    rng = np.random.default_rng(0)
+    for one in whole["annotations"]:
+        x, y, w, h = rng.uniform((0.1, 0.1, 0.05, 0.05), (0.6, 0.6, 0.2, 0.2))
+        if decimals is not None:
+            x, y, w, h = np.round((x, y, w, h), decimals)
+        one["bbox"] = [(x - w / 2) * WIDTH, (y - h / 2) * HEIGHT, w * WIDTH, h * HEIGHT]
+    (root / "instances.json").write_text(json.dumps(whole))
+    assert ("AN033" in codes(run(root))) is accused

@@ -16,6 +16,8 @@ from yolo_nanfix.linting.readings import GRID, GRID_CHANCE, GRID_SHARE
 
 SPILL = 0.02
 """A box reaches out of a frame if it does by more than this part of the side: careless drawing spills less."""
+DIGITS = 6
+"""Decimals of the numbers in label files as tools write them."""
 LEAST = 3
 """So many boxes have to reach out of the shown picture, where width and height are right, before that is said."""
 
@@ -42,6 +44,7 @@ class Spills(NamedTuple):
         drawn: those on whole pixels.
         stretched: those on whole pixels if they were stretched from the shown picture to the stored sides, as tools do
             that make pixels of YOLO labels with the width and height of the header.
+        rounded: those that are numbers of a YOLO label file, of so few decimals, once divided by the stored sides.
     """
 
     boxes: NDArray[np.int64]
@@ -49,6 +52,7 @@ class Spills(NamedTuple):
     shown: NDArray[np.int64]
     drawn: NDArray[np.int64]
     stretched: NDArray[np.int64]
+    rounded: NDArray[np.int64]
 
 
 def spills(stored: NDArray[np.int64], owner: NDArray[np.int32], box: NDArray[np.float64]) -> Spills:
@@ -71,6 +75,8 @@ def spills(stored: NDArray[np.int64], owner: NDArray[np.int32], box: NDArray[np.
         halves = box * np.tile(scale, 2) * (2, 2, 1, 1)
         on = (np.abs(halves - np.round(halves)) < GRID).all(axis=1)
         found.append(np.bincount(owner[on], minlength=count))
+    parts = box / np.tile(stored[owner], 2) * 10**DIGITS
+    found.append(np.bincount(owner[(np.abs(parts - np.round(parts)) < GRID).all(axis=1)], minlength=count))
     return Spills(np.bincount(owner, minlength=count), *found)
 
 
@@ -88,8 +94,8 @@ def judge(
     frame = np.zeros(len(given), np.int8)
     told = turned & (stored[:, 0] != stored[:, 1]) & (stored > 0).all(axis=1) & (out.boxes > 0)
     as_stored = told & (given == stored).all(axis=1)
-    boxes, drawn, stretched = (int(out[i][as_stored].sum()) for i in (0, 3, 4))
-    if boxes and stretched >= GRID_SHARE * boxes and drawn <= GRID_CHANCE * boxes:
+    boxes, drawn, *made = (int(out[i][as_stored].sum()) for i in (0, 3, 4, 5))
+    if boxes and max(made) >= GRID_SHARE * boxes and drawn <= GRID_CHANCE * boxes:
         as_stored[:] = False  # divided by the sides that are given, they are as they were drawn
     as_shown = told & (given == stored[:, ::-1]).all(axis=1)
     evidence = np.sign(out.stored - out.shown)
