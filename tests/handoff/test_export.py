@@ -15,7 +15,7 @@ import pytest
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 
 from yolo_nanfix import api
-from yolo_nanfix.errors import UsageError
+from yolo_nanfix.errors import DataError, UsageError
 
 SICK = "0 0.5 0.5 0.5 0.5\n1 0.9 0.5 0.4 0.25\n9 0.5 0.5 0 0.5\n1 nan 0.5 0.5 0.5\n"
 """On 64x48 pixels: a clean box, one that spills out, one of class 9 without width, one that cannot be drawn."""
@@ -83,6 +83,15 @@ def test_coco_has_pixels_and_defects(tiny: TinySet):
     assert [a["bbox"] for a in whole["annotations"]] == [[16, 12, 32, 24], [44.8, 18, 25.6, 12], [32, 12, 1, 24]]
     assert [d["code"] for d in whole["annotations"][1]["defects"]] == ["BX006"]
     assert whole["images"][0]["file_name"] == "images/train/a.jpg"
+
+
+def test_what_is_handed_over_as_coco_is_linted_as_coco(tiny: TinySet):
+    """The summary beside it is no annotations, and is named for what it is."""
+    out = hand(tiny, "coco")
+    report = api.lint(out)
+    assert not {code for code in report.by_code() if code[:2] == "AN"} and report.data.startswith(str(out))
+    with pytest.raises(DataError, match="summary of what `yolo-nanfix handoff` wrote"):
+        api.lint(out / "handoff.json")
 
 
 def test_csv_has_a_row_a_box_and_a_row_a_finding_without_one(tiny: TinySet):

@@ -160,7 +160,7 @@ def test_any_number_may_stand_in_turned_images(tmp_path: Path):
 
 @pytest.mark.parametrize(("decimals", "accused"), [(6, False), (None, True)])
 def test_pixels_made_of_yolo_labels_say_nothing_of_the_frame(decimals: int | None, accused: bool, tmp_path: Path):
-    """The sides are the header's; divided by them the numbers of the label files come back, whatever was meant there."""
+    """Divided by the sides of the header, the numbers of the label files come back, whatever was meant there."""
     root = dataset(tmp_path, 6, "stored", "stored")
     whole = json.loads((root / "instances.json").read_text())
     rng = np.random.default_rng(0)

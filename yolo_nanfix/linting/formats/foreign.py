@@ -56,6 +56,7 @@ _PIXELS = "turn its map coordinates into pixels of the image tiles, write them a
 
 HANDOFF_TASKS = Foreign("a file of tasks for Label Studio, as `yolo-nanfix handoff` writes it", _BACK)
 HANDOFF_CVAT = Foreign("a file for CVAT, as `yolo-nanfix handoff` writes it", _BACK)
+HANDOFF = Foreign("the summary of what `yolo-nanfix handoff` wrote", _BACK)
 REPORT = Foreign("a report of `yolo-nanfix lint`", "lint the dataset itself, its data.yaml or folder")
 NOTES = Foreign(
     "notes.json of Label Studio's YOLO export, which holds no labels, only the names of the classes",
@@ -129,6 +130,7 @@ def _is_captions(found: Keys) -> bool:
 _JSON: tuple[tuple[Callable[[Keys], bool], Foreign], ...] = (
     (_has("data", "task", "findings", "counts"), REPORT),
     (_is_handoff, HANDOFF_TASKS),
+    (_has("format", "data", "task", "root", "findings"), HANDOFF),
     (_is_studio, STUDIO),
     (_is_short_studio, STUDIO),
     (_is_notes, NOTES),
