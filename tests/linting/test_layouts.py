@@ -240,3 +240,18 @@ def test_a_folder_without_anything_is_an_error_that_says_what_was_looked_for(roo
         archive.writestr("a.txt", "0")
     with pytest.raises(DataError, match=r"no \.yaml file"):
         run(root)
+
+
+@pytest.mark.parametrize("given", ["", "data.yaml"])
+def test_a_yaml_of_names_alone_beside_images_and_labels(given: str, root: Path):
+    """As supervision's `as_yolo` writes it."""
+    put(root, "train/images/a.jpg", "val/images/b.jpg")
+    (root / "data.yaml").write_text("names:\n- cat\n- dog\nnc: 2\n")
+    report = run(root / given)
+    (found,) = report.findings
+    assert found.code == "CF030" and found.message.startswith(
+        "data.yaml names no splits; linted is train: train/images"
+    )
+    assert counts(root) == {"train": (1, 2), "val": (1, 2)}
+    (root / "data.yaml").write_text("train: train/images\nval: val/images\nnames:\n- cat\n- dog\n")
+    assert run(root / given).findings == ()

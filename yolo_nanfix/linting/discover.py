@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting.config import DataConfig, read_config
-from yolo_nanfix.linting.locate import dataset_yamls
+from yolo_nanfix.linting.config import DataConfig, Layout, class_numbers, read_config
+from yolo_nanfix.linting.locate import dataset_yamls, find_yaml
 from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.yamlfile import read_yaml
 
 
 def dataset(data: str | Path, options: LintOptions) -> DataConfig:
@@ -21,7 +23,7 @@ def dataset(data: str | Path, options: LintOptions) -> DataConfig:
         DataError: it cannot be used, or there is none.
     """
     if str(data).lower().endswith((".yaml", ".yml")) and options.task != "classify":
-        return read_config(data, options.root)
+        return _of_yaml(data, options)
     from yolo_nanfix.linting import layouts  # where it is wanted
     from yolo_nanfix.linting.classify import holds_classes, read_folder
     from yolo_nanfix.linting.inside import inside
@@ -33,13 +35,39 @@ def dataset(data: str | Path, options: LintOptions) -> DataConfig:
         if path.suffix.lower() == ".data" and path.is_file():
             return layouts.read_darknet(path)
         if not path.is_dir() or dataset_yamls(path):
-            return read_config(data, options.root)
+            return _of_yaml(data, options)
         path = Path(inside(path))
         if path.is_file() or dataset_yamls(path):
-            return read_config(path, options.root)
+            return _of_yaml(path, options)
         if holds_classes(path):
             return read_folder(path) if options.task is None else read_config(path)
         found = layouts.read(path.absolute())
     except (OSError, ValueError) as error:
         raise DataError(f"'{data}' cannot be read: {error}") from error
     return found if found is not None else read_config(data, options.root)
+
+
+def _of_yaml(data: str | Path, options: LintOptions) -> DataConfig:
+    """The dataset of a data.yaml; of one that names classes and no splits, as supervision writes it, the folders'."""
+    try:
+        return read_config(data, options.root)
+    except DataError:
+        found = _by_names_alone(find_yaml(data))
+        if found is None:
+            raise
+        return found
+
+
+def _by_names_alone(file: Path) -> DataConfig | None:
+    """The images and labels beside a yaml that has no splits, with its names; None if there is no such thing."""
+    from yolo_nanfix.linting import layouts
+
+    said = read_yaml(file).values
+    names = said.get("names")
+    if {"train", "val", "validation", "test"} & set(said) or not names or not isinstance(names, (list, dict)):
+        return None
+    numbered = class_numbers(names if isinstance(names, dict) else dict(enumerate(names)))
+    found = layouts.read(file.parent) if numbered else None
+    if numbered is None or found is None or found.layout is not Layout.FOLDERS:
+        return None
+    return replace(found, names=numbered, nc=len(numbered), raw={"names": numbered}, source=file)

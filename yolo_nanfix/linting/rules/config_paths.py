@@ -238,10 +238,12 @@ def data_yaml_missing(config: DataConfig) -> Iterator[Hit]:
     """
     if config.layout not in (Layout.FOLDERS, Layout.DARKNET):
         return
-    said = f"the class names of {_from(config, config.source)}" if config.source is not None else "no names of classes"
+    source = _from(config, config.source) if config.source is not None else ""
+    said = f"the class names of {source}" if source else "no names of classes"
     train, val = (", ".join(_from(config, path) for path in config.splits[split]) for split in ("train", "val"))
     names = ", ".join(list(config.names.values())[:_SHOWN]) + (", ..." if config.nc > _SHOWN else "")
-    message = f"there is no data.yaml; linted is train: {train}, val: {val or 'none'}, with {said}"
+    lacks = f"{source} names no splits" if source.lower().endswith((".yaml", ".yml")) else "there is no data.yaml"
+    message = f"{lacks}; linted is train: {train}, val: {val or 'none'}, with {said}"
     yield Hit(str(config.yaml_file), f"{message}; write them into one, with names: [{names}]")
 
 

@@ -22,7 +22,7 @@ STRIDE = 8
 SMALL_SHARE = 0.1
 COVERED = 0.002
 """So far from the border of the image, as a part of its side, a box still covers it: one pixel of 500."""
-MANY_COVERED, MOST_COVERED = 10, 0.5
+MANY_COVERED, MOST_COVERED = 3, 0.5
 """From so many boxes, and this part of those of a folder on, the folder is meant, not the box."""
 ENOUGH = 100
 """A class says what is usual from so many boxes on."""
