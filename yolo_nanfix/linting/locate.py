@@ -68,7 +68,7 @@ def _yaml_in(folder: Path) -> Path:
     if not found:
         sorted_by_class = (folder / "train").is_dir() and not (folder / "train" / "images").is_dir()
         hint = "; if its folders are classes, lint it with the task classify" if sorted_by_class else ""
-        raise DataError(f"there is no .yaml file in '{folder}'{hint}")
+        raise DataError(f"'{folder}' holds no .yaml file, no images and no annotations that lint reads{hint}")
     some = ", ".join(str(f.relative_to(folder)) for f in found[:5])
     raise DataError(f"'{folder}' holds {len(found)} yaml files ({some}); say which one")
 

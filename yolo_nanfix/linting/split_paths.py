@@ -168,5 +168,7 @@ def _missing(source: YamlFile, entry: _Entry, root: Path | None) -> DataError:
         hint += "; the yaml has a 'download:' entry, which lint never executes: download the data first"
     elif root is None:
         hint += f", nor are its last folders beside {source.file.name}; --root DIR says where the images are"
+    else:
+        hint += f", nor are its last folders below {real(root)}, which --root names"
     looked = entry.path if root is None else resolve(real(root), entry.text)
     return DataError(f"{at(source, entry.key)}: '{entry.key}' names '{entry.text}', but {looked} does not exist{hint}")

@@ -27,7 +27,11 @@ _TASKS = ("detect", "segment", "pose", "obb", "classify")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument("data", help="data.yaml, a folder that holds one, or a name such as coco8")
+    parser.add_argument(
+        "data",
+        help="data.yaml; a folder that holds one, or images with or without labels, class folders, COCO or VOC; "
+        "a COCO .json or an .ndjson; or a name such as coco8",
+    )
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write; it must not be there")
     parser.add_argument("--to", choices=FORMATS, required=True, help="the form that the labelling tool imports")
     parser.add_argument("--task", choices=_TASKS, help="label format (default: read from the set)")

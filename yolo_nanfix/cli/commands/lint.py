@@ -40,7 +40,11 @@ _POLL_SECONDS = 1.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "data", nargs="*", metavar="DATA", help="data.yaml, a folder that holds one, or a name such as coco8"
+        "data",
+        nargs="*",
+        metavar="DATA",
+        help="data.yaml; a folder that holds one, or images with or without labels, class folders, COCO or VOC; "
+        "a COCO .json or an .ndjson; or a name such as coco8",
     )
     _add_choice(parser)
     _add_output(parser)
