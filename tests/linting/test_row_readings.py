@@ -68,6 +68,20 @@ def test_square_images_and_few_rows_tell_nothing_of_axes():
     assert read(rewritten(few, few.width / few.height, few.height / few.width), True) is None
 
 
+def test_objects_in_one_part_of_the_image_and_few_rows_tell_their_unit():
+    good = drawn(sizes=((160, 90),))
+    sky = good._replace(y=good.y * 0.4, h=good.h * 0.4)  # all in the upper part
+    large = sky._replace(width=sky.width * 4, height=sky.height * 4)
+    assert _way(read(rewritten(sky, 160, 90), True))[0] is Scale.PIXELS
+    assert _way(read(rewritten(large, 100, 100), True))[0] is Scale.PERCENT
+    assert _way(read(rewritten(large, 1 / 640, 1 / 360), True))[0] is Scale.TWICE
+    assert _way(read(by_corners(sky), True)) == (Scale.PARTS, Form.CORNERS) and read(sky, True) is None
+    part = rewritten(sky.some(sky.x < 0.5), 160, 90)  # its numbers do not tell: y before x would fit as well
+    assert _way(read(part, True)) == (Scale.UNKNOWN, Form.UNSURE)
+    four = good.some(np.argsort(-good.x * good.y)[:4])
+    assert _way(read(rewritten(four, 160, 90), True))[0] is Scale.UNKNOWN and read(four, True) is None
+
+
 def test_exchanged_axes_are_told_by_the_pixels_alone():
     good = drawn(sizes=((160, 90),))
     exchanged = good._replace(x=good.y, y=good.x, w=good.h, h=good.w)

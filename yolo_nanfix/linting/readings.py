@@ -40,6 +40,10 @@ REACH = 0.8
 """In the right reading some box ends in the last fifth of its image, as in any set of objects all over the picture."""
 MOST = 0.6
 """So far towards the largest factor of all images, the numbers of an image grow much."""
+NARROW = 0.25
+"""Along the other axis less will do where objects lie in one part of their images: on the road, in the sky."""
+FEW = 3
+"""So many rows will do where all numbers are of another unit than parts of an image; of which one they do not tell."""
 HALF = 0.5
 """Pixels: some box ends in the second half of its image; else the numbers may be of a smaller unit."""
 SQUARE = 1.1
@@ -54,9 +58,11 @@ LIKELY = 7.0
 """A reading that wins over another one is a thousand times (e to this power) as likely."""
 DEEP = 0.1
 """A box that reaches so far out of its image is no slip."""
+CORNERS_NARROW = 0.15
 CORNERS, CORNERS_OUT, CORNERS_LEAST, CORNERS_SPREAD, CORNERS_TOGETHER = 0.99, 0.15, 8, 0.4, 0.5
 """Corners: in nearly all rows the last two numbers are the larger ones; read as centres, many reach out deeply; they
-lie all over the image, as centres of objects that fill it do not; and first and last numbers grow together."""
+lie all over the image, or a strip of it that is `CORNERS_NARROW` wide, as centres of objects that fill it do not; and
+first and last numbers grow together."""
 ENDS = (0.02, 0.98)
 """The parts of the rows between which numbers are spread."""
 BESIDE, BESIDE_LEAST, BESIDE_ROWS, BESIDE_DEPTH = 0.05, 2, 20, 0.15
@@ -134,7 +140,9 @@ class Reading(NamedTuple):
     size: tuple[int, int] = (1, 1)
 
     def includes(self, other: Reading) -> bool:
-        """Whether a part of the rows may be read so: in the same way, or in one that is not sure of the form."""
+        """Whether a part of the rows may be read so: in the same way, or in one that is not sure of form or unit."""
+        if other.scale is Scale.UNKNOWN:
+            return self.scale is not Scale.UNKNOWN
         return (other.scale, other.size) == (self.scale, self.size) and other.form in (self.form, Form.UNSURE)
 
 
@@ -262,11 +270,12 @@ def read(boxes: Boxes, forms: bool) -> Reading | None:
         forms: whether they are boxes of four numbers; else what they say of corners is of polygons.
     """
     rows = len(boxes.x)
-    usual = boxes.inside() if rows >= LEAST else np.ones(rows, np.bool_)
+    enough = rows >= LEAST or (rows >= FEW and bool(_large(boxes).all()))
+    usual = boxes.inside() if enough else np.ones(rows, np.bool_)
     out = int(np.count_nonzero(~usual))
     if rows >= LEAST and not out and (small := _small(boxes)) is not None:
         return Reading(small, Form.CENTRE, rows, 0, int(boxes.scaled(small).inside().sum()), boxes.ends)
-    if out < max(OUT_LEAST, OUT * rows):
+    if not out or out < min(rows, max(OUT_LEAST, OUT * rows)):
         return None
     scale = _scale(boxes, usual)
     if scale is Scale.UNKNOWN:
@@ -296,10 +305,14 @@ _WITH_FORM = (Scale.PARTS, *_OF_UNITS)
 
 def _scale(boxes: Boxes, usual: Mask) -> Scale:
     """The scale of the numbers; `PARTS` where no other is proven."""
-    large = np.maximum(np.maximum(boxes.x, boxes.y), np.maximum(boxes.w, boxes.h)) > LARGE
-    if large.mean() >= 1 - CONTRARY:
-        return _unit(boxes) or Scale.UNKNOWN
+    if _large(boxes).mean() >= 1 - CONTRARY:
+        return (_unit(boxes) if len(boxes.x) >= LEAST else None) or Scale.UNKNOWN
     return next((scale for scale in _OF_SIDES if _proves_sides(boxes, usual, scale)), Scale.PARTS)
+
+
+def _large(boxes: Boxes) -> Mask:
+    """The rows with a number that is no part of an image."""
+    return np.asarray(np.maximum(np.maximum(boxes.x, boxes.y), np.maximum(boxes.w, boxes.h)) > LARGE)
 
 
 def _small(boxes: Boxes) -> Scale | None:
@@ -308,7 +321,7 @@ def _small(boxes: Boxes) -> Scale | None:
         return None
     for scale in (Scale.TWICE, Scale.HUNDREDTH):
         scaled = boxes.scaled(scale)
-        if max(scaled.ends) <= 1 + SLACK and min(scaled.ends) >= REACH and scaled.inside().all():
+        if max(scaled.ends) <= 1 + SLACK and _reach_far(scaled) and scaled.inside().all():
             return scale
     return None
 
@@ -316,21 +329,34 @@ def _small(boxes: Boxes) -> Scale | None:
 def _unit(boxes: Boxes) -> Scale | None:
     """In which unit large numbers are: the one that all fit into and that leaves least room, by a clear margin."""
     room: dict[Scale, float] = {}
-    for scale in _OF_UNITS:
+    units = [scale for scale in _OF_UNITS if _fits(boxes.scaled(scale))]
+    if Scale.PIXELS in units and Scale.PIXELS_YX in units:  # y before x is possible only where x before y is not
+        units.remove(Scale.PIXELS_YX)
+    for scale in units:
+        least = REACH if scale in (Scale.PERCENT, Scale.PERMILLE) else HALF
         scaled = boxes.scaled(scale)
-        high = np.maximum(np.maximum(scaled.x, scaled.y), np.maximum(scaled.w, scaled.h))
-        if (high <= 1 + SLACK).mean() < 1 - CONTRARY:
-            continue
-        if min(scaled.ends) < (REACH if scale in (Scale.PERCENT, Scale.PERMILLE) else HALF):
-            continue
-        across, down = divisors(scale, boxes.width, boxes.height)
-        room[scale] = float(np.log(across * down).sum())
-    if Scale.PIXELS in room:  # y before x is possible only where x before y is not
-        room.pop(Scale.PIXELS_YX, None)
+        strict = scale in (Scale.PERMILLE, Scale.PIXELS_YX)
+        strict |= (
+            scale is Scale.PERCENT and max(boxes.scaled(Scale.PIXELS).ends) > NARROW
+        )  # pixels of a corner, perhaps
+        if min(scaled.ends) >= least or (not strict and _reach_far(scaled)):
+            across, down = divisors(scale, boxes.width, boxes.height)
+            room[scale] = float(np.log(across * down).sum())
     best = sorted(room, key=lambda scale: room[scale])
     if not best or (len(best) > 1 and room[best[1]] - room[best[0]] < LIKELY and not _same(boxes, best)):
         return None
     return best[0]
+
+
+def _fits(scaled: Boxes) -> bool:
+    """Whether hardly a number is above 1."""
+    high = np.maximum(np.maximum(scaled.x, scaled.y), np.maximum(scaled.w, scaled.h))
+    return bool((high <= 1 + SLACK).mean() >= 1 - CONTRARY)
+
+
+def _reach_far(boxes: Boxes) -> bool:
+    """Whether boxes end in the last part of their images along one axis, and not too early along the other."""
+    return max(boxes.ends) >= REACH and min(boxes.ends) >= NARROW
 
 
 def _same(boxes: Boxes, scales: list[Scale]) -> bool:
@@ -427,9 +453,15 @@ def _form(boxes: Boxes, *, sure: bool) -> Form:
     low, high = np.minimum(x - w / 2, y - h / 2), np.maximum(x + w / 2, y + h / 2)
     deep = (low < -DEEP) | (high > 1 + DEEP)
     larger = (w >= x) & (h >= y) & (np.maximum(w, h) <= 1 + SLACK)
-    spread = min(np.ptp(np.quantile(x, ENDS)), np.ptp(np.quantile(y, ENDS)))
+    spread, other = sorted((np.ptp(np.quantile(x, ENDS)), np.ptp(np.quantile(y, ENDS))), reverse=True)
     many = deep.sum() >= max(CORNERS_LEAST, CORNERS_OUT * rows)
-    if many and larger.mean() >= CORNERS and spread >= CORNERS_SPREAD and _together(boxes) >= CORNERS_TOGETHER:
+    if (
+        many
+        and larger.mean() >= CORNERS
+        and spread >= CORNERS_SPREAD
+        and other >= CORNERS_NARROW
+        and _together(boxes) >= CORNERS_TOGETHER
+    ):
         return Form.CORNERS
     within = (x + w <= 1 + SLACK / 4) & (y + h <= 1 + SLACK / 4)
     if within.mean() > 1 - CONTRARY / 4 and _beside(left, above, rows):
