@@ -164,11 +164,18 @@ def _two_behind(labels: Labels, task: str) -> tuple[NDArray[np.int64], NDArray[n
     rows = np.flatnonzero(counts == CORNERS_AND_TWO if task == "obb" else counts >= LEAST_CORNERS + 1)
     confidence, number = labels.points[labels.first[rows + 1] - 1].T
     rows = rows[(number >= 0) & (np.floor(number) == number) & (confidence >= 0) & (confidence <= 1)]
-    rows = np.array([row for row in rows.tolist() if _in_parts(labels, row)], np.int64)
+    rows = rows[_in_parts(labels, rows)]
     return rows, rows[labels.points[labels.first[rows + 1] - 1, 1] > 1]
 
 
-def _in_parts(labels: Labels, row: int) -> bool:
-    """Whether a row is parts of an image but for its last corner."""
-    rest = labels.points[labels.first[row] : labels.first[row + 1] - 1]
-    return bool(((rest >= PARTS[0]) & (rest <= PARTS[1])).all() and not np.isin(rest, (0, 1)).all())
+def _in_parts(labels: Labels, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows are parts of an image but for their last corner, and not only 0 and 1."""
+    if not len(rows):
+        return np.zeros(0, np.bool_)
+    counts = labels.first[rows + 1] - labels.first[rows] - 1
+    starts = np.cumsum(counts) - counts
+    spots = np.repeat(labels.first[rows] - starts, counts) + np.arange(counts.sum())
+    rest = labels.points[spots]
+    inside = ((rest >= PARTS[0]) & (rest <= PARTS[1])).all(axis=1)
+    between = ((rest != 0) & (rest != 1)).any(axis=1)
+    return np.asarray(np.logical_and.reduceat(inside, starts) & np.logical_or.reduceat(between, starts), np.bool_)
