@@ -47,6 +47,10 @@ MOST_READ = 20_000
 """So many images are decoded at most to confirm that they are alike."""
 MOST_LAID = 2000
 """So many pairs are laid upon each other at most, which takes about a millisecond each."""
+LEAST_SIDE = 40
+"""Pictures of fewer pixels a side show little: two different digits of 28x28 pixels fit upon each other."""
+SMALL_ALIKE = 0.99
+"""The least correlation of two copies of such pictures; digits of one writer have up to 0.985."""
 TRIES = 8
 """So many candidates are compared with one image, those of the closest hashes."""
 ROUNDING = 1e-5
@@ -206,6 +210,8 @@ def _runs(first: Indices, second: Indices) -> Iterator[tuple[int, list[int]]]:
 
 def _laid_upon(pictures: _Pictures, first: int, second: int, turn: int) -> float:
     """The correlation of two images where they overlap, one of them cropped a little; 0 if they do not fit."""
+    if _is_small(pictures, first, second):
+        return 0.0
     pictures.laid += 1
     if pictures.laid > MOST_LAID:
         return 0.0
@@ -214,6 +220,12 @@ def _laid_upon(pictures: _Pictures, first: int, second: int, turn: int) -> float
         return 0.0
     other = np.ascontiguousarray(turned(other)[turn])
     return max(_fitted(one, other), _fitted(other, one))
+
+
+def _is_small(pictures: _Pictures, *images: int) -> bool:
+    """Whether one of some images has too few pixels for details that tell a copy."""
+    table = pictures.table
+    return any(min(table.width[i], table.height[i]) < LEAST_SIDE for i in images)
 
 
 def _fitted(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
@@ -360,6 +372,8 @@ def _shows_the_same(pictures: _Pictures, pair: Near) -> bool | None:
     if one_ is None or other_ is None:
         return False
     apart = cv2.blur((one_ - turned(other_)[pair.turn]) * _FINE, (3, 3))
+    if _is_small(pictures, pair.first, pair.second):
+        return pair.alike >= SMALL_ALIKE and bool(np.abs(apart).max() <= SAME)
     if np.abs(apart).max() <= SAME or _laid_upon(pictures, *pair[:3]) >= CROPPED:
         return True
     return pictures.rows.agree(pair.first, pair.second, pair.turn)
