@@ -47,6 +47,8 @@ MOST_READ = 20_000
 """So many images are decoded at most to confirm that they are alike."""
 MOST_LAID = 2000
 """So many pairs are laid upon each other at most, which takes about a millisecond each."""
+PLAIN, PLAIN_SHARE = 2, 0.6
+"""Of a drawing so large a part has neighbours within so many levels; two of one sign fit upon each other."""
 LEAST_SIDE = 40
 """Pictures of fewer pixels a side show little: two different digits of 28x28 pixels fit upon each other."""
 SMALL_ALIKE = 0.99
@@ -218,6 +220,8 @@ def _laid_upon(pictures: _Pictures, first: int, second: int, turn: int) -> float
     one, other = pictures.fine(first), pictures.fine(second)
     if one is None or other is None:
         return 0.0
+    if _is_plain(one) or _is_plain(other):
+        return 0.0
     other = np.ascontiguousarray(turned(other)[turn])
     return max(_fitted(one, other), _fitted(other, one))
 
@@ -226,6 +230,12 @@ def _is_small(pictures: _Pictures, *images: int) -> bool:
     """Whether one of some images has too few pixels for details that tell a copy."""
     table = pictures.table
     return any(min(table.width[i], table.height[i]) < LEAST_SIDE for i in images)
+
+
+def _is_plain(picture: NDArray[np.uint8]) -> bool:
+    """Whether a picture is a drawing on an even ground: no crop of it can be told from another drawing."""
+    around = np.ones((3, 3), np.uint8)
+    return bool(((cv2.dilate(picture, around) - cv2.erode(picture, around)) <= PLAIN).mean() >= PLAIN_SHARE)
 
 
 def _fitted(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
@@ -372,7 +382,7 @@ def _shows_the_same(pictures: _Pictures, pair: Near) -> bool | None:
     if one_ is None or other_ is None:
         return False
     apart = cv2.blur((one_ - turned(other_)[pair.turn]) * _FINE, (3, 3))
-    if _is_small(pictures, pair.first, pair.second):
+    if _is_small(pictures, pair.first, pair.second) or _is_plain(one) or _is_plain(other):
         return pair.alike >= SMALL_ALIKE and bool(np.abs(apart).max() <= SAME)
     if np.abs(apart).max() <= SAME or _laid_upon(pictures, *pair[:3]) >= CROPPED:
         return True
