@@ -23,7 +23,7 @@ YAMLS = (".yaml", ".yml")
 LARGEST = 1 << 20
 """A larger file is no list of names."""
 SPLITS = ("train", "val", "test", "minival", "validation")
-_NUMBERED = re.compile(r"(\d+)\s*[:,;\t ]\s*(\S.*)")
+_NUMBERED = r"(\d+)\s*[:,;\t ]\s*(\S.*)"
 
 
 class ClassList(NamedTuple):
@@ -126,7 +126,7 @@ def _of_lines(lines: Sequence[str]) -> Mapping[int, str]:
     names = [line.strip() for line in lines]
     while names and not names[-1]:
         names.pop()
-    matches = [_NUMBERED.fullmatch(name) for name in names]
+    matches = [re.fullmatch(_NUMBERED, name) for name in names]
     if not all(name.isprintable() for name in names) or all(map(_is_row, names)):
         return {}
     if all(matches):

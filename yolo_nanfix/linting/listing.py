@@ -15,11 +15,11 @@ from xxhash import xxh3_128
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.moved_lists import Moved
-from yolo_nanfix.linting.neighbours import siblings, state_below
 from yolo_nanfix.linting.paths import folder_of, labels_beside
 from yolo_nanfix.linting.scanning import STAMP, Ahead, Scan, scan
 from yolo_nanfix.linting.stamps import NOTHING
 from yolo_nanfix.linting.suffixes import images_among, is_image
+from yolo_nanfix.linting.unlisted import siblings, state_below
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,12 +14,12 @@ from yolo_nanfix.linting.census import Census, Other
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.formats.foreign import json_kind
 from yolo_nanfix.linting.listing import Folders
-from yolo_nanfix.linting.neighbours import images_below, siblings
 from yolo_nanfix.linting.paths import folder_of, folders_of
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.files import some
 from yolo_nanfix.linting.suffixes import is_image
 from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.unlisted import images_below, siblings
 
 IGNORED = frozenset(
     ("arw", "cr2", "dcm", "exr", "gif", "hdr", "ico", "jfif", "jpe", "jpf", "jpx", "jxl", "nef", "pbm", "pcx")
