@@ -25,6 +25,7 @@ from yolo_nanfix.linting.readings import (
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.behind import behind
 from yolo_nanfix.linting.rules.rows import once
+from yolo_nanfix.linting.rules.text import tracked
 from yolo_nanfix.linting.table import Table
 
 BOXES = ("detect", "pose")
@@ -191,7 +192,7 @@ def normalised_twice(table: Table, config: DataConfig, task: str) -> Iterator[Hi
 @once
 def _readings(table: Table, task: str) -> Mapping[str | None, Reading]:
     """How the rows of the set (None) are to be read, or of single splits, where that is not as usual."""
-    if behind(table):  # numbers of tracks are taken for coordinates
+    if behind(table) or (task == "detect" and tracked(table).any()):  # numbers of tracks are taken for coordinates
         return {}
     text, forms = _is_text(table), task in BOXES and not table.polygons.any()
     rows = sample(table)

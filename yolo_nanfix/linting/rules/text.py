@@ -139,7 +139,7 @@ def row_of_seven(table: Table) -> Iterator[Hit]:
     """
     message = "rows of 7 columns, as trackers write them, are read as polygons of 3 points"
     told: set[str] = set()
-    chosen = np.flatnonzero(_tracked(table))
+    chosen = np.flatnonzero(tracked(table))
     for image in chosen.tolist():
         split = table.split_of(image)
         hit = Hit(table.labels[image], message, 1, split=split, image=table.files[image])
@@ -150,7 +150,7 @@ def row_of_seven(table: Table) -> Iterator[Hit]:
         yield hit
 
 
-def _tracked(table: Table) -> NDArray[np.bool_]:
+def tracked(table: Table) -> NDArray[np.bool_]:
     """(N,) bool, the images all of whose rows are those of a tracker."""
     tracked = table.clues[:, Clue.TRACKED]
     sure = table.clues[:, Clue.NUMBER_OVER_ONE] > 0
@@ -168,7 +168,7 @@ def polygons_for_detect(table: Table) -> Iterator[Hit]:
     Example: COCO segmentation labels used with a detection model.
     Mend: nothing; use the task segment to train on the shapes.
     """
-    polygons = np.flatnonzero(table.polygons & ~_tracked(table))
+    polygons = np.flatnonzero(table.polygons & ~tracked(table))
     if len(polygons):
         first = int(polygons[0])
         message = f"{len(polygons)} of {table.labelled.sum()} label files hold polygons; their boxes are trained on"
