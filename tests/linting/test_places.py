@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -146,7 +147,7 @@ def test_root_says_where_the_images_are(tiny: TinySet, tmp_path: Path, capsys):
     assert report.by_code() == {"CF028": 1} and "train: elsewhere/set/images/train" in report.findings[0].message
     (moved / "labels/train/a.txt").write_text("0 0.5 0.5 0.2 0.2\n" * 2)
     report = api.lint(yaml, root=moved)
-    assert report.by_code()["BX007"] == 1 and report.said == f" --root {moved}"
+    assert report.by_code()["BX007"] == 1 and report.said == f" --root {shlex.quote(str(moved))}"
     assert Report.from_dict(report.as_dict()).given_root == str(moved)
     assert main(["lint", str(yaml), "--root", str(moved), "--fix"]) == 1
     assert (moved / "labels/train/a.txt").read_text() == "0 0.5 0.5 0.2 0.2\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,8 @@ def test_what_is_left_out_is_said_with_its_reasons(sick: Path, capsys):
     assert main(["lint", str(sick)]) == 1
     said = capsys.readouterr().out
     assert said.startswith("Images without labels") and "4 of 7 images are worth labelling; left out are:" in said
-    assert f"4 worth labelling. To give them to a labelling tool: yolo-nanfix handoff {sick}" in " ".join(said.split())
+    command = f"yolo-nanfix handoff {shlex.quote(str(sick))}"
+    assert f"4 worth labelling. To give them to a labelling tool: {command}" in " ".join(said.split())
     assert "  empty.jpg: IM002\n" in said and "  tiny.jpg: IM005\n" in said and "SP001, like" in said
     assert main(["lint", str(sick), "--fail-on", "fatal"]) == 0
 
