@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from linting.tiny_set import TinySet, encode, picture
 
+import yolo_nanfix
 from yolo_nanfix.findings import Effect, Finding, Place, Severity
 from yolo_nanfix.fixing.rows import OPERATIONS, Left
 from yolo_nanfix.fixing.texts import mend_text, recode, relist
@@ -125,7 +127,7 @@ def test_a_file_that_is_left_out_is_not_mended_to_boxes_at_which_training_stops(
     content = b"0 0.5 0.5 0.2 0.2\n0 nan 0.1 0.5 0.1 0.5 0.5 0.1 0.5\n"
     mended = mend_text(content, [found("TX010", 2)], task, True)
     assert (mended.content == content) is kept and (mended.done == ()) is kept
-    assert [why.partition(" where")[0] for _, why in mended.left] == ["boxes are left"] * kept
+    assert [str(why).partition(" where")[0] for _, why in mended.left] == ["boxes are left"] * kept
 
 
 @pytest.mark.parametrize(
@@ -147,3 +149,18 @@ def test_a_row_that_can_be_read_is_judged_as_it_becomes(line: str, becomes: str 
         assert mended.content == content and len(mended.left) == 1
     else:
         assert mended.content.decode().splitlines()[1:] == [becomes] * bool(becomes) and mended.left == ()
+
+
+def test_what_is_left_for_good_is_said_whatever_its_folder_is_called(tmp_path):
+    tiny = TinySet(tmp_path / "--unsafe-fixes")
+    tiny.put("labels/train/a.txt", "0 inf 0.5 0.2 0.2\n")
+    image = tiny.root / "images/train/a.jpg"
+    for i in range(24):  # else the only image of its split would go
+        tiny.put(f"images/train/{i}.jpg", encode(".jpg", picture(seed=i + 9)))
+        tiny.put(f"labels/train/{i}.txt", "0 0.5 0.5 0.2 0.2\n")
+    fixed = yolo_nanfix.fix(yolo_nanfix.lint(tiny.root), unsafe=False, diff=True)
+    assert fixed.kept == () and fixed.unsafe >= 1
+    image.chmod(0o444)
+    fixed = yolo_nanfix.fix(yolo_nanfix.lint(tiny.root), unsafe=True, diff=True)
+    assert [(kept.place, kept.to_unsafe) for kept in fixed.kept] == [(str(tiny.root / "labels/train/a.txt"), False)]
+    assert str(image) in fixed.kept[0].reason and fixed.unsafe == 0

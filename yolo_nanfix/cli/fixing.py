@@ -147,7 +147,7 @@ def _json(values: dict[str, object]) -> str:
 
 
 def _kept(kept: tuple[Kept, ...]) -> list[dict[str, str]]:
-    return [one._asdict() for one in kept]
+    return [{"place": one.place, "code": one.code, "reason": one.reason} for one in kept]
 
 
 def _summary(fixed: Fixed, args: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from yolo_nanfix.fixing.edits import Edit, Kept
 from yolo_nanfix.fixing.files import move, put, say, stamp, sync_folders
 from yolo_nanfix.fixing.journal import KEEP, Journal, Step, Writer, journals, locked, store
 from yolo_nanfix.fixing.plan import LIST, Ground, diff, plan
-from yolo_nanfix.fixing.rows import ASK, Left
+from yolo_nanfix.fixing.rows import Left
 from yolo_nanfix.fixing.texts import is_background
 from yolo_nanfix.fixing.undo import restore
 
@@ -137,11 +137,11 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
 
 def _split(kept: Sequence[Kept], findings: tuple[Finding, ...], ground: Ground) -> tuple[tuple[Kept, ...], int]:
     """What was left for good, and how many findings unsafe fixes would mend."""
-    for_good = tuple(one for one in kept if ASK not in one.reason)
+    for_good = tuple(one for one in kept if not one.to_unsafe)
     if ground.unsafe:
         return for_good, 0
     unsafe = sum(FIXES[f.code].safety == "unsafe" for f in findings if f.because is None and f.code in FIXES)
-    return for_good, unsafe + sum(ASK in one.reason for one in kept)
+    return for_good, unsafe + sum(one.to_unsafe for one in kept)
 
 
 def _carry_out(journal: Journal, groups: Sequence[str]) -> tuple[list[int], list[Kept]]:

@@ -28,8 +28,16 @@ class Edit(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """One thing that is left as it is: a file or `file:line`, the code of the finding (or nothing), and the reason."""
+    """One thing that is left as it is.
+
+    Attributes:
+        place: a file or `file:line`.
+        code: that of the finding, or nothing.
+        reason: why.
+        to_unsafe: whether unsafe fixes would mend it.
+    """
 
     place: str
     code: str
     reason: str
+    to_unsafe: bool = False

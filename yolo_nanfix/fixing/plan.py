@@ -110,7 +110,7 @@ def _guarded(steps: Iterator[Edit | Kept], path: str, found: list[Finding]) -> I
     try:
         yield from steps
     except Left as why:
-        yield Kept(path, ",".join(sorted({f.code for f in found})), str(why))
+        yield Kept(path, ",".join(sorted({f.code for f in found})), str(why), why.to_unsafe)
 
 
 def _text(path: str, found: list[Finding], ground: Ground, taken: set[str]) -> Iterator[Edit | Kept]:
@@ -120,12 +120,13 @@ def _text(path: str, found: list[Finding], ground: Ground, taken: set[str]) -> I
     codes = " ".join(sorted({f.code for f in mended.done}))
     if is_background(mended.content) and not is_background(seen.content):
         if not ground.unsafe:
-            raise Left(f"no row would be left, and its image count as background: {ASK} moves both to quarantine")
+            reason = f"no row would be left, and its image count as background: {ASK} moves both to quarantine"
+            raise Left(reason, to_unsafe=True)
         yield from _set_aside(path, mended.done, ground, taken, f"{codes}, no row left, to quarantine")
     elif mended.content != seen.content:
         yield Edit(path, path, seen, mended.content, mended.done, codes)
     for finding, why in mended.left:
-        yield Kept(str(finding.place), finding.code, why)
+        yield Kept(str(finding.place), finding.code, str(why), why.to_unsafe)
 
 
 def _set_aside(

@@ -21,7 +21,16 @@ ASK = "--unsafe-fixes"
 
 
 class Left(Exception):  # noqa: N818 - an answer, not an error
-    """The defect is left as it is; the message says why."""
+    """The defect is left as it is; the message says why.
+
+    Attributes:
+        to_unsafe: whether unsafe fixes would mend it.
+    """
+
+    def __init__(self, why: str, *, to_unsafe: bool = False) -> None:
+        """`why` is the message."""
+        super().__init__(why)
+        self.to_unsafe = to_unsafe
 
 
 def spell(value: float) -> str:
@@ -145,13 +154,13 @@ def _judge(reach: float, unsafe: bool) -> None:
     if reach <= _ROUND:
         raise Left("the box is inside the image")
     if reach > TOLERANCE + _ROUND and not unsafe:
-        raise Left(f"reaches out by {reach:.1%} of the image, more than 1 %: {ASK} clips it")
+        raise Left(f"reaches out by {reach:.1%} of the image, more than 1 %: {ASK} clips it", to_unsafe=True)
 
 
 def _judge_outside(unsafe: bool) -> Words | None:
     """The answer for a box that is wholly outside: None (dropped) under unsafe fixes only."""
     if not unsafe:
-        raise Left(f"nothing of the box is inside the image: {ASK} drops the row")
+        raise Left(f"nothing of the box is inside the image: {ASK} drops the row", to_unsafe=True)
     return None
 
 

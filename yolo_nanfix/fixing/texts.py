@@ -33,7 +33,7 @@ class Mended(NamedTuple):
 
     content: bytes
     done: tuple[Finding, ...]
-    left: tuple[tuple[Finding, str], ...]
+    left: tuple[tuple[Finding, Left], ...]
     dropped: tuple[tuple[Finding, Words], ...] = ()
 
 
@@ -60,7 +60,7 @@ def mend_text(
         classes: the class numbers of the dataset.
     """
     done: list[Finding] = []
-    left: list[tuple[Finding, str]] = []
+    left: list[tuple[Finding, Left]] = []
     dropped: list[tuple[Finding, Words]] = []
     asked = [finding for finding in findings if allowed(finding, unsafe)]
     hows = {FIXES[finding.code].how: finding for finding in asked}
@@ -68,12 +68,12 @@ def mend_text(
         try:
             return Mended(recode(content), (hows["recode"],), ())
         except Left as why:
-            return Mended(content, (), tuple((f, str(why)) for f in asked))
+            return Mended(content, (), tuple((f, why) for f in asked))
     marked, body = content.startswith(BOM), content.removeprefix(BOM)
     try:
         lines = body.decode("utf-8").splitlines(keepends=True)
     except UnicodeDecodeError:
-        return Mended(content, (), tuple((f, "the file is not UTF-8 text") for f in asked))
+        return Mended(content, (), tuple((f, Left("the file is not UTF-8 text")) for f in asked))
     before = lines
     by_line: dict[int, list[Finding]] = {}
     for finding in asked:
@@ -87,8 +87,10 @@ def mend_text(
         done.append(hows["clip-all"])
     mended = _mend_lines(lines, by_line, _Manner(task, unsafe, classes), _Notes(done, left, dropped))
     if task in SHAPED and mended != before and any(map(_is_box, mended)):
-        reason = "boxes are left where polygons are needed: Ultralytics would stop at a file that it leaves out now"
-        left, mended = [*left, *((finding, reason) for finding in done)], before
+        boxes = Left(
+            "boxes are left where polygons are needed: Ultralytics would stop at a file that it leaves out now"
+        )
+        left, mended = [*left, *((finding, boxes) for finding in done)], before
         done, dropped = [], []
     text = "".join(mended)
     if "line-ends" in hows:
@@ -104,7 +106,7 @@ class _Notes(NamedTuple):
     """What was done to rows so far, as in `Mended`."""
 
     done: list[Finding]
-    left: list[tuple[Finding, str]]
+    left: list[tuple[Finding, Left]]
     dropped: list[tuple[Finding, Words]]
 
 
@@ -135,7 +137,7 @@ def _mend_lines(lines: list[str], by_line: Mapping[int, list[Finding]], manner: 
                 if words is not None and how in REVEALING:
                     words = settled(words, *manner, shapes) if words else words
             except Left as why:
-                notes.left.append((finding, str(why)))
+                notes.left.append((finding, why))
             else:
                 if words is None and how != "duplicate":
                     notes.dropped.append((finding, line.split()))
@@ -147,7 +149,7 @@ def _mend_lines(lines: list[str], by_line: Mapping[int, list[Finding]], manner: 
         out.append(line)
     _drop_repeated(lines, out)
     lost = (found for n, found in by_line.items() if not 0 < n <= len(lines))
-    notes.left.extend((finding, "the file has no such line") for found in lost for finding in found)
+    notes.left.extend((finding, Left("the file has no such line")) for found in lost for finding in found)
     return out
 
 
