@@ -46,9 +46,8 @@ MAY = {
     "linter": {"linting", "settings", "report", "errors", "findings"},
     "tracking": {"upstream"},
     "telling": WINGS | VALUES | {"upstream", "run_figures", "run_report"},
-    "api": WINGS
-    | VALUES
-    | {"drawing", "incident", "linter", "mending", "run_report", "settings", "showing", "telling", "upstream"},
+    "switching": WINGS | VALUES | {"incident", "settings", "telling", "upstream"},
+    "api": WINGS | VALUES | {"drawing", "incident", "linter", "mending", "showing", "switching"},
     "runs": WINGS | VALUES | {"training", "run_report", "api", "linter", "drawing", "upstream"},
     "lr_find": VALUES | {"api", "linting", "numerics", "training", "upstream"},
     "doctor": VALUES | {"api", "patching", "upstream"},
@@ -62,7 +61,7 @@ MAY = {
 """Room -> rooms that it may import (itself aside). Wings meet in the rooms between them and `api`, in it and `runs`."""
 TORCH = {
     *("clipping", "numerics", "patching", "guard", "diagnosis", "incident", "batches", "kept", "doctor", "api"),
-    "lr_find",
+    *("lr_find", "switching"),
 }
 ULTRALYTICS = {"upstream", "training"}
 FILES = sorted(PACKAGE.rglob("*.py"))
