@@ -64,6 +64,7 @@ class DataConfig:
         layout: what says all this; but for a yaml, `yaml_file` is the folder of the dataset.
         source: without a yaml the file that names the classes, if there is one.
         lists: by the path of a list of images how its lines are read where they lead nowhere.
+        named: the folders and lists that are named as the dataset's, before links are followed; see `grounds.ground`.
     """
 
     yaml_file: Path
@@ -81,6 +82,7 @@ class DataConfig:
     layout: Layout = Layout.YAML
     source: Path | None = None
     lists: Mapping[str, Moved] = field(default_factory=dict)
+    named: tuple[Path, ...] = ()
 
     @property
     def home(self) -> Path:
@@ -145,6 +147,7 @@ def read_config(data: str | Path, root: Path | None = None) -> DataConfig:
         missing_test=placed.missing_test,
         astray=placed.astray,
         lists=_moved_lists(placed),
+        named=placed.named,
     )
 
 

@@ -6,6 +6,7 @@ images nearly always lie beside the yaml, under the last folders of these paths.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -50,12 +51,14 @@ class Placed(NamedTuple):
         splits: the absolute paths of each split; none of a `val` that is empty.
         missing_test: the path that `test:` names, if nothing is there.
         astray: those that were found elsewhere.
+        named: the root and the paths of the splits before links are followed: what data.yaml says.
     """
 
     root: Path
     splits: Mapping[str, tuple[Path, ...]]
     missing_test: Path | None
     astray: tuple[Astray, ...]
+    named: tuple[Path, ...]
 
 
 class _Entry(NamedTuple):
@@ -65,6 +68,13 @@ class _Entry(NamedTuple):
     key: str
     text: str
     path: Path
+
+    def named(self, root: Path) -> Path:
+        """Where it leads from a root as text alone, links not followed; a `../` is dropped as `resolve` does it."""
+        path = Path(os.path.abspath(root / self.text))  # noqa: PTH100 - without following links
+        if not there(path) and self.text.startswith("../"):
+            return Path(os.path.abspath(root / self.text[3:]))  # noqa: PTH100
+        return path
 
 
 def place(source: YamlFile, root: Path | None = None) -> Placed:
@@ -77,7 +87,8 @@ def place(source: YamlFile, root: Path | None = None) -> Placed:
     Raises:
         DataError: nothing is at a path of train or val, nor elsewhere under its last folders.
     """
-    own = _root(source)
+    said = _root(source) if root is None else root
+    own = real(_root(source))
     entries = list(_entries(source, own))
     base = own if root is None else real(root)
     found: dict[_Entry, Path] = {}
@@ -86,9 +97,11 @@ def place(source: YamlFile, root: Path | None = None) -> Placed:
         if there(path):
             found[entry] = path
     lost = [entry for entry in entries if entry not in found]
+    named = {entry: entry.named(said) for entry in found}
     if lost:
         base, more = _seek(source, lost, [base] if root is not None else [source.file.parent]) or (base, {})
-        found |= more
+        found |= {entry: real(path) for entry, path in more.items()}
+        named |= more
     for entry in entries:
         if entry not in found and entry.split != "test":
             raise _missing(source, entry, root)
@@ -98,7 +111,8 @@ def place(source: YamlFile, root: Path | None = None) -> Placed:
     if missing or not tests:
         del splits["test"]
     astray = (Astray(e.key, e.text, e.path, found[e], foreign(e.text)) for e in entries if e in found)
-    return Placed(base, splits, missing, tuple(a for a in astray if not there(a.looked)))
+    gone = tuple(a for a in astray if not there(a.looked))
+    return Placed(base, splits, missing, gone, (Path(os.path.abspath(said)), *named.values()))  # noqa: PTH100
 
 
 def at(source: YamlFile, key: str) -> str:
@@ -107,12 +121,12 @@ def at(source: YamlFile, key: str) -> str:
 
 
 def _root(source: YamlFile) -> Path:
-    """The dataset's root: `path:` (also under Ultralytics' datasets folder), else the folder of the yaml."""
+    """The dataset's root as named: `path:` (also under Ultralytics' datasets folder), else the folder of the yaml."""
     given = source.values.get("path")
     root = Path(given) if given else source.file.parent
     if not root.is_absolute() and not there(root):
         root = datasets_dir() / root
-    return real(root)
+    return root
 
 
 def _entries(source: YamlFile, root: Path) -> Iterator[_Entry]:
@@ -139,9 +153,9 @@ def _seek(source: YamlFile, lost: Sequence[_Entry], bases: Sequence[Path]) -> tu
         for cut in range(max(map(len, parts.values()))):
             tails = {entry: tail[cut:] for entry, tail in parts.items() if len(tail) - cut >= least}
             places = {entry: _there(base, tail) for entry, tail in tails.items()}
-            found = {entry: real(path) for entry, path in places.items() if path is not None}
+            found = {entry: path for entry, path in places.items() if path is not None}
             texts = {entry.text for entry in found}
-            if all(entry in found for entry in needed) and len(set(found.values())) >= len(texts):
+            if all(entry in found for entry in needed) and len(set(map(real, found.values()))) >= len(texts):
                 return base, found
     return None
 
