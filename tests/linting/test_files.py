@@ -6,6 +6,7 @@ import os
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from linting.cases_files import CASES, accents, noise, picture_at
 from linting.tiny_set import ROWS, TinySet
@@ -97,6 +98,19 @@ def test_a_cache_is_not_loaded(tmp_path: Path):
     tiny.put("labels/train.cache", boom)
     run(tiny.root)
     assert not (tmp_path / "boom").exists()
+
+
+@pytest.mark.parametrize("time_ns", [0, 1, -(10**9) - 7, 4 * 10**18])
+def test_files_of_any_time_are_there(tmp_path: Path, time_ns: int):
+    tiny = TinySet(tmp_path)
+    tiny.npy(np.zeros((48, 64, 3), np.uint8))
+    usual = run(tiny.root, cache=False)
+    for file in ("labels/train/a.txt", "images/train/a.jpg", "images/train/a.npy"):
+        os.utime(tmp_path / file, ns=(time_ns, time_ns))
+    found = run(tiny.root, cache=False)
+    assert "FS010" in {f.code for f in found.findings}  # the .npy is loaded
+    assert (found.findings, found.counts) == (usual.findings, usual.counts)
+    assert found.counts["train"]["labels"] == 1
 
 
 def test_labels_of_val_in_train_and_labels_beside_images(tmp_path: Path):

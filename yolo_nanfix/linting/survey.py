@@ -17,7 +17,7 @@ from yolo_nanfix.linting.listing import Folders, list_images
 from yolo_nanfix.linting.paths import NO_LABELS, by_folder, folder_of, label_path
 from yolo_nanfix.linting.store import Memory
 
-_SIZE, _MTIME = 0, 1
+_SIZE, _MTIME, _INODE = 0, 1, 3
 """Places in a stamp."""
 
 
@@ -50,8 +50,7 @@ class Survey:
     @cached_property
     def labelled(self) -> NDArray[np.bool_]:
         """(N,) bool, whether the label file exists."""
-        row = self.rows[:, 1]
-        return np.asarray((row != 0) & (self.listed[row, _MTIME] != 0), np.bool_)
+        return self._is_there(self.rows[:, 1])
 
     def npys(self, images: NDArray[np.int64]) -> list[str | None]:
         """For each of some images the .npy that Ultralytics loads in its place: same stem, not older."""
@@ -59,9 +58,14 @@ class Survey:
         if not row.any():
             return [None] * len(images)
         npy, own = self.listed[row, _MTIME], self.listed[self.rows[images, 0], _MTIME]
-        loaded = ((npy != 0) & (npy >= own)).tolist()
+        loaded = (self._is_there(row) & (npy >= own)).tolist()
         files = (self.files[i] for i in images.tolist())
         return [f"{f.rpartition('.')[0]}.npy" if there else None for f, there in zip(files, loaded, strict=True)]
+
+    def _is_there(self, row: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether stamps are those of regular files; of these, some have the time 0: archives made to be reproducible."""
+        there = (self.listed[row, _MTIME] != 0) | (self.listed[row, _INODE] != 0)
+        return np.asarray((row != 0) & there, np.bool_)
 
     def stamps(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n, 5), the stamps of some images."""
