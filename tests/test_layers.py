@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "yolo_nanfix"
+PLAIN = {"regular", "safe_yaml", "shown"}
+"""What all who read files of others use."""
 VALUES = {"errors", "findings", "tasks", "_version", "verdicts", "health"}
 WINGS = {"patching", "guard", "diagnosis", "linting", "fixing", "handoff", "report", "pages", "tracking"}
 MAY = {
@@ -16,6 +18,8 @@ MAY = {
     "tasks": set(),
     "choices": set(),
     "held": set(),
+    "safe_yaml": set(),
+    "shown": set(),
     "findings": {"choices", "held", "tasks"},
     "_version": set(),
     "regular": set(),
@@ -30,17 +34,17 @@ MAY = {
     "numerics": set(),
     "clipping": set(),
     "decoders": set(),
-    "linting": {"choices", "decoders", "errors", "findings", "regular", "tasks"},
-    "fixing": {"errors", "findings", "regular"},
-    "mending": VALUES | {"fixing", "handoff", "linting", "regular"},
-    "handoff": {"decoders", "errors", "findings", "regular"},
-    "report": {"errors", "findings", "regular", "tasks", "verdicts", "health", "_version"},
-    "pages": VALUES | {"regular", "report"},
-    "showing": VALUES | {"pages", "linting", "fixing", "handoff", "regular"},
+    "linting": {"choices", "decoders", "errors", "findings", "tasks"} | PLAIN,
+    "fixing": {"errors", "findings"} | PLAIN,
+    "mending": VALUES | PLAIN | {"fixing", "handoff", "linting"},
+    "handoff": {"decoders", "errors", "findings"} | PLAIN,
+    "report": {"errors", "findings", "tasks", "verdicts", "health", "_version"} | PLAIN,
+    "pages": VALUES | PLAIN | {"report"},
+    "showing": VALUES | PLAIN | {"pages", "linting", "fixing", "handoff"},
     "patching": {"cards", "upstream", "clipping", "numerics", "errors", "findings"},
     "guard": VALUES | {"upstream", "clipping", "incident", "batches", "kept", "numerics"},
     "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "kept", "numerics"},
-    "settings": {"errors"},
+    "settings": {"errors"} | PLAIN,
     "drawing": VALUES | {"pages", "report", "showing", "upstream"},
     "run_figures": WINGS | VALUES,
     "run_report": WINGS | VALUES | {"drawing", "run_figures", "upstream"},
@@ -55,7 +59,7 @@ MAY = {
     "hook": {"api", "errors", "patching"},
     "worker": {"api"},
     "_site": {"hook"},
-    "cli": VALUES | {"api", "cards", "doctor", "hook", "lr_find", "linter", "runs", "report", "training"},
+    "cli": VALUES | PLAIN | {"api", "cards", "doctor", "hook", "lr_find", "linter", "runs", "report", "training"},
     "__init__": {"api", "runs", "errors", "_version"},
     "__main__": {"cli"},
 }

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from yolo_nanfix import safe_yaml
 from yolo_nanfix.errors import UsageError, nearest
+from yolo_nanfix.shown import shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -142,15 +142,15 @@ def _toml(path: Path) -> dict[str, Any]:
 
 def _yaml(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
+        return safe_yaml.load(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
         raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def _mapping(path: Path, value: Any) -> Mapping[str, Any] | None:
     if value is None or (isinstance(value, dict) and all(isinstance(key, str) for key in value)):
         return value
-    raise UsageError(f"{path}: the settings must be a mapping of names to values, not {value!r}")
+    raise UsageError(f"{path}: the settings must be a mapping of names to values, not {shown(value)}")
 
 
 def _from_environment(environ: Mapping[str, str]) -> tuple[str, Mapping[str, Any]]:
@@ -160,18 +160,18 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[str, Mapping[str, Any
             name = variable.removeprefix(PREFIX).lower()
             try:
                 found[name] = text.split(",") if name in LISTS else _scalar(name, text)
-            except yaml.YAMLError as error:
-                raise UsageError(f"{variable}={text!r} is not a value") from error
+            except safe_yaml.NotYaml as error:
+                raise UsageError(f"{variable}={shown(text)} is not a value") from error
     return PREFIX, found
 
 
 def _scalar(name: str, text: str) -> Any:
     """A value as YAML reads it; words that YAML 1.1 takes for yes and no stay words, but for `guard`."""
-    value = yaml.safe_load(text)
+    value = safe_yaml.load(text)
     return text if isinstance(value, bool) and name != "guard" and text.lower() not in ("true", "false") else value
 
 
 def _names(where: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
-        raise UsageError(f"{where} must be a list of patch names, not {value!r}")
+        raise UsageError(f"{where} must be a list of patch names, not {shown(value)}")
     return tuple(name.strip() for name in value if name.strip())

@@ -80,7 +80,7 @@ def test_a_name_that_ultralytics_ships(name: str, tmp_path: Path, monkeypatch):
         ("- a\n- b\n", "must be a mapping .* but it is a list"),
         ("", "but it is empty"),
         ("names: 2024-13-45\n", "not valid YAML"),
-        ("[" * 5000, "not valid YAML"),
+        ("[" * 5000, "holds too much to be read, line 1, column 101"),
         ("? [a, b]\n: c\n", "key 'names' is missing|not valid YAML|missing"),
         ("val: images/val\nnames: [a]\n", "the key 'train' is missing"),
         ("train: images/train\nnames: [a]\n", "the key 'val' is missing"),

@@ -109,13 +109,13 @@ def pairs(prefix: str, **given: Any) -> Iterator[str]:
 
 def _defaults() -> dict[str, Any]:
     """Ultralytics' arguments and their defaults, from its own file: its import would take seconds."""
-    import yaml
+    from yolo_nanfix import safe_yaml
 
     spec = importlib.util.find_spec("ultralytics")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder) / "cfg" / "default.yaml"
         if path.is_file():
-            found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+            found: dict[str, Any] = safe_yaml.load(path.read_text(encoding="utf-8"))
             return found
     return {}
 

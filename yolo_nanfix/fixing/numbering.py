@@ -34,14 +34,14 @@ def renumber_names(text: str, *, values: Mapping[str, Any]) -> str:
     Raises:
         Left: the names are not written where they are used, or not so that this can be done.
     """
-    import yaml
+    from yolo_nanfix import safe_yaml
 
-    edits = sorted(_edits(yaml.compose(text, yaml.SafeLoader), text, values))
+    edits = sorted(_edits(safe_yaml.compose(text), text, values))
     for start, end, new in reversed(edits):
         text = f"{text[:start]}{new}{text[end:]}"
     try:
-        names = yaml.safe_load(text)["names"]
-    except yaml.YAMLError as error:
+        names = safe_yaml.load(text)["names"]
+    except safe_yaml.NotYaml as error:
         raise Left(f"would be no valid YAML with other keys in 'names' ({error})") from None
     if sorted(names) != list(range(len(values["numbers"]))):
         raise Left("has 'names' whose keys cannot be numbered anew")

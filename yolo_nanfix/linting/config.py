@@ -13,7 +13,9 @@ from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.locate import find_yaml
 from yolo_nanfix.linting.moved_lists import Moved, moved
 from yolo_nanfix.linting.split_paths import Astray, Placed, at, place
-from yolo_nanfix.linting.yamlfile import DuplicateKey, YamlFile, read_yaml
+from yolo_nanfix.linting.yamlfile import YamlFile, read_yaml
+from yolo_nanfix.safe_yaml import Repeated
+from yolo_nanfix.shown import shown
 
 KNOWN_KEYS = (
     "path", "train", "val", "test", "minival", "validation", "names", "nc", "channels", "kpt_shape",
@@ -76,7 +78,7 @@ class DataConfig:
     kpt_shape: tuple[int, int] | None
     raw: Mapping[str, Any]
     key_lines: Mapping[str, int]
-    duplicate_keys: tuple[DuplicateKey, ...]
+    duplicate_keys: tuple[Repeated, ...]
     missing_test: Path | None = None
     astray: tuple[Astray, ...] = ()
     layout: Layout = Layout.YAML
@@ -130,7 +132,9 @@ def read_config(data: str | Path, root: Path | None = None) -> DataConfig:
         if key not in raw:
             raise _missing_key(source, key, "'train' and 'val' are required")
     if not raw["train"]:
-        empty = f"'train' is empty; with {raw['train']!r} Ultralytics would train on the folder that it is started in"
+        empty = (
+            f"'train' is empty; with {shown(raw['train'])} Ultralytics would train on the folder that it is started in"
+        )
         raise DataError(f"{at(source, 'train')}: {empty}: write where the images are")
     placed = place(source, root)
     return DataConfig(
@@ -183,7 +187,7 @@ def _class_count(source: YamlFile) -> int:
             if whole != float(count):  # type: ignore[arg-type]
                 raise ValueError
         except (TypeError, ValueError, OverflowError):
-            raise DataError(f"{at(source, 'nc')}: 'nc' must be a whole number, not {count!r}") from None
+            raise DataError(f"{at(source, 'nc')}: 'nc' must be a whole number, not {shown(count)}") from None
         count = whole
     if names is None and count is None:
         raise _missing_key(source, "names", "the class names, or 'nc', their number")
@@ -218,7 +222,7 @@ def _channels(source: YamlFile) -> int:
     """The number of image channels, 3 unless given."""
     channels = source.values.get("channels", 3)
     if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-        raise DataError(f"{at(source, 'channels')}: 'channels' must be a whole number from 1, not {channels!r}")
+        raise DataError(f"{at(source, 'channels')}: 'channels' must be a whole number from 1, not {shown(channels)}")
     return channels
 
 

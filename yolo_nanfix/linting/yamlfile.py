@@ -9,14 +9,7 @@ import yaml
 from yaml.reader import Reader
 
 from yolo_nanfix.errors import DataError
-
-
-class DuplicateKey(NamedTuple):
-    """A key that stands twice in one mapping; the later value wins. Lines are 1-based."""
-
-    key: str
-    first_line: int
-    line: int
+from yolo_nanfix.safe_yaml import LARGEST, NotYaml, Repeated, TooMuch, parse
 
 
 class YamlFile(NamedTuple):
@@ -25,41 +18,16 @@ class YamlFile(NamedTuple):
     file: Path
     values: dict[str, Any]
     key_lines: dict[str, int]
-    duplicates: tuple[DuplicateKey, ...]
-
-
-class _Loader(yaml.SafeLoader):
-    """A safe loader that notes keys that stand twice in one mapping."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self.duplicates: list[DuplicateKey] = []
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[tuple[str, str], int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag.endswith(":merge"):
-                continue
-            line = key.start_mark.line + 1
-            first = seen.setdefault((key.tag, key.value), line)
-            if first != line:
-                self.duplicates.append(DuplicateKey(key.value, first, line))
-        return super().construct_mapping(node, deep=deep)
+    duplicates: tuple[Repeated, ...]
 
 
 def _load(file: Path, text: str) -> YamlFile:
-    """Parse `text`; YAML and value errors propagate."""
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        values = None if node is None else loader.construct_document(node)
-    finally:
-        loader.dispose()
+    """Parse `text`; errors of YAML propagate."""
+    values, node, duplicates = parse(text)
     if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
         kind = "empty" if values is None else f"a {type(values).__name__}"
         raise DataError(f"{file} must be a mapping of keys such as train, val and names, but it is {kind}")
     lines = {str(k.value): k.start_mark.line + 1 for k, _ in node.value if isinstance(k, yaml.ScalarNode)}
-    duplicates = tuple(sorted(set(loader.duplicates), key=lambda d: d.line))
     return YamlFile(file, {str(k): v for k, v in values.items()}, lines, duplicates)
 
 
@@ -70,18 +38,18 @@ def read_yaml(file: Path) -> YamlFile:
     the text cannot be parsed with them.
 
     Raises:
-        DataError: if the file cannot be read, is not YAML (with line and column), or is not a mapping.
+        DataError: if the file cannot be read, is not YAML (with line and column), holds more than `safe_yaml` reads, or
+            is not a mapping.
     """
     try:
-        text = file.read_bytes().decode("utf-8", errors="ignore")
+        with open(file, "rb") as stream:
+            data = stream.read(LARGEST + 1)
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
     try:
-        printable = Reader.NON_PRINTABLE.sub("", text.removeprefix("\ufeff"))
+        printable = Reader.NON_PRINTABLE.sub("", data.decode("utf-8", errors="ignore").removeprefix("\ufeff"))
         return _load(file, printable)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise DataError(f"{file} is not valid YAML{where}: {error.problem or error.context}") from error
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
-        raise DataError(f"{file} is not valid YAML: {error}") from error
+    except NotYaml as error:
+        where = f", line {error.line}, column {error.column}" if error.line else ""
+        what = "holds too much to be read" if isinstance(error, TooMuch) else "is not valid YAML"
+        raise DataError(f"{file} {what}{where}: {error.problem}") from error

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from yolo_nanfix import safe_yaml
 from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.pages import lenient, tables
@@ -19,7 +18,6 @@ from yolo_nanfix.report.steps import STEPS_NAME
 from yolo_nanfix.report.words import printable
 
 RESULTS, ARGUMENTS, INCIDENTS = "results.csv", "args.yaml", "incidents"
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 KINDS = {"outcome": str, "reasons": list, "environment": dict, "patches": dict, "guard": dict, "quarantined": dict}
 """What the report of a run must hold, and as what."""
 
@@ -108,8 +106,11 @@ def _arguments(path: Path, notes: list[str]) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = yaml.load(path.read_text(encoding="utf-8", errors="replace"), Loader=LOADER)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        found = safe_yaml.load(path.read_text(encoding="utf-8", errors="replace"))
+    except safe_yaml.TooMuch as error:
+        notes.append(f"{ARGUMENTS} holds too much to be read: {error}.")
+        return {}
+    except (OSError, ValueError):
         notes.append(f"{ARGUMENTS} cannot be read, half-written perhaps.")
         return {}
     if not isinstance(found, Mapping):
