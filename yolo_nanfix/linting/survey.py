@@ -63,7 +63,7 @@ class Survey:
         return [f"{f.rpartition('.')[0]}.npy" if there else None for f, there in zip(files, loaded, strict=True)]
 
     def _is_there(self, row: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether stamps are those of regular files; of these, some have the time 0: archives made to be reproducible."""
+        """Whether stamps are those of regular files, which may have the time 0: reproducible archives give it."""
         there = (self.listed[row, _MTIME] != 0) | (self.listed[row, _INODE] != 0)
         return np.asarray((row != 0) & there, np.bool_)
 
