@@ -125,9 +125,9 @@ def for_training(report: Report, data: str | Path) -> Report:
     return replace(report, findings=tuple(filter(counts, report.findings)))
 
 
-def stamps(data: str | Path | None, request: Request) -> dict[str, tuple[int, int]]:
+def stamps(data: str | Path | None, request: Request) -> dict[str, tuple[int, ...]]:
     """Time and size of every file on which the outcome of `lint` depends: the datasets' and their settings'."""
-    found: dict[str, tuple[int, int]] = {}
+    found: dict[str, tuple[int, ...]] = {}
     for one in datasets(data, request):
         found |= watching.stamps(one, settings_files(home(one)), request.selection(one).first("root"))
     return found

@@ -20,7 +20,7 @@ from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.findings import Report
-from yolo_nanfix.linting import checking, label_fast, pool, scanning, store, worker
+from yolo_nanfix.linting import checking, label_fast, pool, scanning, sealed, store, worker
 from yolo_nanfix.linting.config import read_config
 from yolo_nanfix.linting.label_reader import LabelReader
 from yolo_nanfix.linting.labels import Labels
@@ -206,7 +206,7 @@ def test_a_broken_memory_is_as_good_as_none(content, tmp_path):
     tiny = many(tmp_path / "set")
     first = run(tiny.root)
     kept = {file: file.read_bytes() for file in store.folder().iterdir()}
-    assert {file.suffix for file in kept} == {".safetensors", store.LATEST}
+    assert {file.suffix for file in kept} == {store.COLUMNS, store.LATEST}
     for file, whole in kept.items():
         broken = {
             "half": whole[: len(whole) // 2],
@@ -256,14 +256,15 @@ def test_findings_that_cannot_be_understood_are_found_anew(findings, tmp_path):
     tiny = many(tmp_path / "set")
     first = run(tiny.root)
     (latest,) = store.folder().glob(f"*{store.LATEST}")
-    latest.write_text(json.dumps({**json.loads(latest.read_text()), "findings": findings}))
+    known = json.loads(store.load_latest(latest))
+    sealed.write(latest, json.dumps({**known, "findings": findings}).encode())
     assert same(run(tiny.root), first)
 
 
 def test_the_columns_stay_while_few_files_change(tmp_path, monkeypatch):
     tiny = many(tmp_path / "set")
     run(tiny.root)
-    (columns,) = store.folder().glob("*.safetensors")
+    (columns,) = store.folder().glob(f"*{store.COLUMNS}")
     before = columns.read_bytes()
     monkeypatch.setattr(checking, "FEW", 0.2)
     for text in ("0 0.5 0.5 0.2 3\n", "0 0.5 0.5 0 0\n"):
@@ -316,7 +317,7 @@ def test_several_runs_at_once_leave_one_whole_memory(tmp_path):
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     counts = {process.communicate()[0] for process in running}
     assert counts == {f"{len(run(tiny.root, cache=False).findings)}\n"}
-    (kept,) = store.folder().glob("*.safetensors")
+    (kept,) = store.folder().glob(f"*{store.COLUMNS}")
     assert store.load(kept) is not None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,13 +58,18 @@ def check(
     """
     names, _ = folders.digests
     memory = store.load(place) if place else None
-    same_files = memory is not None and memory.facts == {"names": names, "listed": folders.count}
-    if memory is not None and same_files:
-        seen, there = unpack(memory, folders), census.loads(memory.text("census"))
+    recalled = None
+    if memory is not None and memory.facts == {"names": names, "listed": folders.count}:
+        try:
+            recalled = _recall(memory, folders)
+        except Exception:  # what is remembered is read anew rather than be the end of a lint
+            memory = None
+    if recalled is not None:
+        seen, there = recalled.seen, recalled.there
     else:
         seen = survey(config, folders, _unlabelled(config, options, folders))
         there = census.take_census(config, seen.files, options.settled, folders)
-    kept = unchanged(seen, memory, same_files=same_files)
+    kept = unchanged(seen, memory, same_files=recalled is not None)
     waiting = np.delete(np.arange(len(seen.files)), kept.now).tolist()
     context = Context(config, options)
     whole = assemble(seen, memory, kept, read_all(seen, waiting, context, jobs, progress), deep=options.deep)
@@ -74,9 +79,8 @@ def check(
     facts = {"config": config, "task": options.settled, "options": options, "table": table, "strays": seen.strays}
     fates = of_splits(table, config, options.settled)
     facts |= {"fates": fates, "census": there, "folders": folders, "notes": ()}
-    if memory is not None and same_files:
-        lasting = list(latest.unpack_findings(json.loads(memory.text("lasting")), _texts()))
-        old = loads_causes(memory.text("causes"))
+    if recalled is not None:
+        lasting, old = recalled.lasting, recalled.causes
     else:
         old = []
         lasting = list(_in_set(facts, options, old, lasting=True))
@@ -84,12 +88,27 @@ def check(
     in_set = [*lasting, *_in_set(facts, options, causes, lasting=False)]
     found = explained([*_in_files(whole.found, table), *in_set], causes)
     findings = sorted(folded(found, table), key=_order(seen.split_names))
-    if place is not None and (not same_files or len(waiting) > FEW * len(seen.files)):
+    if place is not None and (recalled is None or len(waiting) > FEW * len(seen.files)):
         _remember(place, names, seen, there, whole, lasting, old)
     data, task, root = str(config.yaml_file), options.settled, str(config.root)
     choice = choose(seen.files, findings) if task == UNLABELLED else ()
     counts, skipped = _counts(table, fates), _skipped(options)
     return Report(data, task, tuple(findings), skipped, counts, root=root, basis=basis, choice=choice)
+
+
+class _Recalled(NamedTuple):
+    """What was known of a dataset in which no file came or went."""
+
+    seen: Survey
+    there: census.Census
+    lasting: list[Finding]
+    causes: list[Cause]
+
+
+def _recall(memory: store.Memory, folders: Folders) -> _Recalled:
+    lasting = list(latest.unpack_findings(json.loads(memory.text("lasting")), _texts()))
+    seen, there = unpack(memory, folders), census.loads(memory.text("census"))
+    return _Recalled(seen, there, lasting, loads_causes(memory.text("causes")))
 
 
 def _unlabelled(config: DataConfig, options: LintOptions, folders: Folders) -> Mapping[str, Sequence[str]] | None:

@@ -13,6 +13,7 @@ from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig, class_numbers
 from yolo_nanfix.linting.locate import resolve
 from yolo_nanfix.linting.paths import labels_beside
+from yolo_nanfix.linting.stamps import Stamp, stamp_of
 from yolo_nanfix.linting.yamlfile import read_yaml
 
 TEXTS = ("classes.txt", "_classes.txt", "obj.names", "classes.names", "labels.txt", "_darknet.labels", "names.txt")
@@ -69,15 +70,15 @@ def candidates(config: DataConfig) -> list[str]:
     return [file for file in dict.fromkeys(found) if os.path.realpath(file) != own]
 
 
-def stamps(config: DataConfig) -> list[tuple[str, int, int]]:
-    """These files with their sizes and times: what is remembered of a dataset holds as long as they stay the same."""
+def stamps(config: DataConfig) -> list[tuple[str, Stamp]]:
+    """These files with their stamps: what is remembered of a dataset holds as long as they stay the same."""
     found = []
     for file in candidates(config):
         try:
             status = os.stat(file)  # noqa: PTH116
         except OSError:
             continue
-        found.append((file, status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)))
+        found.append((file, stamp_of(status)))
     return found
 
 

@@ -85,15 +85,15 @@ def _run(
     folders = Folders(ahead)
     folders.visit(config)
     _, tree = folders.digests
-    if place is not None and known:
-        packed = store.load_latest(place, tree)
-        report = latest.unpack(packed, str(config.yaml_file), str(config.root)) if packed else None
+    remembered = store.load_latest(place) if place is not None else ""
+    if known and (packed := store.report_of(remembered, tree)):
+        report = latest.unpack(packed, str(config.yaml_file), str(config.root))
         if report is not None:
             return report
     from yolo_nanfix.linting.checking import check
     from yolo_nanfix.linting.guess import Looks, guess, settled
 
-    looks = Looks(store.load_looks(place) if place is not None else None)
+    looks = Looks(store.looks_of(remembered))
     options, basis = settled(options, guess(config, folders, looks))
     columns = store.place(config, options) if cache else None
     report = check(config, options, folders, columns, progress, jobs, study, basis)

@@ -27,7 +27,7 @@ class Scan:
         packed: the names of everything but folders, with a zero behind each.
         odd: those of them that are no regular files, likewise.
         below: the folders in it, hidden ones aside, likewise, each as device, number and name between colons.
-        hidden: the hidden folders in it, likewise, each as nanoseconds of its last change and name; what is in them is
+        hidden: the hidden folders in it, likewise, each as nanoseconds of its last changes and name; what is in them is
             not listed, but told when something comes or goes.
         stamps: of each name a `STAMP`: bytes, nanoseconds of the last change, device and number, and nanoseconds of the
             last change of the entry; 0 for the odd ones.
@@ -83,7 +83,7 @@ def scan(folder: str) -> Scan:
             odd.append(name)
         else:
             if name[:1] == b".":
-                hidden.append(b"%d:%b" % (s.st_mtime_ns, name))
+                hidden.append(b"%d-%d:%b" % (s.st_mtime_ns, s.st_ctime_ns, name))
             else:
                 below.append(b"%d:%d:%b" % (s.st_dev, s.st_ino, name))
             continue

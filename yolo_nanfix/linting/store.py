@@ -2,24 +2,27 @@
 
 Two files a dataset and way of linting, never a pickle: the columns, and the latest findings as JSON with a hash of all
 stamps. As long as few files change, the columns stay as they are, and those few are read each time. Both files are
-written aside and put in place whole, so a crash leaves the old ones and several runs at once do not disturb each other;
-one that cannot be read is as good as none.
+written aside and put in place whole, so a crash leaves the old ones and several runs at once do not disturb each other.
+Each is true by itself, since it holds the stamps that it speaks of, so the two need not be of one run.
+
+Nothing is believed that is damaged or not the user's own (`sealed`).
 """
 
 from __future__ import annotations
 
 import json
-import mmap
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xxhash import xxh3_64_hexdigest
+from xxhash import xxh3_64_hexdigest, xxh3_128_hexdigest
 
-from yolo_nanfix.linting import class_lists
+from yolo_nanfix.linting import class_lists, sealed
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.options import LintOptions
 
@@ -27,7 +30,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST = 100
-COLUMNS, LATEST = ".safetensors", ".json"
+COLUMNS, LATEST = ".columns", ".findings"
+OLD = (".safetensors", ".json")
+"""What earlier releases kept, which nobody reads any more."""
+READERS = ("numpy", "PIL", "cv2", "simplejpeg", "yaml")
+"""What reads the files of a dataset for the rules."""
 _KINDS = {"BOOL": "?", "U8": "u1", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U64": "<u8", "F32": "<f4"}
 """The names that numbers have in a file of safetensors."""
 _LOOKS = '"looks":'
@@ -38,7 +45,7 @@ ENVIRONMENT = "YOLO_NANFIX_CACHE"
 def folder() -> Path:
     """Where the memories are kept."""
     if given := os.environ.get(ENVIRONMENT):
-        return Path(given) / "lint"
+        return Path(given).absolute() / "lint"
     from platformdirs import user_cache_path
 
     return user_cache_path("yolo-nanfix", appauthor=False) / "lint"
@@ -46,10 +53,21 @@ def folder() -> Path:
 
 @lru_cache(maxsize=1)
 def _code() -> str:
-    """Changes when the rules do: names, sizes and times of the files of this wing."""
+    """Changes when the rules do, Python, or what reads files: names, sizes and times of what the findings hang on."""
     here = Path(__file__).parent
-    stamps = [(f.relative_to(here).as_posix(), f.stat().st_size, f.stat().st_mtime_ns) for f in here.rglob("*.py")]
-    return xxh3_64_hexdigest(repr(sorted(stamps)).encode())
+    files = sorted((*here.rglob("*.py"), *here.parent.glob("*.py")))
+    stamps = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return xxh3_64_hexdigest(repr((sys.version, stamps, list(map(_package, READERS)))).encode())
+
+
+def _package(name: str) -> tuple[object, ...]:
+    """Where a package is, and when it was put there; it is not imported."""
+    try:
+        origin = getattr(find_spec(name), "origin", None)
+        status = os.stat(origin or "")  # noqa: PTH116
+    except (OSError, ValueError):
+        return ()
+    return origin, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def place(config: DataConfig, options: LintOptions) -> Path:
@@ -64,25 +82,23 @@ def place(config: DataConfig, options: LintOptions) -> Path:
         _code(),
     )
     name = xxh3_64_hexdigest(str(config.yaml_file).encode("utf-8", "surrogateescape"))
-    return folder() / f"{name}-{xxh3_64_hexdigest(repr(what).encode('utf-8', 'surrogateescape'))}{COLUMNS}"
+    return folder() / f"{name}-{xxh3_128_hexdigest(repr(what).encode('utf-8', 'surrogateescape'))}{COLUMNS}"
 
 
 class Memory:
-    """What was remembered; of its columns is read from the disk what is looked at."""
+    """What was remembered, column by column."""
 
-    def __init__(self, path: Path) -> None:
-        """Open it.
+    def __init__(self, data: memoryview) -> None:
+        """Find the columns in the content of a file of safetensors.
 
         Raises:
-            OSError, ValueError, TypeError, KeyError: there is none, or it is broken.
+            ValueError, TypeError, KeyError: it is none.
         """
         import numpy as np
 
-        with path.open("rb") as stream:
-            data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
         start = 8 + int.from_bytes(data[:8], "little")
         self._columns: dict[str, NDArray[Any]] = {}
-        for name, place in json.loads(data[8:start]).items():
+        for name, place in json.loads(bytes(data[8:start])).items():
             first, end = place["data_offsets"]
             kind = np.dtype(_KINDS[place["dtype"]])
             flat = np.frombuffer(data, kind, (end - first) // kind.itemsize, start + first)
@@ -103,8 +119,9 @@ class Memory:
 def load(path: Path) -> Memory | None:
     """The memory in a file, or None if there is no usable one."""
     try:
-        return Memory(path)
-    except Exception:  # whatever a torn or foreign file makes the readers raise
+        data = sealed.read(path)
+        return None if data is None else Memory(data)
+    except Exception:  # whatever the readers raise
         return None
 
 
@@ -127,23 +144,30 @@ def has_latest(path: Path) -> bool:
     return path.with_suffix(LATEST).exists()
 
 
-def load_latest(path: Path, tree: str) -> dict[str, Any]:
-    """What was found the last time, or nothing if that cannot be read, or was found in another tree of files."""
+def load_latest(path: Path) -> str:
+    """What was found the last time, in whatever tree of files, as `report_of` and `looks_of` read it; empty if none."""
+    data = sealed.read(path.with_suffix(LATEST))
     try:
-        text = path.with_suffix(LATEST).read_bytes()
-        latest = json.loads(text) if tree.encode() in text[:200] else None
-    except (OSError, ValueError):
+        return "" if data is None else str(data, "ascii")
+    except ValueError:
+        return ""
+
+
+def report_of(text: str, tree: str) -> dict[str, Any]:
+    """The findings in what `load_latest` gave, or nothing if they were found in another tree of files."""
+    try:
+        latest = json.loads(text) if tree in text[:200] else None
+    except (ValueError, RecursionError):
         return {}
     return latest if isinstance(latest, dict) and latest.get("tree") == tree else {}
 
 
-def load_looks(path: Path) -> Any:
-    """What was seen in label files the last time, in whatever tree of files; None if that cannot be read."""
+def looks_of(text: str) -> Any:
+    """What was seen in label files, in what `load_latest` gave; None if nothing."""
     try:
-        text = path.with_suffix(LATEST).read_text(encoding="ascii")
         start = text.index(_LOOKS, 0, 200) + len(_LOOKS)
         return json.JSONDecoder().raw_decode(text, start)[0]
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 
@@ -153,18 +177,8 @@ def save_latest(path: Path, tree: str, latest: Mapping[str, Any]) -> None:
 
 
 def _put(path: Path, content: bytes) -> None:
-    import tempfile
-
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            Path(aside).replace(path)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise
+        sealed.write(path, content)
         _tidy(path)
     except OSError:
         return
@@ -173,7 +187,11 @@ def _put(path: Path, content: bytes) -> None:
 def _tidy(path: Path) -> None:
     """Remove old memories, of columns and of findings: those of a task that was guessed have names of their own."""
     for suffix in (COLUMNS, LATEST):
-        by_age = sorted(path.parent.glob(f"*{suffix}"), key=lambda file: file.stat().st_mtime_ns)
+        by_age = sorted(path.parent.glob(f"*{suffix}"), key=lambda file: file.lstat().st_mtime_ns)
         same = [file for file in by_age if file.name.startswith(path.name.partition("-")[0])]
-        for old in {*same[:-3], *by_age[:-MOST]}:
+        for old in {*same[:-3], *by_age[:-MOST]} - {path}:
             old.unlink(missing_ok=True)
+    for suffix in OLD:
+        for old in path.parent.glob(f"????????????????-????????????????{suffix}"):
+            old.unlink(missing_ok=True)
+    sealed.tidy(path.parent)

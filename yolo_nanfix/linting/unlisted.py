@@ -73,7 +73,8 @@ def state_below(top: str) -> bytes:
     times: list[str] = []
     for folder, _ in _below(top):
         try:
-            times.append(f"{folder}\0{os.stat(folder).st_mtime_ns}")  # noqa: PTH116 - as elsewhere here
+            status = os.stat(folder)  # noqa: PTH116 - as elsewhere here
+            times.append(f"{folder}\0{status.st_mtime_ns}\0{status.st_ctime_ns}")
         except OSError:  # it goes just now
             times.append(folder)
     return os.fsencode("\0".join(times))

@@ -13,11 +13,11 @@ from yolo_nanfix.linting.discover import dataset
 from yolo_nanfix.linting.locate import find_yaml
 from yolo_nanfix.linting.options import LintOptions
 
-Stamps = dict[str, tuple[int, int]]
+Stamps = dict[str, tuple[int, ...]]
 
 
 def stamps(data: str | Path, more: Iterable[Path] = (), root: Path | None = None) -> Stamps:
-    """Time of the last change (ns), which nothing sets back, and size of each file of a dataset, and of `more`.
+    """Times of the last changes (ns), one of which nothing sets back, and size of each file of a dataset and of `more`.
 
     Files that are not there are left out. A data.yaml that cannot be used is watched alone, a folder without one
     with all that is in it. `root` is where images are looked for, as in `LintOptions`.
@@ -83,4 +83,4 @@ def _stamp(file: Path, found: Stamps) -> None:
         stat = file.stat()
     except (OSError, ValueError):
         return
-    found[os.fspath(file)] = (max(stat.st_mtime_ns, stat.st_ctime_ns), stat.st_size)
+    found[os.fspath(file)] = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size)

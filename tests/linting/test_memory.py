@@ -1,0 +1,185 @@
+"""What lint remembers is believed only if it is whole, of this dataset, and the user's own."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fuzz_damage import DAMAGES
+from safetensors.numpy import load, save
+from tiny_set import TinySet
+
+from yolo_nanfix.linting import scanning, sealed, store
+from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.runner import run
+from yolo_nanfix.linting.watching import stamps
+
+EACH = 6
+"""So often each way of damage meets each of the two files."""
+SICK = "0 0.5 0.5 0.2 3\n1 0.5 nan 0.1 0.1\n"
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path, monkeypatch) -> Path:
+    """The folder of what is remembered."""
+    monkeypatch.setenv(store.ENVIRONMENT, str(tmp_path / "memory"))
+    return store.folder()
+
+
+@pytest.fixture
+def sick(tmp_path) -> TinySet:
+    """A dataset of a few images, with findings."""
+    tiny = TinySet(tmp_path / "set")
+    tiny.put("labels/train/a.txt", SICK)
+    tiny.put("images/train/c.jpg", (tiny.root / "images/train/a.jpg").read_bytes())
+    return tiny
+
+
+def findings(tiny: TinySet, *, cache: bool = True, task: str | None = None) -> list[object]:
+    """What lint finds and counts, in this process."""
+    report = run(tiny.root, cache=cache, jobs=1, options=LintOptions(task))
+    return [report.task, report.counts, report.skipped, report.basis, *report.findings]
+
+
+def both(kept: Path) -> list[Path]:
+    """The two files that are remembered: columns and findings."""
+    files = sorted(kept.iterdir(), key=lambda file: file.suffix)
+    assert [file.suffix for file in files] == [store.COLUMNS, store.LATEST]
+    return files
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_memory_is_found_anew(damage, sick, kept):
+    fresh, rng = findings(sick, cache=False), random.Random(0)
+    assert findings(sick) == fresh
+    whole = {file: file.read_bytes() for file in both(kept)}
+    for file, content in whole.items():
+        other = next(path for path in whole if path != file)
+        for _ in range(EACH):
+            file.write_bytes(damage(content, rng))
+            if file.suffix == store.COLUMNS:
+                other.unlink()  # else the columns are not asked
+            assert findings(sick) == fresh
+    assert {file: file.read_bytes() for file in both(kept)} == whole
+
+
+def test_a_whole_memory_is_believed(sick, kept, monkeypatch):
+    fresh = findings(sick)
+    monkeypatch.setattr("yolo_nanfix.linting.checking.check", None)
+    assert findings(sick) == fresh
+
+
+def test_a_file_in_the_place_of_another_is_not_read(sick, kept, tmp_path):
+    """Of the same dataset linted in another way, where all stamps are the same, and of another dataset."""
+    fresh = {task: findings(sick, task=task, cache=False) for task in ("detect", "segment")}
+    assert fresh["detect"] != fresh["segment"]
+    for task, expected in fresh.items():
+        assert findings(sick, task=task) == expected
+    other = TinySet(tmp_path / "other")
+    of_other = findings(other)
+    whole = {file: file.read_bytes() for file in kept.iterdir()}
+    for suffix in (store.COLUMNS, store.LATEST):
+        files = sorted(kept.glob(f"*{suffix}"))
+        assert len(files) == 3
+        for shift in (1, 2):
+            for file, content in whole.items():
+                file.write_bytes(content)
+            for file, given in zip(files, files[shift:] + files[:shift], strict=True):
+                file.write_bytes(whole[given])
+            assert all(findings(sick, task=task) == expected for task, expected in fresh.items())
+            assert findings(other) == of_other
+
+
+def test_an_older_memory_beside_a_newer_one_is_told_by_its_stamps(sick, kept):
+    findings(sick)
+    older = {file: file.read_bytes() for file in both(kept)}
+    sick.put("labels/train/a.txt", SICK.replace("nan", "inf"))
+    changed = findings(sick)
+    assert changed == findings(sick, cache=False)
+    newer = {file: file.read_bytes() for file in both(kept)}
+    for file, content in older.items():
+        file.write_bytes(content)
+        assert findings(sick) == changed
+        for path, whole in newer.items():
+            path.write_bytes(whole)
+
+
+def test_a_memory_that_is_no_regular_file_is_none(sick, kept, tmp_path):
+    fresh = findings(sick)
+    for file in both(kept):
+        for odd in ("fifo", "folder", "zero", "nowhere"):
+            file.unlink(missing_ok=True)
+            if odd == "fifo":
+                os.mkfifo(file)
+            elif odd == "folder":
+                file.mkdir()
+            else:
+                file.symlink_to("/dev/zero" if odd == "zero" else tmp_path / "nowhere")
+            assert findings(sick) == fresh
+            if file.is_dir():
+                file.rmdir()
+    assert findings(sick) == fresh and not (tmp_path / "nowhere").exists()
+
+
+def test_a_memory_of_another_user_is_not_read(sick, kept, monkeypatch):
+    findings(sick)
+    file = both(kept)[0]
+    assert sealed.read(file) is not None
+    monkeypatch.setattr(os, "geteuid", lambda: file.stat().st_uid + 1)
+    assert sealed.read(file) is None
+
+
+def test_without_a_home_nothing_is_remembered_where_the_command_stands(sick, tmp_path, monkeypatch):
+    """There platformdirs gives `~/.cache`, a folder of that name in the current one: the dataset, perhaps."""
+    monkeypatch.setattr(store, "folder", lambda: Path("~/.cache/yolo-nanfix/lint"))
+    monkeypatch.chdir(sick.root)
+    before = sick.state()
+    assert findings(sick) == findings(sick, cache=False)
+    assert sick.state() == before
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "a.columns"
+    sealed.write(file, b"1")
+    assert sealed.read(file) is not None and sealed.read(Path("a.columns")) is None
+
+
+def test_what_killed_processes_left_is_removed(sick, kept):
+    kept.mkdir(parents=True)
+    left, busy, foreign = (kept / name for name in ("nanfix-a.tmp", "nanfix-b.tmp", "notes.tmp"))
+    for file in (left, busy, foreign):
+        file.write_bytes(b"half")
+    for file in (left, foreign):
+        os.utime(file, (time.time() - 2 * sealed.LEFT_SECONDS,) * 2)
+    old = kept / f"{'0' * 16}-{'1' * 16}.safetensors"
+    old.write_bytes(b"of an earlier release")
+    findings(sick)
+    assert not left.exists() and not old.exists() and busy.exists() and foreign.exists()
+
+
+@pytest.mark.parametrize("text", ["facts", "census", "lasting", "causes"])
+def test_columns_that_are_whole_but_cannot_be_understood_are_read_anew(text, sick, kept):
+    fresh = findings(sick)
+    columns, latest = both(kept)
+    known = load(bytes(sealed.read(columns) or b""))
+    sealed.write(columns, save({**known, text: np.frombuffer(b"[[1, null]]", np.uint8)}))
+    latest.unlink()
+    assert findings(sick) == fresh
+
+
+def test_times_that_were_set_back_are_no_disguise(sick):
+    """Unpacking an archive gives files and folders the times that they had in it."""
+    beside, hidden = sick.put("classes.txt", "cat\ndog\n"), sick.root / "images/train/.tiles"
+    hidden.mkdir()
+    future = time.time_ns() + 10**18
+    for path in (beside, hidden):
+        os.utime(path, ns=(future, future))
+    seen = stamps(sick.root), scanning.scan(str(hidden.parent)).hidden, findings(sick)
+    beside.write_text("dog\ncat\n")
+    (hidden / "x.jpg").write_bytes(b"")
+    for path in (beside, hidden):
+        os.utime(path, ns=(future, future))
+    assert stamps(sick.root) != seen[0] and scanning.scan(str(hidden.parent)).hidden != seen[1]
+    assert findings(sick) != seen[2] and findings(sick) == findings(sick, cache=False)
