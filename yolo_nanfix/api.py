@@ -94,7 +94,13 @@ def lint(
     return linter.lint(data, linter.Request(wishes, settings=settings, files=given, jobs=jobs, cache=cache), progress)
 
 
-def lint_page(report: Report, studied: Iterable[Studied] | None = None, progress: Progress | None = None) -> str:
+def lint_page(
+    report: Report,
+    studied: Iterable[Studied] | None = None,
+    progress: Progress | None = None,
+    *,
+    follow_links: bool = False,
+) -> str:
     """The HTML page of a report, as `lint --output-format html` writes it: one file that stands alone.
 
     Args:
@@ -102,13 +108,14 @@ def lint_page(report: Report, studied: Iterable[Studied] | None = None, progress
         studied: the datasets as that lint read them; by default they are read again, as far as lint does not remember
             them. Without them, because they are gone, say, the page shows the findings alone.
         progress: called with (done, total, what) as pictures are made.
+        follow_links: also show images that links or lists name outside of a dataset's folders.
     """
     from yolo_nanfix import mending
     from yolo_nanfix.pages import dataset
     from yolo_nanfix.showing import gather
 
     known = list(studied) if studied is not None else gather.study(report, progress)
-    show = gather.gather(report, known, progress)
+    show = gather.gather(report, known, progress, follow_links=follow_links)
     return dataset.lint_page(report, replace(show, tried=mending.tried(report)) if show.mendable else show)
 
 
@@ -182,6 +189,7 @@ def handoff(
     unlabelled: bool = False,
     overwrite: bool = False,
     severity: str = "warning",
+    follow_links: bool = False,
     progress: Progress | None = None,
 ) -> HandedOver:
     """Hand the images with findings to labellers: boxes and defects ready to import, and pictures of what is wrong.
@@ -198,6 +206,7 @@ def handoff(
             others. `report` must hold all findings; near duplicates are known from `deep=True` only.
         overwrite: replace an earlier handoff.
         severity: only findings at least so severe; `info` hands over those, too, that need no work.
+        follow_links: also open images and labels that links or lists name outside of the dataset's folders.
         progress: called with (done, total, what) as images are drawn.
 
     Raises:
@@ -211,7 +220,8 @@ def handoff(
         raise UsageError(f"handoff goes to {', '.join(FORMATS)}, with images copy, link or None; not to {to}, {images}")
     chosen = mending.unlabelled(report, progress) if unlabelled else None
     selected = mending.at_least(report, severity)
-    return mending.handoff(selected, Path(out), Options(to, max_images, images, overwrite, chosen), progress)
+    options = Options(to, max_images, images, overwrite, chosen, follow_links)
+    return mending.handoff(selected, Path(out), options, progress)
 
 
 def guard_settings() -> tuple[tuple[str, Any, str], ...]:
@@ -249,15 +259,24 @@ def diagnose(path: str | Path, *, imports: Iterable[str] = ()) -> Verdict:
         return examine(incident, imports=imports)
 
 
-def draw(run: str | Path, out: str | Path | None = None, progress: Progress | None = None) -> Drawn:
+def draw(
+    run: str | Path,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+    *,
+    pictures: bool | None = None,
+    follow_links: bool = False,
+) -> Drawn:
     """Write the page of a training run from what lies in its folder; see `drawing.draw`."""
     from yolo_nanfix import drawing
 
-    return drawing.draw(run, out, progress=progress)
+    return drawing.draw(run, out, progress=progress, pictures=pictures, follow_links=follow_links)
 
 
-def compare(first: str | Path, second: str | Path, out: str | Path | None = None) -> Drawn:
+def compare(
+    first: str | Path, second: str | Path, out: str | Path | None = None, *, follow_links: bool = False
+) -> Drawn:
     """Write the page of two training runs beside each other; see `drawing.compare`."""
     from yolo_nanfix import drawing
 
-    return drawing.compare(first, second, out)
+    return drawing.compare(first, second, out, follow_links=follow_links)

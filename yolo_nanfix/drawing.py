@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_nanfix import upstream
+from yolo_nanfix import own, upstream
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
 from yolo_nanfix.pages.show import Show
@@ -51,6 +51,9 @@ def draw(
     out: str | Path | None = None,
     show: Show | None = None,
     progress: Progress | None = None,
+    *,
+    pictures: bool | None = None,
+    follow_links: bool = False,
 ) -> Drawn:
     """Write the page of a run.
 
@@ -58,6 +61,9 @@ def draw(
         folder: the run folder.
         out: the file to write; by default `yolo-nanfix.html` in the run folder.
         show: what is known of its dataset besides what lint found; None to read the dataset again for it.
+        pictures: read the dataset that the run names again, which may be any in a folder that somebody else made; None
+            for the runs of this user alone, in the folder in which they ran.
+        follow_links: follow links that lead out of the run folder, or out of the dataset's folders.
         progress: called with (done, total, what) as the dataset is read.
 
     Raises:
@@ -67,20 +73,25 @@ def draw(
     from yolo_nanfix.pages import advice, run
     from yolo_nanfix.pages.folder import read
 
-    found = read(folder)
+    found = read(folder, follow_links=follow_links)
     path = Path(out) if out is not None else found.path / PAGE_NAME
     notes = list(found.notes)
-    text = run.page(found, show if show is not None else _show_again(found, progress, notes))
+    if show is None:
+        show = _show_again(found, pictures, follow_links, progress, notes)
+    text = run.page(found, show)
     steps = tuple(" ".join((step.why, *step.what, *step.commands)) for step in advice.to_do(found))
     return _written(path, text, (advice.sentence(found),), steps, tuple(notes))
 
 
-def compare(first: str | Path, second: str | Path, out: str | Path | None = None) -> Drawn:
+def compare(
+    first: str | Path, second: str | Path, out: str | Path | None = None, *, follow_links: bool = False
+) -> Drawn:
     """Write the page of two runs beside each other.
 
     Args:
         first, second: run folders.
         out: the file to write; by default `yolo-nanfix-compare.html` in the current folder.
+        follow_links: follow links that lead out of the run folders.
 
     Raises:
         DataError: one of them is not the folder of a training run.
@@ -90,27 +101,41 @@ def compare(first: str | Path, second: str | Path, out: str | Path | None = None
     from yolo_nanfix.pages import compare as comparison
     from yolo_nanfix.pages.folder import read
 
-    pair = (read(first), read(second))
+    pair = (read(first, follow_links=follow_links), read(second, follow_links=follow_links))
     sentences = tuple(f"{one.name}: {advice.sentence(one)}" for one in pair)
     notes = tuple(f"{one.name}: {note}" for one in pair for note in one.notes)
     return _written(Path(out or COMPARISON_NAME), comparison.page(pair), sentences, (), notes)
 
 
-def show(report: Report, progress: Progress | None = None) -> Show:
+def show(report: Report, progress: Progress | None = None, *, follow_links: bool = False) -> Show:
     """What a page shows of a dataset besides what lint found: pictures and distributions, if it is not too large."""
     from yolo_nanfix.showing import gather
 
     images = sum(counts.get("images", 0) for counts in report.counts.values())
-    return gather.gather(report, gather.study(report, progress) if images <= MOST_IMAGES else [], progress)
+    known = gather.study(report, progress) if images <= MOST_IMAGES else []
+    return gather.gather(report, known, progress, follow_links=follow_links)
 
 
-def _show_again(found: RunFolder, progress: Progress | None, notes: list[str]) -> Show:
-    """The same for the dataset of a run, as far as it is still there; what is not is noted."""
+def _show_again(
+    found: RunFolder, pictures: bool | None, follow_links: bool, progress: Progress | None, notes: list[str]
+) -> Show:
+    """The same for the dataset of a run, as far as it is still there and may be read; what is not is noted."""
     from yolo_nanfix.pages import run
+    from yolo_nanfix.showing import gather
 
     try:
         report = run.lint_of(found)
-        return show(report, progress) if report is not None else Show()
+        if report is None:
+            return Show()
+        if pictures is None:
+            pictures = own.holds(found.summary.get("own"), str(found.path), report.data, report.given_root)
+        if not pictures:
+            notes.append(
+                f"The dataset that the run names ({report.data}) was not read for pictures: this is not known as a run "
+                "of yours, and others may name anything. --pictures reads it."
+            )
+            return gather.gather(report, [], progress)
+        return show(report, progress, follow_links=follow_links)
     except Exception as problem:  # the report may name anything as its dataset
         notes.append(f"What lint found cannot be shown with pictures: {type(problem).__name__}: {problem}")
         return Show()

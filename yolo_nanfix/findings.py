@@ -250,6 +250,7 @@ class Report:
         choice: of images without labels which are worth labelling; empty for a set with labels.
         started_ns: when lint began to read (nanoseconds since the epoch); files that changed later are not mended.
         fixed: what a fix run did just before, in words for JSON; None if there was none.
+        folders: those in which its files lie, links resolved; what links lead to elsewhere is not quoted. Not in JSON.
     """
 
     data: str
@@ -264,6 +265,7 @@ class Report:
     fixed: Mapping[str, Any] | None = None
     basis: Basis | None = None
     choice: tuple[Choice, ...] = ()
+    folders: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def asked(self) -> str | None:

@@ -197,6 +197,7 @@ def _joined(reports: list[Report]) -> Report:
         skipped=tuple(dict.fromkeys(pair for report in reports for pair in report.skipped)),
         counts=counts,
         known=sum(report.known for report in reports),
+        folders=tuple(dict.fromkeys(folder for report in reports for folder in report.folders)),
         root=reports[0].root if len({report.root for report in reports}) == 1 else "",
         basis=reports[0].basis if reports and len({(r.task, str(r.basis)) for r in reports}) == 1 else None,
     )

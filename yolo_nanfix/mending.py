@@ -25,6 +25,7 @@ from yolo_nanfix.linting import discover
 from yolo_nanfix.linting.choosing import choose
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.formats.sniff import sniff
+from yolo_nanfix.linting.grounds import ground
 from yolo_nanfix.linting.locate import find_yaml
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.paths import label_path
@@ -106,12 +107,13 @@ def _name(data: str | Path) -> str:
 def handoff(report: Report, out: Path, options: Options, progress: Progress | None) -> HandedOver:
     """Write the images with findings for labellers; `api.handoff` says how."""
     _single(report)
+    config = _config(report)
+    within = ground(config, report.given_root, follow_links=options.follow_links)
     if report.task == "classify":
-        album = Album(report.data, report.task, str(_folder(report)), {}, None, lambda image: "")
+        album = Album(report.data, report.task, str(_folder(report)), within, {}, None, lambda image: "")
     else:
-        config = _config(report)
         root, split_of = _common(config), partial(_split_of, config)
-        album = Album(report.data, report.task, root, config.names, config.kpt_shape, label_path, split_of)
+        album = Album(report.data, report.task, root, within, config.names, config.kpt_shape, label_path, split_of)
     return hand_over(report.findings, album, out, options, progress)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix import drawing, run_figures, upstream
+from yolo_nanfix import drawing, own, run_figures, upstream
 from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import GuardStop
 from yolo_nanfix.findings import Finding, Report
@@ -100,6 +100,9 @@ def _end(summary: Mapping[str, Any], recorder: Recorder) -> list[str]:
 
 def save(path: Path, summary: dict[str, Any], show: Show | None) -> None:
     """Write the report, which names the page of the run among its paths, then draw that page."""
+    if summary["lint"]:  # so that the page can be drawn again with pictures of this dataset
+        folder = str(path.parent.resolve())
+        summary["own"] = own.mark(folder, summary["lint"]["data"], summary["lint"]["given_root"])
     summary["paths"]["page"] = str(path.parent / PAGE_NAME)
     if not _written(path, summary):
         del summary["paths"]["page"]

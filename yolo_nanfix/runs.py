@@ -63,6 +63,7 @@ def train(
     on_fatal: str = "quarantine",
     dry_run: bool = False,
     guard: Mapping[str, Any] | None = None,
+    follow_links: bool = False,
     progress: api.Progress | None = None,
     **arguments: Any,
 ) -> Run:
@@ -74,6 +75,7 @@ def train(
             `stop` does not train, `ignore` trains on them under the guard.
         dry_run: stop before training; the result says what would be done.
         guard: settings of the guard.
+        follow_links: the page of the run also shows images that links or lists name outside of the dataset's folders.
         progress: as for `lint`.
         arguments: Ultralytics' training arguments (`model`, `epochs`, `imgsz`, ...).
 
@@ -93,7 +95,7 @@ def train(
     with api.prepared():  # before anything imports ultralytics
         model = _model(data, arguments)
         data, stop = _linted(context, model.task, data, progress, one_class=bool(arguments.get("single_cls")))
-        context.show = None if stop or dry_run or context.lint is None else _show(context.lint)
+        context.show = None if stop or dry_run or context.lint is None else _show(context.lint, follow_links)
         with api.patched(**settings) as status:
             if stop or dry_run:
                 outcome = "stopped" if stop else "dry-run"
@@ -144,12 +146,12 @@ def _on_disk(data: str | Path) -> bool:
     return Path(data).is_dir() or (datasets_dir() / data).is_dir()
 
 
-def _show(report: Report) -> Show | None:
+def _show(report: Report, follow_links: bool) -> Show | None:
     """What the page of the run will show of its dataset; read now, while lint remembers it and no GPU is in use."""
     from yolo_nanfix import drawing, upstream
 
     try:
-        return drawing.show(report)
+        return drawing.show(report, follow_links=follow_links)
     except Exception as problem:  # a page is no reason not to train
         upstream.log(f"yolo-nanfix: pictures of the dataset could not be made: {type(problem).__name__}: {problem}")
         return None

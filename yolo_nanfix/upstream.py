@@ -264,8 +264,10 @@ def log(message: str, *, good_news: bool = False) -> None:
     """Say something in the training log, where the user of Ultralytics reads: its own logger, mostly as a warning.
 
     Before Ultralytics has set its logger up, Python writes warnings to standard error by itself. In a terminal the line
-    that a progress bar is drawing is erased first; the bar draws itself anew below.
+    that a progress bar is drawing is erased first; the bar draws itself anew below. It is one line, whatever names of
+    files it quotes: control characters in them would move the cursor, or begin lines of their own.
     """
+    message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in message)
     logger = logging.getLogger("ultralytics")
     level = logging.INFO if good_news else logging.WARNING
     for handler in logger.handlers if logger.isEnabledFor(level) else ():

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes, urljoin, urlparse
 
@@ -77,9 +78,8 @@ def test_plain_lines(several: Report):
 def test_full_shows_the_row_and_the_documentation(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_bytes(b"0 .5 .5 .1 .1\n0 1 1 1 1\n0 .5 .5 0 \xff\x1b" + b"1" * 500)
-    out = formed(
-        "full", report(finding(str(tmp_path / "a.txt")), finding(str(tmp_path / "a.txt"), place=Place("b", 9)))
-    )
+    told = report(finding(str(tmp_path / "a.txt")), finding(str(tmp_path / "a.txt"), place=Place("b", 9)))
+    out = formed("full", replace(told, folders=(str(tmp_path),)))
     (rule,) = (rule for rule in RULES if rule.code == "BX004")
     assert r"  3 | 0 .5 .5 0 \xff\x1b1111" in out and max(map(len, out.splitlines())) < 900
     for text in (rule.title, rule.why, rule.upstream, "Mend it.", "image: /d/images/a.jpg", "b:9: BX004"):

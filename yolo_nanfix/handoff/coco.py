@@ -8,7 +8,7 @@ from typing import Any
 
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.handoff.cvat import labels_of
-from yolo_nanfix.handoff.scene import Album, Scene, Shape, plain
+from yolo_nanfix.handoff.scene import Album, Scene, Shape, called, plain
 
 FILE = "annotations.json"
 
@@ -31,7 +31,7 @@ def write(scenes: list[Scene], album: Album) -> dict[str, bytes]:
         for shape in scene.shapes:
             owner = {"id": len(annotations) + 1, "image_id": number, "category_id": numbers[shape.label]}
             annotations.append({**owner, **_annotation(shape)})
-    info = {"description": plain(f"images with findings of yolo-nanfix in {album.data}")}
+    info = {"description": plain(f"images with findings of yolo-nanfix in {called(album)}")}
     whole = {"info": info, "licenses": [], "categories": categories, "images": images, "annotations": annotations}
     return {FILE: (json.dumps(whole, indent=1) + "\n").encode()}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
 from yolo_nanfix.findings import Finding
-from yolo_nanfix.handoff.scene import Album, Scene, Shape, describe, plain
+from yolo_nanfix.handoff.scene import Album, Scene, Shape, called, describe, plain
 
 FILE = "annotations.xml"
 ATTRIBUTE = "defect"
@@ -19,7 +19,7 @@ def write(scenes: list[Scene], album: Album) -> dict[str, bytes]:
     shown = [scene for scene in scenes if scene.width]
     tag = tag_of(album, shown)
     task = ET.SubElement(ET.SubElement(root, "meta"), "task")
-    ET.SubElement(task, "name").text = plain(f"yolo-nanfix {album.data}")
+    ET.SubElement(task, "name").text = plain(f"yolo-nanfix {called(album)}")
     ET.SubElement(task, "size").text = str(len(shown))
     ET.SubElement(task, "mode").text = "annotation"
     labels = ET.SubElement(task, "labels")

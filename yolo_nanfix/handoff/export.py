@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.handoff import coco, cvat, label_studio, overlay, sheet
-from yolo_nanfix.handoff.scene import Album, Scene, below, plain, scenes, unlabelled_scenes
+from yolo_nanfix.handoff.originals import taken
+from yolo_nanfix.handoff.scene import Album, Scene, below, called, plain, scenes, unlabelled_scenes
 
 FORMATS = ("cvat", "label-studio", "coco", "csv")
 MARK = "handoff.json"
@@ -46,6 +47,7 @@ class Options:
         images: `copy` or `link` them into the folder `images`; None to leave them where they are.
         overwrite: replace a folder that an earlier handoff wrote.
         unlabelled: hand over the images that have no labels yet, not those with findings.
+        follow_links: also open images and labels that links or lists name outside of the dataset's folders.
     """
 
     form: str
@@ -53,6 +55,7 @@ class Options:
     images: str | None = "copy"
     overwrite: bool = False
     unlabelled: Unlabelled | None = None
+    follow_links: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,10 @@ class HandedOver:
         images: images in it: those with findings, and the other one of each pair; or those to be labelled.
         boxes: rows of their labels.
         findings: findings about them.
-        unreadable: images that cannot be opened; they are in the CSV and have an overlay, but no format takes them.
+        unreadable: images that are not there or do not open as images; they are in the CSV and have an overlay, but no
+            format takes them, and they are not copied.
+        left_out: image and label files that were not opened, each with what it is: a link that leads elsewhere, a
+            pipe, a device ...; of such an image there is what an unreadable one has.
         whole_set: findings about no single image, which are not handed over.
         explained: findings that follow from one about the whole set, which are not handed over either.
         unsound: images without labels that are left out since Ultralytics drops them, or they are damaged.
@@ -81,6 +87,7 @@ class HandedOver:
     boxes: int
     findings: int
     unreadable: tuple[str, ...]
+    left_out: Mapping[str, str]
     whole_set: int
     explained: int
     unsound: int
@@ -116,13 +123,15 @@ def hand_over(
     aside = out.with_name(f".{out.name[:100]}.{os.getpid()}.tmp")
     try:
         aside.mkdir()
-        names = _fill(aside, out, shown, album, options, progress)
+        shown, names = _fill(aside, out, shown, album, options, progress)
+        refused = {file: refusal.value for scene in shown for file, refusal in scene.refused}
         result = HandedOver(
             folder=str(out),
             images=len(shown),
             boxes=sum(len(scene.shapes) for scene in shown),
             findings=sum(len(scene.findings) for scene in shown),
-            unreadable=tuple(scene.file for scene in shown if not scene.width),
+            unreadable=tuple(scene.file for scene in shown if not scene.width and scene.file not in refused),
+            left_out=refused,
             whole_set=sum(f.image is None for f in findings),
             explained=sum(f.image is not None and f.because is not None for f in findings),
             unsound=options.unlabelled.unsound if options.unlabelled else 0,
@@ -133,15 +142,21 @@ def hand_over(
             served=str(_served(out, album, options)) if options.form == "label-studio" else "",
             files=tuple(names),
         )
-        summary = {"format": options.form, "data": plain(album.data), "task": album.task, "root": plain(album.root)}
-        counts = {"images": result.images, "boxes": result.boxes, "findings": result.findings}
-        (aside / MARK).write_text(json.dumps({**summary, **counts}, indent=1) + "\n", encoding="utf-8")
+        (aside / MARK).write_text(json.dumps(_summary(result, album, options), indent=1) + "\n", encoding="utf-8")
         _put(aside, out)
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return result
+
+
+def _summary(done: HandedOver, album: Album, options: Options) -> dict[str, Any]:
+    """What the folder says of itself; it is passed on, so it holds no path of this machine above the dataset."""
+    about = {"format": options.form, "data": plain(called(album)), "task": album.task}
+    counts = {"images": done.images, "boxes": done.boxes, "findings": done.findings}
+    left = {plain(below(file, album.root)): why for file, why in done.left_out.items()}
+    return {**about, **counts, **({"left_out": left} if left else {})}
 
 
 def _refuse(out: Path, options: Options) -> None:
@@ -157,19 +172,16 @@ def _refuse(out: Path, options: Options) -> None:
 
 
 def _fill(
-    folder: Path, out: Path, shown: list[Scene], album: Album, options: Options, progress: Progress | None
-) -> list[str]:
-    """Write everything into a folder that will be `out`; gives the names of the files to import."""
-    pictures = folder / "overlays"
+    folder: Path, out: Path, scenes: list[Scene], album: Album, options: Options, progress: Progress | None
+) -> tuple[list[Scene], list[str]]:
+    """Write everything into a folder that will be `out`; gives what is in it, and the names of the files to import."""
     if options.unlabelled is None:
-        pictures.mkdir()
-    for number, scene in enumerate(shown):
+        (folder / "overlays").mkdir()
+    shown = []
+    for number, scene in enumerate(scenes):
         if progress is not None:
-            progress(number, len(shown), "images")
-        if options.unlabelled is None:
-            (pictures / overlay.name_of(scene, number)).write_bytes(overlay.draw(scene))
-        if options.images is not None:
-            _bring(scene, folder / "images" / scene.name, options.images)
+            progress(number, len(scenes), "images")
+        shown.append(_one(folder, number, scene, album, options))
     if progress is not None:
         progress(len(shown), len(shown), "images")
     served = str(_served(out, album, options))
@@ -185,22 +197,30 @@ def _fill(
         files = coco.write(shown, album) if options.form == "coco" else {}
     for name, content in {**files, **sheet.write(shown)}.items():
         (folder / name).write_bytes(content)
-    return [*files] or [sheet.FILE]
+    return shown, [*files] or [sheet.FILE]
+
+
+def _one(folder: Path, number: int, scene: Scene, album: Album, options: Options) -> Scene:
+    """Draw and bring one image; gives the scene as it is then, without a size if the file is no image."""
+    with taken(scene.file, album.within, scene.width * scene.height, overlay.LONGEST) as image:
+        if image is None or not image.is_image:
+            scene = scene._replace(width=0, height=0, shapes=(), defects=scene.findings)
+        elif options.images is not None:
+            target = folder / "images" / scene.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if options.images == "link":
+                target.symlink_to(os.path.abspath(scene.file))  # noqa: PTH100 - without following links
+            else:
+                image.copy(target)
+        if options.unlabelled is None:
+            drawn = overlay.draw(scene, None if image is None else image.pixels)
+            (folder / "overlays" / overlay.name_of(scene, number)).write_bytes(drawn)
+    return scene
 
 
 def _served(out: Path, album: Album, options: Options) -> Path:
     """The folder that Label Studio must serve: the one around the images, which may not be the images' own."""
     return out.parent if options.images is not None else Path(album.root).parent
-
-
-def _bring(scene: Scene, target: Path, how: str) -> None:
-    """Copy or link an image; one that is not there, or cannot be read, is left out."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if how == "link":
-        target.symlink_to(os.path.abspath(scene.file))  # noqa: PTH100 - without following links
-    elif os.access(scene.file, os.R_OK):
-        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-            shutil.copyfile(scene.file, target)
 
 
 def _put(fresh: Path, out: Path) -> None:

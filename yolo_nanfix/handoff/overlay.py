@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image as PILImage
-from PIL import ImageOps
 
-from yolo_nanfix import decoders
+from yolo_nanfix.handoff.originals import Canvas
 from yolo_nanfix.handoff.scene import Scene, Shape
 
 LONGEST = 1280
 """Longer sides are scaled down to so many pixels."""
 SHORTEST = 320
 """Smaller images are scaled up, so that codes can be read."""
-_TOO_MANY = 120_000_000
 _RED, _GREEN, _WHITE = (40, 40, 230), (90, 170, 60), (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LINES = 6
 
-Canvas = NDArray[np.uint8]
 
+def draw(scene: Scene, pixels: Canvas | None) -> bytes:
+    """The overlay of one image as JPEG bytes.
 
-def draw(scene: Scene) -> bytes:
-    """The overlay of one image as JPEG bytes; a grey field with the reason where it cannot be decoded."""
-    canvas, scale = _canvas(scene)
+    Args:
+        scene: the image and its rows.
+        pixels: as `originals.pixels_of` gives them; without any, a grey field with the reason is drawn.
+    """
+    canvas, scale = _canvas(scene, pixels)
     offset = _margin(scene, scale)
     canvas = np.pad(canvas, ((offset[1],) * 2, (offset[0],) * 2, (0, 0)), constant_values=64)
     for shape in sorted(scene.shapes, key=lambda s: bool(s.defects)):
@@ -40,9 +37,8 @@ def draw(scene: Scene) -> bytes:
     return bytes(cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes())
 
 
-def _canvas(scene: Scene) -> tuple[Canvas, float]:
+def _canvas(scene: Scene, pixels: Canvas | None) -> tuple[Canvas, float]:
     """The image as 8-bit BGR, scaled sensibly, and the scale."""
-    pixels = pixels_of(scene.file, scene.width * scene.height, LONGEST)
     if pixels is None:
         return np.full((240, SHORTEST, 3), 128, np.uint8), 1.0
     longest = max(scene.width, scene.height)
@@ -50,55 +46,6 @@ def _canvas(scene: Scene) -> tuple[Canvas, float]:
     size = (max(1, round(scene.width * scale)), max(1, round(scene.height * scale)))
     way = cv2.INTER_AREA if pixels.shape[1] > size[0] else cv2.INTER_NEAREST
     return cv2.resize(pixels, size, interpolation=way).astype(np.uint8), scale
-
-
-def pixels_of(file: str, area: int, longest: int) -> Canvas | None:
-    """An image as it is shown, EXIF rotation applied, as (H, W, 3) 8-bit BGR.
-
-    Args:
-        file: the image.
-        area: pixels that its header speaks of; too many are not decoded.
-        longest: a JPEG may be decoded at less than its size, down to this longer side.
-
-    Returns:
-        None if it cannot be decoded.
-    """
-    if not 0 < area <= _TOO_MANY:
-        return None
-    if file.lower().endswith((".tif", ".tiff")):
-        return _tiff(file)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with PILImage.open(file) as opened:
-                opened.draft("RGB", (longest, longest))
-                turned = ImageOps.exif_transpose(opened)
-                return _bytes(np.asarray(turned if turned.mode.startswith(("I", "F")) else turned.convert("RGB")))
-    except Exception:  # Pillow's readers raise anything on damaged files
-        return None
-
-
-def _tiff(file: str) -> Canvas | None:
-    """A TIFF by OpenCV, which can be told not to print what it thinks of damaged ones."""
-    try:
-        with decoders.silent():
-            pixels = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
-    except (OSError, cv2.error):
-        return None
-    if pixels is None or (pixels.ndim == 3 and pixels.shape[2] < 3):
-        return None if pixels is None else _bytes(pixels[..., 0])
-    return _bytes(pixels if pixels.ndim == 2 else pixels[..., 2::-1])
-
-
-def _bytes(pixels: NDArray[Any]) -> Canvas:
-    """Pixels of any type as 8-bit BGR; numbers beyond 8 bits are stretched from their lowest to their highest."""
-    if pixels.dtype != np.uint8:
-        finite = np.nan_to_num(pixels.astype(np.float64), posinf=0, neginf=0)
-        low, high = float(finite.min()), float(finite.max())
-        pixels = ((finite - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    return np.ascontiguousarray(pixels[..., 2::-1])
 
 
 def _margin(scene: Scene, scale: float) -> tuple[int, int]:

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image as PILImage
-
 from yolo_nanfix.findings import Finding, Place, Severity
+from yolo_nanfix.handoff import originals
+from yolo_nanfix.regular import NotRegular, Refusal, Within
 
 Point = tuple[float, float]
 _BOX = 5
@@ -25,8 +24,6 @@ _UNWRITABLE = "\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff"
 """Characters that XML, JSON or lines of text cannot hold; others, as those that join letters, belong to names."""
 _UNTEXT, _UNFIT = re.compile(f"[{_UNWRITABLE}]"), re.compile(rf"[{_UNWRITABLE}\\]")
 """What no text in a handoff can have, and no name: readers take backslashes for folders."""
-_TURNED = (5, 6, 7, 8)
-_ORIENTATION = 0x0112
 
 
 class Shape(NamedTuple):
@@ -62,6 +59,7 @@ class Scene(NamedTuple):
         width, height: in pixels as it is shown, EXIF rotation applied; 0 if the image cannot be opened.
         shapes: the rows of its label file that can be drawn.
         defects: the findings that belong to none of these.
+        refused: its image and label files that are not opened, as they lie elsewhere or are no regular files.
     """
 
     file: str
@@ -72,6 +70,7 @@ class Scene(NamedTuple):
     height: int
     shapes: tuple[Shape, ...]
     defects: tuple[Finding, ...]
+    refused: tuple[tuple[str, Refusal], ...] = ()
 
     @property
     def is_exact(self) -> bool:
@@ -92,6 +91,7 @@ class Album:
         data: its data.yaml.
         task: the task whose label format it has.
         root: the folder below which the images lie: names of images start there.
+        within: the folders from which files may be opened.
         names: class names by number.
         kpt_shape: keypoints and their dimensions, for pose.
         label_of: the path of the label file of an image; empty for classify.
@@ -101,6 +101,7 @@ class Album:
     data: str
     task: str
     root: str
+    within: Within
     names: Mapping[int, str]
     kpt_shape: tuple[int, int] | None
     label_of: Callable[[str], str] = field(repr=False)
@@ -178,18 +179,26 @@ def scene_of(image: str, found: Sequence[Finding], album: Album, name: str | Non
         album: its dataset.
         name: its name in what is written; its path as it is where that does not matter.
     """
-    width, height = size_of(image)
+    refused: list[tuple[str, Refusal]] = []
+    width = height = 0
+    try:
+        width, height = originals.size_of(image, album.within)
+    except NotRegular as error:
+        refused.append((image, error.refusal))
     label = album.label_of(image)
     shapes: tuple[Shape, ...] = ()
     if width and label:
         about = [f for f in found if f.place.file == label and f.place.line is not None]
         cut = any(f.code == "TX007" for f in found)
-        shapes = tuple(_shapes(label, album, (width, height), about, cut))
+        try:
+            shapes = tuple(_shapes(label, album, (width, height), about, cut))
+        except NotRegular as error:
+            refused.append((label, error.refusal))
     drawn = {id(f) for shape in shapes for f in shape.defects}
     rest = tuple(f for f in found if id(f) not in drawn)
     split = next((f.split for f in found if f.split), "") or album.split_of(image)
     original = below(image, album.root)
-    return Scene(image, name or original, original, split, width, height, shapes, rest)
+    return Scene(image, name or original, original, split, width, height, shapes, rest, tuple(refused))
 
 
 def below(image: str, root: str) -> str:
@@ -197,6 +206,11 @@ def below(image: str, root: str) -> str:
     path = os.path.abspath(image)  # noqa: PTH100 - without following links
     inside = path.removeprefix(root.rstrip(os.sep) + os.sep)
     return inside.lstrip(os.sep).replace(os.sep, "/")
+
+
+def called(album: Album) -> str:
+    """What a dataset is called in what is passed on: its data.yaml from the folder around it on, or its folder."""
+    return "/".join(Path(os.path.abspath(album.data)).parts[-2:]).lstrip(os.sep)  # noqa: PTH100
 
 
 def _names(images: Sequence[str], root: str) -> dict[str, str]:
@@ -216,23 +230,16 @@ def _names(images: Sequence[str], root: str) -> dict[str, str]:
     return names
 
 
-def size_of(image: str) -> tuple[int, int]:
-    """Width and height as the image is shown; (0, 0) if it cannot be opened."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with open(image, "rb") as stream, PILImage.open(stream) as opened:
-                width, height = opened.size
-                turned = opened.getexif().get(_ORIENTATION) in _TURNED
-    except Exception:  # Pillow's readers raise anything on damaged files
-        return 0, 0
-    return (height, width) if turned else (width, height)
-
-
 def _shapes(label: str, album: Album, size: tuple[int, int], about: list[Finding], cut: bool) -> Iterable[Shape]:
-    """The rows of a label file that can be drawn; `cut`: only class and box of each row count."""
+    """The rows of a label file that can be drawn; `cut`: only class and box of each row count.
+
+    Raises:
+        NotRegular: the file may not be opened.
+    """
     try:
-        lines = Path(label).read_bytes().decode("utf-8-sig").splitlines()
+        lines = album.within.read(label).decode("utf-8-sig").splitlines()
+    except NotRegular:
+        raise
     except (OSError, UnicodeDecodeError):
         return
     for number, line in enumerate(lines, 1):

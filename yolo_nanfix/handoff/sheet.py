@@ -1,10 +1,14 @@
-"""CSV: one row a box of each image, and one a finding that belongs to no box; `file` is the image in the dataset."""
+"""CSV: one row a box of each image, and one a finding that belongs to no box; `file` is the image in the dataset.
+
+Text that a spreadsheet would take for a formula gets a leading apostrophe, also in names.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 
+from yolo_nanfix.cells import text_cell
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.handoff.scene import Scene, plain, worst
 
@@ -21,22 +25,27 @@ def write(scenes: list[Scene]) -> dict[str, bytes]:
     rows = csv.writer(stream, lineterminator="\r\n")
     rows.writerow(HEAD)
     for scene in scenes:
-        start = (scene.name, plain(scene.split), scene.width, scene.height)
+        start = (text_cell(scene.name), _text(scene.split), scene.width, scene.height)
+        file = _text(scene.original)
         for shape in scene.shapes:
             box = (f"{side:.2f}" for side in shape.box)
-            rows.writerow((*start, shape.line, shape.label, *box, *_about(shape.defects), plain(scene.original)))
+            rows.writerow((*start, shape.line, text_cell(shape.label), *box, *_about(shape.defects), file))
         for finding in scene.defects:
             line = (finding.place.line or "", *("",) * 5)
-            rows.writerow((*start, *line, *_about((finding,)), plain(scene.original)))
+            rows.writerow((*start, *line, *_about((finding,)), file))
         if not scene.shapes and not scene.defects:
-            rows.writerow((*start, *("",) * 6, *_about(()), plain(scene.original)))
+            rows.writerow((*start, *("",) * 6, *_about(()), file))
     return {FILE: stream.getvalue().encode()}
+
+
+def _text(text: str) -> str:
+    return text_cell(plain(text))
 
 
 def _about(findings: tuple[Finding, ...]) -> tuple[str, str, str, str]:
     """Codes, worst severity, messages and what to do, each joined to one cell."""
     severity = worst(findings)
-    texts = ("; ".join(dict.fromkeys(plain(text) for text in column)) for column in (
+    texts = (text_cell("; ".join(dict.fromkeys(plain(text) for text in column))) for column in (
         [f.message for f in findings], [f.mend for f in findings],
     ))  # fmt: skip
     return (" ".join(f.code for f in findings), severity.value if severity else "", *texts)  # type: ignore[return-value]

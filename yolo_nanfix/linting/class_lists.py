@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.config import DataConfig, class_numbers
+from yolo_nanfix.linting.grounds import ground
 from yolo_nanfix.linting.locate import resolve
 from yolo_nanfix.linting.paths import labels_beside
 from yolo_nanfix.linting.stamps import Stamp, stamp_of
 from yolo_nanfix.linting.yamlfile import read_yaml
+from yolo_nanfix.regular import Within
 
 TEXTS = ("classes.txt", "_classes.txt", "obj.names", "classes.names", "labels.txt", "_darknet.labels", "names.txt")
 """One name a line: labelImg, Label Studio, Darknet and CVAT, Roboflow."""
@@ -39,12 +41,12 @@ class ClassList(NamedTuple):
     names: Mapping[int, str]
 
 
-def first(folders: Iterable[str]) -> ClassList | None:
-    """The first list of class names in some folders."""
+def first(folders: Iterable[str], within: Within) -> ClassList | None:
+    """The first list of class names in some folders; names are shown, so links that lead elsewhere are passed over."""
     for folder in folders:
         for name in (*TEXTS, NOTES):
             file = Path(folder) / name
-            if file.is_file() and (names := names_in(file)):
+            if file.is_file() and within.holds(file) and (names := names_in(file)):
                 return ClassList(str(file), names)
     return None
 
@@ -67,7 +69,8 @@ def candidates(config: DataConfig) -> list[str]:
     found = [file for file in found if os.path.isfile(file)]  # noqa: PTH113
     for home in homes:
         found += [f"{home}{os.sep}{name}" for name in _names_in(home) if name.endswith(YAMLS)]
-    return [file for file in dict.fromkeys(found) if os.path.realpath(file) != own]
+    held = ground(config).hold(found) if found else ()
+    return [f for f, ours in dict(zip(found, held, strict=True)).items() if ours and os.path.realpath(f) != own]
 
 
 def stamps(config: DataConfig) -> list[tuple[str, Stamp]]:

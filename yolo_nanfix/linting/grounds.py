@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from yolo_nanfix.linting.config import DataConfig
+from yolo_nanfix.linting.config import DataConfig, Layout
 from yolo_nanfix.linting.paths import labels_beside
 from yolo_nanfix.regular import SYSTEM, Within, inside
 
@@ -25,9 +25,17 @@ def ground(config: DataConfig, root: str | Path | None = None, *, follow_links: 
         root: the folder that the command names for its images.
         follow_links: files elsewhere may be opened, too, as long as they are regular.
     """
-    found = _Folders([os.path.abspath(one) for one in (config.home, root) if one])  # noqa: PTH100 - links are judged
+    home = config.home if config.layout is not Layout.YAML or _is_yaml(config.yaml_file) else config.root
+    found = _Folders([os.path.abspath(one) for one in (home, root) if one])  # noqa: PTH100 - links are judged
+    if home is not config.home:  # annotations, whose images are looked for around them
+        above = os.path.dirname(os.path.abspath(home))  # noqa: PTH100, PTH120
+        found.known[above] = os.path.realpath(above)
     found.name(map(str, config.named or (path for paths in config.splits.values() for path in paths)))
     return Within(found.real, follow_links=follow_links)
+
+
+def _is_yaml(file: Path) -> bool:
+    return file.suffix.lower() in (".yaml", ".yml")
 
 
 class _Folders:

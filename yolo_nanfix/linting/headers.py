@@ -170,7 +170,7 @@ def _by_pillow(file: str, header: Header, head: bytes) -> Header:
     except Exception as error:  # Pillow's readers raise anything on damaged files
         if head[4:12] in _HEIF:
             return header._replace(fault="unreadable", reason="HEIF; Pillow reads it only with pi-heif installed")
-        if not header.format and (other := foreign(head)):
+        if not header.format and (other := foreign(head, quote=_itself(file))):
             return header._replace(fault="foreign", reason=other)
         fault = "truncated" if header.format else "unreadable"
         return header._replace(fault=fault, reason=_say(error))
@@ -225,8 +225,16 @@ def _frames(image: PILImage.Image) -> int:
         return 1
 
 
-def foreign(head: bytes) -> str:
-    """What a file is that begins like this and is no image; empty if that cannot be told."""
+def _itself(file: str) -> bool:
+    """Whether a file is where its path says, and has no other name: what links lead to may be no part of a dataset."""
+    try:
+        return os.path.realpath(file) == os.path.abspath(file) and os.stat(file).st_nlink == 1  # noqa: PTH100, PTH116
+    except OSError:
+        return False
+
+
+def foreign(head: bytes, quote: bool = True) -> str:
+    """What a file is that begins like this and is no image, text perhaps with how it begins; empty if not known."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:32].lower()
     for sign, name in _FOREIGN:
         if start.startswith(sign):
@@ -238,7 +246,9 @@ def foreign(head: bytes) -> str:
     except UnicodeDecodeError:
         return ""
     words = " ".join(text.split())
-    return f"text ('{words[:40]}')" if words.isprintable() and words else ""
+    if not words.isprintable() or not words:
+        return ""
+    return f"text ('{words[:40]}')" if quote else "text"
 
 
 def _judge_end(file: str, header: Header) -> Header:

@@ -10,9 +10,11 @@ from typing import NamedTuple
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting import class_lists
 from yolo_nanfix.linting.config import DataConfig, Layout
+from yolo_nanfix.linting.grounds import too_wide
 from yolo_nanfix.linting.moved_lists import Moved, moved
 from yolo_nanfix.linting.paths import NO_LABELS, label_path, labels_beside
 from yolo_nanfix.linting.suffixes import is_image
+from yolo_nanfix.regular import Within
 
 SPLITS: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training", "obj_train_data"),
@@ -55,7 +57,7 @@ def read(folder: Path) -> DataConfig | None:
         return _config(folder, found.splits, {}, Layout.IMAGES)
     homes = {folder, *(path for paths in found.splits.values() for path in paths)}
     homes |= {Path(label_path(f"{home}{os.sep}x.jpg")).parent for home in homes} | {folder / name for name in LABELS}
-    listed = class_lists.first(sorted(map(str, homes), key=len))
+    listed = class_lists.first(sorted(map(str, homes), key=len), Within([folder]))
     names = listed.names if listed is not None else {i: f"class_{i}" for i in range(_classes(found.splits))}
     source = Path(listed.file) if listed is not None else None
     return _config(folder, found.splits, names, Layout.FOLDERS, source)
@@ -90,9 +92,10 @@ def read_darknet(file: Path) -> DataConfig:
             raise DataError(f"{file} {named}, and there are no images with labels beside it; export with the images")
         splits |= pools.splits
     listed = _near(said.get("names", ""), bases)
-    names = class_lists.names_in(listed) if listed is not None else {}
+    ours = Within(base for base in bases if base == folder or not too_wide(os.path.realpath(base)))
+    names = class_lists.names_in(listed) if listed is not None and ours.holds(listed) else {}
     if not names:
-        other = class_lists.first([str(folder)])
+        other = class_lists.first([str(folder)], ours)
         names = other.names if other is not None else {i: f"class_{i}" for i in range(_whole(said.get("classes")))}
     return _config(folder, splits, names or {0: "class_0"}, Layout.DARKNET, file, lists)
 

@@ -18,6 +18,7 @@ from yolo_nanfix.linting.label_fast import read_labels
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rule import Hit, Rule, all_rules
+from yolo_nanfix.linting.veil import veiled
 
 
 class Context(NamedTuple):
@@ -85,7 +86,7 @@ def read_part(part: Part, context: Context) -> Facts:
         images = read_images(listed, config.channels, deep=options.deep)
         chosen = np.flatnonzero(np.array(part.labelled) & np.array(part.owns)).tolist()
         paths, sizes = [part.labels[i] for i in chosen], [part.sizes[i] for i in chosen]
-        labels = read_labels(paths, chosen, options.settled, config.kpt_shape, sizes)
+        labels = veiled(read_labels(paths, chosen, options.settled, config.kpt_shape, sizes), config, options.root)
         found = list(_ask(images, labels, context))
         return Facts(found, columns(images, labels, config, options.settled, deep=options.deep))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from yolo_nanfix.linting import formats, scanning
 from yolo_nanfix.linting.collection import no_collection
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.discover import dataset
+from yolo_nanfix.linting.grounds import ground
 from yolo_nanfix.linting.options import TASKS, LintOptions
 from yolo_nanfix.linting.paths import labels_beside
 
@@ -55,11 +57,16 @@ def run(
     if (annotated := formats.read(data, options)) is not None:
         from yolo_nanfix.linting.formats.check import check as check_annotations
 
-        return check_annotations(annotated, study)
+        return _placed(check_annotations(annotated, study), annotated.dataset.config, options)
     config = dataset(data, options)
     ahead = scanning.start(_folders(config))
     with no_collection():
-        return _run(config, options, ahead, progress, jobs, cache, study)
+        return _placed(_run(config, options, ahead, progress, jobs, cache, study), config, options)
+
+
+def _placed(report: Report, config: DataConfig, options: LintOptions) -> Report:
+    """The report, and where the files that it is about may lie."""
+    return replace(report, folders=ground(config, options.root).folders)
 
 
 def _run(

@@ -26,6 +26,8 @@ THUMBNAILS, EXAMPLES = 4, 5
 """So many pictures and findings of each rule stand in the page also without scripts."""
 GROUPS, MEMBERS = 40, 6
 """So many groups of copies are shown, and so many images of each."""
+REFUSED = 20
+"""So many files that are not opened are named."""
 
 Listed = Sequence[tuple[Finding, About]]
 
@@ -70,6 +72,7 @@ def context(report: Report, show: Show = NOTHING, *, alone: bool = False) -> dic
         "left_out": grouped(len(report.own) - len(explorer["rows"])),
         "images": grouped(len(images)),
         "without": grouped(len(images - numbers.keys())) if images - numbers.keys() else "",
+        **_refused(show),
         "pictures": [
             {"number": number, "uri": picture.uri, "width": picture.width, "height": picture.height}
             for number, picture in ((number, show.pictures[file]) for file, number in numbers.items())
@@ -80,6 +83,12 @@ def context(report: Report, show: Show = NOTHING, *, alone: bool = False) -> dic
         "skipped": _skipped(report),
         "known": grouped(report.known) if report.known else "",
     }
+
+
+def _refused(show: Show) -> dict[str, Any]:
+    """The files that were not opened, and why."""
+    named = [(short(file.removeprefix(f"{show.root}/")), why) for file, why in [*show.refused.items()][:REFUSED]]
+    return {"refused": named, "refused_count": grouped(len(show.refused))}
 
 
 def _split(name: str, counts: Mapping[str, int]) -> dict[str, Any]:

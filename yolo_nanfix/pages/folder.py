@@ -12,7 +12,8 @@ from yolo_nanfix import safe_yaml
 from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.pages import lenient, tables
-from yolo_nanfix.pages.tables import Table
+from yolo_nanfix.pages.tables import LARGEST, Table
+from yolo_nanfix.regular import NotRegular, Refusal, Within
 from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.report.steps import STEPS_NAME
 from yolo_nanfix.report.words import printable
@@ -50,8 +51,12 @@ class RunFolder:
         return printable(self.path.name)
 
 
-def read(path: str | Path) -> RunFolder:
+def read(path: str | Path, *, follow_links: bool = False) -> RunFolder:
     """Read a run folder; the path may also be that of its `yolo-nanfix.json`.
+
+    Args:
+        path: the folder. It may be of somebody else: links in it that lead elsewhere are not followed.
+        follow_links: they are, as far as they lead to regular files.
 
     Raises:
         DataError: it is not the folder of a training run.
@@ -65,25 +70,47 @@ def read(path: str | Path) -> RunFolder:
         hint = f"; runs inside it: {', '.join(inside[:8])}" if inside else ""
         raise DataError(f"{path} is not the folder of a training run: no {REPORT_NAME}, no {RESULTS}{hint}")
     notes: list[str] = []
-    summary = _summary(path / REPORT_NAME, notes)
-    args = _arguments(path / ARGUMENTS, notes)
-    steps = tables.read(path / STEPS_NAME) if (path / STEPS_NAME).is_file() else Table()
-    results = tables.read(path / RESULTS) if (path / RESULTS).is_file() else Table()
+    within = Within([path], follow_links=follow_links)
+    summary = _summary(path / REPORT_NAME, within, notes)
+    args = _arguments(path / ARGUMENTS, within, notes)
+    steps = tables.read(path / STEPS_NAME, within) if (path / STEPS_NAME).is_file() else Table()
+    results = tables.read(path / RESULTS, within) if (path / RESULTS).is_file() else Table()
     if summary and not (path / STEPS_NAME).is_file():
         notes.append(f"There is no {STEPS_NAME}: nothing is known of single steps.")
     if not (path / RESULTS).is_file():
         notes.append(f"There is no {RESULTS}: no epoch came to its end, or the file was removed.")
-    folder = path / INCIDENTS
-    incidents = sorted(f for f in folder.glob("*.safetensors") if f.is_file()) if folder.is_dir() else []
-    return RunFolder(path, summary, args, steps, results, tuple(incidents), (*notes, *steps.notes, *results.notes))
+    incidents = _incidents(path / INCIDENTS, within, notes)
+    return RunFolder(path, summary, args, steps, results, incidents, (*notes, *steps.notes, *results.notes))
 
 
-def _summary(path: Path, notes: list[str]) -> Mapping[str, Any]:
+def _incidents(folder: Path, within: Within, notes: list[str]) -> tuple[Path, ...]:
+    """The incident files, oldest first."""
+    found = []
+    refused: dict[str, Refusal] = {}
+    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
+        try:
+            why = within.refusal(file)
+        except (OSError, ValueError):  # a link that leads nowhere
+            continue
+        if why is None:
+            found.append(file)
+        else:
+            refused[file.name] = why
+    if refused:
+        some = ", ".join(f"{printable(name)}: {why.value}" for name, why in [*refused.items()][:3])
+        notes.append(f"{len(refused)} of the files in {INCIDENTS} are not opened ({some}).")
+    return tuple(found)
+
+
+def _summary(path: Path, within: Within, notes: list[str]) -> Mapping[str, Any]:
     if not path.is_file():
         notes.append(f"There is no {REPORT_NAME}: the run was not guarded by yolo-nanfix, or was killed.")
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        found = json.loads(_text(path, within))
+    except NotRegular as error:
+        notes.append(f"{REPORT_NAME} is {error.strerror}.")
+        return {}
     except (OSError, ValueError, RecursionError) as error:
         notes.append(f"{REPORT_NAME} cannot be read, half-written perhaps: {printable(str(error))[:200]}.")
         return {}
@@ -102,13 +129,29 @@ def _summary(path: Path, notes: list[str]) -> Mapping[str, Any]:
     return found
 
 
-def _arguments(path: Path, notes: list[str]) -> Mapping[str, Any]:
+def _text(path: Path, within: Within) -> str:
+    """The text of a file.
+
+    Raises:
+        OSError: it cannot be read, or not be opened.
+        ValueError: it is too large.
+    """
+    data = within.read(path, LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"larger than {LARGEST // 2**20} MB")
+    return data.decode("utf-8", "replace")
+
+
+def _arguments(path: Path, within: Within, notes: list[str]) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = safe_yaml.load(path.read_text(encoding="utf-8", errors="replace"))
+        found = safe_yaml.load(_text(path, within))
     except safe_yaml.TooMuch as error:
         notes.append(f"{ARGUMENTS} holds too much to be read: {error}.")
+        return {}
+    except NotRegular as error:
+        notes.append(f"{ARGUMENTS} is {error.strerror}.")
         return {}
     except (OSError, ValueError):
         notes.append(f"{ARGUMENTS} cannot be read, half-written perhaps.")

@@ -92,6 +92,7 @@ class Show:
         tried: the findings that `--fix` mends, and those that `--unsafe-fixes` mends besides; None if not known.
         about: what each finding of the report is about, in the same order; empty if none of this is known.
         pictures: by image file.
+        refused: files that were not opened, each with what it is: a link that leads elsewhere, a pipe ...
         charts: distributions.
     """
 
@@ -102,4 +103,5 @@ class Show:
     tried: tuple[frozenset[Finding], frozenset[Finding]] | None = None
     about: tuple[About, ...] = ()
     pictures: Mapping[str, Picture] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
     charts: tuple[Counted, ...] = ()

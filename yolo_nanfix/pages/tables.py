@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.regular import ANYWHERE, NotRegular, Within
+
 LARGEST = 64 * 2**20
 """Larger files are not read."""
 
@@ -36,12 +38,20 @@ class Table:
         return self.columns[name] if name in self.columns and bool(self.known[name].any()) else None
 
 
-def read(path: Path) -> Table:
-    """The table in a file; an empty one, with a note, where there is nothing to be read. Never raises."""
+def read(path: Path, within: Within = ANYWHERE) -> Table:
+    """The table in a file; an empty one, with a note, where there is nothing to be read. Never raises.
+
+    Args:
+        path: the file.
+        within: the folders from which it may be opened.
+    """
     try:
-        if path.stat().st_size > LARGEST:
+        data = within.read(path, LARGEST + 1)
+        if len(data) > LARGEST:
             return Table(notes=(f"{path.name} is larger than {LARGEST // 2**20} MB and was not read.",))
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = data.decode("utf-8", "replace").splitlines()
+    except NotRegular as error:
+        return Table(notes=(f"{path.name} is {error.strerror}.",))
     except OSError as error:
         return Table(notes=(f"{path.name} cannot be read: {error.strerror}.",))
     names = [name.strip() for name in lines[0].split(",")] if lines else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+from yolo_nanfix.cells import text_cell
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.report.words import printable
 
@@ -12,7 +13,6 @@ COLUMNS = (
     "code", "name", "severity", "effect", "file", "line", "x", "y", "channel", "split", "image", "message", "mend",
     "because", "partner",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def dumps(report: Report) -> str:
@@ -37,5 +37,5 @@ def _row(finding: Finding) -> list[str | int]:
 
 
 def _safe(text: str) -> str:
-    shown = printable(text)
-    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) or text.startswith(_FORMULA) else shown
+    shown = text_cell(printable(text))
+    return f"'{shown}" if text_cell(text)[:1] == "'" != shown[:1] else shown

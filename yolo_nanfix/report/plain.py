@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from yolo_nanfix.findings import Finding, Report, RuleText, Severity
+from yolo_nanfix.regular import Within
 from yolo_nanfix.report.words import EFFECT_WORDS, in_order, printable, relative, told, where
 
 _MAX_ROW = 160
@@ -24,7 +25,7 @@ def concise(report: Report) -> str:
 def full(report: Report, rules: Iterable[RuleText]) -> str:
     """Each finding with the row it is about and the documentation of its rule, the worst first."""
     here, known = Path.cwd(), {rule.code: rule for rule in rules}
-    rows = _Rows()
+    rows = _Rows(Within(report.folders))
     return "\n".join(
         "\n".join(_lines(finding, here, known.get(finding.code), rows)) + "\n" for finding in in_order(report.findings)
     )
@@ -70,10 +71,10 @@ def _lines(finding: Finding, here: Path, rule: RuleText | None, rows: _Rows) -> 
 
 
 class _Rows:
-    """Rows of text files; the file read last is kept."""
+    """Rows of text files of the dataset; the file read last is kept."""
 
-    def __init__(self) -> None:
-        self._file = ""
+    def __init__(self, within: Within) -> None:
+        self._within, self._file = within, ""
         self._rows: list[bytes] = []
 
     def at(self, file: str, line: int | None) -> str:
@@ -81,13 +82,11 @@ class _Rows:
         if line is None:
             return ""
         if file != self._file:
-            self._file, self._rows = file, _read(file)
+            self._file, self._rows = file, self._read(file)
         return self._rows[line - 1].decode("utf-8", "backslashreplace").strip() if line <= len(self._rows) else ""
 
-
-def _read(file: str) -> list[bytes]:
-    try:
-        with open(file, "rb") as stream:
-            return stream.read(_MAX_BYTES).splitlines()
-    except (OSError, ValueError):
-        return []
+    def _read(self, file: str) -> list[bytes]:
+        try:
+            return self._within.read(file, _MAX_BYTES).splitlines()
+        except (OSError, ValueError):
+            return []

@@ -8,13 +8,16 @@ from pathlib import Path
 from yolo_nanfix.errors import NanfixError
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.fixing.catalogue import FIXES
-from yolo_nanfix.handoff.scene import Album, Scene, scene_of, size_of
+from yolo_nanfix.handoff.originals import size_of
+from yolo_nanfix.handoff.scene import Album, Scene, scene_of
+from yolo_nanfix.linting.grounds import ground
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.paths import label_path
 from yolo_nanfix.linting.rule import all_rules
 from yolo_nanfix.linting.runner import run
 from yolo_nanfix.linting.studied import Studied
 from yolo_nanfix.pages.show import About, Counted, Picture, Show
+from yolo_nanfix.regular import Within
 from yolo_nanfix.showing.charts import charts
 from yolo_nanfix.showing.pictures import picture, within
 from yolo_nanfix.showing.rows import Rows, about_all, is_yolo
@@ -25,25 +28,31 @@ LEAST_ROOM, MOST_ROOM, ROOM_EACH = 1_800_000, 6_000_000, 600
 """Characters of a page for pictures: so many, or so many for each finding, but no more than so many."""
 
 
-def gather(report: Report, studied: Sequence[Studied], progress: Progress | None = None) -> Show:
+def gather(
+    report: Report, studied: Sequence[Studied], progress: Progress | None = None, *, follow_links: bool = False
+) -> Show:
     """What a page shows besides a report.
 
     Args:
         report: what lint found.
         studied: the datasets that it is about, as lint knows them; without them there are pictures of nothing.
         progress: called with (done, total, what) as pictures are made.
+        follow_links: also show images that links or lists name outside of a dataset's folders.
     """
     studied = list({str(one.config.yaml_file): one for one in studied}.values())  # each as it was read last
     sets = [Rows(one) for one in studied]
     about = about_all(report.findings, sets)
     data = Path(report.data)
+    places = [ground(one.config, report.given_root, follow_links=follow_links) for one in studied]
+    pictures, refused = _pictures(report, list(zip(sets, places, strict=True)), about, progress)
     return Show(
         root=str(_folder(studied, data)),
         rules=all_rules(),
         fixes={code: (fixer.safety, fixer.text) for code, fixer in FIXES.items()},
         mendable=len(studied) == 1 and (is_yolo(studied[0]) or studied[0].task == "classify") and data.exists(),
         about=about,
-        pictures=_pictures(report, sets, about, progress),
+        pictures=pictures,
+        refused=refused,
         charts=_charts(studied),
     )
 
@@ -95,9 +104,9 @@ def wanted(findings: Iterable[Finding]) -> list[str]:
 
 
 def _pictures(
-    report: Report, sets: Sequence[Rows], about: Sequence[About], progress: Progress | None
-) -> dict[str, Picture]:
-    """Pictures of the images that are wanted, as many as there is room for."""
+    report: Report, sets: Sequence[tuple[Rows, Within]], about: Sequence[About], progress: Progress | None
+) -> tuple[dict[str, Picture], dict[str, str]]:
+    """Pictures of the images that are wanted, as many as there is room for; and the files that are not opened."""
     by_image: dict[str, list[tuple[Finding, int]]] = {}
     for finding, what in zip(report.findings, about, strict=True):
         if finding.image is not None:
@@ -105,30 +114,35 @@ def _pictures(
     room = min(MOST_ROOM, max(LEAST_ROOM, ROOM_EACH * len(report.findings)))
     order = wanted(report.findings)
     pictures: dict[str, Picture] = {}
+    refused: dict[str, str] = {}
     for number, image in enumerate(order):
         if progress is not None:
             progress(number, len(order), "pictures")
-        rows = next((rows for rows in sets if image in rows.image), None)
-        if rows is None:
+        known = next((one for one in sets if image in one[0].image), None)
+        if known is None:
             continue
+        rows, place = known
         found = by_image.get(image, [])
-        shown = picture(_scene(image, [f for f, _ in found], rows), {row for _, row in found})
+        scene = _scene(image, [f for f, _ in found], rows, place)
+        refused |= {file: refusal.value for file, refusal in scene.refused}
+        shown = picture(scene, {row for _, row in found}, place)
         room -= within({image: shown})
         if room < 0:
             break
         pictures[image] = shown
     if progress is not None:
         progress(len(order), len(order), "pictures")
-    return pictures
+    return pictures, refused
 
 
-def _scene(image: str, found: Sequence[Finding], rows: Rows) -> Scene:
+def _scene(image: str, found: Sequence[Finding], rows: Rows, place: Within) -> Scene:
     """An image with its label rows."""
     studied = rows.studied
     config = studied.config
     label_of = label_path if is_yolo(studied) and studied.task != "classify" else lambda image: ""
-    album = Album(str(config.yaml_file), studied.task, str(config.root), config.names, config.kpt_shape, label_of)
+    data, root = str(config.yaml_file), str(config.root)
+    album = Album(data, studied.task, root, place, config.names, config.kpt_shape, label_of)
     scene = scene_of(image, found, album)
     if is_yolo(studied) or not scene.width:
         return scene
-    return scene._replace(shapes=tuple(rows.shapes(rows.image[image], size_of(image))))
+    return scene._replace(shapes=tuple(rows.shapes(rows.image[image], size_of(image, place))))

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.handoff.overlay import pixels_of
+from yolo_nanfix.handoff.originals import pixels_of
 from yolo_nanfix.handoff.scene import Scene, Shape
 from yolo_nanfix.pages.show import Outline, Picture
+from yolo_nanfix.regular import Within
 
 LONGEST = 320
 """Pixels of the longer side of a picture; smaller images are scaled up to half of that."""
@@ -27,13 +28,17 @@ _QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 70, cv2.IMWRITE_JPEG_OPTIMIZE, 1)
 _EMPTY = (240, 160)
 
 
-def picture(scene: Scene, guilty: Collection[int]) -> Picture:
+def picture(scene: Scene, guilty: Collection[int], within: Within) -> Picture:
     """An image with its rows; a grey field with the reason where it cannot be shown.
 
     Args:
         scene: the image.
         guilty: the rows that findings are about, which are never left out.
+        within: the folders from which it may be opened.
     """
+    refused = dict(scene.refused).get(scene.file)
+    if refused is not None:
+        return Picture("", *_EMPTY, reason=f"the image is not shown: it is {refused.value}")
     if not scene.width:
         return Picture("", *_EMPTY, reason="the image is missing or cannot be opened")
     area = scene.width * scene.height
@@ -41,7 +46,7 @@ def picture(scene: Scene, guilty: Collection[int]) -> Picture:
     scale = min(LONGEST / longest, max(1.0, LONGEST / 2 / longest))
     width, height = (max(1, round(side * scale)) for side in (scene.width, scene.height))
     reason = f"{scene.width}x{scene.height} are too many pixels to show" if area > TOO_MANY else ""
-    pixels = None if reason else pixels_of(scene.file, area, LONGEST)
+    pixels = None if reason else pixels_of(scene.file, within, area, LONGEST)
     if pixels is None:
         reason = reason or "the image cannot be decoded"
     scales = width / scene.width, height / scene.height

@@ -27,4 +27,5 @@ def run(args: argparse.Namespace) -> Answer:
     """
     from yolo_nanfix import api
 
-    return report.answer(api.compare(args.first, args.second, args.output), args)
+    drawn = api.compare(args.first, args.second, args.output, follow_links=args.follow_links)
+    return report.answer(drawn, args)

@@ -52,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--copy-images", action="store_true", help="copy the images to OUT/images (the default)")
     how.add_argument("--link", action="store_true", help="link them from OUT/images")
     how.add_argument("--no-images", action="store_true", help="leave them where they are")
+    parser.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="also bring images and labels that links or lists name outside of the dataset's folders",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier handoff")
 
 
@@ -82,6 +87,7 @@ def run(args: argparse.Namespace) -> Answer:
             unlabelled=args.unlabelled,
             overwrite=args.overwrite,
             severity=args.severity,
+            follow_links=args.follow_links,
             progress=progress,
         )
     return Answer(0, partial(jsonout.text, vars(done)), partial(_say, done, args.quiet))
@@ -126,6 +132,13 @@ def _lines(done: HandedOver) -> Iterator[str]:
     if done.unreadable:
         some = ", ".join(Path(file).name for file in done.unreadable[:3])
         yield f"{len(done.unreadable)} images cannot be opened and are in handoff.csv alone: {some}"
+    if done.left_out:
+        files = "1 file is" if len(done.left_out) == 1 else f"{len(done.left_out)} files are"
+        some = "; ".join(f"{file}: {what}" for file, what in [*done.left_out.items()][:3])
+        yield (
+            f"{files} not opened, for only the dataset's own files are handed over ({some}); --follow-links allows "
+            "regular files elsewhere"
+        )
     if done.renamed:
         yield (
             f"{len(done.renamed)} names cannot be written in these files and are changed; in handoff.csv `file` is "

@@ -87,6 +87,11 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--output-format", choices=FORMS, metavar="FORM", help=f"form of the result: {', '.join(FORMS)} (default: text)"
     )
     group.add_argument("--output-file", metavar="F", type=Path, help="write the result to F, not to stdout")
+    group.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="html also shows images that links or lists name outside of the dataset's folders",
+    )
     group.add_argument("--statistics", action="store_true", help="counts by rule instead of findings (text or json)")
     group.add_argument(
         "--fail-on", choices=LEVELS, default="warning", help="exit code 1 from this severity on (default: warning)"
@@ -189,7 +194,7 @@ def _once(data: str | None, request: Request, args: argparse.Namespace) -> Answe
         left = fixing.run(args, report, lambda: linter.lint(data, request, progress))
         page = ""
         if args.output_format == "html" and isinstance(left, Report) and not args.statistics:
-            page = api.lint_page(left, studied, progress)
+            page = api.lint_page(left, studied, progress, follow_links=args.follow_links)
     if isinstance(left, Answer):
         return replace(left, code=_code(report, args))
     if args.write_baseline and data is not None:
@@ -233,6 +238,7 @@ def _watch(data: str | None, request: Request, args: argparse.Namespace) -> None
         UsageError: the first run cannot be done. What goes wrong in a later one is said, and waited out.
     """
     from yolo_nanfix import linter
+    from yolo_nanfix.report.words import printable
 
     first = True
     while True:
@@ -244,7 +250,7 @@ def _watch(data: str | None, request: Request, args: argparse.Namespace) -> None
         except UsageError as error:
             if first:
                 raise
-            print(f"yolo-nanfix: error: {error}", file=sys.stderr)
+            output.fail(f"error: {printable(str(error))}", 2, as_json=False)
         first = False
         sys.stdout.flush()
         if not args.quiet:

@@ -21,12 +21,20 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument("run", type=Path, help="a run folder, also of a stock run")
+    parser.add_argument(
+        "--pictures",
+        action=argparse.BooleanOptionalAction,
+        help="read the dataset that the run names for pictures (default: for runs of your own that were not moved)",
+    )
     add_output(parser, "yolo-nanfix.html in the run folder")
 
 
 def add_output(parser: argparse.ArgumentParser, default: str) -> None:
     """The options that `report` and `compare` share."""
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=f"the page to write (default: {default})")
+    parser.add_argument(
+        "--follow-links", action="store_true", help="follow links that lead out of the run folder or the dataset"
+    )
     parser.add_argument("--open", action="store_true", help="open it in the browser")
 
 
@@ -41,7 +49,7 @@ def run(args: argparse.Namespace) -> Answer:
     from yolo_nanfix.cli.progress import bar
 
     with bar(args.quiet) as progress:
-        drawn = api.draw(args.run, args.output, progress)
+        drawn = api.draw(args.run, args.output, progress, pictures=args.pictures, follow_links=args.follow_links)
     return answer(drawn, args)
 
 

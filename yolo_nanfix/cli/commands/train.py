@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="quarantine",
         help="images with fatal findings: leave them out of this run (default), do not train, or train on them",
     )
+    parser.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="the page also shows images that links or lists name outside of the dataset's folders",
+    )
     guard = parser.add_argument_group("guard", "settings of the guard; `nanfix.yaml` and YOLO_NANFIX_* hold them too")
     for name, default, help_text in api.guard_settings():
         option, text = f"--{name.replace('_', '-')}", f"{help_text} (default {str(default).lower()})"
@@ -67,6 +72,7 @@ def run(args: argparse.Namespace) -> Answer:
                 on_fatal=args.on_fatal,
                 dry_run=args.dry_run,
                 guard=guard,
+                follow_links=args.follow_links,
                 progress=progress,
                 **arguments,
             )

@@ -26,6 +26,7 @@ from yolo_nanfix.linting.image import Image
 from yolo_nanfix.linting.images import Images, Listed, gather, read_images
 from yolo_nanfix.linting.labels import LabelFile, Labels, join
 from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.paths import folder_of
 from yolo_nanfix.linting.stamps import NOTHING, Stamp, stamp_of
 from yolo_nanfix.linting.studied import Where
 from yolo_nanfix.linting.suffixes import is_image
@@ -145,6 +146,7 @@ class Builder:
             raw={"names": list(self.names)},
             key_lines={},
             duplicate_keys=(),
+            named=_above(self._paths),
         )
         numbers = {split: [i for i, own in enumerate(self._splits) if own == split] for split in config.splits}
         splits = {split: tuple(listed) for split, listed in numbers.items()}
@@ -279,6 +281,12 @@ def _stamp(path: str) -> Stamp:
     except (OSError, ValueError):
         return NOTHING
     return stamp_of(status) if stat.S_ISREG(status.st_mode) else NOTHING
+
+
+def _above(paths: Sequence[str]) -> tuple[Path, ...]:
+    """The folder above all images; none of no images."""
+    folders = {folder_of(path) for path in paths}
+    return (Path(os.path.commonpath(map(os.path.abspath, folders))),) if folders else ()
 
 
 def _last(path: str) -> str:

@@ -130,7 +130,7 @@ def _is_captions(found: Keys) -> bool:
 _JSON: tuple[tuple[Callable[[Keys], bool], Foreign], ...] = (
     (_has("data", "task", "findings", "counts"), REPORT),
     (_is_handoff, HANDOFF_TASKS),
-    (_has("format", "data", "task", "root", "findings"), HANDOFF),
+    (_has("format", "data", "task", "boxes", "findings"), HANDOFF),
     (_is_studio, STUDIO),
     (_is_short_studio, STUDIO),
     (_is_notes, NOTES),
