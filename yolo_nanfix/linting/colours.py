@@ -31,7 +31,7 @@ def class_colours(table: Table, split: str) -> Mapping[int, NDArray[np.float64]]
             continue
         rows = np.flatnonzero(table.row_image == image)
         for cls, box in zip(table.row_cls[rows].tolist(), table.row_box[rows].tolist(), strict=True):
-            if cls == cls and (inner := _inner(stored, box)) is not None:
+            if np.isfinite(cls) and (inner := _inner(stored, box)) is not None:
                 found.setdefault(int(cls), []).append(inner.reshape(-1, COLOURED).mean(axis=0, dtype=np.float64))
     return {cls: np.array(colours).T for cls, colours in found.items()}
 
