@@ -119,16 +119,18 @@ def lint_page(
     return dataset.lint_page(report, replace(show, tried=mending.tried(report)) if show.mendable else show)
 
 
-def fix(report: Report, *, unsafe: bool = False, diff: bool = False) -> Fixed:
+def fix(report: Report, *, unsafe: bool = False, diff: bool = False, outside: bool = False) -> Fixed:
     """Mend what a report found, as far as it can be mended; `undo` takes it back.
 
     Before the first change the original bytes of all files that are to change go to a journal in the user's data
-    folder. Each file changes whole or not at all. Files that changed since the lint are left alone.
+    folder. Each file changes whole or not at all. Files that changed since the lint are left alone, and so are those
+    outside of the dataset: behind links that lead out of it, or listed elsewhere.
 
     Args:
         report: what `lint` found; leave findings out of it to leave them alone.
         unsafe: also what may lose something: drop rows, clip far, rename images, move unusable files to quarantine.
         diff: write nothing, and give what would change as text.
+        outside: also change files outside of the dataset, and use a quarantine that is a link.
 
     Returns:
         What was mended, and what was not and why. Lint again to see what is left.
@@ -139,7 +141,7 @@ def fix(report: Report, *, unsafe: bool = False, diff: bool = False) -> Fixed:
     """
     from yolo_nanfix import mending
 
-    return mending.fix(report, unsafe=unsafe, diff=diff)
+    return mending.fix(report, unsafe=unsafe, diff=diff, outside=outside)
 
 
 def mendable(report: Report, *, cache: bool = True) -> Mendable:
@@ -165,18 +167,22 @@ def fix_of(code: str) -> tuple[str, str] | None:
     return (FIXES[code].safety, FIXES[code].text) if code in FIXES else None
 
 
-def undo(data: str | Path) -> Undone:
+def undo(data: str | Path, *, outside: bool = False, root: str | Path | None = None) -> Undone:
     """Take the newest `fix` of a dataset back: bytes, permission bits, times of change. Again: the one before it.
 
+    What cannot be taken back is named, and its bytes stay in the journal.
+
     Args:
-        data: data.yaml or the folder that holds it, as for `lint`.
+        data: data.yaml or the folder that holds it, as for `lint`; it may have been moved since the fix.
+        outside: also restore files outside of the dataset, which `fix` changed as it was allowed to.
+        root: the folder that `lint` looked for the images in, if it was given.
 
     Raises:
-        UsageError: there is no fix to undo, or another one is running.
+        UsageError: there is no fix to undo, its journal is damaged, or another one is running.
     """
     from yolo_nanfix import mending
 
-    return mending.undo(data)
+    return mending.undo(data, outside=outside, root=root)
 
 
 def handoff(

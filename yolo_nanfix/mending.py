@@ -15,8 +15,8 @@ from yolo_nanfix.fixing import apply
 from yolo_nanfix.fixing import undo as undoing
 from yolo_nanfix.fixing.apply import Fixed
 from yolo_nanfix.fixing.catalogue import FIXES
+from yolo_nanfix.fixing.ground import Ground, Home
 from yolo_nanfix.fixing.limits import Whole
-from yolo_nanfix.fixing.plan import Ground
 from yolo_nanfix.fixing.sets import LabelFile
 from yolo_nanfix.fixing.undo import Undone
 from yolo_nanfix.handoff.export import HandedOver, Options, Progress, Unlabelled, hand_over
@@ -25,13 +25,15 @@ from yolo_nanfix.linting import discover
 from yolo_nanfix.linting.choosing import choose
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.formats.sniff import sniff
-from yolo_nanfix.linting.grounds import ground
+from yolo_nanfix.linting.grounds import ground as ground_of
+from yolo_nanfix.linting.grounds import too_wide
 from yolo_nanfix.linting.locate import find_yaml
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.paths import label_path
 from yolo_nanfix.linting.runner import run
 from yolo_nanfix.linting.studied import Studied
 from yolo_nanfix.linting.table import Table
+from yolo_nanfix.regular import Within
 
 MOST_TRIED = 1000
 """Of so many findings with a fix it is tried out how many a fix would mend; of more it is not, for that takes long."""
@@ -53,10 +55,10 @@ class Mendable(NamedTuple):
     tried: tuple[bool, bool] = (True, True)
 
 
-def fix(report: Report, *, unsafe: bool, diff: bool) -> Fixed:
+def fix(report: Report, *, unsafe: bool, diff: bool, outside: bool) -> Fixed:
     """Mend the findings of a report; `api.fix` says how."""
     _single(report)
-    ground = _ground(report, unsafe)
+    ground = _ground(report, unsafe, outside=outside)
     return apply.preview(report.findings, ground) if diff else apply.fix(report.findings, ground)
 
 
@@ -91,9 +93,23 @@ def _safe(findings: Iterable[Finding]) -> frozenset[Finding]:
     return frozenset(f for f in findings if FIXES[f.code].safety != "unsafe")
 
 
-def undo(data: str | Path) -> Undone:
+def undo(data: str | Path, *, outside: bool, root: str | Path | None) -> Undone:
     """Take the newest fix run of a dataset back; `api.undo` says how."""
-    return undoing.undo(_name(data))
+    try:
+        config = discover.dataset(data, LintOptions(root=Path(root) if root else None))
+    except NanfixError:
+        config = None
+    return undoing.undo(_home(data, config, root, outside))
+
+
+def _home(data: str | Path, config: DataConfig | None, root: str | Path | None, outside: bool) -> Home:
+    """Where the files of a dataset are; if it cannot be read now, in the folder of its data.yaml."""
+    name = _name(data)
+    folder = name if os.path.isdir(name) else os.path.dirname(name)  # noqa: PTH112, PTH120
+    if config is None:
+        return Home(name, folder, Within(() if too_wide(folder) else (folder,)), outside)
+    within, top = ground_of(config, root), str(config.root.resolve())
+    return Home(name, top if outside or within.holds(top) else folder, within, outside)
 
 
 def _name(data: str | Path) -> str:
@@ -108,7 +124,7 @@ def handoff(report: Report, out: Path, options: Options, progress: Progress | No
     """Write the images with findings for labellers; `api.handoff` says how."""
     _single(report)
     config = _config(report)
-    within = ground(config, report.given_root, follow_links=options.follow_links)
+    within = ground_of(config, report.given_root, follow_links=options.follow_links)
     if report.task == "classify":
         album = Album(report.data, report.task, str(_folder(report)), within, {}, None, lambda image: "")
     else:
@@ -198,22 +214,17 @@ def _folder(report: Report) -> Path:
     return data if data.is_dir() else data.parent
 
 
-def _ground(report: Report, unsafe: bool, remember: bool = True) -> Ground:
+def _ground(report: Report, unsafe: bool, remember: bool = True, *, outside: bool = False) -> Ground:
     """What fixing has to know of the dataset."""
-    root = _folder(report)
-    lists: tuple[str, ...] = ()
-    classes: Container[int] = ()
-    if report.task != "classify":
-        config = _config(report)
-        root, classes = config.root, range(config.nc) if config.in_order else config.names
-        lists = tuple(str(path) for paths in config.splits.values() for path in paths if path.suffix == ".txt")
+    config, classify = _config(report), report.task == "classify"
+    classes: Container[int] = range(config.nc) if config.in_order else config.names
+    named = (path for paths in config.splits.values() for path in paths if path.suffix == ".txt")
     return Ground(
-        data=_name(report.data),
+        home=_home(report.data, config, report.given_root, outside),
         task=report.task,
-        classes=classes,
-        root=str(root.resolve()),
-        lists=lists,
-        label_of=(lambda image: "") if report.task == "classify" else label_path,
+        classes=() if classify else classes,
+        lists=() if classify else tuple(map(str, named)),
+        label_of=(lambda image: "") if classify else label_path,
         whole=cache(lambda: _whole(report, remember)),
         since_ns=report.started_ns,
         unsafe=unsafe,

@@ -266,9 +266,10 @@ def test_without_a_place_for_the_journal_nothing_changes(tiny: TinySet, journals
 
 def test_a_run_killed_before_its_journal_was_whole_counts_as_never_begun(tiny: TinySet, journals: Path):
     tiny.rows(BAD)
-    (journals / "000007").mkdir(parents=True)
-    (journals / "000007/pack.bin").write_bytes(b"half of it")
-    (journals / "mine").mkdir()
+    for name in ("000006", "000007", "gone-000008", "mine"):
+        (journals / name).mkdir(parents=True)
+    for name in ("begun", "pack.bin"):
+        (journals / "000007" / name).write_bytes(b"half of it")
     with pytest.raises(UsageError, match="no fix run"):
         yolo_nanfix.undo(tiny.root)
     assert sorted(p.name for p in journals.iterdir()) == ["lock", "mine"]
@@ -299,7 +300,7 @@ def test_a_disk_that_fills_while_files_change_stops_the_run(tiny: TinySet, journ
     tiny.put("labels/val/b.txt", BAD * 300)
     before, report = snapshot(tiny.root), yolo_nanfix.lint(tiny.root)
     with locked(journals):
-        writer = Writer(journals, str(tiny.root / "data.yaml"))
+        writer = Writer(journals, str(tiny.root / "data.yaml"), str(tiny.root))
         for edit in plan(report.findings, _ground(report, False)):
             if isinstance(edit, Edit):
                 writer.add(edit)

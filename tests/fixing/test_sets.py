@@ -97,7 +97,7 @@ def test_what_was_rewritten_is_put_back_where_a_later_file_fails(from_one: TinyS
 
     before, report = snapshot(from_one.root), about_set(from_one)
     with locked(journals):
-        writer = Writer(journals, str(from_one.root / "data.yaml"))
+        writer = Writer(journals, str(from_one.root / "data.yaml"), str(from_one.root))
         edits = [edit for edit in plan(report.findings, _ground(report, True)) if isinstance(edit, Edit)]
         for edit in edits:
             writer.add(edit)

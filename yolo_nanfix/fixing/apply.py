@@ -5,21 +5,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.fixing.catalogue import FIXES
 from yolo_nanfix.fixing.edits import Edit, Kept
-from yolo_nanfix.fixing.files import move, put, say, stamp, sync_folders
-from yolo_nanfix.fixing.journal import KEEP, Journal, Step, Writer, journals, locked, store
+from yolo_nanfix.fixing.files import Spot, move, put, say, stamp, sync_folders
+from yolo_nanfix.fixing.folders import held, make
+from yolo_nanfix.fixing.journal import KEEP, Journal, Writer, journals, locked, store
 from yolo_nanfix.fixing.plan import LIST, Ground, diff, plan
+from yolo_nanfix.fixing.record import Step
 from yolo_nanfix.fixing.rows import Left
 from yolo_nanfix.fixing.texts import is_background
-from yolo_nanfix.fixing.undo import restore
+from yolo_nanfix.fixing.undo import clear, restore
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -39,6 +41,7 @@ class Fixed:
         journal: the folder that holds the undo journal; None if nothing changed.
         quarantine: the folder to which unusable files were moved; None if none was.
         diff: what would change, as text; None if it was done.
+        outside: the folders outside of the dataset in which files changed.
     """
 
     done: tuple[Finding, ...] = ()
@@ -50,6 +53,7 @@ class Fixed:
     journal: str | None = None
     quarantine: str | None = None
     diff: str | None = None
+    outside: tuple[str, ...] = ()
 
 
 def preview(findings: Iterable[Finding], ground: Ground) -> Fixed:
@@ -60,12 +64,21 @@ def preview(findings: Iterable[Finding], ground: Ground) -> Fixed:
     done = tuple(finding for edit in edits for finding in edit.done)
     kept, unsafe = _split([step for step in steps if isinstance(step, Kept)], findings, ground)
     aside, empty = (sum(map(ask, edits)) for ask in (partial(_sets_aside, ground), _empties))
-    return Fixed(done, len(edits), aside, empty, kept, unsafe, diff="".join(map(diff, edits)))
+    outside = _outside(ground, edits)
+    return Fixed(done, len(edits), aside, empty, kept, unsafe, diff="".join(map(diff, edits)), outside=outside)
+
+
+def _outside(ground: Ground, steps: Iterable[Edit | Step]) -> tuple[str, ...]:
+    """The folders outside of the dataset in which files change."""
+    if not ground.home.outside:
+        return ()
+    paths = (path for step in steps for path in (step.path, step.target) if not ground.home.holds(path))
+    return tuple(dict.fromkeys(os.path.split(path)[0] for path in paths))
 
 
 def _sets_aside(ground: Ground, edit: Edit) -> bool:
     """Whether an image goes to quarantine."""
-    return edit.target.startswith(ground.quarantine + os.sep) and not edit.path.endswith((".txt", ".npy"))
+    return ground.is_aside(edit.target) and not edit.path.endswith((".txt", ".npy"))
 
 
 def _empties(edit: Edit) -> bool:
@@ -84,7 +97,9 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
     """Mend what can be mended; a file is either changed whole or not at all, and `undo` takes everything back.
 
     Raises:
-        UsageError: another fix is running, or the journal cannot be written; nothing was changed.
+        UsageError: another fix is running, one of the whole set was cut off, or the journal cannot be written; nothing
+            was changed.
+        KeyboardInterrupt: it was interrupted; the message says what is changed, if anything is.
     """
     findings, folder = tuple(findings), store()
     kept: list[Kept] = []
@@ -92,9 +107,10 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
     groups: list[str] = []
     aside: list[bool] = []
     empty: list[bool] = []
-    with locked(folder):
+    with locked(folder, ground.home.root):
+        _tidy([j for j in journals(folder)[0] if j.data == ground.data])
         try:
-            writer = Writer(folder, ground.data)
+            writer = Writer(folder, ground.data, ground.home.root)
             try:
                 for step in plan(findings, ground):
                     if isinstance(step, Kept):
@@ -119,9 +135,9 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
         applied, failed = _carry_out(journal, groups)
         if not applied:
             journal.remove()
-        for old in journals(folder, ground.data)[:-KEEP]:
+        for old in [j for j in journals(folder)[0] if j.data == ground.data][:-KEEP]:
             old.remove()
-    moved = any(journal.steps[i].target.startswith(ground.quarantine + os.sep) for i in applied)
+    moved = any(ground.is_aside(journal.steps[i].target) for i in applied)
     left, unsafe = _split((*kept, *failed), findings, ground)
     return Fixed(
         done=tuple(finding for i in applied for finding in done[i]),
@@ -132,7 +148,28 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
         unsafe=unsafe,
         journal=str(journal.folder) if applied else None,
         quarantine=ground.quarantine if moved else None,
+        outside=_outside(ground, [journal.steps[i] for i in applied]),
     )
+
+
+def _tidy(mine: Iterable[Journal]) -> None:
+    """Remove the temporary files of runs that were cut off.
+
+    Raises:
+        UsageError: one of them was a fix of the whole set, which is to be done to all its files or none.
+    """
+    for journal in mine:
+        if journal.applied() is not None:
+            continue
+        if journal.whole:
+            raise UsageError(
+                f"a fix of the whole set was cut off, so that some of its files may be rewritten and others not; take "
+                f"it back first: yolo-nanfix lint {shlex.quote(journal.data)} --undo"
+            )
+        if not (journal.folder / "cleared.json").exists():
+            clear(journal)
+            with contextlib.suppress(OSError, Left):
+                journal.note("cleared.json", True)
 
 
 def _split(kept: Sequence[Kept], findings: tuple[Finding, ...], ground: Ground) -> tuple[tuple[Kept, ...], int]:
@@ -140,7 +177,8 @@ def _split(kept: Sequence[Kept], findings: tuple[Finding, ...], ground: Ground) 
     for_good = tuple(one for one in kept if not one.to_unsafe)
     if ground.unsafe:
         return for_good, 0
-    unsafe = sum(FIXES[f.code].safety == "unsafe" for f in findings if f.because is None and f.code in FIXES)
+    have = (f for f in findings if f.because is None and f.code in FIXES and FIXES[f.code].safety == "unsafe")
+    unsafe = sum(ground.home.outside or ground.home.holds(f.place.file) for f in have)
     return for_good, unsafe + sum(one.to_unsafe for one in kept)
 
 
@@ -150,6 +188,19 @@ def _carry_out(journal: Journal, groups: Sequence[str]) -> tuple[list[int], list
     Of the steps of one group all are done or none: where one cannot be, those before it are taken back.
     """
     applied: list[int] = []
+    try:
+        failed = _do_all(journal, groups, applied)
+    except KeyboardInterrupt:
+        begun = f"{len(applied)} files are changed, the others are as they were; --undo takes them back"
+        raise KeyboardInterrupt(*[begun] if applied else []) from None
+    sync_folders({os.path.dirname(p) for i in applied for p in (journal.steps[i].path, journal.steps[i].target)})  # noqa: PTH120
+    with contextlib.suppress(OSError, Left):  # without it undo looks at each file, as after a kill
+        journal.note("applied.json", applied)
+    return applied, failed
+
+
+def _do_all(journal: Journal, groups: Sequence[str], applied: list[int]) -> list[Kept]:
+    """Do all steps, and note those that were done; gives the reasons of the others."""
     failed: list[Kept] = []
     broken: set[str] = set()
     full = ""
@@ -171,10 +222,7 @@ def _carry_out(journal: Journal, groups: Sequence[str]) -> tuple[list[int], list
         if group and group not in broken:
             broken.add(group)
             failed += _take_back(journal, [i for i in applied if groups[i] == group], applied)
-    sync_folders({str(Path(p).parent) for i in applied for p in (journal.steps[i].path, journal.steps[i].target)})
-    with contextlib.suppress(OSError):  # without it undo looks at each file, as after a kill
-        journal.note("applied.json", applied)
-    return applied, failed
+    return failed
 
 
 def _take_back(journal: Journal, steps: Sequence[int], applied: list[int]) -> Iterator[Kept]:
@@ -192,23 +240,29 @@ def _take_back(journal: Journal, steps: Sequence[int], applied: list[int]) -> It
 
 def _do(journal: Journal, number: int, step: Step) -> None:
     """One step. OSError: the file is as it was."""
-    now = stamp(step.path)
-    if now is None:
-        raise Left("vanished since the lint")
-    if now != step.stamp:
-        raise Left("changed since the lint; lint again")
     temp = journal.temp(number)
-    if step.target == step.path:
-        return put(step.path, journal.fresh(step), step.mode, temp, like=step.path)
-    os.makedirs(os.path.dirname(step.target), exist_ok=True)  # noqa: PTH103, PTH120
-    if step.after == step.before:
-        return move(step.path, step.target, journal.original(step), step.mode, step.mtime_ns, temp)
-    if os.path.lexists(step.target):
-        raise Left(f"{step.target} is there already")
-    put(step.target, journal.fresh(step), step.mode, temp, like=step.path)
+    folder, name = os.path.split(step.path)
     try:
-        os.unlink(step.path)  # noqa: PTH108
-    except OSError:
-        os.unlink(step.target)  # noqa: PTH108
-        raise
+        with contextlib.ExitStack() as stack:
+            here = Spot(stack.enter_context(held(folder)), name)
+            now = stamp(here)
+            if now is None:
+                raise Left("vanished since the lint")
+            if now != step.stamp:
+                raise Left("changed since the lint; lint again")
+            if step.target == step.path:
+                return put(here, journal.fresh(step), step.mode, temp, like=here, instead_of=step.stamp)
+            away, name = os.path.split(step.target)
+            make(away)
+            there = Spot(stack.enter_context(held(away)), name)
+            if step.after == step.before:
+                return move(here, there, partial(journal.original, step), step.mode, step.mtime_ns, temp)
+            put(there, journal.fresh(step), step.mode, temp, like=here)
+            try:
+                here.folder.unlink(here.name)
+            except OSError:
+                there.folder.unlink(there.name)
+                raise
+    except FileExistsError:
+        raise Left(f"{step.target} is there already") from None
     return None

@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
+from functools import cached_property, lru_cache
 
+from yolo_nanfix.fixing.files import look
 from yolo_nanfix.fixing.limits import Whole
-from yolo_nanfix.fixing.rows import Left
-from yolo_nanfix.fixing.texts import is_background
+from yolo_nanfix.fixing.rows import OUTSIDE, Left
+from yolo_nanfix.fixing.texts import is_background, listed
+from yolo_nanfix.regular import ANYWHERE, Within, inside
 
 _SUFFIXES = ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where the files of a dataset are, and so where fixes and undo write.
+
+    Attributes:
+        data: path of its data.yaml, or of its folder, which names its journals.
+        root: its folder; the quarantine stands beside it.
+        within: the folders that it consists of.
+        outside: whether files elsewhere may be changed, too.
+    """
+
+    data: str
+    root: str
+    within: Within
+    outside: bool = False
+
+    @property
+    def quarantine(self) -> str:
+        """The folder for unusable files: beside the dataset, named after it; if that is a link, where it leads."""
+        return os.path.realpath(aside(self.root))
+
+    def holds(self, path: str) -> bool:
+        """Whether a file lies in the dataset, or in its quarantine if that is no link; links above it count."""
+        real = canonical(path)
+        beside = aside(self.root)
+        places = (*self.within.folders, *([beside] if os.path.realpath(beside) == beside else []))
+        return any(inside(real, folder) for folder in places)
+
+    def check(self, *paths: str) -> None:
+        """Refuse files outside of the dataset, unless these may be changed.
+
+        Raises:
+            Left: one lies there.
+        """
+        if not self.outside and not all(map(self.holds, paths)):
+            raise Left(f"lies outside of the dataset; {OUTSIDE} changes it, too", to_outside=True)
+
+
+def aside(root: str) -> str:
+    """What the quarantine of a dataset in a folder is called."""
+    return f"{root.rstrip(os.sep)}-quarantine"
 
 
 @dataclass(frozen=True)
@@ -20,10 +65,9 @@ class Ground:
     """The dataset in which files are mended.
 
     Attributes:
-        data: path of its data.yaml, which names its journals.
+        home: where its files are.
         task: the task whose label format it has.
         classes: its class numbers; what is none of these is no row that may be written.
-        root: its folder; the quarantine stands beside it.
         lists: the .txt files that list images.
         label_of: the path of the label file of an image; empty for the task classify.
         whole: gives what is known of the whole set; asked only where it is to be rewritten, or rows are to be dropped.
@@ -31,10 +75,9 @@ class Ground:
         unsafe: whether unsafe fixes are allowed.
     """
 
-    data: str
+    home: Home
     task: str
     classes: Container[int]
-    root: str
     lists: tuple[str, ...]
     label_of: Callable[[str], str] = field(repr=False)
     whole: Callable[[], Whole] = field(repr=False)
@@ -42,9 +85,43 @@ class Ground:
     unsafe: bool
 
     @property
+    def data(self) -> str:
+        """What the dataset is called."""
+        return self.home.data
+
+    @cached_property
     def quarantine(self) -> str:
-        """The folder for unusable files: beside the dataset, named after it."""
-        return f"{self.root.rstrip(os.sep)}-quarantine"
+        """The folder for unusable files."""
+        return self.home.quarantine
+
+    @cached_property
+    def pinned(self) -> Mapping[str, str]:
+        """The images in lists that cannot be changed, as lint names them, each with the reason."""
+        found: dict[str, str] = {}
+        for path in self.lists:
+            real = canonical(path)
+            try:
+                self.home.check(real)
+                look(real, self.since_ns, rewrite=True)
+            except Left as why:
+                with contextlib.suppress(OSError):
+                    names = listed(ANYWHERE.read(path), os.path.dirname(path), os.sep)  # noqa: PTH120
+                    found |= dict.fromkeys(names, f"is in a list that cannot be changed along: {path} {why}")
+        return found
+
+    def check_names(self, images: Iterable[str]) -> None:
+        """Refuse images that may not get another name or place.
+
+        Raises:
+            Left: a list that cannot be changed names one of them.
+        """
+        for image in images:
+            if image in self.pinned:
+                raise Left(self.pinned[image])
+
+    def is_aside(self, path: str) -> bool:
+        """Whether a file is in the quarantine, or is to go there."""
+        return path.startswith(self.quarantine + os.sep)
 
 
 def canonical(path: str) -> str:
@@ -65,21 +142,38 @@ def forget() -> None:
 
 
 def away(path: str, ground: Ground, taken: set[str]) -> str:
-    """A free place for a file in the quarantine, which repeats the folders of the dataset."""
-    root = os.path.realpath(ground.root)
-    inside = path.startswith(root + os.sep)
-    part = path[len(root) + 1 :] if inside else f"outside{os.sep}{path.lstrip(os.sep).replace(':', '')}"
-    wanted = f"{ground.quarantine}{os.sep}{part}"
-    head, dot, suffix = wanted.rpartition(".")
+    """A free place for a file in the quarantine, which repeats the folders of the dataset.
+
+    Raises:
+        Left: the quarantine cannot be made, or is elsewhere.
+    """
+    beside, quarantine = aside(ground.home.root), ground.quarantine
+    if quarantine != beside and not ground.home.outside:
+        raise Left(
+            f"the quarantine {beside} is a link to {quarantine}, outside of the dataset; {OUTSIDE} moves files there",
+            to_outside=True,
+        )
+    root = os.path.realpath(ground.home.root)
+    held = path.startswith(root + os.sep)
+    part = path[len(root) + 1 :] if held else f"outside{os.sep}{path.lstrip(os.sep).replace(':', '')}"
+    wanted = f"{quarantine}{os.sep}{part}"
+    head, suffix = os.path.splitext(wanted)  # noqa: PTH122
     number = 0
     while os.path.lexists(wanted) or wanted in taken:
         number += 1
-        wanted = f"{head}~{number}{dot}{suffix}"
-    folder = Path(wanted).parent
-    while not folder.exists():
-        folder = folder.parent
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise Left(f"the quarantine {ground.quarantine} cannot be made: {folder} is read-only")
+        wanted = f"{head}~{number}{suffix}"
+    folder = os.path.dirname(wanted)  # noqa: PTH120
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)  # noqa: PTH120
+    reason = ""
+    if os.path.realpath(folder) != folder:
+        reason = f"{folder} is a link"
+    elif not os.path.isdir(folder):  # noqa: PTH112
+        reason = f"{folder} is no folder"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        reason = f"{folder} is read-only"
+    if reason:
+        raise Left(f"the quarantine {ground.quarantine} cannot be made: {reason}")
     return wanted
 
 
@@ -96,6 +190,6 @@ def unlabelled(image: str, ground: Ground) -> bool:
     if not named:
         return False
     try:
-        return is_background(Path(canonical(named)).read_bytes())
+        return is_background(ANYWHERE.read(canonical(named)))
     except OSError:
         return True

@@ -2,103 +2,134 @@
 
 <user data folder>/yolo-nanfix/fixes/lock          held by the one run that may write
 <user data folder>/yolo-nanfix/fixes/<number>/
+    begun           there until journal.json is whole: with it nothing of this run has happened
     pack.bin        bytes of the files, before and after, one behind the other
-    journal.json    what is to happen; written last: without it nothing of this run has happened
+    journal.json    two lines: of which dataset it is, with a hash of the second, and what is to happen
     applied.json    which steps did happen; missing if the run was killed
     undone.json     steps that undo could not take back, because the files had changed since
+    cleared.json    there once the temporary files of a run that was cut off are gone
+
+Whatever a disk or a hand did to these files, none of it is believed unread: `record.py` says what a journal may hold.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 from platformdirs import user_data_path
 
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.fixing import record
+from yolo_nanfix.fixing.catalogue import FIXES
 from yolo_nanfix.fixing.edits import Edit
-from yolo_nanfix.fixing.files import digest, put, say, sync_folders
+from yolo_nanfix.fixing.files import Spot, digest, put, say, stamp, sync_folders
+from yolo_nanfix.fixing.folders import held
+from yolo_nanfix.fixing.record import Broken, Step
+from yolo_nanfix.fixing.rows import Left
 
 KEEP = 20
 """Journals kept of one dataset; older ones are removed when a new one is written."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One change: `path` with the bytes `before` became `target` with the bytes `after`.
-
-    Attributes:
-        path, target: the same unless the file was moved.
-        before, after: SHA-256.
-        at, size: place of the original bytes in the pack.
-        new_at, new_size: place of the new bytes; the same as of the original ones where they do not change.
-        mode, mtime_ns: of the original file.
-        stamp: what told the file from any other state when it was read.
-    """
-
-    path: str
-    target: str
-    before: str
-    after: str
-    at: int
-    size: int
-    new_at: int
-    new_size: int
-    mode: int
-    mtime_ns: int
-    stamp: tuple[int, ...]
+_GONE = "gone-"
+"""What stands before the number of a journal that is being removed."""
+_DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Journal:
-    """One committed fix run, as it stands in `folder`."""
+    """One committed fix run, as it stands in `folder`.
+
+    Attributes:
+        folder: where it stands.
+        data: what the dataset was called: the real path of its data.yaml, or of its folder.
+        root: the real path of the folder that its images were looked for in.
+        token: what stands in the names of its temporary files.
+        steps: what is to happen.
+        folders: those that had to be made.
+        whole: whether it is a fix of the whole set, to be done to all files or none.
+    """
 
     folder: Path
     data: str
+    root: str
     token: str
     steps: tuple[Step, ...]
     folders: tuple[str, ...]
+    whole: bool
 
     def temp(self, step: int) -> str:
         """The name of the temporary file of a step."""
         return f".nanfix-{self.token}-{step}.tmp"
 
     def original(self, step: Step) -> bytes:
-        """The bytes before the step."""
-        return self._read(step.at, step.size)
+        """The bytes before the step.
+
+        Raises:
+            Left: they are not in the journal any more.
+        """
+        return self._read(step.at, step.size, step.before)
 
     def fresh(self, step: Step) -> bytes:
-        """The bytes after the step."""
-        return self._read(step.new_at, step.new_size)
+        """The bytes after the step; raises as `original` does."""
+        return self._read(step.new_at, step.new_size, step.after)
 
-    def _read(self, at: int, size: int) -> bytes:
-        with open(self.folder / "pack.bin", "rb") as pack:
-            pack.seek(at)
-            return pack.read(size)
+    def _read(self, at: int, size: int, wanted: str) -> bytes:
+        try:
+            with _opened(self.folder, "pack.bin") as pack:
+                end = os.fstat(pack.fileno()).st_size
+                pack.seek(min(at, end))
+                content = pack.read(min(size, end))
+        except (OSError, Left) as error:
+            raise Left(f"its bytes in {self.folder / 'pack.bin'} cannot be read ({say(error)})") from None
+        if digest(content) != wanted:
+            raise Left(f"its bytes in {self.folder / 'pack.bin'} are damaged")
+        return content
 
     def applied(self) -> set[int] | None:
-        """The steps that were done; None if the run did not come to its end."""
+        """The steps that were done; None if the run did not come to its end, or nothing that can be read says so."""
         try:
-            return set(json.loads((self.folder / "applied.json").read_text(encoding="utf-8")))
-        except FileNotFoundError:
+            with _opened(self.folder, "applied.json") as stream:
+                content = stream.read(record.LARGEST)
+            done, _, said = content.partition(b"\n")
+            return set(json.loads(done)) if said == digest(done).encode() else None
+        except (OSError, ValueError, TypeError, RecursionError, Left):
             return None
 
     def note(self, name: str, content: Any) -> None:
-        """Write `applied.json` or `undone.json`, flushed to the disk."""
-        put(str(self.folder / name), json.dumps(content).encode(), 0o600, f".{name}.tmp")
-        sync_folders({str(self.folder)})
+        """Write a file that is named above, flushed to the disk: JSON, and behind it a hash of that."""
+        text = json.dumps(content).encode()
+        _write(self.folder, name, text + b"\n" + digest(text).encode())
 
     def remove(self) -> None:
-        """Forget the run."""
-        (self.folder / "journal.json").unlink(missing_ok=True)  # from here on it counts as never begun
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Forget the run; from the new name on it counts as gone."""
+        gone = self.folder.with_name(f"{_GONE}{self.folder.name}")
+        with contextlib.suppress(OSError):
+            self.folder.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+class Damaged(NamedTuple):
+    """A journal that cannot be read.
+
+    Attributes:
+        folder: where it stands.
+        why: what is wrong with it.
+        data: the dataset that it names; None if it does not say even that.
+    """
+
+    folder: Path
+    why: str
+    data: str | None
 
 
 def store() -> Path:
@@ -107,8 +138,12 @@ def store() -> Path:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, dataset: str | None = None) -> Iterator[None]:
     """Hold the right to write; it ends with the process, however that ends.
+
+    Args:
+        folder: of all journals.
+        dataset: a folder in which another user may not write meanwhile either.
 
     Raises:
         UsageError: another run holds it, or the folder cannot be used.
@@ -117,18 +152,62 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         stream = open(folder / "lock", "a+b")  # noqa: SIM115 - closed below
     except OSError as error:
-        raise UsageError(
-            f"the folder of undo journals {folder} cannot be used ({say(error)}); nothing changed"
-        ) from None
-    with stream:
+        raise _unusable(folder, error) from None
+    with stream, contextlib.ExitStack() as stack:
         try:
             _lock(stream.fileno())
+            if dataset is not None:
+                stack.enter_context(_locked_folder(dataset))
         except OSError:
             raise UsageError("another fix or undo is running; wait for its end, nothing changed") from None
-        for begun in folder.iterdir():
-            if begun.name.isdigit() and not (begun / "journal.json").exists():
-                shutil.rmtree(begun, ignore_errors=True)  # a run that was killed before its first change
+        try:
+            _tidy(folder)
+        except OSError as error:
+            raise _unusable(folder, error) from None
         yield
+
+
+def _unusable(folder: Path, error: OSError) -> UsageError:
+    return UsageError(f"the folder of undo journals {folder} cannot be used ({say(error)}); nothing changed")
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what is left of runs that were killed before their first change, and of journals that were removed."""
+    for one in folder.iterdir():
+        if _number(one.name.removeprefix(_GONE)) is None or not one.is_dir():
+            continue
+        never = not (one / "journal.json").exists() and ((one / "begun").exists() or not any(one.iterdir()))
+        if never or one.name.startswith(_GONE):
+            shutil.rmtree(one, ignore_errors=True)
+
+
+def _number(name: str) -> int | None:
+    """The number of a journal; None for any other name."""
+    return int(name) if name.isascii() and name.isdecimal() and len(name) <= _DIGITS else None
+
+
+@contextmanager
+def _locked_folder(path: str) -> Iterator[None]:
+    """Hold a folder for this run, where the system and the disk can: users have locks of their own.
+
+    Raises:
+        BlockingIOError: another run holds it.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except OSError:
+        yield
+        return
+    try:
+        try:
+            _lock(number)
+        except BlockingIOError:
+            raise
+        except OSError:  # a disk without locks
+            pass
+        yield
+    finally:
+        os.close(number)
 
 
 def _lock(fd: int) -> None:
@@ -146,15 +225,18 @@ def _lock(fd: int) -> None:
 class Writer:
     """Writes a new journal; nothing of it counts before `commit`."""
 
-    def __init__(self, store_: Path, data: str) -> None:
+    def __init__(self, store_: Path, data: str, root: str) -> None:
         """Begin a journal behind all others."""
-        number = 1 + max((int(f.name) for f in store_.iterdir() if f.name.isdigit()), default=0)
-        self._folder = store_ / f"{number:06d}"
+        numbers = (_number(folder.name.removeprefix(_GONE)) for folder in store_.iterdir())
+        last = max((number for number in numbers if number is not None), default=0)
+        self._folder = store_ / f"{last + 1:06d}"
         self._folder.mkdir(mode=0o700)
+        (self._folder / "begun").touch()
         self._pack = open(self._folder / "pack.bin", "xb")  # noqa: SIM115 - closed by commit and abandon
-        self._data = data
+        self._data, self._root = data, root
         self._steps: list[Step] = []
         self._folders: dict[str, None] = {}
+        self._whole = False
 
     def add(self, edit: Edit) -> None:
         """Keep the bytes of one edit."""
@@ -168,6 +250,7 @@ class Writer:
         sizes = (len(seen.content), new_at, len(edit.after))
         step = Step(edit.path, edit.target, before, after, at, *sizes, seen.mode, seen.mtime_ns, seen.stamp)
         self._steps.append(step)
+        self._whole |= edit.group in FIXES
         folder = Path(edit.target).parent
         missing = []
         while not folder.exists():
@@ -183,11 +266,12 @@ class Writer:
         if not self._steps:
             self.abandon()
             return None
-        journal = Journal(self._folder, self._data, secrets.token_hex(4), tuple(self._steps), tuple(self._folders))
-        raw = {"version": 1, "data": journal.data, "token": journal.token, "folders": journal.folders}
-        journal.note("journal.json", {**raw, "steps": [asdict(step) for step in journal.steps]})
-        sync_folders({str(self._folder.parent)})
-        return journal
+        steps, folders = tuple(self._steps), tuple(self._folders)
+        said = record.Record(self._data, self._root, secrets.token_hex(4), steps, folders, self._whole)
+        _write(self._folder, "journal.json", record.dumps(said))
+        (self._folder / "begun").unlink(missing_ok=True)
+        sync_folders({str(self._folder), str(self._folder.parent)})
+        return Journal(self._folder, *said)
 
     def abandon(self) -> None:
         """Leave nothing behind."""
@@ -195,15 +279,63 @@ class Writer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def journals(folder: Path, data: str) -> list[Journal]:
-    """The journals of one dataset that can be undone, the newest last."""
-    found = []
-    for run in sorted(f for f in folder.iterdir() if f.name.isdigit()) if folder.is_dir() else ():
-        try:
-            raw = json.loads((run / "journal.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+@contextmanager
+def _opened(folder: Path, name: str) -> Iterator[BinaryIO]:
+    """A file of a journal for reading.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+    """
+    with held(os.path.realpath(folder)) as here, open(here.open(name, os.O_RDONLY), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        yield stream
+
+
+def _write(folder: Path, name: str, content: bytes) -> None:
+    """Write a file of a journal in one step, flushed to the disk."""
+    with held(os.path.realpath(folder)) as here:
+        spot = Spot(here, name)
+        with contextlib.suppress(OSError):
+            here.unlink(f".{name}.tmp")
+        put(spot, content, 0o600, f".{name}.tmp", instead_of=stamp(spot))
+    sync_folders({str(folder)})
+
+
+def journals(folder: Path) -> tuple[list[Journal], list[Damaged]]:
+    """The journals that can be undone, and those that cannot be read; the newest last."""
+    found: list[Journal] = []
+    damaged: list[Damaged] = []
+    for run in _runs(folder):
+        if (run / "undone.json").exists():
             continue
-        if raw["data"] == data and not (run / "undone.json").exists():
-            steps = tuple(Step(**{**step, "stamp": tuple(step["stamp"])}) for step in raw["steps"])
-            found.append(Journal(run, raw["data"], raw["token"], steps, tuple(raw["folders"])))
-    return found
+        try:
+            said = _load(run / "journal.json")
+        except Broken as error:
+            damaged.append(Damaged(run, str(error), error.data))
+        else:
+            found.append(Journal(run, *said))
+    return found, damaged
+
+
+def _runs(folder: Path) -> Sequence[Path]:
+    """The folders of journals by number, links to folders aside."""
+    numbered = [(number, run) for run in folder.iterdir() if (number := _number(run.name)) is not None]
+    return [run for _, run in sorted(numbered) if not run.is_symlink() and run.is_dir()]
+
+
+def _load(file: Path) -> record.Record:
+    """What a journal says.
+
+    Raises:
+        Broken: it cannot be read.
+    """
+    try:
+        with _opened(file.parent, file.name) as stream:
+            if os.fstat(stream.fileno()).st_size > record.LARGEST:
+                raise Broken("journal.json is larger than any")
+            return record.loads(stream.read())
+    except FileNotFoundError:
+        raise Broken("journal.json is missing") from None
+    except (OSError, Left) as error:
+        raise Broken(f"journal.json cannot be read ({say(error)})") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from yolo_nanfix.findings import Effect, Finding
@@ -14,6 +13,7 @@ from yolo_nanfix.fixing.limits import Loss, Refused, read, refused
 from yolo_nanfix.fixing.pictures import complete_jpeg
 from yolo_nanfix.fixing.rows import Left
 from yolo_nanfix.fixing.texts import is_background, mend_text
+from yolo_nanfix.regular import ANYWHERE
 
 Groups = Mapping[str, list[Finding]]
 """The findings about each file."""
@@ -86,7 +86,7 @@ def _count(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
     out = _Count([], {})
     for path, found in texts.items():
         with contextlib.suppress(OSError):
-            content = Path(path).read_bytes()
+            content = ANYWHERE.read(path)
             mended = mend_text(content, found, ground.task, True, ground.classes)
             for finding, words in mended.dropped:
                 if (row := read(words)) is not None:
@@ -112,7 +112,7 @@ def _quarantines(path: str, found: list[Finding], ground: Ground) -> Finding | N
         if unlabelled(found[0].place.file, ground):
             return hows["complete"]
         try:
-            complete_jpeg(Path(path).read_bytes())
+            complete_jpeg(ANYWHERE.read(path))
         except (Left, OSError):
             return hows["complete"]
         return None

@@ -6,7 +6,6 @@ import contextlib
 import difflib
 import os
 from collections.abc import Generator, Iterable, Iterator
-from pathlib import Path
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding
@@ -18,10 +17,11 @@ from yolo_nanfix.fixing.ground import Ground as Ground
 from yolo_nanfix.fixing.ground import away, canonical, forget, siblings, unlabelled
 from yolo_nanfix.fixing.losses import judge, none
 from yolo_nanfix.fixing.pictures import complete_jpeg, end_jpeg, suffix_of
-from yolo_nanfix.fixing.rows import ASK, Left
+from yolo_nanfix.fixing.rows import ASK, OUTSIDE, Left
 from yolo_nanfix.fixing.sets import OPERATIONS as SETS
 from yolo_nanfix.fixing.sets import Rewriting
 from yolo_nanfix.fixing.texts import allowed, is_background, mend_text, relist
+from yolo_nanfix.regular import ANYWHERE
 
 PICTURES = ("quarantine", "complete", "end", "rename")
 """The operations on image files, in the order in which they are asked; quarantine ends the matter."""
@@ -38,6 +38,8 @@ def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
     """
     forget()
     asked = [f for f in dict.fromkeys(findings) if allowed(f, ground.unsafe)]
+    asked, elsewhere = _in_dataset(asked, ground)
+    yield from elsewhere
     whole = [f for f in asked if FIXES[f.code].how in SETS]
     others = [f for f in asked if FIXES[f.code].how not in SETS]
     rewritten = (yield from _sets(whole, ground)) if whole else None
@@ -48,6 +50,30 @@ def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
         yield Kept(ground.data, codes, f"{len(others)} others wait until {rewritten} is mended: lint and fix again")
 
 
+def _in_dataset(findings: list[Finding], ground: Ground) -> tuple[list[Finding], list[Kept]]:
+    """The findings about files of the dataset; and one line for each folder outside of it, unless that may change."""
+    if ground.home.outside:
+        return findings, []
+    inside: list[Finding] = []
+    outside: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if FIXES[finding.code].how in SETS or ground.home.holds(finding.place.file):
+            inside.append(finding)
+        else:
+            outside.setdefault(os.path.dirname(finding.place.file), []).append(finding)  # noqa: PTH120
+    return inside, [_elsewhere(folder, found) for folder, found in outside.items()]
+
+
+def _elsewhere(folder: str, found: list[Finding]) -> Kept:
+    """What is said of a folder outside of the dataset."""
+    real = canonical(os.path.join(folder, ""))[: -len(os.sep)]  # noqa: PTH118
+    led = "" if real == os.path.normpath(folder) else f", where a link leads: {real}"
+    count, files = len(found), len({f.place.file for f in found})
+    what = f"{count} finding{'' if count == 1 else 's'} in {files} file{'' if files == 1 else 's'}"
+    codes = ",".join(sorted({f.code for f in found}))
+    return Kept(folder, codes, f"lies outside of the dataset{led}; {OUTSIDE} mends {what} there, too")
+
+
 def _sets(whole: list[Finding], ground: Ground) -> Generator[Edit | Kept, None, str | None]:
     """The edits of the first finding about the set that can be mended; gives its code, None if there is none."""
     labels = tuple(label._replace(path=canonical(label.path)) for label in ground.whole().labels)
@@ -56,7 +82,7 @@ def _sets(whole: list[Finding], ground: Ground) -> Generator[Edit | Kept, None, 
         if mended is not None:
             yield Kept(str(finding.place), finding.code, f"waits until {mended} is mended: lint and fix again")
             continue
-        rewriting = Rewriting(finding, ground.task, labels, ground.data, ground.since_ns)
+        rewriting = Rewriting(finding, ground.task, labels, ground.data, ground.since_ns, ground.home.check)
         try:
             rewriting.check()
         except Left as why:
@@ -91,8 +117,8 @@ def _files(findings: list[Finding], ground: Ground) -> Iterator[Edit | Kept]:
             if isinstance(step, Edit):
                 taken.update((step.path, step.target))
                 if step.target != step.path and not step.path.endswith((".npy", ".txt")):
-                    aside = step.target.startswith(ground.quarantine + os.sep)
-                    renamed.update(dict.fromkeys(_named(step, found), None if aside else step.target))
+                    gone = ground.is_aside(step.target)
+                    renamed.update(dict.fromkeys(_named(step, found), None if gone else step.target))
             yield step
     for path in ground.lists if renamed else ():
         yield from _guarded(_list(canonical(path), path, renamed, ground), path, [])
@@ -137,9 +163,11 @@ def _set_aside(
     images = [image, *siblings(image)] if image else []
     if not images or any(path in taken for path in images):
         raise Left("no row would be left, and its image count as background; lint and fix again")
+    ground.check_names(f.image for f in done if f.image)
     edits = []
     for path in (*images, label):
         try:
+            ground.home.check(path)
             seen = look(path, ground.since_ns, rewrite=False)
         except Left as why:
             raise Left(f"no row would be left, and its image cannot go to quarantine: {path} {why}") from None
@@ -159,6 +187,7 @@ def _picture(path: str, found: list[Finding], ground: Ground, taken: set[str]) -
             if not unlabelled(found[0].place.file, ground):
                 after = complete_jpeg(seen.content)
     if "quarantine" in hows or ("complete" in hows and after is None):
+        ground.check_names(f.place.file for f in found)
         seen = look(path, ground.since_ns, rewrite=False)
         yield Edit(path, away(path, ground, taken), seen, seen.content, tuple(found), f"{codes} to quarantine")
         if not path.endswith(".npy"):
@@ -171,6 +200,8 @@ def _picture(path: str, found: list[Finding], ground: Ground, taken: set[str]) -
         target = f"{path.rpartition('.')[0]}.{suffix_of(after)}"
         if target != path and (os.path.lexists(target) or target in taken):
             raise Left(f"cannot be renamed: {os.path.basename(target)} is there already")  # noqa: PTH119
+        if target != path:
+            ground.check_names(f.place.file for f in found)
     if target != path or after != seen.content:
         yield Edit(path, target, seen, after, tuple(found), codes)
 
@@ -185,17 +216,20 @@ def _label_along(path: str, image: str, ground: Ground, taken: set[str]) -> Iter
         name = os.path.basename(others[0])  # noqa: PTH119
         yield Kept(label, "", f"stays where it is: it is the label file of {name} too")
         return
+    ground.home.check(label)
     seen = look(label, ground.since_ns, rewrite=False)
     yield Edit(label, away(label, ground, taken), seen, seen.content, (), "label file of the image above")
 
 
 def _list(path: str, named: str, renamed: dict[str, str | None], ground: Ground) -> Iterator[Edit | Kept]:
     """The edit of a list of images, some of which were renamed or went to quarantine."""
-    if not os.path.isfile(path):  # noqa: PTH113
+    try:
+        content = ANYWHERE.read(path)
+    except OSError:
         return
-    content = Path(path).read_bytes()
     after = relist(content, os.path.dirname(named), os.sep, renamed)  # noqa: PTH120
     if after != content:
+        ground.home.check(path)
         seen = look(path, ground.since_ns, rewrite=True)
         yield Edit(path, path, seen, after, (), LIST)
 

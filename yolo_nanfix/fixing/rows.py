@@ -18,6 +18,8 @@ _ROUND = 1e-9
 
 ASK = "--unsafe-fixes"
 """What stands in the reason where an unsafe fix would mend it."""
+OUTSIDE = "--fix-outside"
+"""What stands in the reason where a file is left since it lies outside of the dataset."""
 
 
 class Left(Exception):  # noqa: N818 - an answer, not an error
@@ -25,12 +27,13 @@ class Left(Exception):  # noqa: N818 - an answer, not an error
 
     Attributes:
         to_unsafe: whether unsafe fixes would mend it.
+        to_outside: whether it is left for nothing but its place, which is outside of the dataset.
     """
 
-    def __init__(self, why: str, *, to_unsafe: bool = False) -> None:
+    def __init__(self, why: str, *, to_unsafe: bool = False, to_outside: bool = False) -> None:
         """`why` is the message."""
         super().__init__(why)
-        self.to_unsafe = to_unsafe
+        self.to_unsafe, self.to_outside = to_unsafe, to_outside
 
 
 def spell(value: float) -> str:

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from yolo_nanfix.findings import Finding
@@ -30,6 +29,7 @@ from yolo_nanfix.fixing.frames import into_shown, turn_row
 from yolo_nanfix.fixing.numbering import renumber_names, renumber_row
 from yolo_nanfix.fixing.reread import reread, without_behind, without_number
 from yolo_nanfix.fixing.rows import Left, Words, joined, shift_class
+from yolo_nanfix.regular import ANYWHERE
 
 QUARTER = 5
 """From this orientation on, EXIF turns an image by a quarter."""
@@ -112,6 +112,7 @@ class Rewriting:
         labels: the label files of the set that exist, each once.
         yaml: data.yaml.
         since_ns: files that changed after this time are not rewritten.
+        check_place: raises `Left` for a file that may not be rewritten, because of where it is.
         paths: the files that would change; known after `check`.
     """
 
@@ -120,6 +121,7 @@ class Rewriting:
     labels: tuple[LabelFile, ...]
     yaml: str
     since_ns: int | None
+    check_place: Callable[[str], None]
     paths: list[str] = field(default_factory=list)
 
     def check(self) -> None:
@@ -159,7 +161,7 @@ class Rewriting:
     def _edit(self, path: str, change: Callable[[str], str], done: tuple[Finding, ...]) -> Edit | None:
         """The edit of one file; None if it stays as it is."""
         try:
-            before = Path(path).read_bytes()
+            before = ANYWHERE.read(path)
         except OSError as error:
             raise Left(f"cannot be read ({say(error)})") from None
         marked = before.startswith(BOM)
@@ -169,6 +171,7 @@ class Rewriting:
             raise Left("is not UTF-8 text") from None
         if (new := change(text)) == text:
             return None
+        self.check_place(path)
         seen = look(path, self.since_ns, rewrite=True)
         if seen.content != before:
             raise Left("changed while it was read; lint again")

@@ -243,10 +243,21 @@ def relist(content: bytes, folder: str, sep: str, renamed: Mapping[str, str | No
     out = []
     for line in lines:
         entry = line.strip()
-        path = (f"{folder}{sep}{entry[2:]}" if entry.startswith("./") else entry).replace("/", sep)
+        path = _path_of(entry, folder, sep)
         if path in renamed:
             new = renamed[path]
             suffix = "" if new is None else new.rpartition(".")[2]
             line = "" if new is None else line.replace(entry, f"{entry.rpartition('.')[0]}.{suffix}")
         out.append(line)
     return (BOM if marked else b"") + "".join(out).encode("utf-8")
+
+
+def listed(content: bytes, folder: str, sep: str) -> set[str]:
+    """The images that a list names, as lint names them; the arguments are those of `relist`."""
+    lines = content.removeprefix(BOM).decode("utf-8", "replace").splitlines()
+    return {_path_of(line.strip(), folder, sep) for line in lines}
+
+
+def _path_of(entry: str, folder: str, sep: str) -> str:
+    """What lint calls the image of an entry in a list."""
+    return (f"{folder}{sep}{entry[2:]}" if entry.startswith("./") else entry).replace("/", sep)
