@@ -1,4 +1,4 @@
-"""The part of `yolo-nanfix lint` that mends: `--fix`, `--unsafe-fixes`, `--diff`, `--undo`."""
+"""The part of `yolo-nanfix lint` that mends: `--fix`, `--unsafe-fixes`, `--fix-outside`, `--diff`, `--undo`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let --fix and --diff also do what may lose something: drop rows, clip far, renumber classes, rename "
         "images, move unusable ones to quarantine with their labels; alone it writes nothing",
     )
+    group.add_argument(
+        "--fix-outside",
+        action="store_true",
+        help="let --fix, --diff and --undo also change what lies outside of the dataset: behind links that lead out of "
+        "it, listed elsewhere, in a quarantine that is a link; alone it writes nothing",
+    )
     group.add_argument("--diff", action="store_true", help="show what would be mended; write nothing")
     group.add_argument("--undo", action="store_true", help="take the last fix run of this dataset back, and stop")
 
@@ -42,7 +48,7 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         UsageError: they do.
     """
-    if (args.fix or args.unsafe_fixes or args.diff) and (args.watch or args.write_baseline):
+    if (args.fix or args.unsafe_fixes or args.fix_outside or args.diff) and (args.watch or args.write_baseline):
         raise UsageError("fixes go neither with --watch nor with --write-baseline")
 
 
@@ -58,7 +64,11 @@ def undo(args: argparse.Namespace, data: str | None) -> Answer:
         raise UsageError("--undo takes a fix back; leave --fix, --unsafe-fixes and --diff out")
     if data is None:
         raise UsageError("--undo needs the dataset whose last fix run is to be taken back")
-    undone = api.undo(data)
+    undone = api.undo(data, outside=args.fix_outside, root=args.root)
+    for folder in undone.damaged:
+        _say(f"{folder}: a journal that cannot be read; nothing of it was used", sys.stderr)
+    if undone.moved_from and not args.quiet:
+        _say(f"the last fix run is one of {undone.moved_from}, which is {data} now", sys.stderr)
     _list(undone.kept, sys.stderr)
     more = f"; {undone.more} earlier fix runs can be undone" if undone.more else ""
     if not args.quiet:
@@ -82,16 +92,23 @@ def run(args: argparse.Namespace, report: Report, lint: Callable[[], Report]) ->
 
     Raises:
         UsageError: another fix is running, or the journal cannot be written; nothing was changed.
+        KeyboardInterrupt: it was interrupted; what is changed by then was said.
     """
     from yolo_nanfix import api
     from yolo_nanfix.cli.progress import waiting
 
     if not (args.fix or args.diff):
-        if args.unsafe_fixes:
-            _say("--unsafe-fixes alone writes nothing: --fix mends, --diff shows what --fix would do", sys.stderr)
+        alone = "--unsafe-fixes" * args.unsafe_fixes or "--fix-outside" * args.fix_outside
+        if alone:
+            _say(f"{alone} alone writes nothing: --fix mends, --diff shows what --fix would do", sys.stderr)
         return report
-    with waiting("mending", args.quiet):
-        fixed = api.fix(report, unsafe=args.unsafe_fixes, diff=args.diff)
+    try:
+        with waiting("mending", args.quiet):
+            fixed = api.fix(report, unsafe=args.unsafe_fixes, diff=args.diff, outside=args.fix_outside)
+    except KeyboardInterrupt as stop:
+        for said in stop.args:
+            _say(f"{said}", sys.stderr)
+        raise
     _list(fixed.kept, sys.stderr)
     if fixed.diff is not None:
         values = {**vars(fixed), "done": [f.as_dict() for f in fixed.done], "kept": _kept(fixed.kept)}
@@ -169,6 +186,9 @@ def _summary(fixed: Fixed, args: argparse.Namespace) -> None:
         _say(f"{_count(fixed.quarantined, 'image')} {went} to quarantine with the labels{where}", sys.stderr)
     elif fixed.quarantine:
         _say(f"unusable files are in {fixed.quarantine}", sys.stderr)
+    for folder in fixed.outside[:_MAX_LINES]:
+        changes = "files would change" if fixed.diff is not None else "files changed"
+        _say(f"outside of the dataset {changes} in {folder}", sys.stderr)
     if fixed.background or (args.unsafe_fixes and fixed.files):
         _say(f"{_count(fixed.background, 'image')} {became} background", sys.stderr)
     if fixed.journal:
