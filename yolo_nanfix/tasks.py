@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -72,4 +73,4 @@ def option(task: str, guess: str | None) -> str:
         task: the task.
         guess: the task that the set itself speaks for; None where that is not known.
     """
-    return "" if task in ("", guess) else f" --task {task}"
+    return "" if task in ("", guess) else f" --task {shlex.quote(task)}"

@@ -210,11 +210,20 @@ def _verdicts(run: RunFolder, root: str) -> Iterable[Advice]:
     verdicts = [v for v in lenient.entries(run.summary, "guard", "verdicts") if isinstance(v, Mapping)]
     for verdict in sorted(verdicts, key=lambda v: lenient.text(v, "cause") in ("unknown", "nondeterministic"))[:20]:
         lines = lenient.texts(verdict, "advice")
-        commands = tuple(line for line in lines if line.startswith("yolo-nanfix ") and "\n" not in line)
+        commands = tuple(filter(_is_command, lines))
         words = tuple(from_root(root, line) for line in lines if line not in commands)
         if words or commands:
             summary = lenient.text(verdict, "summary")
             yield Advice(from_root(root, summary), words, commands)
+
+
+def _is_command(line: str) -> bool:
+    """Whether a line of a report is one command of ours and nothing more: people paste what a page shows as such."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return False
+    return words[:1] == ["yolo-nanfix"] and shlex.join(words) == line
 
 
 def _left_out(run: RunFolder, root: str) -> Iterable[Advice]:

@@ -101,7 +101,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "patches": patches(run),
         "patch_counts": patch_counts(run),
         "facts": repeat.facts(run),
-        "command": lenient.text(run.summary, "command") or repeat.command(run),
+        "command": repeat.command(run),
         "folder": printable(str(run.path)),
     }
 

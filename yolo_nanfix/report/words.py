@@ -65,6 +65,7 @@ def base(report: Report) -> Path:
 def where(place: Place, root: Path) -> str:
     """`labels/train/7.txt:3`, `images/train/7.npy@60,60,0`, from `root` on; `.` for that folder itself."""
     file = "." if f"{place.file}{os.sep}" in _starts(root) else relative(place.file, root)
+    file = f"./{file}" if file.lstrip().startswith("::") else file  # CI systems take lines that begin so for commands
     return printable(str(replace(place, file=file)))
 
 
