@@ -106,7 +106,8 @@ def lint_page(
     Args:
         report: what `lint` found, or `Report.from_dict` read.
         studied: the datasets as that lint read them; by default they are read again, as far as lint does not remember
-            them. Without them, because they are gone, say, the page shows the findings alone.
+            them. Without them, because they are gone, say, the page shows the findings alone: give `()` for a report
+            that somebody else wrote, which may name any dataset of yours.
         progress: called with (done, total, what) as pictures are made.
         follow_links: also show images that links or lists name outside of a dataset's folders.
     """

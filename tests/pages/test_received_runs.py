@@ -146,3 +146,17 @@ def test_lines_begin_with_no_command_of_a_ci_system(tmp_path: Path):
     for name in ("::stop-commands::x.txt", " ::add-mask::x.txt"):
         assert where(Place(str(tmp_path / name), 3), tmp_path) == f"./{name}:3"
     assert where(Place(str(tmp_path / "a::b.txt"), 3), tmp_path) == "a::b.txt:3"
+
+
+def test_tensors_that_claim_to_be_huge_are_not_read(run: Path):
+    """The file is sparse: it takes no room, and unpacks from a small archive."""
+    facts = json.dumps({"format": 1, "sources": [{"file": "a.jpg", "suspect": "nan"}], "detail": "input"})
+    size = 4 * 3 * 10_000 * 10_000
+    tensors = {"batch.img": {"dtype": "F32", "shape": [1, 3, 10_000, 10_000], "data_offsets": [0, size]}}
+    header = json.dumps({"__metadata__": {"yolo-nanfix": facts}, **tensors}).encode()
+    (run / "incidents").mkdir()
+    with open(run / "incidents" / "a.safetensors", "wb") as stream:
+        stream.write(len(header).to_bytes(8, "little") + header)
+        stream.truncate(8 + len(header) + size)
+    page, _ = drawn(run)
+    assert "The picture cannot be drawn: batch.img has 300000000 values" in page

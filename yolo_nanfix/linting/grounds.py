@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from yolo_nanfix.linting.config import DataConfig, Layout
@@ -57,11 +58,15 @@ class _Folders:
 
     def name(self, paths: Iterable[str]) -> None:
         """Add those that data.yaml names, but not what links in the ones before lead out to."""
-        for named in paths:
+        for named in dict.fromkeys(paths):
             place = os.path.realpath(named)
-            above, last = os.path.split(named)
-            spots = (named, os.path.join(os.path.realpath(above), last))  # noqa: PTH118
-            if any(self._led_out(spot, place) for spot in spots):
+            if place != named:
+                above, last = os.path.split(named)
+                spots = (named, os.path.join(os.path.realpath(above), last))  # noqa: PTH118
+                if any(self._led_out(spot, place) for spot in spots):
+                    continue
+            if any(inside(place, one) for one in self.real):
+                self.known[named] = place
                 continue
             if not too_wide(place):
                 self.known |= {named: place, place: place}
@@ -84,5 +89,11 @@ class _Folders:
 
 def too_wide(folder: str) -> bool:
     """Whether a folder, links resolved, holds far more than a dataset: the home folder of the user, or everything."""
-    home = os.path.realpath(os.path.expanduser("~"))  # noqa: PTH111 - raises nothing where there is no home
-    return inside(home, folder) or os.path.dirname(folder) == folder or any(inside(folder, s) for s in SYSTEM)  # noqa: PTH120
+    home = _home(os.path.expanduser("~"))  # noqa: PTH111 - raises nothing where there is no home
+    root = os.path.dirname(folder) == folder  # noqa: PTH120
+    return root or inside(home, folder) or any(inside(folder, one) for one in SYSTEM)
+
+
+@lru_cache(maxsize=4)
+def _home(path: str) -> str:
+    return os.path.realpath(path)

@@ -12,13 +12,15 @@ from yolo_nanfix import safe_yaml
 from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.pages import lenient, tables
-from yolo_nanfix.pages.tables import LARGEST, Table
+from yolo_nanfix.pages.tables import Table
 from yolo_nanfix.regular import NotRegular, Refusal, Within
 from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.report.steps import STEPS_NAME
 from yolo_nanfix.report.words import printable
 
 RESULTS, ARGUMENTS, INCIDENTS = "results.csv", "args.yaml", "incidents"
+LARGEST = 256 * 2**20
+"""Larger files are not read."""
 KINDS = {"outcome": str, "reasons": list, "environment": dict, "patches": dict, "guard": dict, "quarantined": dict}
 """What the report of a run must hold, and as what."""
 

@@ -6,6 +6,7 @@ Only the tensors that are shown are read, image by image.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ BUDGET = 2_000_000
 """Pictures may take so many bytes of a page."""
 THUMBNAILS = 48
 """At most so many images that are not guilty."""
+MOST_VALUES = 200_000_000
+"""Tensors, and images, of more values are not read: the file of another one may claim any size without being large."""
 ROWS = 20
 """At most so many label rows of an image are shown."""
 DAMAGED = (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
@@ -99,8 +102,12 @@ def draw(shots: Sequence[Shot], path: Path, guilty: bool, purse: list[int]) -> N
             if "batch.img" not in names:
                 return
             images = stream.get_slice("batch.img")
-            rows = {key: stream.get_tensor(f"batch.{key}") for key in ("bboxes", "cls", "batch_idx")
-                    if f"batch.{key}" in names}  # fmt: skip
+            _bearable("batch.img", images.get_shape()[1:])
+            rows = {}
+            for key in ("bboxes", "cls", "batch_idx"):
+                if (name := f"batch.{key}") in names:
+                    _bearable(name, stream.get_slice(name).get_shape())
+                    rows[key] = stream.get_tensor(name)
             facts_names = lenient.mapping(json.loads((stream.metadata() or {})["yolo-nanfix"]), "model", "names")
             count = images.get_shape()[0]
             for shot in wanted:
@@ -114,6 +121,16 @@ def draw(shots: Sequence[Shot], path: Path, guilty: bool, purse: list[int]) -> N
     except DAMAGED as error:
         for shot in wanted:
             shot.why_not = shot.why_not or ("" if shot.picture else f"The picture cannot be drawn: {why(error)}.")
+
+
+def _bearable(name: str, shape: Sequence[int]) -> None:
+    """Refuse what would fill the memory.
+
+    Raises:
+        ValueError: it has too many values.
+    """
+    if math.prod(shape) > MOST_VALUES:
+        raise ValueError(f"{name} has {math.prod(shape)} values, more than {MOST_VALUES}")
 
 
 def _add_boxes(shot: Shot, rows: Mapping[str, Any], names: Mapping[str, Any]) -> None:
