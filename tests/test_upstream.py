@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from yolo_nanfix import upstream
@@ -63,3 +65,16 @@ def test_what_does_not_resolve_says_what_is_missing(path, says):
 
 def test_releases_compare_as_releases():
     assert upstream.release("8.4.190") > upstream.release("8.4.79") > upstream.release("8.0.136")
+
+
+def test_what_is_logged_is_one_line_whatever_names_it_quotes():
+    logger, kept = logging.getLogger("ultralytics"), []
+    handler = logging.Handler()
+    handler.emit = lambda record: kept.append(record.getMessage())
+    logger.addHandler(handler)
+    try:
+        upstream.log("a\n::stop-commands::x \x1b[2J \u202egpj.exe: é 猫 could not be read")
+    finally:
+        logger.removeHandler(handler)
+    (line,) = kept  # Ultralytics writes the level before it
+    assert line.endswith("a\\n::stop-commands::x \\x1b[2J \\u202egpj.exe: é 猫 could not be read")

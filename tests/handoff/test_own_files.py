@@ -205,3 +205,22 @@ def test_names_and_classes_are_quoted_in_the_sheet_and_numbers_stay_numbers(tmp_
     by_class = {row["class"]: row for row in rows}
     assert by_class['\'=HYPERLINK("http://x")']["left"] == "-12.80"
     assert by_class["'-2+3"]["image"] == by_class["'-2+3"]["file"] == "'=cmd/x.jpg"
+
+
+def test_no_name_moves_the_cursor_or_turns_the_text(tmp_path: Path, capsys):
+    tiny = TinySet(tmp_path / "set")
+    for name in ("a\x1b[2Jb", "\u202egpj.exe", "x\n::y", "\x9b31m"):
+        tiny.put(f"images/train/{name}.jpg", b"")
+        tiny.put(f"labels/train/{name}.txt", SICK)
+        (tiny.root / f"images/train/l{name}.jpg").symlink_to("/etc/hostname")
+    tiny.yaml('train: images/train\nval: images/val\nnames: ["c\\e[2J", "d\u202e"]\n')
+    out = str(tmp_path / "\x1bout")
+    for words, code in (
+        (["lint", str(tiny.root)], 1),
+        (["lint", str(tiny.root), "--output-format", "full"], 1),
+        (["lint", str(tiny.root), "--baseline", f"{out}.json", "--write-baseline"], 0),
+        (["handoff", str(tiny.root), out, "--to", "cvat"], 0),
+        (["handoff", str(tiny.root), out, "--to", "cvat"], 2),
+    ):
+        assert main(words) == code
+        assert [c for c in "".join(capsys.readouterr()) if not (c.isprintable() or c == "\n")] == []

@@ -225,10 +225,11 @@ def _code(report: Report, args: argparse.Namespace) -> int:
 def _baseline(report: Report, file: Path, quiet: bool) -> Answer:
     """The answer after the baseline was written."""
     from yolo_nanfix.report import jsonout
+    from yolo_nanfix.report.words import printable
 
     said = f"{file} holds {len(report.findings)} findings of {report.data} now; only new ones will fail."
     values = {"baseline": str(file), "findings": len(report.findings), "data": report.data}
-    return Answer(0, partial(jsonout.text, values), nothing if quiet else partial(print, said))
+    return Answer(0, partial(jsonout.text, values), nothing if quiet else partial(print, printable(said)))
 
 
 def _watch(data: str | None, request: Request, args: argparse.Namespace) -> None:
