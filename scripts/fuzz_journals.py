@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 
 import fuzz_sets
+import journal_damage
 from fuzz_core import Box, Case, put
 from fuzz_damage import damaged
 from fuzz_files import odd
@@ -25,34 +25,24 @@ def make(box: Box, rng: random.Random) -> Case:
 
 
 def damage(box: Box, rng: random.Random) -> None:
-    """Damage one file of the newest journal, or write odd values and places into it."""
+    """Damage one file of the newest journal, or write odd values and places into it, with a hash that is right."""
     journals = sorted((box.home / ".local" / "share").rglob("journal.json"))
     if not journals:
         return
     file: Path = journals[-1]
-    way = rng.randrange(5)
+    way = rng.randrange(6)
     if way == 0:
         _damage(rng.choice(sorted(file.parent.iterdir())), rng)
     elif way == 1:
         odd(rng.choice(sorted(file.parent.iterdir())), rng, box)
     elif way == 2:
-        document = json.loads(file.read_text())
-        for step in document.get("steps", []):
-            key = rng.choice(("path", "target"))
-            places = (
-                box.outside / "secret.txt",
-                box.outside / "new.txt",
-                box.home / ".profile",
-                "../outside/secret.txt",
-            )
-            step[key] = str(rng.choice(places))
-        file.write_text(json.dumps(document))
-    else:
-        document = mutated(json.loads(file.read_text()), rng, box, 4)
+        head, body = journal_damage.read(file.parent)
         try:
-            file.write_text(json.dumps(document))
-        except RecursionError:
+            journal_damage.write(file.parent, mutated(head, rng, box, 2), mutated(body, rng, box, 4))
+        except (RecursionError, AttributeError):
             file.write_text("[" * 5000)
+    else:
+        journal_damage.damage(file.parent, rng, [box.outside / "secret.txt", box.outside, box.home / ".profile"])
 
 
 def _damage(file: Path, rng: random.Random) -> None:

@@ -67,18 +67,18 @@ def _replaced(journal: Path, rng: random.Random, places: Sequence[Path]) -> str:
 
 def _said(journal: Path, rng: random.Random, places: Sequence[Path]) -> str:
     """One value is another one."""
-    head, body = _read(journal)
+    head, body = read(journal)
     step = rng.choice(body["steps"])
     where: dict[str, Any] = rng.choice((head, body, step, step, step))
     key = rng.choice(sorted(where))
     where[key] = rng.choice(ODD)
-    _write(journal, head, body)
+    write(journal, head, body)
     return f"{key} is {where[key]!r:.20}"
 
 
 def _lead_away(journal: Path, rng: random.Random, places: Sequence[Path]) -> str:
     """Paths, or names of temporary files, lead elsewhere."""
-    head, body = _read(journal)
+    head, body = read(journal)
     away, step = rng.choice(places), rng.choice(body["steps"])
     new = away.with_name("new.txt")
     here = Path(step["path"])
@@ -101,13 +101,13 @@ def _lead_away(journal: Path, rng: random.Random, places: Sequence[Path]) -> str
         link = here.parent / "link"
         link.symlink_to(away.parent)
         step["path"] = step["target"] = str(link / away.name)
-    _write(journal, head, body)
+    write(journal, head, body)
     return f"{way}"
 
 
 def _shape(journal: Path, rng: random.Random, places: Sequence[Path]) -> str:
     """The journal has another shape, though its hash is right."""
-    head, body = _read(journal)
+    head, body = read(journal)
     texts = {
         "deep": "[" * DEEP + "]" * DEEP,
         "deep in a step": json.dumps(body)[:-2] + ", " + '{"a":' * DEEP + "1" + "}" * DEEP + "]}",
@@ -119,16 +119,17 @@ def _shape(journal: Path, rng: random.Random, places: Sequence[Path]) -> str:
         "steps by name": json.dumps({**body, "steps": {str(i): step for i, step in enumerate(body["steps"])}}),
     }
     name = rng.choice(sorted(texts))
-    _write(journal, head, texts[name])
+    write(journal, head, texts[name])
     return name
 
 
-def _read(journal: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read(journal: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The two lines of a journal."""
     head, body = (journal / "journal.json").read_text().splitlines()
     return json.loads(head), json.loads(body)
 
 
-def _write(journal: Path, head: dict[str, Any], body: Any) -> None:
+def write(journal: Path, head: dict[str, Any], body: Any) -> None:
     """Write a journal whose hash is right, unless the hash itself was changed."""
     text = (body if isinstance(body, str) else json.dumps(body)).encode()
     if isinstance(head.get("sha256"), str) and len(head["sha256"]) == hashlib.sha256().digest_size * 2:
