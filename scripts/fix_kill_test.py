@@ -1,11 +1,12 @@
-"""Kill `fix` and `undo` with SIGKILL at random moments: afterwards undo gives every byte, mode and time back.
+"""Kill `fix` and `undo` at random moments: afterwards undo gives every byte, mode and time back.
 
-python scripts/fix_kill_test.py [--kills 60] [--files 300] [--seed 0] [--whole]
+python scripts/fix_kill_test.py [--kills 60] [--files 300] [--seed 0] [--whole] [--links]
 
-Each round lints a sick dataset, fixes it in a process of its own, kills that within the time which an undisturbed fix
-takes, and takes it back; in every second round the undo is killed, too, and asked again. It fails at the first file
-that is not as it was: bytes, permission bits, time of change, or a file too many. With `--whole` the fix is one of the
-whole set, which rewrites every label file under one finding.
+Each round lints a sick dataset, fixes it in a process of its own, ends that within the time which an undisturbed fix
+takes by SIGKILL, SIGTERM, SIGHUP or SIGINT, and takes it back; in every second round the undo is killed, too, and
+asked again. It fails at the first file that is not as it was: bytes, permission bits, time of change, or a file too
+many. With `--whole` the fix is one of the whole set, which rewrites every label file under one finding. With `--links`
+labels and quarantine are links out of the dataset, which the fix may follow; what else lies there must stay.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import io
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,20 +28,20 @@ import numpy as np
 from PIL import Image
 
 CHILD = """
-import sys, time
-import yolo_nanfix
+import signal, sys, time
+from yolo_nanfix import linter, mending
 from yolo_nanfix.errors import UsageError
-action, root = sys.argv[1:]
-report = yolo_nanfix.lint(root, settings=False) if action == "fix" else None
-from yolo_nanfix import mending
+action, root, outside = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)
+report = linter.lint(root, linter.Request({}, settings=False)) if action == "fix" else None
 print("ready", flush=True)
 sys.stdin.readline()
 began = time.perf_counter()
 if report is not None:
-    yolo_nanfix.fix(report, unsafe=True)
+    mending.fix(report, unsafe=True, diff=False, outside=outside == "True")
 else:
     try:
-        assert not yolo_nanfix.undo(root).kept
+        assert not mending.undo(root, outside=outside == "True", root=None).kept
     except UsageError:
         print("nothing to undo", flush=True)
 print(time.perf_counter() - began, flush=True)
@@ -58,6 +60,9 @@ FROM_ONE = (
     b"1.0 0.5 0.5 0.1 0.1\n\n",
 )
 """Labels of a set whose classes are counted from 1."""
+
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class Ended(NamedTuple):
@@ -87,6 +92,18 @@ def make(root: Path, files: int, rng: random.Random, labels: tuple[bytes, ...] =
             os.utime(file, ns=(time.time_ns(), rng.randrange(1, time.time_ns())))
 
 
+def link(root: Path) -> None:
+    """Labels of val and the quarantine are links out of the dataset, and labels of train one that stays in it."""
+    elsewhere = root.parent / "elsewhere"
+    (elsewhere / "quarantine").mkdir(parents=True)
+    (elsewhere / "mine.txt").write_bytes(SICK[0])
+    (root / "labels/val").rename(elsewhere / "val")
+    (root / "labels/val").symlink_to(elsewhere / "val")
+    (root / "labels/train").rename(root / "labels/all")
+    (root / "labels/train").symlink_to("all")
+    root.with_name(f"{root.name}-quarantine").symlink_to(elsewhere / "quarantine")
+
+
 def _encode(pixels: np.ndarray, form: str) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, form)
@@ -98,11 +115,13 @@ def state(folder: Path) -> dict[str, tuple[bytes, int, int]]:
     return {str(p): (p.read_bytes(), p.stat().st_mode, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
 
 
-def run(action: str, root: Path, home: Path, after: float | None) -> Ended:
-    """Fix or undo in a process of its own, and kill that so many seconds after it began; None: let it end."""
+def run(action: str, root: Path, home: Path, after: float | None, by: signal.Signals, *, outside: bool) -> Ended:
+    """Fix or undo in a process of its own, and end that so many seconds after it began; None: let it end."""
     environment = {**os.environ, "XDG_DATA_HOME": str(home)}
-    command = [sys.executable, "-c", CHILD, action, str(root)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as child:
+    command = [sys.executable, "-c", CHILD, action, str(root), str(outside)]
+    quiet = None if after is None else subprocess.DEVNULL
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=quiet, text=True, env=environment) as child:
         assert child.stdout is not None and child.stdin is not None
         if child.stdout.readline() != "ready\n":
             raise SystemExit(f"{action} did not begin")
@@ -110,7 +129,7 @@ def run(action: str, root: Path, home: Path, after: float | None) -> Ended:
         child.stdin.flush()
         if after is not None:
             time.sleep(after)
-            child.kill()
+            child.send_signal(by)
         said = child.stdout.read().split("\n")
         code = child.wait()
     if after is None and code:
@@ -118,8 +137,18 @@ def run(action: str, root: Path, home: Path, after: float | None) -> Ended:
     return Ended(code != 0, said)
 
 
-def rounds(folder: Path, kills: int, files: int, seed: int, *, whole: bool = False) -> Counter[str]:
-    """Kill so many times; count in which state the kills found the dataset. `whole`: the fix is one of the whole set.
+def rounds(
+    folder: Path, kills: int, files: int, seed: int, *, whole: bool = False, links: bool = False
+) -> Counter[str]:
+    """Kill so many times; count in which state the kills found the dataset.
+
+    Args:
+        folder: for all that is needed.
+        kills: so many.
+        files: images of the dataset.
+        seed: of moments and signals.
+        whole: the fix is one of the whole set.
+        links: the fix follows links out of the dataset.
 
     Raises:
         SystemExit: something was not as before.
@@ -127,11 +156,20 @@ def rounds(folder: Path, kills: int, files: int, seed: int, *, whole: bool = Fal
     rng, seen = random.Random(seed), Counter[str]()
     root, home = folder / "set", folder / "home"
     make(root, files, rng, FROM_ONE if whole else SICK)
-    before = state(folder / "set")
-    took = {action: float(run(action, root, home, None).said[-2]) for action in ("fix", "undo")}
+    if links:
+        link(root)
+    before = state(folder)
+
+    def one(action: str, after: float | None) -> Ended:
+        by = rng.choice(SIGNALS)
+        ended = run(action, root, home, after, by, outside=links)
+        seen[by.name] += ended.killed
+        return ended
+
+    took = {action: float(one(action, None).said[-2]) for action in ("fix", "undo")}
     _same(before, folder, "undisturbed")
     while seen["kills"] < kills:
-        ended = run("fix", root, home, rng.uniform(0, took["fix"] * 1.05))
+        ended = one("fix", rng.uniform(0, took["fix"] * 1.05))
         now = {path: value for path, value in state(folder).items() if not path.startswith(str(home))}
         changed = sum(before.get(path) != value for path, value in now.items())
         seen["kills"] += ended.killed
@@ -139,10 +177,10 @@ def rounds(folder: Path, kills: int, files: int, seed: int, *, whole: bool = Fal
         if ended.killed:
             seen["before the first change" if not changed else "in the middle, or at the very end"] += 1
         if seen["rounds"] % 2 and seen["kills"] < kills:
-            undone = run("undo", root, home, rng.uniform(0, took["undo"] * 1.05))
+            undone = one("undo", rng.uniform(0, took["undo"] * 1.05))
             seen["kills"] += undone.killed
             seen["undo killed"] += undone.killed
-        run("undo", root, home, None)
+        one("undo", None)
         _same(before, folder, f"round {seen['rounds']}")
         seen["rounds"] += 1
     return seen
@@ -163,9 +201,10 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--links", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        seen = rounds(Path(folder), args.kills, args.files, args.seed, whole=args.whole)
+        seen = rounds(Path(folder), args.kills, args.files, args.seed, whole=args.whole, links=args.links)
     print(", ".join(f"{name}: {count}" for name, count in seen.items()))
     print("after every kill undo gave all bytes, modes and times back")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import shutil
 import signal
 from collections import Counter
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from fixing.test_fix import snapshot
-from journal_damage import damage
-from linting.tiny_set import TinySet
+from journal_damage import damage, read
+from linting.tiny_set import YAML, TinySet
 
 import yolo_nanfix
 from yolo_nanfix.errors import UsageError
@@ -107,3 +108,185 @@ def test_a_healthy_journal_of_the_same_set_gives_all_back(place: Place):
     assert undone.kept == () and undone.damaged == () and undone.moved_from is None
     assert {p: v[:2] for p, v in snapshot(place.root / "set").items()} == {p: v[:2] for p, v in place.before.items()}
     assert [p.name for p in place.journals.iterdir()] == ["lock"]
+
+
+def _fixed(tiny: TinySet) -> dict[str, tuple[bytes, int, int]]:
+    """Fix two labels, and move an image away; gives what was before."""
+    tiny.rows(SPILL)
+    tiny.put("labels/val/b.txt", SPILL)
+    tiny.put("images/train/e.jpg", b"")
+    tiny.put("labels/train/e.txt", SPILL)
+    before = snapshot(tiny.root)
+    assert yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False), unsafe=True).files == 4
+    return before
+
+
+def _by_name(found: dict[str, tuple[bytes, int, int]], root: Path) -> dict[str, tuple[bytes, int, int]]:
+    return {os.path.relpath(path, root): value for path, value in found.items()}
+
+
+@pytest.mark.parametrize("quarantine", ["moved along", "left"])
+def test_a_moved_dataset_is_undone_where_it_is_now(tiny: TinySet, tmp_path: Path, quarantine: str):
+    before = _by_name(_fixed(tiny), tiny.root)
+    new = tmp_path / "deep/er/renamed"
+    new.parent.mkdir(parents=True)
+    old = str(tiny.root / "data.yaml")
+    tiny.root.rename(new)
+    if quarantine == "moved along":
+        (tmp_path / "set-quarantine").rename(new.with_name("renamed-quarantine"))
+    undone = yolo_nanfix.undo(new)
+    assert (undone.kept, undone.moved_from) == ((), old)
+    assert _by_name(snapshot(new), new) == before
+    assert not tiny.root.exists() and not new.with_name("renamed-quarantine").exists()
+
+
+def test_a_dataset_whose_root_was_moved_is_undone_there(tiny: TinySet, tmp_path: Path):
+    (tmp_path / "root").mkdir()
+    for name in ("images", "labels"):
+        (tiny.root / name).rename(tmp_path / "root" / name)
+    tiny.yaml(f"path: {tmp_path}/root\n{YAML}")
+    label = tmp_path / "root/labels/train/a.txt"
+    label.write_text(SPILL)
+    assert yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False)).files == 1
+    (tmp_path / "root").rename(tmp_path / "new")
+    tiny.yaml(f"path: {tmp_path}/new\n{YAML}")
+    assert yolo_nanfix.undo(tiny.root).kept == ()
+    assert (tmp_path / "new/labels/train/a.txt").read_text() == SPILL and not (tmp_path / "root").exists()
+
+
+def test_a_copy_of_a_dataset_and_another_one_have_no_part_in_its_journal(tiny: TinySet, tmp_path: Path):
+    before = _fixed(tiny)
+    shutil.copytree(tiny.root, tmp_path / "copy")
+    fixed = snapshot(tmp_path / "copy")
+    with pytest.raises(UsageError, match="no fix run"):
+        yolo_nanfix.undo(tmp_path / "copy")
+    other = TinySet(tmp_path / "other")
+    tiny.root.rename(tmp_path / "hidden")
+    with pytest.raises(UsageError, match="no fix run"):  # its labels are no such as the fix left
+        yolo_nanfix.undo(other.root)
+    assert snapshot(tmp_path / "copy") == fixed
+    (tmp_path / "hidden").rename(tiny.root)
+    assert yolo_nanfix.undo(tiny.root).kept == () and snapshot(tiny.root) == before
+
+
+def test_a_damaged_journal_of_the_last_run_is_named_and_the_one_before_it_can_be_undone(tiny: TinySet, journals: Path):
+    tiny.rows(SPILL)
+    before = snapshot(tiny.root)
+    yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False))
+    between = snapshot(tiny.root)
+    tiny.put("labels/val/b.txt", SPILL)
+    yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False))
+    text = (journals / "000002/journal.json").read_bytes()
+    (journals / "000002/journal.json").write_bytes(text[:-9])
+    state = snapshot(tiny.root)
+    for _ in range(2):
+        with pytest.raises(UsageError, match=r"hash is another one.*nothing was changed.*000002/pack.bin; move that"):
+            yolo_nanfix.undo(tiny.root)
+    assert snapshot(tiny.root) == state
+    (journals / "000002").rename(journals / "kept")
+    tiny.put("labels/val/b.txt", (tiny.root / "labels/val/b.txt").read_bytes())
+    assert yolo_nanfix.undo(tiny.root).kept == ()
+    label = str(tiny.root / "labels/train/a.txt")
+    assert snapshot(tiny.root)[label] == before[label] != between[label]
+
+
+def test_bytes_that_are_damaged_in_the_journal_are_not_written(tiny: TinySet, journals: Path):
+    before = _fixed(tiny)
+    pack = journals / "000001/pack.bin"
+    content = pack.read_bytes()
+    at = content.rindex(SPILL.encode())
+    pack.write_bytes(content[:at] + b"1" + content[at + 1 :])
+    undone = yolo_nanfix.undo(tiny.root)
+    (kept,) = undone.kept
+    assert "are damaged" in kept.reason and undone.files == 3 and undone.bytes_in == str(journals / "000001")
+    now = snapshot(tiny.root)
+    assert {path for path in before if before[path] != now[path]} == {kept.place} and pack.exists()
+
+
+def test_a_disk_that_is_full_keeps_the_journal(tiny: TinySet, journals: Path):
+    """The limit on the size of files makes writing fail as a full disk does."""
+    tiny.rows(SPILL * 900)
+    before = snapshot(tiny.root)
+    yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9000, hard))
+    try:
+        (kept,) = yolo_nanfix.undo(tiny.root).kept
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert kept.reason.endswith("--undo tries again") and (journals / "000001/pack.bin").exists()
+    assert not list(tiny.root.rglob("*.tmp"))
+    assert yolo_nanfix.undo(tiny.root).kept == () and snapshot(tiny.root) == before
+
+
+def test_a_fix_of_the_whole_set_that_was_cut_off_is_taken_back_before_the_next(tiny: TinySet, journals: Path):
+    rows = "1 0.5 0.5 0.2 0.2\n2 0.3 0.3 0.1 0.2\n"
+    tiny.rows(rows)
+    tiny.put("labels/val/b.txt", rows)
+    before = snapshot(tiny.root)
+    yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False), unsafe=True)
+    (journals / "000001/applied.json").unlink()  # as a kill leaves it
+    tiny.rows(rows)
+    half = snapshot(tiny.root)
+    with pytest.raises(UsageError, match=r"was cut off.*take it back first: yolo-nanfix lint .*data.yaml --undo"):
+        yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False), unsafe=True)
+    assert snapshot(tiny.root) == half
+    yolo_nanfix.undo(tiny.root)
+    assert snapshot(tiny.root) == before
+
+
+def test_what_a_killed_fix_left_beside_labels_goes_with_the_next_one(tiny: TinySet, journals: Path):
+    tiny.rows(SPILL)
+    yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False))
+    (journals / "000001/applied.json").unlink()
+    token = read(journals / "000001")[1]["token"]
+    temp = tiny.put(f"labels/train/.nanfix-{token}-0.tmp", "half of it")
+    tiny.put("labels/val/b.txt", SPILL)
+    yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False))
+    assert not temp.exists()
+
+
+def test_an_interrupted_fix_says_how_many_files_are_changed(tiny: TinySet, monkeypatch: pytest.MonkeyPatch, capsys):
+    from yolo_nanfix.cli.main import main
+    from yolo_nanfix.fixing import apply
+
+    tiny.rows(SPILL)
+    tiny.put("labels/val/b.txt", SPILL)
+    before, do = snapshot(tiny.root), apply._do
+
+    def interrupted(journal, number, step):
+        if number == 1:
+            signal.raise_signal(signal.SIGINT)
+        do(journal, number, step)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # where it is ignored
+    monkeypatch.setattr(apply, "_do", interrupted)
+    try:
+        assert main(["lint", str(tiny.root), "--isolated", "--fix"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert "1 file is changed, the others are as they were; --undo takes it back" in capsys.readouterr().err
+    assert main(["lint", str(tiny.root), "--undo"]) == 0 and snapshot(tiny.root) == before
+
+
+def test_odd_things_in_the_folder_of_journals_are_passed_over(tiny: TinySet, journals: Path):
+    elsewhere = journals / "mine/journal"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "pack.bin").write_bytes(b"of the user")
+    (journals / "000004").symlink_to(elsewhere)
+    (journals / "000005").write_bytes(b"a file")
+    (journals / "\N{SUPERSCRIPT TWO}").mkdir()
+    (journals / ("9" * 200)).mkdir()
+    before = _fixed(tiny)
+    assert (journals / "000006").is_dir()
+    assert yolo_nanfix.undo(tiny.root).kept == () and snapshot(tiny.root) == before
+    assert (elsewhere / "pack.bin").read_bytes() == b"of the user"
+
+
+def test_names_of_any_kind_come_back(tiny: TinySet):
+    for name in ("new\nline", "\x1b[2J", "\udcff", "'; x", "a" * 240, "名前"):
+        shutil.copy(tiny.root / "images/train/a.jpg", tiny.root / f"images/train/{name}.jpg")
+        tiny.put(f"labels/train/{name}.txt", SPILL)
+    before = snapshot(tiny.root)
+    assert yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False)).files >= 5
+    assert yolo_nanfix.undo(tiny.root).kept == () and snapshot(tiny.root) == before

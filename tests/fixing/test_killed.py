@@ -7,8 +7,8 @@ from pathlib import Path
 from fix_kill_test import rounds
 
 
-def test_after_five_kills_every_byte_is_back(tmp_path: Path):
-    seen = rounds(tmp_path, kills=5, files=60, seed=1)
+def test_after_five_kills_every_byte_is_back_also_behind_links(tmp_path: Path):
+    seen = rounds(tmp_path, kills=5, files=60, seed=1, links=True)
     assert seen["kills"] >= 5
 
 

@@ -191,8 +191,9 @@ def _carry_out(journal: Journal, groups: Sequence[str]) -> tuple[list[int], list
     try:
         failed = _do_all(journal, groups, applied)
     except KeyboardInterrupt:
-        begun = f"{len(applied)} files are changed, the others are as they were; --undo takes them back"
-        raise KeyboardInterrupt(*[begun] if applied else []) from None
+        changed, them = ("1 file is", "it") if len(applied) == 1 else (f"{len(applied)} files are", "them")
+        said = f"{changed} changed, the others are as they were; --undo takes {them} back"
+        raise KeyboardInterrupt(*[said] if applied else []) from None
     sync_folders({os.path.dirname(p) for i in applied for p in (journal.steps[i].path, journal.steps[i].target)})  # noqa: PTH120
     with contextlib.suppress(OSError, Left):  # without it undo looks at each file, as after a kill
         journal.note("applied.json", applied)
