@@ -159,7 +159,7 @@ def main(words: list[str] | None = None) -> int:
             slowest = max(slowest, time.monotonic() - begun)
             bad += bool(wrong)
             for line in wrong:
-                print(f"seed {args.seed}, round {number}: {line}")
+                print(f"seed {args.seed}, round {number}: {line}", flush=True)
             shutil.rmtree(folder)
     print(f"{args.rounds} rounds, {bad} with something wrong; the slowest took {slowest:.1f} s")
     return 1 if bad else 0

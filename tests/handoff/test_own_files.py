@@ -224,3 +224,16 @@ def test_no_name_moves_the_cursor_or_turns_the_text(tmp_path: Path, capsys):
     ):
         assert main(words) == code
         assert [c for c in "".join(capsys.readouterr()) if not (c.isprintable() or c == "\n")] == []
+
+
+@pytest.mark.parametrize("to", ["cvat", "label-studio", "coco", "csv"])
+def test_a_handoff_names_no_folder_above_the_dataset(tmp_path: Path, to: str):
+    tiny = TinySet(tmp_path / "set")
+    tiny.rows(SICK)
+    tiny.put("images/train/copy.jpg", (tiny.root / "images/val/b.jpg").read_bytes())
+    tiny.put("labels/train/lost.txt", SICK)
+    done = api.handoff(api.lint(tiny.root, settings=False), tmp_path / "out", to=to)
+    assert done.images == 3 and not done.left_out
+    for name, content in contents(Path(done.folder)).items():
+        assert str(tmp_path).encode() not in content, name
+    assert json.loads((tmp_path / "out/handoff.json").read_text())["data"] == "set/data.yaml"
