@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.linting.label_reader import PLAIN_COLUMNS, LabelReader, read_bytes
 from yolo_nanfix.linting.labels import LabelFile, Labels, join
+from yolo_nanfix.linting.oversized import LABEL_BYTES, LINE_BYTES, ROWS, TooLarge, check_lines
 from yolo_nanfix.linting.segments import READ
 
 OBB_COLUMNS = 9
@@ -74,9 +75,10 @@ def _texts(paths: Sequence[str], sizes: Sequence[int | None]) -> list[bytes | No
     """What label files hold; None for those that are not there, `_NOT_READ` for those that cannot be read."""
     texts: list[bytes | None] = []
     keep, start, read, end = texts.append, os.open, os.read, os.close
+    harmless = min(ROWS, LINE_BYTES)
     for path, size in zip(paths, sizes, strict=True):
         try:
-            if size is None:
+            if size is None or size > LABEL_BYTES:
                 text = read_bytes(path)
             else:  # as `read_bytes` does, without a call for each
                 fd = start(path, READ)
@@ -86,7 +88,9 @@ def _texts(paths: Sequence[str], sizes: Sequence[int | None]) -> list[bytes | No
                     end(fd)
                 if len(text) > size:  # it has grown
                     text = read_bytes(path)
-        except OSError:
+                elif size > harmless:
+                    check_lines(text)
+        except (OSError, TooLarge):
             text = _NOT_READ
         keep(text)
     return texts

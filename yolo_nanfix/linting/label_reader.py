@@ -6,28 +6,80 @@ import codecs
 import os
 import stat
 from array import array
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from math import isfinite, nan
 
 import numpy as np
 
 from yolo_nanfix.linting.labels import BadRow, LabelFile, Labels, OddNumber
+from yolo_nanfix.linting.oversized import LABEL_BYTES, Oversized, TooLarge, check_lines, check_size
+from yolo_nanfix.shown import cut
 
 PLAIN_COLUMNS = 5
 LEAST, MOST = -0.5, 1.5
 """Parts of an image, those of sloppy rows among them."""
+LARGE = 1 << 20
+"""Characters from which on a file is split row by row: all words and numbers at once take 15 times its memory."""
+KEPT = 1000
+"""Characters of what is in the way of reading a row, and odd numbers of one file, that are kept at most."""
 
 
 def read_bytes(path: str) -> bytes | None:
-    """The bytes of a regular file, or None if there is none. OSError if it is there but cannot be read."""
+    """The bytes of a regular file, or None if there is none.
+
+    Raises:
+        OSError: it is there but cannot be read.
+        TooLarge: it is larger than label files are read.
+    """
     try:
         status = os.stat(path)  # noqa: PTH116 - a Path object costs as much as the call
     except (OSError, ValueError):
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
-    with open(path, "rb", buffering=0) as stream:
-        return stream.read()
+    check_size(status.st_size)
+    with open(path, "rb", buffering=0, opener=_open) as stream:
+        data = stream.read(LABEL_BYTES + 1)  # it may have grown
+    check_size(len(data))
+    check_lines(data)
+    return data
+
+
+def _open(path: str, flags: int) -> int:
+    """Without waiting: a pipe may have taken the place of the file."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+class _Lines:
+    """The words of each line of a large text, split anew whenever they are asked for."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = text.splitlines()
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return map(str.split, self._lines)
+
+
+class _Rows:
+    """Number and words of each line that holds any, likewise."""
+
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return sum(map(bool, self._lines))
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        return ((number, words) for number, words in enumerate(self._lines, 1) if words)
+
+
+Lines = list[list[str]] | _Lines
+Rows = list[tuple[int, list[str]]] | _Rows
+Numbers = Sequence[float]
 
 
 class LabelReader:
@@ -56,21 +108,29 @@ class LabelReader:
                 return False
             self._note_encoding(index, data)
             text = data.decode("utf-8-sig")
+        except TooLarge as large:
+            self._note_oversized(path, image, large.found)
+            return True
         except (OSError, UnicodeDecodeError) as error:
             self._files.append(LabelFile(path, image, 0, False))
             self._bad.append(BadRow(index, None, "unreadable", str(error)))
             return True
-        lines = [line.split() for line in text.splitlines()]
+        lines: Lines = [line.split() for line in text.splitlines()] if len(text) <= LARGE else _Lines(text)
         strange = not text.isascii() or "_" in text
         if not strange and not self._pose and self._add_plain(index, lines):
             self._files.append(LabelFile(path, image, len(lines), False))
             return True
-        rows = [(n, tokens) for n, tokens in enumerate(lines, 1) if tokens]
+        rows: Rows = _Rows(lines) if isinstance(lines, _Lines) else [(n, t) for n, t in enumerate(lines, 1) if t]
         if strange:
             self._note_odd(index, rows)
         polygons = self._add(index, rows)
         self._files.append(LabelFile(path, image, len(rows), polygons))
         return True
+
+    def _note_oversized(self, path: str, image: int, found: Oversized) -> None:
+        """Keep that a file is not read."""
+        self._bad.append(BadRow(len(self._files), found.line, found.kind, str(found.number)))
+        self._files.append(LabelFile(path, image, found.lines, False))
 
     def _note_encoding(self, index: int, data: bytes) -> None:
         """Keep what of the bytes other tools stumble over."""
@@ -82,21 +142,26 @@ class LabelReader:
                 said = f"{lone} bare carriage returns" if lone else "CR LF and LF are mixed"
                 self._bad.append(BadRow(index, None, "ends", said))
 
-    def _note_odd(self, index: int, rows: list[tuple[int, list[str]]]) -> None:
-        """Keep the tokens that Python reads as numbers although they do not look like plain ones."""
-        for line, tokens in rows:
-            for token in tokens:
-                if ("_" in token or not token.isascii()) and _number(token) is not None:
-                    self._odd.append(OddNumber(index, line, token))
+    def _note_odd(self, index: int, rows: Rows) -> None:
+        """Keep the first tokens that Python reads as numbers although they do not look like plain ones."""
+        odd = (
+            OddNumber(index, line, cut(token, KEPT))
+            for line, tokens in rows
+            for token in tokens
+            if ("_" in token or not token.isascii()) and _number(token) is not None
+        )
+        self._odd += islice(odd, KEPT)
 
-    def _add(self, index: int, rows: list[tuple[int, list[str]]]) -> bool:
+    def _add(self, index: int, rows: Rows) -> bool:
         """Add the rows of one file that are numbers; True if Ultralytics reads the file as polygons."""
-        parsed: list[tuple[int, list[float]]] = []
+        parsed: list[tuple[int, Numbers]] = []
+        packed = isinstance(rows, _Rows)
         for line, tokens in rows:
             if self._points is not None and not self._pose and len(tokens) == self._points:
                 tokens = tokens[:PLAIN_COLUMNS]  # pose rows keep their box in the other tasks
             try:
-                parsed.append((line, [float(token) for token in tokens]))
+                values = [float(token) for token in tokens]
+                parsed.append((line, array("d", values) if packed else values))
             except ValueError:
                 self._bad.append(_unparsable(index, line, tokens))
         polygons = not self._pose and any(len(numbers) > 6 for _, numbers in parsed)
@@ -112,7 +177,7 @@ class LabelReader:
                 self._add_row(index, line, numbers, numbers[:PLAIN_COLUMNS])
         return polygons
 
-    def _add_plain(self, index: int, lines: list[list[str]]) -> bool:
+    def _add_plain(self, index: int, lines: Lines) -> bool:
         """Add a file that holds nothing but plain boxes; False, with nothing added, if it holds more."""
         if set(map(len, lines)) != {PLAIN_COLUMNS}:
             return False
@@ -127,7 +192,7 @@ class LabelReader:
         self._counts.extend(array("i", (0,)) * len(lines))
         return True
 
-    def _add_row(self, index: int, line: int, numbers: list[float], box: list[float]) -> None:
+    def _add_row(self, index: int, line: int, numbers: Numbers, box: Numbers) -> None:
         """Add one row whose class and box (or corners) are `box`."""
         if odd := _first_odd(numbers):
             self._extra[len(self._line)] = odd
@@ -135,9 +200,10 @@ class LabelReader:
         self._line.append(line)
         self._columns.append(len(numbers))
         self._numbers.extend(box)
+        points: Numbers
         points, dims = (numbers[PLAIN_COLUMNS:], self._dims) if self._pose else (numbers[1:], 2)
         if len(numbers) == PLAIN_COLUMNS or (self._pose and self._points is None):
-            points = []  # a row of 3 columns is a polygon of one point
+            points = ()  # a row of 3 columns is a polygon of one point
         x = points[::dims]
         self._counts.append(len(x))
         self._x.extend(x)
@@ -150,7 +216,7 @@ class LabelReader:
             return (self._points is None and width >= PLAIN_COLUMNS) or width == self._points
         return width == PLAIN_COLUMNS or (polygons and width >= 3 and width % 2 == 1)
 
-    def _misfit(self, index: int, line: int, numbers: list[float]) -> BadRow:
+    def _misfit(self, index: int, line: int, numbers: Numbers) -> BadRow:
         """A row with another number of columns than is wanted."""
         head, behind = self._head(numbers), self._behind(numbers)
         if head is not None and head[1] > 1:
@@ -158,7 +224,7 @@ class LabelReader:
         ahead = behind == 1 and not self._pose and abs(numbers[1] - numbers[3]) > abs(numbers[-1] - numbers[-3])
         return BadRow(index, line, "columns", str(len(numbers)), head, behind, ahead)
 
-    def _behind(self, numbers: list[float]) -> int:
+    def _behind(self, numbers: Numbers) -> int:
         """How many columns a prediction may have put behind a row that would fit without them."""
         width = len(numbers)
         more = width - (self._points or width) if self._pose else int(width > 7 and width % 2 == 0)
@@ -166,12 +232,12 @@ class LabelReader:
             return 0
         return more if of_prediction(numbers, more) else 0
 
-    def _seen(self, numbers: list[float], more: int) -> bool:
+    def _seen(self, numbers: Numbers, more: int) -> bool:
         """Whether the columns too many of a pose row are the visibilities of its keypoints."""
         points = ((self._points or 0) - PLAIN_COLUMNS) // self._dims
         return self._dims == 2 and points == more and all(n in (0, 1, 2) for n in numbers[PLAIN_COLUMNS + 2 :: 3])
 
-    def _head(self, numbers: list[float]) -> tuple[float, float] | None:
+    def _head(self, numbers: Numbers) -> tuple[float, float] | None:
         """The first two numbers if the row would fit with one of them and both are whole, unlike all others."""
         width = len(numbers) - 1
         fits = width == self._points if self._pose else width == PLAIN_COLUMNS or (width > 6 and width % 2 == 1)
@@ -186,7 +252,7 @@ class LabelReader:
         )
         return (numbers[0], second) if numbered else None
 
-    def _add_polygon(self, index: int, line: int, numbers: list[float]) -> None:
+    def _add_polygon(self, index: int, line: int, numbers: Numbers) -> None:
         """Add a polygon row by its corners; `finish` turns them into a box as Ultralytics does."""
         x, y, odd = numbers[1::2], numbers[2::2], _first_odd(numbers)
         corners = [odd] * 4 if odd != odd else [min(x), min(y), max(x), max(y)]
@@ -227,7 +293,7 @@ class LabelReader:
         )
 
 
-def of_prediction(numbers: list[float], more: int) -> bool:
+def of_prediction(numbers: Numbers, more: int) -> bool:
     """Whether a row is a whole class, parts of an image, and `more` columns that a prediction has behind them.
 
     These are a confidence or the number of a track if there is one, else both.
@@ -240,7 +306,7 @@ def of_prediction(numbers: list[float], more: int) -> bool:
     return numbered and 0 <= numbers[-2] <= 1 if more > 1 else numbered or 0 <= last <= 1
 
 
-def _first_odd(numbers: list[float]) -> float:
+def _first_odd(numbers: Numbers) -> float:
     """The first number that is NaN, else the first infinite one, else 0."""
     odd = [n for n in numbers if not isfinite(n)]
     return next((n for n in odd if n != n), odd[0]) if odd else 0.0
@@ -257,8 +323,13 @@ def _number(token: str) -> float | None:
 def _unparsable(index: int, line: int, tokens: list[str]) -> BadRow:
     """Name what is in the way of reading a row as numbers."""
     if tokens[0].startswith("#"):
-        return BadRow(index, line, "comment", " ".join(tokens))
+        return BadRow(index, line, "comment", _joined(tokens))
     culprit = next(token for token in tokens if _number(token) is None)
     if "#" in culprit:
-        return BadRow(index, line, "comment", " ".join(tokens))
-    return BadRow(index, line, "comma" if any(c in culprit for c in ",;") else "number", culprit)
+        return BadRow(index, line, "comment", _joined(tokens))
+    return BadRow(index, line, "comma" if any(c in culprit for c in ",;") else "number", cut(culprit, KEPT))
+
+
+def _joined(tokens: list[str]) -> str:
+    """The words of a row, cut."""
+    return cut(" ".join(cut(token, KEPT) for token in tokens[:KEPT]), KEPT)

@@ -30,8 +30,8 @@ from yolo_nanfix.linting.options import UNLABELLED, LintOptions
 
 FAMILIES = (
     "config", "config_pose", "config_paths", "files", "names", "strays", "folders", "arrays", "images", "kinds",
-    "turned", "gamma", "pixels", "deep_images", "text", "behind", "encoding", "boxes", "systematic", "overlaps",
-    "outliers", "polygons", "outlines", "keypoints", "oriented", "classes", "class_order", "class_ranges",
+    "turned", "gamma", "pixels", "deep_images", "text", "behind", "encoding", "large_labels", "boxes", "systematic",
+    "overlaps", "outliers", "polygons", "outlines", "keypoints", "oriented", "classes", "class_order", "class_ranges",
     "splits", "originals", "starting", "annotations", "annotation_rows",
 )  # fmt: skip
 """The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""
