@@ -226,6 +226,7 @@ CASES: dict[str, tuple[str, Change, Change]] = {
     "CF028": ("detect", yaml("path: /home/ann/cats\n" + YAML), lambda tiny: None),
     "CF030": ("detect", lambda tiny: tiny.drop("data.yaml"), lambda tiny: None),
     "CF031": ("detect", _list("/home/ann/set/images/train/a.jpg"), _list("./images/train/a.jpg")),
+    "FS062": ("detect", _list("./images/train/a.jpg\n" + "a\n" * 10_000_000), _list("./images/train/a.jpg")),
     "CF029": ("detect", yaml(YAML.replace("images/val", "''")), lambda tiny: None),
     "TX013": ("detect", rows("0 0.5 0.5 0.2 0.2 0.9\n"), rows(ROWS)),
     "TX014": ("detect", rows(ROWS + "cat 0.5 0.5 0.2 0.2\n"), rows(ROWS + "cow 0.5 0.5 0.2 0.2\n")),

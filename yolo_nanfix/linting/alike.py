@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_128
 
 from yolo_nanfix.linting.table import Table
+from yolo_nanfix.regular import ANYWHERE
 
 RADIUS = 12
 """Hashes that differ in more bits are not alike. Up to 3 bits no pair is missed, at 8 bits every second is found."""
@@ -91,10 +92,10 @@ def _digest(file: str) -> bytes:
     """A hash of 128 bits of all bytes of a file; empty if it cannot be read."""
     state = xxh3_128()
     try:
-        with open(file, "rb", buffering=0) as stream:
+        with ANYWHERE.open(file) as stream:
             while block := stream.read(_BLOCK):
                 state.update(block)
-    except OSError:
+    except (OSError, ValueError):
         return b""
     return state.digest()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting import bounded
 from yolo_nanfix.linting.config import DataConfig, class_numbers
 from yolo_nanfix.linting.grounds import ground
 from yolo_nanfix.linting.locate import resolve
@@ -54,7 +55,7 @@ def first(folders: Iterable[str], within: Within) -> ClassList | None:
 def names_in(file: Path) -> Mapping[int, str]:
     """The names in one file, numbered from 0 without gaps; none if it holds no such list."""
     try:
-        text = file.read_bytes()[:LARGEST].decode("utf-8-sig")
+        text = bounded.read(file, LARGEST).decode("utf-8-sig")
         names = _of_notes(text) if file.name == NOTES else _of_lines(text.splitlines())
     except (OSError, ValueError, RecursionError):
         return {}
@@ -121,7 +122,7 @@ def _read(file: str, config: DataConfig) -> Mapping[int, str]:
     """The names in one file; none if it holds no list of them."""
     if file.endswith(YAMLS):
         return _of_yaml(Path(file), config)
-    text = Path(file).read_bytes().decode("utf-8-sig")
+    text = bounded.read(file, LARGEST).decode("utf-8-sig")
     return _of_notes(text) if file.endswith(NOTES) else _of_lines(text.splitlines())
 
 

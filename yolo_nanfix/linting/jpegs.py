@@ -22,6 +22,8 @@ LEAST = 32
 """Small copies have at least so many pixels a side, if the image has."""
 _TOGETHER, _MEMORY, _PIXELS = 64, 1 << 23, 1 << 28
 """So many files, or so many bytes of them, or so many pixels, are read one after the other."""
+_LARGEST = 1 << 28
+"""Bytes of a JPEG that are read at most: it would have more pixels than are ever decoded."""
 _GREY = 128
 _HARMLESS_BYTES = 16
 _WANTED = {"min_height": LEAST, "min_width": LEAST, "min_factor": 1}
@@ -108,7 +110,7 @@ def small_jpeg(file: str, content: Content | None, least: int = LEAST) -> tuple[
     try:
         if content is None:
             with open(file, "rb", buffering=0) as stream:
-                content = stream.read()
+                content = stream.read(_LARGEST)
         try:
             small = _decode(content, least, strict=True)
         except ValueError as error:

@@ -86,7 +86,7 @@ def _texts(paths: Sequence[str], sizes: Sequence[int | None]) -> list[bytes | No
                     text = read(fd, size + 1)
                 finally:
                     end(fd)
-                if len(text) > size:  # it has grown
+                if len(text) != size:  # it has grown, or is a file of the system
                     text = read_bytes(path)
                 elif size > harmless:
                     check_lines(text)

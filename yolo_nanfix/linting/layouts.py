@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting import class_lists
+from yolo_nanfix.linting import bounded, class_lists
 from yolo_nanfix.linting.config import DataConfig, Layout
 from yolo_nanfix.linting.grounds import too_wide
+from yolo_nanfix.linting.label_reader import read_bytes
 from yolo_nanfix.linting.moved_lists import Moved, moved
+from yolo_nanfix.linting.oversized import TooLarge
 from yolo_nanfix.linting.paths import NO_LABELS, label_path, labels_beside
 from yolo_nanfix.linting.suffixes import is_image
-from yolo_nanfix.regular import Within
+from yolo_nanfix.regular import ANYWHERE, Within
 
 SPLITS: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training", "obj_train_data"),
@@ -70,7 +72,7 @@ def read_darknet(file: Path) -> DataConfig:
         DataError: it cannot be read, or names no list of images that is there.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        lines = bounded.read(file).decode("utf-8-sig", "replace").splitlines()
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error}") from error
     said = {key.strip().lower(): value.strip() for line in lines for key, is_, value in [line.partition("=")] if is_}
@@ -132,7 +134,7 @@ def _darknet_file(folder: Path) -> Path | None:
         try:
             if not file.is_file():
                 continue
-            text = file.read_bytes()[:4096].decode("utf-8", "replace")
+            text = ANYWHERE.read(file, 4096).decode("utf-8", "replace")
         except OSError:
             continue
         keys = {line.partition("=")[0].strip().lower() for line in text.splitlines() if "=" in line}
@@ -224,13 +226,11 @@ def _classes(splits: Mapping[str, Sequence[Path]]) -> int:
 def _largest(file: str) -> int:
     """The largest class number in a label file; 0 without any."""
     try:
-        if not os.path.isfile(file):  # noqa: PTH113 - a pipe would be waited for
-            return 0
-        with open(file, encoding="utf-8", errors="replace") as stream:
-            words = [line.split(maxsplit=1)[0] for line in stream if line.strip()]
-    except OSError:
+        data = read_bytes(file) or b""
+    except (OSError, TooLarge):
         return 0
-    return max((_whole(word) for word in words), default=0)
+    lines = data.decode("utf-8", "replace").splitlines()
+    return max((_whole(words[0]) for line in lines if (words := line.split(maxsplit=1))), default=0)
 
 
 def _whole(word: str | None) -> int:

@@ -13,18 +13,23 @@ from typing import TYPE_CHECKING
 from xxhash import xxh3_128
 
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting import bounded
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.moved_lists import Moved
+from yolo_nanfix.linting.oversized import LIST_BYTES
 from yolo_nanfix.linting.paths import folder_of, labels_beside
 from yolo_nanfix.linting.scanning import STAMP, Ahead, Scan, scan
 from yolo_nanfix.linting.stamps import NOTHING
 from yolo_nanfix.linting.suffixes import images_among, is_image
 from yolo_nanfix.linting.unlisted import siblings, state_below
+from yolo_nanfix.shown import cut
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+LONGEST = 8192
+"""Characters of a line of a list at most: no system has paths of so many."""
 LOOPS = 41
 """A folder is met so often when a link in it leads back to it: the system then says that the link goes round."""
 
@@ -100,7 +105,10 @@ class Folders:
                 homes = list(self._walk(str(path)))
             else:
                 try:
-                    self._lists[str(path)] = path.read_bytes()
+                    if (more := bounded.excess(path)) is not None:
+                        self._lists[str(path)] = more.encode()
+                        continue
+                    self._lists[str(path)] = bounded.read(path, LIST_BYTES)
                 except OSError:
                     continue
                 text = self._lists[str(path)].decode("utf-8-sig", "replace")
@@ -172,6 +180,8 @@ class Folders:
 def list_images(paths: Sequence[Path], folders: Folders, lists: Mapping[str, Moved]) -> list[str]:
     """The image paths that folders and .txt lists name, sorted; repeated where they are named twice.
 
+    Lists of too many lines name none; a finding says so.
+
     Raises:
         DataError: if a list cannot be read as UTF-8 text.
     """
@@ -181,7 +191,9 @@ def list_images(paths: Sequence[Path], folders: Folders, lists: Mapping[str, Mov
             found += folders.images(str(path))
             continue
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            if bounded.excess(path) is not None:
+                continue
+            text = bounded.read(path, LIST_BYTES).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path} is not a folder and cannot be read as a list of images: {error}") from error
         found += images_among(_named(path, text, lists.get(str(path))))
@@ -192,5 +204,7 @@ def _named(path: Path, text: str, how: Moved | None) -> list[str]:
     """The paths in a list of images; `./` is the folder of the list."""
     text = text if how is None else how.read(text)
     lines = text.strip().splitlines()
+    if len(text) > LONGEST and max(map(len, lines)) > LONGEST:
+        lines = [cut(line, LONGEST) for line in lines]
     listed = (f"{path.parent}{os.sep}{line[2:]}" if line.startswith("./") else line for line in lines)
     return [line.replace("/", os.sep) for line in listed]

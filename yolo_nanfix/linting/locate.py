@@ -12,6 +12,7 @@ from pathlib import Path
 
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.yamlfile import read_yaml
+from yolo_nanfix.regular import not_regular
 
 NAMED = ("data", "dataset")
 """What the yaml of a dataset is called, without its suffix."""
@@ -45,6 +46,8 @@ def find_yaml(data: str | Path) -> Path:
             if path.suffix.lower() not in _YAML:
                 raise DataError(f"'{name}' is not a .yaml or .yml file, nor .json, .xml or .ndjson with annotations")
             return path.absolute()
+        if path.exists() and (refusal := not_regular(path)) is not None:
+            raise DataError(f"'{name}' is {refusal.value}, which is not opened; give a .yaml file or a folder")
     except (OSError, ValueError) as error:
         raise DataError(f"'{name}' cannot be read: {error}") from error
     shipped = _shipped(name)

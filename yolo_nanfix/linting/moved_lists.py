@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from yolo_nanfix.regular import ANYWHERE
+
 TRIED = 5
 """So many lines of a list are looked for; none of them is where it says in a list that was moved."""
 HEAD = 1 << 14
@@ -56,10 +58,7 @@ def moved(listed: Path, bases: Iterable[Path]) -> Moved | None:
 def _first(listed: Path) -> Sequence[str]:
     """The first lines of a list; none if it cannot be read."""
     try:
-        if not listed.is_file():
-            return ()
-        with listed.open("rb") as stream:
-            head = stream.read(HEAD)
+        head = ANYWHERE.read(listed, HEAD)
     except OSError:
         return ()
     lines = [line.strip() for line in head.decode("utf-8-sig", "replace").splitlines()]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from yolo_nanfix.linting.paths import folder_of, label_path
 from yolo_nanfix.linting.unlisted import MOST_FOLDERS
+from yolo_nanfix.regular import ANYWHERE
 
 DEEPEST = 6
 """So deep folders are looked at: the root may be a whole disk."""
@@ -125,8 +126,7 @@ def _texts(top: str) -> Iterator[tuple[str, list[str]]]:
 def _is_label(path: str) -> bool:
     """Whether a text file looks like a label file: empty, or its first row is numbers."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            row = stream.read(4096).strip().partition("\n")[0].split()
+        row = ANYWHERE.read(path, 4096).decode("utf-8", "replace").strip().partition("\n")[0].split()
         return len([float(token) for token in row]) >= _LEAST_NUMBERS or not row
     except (OSError, ValueError):
         return False

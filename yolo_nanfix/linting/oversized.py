@@ -13,11 +13,11 @@ ROWS = 100_000
 """Lines of a label file at most; crowds and stars, the fullest images there are, have some ten thousand objects."""
 LISTED = 10_000_000
 """Lines of a list of images at most."""
-LIST_BYTES = 2 << 30
+LIST_BYTES = 256 << 20
 """Bytes of a list of images at most."""
 _ENDS = b"\n\r\v\f\x1c\x1d\x1e"
 _WIDE_ENDS = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
-_ANY_END = re.compile(rb"[\n\r\v\f\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")
+_ANY_END = re.compile(rb"\r\n|[\n\r\v\f\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")
 
 
 class Oversized(NamedTuple):
@@ -64,7 +64,7 @@ def check_lines(data: bytes) -> None:
     if len(data) <= min(ROWS, LINE_BYTES):
         return
     ends = len(data) - len(data.translate(None, _ENDS)) + sum(map(data.count, _WIDE_ENDS)) - data.count(b"\r\n")
-    lines = ends + (data[-1:] not in _ENDS)
+    lines = ends + (data[-1:] not in _ENDS and not data.endswith(_WIDE_ENDS))
     if lines > ROWS:
         raise TooLarge(Oversized("many", lines, lines))
     start = number = 0

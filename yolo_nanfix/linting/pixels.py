@@ -7,6 +7,7 @@ pixels can surprise: TIFF, BMP, 16-bit PNG, rare formats, content under a foreig
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from yolo_nanfix import decoders
 from yolo_nanfix.linting.headers import Header, quiet
-from yolo_nanfix.linting.segments import BOMB_PIXELS
+from yolo_nanfix.linting.segments import BOMB_PIXELS, READ
 from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
 from yolo_nanfix.linting.tiffs import alpha_by_which_colours_are_multiplied
 
@@ -26,8 +27,11 @@ SIGNED = (np.dtype(np.int8), np.dtype(np.int16))
 HALF_MAX = 65504.0
 """The largest finite value of half precision, in which validation runs on a GPU."""
 
-MOST_BITS = 1 << 32
-"""Images whose bands and pages hold more than this many bits (512 MiB) are not decoded."""
+MOST_BITS = 4 * BOMB_PIXELS
+"""Images whose pages hold more than this many bits in a band are not decoded: 89 million pixels of 8 bits, half as many
+of 16. With three bands one decode takes up to 800 MB, in each process that decodes."""
+MOST_BYTES = 1 << 29
+"""Bytes of a file that is decoded at most, or of an array that is measured."""
 
 _PLAIN_FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
 _PNG = b"\x89PNG\r\n"
@@ -120,7 +124,7 @@ def decode(file: str, suffix: str, channels: int) -> tuple[Pixels, NDArray[Any] 
     """What `read_image` returns, and the stored values (16 unsigned bits not yet cut to 8); None if there are none."""
     try:
         with silenced(), quiet():
-            stored, loaded, alpha = _decode(file, np.fromfile(file, np.uint8), suffix, channels)
+            stored, loaded, alpha = _decode(file, _bytes_of(file), suffix, channels)
         found = _measure(file, stored)
         cut = stored.dtype in SIGNED and loaded.dtype == np.uint8
         shape = (*found.shape[:2], loaded.shape[2] if loaded.ndim == 3 else 1)
@@ -146,12 +150,27 @@ def transparent(file: str) -> float:
 def read_npy(file: str) -> Pixels:
     """Measure the array in a .npy file (never unpickled); `reason` says why it is no image."""
     try:
+        _check(os.stat(file))  # noqa: PTH116 - a pipe would be waited for
         array = np.load(file, mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or array.dtype.kind not in "buif":
             return Pixels(file, reason="it is not an array of numbers with 2 or 3 dimensions")
         return _measure(file, array) if array.size else Pixels(file, reason="the array is empty")
     except Exception as error:  # numpy's header parser raises ValueError, SyntaxError, EOFError, ...
         return Pixels(file, reason=f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _bytes_of(file: str) -> NDArray[np.uint8]:
+    """The bytes of a regular file; else ValueError, as for one of more than `MOST_BITS`."""
+    with open(os.open(file, READ), "rb", buffering=0) as stream:
+        _check(os.fstat(stream.fileno()))
+        return np.fromfile(stream, np.uint8)
+
+
+def _check(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a regular file")
+    if status.st_size > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES >> 20} MB")
 
 
 class _Decoded(NamedTuple):

@@ -6,12 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting import bounded
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.listing import Folders, list_images
 from yolo_nanfix.linting.paths import NO_LABELS, by_folder, folder_of, label_path
@@ -90,7 +92,7 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
     yolo = listed is None
     lists = listed or {name: list_images(paths, folders, config.lists) for name, paths in config.splits.items()}
     for name in ("train", "val"):
-        if name in lists and not lists[name] and config.splits[name]:
+        if name in lists and not lists[name] and config.splits[name] and not _too_long(config.splits[name]):
             where = ", ".join(map(str, config.splits[name]))
             raise DataError(f"{config.yaml_file}: '{name}' names {where}, which holds no images")
     files, split, splits = _numbered(lists)
@@ -110,6 +112,11 @@ def survey(config: DataConfig, folders: Folders, listed: Mapping[str, Sequence[s
         listed=folders.stamps(),
         strays=_strays(config, labels, rows[:, 1], folders, homes) if yolo else (),
     )
+
+
+def _too_long(paths: Sequence[Path]) -> bool:
+    """Whether there is a list among some paths that is too long to be read."""
+    return any(path.is_file() and bounded.excess(path) is not None for path in paths)
 
 
 def _numbered(

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting import class_lists
+from yolo_nanfix.linting import bounded, class_lists
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.discover import dataset
 from yolo_nanfix.linting.locate import find_yaml
 from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.oversized import LIST_BYTES
 
 Stamps = dict[str, tuple[int, ...]]
 
@@ -53,7 +54,7 @@ def _folders(config: DataConfig, found: Stamps) -> Iterator[str]:
         named = [f"{path}{os.sep}"]
         if not path.is_dir():
             _stamp(path, found)
-            lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            lines = bounded.read(path, LIST_BYTES).decode("utf-8-sig", "replace").splitlines()
             files = (f"{path.parent}{os.sep}{line[2:]}" if line.startswith("./") else line for line in lines)
             named = [file.rpartition(os.sep)[0] + os.sep for file in files if os.sep in file]
         for folder in dict.fromkeys(named):

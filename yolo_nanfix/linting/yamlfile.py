@@ -9,6 +9,7 @@ import yaml
 from yaml.reader import Reader
 
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting import bounded
 from yolo_nanfix.safe_yaml import LARGEST, NotYaml, Repeated, TooMuch, parse
 
 
@@ -42,8 +43,7 @@ def read_yaml(file: Path) -> YamlFile:
             is not a mapping.
     """
     try:
-        with open(file, "rb") as stream:
-            data = stream.read(LARGEST + 1)
+        data = bounded.read(file, LARGEST)
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
     try:

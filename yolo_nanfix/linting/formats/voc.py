@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting import bounded
 from yolo_nanfix.linting.formats.build import SPLITS, Annotated, Builder, image_root, inside, split_of
 from yolo_nanfix.linting.formats.foreign import Foreign, xml_kind
 from yolo_nanfix.linting.formats.notes import Total
@@ -108,7 +109,7 @@ def _splits(folder: Path, stems: set[str], builder: Builder) -> dict[str, str]:
     for split in SPLITS:
         listed = folder.parent / "ImageSets" / "Main" / f"{split}.txt"
         try:
-            lines = listed.read_text(encoding="utf-8", errors="replace").splitlines() if listed.is_file() else []
+            lines = bounded.read(listed).decode("utf-8", "replace").splitlines() if listed.is_file() else []
         except OSError as error:
             raise DataError(f"{listed} cannot be read: {error}") from error
         missing = []

@@ -6,8 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 
+from yolo_nanfix.regular import ANYWHERE
+from yolo_nanfix.shown import shown
+
 DEEPEST = 64
-_LARGEST = 64 << 20
+MANY = 500_000
+"""Elements of a file at most: those of some 60 000 objects."""
+_LARGEST = 16 << 20
+_PIECE = 1 << 20
+"""Bytes of text that come at once: small pieces of a long text would be joined over and over."""
 
 
 class BrokenXml(Exception):  # noqa: N818 - not an error of ours: the file is broken
@@ -19,7 +26,7 @@ class BrokenXml(Exception):  # noqa: N818 - not an error of ours: the file is br
         self.message, self.line = message, line
 
 
-@dataclass
+@dataclass(slots=True)
 class Element:
     """One element: its tag, its 1-based line, its own text and the elements in it."""
 
@@ -49,18 +56,22 @@ def read_xml(file: Path) -> Element:
         BrokenXml: the file cannot be read, is no XML, is nested too deeply, or declares entities.
     """
     try:
-        data = file.read_bytes() if file.stat().st_size <= _LARGEST else None
+        data = ANYWHERE.read(file, _LARGEST + 1)
     except (OSError, ValueError) as error:
         raise BrokenXml(f"cannot be read: {error}") from error
-    if data is None:
+    if len(data) > _LARGEST:
         raise BrokenXml(f"larger than {_LARGEST >> 20} MB")
     parser = expat.ParserCreate()
-    parser.buffer_text = True
+    parser.buffer_text, parser.buffer_size = True, _PIECE
     top = Element("", 0)
-    open_now = [top]
+    open_now, count = [top], 0
 
     def start(tag: str, _attributes: dict[str, str]) -> None:
+        nonlocal count
         element = Element(tag, parser.CurrentLineNumber)
+        count += 1
+        if count > MANY:
+            raise BrokenXml(f"more than {MANY} elements", element.line)
         if len(open_now) > DEEPEST:
             raise BrokenXml(f"nested deeper than {DEEPEST} elements", element.line)
         open_now[-1].inner.append(element)
@@ -73,7 +84,7 @@ def read_xml(file: Path) -> Element:
         open_now[-1].text += said
 
     def entity(name: str, *_: object) -> None:
-        raise BrokenXml(f"it declares or uses the entity {name!r}, which is refused", parser.CurrentLineNumber)
+        raise BrokenXml(f"it declares or uses the entity {shown(name)}, which is refused", parser.CurrentLineNumber)
 
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, text
     parser.EntityDeclHandler = parser.UnparsedEntityDeclHandler = parser.SkippedEntityHandler = entity

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.bounded import excess
 from yolo_nanfix.linting.config import KNOWN_KEYS, DataConfig, Layout
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 
@@ -245,6 +246,28 @@ def data_yaml_missing(config: DataConfig) -> Iterator[Hit]:
     lacks = f"{source} names no splits" if source.lower().endswith((".yaml", ".yml")) else "there is no data.yaml"
     message = f"{lacks}; linted is train: {train}, val: {val or 'none'}, with {said}"
     yield Hit(str(config.yaml_file), f"{message}; write them into one, with names: [{names}]")
+
+
+@rule("FS062", "image-list-too-long", Severity.ERROR, Effect.ACCEPTS, LABELLED, lasting=True)
+def image_list_too_long(config: DataConfig) -> Iterator[Hit]:
+    """A list of images has more than 10 million lines, or 256 MB.
+
+    Why: no set has so many images; something else was written there, or one list over and over. Lint does not read it:
+        nothing is known of these images.
+    Ultralytics: reads it whole, and looks for a label file for each line.
+    Example: a script that appends to train.txt, started again and again.
+    Mend: write the list anew, each image once.
+    """
+    for path in (path for paths in config.splits.values() for path in paths if path.is_file()):
+        if (more := _excess(path)) is not None:
+            yield Hit(str(path), f"{more}: it is not read, and none of its images was looked at")
+
+
+def _excess(path: Path) -> str | None:
+    try:
+        return excess(path)
+    except OSError:  # that it cannot be read is told elsewhere
+        return None
 
 
 @rule("CF031", "list-paths-nowhere", Severity.FATAL, Effect.CRASHES, LABELLED)

@@ -139,7 +139,8 @@ def pixel_count_huge(images: Images, unusual: Images, config: DataConfig) -> Ite
     for image in unusual if limit is None or limit >= MOST**2 else images:
         header = image.header
         count = header.width * header.height * header.frames
-        if limit is not None and count > limit and header.fault in ("", "trailing"):
+        large = too_large(header) or (limit is not None and count > limit)
+        if large and header.fault in ("", "trailing"):
             pages = f" in {header.frames} pages" if header.frames > 1 else ""
             unseen = "; its pixels were not looked at" if too_large(header) else ""
             size = f"{count / 1e6:.0f} million pixels{pages}; decoded to {count * config.channels / 1e9:.1f} GB"
