@@ -8,7 +8,8 @@
     └── GuardStop               the guard ended a training run
         ├── PoisonedState       weights, buffers or EMA are not finite, and no clean state is left
         ├── TooManyBadBatches   the limit of bad micro-batches in a row was reached
-        └── TooManyUnreadable   too many images of the set cannot be read
+        ├── TooManyUnreadable   too many images of the set cannot be read
+        └── RankLost            a process of a run on several ended, was stopped or hangs
 
 Each message says what is wrong, where, and what to do next. The command line turns `UsageError` into exit
 code 2 and `GuardStop` into exit code 1.
@@ -59,6 +60,10 @@ class TooManyBadBatches(GuardStop):
 
 class TooManyUnreadable(GuardStop):
     """Too many images of the training or validation set cannot be read."""
+
+
+class RankLost(GuardStop):
+    """A process of a run on several ended, was stopped or hangs, so that the others could not go on."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

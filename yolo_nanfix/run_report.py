@@ -49,7 +49,7 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
         force: the patches and guard in force, as `Status.as_dict()` gives them.
         trackers: what each tracker was given.
     """
-    error = None if recorder.finished else sys.exc_info()[1]
+    error = None if recorder.finished else recorder.processes.cut_short or sys.exc_info()[1]
     context = current.get() or RunContext()
     context.quarantined = {**recorder.beforehand, **context.quarantined}
     outcome = "finished" if error is None else "stopped" if isinstance(error, GuardStop) else "failed"
@@ -63,12 +63,17 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
     summary["lost"] = lost
     summary["guard"] |= recorder.as_dict()
     summary["guard"]["changed"] = _changed(summary["guard"]["settings"] or {})
+    summary["ranks"] = {
+        "processes": recorder.processes.count,
+        "lost": [one.as_dict() for one in recorder.processes.lost],
+    }
     summary["trackers"] = dict(trackers)
     summary["arguments"] = _arguments(trainer)
     summary["metrics"] = {k: float(v) for k, v in (trainer.metrics or {}).items()}
     incidents = Path(trainer.save_dir) / INCIDENTS
     for event in summary["guard"]["events"]:  # the oldest incidents made room for newer ones
-        event["incident"] = event["incident"] if (incidents / event["incident"]).is_file() else ""
+        for one in (event, *event["ranks"]):
+            one["incident"] = one["incident"] if (incidents / one["incident"]).is_file() else ""
     paths = {
         "save_dir": trainer.save_dir,
         "incidents": incidents,

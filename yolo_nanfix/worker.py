@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 
@@ -13,6 +14,7 @@ def main(state: str, script: str) -> None:
     """Run a script as `python SCRIPT` would, with the patches of `state`."""
     from yolo_nanfix import api
 
+    os.environ["NANFIX_LAUNCHED"] = "1"  # by Ultralytics' own launcher: see `guard.endings`
     api.restore(state)
     sys.argv = [script]
     runpy.run_path(script, run_name="__main__")

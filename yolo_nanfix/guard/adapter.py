@@ -6,6 +6,7 @@ Wrapping the instance's bound methods covers user subclasses that override them,
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
@@ -15,10 +16,19 @@ from torch.utils.data import default_collate
 
 from yolo_nanfix import clipping, upstream
 from yolo_nanfix.errors import PatchRefused
-from yolo_nanfix.guard import lone_validation, ownership, randomness, samples, start_weights, together
+from yolo_nanfix.guard import (
+    lone_validation,
+    lookouts,
+    ownership,
+    randomness,
+    samples,
+    start_weights,
+    together,
+)
 from yolo_nanfix.guard.audience import Listen
 from yolo_nanfix.guard.carry_over import CarryOver
 from yolo_nanfix.guard.inquiry import Examine, Known
+from yolo_nanfix.guard.lookout import Lookout
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.guard.watch import Guard
@@ -85,6 +95,9 @@ def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Exam
     if _launches(trainer):
         return  # it only starts the processes that train; the guard is in each of them
     recorder, earlier = Recorder(), CarryOver(trainer)
+    lookout = lookouts.of(trainer, recorder, settings)
+    if hasattr(trainer, "_setup_ddp"):
+        _around(trainer, "_setup_ddp", partial(_found_each_other, lookout))
     _around(trainer, "_setup_train", lambda call, *args, **kwargs: _set_up(trainer, call, *args, **kwargs))
     here = os.getpid()
 
@@ -99,14 +112,27 @@ def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Exam
 
     if not together.launched() or int(os.environ["RANK"]) == 0:  # rank 0 writes the report of all
         recorder.audience = listen(trainer, recorder)
+    else:
+        recorder.processes.stand_in = lambda: listen(trainer, recorder).ends_instead()
     for name in ("_setup_train", "_build_train_pipeline"):
         if earlier.beforehand and hasattr(trainer, name):
             _around(trainer, name, earlier.load)
     trainer.add_callback(
-        "on_pretrain_routine_end", once(lambda t: attach(t, settings, recorder, examine, known, earlier))
+        "on_pretrain_routine_end", once(lambda t: attach(t, settings, recorder, examine, known, earlier, lookout))
     )
     trainer.add_callback("on_train_end", once(lambda t: setattr(recorder, "finished", True)))
-    trainer.add_callback("teardown", once(lambda t: recorder.audience.ends()))
+    trainer.add_callback("teardown", once(lambda t: lookout.teardown(_in_flight(recorder), recorder.audience.ends)))
+
+
+def _in_flight(recorder: Recorder) -> BaseException | None:
+    return None if recorder.finished else sys.exc_info()[1]
+
+
+def _found_each_other(lookout: Lookout, set_up: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """From here on the ranks of a run know of each other."""
+    result = set_up(*args, **kwargs)
+    lookout.start()
+    return result
 
 
 def _launches(trainer: Any) -> bool:
@@ -121,6 +147,7 @@ def attach(
     examine: Examine | None = None,
     known: Known = dict,
     earlier: CarryOver | None = None,
+    lookout: Lookout | None = None,
 ) -> Guard:
     """Put the guard on one trainer whose model, EMA, optimizer, scaler and loaders exist.
 
@@ -131,6 +158,7 @@ def attach(
         examine: finds the cause of an incident; None for no diagnosis.
         known: what else an incident should hold.
         earlier: the earlier parts of the run, if it is resumed.
+        lookout: watches over the other ranks, where there are some.
 
     Raises:
         PoisonedState: the model holds NaN or Inf already.
@@ -139,13 +167,14 @@ def attach(
     earlier.take_up(recorder)
     recorder.audience.begins()
     with randomness.untouched():  # weights may be made anew
-        guard = Guard(trainer, settings, recorder, examine, known)
+        guard = Guard(trainer, settings, recorder, examine, known, lookout)
     if not trainer.start_epoch and together.rank() < 1:
         recorder.start = start_weights.marks(guard.model)
     earlier.in_force(guard.ladder)
     recorder.in_force = guard.ladder.lasting
     trainer.add_callback("on_train_epoch_start", lambda t: guard.epoch_start())
     trainer.add_callback("on_train_epoch_end", lambda t: guard.epoch_end())
+    trainer.add_callback("on_train_epoch_end", lambda t: guard.lookout.collect())
     trainer.add_callback("on_train_epoch_end", lambda t: recorder.audience.epoch_trained())
     trainer.add_callback("on_fit_epoch_end", lambda t: recorder.audience.epoch_done())
     _around(trainer, "preprocess_batch", lambda call, batch: _batch(guard, call(guard.before_batch(batch))))

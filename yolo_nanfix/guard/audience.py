@@ -57,6 +57,9 @@ class Audience:
     def ends(self) -> None:
         """The trainer tears down, however the run ended."""
 
+    def ends_instead(self) -> None:
+        """Rank 0 is lost: another rank has its audience of its own end."""
+
 
 Listen = Callable[[Any, Any], Audience]
 """Gives the audience of a run, from its trainer and recorder."""

@@ -29,6 +29,8 @@ from yolo_nanfix.numerics.finite import weights
 
 TORCH_ASKS_BY_DEVICE = hasattr(torch, "get_autocast_dtype")
 """From torch 2.4 on."""
+ELSEWHERE = ("sources", "action", "incident", "ranks", "val_batch")
+"""What an incident has in another form than its event, or not at all."""
 LINES = 200
 """At most so many label rows of an image are kept as text."""
 
@@ -97,7 +99,7 @@ def build(
     criterion = getattr(model, "criterion", None)
     entries = {k: v for k, v in micro.batch.items() if not isinstance(v, Tensor)} if micro is not None else {}
     facts = {
-        **{k: v for k, v in event.as_dict().items() if k not in ("sources", "action", "incident")},
+        **{k: v for k, v in event.as_dict().items() if k not in ELSEWHERE},
         "rank": together.rank(),
         "task": trainer.args.task,
         "model": _definition(model),

@@ -78,6 +78,36 @@ class Source:
 
 
 @dataclass(frozen=True)
+class RankFault:
+    """What one rank of several met in an event.
+
+    Attributes:
+        rank: the rank.
+        check: which sensor fired on it, as `Event.check`.
+        detail: the values it saw.
+        images: the images it suspects.
+        cause: the class of cause that its diagnosis found (a `verdicts.Cause`), empty where there is none.
+        incident: the name of its incident file, where one was written.
+    """
+
+    rank: int
+    check: str
+    detail: str
+    images: tuple[str, ...] = ()
+    cause: str = ""
+    incident: str = ""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RankFault:
+        """What `Event.as_dict` wrote.
+
+        Raises:
+            ValueError, TypeError, KeyError: it was not written by it.
+        """
+        return cls(**{**values, "rank": int(values["rank"]), "images": tuple(values["images"])})
+
+
+@dataclass(frozen=True)
 class Event:
     """One thing the guard saw and what it did about it.
 
@@ -91,6 +121,9 @@ class Event:
         action: what was done.
         step: how many micro-batches the run had had, this one included; 0 before the first.
         incident: the name of its incident file, where one was written.
+        ranks: in a run of several processes, what each of those met that met something; else empty. Then `check`,
+            `sources` and `detail` are those of all of them, and `incident` is the first's.
+        val_batch: 1-based within the validation, where the event concerns one batch of it; else 0.
     """
 
     point: Point
@@ -102,6 +135,8 @@ class Event:
     action: str
     step: int = 0
     incident: str = ""
+    ranks: tuple[RankFault, ...] = ()
+    val_batch: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
@@ -116,7 +151,8 @@ class Event:
             ValueError, TypeError, KeyError: it was not written by `as_dict`.
         """
         sources = tuple(map(Source.from_dict, values["sources"]))
-        return cls(**{**values, "point": Point(values["point"]), "sources": sources})
+        ranks = tuple(map(RankFault.from_dict, values.get("ranks", ())))
+        return cls(**{**values, "point": Point(values["point"]), "sources": sources, "ranks": ranks})
 
     def __str__(self) -> str:
         """One line for the training log."""

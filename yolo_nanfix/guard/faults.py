@@ -75,9 +75,11 @@ class Faults:
         action: str,
         files: tuple[Source, ...] = (),
         dropped: int = 0,
+        val_batch: int = 0,
     ) -> None:
-        """Record something that needs no decision."""
-        self._record(replace(self._event(point, check, detail, files), action=action), dropped)
+        """Record something that needs no decision; `val_batch` (1-based) where it is about one batch of validation."""
+        event = replace(self._event(point, check, detail, files), action=action, val_batch=val_batch)
+        self._record(event, dropped)
 
     def tell(
         self, point: Point, check: str, detail: str, action: str, files: tuple[Source, ...], verdict: Verdict
@@ -87,15 +89,22 @@ class Faults:
 
     def at_start(self, check: str, detail: str, action: str, verdict: Verdict | None = None) -> None:
         """Record what was mended at the start, or why training does not start."""
-        self._record(replace(self._event(Point.START, check, detail, ()), action=action), verdict=verdict)
+        event = replace(self._event(Point.START, check, detail, ()), action=action)
+        self._record(event, verdict=verdict, common=True)  # all ranks start from the same state
 
-    def sick_val_batch(self, detail: str, action: str, files: tuple[Source, ...]) -> None:
-        """Record a val batch whose loss was not finite."""
-        self.note(Point.VALIDATION, "val-batch", detail, action, files)
+    def sick_val_batch(self, number: int, action: str, files: tuple[Source, ...]) -> None:
+        """Record a val batch (1-based) whose loss was not finite."""
+        detail = f"loss of val batch {number} not finite"
+        self.note(Point.VALIDATION, "val-batch", detail, action, files, val_batch=number)
 
-    def spike(self, alarm: Alarm, micro: MicroBatch | None) -> None:
-        """An alarm that is not severe: counted, and nothing lost; gradients are clipped harder if it comes again."""
+    def spike(self, alarm: Alarm, micro: MicroBatch | None, *, common: bool = True) -> None:
+        """An alarm that is not severe: counted, and nothing lost; gradients are clipped harder if it comes again.
+
+        Of several ranks, one must not clip harder alone: `common` tells whether all of them have this alarm.
+        """
         self.guard.recorder.spikes += 1
+        if not common:
+            return
         done = self.guard.ladder.carry_out(self.guard.ladder.judge(Reading(Kind.SPIKE)))
         if done:
             files = sensors.sources(micro.batch) if micro else ()
@@ -137,21 +146,23 @@ class Faults:
             undone = remedies.put_back(guard.norms, guard.module_state, fault.micro.buffers, guard.snapshots)
             if fault.point is not Point.AFTER_LOSS:
                 guard.trainer.tloss = fault.micro.tloss if fault.micro.tloss is not None else guard.trainer.tloss
-        mine_to_explain = fault.kind is not None or not explained or not together.running()
-        verdict = self._verdict(fault) if mine_to_explain else None
-        incident = self.inquiry.written if mine_to_explain else ""
-        theirs = together.culprit(together.agree(self._testify(fault, verdict, incident)))
-        reading = self._reading(theirs)
+        others_fault = fault.kind is None and explained and together.running()
+        verdict = self._verdict(fault, beside=others_fault)
+        those = together.guilty(together.agree(self._testify(fault, verdict, self.inquiry.written)))
+        reading, theirs = self._worst(those)
         decision = self._with_proposed_rate(guard.ladder.judge(reading), theirs.verdict)
         done = guard.ladder.carry_out(decision, older=reading.kind is Kind.DIVERGING)
-        guard.recorder.quarantined = list(guard.ladder.quarantined)
+        guard.recorder.leave_out(guard.ladder.quarantined)
         if Rung.ROLLBACK in decision:
             self._after_rollback()
         lost = _lost(fault.dropped) if fault.dropped else ""
         action = "; ".join(filter(None, [lost, *undone, *done, "run stopped" if Rung.STOP in decision else ""]))
-        self._record(replace(together.named(theirs), action=action), fault.dropped, theirs.verdict, fault.micro)
+        event = replace(together.merged(those), action=action)
+        for other in those:
+            self.guard.recorder.learn(other.verdict)
+        self._record(event, fault.dropped, theirs.verdict, fault.micro, common=True)
         if Rung.STOP in decision:
-            self._stop_for(decision, reading, theirs)
+            self._stop_for(decision, reading, replace(theirs, event=event))
         return True
 
     def refuse(self, settings: tuple[Setting, ...], window: list[tuple[Source, ...]], micro: MicroBatch | None) -> None:
@@ -181,7 +192,8 @@ class Faults:
             GuardStop: there is nothing to roll back to.
         """
         guard = self.guard
-        if defect := sensors.state_defect(guard.parameters()):
+        alone = point is Point.SAVE and together.running()  # rank 0 saves alone; the next micro-batch tells all of them
+        if not alone and (defect := sensors.state_defect(guard.parameters())):
             self.deal_with(Fault(Kind.POISONED, point, "weights", defect, dropped=0))
         if (defect := sensors.first_not_finite(guard.norms.tensors())) and len(guard.snapshots):
             guard.norms.restore_from(guard.snapshots.newest_first()[0].weights())
@@ -262,7 +274,8 @@ class Faults:
         guard.recorder.rolled_back(guard.steps - guard.snapshots.copies[-1].step)
         guard.steps = guard.began_at = guard.snapshots.copies[-1].step
 
-    def _verdict(self, fault: Fault) -> Verdict | None:
+    def _verdict(self, fault: Fault, *, beside: bool = False) -> Verdict | None:
+        """What the fault comes from. `beside`: another rank met one, and this one, too, if its replay explains it."""
         micro, guard = fault.micro, self.guard
         if fault.verdict is not None or fault.kind is Kind.EMPTY:
             self.inquiry.written = ""
@@ -279,11 +292,20 @@ class Faults:
                 ),
                 guard.model,
                 Path(guard.trainer.save_dir),
+                beside=beside,
             )
 
     def _testify(self, fault: Fault, verdict: Verdict | None, incident: str = "") -> Testimony:
         kind = fault.kind if together.running() else fault.kind or Kind.NOT_FINITE
         return Testimony(together.rank(), kind, replace(self._event_of(fault), incident=incident), verdict)
+
+    def _worst(self, those: list[Testimony]) -> tuple[Reading, Testimony]:
+        """What the policy is told of the ranks whose fault it is, and of which of them that is the worst fault."""
+        readings = [self._reading(testimony) for testimony in those]
+        worst = max(range(len(those)), key=lambda i: (_weight(readings[i]), -i))
+        others = dict.fromkeys(image for i, reading in enumerate(readings) if i != worst for image in reading.suspects)
+        apart = tuple(image for image in others if image not in readings[worst].suspects)
+        return replace(readings[worst], others=apart), those[worst]
 
     def _reading(self, testimony: Testimony) -> Reading:
         """What the policy is told: the same on every rank."""
@@ -333,13 +355,29 @@ class Faults:
         return int(getattr(self.guard.trainer, "epoch", self.guard.trainer.start_epoch)) + 1
 
     def _record(
-        self, event: Event, dropped: int = 0, verdict: Verdict | None = None, micro: MicroBatch | None = None
+        self,
+        event: Event,
+        dropped: int = 0,
+        verdict: Verdict | None = None,
+        micro: MicroBatch | None = None,
+        *,
+        common: bool = False,
     ) -> None:
+        """Write an event down; `common`: all ranks do, else rank 0 learns from the others' notes what they saw."""
+        if not common and together.running():
+            event = replace(event, ranks=(together.part_of(event, together.rank(), verdict),))
+            self.guard.lookout.note(event, verdict)
         suspects = [s.file for s in event.sources if s.suspect] or list(verdict.images if verdict else ())
         batch = micro.batch if micro is not None else {}
         self.guard.recorder.add(event, dropped, verdict, lambda: sensors.pictures(batch, suspects))
         if together.rank() < 1:
             upstream.log(f"yolo-nanfix guard: {event}")
+
+
+def _weight(reading: Reading) -> tuple[int, bool]:
+    """How much a reading asks for: the worse kind, and in it what lies in no image, and so comes back."""
+    kinds = (Kind.EMPTY, Kind.NOT_FINITE, Kind.DIVERGING, Kind.POISONED)
+    return kinds.index(reading.kind), not reading.suspects
 
 
 def _lost(count: int) -> str:

@@ -24,6 +24,10 @@ Known = Callable[[], Mapping[str, Any]]
 """Gives what else an incident should hold, as JSON-ready facts."""
 SAME = 2
 """So many faults of one kind with the same suspects are looked into; the verdict of later ones is the last one's."""
+BESIDE = 20
+"""So many faults of other ranks does a rank look into whose own loss was finite: its gradient may not have been."""
+VAGUE = (Cause.UNKNOWN, Cause.NONDETERMINISTIC)
+"""Causes that explain nothing."""
 STEP_TIMES = 10
 """A diagnosis in the run may take this many step times."""
 
@@ -51,19 +55,24 @@ class Inquiry:
         self._steps.append(now - self._last)
         self._last = now
 
-    def look_into(self, event: Event, build: Callable[[], Incident], model: nn.Module, folder: Path) -> Verdict | None:
+    def look_into(
+        self, event: Event, build: Callable[[], Incident], model: nn.Module, folder: Path, *, beside: bool = False
+    ) -> Verdict | None:
         """The verdict on a fault, or None where diagnosis is off. Never raises: training goes on whatever happens.
 
-        `written` names the incident file that this left, or is empty.
+        `written` names the incident file that this left, or is empty. `beside`: the fault is another rank's, and this
+        one had one of its own only if its replay says so; else nothing is written.
         """
         self.written = ""
-        key = (event.check, *sorted(s.file for s in event.sources if s.suspect))
+        key = (event.check, *sorted(s.file for s in event.sources if s.suspect), *(("beside",) if beside else ()))
         self.seen[key] += 1
-        if self.seen[key] > SAME:
-            return self.verdicts.get(key)
+        if self.seen[key] > (BESIDE if beside else SAME):
+            return None if beside else self.verdicts.get(key)
         try:
             incident = self._completed(build(), model)
             verdict = self._examined(incident, model)
+            if beside and cause_of(verdict) in (None, *VAGUE):
+                return None
             if verdict is not None:
                 self.verdicts[key] = verdict
                 incident = replace(incident, facts={**incident.facts, "verdict": verdict.as_dict()})
@@ -107,7 +116,7 @@ class Inquiry:
                 tensors = {k: v for k, v in tensors.items() if not k.startswith(part)}
                 facts["weights"]["here"] = part != "model."
         name = f"{facts['epoch']:04d}-{facts['batch']:05d}-{facts['check'].replace('+', '-')}"
-        rank = f"-rank{facts['rank']}" if facts["rank"] > 0 else ""
+        rank = f"-rank{facts['rank']}" if facts["rank"] >= 0 else ""
         path = folder / INCIDENTS / f"{name}{rank}{SUFFIX}"
         Incident(facts, tensors).save(path)
         self.written = path.name

@@ -140,7 +140,7 @@ class Intake:
         limit, ladder, record = self.guard.settings.quarantine_after, self.guard.ladder, self.guard.recorder
         if limit and offences >= limit and file not in ladder.quarantined:
             ladder.quarantined[file] = offences
-            record.quarantined = list(ladder.quarantined)
+            record.leave_out(ladder.quarantined)
             self.guard.faults.note(Point.BATCH, "samples", why, "left out from now on", (Source(file, why),))
 
     def _sick(self, names: Sequence[Any], out: set[int], made: Batch | None = None) -> set[int]:

@@ -73,6 +73,7 @@ class Reading:
         suspects: image files that are known to be the reason.
         float16: whether the run computes in float16 (or scales its loss for it).
         can_roll_back: there is a snapshot.
+        others: image files that spoilt the micro-batches of other ranks in the same step; they count as offenders, too.
     """
 
     kind: Kind
@@ -80,6 +81,7 @@ class Reading:
     suspects: tuple[str, ...] = ()
     float16: bool = False
     can_roll_back: bool = True
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,13 @@ class Decision:
 
 def decide(reading: Reading, standing: Standing, settings: GuardSettings) -> tuple[Decision, Standing]:
     """What to do about one fault, and what stands afterwards."""
+    if reading.others:
+        out, standing = _offended(reading.others, standing, settings)
+        decision, standing = decide(replace(reading, others=()), standing, settings)
+        if not out:
+            return decision, standing
+        rungs = decision.rungs if Rung.QUARANTINE in decision else (*decision.rungs, Rung.QUARANTINE)
+        return replace(decision, rungs=rungs, quarantine=(*decision.quarantine, *out)), standing
     if reading.kind is Kind.NOT_FINITE:
         return _bad_micro_batch(reading, standing, settings)
     if reading.kind is Kind.EMPTY:
@@ -140,17 +149,21 @@ def decide(reading: Reading, standing: Standing, settings: GuardSettings) -> tup
     return _roll_back((), reading, standing, settings, lower=reading.kind is Kind.DIVERGING or standing.rollbacks > 0)
 
 
-def _bad_micro_batch(reading: Reading, standing: Standing, settings: GuardSettings) -> tuple[Decision, Standing]:
+def _offended(images: tuple[str, ...], standing: Standing, settings: GuardSettings) -> tuple[tuple[str, ...], Standing]:
+    """Count that images spoilt a micro-batch; those that are left out for it."""
     offences = dict(standing.offences)
-    for image in reading.suspects:
+    for image in images:
         offences[image] = offences.get(image, 0) + 1
     limit = settings.quarantine_after
-    out = tuple(i for i in reading.suspects if limit and offences[i] == limit)
+    return tuple(i for i in images if limit and offences[i] == limit), replace(standing, offences=offences)
+
+
+def _bad_micro_batch(reading: Reading, standing: Standing, settings: GuardSettings) -> tuple[Decision, Standing]:
+    out, standing = _offended(reading.suspects, standing, settings)
     precise = reading.cause is Cause.PRECISION and reading.float16
     standing = replace(
         standing,
         bad_in_a_row=standing.bad_in_a_row + 1,
-        offences=offences,
         precision_faults=standing.precision_faults + precise,
     )
     rungs = (Rung.DROP, *((Rung.QUARANTINE,) if out else ()))

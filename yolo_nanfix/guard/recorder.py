@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.guard.audience import Audience, Pictures
 from yolo_nanfix.guard.events import Event
+from yolo_nanfix.guard.lost_ranks import Processes
 from yolo_nanfix.guard.readings import Readings
 from yolo_nanfix.verdicts import Verdict
 
@@ -36,7 +37,8 @@ class Recorder:
     tells whether these were trained before, None if that is not known. `resumed` lists after how many epochs the run
     was resumed; all counts go on then, but for `epochs_unknown` epochs of which the earlier parts left no state.
     `in_force` gives what is in force in the run, once its guard stands. `beforehand` are the images that were left out
-    before an earlier part of the run, with the findings about them.
+    before an earlier part of the run, with the findings about them. `processes` is what is known of those that train
+    together.
     """
 
     def __init__(self) -> None:
@@ -74,6 +76,7 @@ class Recorder:
         self.verdicts: list[Verdict] = []
         self.readings = Readings()
         self.audience = Audience()
+        self.processes = Processes()
 
     @property
     def step(self) -> int:
@@ -84,14 +87,28 @@ class Recorder:
         self, event: Event, dropped: int = 0, verdict: Verdict | None = None, pictures: Pictures = lambda: ()
     ) -> None:
         """Count an event, how many micro-batches it cost, keep what it was found to come from, and tell of it."""
-        if verdict is not None and not any(_same(verdict, known) for known in self.verdicts):
-            self.verdicts.append(verdict)
+        self.learn(verdict)
         self.counts[event.check] += 1
         self.dropped += dropped
         self.latest[event.check] = self.last = event
         if len(self.events) < KEPT:
             self.events.append(event)
         self.audience.event(event, pictures)
+
+    def learn(self, verdict: Verdict | None) -> None:
+        """Keep a verdict, unless one that says the same is known."""
+        if verdict is not None and not any(_same(verdict, known) for known in self.verdicts):
+            self.verdicts.append(verdict)
+
+    def leave_out(self, images: Iterable[str]) -> None:
+        """Images are left out from now on, those that are so already among them."""
+        self.quarantined = list(dict.fromkeys([*self.quarantined, *images]))
+
+    def replace(self, event: Event, better: Event) -> None:
+        """More is known of an event that was added before."""
+        self.events = [better if known is event else known for known in self.events]
+        self.latest = {check: better if known is event else known for check, known in self.latest.items()}
+        self.last = better if self.last is event else self.last
 
     def stepped(self) -> None:
         """The optimizer took a step."""

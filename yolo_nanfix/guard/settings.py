@@ -33,6 +33,12 @@ class GuardSettings:
     diagnose: bool = _setting(True, "replay bad micro-batches in the run, at most 10 step times each, float32 apart")
     incidents: int = _setting(20, "keep this many incident files in the run folder, the newest; 0: write none")
     incident_mb: int = _setting(256, "largest incident file in MB; beyond it weights are left out", 1)
+    rank_timeout: int = _setting(
+        300, "several GPUs: end the run when a process has given no sign of life for this many seconds; 0: never"
+    )
+    step_timeout: int = _setting(
+        1800, "several GPUs: end the run when no process has come any further for this many seconds; 0: never"
+    )
     repair: str = _setting(
         "state",
         "poisoned state at the start: 'state' mends BatchNorm statistics, optimizer state and loss scale, "

@@ -15,9 +15,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from yolo_nanfix.guard.events import Event
+from yolo_nanfix.guard.events import Event, RankFault
 from yolo_nanfix.guard.policy import Kind
 from yolo_nanfix.verdicts import Cause, Verdict
+
+SOURCES, LETTERS = 512, 4000
+"""At most so many images, and letters of what was seen, does a rank tell the others of one fault."""
 
 
 @dataclass(frozen=True)
@@ -57,27 +60,59 @@ def agree(mine: Testimony) -> list[Testimony]:
     if not running():
         return [mine]
     everybody: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(everybody, mine)
+    dist.all_gather_object(everybody, bounded(mine))
     return everybody
 
 
-def culprit(everybody: list[Testimony]) -> Testimony:
-    """The rank whose fault it is: the first that met one, else the first whose replay explains it."""
-    for testimony in everybody:
-        if testimony.kind is not None:
-            return testimony
-    vague = (None, Cause.UNKNOWN, Cause.NONDETERMINISTIC)
-    for testimony in everybody:
-        if (testimony.verdict.cause if testimony.verdict else None) not in vague:
-            return testimony
-    return everybody[0]
+def bounded(mine: Testimony) -> Testimony:
+    """A testimony of limited size: suspects first, where it names more images than are told."""
+    event = mine.event
+    sources = sorted(event.sources, key=lambda source: not source.suspect)[:SOURCES]
+    kept = event.sources if len(event.sources) <= SOURCES else tuple(sources)
+    return replace(mine, event=replace(event, sources=kept, detail=event.detail[:LETTERS]))
 
 
-def named(testimony: Testimony) -> Event:
-    """Its event, with the rank in front of the detail where there are several."""
-    if testimony.rank < 0:
-        return testimony.event
-    return replace(testimony.event, detail=f"rank {testimony.rank}: {testimony.event.detail}")
+def guilty(everybody: list[Testimony]) -> list[Testimony]:
+    """The ranks whose fault it is, in their order: all that met one, and all whose replay explains one."""
+    found = [t for t in everybody if t.kind is not None or _explained(t)]
+    return found or everybody[:1]
+
+
+def _explained(testimony: Testimony) -> bool:
+    return testimony.verdict is not None and testimony.verdict.cause not in (Cause.UNKNOWN, Cause.NONDETERMINISTIC)
+
+
+def merged(those: list[Testimony]) -> Event:
+    """One event of what several ranks met in the same step, in the order of the ranks; of one alone, that one's."""
+    first = those[0].event
+    if those[0].rank < 0:
+        return first
+    parts = tuple(part for t in those for part in t.event.ranks or (_part(t),))
+    return joined(first, [t.event for t in those], parts)
+
+
+def joined(first: Event, events: list[Event], parts: tuple[RankFault, ...]) -> Event:
+    """An event with what several ranks met in it."""
+    checks = dict.fromkeys(check for part in parts for check in part.check.split("+"))
+    return replace(
+        first,
+        check="+".join(checks),
+        detail="; ".join(f"rank {part.rank}: {part.detail}" for part in parts),
+        sources=tuple(dict.fromkeys(source for event in events for source in event.sources)),
+        incident=next((part.incident for part in parts if part.incident), ""),
+        ranks=parts,
+    )
+
+
+def part_of(event: Event, number: int, verdict: Verdict | None = None) -> RankFault:
+    """What one rank met, from its event."""
+    images = tuple(dict.fromkeys(source.file for source in event.sources if source.suspect))
+    cause = verdict.cause.value if verdict is not None else ""
+    return RankFault(number, event.check, event.detail, images, cause, event.incident)
+
+
+def _part(testimony: Testimony) -> RankFault:
+    return part_of(testimony.event, testimony.rank, testimony.verdict)
 
 
 def poisoned(loss: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix import batches
-from yolo_nanfix.guard import ownership, predictions, randomness, sensors
+from yolo_nanfix.guard import ownership, predictions, randomness, sensors, together
 from yolo_nanfix.guard.events import Point, Source
 from yolo_nanfix.guard.provenance import Composed
 from yolo_nanfix.guard.unreadable import Unreadable
@@ -57,6 +57,7 @@ class ValidationGuard:
             GuardStop: too many samples cannot be read.
         """
         self._empty, self._batch = False, {}
+        self.faults.guard.recorder.processes.val_batches += 1
         looked, added = batches.collated(batch), None
         judged = looked and self._stock  # on the host, where nothing comes between
         if looked:
@@ -113,7 +114,8 @@ class ValidationGuard:
         detail = f"{total} raw predictions of {len(self._bad)} images not finite in val batch {validator.batch_i + 1}"
         if not self._explained:
             files = predictions.sources(self._batch, self._bad)
-            self.faults.note(Point.VALIDATION, "val-predictions", detail, what, files)
+            number = validator.batch_i + 1
+            self.faults.note(Point.VALIDATION, "val-predictions", detail, what, files, val_batch=number)
         return made
 
     def update_metrics(self, call: Call, made: Any, batch: Mapping[str, Any]) -> Any:
@@ -128,8 +130,15 @@ class ValidationGuard:
 
     def batch_end(self, validator: Any) -> None:
         """If this batch made a sum not finite, put the sums back and add the loss of its healthy images only."""
-        if not _watched(validator) or (self._finite and not self._empty) or self._explained:
-            return
+        if _watched(validator) and not (self._finite and not self._empty) and not self._explained:
+            self._mend(validator)
+        last = _watched(validator) and validator.batch_i + 1 == len(validator.dataloader)
+        if last and self.left_out and together.running():  # the ranks' sums are averaged next
+            factor = _factor(len(validator.dataloader), self.left_out)
+            self.left_out = 0
+            validator.loss = {k: v * factor for k, v in validator.loss.items()}
+
+    def _mend(self, validator: Any) -> None:
         if self._empty:
             validator.loss = dict(self._before)
             self.left_out += 1
@@ -141,15 +150,14 @@ class ValidationGuard:
         sick = tuple(s for s in sources if s.suspect)
         number = validator.batch_i + 1
         action = f"its val loss is taken over the other {len(sources) - len(sick)} images" if items else "left out"
-        self.faults.sick_val_batch(f"loss of val batch {number} not finite", action, sick if items else sources)
+        self.faults.sick_val_batch(number, action, sick if items else sources)
 
     def rescale(self, metrics: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         """Make the val losses the mean over the batches that were not left out; then start counting anew."""
         left_out, self.left_out = self.left_out, 0
         if not left_out or metrics is None:
             return metrics
-        count = len(self.trainer.test_loader)
-        factor = count / (count - left_out) if left_out < count else float("nan")
+        factor = _factor(len(self.trainer.test_loader), left_out)
         losses = {f"val/{name}" for name in self._before}
         return {k: v * factor if k in losses else v for k, v in metrics.items()}
 
@@ -180,6 +188,11 @@ class ValidationGuard:
         with randomness.untouched(), autocast:
             items = model.loss(batch, model(batch["img"]))[1]
         return dict(items) if _all_finite(items) else {}
+
+
+def _factor(batches: int, left_out: int) -> float:
+    """What a mean over all batches is multiplied by, so that it is one over those that were not left out."""
+    return batches / (batches - left_out) if left_out < batches else float("nan")
 
 
 def _forget_ids(validator: Any, out: set[int]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from yolo_nanfix import batches
-from yolo_nanfix.guard import aside, groups, outputs, remedies, sensors, start, together
+from yolo_nanfix.guard import aside, groups, lookouts, outputs, remedies, sensors, start, together
 from yolo_nanfix.guard.blackbox import MicroBatch, precision, random_states
 from yolo_nanfix.guard.divergence import Alarm, Divergence
 from yolo_nanfix.guard.events import Point, Source
@@ -21,6 +21,7 @@ from yolo_nanfix.guard.groups import Groups, Setting
 from yolo_nanfix.guard.inquiry import Examine, Inquiry, Known
 from yolo_nanfix.guard.intake import Intake
 from yolo_nanfix.guard.ladder import Ladder
+from yolo_nanfix.guard.lookout import Lookout
 from yolo_nanfix.guard.module_state import ModuleState
 from yolo_nanfix.guard.policy import Kind
 from yolo_nanfix.guard.progress import ProgressReads
@@ -50,6 +51,7 @@ class Guard:
         recorder: Recorder,
         examine: Examine | None = None,
         known: Known = dict,
+        lookout: Lookout | None = None,
     ) -> None:
         """Check the state that training starts from, and keep a first copy of it.
 
@@ -57,6 +59,7 @@ class Guard:
             PoisonedState: weights or buffers are not finite and may not be mended, so no step could be good.
         """
         self.trainer, self.settings, self.recorder = trainer, settings, recorder
+        self.lookout = lookout or lookouts.of(trainer, recorder, settings)
         self.model = unwrapped(trainer.model)
         self.norms = sensors.NormBuffers(self.model)
         self.by_design = by_design(self.model)
@@ -140,6 +143,7 @@ class Guard:
         """BATCH: remember the sources, the generators and a copy of the BatchNorm buffers."""
         self.batches_this_epoch += 1
         self.recorder.micro_batches += 1
+        self.recorder.processes.place = self.trainer.epoch + 1, self.batches_this_epoch
         self.gradients.sizes = {}
         self.progress.take_back()
         self.faults.inquiry.tick(self.model)
@@ -198,7 +202,7 @@ class Guard:
         if alarm is not None and alarm.severe:
             return self._bad(Kind.DIVERGING, "divergence", alarm.detail, micro, loss)
         if alarm is not None:
-            self.faults.spike(alarm, micro)
+            self.faults.spike(alarm, micro, common=not self.together)
         self.progress.hand_over(values)
         self.history.append({"loss": values["loss"], "norm": self._norm_value})
         self._pending = micro

@@ -1,0 +1,131 @@
+"""What several ranks met in one step is one event, whether all agreed on it or each noted it alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from yolo_nanfix.guard import together
+from yolo_nanfix.guard.events import Event, Point, Source
+from yolo_nanfix.guard.notes import MOST, Notes
+from yolo_nanfix.guard.policy import Kind, Reading, Rung, Standing, decide
+from yolo_nanfix.guard.recorder import Recorder
+from yolo_nanfix.guard.settings import GuardSettings
+from yolo_nanfix.report import ranks_text
+from yolo_nanfix.verdicts import Cause, Verdict
+
+
+def verdict(cause, image=""):
+    return Verdict.from_dict({**Verdict(cause, "so").as_dict(), "images": [image] if image else []})
+
+
+def heard(rank, check="loss", image="", kind=Kind.NOT_FINITE, cause=None):
+    sources = (Source(f"/set/fine{rank}.jpg"), *((Source(image, "NaN"),) if image else ()))
+    event = Event(Point.AFTER_LOSS, check, 1, 3, sources, f"{check} bad", "", 3, f"0001-rank{rank}" if kind else "")
+    return together.Testimony(rank, kind, event, verdict(cause, image) if cause else None)
+
+
+def test_all_ranks_that_met_something_are_named_with_images_and_causes():
+    everybody = [
+        heard(0, "loss+pixels", "/set/a.jpg", cause=Cause.DATA),
+        heard(1, kind=None, check="gradient"),  # saw the common gradient alone
+        heard(2, "gradient", kind=None, cause=Cause.DEFINITION),  # and this one's own was not finite
+        heard(3, "loss", "/set/b.jpg"),
+    ]
+    those = together.guilty(everybody)
+    event = together.merged(those)
+    assert [part.rank for part in event.ranks] == [0, 2, 3]
+    assert [part.images for part in event.ranks] == [("/set/a.jpg",), (), ("/set/b.jpg",)]
+    assert [part.cause for part in event.ranks] == ["data", "definition", ""]
+    assert event.check == "loss+pixels+gradient" and event.incident == "0001-rank0"
+    assert event.detail == "rank 0: loss+pixels bad; rank 2: gradient bad; rank 3: loss bad"
+    assert {s.file for s in event.sources} == {f"/set/{n}.jpg" for n in ("a", "b", "fine0", "fine2", "fine3")}
+    assert Event.from_dict(json.loads(json.dumps(event.as_dict()))) == event
+    lines = ranks_text.lines(event.as_dict())
+    assert lines[0] == "rank 0: loss+pixels bad; cause: data [/set/a.jpg]" and len(lines) == 3
+
+
+def test_one_rank_alone_and_one_process_are_told_as_ever():
+    alone = heard(1, image="/set/a.jpg")
+    event = together.merged(together.guilty([heard(0, kind=None), alone]))
+    assert event.detail == "rank 1: loss bad" and event.sources == alone.event.sources and len(event.ranks) == 1
+    single = heard(-1)
+    assert together.merged(together.guilty([single])) is single.event
+    assert together.guilty([heard(0, kind=None), heard(1, kind=None)])[0].rank == 0  # nobody knows why
+    assert ranks_text.lines(event.as_dict()) == [] and ranks_text.detail(event.as_dict()) == event.detail
+
+
+def test_what_a_rank_tells_is_of_limited_size_and_holds_its_suspects():
+    sources = (*(Source(f"{i}.jpg") for i in range(2000)), Source("sick.jpg", "NaN"))
+    told = together.bounded(together.Testimony(0, None, Event(Point.BATCH, "loss", 1, 1, sources, "x" * 9999, "")))
+    assert len(told.event.sources) == together.SOURCES and told.event.sources[0].file == "sick.jpg"
+    assert len(told.event.detail) == together.LETTERS
+
+
+def test_images_of_all_ranks_count_as_offenders_whatever_the_worst_of_them_asks_for():
+    usual = GuardSettings()
+    reading = Reading(Kind.NOT_FINITE, Cause.DATA, ("a",), others=("b", "c"))
+    decision, standing = decide(reading, Standing(), usual)
+    assert decision.rungs == (Rung.DROP,) and standing.offences == {"a": 1, "b": 1, "c": 1}
+    assert standing.bad_in_a_row == 1
+    decision, standing = decide(Reading(Kind.DIVERGING, others=("b",)), standing, usual)
+    assert decision.quarantine == ("b",) and {Rung.ROLLBACK, Rung.LOWER_LR, Rung.QUARANTINE} == set(decision.rungs)
+    one, _ = decide(replace(reading, others=()), Standing(), usual)
+    assert one == decide(Reading(Kind.NOT_FINITE, Cause.DATA, ("a",)), Standing(), usual)[0]
+
+
+def noted(rank, step=4, check="samples", image="x.jpg", **more):
+    event = Event(Point.BATCH, check, 1, step, (Source(image, "NaN"),), "1 of 2", "left out", step, **more)
+    return replace(event, ranks=(together.part_of(event, rank),))
+
+
+def tell(notes, *others):
+    """What ranks noted goes on its way as JSON."""
+    notes.wanted = True
+    for rank, other in enumerate(others, 1):
+        if (told := other.to_tell()) is not None:
+            assert notes.news(rank, other.told)
+            notes.hear(rank, other.told, json.loads(json.dumps(told)))
+    notes.take_in()
+
+
+def test_what_other_ranks_noted_is_in_the_report_of_the_first_once():
+    first, other = Recorder(), Recorder()
+    other.sick_samples = 5  # of an earlier part of the run, which the first one knows of as well
+    mine, theirs = Notes(first), Notes(other)
+    first.add(noted(0))
+    tell(mine, theirs)
+    assert len(first.events) == 1 and theirs.told == 0
+    theirs.add(noted(1, image="y.jpg"), verdict(Cause.LABEL))
+    theirs.add(noted(1, step=7), None)
+    other.sick_samples += 2
+    other.leave_out(["y.jpg"])
+    tell(mine, theirs)
+    tell(mine, theirs)
+    both, later = first.events
+    assert [part.rank for part in both.ranks] == [0, 1] and both.detail == "rank 0: 1 of 2; rank 1: 1 of 2"
+    assert {s.file for s in both.sources} == {"x.jpg", "y.jpg"} and first.latest["samples"] is later
+    assert later.step == 7 and later.detail == "rank 1: 1 of 2" and first.counts["samples"] == 2
+    assert first.sick_samples == 2 and first.quarantined == ["y.jpg"] and first.dropped == 0
+    assert [v.cause for v in first.verdicts] == [Cause.LABEL]
+    told = mine.to_tell()
+    assert not mine.news(1, theirs.told) and told is not None and told["counts"]["sick_samples"] == 0
+
+
+@pytest.mark.parametrize("other", [{"val_batch": 2}, {"check": "targets"}, {"step": 5}], ids=str)
+def test_other_batches_checks_and_steps_are_other_events(other):
+    first, theirs = Recorder(), Notes(Recorder())
+    first.add(noted(0, val_batch=1))
+    theirs.add(noted(1, **{"val_batch": 1, **other}), None)
+    tell(Notes(first), theirs)
+    assert len(first.events) == 2
+
+
+def test_of_very_many_notes_the_number_is_told():
+    first, theirs = Recorder(), Notes(Recorder())
+    for step in range(MOST + 30):
+        theirs.add(noted(1, step=step), None)
+    tell(Notes(first), theirs)
+    assert len(first.events) == MOST and first.counts["samples"] == MOST + 30

@@ -1,0 +1,103 @@
+"""How a process of a run on several is asked to end, and how it ends when its main thread cannot."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from yolo_nanfix.guard import process_state
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
+COLLECTIVE = ("gloo", "nccl", "closed by peer", "connection reset", "processgroup", "store")
+"""Words in torch's errors of collectives that another rank did not take part in any more."""
+LAUNCHED = "NANFIX_LAUNCHED"
+"""Is set in ranks whose launcher was started by the training script itself, and is of no use without it."""
+CODE = 1
+"""Exit code of a process that ends itself so."""
+
+
+class Signals:
+    """Signals that ask this process to end: the first becomes a KeyboardInterrupt, later ones change nothing.
+
+    A thread hears of them even while the main thread waits in a collective, where no Python code of it runs.
+    """
+
+    def __init__(self) -> None:
+        """Listen. Signals that are ignored, as SIGHUP under nohup, or that somebody else handles stay as they are.
+
+        `quiet` lets no more of them become an exception.
+        """
+        self.asked = 0
+        self.quiet = False
+        self._out, self._in = os.pipe()
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
+        self._before: dict[int, Any] = {}
+        self._wakes = threading.current_thread() is threading.main_thread()
+        if not self._wakes:
+            return
+        for number in ENDING:
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                self._before[number] = signal.signal(number, self._ask)
+        self._woken = signal.set_wakeup_fd(self._in, warn_on_full_buffer=False)
+        if self._woken != -1:  # somebody else listens
+            signal.set_wakeup_fd(self._woken)
+            self._wakes = False
+
+    def _ask(self, number: int, frame: object) -> None:
+        first, self.asked, self.quiet = not self.quiet, number, True
+        if first:
+            raise KeyboardInterrupt(f"asked to end by {signal.Signals(number).name}")
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a signal, at most so long."""
+        ready, _, _ = select.select([self._out], [], [], seconds)
+        if ready:
+            with suppress(OSError):
+                for number in os.read(self._out, 64):
+                    self.asked = number if number in ENDING else self.asked
+
+    def close(self) -> None:
+        """Let signals do again what they did before."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        if self._wakes:
+            signal.set_wakeup_fd(self._woken)
+        for number, before in self._before.items():
+            if signal.getsignal(number) == self._ask:
+                signal.signal(number, before)
+
+
+def parents() -> tuple[int, int]:
+    """The launcher of this process and, where that is Ultralytics' own under our worker, who started the launcher."""
+    launcher = os.getppid()
+    return launcher, process_state.parent(launcher) if LAUNCHED in os.environ else 0
+
+
+def of_a_collective(error: BaseException) -> bool:
+    """Whether an error says that a collective failed, as it does when another rank ended in it."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    text = str(error).lower()
+    return "DistError" in kinds or ("RuntimeError" in kinds and any(word in text for word in COLLECTIVE))
+
+
+def leave() -> None:
+    """End this process now, and the loader workers that it started."""
+    for child in multiprocessing.active_children():
+        with suppress(Exception):
+            child.terminate()
+    _flush(sys.stdout.flush)
+    _flush(sys.stderr.flush)
+    os._exit(CODE)
+
+
+def _flush(action: Callable[[], object]) -> None:
+    with suppress(Exception):
+        action()

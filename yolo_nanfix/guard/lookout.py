@@ -1,0 +1,304 @@
+"""Watches over the ranks of a run on several processes, from a thread in each: no step waits for it.
+
+Every second it leaves a sign of life on the board, with what this rank noted meanwhile, and reads the others'. When a
+rank is lost (`lost_ranks`), or a signal asks this process to end while its main thread waits for another rank in a
+collective, where no exception reaches it, the thread itself writes the report and ends the process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from yolo_nanfix import upstream
+from yolo_nanfix.errors import GuardStop, RankLost
+from yolo_nanfix.guard import board, endings, process_state, together
+from yolo_nanfix.guard.board import Board
+from yolo_nanfix.guard.events import Event
+from yolo_nanfix.guard.lost_ranks import End, How, Limits, LostRank, Process, Seen, Sign, as_json, ending, lost
+from yolo_nanfix.guard.notes import Notes
+from yolo_nanfix.guard.recorder import Recorder
+from yolo_nanfix.verdicts import Verdict
+
+BEAT = 1.0
+"""Seconds between two signs of life; at most so many are read a second by all ranks together: `CROWD`."""
+CROWD = 64
+STILL = 5.0
+"""After so many seconds without progress a sign tells where the code stands."""
+GRACE = 5.0
+"""Seconds for the main thread to end by itself, before this thread ends the process."""
+SLOW = 15.0
+"""Seconds for it where it does not wait for others: it may be writing a checkpoint."""
+DUMB = (How.GONE, How.SUSPENDED, How.SILENT)
+"""Ranks that were lost so write no report."""
+LAST = 20.0
+"""Seconds for a report, of this rank or another; the launcher waits 30 before it kills."""
+
+Place = Callable[[], Sign]
+"""Gives epoch, batch, step and progress of this rank now."""
+
+
+class Lookout:
+    """The lookout of one rank; of a process that trains alone it does nothing."""
+
+    def __init__(self, recorder: Recorder, place: Place, limits: Limits, kept: Callable[[], str]) -> None:
+        """Nothing is watched yet.
+
+        Args:
+            recorder: of this rank.
+            place: where this rank stands.
+            limits: when a rank is lost.
+            kept: says which checkpoint is in place.
+        """
+        self.recorder, self.place, self.limits, self.kept = recorder, place, limits, kept
+        self.board: Board | None = None
+        self.notes = Notes(recorder)
+        self.seen: dict[int, Seen] = {}
+        self.sign = Sign()
+        self._signals: endings.Signals | None = None
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
+        self._changed: dict[int, tuple[float, float]] = {}
+        self._parents: tuple[int, int] = (0, 0)
+        self._over = threading.Event()
+        self._ending = threading.Event()
+        self._closed = False
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Nothing of it goes into another process, as when a launcher's callbacks are pickled for its workers."""
+        return object, ()
+
+    def start(self) -> None:
+        """Begin to watch, where this process is one of several that found each other by a store."""
+        self.board = board.connect()
+        if self.board is None and together.running():
+            upstream.log("yolo-nanfix: the processes of this run cannot watch over each other: no store at MASTER_ADDR")
+        if self.board is None:
+            return
+        self.recorder.processes.count = self.board.world
+        self.notes.wanted = self.board.rank == 0
+        self._signals = endings.Signals()
+        self._parents = endings.parents()
+        self._began = time.monotonic()
+        threading.Thread(target=self._run, name="yolo-nanfix lookout", daemon=True).start()
+
+    def note(self, event: Event, verdict: Verdict | None) -> None:
+        """This rank saw something that the others did not: rank 0 will be told."""
+        self.notes.add(event, verdict)
+
+    def collect(self) -> None:
+        """Take into this rank's recorder what the others noted, as far as it has come."""
+        if self.board is not None and self.board.rank == 0:
+            self.notes.take_in()
+
+    def teardown(self, error: BaseException | None, tell: Callable[[], None]) -> None:
+        """The main thread tears down: find out why, let rank 0 tell, and stop watching.
+
+        Args:
+            error: what ended the training; None if it came to its end.
+            tell: writes the report; of rank 0 alone.
+        """
+        if self.board is None:
+            tell()
+            return
+        self._ending.set()
+        if self._signals is not None:
+            self._signals.quiet = True
+        with self._lock:  # else this thread writes the report already
+            try:
+                self._publish(_end_of(error, self._asked), error)
+                if error is not None:
+                    self._explain(error)
+                self._last_notes(error)
+                self._tell(self.board, tell)
+            finally:
+                self._closed = True
+                self._over.set()
+                if self._signals is not None and error is None:
+                    self._signals.close()
+
+    @property
+    def _asked(self) -> int:
+        return self._signals.asked if self._signals is not None else 0
+
+    def _explain(self, error: BaseException) -> None:
+        """Whether another rank is the reason for an error here: that is known a moment later at most."""
+        until = time.monotonic() + GRACE
+        foreign = endings.of_a_collective(error)
+        while not (found := self._lost()) and time.monotonic() < until and (foreign or self._asked):
+            if self.seen and all(seen.sign.end is not None for seen in self.seen.values()):
+                break
+            time.sleep(BEAT / 5)
+            self._look()
+        if found and (foreign or isinstance(error, KeyboardInterrupt)):
+            self._cut_short(found)
+        elif foreign and any(seen.sign.end is End.ASKED for seen in self.seen.values()):
+            self.recorder.processes.cut_short = KeyboardInterrupt(f"a signal asked the run to end; {self.kept()}")
+        elif foreign is False and not isinstance(error, (KeyboardInterrupt, GuardStop)) and self.board is not None:
+            self.recorder.processes.lost = (LostRank.of(self.board.rank, How.RAISED, Seen(self.sign)),)
+
+    def _cut_short(self, found: tuple[LostRank, ...]) -> None:
+        """Write down that the run cannot go on since ranks are lost."""
+        self.recorder.processes.lost = found
+        self.recorder.processes.cut_short = RankLost(f"{'; '.join(map(str, found))}; {self.kept()}")
+
+    def _last_notes(self, error: BaseException | None) -> None:
+        """Rank 0 waits a moment for what the others noted last."""
+        assert self.board is not None
+        until = time.monotonic() + (3 * BEAT if error is None else BEAT)
+        while self.board.rank == 0 and time.monotonic() < until:
+            self._look()
+            if all(seen.sign.end is not None for seen in self.seen.values()):
+                break
+            time.sleep(BEAT / 20)
+        self.collect()
+
+    def _tell(self, known: Board, tell: Callable[[], None]) -> None:
+        """Write the report if that is this rank's to do, and say on the board that it is written."""
+        if known.rank == 0:
+            tell()
+        elif self.recorder.processes.cut_short is not None and self._stands_in(known):
+            self.notes.wanted = True
+            self._look()
+            self.notes.take_in()
+            self.recorder.processes.stand_in()
+        else:
+            return
+        _quietly(lambda: known.put("told", True))
+
+    def _stands_in(self, known: Board) -> bool:
+        """Whether no rank before this one can write the report; waits for them to have written it."""
+        until = time.monotonic() + LAST
+        while time.monotonic() < until:
+            self._look()
+            if _quietly(lambda: any(known.read(rank, "told") for rank in known.others)):
+                return False
+            lost_ones = {one.rank for one in self._lost() if one.how in DUMB}
+            gone = {rank for rank, seen in self.seen.items() if seen.process is Process.GONE}
+            if all(rank in lost_ones | gone for rank in range(known.rank)):
+                return True
+            time.sleep(BEAT / 2)
+        return True
+
+    def _run(self) -> None:
+        """The thread."""
+        assert self.board is not None and self._signals is not None
+        beat = max(BEAT, self.board.world**2 / CROWD)
+        while not self._over.is_set():
+            self._publish(None)
+            self._look()
+            found = () if self._ending.is_set() else self._lost()
+            orphaned = endings.parents() != self._parents
+            if found or orphaned or self._asked:
+                self._end(found, orphaned=orphaned)
+                return
+            self._signals.wait(beat)
+
+    def _end(self, found: tuple[LostRank, ...], *, orphaned: bool) -> None:
+        """End the process, unless its main thread does so by itself in time."""
+        until = time.monotonic() + SLOW
+        while not self._ending.wait(GRACE) and time.monotonic() < until and not process_state.place()[1]:
+            pass
+        if self._ending.is_set():
+            self._over.wait(LAST)
+            time.sleep(GRACE)
+            endings.leave()
+        with self._lock:
+            if self._closed:
+                return
+            self._look()
+            found = self._lost() or found
+            if found:
+                self._cut_short(found)
+            else:
+                reason = "the process that started it is gone" if orphaned else "a signal asked it to end"
+                self.recorder.processes.cut_short = KeyboardInterrupt(
+                    f"the run was interrupted: {reason}; {self.kept()}"
+                )
+            mine = self.board is not None and any(one.rank == self.board.rank for one in found)
+            self._publish(None if mine else End.CUT_OFF if found else End.ASKED)
+            _quietly(self._told)
+            endings.leave()
+
+    def _told(self) -> None:
+        assert self.board is not None
+        rank, cut = self.board.rank, self.recorder.processes.cut_short
+        print(f"yolo-nanfix: rank {rank} ends: {cut}", file=sys.stderr, flush=True)
+        self.notes.take_in()
+        self._tell(self.board, self.recorder.audience.ends)
+
+    def _publish(self, end: End | None, error: BaseException | None = None) -> None:
+        """Leave a sign of life and, if there are new ones, the notes."""
+        known = self.board
+        assert known is not None
+        now = replace(self.place(), beat=self.sign.beat + 1, host=process_state.HOST, pid=os.getpid())
+        if now.progress == self.sign.progress and time.monotonic() - self._changed.get(known.rank, (0, 0))[1] > STILL:
+            at, waits = process_state.place()
+            now = replace(now, at=at, waits=waits)
+        if end is not None or self.sign.end is not None:
+            now = ending(now, end or self.sign.end or End.ASKED, _told(error) if error is not None else self.sign.error)
+        self.sign = now
+        self._saw(known.rank, now, Process.RUNNING)
+        _quietly(lambda: self._leave(known, now))
+
+    def _leave(self, known: Board, sign: Sign) -> None:
+        if (told := self.notes.to_tell()) is not None:
+            known.put("notes", told)
+        known.put("sign", as_json(replace(sign, notes=self.notes.told)))
+
+    def _look(self) -> None:
+        """Read the others' signs; first what the operating system says, so that a last sign is not missed."""
+        for rank in self.board.others if self.board is not None else ():
+            last = self.seen[rank].sign if rank in self.seen else Sign()
+            state = process_state.process(last.pid, last.host)
+            self._saw(rank, _quietly(lambda rank=rank: self._read(rank)) or last, state)  # type: ignore[misc]
+
+    def _read(self, rank: int) -> Sign | None:
+        assert self.board is not None
+        held = self.board.read(rank, "sign")
+        sign = Sign.from_dict(held) if isinstance(held, Mapping) else None
+        if sign is not None and self.notes.news(rank, sign.notes):
+            self.notes.hear(rank, sign.notes, self.board.read(rank, "notes"))
+        return sign
+
+    def _saw(self, rank: int, sign: Sign, state: Process) -> None:
+        now = time.monotonic()
+        beat, moved = self._changed.get(rank, (self._began, self._began))
+        last = self.seen[rank].sign if rank in self.seen else None
+        beat = now if last is None or sign.beat != last.beat else beat
+        moved = now if last is None or sign.progress != last.progress else moved
+        self._changed[rank] = beat, moved
+        self.seen[rank] = Seen(sign, now - beat, now - moved, state)
+
+    def _lost(self) -> tuple[LostRank, ...]:
+        """The ranks that are lost, this one included where it hangs."""
+        rank = self.board.rank if self.board is not None else -1
+        return tuple(one for one in lost(self.seen, self.limits) if one.rank != rank or not self._ending.is_set())
+
+
+def _end_of(error: BaseException | None, asked: int) -> End:
+    """How a rank ends that ends with an error, or without."""
+    if error is None:
+        return End.FINISHED
+    if asked or isinstance(error, KeyboardInterrupt):
+        return End.ASKED
+    return End.CUT_OFF if endings.of_a_collective(error) else End.RAISED
+
+
+def _told(error: BaseException) -> str:
+    """An error on one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, GuardStop) else f"{type(error).__name__}: {text}"
+
+
+def _quietly(action: Callable[[], Any]) -> Any:
+    """Do something with the store, which may be gone with its launcher, or with files; None where it fails."""
+    try:
+        return action()
+    except Exception:
+        return None
