@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_nanfix import api, run_report, training
+from yolo_nanfix import api, launched, run_report, training
 from yolo_nanfix.errors import GuardStop, UsageError
 from yolo_nanfix.findings import Report, Severity
 from yolo_nanfix.health import State, state_of
 from yolo_nanfix.pages.show import Show
-from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.run_report import RunContext, summarise
 
 if TYPE_CHECKING:
@@ -182,17 +181,19 @@ def _left(context: RunContext, studied: list[Studied]) -> tuple[str, ...]:
     return tuple(left_text.nothing_left(split, numbers) for split, numbers in gone)
 
 
-def _of_workers(model: Any, context: RunContext) -> dict[str, Any]:
-    """The report of a run whose processes were started by Ultralytics: rank 0 wrote it; add what is known here."""
+def _of_workers(model: Any, context: RunContext, since: float = 0.0, code: int = 0) -> dict[str, Any]:
+    """The report of a run whose processes were started by Ultralytics: one of them wrote it; add what is known here.
+
+    Where the launcher's exit code says that they failed, and none of them could write one since it was started, this
+    process does.
+    """
     trainer = getattr(model, "trainer", None)
-    path = Path(trainer.save_dir) / REPORT_NAME if trainer is not None else None
-    if path is None or not path.is_file():
+    if trainer is None:
         return {}
-    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    known_here = summarise(context, {**summary, "ultralytics": "", "guard": None}, "", ())
-    summary |= {key: known_here[key] for key in ("on_fatal", "quarantined", "lint", "not_linted", "left")}
-    run_report.save(path, summary, context.show)
-    return summary
+    folder = Path(trainer.save_dir)
+    if summary := launched.report(folder, since):
+        return launched.complete(folder, summary, context)
+    return launched.without(folder, code, context, lambda: api.status().as_dict()) if code else {}
 
 
 def _train(model: Any, data: str | Path, context: RunContext, arguments: Mapping[str, Any]) -> Run:
@@ -200,14 +201,16 @@ def _train(model: Any, data: str | Path, context: RunContext, arguments: Mapping
 
     token = run_report.current.set(context)
     stopped: tuple[str, ...] = ()
+    began = time.time()
     try:
         with leave_out(context.quarantined):
             training.start(model, {**arguments, "data": str(data)})
     except GuardStop as error:
         stopped = (str(error),)
-    except subprocess.CalledProcessError:  # the launcher of several processes: their report tells why
-        if _of_workers(model, context).get("outcome") != "stopped":
-            raise
+    except subprocess.CalledProcessError as failed:  # the launcher of several processes: their report tells why
+        told = _of_workers(model, context, began, failed.returncode)
+        if told.get("outcome") != "stopped":
+            raise launched.error(told) if told else failed from failed
     finally:
         run_report.current.reset(token)
     summary = context.summary or _of_workers(model, context)

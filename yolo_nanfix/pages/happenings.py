@@ -76,8 +76,7 @@ def happenings(run: RunFolder, on: Axis) -> list[Happening]:
         entry = found[key]
         entry.times += 1
         entry.last = where(event)
-        if name := lenient.text(event, "incident"):
-            entry.incidents.append(name)
+        entry.incidents += incidents(event)
         numbers = {key: lenient.number(event, key) or 0.0 for key in ("step", "epoch", "batch")}
         place = curves.place(run, on, numbers)
         if place is not None and np.isfinite(place):
@@ -115,6 +114,13 @@ def suspects(event: Mapping[str, Any]) -> tuple[str, ...]:
         for source in lenient.entries(event, "sources")
         if lenient.text(source, "suspect") and lenient.raw(source, "file")
     )
+
+
+def incidents(event: Mapping[str, Any]) -> list[str]:
+    """The names of the incident files of an event, of all ranks that wrote one."""
+    parts = [part for part in lenient.entries(event, "ranks") if isinstance(part, Mapping)]
+    named = [lenient.text(one, "incident") for one in (event, *parts)]
+    return list(dict.fromkeys(name for name in named if name))
 
 
 def dropped(event: Mapping[str, Any]) -> bool:

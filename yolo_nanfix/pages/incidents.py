@@ -77,8 +77,9 @@ def _actions(run: RunFolder) -> dict[str, str]:
     for event in lenient.entries(run.summary, "guard", "events"):
         epoch, batch = lenient.count(event, "epoch"), lenient.count(event, "batch")
         check = lenient.text(event, "check").replace("+", "-")
-        name = lenient.text(event, "incident") or f"{epoch:04d}-{batch:05d}-{check}.safetensors"
-        found.setdefault(name, lenient.text(event, "action"))
+        named = happenings.incidents(event) if isinstance(event, Mapping) else []
+        for name in named or [f"{epoch:04d}-{batch:05d}-{check}.safetensors"]:
+            found.setdefault(name, lenient.text(event, "action"))
     return found
 
 

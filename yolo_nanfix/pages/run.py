@@ -113,6 +113,8 @@ def tiles(run: RunFolder) -> list[tuple[str, str]]:
     if lenient.count(guard, "micro_batches"):
         found.append(("micro-batches", grouped(lenient.count(guard, "micro_batches"))))
         found.append(("dropped", grouped(lenient.count(guard, "dropped_micro_batches"))))
+    if (processes := lenient.count(run.summary, "ranks", "processes")) > 1:
+        found.append(("processes", grouped(processes)))
     for key, name in COUNTED:
         if count := lenient.count(guard, key):
             found.append((name, grouped(count)))

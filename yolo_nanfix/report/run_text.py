@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from yolo_nanfix.health import Kind, State, state_of
-from yolo_nanfix.report import health_text, verdict_text
+from yolo_nanfix.report import health_text, ranks_text, verdict_text
 from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.report.panel import put
 from yolo_nanfix.report.words import printable
@@ -188,7 +188,11 @@ def _guard(guard: Mapping[str, Any], console: Console) -> None:
         images = f" [{', '.join(files)}]" if files else ""
         times = f"{len(same)} times, " if len(same) > 1 else ""
         where = _where(same[0]) + (f" to {_where(same[-1])}" if len(same) > 1 else "")
-        console.print(f"  {times}{where}: {_safe(same[0]['detail'])}; {_safe(same[0]['action'])}{_safe(images)}")
+        said, ranks = ranks_text.detail(same[0]), ranks_text.lines(same[0])
+        shown = "" if ranks else images
+        console.print(f"  {times}{where}: {_safe(said)}; {_safe(same[0]['action'])}{_safe(shown)}")
+        for line in ranks:
+            console.print(f"    {_safe(line)}")
     more = len(groups) - SHOWN
     if more > 0 or guard.get("events_left_out"):
         console.print(f"  ... and more in {REPORT_NAME}")

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> Answer:
                 progress=progress,
                 **arguments,
             )
-    except UsageError:
+    except NanfixError:  # also of several processes that failed, of which their own report says why
         raise
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
