@@ -26,13 +26,18 @@ if result.error: raise result.error
 """
 
 
-def train(folder, fault="", guard=True, patches=(), **arguments):
-    """What each rank reports, and what `yolo-nanfix.json` holds."""
-    paths = [str(p) for p in (HERE, HERE.parent, ROOT / "scripts", ROOT)]
+def start(folder, fault="", guard=True, patches=(), **arguments):
+    """One run, ended."""
+    paths = [str(p) for p in (HERE.parent, ROOT / "scripts", ROOT)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "DDP_REPORT": str(folder), "OMP_NUM_THREADS": "1"}
     env |= {"DDP_FAULT": fault} if fault else {}
     command = [sys.executable, "-c", RUN, json.dumps(guard), json.dumps(arguments), json.dumps(patches)]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=LIMIT)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=LIMIT)
+
+
+def train(folder, fault="", guard=True, patches=(), **arguments):
+    """What each rank reports, and what `yolo-nanfix.json` holds."""
+    done = start(folder, fault, guard, patches, **arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     ranks = [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
     report = folder / "run" / "yolo-nanfix.json"
@@ -61,7 +66,9 @@ def test_a_fault_on_one_rank_drops_the_same_micro_batch_on_both(fault, nbs, tmp_
     assert report["healthy"] and report["guard"]["dropped_micro_batches"] == 1
     (event,) = report["guard"]["events"]
     assert event["detail"].startswith(f"rank {rank}: ") and event["batch"] == int(number) + 1
-    assert event["incident"].endswith(".safetensors") and ("-rank1" in event["incident"]) == (rank == "1")
+    assert event["incident"].endswith(f"-rank{rank}.safetensors")
+    (part,) = event["ranks"]
+    assert (part["rank"], part["incident"]) == (int(rank), event["incident"])
     assert (tmp_path / "run" / "incidents" / event["incident"]).is_file()
     (verdict,) = report["guard"]["verdicts"]
     if kind == "pixel":
@@ -72,6 +79,33 @@ def test_a_fault_on_one_rank_drops_the_same_micro_batch_on_both(fault, nbs, tmp_
         assert (verdict["cause"], verdict["tensor"]) == ("setting", "optimizer.groups.1.weight_decay")
     else:
         assert event["check"] == "gradient" and verdict["cause"] == "definition" and "cpu_ddp.py" in verdict["code"]
+
+
+def test_faults_on_both_ranks_in_one_step_are_one_event(tmp_path):
+    ranks, report = train(tmp_path, "0:1:pixel;1:1:backward")
+    assert ranks[0]["sum"] == ranks[1]["sum"] and ranks[0]["finite"] and [r["gathered"] for r in ranks] == [2, 2]
+    assert report["guard"]["dropped_micro_batches"] == 1 and report["ranks"] == {"processes": 2, "lost": []}
+    (event,) = report["guard"]["events"]
+    assert [(p["rank"], p["check"], p["cause"], len(p["images"])) for p in event["ranks"]] == [
+        (0, "loss+batchnorm+pixels+outputs", "definition", 1),
+        (1, "gradient", "definition", 0),  # its own loss was finite: a replay told
+    ]
+    files = {path.name for path in (tmp_path / "run" / "incidents").iterdir()}
+    assert {part["incident"] for part in event["ranks"]} == files and len(files) == 2
+
+
+def test_a_run_that_loses_a_rank_ends_with_its_name_and_leaves_no_process(tmp_path):
+    done = start(tmp_path, "0:5:kill", epochs=3)  # it would have written the report
+    assert done.returncode == 1 and "yolo-nanfix: run stopped" in done.stderr + done.stdout
+    report = json.loads((tmp_path / "run" / "yolo-nanfix.json").read_text())
+    assert (report["outcome"], report["state"]) == ("stopped", "failed")
+    (lost,) = report["ranks"]["lost"]
+    assert (lost["rank"], lost["how"], lost["epoch"]) == (0, "gone", 2)
+    assert report["reasons"][0].startswith("rank 0 (process ") and "last.pt" in report["reasons"][0]
+    for rank in (0, 1):
+        pid = json.loads((tmp_path / f"{rank}.json").read_text())["pid"]
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 def test_the_same_fault_ruins_both_in_stock(tmp_path):

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.usefixtures("unpatched")
 HERE = Path(__file__).parent
 DDP = f"""
 import json, os, pathlib, sys
-sys.path.insert(0, {str(HERE)!r})
-os.environ["PYTHONPATH"] = os.pathsep.join([{str(HERE)!r}, os.environ["PYTHONPATH"]])
+sys.path.insert(0, {str(ROOT / "scripts")!r})
+os.environ["PYTHONPATH"] = os.pathsep.join([{str(ROOT / "scripts")!r}, os.environ["PYTHONPATH"]])
 os.environ["DDP_REPORT"] = os.getcwd()
 import yolo_nanfix
 from yolo_nanfix import upstream
