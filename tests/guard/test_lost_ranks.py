@@ -130,3 +130,34 @@ def test_a_sign_that_something_else_wrote_is_refused(damaged):
 )
 def test_an_error_of_a_collective_is_another_rank_s(error, foreign):
     assert endings.of_a_collective(error) is foreign
+
+
+ASKED = """
+import os, signal
+from yolo_nanfix.guard.endings import Signals
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signals = Signals()
+child = os.fork()
+if not child:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), end=" ")
+signals.wait(0.1)
+print(signals.asked, end=" ")
+os.kill(os.getpid(), signal.SIGHUP)
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+except KeyboardInterrupt as error:
+    print(error, end=" ")
+os.kill(os.getpid(), signal.SIGINT)
+signals.asked = 0
+signals.wait(5)
+print(signals.asked, end=" ")
+signals.close()
+print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, signal.set_wakeup_fd(-1))
+"""
+
+
+def test_the_first_signal_becomes_an_exception_and_those_of_forked_processes_are_theirs():
+    done = subprocess.run([sys.executable, "-c", ASKED], capture_output=True, text=True)
+    assert done.stdout == "-15 0 asked to end by SIGTERM 2 True -1\n", done.stderr

@@ -96,7 +96,7 @@ def test_faults_on_both_ranks_in_one_step_are_one_event(tmp_path):
 
 def test_a_run_that_loses_a_rank_ends_with_its_name_and_leaves_no_process(tmp_path):
     done = start(tmp_path, "0:5:kill", epochs=3)  # it would have written the report
-    assert done.returncode == 1 and "yolo-nanfix: run stopped" in done.stderr + done.stdout
+    assert done.returncode == 1 and "yolo-nanfix: the run ends: rank 0 (process " in done.stderr
     report = json.loads((tmp_path / "run" / "yolo-nanfix.json").read_text())
     assert (report["outcome"], report["state"]) == ("stopped", "failed")
     (lost,) = report["ranks"]["lost"]

@@ -50,6 +50,9 @@ class Signals:
         if self._woken != -1:  # somebody else listens
             signal.set_wakeup_fd(self._woken)
             self._wakes = False
+        if not _listening and hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_forget)
+        _listening.append(self)
 
     def _ask(self, number: int, frame: object) -> None:
         first, self.asked, self.quiet = not self.quiet, number, True
@@ -64,6 +67,11 @@ class Signals:
                 for number in os.read(self._out, 64):
                     self.asked = number if number in ENDING else self.asked
 
+    def wake(self) -> None:
+        """Let who waits for a signal go on."""
+        with suppress(OSError):
+            os.write(self._in, b"\0")
+
     def close(self) -> None:
         """Let signals do again what they did before."""
         if threading.current_thread() is not threading.main_thread():
@@ -73,6 +81,17 @@ class Signals:
         for number, before in self._before.items():
             if signal.getsignal(number) == self._ask:
                 signal.signal(number, before)
+
+
+_listening: list[Signals] = []
+
+
+def _forget() -> None:
+    """In a forked process, as loader workers are: signals do there what they did before, and are none of ours."""
+    for signals in _listening:
+        with suppress(ValueError):
+            signals.close()
+        signals.quiet = True
 
 
 def parents() -> tuple[int, int]:

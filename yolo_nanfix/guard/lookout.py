@@ -7,6 +7,7 @@ collective, where no exception reaches it, the thread itself writes the report a
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -67,7 +68,8 @@ class Lookout:
         self._parents: tuple[int, int] = (0, 0)
         self._over = threading.Event()
         self._ending = threading.Event()
-        self._closed = False
+        self._closed = self._ends = False
+        self._thread: threading.Thread | None = None
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Nothing of it goes into another process, as when a launcher's callbacks are pickled for its workers."""
@@ -85,7 +87,9 @@ class Lookout:
         self._signals = endings.Signals()
         self._parents = endings.parents()
         self._began = time.monotonic()
-        threading.Thread(target=self._run, name="yolo-nanfix lookout", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="yolo-nanfix lookout", daemon=True)
+        self._thread.start()
+        atexit.register(self._stop)
 
     def note(self, event: Event, verdict: Verdict | None) -> None:
         """This rank saw something that the others did not: rank 0 will be told."""
@@ -119,8 +123,17 @@ class Lookout:
             finally:
                 self._closed = True
                 self._over.set()
-                if self._signals is not None and error is None:
-                    self._signals.close()
+        self._stop()
+        if self._signals is not None and error is None:
+            self._signals.close()
+
+    def _stop(self) -> None:
+        """Wait for the thread to end: one that the interpreter stops inside of torch's store aborts the process."""
+        self._over.set()
+        if self._signals is not None:
+            self._signals.wake()
+        if self._thread is not None and not self._ends:
+            self._thread.join(LAST)
 
     @property
     def _asked(self) -> int:
@@ -169,6 +182,8 @@ class Lookout:
             self.recorder.processes.stand_in()
         else:
             return
+        if (cut := self.recorder.processes.cut_short) is not None:  # the log of other ranks than the first is silent
+            print(f"yolo-nanfix: the run ends: {cut}", file=sys.stderr, flush=True)
         _quietly(lambda: known.put("told", True))
 
     def _stands_in(self, known: Board) -> bool:
@@ -194,7 +209,8 @@ class Lookout:
             self._look()
             found = () if self._ending.is_set() else self._lost()
             orphaned = endings.parents() != self._parents
-            if found or orphaned or self._asked:
+            if (found or orphaned or self._asked) and not self._over.is_set():
+                self._ends = True
                 self._end(found, orphaned=orphaned)
                 return
             self._signals.wait(beat)
@@ -206,6 +222,8 @@ class Lookout:
             pass
         if self._ending.is_set():
             self._over.wait(LAST)
+            if self.recorder.finished and self._closed:
+                return
             time.sleep(GRACE)
             endings.leave()
         with self._lock:
@@ -227,8 +245,6 @@ class Lookout:
 
     def _told(self) -> None:
         assert self.board is not None
-        rank, cut = self.board.rank, self.recorder.processes.cut_short
-        print(f"yolo-nanfix: rank {rank} ends: {cut}", file=sys.stderr, flush=True)
         self.notes.take_in()
         self._tell(self.board, self.recorder.audience.ends)
 
