@@ -55,7 +55,7 @@ MAY = {
     "telling": WINGS | VALUES | {"upstream", "run_figures", "run_report"},
     "switching": WINGS | VALUES | {"incident", "settings", "telling", "upstream"},
     "api": WINGS | VALUES | {"drawing", "incident", "linter", "mending", "showing", "switching"},
-    "launched": VALUES | {"report", "run_report"},
+    "launched": VALUES | {"guard", "report", "run_report"},
     "runs": WINGS | VALUES | {"launched", "training", "run_report", "api", "linter", "drawing", "upstream"},
     "lr_find": VALUES | {"api", "linting", "numerics", "training", "upstream"},
     "doctor": VALUES | {"api", "patching", "upstream"},

@@ -9,6 +9,7 @@ from typing import Any
 
 from yolo_nanfix import run_report
 from yolo_nanfix.errors import NanfixError, RankLost
+from yolo_nanfix.guard.lost_ranks import LostRank
 from yolo_nanfix.health import State
 from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.run_report import RunContext, summarise
@@ -61,5 +62,5 @@ def error(summary: Mapping[str, Any]) -> BaseException:
     reasons = "; ".join(map(str, summary["reasons"]))
     if summary["outcome"] == "interrupted":
         return KeyboardInterrupt(reasons)
-    lost = summary.get("ranks", {}).get("lost")
-    return RankLost(reasons) if lost else NanfixError(reasons)
+    lost = [LostRank.from_dict(one) for one in summary.get("ranks", {}).get("lost", ())]
+    return RankLost("; ".join(map(str, lost))) if lost else NanfixError(reasons)

@@ -139,6 +139,15 @@ class LostRank:
         place = (sign.epoch, sign.batch, sign.step, round(seconds, 1), sign.host, sign.pid)
         return cls(rank, how, *place, sign.at if how is How.HUNG else "", sign.error if how is How.RAISED else "")
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LostRank:
+        """What `as_dict` gave.
+
+        Raises:
+            ValueError, TypeError, KeyError: it did not.
+        """
+        return cls(**{**values, "how": How(values["how"])})
+
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         return {**asdict(self), "how": self.how.value}
