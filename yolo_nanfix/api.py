@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -251,19 +252,19 @@ def diagnose(path: str | Path, *, imports: Iterable[str] = ()) -> Verdict:
     """Replay an incident in this process, on the CPU, under the patches that its run had, and say what was wrong.
 
     Args:
-        path: an incident file, or a run folder for its newest incident.
-        imports: modules that hold model classes of your own.
+        path: an incident file, or a run folder for its newest incident. It may come from anybody: nothing in it is run.
+        imports: modules that hold model classes of your own; their code runs.
 
     Raises:
         DataError: there is no incident, it cannot be read, or it cannot be replayed here.
     """
+    from yolo_nanfix.diagnosis import received
     from yolo_nanfix.diagnosis.examine import examine
-    from yolo_nanfix.incident import load, newest
 
-    incident = load(newest(path))
-    names = incident.facts.get("patches")
-    with patched(*(map(str, names) if isinstance(names, list) else ()), guard=False):
-        return examine(incident, imports=imports)
+    with received.read(path) as incident:
+        names = received.patches(incident)
+        with nullcontext() if names == () else patched(*names or (), guard=False):
+            return examine(incident, imports=imports)
 
 
 def draw(

@@ -8,6 +8,8 @@ The file is safetensors: tensors by name, and the facts as JSON text in its meta
     optimizer.<name>    the optimizer state of those parameters whose state is not finite
     kept.<owner>.<name> plain tensors that modules of the user's own keep, as they were before it
     rng.cpu, rng.cuda   states of the random number generators before the forward pass
+
+A checksum of all of it is in the metadata, too. Files come from anybody: nothing in one is taken for granted.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -41,7 +44,22 @@ class OnDisk(str, Enum):
     """It was not read again, or the dataset has no reader that is known."""
 
 
+class NotReadable(DataError):  # noqa: N818 - the name says what the file is
+    """A file is no incident, is damaged, or holds what no incident may hold; `what` says what is wrong with it."""
+
+    def __init__(self, what: str, file: str | Path = "this") -> None:
+        """Keep what is wrong beside the message."""
+        super().__init__(f"{file} is not a readable incident: {what}")
+        self.what = what
+
+
 FORMAT = 1
+FACTS, CHECKSUM = "yolo-nanfix", "crc32"
+"""Keys of the metadata: the facts as JSON, and the checksum of facts and tensors (files of old versions have none)."""
+DTYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")
+"""What tensors of an incident may be, as safetensors names it."""
+TENSORS, DIMENSIONS = 100_000, 8
+"""At most so many tensors, and dimensions of each."""
 SUFFIX = ".safetensors"
 
 
@@ -105,9 +123,10 @@ class Incident:
         fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         facts = json.dumps({"format": FORMAT, **self.facts}, default=str)
         tensors = {k: v.detach().cpu().contiguous().clone() for k, v in self.tensors.items()}
+        metadata = {FACTS: facts, CHECKSUM: checksum(facts, tensors)}
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            save_file(tensors, fresh, metadata={"yolo-nanfix": facts})
+            save_file(tensors, fresh, metadata=metadata)
             fresh.replace(path)
         except BaseException:
             fresh.unlink(missing_ok=True)
@@ -120,10 +139,14 @@ class Incident:
 
 
 def load(path: str | Path) -> Incident:
-    """Read an incident file.
+    """Read an incident file, which may come from anybody: no code of it runs, and damage is seen.
+
+    Types and shapes are compared with the size of the file before a tensor is made; `diagnosis.checks` looks at what
+    the facts say.
 
     Raises:
-        DataError: there is no such file, or it is not an incident that this version can read.
+        DataError: there is no such file.
+        NotReadable: it is not an incident that this version can read.
     """
     path = Path(path)
     if not path.is_file():
@@ -131,18 +154,41 @@ def load(path: str | Path) -> Incident:
     try:
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path} is not a readable incident file: {error}") from error
-    if "yolo-nanfix" not in metadata:
-        raise DataError(f"{path} is a safetensors file, but not an incident of yolo-nanfix")
+            if FACTS not in metadata:
+                raise NotReadable("it is a safetensors file, but none of yolo-nanfix", path)
+            names = list(stream.keys())
+            if len(names) > TENSORS:
+                raise NotReadable(f"it holds {len(names)} tensors; at most {TENSORS} are read", path)
+            for name in names:
+                header = stream.get_slice(name)
+                if header.get_dtype() not in DTYPES or len(header.get_shape()) > DIMENSIONS:
+                    kind = f"{header.get_dtype()} with {len(header.get_shape())} dimensions"
+                    raise NotReadable(f"its tensor {name[:80]!r} is {kind}", path)
+            tensors = {name: stream.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError, OverflowError, RuntimeError) as error:
+        if isinstance(error, NotReadable):
+            raise
+        raise NotReadable(str(error)[:200], path) from error
+    if metadata.get(CHECKSUM, "") not in ("", checksum(metadata[FACTS], tensors)):
+        raise NotReadable("it is damaged: its checksum is not that of what it holds", path)
     try:
-        facts = json.loads(metadata["yolo-nanfix"])
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: the facts of the incident are damaged: {error}") from error
+        facts = json.loads(metadata[FACTS])
+    except (ValueError, RecursionError) as error:
+        raise NotReadable(f"its facts are damaged: {str(error)[:200]}", path) from error
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-        raise DataError(f"{path} has format {facts.get('format') if isinstance(facts, dict) else None!r}, not {FORMAT}")
+        held = str(facts.get("format"))[:20] if isinstance(facts, dict) else "none"
+        raise NotReadable(f"it has format {held}, not {FORMAT}", path)
     return Incident(facts, tensors)
+
+
+def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
+    """The CRC-32 of the facts and of all tensors in the order of their names: against damage, not against malice."""
+    total = zlib.crc32(facts.encode("utf-8", "surrogatepass"))
+    for name in sorted(tensors):
+        flat = tensors[name].detach().reshape(-1)
+        total = zlib.crc32(f"{name}:{flat.dtype}:{tuple(tensors[name].shape)}".encode(), total)
+        total = zlib.crc32(flat.view(torch.uint8).numpy().data if flat.numel() else b"", total)
+    return f"{total:08x}"
 
 
 def newest(path: str | Path) -> Path:

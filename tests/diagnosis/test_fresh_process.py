@@ -79,15 +79,15 @@ SICK = {
     "image shape": ({"tensors": {"batch.img": torch.zeros(3, 8)}}, "batch.img must be a float tensor"),
     "image type": ({"tensors": {"batch.img": torch.zeros(1, 3, 8, 8, dtype=torch.uint8)}}, "batch.img must be"),
     "row owners": ({"tensors": {"batch.batch_idx": torch.full((1,), 99.0)}}, "points outside"),
-    "row count": ({"tensors": {"batch.bboxes": torch.zeros(1, 4)}}, "batch.bboxes is of shape (1, 4)"),
-    "sources": ({"facts": {"sources": "all"}}, "'sources' has the wrong form"),
-    "history": ({"facts": {"history": [1.0]}}, "'history' has an entry"),
+    "row count": ({"tensors": {"batch.bboxes": torch.zeros(1, 4)}}, "batch.bboxes is float32 of shape (1, 4)"),
+    "sources": ({"facts": {"sources": "all"}}, "'sources' must be a list, not 'all'"),
+    "history": ({"facts": {"history": [1.0]}}, "'history.0' must be a mapping, not 1.0"),
     "foreign class": ({"facts": {"model": {"class": "os:system", "yaml": {}}}}, "--import os"),
     "unknown class": ({"facts": {"model": {"class": "ultralytics.nn.tasks:No", "yaml": {}}}}, "No"),
     "no class": ({"facts": {"model": {"class": "ultralytics.nn.tasks:yaml_model_load", "yaml": {}}}}, "not a model"),
     "empty yaml": (
         {"facts": {"model": {"class": "ultralytics.nn.tasks:DetectionModel", "yaml": {}}}},
-        "cannot be built",
+        "has no layers",
     ),
     "no model": ({"facts": {"model": None}}, "does not say how its model is built"),
 }
@@ -100,6 +100,7 @@ def test_an_incident_that_does_not_fit_is_refused_in_one_line(name, incident, tm
     assert main(["diagnose", str(tmp_path / "a.safetensors")]) == 2
     error = capsys.readouterr().err
     assert said in error and error.startswith("yolo-nanfix: error: ") and error.count("\n") == 1
+    assert str(tmp_path / "a.safetensors") in error
 
 
 def test_files_that_are_no_incidents_are_refused(tmp_path, incident, capsys):

@@ -142,7 +142,7 @@ def _learning_rate(facts: Mapping[str, Any], rate: float | None) -> tuple[str, .
     first = f"lr0={proposed:.3g}{named} (now {now or 0:.3g})" if proposed else "a lower lr0"
     lines = [first, "longer warm-up: warmup_epochs=5"]
     if rate is None:
-        data = f" {args['data']}" if args.get("data") else ""
+        data = f" {shlex.quote(str(args['data']))}" if args.get("data") else ""
         lines.append(f"yolo-nanfix lr-find{data} finds a value")
         lines += [] if automatic else ["or optimizer=auto, which chooses lr0"]
     return tuple(lines)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -11,6 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
+LONGEST = 1 << 24
+"""Of a label file at most so many bytes are read."""
 CLOSE = 0.02
 """Coordinates this near to each other, in shares of the image, are taken for the same."""
 
@@ -55,13 +59,22 @@ def origins(
 def _sick_parent(parents: Sequence[Any]) -> Origin | None:
     for image in map(str, parents):
         place = Path(re.sub(r"^(.*[/\\])images([/\\])", r"\1labels\2", image)).with_suffix(".txt")
-        try:
-            texts = place.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            continue
-        if sick := _sick_lines(texts):
+        if sick := _sick_lines(_read(place)):
             return Origin(f"{place}:{sick[0]}", image)
     return None
+
+
+def _read(place: Path) -> list[str]:
+    """The lines of a label file that an incident names; of anybody: no device, no share, no monster."""
+    if str(place).startswith(("\\\\", "//")):
+        return []
+    try:
+        with open(place, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return []
+            return file.read(LONGEST).decode("utf-8", "replace").splitlines()
+    except (OSError, ValueError):  # gone, not ours to read, or no name that a file can have
+        return []
 
 
 def _sick_lines(texts: Sequence[str]) -> list[int]:

@@ -22,6 +22,8 @@ def proposer(replay: Replay) -> Suggest:
 
     def propose(evidence: Evidence) -> float | None:
         facts = evidence.facts
+        if evidence.outcome is not None and evidence.outcome.error:
+            return None  # a step that cannot be taken at all
         args = facts.get("args") or {}
         found = coarse(
             replay.model_with("earlier"),
@@ -46,6 +48,7 @@ def _optimizer(model: nn.Module, name: str, args: Mapping[str, Any]) -> torch.op
     """An optimizer of the run's kind; SGD for one that is not known here."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     momentum = float(args.get("momentum") or 0.9)
+    momentum = momentum if 0 < momentum < 1 else 0.9
     if name == "MuSGD":
         matrices = [p for p in parameters if p.dim() >= 2]
         rest = [p for p in parameters if p.dim() < 2]

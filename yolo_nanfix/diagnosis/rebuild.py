@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from yolo_nanfix import upstream
-from yolo_nanfix.diagnosis import widths
+from yolo_nanfix.diagnosis import model_yaml, widths
+from yolo_nanfix.diagnosis.allowance import Allowance
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.incident import Incident
+from yolo_nanfix.incident import Incident, NotReadable
 
 FIXED = ".dfl"
 """Ultralytics never trains parameters with this in their name."""
@@ -44,36 +45,66 @@ def build(incident: Incident, imported: Iterable[str] = ()) -> nn.Module:
         imported: modules other than ultralytics that may hold the class.
 
     Raises:
-        DataError: the class is not known here, cannot be built, or the weights do not fit it.
+        DataError: it holds no weights, or its class is the user's own and not imported.
+        NotReadable: the class is not known here, cannot be built from data alone, or the weights do not fit it.
     """
     facts = incident.facts.get("model")
     weights = incident.part("model")
     own = incident.facts.get("own") or {}
     if not weights:
         raise DataError("the incident holds no weights (it was over the size limit), so it cannot be replayed")
-    if not isinstance(facts, Mapping) or not isinstance(facts.get("yaml"), Mapping):
-        raise DataError("the incident does not say how its model is built")
+    if not isinstance(facts, Mapping):
+        raise NotReadable("it does not say how its model is built")
     cls = _class(str(facts.get("class")), imported)
-    yaml = _with_integer_keys(facts["yaml"])
     try:
-        model: nn.Module = cls(cfg=yaml, ch=int(facts.get("ch") or 3), nc=facts.get("nc"), verbose=False)
-    except Exception as error:
-        said = f"the model of the incident cannot be built: {type(error).__name__}: {error}"
-        raise DataError(said + _missing(own)) from error
-    try:
+        definition = model_yaml.checked(facts, users=cls.__module__.partition(".")[0] != "ultralytics")
+        model = _built(cls, definition, weights)
         _fit(model, weights)
-    except DataError as error:
-        raise DataError(f"{error}{_missing(own)}") from error
+    except NotReadable as error:
+        raise NotReadable(error.what + _missing(own)) from error
+    yaml = definition.yaml
     known: dict[str, Any] = {"names": _with_integer_keys(facts.get("names") or {}), "nc": facts.get("nc")}
     known["args"] = upstream.resolve("ultralytics.utils:IterableSimpleNamespace").raw(**incident.facts.get("args", {}))
     for key in ("kpt_shape", "kpt_oks_sigmas"):
-        if key in facts or key in yaml:
-            known[key] = facts.get(key, yaml.get(key))
+        if (held := facts.get(key, yaml.get(key))) is not None:
+            known[key] = held
     if isinstance(weighted := facts.get("class_weights"), list):
         known["class_weights"] = torch.tensor([float(w) for w in weighted])
     for key, value in known.items():
         setattr(model, key, value)
     return _as_in_training(model, incident.facts)
+
+
+def _built(cls: type[nn.Module], definition: model_yaml.Definition, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The model with weights of its own; it gets no more memory than the incident's weights account for."""
+    allowance = Allowance(weights.values())
+    try:
+        with _restricted(definition.plain), allowance:
+            return cls(cfg=dict(definition.yaml), ch=definition.ch, nc=definition.nc, verbose=False)
+    except NotReadable:
+        raise
+    except Exception as error:
+        raise NotReadable(f"its model cannot be built: {type(error).__name__}: {str(error)[:300]}") from error
+
+
+@contextmanager
+def _restricted(plain: bool) -> Iterator[None]:
+    """Ultralytics' own restricted mode, where the release has one; the default activation is put back afterwards."""
+    with ExitStack() as after:
+        try:
+            convolution = upstream.resolve("ultralytics.nn.modules.conv:Conv").raw
+        except LookupError:  # releases before 8.0.106 have one file of modules
+            convolution = upstream.resolve("ultralytics.nn.modules:Conv").raw
+        if (usual := getattr(convolution, "default_act", None)) is not None:
+            after.callback(setattr, convolution, "default_act", usual)
+        try:
+            local = upstream.resolve(f"{model_yaml.TASKS}:_SafeLoad").raw._local
+        except (LookupError, AttributeError):
+            local = None
+        if local is not None and plain:
+            after.callback(setattr, local, "active", getattr(local, "active", False))
+            local.active = True
+        yield
 
 
 def _missing(own: Mapping[str, Any]) -> str:
@@ -91,16 +122,19 @@ def _missing(own: Mapping[str, Any]) -> str:
 
 
 def _class(path: str, imported: Iterable[str]) -> type[nn.Module]:
-    """Only ultralytics and what the user imported are looked into: an incident may come from anybody."""
+    """Only Ultralytics' models and what the user imported are looked into: an incident may come from anybody."""
     module = path.partition(":")[0]
-    if module.partition(".")[0] != "ultralytics" and module not in set(imported):
+    if module != model_yaml.TASKS and module not in set(imported):
+        if module.partition(".")[0] == "ultralytics":
+            raise NotReadable(f"the model's class {path} is none of {model_yaml.TASKS}")
         raise DataError(f"the model's class is {path}; import its module with --import {module or 'MODULE'}")
     try:
         found = upstream.resolve(path).raw
     except LookupError as error:
-        raise DataError(f"the model's class {path} is not here: {error}") from error
-    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
-        raise DataError(f"{path} is not a model class")
+        raise NotReadable(f"the model's class {path} is not here: {error}") from error
+    base = nn.Module if module != model_yaml.TASKS else upstream.resolve(f"{model_yaml.TASKS}:BaseModel").raw
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise NotReadable(f"{path} is not a model class")
     return found
 
 
@@ -109,12 +143,12 @@ def _fit(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     own = model.state_dict()
     for name, tensor in own.items():
         if name not in weights:
-            raise DataError(f"the incident has no weight '{name}', which its model needs")
+            raise NotReadable(f"it has no weight '{name}', which its model needs")
         if weights[name].shape != tensor.shape:
             shapes = f"{tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
-            raise DataError(f"the incident's weight '{name}' has the shape {shapes}")
+            raise NotReadable(f"its weight '{name}' has the shape {shapes}")
     if extra := set(weights) - set(own) - {name for name, _ in model.named_buffers()}:
-        raise DataError(f"the incident's weight '{min(extra)}' has no place in its model")
+        raise NotReadable(f"its weight '{min(extra)}' has no place in its model")
     model.load_state_dict({name: weights[name] for name in own})
 
 
@@ -138,9 +172,10 @@ def restore_criterion(model: nn.Module, facts: Mapping[str, Any]) -> None:
     if not callable(getattr(model, "init_criterion", None)):
         return
     model.criterion = model.init_criterion()  # type: ignore[operator]
+    held = vars(model.criterion)
     for key, value in (facts.get("criterion") or {}).items():
-        if hasattr(model.criterion, key):
-            setattr(model.criterion, key, value)
+        if isinstance(held.get(key), (int, float)) and isinstance(value, (int, float)):
+            held[key] = value
 
 
 def _with_integer_keys(value: Mapping[str, Any]) -> dict[Any, Any]:

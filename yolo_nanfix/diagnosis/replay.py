@@ -16,10 +16,11 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from yolo_nanfix import kept
 from yolo_nanfix.diagnosis import values
+from yolo_nanfix.diagnosis.allowance import Allowance
 from yolo_nanfix.diagnosis.places import Places
 from yolo_nanfix.diagnosis.rebuild import build, device_of, restore_criterion
 from yolo_nanfix.diagnosis.trace import Root, Tracer, finite, tree_leaves
-from yolo_nanfix.incident import Incident
+from yolo_nanfix.incident import Incident, NotReadable
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -107,10 +108,12 @@ class Replay:
     def _kept_before(self) -> dict[str, dict[str, Any]]:
         """What the loss and foreign modules kept before the step; where nobody wrote it down, what they keep now."""
         now = {n: kept.copied(o) for n, o in self.owners.items() if n.startswith("criterion") or kept.foreign(o)}
-        before: dict[str, dict[str, Any]] = {o: dict(v) for o, v in (self.facts.get("attributes") or {}).items()}
+        written = self.facts.get("attributes") or {}
+        before: dict[str, dict[str, Any]] = {o: dict(v) for o, v in written.items() if o in now}
         for name, tensor in self.incident.part("kept").items():
             owner, _, key = name.rpartition(".")
-            before.setdefault(owner, {})[key] = tensor
+            if owner in now:
+                before.setdefault(owner, {})[key] = tensor
         return {name: {**now.get(name, {}), **before.get(name, {})} for name in {*now, *before}}
 
     def run(
@@ -150,7 +153,8 @@ class Replay:
                 self._live[name].data.copy_(values.calmed(name, self._live[name].data))
             given = copied(self.batch if batch is None else batch)
             tracer = self._tracer(given) if traced else None
-            with tracer or nullcontext(), self._arguments(arguments or {}):
+            bounded = Allowance() if traced and self.live is None else nullcontext()
+            with bounded, tracer or nullcontext(), self._arguments(arguments or {}):
                 outcome = self._step(given, tracer, backward, precision or self.precision)
         spent = (time.perf_counter() - began) / (TRACING if traced else 1)
         self._usual = max(self._usual, spent) if batch is None else self._usual
@@ -240,6 +244,8 @@ class Replay:
             with self._autocast(precision):
                 loss, items = self.model(batch)
                 loss = loss.sum()
+        except NotReadable:
+            raise
         except Exception as error:  # whatever a sick batch makes the loss raise
             said = f"{type(error).__name__}: {error}".splitlines()[0]
             strays = tuple(tracer.readers()) if tracer else ()

@@ -107,7 +107,7 @@ def _rows(batch: Mapping[str, Tensor], count: int) -> tuple[dict[int, str], dict
         values = batch.get(key)
         if values is None or not count or len(values) != count or not values.is_floating_point():
             continue
-        for row, numbers in enumerate(values.detach().float().flatten(1)):
+        for row, numbers in enumerate(values.detach().float().reshape(count, -1)):
             if not bool(numbers.isfinite().all()):
                 sick[row] = f"{key} not finite"
             elif key != "cls" and (said := _odd(key, numbers)):

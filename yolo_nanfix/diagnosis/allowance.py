@@ -1,0 +1,183 @@
+"""Bounds on what the model of an incident may allocate, known before it is allocated.
+
+A model of anybody's may ask for more memory than there is: by a huge layer, an upsampling, a loss over too many rows.
+Each operation is asked for the shape of its result first, on torch's `meta` device, which holds shapes alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from math import ceil, isfinite, prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+from yolo_nanfix.incident import NotReadable
+
+SMALL = 1 << 20
+"""Operations whose results cannot have more elements are not asked."""
+LARGE = 1 << 26
+"""Results of more bytes are compared with the memory that is left."""
+SPARE = 4
+"""Of the memory that is left, one result may take all but this fraction."""
+FACTOR = 6
+"""Elements that are made anew while a model is built, as a multiple of its weights: upstream needs about two."""
+BASE = 1 << 25
+"""And so many beside: the image of the first pass, anchors, text features."""
+STEPS, FEW = 15, 500
+"""At most so many operations for each weight, and so many beside: upstream's models need two to five for each."""
+RESULTS = 1 << 23
+"""And so many elements of results for each weight, and as many as `BASE`; upstream's largest models make a fifth."""
+
+
+class TooLarge(NotReadable):
+    """An operation asks for more than there is, or a model for more than its weights need."""
+
+
+class Allowance(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Looks at each operation before it runs."""
+
+    def __init__(self, weights: Collection[Tensor] | None = None) -> None:
+        """Begin.
+
+        Args:
+            weights: those of the incident, while a model for them is built; None: there is a model, and only memory is
+                looked at.
+        """
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._building = weights is not None
+        self._most = FACTOR * sum(t.numel() for t in weights or ()) + BASE
+        self._steps_most = STEPS * len(weights or ()) + FEW
+        self._passed_most = RESULTS * len(weights or ()) + BASE
+        self._made = self._steps = self._passed = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Ask for the shapes of the results, then run it.
+
+        Raises:
+            TooLarge: there is no room for them.
+        """
+        kwargs = kwargs or {}
+        plan = _plan(func)
+        if plan.makes:
+            made = _made(func, plan, args, kwargs)
+            if self._building:
+                self._count(sum(count for count, _ in made), new=plan.from_none)
+            size = sum(count * width for count, width in made)
+            if size > LARGE and size > (left := memory_left()) * (1 - 1 / SPARE):
+                raise TooLarge(
+                    f"{func._schema.name.removeprefix('aten::')} would take {size / 2**30:.3g} GiB, "
+                    f"and {left / 2**30:.3g} GiB of memory are left here"
+                )
+        return func(*args, **kwargs)
+
+    def _count(self, made: int, *, new: bool) -> None:
+        self._steps += 1
+        self._made += made if new else 0
+        self._passed += made
+        if self._made > self._most or self._steps > self._steps_most or self._passed > self._passed_most:
+            raise TooLarge("its model yaml makes a far larger model than the weights that it holds")
+
+
+def _made(func: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[int, int]]:
+    """How many elements each result has, and of how many bytes each; upper bounds where even these are small."""
+    leaves = [*_leaves(args), *_leaves(tuple(kwargs.values()))]
+    most = prod(max(1, x.numel() if isinstance(x, Tensor) else abs(x)) for x in leaves)
+    if most <= SMALL:
+        return [(most, 8)]
+    if plan.by_element:
+        shapes = [x.shape for x in leaves if isinstance(x, Tensor)]
+        with suppress(RuntimeError):
+            return [(prod(torch.broadcast_shapes(*shapes)), 8)]  # type: ignore[no-untyped-call]
+    return [(t.numel(), t.element_size()) for t in _shapes(func, plan, args, kwargs)]
+
+
+def _leaves(values: tuple[Any, ...] | list[Any]) -> Iterator[Any]:
+    """The tensors and whole numbers among arguments, also in lists."""
+    for value in values:
+        if isinstance(value, Tensor) or type(value) is int:
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _leaves(value)
+        elif type(value) is float and abs(value) > 1:
+            yield ceil(abs(value)) if isfinite(value) else 1
+
+
+def _shapes(func: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The results as `meta` tensors; none where that cannot be told, as of operations whose shapes depend on values."""
+    if plan.on_a_device:
+        kwargs = {key: value for key, value in kwargs.items() if key != "pin_memory"}
+        kwargs["device"] = torch.device("meta")
+    try:
+        return [t for t in tree_flatten(func(*tree_map(_meta, args), **tree_map(_meta, kwargs)))[0] if _tensor(t)]
+    except (NotImplementedError, RuntimeError, TypeError, ValueError, AssertionError):
+        return []  # where it is a mistake, running it says so
+
+
+def _tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
+
+
+def _meta(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    return torch.empty_strided(value.size(), value.stride(), dtype=value.dtype, device="meta")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What an operation makes.
+
+    Attributes:
+        makes: new tensors at all.
+        from_none: without being given any.
+        on_a_device: on one that may be chosen.
+        by_element: each element from those at the same place.
+    """
+
+    makes: bool
+    from_none: bool
+    on_a_device: bool
+    by_element: bool
+
+
+@cache
+def _plan(func: Any) -> _Plan:
+    returns, arguments = func._schema.returns, func._schema.arguments
+    return _Plan(
+        any(r.alias_info is None and "Tensor" in str(r.type) for r in returns),
+        not any("Tensor" in str(a.type) for a in arguments),
+        any(a.name == "device" for a in arguments),
+        torch.Tag.pointwise in getattr(func, "tags", ()),
+    )
+
+
+def memory_left() -> int:
+    """Bytes of memory that this process may still take, as far as the system tells: the machine's, or its group's."""
+    found = []
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        most = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
+        found.append(max(0, most - int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))))
+    except (OSError, ValueError):  # no limit is the word `max`
+        pass
+    if found:
+        return min(found)
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 1 << 34
