@@ -38,6 +38,7 @@ class Refusal(str, Enum):
     LINK = "a link that leads elsewhere"
     OUTSIDE = "a file elsewhere"
     MOVED = "another file than a moment ago"
+    LARGE = "far too large"
 
 
 class NotRegular(OSError):  # noqa: N818 - it says what the file is

@@ -237,3 +237,18 @@ def test_a_handoff_names_no_folder_above_the_dataset(tmp_path: Path, to: str):
     for name, content in contents(Path(done.folder)).items():
         assert str(tmp_path).encode() not in content, name
     assert json.loads((tmp_path / "out/handoff.json").read_text())["data"] == "set/data.yaml"
+
+
+def test_files_that_claim_to_be_huge_are_not_copied_nor_read(tmp_path: Path):
+    tiny = TinySet(tmp_path / "set")
+    tiny.rows(SICK)
+    tiny.put("images/train/wide.jpg", encode(".jpg", picture(seed=8)))
+    os.truncate(tiny.put("labels/train/wide.txt", SICK), 17 << 20)
+    report = api.lint(tiny.root, settings=False)
+    os.truncate(tiny.root / "images/train/a.jpg", 2 << 30)  # sparse: it takes no room
+    done = api.handoff(report, tmp_path / "out", to="coco")
+    assert {Path(file).name: why for file, why in done.left_out.items()} == {
+        "a.jpg": Refusal.LARGE.value,
+        "wide.txt": Refusal.LARGE.value,
+    }
+    assert not (tmp_path / "out/images/images/train/a.jpg").exists()

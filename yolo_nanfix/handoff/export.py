@@ -203,7 +203,7 @@ def _fill(
 def _one(folder: Path, number: int, scene: Scene, album: Album, options: Options) -> Scene:
     """Draw and bring one image; gives the scene as it is then, without a size if the file is no image."""
     with taken(scene.file, album.within, scene.width * scene.height, overlay.LONGEST) as image:
-        if image is None or not image.is_image:
+        if image is None or not scene.width or not image.is_image:
             scene = scene._replace(width=0, height=0, shapes=(), defects=scene.findings)
         elif options.images is not None:
             target = folder / "images" / scene.name

@@ -5,6 +5,7 @@ What is not a regular file there, or holds something else than an image, is neit
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -20,10 +21,12 @@ from PIL import Image as PILImage
 from PIL import ImageFile, ImageOps
 
 from yolo_nanfix import decoders
-from yolo_nanfix.regular import NotRegular, Within
+from yolo_nanfix.regular import NotRegular, Refusal, Within
 
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP")
 """Pillow's names of the formats that are opened; it knows others, which are drawings, documents or without any mark."""
+LARGEST = 1 << 30
+"""Bytes of an image file; a larger one, which may be nothing but a hole, is not copied."""
 TOO_MANY = 120_000_000
 """Images of more pixels are not decoded."""
 _TURNED = (5, 6, 7, 8)
@@ -39,9 +42,12 @@ def size_of(image: str, within: Within) -> tuple[int, int]:
         NotRegular: it may not be opened.
     """
     try:
-        with _quiet(), within.open(image) as stream, PILImage.open(stream, formats=_formats()) as opened:
-            width, height = opened.size
-            turned = opened.getexif().get(_ORIENTATION) in _TURNED
+        with _quiet(), within.open(image) as stream:
+            if os.fstat(stream.fileno()).st_size > LARGEST:
+                raise NotRegular(image, Refusal.LARGE)
+            with PILImage.open(stream, formats=_formats()) as opened:
+                width, height = opened.size
+                turned = opened.getexif().get(_ORIENTATION) in _TURNED
     except NotRegular:
         raise
     except Exception:  # Pillow's readers raise anything on damaged files

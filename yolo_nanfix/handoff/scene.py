@@ -18,6 +18,8 @@ from yolo_nanfix.handoff import originals
 from yolo_nanfix.regular import NotRegular, Refusal, Within
 
 Point = tuple[float, float]
+LARGEST = 16 * 2**20
+"""Bytes of a label file; the rows of a larger one are not drawn."""
 _BOX = 5
 _FAR = 2.0
 _UNWRITABLE = "\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff"
@@ -237,7 +239,10 @@ def _shapes(label: str, album: Album, size: tuple[int, int], about: list[Finding
         NotRegular: the file may not be opened.
     """
     try:
-        lines = album.within.read(label).decode("utf-8-sig").splitlines()
+        data = album.within.read(label, LARGEST + 1)
+        if len(data) > LARGEST:
+            raise NotRegular(label, Refusal.LARGE)
+        lines = data.decode("utf-8-sig").splitlines()
     except NotRegular:
         raise
     except (OSError, UnicodeDecodeError):
