@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from yolo_nanfix import unfinished
 from yolo_nanfix.errors import DataError
 
 
@@ -120,17 +120,12 @@ class Incident:
         Raises:
             OSError: it cannot be written; nothing is left behind.
         """
-        fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         facts = json.dumps({"format": FORMAT, **self.facts}, default=str)
         tensors = {k: v.detach().cpu().contiguous().clone() for k, v in self.tensors.items()}
         metadata = {FACTS: facts, CHECKSUM: checksum(facts, tensors)}
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with unfinished.file(path) as fresh:
             save_file(tensors, fresh, metadata=metadata)
-            fresh.replace(path)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
 
     @property
     def size(self) -> int:

@@ -13,6 +13,7 @@ from fuzz_damage import DAMAGES
 from safetensors.numpy import load, save
 from tiny_set import TinySet
 
+from yolo_nanfix import unfinished
 from yolo_nanfix.linting import scanning, sealed, store
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.runner import run
@@ -148,15 +149,17 @@ def test_without_a_home_nothing_is_remembered_where_the_command_stands(sick, tmp
 
 def test_what_killed_processes_left_is_removed(sick, kept):
     kept.mkdir(parents=True)
-    left, busy, foreign = (kept / name for name in ("nanfix-a.tmp", "nanfix-b.tmp", "notes.tmp"))
-    for file in (left, busy, foreign):
-        file.write_bytes(b"half")
+    left, foreign = kept / f".a.nanfix-{unfinished.machine()}-1-0.tmp", kept / "notes.tmp"
     for file in (left, foreign):
-        os.utime(file, (time.time() - 2 * sealed.LEFT_SECONDS,) * 2)
+        file.write_bytes(b"half")
     old = kept / f"{'0' * 16}-{'1' * 16}.safetensors"
     old.write_bytes(b"of an earlier release")
-    findings(sick)
-    assert not left.exists() and not old.exists() and busy.exists() and foreign.exists()
+    with unfinished.file(kept / "another") as busy:
+        findings(sick)
+        assert not left.exists() and not old.exists() and busy.exists() and foreign.exists()
+    left.write_bytes(b"half")
+    findings(sick)  # nothing changed, nothing to write
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("text", ["facts", "census", "lasting", "causes"])

@@ -15,7 +15,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
@@ -24,7 +24,10 @@ from typing import Any
 
 import torch
 
-FOLDER = ".saving"
+from yolo_nanfix import unfinished
+
+FOLDER = "saving"
+"""How the names of these folders begin, behind a dot."""
 PERIODIC = re.compile(r"epoch\d+\.pt")
 ARCHIVE = b"PK"
 
@@ -63,15 +66,13 @@ class Checkpoints:
             Exception: whatever `write` raised; the old file stays.
         """
         place = Path(os.path.realpath(file))
-        folder = place.parent / FOLDER
-        shutil.rmtree(folder, ignore_errors=True)  # what a killed process left
-        try:
-            if place.exists() and not place.is_file():
+        with ExitStack() as stack:
+            try:
+                if place.exists() and not place.is_file():
+                    return write(file)
+                folder = stack.enter_context(unfinished.folder(place.parent / FOLDER))
+            except OSError:
                 return write(file)
-            folder.mkdir()
-        except OSError:
-            return write(file)
-        try:
             aside = folder / Path(file).name  # torch.save puts the name into the file
             result = write(aside)
             if defect := _torn(aside, archive):
@@ -81,8 +82,6 @@ class Checkpoints:
                 if place.exists():
                     shutil.copymode(place, aside)
                 aside.replace(place)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         return result
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yolo_nanfix import unfinished
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.linting import formats, scanning
 from yolo_nanfix.linting.collection import no_collection
@@ -82,6 +83,8 @@ def _run(
     from yolo_nanfix.linting import latest, store  # meanwhile
 
     place = store.place(config, options) if cache else None  # by the task that is asked: perhaps none
+    if place is not None:
+        unfinished.clear(place.parent)
     known = place is not None and study is None and store.has_latest(place)
     if not known:
         from yolo_nanfix.linting.rule import all_rules

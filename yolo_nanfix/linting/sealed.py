@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from pathlib import Path
 
 from xxhash import xxh3_128_digest
 
+from yolo_nanfix import unfinished
+
 MAGIC = b"nanfix1\n"
 BEGIN = len(MAGIC) + 8 + 16
 """Bytes before the content: the magic, the length of the whole file, and the hash; a multiple of 8, as columns want."""
-LEFT_SECONDS = 3600
-"""A file written aside that is older was left by a process that was killed."""
-_PREFIX, _ASIDE = "nanfix-", ".tmp"
 _LENGTH = 8
 
 
@@ -51,31 +49,12 @@ def write(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    import tempfile
-
     if not path.is_absolute():
         raise OSError(f"{path} is no place of the user's")
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=_PREFIX, suffix=_ASIDE)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(_begin(BEGIN + len(content)) + _hash(path, content))
-            stream.write(content)
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
-
-
-def tidy(folder: Path) -> None:
-    """Remove what was written aside by processes that were killed.
-
-    Raises:
-        OSError: it cannot be removed.
-    """
-    for aside in folder.glob(f"{_PREFIX}*{_ASIDE}"):
-        if abs(time.time() - aside.lstat().st_mtime) > LEFT_SECONDS:  # as old as the clock may have been set back
-            aside.unlink(missing_ok=True)
+    with unfinished.file(path, 0o600) as aside, open(aside, "wb") as stream:
+        stream.write(_begin(BEGIN + len(content)) + _hash(path, content))
+        stream.write(content)
 
 
 def _begin(length: int) -> bytes:

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from xxhash import xxh3_64_hexdigest, xxh3_128_hexdigest
 
+from yolo_nanfix import unfinished
 from yolo_nanfix.linting import class_lists, sealed
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.options import LintOptions
@@ -177,11 +179,9 @@ def save_latest(path: Path, tree: str, latest: Mapping[str, Any]) -> None:
 
 
 def _put(path: Path, content: bytes) -> None:
-    try:
+    with suppress(OSError):
         sealed.write(path, content)
         _tidy(path)
-    except OSError:
-        return
 
 
 def _tidy(path: Path) -> None:
@@ -194,4 +194,4 @@ def _tidy(path: Path) -> None:
     for suffix in OLD:
         for old in path.parent.glob(f"????????????????-????????????????{suffix}"):
             old.unlink(missing_ok=True)
-    sealed.tidy(path.parent)
+    unfinished.clear(path.parent)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from yolo_nanfix import unfinished
 from yolo_nanfix.findings import Report
 
 REPORT_NAME = "yolo-nanfix.json"
@@ -52,15 +52,8 @@ def write_text(path: str | Path, content: str) -> None:
     Raises:
         OSError: if the file cannot be written; then nothing is left behind.
     """
-    path = Path(path)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(fresh, "x", encoding="utf-8", newline="\n") as stream:
-            stream.write(content)
-        fresh.replace(path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
+    with unfinished.file(Path(path)) as fresh, open(fresh, "w", encoding="utf-8", newline="\n") as stream:
+        stream.write(content)
 
 
 def text(obj: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from yolo_nanfix import unfinished
 from yolo_nanfix.report.panel import boxed, put
 from yolo_nanfix.report.words import printable
 
@@ -139,10 +139,5 @@ def save_png(report: Mapping[str, Any], path: Path) -> None:
         axes.set_yscale("log")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title=f"Range test, {report['optimizer']}")
     axes.legend()
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with unfinished.file(path) as fresh:
         FigureCanvasAgg(figure).print_png(fresh)  # type: ignore[no-untyped-call]
-        fresh.replace(path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise

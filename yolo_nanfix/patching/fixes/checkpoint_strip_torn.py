@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from yolo_nanfix import unfinished
 from yolo_nanfix.patching.fix import Fix, Params, Wrapper
 
-FOLDER = ".stripping"
-"""Hidden, beside the checkpoint: a rename is one step only within a file system."""
+FOLDER = "stripping"
+"""How the name begins of the hidden folder beside the checkpoint: a rename is one step only within a file system."""
 
 
 def _wrapper(params: Params) -> Wrapper:
@@ -25,16 +26,12 @@ def _wrapper(params: Params) -> Wrapper:
         if call.arguments["s"]:
             return wrapped(*args, **kwargs)
         target = Path(call.arguments["f"]).resolve()
-        aside = target.parent / FOLDER
-        shutil.rmtree(aside, ignore_errors=True)  # what a killed process left
-        aside.mkdir(parents=True)
-        try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.folder(target.parent / FOLDER) as aside:
             call.arguments["s"] = str(aside / target.name)
             result = wrapped(*call.args, **call.kwargs)
             if (aside / target.name).exists():  # upstream writes nothing where the file is no checkpoint
                 _replace(target, aside / target.name)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
         return result
 
     return strip_optimizer
