@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import surroundings
 
-from yolo_nanfix.guard import remedies
+from yolo_nanfix import stopping
 
 HOSTILE = {
     **{"TERM": "dumb", "NO_COLOR": "1", "FORCE_COLOR": "1", "COLUMNS": "37", "CI": "true", "GITHUB_ACTIONS": "true"},
@@ -51,7 +51,7 @@ def interrupt():
 def test_an_interrupt_while_a_checkpoint_is_written_comes_afterwards(interrupt):
     interrupt(signal.default_int_handler)
     done = []
-    with pytest.raises(KeyboardInterrupt), remedies.interrupt_later():
+    with pytest.raises(KeyboardInterrupt), stopping.later():
         signal.raise_signal(signal.SIGINT)
         done.append("written")
     assert done == ["written"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -59,7 +59,7 @@ def test_an_interrupt_while_a_checkpoint_is_written_comes_afterwards(interrupt):
 
 def test_an_ignored_interrupt_stays_ignored(interrupt):
     interrupt(signal.SIG_IGN)
-    with remedies.interrupt_later():
+    with stopping.later():
         signal.raise_signal(signal.SIGINT)
         inside = signal.getsignal(signal.SIGINT)
     assert inside is signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -68,9 +68,9 @@ def test_an_ignored_interrupt_stays_ignored(interrupt):
 def test_a_process_that_an_interrupt_kills_is_killed_after_the_write():
     code = """
 import signal
-from yolo_nanfix.guard import remedies
+from yolo_nanfix import stopping
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-with remedies.interrupt_later():
+with stopping.later():
     signal.raise_signal(signal.SIGINT)
     print("written", flush=True)
 print("went on")

@@ -16,6 +16,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from yolo_nanfix import stopping
 from yolo_nanfix.errors import NanfixError
 from yolo_nanfix.patching.revival import SITE, STATE
 
@@ -89,6 +90,7 @@ class _PatchingLoader(Loader):
             self._before()
             self._inner.exec_module(module)
             self._after()
+            stopping.allow()
         except NanfixError as error:
             print(f"yolo-nanfix run: error: {error}", file=sys.stderr)
             raise SystemExit(2) from error

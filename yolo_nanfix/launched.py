@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix import run_report
+from yolo_nanfix import run_report, stopping
 from yolo_nanfix.errors import NanfixError, RankLost
 from yolo_nanfix.guard.lost_ranks import LostRank
 from yolo_nanfix.health import State
@@ -39,6 +39,8 @@ def complete(folder: Path, summary: dict[str, Any], context: RunContext) -> dict
     """Add what is known here alone to the report of the ranks, and draw its page again."""
     known_here = summarise(context, {**summary, "ultralytics": "", "guard": None}, "", ())
     summary |= {key: known_here[key] for key in ("on_fatal", "quarantined", "lint", "not_linted", "left")}
+    if summary["outcome"] == "interrupted" and (signalled := stopping.received()) is not None:  # and passed on
+        summary["signal"] = signalled.signal
     run_report.save(folder / REPORT_NAME, summary, context.show)
     return summary
 
@@ -48,8 +50,11 @@ def without(folder: Path, code: int, context: RunContext, force: Callable[[], Ma
     last = folder / "weights" / "last.pt"
     kept = f"the last whole epoch is in {last}" if last.is_file() else "no epoch was saved yet"
     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    reason = f"the launcher of the processes {how}, and none of them could say why; {kept}"
-    summary = summarise(context, force(), "failed", (reason,), State.FAILED)
+    reason, outcome = f"the launcher of the processes {how}, and none of them could say why; {kept}", "failed"
+    if (signalled := stopping.received()) is not None:
+        reason, outcome = f"{signalled}; {kept}", "interrupted"
+    summary = summarise(context, force(), outcome, (reason,), State.FAILED)
+    summary["signal"] = signalled.signal if signalled is not None else None
     summary["ranks"] = {"processes": 0, "lost": []}
     summary["paths"] = {"save_dir": str(folder), "report": str(folder / REPORT_NAME)}
     if folder.is_dir():

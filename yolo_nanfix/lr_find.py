@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix import api, training, upstream
+from yolo_nanfix import api, stopping, training, unfinished, upstream
 from yolo_nanfix.errors import DataError, NanfixError, UsageError
 from yolo_nanfix.numerics.finite import first_not_finite
 from yolo_nanfix.numerics.lr_range import Curve, Suggestion, Sweep, group_ratios, set_rate, suggest
@@ -113,10 +113,11 @@ def _lr_find(
     for event in ("on_train_start", "on_train_batch_start", "on_train_batch_end"):
         model.add_callback(event, getattr(probe, event))
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="yolo-nanfix-lr-") as folder, _quiet(), api.patched(guard=False):
+    place = Path(tempfile.gettempdir()) / "yolo-nanfix-lr"
+    with unfinished.folder(place, 0o700) as folder, _quiet(), api.patched(guard=False):
         try:
             with _no_label_cache():
-                training.start(model, _settings(data, folder, arguments))
+                training.start(model, _settings(data, str(folder), arguments))
         except _Enough:
             pass
         except (RuntimeError, OSError, ValueError) as error:
@@ -225,6 +226,7 @@ class _Probe:
 
     def on_train_batch_start(self, trainer: Any) -> None:
         """Set the rate of the next step."""
+        stopping.check()
         planned = self.plan.planned
         set_rate(trainer.optimizer, self.ratios, planned[min(self._stepped, len(planned) - 1)])
 

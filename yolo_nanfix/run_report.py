@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix import drawing, own, run_figures, upstream
+from yolo_nanfix import drawing, own, run_figures, stopping, upstream
 from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import GuardStop
 from yolo_nanfix.findings import Finding, Report
@@ -49,7 +49,8 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
         force: the patches and guard in force, as `Status.as_dict()` gives them.
         trackers: what each tracker was given.
     """
-    error = None if recorder.finished else recorder.processes.cut_short or sys.exc_info()[1]
+    signalled = stopping.received()
+    error = None if recorder.finished else recorder.processes.cut_short or signalled or sys.exc_info()[1]
     context = current.get() or RunContext()
     context.quarantined = {**recorder.beforehand, **context.quarantined}
     outcome = "finished" if error is None else "stopped" if isinstance(error, GuardStop) else "failed"
@@ -60,6 +61,7 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
         summary = summarise(context, force, outcome, health_text.reasons(lost), health.state)
     else:
         summary = summarise(context, force, outcome, (str(error) or type(error).__name__,), State.FAILED)
+    summary["signal"] = error.signal if isinstance(error, stopping.Stopped) else None
     summary["lost"] = lost
     summary["guard"] |= recorder.as_dict()
     summary["guard"]["changed"] = _changed(summary["guard"]["settings"] or {})
@@ -93,6 +95,14 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
             f"yolo-nanfix: run {outcome}, {told}; report: {summary['paths'].get('page', path)}",
             good_news=summary["healthy"],
         )
+
+
+def wait_for_signal(trainer: Any) -> None:
+    """Where loader workers died of a signal, it was sent to all processes of the run: it comes here, too."""
+    loaders = (getattr(trainer, name, None) for name in ("train_loader", "test_loader"))
+    workers = [w for loader in loaders for w in getattr(getattr(loader, "iterator", None), "_workers", ())]
+    if any(worker.exitcode in {-number for number in stopping.SIGNALS} for worker in workers):
+        stopping.wait(1.0)
 
 
 def _end(summary: Mapping[str, Any], recorder: Recorder) -> list[str]:
@@ -147,6 +157,7 @@ def summarise(
     return {
         "yolo_nanfix": __version__,
         "outcome": outcome,
+        "signal": None,
         "state": state.value,
         "healthy": state is State.HEALTHY,
         "reasons": list(reasons),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_nanfix import api, launched, run_report, training
+from yolo_nanfix import api, launched, run_report, stopping, training
 from yolo_nanfix.errors import GuardStop, UsageError
 from yolo_nanfix.findings import Report, Severity
 from yolo_nanfix.health import State, state_of
@@ -28,7 +29,8 @@ class Run:
     """How a run ended.
 
     Attributes:
-        outcome: finished, stopped (by the guard or by `on_fatal="stop"`) or dry-run.
+        outcome: finished, stopped (by the guard or by `on_fatal="stop"`), interrupted (by a signal that the command
+            line handles; else this is a KeyboardInterrupt) or dry-run.
         healthy: nothing was lost that counts: its state is `healthy`.
         reasons: why it is not healthy, or why it was stopped.
         summary: what `yolo-nanfix.json` in the run folder holds.
@@ -46,7 +48,9 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """0 for a healthy or a degraded end (or a dry run that would train), else 1."""
+        """0 for a healthy or a degraded end (or a dry run that would train), else 1; of a signal 128 and its number."""
+        if self.outcome == "interrupted":
+            return stopping.exit_code(str(self.summary.get("signal")))
         return 1 if self.state is State.FAILED else 0
 
     def _repr_html_(self) -> str:
@@ -203,18 +207,37 @@ def _train(model: Any, data: str | Path, context: RunContext, arguments: Mapping
     stopped: tuple[str, ...] = ()
     began = time.time()
     try:
-        with leave_out(context.quarantined):
+        with leave_out(context.quarantined), stopping.passed_on(_to_launcher):
             training.start(model, {**arguments, "data": str(data)})
     except GuardStop as error:
         stopped = (str(error),)
     except subprocess.CalledProcessError as failed:  # the launcher of several processes: their report tells why
-        told = _of_workers(model, context, began, failed.returncode)
-        if told.get("outcome") != "stopped":
+        context.summary = told = _of_workers(model, context, began, failed.returncode)
+        if stopping.received() is None and told.get("outcome") != "stopped":
             raise launched.error(told) if told else failed from failed
+    except (stopping.Stopped, Exception):  # a signal to all processes may show as an error first
+        if stopping.received() is None or context.summary is None:
+            raise
     finally:
         run_report.current.reset(token)
     summary = context.summary or _of_workers(model, context)
+    if not summary and (signalled := stopping.received()) is not None:
+        raise signalled
     if not stopped and summary.get("outcome") == "stopped":
         stopped = tuple(summary["reasons"])
     reasons = stopped or tuple(summary.get("reasons", ()))
-    return Run("stopped" if stopped else "finished", not reasons, reasons, summary)
+    outcome = "interrupted" if summary.get("signal") else "stopped" if stopped else "finished"
+    return Run(outcome, not reasons, reasons, summary)
+
+
+def _to_launcher(number: int) -> bool:
+    """Pass a signal on to the launcher of several processes, which gives it to each of them; False if there is none."""
+    import psutil  # type: ignore[import-untyped]
+
+    passed = False
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if any("torch.distributed" in word for word in child.cmdline()):
+                child.send_signal(number)
+                passed = True
+    return passed

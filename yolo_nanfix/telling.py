@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix import run_figures, run_report, upstream
+from yolo_nanfix import run_figures, run_report, stopping, unfinished, upstream
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.guard import carry_over
 from yolo_nanfix.guard.audience import Audience, Pictures
 from yolo_nanfix.guard.events import Event
 from yolo_nanfix.guard.readings import TOTALS
-from yolo_nanfix.guard.recorder import Recorder
+from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
 from yolo_nanfix.report import steps
 from yolo_nanfix.report.jsonout import write_text
 from yolo_nanfix.tracking.feed import Feed, active
@@ -36,12 +36,14 @@ class Telling(Audience):
         """
         self.trainer, self.recorder, self.force, self.done = trainer, recorder, force, done
         self.feed = Feed({})
-        self._unwritable = False
+        self._unwritable = self._handles = False
         self._state = ""
         self._said = self._counts()
 
     def begins(self) -> None:
         """Find the trackers; go on after the rows of an earlier part, where this run was resumed."""
+        self._handles = stopping.begin_if_allowed()
+        self._clear()
         self.feed = Feed(active(self.trainer))
         path = self._steps_file()
         if self.trainer.start_epoch < 1:
@@ -55,6 +57,17 @@ class Telling(Audience):
             upstream.log(f"yolo-nanfix: {path} goes on after {rows} rows", good_news=True)
         except DataError as error:
             upstream.log(f"yolo-nanfix: the curves of this run begin where it was resumed: {error}")
+
+    def _clear(self) -> None:
+        """Remove what killed runs of this project were writing."""
+        here = Path(self.trainer.save_dir)
+        try:
+            runs = [here, *(path for path in here.parent.iterdir() if path != here and path.is_dir())]
+        except OSError:
+            runs = [here]
+        for run in runs:
+            for folder in (run, run / "weights", run / INCIDENTS):
+                unfinished.clear(folder)
 
     def micro_batch(self) -> None:
         """Every so often the trackers are given what was read last."""
@@ -92,14 +105,18 @@ class Telling(Audience):
         self._said = counts
 
     def ends(self) -> None:
-        """Write the steps file and the report."""
-        if self.recorder.micro_batches:
-            self._write_steps()
-        run_report.write_report(self.trainer, self.recorder, self.force(), self.feed.as_dict())
-        if self.recorder.finished:
-            with suppress(OSError):
-                self._state_file().unlink()
-        self.done()
+        """Write the steps file and the report, whole: a signal that comes meanwhile has its effect afterwards."""
+        run_report.wait_for_signal(self.trainer)
+        with stopping.later():
+            if self.recorder.micro_batches:
+                self._write_steps()
+            run_report.write_report(self.trainer, self.recorder, self.force(), self.feed.as_dict())
+            if self.recorder.finished:
+                with suppress(OSError):
+                    self._state_file().unlink()
+            self.done()
+        if self._handles:
+            stopping.end()
 
     def ends_instead(self) -> None:
         """Write the report with what this rank knows; the steps file and the state stay as rank 0 left them."""

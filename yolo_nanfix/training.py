@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from yolo_nanfix import stopping
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.upstream import SUPPORTED, release, version
 
@@ -96,6 +97,7 @@ def start(model: Any, arguments: Mapping[str, Any]) -> None:
     Raises:
         UsageError: the run folder cannot be written.
     """
+    stopping.forks_end_with_us()
     try:
         model.train(**arguments)
     except (PermissionError, NotADirectoryError, FileExistsError) as error:

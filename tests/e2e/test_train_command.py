@@ -190,6 +190,15 @@ def wait_for(process, path, size):
         time.sleep(0.05)
 
 
+OURS = {"yolo-nanfix.json", "yolo-nanfix-state.json", "yolo-nanfix.csv", "yolo-nanfix.html"}
+WHOLE = {"args.yaml", "results.csv", "weights", "last.pt", "best.pt", *OURS}
+
+
+def left(run):
+    """The names of all that is in a run folder, hidden folders included."""
+    return {path.name for path in run.rglob("*")}
+
+
 def test_interrupt_ends_with_130_and_the_last_checkpoint_intact(sick, tmp_path):
     process = begun(sick, tmp_path)
     process.send_signal(signal.SIGINT)
@@ -198,9 +207,7 @@ def test_interrupt_ends_with_130_and_the_last_checkpoint_intact(sick, tmp_path):
     assert lab.not_finite(lab.checkpoint(tmp_path / "run/weights/last.pt").values()) == 0
     assert not lab.is_zeroed(lab.checkpoint(tmp_path / "run/weights/last.pt"))
     assert report(tmp_path)["outcome"] == "interrupted"
-    names = {p.name for p in (tmp_path / "run").rglob("*") if p.is_file()}
-    ours = {"yolo-nanfix.json", "yolo-nanfix-state.json", "yolo-nanfix.csv", "yolo-nanfix.html"}
-    assert names <= {"args.yaml", "results.csv", "last.pt", "best.pt", *ours}
+    assert left(tmp_path / "run") <= WHOLE
 
 
 def test_where_the_interrupt_is_ignored_the_run_goes_on_and_says_what_ends_it(sick, tmp_path):
@@ -212,6 +219,9 @@ def test_where_the_interrupt_is_ignored_the_run_goes_on_and_says_what_ends_it(si
     assert process.poll() is None
     process.terminate()
     output, _ = process.communicate(timeout=LIMIT)
-    assert process.returncode == -signal.SIGTERM
+    assert process.returncode == 143, output[-2000:]
+    assert "The run was ended by SIGTERM" in output and "resume=True" in output
+    assert (report(tmp_path)["outcome"], report(tmp_path)["signal"]) == ("interrupted", "SIGTERM")
+    assert left(tmp_path / "run") <= WHOLE
     assert f"yolo-nanfix: Ctrl-C is ignored here; kill {process.pid} ends the run." in output
     assert lab.not_finite(lab.checkpoint(tmp_path / "run/weights/last.pt").values()) == 0

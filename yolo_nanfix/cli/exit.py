@@ -8,3 +8,4 @@ USAGE = 2
 FAULT = 3
 """A fault of yolo-nanfix itself."""
 INTERRUPTED = 130
+"""Ctrl-C. A process that another signal ends has 128 and its number: 143 for SIGTERM, 129 for SIGHUP."""

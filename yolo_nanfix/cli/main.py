@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 from types import ModuleType
 
+from yolo_nanfix import stopping
 from yolo_nanfix._version import __version__
 from yolo_nanfix.cli import exit as codes
 from yolo_nanfix.cli import output
@@ -38,6 +39,14 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    with stopping.handled():
+        code = _main(argv)
+    if argv is None:
+        stopping.done(code)
+    return code
+
+
+def _main(argv: Sequence[str] | None) -> int:
     if "_ARGCOMPLETE" in os.environ and argv is None:
         _complete()
     words = list(sys.argv[1:] if argv is None else argv)
@@ -51,17 +60,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         with output.settled(args.json, args.quiet):
             answer: Answer = _command(args.command).run(args)
         return output.put(answer, args)
-    except UsageError as error:
+    except KeyboardInterrupt as error:
+        return _stopped(error, as_json)
+    except Exception as error:
+        if (stopped := stopping.received()) is not None:  # what failed, failed of the signal
+            return _stopped(stopped, as_json)
+        return _failed(error, words, as_json)
+
+
+def _failed(error: Exception, words: Sequence[str], as_json: bool) -> int:
+    if isinstance(error, UsageError):
         return output.fail(_told(error), codes.USAGE, as_json)
-    except NanfixError as error:
+    if isinstance(error, NanfixError):
         return output.fail(_told(error), codes.FINDINGS, as_json)
-    except KeyboardInterrupt:
-        return output.fail("interrupted", codes.INTERRUPTED, as_json)
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         output.give_up_stdout()
         return codes.CLEAN
-    except Exception:
-        return _fault(words, as_json)
+    return _fault(words, as_json)
+
+
+def _stopped(error: KeyboardInterrupt, as_json: bool) -> int:
+    """The end that a signal asked for; of Ctrl-C nobody needs to be told the name."""
+    code = error.exit_code if isinstance(error, stopping.Stopped) else codes.INTERRUPTED
+    return output.fail("interrupted" if code == codes.INTERRUPTED else str(error), code, as_json)
 
 
 def _complete() -> None:
@@ -95,7 +116,8 @@ def build_parser(words: Sequence[str]) -> Parser:
     parser = Parser(
         prog="yolo-nanfix",
         description="Keeps Ultralytics YOLO training alive: lints the data, patches the losses, guards each step.",
-        epilog="Exit codes: 0 clean, 1 findings or a failed run, 2 wrong use, 3 our own fault, 130 interrupted.",
+        epilog="Exit codes: 0 clean, 1 findings or a failed run, 2 wrong use, 3 our own fault, 130 interrupted, "
+        "143 and 129 ended by SIGTERM and SIGHUP.",
         formatter_class=Help,
     )
     parser.add_argument("--version", action="version", version=f"yolo-nanfix {__version__}")

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -99,9 +99,10 @@ def put(answer: Answer, args: argparse.Namespace) -> int:
 
 def fail(message: str, code: int, as_json: bool) -> int:
     """Say on stderr what went wrong, with `--json` on stdout, too; give the exit code."""
-    print(f"yolo-nanfix: {message}", file=sys.stderr)
-    if as_json:
-        print(json.dumps({"error": message.removeprefix("error: "), "exit_code": code}))
+    with suppress(OSError):  # a terminal that has gone
+        print(f"yolo-nanfix: {message}", file=sys.stderr)
+        if as_json:
+            print(json.dumps({"error": message.removeprefix("error: "), "exit_code": code}), flush=True)
     return code
 
 

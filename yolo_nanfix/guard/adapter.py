@@ -14,7 +14,7 @@ from typing import Any
 import wrapt
 from torch.utils.data import default_collate
 
-from yolo_nanfix import clipping, upstream
+from yolo_nanfix import clipping, stopping, upstream
 from yolo_nanfix.errors import PatchRefused
 from yolo_nanfix.guard import (
     lone_validation,
@@ -121,7 +121,24 @@ def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Exam
         "on_pretrain_routine_end", once(lambda t: attach(t, settings, recorder, examine, known, earlier, lookout))
     )
     trainer.add_callback("on_train_end", once(lambda t: setattr(recorder, "finished", True)))
-    trainer.add_callback("teardown", once(lambda t: lookout.teardown(_in_flight(recorder), recorder.audience.ends)))
+    told: list[bool] = []
+
+    def end() -> None:
+        if not told:
+            told.append(True)
+            lookout.teardown(_in_flight(recorder), recorder.audience.ends)
+
+    trainer.add_callback("teardown", once(lambda t: end()))
+    _around(trainer, "train", partial(_to_the_end, end))
+
+
+def _to_the_end(end: Callable[[], None], train: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Train; older releases tear nothing down where training ends with an exception."""
+    try:
+        return train(*args, **kwargs)
+    except BaseException:
+        end()
+        raise
 
 
 def _in_flight(recorder: Recorder) -> BaseException | None:
@@ -252,6 +269,7 @@ def _loader(build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _batch(guard: Guard, batch: Any) -> Any:
+    stopping.check()
     if not guard.training:
         return batch
     batch = guard.intake.after(batch)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from yolo_nanfix import upstream
+from yolo_nanfix import stopping, upstream
 from yolo_nanfix.errors import GuardStop, PoisonedState, TooManyBadBatches
 from yolo_nanfix.guard import blackbox, groups, randomness, remedies, saving, sensors, together
 from yolo_nanfix.guard.blackbox import MicroBatch
@@ -233,7 +233,7 @@ class Faults:
             if defect := sensors.state_defect(weights(model, guard.by_design)):
                 self.note(Point.SAVE, "checkpoint", f"{what}: {defect}", "checkpoint not written, the last one stays")
                 return False
-        with remedies.interrupt_later():
+        with stopping.later():
             result, torn = saving.whole(guard.trainer, write)
         for defect in torn:
             self.note(Point.SAVE, "checkpoint", defect, "not put in place, the last one stays")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yolo_nanfix import stopping, unfinished
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.handoff import coco, cvat, label_studio, overlay, sheet
@@ -115,39 +116,40 @@ def hand_over(
         UsageError: `out` is there already, is not ours to overwrite, or cannot be written; then nothing was changed.
     """
     out, findings = Path(os.path.abspath(out)), tuple(findings)  # noqa: PTH100 - without following links
+    if (earlier := unfinished.waiting(out)) is not None:  # a handoff was killed between two renames
+        with suppress(OSError):
+            earlier.rename(out)
     _refuse(out, options)
     if options.unlabelled is None:
         shown = scenes(findings, album, options.most)
     else:
         shown, findings = unlabelled_scenes(options.unlabelled.images, album, options.most), ()
-    aside = out.with_name(f".{out.name[:100]}.{os.getpid()}.tmp")
     try:
-        aside.mkdir()
-        shown, names = _fill(aside, out, shown, album, options, progress)
-        refused = {file: refusal.value for scene in shown for file, refusal in scene.refused}
-        result = HandedOver(
-            folder=str(out),
-            images=len(shown),
-            boxes=sum(len(scene.shapes) for scene in shown),
-            findings=sum(len(scene.findings) for scene in shown),
-            unreadable=tuple(scene.file for scene in shown if not scene.width and scene.file not in refused),
-            left_out=refused,
-            whole_set=sum(f.image is None for f in findings),
-            explained=sum(f.image is not None and f.because is not None for f in findings),
-            unsound=options.unlabelled.unsound if options.unlabelled else 0,
-            copies=options.unlabelled.copies if options.unlabelled else 0,
-            renamed=tuple(scene.original for scene in shown if not scene.is_exact),
-            brought=options.images,
-            root=album.root,
-            served=str(_served(out, album, options)) if options.form == "label-studio" else "",
-            files=tuple(names),
-        )
-        (aside / MARK).write_text(json.dumps(_summary(result, album, options), indent=1) + "\n", encoding="utf-8")
-        _put(aside, out)
+        with unfinished.folder(out) as aside:
+            shown, names = _fill(aside, out, shown, album, options, progress)
+            refused = {file: refusal.value for scene in shown for file, refusal in scene.refused}
+            result = HandedOver(
+                folder=str(out),
+                images=len(shown),
+                boxes=sum(len(scene.shapes) for scene in shown),
+                findings=sum(len(scene.findings) for scene in shown),
+                unreadable=tuple(scene.file for scene in shown if not scene.width and scene.file not in refused),
+                left_out=refused,
+                whole_set=sum(f.image is None for f in findings),
+                explained=sum(f.image is not None and f.because is not None for f in findings),
+                unsound=options.unlabelled.unsound if options.unlabelled else 0,
+                copies=options.unlabelled.copies if options.unlabelled else 0,
+                renamed=tuple(scene.original for scene in shown if not scene.is_exact),
+                brought=options.images,
+                root=album.root,
+                served=str(_served(out, album, options)) if options.form == "label-studio" else "",
+                files=tuple(names),
+            )
+            (aside / MARK).write_text(json.dumps(_summary(result, album, options), indent=1) + "\n", encoding="utf-8")
+            with unfinished.moved_away(out):  # an earlier handoff goes once the new one has its name
+                aside.rename(out)
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return result
 
 
@@ -179,6 +181,7 @@ def _fill(
         (folder / "overlays").mkdir()
     shown = []
     for number, scene in enumerate(scenes):
+        stopping.check()
         if progress is not None:
             progress(number, len(scenes), "images")
         shown.append(_one(folder, number, scene, album, options))
@@ -221,17 +224,3 @@ def _one(folder: Path, number: int, scene: Scene, album: Album, options: Options
 def _served(out: Path, album: Album, options: Options) -> Path:
     """The folder that Label Studio must serve: the one around the images, which may not be the images' own."""
     return out.parent if options.images is not None else Path(album.root).parent
-
-
-def _put(fresh: Path, out: Path) -> None:
-    """Give the new folder its name; an earlier one goes only after that."""
-    old = out.with_name(f".{out.name[:100]}.{os.getpid()}.old")
-    if os.path.lexists(out):
-        out.rename(old)
-    try:
-        fresh.rename(out)
-    except OSError:
-        if old.exists():
-            old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -9,6 +9,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from yolo_nanfix import stopping
 from yolo_nanfix.linting.parts import Context, Facts, Found, Part, read_part
 from yolo_nanfix.linting.stamps import NOTHING
 from yolo_nanfix.linting.survey import Survey
@@ -57,6 +58,7 @@ def read_all(
     if progress is not None:
         progress(0, len(numbers), "images")
     for part, facts in asked:
+        stopping.check()
         done += len(part.files)
         if progress is not None:
             progress(done, len(numbers), "images")

@@ -116,7 +116,7 @@ class Ahead:
         """
         import subprocess
 
-        command = [sys.executable, "-I", "-S", __file__, folder]
+        command = [sys.executable, "-I", "-S", __file__, folder, str(os.getpid())]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
 
     def take(self) -> Scan | None:
@@ -169,5 +169,22 @@ def _listed_from_within(folder: str) -> Scan:
     return scan(os.curdir)
 
 
+def _end_with(parent: int) -> None:
+    """End this process once the one that asked has ended; several times a second is looked."""
+    import time
+
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
 if __name__ == "__main__":
-    sys.stdout.buffer.write(_pack(_listed_from_within(sys.argv[1])))
+    if hasattr(os, "getppid"):
+        import _thread  # what `threading` stands on
+
+        _thread.start_new_thread(_end_with, (int(sys.argv[2]),))
+    try:
+        sys.stdout.buffer.write(_pack(_listed_from_within(sys.argv[1])))
+        sys.stdout.buffer.flush()
+    except (KeyboardInterrupt, BrokenPipeError):  # the business of the process that asked
+        os._exit(1)

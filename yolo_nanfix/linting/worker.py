@@ -12,15 +12,27 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import traceback
+from contextlib import suppress
+from queue import SimpleQueue
 from typing import IO, Any
 
-_START = "import sys; sys.path[:] = sys.argv[1:]; from yolo_nanfix.linting.worker import serve; serve()"
+from yolo_nanfix import stopping
+
+_START = (
+    "import sys; parent = int(sys.argv[1]); sys.path[:] = sys.argv[2:]; "
+    "from yolo_nanfix.linting.worker import serve; serve(parent)"
+)
 _LENGTH = struct.Struct("<Q")
 
 
 class WorkerDied(Exception):  # noqa: N818 - an event that is dealt with
     """The process ended without an answer."""
+
+
+class Closed(Exception):  # noqa: N818 - not a fault
+    """The worker was closed while, or before, it was asked."""
 
 
 class Worker:
@@ -30,27 +42,37 @@ class Worker:
         """`context` is sent to it before the first part."""
         self._context = context
         self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
 
     def ask(self, part: Any) -> Any:
         """What `read_part` gives for a part.
 
         Raises:
+            Closed: nobody waits for the answer any more.
             WorkerDied: the process ended, with what signal or code.
             RuntimeError: `read_part` raised; the text is its traceback.
         """
+        if self._closed:
+            raise Closed
         process = self._process or self._start()
         try:
             _send(process.stdin, part)
             kind, answer = _receive(process.stdout)
         except (OSError, EOFError) as error:
-            self.close()
+            self._end()
+            if self._closed:
+                raise Closed from error
             raise WorkerDied(f"the process that read it ended with {process.returncode}") from error
         if kind == "error":
             raise RuntimeError(answer)
         return answer
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, for good."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -59,7 +81,7 @@ class Worker:
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         process = subprocess.Popen(
-            [sys.executable, "-c", _START, *sys.path],
+            [sys.executable, "-c", _START, str(os.getpid()), *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # decoders print what the findings say
@@ -70,28 +92,40 @@ class Worker:
         return process
 
 
-def serve() -> None:
-    """Answer until the input ends; Ctrl-C is the business of the process that asked."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def serve(parent: int) -> None:
+    """Answer until the input ends, or the process that asks has died; signals are that one's business."""
+    for number in stopping.SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     given, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get among the answers
+    stopping.end_with(parent)
+    asked: SimpleQueue[Any] = SimpleQueue()
+    threading.Thread(target=_listen, args=(given, asked), daemon=True).start()
     import cv2
 
     from yolo_nanfix.linting.parts import read_part
 
     cv2.setNumThreads(0)
     answer: Any
-    try:
-        context = _receive(given)
-        while True:
-            part = _receive(given)
-            try:
-                kind, answer = "facts", read_part(part, context)
-            except Exception:
-                kind, answer = "error", traceback.format_exc()
+    context = asked.get()
+    while True:
+        part = asked.get()
+        try:
+            kind, answer = "facts", read_part(part, context)
+        except Exception:
+            kind, answer = "error", traceback.format_exc()
+        try:
             _send(answers, (kind, answer))
-    except (EOFError, BrokenPipeError):
-        return
+        except BrokenPipeError:
+            return
+
+
+def _listen(given: IO[bytes], asked: SimpleQueue[Any]) -> None:
+    """Take what is asked; once the other end is gone, this process ends, whatever it is decoding."""
+    with suppress(Exception):
+        while True:
+            asked.put(_receive(given))
+    os._exit(0)
 
 
 def _send(stream: IO[bytes] | None, value: Any) -> None:

@@ -87,6 +87,8 @@ def health(run: RunFolder) -> str:
         )
     if outcome == "finished" and state is State.DEGRADED:
         return "the run is degraded"
+    if signal := lenient.text(run.summary, "signal"):
+        return f"the run was ended by {signal}"
     ends = {
         "finished": "the run came to its end, but failed",
         "stopped": "the guard stopped the run",
@@ -121,7 +123,12 @@ def metric_of(run: RunFolder) -> str:
 def to_do(run: RunFolder) -> list[Advice]:
     """What the user should do, the most urgent first; empty if nothing has to be done."""
     root = happenings.root_of(run)
-    said = {"failed": "The run failed: ", "stopped": "The guard stopped the run: ", "finished": "The run failed: "}
+    said = {
+        "interrupted": "The run did not come to its end: ",
+        "failed": "The run failed: ",
+        "stopped": "The guard stopped the run: ",
+        "finished": "The run failed: ",
+    }
     ended = said.get(lenient.text(run.summary, "outcome"), "")
     first: list[Advice] = []
     if state_of(run.summary) is State.FAILED:

@@ -51,6 +51,7 @@ def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet:
     told = [
         _headline(summary),
         *_reasons(summary),
+        *_go_on(summary),
         *_steps(summary),
         *_lint(summary),
         _counts(summary),
@@ -69,10 +70,20 @@ def _colour(summary: Mapping[str, Any]) -> str:
 
 
 def _reasons(summary: Mapping[str, Any]) -> list[str]:
-    """Why a run failed; what a degraded run lost stands in its first line."""
-    if state_of(summary) is not State.FAILED:
+    """Why a run failed; what a degraded run lost, and a signal, stand in the first line."""
+    if state_of(summary) is not State.FAILED or summary.get("signal"):
         return []
     return [f"[red]-[/] {_safe(str(reason))}" for reason in summary["reasons"]]
+
+
+def _go_on(summary: Mapping[str, Any]) -> list[str]:
+    """How a run that a signal ended goes on, if an epoch of it came to its end."""
+    if not summary.get("signal"):
+        return []
+    if (last := summary.get("paths", {}).get("last")) is None:
+        return ["No epoch had come to its end, so there is no checkpoint to go on from"]
+    data = shlex.quote(str((summary["lint"] or summary.get("arguments") or {}).get("data", "data.yaml")))
+    return [_safe(f"To go on: yolo-nanfix train {_short(data)} model={shlex.quote(_short(last))} resume=True")]
 
 
 def _steps(summary: Mapping[str, Any]) -> list[str]:
@@ -105,6 +116,8 @@ def _headline(summary: Mapping[str, Any]) -> str:
     ends = {"finished": "The run ended, but failed", "stopped": "The run was stopped"}
     if outcome == "dry-run" and state is State.HEALTHY:
         end = "Dry run: training would start"
+    elif summary.get("signal"):
+        end = f"The run was ended by {summary['signal']}"
     elif outcome != "finished" or state is State.FAILED:
         end = ends.get(outcome, f"The run {outcome}")
     elif state is State.HEALTHY and health_text.finds_nothing_yet(summary):

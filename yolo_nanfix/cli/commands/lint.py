@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Settings stand under lint in nanfix.yaml or in [tool.yolo-nanfix.lint] of pyproject.toml, looked for from the "
         "folder of data.yaml upward, then from the current one; options win. With --json, --output-file takes the form "
         "of --output-format beside the document on stdout. Exit codes: 0 nothing above info, 1 findings, 2 wrong use, "
-        "130 interrupted."
+        "130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP."
     )
 
 

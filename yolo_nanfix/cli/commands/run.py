@@ -8,6 +8,7 @@ import subprocess
 import sys
 from functools import partial
 
+from yolo_nanfix import stopping
 from yolo_nanfix.cli.output import Answer
 from yolo_nanfix.errors import UsageError
 
@@ -60,4 +61,12 @@ def _become(words: list[str], environment: dict[str, str], report: bool) -> int:
     sys.stdout.flush()
     if os.name == "posix" and not report:
         os.execvpe(words[0], words, environment)
-    return subprocess.run(words, env=environment, check=False).returncode
+    process = subprocess.Popen(words, env=environment)
+    with stopping.passed_on(partial(_send, process)):
+        code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _send(process: subprocess.Popen[bytes], number: int) -> bool:
+    process.send_signal(number)
+    return True
