@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -36,3 +37,28 @@ def each(tasks: Sequence[tuple[Key, Callable[..., None], tuple[Any, ...]]], jobs
                 process.join()
                 del running[key]
                 yield key
+
+
+def alive(session: int) -> list[int]:
+    """The processes of a session that have not ended (Linux). One that is started as its leader gives it its number."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # ended meanwhile
+            continue
+        if int(fields[3]) == session and fields[0] not in "ZX":
+            found.append(int(folder.name))
+    return found
+
+
+def gone(session: int, seconds: float) -> bool:
+    """Whether every process of a session has ended within so many seconds."""
+    until = time.monotonic() + seconds
+    while left := alive(session):
+        if time.monotonic() > until:
+            return not left
+        time.sleep(0.02)
+    return True

@@ -36,7 +36,7 @@ def _index() -> str:
 
 {table(("command", "what it does"), rows)}
 Exit codes, for all commands: 0 clean (also a degraded run), 1 findings or a run that failed, 2 wrong use or bad input,
-3 our own fault, 130 interrupted.
+3 our own fault, 130 interrupted, 143 and 129 [ended by SIGTERM and SIGHUP](../ideas/stopping.md).
 
 All commands take `--json`: stdout holds one JSON document and nothing else, of an error
 `{{"error": ..., "exit_code": ...}}`, and logs go to stderr. `--quiet` leaves the result alone. Frames, colours and
