@@ -32,7 +32,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 SHARES = {
     "labels": 5, "yaml": 5, "coco": 4, "voc": 3, "ndjson": 3, "images": 2, "settings": 4, "runs": 4,
-    "caches": 3, "journals": 3, "words": 5,
+    "caches": 3, "journals": 3, "words": 5, "incidents": 3,
 }  # fmt: skip
 """The kinds, and how many of the cases each gets."""
 HEAVY = frozenset(("incidents",))

@@ -91,6 +91,7 @@ class Box:
             "XDG_DATA_HOME": str(self.home / ".local" / "share"),
             "XDG_CONFIG_HOME": str(self.home / ".config"),
             "TMPDIR": str(self.temporary),
+            "TORCHINDUCTOR_CACHE_DIR": str(self.home / ".cache" / "torch"),
         }
 
 
@@ -160,7 +161,7 @@ def judge_files(case: Case, before: Mapping[str, Entry], after: Mapping[str, Ent
         lost = [n for n in changed(_plain(before), _plain(after)) if n.startswith("case/")]
         wrong += [f"bytes lost: {name}" for name in lost]
     for name in changed(before, after):
-        if name.startswith(OWN_PLACES) or any(place.startswith(name) for place in OWN_PLACES):
+        if name == "tmp" or name.startswith(OWN_PLACES) or any(place.startswith(name) for place in OWN_PLACES):
             continue
         if name.startswith("tmp/"):
             wrong.append(f"left behind: {name}")
@@ -196,7 +197,8 @@ def judge_output(words: Sequence[str], code: int, out: bytes, err: bytes) -> lis
             wrong.append(f"not {form}: {str(error)[:100]}")
     for name, stream in (("stdout", out), ("stderr", err)):
         text = stream.decode("utf-8", "replace")
-        if at := next((i for i, letter in enumerate(text) if letter in CONTROLS), 0):
+        at = next((i for i, letter in enumerate(text) if letter in CONTROLS), None)
+        if at is not None:
             wrong.append(f"control characters on {name}: {text[max(0, at - 80) : at + 40]!r}")
     return wrong
 

@@ -91,8 +91,8 @@ def incident(facts: Any) -> bytes:
     return bytes(save(named, metadata={"yolo-nanfix": json.dumps(facts)}))
 
 
-def make(box: Box, rng: random.Random) -> Case:
-    """One case."""
+def make(box: Box, rng: random.Random, *, diagnosed: bool = False) -> Case:
+    """One case; `diagnosed`: its newest incident is."""
     run = box.case / "run"
     files: dict[str, bytes | str] = {
         "yolo-nanfix.json": json.dumps(REPORT),
@@ -122,17 +122,16 @@ def make(box: Box, rng: random.Random) -> Case:
     else:
         (run / "yolo-nanfix.json").write_text(_json(mutated(REPORT, rng, box, 20)))
     as_json = ["--json"] if rng.random() < 0.3 else []
+    if diagnosed:
+        return Case([["diagnose", "run", *as_json]])
     way = rng.randrange(10)
-    if way < 6:
+    if way < 7:
         return Case([["report", "run", *as_json]], writes=("run/yolo-nanfix.html",))
-    if way < 8:
+    if way < 9:
         shutil.copytree(run, box.case / "other", symlinks=True, ignore=shutil.ignore_patterns("*.safetensors"))
         return Case([["compare", "run", "other", *as_json]], writes=("yolo-nanfix-compare.html",))
-    if way == 8:
-        return Case(
-            [["report", rng.choice(("run/yolo-nanfix.json", ".", "run/..", "run/incidents")), "-o", "out"]], ("out",)
-        )
-    return Case([["diagnose", "run", *as_json]])
+    odd_place = rng.choice(("run/yolo-nanfix.json", ".", "run/..", "run/incidents"))
+    return Case([["report", odd_place, "-o", "out"]], writes=("out",))
 
 
 def _json(document: Any) -> str:

@@ -28,6 +28,17 @@ SECONDS = 20
 """A command that works longer hangs, and so does one that sleeps longer; waiting for a busy machine is neither."""
 LARGEST = 64 << 20
 """Bytes of the largest file that a command may write."""
+WARM = (
+    *("rich.progress", "rich._emoji_codes", "numpy.ma", "xml.parsers.expat", "encodings.utf_8_sig", "gzip"),
+    *(f"yolo_nanfix.{name}" for name in ("api", "linter", "drawing", "mending", "showing", "guard.settings")),
+    *(f"yolo_nanfix.cli.{name}" for name in ("main", "progress", "commands.lint", "commands.handoff")),
+    *(f"yolo_nanfix.cli.commands.{name}" for name in ("report", "compare", "rule", "train")),
+    *(f"yolo_nanfix.linting.{name}" for name in ("checking", "parts", "guess", "confirming", "deep", "formats.check")),
+    *(f"yolo_nanfix.linting.formats.{name}" for name in ("coco", "voc", "ndjson", "build", "frames")),
+    *(f"yolo_nanfix.{name}" for name in ("report.text", "report.formats", "pages.run", "pages.compare")),
+    *("yolo_nanfix.handoff.export", "yolo_nanfix.showing.gather", "yolo_nanfix.showing.pictures"),
+)
+"""What commands import when they need it."""
 STACK = "stack.txt"
 WALL = 300
 """So long a command is waited for in any case."""
@@ -39,7 +50,7 @@ PEAK = 3 << 29
 
 def module_of(kind: str) -> Any:
     """The module that makes the cases of a kind."""
-    return importlib.import_module("fuzz_replays" if kind == "incidents" else f"fuzz_{kind}")
+    return importlib.import_module("fuzz_heavy" if kind == "incidents" else f"fuzz_{kind}")
 
 
 def run(kind: str, number: int, seed: int, box: Box) -> dict[str, Any]:
@@ -83,22 +94,24 @@ def _wait(child: int, ready: int, answer: int) -> tuple[bytes, str]:
     """What the child says at its end, and how one of its commands hung, if it did."""
     said = b""
     began = moved = time.monotonic()
-    first = last = _worked(child)
+    first = last = 0.0
     while True:
         there, _, _ = select.select([ready, answer], [], [], 1)
-        now, worked = time.monotonic(), _worked(child)
-        if worked - last > 0.05 or not _asleep(child):
-            moved, last = now, worked
-        if worked - first > SECONDS or now - moved > SECONDS or now - began > WALL:
-            return said, f"{now - began:.0f} s, of which {worked - first:.0f} s were spent working"
+        now = time.monotonic()
         if ready in there and os.read(ready, 64):
             began = moved = now  # another command
-            first = last = worked
+            first = last = _worked(child)
         if answer in there:
             block = os.read(answer, 1 << 16)
             if not block:
                 return said, ""
             said += block
+        if not there:
+            worked = _worked(child)
+            if worked - last > 0.05 or not _asleep(child):
+                moved, last = now, worked
+            if worked - first > SECONDS or now - moved > SECONDS or now - began > WALL:
+                return said, f"{now - began:.0f} s, of which {worked - first:.0f} s were spent working"
 
 
 def _stack(child: int, box: Box) -> str:
@@ -230,11 +243,8 @@ def warm(folder: Path, *, heavy: bool) -> None:
         torch.set_num_threads(1)
         assert ultralytics
         module_of("incidents").warm()
-    for name in (
-        *("api", "linter", "drawing", "mending", "cli.commands.lint", "cli.commands.handoff"),
-        *("linting.checking", "linting.parts", "report.text", "pages.run", "pages.compare", "handoff.export"),
-    ):
-        importlib.import_module(f"yolo_nanfix.{name}")
+    for name in WARM:
+        importlib.import_module(name)
 
 
 def serve(folder: Path, *, heavy: bool) -> None:

@@ -55,12 +55,16 @@ def make(box: Box, rng: random.Random) -> Case:
         odd(rng.choice((file, box.case / "known.json")), rng, box)
     if environ.get("YOLO_NANFIX_CACHE"):
         environ = {"YOLO_NANFIX_CACHE": str(box.home / ".cache" / "x")}
-    if rng.random() < 0.2:
-        return Case([["patches", *(["--json"] if rng.random() < 0.5 else [])]], environ=environ)
-    if rng.random() < 0.1:
-        return Case([["train", "data.yaml", "model=yolov8n.yaml", "--dry-run", "--json"]], environ=environ)
     case = fuzz_sets.asked(box, rng, "data.yaml")
     return Case(case.commands, case.writes, case.fixes, case.undone, environ=environ)
+
+
+def of_training(box: Box, rng: random.Random) -> Case:
+    """One case about patches and guard."""
+    environ = make(box, rng).environ
+    if rng.random() < 0.7:
+        return Case([["patches", *(["--json"] if rng.random() < 0.5 else [])]], environ=environ)
+    return Case([["train", "data.yaml", "model=yolov8n.yaml", "--dry-run", "--json"]], environ=environ)
 
 
 def _some(document: Any, rng: random.Random) -> Any:
