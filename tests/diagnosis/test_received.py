@@ -72,7 +72,7 @@ def hostile(folder):
         "whole yaml": lambda f: f["model"].update(yaml=first),
         "class": lambda f: f["model"].update({"class": first}),
         "class of a module": lambda f: f["model"].update({"class": f"ultralytics.nn.tasks:{first}"}),
-        "model as a layer": of_yaml(lambda y: y["backbone"].__setitem__(1, [-1, 1, "DetectionModel", [{**y}]])),
+        "model as a layer": of_yaml(lambda y: y["backbone"].__setitem__(1, [-1, 1, "DetectionModel", [{"nc": 2}]])),
     }  # fmt: skip
     return found
 
