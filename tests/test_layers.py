@@ -36,7 +36,7 @@ MAY = {
     "cards": {"errors"},
     "upstream": {"errors"},
     "kept": set(),
-    "training": {"errors", "upstream"},
+    "training": {"errors", "patching", "upstream"},
     "numerics": set(),
     "clipping": set(),
     "decoders": set(),

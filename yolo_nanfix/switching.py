@@ -190,10 +190,12 @@ def restore(state: str) -> None:
     """Put the patches, the guard and the quarantine of another process, as `patching.revival.state` wrote them."""
     from yolo_nanfix.guard import adapter, quarantine
     from yolo_nanfix.guard.settings import GuardSettings
-    from yolo_nanfix.patching import engine
+    from yolo_nanfix.patching import engine, label_caches
 
     carried = json.loads(state)
     engine.restore(carried["patches"])
+    if carried.get("label_caches"):
+        label_caches.put()
     quarantine.leave_out_here(carried["left_out"])
     if carried["guard"] is not None:
         adapter.install(GuardSettings(**carried["guard"]), _listen, _examine, _known)
@@ -252,5 +254,12 @@ def _left_out() -> list[str]:
     return quarantine.left_out()
 
 
+def _label_caches() -> bool:
+    from yolo_nanfix.patching import label_caches
+
+    return label_caches.on()
+
+
+revival.carry("label_caches", _label_caches)
 revival.carry("guard", _guard_in_force)
 revival.carry("left_out", _left_out)

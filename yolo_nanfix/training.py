@@ -11,6 +11,7 @@ from typing import Any
 
 from yolo_nanfix import stopping
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.patching import label_caches
 from yolo_nanfix.upstream import SUPPORTED, release, version
 
 
@@ -92,14 +93,15 @@ def load_model(model: Any, task: str | None) -> Any:
 
 
 def start(model: Any, arguments: Mapping[str, Any]) -> None:
-    """Train.
+    """Train; label caches that lie in the dataset are read as data.
 
     Raises:
         UsageError: the run folder cannot be written.
     """
     stopping.forks_end_with_us()
     try:
-        model.train(**arguments)
+        with label_caches.as_values():
+            model.train(**arguments)
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         where = error.filename or "the run folder"
         raise UsageError(f"{where}: {error.strerror}; choose a folder you can write with project=...") from error
