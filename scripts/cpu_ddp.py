@@ -36,6 +36,7 @@ FAULTS = {
     "stop": "SIGSTOP to this rank",
     "hang": "this rank waits for ever before its batch",
     "term": "SIGTERM to this rank",
+    "val": "one NaN pixel in a batch of each validation",
 }
 planted = [tuple(one.split(":")) for one in os.getenv("DDP_FAULT", "").split(";") if one]
 
@@ -87,11 +88,26 @@ class CpuDdpTrainer(DetectionTrainer):
         batch = super().preprocess_batch(batch)
         self.seen += 1
         for rank, number, kind in planted:
+            if kind == "val":
+                continue
             if int(rank) == RANK and int(number) == self.seen:
                 self.plant(kind, batch)
             elif kind == "settings" and int(rank) == RANK and int(number) == self.seen - 1:
                 self.optimizer.param_groups[1]["weight_decay"] = self.decay.pop(self.seen - 1)
         return batch
+
+    def get_validator(self):
+        validator = super().get_validator()
+        bound = validator.preprocess
+
+        def preprocess(batch):
+            batch = bound(batch)
+            if [str(RANK), str(validator.batch_i), "val"] in map(list, planted):
+                batch["img"][0, 0, 0, 0] = float("nan")
+            return batch
+
+        validator.preprocess = preprocess
+        return validator
 
     def plant(self, kind, batch):
         if kind == "pixel":

@@ -64,6 +64,7 @@ class Fault:
         causes: of the ranks, in their order.
         world, nbs: processes; nominal batch size, for accumulation.
         files: ranks whose image in batch 1 has NaN pixels on disk.
+        dropped: micro-batches that it costs; none where only validation has it, which then is told once for each check.
     """
 
     plant: str
@@ -73,6 +74,7 @@ class Fault:
     world: int = 2
     nbs: int = 4
     files: tuple[int, ...] = ()
+    dropped: int = 1
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ class Loss:
         send: a signal to the command itself, once it trains.
         world: processes.
         code: exit code.
-        outcome: that the report gives; None where there need not be one.
+        outcome: that the report gives.
+        options: of the command.
     """
 
     plant: str
@@ -93,7 +96,8 @@ class Loss:
     send: int = 0
     world: int = 2
     code: int = 1
-    outcome: str | None = "stopped"
+    outcome: str = "stopped"
+    options: tuple[str, ...] = ("--rank-timeout", "20", "--step-timeout", "30")
 
 
 TWO, THREE = "0:1:{0};1:1:{1}", "0:1:{0};1:1:{1};2:1:{2}"
@@ -109,6 +113,7 @@ FAULTS = {
     "three kinds": Fault(THREE.format("pixel", "backward", "box"), (0, 1, 2), 2, (CODE,) * 3, world=3, nbs=6),
     "one of three": Fault("1:1:pixel", (1,), 1, (CODE,), world=3, nbs=6),
     "last window": Fault("0:3:pixel;1:3:pixel", (0, 1), 2, (CODE, CODE), nbs=16),
+    "validation": Fault("0:0:val;1:0:val", (0, 1), 2, ("", ""), dropped=0),
 }
 STOPS = {
     "killed": Loss("1:2:kill", (1, "gone")),
@@ -121,6 +126,7 @@ STOPS = {
     "exception": Loss("1:2:graphless", (1, "raised")),
     "exception of the first": Loss("0:2:graphless", (0, "raised"), outcome="failed"),
     "exception, three": Loss("2:2:graphless", (2, "raised"), world=3),
+    "too many faults": Loss("0:0:pixel;1:1:pixel", None, options=("--max-bad-in-a-row", "2")),
     "killed in epoch 2": Loss("1:5:kill", (1, "gone")),
 }
 SIGNALS = {
@@ -238,9 +244,10 @@ def judge_fault(case: Fault, folder: Path) -> Ran:
         return ran
     guard = ran.summary["guard"]
     events = [event for event in guard["events"] if event["epoch"] == 1]
-    if len(events) != 1:
+    if len({event["check"] for event in events}) != len(events) or (case.dropped and len(events) != 1):
         wrong.append(f"{len(events)} events, not one")
     if not events:
+        wrong.append("no event")
         return ran
     parts = events[0]["ranks"]
     if tuple(part["rank"] for part in parts) != case.ranks:
@@ -249,14 +256,16 @@ def judge_fault(case: Fault, folder: Path) -> Ran:
         wrong.append(f"names {sum(len(part['images']) for part in parts)} images, not {case.images}")
     if tuple(part["cause"] for part in parts) != case.causes:
         wrong.append(f"causes {', '.join(part['cause'] or 'none' for part in parts)}")
-    there = {path.name for path in (folder / "run" / "incidents").iterdir()}
-    if not all(part["incident"] in there and f"-rank{part['rank']}." in part["incident"] for part in parts):
+    there = {path.name for path in (folder / "run" / "incidents").glob("*")}
+    if case.dropped and not all(
+        part["incident"] in there and f"-rank{part['rank']}." in part["incident"] for part in parts
+    ):
         wrong.append("incident files")
     epochs = 2 if case.files else 1  # what is on disk comes again
     if not len(case.files) <= guard["dropped_micro_batches"] <= epochs * max(1, len(case.files)) and case.files:
         wrong.append(f"{guard['dropped_micro_batches']} dropped")
-    if not case.files and guard["dropped_micro_batches"] != 1:
-        wrong.append(f"{guard['dropped_micro_batches']} dropped, not 1")
+    if not case.files and guard["dropped_micro_batches"] != case.dropped:
+        wrong.append(f"{guard['dropped_micro_batches']} dropped, not {case.dropped}")
     page = (folder / "run" / "yolo-nanfix.html").read_text(encoding="utf-8")
     for rank in case.ranks:
         if f"rank {rank}: " not in page or f"rank {rank}: " not in ran.told:
@@ -273,7 +282,7 @@ def same(ran: Ran) -> None:
 
 def judge_loss(case: Loss, folder: Path) -> Ran:
     """Run a case of `LOSSES`, and say what is wrong with it."""
-    limits = ("--rank-timeout", "20", "--step-timeout", "30") if not case.send else ()
+    limits = case.options if not case.send else ()
     code, ran = train(folder, case.world, 4, case.plant, send=case.send, limits=limits)
     wrong, summary = ran.wrong, ran.summary
     if code != case.code:

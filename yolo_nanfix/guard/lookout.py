@@ -68,7 +68,7 @@ class Lookout:
         self._parents: tuple[int, int] = (0, 0)
         self._over = threading.Event()
         self._ending = threading.Event()
-        self._closed = self._ends = False
+        self._closed = self._ends = self._stopped = False
         self._thread: threading.Thread | None = None
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
@@ -115,6 +115,7 @@ class Lookout:
             self._signals.quiet = True
         with self._lock:  # else this thread writes the report already
             try:
+                self._stopped = isinstance(error, GuardStop)
                 self._publish(_end_of(error, self._asked), error)
                 if error is not None:
                     self._explain(error)
@@ -181,10 +182,20 @@ class Lookout:
             self.notes.take_in()
             self.recorder.processes.stand_in()
         else:
+            self._let_tell(known)
             return
         if (cut := self.recorder.processes.cut_short) is not None:  # the log of other ranks than the first is silent
             print(f"yolo-nanfix: the run ends: {cut}", file=sys.stderr, flush=True)
         _quietly(lambda: known.put("told", True))
+
+    def _let_tell(self, known: Board) -> None:
+        """After a stop of all ranks wait for the first one's report: once one is gone, the others are asked to end."""
+        until = time.monotonic() + LAST
+        while self._stopped and time.monotonic() < until and not _quietly(lambda: known.read(0, "told")):
+            time.sleep(BEAT / 5)
+            self._look()
+            if self.seen[0].process is Process.GONE:
+                break
 
     def _stands_in(self, known: Board) -> bool:
         """Whether no rank before this one can write the report; waits for them to have written it."""
