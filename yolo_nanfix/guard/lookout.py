@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from yolo_nanfix import upstream
+from yolo_nanfix import stopping, upstream
 from yolo_nanfix.errors import GuardStop, RankLost
 from yolo_nanfix.guard import board, endings, process_state, together
 from yolo_nanfix.guard.board import Board
@@ -244,6 +244,8 @@ class Lookout:
             found = self._lost() or found
             if found:
                 self._cut_short(found)
+            elif self._asked:
+                self.recorder.processes.cut_short = stopping.Stopped(self._asked)
             else:
                 reason = "the process that started it is gone" if orphaned else "a signal asked it to end"
                 self.recorder.processes.cut_short = KeyboardInterrupt(
