@@ -204,7 +204,7 @@ def train(
             process.kill()
             code = process.wait()
     ran.seconds = time.monotonic() - began
-    ran.told = (folder / "err").read_text(errors="replace") + (folder / "out").read_text(errors="replace")
+    ran.told = "\0".join((folder / name).read_text(errors="replace") for name in ("err", "out"))
     if left := still_there(folder):
         ran.wrong.append(f"{len(left)} processes left")
         for pid in left:
@@ -295,7 +295,8 @@ def judge_loss(case: Loss, folder: Path) -> Ran:
     lost = [(one["rank"], one["how"]) for one in summary["ranks"]["lost"]]
     if lost != ([case.lost] if case.lost else []):
         wrong.append(f"lost {lost}")
-    if case.lost and f"rank {case.lost[0]} " not in ran.told.rpartition("yolo-nanfix")[2]:
+    last = [stream.rpartition("yolo-nanfix")[2] for stream in ran.told.split("\0")]
+    if case.lost and not any(f"rank {case.lost[0]} " in words for words in last):
         wrong.append("the last words do not name the rank")
     if not (folder / "run" / "yolo-nanfix.html").is_file():
         wrong.append("no page")
