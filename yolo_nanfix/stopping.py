@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 """Those that ask a process to end; SIGQUIT ends it at once and leaves a core, as its sender wants."""
 TOGETHER = 1.0
 """Signals within so many seconds are one wish: a shell passes SIGHUP on, systemd sends SIGHUP after SIGTERM."""

@@ -225,3 +225,14 @@ def test_where_the_interrupt_is_ignored_the_run_goes_on_and_says_what_ends_it(si
     assert left(tmp_path / "run") <= WHOLE
     assert f"yolo-nanfix: Ctrl-C is ignored here; kill {process.pid} ends the run." in output
     assert lab.not_finite(lab.checkpoint(tmp_path / "run/weights/last.pt").values()) == 0
+
+
+def test_a_training_of_your_own_keeps_its_signals(sick, tmp_path, unpatched):
+    """A library takes none: what stands in a process stays, in the loop and after it."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before, seen = [signal.getsignal(number) for number in numbers], []
+    look = {"on_train_batch_end": lambda trainer: seen.append([signal.getsignal(number) for number in numbers])}
+    with yolo_nanfix.patched():
+        assert lab.train(sick, tmp_path / "run", epochs=1, callbacks=look).error is None
+    assert seen and all(handlers == before for handlers in seen)
+    assert [signal.getsignal(number) for number in numbers] == before

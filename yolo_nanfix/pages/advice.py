@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from yolo_nanfix import stopping
 from yolo_nanfix.health import Kind, State, state_of
 from yolo_nanfix.pages import happenings, lenient
 from yolo_nanfix.pages.folder import RunFolder
@@ -87,7 +88,7 @@ def health(run: RunFolder) -> str:
         )
     if outcome == "finished" and state is State.DEGRADED:
         return "the run is degraded"
-    if signal := lenient.text(run.summary, "signal"):
+    if (signal := lenient.text(run.summary, "signal")) in stopping.NAMES:
         return f"the run was ended by {signal}"
     ends = {
         "finished": "the run came to its end, but failed",
