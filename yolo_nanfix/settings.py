@@ -32,6 +32,8 @@ LISTS = ("enable", "disable")
 """Card names: put beside the default set, and taken out of it."""
 CACHE = "YOLO_NANFIX_CACHE"
 """The variable that says where lint remembers files; a place on this machine, no setting."""
+ANNOTATIONS = "YOLO_NANFIX_ANNOTATIONS_MB"
+"""The variable that says how large annotation files lint reads: what the memory of this machine bears, no setting."""
 LINT = "lint"
 """The key under which the settings of lint stand."""
 
@@ -156,7 +158,7 @@ def _mapping(path: Path, value: Any) -> Mapping[str, Any] | None:
 def _from_environment(environ: Mapping[str, str]) -> tuple[str, Mapping[str, Any]]:
     found = {}
     for variable, text in environ.items():
-        if variable.startswith(PREFIX) and variable != CACHE:
+        if variable.startswith(PREFIX) and variable not in (CACHE, ANNOTATIONS):
             name = variable.removeprefix(PREFIX).lower()
             try:
                 found[name] = text.split(",") if name in LISTS else _scalar(name, text)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from linting.tiny_set import YAML, TinySet
 
-from yolo_nanfix.errors import DataError
+from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.linting import bounded, label_reader, oversized
 from yolo_nanfix.linting.label_fast import read_labels
 from yolo_nanfix.linting.oversized import TooLarge, check_lines
@@ -122,3 +122,25 @@ def test_twenty_megabytes_of_small_rows_take_no_memory(tmp_path: Path):
     assert "TX031" in codes
     assert int(megabytes) < 250
     assert float(seconds) < 20
+
+
+def test_annotations_of_more_than_memory_bears_are_refused(tmp_path: Path, monkeypatch):
+    coco = tmp_path / "coco.json"
+    coco.write_text('{"images": [], "annotations": [{}, {}, {}], "categories": []}' + " " * (2 << 20))
+    assert run(coco).by_code().get("AN001", 0) == 0
+    monkeypatch.setenv(oversized.ANNOTATIONS, "1")
+    with pytest.raises(DataError, match=r"coco\.json: .* of 2 MB, more than the 1 MB .* YOLO_NANFIX_ANNOTATIONS_MB=3"):
+        run(coco)
+    monkeypatch.setenv(oversized.ANNOTATIONS, "3")
+    monkeypatch.setattr("yolo_nanfix.linting.formats.jsonwalk.ENTRIES", 2)
+    (finding,) = [f for f in run(coco).findings if f.code == "AN001"]
+    assert "more than 2 entries" in finding.message
+    monkeypatch.setenv(oversized.ANNOTATIONS, "much")
+    with pytest.raises(UsageError, match="whole number of MB"):
+        run(coco)
+
+
+def test_a_pipe_is_no_annotation_file(tmp_path: Path):
+    os.mkfifo(tmp_path / "coco.json")
+    with pytest.raises(DataError):
+        run(tmp_path / "coco.json")

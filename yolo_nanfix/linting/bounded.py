@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from yolo_nanfix.linting.oversized import LIST_BYTES, LISTED
+from yolo_nanfix.errors import DataError, UsageError
+from yolo_nanfix.linting.oversized import ANNOTATION_MB, ANNOTATIONS, LIST_BYTES, LISTED
 from yolo_nanfix.regular import ANYWHERE
+from yolo_nanfix.shown import shown
 
 SMALL = 16 << 20
 """Bytes of a file of names, notes or settings at most."""
 _CHUNK = 1 << 22
+_DIGITS = 9
 
 
 def read(path: str | os.PathLike[str], most: int = SMALL) -> bytes:
@@ -27,6 +31,35 @@ def read(path: str | os.PathLike[str], most: int = SMALL) -> bytes:
     if len(data) > most:
         raise OSError(errno.EFBIG, f"more than {most / 2**20:g} MB", os.fspath(path))
     return data
+
+
+def most_annotations() -> int:
+    """Up to how many bytes annotations are read.
+
+    Raises:
+        UsageError: the variable holds no whole number of MB.
+    """
+    said = os.environ.get(ANNOTATIONS, "").strip() or str(ANNOTATION_MB)
+    if not said.isdecimal() or len(said) > _DIGITS:
+        raise UsageError(f"{ANNOTATIONS} must be a whole number of MB, not {shown(said)}")
+    return int(said) << 20
+
+
+def check_annotations(files: Iterable[Path]) -> None:
+    """Look at the bytes of annotation files, which are held in memory all together.
+
+    Raises:
+        UsageError: there are more than are read, or the variable that says how many are is malformed.
+        OSError: one cannot be looked at.
+    """
+    sizes = {file: file.stat().st_size for file in files}
+    total, most = sum(sizes.values()), most_annotations()
+    if total > most:
+        largest = max(sizes, key=sizes.__getitem__)
+        raise DataError(
+            f"{largest}: annotations of {total / 2**20:.0f} MB, more than the {most >> 20} MB that are read: they take "
+            f"ten times as much memory; set {ANNOTATIONS}={(total >> 20) + 1} to read them all the same, or split them"
+        )
 
 
 def excess(listed: Path) -> str | None:

@@ -15,6 +15,12 @@ LISTED = 10_000_000
 """Lines of a list of images at most."""
 LIST_BYTES = 256 << 20
 """Bytes of a list of images at most."""
+ANNOTATIONS = "YOLO_NANFIX_ANNOTATIONS_MB"
+"""The variable that says up to how many MB annotations are read; one file, or all of a folder together."""
+ANNOTATION_MB = 128
+"""The same without it: JSON takes some ten times as much memory as it has bytes."""
+ENTRIES = 2_000_000
+"""Entries of a list in such a file at most, as long as the variable is not set."""
 _ENDS = b"\n\r\v\f\x1c\x1d\x1e"
 _WIDE_ENDS = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 _ANY_END = re.compile(rb"\r\n|[\n\r\v\f\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")

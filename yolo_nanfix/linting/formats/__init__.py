@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.options import LintOptions
 
 if TYPE_CHECKING:
@@ -28,8 +29,13 @@ def read(data: str | Path, options: LintOptions) -> Annotated | None:
     kind = sniff(data)
     if kind is None:
         return None
+    from yolo_nanfix.linting import bounded
     from yolo_nanfix.linting.formats import coco, ndjson, voc
 
+    try:
+        bounded.check_annotations(kind.files if kind.name != "voc" else ())
+    except OSError as error:
+        raise DataError(f"{data} cannot be read: {error}") from error
     if kind.name == "ndjson":
         return ndjson.read(kind.files[0], options)
     reader = coco.read if kind.name == "coco" else voc.read

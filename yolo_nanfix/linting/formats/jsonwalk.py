@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting import bounded
+from yolo_nanfix.linting.oversized import ANNOTATION_MB, ENTRIES
 
 _BLANK = re.compile(r"[ \t\n\r]*")
 Entry = Callable[[Any, int, bool], None]
@@ -34,7 +36,7 @@ def read_text(file: Path) -> tuple[str, list[str]]:
         DataError: if the file cannot be read.
     """
     try:
-        data = file.read_bytes()
+        data = bounded.read(file, bounded.most_annotations())
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -123,7 +125,11 @@ class Walk:
     def _list(self, at: int, take: Entry) -> int:
         """Give the entries of a list; the place behind it."""
         at = self._skip(at)
+        count, most = 0, ENTRIES * max(1, bounded.most_annotations() // (ANNOTATION_MB << 20))
         while self._text[at : at + 1] != "]":
+            count += 1
+            if count > most:
+                raise Broken(f"more than {most} entries in a list", at)
             entry, end = self.value(at)
             take(entry, at, self._odd)
             at = self._next(end, "]")

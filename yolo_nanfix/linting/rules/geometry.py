@@ -224,19 +224,24 @@ class _Edges:
         ua, va, ub, vb = self.u[a], self.v[a], self.u[b], self.v[b]
         begin, end = ua * dy - va * dx, ua * (dy + vb) - va * (dx + ub)
         mine, its = vb * dx - ub * dy, ub * (va - dy) - vb * (ua - dx)
-        for i in np.flatnonzero((begin * end < 0) & (mine * its < 0)).tolist():
-            k = int(self.owner[a[i]])
-            found[k] = max(found.get(k, 0.0), self._loop(int(a[i]), int(b[i]), float(mine[i] / (mine[i] - its[i]))))
+        crossing = np.flatnonzero((begin * end < 0) & (mine * its < 0))
+        if len(crossing):
+            a, b, mine, its = a[crossing], b[crossing], mine[crossing], its[crossing]
+            loops, owner = self._loops(a, b, mine / (mine - its)), self.owner[a]
+            order = np.argsort(owner, kind="stable")
+            polygons, first = np.unique(owner[order], return_index=True)
+            for k, loop in zip(polygons.tolist(), np.maximum.reduceat(loops[order], first).tolist(), strict=True):
+                found[k] = max(found.get(k, 0.0), loop)
 
-    def _loop(self, a: int, b: int, part: float) -> float:
-        """The smaller of the areas into which the crossing of two edges, at `part` of the first, cuts a polygon."""
+    def _loops(self, a: NDArray[np.int64], b: NDArray[np.int64], part: Floats) -> Floats:
+        """The smaller of the areas into which each crossing of two edges, at `part` of the first, cuts a polygon."""
         x, y = self.local
         meet = x[a] + part * self.u[a], y[a] + part * self.v[a]
         loop = meet[0] * y[a + 1] - meet[1] * x[a + 1] + self.prefix[b] - self.prefix[a + 1]
         loop += x[b] * meet[1] - y[b] * meet[0]
-        k = int(self.owner[a])
+        k = self.owner[a]
         whole = self.prefix[self.start[k] + self.count[k]] - self.prefix[self.start[k]]
-        return float(min(abs(loop), abs(whole - loop))) / 2
+        return np.asarray(np.minimum(np.abs(loop), np.abs(whole - loop)) / 2)
 
 
 @once
