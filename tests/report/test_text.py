@@ -187,6 +187,17 @@ def test_report_views():
     assert report.by_code() == {"BX004": 1, "CL004": 1}
 
 
+def test_the_name_of_an_open_file_is_written_to_and_a_link_is_replaced(tmp_path: Path):
+    mine = tmp_path / "mine.txt"
+    mine.write_text("of the user\n")
+    (tmp_path / "report.json").symlink_to(mine)
+    jsonout.write_text(tmp_path / "report.json", "{}\n")
+    assert mine.read_text() == "of the user\n" and (tmp_path / "report.json").read_text() == "{}\n"
+    with mine.open("w") as stream:
+        jsonout.write_text(f"/proc/self/fd/{stream.fileno()}", "{}\n")  # what /dev/stdout leads to
+    assert mine.read_text() == "{}\n" and sorted(f.name for f in tmp_path.iterdir()) == ["mine.txt", "report.json"]
+
+
 def test_write_json_replaces_the_whole_file(tmp_path: Path):
     file = tmp_path / "a.json"
     jsonout.write_json(file, {"x": [float("nan"), float("-inf"), 1.5], "e": Effect.DROPS, "p": Path("a")})

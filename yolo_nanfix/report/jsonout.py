@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from math import isfinite
@@ -49,11 +51,29 @@ def write_json(path: str | Path, obj: Any) -> None:
 def write_text(path: str | Path, content: str) -> None:
     """Write UTF-8 text in one step: to a new file beside `path`, which then takes its place.
 
+    A link in its place is replaced, wherever it leads. Only the names of devices and of open files (`/dev/null`,
+    `/dev/stdout`, what a shell gives for `>(...)`) are never replaced: they are written to.
+
     Raises:
         OSError: if the file cannot be written; then nothing is left behind.
     """
+    if _is_of_system(Path(path)):
+        with open(path, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(content)
+        return
     with unfinished.file(Path(path)) as fresh, open(fresh, "w", encoding="utf-8", newline="\n") as stream:
         stream.write(content)
+
+
+def _is_of_system(path: Path) -> bool:
+    """Whether a name is one of a device or of an open file, which is no file itself."""
+    named = os.path.abspath(path)  # noqa: PTH100 - without following links
+    if not named.startswith(("/dev/", "/proc/")):
+        return False
+    try:
+        return not stat.S_ISREG(os.lstat(named).st_mode)
+    except OSError:
+        return False
 
 
 def text(obj: Any) -> str:
