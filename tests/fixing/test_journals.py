@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from linting.tiny_set import YAML, TinySet
 
 import yolo_nanfix
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.fixing.record import Broken, Record, Step, dumps, loads
 
 SPILL = "0 0.5 0.5 0.2 1.005\n"
 CASES = 100
@@ -290,3 +292,47 @@ def test_names_of_any_kind_come_back(tiny: TinySet):
     before = snapshot(tiny.root)
     assert yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False)).files >= 5
     assert yolo_nanfix.undo(tiny.root).kept == () and snapshot(tiny.root) == before
+
+
+STEP = Step("/set/a.txt", "/set/a.txt", "0" * 64, "f" * 64, 0, 3, 3, 3, 0o644, -7, (1, 2, 3, 4, 5))
+RECORD = Record("/set/data.yaml", "/set", "0123abcd", (STEP,), ("/set-quarantine",), False)
+
+
+def test_what_a_fix_writes_is_read_back():
+    odd = RECORD._replace(
+        data="/s\n\udcff/data.yaml", root="/", steps=(replace(STEP, path="/'\x1b.txt"),) * 2, whole=True
+    )
+    for record in (RECORD, odd):
+        assert loads(dumps(record)) == record
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        *(RECORD._replace(token=token) for token in ("", "/../mine/", "0123abcd/", "0123ABCD", 7, None)),
+        *(RECORD._replace(root=root) for root in ("", "set", "/set/../mine", "/set/", None)),
+        *(RECORD._replace(folders=folders) for folders in (("..",), "/set", None, (7,))),
+        *(RECORD._replace(whole=whole) for whole in (0, None, "no")),
+        RECORD._replace(steps=()),
+        *(
+            RECORD._replace(steps=(replace(STEP, **{name: value}),))
+            for name, values in {
+                "path": ("", "/", "a.txt", "../a.txt", "/set/../mine/a.txt", "/set//a.txt", "/set/a\0.txt", None, []),
+                "target": ("/set/./a.txt", "/set/a.txt/"),
+                "before": ("", "0" * 63, "G" * 64, None),
+                "after": ("0" * 65, 7),
+                "at": (-1, 0.0, True, 1 << 64, None),
+                "new_size": (-1, "3"),
+                "mode": (-1, 0o100644, None),
+                "mtime_ns": (1 << 63, -(1 << 70), 0.5),
+                "stamp": ((), (1, 2, 3, 4), (1, 2, 3, 4, None), "12345"),
+            }.items()
+            for value in values
+        ),
+    ],
+    ids=lambda record: str(record)[-20:],
+)
+def test_what_no_fix_writes_is_not_believed(record: Record):
+    with pytest.raises(Broken, match="what no fix does") as caught:
+        loads(dumps(record))
+    assert caught.value.data == "/set/data.yaml"
