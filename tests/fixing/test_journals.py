@@ -171,6 +171,24 @@ def test_a_copy_of_a_dataset_and_another_one_have_no_part_in_its_journal(tiny: T
     assert yolo_nanfix.undo(tiny.root).kept == () and snapshot(tiny.root) == before
 
 
+def test_a_set_that_lacks_what_another_one_moved_away_is_not_taken_for_it(tiny: TinySet, tmp_path: Path):
+    tiny.put("images/train/e.jpg", b"")
+    assert yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False), unsafe=True).files == 1
+    for name in ("set", "set-quarantine"):
+        (tmp_path / name).rename(tmp_path / f"hidden-{name}")
+    other = TinySet(tmp_path / "other")
+    before = snapshot(other.root)
+    with pytest.raises(UsageError, match="no fix run"):
+        yolo_nanfix.undo(other.root)
+    assert snapshot(other.root) == before
+
+
+def test_a_list_of_steps_that_is_damaged_leaves_no_file_out(tiny: TinySet, journals: Path):
+    before = _fixed(tiny)
+    (journals / "000001/applied.json").write_text("[0]")
+    assert yolo_nanfix.undo(tiny.root).kept == () and snapshot(tiny.root) == before
+
+
 def test_a_damaged_journal_of_the_last_run_is_named_and_the_one_before_it_can_be_undone(tiny: TinySet, journals: Path):
     tiny.rows(SPILL)
     before = snapshot(tiny.root)

@@ -263,10 +263,10 @@ def test_a_link_that_takes_the_place_of_a_folder_meanwhile_leads_nowhere(tiny: T
                 writer.add(edit)
         journal = writer.commit()
         assert journal is not None and len(journal.steps) == 3
-        for name in ("images/train", "labels/train"):
+        for name in ("images", "labels"):
             folder = tiny.root / name
-            folder.rename(folder.with_name("away"))
-            folder.symlink_to(folder.with_name("away"))  # the very same files: no stamp tells them apart
+            folder.rename(folder.with_name(f"{name}-away"))
+            folder.symlink_to(f"{name}-away")  # the very same files: no stamp tells them apart
         before = snapshot(tiny.root.parent)
         applied, failed = apply._carry_out(journal, [""] * len(journal.steps))
     assert applied == [] and {k.reason for k in failed} == {"lies behind another link than before; lint again"}
