@@ -172,7 +172,7 @@ def restore_criterion(model: nn.Module, facts: Mapping[str, Any]) -> None:
     if not callable(getattr(model, "init_criterion", None)):
         return
     model.criterion = model.init_criterion()  # type: ignore[operator]
-    held = vars(model.criterion)
+    held: dict[str, Any] = getattr(model.criterion, "__dict__", {})
     for key, value in (facts.get("criterion") or {}).items():
         if isinstance(held.get(key), (int, float)) and isinstance(value, (int, float)):
             held[key] = value
