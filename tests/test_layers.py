@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "yolo_nanfix"
 PLAIN = {"regular", "safe_yaml", "shown"}
 """What all who read files of others use."""
-VALUES = {"errors", "findings", "tasks", "_version", "verdicts", "health"}
+VALUES = {"overrides", "errors", "findings", "tasks", "_version", "verdicts", "health"}
 FOUNDATION = {"stopping", "unfinished"}
 """What every room may use: how a process ends, and how files are written whole."""
 WINGS = {"patching", "guard", "diagnosis", "linting", "fixing", "handoff", "report", "pages", "tracking"}
@@ -22,9 +22,10 @@ MAY = {
     "tasks": set(),
     "choices": set(),
     "held": set(),
+    "overrides": {"held"},
     "safe_yaml": set(),
     "shown": set(),
-    "findings": {"choices", "held", "tasks"},
+    "findings": {"choices", "held", "overrides", "tasks"},
     "_version": set(),
     "cells": set(),
     "own": set(),
@@ -40,27 +41,30 @@ MAY = {
     "numerics": set(),
     "clipping": set(),
     "decoders": set(),
-    "linting": {"choices", "decoders", "errors", "findings", "tasks"} | PLAIN,
+    "linting": {"choices", "decoders", "errors", "findings", "overrides", "tasks"} | PLAIN,
     "fixing": {"errors", "findings"} | PLAIN,
     "mending": VALUES | PLAIN | {"fixing", "handoff", "linting"},
-    "handoff": {"cells", "decoders", "errors", "findings"} | PLAIN,
-    "report": {"cells", "errors", "findings", "tasks", "verdicts", "health", "_version"} | PLAIN,
+    "handoff": {"cells", "decoders", "errors", "findings", "overrides"} | PLAIN,
+    "report": {"cells", "errors", "findings", "overrides", "tasks", "verdicts", "health", "_version"} | PLAIN,
     "pages": VALUES | PLAIN | {"report"},
     "showing": VALUES | PLAIN | {"pages", "linting", "fixing", "handoff"},
     "patching": {"cards", "upstream", "clipping", "numerics", "errors", "findings"},
     "guard": VALUES | {"upstream", "clipping", "incident", "batches", "kept", "numerics"},
     "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "kept", "numerics"},
-    "settings": {"errors"} | PLAIN,
+    "settings": {"errors", "overrides"} | PLAIN,
     "drawing": VALUES | {"own", "pages", "report", "showing", "upstream"},
     "run_figures": WINGS | VALUES,
     "run_report": WINGS | VALUES | {"drawing", "own", "run_figures", "upstream"},
-    "linter": {"linting", "settings", "regular", "report", "errors", "findings"},
+    "linter": {"linting", "settings", "regular", "report", "errors", "findings", "overrides"},
     "tracking": {"upstream"},
     "telling": WINGS | VALUES | {"upstream", "run_figures", "run_report"},
-    "switching": WINGS | VALUES | {"incident", "settings", "telling", "upstream"},
+    "decisions": WINGS | VALUES | PLAIN | {"settings"},
+    "switching": WINGS | VALUES | {"decisions", "incident", "settings", "telling", "upstream"},
     "api": WINGS | VALUES | {"drawing", "incident", "linter", "mending", "showing", "switching"},
     "launched": VALUES | {"guard", "report", "run_report"},
-    "runs": WINGS | VALUES | {"launched", "training", "run_report", "api", "linter", "drawing", "upstream"},
+    "runs": WINGS
+    | VALUES
+    | {"launched", "training", "run_report", "api", "linter", "drawing", "run_figures", "upstream"},
     "lr_find": VALUES | {"api", "linting", "numerics", "training", "upstream"},
     "doctor": VALUES | {"api", "patching", "upstream"},
     "hook": {"api", "errors", "patching"},

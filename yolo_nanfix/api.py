@@ -18,6 +18,7 @@ from yolo_nanfix.switching import prepared as prepared
 from yolo_nanfix.switching import restore as restore
 from yolo_nanfix.switching import restore_before as restore_before
 from yolo_nanfix.switching import status as status
+from yolo_nanfix.switching import unguarded as unguarded
 from yolo_nanfix.switching import unpatch as unpatch
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def lint(
     baseline: str | Path | None = None,
     files: Iterable[str | Path] | None = None,
     settings: bool = True,
+    trust_dataset_settings: bool = False,
     jobs: int | None = None,
     cache: bool = True,
     progress: Progress | None = None,
@@ -64,14 +66,13 @@ def lint(
         deep: also decode every image.
         root: the folder in which images are looked for, in the place of the one that data.yaml or annotations name.
         imgsz: the image size of the training that is planned, in pixels; by default 640.
-        select: ask these rules only: codes, prefixes of codes, names or ALL.
-        extend_select: ask these, too.
-        ignore: leave these out.
+        select: ask these rules only: codes, prefixes of codes, names or ALL; `extend_select` asks more, `ignore` fewer.
         severity: by such a word another severity.
         per_path_ignores: by glob what to leave out for the files that it matches.
         baseline: a file of findings to leave out, written by `yolo-nanfix lint --write-baseline`.
         files: report only findings about these files.
         settings: False leaves the settings files out.
+        trust_dataset_settings: a settings file that came with the dataset may hide fatal findings, too.
         jobs: processes that read files; by default one a core where that is worth it, 1 for none but this one.
         cache: leave files unread that have not changed; remembered in the user's cache folder (YOLO_NANFIX_CACHE).
         progress: called with (done, total, what) as files are read.
@@ -92,7 +93,8 @@ def lint(
         **{"task": task, "deep": deep, "imgsz": imgsz, "root": root},
     }
     given = None if files is None else tuple(map(Path, files))
-    return linter.lint(data, linter.Request(wishes, settings=settings, files=given, jobs=jobs, cache=cache), progress)
+    request = linter.Request(wishes, "", settings, given, jobs=jobs, cache=cache, trust=trust_dataset_settings)
+    return linter.lint(data, request, progress)
 
 
 def lint_page(
@@ -263,7 +265,7 @@ def diagnose(path: str | Path, *, imports: Iterable[str] = ()) -> Verdict:
 
     with received.read(path) as incident:
         names = received.patches(incident)
-        with nullcontext() if names == () else patched(*names or (), guard=False):
+        with nullcontext() if names == () else unguarded(*names or ()):
             return examine(incident, imports=imports)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from yolo_nanfix.choices import Choice
 from yolo_nanfix.held import Held
+from yolo_nanfix.overrides import NOTHING, Overrides
 from yolo_nanfix.tasks import Basis, option
 
 if TYPE_CHECKING:
@@ -251,6 +252,7 @@ class Report:
         started_ns: when lint began to read (nanoseconds since the epoch); files that changed later are not mended.
         fixed: what a fix run did just before, in words for JSON; None if there was none.
         folders: those in which its files lie, links resolved; what links lead to elsewhere is not quoted. Not in JSON.
+        overrides: the settings files in force, and what they and the command change.
     """
 
     data: str
@@ -266,6 +268,7 @@ class Report:
     basis: Basis | None = None
     choice: tuple[Choice, ...] = ()
     folders: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    overrides: Overrides = NOTHING
 
     @property
     def asked(self) -> str | None:
@@ -286,7 +289,12 @@ class Report:
     @property
     def exit_code(self) -> int:
         """0 if nothing above `info` was found, else 1."""
-        return 0 if self.worst in (None, Severity.INFO) else 1
+        return 0 if self.gravest in (None, Severity.INFO) else 1
+
+    @property
+    def gravest(self) -> Severity | None:
+        """The worst severity, also among findings that only the dataset's own settings leave out; None without any."""
+        return Severity.FATAL if self.overrides.fatal_hidden else self.worst
 
     @property
     def starts(self) -> bool:
@@ -399,6 +407,7 @@ class Report:
             **({"images": [choice.as_dict() for choice in self.choice]} if self.choice else {}),
             "skipped": [{"code": code, "reason": reason} for code, reason in self.skipped],
             "known": self.known,
+            "settings": self.overrides.as_dict(),
             "fixed": None if self.fixed is None else dict(self.fixed),
         }
 
@@ -423,6 +432,7 @@ class Report:
             skipped=tuple((entry.get("code", str), entry.get("reason", str)) for entry in skipped),
             counts=counts,
             known=held.get("known", int, 0),
+            overrides=Overrides.from_dict(held.get("settings", Mapping, {})),
             fixed=held.get("fixed", Mapping, None),
             root=held.get("root", str, ""),
             given_root=held.get("given_root", str, ""),
@@ -436,6 +446,7 @@ class Report:
         found = ", ".join(f"{kinds[level.value]} {level.value}" for level in Severity if kinds[level.value])
         images = sum(counts.get("images", 0) for counts in self.counts.values())
         head = f"<p><b>{_html(found or 'No findings')}</b> in {images} images of {_html(self.data)}</p>"
+        head += "".join(f"<p>{_html(line)}</p>" for line in self.overrides.lines())
         if not self.findings:
             return f"<div>{head}</div>"
         first: dict[str, Finding] = {}

@@ -18,10 +18,8 @@ from typing import Any
 
 from yolo_nanfix import stopping
 from yolo_nanfix.errors import NanfixError
+from yolo_nanfix.patching.revival import RUN as VARIABLE
 from yolo_nanfix.patching.revival import SITE, STATE
-
-VARIABLE = "NANFIX_RUN"
-"""Holds the arguments of `patch(...)` as JSON."""
 
 
 def environment(settings: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -38,7 +38,7 @@ def report(folder: Path, since: float = 0.0) -> dict[str, Any]:
 def complete(folder: Path, summary: dict[str, Any], context: RunContext) -> dict[str, Any]:
     """Add what is known here alone to the report of the ranks, and draw its page again."""
     known_here = summarise(context, {**summary, "ultralytics": "", "guard": None}, "", ())
-    summary |= {key: known_here[key] for key in ("on_fatal", "quarantined", "lint", "not_linted", "left")}
+    summary |= {key: known_here[key] for key in ("on_fatal", "quarantined", "lint", "not_linted", "left", "settings")}
     if summary["outcome"] == "interrupted" and (signalled := stopping.received()) is not None:  # and passed on
         summary["signal"] = signalled.signal
     run_report.save(folder / REPORT_NAME, summary, context.show)

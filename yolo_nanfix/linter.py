@@ -13,18 +13,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix.errors import DataError, UsageError
+from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding, Report, Severity
-from yolo_nanfix.linting import baseline, membership, watching
+from yolo_nanfix.linting import baseline, membership, narrowing, watching
+from yolo_nanfix.linting.belonging import Belongs, home
 from yolo_nanfix.linting.inside import inside
-from yolo_nanfix.linting.locate import find_yaml, several_yamls
+from yolo_nanfix.linting.locate import several_yamls
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.pool import Progress
 from yolo_nanfix.linting.runner import run
 from yolo_nanfix.linting.selection import Selection, Wishes, read_wishes
 from yolo_nanfix.linting.studied import Study
+from yolo_nanfix.overrides import Override, Overrides, SettingsFile, What, joined
 from yolo_nanfix.report.jsonout import write_text
-from yolo_nanfix.settings import load_lint, settings_files
+from yolo_nanfix.settings import LintTable, load_lint, load_lint_of_user, settings_files, trusts
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Request:
         wishes: settings by the names of a settings file; None for what was not said.
         source: what stands before the name of a wish in a message about it (`--`).
         settings: whether settings files count, too.
+        trust: take a settings file that came with the dataset as one of the user's own.
         files: only findings about these files; None for all.
         jobs: processes that read; None for as many as are worth it.
         cache: leave files unread that have not changed since an earlier run.
@@ -50,6 +53,7 @@ class Request:
     jobs: int | None = None
     cache: bool = True
     study: Study | None = None
+    trust: bool = False
 
     def selection(self, data: str | Path) -> Selection:
         """The wishes that hold for one dataset: those of its settings file, then the request's own.
@@ -57,8 +61,21 @@ class Request:
         Raises:
             UsageError: a setting or a wish is wrong.
         """
+        return self.settled(data)[0]
+
+    def settled(self, data: str | Path) -> tuple[Selection, Overrides]:
+        """The selection, with the settings file in it and what of that was not taken.
+
+        Raises:
+            UsageError: a setting or a wish is wrong.
+        """
         own = read_wishes(self.wishes, self.source, Path.cwd())
-        return Selection((*_of_file(data), own)) if self.settings else Selection((own,))
+        table = load_lint(home(data), Belongs(data)) if self.settings else None
+        if table is None:
+            return Selection((own,)), Overrides()
+        trust = self.trust or trusts()
+        layer, not_taken = _layer(table, trust)
+        return Selection((layer, own)), Overrides((_file(table, trust),), not_taken)
 
 
 def lint(data: str | Path | None, request: Request, progress: Progress | None = None) -> Report:
@@ -106,23 +123,43 @@ def datasets(data: str | Path | None, request: Request) -> tuple[str | Path, ...
     return found
 
 
-def for_training(report: Report, data: str | Path) -> Report:
+def for_training(report: Report, data: str | Path, *, trust: bool = False) -> Report:
     """What of a report with all findings counts before a training.
 
     The selection of the settings files holds, so that the summary of a run shows what `yolo-nanfix lint` shows, but for
     what makes a run fail: a fatal finding is left out only if an `ignore` or a `per-path-ignores` names its rule by
-    its code or name. Prefixes, `select`, `severity` and a baseline never let a poisonous image into a run.
+    its code or name, in a file that is the user's own. Prefixes, `select`, `severity` and a baseline never let a
+    poisonous image into a run, nor does a file that came with the dataset, unless it is trusted.
 
     Raises:
         UsageError: a setting is wrong.
     """
-    chosen = Selection(_of_file(data))
+    belongs = Belongs(data)
+    nearest, trust = load_lint(home(data), belongs), trust or trusts()
+    if nearest is None:
+        return report
+    shown, not_taken = _layer(nearest, trust)
+    chosen = own = Selection((shown,))
+    files = [_file(nearest, trust)]
+    if nearest.of_dataset and not trust:
+        table = load_lint_of_user(home(data), belongs)
+        own = Selection(() if table is None else (_layer(table, True)[0],))
+        files += [] if table is None else [_file(table, trust)]
 
     def counts(finding: Finding) -> bool:
         fatal = finding.severity is Severity.FATAL
-        return not chosen.ignored_on_purpose(finding) if fatal else chosen.keeps(finding)
+        return not own.ignored_on_purpose(finding) if fatal else chosen.keeps(finding)
 
-    return replace(report, findings=tuple(filter(counts, report.findings)))
+    kept = tuple(filter(counts, report.findings))
+    trained = narrowing.trained(own, (f for f in report.findings if not counts(f)))
+    options = (What.OPTION, What.SEVERITY)  # which a training takes from its model, or not at all
+    narrowed = narrowing.narrowed(chosen, report, counts).changes
+    refused: tuple[Override, ...] = ()
+    if own is not chosen:
+        fatal = (f for f in kept if f.severity is Severity.FATAL and chosen.ignored_on_purpose(f))
+        refused = tuple(narrowing.trained(chosen, fatal, taken=False))
+    changes = (*(change for change in narrowed if change.what not in options), *not_taken, *refused, *trained)
+    return replace(report, findings=kept, overrides=Overrides(tuple(files), changes))
 
 
 def stamps(data: str | Path | None, request: Request) -> dict[str, tuple[int, ...]]:
@@ -133,26 +170,19 @@ def stamps(data: str | Path | None, request: Request) -> dict[str, tuple[int, ..
     return found
 
 
-def home(data: str | Path) -> Path:
-    """The folder from which settings are looked for: that of data.yaml, or of what stands in its place."""
-    path = Path(data)
-    try:
-        if path.exists():
-            return path if path.is_dir() else path.absolute().parent
-        return find_yaml(data).parent
-    except (DataError, ValueError, OSError):
-        return Path.cwd()
+def _layer(table: LintTable, trust: bool) -> tuple[Wishes, tuple[Override, ...]]:
+    """The wishes of a settings file, and what of them is not taken."""
+    wishes = read_wishes(table.values, table.source, table.folder, str(table.file))
+    return narrowing.without_root(wishes) if table.of_dataset and not trust else (wishes, ())
 
 
-def _of_file(data: str | Path) -> tuple[Wishes, ...]:
-    """The wishes of the settings file that holds for a dataset; none without one."""
-    table = load_lint(home(data))
-    return () if table is None else (read_wishes(table.values, table.source, table.folder),)
+def _file(table: LintTable, trust: bool) -> SettingsFile:
+    return SettingsFile(str(table.file), "lint", table.of_dataset, trust or not table.of_dataset)
 
 
 def _one(data: str | Path, request: Request, progress: Progress | None) -> Report:
     """Lint one dataset."""
-    chosen = request.selection(data)
+    chosen, overrides = request.settled(data)
     options = LintOptions(
         task=chosen.first("task"),
         deep=bool(chosen.first("deep")),
@@ -160,6 +190,7 @@ def _one(data: str | Path, request: Request, progress: Progress | None) -> Repor
         root=chosen.first("root"),
     )
     found = run(data, options=options, progress=progress, jobs=request.jobs, cache=request.cache, study=request.study)
+    overrides += narrowing.narrowed(chosen, found)
     report = chosen.apply(replace(found, given_root=str(options.root or "")))
     if report.choice:
         from yolo_nanfix.linting.choosing import choose
@@ -171,8 +202,19 @@ def _one(data: str | Path, request: Request, progress: Progress | None) -> Repor
             raise UsageError("--write-baseline needs --baseline FILE, or a baseline in the settings")
         _write(file, baseline.text(report, file))
     elif file is not None:
-        report = baseline.without_known(report, file)
-    return report if request.files is None else membership.about(report, request.files)
+        before, report = report, baseline.without_known(report, file)
+        overrides += _left_out(What.BASELINE, chosen, before, report, str(file))
+    if request.files is not None:
+        before, report = report, membership.about(report, request.files)
+        overrides += _left_out(What.FILES, chosen, before, report)
+    return replace(report, overrides=overrides)
+
+
+def _left_out(what: What, chosen: Selection, before: Report, after: Report, value: str = "") -> Overrides:
+    """What the baseline, or the choice of files, takes out of a report."""
+    layer = chosen.says(what.value) if what is What.BASELINE else None
+    layer = layer or chosen.layers[-1]
+    return Overrides(changes=(narrowing.left_out(what, layer, what.value, before, after, value),))
 
 
 def _write(file: Path, content: str) -> None:
@@ -198,6 +240,7 @@ def _joined(reports: list[Report]) -> Report:
         counts=counts,
         known=sum(report.known for report in reports),
         folders=tuple(dict.fromkeys(folder for report in reports for folder in report.folders)),
+        overrides=joined(report.overrides for report in reports),
         root=reports[0].root if len({report.root for report in reports}) == 1 else "",
         basis=reports[0].basis if reports and len({(r.task, str(r.basis)) for r in reports}) == 1 else None,
     )

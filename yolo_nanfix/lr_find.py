@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from yolo_nanfix import api, stopping, training, unfinished, upstream
 from yolo_nanfix.errors import DataError, NanfixError, UsageError
 from yolo_nanfix.numerics.finite import first_not_finite
 from yolo_nanfix.numerics.lr_range import Curve, Suggestion, Sweep, group_ratios, set_rate, suggest
+from yolo_nanfix.overrides import NOTHING, Overrides
 
 OURS = {
     "project": "a temporary folder is used",
@@ -47,6 +48,7 @@ class LrReport:
         batches_left_out: how many batches that were.
         micro_batches: how many batches make one optimizer step (`nbs / batch`).
         seconds: how long it took.
+        settings: the settings files in force, and what they change.
     """
 
     optimizer: str
@@ -60,11 +62,13 @@ class LrReport:
     batches_left_out: int = 0
     micro_batches: int = 1
     seconds: float = field(default=0.0, compare=False)
+    settings: Overrides = NOTHING
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         curve = {"rates": self.curve.rates, "losses": self.curve.losses, "smoothed": self.curve.smoothed}
         whole = {**vars(self), "suggestion": vars(self.suggestion), "curve": curve, "arguments": dict(self.arguments)}
+        whole["settings"] = self.settings.as_dict()
         return {**whole, "groups": [{"name": name, "multiple": multiple} for name, multiple in self.groups]}
 
 
@@ -78,6 +82,7 @@ def lr_find(
     steps: int = 100,
     min_lr: float = 1e-6,
     max_lr: float = 10.0,
+    trust_dataset_settings: bool = False,
     progress: api.Progress | None = None,
     **arguments: Any,
 ) -> LrReport:
@@ -87,6 +92,7 @@ def lr_find(
         data: data.yaml, as for training.
         steps: optimizer steps, if the loss does not blow up before.
         min_lr, max_lr: the first and the last rate; they grow exponentially.
+        trust_dataset_settings: take settings files that came with the dataset as your own.
         progress: called with (steps done, steps, what).
         arguments: Ultralytics' training arguments (`model`, `imgsz`, `batch`, `optimizer`, ...). `epochs` has a part
             in what `optimizer=auto` chooses. Warm-up is off.
@@ -95,8 +101,9 @@ def lr_find(
         UsageError: an argument, the model or the dataset cannot be used.
         NanfixError: the data gives no batch to train on.
     """
-    with api.prepared():
-        return _lr_find(data, steps, min_lr, max_lr, progress, arguments)
+    trust = {"data": data, "trust_dataset_settings": trust_dataset_settings}
+    with api.prepared(**trust):
+        return _lr_find(data, steps, min_lr, max_lr, progress, arguments, trust)
 
 
 def _lr_find(
@@ -106,6 +113,7 @@ def _lr_find(
     max_lr: float,
     progress: api.Progress | None,
     arguments: Mapping[str, Any],
+    trust: Mapping[str, Any],
 ) -> LrReport:
     _check(data, steps, min_lr, max_lr, arguments)
     model = training.load_model(arguments.get("model"), arguments.get("task"))
@@ -114,7 +122,7 @@ def _lr_find(
         model.add_callback(event, getattr(probe, event))
     began = time.monotonic()
     place = Path(tempfile.gettempdir()) / "yolo-nanfix-lr"
-    with unfinished.folder(place, 0o700) as folder, _quiet(), api.patched(guard=False):
+    with unfinished.folder(place, 0o700) as folder, _quiet(), api.unguarded(**trust) as status:
         try:
             with _no_label_cache():
                 training.start(model, _settings(data, str(folder), arguments))
@@ -126,7 +134,7 @@ def _lr_find(
             raise DataError(f"{data}: training cannot start: {' '.join(str(error).split())}") from error
         finally:
             probe.close()
-    return probe.report(time.monotonic() - began)
+    return replace(probe.report(time.monotonic() - began), settings=status.settings)
 
 
 def _check(data: str | Path, steps: int, min_lr: float, max_lr: float, arguments: Mapping[str, Any]) -> None:

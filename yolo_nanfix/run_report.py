@@ -17,6 +17,7 @@ from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
 from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.health import Kind, State, judge, state_of
+from yolo_nanfix.overrides import NOTHING, Overrides
 from yolo_nanfix.pages.show import Show
 from yolo_nanfix.report import health_text
 from yolo_nanfix.report.jsonout import PAGE_NAME, REPORT_NAME, write_json
@@ -34,6 +35,7 @@ class RunContext:
     on_fatal: str = "ignore"
     quarantined: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
     summary: dict[str, Any] | None = None
+    overrides: Overrides = NOTHING
 
 
 current: ContextVar[RunContext | None] = ContextVar("yolo_nanfix_run", default=None)
@@ -143,6 +145,14 @@ def _arguments(trainer: Any) -> dict[str, Any]:
     return {k: v if isinstance(v, (str, int, float, list, type(None))) else str(v) for k, v in given.items()}
 
 
+def _off(force: Mapping[str, Any]) -> str:
+    """What switched the guard off; empty where it is on."""
+    if force["guard"] is not None:
+        return ""
+    refused = force.get("guard_refused")
+    return force.get("guard_off") or (f"refused: {refused}" if refused else "")
+
+
 def _changed(settings: Mapping[str, Any]) -> list[str]:
     """The names of the guard's settings that are not at their defaults."""
     defaults = vars(GuardSettings())
@@ -174,5 +184,6 @@ def summarise(
         "lint": context.lint.as_dict() if context.lint else None,
         "not_linted": context.not_linted,
         "left": {split: dict(numbers) for split, numbers in context.left.items()},
-        "guard": {"settings": force["guard"]},
+        "settings": (Overrides.from_dict(force["settings"]) + context.overrides).as_dict(),
+        "guard": {"settings": force["guard"], "off": _off(force)},
     }

@@ -14,7 +14,9 @@ from yolo_nanfix import api, launched, run_report, stopping, training
 from yolo_nanfix.errors import GuardStop, UsageError
 from yolo_nanfix.findings import Report, Severity
 from yolo_nanfix.health import State, state_of
+from yolo_nanfix.overrides import Override, Overrides, What, ahead
 from yolo_nanfix.pages.show import Show
+from yolo_nanfix.report.words import printable
 from yolo_nanfix.run_report import RunContext, summarise
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ def train(
     dry_run: bool = False,
     guard: Mapping[str, Any] | None = None,
     follow_links: bool = False,
+    trust_dataset_settings: bool = False,
     progress: api.Progress | None = None,
     **arguments: Any,
 ) -> Run:
@@ -79,6 +82,8 @@ def train(
         dry_run: stop before training; the result says what would be done.
         guard: settings of the guard.
         follow_links: the page of the run also shows images that links or lists name outside of the dataset's folders.
+        trust_dataset_settings: take settings files that came with the dataset as your own; else they neither let images
+            with fatal findings into the run, nor do they decide about guard and patches.
         progress: as for `lint`.
         arguments: Ultralytics' training arguments (`model`, `epochs`, `imgsz`, ...).
 
@@ -95,15 +100,28 @@ def train(
     settings = dict(guard or {})
     GuardSettings.from_mapping(settings)
     context = RunContext(on_fatal=on_fatal)
-    with api.prepared():  # before anything imports ultralytics
+    trust = {"data": data, "trust_dataset_settings": trust_dataset_settings}
+    with api.prepared(**trust):  # before anything imports ultralytics
         model = _model(data, arguments)
-        data, stop = _linted(context, model.task, data, progress, one_class=bool(arguments.get("single_cls")))
+        one_class = bool(arguments.get("single_cls"))
+        data, stop = _linted(context, model.task, data, progress, one_class=one_class, trust=trust_dataset_settings)
         context.show = None if stop or dry_run or context.lint is None else _show(context.lint, follow_links)
-        with api.patched(**settings) as status:
+        with api.patched(**trust, **settings) as status:
+            _say(status.settings, status.guard_off)
             if stop or dry_run:
                 outcome = "stopped" if stop else "dry-run"
                 return Run(outcome, not stop, stop, summarise(context, status.as_dict(), outcome, stop))
-            return _train(model, data, context, arguments)
+            return _train(model, data, context, arguments, guarded=status.guard is not None)
+
+
+def _say(overrides: Overrides, guard_off: str | None = None) -> None:
+    """Say in the log which settings are in force; louder where they switch something off."""
+    from yolo_nanfix import upstream
+
+    if guard_off:
+        upstream.log(f"yolo-nanfix: {ahead(guard_off)}")
+    for line in overrides.lines():
+        upstream.log(f"yolo-nanfix: {printable(line)}", good_news=not overrides.switch_off)
 
 
 def _model(data: str | Path, arguments: Mapping[str, Any]) -> Any:
@@ -119,7 +137,13 @@ def _model(data: str | Path, arguments: Mapping[str, Any]) -> Any:
 
 
 def _linted(
-    context: RunContext, task: str, data: str | Path, progress: api.Progress | None, *, one_class: bool
+    context: RunContext,
+    task: str,
+    data: str | Path,
+    progress: api.Progress | None,
+    *,
+    one_class: bool,
+    trust: bool,
 ) -> tuple[str | Path, tuple[str, ...]]:
     """Lint the dataset into the context; where it is then, and why the run must not start, if so."""
     from yolo_nanfix import linter, upstream
@@ -132,7 +156,8 @@ def _linted(
     else:
         studied: list[Studied] = []
         request = linter.Request({"task": task}, settings=False, study=studied.append)
-        context.lint = linter.for_training(linter.lint(data, request, progress), data)
+        context.lint = linter.for_training(linter.lint(data, request, progress), data, trust=trust)
+        _say(context.lint.overrides)
         stop = _decide(context, context.lint)
         stop += () if one_class else _left(context, studied)  # of one class no number is too large
         for line, good in left_text.lines(context.lint, context.left):
@@ -163,6 +188,10 @@ def _show(report: Report, follow_links: bool) -> Show | None:
 def _decide(context: RunContext, report: Report) -> tuple[str, ...]:
     """Fill in what is quarantined; return why the run must not start, if so."""
     if context.on_fatal == "ignore":
+        images = report.fatal_images()
+        codes = tuple(sorted({finding.code for found in images.values() for finding in found}))
+        trained = Override(What.FATAL_TRAINED, "", "on_fatal", codes, "ignore", len(images))
+        context.overrides = Overrides(changes=(trained,)) if images else context.overrides
         return ()
     fatal = [f for f in report.findings if f.severity is Severity.FATAL]
     if context.on_fatal == "stop":
@@ -200,7 +229,32 @@ def _of_workers(model: Any, context: RunContext, since: float = 0.0, code: int =
     return launched.without(folder, code, context, lambda: api.status().as_dict()) if code else {}
 
 
-def _train(model: Any, data: str | Path, context: RunContext, arguments: Mapping[str, Any]) -> Run:
+def _start_unguarded(model: Any, arguments: Mapping[str, Any]) -> None:
+    """Train without guard; the report is written here, however the run ends."""
+    try:
+        training.start(model, arguments)
+    except BaseException:
+        _unguarded(model, finished=False)
+        raise
+    _unguarded(model, finished=True)
+
+
+def _unguarded(model: Any, *, finished: bool) -> None:
+    """Write the report of a run without guard, as far as its trainer came; what the guard counts is not known."""
+    from yolo_nanfix import run_figures
+    from yolo_nanfix.guard.recorder import Recorder
+    from yolo_nanfix.patching import tally
+
+    trainer = getattr(model, "trainer", None)
+    if trainer is None:
+        return
+    recorder = Recorder()
+    recorder.finished, recorder.pretrained = finished, run_figures.pretrained(trainer)
+    run_report.write_report(trainer, recorder, api.status().as_dict(), {})
+    tally.clear()
+
+
+def _train(model: Any, data: str | Path, context: RunContext, arguments: Mapping[str, Any], *, guarded: bool) -> Run:
     from yolo_nanfix.guard.quarantine import leave_out
 
     token = run_report.current.set(context)
@@ -208,7 +262,8 @@ def _train(model: Any, data: str | Path, context: RunContext, arguments: Mapping
     began = time.time()
     try:
         with leave_out(context.quarantined), stopping.passed_on(_to_launcher):
-            training.start(model, {**arguments, "data": str(data)})
+            start = training.start if guarded else _start_unguarded
+            start(model, {**arguments, "data": str(data)})
     except GuardStop as error:
         stopped = (str(error),)
     except subprocess.CalledProcessError as failed:  # the launcher of several processes: their report tells why

@@ -2,7 +2,8 @@
 
 The order, later ones winning: defaults of the cards, `nanfix.yaml` or `[tool.yolo-nanfix]` in `pyproject.toml`,
 environment variables `YOLO_NANFIX_<NAME>`, arguments of `patch(...)`. The files are looked for in the current folder
-and, as ruff and pytest do, in those above it; the nearest counts.
+and, as ruff and pytest do, in those above it; the nearest counts. One that came with the dataset (see `overrides`) is
+passed over unless it is trusted, and what it says is told as not taken.
 
 What belongs to lint stands under the key `lint` of the same files. For it the nearest file that has this key counts,
 from the folder of data.yaml upward, then from the current folder upward; a file that holds nothing else is passed over
@@ -13,14 +14,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from yolo_nanfix import safe_yaml
 from yolo_nanfix.errors import UsageError, nearest
-from yolo_nanfix.shown import shown
+from yolo_nanfix.overrides import Override, SettingsFile, What
+from yolo_nanfix.regular import ANYWHERE
+from yolo_nanfix.shown import cut, shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,8 +37,19 @@ CACHE = "YOLO_NANFIX_CACHE"
 """The variable that says where lint remembers files; a place on this machine, no setting."""
 ANNOTATIONS = "YOLO_NANFIX_ANNOTATIONS_MB"
 """The variable that says how large annotation files lint reads: what the memory of this machine bears, no setting."""
+TRUST = "YOLO_NANFIX_TRUST_DATASET_SETTINGS"
+"""The variable that trusts the settings files of datasets, as the option `--trust-dataset-settings` does."""
+MOST = 4 << 20
+"""Bytes of the largest file that is read for settings."""
 LINT = "lint"
 """The key under which the settings of lint stand."""
+Belongs = Callable[[Path], bool]
+"""Whether a settings file came with the dataset."""
+
+
+def nobodys(_file: Path) -> bool:
+    """Where no dataset is known, every file is the user's own."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -45,10 +59,16 @@ class Settings:
     Attributes:
         values: by name: `enable` and `disable` (card names), `guard`, parameters of cards and of the guard.
         sources: the file and key, or the variable, of each name.
+        places: the same as file and key; of a variable its name and nothing.
+        files: the settings files in force, and those that were passed over.
+        not_taken: what the latter say.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    files: tuple[SettingsFile, ...] = ()
+    not_taken: tuple[Override, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,29 +79,43 @@ class LintTable:
         values: by name.
         source: the file and the table in it; a name put behind it says where that setting stands.
         folder: the folder of the file, from which paths in it start.
+        file: the file.
+        of_dataset: whether it came with the dataset.
     """
 
     values: Mapping[str, Any]
     source: str
     folder: Path
+    file: Path = Path()
+    of_dataset: bool = False
 
 
-def load_lint(folder: Path) -> LintTable | None:
+def load_lint(folder: Path, belongs: Belongs = nobodys) -> LintTable | None:
     """The settings of lint that hold for a dataset; None if no file gives any.
 
     Args:
         folder: the folder of its data.yaml.
+        belongs: whether a file came with the dataset.
 
     Raises:
         UsageError: a file cannot be read, or the settings are no mapping.
     """
+    return next(_lint_tables(folder, belongs), None)
+
+
+def load_lint_of_user(folder: Path, belongs: Belongs) -> LintTable | None:
+    """The nearest settings of lint that are the user's own; arguments and errors as of `load_lint`."""
+    return next((table for table in _lint_tables(folder, belongs) if not table.of_dataset), None)
+
+
+def _lint_tables(folder: Path, belongs: Belongs) -> Iterator[LintTable]:
+    """All settings of lint that are found, the nearest first."""
     for start in (folder.absolute(), Path.cwd()):
         for file, source, table in _tables(start):
             if LINT in table:
                 where = source.replace("[tool.yolo-nanfix]", "[tool.yolo-nanfix.lint]")
                 where = f"{where}: {LINT}." if where == source else f"{where}: "
-                return LintTable(_mapping(file, table[LINT]) or {}, where, file.parent)
-    return None
+                yield LintTable(_mapping(file, table[LINT]) or {}, where, file.parent, file, belongs(file))
 
 
 def settings_files(folder: Path) -> tuple[Path, ...]:
@@ -90,35 +124,86 @@ def settings_files(folder: Path) -> tuple[Path, ...]:
     return tuple(above / name for above in folders for name in ("nanfix.yaml", "pyproject.toml"))
 
 
-def load(known: Iterable[str], folder: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+def trusts(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment trusts what settings files of datasets say.
+
+    Raises:
+        UsageError: the variable is neither yes nor no.
+    """
+    text = (os.environ if environ is None else environ).get(TRUST, "")
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("", "0", "false", "no", "off"):
+        return False
+    raise UsageError(f"{TRUST} must be true or false, not {shown(text)}")
+
+
+def load(
+    known: Iterable[str],
+    folder: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    belongs: Belongs = nobodys,
+    trust: bool = False,
+) -> Settings:
     """Read the settings that hold in a folder.
 
     Args:
         known: the names of all parameters; `enable`, `disable` and `guard` are known anyway.
         folder: where to start looking for files; the current folder if None.
         environ: the environment; the process's own if None.
+        belongs: whether a file came with the dataset; then it is passed over, and a file above it counts.
+        trust: take such a file as any other.
 
     Raises:
         UsageError: a file cannot be read, or a name is unknown (with the nearest known one).
     """
     names = (*LISTS, "guard", *known)
+    trust = trust or trusts(environ)
+    files, not_taken, layers = _from_files(folder or Path.cwd(), belongs, trust)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for source, found in (_from_files(folder or Path.cwd()), _from_environment(environ or os.environ)):
+    places: dict[str, tuple[str, str]] = {}
+    for source, found in (*layers, _from_environment(os.environ if environ is None else environ)):
         for name, value in found.items():
-            where = f"{source}{name.upper()}" if source == PREFIX else f"{source}: {name}"
+            variable = f"{source}{name.upper()}" if source == PREFIX else ""
+            where = variable or f"{source}: {name}"
             if name not in names:
                 raise UsageError(f"{where} is not a setting; {nearest(name, names)}")
             values[name] = _names(where, value) if name in LISTS else value
             sources[name] = where
-    return Settings(values, sources)
+            places[name] = (variable, "") if variable else (files[-1].file, name)
+    return Settings(values, sources, places, files, not_taken)
 
 
-def _from_files(folder: Path) -> tuple[str, Mapping[str, Any]]:
-    for _, source, table in _tables(folder):
-        if set(table) != {LINT}:
-            return source, {name: value for name, value in table.items() if name != LINT}
-    return "", {}
+_Layer = tuple[str, Mapping[str, Any]]
+
+
+def _from_files(
+    folder: Path, belongs: Belongs, trust: bool
+) -> tuple[tuple[SettingsFile, ...], tuple[Override, ...], list[_Layer]]:
+    """The files that were looked at, what was not taken of those that came with the dataset, and what counts."""
+    files: list[SettingsFile] = []
+    not_taken: list[Override] = []
+    for file, source, table in _tables(folder):
+        if table and set(table) <= {LINT}:
+            continue
+        own = {name: value for name, value in table.items() if name != LINT}
+        of_dataset = belongs(file)
+        files.append(SettingsFile(str(file), "training", of_dataset, trust or not of_dataset))
+        if files[-1].trusted:
+            return tuple(files), tuple(not_taken), [(source, own)]
+        not_taken += (
+            Override(What.OPTION, str(file), name, value=as_text(value), taken=False) for name, value in own.items()
+        )
+    return tuple(files), tuple(not_taken), []
+
+
+def as_text(value: Any) -> str:
+    """A value as it stands in a line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return cut(value) if isinstance(value, str) else shown(value)
 
 
 def _tables(folder: Path) -> Iterator[tuple[Path, str, Mapping[str, Any]]]:
@@ -137,16 +222,29 @@ def _tables(folder: Path) -> Iterator[tuple[Path, str, Mapping[str, Any]]]:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(_text(path))
     except (ValueError, RecursionError, OSError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
 
 
 def _yaml(path: Path) -> Any:
     try:
-        return safe_yaml.load(path.read_text(encoding="utf-8"))
+        return safe_yaml.load(_text(path))
     except (ValueError, OSError) as error:
         raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _text(path: Path) -> str:
+    """The text of a settings file.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+        ValueError: it is far too large, or no UTF-8.
+    """
+    content = ANYWHERE.read(path, MOST + 1)
+    if len(content) > MOST:
+        raise ValueError(f"it is larger than {MOST >> 20} MiB")
+    return content.decode("utf-8").replace("\r\n", "\n")
 
 
 def _mapping(path: Path, value: Any) -> Mapping[str, Any] | None:
@@ -158,7 +256,7 @@ def _mapping(path: Path, value: Any) -> Mapping[str, Any] | None:
 def _from_environment(environ: Mapping[str, str]) -> tuple[str, Mapping[str, Any]]:
     found = {}
     for variable, text in environ.items():
-        if variable.startswith(PREFIX) and variable not in (CACHE, ANNOTATIONS):
+        if variable.startswith(PREFIX) and variable not in (CACHE, ANNOTATIONS, TRUST):
             name = variable.removeprefix(PREFIX).lower()
             try:
                 found[name] = text.split(",") if name in LISTS else _scalar(name, text)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix.errors import PatchRefused, UsageError
+from yolo_nanfix.overrides import NOTHING, Overrides
 from yolo_nanfix.patching import revival
-from yolo_nanfix.settings import Settings
-from yolo_nanfix.settings import load as load_settings
+from yolo_nanfix.settings import trusts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,27 +21,34 @@ if TYPE_CHECKING:
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.guard.settings import GuardSettings
     from yolo_nanfix.incident import Incident
-    from yolo_nanfix.patching import engine
     from yolo_nanfix.patching.engine import PatchState
     from yolo_nanfix.verdicts import Verdict
+
+
+_said: list[Overrides] = []
+"""What settings and arguments of all calls so far are in force."""
 
 
 @dataclass(frozen=True)
 class Status:
     """What is in force: the release, every patch with its state and reason, and the guard's settings or None.
 
-    `guard_refused` says why a guard that was wanted is not on.
+    `guard_refused` says why a guard that was wanted is not on, `guard_off` what switched it off, `settings` which
+    files, variables and arguments are in force, and what they change.
     """
 
     ultralytics: str
     patches: tuple[PatchState, ...]
     guard: GuardSettings | None
     guard_refused: str | None = None
+    guard_off: str | None = None
+    settings: Overrides = NOTHING
 
     def __str__(self) -> str:
         """A table for people."""
         rows = [f"{p.name:<32}{p.state:<12}{p.reason}" for p in self.patches]
-        off = f"refused     {self.guard_refused}" if self.guard_refused else "off"
+        off = f"off         by {self.guard_off}" if self.guard_off else "off"
+        off = f"refused     {self.guard_refused}" if self.guard_refused else off
         guard = f"on          {self.guard}" if self.guard else off
         return "\n".join([f"ultralytics {self.ultralytics}", *rows, f"{'guard':<32}{guard}"])
 
@@ -55,6 +63,8 @@ class Status:
             "patches": patches,
             "guard": vars(self.guard) if self.guard else None,
             "guard_refused": self.guard_refused,
+            "guard_off": self.guard_off,
+            "settings": self.settings.as_dict(),
         }
 
 
@@ -63,13 +73,16 @@ def patch(
     guard: bool | None = None,
     enable: Iterable[str] = (),
     disable: Iterable[str] = (),
+    data: str | Path | None = None,
+    trust_dataset_settings: bool = False,
     **params: Any,
 ) -> Status:
     """Put patches over ultralytics, and the guard over its trainers. Twice is once; `unpatch()` takes all back.
 
     What is not given here comes from `YOLO_NANFIX_*` variables, then from `nanfix.yaml` or `[tool.yolo-nanfix]` in
-    `pyproject.toml`, then from the cards. A second call adds to the first: patches that are on stay on, with the
-    parameters they have unless this call gives others.
+    `pyproject.toml`, then from the cards. A file that came with the dataset decides nothing; without `data` this is
+    found out when a trainer is built, and holds for the guard. A second call adds to the first: patches that are on
+    stay on, with the parameters they have unless this call gives others.
 
     Args:
         names: the patches to put; none for the default set.
@@ -77,6 +90,8 @@ def patch(
             leaves the guard as it is. False takes a guard that is on away.
         enable: patches to put beside the default set.
         disable: patches to leave out of the default set.
+        data: the dataset that will be trained on, so that settings files which came with it are known.
+        trust_dataset_settings: take such files as your own.
         params: parameters of the patches (`rect="stock"`) and of the guard (`max_bad_in_a_row=20`).
 
     Returns:
@@ -86,50 +101,33 @@ def patch(
         UsageError: a name or parameter is unknown, or a value is not allowed; nothing was changed.
         PatchRefused: a patch that was named, or the guard, cannot be applied; nothing was changed.
     """
+    from yolo_nanfix import decisions
     from yolo_nanfix.guard import adapter
     from yolo_nanfix.guard.settings import GuardSettings
     from yolo_nanfix.patching import engine
 
-    choice, settings = _settled(tuple(enable), tuple(disable))
-    wanted = settings.values.get("guard", True) if guard is None and not names else guard
-    if wanted not in (True, False, None):
-        raise UsageError(f"{settings.sources.get('guard', 'guard')} must be true or false, not {wanted!r}")
-    for_guard = {k: params.pop(k) for k in GuardSettings.names() if k in params}
+    for_guard = {name: params.pop(name) for name in GuardSettings.names() if name in params}
+    call = decisions.Call(bool(names), guard, tuple(enable), tuple(disable), params, for_guard)
+    trust = trust_dataset_settings or trusts()
+    settings = decisions.settings_of(data, trust)
+    choice, wanted = decisions.choice(settings, call), decisions.wants_guard(settings, call)
+    if names and wanted is False and adapter.installed() is None:
+        wanted, call = None, replace(call, guard=None)  # nothing is taken away: these patches alone were asked for
     if for_guard and not wanted:
         raise UsageError(f"{', '.join(for_guard)} is a setting of the guard, which is off; add guard=True")
-    preferred = {k: v for k, v in settings.values.items() if k in GuardSettings.names()}
-    in_force = vars(guarded) if (guarded := adapter.installed()) else {}
-    guarding = GuardSettings.from_mapping({**preferred, **in_force, **for_guard})
+    known = data is not None or trust
+    force = decisions.in_force(settings, call, bool(wanted), adapter.in_force(), known_data=known)
     before = engine.snapshot()
     engine.apply(names, params, choice)
-    if wanted:
+    if wanted is not None:
         try:
-            adapter.install(guarding, _listen, _examine, _known)
+            adapter.install(force, _listen, _examine, _known, _came_with)
         except PatchRefused:
             if guard:  # asked for by name; else status() tells
                 engine.restore(before)
                 raise
-    elif wanted is False:
-        adapter.uninstall()
+    _said[:] = [decisions.later(_told(), decisions.overrides(settings, call, wanted), wanted)]
     return _status(objects=False)
-
-
-def _settled(enable: tuple[str, ...], disable: tuple[str, ...]) -> tuple[engine.Choice, Settings]:
-    """The user's settings, and what they make of the default set once the arguments of the call are added."""
-    from yolo_nanfix.guard.settings import GuardSettings
-    from yolo_nanfix.patching import engine
-
-    if both := set(enable) & set(disable):
-        raise UsageError(f"patch '{min(both)}' is in enable and in disable")
-    of_cards = engine.params_of_all()
-    settings = load_settings((*of_cards, *GuardSettings.names()))
-    on, off = settings.values.get("enable", ()), settings.values.get("disable", ())
-    choice = engine.Choice(
-        enable=(*(n for n in on if n not in disable), *enable),
-        disable=(*(n for n in off if n not in enable), *disable),
-        params={name: value for name, value in settings.values.items() if name in of_cards},
-    )
-    return choice, settings
 
 
 def unpatch(*names: str) -> None:
@@ -139,6 +137,7 @@ def unpatch(*names: str) -> None:
 
     if not names:
         adapter.uninstall()
+        _said.clear()
     engine.remove(names or None)
 
 
@@ -148,35 +147,67 @@ def patched(*names: str, **settings: Any) -> Iterator[Status]:
     from yolo_nanfix.guard import adapter
     from yolo_nanfix.patching import engine
 
-    before, guarded = engine.snapshot(), adapter.installed()
+    before, guarded, said = engine.snapshot(), adapter.in_force(), list(_said)
     try:
         yield patch(*names, **settings)
     finally:
         adapter.uninstall()
         engine.restore(before)
+        _said[:] = said
         if guarded is not None:
-            adapter.install(guarded, _listen, _examine, _known)
+            adapter.install(guarded, _listen, _examine, _known, _came_with)
+
+
+@contextmanager
+def unguarded(*names: str, **settings: Any) -> Iterator[Status]:
+    """`patched(...)` for what trains nothing that is kept: there is no guard, and nothing is said of that."""
+    from yolo_nanfix.guard import adapter
+
+    with patched(*names, guard=False, **settings) as status:
+        adapter.uninstall()
+        yield status
 
 
 def prepare(**settings: Any) -> None:
     """What has to be patched before ultralytics is imported at all; `patch()` with the same settings does the rest."""
+    from yolo_nanfix import decisions
     from yolo_nanfix.patching import engine
 
-    choice, _ = _settled(tuple(settings.get("enable", ())), tuple(settings.get("disable", ())))
-    engine.prepare(choice)
+    call = decisions.Call(enable=tuple(settings.get("enable", ())), disable=tuple(settings.get("disable", ())))
+    found = decisions.settings_of(settings.get("data"), bool(settings.get("trust_dataset_settings")))
+    engine.prepare(decisions.choice(found, call))
 
 
 @contextmanager
-def prepared() -> Iterator[None]:
+def prepared(**settings: Any) -> Iterator[None]:
     """For the length of a `with` block: what has to be patched for ultralytics to be imported here at all."""
     from yolo_nanfix.patching import engine
 
     before = engine.snapshot()
-    prepare()
+    prepare(**settings)
     try:
         yield
     finally:
         engine.restore(before)
+
+
+def _told() -> Overrides:
+    """What is to be said of all calls so far."""
+    return _said[-1] if _said else NOTHING
+
+
+def _came_with(trainer: Any, file: str) -> bool:
+    """Whether a settings file came with the dataset of a trainer; then it is said that it does not decide."""
+    from yolo_nanfix import decisions, upstream
+    from yolo_nanfix.linting.belonging import Belongs
+
+    data = getattr(getattr(trainer, "args", None), "data", None)
+    if not isinstance(data, (str, Path)) or not Belongs(data)(Path(file)):
+        return False
+    _said[:] = [decisions.distrusted(_told(), file)]
+    for line in _told().lines(off=True):
+        upstream.log(f"yolo-nanfix: {line}")
+    return True
 
 
 def restore_before(state: str) -> None:
@@ -189,7 +220,7 @@ def restore_before(state: str) -> None:
 def restore(state: str) -> None:
     """Put the patches, the guard and the quarantine of another process, as `patching.revival.state` wrote them."""
     from yolo_nanfix.guard import adapter, quarantine
-    from yolo_nanfix.guard.settings import GuardSettings
+    from yolo_nanfix.guard.settings import InForce
     from yolo_nanfix.patching import engine, label_caches
 
     carried = json.loads(state)
@@ -198,7 +229,8 @@ def restore(state: str) -> None:
         label_caches.put()
     quarantine.leave_out_here(carried["left_out"])
     if carried["guard"] is not None:
-        adapter.install(GuardSettings(**carried["guard"]), _listen, _examine, _known)
+        adapter.install(InForce.from_dict(carried["guard"]), _listen, _examine, _known, _came_with)
+    _said[:] = [Overrides.from_dict(carried["settings"])]
 
 
 def status() -> Status:
@@ -216,7 +248,10 @@ def _status(*, objects: bool) -> Status:
     from yolo_nanfix.guard import adapter
     from yolo_nanfix.patching import engine
 
-    return Status(upstream.version(), engine.states(objects=objects), adapter.installed(), adapter.refusal())
+    force = adapter.in_force()
+    off = (force.off or None) if force is not None else None
+    states = engine.states(objects=objects)
+    return Status(upstream.version(), states, adapter.installed(), adapter.refusal(), off, _told())
 
 
 def _examine(incident: Incident, model: nn.Module, budget: float) -> Verdict:
@@ -244,8 +279,8 @@ def _listen(trainer: Any, recorder: Recorder) -> Audience:
 def _guard_in_force() -> dict[str, Any] | None:
     from yolo_nanfix.guard import adapter
 
-    settings = adapter.installed()
-    return vars(settings) if settings else None
+    force = adapter.in_force()
+    return force.as_dict() if force is not None else None
 
 
 def _left_out() -> list[str]:
@@ -263,3 +298,4 @@ def _label_caches() -> bool:
 revival.carry("label_caches", _label_caches)
 revival.carry("guard", _guard_in_force)
 revival.carry("left_out", _left_out)
+revival.carry("settings", lambda: _told().as_dict())

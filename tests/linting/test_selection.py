@@ -325,8 +325,14 @@ def poison(code: str = "IM011", name: str = "pixel-nan", severity: Severity = Se
     ],
 )
 def test_a_fatal_image_is_trained_on_only_if_its_rule_is_ignored_by_name(tiny: TinySet, settings: str, left: list[str]):
-    (tiny.root / "nanfix.yaml").write_text(f"lint: {{{settings}}}")
+    file, text = Path.cwd() / "nanfix.yaml", f"lint: {{{settings}}}"
+    file.write_text(text)
     report = Report("d", "detect", (poison("BX004", "box-side-zero", Severity.ERROR), poison()))
     kept = linter.for_training(report, tiny.root)
     assert [f.code for f in kept.findings] == left
     assert [f.severity for f in kept.findings if f.code == "IM011"] in ([], [Severity.FATAL])
+    file.rename(tiny.root / "nanfix.yaml")  # what came with the dataset lets nothing in
+    kept = linter.for_training(report, tiny.root)
+    assert [f.code for f in kept.findings] == [*(code for code in left if code == "BX004"), "IM011"]
+    kept = linter.for_training(report, tiny.root, trust=True)
+    assert [f.code for f in kept.findings] == left

@@ -17,6 +17,7 @@ from torch.utils.data import default_collate
 from yolo_nanfix import clipping, stopping, upstream
 from yolo_nanfix.errors import PatchRefused
 from yolo_nanfix.guard import (
+    absent,
     lone_validation,
     lookouts,
     ownership,
@@ -30,24 +31,41 @@ from yolo_nanfix.guard.carry_over import CarryOver
 from yolo_nanfix.guard.inquiry import Examine, Known
 from yolo_nanfix.guard.lookout import Lookout
 from yolo_nanfix.guard.recorder import Recorder
-from yolo_nanfix.guard.settings import GuardSettings
+from yolo_nanfix.guard.settings import GuardSettings, InForce
 from yolo_nanfix.guard.watch import Guard
 
 TRAINER = "ultralytics.engine.trainer:BaseTrainer"
 NEEDED = ("preprocess_batch", "optimizer_step", "validate", "save_model", "run_callbacks", "_setup_train")
 
 _undo: list[Callable[[], None]] = []
-_settings: list[GuardSettings] = []
+_in_force: list[InForce] = []
 _refusals: list[str] = []
 
 
-def install(settings: GuardSettings, listen: Listen, examine: Examine | None = None, known: Known = dict) -> None:
-    """Guard every trainer that is built from now on. A second call replaces the settings of the first.
+CameWith = Callable[[Any, str], bool]
+"""Whether a settings file came with the dataset of a trainer."""
+
+
+def install(
+    force: InForce,
+    listen: Listen,
+    examine: Examine | None = None,
+    known: Known = dict,
+    came_with: CameWith = lambda trainer, file: False,
+) -> None:
+    """Guard every trainer that is built from now on, or let it say that it is not guarded.
+
+    A second call replaces the settings of the first.
 
     Raises:
         PatchRefused: the installed release's trainer lacks a method that the guard needs.
     """
+    if force.settings is None and in_force() == force:
+        return
     uninstall()
+    if force.settings is None:
+        _install_nothing(force, listen, examine, known, came_with)
+        return
     try:
         target = upstream.resolve(f"{TRAINER}.__init__")
     except LookupError as error:
@@ -56,23 +74,60 @@ def install(settings: GuardSettings, listen: Listen, examine: Examine | None = N
     if missing:
         raise _refused(f"BaseTrainer of ultralytics {upstream.version()} has no {', '.join(missing)}")
 
-    def build(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        wrapped(*args, **kwargs)
-        _enlist(instance, settings, listen, examine, known)
+    def build(trainer: Any) -> None:
+        doubted = bool(force.doubtful) and came_with(trainer, force.doubtful)
+        settings = force.instead if doubted else force.settings
+        assert settings is not None
+        _enlist(trainer, settings, listen, examine, known)
 
-    wrapper = wrapt.FunctionWrapper(target.raw, build)
-    target.owner.__init__ = wrapper  # type: ignore[misc]
+    _wrap(target, build)
+    _watch_data()
+    _in_force.append(force)
+
+
+def _install_nothing(
+    force: InForce, listen: Listen, examine: Examine | None, known: Known, came_with: CameWith
+) -> None:
+    """Trainers say that they are not guarded, unless what says so came with their dataset."""
+    try:
+        target = upstream.resolve(f"{TRAINER}.__init__")
+    except LookupError:
+        target = None
+
+    def build(trainer: Any) -> None:
+        if force.instead is not None and came_with(trainer, force.doubtful):
+            _watch_data()
+            _enlist(trainer, force.instead, listen, examine, known)
+        elif not _launches(trainer):
+            absent.announce(trainer, force.off)
+
+    if target is not None:
+        _wrap(target, build)
+    _in_force.append(force)
+
+
+def _wrap(target: upstream.Target, build: Callable[[Any], None]) -> None:
+    """Call `build` with each trainer once it is built."""
+
+    def built(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        wrapped(*args, **kwargs)
+        build(instance)
+
+    target.owner.__init__ = wrapt.FunctionWrapper(target.raw, built)  # type: ignore[misc]
     _undo.append(lambda: setattr(target.owner, "__init__", target.raw))
+
+
+def _watch_data() -> None:
+    """Look at samples, and at validations without a trainer."""
     _undo.append(samples.install())
     _undo.append(lone_validation.install())
-    _settings.append(settings)
 
 
 def uninstall() -> None:
     """Build trainers without a guard again; runs that have one keep it."""
     while _undo:
         _undo.pop()()
-    _settings.clear()
+    _in_force.clear()
     _refusals.clear()
 
 
@@ -88,7 +143,12 @@ def _refused(reason: str) -> PatchRefused:
 
 def installed() -> GuardSettings | None:
     """The settings in force, or None if no guard is installed."""
-    return _settings[-1] if _settings else None
+    return _in_force[-1].settings if _in_force else None
+
+
+def in_force() -> InForce | None:
+    """All that is in force; None where nobody asked for a guard, nor for none."""
+    return _in_force[-1] if _in_force else None
 
 
 def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Examine | None, known: Known) -> None:

@@ -72,5 +72,33 @@ class GuardSettings:
         return cls(**values)
 
 
+@dataclass(frozen=True)
+class InForce:
+    """What becomes of every trainer that is built.
+
+    Attributes:
+        settings: how it is guarded; None if it is not.
+        off: what switched the guard off, if so: a file and its key, a variable, an option.
+        doubtful: a settings file that decided about the guard before the dataset was known.
+        instead: what counts where that file came with the dataset.
+    """
+
+    settings: GuardSettings | None
+    off: str = ""
+    doubtful: str = ""
+    instead: GuardSettings | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict, for another process."""
+        kept = {"settings": self.settings, "instead": self.instead}
+        return {**vars(self), **{name: vars(value) if value else None for name, value in kept.items()}}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> InForce:
+        """What `as_dict` wrote."""
+        kept = {name: GuardSettings(**values[name]) if values[name] else None for name in ("settings", "instead")}
+        return cls(off=values["off"], doubtful=values["doubtful"], **kept)
+
+
 def _article(kind: type) -> str:
     return {int: "an int", bool: "true or false", str: "a word"}[kind]

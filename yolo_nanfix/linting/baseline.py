@@ -15,6 +15,7 @@ from typing import Any
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
+from yolo_nanfix.regular import ANYWHERE
 
 _VERSION = 1
 
@@ -51,7 +52,7 @@ def _key(report: Report, file: Path) -> str:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(ANYWHERE.read(file))
     except FileNotFoundError as error:
         raise UsageError(f"the baseline {file} does not exist; --write-baseline makes it") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -41,6 +41,8 @@ class Wishes:
         task, imgsz, deep, root: as in `LintOptions`.
         baseline: the file whose findings are known.
         folder: where globs and relative paths start.
+        file: the settings file that says it; empty for the command or call itself.
+        prefix: what stands before the name of a key where it is named (`lint.`, `--`).
     """
 
     select: tuple[str, ...] | None = None
@@ -54,6 +56,13 @@ class Wishes:
     deep: bool | None = None
     baseline: Path | None = None
     folder: Path = Path()
+    file: str = ""
+    prefix: str = ""
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it may take findings out of a report, or give them another severity."""
+        return self.select is not None or bool(self.ignore or self.per_path_ignores or self.severity)
 
     @cached_property
     def starts(self) -> tuple[str, ...]:
@@ -62,13 +71,14 @@ class Wishes:
         return tuple(dict.fromkeys(f"{path.rstrip('/')}/" for path in paths))
 
 
-def read_wishes(values: Mapping[str, Any], source: str, folder: Path) -> Wishes:
+def read_wishes(values: Mapping[str, Any], source: str, folder: Path, file: str = "") -> Wishes:
     """Check one layer.
 
     Args:
         values: by the names in `KEYS`; None for what was not said.
         source: what stands before a key's name where it is said that it is wrong.
         folder: where its globs and paths start.
+        file: the settings file; empty for the command or call itself.
 
     Raises:
         UsageError: a key, code, level or type is wrong, with the nearest that is right.
@@ -96,6 +106,8 @@ def read_wishes(values: Mapping[str, Any], source: str, folder: Path) -> Wishes:
         baseline=None if baseline is None else folder / baseline,
         root=None if root is None else _folder(source, folder / root),
         folder=folder,
+        file=file,
+        prefix="lint." if file else source,
     )
 
 
@@ -107,39 +119,49 @@ class Selection:
 
     def first(self, name: str) -> Any:
         """The value of one wish in the last layer that has it; None if none has."""
-        return next((v for layer in reversed(self.layers) if (v := getattr(layer, name)) is not None), None)
+        layer = self.says(name)
+        return None if layer is None else getattr(layer, name)
+
+    def says(self, name: str) -> Wishes | None:
+        """The last layer that has one wish; None if none has."""
+        return next((layer for layer in reversed(self.layers) if getattr(layer, name) is not None), None)
 
     @cached_property
     def codes(self) -> frozenset[str]:
         """The codes of the rules that are wanted."""
-        return frozenset(rule.code for rule in all_rules() if self._wants(rule.code, rule.name))
+        return frozenset(rule.code for rule in all_rules() if self.leaves_out(rule.code, rule.name) is None)
 
     def keeps(self, finding: Finding) -> bool:
         """Whether a finding is wanted: its rule is, and no ignore for its path is in the way."""
-        return finding.code in self.codes and not self._is_ignored(finding, 0)
+        return finding.code in self.codes and self.ignoring(finding) is None
 
     def ignored_on_purpose(self, finding: Finding) -> bool:
         """Whether an ignore names the rule itself, by its code or name, for everything or for this path."""
         everywhere = (match(word, finding.code, finding.name) for layer in self.layers for word in layer.ignore)
-        return _EXACT in everywhere or self._is_ignored(finding, _EXACT)
+        return _EXACT in everywhere or self.ignoring(finding, _EXACT) is not None
 
     def severity(self, finding: Finding) -> Severity:
         """The severity that the user gives to a finding, or its own."""
+        layer, word = self.levels(finding)
+        return finding.severity if layer is None else layer.severity[word]
+
+    def levels(self, finding: Finding) -> tuple[Wishes | None, str]:
+        """The layer that gives a finding its severity, and by which word; None where it has its own."""
         if finding.code not in self._levels:
             self._levels[finding.code] = self._level(finding.code, finding.name)
-        return self._levels[finding.code] or finding.severity
+        return self._levels[finding.code]
 
     @cached_property
-    def _levels(self) -> dict[str, Severity | None]:
-        """The severity that the user gives to a rule, as far as it was asked for."""
+    def _levels(self) -> dict[str, tuple[Wishes | None, str]]:
+        """What gives a rule its severity, as far as it was asked for."""
         return {}
 
-    def _level(self, code: str, name: str) -> Severity | None:
+    def _level(self, code: str, name: str) -> tuple[Wishes | None, str]:
         for layer in reversed(self.layers):
             near = max(layer.severity, key=lambda word: match(word, code, name), default=None)
             if near is not None and match(near, code, name) >= 0:
-                return layer.severity[near]
-        return None
+                return layer, near
+        return None, ""
 
     def apply(self, report: Report) -> Report:
         """The report with the wanted findings at the wanted severities, and with the wanted rules that were skipped."""
@@ -149,23 +171,28 @@ class Selection:
         skipped = tuple((code, reason) for code, reason in report.skipped if code in self.codes)
         return replace(report, findings=tuple(kept), skipped=skipped)
 
-    def _wants(self, code: str, name: str) -> bool:
-        wanted = True
+    def leaves_out(self, code: str, name: str) -> tuple[Wishes, str] | None:
+        """The layer that leaves a rule out, and its key; None where the rule is wanted."""
+        out: tuple[Wishes, str] | None = None
         for layer in self.layers:
             chosen = _closest((*(layer.select or ()), *layer.extend_select), code, name)
             ignored = _closest(layer.ignore, code, name)
             if layer.select is not None or max(chosen, ignored) >= 0:
-                wanted = chosen > ignored
-        return wanted
+                out = None if chosen > ignored else (layer, "ignore" if ignored >= 0 else "select")
+        return out
 
-    def _is_ignored(self, finding: Finding, closeness: int) -> bool:
-        """Whether a word that is at least so close ignores the rule of a finding for its place or its image."""
-        return any(
-            any(match(word, finding.code, finding.name) >= closeness for word in ignored)
-            and any(_lies_under(glob, file, layer.starts) for file in (finding.place.file, finding.image) if file)
-            for layer in self.layers
-            for glob, ignored in layer.per_path_ignores.items()
-        )
+    def ignoring(self, finding: Finding, closeness: int = 0) -> tuple[Wishes, str] | None:
+        """The layer and the glob that ignore the rule of a finding for its place or its image; None if none do.
+
+        `closeness`: so close the word must be that names the rule.
+        """
+        for layer in self.layers:
+            for glob, ignored in layer.per_path_ignores.items():
+                if any(match(word, finding.code, finding.name) >= closeness for word in ignored) and any(
+                    _lies_under(glob, file, layer.starts) for file in (finding.place.file, finding.image) if file
+                ):
+                    return layer, glob
+        return None
 
 
 def _closest(words: Iterable[str], code: str, name: str) -> int:

@@ -80,6 +80,8 @@ def sentence(run: RunFolder) -> str:
 def health(run: RunFolder) -> str:
     """`the model is healthy`, or how else the run ended."""
     outcome, state = lenient.text(run.summary, "outcome"), state_of(run.summary)
+    if outcome == "finished" and state is State.HEALTHY and lenient.text(run.summary, "guard", "off"):
+        return "the run came to its end"
     if outcome == "finished" and state is State.HEALTHY:
         return (
             "too early to tell whether it learns"
@@ -104,6 +106,8 @@ def level(run: RunFolder) -> str:
     if not run.summary:
         return "warning" if _nan_epochs(run) else ""
     outcome, state = lenient.text(run.summary, "outcome"), state_of(run.summary)
+    if outcome == "finished" and state is State.HEALTHY and lenient.text(run.summary, "guard", "off"):
+        return "warning"
     if outcome == "finished" and state is State.HEALTHY:
         return "" if health_text.finds_nothing_yet(run.summary) else "good"
     return "warning" if outcome == "interrupted" or state is State.DEGRADED else "fatal"
@@ -165,6 +169,8 @@ def _once(advice: Iterable[Advice]) -> list[Advice]:
 def _dropped(run: RunFolder) -> str:
     """`2 of 14 400 micro-batches dropped because of 1 image`."""
     guard = lenient.mapping(run.summary, "guard")
+    if lenient.text(guard, "off"):
+        return "Not guarded"
     total, lost = lenient.count(guard, "micro_batches"), lenient.count(guard, "dropped_micro_batches")
     if not total:
         return "No micro-batch was trained"

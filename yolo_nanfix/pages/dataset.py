@@ -59,7 +59,8 @@ def context(report: Report, show: Show = NOTHING, *, alone: bool = False) -> dic
     return {
         "data": short(report.data),
         "task": short(task_text.sentence(report) or f"Task {report.task}."),
-        "level": report.worst.value if report.worst else "good",
+        "level": report.gravest.value if report.gravest else "good",
+        "settings": [short(line) for line in report.overrides.lines()],
         "sentence": dataset_words.sentence(report),
         "steps": dataset_words.steps(report, show),
         "kinds": [(level.value, grouped(kinds[level])) for level in Severity if kinds[level]],

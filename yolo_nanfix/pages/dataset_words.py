@@ -52,7 +52,8 @@ def sentence(report: Report) -> str:
     if report.choice:
         return f"Of {total} without labels, {_kept(report)} worth labelling."
     if not report.findings:
-        return f"Nothing is wrong with these {total}."
+        but = ", but for what settings leave out" if any(c.count for c in report.overrides.changes) else ""
+        return f"Nothing is wrong with these {total}{but}."
     if report.worst is Severity.INFO:
         return (
             f"Nothing breaks training on these {total}; {count_of(len(report.findings), 'thing')} may be worth a look."

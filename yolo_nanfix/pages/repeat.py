@@ -53,6 +53,8 @@ def facts(run: RunFolder) -> list[tuple[str, str]]:
     found += [("run folder", lenient.text(str(run.path))), ("dataset", lenient.text(run.args, "data"))]
     settings = lenient.mapping(run.summary, "guard", "settings")
     said = ", ".join(f"{lenient.text(key)} {_value(value)}" for key, value in settings.items())
+    if off := lenient.text(run.summary, "guard", "off"):
+        said = f"off ({off})"
     return [(name, value) for name, value in (*found, ("guard", said)) if value]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from yolo_nanfix import overrides
 from yolo_nanfix.findings import Report
+from yolo_nanfix.overrides import ahead, behind, joined
 from yolo_nanfix.pages import advice, charts, curves, dataset, happenings, incidents, lenient, repeat, stock
 from yolo_nanfix.pages.dataset import NOTHING
 from yolo_nanfix.pages.folder import RunFolder, read
@@ -65,6 +67,8 @@ def notebook(summary: Mapping[str, Any]) -> str:
         sentence=advice.sentence(found),
         level=advice.level(found),
         tiles=tiles(found),
+        unguarded=unguarded(found, behind),
+        settings=settings(summary),
         to_do=advice.to_do(found)[:NOTEBOOK_STEPS],
         page=printable(page),
         address=Path(page).absolute().as_uri() if page else "",
@@ -83,6 +87,9 @@ def context(run: RunFolder) -> dict[str, Any]:
         "sentence": advice.sentence(run),
         "level": advice.level(run),
         "tiles": tiles(run),
+        "unguarded": unguarded(run, ahead),
+        "unguarded_last": unguarded(run, behind),
+        "settings": [printable(line) for line in overrides.read(run.summary).lines()],
         "to_do": advice.to_do(run),
         "charts": shapes,
         "readings": {
@@ -104,6 +111,18 @@ def context(run: RunFolder) -> dict[str, Any]:
         "command": repeat.command(run),
         "folder": printable(str(run.path)),
     }
+
+
+def settings(summary: Mapping[str, Any]) -> list[str]:
+    """The settings in force in lint and training, and what they change, a line each source."""
+    found = joined((overrides.read(summary, "lint"), overrides.read(summary)))
+    return [printable(line) for line in found.lines()]
+
+
+def unguarded(run: RunFolder, words: Callable[[str], str]) -> str:
+    """That there was no guard, and what switched it off; empty where there was one."""
+    off = lenient.text(run.summary, "guard", "off")
+    return printable(words(off)) if off else ""
 
 
 def tiles(run: RunFolder) -> list[tuple[str, str]]:

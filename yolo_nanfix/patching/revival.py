@@ -13,6 +13,8 @@ from typing import Any
 STATE = "NANFIX_STATE"
 """Holds the state for the Python processes that this one starts; `hook` reads it there."""
 PACKAGE = Path(__file__).resolve().parents[1]
+RUN = "NANFIX_RUN"
+"""Holds the arguments of `patch(...)` that `yolo-nanfix run` was given, as JSON."""
 SITE = PACKAGE / "_site"
 """The folder whose `sitecustomize` every Python process runs that has it on PYTHONPATH."""
 

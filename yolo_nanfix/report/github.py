@@ -13,7 +13,7 @@ COMMANDS = {Severity.FATAL: "error", Severity.ERROR: "error", Severity.WARNING: 
 def dumps(report: Report) -> str:
     """One command a finding, the worst first: GitHub shows the first ten of each kind only.
 
-    Findings that another one explains are left out, or they would fill the room.
+    Findings that another one explains are left out, or they would fill the room. What settings change stands last.
     """
     here, lines = Path.cwd(), []
     own = set(map(id, report.own))
@@ -25,6 +25,9 @@ def dumps(report: Report) -> str:
         }
         pairs = ",".join(f"{name}={_property(printable(value))}" for name, value in given.items() if value)
         lines.append(f"::{COMMANDS[finding.severity]} {pairs}::{_data(sentence(finding))}\n")
+    overrides = report.overrides
+    level = "error" if overrides.fatal_hidden else "warning" if overrides.switch_off else "notice"
+    lines += [f"::{level} title=settings::{_data(printable(line))}\n" for line in overrides.lines()]
     return "".join(lines)
 
 

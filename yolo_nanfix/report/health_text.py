@@ -80,7 +80,8 @@ def _phrase(kind: Kind, entry: Mapping[str, Any], state: State) -> str:
         + (f" ({of:.0f} were taken and undone)" if of else ""),
         Kind.START_WEIGHTS: "the best checkpoint holds the weights that the run started with: nothing was learnt",
         Kind.EARLIER_PART: f"of {_many(count, 'epoch')} before the resume nothing is known",
-        Kind.NOTHING_FOUND: f"the model {yet} in validation (metric 0) after {_many(count, 'optimizer step')}",
+        Kind.NOTHING_FOUND: f"the model {yet} in validation (metric 0)"
+        + (f" after {_many(count, 'optimizer step')}" if count else ""),
         Kind.COLLAPSED: f"the validation metric fell from {of:.3g} to {count:.3g} by the last epoch",
     }[kind]
 

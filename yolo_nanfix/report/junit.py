@@ -7,13 +7,15 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from yolo_nanfix.findings import Finding, Report, RuleText, Severity
+from yolo_nanfix.overrides import What
 from yolo_nanfix.report.words import printable, relative, sentence
 
 
 def dumps(report: Report, rules: Iterable[RuleText]) -> str:
     """Findings above info are failures, those of info passed tests with output; a rule without any is one passed test.
 
-    Rules that were not asked are skipped tests. All of it is ASCII.
+    Rules that were not asked are skipped tests, also those that settings leave out. What settings and options change is
+    in a suite of its own, a failure if they came with the dataset and leave fatal findings out. All of it is ASCII.
     """
     here = Path.cwd()
     by_code: dict[str, list[Finding]] = {rule.code: [] for rule in rules}
@@ -21,8 +23,10 @@ def dumps(report: Report, rules: Iterable[RuleText]) -> str:
     for finding in report.findings:
         by_code.setdefault(finding.code, []).append(finding)
         names.setdefault(finding.code, finding.name)
-    reasons = dict(report.skipped)
+    off = {code: f"left out by {c.where}" for c in report.overrides.of(What.RULES_OFF) for code in c.names}
+    reasons = off | dict(report.skipped)
     root = Element("testsuites", name="yolo-nanfix lint")
+    _settings(root, report)
     for code, findings in by_code.items():
         suite = SubElement(root, "testsuite", name=f"{code} {names[code]}")
         for finding in findings:
@@ -49,6 +53,21 @@ def _case(suite: Element, finding: Finding, here: Path) -> None:
     else:
         kind, message = finding.severity.value, printable(finding.message)
         SubElement(case, "failure", type=kind, message=message).text = sentence(finding)
+
+
+def _settings(root: Element, report: Report) -> None:
+    """What settings change, where there is any."""
+    said = "\n".join(map(printable, report.overrides.lines()))
+    if not said:
+        return
+    suite = SubElement(root, "testsuite", name="settings")
+    case = SubElement(suite, "testcase", name="settings", classname="settings", time="0")
+    if report.overrides.fatal_hidden:
+        hidden = f"{report.overrides.fatal_hidden} fatal findings left out by settings that came with the dataset"
+        SubElement(case, "failure", type="fatal", message=hidden).text = said
+    else:
+        SubElement(case, "system-out").text = said
+    _count(suite, (suite,))
 
 
 def _count(element: Element, suites: tuple[Element, ...]) -> None:

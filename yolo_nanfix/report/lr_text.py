@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from yolo_nanfix import unfinished
+from yolo_nanfix import overrides, unfinished
 from yolo_nanfix.report.panel import boxed, put
 from yolo_nanfix.report.words import printable
 
@@ -54,7 +54,9 @@ def render(report: Mapping[str, Any], console: Console | None = None, *, quiet: 
 
 
 def _more(report: Mapping[str, Any], console: Console) -> None:
-    """Rates of parameter groups, and batches that were left out."""
+    """Settings in force, rates of parameter groups, and batches that were left out."""
+    for line in overrides.read(report).lines():
+        console.print(escape(printable(line)))
     if any(group["multiple"] != 1 for group in report["groups"]):
         multiples = ", ".join(f"{group['name']} x{group['multiple']:g}" for group in report["groups"])
         console.print(f"Rates of the parameter groups: {multiples}")

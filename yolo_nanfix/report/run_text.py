@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from yolo_nanfix import overrides
 from yolo_nanfix.health import Kind, State, state_of
+from yolo_nanfix.overrides import ahead, behind, joined
 from yolo_nanfix.report import health_text, ranks_text, verdict_text
 from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.report.panel import put
@@ -32,11 +34,13 @@ def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet:
     Args:
         summary: what the file holds.
         console: where to print.
-        quiet: of a healthy run nothing, else how it ended and why.
+        quiet: of a healthy run nothing, else how it ended and why; and what settings switched off.
     """
     console = console or Console(soft_wrap=True, highlight=False, emoji=False)
     if quiet:
         for line in () if state_of(summary) is State.HEALTHY else (_headline(summary), *_reasons(summary)):
+            console.print(line)
+        for line in _settings(summary, off=True):
             console.print(line)
         return
     _patches(summary, console)
@@ -49,6 +53,7 @@ def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet:
             console.print(f"  {name:<9} {_safe(_short(path))}")
     console.print()
     told = [
+        *_unguarded(summary, ahead),
         _headline(summary),
         *_reasons(summary),
         *_go_on(summary),
@@ -56,14 +61,31 @@ def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet:
         *_lint(summary),
         _counts(summary),
         *_metrics(summary),
+        *_settings(summary),
+        *_unguarded(summary, behind),
     ]
     parts = [Text.from_markup(line, emoji=False) for line in told]
     put(console, "yolo-nanfix", parts, _colour(summary))
 
 
+def _unguarded(summary: Mapping[str, Any], words: Callable[[str], str]) -> list[str]:
+    """That there was no guard, and what switched it off."""
+    off = summary["guard"].get("off")
+    return [f"[yellow]{_safe(words(str(off)))}[/]"] if off else []
+
+
+def _settings(summary: Mapping[str, Any], *, off: bool = False) -> list[str]:
+    """The settings in force and what they change, a line each source."""
+    found = joined((overrides.read(summary, "lint"), overrides.read(summary)))
+    colour = "yellow" if found.switch_off else "dim"
+    return [f"[{colour}]{_safe(line)}[/]" for line in found.lines(off=off)]
+
+
 def _colour(summary: Mapping[str, Any]) -> str:
     """Green for what is known to be good alone."""
     state = state_of(summary)
+    if state is State.HEALTHY and summary["guard"].get("off"):
+        return "yellow"
     if state is State.HEALTHY:
         return "cyan" if health_text.finds_nothing_yet(summary) else "green"
     return "yellow" if state is State.DEGRADED else "red"
@@ -120,6 +142,8 @@ def _headline(summary: Mapping[str, Any]) -> str:
         end = f"The run was ended by {summary['signal']}"
     elif outcome != "finished" or state is State.FAILED:
         end = ends.get(outcome, f"The run {outcome}")
+    elif state is State.HEALTHY and summary["guard"].get("off"):
+        end = "The run ended, without guard"
     elif state is State.HEALTHY and health_text.finds_nothing_yet(summary):
         end = "The run ended too early to tell whether it learns"
     else:

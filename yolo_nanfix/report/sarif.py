@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from yolo_nanfix._version import __version__
 from yolo_nanfix.findings import Finding, Report, RuleText, Severity
+from yolo_nanfix.overrides import What
 from yolo_nanfix.report.jsonout import text
-from yolo_nanfix.report.words import EFFECT_WORDS, fingerprint, relative, sentence, worst_first
+from yolo_nanfix.report.words import EFFECT_WORDS, fingerprint, printable, relative, sentence, worst_first
 
 MAX_RESULTS = 5000
 """GitHub shows 5 000 results of a run and refuses a run of more than 25 000."""
@@ -22,6 +23,8 @@ _GITHUB = {"error": "error", "warning": "warning", "note": "recommendation"}
 
 def dumps(report: Report, rules: Iterable[RuleText]) -> str:
     """One run with all rules, and at most `MAX_RESULTS` findings, the worst first; a notification counts the rest.
+
+    Notifications also tell what settings change, and rules that they leave out are so in the invocation.
 
     Paths start at the current folder, which a CI job has at the root of the checkout; files elsewhere have whole URIs.
     Fingerprints hold no line numbers.
@@ -37,11 +40,22 @@ def dumps(report: Report, rules: Iterable[RuleText]) -> str:
         "invocations": [{"executionSuccessful": True, "exitCode": report.exit_code}],
         "results": [_result(finding, identity, index, here) for finding, identity in shown],
     }
+    overrides = report.overrides
+    notes = [{"level": "warning", "message": {"text": printable(line)}} for line in overrides.lines()]
+    off = sorted({code for change in overrides.of(What.RULES_OFF) for code in change.names})
+    if off:
+        run["invocations"][0]["ruleConfigurationOverrides"] = [
+            {"descriptor": {"id": code}, "configuration": {"enabled": False}} for code in off
+        ]
+    if overrides:
+        run["properties"] = {"settings": overrides.as_dict()}
     if left := len(report.findings) - len(shown):
         said = (
             f"{left} of {len(report.findings)} findings, the mildest, are left out; --output-format json lists them all"
         )
-        run["invocations"][0]["toolExecutionNotifications"] = [{"level": "warning", "message": {"text": said}}]
+        notes.append({"level": "warning", "message": {"text": said}})
+    if notes:
+        run["invocations"][0]["toolExecutionNotifications"] = notes
     schema = "https://json.schemastore.org/sarif-2.1.0.json"
     return text({"$schema": schema, "version": "2.1.0", "runs": [run]})
 

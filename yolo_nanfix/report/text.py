@@ -95,7 +95,7 @@ def render(
     if report.findings:
         console.print()
     parts = [_in(console, part) if isinstance(part, Text) else part for part in _summary(report, fixable, root)]
-    put(console, "yolo-nanfix lint", parts, "green" if report.worst is None else STYLES[report.worst])
+    put(console, "yolo-nanfix lint", parts, _style(report))
 
 
 def _summary(report: Report, fixable: Fixable, root: Path) -> Iterator[Table | Text]:
@@ -106,6 +106,7 @@ def _summary(report: Report, fixable: Fixable, root: Path) -> Iterator[Table | T
             yield Text(f"Files are named from {printable(str(root))} on.", style="dim")
     if skipped := ", ".join(f"{codes} ({reason})" for codes, reason in _skipped(report)):
         yield Text(f"Not asked: {skipped}.", style="dim")
+    yield from (Text(printable(line), style=_said(report)) for line in report.overrides.lines())
     if report.known:
         yield Text(f"{report.known} findings of the baseline are not shown.", style="dim")
     yield from (Text(line) for line in ([] if report.choice else kept_lines(report.counts, report.starts)))
@@ -205,6 +206,9 @@ def _closing(report: Report) -> Text:
         command = f"yolo-nanfix handoff {printable(shlex.quote(report.data))} OUT --to cvat --unlabelled"
         then = f"; {kept} worth labelling" + (f". To give them to a labelling tool: {command}" if kept else ".")
         return Text(f"Found {found(report) or 'nothing'} in {read}{then}", style=_style(report))
+    hidden = report.overrides.fatal_hidden
+    if report.worst is None and hidden:
+        return Text(f"Found nothing but {hidden} fatal that settings of the dataset leave out, in {read}.", "bold red")
     if report.worst is None:
         return Text(f"No findings in {read}.", style="green")
     then = _NEXT[report.worst] if report.starts else "Training does not start: mend the fatal findings first."
@@ -212,7 +216,12 @@ def _closing(report: Report) -> Text:
 
 
 def _style(report: Report) -> str:
-    return "green" if report.worst is None else STYLES[report.worst]
+    return "green" if report.gravest is None else STYLES[report.gravest]
+
+
+def _said(report: Report) -> str:
+    """The style of the lines about settings: it stands out where they make less be looked at or shown."""
+    return "yellow" if report.overrides.switch_off else "dim"
 
 
 def found(report: Report) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolo_nanfix.cli.output import Answer
+from yolo_nanfix.cli.training import add_trust
 from yolo_nanfix.errors import UsageError
 
 if TYPE_CHECKING:
     from yolo_nanfix.api import HandedOver
+    from yolo_nanfix.overrides import Overrides
 
 EXAMPLES = (
     ("to CVAT", "yolo-nanfix handoff data.yaml OUT --to cvat"),
@@ -58,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also bring images and labels that links or lists name outside of the dataset's folders",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier handoff")
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> Answer:
@@ -76,7 +80,10 @@ def run(args: argparse.Namespace) -> Answer:
         raise UsageError("--unlabelled is about images without labels; --select and --ignore choose findings")
     deep = args.unlabelled if args.deep is None else args.deep
     with bar(args.quiet) as progress:
-        report = api.lint(args.data, task=args.task, root=args.root, deep=deep, progress=progress)
+        trust = args.trust_dataset_settings
+        report = api.lint(
+            args.data, task=args.task, root=args.root, deep=deep, trust_dataset_settings=trust, progress=progress
+        )
         chosen = report.select(*_split(args.select), ignore=_split(args.ignore))
         done = api.handoff(
             report if args.unlabelled else chosen,
@@ -90,7 +97,8 @@ def run(args: argparse.Namespace) -> Answer:
             follow_links=args.follow_links,
             progress=progress,
         )
-    return Answer(0, partial(jsonout.text, vars(done)), partial(_say, done, args.quiet))
+    values = {**vars(done), "settings": report.overrides.as_dict()}
+    return Answer(0, partial(jsonout.text, values), partial(_say, done, report.overrides, args.quiet))
 
 
 def _split(options: list[str] | None) -> list[str]:
@@ -98,13 +106,13 @@ def _split(options: list[str] | None) -> list[str]:
     return [word.strip() for option in options or () for word in option.split(",") if word.strip()]
 
 
-def _say(done: HandedOver, quiet: bool) -> None:
-    """What was written, and what was not; nothing if `quiet`."""
+def _say(done: HandedOver, overrides: Overrides, quiet: bool) -> None:
+    """What was written, and what was not; if `quiet` only what settings leave out, on stderr."""
     from yolo_nanfix.report.words import printable
 
-    if quiet:
-        return
-    for line in _lines(done):
+    for line in overrides.lines(off=True) if quiet else ():
+        print(f"yolo-nanfix: {printable(line)}", file=sys.stderr)
+    for line in () if quiet else (*_lines(done), *overrides.lines()):
         print(printable(line))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from yolo_nanfix.cli import fixing, output
 from yolo_nanfix.cli.output import Answer, nothing
+from yolo_nanfix.cli.training import add_trust
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
 
@@ -51,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fixing.add_arguments(parser)
     parser.epilog = (
         "Settings stand under lint in nanfix.yaml or in [tool.yolo-nanfix.lint] of pyproject.toml, looked for from the "
-        "folder of data.yaml upward, then from the current one; options win. With --json, --output-file takes the form "
+        "folder of data.yaml upward, then from the current one; options win. What came with the dataset hides no fatal "
+        "finding from the exit code. With --json, --output-file takes the form "
         "of --output-format beside the document on stdout. Exit codes: 0 nothing above info, 1 findings, 2 wrong use, "
         "130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP."
     )
@@ -78,6 +80,7 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--jobs", type=int, metavar="N", help="processes that read (default: one a core if worth it)")
     group.add_argument("--no-cache", action="store_true", help="read all files anew, and remember nothing")
     group.add_argument("--isolated", action="store_true", help="leave settings files out")
+    add_trust(group)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -174,7 +177,8 @@ def _request(args: argparse.Namespace, files: tuple[Path, ...] | None) -> Reques
     if args.jobs is not None and args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs} is not a number of processes; 1 is the least")
     keep = not args.no_cache
-    return Request(wishes, "--", not args.isolated, files, args.write_baseline, args.jobs, keep)
+    request = Request(wishes, "--", not args.isolated, files, args.write_baseline, args.jobs, keep)
+    return replace(request, trust=args.trust_dataset_settings)
 
 
 def _split(options: list[str] | tuple[str, ...]) -> list[str]:
@@ -197,6 +201,7 @@ def _once(data: str | None, request: Request, args: argparse.Namespace) -> Answe
             page = api.lint_page(left, studied, progress, follow_links=args.follow_links)
     if isinstance(left, Answer):
         return replace(left, code=_code(report, args))
+    _say_settings(left, args)
     if args.write_baseline and data is not None:
         return _baseline(left, request.selection(data).first("baseline"), args.quiet)
     if args.output_file is not None:
@@ -219,7 +224,17 @@ def text_of_file(args: argparse.Namespace, report: Report) -> str:
 def _code(report: Report, args: argparse.Namespace) -> int:
     """1 if there is a finding at least as severe as `--fail-on` says, else 0."""
     rank = LEVELS.index(args.fail_on) if args.fail_on != "never" else -1
-    return 1 if report.worst is not None and report.worst.rank <= rank else 0
+    return 1 if report.gravest is not None and report.gravest.rank <= rank else 0
+
+
+def _say_settings(report: Report, args: argparse.Namespace) -> None:
+    """Say on stderr what settings switch off, where the result itself is not the text that says it."""
+    from yolo_nanfix.report.words import printable
+
+    if args.output_format == "text" and not (args.quiet or args.statistics):
+        return
+    for line in report.overrides.lines(off=True):
+        print(f"yolo-nanfix: {printable(line)}", file=sys.stderr)
 
 
 def _baseline(report: Report, file: Path, quiet: bool) -> Answer:

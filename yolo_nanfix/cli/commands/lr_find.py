@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=100, metavar="N", help="optimizer steps (default 100)")
     parser.add_argument("--min-lr", type=float, default=1e-6, metavar="X", help="lowest rate (default 1e-6)")
     parser.add_argument("--max-lr", type=float, default=10.0, metavar="X", help="highest rate (default 10)")
+    training.add_trust(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw the curve into this file")
 
 
@@ -64,7 +65,9 @@ def _sweep(args: argparse.Namespace) -> dict[str, Any]:
         raise UsageError("data is the first argument: yolo-nanfix lr-find data.yaml key=value ...")
     limits = {"steps": args.steps, "min_lr": args.min_lr, "max_lr": args.max_lr}
     with bar(args.quiet) as progress:
-        return lr_find.lr_find(args.data, progress=progress, **limits, **arguments).as_dict()
+        trust = args.trust_dataset_settings
+        found = lr_find.lr_find(args.data, trust_dataset_settings=trust, progress=progress, **limits, **arguments)
+        return found.as_dict()
 
 
 def _check_plot(path: Path) -> None:

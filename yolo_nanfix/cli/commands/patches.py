@@ -62,7 +62,10 @@ def _table(status: Status) -> None:
         why = "; ".join(part for part in (params, patch.reason) if part)
         table.add_row(patch.name, targets, f"[{colour}]{patch.state}[/]", escape(why))
     Console().print(table)
-    guard = f"on: {status.guard}" if status.guard else f"refused: {status.guard_refused}"
+    off = f"refused: {status.guard_refused}" if status.guard_refused else f"off: {status.guard_off}"
+    guard = f"on: {status.guard}" if status.guard else off
     page = console()
     page.print(f"\nguard {escape(guard)}")
+    for line in status.settings.lines():
+        page.print(escape(line))
     page.print("More on one of them: yolo-nanfix explain NAME")

@@ -10,6 +10,7 @@ from functools import partial
 
 from yolo_nanfix import stopping
 from yolo_nanfix.cli.output import Answer
+from yolo_nanfix.cli.training import add_trust
 from yolo_nanfix.errors import UsageError
 
 EXAMPLES = (
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--enable", metavar="NAME", action="append", default=[], help="put this patch too")
     parser.add_argument("--disable", metavar="NAME", action="append", default=[], help="leave this patch out")
     parser.add_argument("--no-guard", action="store_true", help="patches only: do not guard the training steps")
+    add_trust(parser)
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
 
 
@@ -49,6 +51,7 @@ def run(args: argparse.Namespace) -> Answer:
         if name not in load_all():
             raise UsageError(f"no patch named '{name}'; {nearest(name, load_all())}")
     settings = {"enable": args.enable, "disable": args.disable, **({"guard": False} if args.no_guard else {})}
+    settings |= {"trust_dataset_settings": True} if args.trust_dataset_settings else {}
     try:
         code = _become(words, hook.environment(settings), args.json)
     except OSError as error:

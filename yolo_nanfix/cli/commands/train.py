@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, "training arguments as in Ultralytics' own command line: model=yolov8n.pt epochs=100 imgsz=640 ..."
     )
     parser.add_argument("--dry-run", action="store_true", help="lint and say what would be done, but do not train")
+    training.add_trust(parser)
     parser.add_argument(
         "--on-fatal",
         choices=("quarantine", "stop", "ignore"),
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> Answer:
                 on_fatal=args.on_fatal,
                 dry_run=args.dry_run,
                 guard=guard,
+                trust_dataset_settings=args.trust_dataset_settings,
                 follow_links=args.follow_links,
                 progress=progress,
                 **arguments,

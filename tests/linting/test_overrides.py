@@ -1,0 +1,158 @@
+"""What settings leave out of a lint is said with its source; what came with a dataset hides no fatal finding."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from linting.tiny_set import TinySet
+
+import yolo_nanfix
+from yolo_nanfix import api, overrides
+from yolo_nanfix.cli.main import main
+from yolo_nanfix.findings import Report
+from yolo_nanfix.linting.belonging import Belongs
+from yolo_nanfix.overrides import Overrides, What
+from yolo_nanfix.report.formats import FORMATS
+
+SICK = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n"
+"""BX004 (error) on line 1, BX006 (warning) on line 3."""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch) -> TinySet:
+    """BX004, BX006, and an array with NaN in place of an image (IM011, fatal; FS011), below the current folder."""
+    monkeypatch.chdir(tmp_path)
+    tiny = TinySet(tmp_path / "set")
+    tiny.rows(SICK)
+    page = io.BytesIO()
+    np.save(page, np.full((48, 64, 3), np.nan, np.float32))
+    tiny.put("images/val/b.npy", page.getvalue())
+    return tiny
+
+
+def change(report: Report, what: What) -> overrides.Override:
+    return next(one for one in report.overrides.changes if one.what is what)
+
+
+def test_without_settings_nothing_is_said(tiny: TinySet, capsys):
+    report = yolo_nanfix.lint(tiny.root)
+    assert not report.overrides and list(report.overrides.lines()) == []
+    assert report.exit_code == 1 and report.gravest is report.worst
+    main(["lint", str(tiny.root), "--quiet"])
+    assert "ettings" not in "".join(capsys.readouterr())
+
+
+def test_a_file_of_the_user_hides_what_he_wants_and_is_named(tiny: TinySet):
+    Path("nanfix.yaml").write_text("lint: {ignore: [IM, FS, BX]}")
+    report = yolo_nanfix.lint(tiny.root)
+    assert (report.findings, report.exit_code) == ((), 0)
+    assert [(one.file, one.of_dataset, one.trusted) for one in report.overrides.files] == [
+        (str(Path("nanfix.yaml").absolute()), False, True)
+    ]
+    off = change(report, What.RULES_OFF)
+    assert (off.key, off.value, off.count, off.fatal) == ("lint.ignore", "IM, FS, BX", 4, 1)
+    assert {"IM011", "BX004", "FS011"} <= set(off.names)
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "count", "fatal"),
+    [
+        ("ignore: [IM011, BX004]", What.RULES_OFF, 2, 1),
+        ("select: [BX]", What.RULES_OFF, 2, 1),
+        ("per-path-ignores: {'images/**': [IM, FS]}", What.PATHS_OFF, 2, 1),
+        ("severity: {IM011: info, FS011: info}", What.SEVERITY, 2, 1),
+        ("baseline: known.json", What.BASELINE, 4, 1),
+    ],
+)
+def test_what_came_with_the_dataset_narrows_and_hides_no_fatal_finding(
+    tiny: TinySet, text: str, what: What, count: int, fatal: int
+):
+    (tiny.root / "nanfix.yaml").write_text("lint: {ignore: [CL]}")
+    if what is What.BASELINE:
+        main(["lint", "set", "--baseline", "set/known.json", "--write-baseline", "--isolated", "--quiet"])
+    (tiny.root / "nanfix.yaml").write_text(f"lint: {{{text}}}")
+    report = yolo_nanfix.lint(tiny.root)
+    said = change(report, what)
+    assert (said.source, said.count, said.fatal) == (str(tiny.root / "nanfix.yaml"), count, fatal)
+    assert said.key == f"lint.{text.partition(':')[0]}"
+    assert (report.overrides.fatal_hidden, report.exit_code) == (1, 1)
+    assert main(["lint", "set", "--fail-on", "fatal", "--quiet"]) == 1
+    assert main(["lint", "set", "--fail-on", "fatal", "--quiet", "--trust-dataset-settings"]) == 0
+    assert yolo_nanfix.lint(tiny.root, settings=False).overrides == Overrides()
+    again = Report.from_dict(json.loads(FORMATS["json"](report, ())))
+    assert again.overrides == report.overrides and again.exit_code == 1
+
+
+def test_every_form_says_it(tiny: TinySet, capsys):
+    (tiny.root / "nanfix.yaml").write_text("lint: {ignore: [IM011], task: detect}")
+    file, report = str(tiny.root / "nanfix.yaml"), yolo_nanfix.lint(tiny.root)
+    sarif = json.loads(FORMATS["sarif"](report, api.rules()))["runs"][0]
+    assert file in sarif["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"]
+    assert [one["descriptor"]["id"] for one in sarif["invocations"][0]["ruleConfigurationOverrides"]] == ["IM011"]
+    junit = FORMATS["junit"](report, api.rules())
+    assert f'<skipped message="left out by {file}: lint.ignore" />' in junit and 'name="settings" tests="1"' in junit
+    assert '<failure type="fatal"' in junit.partition("CF001")[0]
+    assert f"::error title=settings::Settings of {file}" in FORMATS["github"](report, api.rules())
+    assert file in api.lint_page(report) and file in report._repr_html_()
+    for words in ([], ["--quiet"], ["--output-format", "concise"], ["--json"], ["--statistics"]):
+        capsys.readouterr()
+        assert main(["lint", "set", *words]) == 1
+        out, err = capsys.readouterr()
+        assert "(with the dataset): lint.ignore: IM011" in " ".join((out if not words else err).split())
+        assert bool(words) == bool(err)
+
+
+def test_the_root_of_images_is_not_taken_from_the_dataset(tiny: TinySet, tmp_path: Path):
+    clean = TinySet(tmp_path / "clean")
+    (tiny.root / "nanfix.yaml").write_text(f"lint: {{root: {clean.root}}}")
+    report = yolo_nanfix.lint(tiny.root)
+    assert len(report.findings) == 4 and not change(report, What.OPTION).taken
+    assert "not taken: lint.root=" in "".join(report.overrides.lines())
+    assert yolo_nanfix.lint(tiny.root, trust_dataset_settings=True).findings == ()
+
+
+def test_what_a_command_leaves_out_is_in_its_document(tiny: TinySet, capsys):
+    main(["lint", "set", "--select", "BX", "--json"])
+    out, err = capsys.readouterr()
+    (said,) = json.loads(out)["settings"]["changes"]
+    assert (said["what"], said["source"], said["key"], said["count"]) == ("rules-off", "", "--select", 2)
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "here", "belongs"),
+    [
+        ("project/set/nanfix.yaml", "project", True),
+        ("project/set/nanfix.yaml", "project/set", True),
+        ("project/set/images/nanfix.yaml", "project/set/images", True),
+        ("project/nanfix.yaml", "project", False),
+        ("project/nanfix.yaml", "project/set", False),
+        ("project/nanfix.yaml", "elsewhere", True),
+        ("elsewhere/nanfix.yaml", "elsewhere", False),
+        ("nanfix.yaml", "elsewhere", False),
+    ],
+)
+def test_which_files_came_with_a_dataset(tmp_path: Path, monkeypatch, file: str, here: str, belongs: bool):
+    tiny = TinySet(tmp_path / "project/set")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / here)
+    assert Belongs(tiny.root / "data.yaml")(tmp_path / file) is belongs
+    assert Belongs(tiny.root)(tmp_path / file) is belongs
+
+
+def test_a_dataset_reached_by_a_link_keeps_its_settings_to_itself(tmp_path: Path, monkeypatch):
+    TinySet(tmp_path / "far/set")
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near/set").symlink_to(tmp_path / "far/set")
+    monkeypatch.chdir(tmp_path / "near")
+    assert Belongs("set/data.yaml")(Path("set/nanfix.yaml").absolute())
+    assert Belongs("set/data.yaml")(tmp_path / "far/set/nanfix.yaml")
+
+
+@pytest.mark.parametrize("values", [None, [], {"files": 3}, {"changes": [{"what": "x"}]}, {"files": [{"file": 1}]}])
+def test_damaged_facts_are_nothing(values):
+    assert overrides.read({"settings": values}) == overrides.NOTHING

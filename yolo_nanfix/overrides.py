@@ -1,0 +1,331 @@
+"""What settings change of lint, patches and guard: facts with their sources, and the lines in which they are said.
+
+A settings file is the user's own, or it came with the dataset. It came with the dataset if it lies in one of the
+folders of the dataset (that of data.yaml, those that data.yaml names, all below them), and also if it was found from
+data.yaml upward in a folder in which the user does not stand: neither the current one nor one above it. What came with
+a dataset may narrow what lint lists. It lets no image with fatal findings into a training, sets nothing of guard and
+patches, and hides no fatal finding from the exit code of lint, unless the user says that it is trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from yolo_nanfix.held import Held
+
+TRUST = "--trust-dataset-settings"
+"""The option that takes a dataset's own settings whole."""
+NAMED = 6
+"""At most so many rules or patches are named in a line; JSON lists all."""
+
+
+class What(str, Enum):
+    """What a setting changes."""
+
+    RULES_OFF = "rules-off"
+    """Rules that are not asked, by `names`; so many findings of them are left out."""
+    PATHS_OFF = "paths-off"
+    """Findings left out for files that match a glob of `names`."""
+    SEVERITY = "severity"
+    """Other severities, as `rule=level` in `names`; so many findings have another one than their rule gives."""
+    BASELINE = "baseline"
+    """Findings left out because the file `value` holds them."""
+    FILES = "files"
+    """Findings left out because they are about other files than those that were asked for."""
+    OPTION = "option"
+    """Another option of lint, `value`."""
+    FATAL_TRAINED = "fatal-trained"
+    """Images with fatal findings that are trained on; `names` are the codes, `count` is of images."""
+    GUARD_OFF = "guard-off"
+    """No step is guarded."""
+    GUARD_SETTING = "guard-setting"
+    """A setting of the guard, `names`, is `value`."""
+    PATCHES_OFF = "patches-off"
+    """Patches of the default set that are left out."""
+    PATCHES_ON = "patches-on"
+    """Patches put beside the default set."""
+    PATCH_SETTING = "patch-setting"
+    """A parameter of a patch, `names`, is `value`."""
+
+
+OFF = frozenset((What.RULES_OFF, What.FATAL_TRAINED, What.GUARD_OFF, What.PATCHES_OFF))
+"""Changes by which less is looked at or kept."""
+COUNTED = frozenset((What.PATHS_OFF, What.SEVERITY, What.BASELINE))
+"""Changes by which less is shown, if they meet any finding."""
+
+
+@dataclass(frozen=True)
+class Override:
+    """One thing that is otherwise than by default.
+
+    Attributes:
+        what: what it is.
+        source: the settings file, or the variable; empty for the command or call itself.
+        key: what stands there for it (`lint.ignore`, `--select`, `guard`).
+        names: of what: codes of rules, globs, patches, parameters.
+        value: what was written there, as far as it is no mapping and does not stand in `names`.
+        count: findings that are left out or changed; of `FATAL_TRAINED` images.
+        fatal: how many of these are fatal.
+        taken: False where it was not taken, because it is the dataset's own.
+    """
+
+    what: What
+    source: str
+    key: str
+    names: tuple[str, ...] = ()
+    value: str = ""
+    count: int = 0
+    fatal: int = 0
+    taken: bool = True
+
+    @property
+    def narrows(self) -> bool:
+        """Whether less is looked at, shown or kept, or something was not taken."""
+        return not self.taken or self.what in OFF or (self.what in COUNTED and self.count > 0)
+
+    @property
+    def where(self) -> str:
+        """`/d/nanfix.yaml: lint.ignore`, `YOLO_NANFIX_GUARD`, `--no-guard`."""
+        return f"{self.source}: {self.key}" if self.source and self.key else self.source or self.key
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {**vars(self), "what": self.what.value, "names": list(self.names)}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Override:
+        """What `as_dict` wrote.
+
+        Raises:
+            ValueError: a key is missing, or a value is not of its type.
+        """
+        held = Held(values, "a change by settings")
+        return cls(
+            what=What(held.get("what", str)),
+            source=held.get("source", str),
+            key=held.get("key", str),
+            names=tuple(map(str, held.get("names", list))),
+            value=held.get("value", str, ""),
+            count=held.get("count", int, 0),
+            fatal=held.get("fatal", int, 0),
+            taken=held.get("taken", bool, True),
+        )
+
+    def __str__(self) -> str:
+        """`lint.ignore: BX004, IM (41 rules not asked, 12 findings left out, 3 of them fatal)`."""
+        said = _said(self)
+        return f"{self.key}: {said}" if self.key and said else self.key or said
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """A settings file in force.
+
+    Attributes:
+        file: its path.
+        use: `lint`, or `training` for patches and guard.
+        of_dataset: whether it is the dataset's own.
+        trusted: whether all that it says is taken.
+    """
+
+    file: str
+    use: str
+    of_dataset: bool = False
+    trusted: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_dict(cls, values: Any) -> SettingsFile:
+        """What `as_dict` wrote.
+
+        Raises:
+            ValueError: a key is missing, or a value is not of its type.
+        """
+        held = Held(values, "a settings file")
+        return cls(
+            held.get("file", str),
+            held.get("use", str),
+            held.get("of_dataset", bool, False),
+            held.get("trusted", bool, True),
+        )
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """The settings files in force, and all that they, variables and the command change."""
+
+    files: tuple[SettingsFile, ...] = ()
+    changes: tuple[Override, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to say."""
+        return bool(self.files or self.changes)
+
+    def __add__(self, other: Overrides) -> Overrides:
+        """Both, what is the same once."""
+        return Overrides(*(tuple(dict.fromkeys((*a, *b))) for a, b in zip(self._parts, other._parts, strict=True)))
+
+    @property
+    def _parts(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return self.files, self.changes
+
+    def of(self, *what: What) -> tuple[Override, ...]:
+        """The changes of some kinds that were taken."""
+        return tuple(change for change in self.changes if change.what in what and change.taken)
+
+    @property
+    def guard_off(self) -> Override | None:
+        """What switched the guard off; None where it is on."""
+        return next(iter(self.of(What.GUARD_OFF)), None)
+
+    @property
+    def distrusted(self) -> frozenset[str]:
+        """The files that are the dataset's own and not trusted."""
+        return frozenset(one.file for one in self.files if one.of_dataset and not one.trusted)
+
+    @property
+    def fatal_hidden(self) -> int:
+        """Fatal findings that a dataset's own settings leave out or make milder, without being trusted."""
+        return sum(change.fatal for change in self.changes if change.source in self.distrusted)
+
+    @property
+    def switch_off(self) -> bool:
+        """Whether less is looked at, shown or kept than by default, or something was not taken."""
+        return any(change.narrows for change in self.changes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {"files": [one.as_dict() for one in self.files], "changes": [one.as_dict() for one in self.changes]}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Overrides:
+        """What `as_dict` wrote.
+
+        Raises:
+            ValueError: it was not written by `as_dict`.
+        """
+        held = Held(values, "the settings in force")
+        files, changes = held.get("files", list, []), held.get("changes", list, [])
+        return cls(tuple(map(SettingsFile.from_dict, files)), tuple(map(Override.from_dict, changes)))
+
+    def lines(self, *, off: bool = False) -> Iterator[str]:
+        """One line a source: the file, the variable or the command, and what it changes.
+
+        Args:
+            off: only what files and variables do so that less is looked at, shown or kept, and what was not taken.
+        """
+        by_source: dict[str, list[Override]] = {} if off else {one.file: [] for one in self.files}
+        for change in self.changes:
+            if not off or (change.source and change.narrows):
+                by_source.setdefault(change.source, []).append(change)
+        for source, changes in by_source.items():
+            yield f"{self._head(source)}{': ' if changes else ''}{_joined(changes)}."
+        if self.distrusted and (self.fatal_hidden or not all(change.taken for change in self.changes)):
+            yield (
+                "What comes with a dataset counts in no training and hides no fatal finding from the exit code; "
+                f"{TRUST} takes it whole."
+            )
+
+    def _head(self, source: str) -> str:
+        found = [one.of_dataset for one in self.files if one.file == source]
+        if not found:
+            return source or "Asked for"
+        return f"Settings of {source}{' (with the dataset)' if any(found) else ''}"
+
+
+NOTHING = Overrides()
+
+
+def ahead(off: str) -> str:
+    """What is said before a run whose guard something switched off."""
+    return f"The guard is off ({off}): NaN and Inf are not stopped in this run."
+
+
+def behind(off: str) -> str:
+    """What is said after it."""
+    return f"This run was not guarded: the guard is off ({off})."
+
+
+def joined(several: Iterable[Overrides]) -> Overrides:
+    """The settings in force of several datasets; counts of the same change are added up."""
+    files: dict[SettingsFile, None] = {}
+    changes: dict[Override, Override] = {}
+    for one in several:
+        files |= dict.fromkeys(one.files)
+        for change in one.changes:
+            same = replace(change, count=0, fatal=0)
+            known = changes.get(same, same)
+            changes[same] = replace(known, count=known.count + change.count, fatal=known.fatal + change.fatal)
+    return Overrides(tuple(files), tuple(changes.values()))
+
+
+def _joined(changes: Iterable[Override]) -> str:
+    taken = [str(change) for change in changes if change.taken]
+    left = [_not_taken(change) for change in changes if not change.taken]
+    return "; ".join((*taken, *([f"not taken: {', '.join(left)}"] if left else [])))
+
+
+def _not_taken(change: Override) -> str:
+    if change.what is What.FATAL_TRAINED:
+        return f"{change.key} for {_many(change.count, 'image')} with fatal findings ({_named(change.names)})"
+    return f"{change.key}={change.value}" if change.value else change.key
+
+
+def _said(change: Override) -> str:
+    """What was written, and in brackets what it does."""
+    does = ", ".join(filter(None, _effects(change)))
+    said = change.value or ("" if change.what in (What.RULES_OFF, What.FATAL_TRAINED) else _named(change.names))
+    return f"{said} ({does})" if said and does else said or does
+
+
+def _effects(change: Override) -> tuple[str, ...]:
+    """What a change does, as far as its value does not say that."""
+    count, fatal = change.count, change.fatal
+    some = (
+        f"{_many(count, 'finding')} left out, {fatal} of them fatal" if fatal else f"{_many(count, 'finding')} left out"
+    )
+    left_out = f"{_many(count, 'fatal finding')} left out" if 0 < count == fatal else some if count else ""
+    if change.what is What.RULES_OFF:
+        return f"{_many(len(change.names), 'rule')} not asked", left_out
+    if change.what is What.SEVERITY:
+        return _many(count, "finding") if count else "", f"{fatal} of them fatal by their rule" if fatal else ""
+    if change.what is What.FATAL_TRAINED:
+        verb = "is" if count == 1 else "are"
+        return (f"{_many(count, 'image')} with fatal findings {verb} trained on: {_named(change.names)}",)
+    return (_FIXED.get(change.what, left_out),)
+
+
+_FIXED = {
+    What.OPTION: "",
+    What.GUARD_OFF: "the guard is off",
+    What.GUARD_SETTING: "",
+    What.PATCHES_OFF: "off",
+    What.PATCHES_ON: "on",
+    What.PATCH_SETTING: "",
+}
+
+
+def _named(names: tuple[str, ...]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def read(summary: Mapping[str, Any], *keys: str) -> Overrides:
+    """The settings in force that a JSON document holds under some keys; none where they are missing or damaged."""
+    held: Any = summary
+    for key in (*keys, "settings"):
+        held = held.get(key) if isinstance(held, Mapping) else None
+    try:
+        return NOTHING if held is None else Overrides.from_dict(held)
+    except ValueError:
+        return NOTHING
