@@ -340,6 +340,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", help="these cases alone")
     parser.add_argument("--keep", type=Path, help="keep the folders of the runs below this one")
     args = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind `&`, and then in the runs, too
     names = args.only or ["healthy", *FAULTS, *LOSSES]
     bad = 0
     with ThreadPoolExecutor(args.jobs) as pool:
