@@ -113,7 +113,7 @@ class Lookout:
         self._ending.set()
         if self._signals is not None:
             self._signals.quiet = True
-        with self._lock:  # else this thread writes the report already
+        with stopping.later(), self._lock:  # else this thread writes the report already
             try:
                 self._stopped = isinstance(error, GuardStop)
                 self._publish(_end_of(error, self._asked), error)
