@@ -75,7 +75,7 @@ def _empty(file: Path, rng: random.Random, box: Box) -> None:
 def _renamed(file: Path, rng: random.Random, box: Box) -> None:
     other = file.with_name(rng.choice(NAMES)[: 250 - len(file.suffix)] + rng.choice(("", file.suffix)))
     if file.exists() and not other.exists():
-        shutil.move(file, other) if rng.random() < 0.5 else shutil.copy(file, other)
+        shutil.copy(file, other) if file.is_file() and rng.random() < 0.5 else shutil.move(file, other)
 
 
 def _dated(file: Path, rng: random.Random, box: Box) -> None:

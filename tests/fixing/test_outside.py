@@ -282,3 +282,15 @@ def test_two_users_do_not_fix_one_dataset_at_once(tiny: TinySet, tmp_path: Path,
     with locked(tmp_path / "of another user", str(tiny.root)), pytest.raises(UsageError, match="another fix or undo"):
         yolo_nanfix.fix(report)
     assert isinstance(yolo_nanfix.fix(report), Fixed)
+
+
+def test_a_file_that_is_too_large_to_be_kept_is_left_alone(tmp_path: Path):
+    from yolo_nanfix.fixing.files import LARGEST, Left, look
+
+    file = tmp_path / "a.jpg"
+    with file.open("wb") as stream:
+        stream.truncate(LARGEST + 1)
+    with pytest.raises(Left, match="larger than 256 MB"):
+        look(str(file), None, rewrite=False)
+    os.truncate(file, 10)
+    assert look(str(file), None, rewrite=False).content == bytes(10)

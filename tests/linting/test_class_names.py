@@ -66,3 +66,10 @@ def test_ultralytics_does_not_start_with_such_numbers(tmp_path: Path):
         tiny.yaml(YAML.replace("[cat, dog]", names))
         with pytest.raises(error):
             check_det_dataset(str(tmp_path / "data.yaml"))
+
+
+@pytest.mark.parametrize("names", ["5", "true", "[]", "cat", "1.5", "2024-01-01"])
+def test_a_yaml_beside_the_set_whose_names_are_none_is_passed_over(tmp_path: Path, names: str):
+    tiny = TinySet(tmp_path)
+    tiny.put("other.yaml", YAML.replace("[cat, dog]", names))
+    assert run(tmp_path / "data.yaml").findings == ()

@@ -104,6 +104,14 @@ def test_devices_and_pipes_are_refused_and_never_waited_for(name: str, kind: str
     assert not any("environ" not in f.place.file and "=" in f.message for f in report.findings)
 
 
+def test_a_file_of_the_system_that_would_be_waited_for_is_none(tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    for name in ("labels/train/a.txt", "labels/val/b.txt"):
+        (tmp_path / name).unlink()
+        (tmp_path / name).symlink_to("/proc/kmsg")  # a regular file of no bytes, as the system says
+    assert run(tiny.root, cache=False).exit_code == 1
+
+
 LINT = """
 import resource, sys, time
 from yolo_nanfix.linting.runner import run

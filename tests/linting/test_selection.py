@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,20 @@ def test_an_unusable_baseline_is_refused(tiny: TinySet, tmp_path: Path, content:
     if content is not None:
         file.write_text(content)
     with pytest.raises(UsageError, match=says):
+        found(tiny, baseline=file)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "huge"])
+def test_a_baseline_that_would_be_waited_for_or_fill_the_memory_is_refused(tiny: TinySet, tmp_path: Path, kind: str):
+    file = tmp_path / "known.json"
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        with file.open("wb") as stream:
+            stream.truncate(5 << 30)
+    with pytest.raises(UsageError, match="cannot be read"):
         found(tiny, baseline=file)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import platform
@@ -35,6 +36,11 @@ COMMANDS = {
     "completion": "print a script that lets bash, zsh or fish complete command lines",
 }
 """Name and one-line help of each command; `cli/commands/<name>.py` holds its code and is imported when it runs."""
+
+SYSTEM = frozenset(
+    (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOSPC, errno.EFBIG)
+)
+"""What the system says where nobody is at fault but the name, the disk or its owner."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,7 +82,17 @@ def _failed(error: Exception, words: Sequence[str], as_json: bool) -> int:
     if isinstance(error, BrokenPipeError):
         output.give_up_stdout()
         return codes.CLEAN
+    if isinstance(error, OSError) and error.errno in SYSTEM:
+        return output.fail(_told(UsageError(_of_system(error))), codes.USAGE, as_json)
     return _fault(words, as_json)
+
+
+def _of_system(error: OSError) -> str:
+    """What the system refuses, with the name of the file if there is one: names may be as long as they want."""
+    from yolo_nanfix.shown import cut
+
+    name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+    return f"{cut(name)}: {error.strerror}" if name else f"the system refuses: {error.strerror}"
 
 
 def _stopped(error: KeyboardInterrupt, as_json: bool) -> int:

@@ -16,6 +16,8 @@ from yolo_nanfix.fixing.rows import Left
 
 Stamp = tuple[int, ...]
 _CHUNK = 1 << 20
+LARGEST = 1 << 28
+"""Bytes of a file that is changed at most: it is held in memory, and kept for the undo."""
 
 
 class Seen(NamedTuple):
@@ -108,6 +110,8 @@ def _check(folder: str, status: os.stat_result, since_ns: int | None, *, rewrite
     """Whether a file may be changed; raises `Left` if not."""
     if stat.S_ISLNK(status.st_mode):
         raise Left("is a symbolic link; fix the file that it points to")
+    if status.st_size > LARGEST:
+        raise Left(f"is larger than {LARGEST >> 20} MB, more than is kept for an undo")
     if not stat.S_ISREG(status.st_mode):
         raise Left("is not a regular file")
     if since_ns is not None:

@@ -15,9 +15,11 @@ from typing import Any
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
-from yolo_nanfix.regular import ANYWHERE
+from yolo_nanfix.linting import bounded
 
 _VERSION = 1
+LARGEST = 1 << 28
+"""Bytes of a baseline at most: some million findings."""
 
 
 def without_known(report: Report, file: Path) -> Report:
@@ -52,7 +54,7 @@ def _key(report: Report, file: Path) -> str:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(ANYWHERE.read(file))
+        content = json.loads(bounded.read(file, LARGEST))
     except FileNotFoundError as error:
         raise UsageError(f"the baseline {file} does not exist; --write-baseline makes it") from error
     except (OSError, ValueError, RecursionError) as error:

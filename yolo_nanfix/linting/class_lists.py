@@ -166,7 +166,7 @@ def _of_yaml(file: Path, config: DataConfig) -> Mapping[int, str]:
         names = class_numbers(names)
     elif isinstance(names, list):
         names = {number: str(name) for number, name in enumerate(names)}
-    if not names or not _same_images(values, file, config):
+    if not isinstance(names, dict) or not names or not _same_images(values, file, config):
         return {}
     return dict(names)
 

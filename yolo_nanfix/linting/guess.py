@@ -201,8 +201,10 @@ def _look(file: str, stamp: tuple[int, ...]) -> Look:
     Raises:
         OSError: it cannot be read.
     """
-    with open(file, "rb") as stream:
-        data = stream.read(HEAD)
+    data = b""
+    if stamp[0]:  # what says that it is empty may be a file of the system, which would be waited for
+        with open(file, "rb") as stream:
+            data = stream.read(HEAD)
     lines = data.splitlines()
     if len(data) == HEAD:
         lines = lines[:-1]

@@ -14,7 +14,7 @@ import numpy as np
 
 from yolo_nanfix.linting.labels import BadRow, LabelFile, Labels, OddNumber
 from yolo_nanfix.linting.oversized import LABEL_BYTES, Oversized, TooLarge, check_lines, check_size
-from yolo_nanfix.regular import NotRegular, not_regular
+from yolo_nanfix.regular import NotRegular, Refusal, not_regular
 from yolo_nanfix.shown import cut
 
 PLAIN_COLUMNS = 5
@@ -42,6 +42,8 @@ def read_bytes(path: str) -> bytes | None:
     check_size(status.st_size)
     with open(path, "rb", buffering=0, opener=_open) as stream:
         data = stream.read(LABEL_BYTES + 1)  # it may have grown
+    if data is None:  # it has nothing now, and would be waited for
+        raise NotRegular(path, not_regular(path) or Refusal.PIPE)
     if len(data) != status.st_size and (refusal := not_regular(path)) is not None:  # as in /proc, where sizes are 0
         raise NotRegular(path, refusal)
     check_size(len(data))

@@ -64,7 +64,7 @@ def _yaml_in(folder: Path) -> Path:
     )
     if len(found) > 1:
         found = [f for f in found if _is_dataset(f)] or found
-    for name in (folder.resolve().name, *NAMED):
+    for name in (_own_name(folder), *NAMED):
         found = [f for f in found if f.stem == name] or found
     if len(found) == 1:
         return found[0].absolute()
@@ -86,6 +86,11 @@ def _is_dataset(file: Path) -> bool:
     return file.stem.lower() in NAMED or _speaks_of_images(file)
 
 
+def _own_name(folder: Path) -> str:
+    """The name of a folder, whatever links or dots lead to it; of a link that goes round, its own."""
+    return os.path.basename(os.path.realpath(folder))  # noqa: PTH119
+
+
 def several_yamls(folder: Path) -> tuple[Path, ...]:
     """The yaml files of several datasets in one folder, none of which is called as the folder or data.yaml."""
     try:
@@ -93,7 +98,7 @@ def several_yamls(folder: Path) -> tuple[Path, ...]:
     except (OSError, ValueError):
         return ()
     same = [file for file in found if file.suffix == ".yaml"] or found
-    named = {folder.resolve().name, *NAMED}
+    named = {_own_name(folder), *NAMED}
     return () if len(same) < 2 or any(file.stem in named for file in same) else tuple(same)
 
 

@@ -64,9 +64,10 @@ def read(path: str | Path, *, follow_links: bool = False) -> RunFolder:
         DataError: it is not the folder of a training run.
     """
     path = Path(path)
-    path = (path.parent if path.name == REPORT_NAME and path.is_file() else path).resolve()
+    path = path.parent if path.name == REPORT_NAME and path.is_file() else path
     if not path.is_dir():
-        raise DataError(f"{path}: no such folder")
+        raise DataError(f"{path.absolute()}: no such folder")
+    path = path.resolve()
     if not any((path / name).is_file() for name in (REPORT_NAME, RESULTS, ARGUMENTS)):
         inside = sorted({f.parent.name for name in (REPORT_NAME, RESULTS) for f in path.glob(f"*/{name}")})
         hint = f"; runs inside it: {', '.join(inside[:8])}" if inside else ""
