@@ -25,6 +25,7 @@ from yolo_nanfix.linting.runner import run
 from yolo_nanfix.linting.selection import Selection, Wishes, read_wishes
 from yolo_nanfix.linting.studied import Study
 from yolo_nanfix.overrides import Override, Overrides, SettingsFile, What, joined
+from yolo_nanfix.regular import Within
 from yolo_nanfix.report.jsonout import write_text
 from yolo_nanfix.settings import LintTable, load_lint, load_lint_of_user, settings_files, trusts
 
@@ -200,6 +201,7 @@ def _one(data: str | Path, request: Request, progress: Progress | None) -> Repor
     if request.write_baseline:
         if file is None:
             raise UsageError("--write-baseline needs --baseline FILE, or a baseline in the settings")
+        _check_place(file, chosen.says("baseline"), overrides)
         _write(file, baseline.text(report, file))
     elif file is not None:
         before, report = report, baseline.without_known(report, file)
@@ -215,6 +217,21 @@ def _left_out(what: What, chosen: Selection, before: Report, after: Report, valu
     layer = chosen.says(what.value) if what is What.BASELINE else None
     layer = layer or chosen.layers[-1]
     return Overrides(changes=(narrowing.left_out(what, layer, what.value, before, after, value),))
+
+
+def _check_place(file: Path, layer: Wishes | None, overrides: Overrides) -> None:
+    """A settings file that came with the dataset says of no place elsewhere that something is written there.
+
+    Raises:
+        UsageError: it does.
+    """
+    if layer is None or all(one.trusted or one.file != layer.file for one in overrides.files):
+        return
+    if not Within([layer.folder]).holds(file):
+        raise UsageError(
+            f"{layer.file} came with the dataset, and its baseline {file} would be written outside of its folder; "
+            "name a file with --baseline, or trust the settings with --trust-dataset-settings"
+        )
 
 
 def _write(file: Path, content: str) -> None:

@@ -87,6 +87,18 @@ def test_what_came_with_the_dataset_narrows_and_hides_no_fatal_finding(
     assert again.overrides == report.overrides and again.exit_code == 1
 
 
+def test_a_baseline_that_came_with_the_dataset_is_written_in_its_folder_alone(tiny: TinySet, tmp_path: Path, capsys):
+    (tiny.root / "away").symlink_to(tmp_path)
+    for place in ("../known.json", str(tmp_path / "known.json"), "away/known.json"):
+        (tiny.root / "nanfix.yaml").write_text(f"lint: {{baseline: {place}}}")
+        assert main(["lint", "set", "--write-baseline"]) == 2 and not (tmp_path / "known.json").exists()
+        assert "outside of its folder" in " ".join(capsys.readouterr().err.split())
+    assert main(["lint", "set", "--write-baseline", "--trust-dataset-settings"]) == 0
+    assert (tmp_path / "known.json").exists()
+    (tiny.root / "nanfix.yaml").write_text("lint: {baseline: known.json}")
+    assert main(["lint", "set", "--write-baseline"]) == 0 and (tiny.root / "known.json").exists()
+
+
 def test_every_form_says_it(tiny: TinySet, capsys):
     (tiny.root / "nanfix.yaml").write_text("lint: {ignore: [IM011], task: detect}")
     file, report = str(tiny.root / "nanfix.yaml"), yolo_nanfix.lint(tiny.root)
