@@ -17,6 +17,7 @@ from yolo_nanfix.fixing.apply import Fixed
 from yolo_nanfix.fixing.catalogue import FIXES
 from yolo_nanfix.fixing.ground import Ground, Home
 from yolo_nanfix.fixing.limits import Whole
+from yolo_nanfix.fixing.sets import OPERATIONS as SETS
 from yolo_nanfix.fixing.sets import LabelFile
 from yolo_nanfix.fixing.undo import Undone
 from yolo_nanfix.handoff.export import HandedOver, Options, Progress, Unlabelled, hand_over
@@ -48,11 +49,13 @@ class Mendable(NamedTuple):
         safe: the findings that a safe fix mends.
         unsafe: those that unsafe fixes mend besides.
         tried: whether it was tried out what safe fixes, and what unsafe fixes would do; else that is all that has one.
+        outside: how many findings have a fix, but are about files outside of the dataset, and left for that.
     """
 
     safe: frozenset[Finding] = frozenset()
     unsafe: frozenset[Finding] = frozenset()
     tried: tuple[bool, bool] = (True, True)
+    outside: int = 0
 
 
 def fix(report: Report, *, unsafe: bool, diff: bool, outside: bool) -> Fixed:
@@ -69,14 +72,16 @@ def mendable(report: Report, remember: bool) -> Mendable:
         UsageError: nothing can be mended in such a dataset.
     """
     _single(report)
-    have = frozenset(f for f in report.findings if f.because is None and f.code in FIXES)
-    if not have:
+    fixes = [f for f in report.findings if f.because is None and f.code in FIXES]
+    if not fixes:
         return Mendable()
+    ground = _ground(report, False, remember)
+    have = _inside(fixes, ground.home)
     few = len(have) <= MOST_TRIED
     small = few and sum(counts["images"] for counts in report.counts.values()) <= MOST_LOOKED_AT
-    safe = apply.mendable(report.findings, _ground(report, False, remember)) if few else _safe(have)
+    safe = apply.mendable(report.findings, ground) if few else _safe(have)
     more = apply.mendable(report.findings, _ground(report, True, remember)) if small else have
-    return Mendable(safe, more - safe, (few, small))
+    return Mendable(safe, more - safe, (few, small), len(frozenset(fixes) - have))
 
 
 def tried(report: Report) -> tuple[frozenset[Finding], frozenset[Finding]] | None:
@@ -86,6 +91,13 @@ def tried(report: Report) -> tuple[frozenset[Finding], frozenset[Finding]] | Non
     except NanfixError:  # the dataset has gone meanwhile
         return None
     return (found.safe, found.unsafe) if all(found.tried) else None
+
+
+def _inside(findings: Iterable[Finding], home: Home) -> frozenset[Finding]:
+    """The findings about files of the dataset, or about the set as a whole."""
+    files = list(dict.fromkeys(f.place.file for f in findings))
+    held = dict(zip(files, home.within.hold(files), strict=True))
+    return frozenset(f for f in findings if held[f.place.file] or FIXES[f.code].how in SETS)
 
 
 def _safe(findings: Iterable[Finding]) -> frozenset[Finding]:

@@ -11,6 +11,7 @@ from fixing.test_fix import snapshot
 from linting.tiny_set import YAML, TinySet
 
 import yolo_nanfix
+from yolo_nanfix import api
 from yolo_nanfix.fixing.apply import Fixed
 
 SPILL = "0 0.5 0.5 0.2 1.005\n"
@@ -66,6 +67,8 @@ def test_what_lies_outside_is_named_and_changed_only_if_that_is_asked(tiny: Tiny
     label = make(tiny, elsewhere)
     before = snapshot(tiny.root.parent)
     report = yolo_nanfix.lint(tiny.root, settings=False)
+    found = api.mendable(report)
+    assert (len(found.safe), found.outside) == (1, 1)
     shown = yolo_nanfix.fix(report, diff=True)
     fixed = yolo_nanfix.fix(report)
     for one in (shown, fixed):

@@ -103,7 +103,11 @@ def test_what_can_be_fixed_is_marked_and_counted_with_the_command():
     assert "[*] 1 fixable with --fix, 3 more with --fix --unsafe-fixes: yolo-nanfix lint 'my set' --fix\n" in out
     out = _rendered(_report(one), fixable=replace(fixable, marked=frozenset(), safe=0, tried=(True, False)))
     assert "[*] up to 3 fixable with --fix --unsafe-fixes: yolo-nanfix lint 'my set' --fix --unsafe-fixes\n" in out
-    assert "[*]" not in _rendered(_report(one))
+    out = _rendered(_report(one), fixable=text.Fixable(command="yolo-nanfix lint x", outside=2))
+    assert (
+        "Up to 2 fixable in files outside of the dataset" in out and "yolo-nanfix lint x --fix --fix-outside\n" in out
+    )
+    assert "[*]" not in _rendered(_report(one)) and "outside" not in _rendered(_report(one))
 
 
 def test_what_stock_keeps_of_each_split_is_told():

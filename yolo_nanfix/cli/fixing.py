@@ -136,7 +136,7 @@ def fixable(args: argparse.Namespace, report: Report) -> Fixable:
     except NanfixError:
         return text.NOTHING
     marked = found.safe | found.unsafe if args.unsafe_fixes else found.safe
-    return text.Fixable(marked, len(found.safe), len(found.unsafe), found.tried, command(args, report))
+    return text.Fixable(marked, len(found.safe), len(found.unsafe), found.tried, command(args, report), found.outside)
 
 
 def command(args: argparse.Namespace, report: Report) -> str:

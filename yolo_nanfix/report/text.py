@@ -49,6 +49,7 @@ class Fixable:
         unsafe: so many more by `--fix --unsafe-fixes`.
         tried: whether the two numbers were tried out; else they are upper bounds, for there is too much to look at.
         command: the command that mends, without these options.
+        outside: so many more, at most, could be mended in files outside of the dataset.
     """
 
     marked: frozenset[Finding] = frozenset()
@@ -56,6 +57,7 @@ class Fixable:
     unsafe: int = 0
     tried: tuple[bool, bool] = (True, True)
     command: str = ""
+    outside: int = 0
 
 
 NOTHING = Fixable()
@@ -111,8 +113,7 @@ def _summary(report: Report, fixable: Fixable, root: Path) -> Iterator[Table | T
         yield Text(f"{report.known} findings of the baseline are not shown.", style="dim")
     yield from (Text(line) for line in ([] if report.choice else kept_lines(report.counts, report.starts)))
     yield from (Text(line) for line in choice_text.lines(report, root))
-    if line := _fixes(fixable):
-        yield Text(line)
+    yield from map(Text, _fixes(fixable))
     yield _closing(report)
 
 
@@ -171,16 +172,20 @@ def kept_lines(counts: Mapping[str, Mapping[str, int]], starts: bool = True) -> 
             yield f"{split}: {images} images, Ultralytics {keep} {of}{noted}{drops}."
 
 
-def _fixes(fixable: Fixable) -> str:
+def _fixes(fixable: Fixable) -> Iterator[str]:
     """`[*] 12 fixable with --fix, 3 more with --fix --unsafe-fixes: yolo-nanfix lint data.yaml --fix`."""
-    if not fixable.safe + fixable.unsafe:
-        return ""
     one, other = ("" if tried else "up to " for tried in fixable.tried)
     safe = f"{one}{fixable.safe} fixable with --fix" if fixable.safe else ""
     what = "more" if safe else "fixable"
     unsafe = f"{other}{fixable.unsafe} {what} with --fix --unsafe-fixes" if fixable.unsafe else ""
     options = "--fix" if safe else "--fix --unsafe-fixes"
-    return f"{_MARK} {', '.join(filter(None, (safe, unsafe)))}: {fixable.command} {options}"
+    if safe or unsafe:
+        yield f"{_MARK} {', '.join(filter(None, (safe, unsafe)))}: {fixable.command} {options}"
+    if fixable.outside:
+        yield (
+            f"Up to {fixable.outside} fixable in files outside of the dataset (behind links, or listed elsewhere): "
+            f"{fixable.command} --fix --fix-outside"
+        )
 
 
 def _skipped(report: Report) -> list[tuple[str, str]]:
