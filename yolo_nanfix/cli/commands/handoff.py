@@ -128,7 +128,7 @@ def _lines(done: HandedOver) -> Iterator[str]:
         )
     if done.images and done.brought is None:
         yield f"the images stay in {done.root}; give them to the tool from there, with their folders"
-    elif done.images:
+    elif (Path(done.folder) / "images").is_dir():
         yield f"the images are in {Path(done.folder) / 'images'}; give them to the tool with their folders"
     if done.served:
         yield f"Label Studio finds them with LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={shlex.quote(done.served)}"
