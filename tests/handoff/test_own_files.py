@@ -109,7 +109,9 @@ def test_no_form_of_a_report_quotes_what_links_lead_to(trap: TinySet, deep: bool
         said = "".join(capfd.readouterr())
         assert "row-out" in said and SECRET not in said
         if form == "json":
-            assert any("'xxxxxxxxx' is not a number" in f["message"] for f in json.loads(said)["findings"])
+            said_so = [f["message"] for f in json.loads(said)["findings"]]
+            assert any("'xxxxxxxxx' is not a number (the file lies outside" in message for message in said_so)
+            assert sum("each digit is shown as 9" in message for message in said_so) == 3
 
 
 def test_a_page_shows_the_datasets_own_images_alone(trap: TinySet):
@@ -128,6 +130,8 @@ def test_a_folder_of_images_that_is_a_link_is_named_and_left_out(tmp_path: Path,
     report = api.lint(tiny.root)
     assert sum(numbers["images"] for numbers in report.counts.values()) == 2, "lint takes it as ever"
     (tmp_path / "disk/train/a.txt").write_text(SICK)
+    assert main(["handoff", str(tiny.root), str(tmp_path / "none"), "--to", "coco"]) == 0
+    assert "give them to the tool" not in capsys.readouterr().out, "there are none"
     done = api.handoff(api.lint(tiny.root), tmp_path / "out", to="coco")
     assert list(done.left_out.values()) == [Refusal.OUTSIDE.value] and not (tmp_path / "out/images").exists()
     assert main(["handoff", str(tiny.root), str(tmp_path / "two"), "--to", "coco", "--follow-links"]) == 0

@@ -33,6 +33,7 @@ class BadRow(NamedTuple):
         behind: how many columns, 1 or 2, a prediction may have put behind the row: a confidence, the number of a track,
             or both. Else 0.
         ahead: whether one such column may as well stand ahead of the outline: there the numbers jump more.
+        veiled: whether `text` has 9 for each digit and x for each letter, see `veil`.
     """
 
     file: int
@@ -42,14 +43,19 @@ class BadRow(NamedTuple):
     head: tuple[float, float] | None = None
     behind: int = 0
     ahead: bool = False
+    veiled: bool = False
 
 
 class OddNumber(NamedTuple):
-    """A number that reads otherwise than it looks: with underscores or with digits outside ASCII."""
+    """A number that reads otherwise than it looks: with underscores or with digits outside ASCII.
+
+    `veiled` as of `BadRow`.
+    """
 
     file: int
     line: int
     text: str
+    veiled: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.grounds import ground
-from yolo_nanfix.linting.labels import BadRow, Labels
+from yolo_nanfix.linting.labels import BadRow, Labels, OddNumber
 
 QUOTED = ("number", "comma", "comment")
 """The kinds of bad rows whose text stands in messages."""
@@ -35,9 +35,13 @@ def veiled(labels: Labels, config: DataConfig, root: Path | None) -> Labels:
     return replace(
         labels,
         bad=tuple(_bad(bad) if bad.kind in QUOTED and not held[bad.file] else bad for bad in labels.bad),
-        odd=tuple(odd if held[odd.file] else odd._replace(text=_DIGIT.sub("9", odd.text)) for odd in labels.odd),
+        odd=tuple(odd if held[odd.file] else _odd(odd) for odd in labels.odd),
     )
 
 
 def _bad(row: BadRow) -> BadRow:
-    return row._replace(text=_DIGIT.sub("9", _LETTER.sub("x", row.text)))
+    return row._replace(text=_DIGIT.sub("9", _LETTER.sub("x", row.text)), veiled=True)
+
+
+def _odd(number: OddNumber) -> OddNumber:
+    return number._replace(text=_DIGIT.sub("9", number.text), veiled=True)

@@ -58,6 +58,10 @@ def file_hit(labels: Labels, images: Images, file: int, message: str, line: int 
     return Hit(label.path, message, line, split=image.split, image=image.file)
 
 
+VEILED = " (the file lies outside of the dataset, so each digit is shown as 9 and each letter as x)"
+"""What is said behind the text of a file that links or lists name outside of the dataset."""
+
+
 def bad_hits(
     labels: Labels, images: Images, kind: str, message: str, wanted: Callable[[str], bool] = lambda _: True
 ) -> Iterator[Hit]:
@@ -68,7 +72,8 @@ def bad_hits(
     for bad in labels.bad:
         if bad.kind == kind and wanted(bad.text):
             text = bad.text if len(bad.text) <= 60 else bad.text[:57] + "..."
-            yield file_hit(labels, images, bad.file, message.format(text=text), bad.line)
+            said = message.format(text=text) + VEILED * bad.veiled
+            yield file_hit(labels, images, bad.file, said, bad.line)
 
 
 def show(numbers: NDArray[np.float32]) -> str:

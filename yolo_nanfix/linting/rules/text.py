@@ -15,7 +15,7 @@ from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
 from yolo_nanfix.linting.rule import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.keypoints import BOX_COLUMNS, other_width
-from yolo_nanfix.linting.rules.rows import bad_hits, file_hit, row_hits
+from yolo_nanfix.linting.rules.rows import VEILED, bad_hits, file_hit, row_hits
 from yolo_nanfix.linting.table import Table
 
 BOXES = ("detect", "segment", "obb")
@@ -227,7 +227,8 @@ def number_odd_spelling(labels: Labels, images: Images) -> Iterator[Hit]:
     Mend: write the number with plain digits.
     """
     for odd in labels.odd:
-        message = f"{odd.text!r} is read as {float(odd.text):.6g}"
+        read = f"is read as {float(odd.text):.6g}"
+        message = f"{odd.text!r} {f'is an odd spelling{VEILED}' if odd.veiled else read}"
         yield file_hit(labels, images, odd.file, message, odd.line)
 
 
@@ -301,7 +302,8 @@ def label_markup(labels: Labels, images: Images) -> Iterator[Hit]:
     for bad in labels.bad:
         if bad.kind == "number" and _is_markup(bad.text) and bad.file not in seen:
             seen.add(bad.file)
-            yield file_hit(labels, images, bad.file, f"{bad.text[:60]!r} is XML, HTML or JSON, not a label", bad.line)
+            message = f"{bad.text[:60]!r} is XML, HTML or JSON, not a label{VEILED * bad.veiled}"
+            yield file_hit(labels, images, bad.file, message, bad.line)
 
 
 @rule("TX023", "instance-id-column", Severity.ERROR, Effect.DROPS, LABELLED)
