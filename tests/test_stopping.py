@@ -89,6 +89,30 @@ with stopping.handled(), stopping.later():
 """,
         lambda n: (1, "written\n"),
     ),
+    "a write has time where launchers pass signals on": (
+        """
+stopping.TOGETHER = 0.0
+with stopping.handled(), stopping.later(60):
+    signal.raise_signal(NUMBER)
+    signal.raise_signal(NUMBER)
+    print("written", flush=True)
+""",
+        lambda n: (1, "written\n"),
+    ),
+    "a write has time also after the signal": (
+        """
+stopping.TOGETHER = 0.0
+with stopping.handled():
+    try:
+        signal.raise_signal(NUMBER)
+    except stopping.Stopped:
+        with stopping.later(60):
+            signal.raise_signal(NUMBER)
+            print("written", flush=True)
+        signal.raise_signal(NUMBER)
+""",
+        lambda n: (-n, "written\n"),
+    ),
     "a write that hangs is given up": (
         """
 stopping.TOGETHER = 0.2

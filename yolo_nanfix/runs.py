@@ -224,9 +224,10 @@ def _of_workers(model: Any, context: RunContext, since: float = 0.0, code: int =
     if trainer is None:
         return {}
     folder = Path(trainer.save_dir)
-    if summary := launched.report(folder, since):
-        return launched.complete(folder, summary, context)
-    return launched.without(folder, code, context, lambda: api.status().as_dict()) if code else {}
+    with stopping.later():
+        if summary := launched.report(folder, since):
+            return launched.complete(folder, summary, context)
+        return launched.without(folder, code, context, lambda: api.status().as_dict()) if code else {}
 
 
 def _start_unguarded(model: Any, arguments: Mapping[str, Any]) -> None:
@@ -250,7 +251,8 @@ def _unguarded(model: Any, *, finished: bool) -> None:
         return
     recorder = Recorder()
     recorder.finished, recorder.pretrained = finished, run_figures.pretrained(trainer)
-    run_report.write_report(trainer, recorder, api.status().as_dict(), {})
+    with stopping.later():
+        run_report.write_report(trainer, recorder, api.status().as_dict(), {})
     tally.clear()
 
 

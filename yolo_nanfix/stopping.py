@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import math
 import os
 import signal
 import sys
@@ -233,40 +234,46 @@ def _let_go_of_dead_streams() -> None:
 
 
 @contextmanager
-def later() -> Iterator[None]:
+def later(patience: float | None = None) -> Iterator[None]:
     """Hold signals back while something is written that must be whole, then let them through to whoever handled them.
 
     Nothing is held back where a signal is ignored, as under nohup, or handled outside of Python. A signal that comes
-    long after one that is waiting is let through at once: what is written may hang.
+    long after one that is waiting, or that was raised, is let through at once: what is written may hang.
+
+    Args:
+        patience: how many seconds are long; by default `TOGETHER`. Where others than people send signals, as a
+            launcher does that passes on what it gets, a second one is no haste.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    limit = TOGETHER if patience is None else patience
     before: dict[int, Any] = {}
-    waiting: list[int] = []
-    began = [0.0]
+    waiting: list[tuple[int, float]] = []
+    over: list[bool] = []
 
     def hold(number: int, frame: Any) -> None:
-        now = time.monotonic()
-        if (waiting and now - began[0] >= TOGETHER) or _state.came is not None:
+        raised = _state.came is not None and before[number] is _handle
+        first = _state.at if raised else waiting[0][1] if waiting else math.inf
+        if over or time.monotonic() - first >= limit:
             signal.signal(number, before[number])
             signal.raise_signal(number)
-            return
-        began[0] = began[0] if waiting else now
-        waiting.append(number)
+        elif not raised:
+            waiting.append((number, time.monotonic()))
 
-    for number in SIGNALS:
-        usual = signal.getsignal(number)
-        if usual not in (signal.SIG_IGN, None):
-            before[number] = usual
-            signal.signal(number, hold)
     try:
+        for number in SIGNALS:
+            usual = signal.getsignal(number)
+            if usual not in (signal.SIG_IGN, None):
+                before[number] = usual
+                signal.signal(number, hold)
         yield
     finally:
+        over.append(True)  # if one raises before all are as they were, the others let it through
         for number, usual in before.items():
             if signal.getsignal(number) is hold:
                 signal.signal(number, usual)
-        for number in waiting[:1]:
+        for number, _ in waiting[:1]:
             signal.raise_signal(number)
 
 

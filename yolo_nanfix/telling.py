@@ -36,7 +36,7 @@ class Telling(Audience):
         """
         self.trainer, self.recorder, self.force, self.done = trainer, recorder, force, done
         self.feed = Feed({})
-        self._unwritable = self._handles = False
+        self._unwritable = self._handles = self._told = False
         self._state = ""
         self._said = self._counts()
 
@@ -105,18 +105,26 @@ class Telling(Audience):
         self._said = counts
 
     def ends(self) -> None:
-        """Write the steps file and the report, whole: a signal that comes meanwhile has its effect afterwards."""
+        """Write the steps file and the report, whole and once: a signal that comes meanwhile has its effect afterwards.
+
+        Where one comes before that, and becomes an exception, this is to be called again.
+        """
         run_report.wait_for_signal(self.trainer)
         with stopping.later():
-            if self.recorder.micro_batches:
-                self._write_steps()
-            run_report.write_report(self.trainer, self.recorder, self.force(), self.feed.as_dict())
-            if self.recorder.finished:
-                with suppress(OSError):
-                    self._state_file().unlink()
-            self.done()
+            if not self._told:
+                self._told = True
+                self._tell()
         if self._handles:
             stopping.end()
+
+    def _tell(self) -> None:
+        if self.recorder.micro_batches:
+            self._write_steps()
+        run_report.write_report(self.trainer, self.recorder, self.force(), self.feed.as_dict())
+        if self.recorder.finished:
+            with suppress(OSError):
+                self._state_file().unlink()
+        self.done()
 
     def ends_instead(self) -> None:
         """Write the report with what this rank knows; the steps file and the state stay as rank 0 left them."""

@@ -181,23 +181,24 @@ def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Exam
         "on_pretrain_routine_end", once(lambda t: attach(t, settings, recorder, examine, known, earlier, lookout))
     )
     trainer.add_callback("on_train_end", once(lambda t: setattr(recorder, "finished", True)))
-    told: list[bool] = []
 
     def end() -> None:
-        if not told:
-            told.append(True)
-            lookout.teardown(_in_flight(recorder), recorder.audience.ends)
+        lookout.teardown(_in_flight(recorder), recorder.audience.ends)
 
     trainer.add_callback("teardown", once(lambda t: end()))
     _around(trainer, "train", partial(_to_the_end, end))
 
 
 def _to_the_end(end: Callable[[], None], train: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Train; older releases tear nothing down where training ends with an exception."""
+    """Train; older releases tear nothing down where training ends with an exception, and a signal may break it off."""
     try:
         return train(*args, **kwargs)
     except BaseException:
-        end()
+        try:
+            end()
+        except KeyboardInterrupt:  # a signal as it began: only the first becomes an exception
+            end()
+            raise
         raise
 
 

@@ -38,7 +38,9 @@ SLOW = 15.0
 DUMB = (How.GONE, How.SUSPENDED, How.SILENT)
 """Ranks that were lost so write no report."""
 LAST = 20.0
-"""Seconds for a report, of this rank or another; the launcher waits 30 before it kills."""
+"""Seconds for another rank's report; the launcher waits 30 before it kills."""
+TEARDOWN = 60.0
+"""Seconds for all that the main thread has to do at its end, its report included."""
 
 Place = Callable[[], Sign]
 """Gives epoch, batch, step and progress of this rank now."""
@@ -101,32 +103,41 @@ class Lookout:
             self.notes.take_in()
 
     def teardown(self, error: BaseException | None, tell: Callable[[], None]) -> None:
-        """The main thread tears down: find out why, let rank 0 tell, and stop watching.
+        """The main thread tears down: find out why, let rank 0 tell, and stop watching; once.
+
+        A signal may become an exception as this begins; then nothing is done yet, and it is to be called again.
 
         Args:
             error: what ended the training; None if it came to its end.
             tell: writes the report; of rank 0 alone.
         """
+        if self._closed:
+            return
         if self.board is None:
             tell()
+            self._closed = True
             return
-        self._ending.set()
-        if self._signals is not None:
-            self._signals.quiet = True
-        with stopping.later(), self._lock:  # else this thread writes the report already
-            try:
-                self._stopped = isinstance(error, GuardStop)
-                self._publish(_end_of(error, self._asked), error)
-                if error is not None:
-                    self._explain(error)
-                self._last_notes(error)
-                self._tell(self.board, tell)
-            finally:
-                self._closed = True
-                self._over.set()
+        with stopping.later(TEARDOWN):  # a launcher passes on each signal that it gets
+            self._ending.set()
+            if self._signals is not None:
+                self._signals.quiet = True
+            with self._lock:  # else the thread writes the report already
+                self._close(self.board, error, tell)
         self._stop()
         if self._signals is not None and error is None:
             self._signals.close()
+
+    def _close(self, known: Board, error: BaseException | None, tell: Callable[[], None]) -> None:
+        try:
+            self._stopped = isinstance(error, GuardStop)
+            self._publish(_end_of(error, self._asked), error)
+            if error is not None:
+                self._explain(error)
+            self._last_notes(error)
+            self._tell(known, tell)
+        finally:
+            self._closed = True
+            self._over.set()
 
     def _stop(self) -> None:
         """Wait for the thread to end: one that the interpreter stops inside of torch's store aborts the process."""
@@ -144,6 +155,7 @@ class Lookout:
         """Whether another rank is the reason for an error here: that is known a moment later at most."""
         until = time.monotonic() + GRACE
         foreign = endings.of_a_collective(error)
+        self._look()
         while not (found := self._lost()) and time.monotonic() < until and (foreign or self._asked):
             if self.seen and all(seen.sign.end is not None for seen in self.seen.values()):
                 break
@@ -232,7 +244,7 @@ class Lookout:
         while not self._ending.wait(GRACE) and time.monotonic() < until and not process_state.place()[1]:
             pass
         if self._ending.is_set():
-            self._over.wait(LAST)
+            self._over.wait(TEARDOWN)
             if self.recorder.finished and self._closed:
                 return
             time.sleep(GRACE)
