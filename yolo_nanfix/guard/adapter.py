@@ -182,11 +182,9 @@ def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Exam
     )
     trainer.add_callback("on_train_end", once(lambda t: setattr(recorder, "finished", True)))
 
-    def end() -> None:
-        lookout.teardown(_in_flight(recorder), recorder.audience.ends)
-
-    trainer.add_callback("teardown", once(lambda t: end()))
-    _around(trainer, "train", partial(_to_the_end, end))
+    ends = once(lambda t: lookout.teardown(_in_flight(recorder), recorder.audience.ends))
+    trainer.add_callback("teardown", ends)
+    _around(trainer, "train", partial(_to_the_end, lambda: ends(trainer)))
 
 
 def _to_the_end(end: Callable[[], None], train: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
