@@ -188,7 +188,7 @@ def judge_output(words: Sequence[str], code: int, out: bytes, err: bytes) -> lis
         wrong.append(f"exit code {code}: {_last(err)}")
     elif b"Traceback (most recent call last)" in err:
         wrong.append(f"traceback: {_last(err)}")
-    if len(err) > 20_000:
+    if len(err) > 50_000:
         wrong.append(f"{len(err)} bytes of errors")
     if code in CODES and (form := _form(words, code)):
         try:
@@ -211,7 +211,8 @@ def _last(err: bytes) -> str:
 
 def _form(words: Sequence[str], code: int) -> str:
     """The form that stdout must have; empty if any will do."""
-    if "--json" in words:
+    options = words[: words.index("--")] if "--" in words else words
+    if "--json" in options:
         return "json"
     if code == 2 or "--output-format" not in words or "--output-file" in words or "--statistics" in words:
         return ""

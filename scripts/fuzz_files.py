@@ -40,7 +40,7 @@ def _device(file: Path, rng: random.Random, box: Box) -> None:
 
 def _outside(file: Path, rng: random.Random, box: Box) -> None:
     _gone(file)
-    file.symlink_to(box.outside / rng.choice(("secret.txt", "images/a.jpg", "labels/a.txt", "nowhere", "")))
+    file.symlink_to(box.outside / rng.choice(("secret.txt", "images/a.jpg", "labels/a.txt", "nowhere", "labels")))
 
 
 def _loop(file: Path, rng: random.Random, box: Box) -> None:

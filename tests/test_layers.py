@@ -49,7 +49,7 @@ MAY = {
     "pages": VALUES | PLAIN | {"report"},
     "showing": VALUES | PLAIN | {"pages", "linting", "fixing", "handoff"},
     "patching": {"cards", "upstream", "clipping", "numerics", "errors", "findings"},
-    "guard": VALUES | {"upstream", "clipping", "incident", "batches", "kept", "numerics"},
+    "guard": VALUES | {"shown", "upstream", "clipping", "incident", "batches", "kept", "numerics"},
     "diagnosis": VALUES | {"upstream", "incident", "batches", "cards", "kept", "numerics"},
     "settings": {"errors", "overrides"} | PLAIN,
     "drawing": VALUES | {"own", "pages", "report", "showing", "upstream"},

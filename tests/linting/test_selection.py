@@ -351,3 +351,10 @@ def test_a_fatal_image_is_trained_on_only_if_its_rule_is_ignored_by_name(tiny: T
     assert [f.code for f in kept.findings] == [*(code for code in left if code == "BX004"), "IM011"]
     kept = linter.for_training(report, tiny.root, trust=True)
     assert [f.code for f in kept.findings] == left
+
+
+def test_a_setting_of_any_length_is_shown_cut(tiny: TinySet):
+    for values in ({"root": ["x" * 70_000]}, {"select": {"a": "x" * 70_000}}, {"imgsz": "x" * 70_000}):
+        with pytest.raises(UsageError) as error:
+            linter.lint(tiny.root, linter.Request(values))
+        assert len(str(error.value)) < 1000

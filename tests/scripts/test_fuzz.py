@@ -59,7 +59,7 @@ def test_what_a_case_may_not_do_to_files_is_seen(box):
         (["--output-format", "junit"], 1, b"<a>", b"", "not junit"),
         (["--output-format", "junit"], 1, b"<a/>", b"", ""),
         ([], 0, b"\x1b[31mred", b"", "control characters"),
-        ([], 2, b"", b"x" * 30_000, "30000 bytes"),
+        ([], 2, b"", b"x" * 60_000, "60000 bytes"),
     ],
 )
 def test_what_a_command_may_not_print_is_seen(words, code, out, err, wrong):

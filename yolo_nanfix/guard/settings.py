@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from yolo_nanfix.errors import UsageError, nearest
+from yolo_nanfix.shown import shown
 
 REPAIRS = ("none", "state", "all")
 
@@ -50,13 +51,13 @@ class GuardSettings:
         for setting in fields(self):
             value, kind = getattr(self, setting.name), type(setting.default)
             if type(value) is not kind:
-                raise UsageError(f"guard setting {setting.name} must be {_article(kind)}, not {value!r}")
+                raise UsageError(f"guard setting {setting.name} must be {_article(kind)}, not {shown(value)}")
             if kind is int and value < setting.metadata["least"]:
                 raise UsageError(
                     f"guard setting {setting.name} must be at least {setting.metadata['least']}, not {value}"
                 )
         if self.repair not in REPAIRS:
-            raise UsageError(f"guard setting repair must be one of {', '.join(REPAIRS)}, not {self.repair!r}")
+            raise UsageError(f"guard setting repair must be one of {', '.join(REPAIRS)}, not {shown(self.repair)}")
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

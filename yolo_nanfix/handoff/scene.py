@@ -247,12 +247,14 @@ def _shapes(label: str, album: Album, size: tuple[int, int], about: list[Finding
         raise
     except (OSError, UnicodeDecodeError):
         return
+    by_line: dict[int | None, list[Finding]] = {}
+    for finding in about:
+        by_line.setdefault(finding.place.line, []).append(finding)
     for number, line in enumerate(lines, 1):
         words = line.split()
         values = _numbers(words[:_BOX] if cut else words)
         if values is not None:
-            defects = tuple(f for f in about if f.place.line == number)
-            yield _shape(number, values, album, size, defects)
+            yield _shape(number, values, album, size, tuple(by_line.get(number, ())))
 
 
 def _numbers(words: list[str]) -> list[float] | None:

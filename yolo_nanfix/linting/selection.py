@@ -20,6 +20,7 @@ from typing import Any
 from yolo_nanfix.errors import UsageError, nearest
 from yolo_nanfix.findings import Finding, Report, Severity, match
 from yolo_nanfix.linting.rule import TASKS, all_rules
+from yolo_nanfix.shown import shown
 
 KEYS = (
     "select", "ignore", "extend-select", "per-path-ignores", "severity", "task", "imgsz", "deep", "baseline", "root",
@@ -219,7 +220,7 @@ def _lies_under(glob: str, file: str, starts: tuple[str, ...]) -> bool:
 
 def _words(where: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(word, str) for word in value):
-        raise UsageError(f"{where} must be a list of rule codes, not {value!r}")
+        raise UsageError(f"{where} must be a list of rule codes, not {shown(value)}")
     return tuple(_word(where, word.strip()) for word in value)
 
 
@@ -245,14 +246,14 @@ def _mapping(source: str, said: Mapping[str, Any], key: str) -> Mapping[str, Any
     value = said.get(key, {})
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
         return value
-    raise UsageError(f"{source}{key} must be a mapping, not {value!r}")
+    raise UsageError(f"{source}{key} must be a mapping, not {shown(value)}")
 
 
 def _typed(source: str, said: Mapping[str, Any], key: str, types: tuple[type, ...], wanted: str) -> Any:
     value = said.get(key)
     if value is None or isinstance(value, types):
         return value
-    raise UsageError(f"{source}{key} must be {wanted}, not {value!r}")
+    raise UsageError(f"{source}{key} must be {wanted}, not {shown(value)}")
 
 
 def _task(source: str, said: Mapping[str, Any]) -> str | None:
@@ -272,4 +273,4 @@ def _imgsz(source: str, said: Mapping[str, Any]) -> int | None:
     size = said.get("imgsz")
     if size is None or (type(size) is int and size > 0):
         return size
-    raise UsageError(f"{source}imgsz must be a whole number of pixels above 0, not {size!r}")
+    raise UsageError(f"{source}imgsz must be a whole number of pixels above 0, not {shown(size)}")
