@@ -9,16 +9,16 @@ Findings are chosen after the rules were asked, so that what is remembered of a 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.errors import UsageError, nearest
 from yolo_nanfix.findings import Finding, Report, Severity, match
+from yolo_nanfix.linting.globs import matches
 from yolo_nanfix.linting.rule import TASKS, all_rules
 from yolo_nanfix.shown import shown
 
@@ -200,22 +200,13 @@ def _closest(words: Iterable[str], code: str, name: str) -> int:
     return max((match(word, code, name) for word in words), default=-1)
 
 
-@lru_cache(maxsize=256)
-def _pattern(glob: str) -> re.Pattern[str]:
-    """A glob of whole paths: `*` and `?` stay within a folder, `**` does not; a folder means all that is in it."""
-    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob.replace(os.sep, "/").removeprefix("./").rstrip("/"))
-    known = {"**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
-    return re.compile("".join(known.get(part, re.escape(part)) for part in parts) + r"(?:/.*)?", re.DOTALL)
-
-
 def _lies_under(glob: str, file: str, starts: tuple[str, ...]) -> bool:
     """Whether a glob matches a file: its path from a start on, its whole path or, without a slash, any part of it."""
     path = file.replace(os.sep, "/")
     inside = next((path.removeprefix(start) for start in starts if path.startswith(start)), path)
-    pattern = _pattern(glob)
     if "/" not in glob.rstrip("/"):
-        return any(pattern.fullmatch(part) for part in inside.split("/"))
-    return bool(pattern.fullmatch(inside) or pattern.fullmatch(path))
+        return any(matches(glob, part) for part in inside.split("/"))
+    return matches(glob, inside) or matches(glob, path)
 
 
 def _words(where: str, value: Any) -> tuple[str, ...]:

@@ -1,0 +1,68 @@
+"""Globs of whole paths: `*` and `?` stay within a folder, `**` does not; a folder means all that is in it.
+
+A regular expression tries all ways to share a path among many `*`: a glob of a received settings file could keep it
+busy for years. So one with more than a few is followed token by token, in time that grows with path and glob alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+
+FEW = 2
+"""So many `*` and `**` a regular expression may have; the time it takes grows with the path to that power."""
+_TOKENS = re.compile(r"(\*\*/|\*\*|\*|\?)")
+_KNOWN = {"**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
+
+
+def matches(glob: str, path: str) -> bool:
+    """Whether a glob matches a path, or a folder above it; both with `/` between folders."""
+    tokens = _tokens(glob)
+    if sum(token.startswith("*") for token in tokens) <= FEW:
+        return _pattern(glob).fullmatch(path) is not None
+    return _followed(tokens, path)
+
+
+@lru_cache(maxsize=256)
+def _tokens(glob: str) -> tuple[str, ...]:
+    """The wildcards of a glob and the texts between them."""
+    parts = _TOKENS.split(glob.replace(os.sep, "/").removeprefix("./").rstrip("/"))
+    return tuple(filter(None, parts))
+
+
+@lru_cache(maxsize=256)
+def _pattern(glob: str) -> re.Pattern[str]:
+    wanted = "".join(_KNOWN.get(token, re.escape(token)) for token in _tokens(glob))
+    return re.compile(wanted + r"(?:/.*)?", re.DOTALL)
+
+
+def _followed(tokens: tuple[str, ...], path: str) -> bool:
+    """The same as the regular expression says, by the places that each token can end at."""
+    places = {0}
+    for token in tokens:
+        places = _after(token, places, path)
+        if not places:
+            return False
+    return any(place == len(path) or path[place] == "/" for place in places)
+
+
+def _after(token: str, places: set[int], path: str) -> set[int]:
+    """Where a token can end in a path that begins at one of some places."""
+    size, first = len(path), min(places)
+    if token == "**":
+        return set(range(first, size + 1))
+    if token == "**/":
+        return places | {at + 1 for at in range(first, size) if path[at] == "/"}
+    if token == "?":
+        return {at + 1 for at in places if at < size and path[at] != "/"}
+    if token != "*":
+        return {at + len(token) for at in places if path.startswith(token, at)}
+    ends: set[int] = set()
+    for at in sorted(places):
+        while at not in ends:
+            ends.add(at)
+            if at == size or path[at] == "/":
+                break
+            at += 1
+    return ends
