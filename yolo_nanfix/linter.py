@@ -71,12 +71,8 @@ class Request:
             UsageError: a setting or a wish is wrong.
         """
         own = read_wishes(self.wishes, self.source, Path.cwd())
-        table = load_lint(home(data), Belongs(data)) if self.settings else None
-        if table is None:
-            return Selection((own,)), Overrides()
-        trust = self.trust or trusts()
-        layer, not_taken = _layer(table, trust)
-        return Selection((layer, own)), Overrides((_file(table, trust),), not_taken)
+        layers, overrides = _from_files(data, self.trust or trusts()) if self.settings else ((), Overrides())
+        return Selection((*layers, own)), overrides
 
 
 def lint(data: str | Path | None, request: Request, progress: Progress | None = None) -> Report:
@@ -135,17 +131,11 @@ def for_training(report: Report, data: str | Path, *, trust: bool = False) -> Re
     Raises:
         UsageError: a setting is wrong.
     """
-    belongs = Belongs(data)
-    nearest, trust = load_lint(home(data), belongs), trust or trusts()
-    if nearest is None:
+    layers, overrides = _from_files(data, trust or trusts())
+    if not layers:
         return report
-    shown, not_taken = _layer(nearest, trust)
-    chosen = own = Selection((shown,))
-    files = [_file(nearest, trust)]
-    if nearest.of_dataset and not trust:
-        table = load_lint_of_user(home(data), belongs)
-        own = Selection(() if table is None else (_layer(table, True)[0],))
-        files += [] if table is None else [_file(table, trust)]
+    chosen = Selection(layers)
+    own = Selection(tuple(layer for layer in layers if layer.file not in overrides.distrusted))
 
     def counts(finding: Finding) -> bool:
         fatal = finding.severity is Severity.FATAL
@@ -156,11 +146,11 @@ def for_training(report: Report, data: str | Path, *, trust: bool = False) -> Re
     options = (What.OPTION, What.SEVERITY)  # which a training takes from its model, or not at all
     narrowed = narrowing.narrowed(chosen, report, counts).changes
     refused: tuple[Override, ...] = ()
-    if own is not chosen:
+    if own != chosen:
         fatal = (f for f in kept if f.severity is Severity.FATAL and chosen.ignored_on_purpose(f))
         refused = tuple(narrowing.trained(chosen, fatal, taken=False))
-    changes = (*(change for change in narrowed if change.what not in options), *not_taken, *refused, *trained)
-    return replace(report, findings=kept, overrides=Overrides(tuple(files), changes))
+    changes = (*(change for change in narrowed if change.what not in options), *refused, *trained)
+    return replace(report, findings=kept, overrides=overrides + Overrides(changes=changes))
 
 
 def stamps(data: str | Path | None, request: Request) -> dict[str, tuple[int, ...]]:
@@ -169,6 +159,24 @@ def stamps(data: str | Path | None, request: Request) -> dict[str, tuple[int, ..
     for one in datasets(data, request):
         found |= watching.stamps(one, settings_files(home(one)), request.selection(one).first("root"))
     return found
+
+
+def _from_files(data: str | Path, trust: bool) -> tuple[tuple[Wishes, ...], Overrides]:
+    """The wishes of settings files that hold for a dataset, the last one winning, with what of them is not taken.
+
+    The nearest file holds. One that came with the dataset and is not trusted stands behind the user's own: it narrows
+    what these leave, and switches nothing off that they ask for, as `deep` or a severity.
+    """
+    belongs = Belongs(data)
+    nearest = load_lint(home(data), belongs)
+    if nearest is None:
+        return (), Overrides()
+    tables = [nearest]
+    if nearest.of_dataset and not trust and (own := load_lint_of_user(home(data), belongs)) is not None:
+        tables.append(own)
+    layers, not_taken = zip(*(_layer(table, trust) for table in tables), strict=True)
+    files = tuple(_file(table, trust) for table in tables)
+    return layers, Overrides(files, tuple(change for changes in not_taken for change in changes))
 
 
 def _layer(table: LintTable, trust: bool) -> tuple[Wishes, tuple[Override, ...]]:

@@ -7,7 +7,8 @@ passed over unless it is trusted, and what it says is told as not taken.
 
 What belongs to lint stands under the key `lint` of the same files. For it the nearest file that has this key counts,
 from the folder of data.yaml upward, then from the current folder upward; a file that holds nothing else is passed over
-when patches are settled. Arguments win over it.
+when patches are settled. If that one came with the dataset and is not trusted, the nearest of the user's own counts,
+too, and wins over it. Arguments win over both.
 """
 
 from __future__ import annotations

@@ -87,6 +87,26 @@ def test_what_came_with_the_dataset_narrows_and_hides_no_fatal_finding(
     assert again.overrides == report.overrides and again.exit_code == 1
 
 
+def test_the_users_own_settings_count_beside_those_of_the_dataset(tiny: TinySet, capsys):
+    Path("nanfix.yaml").write_text("lint: {deep: true, severity: {BX: fatal}}")
+    (tiny.root / "nanfix.yaml").write_text("lint: {deep: false, ignore: [CL], severity: {BX: info, FS: info}}")
+    report = yolo_nanfix.lint(tiny.root)
+    assert not any("--deep" in reason for _, reason in report.skipped)
+    levels = {finding.code: finding.severity.value for finding in report.findings}
+    assert levels == {"BX004": "fatal", "BX006": "fatal", "IM011": "fatal", "FS011": "info"}
+    assert [one.of_dataset for one in report.overrides.files] == [True, False]
+    assert main(["lint", "set", "--trust-dataset-settings"]) == 1
+    assert "BX004 [info]" in capsys.readouterr().out, "trusted, the nearest file alone counts"
+
+
+@pytest.mark.parametrize("text", ["severity: {ALL: info}", "ignore: [IM]", "ignore: [ALL]"])
+def test_the_last_line_tells_of_fatal_findings_that_are_hidden(tiny: TinySet, text: str, capsys):
+    (tiny.root / "nanfix.yaml").write_text(f"lint: {{{text}}}")
+    assert main(["lint", "set"]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "1 fatal that settings of the dataset leave out or make milder" in last and "--isolated" in last
+
+
 def test_a_baseline_that_came_with_the_dataset_is_written_in_its_folder_alone(tiny: TinySet, tmp_path: Path, capsys):
     (tiny.root / "away").symlink_to(tmp_path)
     for place in ("../known.json", str(tmp_path / "known.json"), "away/known.json"):

@@ -122,7 +122,8 @@ def test_the_nearest_file_with_a_lint_table_counts(tiny: TinySet):
     (tiny.root / "nanfix.yaml").write_text("rect: stock\n")
     assert found(tiny) == ["BX006"]
     (Path.cwd() / "nanfix.yaml").write_text("lint: {select: [BX004]}")
-    assert found(tiny) == ["BX006"]
+    assert found(tiny) == ["BX004"], "the user's own wins over what came with the dataset"
+    assert found(tiny, trust_dataset_settings=True) == ["BX006"]
 
 
 def test_all_settings_hold(tiny: TinySet):

@@ -212,8 +212,10 @@ def _closing(report: Report) -> Text:
         then = f"; {kept} worth labelling" + (f". To give them to a labelling tool: {command}" if kept else ".")
         return Text(f"Found {found(report) or 'nothing'} in {read}{then}", style=_style(report))
     hidden = report.overrides.fatal_hidden
-    if report.worst is None and hidden:
-        return Text(f"Found nothing but {hidden} fatal that settings of the dataset leave out, in {read}.", "bold red")
+    if hidden and report.worst is not Severity.FATAL:
+        besides = f"{found(report)} and" if report.findings else "nothing but"
+        fatal = f"{hidden} fatal that settings of the dataset leave out or make milder"
+        return Text(f"Found {besides} {fatal}, in {read}; --isolated shows what they hide.", "bold red")
     if report.worst is None:
         return Text(f"No findings in {read}.", style="green")
     then = _NEXT[report.worst] if report.starts else "Training does not start: mend the fatal findings first."
