@@ -11,21 +11,12 @@ import numpy as np
 import pytest
 import torch
 from make_datasets import make_dataset
+from markers import Marker
 
 import yolo_nanfix
 from yolo_nanfix.cli.main import main
 
 pytestmark = pytest.mark.usefixtures("unpatched")
-
-
-class Marker:
-    """Writes a marker file when it is unpickled."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self):
-        return Path.touch, (self.file,)
 
 
 @pytest.fixture

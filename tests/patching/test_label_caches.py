@@ -10,22 +10,13 @@ import lab
 import numpy as np
 import pytest
 from make_datasets import make_dataset
+from markers import Marker
 
 import yolo_nanfix
 from yolo_nanfix import switching, training
 from yolo_nanfix.patching import label_caches, revival
 
 pytestmark = pytest.mark.usefixtures("unpatched")
-
-
-class Marker:
-    """Writes a marker file when it is unpickled."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self):
-        return Path.touch, (self.file,)
 
 
 def as_cache(value, file):
