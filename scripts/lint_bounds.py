@@ -118,6 +118,33 @@ def coco(count: int) -> Callable[[Path], None]:
     return change
 
 
+def padded(root: Path) -> None:
+    """One of 600 MB, most of them a hole."""
+    with open(root / "coco.json", "wb") as stream:
+        stream.write(b'{"images": [], "annotations": [], "categories": []}')
+        stream.truncate(600 << 20)
+
+
+def outlines(images: int, megabytes: int) -> Callable[[Path], None]:
+    """COCO with outlines of 25 corners, as its own instances_train2017.json has them, which has 450 MB."""
+
+    def change(root: Path) -> None:
+        angle = np.linspace(0, 2 * np.pi, 25, endpoint=False)
+        with open(root / "coco.json", "w") as stream:
+            known = json.dumps([{"id": i, "file_name": f"{i}.jpg", "width": 640, "height": 480} for i in range(images)])
+            stream.write(f'{{"images": {known}, "categories": [{{"id": 1, "name": "a"}}], "annotations": [')
+            for i in range(megabytes * 2**20 // 470):
+                reach, x, y = 20 + 20 * np.random.default_rng(i).random(25), 60 + i % 499, 60 + i % 347
+                points = np.column_stack([x + reach * np.cos(angle), y + reach * np.sin(angle)]).round(2)
+                low, side = points.min(axis=0), np.ptp(points, axis=0)
+                entry = {"segmentation": [points.ravel().tolist()], "area": float(side.prod()), "iscrowd": 0}
+                entry |= {"image_id": i % images, "bbox": [*low.tolist(), *side.round(2).tolist()], "category_id": 1}
+                stream.write(("," if i else "") + json.dumps(entry | {"id": i + 1}))
+            stream.write("]}")
+
+    return change
+
+
 def special(name: str, target: str | None) -> Callable[[Path], None]:
     """A link to a device or a file of the system, or a pipe, in the place of a file."""
 
@@ -152,7 +179,11 @@ KINDS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "boxes-100k": (label(boxes(99_999)), ()),
     "list-10.5m": (listed, ()),
     "coco-100mb": (coco(930_000), ()),
-    "coco-150mb": (coco(1_400_000), ()),
+    "coco-200mb": (coco(1_900_000), ()),
+    "coco-600mb": (padded, ()),
+    "coco-outlines-60mb": (outlines(9_999, 60), ()),
+    "coco-outlines-one-image": (outlines(1, 60), ()),
+    "coco-numbers": (lambda root: (root / "coco.json").write_text('{"images": [' + "[]," * 5_000_000) and None, ()),
     "coco-nested": (lambda root: (root / "coco.json").write_text('{"images": ' + "[" * 500_000) and None, ()),
     "png-60k": (picture("bomb.png", png(60_000, 8, whole=False)), ("--deep",)),
     "png-9k": (picture("bomb.png", png(9_400, 8, whole=True)), ("--deep",)),
@@ -165,6 +196,7 @@ KINDS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
 }
 """By name what is wrong, and the options of lint."""
 LARGE: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
+    "coco-outlines-450mb": (outlines(118_000, 450), ()),
     "labels-60mb-long-rows": (label(("0 " + "1 1 " * 250_000 + "\n") * 60), ()),
 }
 

@@ -16,7 +16,8 @@ from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting import formats
 from yolo_nanfix.linting.formats import build, coco_names
 from yolo_nanfix.linting.formats.coco import COCO_IDS
-from yolo_nanfix.linting.formats.jsonwalk import Broken, Lines, Walk
+from yolo_nanfix.linting.formats.jsontext import Text
+from yolo_nanfix.linting.formats.jsonwalk import Broken, Walk
 from yolo_nanfix.linting.formats.xmltree import BrokenXml, read_xml
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.runner import run
@@ -193,17 +194,19 @@ def test_what_is_said_of_broken_json(tiny: TinySet, data: bytes, message: str):
 
 
 def test_lines_and_columns_hold_beyond_ascii():
-    lines = Lines("ä\nöü\n\n日x")
-    assert [lines.at(i) for i in (0, 2, 3, 5, 6, 7)] == [(1, 1), (2, 1), (2, 2), (3, 1), (4, 1), (4, 2)]
+    said = "ä\nöü\n\n日x"
+    text, places = Text(said.encode()), [len(said[:i].encode()) for i in (0, 2, 3, 5, 6, 7)]
+    assert [text.place(i) for i in places] == [(1, 1), (2, 1), (2, 2), (3, 1), (4, 1), (4, 2)]
+    assert text.place(places[2]) == (2, 2) and text.line(places[0]) == 1
 
 
 def test_the_walk_gives_every_entry_with_its_place():
-    text, met = ' {"a": [1, {"b": [2]}, NaN], "c": {"a": [3]}, "d": []} ', []
-    keys = Walk(text).run({"a": lambda *entry: met.append(entry)})
+    text, met = b' {"a": [1, {"b": [2]}, NaN], "c": {"a": [3]}, "d": []} ', []
+    keys = Walk(Text(text)).run({"a": lambda *entry: met.append(entry)})
     assert keys == {"a", "c", "d"} and met[0] == (1, 8, False) and met[1] == ({"b": [2]}, 11, False)
     assert met[2][0] != met[2][0] and met[2][2] and len(met) == 3
     with pytest.raises(Broken):
-        Walk('{"a": [1').run({"a": lambda *entry: None})
+        Walk(Text(b'{"a": [1')).run({"a": lambda *entry: None})
 
 
 _BOMB = '<!DOCTYPE b [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><annotation>&b;</annotation>'

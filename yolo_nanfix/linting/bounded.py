@@ -25,7 +25,10 @@ def read(path: str | os.PathLike[str], most: int = SMALL) -> bytes:
         OSError: it cannot be read, is none, or is larger than `most` bytes.
     """
     try:
-        data = ANYWHERE.read(path, most + 1)
+        size = min(os.stat(path).st_size, most)  # noqa: PTH116
+        data = ANYWHERE.read(path, size + 1)  # memory is taken for as much as is asked for
+        if size < len(data) <= most:  # it has grown
+            data = ANYWHERE.read(path, most + 1)
     except ValueError as error:  # it can be no path
         raise OSError(errno.EINVAL, str(error), os.fspath(path)) from error
     if len(data) > most:
@@ -45,6 +48,15 @@ def most_annotations() -> int:
     return int(said) << 20
 
 
+def times() -> int:
+    """How many times the usual bounds within annotations hold: once, unless more MB are to be read than usual.
+
+    Raises:
+        UsageError: the variable holds no whole number of MB.
+    """
+    return max(1, -(-most_annotations() // (ANNOTATION_MB << 20)))
+
+
 def check_annotations(files: Iterable[Path]) -> None:
     """Look at the bytes of annotation files, which are held in memory all together.
 
@@ -58,7 +70,7 @@ def check_annotations(files: Iterable[Path]) -> None:
         largest = max(sizes, key=sizes.__getitem__)
         raise DataError(
             f"{largest}: annotations of {total / 2**20:.0f} MB, more than the {most >> 20} MB that are read: they take "
-            f"ten times as much memory; set {ANNOTATIONS}={(total >> 20) + 1} to read them all the same, or split them"
+            f"three times the memory; set {ANNOTATIONS}={(total >> 20) + 1} to read them all the same, or split them"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,11 +60,16 @@ def columns(images: Images, labels: Labels, config: DataConfig, task: str, *, de
     }
 
 
-def tabulate(dataset: Dataset) -> Table:
-    """The columns of a dataset that was read whole."""
+def tabulate(dataset: Dataset, parts: Sequence[tuple[Images, Labels]]) -> Table:
+    """The columns of a dataset that was read whole, and is now in parts, one image and label file after the other."""
     images, names = dataset.images, tuple(dataset.splits)
     number = {name: i for i, name in enumerate(names)}
-    found = columns(images, dataset.labels, dataset.config, dataset.task, deep=any(image.looks for image in images))
+    deep = any(image.looks for image in images)
+    columned = [columns(*part, dataset.config, dataset.task, deep=deep) for part in parts]
+    before = np.cumsum([0, *(len(some) for some, _ in parts)]).astype(np.int32)
+    for one, shift in zip(columned, before.tolist(), strict=False):
+        one["row_image"] = np.asarray(one["row_image"], np.int32) + np.int32(shift)
+    found: Columns = {name: np.concatenate([one[name] for one in columned]) for name in columned[0]}
     return Table(
         files=tuple(image.file for image in images),
         labels=tuple(image.label for image in images),

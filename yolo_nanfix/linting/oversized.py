@@ -17,10 +17,18 @@ LIST_BYTES = 256 << 20
 """Bytes of a list of images at most."""
 ANNOTATIONS = "YOLO_NANFIX_ANNOTATIONS_MB"
 """The variable that says up to how many MB annotations are read; one file, or all of a folder together."""
-ANNOTATION_MB = 128
-"""The same without it: JSON takes some ten times as much memory as it has bytes."""
+ANNOTATION_MB = 512
+"""The same without it: COCO's own instances_train2017.json has 450."""
 ENTRIES = 2_000_000
-"""Entries of a list in such a file at most, as long as the variable is not set."""
+"""Entries of the lists of such a file at most, as long as the variable is no larger than that."""
+ENTRY_BYTES = 16 << 20
+"""Bytes of one of them at most, likewise: as Python has it, it may take 30 times as much memory."""
+OBJECTS = 2_000_000
+"""Boxes, outlines and sets of keypoints in annotations at most, likewise."""
+CORNERS = 32_000_000
+"""Their corners and keypoints at most, likewise."""
+OF_ONE = 4_000_000
+"""Those of one image at most, likewise."""
 _ENDS = b"\n\r\v\f\x1c\x1d\x1e"
 _WIDE_ENDS = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 _ANY_END = re.compile(rb"\r\n|[\n\r\v\f\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")

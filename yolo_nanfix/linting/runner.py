@@ -55,7 +55,9 @@ def run(
     options = options or LintOptions()
     if options.task not in (None, *TASKS):
         raise UsageError(f"task '{options.task}' is unknown; lint reads {', '.join(TASKS)} labels")
-    if (annotated := formats.read(data, options)) is not None:
+    with no_collection():
+        annotated = formats.read(data, options)
+    if annotated is not None:
         from yolo_nanfix.linting.formats.check import check as check_annotations
 
         return _placed(check_annotations(annotated, study), annotated.dataset.config, options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 LISTS: dict[str, tuple[str, ...]] = {
@@ -49,28 +49,47 @@ CATEGORY: Kinds = {
 """The keys of entries, each with what its value is, and names that it has in others."""
 
 
+class OtherNames:
+    """Finds, entry by entry, the keys that no entry of a list has, and the names that all have in their place."""
+
+    def __init__(self, kinds: Kinds) -> None:
+        """No entry was seen yet."""
+        self._kinds = kinds
+        self._left: list[tuple[str, str, Callable[[Any], bool]]] | None = None
+
+    def add(self, entry: Any) -> None:
+        """Look at one more entry; what is no object tells nothing."""
+        if not isinstance(entry, dict):
+            return
+        if self._left is None:
+            self._left = [
+                (key, alias, fits)
+                for key, (fits, others) in self._kinds.items()
+                for alias in others
+                if key not in entry and alias not in self._kinds and alias in entry
+            ]
+        if self._left:
+            self._left = [one for one in self._left if one[0] not in entry and one[2](entry.get(one[1]))]
+
+    @property
+    def found(self) -> dict[str, str]:
+        """For each key that no entry has, the name that all have in its place."""
+        found: dict[str, str] = {}
+        for key, alias, _ in self._left or ():
+            found.setdefault(key, alias)
+        return found
+
+
 def other_names(entries: Iterable[Any], kinds: Kinds) -> dict[str, str]:
     """For each key that no entry has, the one that all of them have in its place."""
-    objects = [entry for entry in entries if isinstance(entry, dict)]
-    if not objects:
-        return {}
-    first, found = objects[0], {}
-    for key, (fits, aliases) in kinds.items():
-        if key not in first:
-            for alias in aliases:
-                if alias not in kinds and alias in first and _all(objects, key, alias, fits):
-                    found[key] = alias
-                    break
-    return found
-
-
-def _all(objects: list[dict[str, Any]], key: str, alias: str, fits: Callable[[Any], bool]) -> bool:
-    return all(key not in entry and fits(entry.get(alias)) for entry in objects)
-
-
-def rename(entries: Iterable[Any], names: dict[str, str]) -> None:
-    """Give the values of other names their own."""
+    names = OtherNames(kinds)
     for entry in entries:
-        if isinstance(entry, dict):
-            for key, alias in names.items():
-                entry[key] = entry[alias]
+        names.add(entry)
+    return names.found
+
+
+def renamed(entry: Any, names: Mapping[str, str]) -> Any:
+    """An entry in which the values of other names have their own too."""
+    if isinstance(entry, dict):
+        entry |= {key: entry[alias] for key, alias in names.items()}
+    return entry

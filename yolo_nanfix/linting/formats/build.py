@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix import decoders
+from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting import bounded
 from yolo_nanfix.linting.config import DataConfig
 from yolo_nanfix.linting.dataset import Dataset
 from yolo_nanfix.linting.formats.frames import Frame, judge, spills, summary
@@ -24,8 +26,9 @@ from yolo_nanfix.linting.guess import settled
 from yolo_nanfix.linting.headers import Header
 from yolo_nanfix.linting.image import Image
 from yolo_nanfix.linting.images import Images, Listed, gather, read_images
-from yolo_nanfix.linting.labels import LabelFile, Labels, join
+from yolo_nanfix.linting.labels import LabelFile, Labels
 from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.oversized import ANNOTATION_MB, ANNOTATIONS, CORNERS, OBJECTS, OF_ONE
 from yolo_nanfix.linting.paths import folder_of
 from yolo_nanfix.linting.stamps import NOTHING, Stamp, stamp_of
 from yolo_nanfix.linting.studied import Where
@@ -41,6 +44,10 @@ _KINDS = {Frame.STORED: "boxes-unturned", Frame.UNTURNED: "boxes-unturned", Fram
 """The rule that says each frame."""
 MOST_BESIDE = 100
 """Folders that are looked at for images."""
+POINTS = 1 << 20
+"""Points that are normalised at once, but at least those of one row."""
+TRIED = 20
+"""Images that are looked for to know where they lie."""
 TOGETHER = 2000
 """Images that are read at once."""
 
@@ -82,7 +89,8 @@ class Builder:
         self._sizes: list[tuple[int, int]] = []
         self._image, self._line, self._columns, self._shape = array("i"), array("q"), array("i"), array("q")
         self._numbers, self._counts = array("d"), array("i")
-        self._x, self._y, self._visible = array("d"), array("d"), array("d")
+        self._x, self._y, self._visible, self._seen = array("d"), array("d"), array("f"), array("b")
+        self._most = OBJECTS * bounded.times(), CORNERS * bounded.times()
 
     @property
     def root(self) -> Path | None:
@@ -118,7 +126,11 @@ class Builder:
         visible: Sequence[float] | None = None,
         columns: int = PLAIN,
     ) -> None:
-        """Add a row by its number in the file: class, x, y, w, h, and the corners or keypoints, if any."""
+        """Add a row by its number in the file: class, x, y, w, h, and the corners or keypoints, if any.
+
+        Raises:
+            DataError: there are more than are held in memory.
+        """
         self._image.append(image)
         self._line.append(number)
         self._columns.append(columns)
@@ -126,8 +138,19 @@ class Builder:
         self._counts.append(len(x))
         self._x.extend(x)
         self._y.extend(y)
-        self._visible.extend([nan] * len(x) if visible is None else visible)
+        self._seen.append(visible is not None)
+        if visible is not None:
+            self._visible.extend(visible)
+        if len(self._counts) > self._most[0] or len(self._x) > self._most[1]:
+            raise DataError(self._too_many())
         self._shape.append(hash((*x, *y)) if len(x) and visible is None else 0)
+
+    def _too_many(self) -> str:
+        objects, corners = self._most
+        return (
+            f"{self._source}: more than {objects} boxes, outlines and sets of keypoints, or {corners} corners in them; "
+            f"set {ANNOTATIONS}={ANNOTATION_MB * (bounded.times() + 1)} to read them all the same, or split the files"
+        )
 
     def finish(self) -> Annotated:
         """The dataset; the headers of all images are read for it."""
@@ -235,34 +258,72 @@ class Builder:
         owner = np.array(self._image, np.int32)
         sizes = self._divisors(images, frames)
         scale = sizes[owner].reshape(-1, 2)
-        keep = (scale > 0).all(axis=1)
-        counts = np.array(self._counts, np.int64)
-        spots = np.repeat(keep, counts)
+        line = np.array(self._line, np.int32)
+        kept = np.flatnonzero((scale > 0).all(axis=1))
+        rows = kept[np.lexsort((line[kept], owner[kept]))]
+        owner, scale = owner[rows], scale[rows]
+        self._check_images(owner, np.array(self._counts, np.int64)[rows], images)
         with np.errstate(all="ignore"):
-            numbers = np.array(self._numbers, np.float64).reshape(-1, PLAIN)
+            numbers = np.array(self._numbers, np.float64).reshape(-1, PLAIN)[rows]
             box = (numbers[:, 1:] / np.tile(scale, 2)).astype(np.float32)
-            corners = np.column_stack([np.array(self._x, np.float64), np.array(self._y, np.float64)])
-            points = (corners / np.repeat(scale, counts, axis=0)).astype(np.float32)
-        rows = np.bincount(owner[keep], minlength=len(images))
+            cls = numbers[:, 0].astype(np.float32)
+            points, visible, first = self._points(rows, scale)
+        del numbers
+        each = np.bincount(owner, minlength=len(images))
         polygons = self._options.settled == "segment"
-        files = tuple(LabelFile(image.label, i, int(rows[i]), polygons) for i, image in enumerate(images))
-        odd = np.where(np.isfinite(box), np.float32(0), box)
-        labels = Labels(
+        files = tuple(LabelFile(image.label, i, int(each[i]), polygons) for i, image in enumerate(images))
+        return Labels(
             files=files,
             bad=(),
             odd=(),
-            file=owner[keep],
-            line=np.array(self._line, np.int32)[keep],
-            cls=numbers[keep, 0].astype(np.float32),
-            box=box[keep],
-            columns=np.array(self._columns, np.int32)[keep],
-            shape=np.array(self._shape, np.int64)[keep],
-            points=points[spots],
-            visible=np.array(self._visible, np.float32)[spots],
-            first=np.concatenate([[0], np.cumsum(counts[keep])]).astype(np.int64),
-            extra=odd[keep].sum(axis=1),
+            file=owner,
+            line=line[rows],
+            cls=cls,
+            box=box,
+            columns=np.array(self._columns, np.int32)[rows],
+            shape=np.array(self._shape, np.int64)[rows],
+            points=points,
+            visible=visible,
+            first=first,
+            extra=np.where(np.isfinite(box), np.float32(0), box).sum(axis=1),
         )
-        return join([labels])
+
+    def _check_images(self, owner: NDArray[np.int32], counts: NDArray[np.int64], images: Images) -> None:
+        """Look at how many corners each image has: rules look at those of one image together.
+
+        Raises:
+            DataError: there are too many.
+        """
+        corners, most = np.bincount(owner, counts, len(images)), OF_ONE * bounded.times()
+        if len(corners) and corners.max() > most:
+            name = brief(_last(self._paths[int(corners.argmax())]))
+            raise DataError(f"{self._source}: {name} has more than {most} corners of outlines and keypoints")
+
+    def _points(
+        self, rows: NDArray[np.int64], scale: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+        """The points of these rows, what is seen of them, and where those of each row begin; some rows at a time."""
+        counts, seen = np.array(self._counts, np.int64), np.array(self._seen, np.bool_)
+        starts, shown = np.cumsum(counts) - counts, np.cumsum(counts * seen) - counts * seen
+        first = np.concatenate([[0], np.cumsum(counts[rows])]).astype(np.int64)
+        points, visible = np.empty((first[-1], 2), np.float32), np.full(first[-1], nan, np.float32)
+        held = (self._x, self._y, self._visible)
+        x, y, told = (np.frombuffer(values, values.typecode) if len(values) else np.zeros(0) for values in held)
+        low = 0
+        while low < len(rows):
+            high = max(low + 1, int(np.searchsorted(first, first[low] + POINTS, side="right")) - 1)
+            some, own = rows[low:high], slice(first[low], first[high])
+            spots = _spots(starts[some], counts[some])
+            for axis, values in enumerate((x, y)):
+                points[own, axis] = values[spots] / np.repeat(scale[low:high, axis], counts[some])
+            marked = some[seen[some]]
+            if len(marked):
+                mine = np.repeat(seen[some], counts[some])
+                visible[own][mine] = told[_spots(shown[marked], counts[marked])]
+            low = high
+        del x, y, told, held
+        self._x, self._y, self._visible = array("d"), array("d"), array("f")
+        return points, visible, first
 
     def _divisors(self, images: Images, frames: NDArray[np.int8]) -> NDArray[np.float64]:
         """(N, 2) what the coordinates of each image are divided by; 0 where it is not known."""
@@ -272,6 +333,12 @@ class Builder:
         shown = np.column_stack([images.columns.width, images.columns.height])
         wanted = (given.min(axis=1, initial=np.inf) <= 0) | (frames == Frame.SWAPPED)
         return np.where(wanted[:, None], shown, given)
+
+
+def _spots(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places of several runs of values, one run after the other."""
+    ends = np.cumsum(counts)
+    return np.asarray(np.repeat(starts - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0))
 
 
 def _stamp(path: str) -> Stamp:
@@ -318,7 +385,7 @@ def image_root(folder: Path, names: Sequence[str], extra: Sequence[str] = ()) ->
     near = ("", "images", "JPEGImages", *extra)
     places = [base / name for base in (folder, folder.parent) for name in near]
     places += [folder.parent / "images" / name for name in extra]
-    tried = [name for name in names if inside(name)][:20]
+    tried = [name for name in names if inside(name)][:TRIED]
     counts = [sum(os.path.isfile(f"{place}{os.sep}{name}") for name in tried) for place in places]  # noqa: PTH113
     if max(counts) == 0:
         places += _beside(folder, {word for name in extra for word in _words(name)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,8 +17,9 @@ from yolo_nanfix.linting.dataset import tabulate
 from yolo_nanfix.linting.fates import of_splits
 from yolo_nanfix.linting.folding import folded
 from yolo_nanfix.linting.formats.build import Annotated
+from yolo_nanfix.linting.formats.pieces import Piece, pieces
 from yolo_nanfix.linting.listing import Folders
-from yolo_nanfix.linting.rule import all_rules
+from yolo_nanfix.linting.rule import Rule, all_rules
 from yolo_nanfix.linting.studied import Studied, Study, Where
 
 APART = {
@@ -33,16 +34,14 @@ _LINE = re.compile(r"\bline (\d+)")
 def check(annotated: Annotated, study: Study | None = None) -> Report:
     """The report on annotation files: the rules about them, and those about images, rows, classes and splits."""
     dataset, options = annotated.dataset, annotated.options
-    table = tabulate(dataset)
+    parts = list(pieces(dataset))
+    table = tabulate(dataset, parts)
     if study is not None:
         study(Studied(dataset.config, options.settled, table, annotated.where))
     facts: dict[str, Any] = {
         "config": dataset.config,
         "task": options.settled,
         "options": options,
-        "images": dataset.images,
-        "unusual": dataset.images.unusual(),
-        "labels": dataset.labels,
         "table": table,
         "fates": of_splits(table, dataset.config, options.settled),
         "strays": (),
@@ -50,15 +49,11 @@ def check(annotated: Annotated, study: Study | None = None) -> Report:
         "folders": Folders(),
         "notes": annotated.notes,
     }
-    found: list[Finding] = []
     causes: list[Cause] = []
-    skipped: list[tuple[str, str]] = []
-    for rule in all_rules():
-        if reason := APART.get(rule.code[:2]) or rule.skipped(options):
-            skipped.append((rule.code, reason))
-        else:
-            with np.errstate(all="ignore"):  # annotations may hold any number
-                found += rule.run(facts, causes)
+    reasons = {rule.code: APART.get(rule.code[:2]) or rule.skipped(options) for rule in all_rules()}
+    skipped = [(code, reason) for code, reason in reasons.items() if reason]
+    asked = [rule for rule in all_rules() if not reasons[rule.code]]
+    found = [finding for some in _asked(asked, facts, parts, causes).values() for finding in some]
     findings = list(_translated(folded(explained(found, causes), table), annotated))
     order: dict[str | None, int] = {split: i for i, split in enumerate((None, *dataset.splits))}
     findings.sort(key=lambda f: (order[f.split], f.place.file, f.place.line or 0, f.code))
@@ -74,6 +69,23 @@ def check(annotated: Annotated, study: Study | None = None) -> Report:
     data, task, root = str(dataset.config.yaml_file), options.settled, str(dataset.config.root)
     basis = annotated.basis
     return Report(data, task, tuple(findings), tuple(skipped), counts, root=root, basis=basis)
+
+
+def _asked(
+    rules: Sequence[Rule], facts: dict[str, Any], parts: Sequence[Piece], causes: list[Cause]
+) -> dict[str, list[Finding]]:
+    """What each rule finds, by its code; `causes` gets what the findings explain."""
+    found: dict[str, list[Finding]] = {rule.code: [] for rule in rules}
+    with np.errstate(all="ignore"):  # annotations may hold any number
+        for images, labels in parts:
+            of_part = facts | {"images": images, "unusual": images.unusual(), "labels": labels}
+            for rule in rules:
+                if rule.about_files:
+                    found[rule.code] += rule.run(of_part, causes)
+        for rule in rules:
+            if not rule.about_files:
+                found[rule.code] += rule.run(facts, causes)
+    return found
 
 
 def _named(where: Where, match: re.Match[str]) -> str:

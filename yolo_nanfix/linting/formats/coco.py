@@ -5,40 +5,65 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.formats import aliases, coco_names
-from yolo_nanfix.linting.formats.build import Annotated, Builder, image_root, inside, split_of
+from yolo_nanfix.linting.formats.build import TRIED, Annotated, Builder, image_root, inside, split_of
 from yolo_nanfix.linting.formats.foreign import json_kind, keys_of
-from yolo_nanfix.linting.formats.jsonwalk import Broken, Lines, Walk, read_text
+from yolo_nanfix.linting.formats.jsontext import Text, read_bytes
+from yolo_nanfix.linting.formats.jsonwalk import Broken, Entries, Walk
 from yolo_nanfix.linting.formats.notes import Total
 from yolo_nanfix.linting.formats.numbers import brief, numbers, side, whole
-from yolo_nanfix.linting.formats.task import coco_basis
+from yolo_nanfix.linting.formats.task import Tally, coco_basis
 from yolo_nanfix.linting.options import LintOptions
 
 TASKS = ("detect", "segment", "pose")
 LISTS = ("images", "annotations", "categories")
+KINDS = {"images": aliases.IMAGE, "annotations": aliases.ANNOTATION, "categories": aliases.CATEGORY}
 COCO_IDS = frozenset(coco_names.IDS)
 """The 80 category ids of COCO itself, for which the converter has a table."""
 SLACK = 3.0
 """Pixels by which a box may differ from its polygon."""
 
 
-@dataclass
+_NO_ID = -(1 << 63)
+
+
 class _File:
     """One JSON file as it was walked through."""
 
-    path: str
-    text: str
-    lines: Lines
-    images: list[tuple[Any, int]] = field(default_factory=list)
-    categories: list[tuple[Any, int]] = field(default_factory=list)
-    annotations: list[Any] = field(default_factory=list)
-    places: array[int] = field(default_factory=lambda: array("q"))
-    odd: set[int] = field(default_factory=set)
+    def __init__(self, path: Path, text: Text) -> None:
+        self.path, self.walk = str(path), Walk(text)
+        self.images, self.annotations, self.categories = (Entries(self.walk) for _ in LISTS)
+        self.tally = Tally()
+        self._ids, self._texts = (
+            array("q"),
+            dict[int, str](),
+        )  # of the annotations; by their numbers those that are text
+
+    def add(self, entry: Any, at: int, strange: bool) -> None:
+        """Keep what is needed of an annotation before it is read again."""
+        own = entry.get("id") if isinstance(entry, dict) else None
+        if isinstance(own, str):
+            self._texts[len(self._ids)] = own
+        self._ids.append(own if whole(own) else _NO_ID)
+        self.annotations.add(at, strange)
+        self.tally.add(entry)
+
+    def called(self, number: int) -> str:
+        """What an annotation is called."""
+        own: int | str = self._texts.get(number, self._ids[number])
+        return "annotation" if own == _NO_ID else f"annotation {own}"
+
+    def repeated(self) -> set[int]:
+        """The ids that several annotations have."""
+        ids = np.sort(np.array(self._ids, np.int64))
+        return set(ids[1:][ids[1:] == ids[:-1]].tolist())
 
 
 def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated:
@@ -56,8 +81,8 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
             raise DataError(f"{path} is JSON, but no COCO file: a list, not one object with {', '.join(LISTS)}")
     builder = Builder(source, options, pixels=True)
     walked = [_walk(file, builder) for file in files]
-    categories = [entry for file in walked for entry, _ in file.categories]
-    task = builder.settle(coco_basis(categories, [entry for file in walked for entry in file.annotations]))
+    categories = (entry for file in walked for entry in file.categories)
+    task = builder.settle(coco_basis(categories, [file.tally for file in walked]))
     classes = _categories(walked, builder, task)
     for file in walked:
         _Reader(file, classes, builder, task).read()
@@ -66,22 +91,21 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
 
 def _walk(path: Path, builder: Builder) -> _File:
     """Walk through one file; what stands before a place where it is broken is kept."""
-    text, odd = read_text(path)
-    file = _File(str(path), text, Lines(text))
+    file, odd = _opened(path)
     for what in odd:
         builder.note("annotation-file-broken", file.path, what)
+    others = {name: aliases.OtherNames(kinds) for name, kinds in KINDS.items()}
 
     def annotation(entry: Any, at: int, strange: bool) -> None:
-        if strange:
-            file.odd.add(len(file.annotations))
-        file.annotations.append(entry)
-        file.places.append(at)
+        file.add(entry, at, strange)
+        others["annotations"].add(entry)
 
-    def other(name: str, into: list[tuple[Any, int]]) -> Any:
+    def other(name: str, into: Entries) -> Any:
         def take(entry: Any, at: int, strange: bool) -> None:
+            into.add(at, strange)
+            others[name].add(entry)
             if strange:
-                builder.note("number-not-finite", file.path, f"NaN or Infinity in '{name}'", file.lines.at(at)[0])
-            into.append((entry, at))
+                builder.note("number-not-finite", file.path, f"NaN or Infinity in '{name}'", into.lines[-1])
 
         return take
 
@@ -90,11 +114,11 @@ def _walk(path: Path, builder: Builder) -> _File:
         "annotations": annotation,
         "categories": other("categories", file.categories),
     }
-    named, walk = _lists(text), Walk(text)
+    named, walk = _lists(file.walk.text.signs), file.walk
     try:
         keys = walk.run({alias: takers[name] for name, alias in named.items()})
     except Broken as error:
-        line, column = file.lines.at(error.at)
+        line, column = walk.text.place(error.at)
         message = f"no valid JSON: {error.message} (line {line}, column {column})"
         builder.note("annotation-file-broken", file.path, message, line)
         return file
@@ -106,8 +130,15 @@ def _walk(path: Path, builder: Builder) -> _File:
     if missing:
         message = f"the list {' and '.join(map(repr, missing))} is missing"
         builder.note("entry-malformed", file.path, message)
-    _right_names(file, {name: alias for name, alias in named.items() if name != alias and alias in keys}, builder)
+    lists = {name: alias for name, alias in named.items() if name != alias and alias in keys}
+    _right_names(file, lists, {name: other.found for name, other in others.items()}, builder)
     return file
+
+
+def _opened(path: Path) -> tuple[_File, list[str]]:
+    """A file of which nothing was walked through, and what is odd about its encoding."""
+    data, odd = read_bytes(path)
+    return _File(path, Text(data)), odd
 
 
 def _lists(text: str) -> dict[str, str]:
@@ -119,19 +150,20 @@ def _lists(text: str) -> dict[str, str]:
     return found
 
 
-def _right_names(file: _File, lists: dict[str, str], builder: Builder) -> None:
-    """Note keys of other names than COCO's, and read on as if they had the right ones."""
+def _right_names(file: _File, lists: dict[str, str], keys: dict[str, dict[str, str]], builder: Builder) -> None:
+    """Note lists and keys of other names than COCO's, and read on as if they had the right ones."""
     said = [f"the list {alias!r} for {name!r}" for name, alias in lists.items()]
-    images, categories = [entry for entry, _ in file.images], [entry for entry, _ in file.categories]
-    groups = (
-        ("images", images, aliases.IMAGE),
-        ("annotations", file.annotations, aliases.ANNOTATION),
-        ("categories", categories, aliases.CATEGORY),
-    )
-    for called, entries, kinds in groups:
-        names = aliases.other_names(entries, kinds)
-        aliases.rename(entries, names)
-        said += [f"{alias!r} for {key!r} in all {len(entries)} {called}" for key, alias in names.items()]
+    for called, entries in (
+        ("images", file.images),
+        ("annotations", file.annotations),
+        ("categories", file.categories),
+    ):
+        entries.rename(keys[called])
+        said += [f"{alias!r} for {key!r} in all {len(entries)} {called}" for key, alias in keys[called].items()]
+    if keys["annotations"]:
+        file.tally = Tally()
+        for entry in file.annotations:
+            file.tally.add(entry)
     if said:
         builder.note("keys-misnamed", file.path, "keys have other names than in COCO: " + "; ".join(said))
 
@@ -143,8 +175,7 @@ def _categories(files: Sequence[_File], builder: Builder, task: str) -> dict[int
     spared = _spared(files)
     for file in files:
         ids: set[int] = set()
-        for entry, at in file.categories:
-            line = file.lines.at(at)[0]
+        for entry, line in zip(file.categories, file.categories.lines, strict=True):
             if not isinstance(entry, dict) or not whole(entry.get("id")) or not isinstance(entry.get("name"), str):
                 builder.note("entry-malformed", file.path, f"the category {brief(entry)} has no id or name", line)
                 continue
@@ -172,8 +203,7 @@ def _categories(files: Sequence[_File], builder: Builder, task: str) -> dict[int
 
 def _spared(files: Sequence[_File]) -> set[int]:
     """The id 0 where no annotation has it: Roboflow's category for the group of the others; nothing is made of it."""
-    found = (entry.get("category_id") for file in files for entry in file.annotations if isinstance(entry, dict))
-    return set() if any(number == 0 for number in found) else {0}
+    return set() if any(file.tally.zeros for file in files) else {0}
 
 
 def _uneven(ids: set[int], names: dict[int, str]) -> str:
@@ -216,10 +246,10 @@ class _Reader:
         """Add everything."""
         file = self._file
         self._read_images()
-        ids: set[Any] = set()
+        twice, met = file.repeated(), set[int]()
         crowds = 0
-        for number, entry in enumerate(file.annotations):
-            if number in file.odd:
+        for number, (entry, odd) in enumerate(zip(file.annotations, file.annotations.odd, strict=True)):
+            if odd:
                 self._note("number-not-finite", number, "NaN or Infinity")
             elif not isinstance(entry, dict):
                 self._note("entry-malformed", number, f"the annotation {brief(entry)} is no object")
@@ -227,28 +257,23 @@ class _Reader:
                 crowds += 1
             else:
                 own = entry.get("id")
-                if whole(own) and own in ids:
-                    self._note("annotation-id-repeated", number, "the id stands twice")
+                if whole(own) and own in twice:
+                    if own in met:
+                        self._note("annotation-id-repeated", number, "the id stands twice")
+                    met.add(own)
                 if own == 0 and whole(own):
                     self._note("annotation-id-zero", number, "COCO's evaluation takes the id 0 for no match")
-                ids.add(own if whole(own) else None)
                 self._annotation(number, entry)
         if crowds:
             self._builder.note("annotation-skipped", file.path, f"{crowds} of {len(file.annotations)} have iscrowd: 1")
         self._builder.totals[file.path] = Total(len(file.images), len(file.annotations))
-        names = [self._called(entry) for entry in file.annotations]
-        file.annotations, lines, places = [], file.lines, file.places
-        self._builder.where[file.path] = lambda number: (lines.at(places[number - 1])[0], names[number - 1])
-        file.text = ""
-
-    def _called(self, entry: Any) -> str:
-        own = entry.get("id") if isinstance(entry, dict) else None
-        return f"annotation {own}" if whole(own) or isinstance(own, str) else "annotation"
+        lines = file.annotations.lines
+        self._builder.where[file.path] = lambda number: (lines[number - 1], file.called(number - 1))
+        file.walk.drop()
 
     def _note(self, kind: str, number: int, text: str, image: int | None = None) -> None:
         """Note what is wrong with an annotation."""
-        line = self._file.lines.at(self._file.places[number])[0]
-        called = self._called(self._file.annotations[number])
+        line, called = self._file.annotations.lines[number], self._file.called(number)
         self._builder.note(kind, self._file.path, f"{called}: {text}", line, image)
 
     def _read_images(self) -> None:
@@ -256,16 +281,14 @@ class _Reader:
         file, builder = self._file, self._builder
         folder = Path(file.path).parent
         stem = Path(file.path).stem.replace("instances_", "").replace("person_keypoints_", "")
-        named = [e["file_name"] for e, _ in file.images if isinstance(e, dict) and isinstance(e.get("file_name"), str)]
-        root = builder.root or image_root(folder, named, (stem,))
+        root = builder.root or image_root(folder, _first_names(file.images), (stem,))
         split = split_of(stem, folder.name)
         met: set[str] = set()
-        malformed: list[tuple[Any, int]] = []
-        for entry, at in file.images:
-            line = file.lines.at(at)[0]
+        malformed: list[tuple[str, int]] = []
+        for entry, line in zip(file.images, file.images.lines, strict=True):
             name = entry.get("file_name") if isinstance(entry, dict) else None
             if not isinstance(name, str) or not name or "id" not in entry:
-                malformed.append((entry, line))
+                malformed.append((brief(entry), line))
                 continue
             own = entry["id"]
             if not whole(own):
@@ -289,11 +312,11 @@ class _Reader:
         self._without = len(malformed) == len(file.images) > 1
         if self._without:
             (entry, line), all_of = malformed[0], len(malformed)
-            message = f"none of {all_of} images has an id and a file_name; the first is {brief(entry)}"
+            message = f"none of {all_of} images has an id and a file_name; the first is {entry}"
             builder.note("entry-malformed", file.path, message, line)
         else:
             for entry, line in malformed:
-                builder.note("entry-malformed", file.path, f"the image {brief(entry)} has no id or file_name", line)
+                builder.note("entry-malformed", file.path, f"the image {entry} has no id or file_name", line)
 
     def _annotation(self, number: int, entry: dict[str, Any]) -> None:
         """Check one annotation, and add it as a row if it can become one."""
@@ -382,3 +405,9 @@ class _Reader:
             message = f"num_keypoints is {brief(told)}, but {seen} are labelled"
             self._note("keypoint-count-wrong", number, message, image)
         return given
+
+
+def _first_names(images: Entries) -> list[str]:
+    """The first names of image files that are looked for."""
+    names = (entry.get("file_name") for entry in images if isinstance(entry, dict))
+    return list(islice((name for name in names if isinstance(name, str) and inside(name)), TRIED))

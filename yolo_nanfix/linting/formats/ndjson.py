@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.linting import bounded
 from yolo_nanfix.linting.formats.build import SPLITS, Annotated, Builder, inside
-from yolo_nanfix.linting.formats.jsonwalk import read_text
+from yolo_nanfix.linting.formats.jsontext import read_bytes
 from yolo_nanfix.linting.formats.numbers import brief, numbers, side, whole
 from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.oversized import ENTRIES, ENTRY_BYTES
 from yolo_nanfix.tasks import Basis, TaskBasis
 
 KEYS = {"detect": "boxes", "segment": "segments", "pose": "pose", "obb": "obb"}
@@ -25,31 +30,14 @@ def read(path: Path, options: LintOptions) -> Annotated:
     Raises:
         DataError: the file cannot be read, or is of a task that lint does not read in this form.
     """
-    text, odd = read_text(path)
-    notes: list[tuple[str, str, int | None]] = [("annotation-file-broken", what, None) for what in odd]
-    records: list[tuple[int, Any]] = []
-    strange: list[str] = []
-
-    def constant(name: str) -> float:
-        strange.append(name)
-        return float(name)
-
-    decoder = json.JSONDecoder(parse_constant=constant)
-    for line, row in enumerate(text.split("\n"), 1):
-        if not row.strip():
-            continue
-        before = len(strange)
-        try:
-            records.append((line, decoder.decode(row)))
-        except (ValueError, RecursionError) as error:
-            column = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-            said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-            notes.append(("annotation-file-broken", f"no valid JSON: {said} (line {line}{column})", line))
-        if len(strange) > before:
-            notes.append(("number-not-finite", "NaN or Infinity", line))
-    first = records[0][1] if records and isinstance(records[0][1], dict) else {}
+    data, odd = read_bytes(path)
+    records = _Records(data, odd)
+    del data
+    rows = iter(records)
+    begin = next(rows, None)
+    first = begin[1] if begin and isinstance(begin[1], dict) else {}
     if "file" in first or not first:
-        notes.append(("entry-malformed", "the first line must be about the dataset: task, class_names", 1))
+        records.notes.append(("entry-malformed", "the first line must be about the dataset: task, class_names", 1))
         first = {}
     task = first.get("task", "detect")
     if not isinstance(task, str) or task not in KEYS:
@@ -57,11 +45,64 @@ def read(path: Path, options: LintOptions) -> Annotated:
     local = isinstance(first.get("path"), str)
     builder = Builder(path, replace(options, task=None), pixels=False, on_disk=local)
     builder.settle(Basis(TaskBasis.ANNOTATIONS, task))
-    for kind, what, at in notes:
-        builder.note(kind, str(path), what, at)
     reader = _Reader(path, first, task, builder)
-    reader.read(records if not first else records[1:])
+    reader.read(rows if first or begin is None else chain((begin,), rows))
+    for kind, what, at in records.notes:
+        builder.note(kind, str(path), what, at)
+    records.drop()
     return builder.finish()
+
+
+class _Records:
+    """The lines of a file that hold JSON, with their numbers, read when they are asked for.
+
+    Attributes:
+        notes: what was wrong with those that were read: kind, text, line.
+    """
+
+    def __init__(self, data: bytes, odd: Iterable[str]) -> None:
+        self._data, self._strange = data, False
+        self.notes: list[tuple[str, str, int | None]] = [("annotation-file-broken", what, None) for what in odd]
+        self._decoder = json.JSONDecoder(parse_constant=self._constant)
+
+    def _constant(self, name: str) -> float:
+        self._strange = True
+        return float(name)
+
+    def drop(self) -> None:
+        """Give the memory of the file back."""
+        self._data = b""
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        at, line, most = 0, 0, (ENTRIES * bounded.times(), ENTRY_BYTES * bounded.times())
+        while at <= len(self._data):
+            end = self._data.find(b"\n", at)
+            end = len(self._data) if end < 0 else end
+            line += 1
+            if line > most[0]:
+                self.notes.append(("annotation-file-broken", f"more than {most[0]} lines", line))
+                return
+            if end - at > most[1]:
+                said = f"line {line} has more than {most[1] >> 20} MB"
+                self.notes.append(("annotation-file-broken", said, line))
+            else:
+                row = self._data[at:end].decode("utf-8", "replace")
+                yield from self._read(line, row) if row.strip() else ()
+            at = end + 1
+
+    def _read(self, line: int, row: str) -> Iterator[tuple[int, Any]]:
+        """The value of a line, if it holds one."""
+        self._strange = False
+        try:
+            found = [(line, self._decoder.decode(row))]
+        except (ValueError, RecursionError) as error:
+            column = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            self.notes.append(("annotation-file-broken", f"no valid JSON: {said} (line {line}{column})", line))
+            found = []
+        if self._strange:
+            self.notes.append(("number-not-finite", "NaN or Infinity", line))
+        yield from found
 
 
 class _Reader:
@@ -69,7 +110,8 @@ class _Reader:
 
     def __init__(self, path: Path, first: dict[str, Any], task: str, builder: Builder) -> None:
         self._path, self._task, self._builder = path, task, builder
-        self._rows: list[tuple[int, str]] = []
+        self._lines, self._numbers, self._images = array("i"), array("i"), array("i")  # of the rows
+        self._files: dict[int, str] = {}
         self._top = -1
         self._named = self._names(first.get("class_names"))
         shape = first.get("kpt_shape")
@@ -89,7 +131,7 @@ class _Reader:
     def _note(self, kind: str, text: str, line: int | None, image: int | None = None) -> None:
         self._builder.note(kind, str(self._path), text, line, image)
 
-    def read(self, records: list[tuple[int, Any]]) -> None:
+    def read(self, records: Iterable[tuple[int, Any]]) -> None:
         """Add all images."""
         splits: set[str] = set()
         met: set[str] = set()
@@ -114,8 +156,12 @@ class _Reader:
             shown = ", ".join(map(str, bare[:8]))
             self._note("class-without-name", f"{len(bare)} class numbers without a name: {shown}", 1)
         self._builder.names = [self._named.get(i, f"class{i}") for i in range(min(count, 100_000))]
-        rows = self._rows
-        self._builder.where[str(self._path)] = lambda number: rows[number - 1]
+        self._builder.where[str(self._path)] = self._where
+
+    def _where(self, number: int) -> tuple[int, str]:
+        """The line of a row, and what it is called."""
+        row = number - 1
+        return self._lines[row], f"row {self._numbers[row]} of {self._files[self._images[row]]}"
 
     def _image(self, line: int, record: dict[str, Any], name: str, split: str, met: set[str]) -> None:
         """Add one image and its rows."""
@@ -146,12 +192,14 @@ class _Reader:
         elif annotations and not isinstance(annotations[key], list):
             self._note("entry-malformed", f"'{key}' is {brief(annotations[key])}, not a list", line, image)
         else:
+            self._files[image] = name
             for number, row in enumerate(annotations.get(key, ()), 1):
-                self._row(line, image, f"row {number} of {name}", row)
+                self._row(line, image, number, row)
         return None
 
-    def _row(self, line: int, image: int, called: str, row: Any) -> None:
-        """Add one row if it has the form that its task wants."""
+    def _row(self, line: int, image: int, place: int, row: Any) -> None:
+        """Add one row, by its place among those of the image, if it has the form that its task wants."""
+        called = f"row {place} of {self._files[image]}"
         if not numbers(row) or not self._fits(len(row)):
             count = f" of {len(row)}" if isinstance(row, list) else ""
             return self._note("row-malformed", f"{called}: {brief(row)}{count} is no row of {self._task}", line, image)
@@ -159,8 +207,10 @@ class _Reader:
             return self._note("row-malformed", f"{called}: the class is {brief(row[0])}", line, image)
         cls, values = int(row[0]), row[1:]
         self._top = max(self._top, cls)
-        self._rows.append((line, called))
-        number = len(self._rows)
+        self._lines.append(line)
+        self._numbers.append(place)
+        self._images.append(image)
+        number = len(self._lines)
         if self._task == "detect":
             self._builder.row(image, number, cls, values)
         elif self._task == "pose":

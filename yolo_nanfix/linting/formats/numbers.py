@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any, TypeGuard
 
+_KINDS = frozenset((int, float))
+
 
 def whole(value: Any) -> TypeGuard[int]:
     """Whether a value is a whole number of a sane size; True and 1.0 are not."""
@@ -13,7 +15,10 @@ def whole(value: Any) -> TypeGuard[int]:
 
 def numbers(value: Any) -> TypeGuard[list[float]]:
     """Whether a value is a list of finite numbers."""
-    return type(value) is list and all(type(v) in (int, float) and isfinite(_real(v)) for v in value)
+    try:
+        return type(value) is list and _KINDS.issuperset(map(type, value)) and all(map(isfinite, value))
+    except OverflowError:  # too large for a float
+        return False
 
 
 def _real(value: float) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from yolo_nanfix.tasks import Basis, TaskBasis
@@ -11,14 +12,38 @@ RECTANGLE = 8
 """Numbers of a polygon with four corners, which may be a box."""
 
 
-def coco_basis(categories: Iterable[Any], annotations: Iterable[Any]) -> Basis:
+@dataclass
+class Tally:
+    """What the annotations of a file tell of their task.
+
+    Attributes:
+        annotations: those that are objects.
+        polygons: those of them with a polygon of more than four corners.
+        keypoints: those with keypoints.
+        zeros: those of the category 0.
+    """
+
+    annotations: int = 0
+    polygons: int = 0
+    keypoints: int = 0
+    zeros: int = 0
+
+    def add(self, entry: Any) -> None:
+        """Count one annotation."""
+        if isinstance(entry, dict):
+            self.annotations += 1
+            self.polygons += _is_outline(entry)
+            self.keypoints += bool(entry.get("keypoints"))
+            self.zeros += entry.get("category_id") == 0
+
+
+def coco_basis(categories: Iterable[Any], tallies: Sequence[Tally]) -> Basis:
     """Keypoints mean pose; polygons of more than four corners, in more than half of the annotations, segment."""
-    entries = [entry for entry in annotations if isinstance(entry, dict)]
+    count, polygons = sum(tally.annotations for tally in tallies), sum(tally.polygons for tally in tallies)
     named = any(isinstance(entry, dict) and entry.get("keypoints") for entry in categories)
-    keypoints = sum(bool(entry.get("keypoints")) for entry in entries) if named else 0
-    polygons = sum(map(_is_outline, entries))
-    task = "pose" if keypoints else "segment" if 2 * polygons > len(entries) else "detect"
-    numbers = {"annotations": len(entries), "polygons": polygons, "keypoints": keypoints}
+    keypoints = sum(tally.keypoints for tally in tallies) if named else 0
+    task = "pose" if keypoints else "segment" if 2 * polygons > count else "detect"
+    numbers = {"annotations": count, "polygons": polygons, "keypoints": keypoints}
     return Basis(TaskBasis.ANNOTATIONS, task, numbers)
 
 
