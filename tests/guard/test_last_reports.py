@@ -95,8 +95,7 @@ def ends(watch, error, moment):
 
 
 def test_a_report_of_a_lost_rank_is_whole_whenever_the_launcher_s_signal_comes(store, monkeypatch):
-    for name in ("BEAT", "GRACE"):
-        monkeypatch.setattr(lookout, name, 0.01)
+    monkeypatch.setattr(lookout, "BEAT", 0.01)
     with subprocess.Popen([sys.executable, "-S", "-c", ""]) as gone:
         pass
     dead = Sign(beat=3, epoch=1, batch=2, step=2, progress=2, host=process_state.HOST, pid=gone.pid)

@@ -71,6 +71,19 @@ def test_where_nobody_comes_further_the_one_behind_hangs(ranks, found):
     assert lost(dict(enumerate(ranks)), Limits(0, 0)) == ()
 
 
+def test_among_very_many_ranks_a_sign_may_be_as_rare_as_they_give_one():
+    assert Limits(300, 1800).with_beat(1) == LIMITS and Limits(0, 1800).with_beat(99) == Limits(0, 1800)
+    assert Limits(20, 1800).with_beat(16) == Limits(64, 1800)
+
+
+@pytest.mark.parametrize("launched", [False, True])
+def test_a_rank_that_was_started_by_hand_outlives_its_shell(launched, monkeypatch):
+    monkeypatch.delenv(endings.AGENT, raising=False)
+    if launched:
+        monkeypatch.setenv(endings.AGENT, "none")
+    assert endings.parents() == ((endings.os.getppid(), 0) if launched else (0, 0))
+
+
 def test_what_is_said_of_a_lost_rank_names_it_its_process_and_place():
     said = {how: str(LostRank.of(1, how, seen(at="loader.py:5 in get", error="ValueError: no"), 301)) for how in How}
     assert all(text.startswith("rank 1 (process 7 on here) ") and "epoch 2, batch 3" in text for text in said.values())

@@ -19,6 +19,8 @@ COLLECTIVE = ("gloo", "nccl", "closed by peer", "connection reset", "processgrou
 """Words in torch's errors of collectives that another rank did not take part in any more."""
 LAUNCHED = "NANFIX_LAUNCHED"
 """Is set in ranks whose launcher was started by the training script itself, and is of no use without it."""
+AGENT = "TORCHELASTIC_RUN_ID"
+"""Is set in ranks by torchrun, which lives as long as they do."""
 CODE = 1
 """Exit code of a process that ends itself so."""
 
@@ -95,7 +97,12 @@ def _forget() -> None:
 
 
 def parents() -> tuple[int, int]:
-    """The launcher of this process and, where that is Ultralytics' own under our worker, who started the launcher."""
+    """The launcher of this process and, where that is Ultralytics' own under our worker, who started the launcher.
+
+    A rank that was started by hand, from a shell that may end before it, has none.
+    """
+    if AGENT not in os.environ:
+        return 0, 0
     launcher = os.getppid()
     return launcher, process_state.parent(launcher) if LAUNCHED in os.environ else 0
 

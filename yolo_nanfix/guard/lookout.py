@@ -28,7 +28,7 @@ from yolo_nanfix.verdicts import Verdict
 
 BEAT = 1.0
 """Seconds between two signs of life; at most so many are read a second by all ranks together: `CROWD`."""
-CROWD = 64
+CROWD = 256
 STILL = 5.0
 """After so many seconds without progress a sign tells where the code stands."""
 GRACE = 5.0
@@ -65,7 +65,7 @@ class Lookout:
         self.sign = Sign()
         self._signals: endings.Signals | None = None
         self._lock = threading.Lock()
-        self._began = time.monotonic()
+        self._began, self._beat = time.monotonic(), BEAT
         self._changed: dict[int, tuple[float, float]] = {}
         self._parents: tuple[int, int] = (0, 0)
         self._over = threading.Event()
@@ -85,6 +85,8 @@ class Lookout:
         if self.board is None:
             return
         self.recorder.processes.count = self.board.world
+        self._beat = max(BEAT, self.board.world**2 / CROWD)
+        self.limits = self.limits.with_beat(self._beat)
         self.notes.wanted = self.board.rank == 0
         self._signals = endings.Signals()
         self._parents = endings.parents()
@@ -124,6 +126,7 @@ class Lookout:
             with self._lock:  # else the thread writes the report already
                 self._close(self.board, error, tell)
         self._stop()
+        atexit.unregister(self._stop)  # which would keep the trainer in memory
         if self._signals is not None and error is None:
             self._signals.close()
 
@@ -226,7 +229,6 @@ class Lookout:
     def _run(self) -> None:
         """The thread."""
         assert self.board is not None and self._signals is not None
-        beat = max(BEAT, self.board.world**2 / CROWD)
         while not self._over.is_set():
             self._publish(None)
             self._look()
@@ -236,7 +238,7 @@ class Lookout:
                 self._ends = True
                 self._end(found, orphaned=orphaned)
                 return
-            self._signals.wait(beat)
+            self._signals.wait(self._beat)
 
     def _end(self, found: tuple[LostRank, ...], *, orphaned: bool) -> None:
         """End the process, unless its main thread does so by itself in time."""

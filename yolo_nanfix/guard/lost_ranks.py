@@ -198,6 +198,10 @@ class Limits:
     silent: float
     still: float
 
+    def with_beat(self, beat: float) -> Limits:
+        """Where so many seconds pass between two signs, as among very many ranks, some may be missed, too."""
+        return replace(self, silent=max(self.silent, MISSED * beat) if self.silent else 0.0)
+
 
 def lost(ranks: Mapping[int, Seen], limits: Limits) -> tuple[LostRank, ...]:
     """The ranks that are lost, in their order.
@@ -250,5 +254,7 @@ def ending(sign: Sign, end: End, error: str = "") -> Sign:
     return replace(sign, end=end, error=error[:ERROR])
 
 
+MISSED = 4
+"""So many signs of life in a row may be late."""
 ERROR = 1000
 """At most so many letters of an error are told."""
