@@ -29,7 +29,10 @@ REPEATS = (
     "test_older_releases_write_nan_or_nothing_and_ours_writes_what_is_healthy[8.3.0-",
     "test_older_releases_strip_in_one_step_too[8.0.136]",
     "test_the_suggestion_trains_better_than_a_hundredth_of_it_and_a_hundredfold_ruins_the_run[AdamW-",
-    "test_a_fault_on_one_rank_drops_the_same_micro_batch_on_both[each a step]",
+    *(
+        f"test_a_fault_on_one_rank_drops_the_same_micro_batch_on_both[{name}]"
+        for name in ("each a step", "accumulated")
+    ),
     "test_both_ddp_workers_train_under_the_patches_of_the_process_that_starts_them[text file]",
     "test_run_brings_a_command_under_patches[options1]",
     "test_train_keeps_its_log_off_stdout[--quiet]",
