@@ -104,6 +104,13 @@ def test_devices_and_pipes_are_refused_and_never_waited_for(name: str, kind: str
     assert not any("environ" not in f.place.file and "=" in f.message for f in report.findings)
 
 
+@pytest.mark.parametrize("name", ["set.json", "set.ndjson", "set.xml"])
+def test_annotations_in_a_pipe_are_not_waited_for(name: str, tmp_path: Path):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError):
+        run(tmp_path / name)
+
+
 def test_a_file_of_the_system_that_would_be_waited_for_is_none(tmp_path: Path):
     tiny = TinySet(tmp_path)
     for name in ("labels/train/a.txt", "labels/val/b.txt"):

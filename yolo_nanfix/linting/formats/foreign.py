@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from yolo_nanfix.regular import ANYWHERE
+
 _HEAD = 1 << 16
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"(\s*:)?|[{}\[\]]')
 
@@ -173,8 +175,7 @@ def json_kind(file: Path) -> Foreign | None:
 def keys_of(file: Path) -> Keys | None:
     """The keys in the first bytes of a JSON file; None if it is no JSON, or cannot be read."""
     try:
-        with open(file, "rb") as stream:
-            head = stream.read(_HEAD)
+        head = ANYWHERE.read(file, _HEAD)
     except OSError:
         return None
     text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace").lstrip()
