@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import stat
@@ -129,6 +130,24 @@ def test_without_a_kill_file_and_result_are_stock_s(content, tmp_path):
     assert same(*results) and same(*loaded) and loaded[1]["train_results"] == {"epoch": [1]}
     assert all(t.dtype == torch.float16 for t in tensors(loaded[1]).values() if t.is_floating_point())
     assert stat.S_IMODE(files[1].stat().st_mode) == 0o640
+
+
+def test_the_log_says_what_stock_says(content, tmp_path, monkeypatch):
+    file, said = tmp_path / "last.pt", []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    monkeypatch.setattr(torch_utils.LOGGER, "handlers", [handler])
+    for how in (NAME, "torchvision-operators-missing"):
+        file.write_bytes(content)
+        with yolo_nanfix.patched(how, guard=False):
+            said.clear()
+            torch_utils.strip_optimizer(file)
+        assert [line for line in said if "strip" in line] == [f"Optimizer stripped from {file}, {size(file)}MB"]
+    assert not torch_utils.LOGGER.filters
+
+
+def size(file: Path) -> str:
+    return f"{file.stat().st_size / 1e6:.1f}"
 
 
 def test_a_file_named_by_the_caller_and_a_link_are_written_where_they_point(content, tmp_path):

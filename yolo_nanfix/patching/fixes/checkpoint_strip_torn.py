@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +32,32 @@ def _wrapper(params: Params) -> Wrapper:
         target.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.folder(target.parent / FOLDER) as aside:
             call.arguments["s"] = str(aside / target.name)
-            result = wrapped(*call.args, **call.kwargs)
+            with _said_as_stock(wrapped, call.arguments["s"]):
+                result = wrapped(*call.args, **call.kwargs)
             if (aside / target.name).exists():  # upstream writes nothing where the file is no checkpoint
                 _replace(target, aside / target.name)
         return result
 
     return strip_optimizer
+
+
+@contextmanager
+def _said_as_stock(wrapped: Any, aside: str) -> Iterator[None]:
+    """Upstream's log does not name the file aside, which is gone in a moment."""
+
+    def plain(record: logging.LogRecord) -> bool:
+        record.msg = str(record.msg).replace(f" saved as {aside},", "")
+        return True
+
+    logger = getattr(inspect.unwrap(wrapped), "__globals__", {}).get("LOGGER")
+    if not isinstance(logger, logging.Logger):
+        yield
+        return
+    logger.addFilter(plain)
+    try:
+        yield
+    finally:
+        logger.removeFilter(plain)
 
 
 def _replace(target: Path, fresh: Path) -> None:
