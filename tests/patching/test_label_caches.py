@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import os
 import pickle
 import warnings
 from pathlib import Path
@@ -75,6 +78,45 @@ def test_what_is_no_cache_is_refused(tmp_path):
         label_caches.read(tmp_path / "b.npy")
     with pytest.raises(FileNotFoundError):
         label_caches.read(tmp_path / "missing")
+
+
+class Calls:
+    """Pickled as a call, and then as a change of what was made or named."""
+
+    def __init__(self, *reduced):
+        self.reduced = reduced
+
+    def __reduce_ex__(self, protocol):
+        return self.reduced
+
+
+def test_what_a_pickle_names_cannot_be_changed_or_made_huge(tmp_path):
+    file, usual = tmp_path / "a.cache", Path.exists
+
+    def named(module, name):  # a class itself, to be changed
+        return f"c{module}\n{name}\n".encode()
+
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "|O", "fortran_order": False, "shape": ()})
+    change = b"\x80\x02" + named("pathlib", "PosixPath") + b"(N}X\x06\x00\x00\x00existsI7\nstb."
+    file.write_bytes(head.getvalue() + change)
+    with pytest.raises(AttributeError):
+        label_caches.read(file)
+    assert Path.exists is usual and Path(tmp_path).exists()
+    for made in ((bytearray, (1 << 40,)), (codecs.encode, ("a", "hex")), (np.dtype, ("V8",)), (np.dtype, ("f4,O",))):
+        as_cache({"labels": Calls(*made)}, file)
+        with pytest.raises(AttributeError):
+            label_caches.read(file)
+    swapped = np.arange(3, dtype=">f4")
+    as_cache({"labels": [swapped, np.array(["ab"]), np.float32(2)]}, file)
+    assert same(label_caches.read(file), np.load(str(file), allow_pickle=True).item())
+    assert np.dtype("f4").isnative
+
+
+def test_a_pipe_in_the_place_of_a_cache_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.cache")
+    with pytest.raises(AttributeError, match="no file"):
+        label_caches.read(tmp_path / "a.cache")
 
 
 def test_processes_that_a_training_starts_read_them_so_too():

@@ -9,11 +9,13 @@ own. It is no patch with a card: training under yolo-nanfix has it, whatever is 
 from __future__ import annotations
 
 import gc
+import os
 import pickle
-import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -23,24 +25,25 @@ from yolo_nanfix import upstream
 TARGETS = ("ultralytics.data.utils:load_dataset_cache_file", "ultralytics.data.dataset:load_dataset_cache_file")
 """Where the function stands, in newer releases and in older ones; the oldest have none."""
 NUMPY = frozenset(
-    f"{package}.{name}"
-    for package in ("numpy.core", "numpy._core")
-    for name in ("multiarray._reconstruct", "multiarray.scalar", "numeric._frombuffer")
-) | {"numpy.ndarray", "numpy.dtype"}
-PATHS = ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
-PYTHON = frozenset(
-    [
-        *(f"{module}.{name}" for module in ("pathlib", "pathlib._local") for name in PATHS),
-        *("collections.OrderedDict", "builtins.set", "builtins.frozenset", "builtins.bytearray", "builtins.complex"),
-        "_codecs.encode",
-    ]
+    f"{package}.multiarray.{name}" for package in ("numpy.core", "numpy._core") for name in ("_reconstruct", "scalar")
+) | {"numpy.ndarray"}
+PATHS = frozenset(
+    f"{module}.{name}"
+    for module in ("pathlib", "pathlib._local")
+    for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 )
-"""What the values of a cache are made of; none does anything but hold them."""
+"""What the values of a cache are made of, beside `numpy.dtype`; none does anything but hold them."""
+KINDS = "biufcUSO"
+"""Of what kinds the types of its arrays may be."""
+READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _put: list[tuple[Any, str, Any]] = []
 
 
 class _Values(pickle.Unpickler):
-    """Makes arrays, numbers and texts, and nothing else."""
+    """Makes arrays, numbers and texts, and nothing else.
+
+    A pickle may set attributes of what it names, so that it gets no class or function that Python code could change.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         """What a pickle calls, if it is one of those.
@@ -48,10 +51,32 @@ class _Values(pickle.Unpickler):
         Raises:
             AttributeError: it is not; every release of Ultralytics takes that for a cache to be written anew.
         """
-        of_numpy = f"{module}.{name}" in NUMPY or (module == "numpy.dtypes" and re.fullmatch(r"[A-Z]\w*DType", name))
-        if of_numpy or f"{module}.{name}" in PYTHON:
+        named = f"{module}.{name}"
+        if named in NUMPY:
             return super().find_class(module, name)
-        raise AttributeError(f"it names {module}.{name}")
+        if named == "numpy.dtype":
+            return partial(_dtype)
+        if named in PATHS:
+            return partial(_path, pure="Pure" in name, windows="Windows" in name)
+        raise AttributeError(f"it names {named}")
+
+
+def _dtype(kind: str, align: bool = False, copy: bool = True) -> np.dtype[Any]:
+    """A type of numbers, texts or objects: one of its own, for a pickle sets the order of its bytes afterwards.
+
+    Raises:
+        ValueError: it is another one, as of records.
+    """
+    made = np.dtype(str(kind), copy=True)
+    if made.kind not in KINDS:
+        raise ValueError(f"it holds an array of {made}")
+    return made
+
+
+def _path(*parts: str, pure: bool, windows: bool) -> PurePath:
+    if not pure:
+        return Path(*parts)
+    return PureWindowsPath(*parts) if windows else PurePosixPath(*parts)
 
 
 def read(path: str | Path) -> Any:
@@ -64,11 +89,15 @@ def read(path: str | Path) -> Any:
     collecting = gc.isenabled()
     gc.disable()  # as Ultralytics does: it takes a third of the time
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, READ)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise AttributeError("it is no file")
             _header(file)
             return _Values(file).load().item()
-    except (pickle.UnpicklingError, ValueError, TypeError, EOFError, LookupError, ImportError, MemoryError) as error:
-        raise AttributeError(str(error)) from error
+    except OSError:
+        raise
+    except Exception as error:  # damage may make the unpickler and the arrays raise anything
+        raise AttributeError(str(error) or type(error).__name__) from error
     finally:
         if collecting:
             gc.enable()
