@@ -272,22 +272,25 @@ KINDS: tuple[Callable[..., None], ...] = (
 )
 
 
-def cases(folder: Path, rng: random.Random, count: int) -> Iterator[Path]:
+def cases(folder: Path, rng: random.Random, count: int, *, each: bool = False) -> Iterator[Path]:
     """Write `count` odd incidents, one at a time, into a folder.
 
     Args:
         folder: where each is written, in the place of the one before; `MARKER` in it must never appear.
         rng: draws them; the same state gives the same files.
         count: how many.
+        each: every kind in its turn, each as often.
     """
+    changes = tuple(dict.fromkeys(KINDS))
     whole = base()
     path = folder / "odd.safetensors"
-    for _ in range(count):
+    for number in range(count):
         path.unlink(missing_ok=True)
         facts, tensors = copy.deepcopy(dict(whole.facts)), dict(whole.tensors)
-        kind = rng.randrange(10)
+        place = number % (len(changes) + 3)
+        kind = (place - len(changes) + 7 if place >= len(changes) else 0) if each else rng.randrange(10)
         if kind < 7:
-            rng.choice(KINDS)(facts, tensors, rng, folder)
+            (changes[place] if each else rng.choice(KINDS))(facts, tensors, rng, folder)
         text = json.dumps({"format": 1, **facts})
         metadata = {"yolo-nanfix": _facts_text(text, rng) if kind == 7 else text}
         if rng.random() < 0.02:

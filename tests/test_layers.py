@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "yolo_nanfix"
-PLAIN = {"regular", "safe_yaml", "shown"}
+PLAIN = {"incident_header", "regular", "safe_yaml", "shown"}
 """What all who read files of others use."""
 VALUES = {"overrides", "errors", "findings", "tasks", "_version", "verdicts", "health"}
 FOUNDATION = {"stopping", "unfinished"}
@@ -32,7 +32,8 @@ MAY = {
     "regular": set(),
     "verdicts": set(),
     "health": set(),
-    "incident": {"errors"},
+    "incident_header": set(),
+    "incident": {"errors", "incident_header"},
     "batches": set(),
     "cards": {"errors"},
     "upstream": {"errors"},

@@ -52,7 +52,9 @@ def with_images(batch: Mapping[str, Any], keep: Sequence[int]) -> dict[str, Any]
         flat = owner.reshape(-1).long().cpu()
         place = torch.full((images,), -1, dtype=torch.long)
         place[index] = torch.arange(len(index))
-        rows = torch.cat([(flat == i).nonzero().flatten() for i in index.tolist()] or [flat[:0]])
+        order = flat.argsort(stable=True)  # the rows of each image together, in their order
+        starts, ends = (torch.searchsorted(flat[order], index, right=right).tolist() for right in (False, True))
+        rows = torch.cat([order[start:end] for start, end in zip(starts, ends, strict=True)] or [order[:0]])
         renumbered = place[flat[rows]].to(owner).reshape(-1, *owner.shape[1:])
     part: dict[str, Any] = {}
     for key, value in batch.items():

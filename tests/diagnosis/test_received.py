@@ -18,8 +18,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import yolo_nanfix
+from yolo_nanfix import incident_header
 from yolo_nanfix.cli.main import main
-from yolo_nanfix.diagnosis import labels, model_yaml, rebuild, received
+from yolo_nanfix.diagnosis import bisect, labels, model_yaml, rebuild, received
 from yolo_nanfix.diagnosis.allowance import Allowance, TooLarge
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.guard.blackbox import _definition
@@ -69,6 +70,7 @@ def hostile(folder):
         "scale": of_yaml(lambda y: y.update(scale=first, scales={first: [1, 1, 1]})),
         "width": of_yaml(lambda y: y.update(width_multiple=first)),
         "keypoints": of_yaml(lambda y: y.update(kpt_shape=first)),
+        "model with weights": of_yaml(lambda y: y.update(activation="TorchVision('resnet18')")),
         "whole yaml": lambda f: f["model"].update(yaml=first),
         "class": lambda f: f["model"].update({"class": first}),
         "class of a module": lambda f: f["model"].update({"class": f"ultralytics.nn.tasks:{first}"}),
@@ -86,6 +88,13 @@ def test_nothing_that_an_incident_says_is_run(whole, tmp_path, capsys):
         assert said.startswith(f"yolo-nanfix: error: {path}") and not marker.exists(), name
         if "class" not in name:
             assert " is not a readable incident: " in said, name
+
+
+def test_no_activation_fetches_a_model(whole, monkeypatch):
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *args, **kwargs: pytest.fail("it was fetched"))
+    for text in ("TorchVision('resnet18')", "TorchVision(model='resnet18', weights=None)"):
+        with pytest.raises(NotReadable, match="activation"):
+            rebuild.build(changed(whole, of_yaml(lambda y, t=text: y.update(activation=t))))
 
 
 def test_the_markers_would_be_written_by_a_builder_that_evaluates(tmp_path):
@@ -241,18 +250,65 @@ def test_label_files_are_read_within_bounds_and_devices_not_at_all(tmp_path, mon
     (tmp_path / "labels").mkdir()
     image, label = str(tmp_path / "images" / "a.jpg"), tmp_path / "labels" / "a.txt"
     label.write_text("0 0.5 0.5 0.1 0.1\n0 nan 0.5 0.1 0.1\n")
-    assert labels._sick_parent([image]) == labels.Origin(f"{label}:2", image)
-    monkeypatch.setattr(labels, "LONGEST", 20)
-    assert labels._sick_parent([image]) is None or labels._sick_parent([image]).place.endswith(":2")
+    assert labels._Parents().sick([image]) == labels.Origin(f"{label}:2", image)
+    parents = labels._Parents()
+    with monkeypatch.context() as only_once:
+        parents.sick([image])
+        only_once.setattr(labels, "_read", None)
+        assert parents.sick([image, image]) == labels.Origin(f"{label}:2", image)
+    monkeypatch.setattr(labels, "LONGEST", 31)
+    assert labels._Parents().sick([image]) is None  # a line that is cut is no sick line
     label.unlink()
     os.mkfifo(label)
-    assert labels._sick_parent([image, "/dev/images/zero.jpg", "\0", "//host/share/images/a.jpg"]) is None
+    odd = ["/dev/images/zero.jpg", "\0", "//host/share/images/a.jpg", "", ".", "..", "/", "images/", "\ud800"]
+    assert labels._Parents().sick([image, *odd]) is None
+
+
+def test_what_is_asked_grows_with_what_an_incident_holds_and_no_faster():
+    count = 50_000
+    batch = {"batch_idx": torch.zeros(count), "cls": torch.zeros(count, 1), "bboxes": torch.rand(count, 4)}
+    sources = [{"labels": {"file": "/a.txt", "rows": ["0 0.5 0.5 nan 0.1"] * 2000}}]
+    began = time.process_time()
+    assert labels.origins(batch, range(count), sources) == (labels.Origin("/a.txt", ""),)
+    assert time.process_time() - began < 10
+    with Allowance(held=1000), pytest.raises(TooLarge, match="zeros would make 134217728 values, far more"):
+        torch.zeros(1 << 27)
+    with Allowance(held=1 << 24):
+        assert torch.zeros(1 << 27).shape == (1 << 27,)
+
+
+def test_images_are_asked_about_so_often_and_no_more():
+    batch = {"img": torch.arange(4096.0).reshape(-1, 1, 1, 1)}
+    asked = []
+
+    def fails(part):
+        asked.append(len(part["img"]))
+        return bool((part["img"] % 3 == 1).any())
+
+    guilt = bisect.blame(batch, (), (), fails)
+    assert not guilt.images and guilt.said == "128 replays were made before every image was asked"
+    assert len(asked) == bisect.ASKED
+
+
+def test_headers_that_would_fill_the_memory_are_not_parsed(whole, tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    whole.save(path)
+    assert load(path)
+    for name, most in (("LARGEST", 1000), ("MOST", 100)):
+        with monkeypatch.context() as smaller:
+            smaller.setattr(incident_header, name, most)
+            with pytest.raises(NotReadable, match="its header"):
+                load(path)
+    path.write_bytes((1 << 62).to_bytes(8, "little") + b"{}")
+    with pytest.raises(NotReadable, match="its header claims"):
+        load(path)
 
 
 def test_forged_and_damaged_incidents_end_in_a_verdict_or_a_clear_error(tmp_path, monkeypatch):
+    """A few of each kind; `scripts/fuzz_incidents.py` makes as many as one likes."""
     monkeypatch.chdir(tmp_path)
     slowest, refused, judged = 0.0, 0, 0
-    for number, path in enumerate(fuzz_incidents.cases(tmp_path, random.Random(11), 200)):
+    for number, path in enumerate(fuzz_incidents.cases(tmp_path, random.Random(11), 27, each=True)):
         began = time.process_time()
         try:
             assert isinstance(yolo_nanfix.diagnose(path).summary, str)
@@ -263,7 +319,7 @@ def test_forged_and_damaged_incidents_end_in_a_verdict_or_a_clear_error(tmp_path
             assert len(str(error)) < 2000, number
         slowest = max(slowest, time.process_time() - began)
     assert not (tmp_path / fuzz_incidents.MARKER).exists() and list(tmp_path.iterdir()) == [path]
-    assert refused > 60 and judged > 20 and slowest < 20
+    assert refused > 8 and judged > 2 and slowest < 20
 
 
 def test_the_patches_of_the_run_but_those_that_load_checkpoints(whole, tmp_path):

@@ -36,6 +36,9 @@ STEPS, FEW = 15, 500
 """At most so many operations for each weight, and so many beside: upstream's models need two to five for each."""
 RESULTS = 1 << 23
 """And so many elements of results for each weight, and as many as `BASE`; upstream's largest models make a fifth."""
+EACH, AT_LEAST = 16, 1 << 26
+"""In a replay one result has at most so many elements for each that the incident holds, or so many; 1 000 objects an
+image of 640 pixels make seven."""
 
 
 class TooLarge(NotReadable):
@@ -45,18 +48,19 @@ class TooLarge(NotReadable):
 class Allowance(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Looks at each operation before it runs."""
 
-    def __init__(self, weights: Collection[Tensor] | None = None) -> None:
+    def __init__(self, weights: Collection[Tensor] | None = None, held: int | None = None) -> None:
         """Begin.
 
         Args:
-            weights: those of the incident, while a model for them is built; None: there is a model, and only memory is
-                looked at.
+            weights: those of the incident, while a model for them is built; None: there is a model.
+            held: elements of all that the incident holds, while its step is replayed; None: only memory is looked at.
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._building = weights is not None
         self._most = FACTOR * sum(t.numel() for t in weights or ()) + BASE
         self._steps_most = STEPS * len(weights or ()) + FEW
         self._passed_most = RESULTS * len(weights or ()) + BASE
+        self._each = None if held is None else EACH * held + AT_LEAST
         self._made = self._steps = self._passed = 0
 
     def __torch_dispatch__(
@@ -73,6 +77,9 @@ class Allowance(TorchDispatchMode):  # type: ignore[no-untyped-call]
             made = _made(func, plan, args, kwargs)
             if self._building:
                 self._count(sum(count for count, _ in made), new=plan.from_none)
+            if self._each is not None and (most := max((count for count, _ in made), default=0)) > self._each:
+                name = func._schema.name.removeprefix("aten::")
+                raise TooLarge(f"{name} would make {most} values, far more than the {self._each} that it accounts for")
             size = sum(count * width for count, width in made)
             if size > LARGE and size > (left := memory_left()) * (1 - 1 / SPARE):
                 raise TooLarge(

@@ -66,12 +66,16 @@ def examine(
     return replace(verdict, seconds=time.perf_counter() - began)
 
 
+THREADS = 256
+"""At most so many threads, whatever an incident says: a thousand on a few cores take ten times as long."""
+
+
 @contextmanager
 def _threads(incident: Incident) -> Iterator[None]:
     """As many threads as the run had: the order of sums depends on it."""
     before, wanted = torch.get_num_threads(), incident.facts.get("threads")
     try:
-        torch.set_num_threads(wanted if isinstance(wanted, int) and wanted > 0 else before)
+        torch.set_num_threads(min(wanted, THREADS) if isinstance(wanted, int) and wanted > 0 else before)
         yield
     finally:
         torch.set_num_threads(before)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -14,7 +15,11 @@ from typing import Any
 from torch import Tensor
 
 LONGEST = 1 << 24
-"""Of a label file at most so many bytes are read."""
+"""Of all label files together at most so many bytes are read."""
+MOST = 500
+"""At most so many rows are traced."""
+LINES = 1000
+"""Of the lines of an image that an incident holds at most so many are looked at; the guard writes 200."""
 CLOSE = 0.02
 """Coordinates this near to each other, in shares of the image, are taken for the same."""
 
@@ -41,62 +46,101 @@ def origins(
         sources: for each image its `labels` (the label file and its rows as text) and its `parents`.
     """
     owners = [int(i) for i in batch["batch_idx"].reshape(-1).tolist()] if "batch_idx" in batch else []
+    numbers, counts = _numbered(owners)
+    lines: dict[int, _Lines] = {}
+    parents = _Parents()
     found: dict[Origin, None] = {}
-    for row in rows:
+    for row in rows[:MOST]:
         image = owners[row]
         source = sources[image] if image < len(sources) else {}
         labels, own = source.get("labels"), str(source.get("file", ""))
-        number = sum(1 for other in range(row) if owners[other] == image)
-        texts = [str(text) for text in labels["rows"]] if labels else []
-        line = _line(batch, row, number, owners.count(image), texts)
-        if line is None and (parent := _sick_parent(source.get("parents") or ())):
+        if image not in lines:
+            lines[image] = _Lines.of(map(str, labels["rows"][:LINES]) if labels else ())
+        line = _line(batch, row, numbers[row], counts[image], lines[image])
+        if line is None and (parent := parents.sick(source.get("parents") or ())):
             found[parent] = None
         elif labels and (line or not source.get("parents")):
             found[Origin(f"{labels['file']}:{line}" if line else str(labels["file"]), own)] = None
     return tuple(found)
 
 
-def _sick_parent(parents: Sequence[Any]) -> Origin | None:
-    for image in map(str, parents):
-        place = Path(re.sub(r"^(.*[/\\])images([/\\])", r"\1labels\2", image)).with_suffix(".txt")
-        if sick := _sick_lines(_read(place)):
-            return Origin(f"{place}:{sick[0]}", image)
-    return None
+def _numbered(owners: Sequence[int]) -> tuple[list[int], Counter[int]]:
+    """The number of each row among those of its image, from 0; and how many rows each image has."""
+    counts: Counter[int] = Counter()
+    numbers = []
+    for image in owners:
+        numbers.append(counts[image])
+        counts[image] += 1
+    return numbers, counts
 
 
-def _read(place: Path) -> list[str]:
-    """The lines of a label file that an incident names; of anybody: no device, no share, no monster."""
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of a label file that are not empty, by 1-based number, and the numbers of those that are sick."""
+
+    parsed: list[tuple[int, list[float] | None]]
+    sick: list[int]
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> _Lines:
+        """Parse them."""
+        parsed = [(i, _numbers(text)) for i, text in enumerate(texts, 1) if text.strip()]
+        return cls(parsed, [i for i, numbers in parsed if numbers is None or _is_sick(numbers)])
+
+
+class _Parents:
+    """Looks into the label files of images that an incident names: each once, and only so many bytes of them all."""
+
+    def __init__(self) -> None:
+        """Nothing is read yet."""
+        self._left = LONGEST
+        self._known: dict[str, Origin | None] = {}
+
+    def sick(self, images: Sequence[Any]) -> Origin | None:
+        """The first row that is no numbers, not finite, far outside or without area."""
+        for image in map(str, images):
+            if image not in self._known:
+                self._known[image] = self._look(image)
+            if origin := self._known[image]:
+                return origin
+        return None
+
+    def _look(self, image: str) -> Origin | None:
+        name = re.sub(r"^(.*[/\\])images([/\\])", r"\1labels\2", image)
+        try:
+            place = Path(name).with_suffix(".txt")
+        except ValueError:  # it names no file
+            return None
+        data = _read(place, self._left) if self._left > 0 else b""
+        self._left -= len(data)
+        whole = data if self._left else data[: data.rfind(b"\n") + 1]
+        lines = _Lines.of(whole.decode("utf-8", "replace").splitlines())
+        return Origin(f"{place}:{lines.sick[0]}", image) if lines.sick else None
+
+
+def _read(place: Path, most: int) -> bytes:
+    """A label file that an incident names; of anybody: no device, no share, no monster."""
     if str(place).startswith(("\\\\", "//")):
-        return []
+        return b""
     try:
         with open(place, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return []
-            return file.read(LONGEST).decode("utf-8", "replace").splitlines()
+            return file.read(most) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
     except (OSError, ValueError):  # gone, not ours to read, or no name that a file can have
-        return []
+        return b""
 
 
-def _sick_lines(texts: Sequence[str]) -> list[int]:
-    """The 1-based numbers of rows that are no numbers, not finite, far outside or without area."""
-    parsed = ((i, _numbers(text)) for i, text in enumerate(texts, 1) if text.strip())
-    return [i for i, numbers in parsed if numbers is None or _is_sick(numbers)]
-
-
-def _line(batch: Mapping[str, Tensor], row: int, number: int, count: int, texts: list[str]) -> int | None:
+def _line(batch: Mapping[str, Tensor], row: int, number: int, count: int, lines: _Lines) -> int | None:
     """The 1-based line: the row that is sick itself, the one at the same place, or the one with the same number."""
-    parsed = [(i, _numbers(text)) for i, text in enumerate(texts, 1) if text.strip()]
-    sick = _sick_lines(texts)
-    if len(sick) == 1:
-        return sick[0]
+    if len(lines.sick) == 1:
+        return lines.sick[0]
     cls = float(batch["cls"].reshape(-1)[row])
     box = [float(v) for v in batch["bboxes"][row, :4].float()]
-    same = [i for i, n in parsed if n and n[0] == cls and _near(n[1:], box)]
+    same = [i for i, n in lines.parsed if n and n[0] == cls and _near(n[1:], box)]
     if len(same) == 1:
         return same[0]
-    if len(parsed) != count:
+    if len(lines.parsed) != count:
         return None
-    line, numbers = parsed[number]
+    line, numbers = lines.parsed[number]
     return line if numbers is None or numbers[:1] == [cls] else None
 
 

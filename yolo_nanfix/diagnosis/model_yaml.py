@@ -247,6 +247,8 @@ def _activation(text: str, tasks: ModuleType) -> None:
         found = vars(nn).get(name)
         if not _of_torch(found) or (found.__module__ != "torch.nn.modules.activation" and name != "Identity"):
             raise _Wrong(f"must be an activation of torch.nn, not {named}")
+    elif any(isinstance(literal, str) for literal in literals):  # as the name of a model with weights to be fetched
+        raise _Wrong(f"must be called with numbers, not as {shown(text)}")
     elif not _known_layer(vars(tasks).get(named)):
         raise _Wrong(f"is {shown(named)}, which is none of Ultralytics' modules; --import MODULE brings one of yours")
 

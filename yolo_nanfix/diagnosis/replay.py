@@ -153,7 +153,8 @@ class Replay:
                 self._live[name].data.copy_(values.calmed(name, self._live[name].data))
             given = copied(self.batch if batch is None else batch)
             tracer = self._tracer(given) if traced else None
-            bounded = Allowance() if traced and self.live is None else nullcontext()
+            held = sum(t.numel() for t in self.incident.tensors.values())
+            bounded = Allowance(held=held) if traced and self.live is None else nullcontext()
             with bounded, tracer or nullcontext(), self._arguments(arguments or {}):
                 outcome = self._step(given, tracer, backward, precision or self.precision)
         spent = (time.perf_counter() - began) / (TRACING if traced else 1)

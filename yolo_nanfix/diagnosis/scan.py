@@ -107,18 +107,21 @@ def _rows(batch: Mapping[str, Tensor], count: int) -> tuple[dict[int, str], dict
         values = batch.get(key)
         if values is None or not count or len(values) != count or not values.is_floating_point():
             continue
-        for row, numbers in enumerate(values.detach().float().reshape(count, -1)):
-            if not bool(numbers.isfinite().all()):
-                sick[row] = f"{key} not finite"
-            elif key != "cls" and (said := _odd(key, numbers)):
-                odd.setdefault(row, said)
+        flat = values.detach().float().reshape(count, -1)
+        finite = flat.isfinite().all(1)
+        sick |= dict.fromkeys((~finite).nonzero().flatten().tolist(), f"{key} not finite")
+        for row, said in _odd(key, flat, finite).items() if key != "cls" else ():
+            odd.setdefault(row, said)
     return sick, odd
 
 
-def _odd(key: str, numbers: Tensor) -> str:
-    largest = float(numbers.abs().max()) if numbers.numel() else 0.0
-    if largest > COORDINATE_LIMIT:
-        return f"{key} up to {largest:.3g} of the image's size"
-    if key == "bboxes" and bool((numbers[2:4] <= 0).any()):
-        return "a box without area"
-    return ""
+def _odd(key: str, flat: Tensor, finite: Tensor) -> dict[int, str]:
+    """What is odd about rows that are finite: `flat` (N, K)."""
+    size = flat.abs().amax(1)
+    far = finite & (size > COORDINATE_LIMIT)
+    rows = far.nonzero().flatten().tolist()
+    found = {r: f"{key} up to {s:.3g} of the image's size" for r, s in zip(rows, size[far].tolist(), strict=True)}
+    if key == "bboxes":
+        flat_boxes = finite & ~far & (flat[:, 2:4] <= 0).any(1)
+        found |= dict.fromkeys(flat_boxes.nonzero().flatten().tolist(), "a box without area")
+    return dict(sorted(found.items()))

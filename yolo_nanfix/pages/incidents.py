@@ -11,6 +11,7 @@ from typing import Any
 
 from safetensors import safe_open
 
+from yolo_nanfix import incident_header
 from yolo_nanfix.pages import happenings, lenient, shots
 from yolo_nanfix.pages.folder import RunFolder
 from yolo_nanfix.pages.happenings import from_root
@@ -89,6 +90,7 @@ def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> View:
     view.command = f"yolo-nanfix diagnose {shlex.quote(printable(str(path)))}"
     view.done = done.get(path.name, "")
     try:
+        incident_header.look(path)
         with safe_open(path, framework="np") as stream:
             facts = json.loads((stream.metadata() or {})["yolo-nanfix"])
     except shots.DAMAGED as error:

@@ -26,6 +26,8 @@ THUMBNAILS = 48
 """At most so many images that are not guilty."""
 MOST_VALUES = 200_000_000
 """Tensors, and images, of more values are not read: the file of another one may claim any size without being large."""
+IMAGES = 2048
+"""At most so many images of an incident are listed."""
 ROWS = 20
 """At most so many label rows of an image are shown."""
 DAMAGED = (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
@@ -63,7 +65,7 @@ def listed(facts: Mapping[str, Any], verdict: Mapping[str, Any], root: str) -> l
     """The images of the micro-batch as the facts name them."""
     guilty = {entry for entry in lenient.entries(verdict, "images") if isinstance(entry, str)}
     lines = {entry for entry in lenient.entries(verdict, "labels") if isinstance(entry, str)}
-    sources = lenient.entries(facts, "sources")
+    sources = lenient.entries(facts, "sources")[:IMAGES]
     own = any(lenient.raw(s, "file") in guilty or lenient.text(s, "suspect") for s in sources)
     found = []
     for number, source in enumerate(sources, 1):
