@@ -14,6 +14,7 @@ from ultralytics.data.utils import polygons2masks
 from yolo_nanfix.findings import Finding, Severity
 from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rules import outlines
+from yolo_nanfix.linting.rules import rings as judging
 from yolo_nanfix.linting.rules.rings import _crossing
 from yolo_nanfix.linting.runner import run
 
@@ -199,3 +200,14 @@ def test_beyond_the_budget_outlines_are_said_to_cross(tmp_path: Path, monkeypatc
     random = np.random.default_rng(0)
     rows = "".join(_row(np.concatenate(_apart(random, 6))) for _ in range(6))
     assert {f.code for f in _found(tmp_path, rows)} == {"SG004", "SG010"}
+
+
+def test_a_scribble_of_thousands_of_crossings_is_judged_at_once(monkeypatch):
+    """Each of some thousand crossings was looked at by itself."""
+    asked, is_neck = [], judging._is_neck
+    monkeypatch.setattr(judging, "_is_neck", lambda *edges: asked.append(edges) or is_neck(*edges))
+    x, y = np.random.default_rng(0).uniform(0, 600, (2, 500))
+    scribble = judging.judge(x, y, 16.0)
+    assert scribble.kind is judging.Kind.CROSSING and len(asked) < 10 * judging.MOST_CROSSINGS
+    monkeypatch.setattr(judging, "MOST_CROSSINGS", 1 << 20)
+    assert judging.judge(x, y, 16.0) == scribble and len(asked) > 5000

@@ -17,6 +17,10 @@ from yolo_nanfix.linting.rules.geometry import Shapes, crossings
 
 MOST_CORNERS = 512
 """Of outlines of more corners not all pairs of edges are looked at: bridges must be exact then, and chords long."""
+MOST_CROSSINGS = 256
+"""Of rings that cross themselves more often the largest loop counts, be it thin: a scribble is no slip of a tool."""
+MOST_BRIDGES = 1024
+"""So many pairs of edges are tried as bridges, the closest first."""
 NECK, SHARE, LEAST_SHARE = 1.5, 0.12, 0.35
 """The sides of a bridge are so many pixels apart at most, or this part of its length; but never more than the last."""
 THIN = 3.0
@@ -121,8 +125,8 @@ def _largest_loop(ring: Floats) -> float:
     """The largest of the loops of a ring: of the two parts that a crossing makes the smaller one; 0 without any."""
     if len(ring) < 4:
         return 0.0
-    if len(ring) <= MOST_CORNERS:
-        return max((_loop(ring, i, j) for i, j in _crossing(ring).tolist() if not _is_neck(ring, i, j)), default=0.0)
+    if len(ring) <= MOST_CORNERS and len(crossing := _crossing(ring)) <= MOST_CROSSINGS:
+        return max((_loop(ring, i, j) for i, j in crossing.tolist() if not _is_neck(ring, i, j)), default=0.0)
     one, x, y = np.zeros(1, np.int64), *np.ascontiguousarray(ring.T)
     shape = Shapes(one, x, y, one, one + len(ring), np.zeros(len(ring), np.int64), np.arange(len(ring)))
     return max((crossing.loop for crossing in crossings(shape)), default=0.0)
@@ -189,7 +193,7 @@ def _bridges(points: Floats) -> list[tuple[int, int]]:
     near = far <= width
     pairs = np.argwhere(np.triu(turn & near, 1))
     order = np.argsort([far[i, j] / shorter[i, j] for i, j in pairs.tolist()], kind="stable")
-    return [(int(i), int(j)) for i, j in pairs[order].tolist()]
+    return [(int(i), int(j)) for i, j in pairs[order][:MOST_BRIDGES].tolist()]
 
 
 def _exact_bridges(points: Floats) -> list[tuple[int, int]]:
