@@ -113,6 +113,17 @@ with stopping.handled():
 """,
         lambda n: (-n, "written\n"),
     ),
+    "a library that lets waiting go on keeps none from being passed on": (
+        """
+import subprocess
+with stopping.handled():
+    signal.siginterrupt(NUMBER, False)  # as polars does with SIGINT
+    with stopping.passed_on(lambda number: child.kill() or True):
+        child = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -{int(NUMBER)} $PPID; exec sleep 20"])
+        print(child.wait())
+""",
+        lambda n: (0, "-9\n"),
+    ),
     "a write that hangs is given up": (
         """
 stopping.TOGETHER = 0.2

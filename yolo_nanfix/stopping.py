@@ -285,6 +285,8 @@ def passed_on(to: Callable[[int], bool]) -> Iterator[None]:
         to: passes it on, called in the handler with the number of the signal; False if there is nobody to take it.
     """
     _state.children = to
+    for number in _state.before if hasattr(signal, "siginterrupt") else ():
+        signal.siginterrupt(number, True)  # polars lets waiting for a process go on after SIGINT
     try:
         yield
     finally:
