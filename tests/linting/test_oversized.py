@@ -56,6 +56,17 @@ def test_lines_are_counted_as_python_splits_them(end: str, monkeypatch):
     assert long.value.found == ("long", 9, 2, 2)
 
 
+@pytest.mark.parametrize("part", [1, 2, 3, 1 << 20])
+def test_numbers_are_counted_as_python_splits_them(part: int, monkeypatch):
+    monkeypatch.setattr(oversized, "NUMBERS", 6)
+    monkeypatch.setattr(oversized, "ROWS", 5)
+    monkeypatch.setattr(oversized, "_PART", part)
+    check_lines(b" 0 .1\t\t.2  \n0 .1   .2\n")
+    with pytest.raises(TooLarge) as many:
+        check_lines(b"0 .1\t\t.2  \n0 .1   .2\n0")
+    assert many.value.found == ("numbers", 7, 3, None)
+
+
 def test_a_file_among_many_is_left_out_alone(tmp_path: Path, monkeypatch):
     """The fast reader of many files and the careful one of few agree."""
     monkeypatch.setattr(oversized, "ROWS", 50)

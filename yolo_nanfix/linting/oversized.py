@@ -11,6 +11,8 @@ LINE_BYTES = 1 << 20
 """Bytes of a line of a label file at most."""
 ROWS = 100_000
 """Lines of a label file at most; crowds and stars, the fullest images there are, have some ten thousand objects."""
+NUMBERS = 5_000_000
+"""Numbers of a label file at most: all of a row are looked at together, each with its neighbours."""
 LISTED = 10_000_000
 """Lines of a list of images at most."""
 LIST_BYTES = 256 << 20
@@ -29,6 +31,8 @@ CORNERS = 32_000_000
 """Their corners and keypoints at most, likewise."""
 OF_ONE = 4_000_000
 """Those of one image at most, likewise."""
+_PART = 1 << 20
+_BLANKS = bytes(32 if chr(i).isspace() and i < 128 else 120 for i in range(256))
 _ENDS = b"\n\r\v\f\x1c\x1d\x1e"
 _WIDE_ENDS = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 _ANY_END = re.compile(rb"\r\n|[\n\r\v\f\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")
@@ -38,8 +42,8 @@ class Oversized(NamedTuple):
     """What of a label file is too large.
 
     Attributes:
-        kind: `large` (the file), `many` (its lines) or `long` (one of them).
-        number: its bytes, or how many lines there are.
+        kind: `large` (the file), `many` (its lines), `numbers` (its words) or `long` (one of its lines).
+        number: its bytes, or how many lines or words there are.
         lines: the lines of the file; 1 where they were not counted.
         line: the long one, from 1.
     """
@@ -81,6 +85,8 @@ def check_lines(data: bytes) -> None:
     lines = ends + (data[-1:] not in _ENDS and not data.endswith(_WIDE_ENDS))
     if lines > ROWS:
         raise TooLarge(Oversized("many", lines, lines))
+    if len(data) > 2 * NUMBERS and (words := _words(data)) > NUMBERS:
+        raise TooLarge(Oversized("numbers", words, lines))
     start = number = 0
     while len(data) - start > LINE_BYTES:  # as far as the last line that can be too long
         end = _ANY_END.search(data, start)
@@ -89,3 +95,13 @@ def check_lines(data: bytes) -> None:
         if length > LINE_BYTES:
             raise TooLarge(Oversized("long", length, lines, number))
         start = end.end() if end else len(data)
+
+
+def _words(data: bytes) -> int:
+    """How many words there are, between blanks of ASCII."""
+    words, blank = 0, True
+    for at in range(0, len(data), _PART):
+        marks = data[at : at + _PART].translate(_BLANKS)
+        words += marks.count(b" x") + (blank and marks[:1] == b"x")
+        blank = marks.endswith(b" ")
+    return words

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.images import Images
 from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.oversized import LABEL_BYTES, LINE_BYTES, ROWS
+from yolo_nanfix.linting.oversized import LABEL_BYTES, LINE_BYTES, NUMBERS, ROWS
 from yolo_nanfix.linting.rule import Hit, rule
 from yolo_nanfix.linting.rules.rows import bad_hits
 
@@ -30,7 +30,7 @@ def label_file_too_large(labels: Labels, images: Images) -> Iterator[Hit]:
 
 @rule("TX031", "label-rows-too-many", Severity.FATAL, Effect.ACCEPTS)
 def label_rows_too_many(labels: Labels, images: Images) -> Iterator[Hit]:
-    """The label file has more than 100 000 lines.
+    """The label file has more than 100 000 lines, or 5 million numbers.
 
     Why: the fullest images, crowds and stars, have some ten thousand objects. In training each row is held against
         each cell of the image, for every image of the batch: 100 000 rows at 640 px take 3 GB for each number that is
@@ -41,6 +41,8 @@ def label_rows_too_many(labels: Labels, images: Images) -> Iterator[Hit]:
     """
     message = f"{{text}} lines, more than the {ROWS} of a label file that are read; {_UNREAD}"
     yield from bad_hits(labels, images, "many", message)
+    message = f"{{text}} numbers, more than the {NUMBERS} of a label file that are read; {_UNREAD}"
+    yield from bad_hits(labels, images, "numbers", message)
 
 
 @rule("TX032", "label-line-too-long", Severity.FATAL, Effect.ACCEPTS)
