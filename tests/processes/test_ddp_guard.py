@@ -100,7 +100,8 @@ def test_a_run_that_loses_a_rank_ends_with_its_name_and_leaves_no_process(tmp_pa
     report = json.loads((tmp_path / "run" / "yolo-nanfix.json").read_text())
     assert (report["outcome"], report["state"]) == ("stopped", "failed")
     (lost,) = report["ranks"]["lost"]
-    assert (lost["rank"], lost["how"], lost["epoch"]) == (0, "gone", 2)
+    assert (lost["rank"], lost["how"]) == (0, "gone")
+    assert lost["epoch"] in (1, 2)  # as of its last sign of life, which is a second old
     assert report["reasons"][0].startswith("rank 0 (process ") and "last.pt" in report["reasons"][0]
     for rank in (0, 1):
         pid = json.loads((tmp_path / f"{rank}.json").read_text())["pid"]
