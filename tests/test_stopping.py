@@ -124,6 +124,17 @@ with stopping.handled():
 """,
         lambda n: (0, "-9\n"),
     ),
+    "nor does one that is imported meanwhile": (
+        """
+import subprocess
+with stopping.handled(), stopping.passed_on(lambda number: child.kill() or True):
+    signal.siginterrupt(NUMBER, False)
+    child = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -{int(NUMBER)} $PPID; exec sleep 20"])
+    stopping.break_off_waiting()
+    print(child.wait())
+""",
+        lambda n: (0, "-9\n"),
+    ),
     "a write that hangs is given up": (
         """
 stopping.TOGETHER = 0.2

@@ -277,6 +277,15 @@ def later(patience: float | None = None) -> Iterator[None]:
             signal.raise_signal(number)
 
 
+def break_off_waiting() -> None:
+    """Let a signal that is handled break off a wait for another process, also after an import that took it over.
+
+    Polars handles SIGINT, too, and has the system go on waiting: Python's own handler would run only after the wait.
+    """
+    for number in _state.before if hasattr(signal, "siginterrupt") else ():
+        signal.siginterrupt(number, True)
+
+
 @contextmanager
 def passed_on(to: Callable[[int], bool]) -> Iterator[None]:
     """In the block, where another process does the work, a signal is passed on to it in place of being raised.
@@ -285,8 +294,7 @@ def passed_on(to: Callable[[int], bool]) -> Iterator[None]:
         to: passes it on, called in the handler with the number of the signal; False if there is nobody to take it.
     """
     _state.children = to
-    for number in _state.before if hasattr(signal, "siginterrupt") else ():
-        signal.siginterrupt(number, True)  # polars lets waiting for a process go on after SIGINT
+    break_off_waiting()
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from yolo_nanfix import stopping
 from yolo_nanfix.patching import revival
 from yolo_nanfix.patching.fix import Fix, Params, Wrapper
 
@@ -14,6 +15,7 @@ WORKER = "yolo_nanfix.worker"
 def _wrapper(params: Params) -> Wrapper:
     def generate_ddp_command(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         command, file = wrapped(*args, **kwargs)
+        stopping.break_off_waiting()  # the last that happens before the launcher is waited for
         return through_worker(command, str(file)), file
 
     return generate_ddp_command
