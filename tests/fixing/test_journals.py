@@ -248,7 +248,7 @@ def test_a_fix_of_the_whole_set_that_was_cut_off_is_taken_back_before_the_next(t
     (journals / "000001/applied.json").unlink()  # as a kill leaves it
     tiny.rows(rows)
     half = snapshot(tiny.root)
-    with pytest.raises(UsageError, match=r"was cut off.*take it back first: yolo-nanfix lint .*data.yaml --undo"):
+    with pytest.raises(UsageError, match=r"was cut off.*take it back first: yolo-nanfix lint .*data.yaml'? --undo"):
         yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False), unsafe=True)
     assert snapshot(tiny.root) == half
     yolo_nanfix.undo(tiny.root)

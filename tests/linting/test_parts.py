@@ -93,7 +93,7 @@ def test_a_file_that_kills_the_process_costs_that_file_alone(tmp_path, monkeypat
     tiny = many(tmp_path / "set")
     dies = "p.read_part=lambda part, c: os._exit(9) if any('07.jpg' in f for f in part.files) else real(part, c); "
     code = worker._START.replace("import serve;", f"import serve; import os; import {pool.__package__}.parts as p; ")
-    monkeypatch.setattr(worker, "_START", code.replace("serve()", f"real = p.read_part; {dies}serve()"))
+    monkeypatch.setattr(worker, "_START", code.replace("serve(parent)", f"real = p.read_part; {dies}serve(parent)"))
     monkeypatch.setattr(pool, "PART", 4)
     report = run(tiny.root, jobs=2, cache=False)
     (killed,) = [f for f in report.findings if "ended with 9" in f.message]
@@ -105,7 +105,9 @@ def test_a_file_that_kills_the_process_costs_that_file_alone(tmp_path, monkeypat
 def test_a_fault_of_our_own_in_a_process_is_shown(tmp_path, monkeypatch):
     tiny = many(tmp_path / "set")
     code = worker._START.replace("import serve;", f"import serve; import {pool.__package__}.parts as p; ")
-    monkeypatch.setattr(worker, "_START", code.replace("serve()", "p.read_part = lambda part, c: 1 / 0; serve()"))
+    monkeypatch.setattr(
+        worker, "_START", code.replace("serve(parent)", "p.read_part = lambda part, c: 1 / 0; serve(parent)")
+    )
     monkeypatch.setattr(pool, "PART", 4)
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         run(tiny.root, jobs=2, cache=False)

@@ -57,12 +57,19 @@ def nearest(word: str, choices: Sequence[str]) -> str:
 
 
 def close(word: str, choices: Iterable[str]) -> str | None:
-    """The nearest of some words, whatever letters are capital; None if none is near."""
-    from difflib import get_close_matches  # for mistakes alone
+    """The nearest of some words, whatever the case of letters and the order of parts; None if none is near."""
+    from difflib import SequenceMatcher  # for mistakes alone
 
-    by_lower = {choice.lower(): choice for choice in choices}
-    near = get_close_matches(word.lower(), by_lower, 1, 0.6)
-    return by_lower[near[0]] if near else None
+    def likeness(choice: str) -> float:
+        pairs = ((word.lower(), choice.lower()), (_sorted_parts(word), _sorted_parts(choice)))
+        return max(SequenceMatcher(None, *pair).ratio() for pair in pairs)
+
+    best = max(((likeness(choice), choice) for choice in choices), key=lambda pair: pair[0], default=(0.0, ""))
+    return best[1] if best[0] >= 0.6 else None
+
+
+def _sorted_parts(word: str) -> str:
+    return "-".join(sorted(filter(None, word.lower().split("-"))))
 
 
 def epilog(notes: str, examples: tuple[tuple[str, str], ...]) -> str:

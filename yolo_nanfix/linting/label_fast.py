@@ -14,7 +14,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.linting.label_reader import PLAIN_COLUMNS, LabelReader, read_bytes
+from yolo_nanfix.linting.label_bytes import read_bytes
+from yolo_nanfix.linting.label_reader import PLAIN_COLUMNS, LabelReader
 from yolo_nanfix.linting.labels import LabelFile, Labels, join
 from yolo_nanfix.linting.oversized import LABEL_BYTES, LINE_BYTES, ROWS, TooLarge, check_lines
 from yolo_nanfix.linting.segments import READ

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import os
-import stat
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -12,9 +10,9 @@ from math import isfinite, nan
 
 import numpy as np
 
+from yolo_nanfix.linting.label_bytes import read_bytes
 from yolo_nanfix.linting.labels import BadRow, LabelFile, Labels, OddNumber
-from yolo_nanfix.linting.oversized import LABEL_BYTES, Oversized, TooLarge, check_lines, check_size
-from yolo_nanfix.regular import NotRegular, Refusal, not_regular
+from yolo_nanfix.linting.oversized import Oversized, TooLarge
 from yolo_nanfix.shown import cut
 
 PLAIN_COLUMNS = 5
@@ -24,36 +22,6 @@ LARGE = 1 << 20
 """Characters from which on a file is split row by row: all words and numbers at once take 15 times its memory."""
 KEPT = 1000
 """Characters of what is in the way of reading a row, and odd numbers of one file, that are kept at most."""
-
-
-def read_bytes(path: str) -> bytes | None:
-    """The bytes of a regular file, or None if there is none.
-
-    Raises:
-        OSError: it is there but cannot be read.
-        TooLarge: it is larger than label files are read.
-    """
-    try:
-        status = os.stat(path)  # noqa: PTH116 - a Path object costs as much as the call
-    except (OSError, ValueError):
-        return None
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    check_size(status.st_size)
-    with open(path, "rb", buffering=0, opener=_open) as stream:
-        data = stream.read(LABEL_BYTES + 1)  # it may have grown
-    if data is None:  # it has nothing now, and would be waited for
-        raise NotRegular(path, not_regular(path) or Refusal.PIPE)
-    if len(data) != status.st_size and (refusal := not_regular(path)) is not None:  # as in /proc, where sizes are 0
-        raise NotRegular(path, refusal)
-    check_size(len(data))
-    check_lines(data)
-    return data
-
-
-def _open(path: str, flags: int) -> int:
-    """Without waiting: a pipe may have taken the place of the file."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 class _Lines:

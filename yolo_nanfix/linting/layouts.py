@@ -11,7 +11,7 @@ from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting import bounded, class_lists
 from yolo_nanfix.linting.config import DataConfig, Layout
 from yolo_nanfix.linting.grounds import too_wide
-from yolo_nanfix.linting.label_reader import read_bytes
+from yolo_nanfix.linting.label_bytes import read_bytes
 from yolo_nanfix.linting.moved_lists import Moved, moved
 from yolo_nanfix.linting.oversized import TooLarge
 from yolo_nanfix.linting.paths import NO_LABELS, label_path, labels_beside
