@@ -120,3 +120,9 @@ def test_statistics_end_with_the_total(tiny: TinySet, capsys):
 def test_a_mistyped_word_is_met_with_the_nearest(words: str, says: str, capsys):
     assert main(words.split()) == 2
     assert says in capsys.readouterr().err
+
+
+def test_words_of_any_length_are_shown_cut(capsys):
+    for words in (["handoff", f"--json={'x' * 70_000}"], ["lint", "x", "--" + "y" * 70_000], ["z" * 70_000]):
+        assert main(words) == 2
+        assert len(capsys.readouterr().err) < 4000

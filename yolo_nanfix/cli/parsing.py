@@ -9,7 +9,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.shown import cut
 
+LONGEST = 2000
+"""Characters of an error at most: words may be as long as a command line."""
 _Commands = argparse._SubParsersAction
 
 
@@ -31,7 +34,7 @@ class Parser(argparse.ArgumentParser):
             UsageError: always.
         """
         self.print_usage(sys.stderr)
-        raise UsageError(message)
+        raise UsageError(cut(message, LONGEST))
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse what is none of the choices, and name the nearest; argparse lists them all and none in particular."""
@@ -59,6 +62,8 @@ def nearest(word: str, choices: Sequence[str]) -> str:
 def close(word: str, choices: Iterable[str]) -> str | None:
     """The nearest of some words, whatever the case of letters and the order of parts; None if none is near."""
     from difflib import SequenceMatcher  # for mistakes alone
+
+    word = word[:LONGEST]
 
     def likeness(choice: str) -> float:
         pairs = ((word.lower(), choice.lower()), (_sorted_parts(word), _sorted_parts(choice)))
