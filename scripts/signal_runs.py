@@ -128,8 +128,8 @@ def end(place: Place, sent: signal.Signals, number: int, moment: float) -> tuple
     wrong = [] if processes.gone(process.pid, ORPHANS) else [f"left alive: {processes.alive(process.pid)}"]
     if code in (0, 1):
         return "ended first", wrong, took
-    if code == -sent and sent is not signal.SIGKILL and not any((place.base / "out").iterdir()):
-        return "before it began", wrong, took  # Python itself was not up yet
+    if code == -sent and sent is not signal.SIGKILL and not (place.base / "log").stat().st_size:
+        return "before it began", wrong, took  # Python itself was not up yet, and nothing was said
     if code != wanted(sent):
         tail = (place.base / "log").read_text(errors="replace").strip().splitlines()[-1:]
         wrong.append(f"exit code {code} in place of {wanted(sent)}: {tail}")

@@ -157,3 +157,9 @@ def test_duplicate_keys_are_kept_with_their_lines(tiny: TinySet):
     tiny.yaml("names: {0: cat, 1: dog, 1: cow}\n" + YAML)
     found = [(d.key, d.first_line, d.line) for d in read_config(tiny.root).duplicate_keys]
     assert ("names", 1, 4) in found
+
+
+def test_no_object_has_keypoints_without_end(tiny: TinySet):
+    for points, usable in ((17, True), (100_000, True), (100_001, False), (10**30, False)):
+        tiny.put("data.yaml", f"{YAML}kpt_shape: [{points}, 3]\n")
+        assert read_config(tiny.root).kpt_shape == ((points, 3) if usable else None)

@@ -24,6 +24,7 @@ KNOWN_KEYS = (
 """The top-level keys that mean something to Ultralytics."""
 
 MAX_CLASSES = 1_000_000
+MAX_KEYPOINTS = 100_000
 _TYPES: dict[str, tuple[type, ...]] = {
     "path": (str,), "train": (str, list), "val": (str, list), "test": (str, list),
     "names": (list, dict), "kpt_shape": (list,), "flip_idx": (list,),
@@ -230,5 +231,5 @@ def _kpt_shape(value: Any) -> tuple[int, int] | None:
     """`[keypoints, dimensions]` if it is what Ultralytics can use, else None."""
     if isinstance(value, list) and len(value) == 2 and all(type(v) is int for v in value):
         points, dims = value
-        return (points, dims) if points > 0 and dims in (2, 3) else None
+        return (points, dims) if 0 < points <= MAX_KEYPOINTS and dims in (2, 3) else None
     return None
