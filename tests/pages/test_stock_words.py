@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,15 @@ def test_the_words_are_what_the_zoo_measured(name):
 )
 def test_nothing_is_said_where_nothing_was_measured(situation):
     assert stock.would(situation) == ""
+
+
+def test_an_image_that_is_called_stroller_is_no_rollback(tmp_path):
+    from yolo_nanfix.pages import advice
+    from yolo_nanfix.pages.folder import read
+
+    for backs in (0, 1):
+        event = {"action": "1 micro-batch dropped; stroller_0001.jpg left out from now on"}
+        guard = {"micro_batches": 100, "dropped_micro_batches": 1, "rollbacks": backs, "events": [event]}
+        report = {"outcome": "finished", "healthy": True, "guard": guard}
+        (tmp_path / "yolo-nanfix.json").write_text(json.dumps(report))
+        assert ("rolled back once" in advice.sentence(read(tmp_path))) == bool(backs)

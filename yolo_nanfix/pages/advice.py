@@ -67,10 +67,7 @@ def sentence(run: RunFolder) -> str:
         would = "training would start" if run.summary.get("healthy") is True else "training would not start"
         return f"{'; '.join(filter(None, [f'Dry run: {would}', _images_left_out(run)]))}."
     parts = [_dropped(run)]
-    backs = lenient.count(run.summary, "guard", "rollbacks") or sum(
-        "roll" in lenient.text(e, "action") for e in lenient.entries(run.summary, "guard", "events")
-    )
-    if backs:
+    if backs := lenient.count(run.summary, "guard", "rollbacks"):
         parts.append(f"rolled back {'once' if backs == 1 else f'{backs} times'}")
     parts += [_images_left_out(run)]
     parts += map(printable, health_text.phrases(run.summary, (Kind.MICRO_BATCHES, Kind.IMAGES, Kind.STEPS_REFUSED)))
