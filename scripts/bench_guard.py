@@ -28,8 +28,8 @@ class GuardSteps(benchlib.Alternating):
 
     def attach(self, trainer: Any) -> None:
         from yolo_nanfix.guard import adapter
+        from yolo_nanfix.guard.guard_settings import GuardSettings
         from yolo_nanfix.guard.recorder import Recorder
-        from yolo_nanfix.guard.settings import GuardSettings
 
         owners = (trainer, trainer.scaler, trainer.validator)
         before = [set(vars(owner)) for owner in owners]

@@ -30,8 +30,8 @@ def task():
 """
 OURS = """
 import cv2
-from yolo_nanfix.linting.options import LintOptions
-from yolo_nanfix.linting.rule import all_rules
+from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.linting.registry import all_rules
 from yolo_nanfix.linting.runner import run
 cv2.setNumThreads(1)
 def task():

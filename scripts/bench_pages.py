@@ -21,7 +21,7 @@ import chromium
 import many_findings
 from playwright.sync_api import Browser
 
-from yolo_nanfix.pages.page import render
+from yolo_nanfix.report.html.page import render
 
 TYPED = "0001"
 

@@ -30,13 +30,19 @@ LARGEST = 64 << 20
 """Bytes of the largest file that a command may write."""
 WARM = (
     *("rich.progress", "rich._emoji_codes", "numpy.ma", "xml.parsers.expat", "encodings.utf_8_sig", "gzip"),
-    *(f"yolo_nanfix.{name}" for name in ("api", "linter", "drawing", "mending", "showing", "guard.settings")),
+    *(
+        f"yolo_nanfix.{name}"
+        for name in ("api", "linting.request", "report.html.write", "linting.autofix.autofix", "guard.guard_settings")
+    ),
     *(f"yolo_nanfix.cli.{name}" for name in ("main", "progress", "commands.lint", "commands.handoff")),
     *(f"yolo_nanfix.cli.commands.{name}" for name in ("report", "compare", "rule", "train")),
-    *(f"yolo_nanfix.linting.{name}" for name in ("checking", "parts", "guess", "confirming", "deep", "formats.check")),
-    *(f"yolo_nanfix.linting.formats.{name}" for name in ("coco", "voc", "ndjson", "build", "frames")),
-    *(f"yolo_nanfix.{name}" for name in ("report.text", "report.formats", "pages.run", "pages.compare")),
-    *("yolo_nanfix.handoff.export", "yolo_nanfix.showing.gather", "yolo_nanfix.showing.pictures"),
+    *(f"yolo_nanfix.linting.{name}" for name in ("checking", "parts", "confirming", "check_annotations")),
+    *(f"yolo_nanfix.dataset.formats.{name}" for name in ("coco", "voc", "ndjson", "build", "frames")),
+    *(
+        f"yolo_nanfix.{name}"
+        for name in ("report.text", "report.text_forms", "report.html.run_page", "report.html.comparison_page")
+    ),
+    *("yolo_nanfix.handoff.export", "yolo_nanfix.report.html.dataset_view", "yolo_nanfix.report.html.thumbnails"),
 )
 """What commands import when they need it."""
 STACK = "stack.txt"
@@ -232,7 +238,7 @@ def warm(folder: Path, *, heavy: bool) -> None:
     import cv2
     import safetensors.numpy
 
-    from yolo_nanfix.linting.rule import all_rules
+    from yolo_nanfix.linting.registry import all_rules
 
     cv2.setNumThreads(0)
     assert all_rules() and safetensors

@@ -220,8 +220,8 @@ def leave_half(device: Device) -> Seen:
 def rollback(device: Device) -> Seen:
     """A weight becomes NaN: the run goes back to its newest clean state; how long copies and ways back take."""
     from yolo_nanfix.guard import adapter
+    from yolo_nanfix.guard.guard_settings import GuardSettings
     from yolo_nanfix.guard.recorder import Recorder
-    from yolo_nanfix.guard.settings import GuardSettings
 
     figures: dict[str, Any] = {}
 

@@ -176,8 +176,8 @@ def rows(codes: list[str]) -> list[tuple[str, ...]]:
     from linting.cases import CASES
     from linting.tiny_set import TinySet
 
-    from yolo_nanfix.linting.options import LintOptions
-    from yolo_nanfix.linting.rule import all_rules
+    from yolo_nanfix.dataset.options import LintOptions
+    from yolo_nanfix.linting.registry import all_rules
     from yolo_nanfix.linting.runner import run
 
     found = []

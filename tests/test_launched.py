@@ -11,7 +11,7 @@ from yolo_nanfix import api, launched
 from yolo_nanfix.errors import NanfixError, RankLost
 from yolo_nanfix.guard.lost_ranks import How, LostRank
 from yolo_nanfix.report.jsonout import PAGE_NAME, REPORT_NAME
-from yolo_nanfix.run_report import RunContext
+from yolo_nanfix.run_folder.summary import RunContext
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"no"'])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from yolo_nanfix.linting.config import read_config
-from yolo_nanfix.linting.grounds import ground, too_wide
+from yolo_nanfix.dataset.config import read_config
+from yolo_nanfix.dataset.grounds import ground, too_wide
 from yolo_nanfix.regular import ANYWHERE, NotRegular, Refusal, Within, not_regular
 
 

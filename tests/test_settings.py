@@ -146,7 +146,7 @@ def test_the_nearest_file_counts(here):
 def test_names_are_unique_over_cards_and_guard():
     """A setting has one meaning."""
     from yolo_nanfix.cards import load_all
-    from yolo_nanfix.guard.settings import GuardSettings
+    from yolo_nanfix.guard.guard_settings import GuardSettings
 
     names = [*GuardSettings.names(), *(n for card in load_all().values() for n in card.params)]
     assert len(names) == len(set(names))

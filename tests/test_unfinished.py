@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from yolo_nanfix import unfinished
+from yolo_nanfix import files
 from yolo_nanfix.report.jsonout import write_text
 
 WRITES = """
@@ -54,20 +54,20 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path):
     place = tmp_path / "a.json"
-    with unfinished.file(place) as fresh:
+    with files.file(place) as fresh:
         fresh.write_text("new")
         assert not place.exists() and fresh.parent == tmp_path
-    with pytest.raises(KeyboardInterrupt), unfinished.file(place) as fresh:
+    with pytest.raises(KeyboardInterrupt), files.file(place) as fresh:
         fresh.write_text("ha")
         raise KeyboardInterrupt
     assert names(tmp_path) == ["a.json"] and place.read_text() == "new"
 
 
 def test_a_folder_stays_only_under_another_name(tmp_path: Path):
-    with unfinished.folder(tmp_path / "out") as fresh:
+    with files.folder(tmp_path / "out") as fresh:
         (fresh / "a").write_text("a")
         fresh.rename(tmp_path / "out")
-    with pytest.raises(ValueError), unfinished.folder(tmp_path / "other") as fresh:
+    with pytest.raises(ValueError), files.folder(tmp_path / "other") as fresh:
         (fresh / "a").write_text("a")
         raise ValueError
     assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["a"]
@@ -77,7 +77,7 @@ def test_a_folder_stays_only_under_another_name(tmp_path: Path):
 def test_what_a_living_process_writes_stays_and_what_a_dead_one_left_goes(what: str, tmp_path: Path):
     living = writer(what, tmp_path / "a")
     try:
-        assert unfinished.clear(tmp_path) == 0 and len(names(tmp_path)) == 1
+        assert files.clear(tmp_path) == 0 and len(names(tmp_path)) == 1
         write_text(tmp_path / "a.json", "beside")
         assert len(names(tmp_path)) == 2
     finally:
@@ -91,33 +91,33 @@ def test_what_a_living_process_writes_stays_and_what_a_dead_one_left_goes(what: 
 def test_what_was_moved_away_comes_back(tmp_path: Path):
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(ValueError), unfinished.moved_away(out):
+    with pytest.raises(ValueError), files.moved_away(out):
         assert not out.exists()
         raise ValueError
-    assert names(tmp_path) == ["out"] and unfinished.waiting(out) is None
+    assert names(tmp_path) == ["out"] and files.waiting(out) is None
     killed = writer("moved", out)
-    assert unfinished.waiting(out) is None, "its process lives"
+    assert files.waiting(out) is None, "its process lives"
     kill(killed)
-    waiting = unfinished.waiting(out)
+    waiting = files.waiting(out)
     assert waiting is not None and not out.exists()
     waiting.rename(out)
-    with unfinished.moved_away(out):
+    with files.moved_away(out):
         out.mkdir()
         (out / "new").touch()
     assert names(tmp_path) == ["out"] and names(out) == ["new"]
 
 
 def test_of_another_machine_only_what_is_old_is_cleared(tmp_path: Path):
-    other = "00000000" if unfinished.machine() != "00000000" else "11111111"
+    other = "00000000" if files.machine() != "00000000" else "11111111"
     young, old = (tmp_path / f".{name}.nanfix-{other}-1-0.tmp" for name in ("young", "old"))
     for file in (young, old):
         file.write_text("half")
     os.utime(old, (1, 1))
-    assert unfinished.clear(tmp_path) == 1 and names(tmp_path) == [young.name]
+    assert files.clear(tmp_path) == 1 and names(tmp_path) == [young.name]
 
 
 def test_nothing_but_its_own_is_touched(tmp_path: Path):
-    ours = f"nanfix-{unfinished.machine()}-1-0.tmp"
+    ours = f"nanfix-{files.machine()}-1-0.tmp"
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "kept").touch()
     (tmp_path / f".link.{ours}").symlink_to("elsewhere")
@@ -125,7 +125,7 @@ def test_nothing_but_its_own_is_touched(tmp_path: Path):
     for name in (".notes.123.tmp", ".nanfix-ab-1.tmp", "a.tmp", ours):
         (tmp_path / name).touch()
     before = names(tmp_path)
-    assert unfinished.clear(tmp_path) == 0 and unfinished.clear(tmp_path / "not there") == 0
+    assert files.clear(tmp_path) == 0 and files.clear(tmp_path / "not there") == 0
     assert names(tmp_path) == before and names(tmp_path / "elsewhere") == ["kept"]
 
 
@@ -140,7 +140,7 @@ def test_any_name_can_be_written(name: str, tmp_path: Path):
 
 def test_where_nothing_can_be_locked_age_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)
-    dead = tmp_path / f".a.nanfix-{unfinished.machine()}-1-0.tmp"
+    dead = tmp_path / f".a.nanfix-{files.machine()}-1-0.tmp"
     dead.touch()
     write_text(tmp_path / "a", "whole")
     assert dead.exists()

@@ -22,14 +22,14 @@ from yolo_nanfix.switching import unguarded as unguarded
 from yolo_nanfix.switching import unpatch as unpatch
 
 if TYPE_CHECKING:
-    from yolo_nanfix.drawing import Drawn as Drawn
-    from yolo_nanfix.fixing.apply import Fixed as Fixed
-    from yolo_nanfix.fixing.plan import Kept as Kept
-    from yolo_nanfix.fixing.undo import Undone as Undone
+    from yolo_nanfix.dataset.studied import Studied as Studied
     from yolo_nanfix.handoff.export import HandedOver as HandedOver
-    from yolo_nanfix.linting.rule import Rule
-    from yolo_nanfix.linting.studied import Studied as Studied
-    from yolo_nanfix.mending import Mendable as Mendable
+    from yolo_nanfix.linting.autofix.apply import Fixed as Fixed
+    from yolo_nanfix.linting.autofix.autofix import Mendable as Mendable
+    from yolo_nanfix.linting.autofix.edit_plan import Kept as Kept
+    from yolo_nanfix.linting.autofix.undo import Undone as Undone
+    from yolo_nanfix.linting.registry import Rule
+    from yolo_nanfix.report.html.write import Drawn as Drawn
     from yolo_nanfix.verdicts import Verdict
 
 Progress = Callable[[int, int, str], None]
@@ -81,7 +81,7 @@ def lint(
         UsageError: an argument or setting is wrong, or a file cannot be used.
         DataError: data.yaml or the dataset it names cannot be used.
     """
-    from yolo_nanfix import linter
+    from yolo_nanfix.linting import request as linter
 
     wishes = {
         "select": None if select is None else list(select),
@@ -114,13 +114,12 @@ def lint_page(
         progress: called with (done, total, what) as pictures are made.
         follow_links: also show images that links or lists name outside of a dataset's folders.
     """
-    from yolo_nanfix import mending
-    from yolo_nanfix.pages import dataset
-    from yolo_nanfix.showing import gather
+    from yolo_nanfix.linting.autofix import autofix
+    from yolo_nanfix.report.html import dataset_page, dataset_view
 
-    known = list(studied) if studied is not None else gather.study(report, progress)
-    show = gather.gather(report, known, progress, follow_links=follow_links)
-    return dataset.lint_page(report, replace(show, tried=mending.tried(report)) if show.mendable else show)
+    known = list(studied) if studied is not None else dataset_view.study(report, progress)
+    show = dataset_view.gather(report, known, progress, follow_links=follow_links)
+    return dataset_page.lint_page(report, replace(show, tried=autofix.tried(report)) if show.mendable else show)
 
 
 def fix(report: Report, *, unsafe: bool = False, diff: bool = False, outside: bool = False) -> Fixed:
@@ -143,9 +142,9 @@ def fix(report: Report, *, unsafe: bool = False, diff: bool = False, outside: bo
         UsageError: another fix is running, or the journal cannot be written; nothing was changed.
         DataError: the dataset cannot be used any more.
     """
-    from yolo_nanfix import mending
+    from yolo_nanfix.linting.autofix import autofix
 
-    return mending.fix(report, unsafe=unsafe, diff=diff, outside=outside)
+    return autofix.fix(report, unsafe=unsafe, diff=diff, outside=outside)
 
 
 def mendable(report: Report, *, cache: bool = True) -> Mendable:
@@ -159,14 +158,14 @@ def mendable(report: Report, *, cache: bool = True) -> Mendable:
         UsageError: the dataset is none in which anything can be mended.
         DataError: the dataset cannot be used any more.
     """
-    from yolo_nanfix import mending
+    from yolo_nanfix.linting.autofix import autofix
 
-    return mending.mendable(report, cache)
+    return autofix.mendable(report, cache)
 
 
 def fix_of(code: str) -> tuple[str, str] | None:
     """How safe the fix of a rule is (`safe`, `unsafe`, `safe to 1 %`) and what it does; None if it has none."""
-    from yolo_nanfix.fixing.catalogue import FIXES
+    from yolo_nanfix.linting.autofix.fix_table import FIXES
 
     return (FIXES[code].safety, FIXES[code].text) if code in FIXES else None
 
@@ -184,9 +183,9 @@ def undo(data: str | Path, *, outside: bool = False, root: str | Path | None = N
     Raises:
         UsageError: there is no fix to undo, its journal is damaged, or another one is running.
     """
-    from yolo_nanfix import mending
+    from yolo_nanfix.linting.autofix import autofix
 
-    return mending.undo(data, outside=outside, root=root)
+    return autofix.undo(data, outside=outside, root=root)
 
 
 def handoff(
@@ -223,29 +222,29 @@ def handoff(
         UsageError: an argument is wrong, `out` is there already, or it cannot be written.
         DataError: the dataset cannot be used any more.
     """
-    from yolo_nanfix import mending
     from yolo_nanfix.handoff.export import FORMATS, Options
+    from yolo_nanfix.linting.autofix import autofix
 
     if to not in FORMATS or images not in (None, "copy", "link"):
         raise UsageError(f"handoff goes to {', '.join(FORMATS)}, with images copy, link or None; not to {to}, {images}")
-    chosen = mending.unlabelled(report, progress) if unlabelled else None
-    selected = mending.at_least(report, severity)
+    chosen = autofix.unlabelled(report, progress) if unlabelled else None
+    selected = autofix.at_least(report, severity)
     options = Options(to, max_images, images, overwrite, chosen, follow_links)
-    return mending.handoff(selected, Path(out), options, progress)
+    return autofix.handoff(selected, Path(out), options, progress)
 
 
 def guard_settings() -> tuple[tuple[str, Any, str], ...]:
     """The settings of the guard: name, default, and what each does."""
     from dataclasses import fields
 
-    from yolo_nanfix.guard.settings import GuardSettings
+    from yolo_nanfix.guard.guard_settings import GuardSettings
 
     return tuple((f.name, f.default, str(f.metadata["help"])) for f in fields(GuardSettings))
 
 
 def rules() -> tuple[Rule, ...]:
     """Every rule of lint, in order of their codes."""
-    from yolo_nanfix.linting.rule import all_rules
+    from yolo_nanfix.linting.registry import all_rules
 
     return tuple(all_rules())
 
@@ -278,15 +277,15 @@ def draw(
     follow_links: bool = False,
 ) -> Drawn:
     """Write the page of a training run from what lies in its folder; see `drawing.draw`."""
-    from yolo_nanfix import drawing
+    from yolo_nanfix.report.html import write
 
-    return drawing.draw(run, out, progress=progress, pictures=pictures, follow_links=follow_links)
+    return write.draw(run, out, progress=progress, pictures=pictures, follow_links=follow_links)
 
 
 def compare(
     first: str | Path, second: str | Path, out: str | Path | None = None, *, follow_links: bool = False
 ) -> Drawn:
     """Write the page of two training runs beside each other; see `drawing.compare`."""
-    from yolo_nanfix import drawing
+    from yolo_nanfix.report.html import write
 
-    return drawing.compare(first, second, out, follow_links=follow_links)
+    return write.compare(first, second, out, follow_links=follow_links)

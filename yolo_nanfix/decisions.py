@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.guard.settings import GuardSettings, InForce
+from yolo_nanfix.guard.guard_settings import GuardSettings, InForce
 from yolo_nanfix.overrides import Override, Overrides, What
 from yolo_nanfix.patching.revival import RUN
 from yolo_nanfix.settings import Settings, as_text, load, nobodys
@@ -44,7 +44,7 @@ class Call:
 
 def settings_of(data: str | Path | None, trust: bool) -> Settings:
     """The settings that hold in the current folder; what came with the dataset is passed over unless it is trusted."""
-    from yolo_nanfix.linting.belonging import Belongs
+    from yolo_nanfix.dataset.belonging import Belongs
     from yolo_nanfix.patching import engine
 
     known = (*engine.params_of_all(), *GuardSettings.names())

@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from yolo_nanfix import incident_header, unfinished
+from yolo_nanfix import files, incident_header
 from yolo_nanfix.errors import DataError
 
 
@@ -124,7 +124,7 @@ class Incident:
         tensors = {k: v.detach().cpu().contiguous().clone() for k, v in self.tensors.items()}
         metadata = {FACTS: facts, CHECKSUM: checksum(facts, tensors)}
         path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.file(path) as fresh:
+        with files.file(path) as fresh:
             save_file(tensors, fresh, metadata=metadata)
 
     @property

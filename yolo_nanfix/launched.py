@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix import run_report, stopping
+from yolo_nanfix import stopping
 from yolo_nanfix.errors import NanfixError, RankLost
 from yolo_nanfix.guard.lost_ranks import LostRank
 from yolo_nanfix.health import State
 from yolo_nanfix.report.jsonout import REPORT_NAME
-from yolo_nanfix.run_report import RunContext, summarise
+from yolo_nanfix.run_folder import summary as run_report
+from yolo_nanfix.run_folder.summary import RunContext, summarise
 
 SLACK = 2.0
 """Seconds by which clocks of this machine and of the folder's may differ."""

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_nanfix import api, launched, run_report, stopping, training
+from yolo_nanfix import api, launched, stopping, training
 from yolo_nanfix.errors import GuardStop, UsageError
 from yolo_nanfix.findings import Report, Severity
 from yolo_nanfix.health import State, state_of
 from yolo_nanfix.overrides import Override, Overrides, What, ahead
-from yolo_nanfix.pages.show import Show
+from yolo_nanfix.report.html.dataset_facts import Show
 from yolo_nanfix.report.words import printable
-from yolo_nanfix.run_report import RunContext, summarise
+from yolo_nanfix.run_folder import summary as run_report
+from yolo_nanfix.run_folder.summary import RunContext, summarise
 
 if TYPE_CHECKING:
-    from yolo_nanfix.linting.studied import Studied
+    from yolo_nanfix.dataset.studied import Studied
 
 ON_FATAL = ("quarantine", "stop", "ignore")
 LINTED = ("detect", "segment", "pose", "obb", "classify")
@@ -57,9 +58,9 @@ class Run:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: how it went, the figures, what to do, and where the page is."""
-        from yolo_nanfix.pages import run
+        from yolo_nanfix.report.html import run_page
 
-        return run.notebook(self.summary)
+        return run_page.notebook(self.summary)
 
 
 def train(
@@ -93,7 +94,7 @@ def train(
     Raises:
         UsageError: an argument, the model or the dataset cannot be used; nothing was written.
     """
-    from yolo_nanfix.guard.settings import GuardSettings
+    from yolo_nanfix.guard.guard_settings import GuardSettings
 
     if on_fatal not in ON_FATAL:
         raise UsageError(f"on_fatal must be one of {', '.join(ON_FATAL)}, not {on_fatal!r}")
@@ -126,8 +127,8 @@ def _say(overrides: Overrides, guard_off: str | None = None) -> None:
 
 def _model(data: str | Path, arguments: Mapping[str, Any]) -> Any:
     """The model, once the arguments and data.yaml are known to be usable: it may have to be downloaded."""
-    from yolo_nanfix import linter
-    from yolo_nanfix.linting.config import read_config
+    from yolo_nanfix.dataset.config import read_config
+    from yolo_nanfix.linting import request as linter
 
     training.check({**arguments, "data": str(data)})
     if Path(data).suffix in (".yaml", ".yml"):
@@ -146,7 +147,8 @@ def _linted(
     trust: bool,
 ) -> tuple[str | Path, tuple[str, ...]]:
     """Lint the dataset into the context; where it is then, and why the run must not start, if so."""
-    from yolo_nanfix import linter, upstream
+    from yolo_nanfix import upstream
+    from yolo_nanfix.linting import request as linter
     from yolo_nanfix.report import left_text
 
     if task not in LINTED:
@@ -169,17 +171,18 @@ def _linted(
 
 def _on_disk(data: str | Path) -> bool:
     """Whether class folders are there: Ultralytics also takes archives, addresses and names that it downloads."""
-    from yolo_nanfix.linting.locate import datasets_dir
+    from yolo_nanfix.dataset.find_yaml import datasets_dir
 
     return Path(data).is_dir() or (datasets_dir() / data).is_dir()
 
 
 def _show(report: Report, follow_links: bool) -> Show | None:
     """What the page of the run will show of its dataset; read now, while lint remembers it and no GPU is in use."""
-    from yolo_nanfix import drawing, upstream
+    from yolo_nanfix import upstream
+    from yolo_nanfix.report.html import write
 
     try:
-        return drawing.show(report, follow_links=follow_links)
+        return write.show(report, follow_links=follow_links)
     except Exception as problem:  # a page is no reason not to train
         upstream.log(f"yolo-nanfix: pictures of the dataset could not be made: {type(problem).__name__}: {problem}")
         return None
@@ -203,7 +206,7 @@ def _decide(context: RunContext, report: Report) -> tuple[str, ...]:
 
 def _left(context: RunContext, studied: list[Studied]) -> tuple[str, ...]:
     """Fill in what is left of each split; return why the run cannot start, if so."""
-    from yolo_nanfix.linting.fates import left
+    from yolo_nanfix.dataset.fates import left
     from yolo_nanfix.report import left_text
 
     for one in studied:
@@ -242,15 +245,15 @@ def _start_unguarded(model: Any, arguments: Mapping[str, Any]) -> None:
 
 def _unguarded(model: Any, *, finished: bool) -> None:
     """Write the report of a run without guard, as far as its trainer came; what the guard counts is not known."""
-    from yolo_nanfix import run_figures
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.patching import tally
+    from yolo_nanfix.run_folder import figures
 
     trainer = getattr(model, "trainer", None)
     if trainer is None:
         return
     recorder = Recorder()
-    recorder.finished, recorder.pretrained = finished, run_figures.pretrained(trainer)
+    recorder.finished, recorder.pretrained = finished, figures.pretrained(trainer)
     with stopping.later():
         run_report.write_report(trainer, recorder, api.status().as_dict(), {})
     tally.clear()

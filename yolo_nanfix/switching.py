@@ -17,9 +17,9 @@ from yolo_nanfix.settings import trusts
 if TYPE_CHECKING:
     from torch import nn
 
-    from yolo_nanfix.guard.audience import Audience
+    from yolo_nanfix.guard.guard_settings import GuardSettings
+    from yolo_nanfix.guard.listener import Audience
     from yolo_nanfix.guard.recorder import Recorder
-    from yolo_nanfix.guard.settings import GuardSettings
     from yolo_nanfix.incident import Incident
     from yolo_nanfix.patching.engine import PatchState
     from yolo_nanfix.verdicts import Verdict
@@ -103,7 +103,7 @@ def patch(
     """
     from yolo_nanfix import decisions
     from yolo_nanfix.guard import adapter
-    from yolo_nanfix.guard.settings import GuardSettings
+    from yolo_nanfix.guard.guard_settings import GuardSettings
     from yolo_nanfix.patching import engine
 
     for_guard = {name: params.pop(name) for name in GuardSettings.names() if name in params}
@@ -199,7 +199,7 @@ def _told() -> Overrides:
 def _came_with(trainer: Any, file: str) -> bool:
     """Whether a settings file came with the dataset of a trainer; then it is said that it does not decide."""
     from yolo_nanfix import decisions, upstream
-    from yolo_nanfix.linting.belonging import Belongs
+    from yolo_nanfix.dataset.belonging import Belongs
 
     data = getattr(getattr(trainer, "args", None), "data", None)
     if not isinstance(data, (str, Path)) or not Belongs(data)(Path(file)):
@@ -220,7 +220,7 @@ def restore_before(state: str) -> None:
 def restore(state: str) -> None:
     """Put the patches, the guard and the quarantine of another process, as `patching.revival.state` wrote them."""
     from yolo_nanfix.guard import adapter, quarantine
-    from yolo_nanfix.guard.settings import InForce
+    from yolo_nanfix.guard.guard_settings import InForce
     from yolo_nanfix.patching import engine, label_caches
 
     carried = json.loads(state)
@@ -271,7 +271,7 @@ def _known() -> dict[str, Any]:
 def _listen(trainer: Any, recorder: Recorder) -> Audience:
     """Who is told of a run: its report has what the patches counted in it, and the next run counts anew."""
     from yolo_nanfix.patching import tally
-    from yolo_nanfix.telling import Telling
+    from yolo_nanfix.run_listener import Telling
 
     return Telling(trainer, recorder, lambda: status().as_dict(), tally.clear)
 

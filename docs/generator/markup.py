@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from yolo_nanfix.cards import load_all
-from yolo_nanfix.linting.rule import all_rules
+from yolo_nanfix.linting.registry import all_rules
 
 _CODE = re.compile(r"`([^`]+)`")
 _SPECIAL = re.compile(r"([\\`*_\[\]<>&|~$#{}!^@])")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from generator.markup import block, code, facts, prose, table
 from yolo_nanfix.findings import Effect
-from yolo_nanfix.fixing.catalogue import FIXES, safety
-from yolo_nanfix.linting.rule import Rule, all_rules
+from yolo_nanfix.linting.autofix.fix_table import FIXES, safety
+from yolo_nanfix.linting.registry import Rule, all_rules
 
 DEFECTS = Path(__file__).resolve().parents[2] / "datasets" / "DEFECTS.md"
 FAMILIES = {

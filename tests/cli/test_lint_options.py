@@ -20,9 +20,9 @@ from surroundings import LIMIT
 from yolo_nanfix.api import rules
 from yolo_nanfix.cli.commands import lint, rule
 from yolo_nanfix.cli.main import main
-from yolo_nanfix.linting.rule import TASKS
+from yolo_nanfix.linting.registry import TASKS
 from yolo_nanfix.linting.selection import KEYS
-from yolo_nanfix.report.formats import FORMATS
+from yolo_nanfix.report.text_forms import FORMATS
 
 SICK = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n"
 HOOKS = Path(__file__).parents[2] / ".pre-commit-hooks.yaml"

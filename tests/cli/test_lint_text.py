@@ -60,9 +60,9 @@ def test_a_healthy_set_is_offered_no_fix(tiny: TinySet, capsys):
 
 
 def test_of_very_many_it_is_said_that_they_are_at_most_so_many(tiny: TinySet, capsys, monkeypatch):
-    monkeypatch.setattr("yolo_nanfix.mending.MOST_LOOKED_AT", 1)
+    monkeypatch.setattr("yolo_nanfix.linting.autofix.autofix.MOST_LOOKED_AT", 1)
     assert "[*] 2 fixable with --fix, up to 2 more with --fix --unsafe-fixes" in shown(capsys, "my set")[0]
-    monkeypatch.setattr("yolo_nanfix.mending.MOST_TRIED", 3)
+    monkeypatch.setattr("yolo_nanfix.linting.autofix.autofix.MOST_TRIED", 3)
     out, _ = shown(capsys, "my set")
     assert "[*] up to 3 fixable with --fix, up to 1 more with --fix --unsafe-fixes" in out
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import yolo_nanfix
-from yolo_nanfix import cards, doctor, upstream
+from yolo_nanfix import cards, environment, upstream
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.patching import engine
 
@@ -86,7 +86,7 @@ def test_doctor_finds_nothing_bad_here_and_changes_nothing(capsys):
 
 def test_doctor_tells_a_release_that_is_too_old(monkeypatch):
     monkeypatch.setattr(upstream, "version", lambda: "8.0.100")
-    assert doctor._release().state == "bad" and "rect validation" in doctor._release().detail
+    assert environment._release().state == "bad" and "rect validation" in environment._release().detail
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ def test_doctor_knows_gpus_by_name(name, state, says, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: name)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: type("P", (), {"total_memory": 1 << 33}))
-    (check,) = doctor._devices()
+    (check,) = environment._devices()
     assert (check.state, check.name) == (state, "GPU 0") and says in check.advice and "8 GiB" in check.detail
 
 
 def test_doctor_tells_of_little_shared_memory(monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, "SHARED_MEMORY", tmp_path)
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: type("U", (), {"total": 64 << 20}))
-    (check,) = doctor._shared_memory()
+    monkeypatch.setattr(environment, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda path: type("U", (), {"total": 64 << 20}))
+    (check,) = environment._shared_memory()
     assert check.state == "note" and "64 MiB" in check.detail and "workers=0" in check.advice
 
 

@@ -60,9 +60,9 @@ def test_two_renames_apart_an_earlier_handoff_comes_back(places: dict[str, signa
     out = place.base / "out" / "earlier"
     words = ["handoff", str(place.data), str(out), "--to", "csv", "--max", "1"]
     assert place.start(words).wait() == 0
-    from yolo_nanfix import unfinished
+    from yolo_nanfix import files
 
-    out.rename(out.with_name(f".earlier.nanfix-{unfinished.machine()}-1-0.old"))
+    out.rename(out.with_name(f".earlier.nanfix-{files.machine()}-1-0.old"))
     assert place.start(words).wait() == 2
     assert "is there already" in (place.base / "log").read_text()
     assert (out / "handoff.json").exists() and not list(Path(out.parent).glob(".earlier*"))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yolo_nanfix.diagnosis import labels
+from yolo_nanfix.diagnosis import label_lines
 from yolo_nanfix.diagnosis.bisect import blame
 from yolo_nanfix.diagnosis.replay import OutOfTime
 
@@ -81,22 +81,22 @@ def source(name, *rows, parents=()):
 
 def test_rows_are_traced_by_their_place_in_the_image():
     sources = [source("a", "", "0 0.6 0.6 0.1 0.1", "1 0.3 0.3 0.2 0.2"), source("b", "1 0.5 0.5 0.4 0.4")]
-    assert [o.place for o in labels.origins(ROWS, (0, 1, 2), sources)] == ["a.txt:3", "a.txt:2", "b.txt:1"]
+    assert [o.place for o in label_lines.origins(ROWS, (0, 1, 2), sources)] == ["a.txt:3", "a.txt:2", "b.txt:1"]
 
 
 def test_polygons_are_traced_by_the_box_around_them():
     sources = [source("a", "1 0.2 0.2 0.4 0.2 0.4 0.4 0.2 0.4", "0 0.9 0.9 0.95 0.9 0.95 0.95"), source("b")]
-    assert [o.place for o in labels.origins(ROWS, (0,), sources)] == ["a.txt:1"]
+    assert [o.place for o in label_lines.origins(ROWS, (0,), sources)] == ["a.txt:1"]
 
 
 def test_the_row_that_is_sick_itself_comes_first():
     sources = [source("a", "1 0.3 0.3 0.2 0.2", "0 0.6 0.6 inf 0.1"), source("b")]
-    assert [o.place for o in labels.origins(ROWS, (0,), sources)] == ["a.txt:2"]
+    assert [o.place for o in label_lines.origins(ROWS, (0,), sources)] == ["a.txt:2"]
 
 
 def test_a_file_that_does_not_match_is_named_without_a_line():
     sources = [source("a", "3 0.9 0.9 0.1 0.1"), source("b")]
-    assert [o.place for o in labels.origins(ROWS, (0,), sources)] == ["a.txt"]
+    assert [o.place for o in label_lines.origins(ROWS, (0,), sources)] == ["a.txt"]
 
 
 def test_the_mosaic_parent_with_the_sick_row_is_named(tmp_path):
@@ -104,9 +104,11 @@ def test_the_mosaic_parent_with_the_sick_row_is_named(tmp_path):
         (tmp_path / "labels").mkdir(exist_ok=True)
         (tmp_path / "labels" / f"{name}.txt").write_text(text)
     parents = [str(tmp_path / "images" / f"{name}.jpg") for name in ("c", "gone", "d")]
-    (found,) = labels.origins(ROWS, (0,), [source("a", "3 0.9 0.9 0.1 0.1", parents=parents), source("b")])
-    assert found == labels.Origin(f"{tmp_path / 'labels' / 'd.txt'}:2", parents[2])
+    (found,) = label_lines.origins(ROWS, (0,), [source("a", "3 0.9 0.9 0.1 0.1", parents=parents), source("b")])
+    assert found == label_lines.Origin(f"{tmp_path / 'labels' / 'd.txt'}:2", parents[2])
 
 
 def test_a_mosaic_without_a_sick_row_names_no_line():
-    assert labels.origins(ROWS, (0,), [source("a", "3 0.9 0.9 0.1 0.1", parents=["images/c.jpg"]), source("b")]) == ()
+    assert (
+        label_lines.origins(ROWS, (0,), [source("a", "3 0.9 0.9 0.1 0.1", parents=["images/c.jpg"]), source("b")]) == ()
+    )

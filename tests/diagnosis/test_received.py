@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 import yolo_nanfix
 from yolo_nanfix import incident_header
 from yolo_nanfix.cli.main import main
-from yolo_nanfix.diagnosis import bisect, labels, model_yaml, rebuild, received
+from yolo_nanfix.diagnosis import bisect, label_lines, model_yaml, rebuild, received
 from yolo_nanfix.diagnosis.allowance import Allowance, TooLarge
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.guard.blackbox import _definition
+from yolo_nanfix.guard.incident_writer import _definition
 from yolo_nanfix.incident import Incident, NotReadable, load
 
 
@@ -250,18 +250,18 @@ def test_label_files_are_read_within_bounds_and_devices_not_at_all(tmp_path, mon
     (tmp_path / "labels").mkdir()
     image, label = str(tmp_path / "images" / "a.jpg"), tmp_path / "labels" / "a.txt"
     label.write_text("0 0.5 0.5 0.1 0.1\n0 nan 0.5 0.1 0.1\n")
-    assert labels._Parents().sick([image]) == labels.Origin(f"{label}:2", image)
-    parents = labels._Parents()
+    assert label_lines._Parents().sick([image]) == label_lines.Origin(f"{label}:2", image)
+    parents = label_lines._Parents()
     with monkeypatch.context() as only_once:
         parents.sick([image])
-        only_once.setattr(labels, "_read", None)
-        assert parents.sick([image, image]) == labels.Origin(f"{label}:2", image)
-    monkeypatch.setattr(labels, "LONGEST", 31)
-    assert labels._Parents().sick([image]) is None  # a line that is cut is no sick line
+        only_once.setattr(label_lines, "_read", None)
+        assert parents.sick([image, image]) == label_lines.Origin(f"{label}:2", image)
+    monkeypatch.setattr(label_lines, "LONGEST", 31)
+    assert label_lines._Parents().sick([image]) is None  # a line that is cut is no sick line
     label.unlink()
     os.mkfifo(label)
     odd = ["/dev/images/zero.jpg", "\0", "//host/share/images/a.jpg", "", ".", "..", "/", "images/", "\ud800"]
-    assert labels._Parents().sick([image, *odd]) is None
+    assert label_lines._Parents().sick([image, *odd]) is None
 
 
 def test_what_is_asked_grows_with_what_an_incident_holds_and_no_faster():
@@ -269,7 +269,7 @@ def test_what_is_asked_grows_with_what_an_incident_holds_and_no_faster():
     batch = {"batch_idx": torch.zeros(count), "cls": torch.zeros(count, 1), "bboxes": torch.rand(count, 4)}
     sources = [{"labels": {"file": "/a.txt", "rows": ["0 0.5 0.5 nan 0.1"] * 2000}}]
     began = time.process_time()
-    assert labels.origins(batch, range(count), sources) == (labels.Origin("/a.txt", ""),)
+    assert label_lines.origins(batch, range(count), sources) == (label_lines.Origin("/a.txt", ""),)
     assert time.process_time() - began < 10
     with Allowance(held=1000), pytest.raises(TooLarge, match="zeros would make 134217728 values, far more"):
         torch.zeros(1 << 27)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from yolo_nanfix.cli.main import COMMANDS, build_parser
-from yolo_nanfix.linting.rule import all_rules
+from yolo_nanfix.linting.registry import all_rules
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")

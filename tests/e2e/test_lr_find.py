@@ -16,7 +16,7 @@ import yolo_nanfix
 from yolo_nanfix import upstream
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.errors import NanfixError
-from yolo_nanfix.lr_find import lr_find
+from yolo_nanfix.finetune.lr_range_test import lr_find
 from yolo_nanfix.patching import engine
 
 pytestmark = pytest.mark.usefixtures("unpatched")

@@ -8,7 +8,7 @@ import pytest
 from exporters import stock
 from exporters.readers import READINGS, healthy
 
-from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.linting.runner import run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Ultralytics

@@ -17,9 +17,9 @@ from exporters.inputs import HEIGHT, WIDTH
 from exporters.readers import healthy, rows
 
 from yolo_nanfix.api import fix
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting.options import LintOptions
-from yolo_nanfix.linting.rule import all_rules
+from yolo_nanfix.linting.registry import all_rules
 from yolo_nanfix.linting.runner import run
 
 FACTS = facts()

@@ -16,13 +16,13 @@ import pytest
 from make_datasets import make_dataset, plant
 
 import yolo_nanfix
+from yolo_nanfix.events import Event, Point, Source
 from yolo_nanfix.guard import carry_over
 from yolo_nanfix.guard.carry_over import STATE_NAME, CarryOver
-from yolo_nanfix.guard.events import Event, Point, Source
-from yolo_nanfix.guard.ladder import Ladder
+from yolo_nanfix.guard.escalation import Ladder
+from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.policy import Decision, Kind, Reading, Rung
 from yolo_nanfix.guard.recorder import Recorder
-from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.verdicts import Cause, Verdict
 
 KILLED = """

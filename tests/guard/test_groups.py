@@ -12,7 +12,7 @@ import torch
 from make_datasets import make_dataset
 
 import yolo_nanfix
-from yolo_nanfix.guard.groups import Groups
+from yolo_nanfix.guard.param_groups import Groups
 
 NAN, INF = float("nan"), float("inf")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.policy import (
     CREDIT_STEPS,
     PRECISION_FAULTS,
@@ -15,7 +16,6 @@ from yolo_nanfix.guard.policy import (
     Standing,
     decide,
 )
-from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.verdicts import Cause
 
 USUAL = GuardSettings()

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from yolo_nanfix.guard import together
-from yolo_nanfix.guard.events import Event, Point, Source
-from yolo_nanfix.guard.notes import MOST, Notes
+from yolo_nanfix.events import Event, Point, Source
+from yolo_nanfix.guard import distributed
+from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.policy import Kind, Reading, Rung, Standing, decide
+from yolo_nanfix.guard.rank_notes import MOST, Notes
 from yolo_nanfix.guard.recorder import Recorder
-from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.report import ranks_text
 from yolo_nanfix.verdicts import Cause, Verdict
 
@@ -24,7 +24,7 @@ def verdict(cause, image=""):
 def heard(rank, check="loss", image="", kind=Kind.NOT_FINITE, cause=None):
     sources = (Source(f"/set/fine{rank}.jpg"), *((Source(image, "NaN"),) if image else ()))
     event = Event(Point.AFTER_LOSS, check, 1, 3, sources, f"{check} bad", "", 3, f"0001-rank{rank}" if kind else "")
-    return together.Testimony(rank, kind, event, verdict(cause, image) if cause else None)
+    return distributed.Testimony(rank, kind, event, verdict(cause, image) if cause else None)
 
 
 def test_all_ranks_that_met_something_are_named_with_images_and_causes():
@@ -34,8 +34,8 @@ def test_all_ranks_that_met_something_are_named_with_images_and_causes():
         heard(2, "gradient", kind=None, cause=Cause.DEFINITION),  # and this one's own was not finite
         heard(3, "loss", "/set/b.jpg"),
     ]
-    those = together.guilty(everybody)
-    event = together.merged(those)
+    those = distributed.guilty(everybody)
+    event = distributed.merged(those)
     assert [part.rank for part in event.ranks] == [0, 2, 3]
     assert [part.images for part in event.ranks] == [("/set/a.jpg",), (), ("/set/b.jpg",)]
     assert [part.cause for part in event.ranks] == ["data", "definition", ""]
@@ -49,19 +49,21 @@ def test_all_ranks_that_met_something_are_named_with_images_and_causes():
 
 def test_one_rank_alone_and_one_process_are_told_as_ever():
     alone = heard(1, image="/set/a.jpg")
-    event = together.merged(together.guilty([heard(0, kind=None), alone]))
+    event = distributed.merged(distributed.guilty([heard(0, kind=None), alone]))
     assert event.detail == "rank 1: loss bad" and event.sources == alone.event.sources and len(event.ranks) == 1
     single = heard(-1)
-    assert together.merged(together.guilty([single])) is single.event
-    assert together.guilty([heard(0, kind=None), heard(1, kind=None)])[0].rank == 0  # nobody knows why
+    assert distributed.merged(distributed.guilty([single])) is single.event
+    assert distributed.guilty([heard(0, kind=None), heard(1, kind=None)])[0].rank == 0  # nobody knows why
     assert ranks_text.lines(event.as_dict()) == [] and ranks_text.detail(event.as_dict()) == event.detail
 
 
 def test_what_a_rank_tells_is_of_limited_size_and_holds_its_suspects():
     sources = (*(Source(f"{i}.jpg") for i in range(2000)), Source("sick.jpg", "NaN"))
-    told = together.bounded(together.Testimony(0, None, Event(Point.BATCH, "loss", 1, 1, sources, "x" * 9999, "")))
-    assert len(told.event.sources) == together.SOURCES and told.event.sources[0].file == "sick.jpg"
-    assert len(told.event.detail) == together.LETTERS
+    told = distributed.bounded(
+        distributed.Testimony(0, None, Event(Point.BATCH, "loss", 1, 1, sources, "x" * 9999, ""))
+    )
+    assert len(told.event.sources) == distributed.SOURCES and told.event.sources[0].file == "sick.jpg"
+    assert len(told.event.detail) == distributed.LETTERS
 
 
 def test_images_of_all_ranks_count_as_offenders_whatever_the_worst_of_them_asks_for():
@@ -78,7 +80,7 @@ def test_images_of_all_ranks_count_as_offenders_whatever_the_worst_of_them_asks_
 
 def noted(rank, step=4, check="samples", image="x.jpg", **more):
     event = Event(Point.BATCH, check, 1, step, (Source(image, "NaN"),), "1 of 2", "left out", step, **more)
-    return replace(event, ranks=(together.part_of(event, rank),))
+    return replace(event, ranks=(distributed.part_of(event, rank),))
 
 
 def tell(notes, *others):

@@ -17,8 +17,8 @@ from make_datasets import make_dataset
 import yolo_nanfix
 from yolo_nanfix.errors import GuardStop
 from yolo_nanfix.guard import sensors
-from yolo_nanfix.guard.readings import Readings
-from yolo_nanfix.report import steps
+from yolo_nanfix.guard.step_log import Readings
+from yolo_nanfix.run_folder import steps
 
 TERMS = ("box_loss", "cls_loss", "dfl_loss")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yolo_nanfix.guard.events import Event, Point
+from yolo_nanfix.events import Event, Point
 from yolo_nanfix.guard.recorder import Recorder
 
 EVENT = Event(Point.AFTER_LOSS, "loss", 1, 1, (), "loss not finite", "dropped")

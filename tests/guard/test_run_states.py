@@ -12,9 +12,9 @@ from make_datasets import make_dataset, plant
 from rich.console import Console
 
 import yolo_nanfix
-from yolo_nanfix.pages import advice
-from yolo_nanfix.pages.folder import read
 from yolo_nanfix.report import run_text
+from yolo_nanfix.report.html import run_advice
+from yolo_nanfix.run_folder.read import read
 from yolo_nanfix.runs import Run
 
 pytestmark = pytest.mark.usefixtures("unpatched")
@@ -33,7 +33,7 @@ def told(result):
     console = Console(file=io.StringIO(), soft_wrap=True, no_color=True)
     run_text.render(summary, console)
     first = next(line for line in console.file.getvalue().splitlines() if line.startswith("The run "))
-    return summary, first, advice.sentence(read(folder)), advice.level(read(folder))
+    return summary, first, run_advice.sentence(read(folder)), run_advice.level(read(folder))
 
 
 def exit_code(summary):
@@ -139,7 +139,7 @@ def test_the_log_says_how_a_degraded_run_ended(data, tmp_path):
 
 
 def test_figures_of_a_validation_set_without_objects_say_nothing_of_the_model():
-    from yolo_nanfix.run_figures import _metric
+    from yolo_nanfix.run_folder.figures import _metric
 
     metrics = {"metrics/mAP50(B)": 0.0}
     empty, some = (SimpleNamespace(metrics=SimpleNamespace(nt_per_class=found)) for found in ([0, 0], [0, 3]))

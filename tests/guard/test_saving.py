@@ -15,7 +15,7 @@ import torch
 from make_datasets import make_dataset
 
 import yolo_nanfix
-from yolo_nanfix.guard.saving import unreadable, whole
+from yolo_nanfix.guard.checkpoints import unreadable, whole
 
 
 @pytest.fixture

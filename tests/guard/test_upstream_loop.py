@@ -13,8 +13,8 @@ from make_datasets import make_dataset
 
 import yolo_nanfix
 from yolo_nanfix.guard import adapter
+from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.recorder import Recorder
-from yolo_nanfix.guard.settings import GuardSettings
 
 NAN = float("nan")
 OUT_OF_MEMORY = "CUDA out of memory (simulated)"

@@ -17,7 +17,7 @@ from linting.cases_files import classes, noise
 from linting.cases_formats import WIDTH, bare, coco, ndjson, voc, whole_coco, xml
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 
-from yolo_nanfix.linting.rule import LABELLED
+from yolo_nanfix.linting.registry import LABELLED
 
 Change = Callable[[TinySet], object]
 SEED = 20261123

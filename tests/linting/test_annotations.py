@@ -12,14 +12,14 @@ import pytest
 from linting.cases_formats import CASES, HEIGHT, WIDTH, annotation, coco, ndjson, voc, whole_coco, xml
 from linting.tiny_set import TinySet
 
+from yolo_nanfix.dataset import formats
+from yolo_nanfix.dataset.formats import build, coco_names
+from yolo_nanfix.dataset.formats.coco import COCO_IDS
+from yolo_nanfix.dataset.formats.jsontext import Text
+from yolo_nanfix.dataset.formats.jsonwalk import Broken, Walk
+from yolo_nanfix.dataset.formats.xmltree import BrokenXml, read_xml
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting import formats
-from yolo_nanfix.linting.formats import build, coco_names
-from yolo_nanfix.linting.formats.coco import COCO_IDS
-from yolo_nanfix.linting.formats.jsontext import Text
-from yolo_nanfix.linting.formats.jsonwalk import Broken, Walk
-from yolo_nanfix.linting.formats.xmltree import BrokenXml, read_xml
-from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.runner import run
 
 

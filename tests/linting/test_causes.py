@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
-from yolo_nanfix.fixing.texts import allowed
 from yolo_nanfix.linting import latest
+from yolo_nanfix.linting.autofix.text_edits import allowed
 from yolo_nanfix.linting.causes import Cause, Explains, dumps, explained, loads
 from yolo_nanfix.report import csvout, github, plain, text
 from yolo_nanfix.tasks import Basis, TaskBasis

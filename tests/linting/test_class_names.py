@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from linting.tiny_set import YAML, TinySet
 
-from yolo_nanfix.linting.config import read_config
+from yolo_nanfix.dataset.config import read_config
 from yolo_nanfix.linting.runner import run
 
 

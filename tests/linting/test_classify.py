@@ -12,10 +12,10 @@ import pytest
 from linting.cases_files import CASES, UNSPLIT, classes, noise
 from linting.tiny_set import TinySet
 
+from yolo_nanfix.dataset.classification import class_of, list_folders, read_folder
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.classify import class_of, list_folders, read_folder
-from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.runner import run
 
 STOCK = """

@@ -10,17 +10,17 @@ import pytest
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 from PIL import Image as PILImage
 
+from yolo_nanfix.dataset.config import read_config
+from yolo_nanfix.dataset.file_views import Dataset
+from yolo_nanfix.dataset.image_header import read_header
+from yolo_nanfix.dataset.images import Listed, read_images
+from yolo_nanfix.dataset.index import survey
+from yolo_nanfix.dataset.label_fast import read_labels
+from yolo_nanfix.dataset.label_parser import LabelReader
+from yolo_nanfix.dataset.labels import Labels
+from yolo_nanfix.dataset.listing import Folders, list_images
+from yolo_nanfix.dataset.paths import label_path
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting.config import read_config
-from yolo_nanfix.linting.dataset import Dataset
-from yolo_nanfix.linting.headers import read_header
-from yolo_nanfix.linting.images import Listed, read_images
-from yolo_nanfix.linting.label_fast import read_labels
-from yolo_nanfix.linting.label_reader import LabelReader
-from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.listing import Folders, list_images
-from yolo_nanfix.linting.paths import label_path
-from yolo_nanfix.linting.survey import survey
 
 
 def _read(tiny: TinySet, task: str = "detect") -> Dataset:

@@ -8,11 +8,11 @@ import cv2
 import pytest
 from linting.tiny_set import TinySet, encode, picture, turned
 
-from yolo_nanfix import decoders
-from yolo_nanfix.linting.headers import read_header
-from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.dataset import decoders
+from yolo_nanfix.dataset.exif_orientation import shown_size, turns_webp
+from yolo_nanfix.dataset.image_header import read_header
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.linting.runner import run
-from yolo_nanfix.linting.turning import shown_size, turns_webp
 
 
 class Levels:

@@ -13,9 +13,9 @@ import pytest
 from linting.cases_images import PHOTO, photo
 from linting.tiny_set import ROWS, YAML, TinySet, encode
 
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Finding, Severity
-from yolo_nanfix.linting.alike import GROUP, RADIUS, candidates
-from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting.near_duplicates import GROUP, RADIUS, candidates
 from yolo_nanfix.linting.runner import run
 
 

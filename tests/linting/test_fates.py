@@ -11,8 +11,8 @@ from linting.cases_files import noise
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 
 import yolo_nanfix
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Report, Severity
-from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.runner import run
 
 yolo_nanfix.patch("torchvision-operators-missing", guard=False)

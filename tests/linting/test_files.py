@@ -11,7 +11,7 @@ import pytest
 from linting.cases_files import CASES, accents, noise, picture_at
 from linting.tiny_set import ROWS, TinySet
 
-from yolo_nanfix.linting.rule import LABELLED, all_rules
+from yolo_nanfix.linting.registry import LABELLED, all_rules
 from yolo_nanfix.linting.runner import run
 
 RULES = {rule.code: rule for rule in all_rules()}

@@ -12,10 +12,10 @@ from linting.cases_formats import annotation, bare, category, coco, image, voc, 
 from linting.tiny_set import TinySet
 
 from yolo_nanfix import api
+from yolo_nanfix.dataset.formats import aliases
+from yolo_nanfix.dataset.formats.foreign import json_kind
+from yolo_nanfix.dataset.formats.sniff import sniff
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting.formats import aliases
-from yolo_nanfix.linting.formats.foreign import json_kind
-from yolo_nanfix.linting.formats.sniff import sniff
 from yolo_nanfix.linting.runner import run
 
 BOX = {"x": 10.0, "y": 20.0, "width": 30.0, "height": 5.0, "rotation": 0}

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from yolo_nanfix.linting import globs
-from yolo_nanfix.linting.globs import matches
+from yolo_nanfix.dataset import globs
+from yolo_nanfix.dataset.globs import matches
 
 
 @pytest.mark.parametrize(

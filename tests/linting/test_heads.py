@@ -11,12 +11,12 @@ import pytest
 from linting.cases_images import photo
 from PIL import Image as PILImage
 
-from yolo_nanfix.linting import scanning
-from yolo_nanfix.linting.headers import read_header
-from yolo_nanfix.linting.heads import judge_heads, read_heads
-from yolo_nanfix.linting.image import MOST, Image, read_one
-from yolo_nanfix.linting.images import Columns, Listed, gather, read_images
-from yolo_nanfix.linting.stamps import NOTHING, Stamp, stamp_of
+from yolo_nanfix.dataset import scanning
+from yolo_nanfix.dataset.image import MOST, Image, read_one
+from yolo_nanfix.dataset.image_header import read_header
+from yolo_nanfix.dataset.images import Columns, Listed, gather, read_images
+from yolo_nanfix.dataset.jpeg_headers import judge_heads, read_heads
+from yolo_nanfix.dataset.stamps import NOTHING, Stamp, stamp_of
 
 MARKERS = (0, 1, 8, 0xC0, 0xC4, 0xD8, 0xE0, 0xFE, 0xFF)
 

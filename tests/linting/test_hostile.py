@@ -11,9 +11,9 @@ import pytest
 from linting.hostile_cases import FAMILIES
 from linting.tiny_set import TinySet
 
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.findings import Report
-from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.runner import run
 
 CASES = [case for family in FAMILIES.values() for case in family()]

@@ -12,12 +12,12 @@ import pytest
 from linting.cases_images import PHOTO, bomb, photo, saved
 from linting.tiny_set import TinySet, encode, picture, tiff_pages
 
-from yolo_nanfix.linting.headers import foreign, read_header
-from yolo_nanfix.linting.options import LintOptions
-from yolo_nanfix.linting.pixels import decode, read_image, too_large
+from yolo_nanfix.dataset.decode import decode, read_image, too_large
+from yolo_nanfix.dataset.image_header import foreign, read_header
+from yolo_nanfix.dataset.jpeg_segments import BOMB_PIXELS
+from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.dataset.suffixes import SUFFIX_FORMATS
 from yolo_nanfix.linting.runner import run
-from yolo_nanfix.linting.segments import BOMB_PIXELS
-from yolo_nanfix.linting.suffixes import SUFFIX_FORMATS
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_closed_stderr_is_no_reason_to_fail(tmp_path: Path):
 
     (tmp_path / "y.png").write_bytes(encode(".png", picture()))
     code = (
-        "import os, sys; os.close(2); from yolo_nanfix.linting.pixels import read_image;"
+        "import os, sys; os.close(2); from yolo_nanfix.dataset.decode import read_image;"
         "print(read_image(sys.argv[1], 'png', 3).dtype)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "y.png")]

@@ -9,8 +9,8 @@ from linting.tiny_set import YAML, TinySet
 
 from yolo_nanfix import api
 from yolo_nanfix.cli.main import main
+from yolo_nanfix.dataset.inside import inside
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting.inside import inside
 
 SETTINGS = "task: detect\nval: true\ndata: data.yaml\n"
 

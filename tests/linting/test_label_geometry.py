@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolo_nanfix.linting.headers import Header
-from yolo_nanfix.linting.image import Image
-from yolo_nanfix.linting.images import gather
-from yolo_nanfix.linting.label_reader import LabelReader
+from yolo_nanfix.dataset.image import Image
+from yolo_nanfix.dataset.image_header import Header
+from yolo_nanfix.dataset.images import gather
+from yolo_nanfix.dataset.label_parser import LabelReader
 from yolo_nanfix.linting.rules import equal, geometry, outliers, overlaps
 
 SIDE = 1000

@@ -12,10 +12,10 @@ import pytest
 from linting.cases_labels import CASES, FLIP, PERSON, _circle
 from linting.tiny_set import TinySet
 
+from yolo_nanfix.dataset.config import read_config
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Effect
-from yolo_nanfix.linting.config import read_config
-from yolo_nanfix.linting.options import LintOptions
-from yolo_nanfix.linting.rule import all_rules
+from yolo_nanfix.linting.registry import all_rules
 from yolo_nanfix.linting.runner import run
 
 RULES = {r.code: r for r in all_rules()}

@@ -13,9 +13,9 @@ import pytest
 from linting.cases_formats import HEIGHT, WIDTH, ndjson, whole_coco
 from linting.tiny_set import TinySet
 
+from yolo_nanfix.dataset import formats, oversized
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting import formats, oversized
-from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.runner import run
 
 BOW = [10, 10, 60, 60, 60, 10, 12.5, 60, 8, 30]
@@ -51,10 +51,10 @@ def test_windows_and_pieces_change_no_finding(task: str, alias: str, plain: bool
     file.write_bytes(text.replace('"bbox"', f'"{alias}"').encode())
     whole = run(file, options=LintOptions(task))
     with monkeypatch.context() as patch:
-        patch.setattr("yolo_nanfix.linting.formats.jsonwalk.ENTRY_BYTES", 1500)
-        patch.setattr("yolo_nanfix.linting.formats.jsontext._PART", 7)
-        patch.setattr("yolo_nanfix.linting.formats.pieces.SIZE", 100)
-        patch.setattr("yolo_nanfix.linting.formats.build.POINTS", 9)
+        patch.setattr("yolo_nanfix.dataset.formats.jsonwalk.ENTRY_BYTES", 1500)
+        patch.setattr("yolo_nanfix.dataset.formats.jsontext._PART", 7)
+        patch.setattr("yolo_nanfix.dataset.formats.pieces.SIZE", 100)
+        patch.setattr("yolo_nanfix.dataset.formats.build.POINTS", 9)
         small = run(file, options=LintOptions(task))
     assert dataclasses.asdict(small) == dataclasses.asdict(whole)
     assert {"AN005", "AN006"} & whole.by_code().keys() and len(whole.by_code()) > 4
@@ -76,7 +76,7 @@ def test_annotations_take_little_more_memory_than_their_text(tmp_path: Path):
 
 
 def test_a_value_of_absurd_size_is_named_and_not_made(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("yolo_nanfix.linting.formats.jsonwalk.ENTRY_BYTES", 2000)
+    monkeypatch.setattr("yolo_nanfix.dataset.formats.jsonwalk.ENTRY_BYTES", 2000)
     file, long = tmp_path / "instances.json", [1.25] * 1000
     whole = whole_coco()
     whole["annotations"][1]["segmentation"] = [long]
@@ -95,7 +95,7 @@ def test_more_corners_than_memory_bears_are_refused(tmp_path: Path, monkeypatch)
     file.write_text(json.dumps(_many()))
     for name in ("OBJECTS", "CORNERS", "OF_ONE"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"yolo_nanfix.linting.formats.build.{name}", 20)
+            patch.setattr(f"yolo_nanfix.dataset.formats.build.{name}", 20)
             with pytest.raises(DataError, match=r"instances\.json: .*more than .*20 "):
                 run(file, options=LintOptions("segment"))
             patch.setenv(oversized.ANNOTATIONS, "204800")
@@ -111,9 +111,9 @@ def test_ndjson_is_read_line_by_line(tmp_path: Path, monkeypatch):
     long = json.dumps(json.loads(lines[-1]) | {"file": "long.jpg", "more": "ä" * 1000}, ensure_ascii=False)
     file.write_text("\n".join([*lines, long]))
     assert "AN001" not in run(file).by_code()
-    monkeypatch.setattr("yolo_nanfix.linting.formats.ndjson.ENTRY_BYTES", 1500)
+    monkeypatch.setattr("yolo_nanfix.dataset.formats.ndjson.ENTRY_BYTES", 1500)
     (finding,) = [f for f in run(file).findings if f.code == "AN001"]
     assert finding.place.line == len(lines) + 1 and "more than 0 MB" in finding.message
-    monkeypatch.setattr("yolo_nanfix.linting.formats.ndjson.ENTRIES", len(lines))
+    monkeypatch.setattr("yolo_nanfix.dataset.formats.ndjson.ENTRIES", len(lines))
     (finding,) = [f for f in run(file).findings if f.code == "AN001"]
     assert f"more than {len(lines)} lines" in finding.message

@@ -13,10 +13,10 @@ import pytest
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 
 from yolo_nanfix import api
+from yolo_nanfix.dataset.config import Layout
+from yolo_nanfix.dataset.discover import dataset
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError, UsageError
-from yolo_nanfix.linting.config import Layout
-from yolo_nanfix.linting.discover import dataset
-from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.runner import run
 
 

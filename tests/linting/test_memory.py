@@ -13,11 +13,13 @@ from fuzz_damage import DAMAGES
 from safetensors.numpy import load, save
 from tiny_set import TinySet
 
-from yolo_nanfix import unfinished
-from yolo_nanfix.linting import scanning, sealed, store
-from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix import files as unfinished
+from yolo_nanfix.dataset import scanning
+from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.linting import cache as store
+from yolo_nanfix.linting import sealed
 from yolo_nanfix.linting.runner import run
-from yolo_nanfix.linting.watching import stamps
+from yolo_nanfix.linting.watch import stamps
 
 EACH = 6
 """So often each way of damage meets each of the two files."""

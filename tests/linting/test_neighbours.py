@@ -8,7 +8,7 @@ import pytest
 from linting.cases_files import noise
 from linting.tiny_set import ROWS, YAML, TinySet
 
-from yolo_nanfix.linting import neighbours
+from yolo_nanfix.dataset import neighbours
 from yolo_nanfix.linting.runner import run
 
 

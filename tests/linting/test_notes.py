@@ -10,7 +10,7 @@ import pytest
 from linting.cases_formats import bare, xml
 from linting.tiny_set import TinySet, encode, picture
 
-from yolo_nanfix.linting.formats.notes import Note, Total, folded
+from yolo_nanfix.dataset.formats.notes import Note, Total, folded
 from yolo_nanfix.linting.runner import run
 
 MANY = 6

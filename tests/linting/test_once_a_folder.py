@@ -9,9 +9,9 @@ import pytest
 from linting.cases_images import copied, cut_out, photo, saved
 from linting.tiny_set import ROWS, TinySet, encode
 
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Finding, Severity
-from yolo_nanfix.linting.options import LintOptions
-from yolo_nanfix.linting.rules import kinds
+from yolo_nanfix.linting.rules import image_kinds
 from yolo_nanfix.linting.runner import run
 
 WHOLE = "0 0.5 0.5 1 1\n"
@@ -40,7 +40,7 @@ def test_transparent_images_are_told_once_a_folder_and_opaque_ones_never(tmp_pat
 
 
 def test_of_many_images_with_alpha_some_are_looked_at_unless_all_are_decoded(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(kinds, "ALPHA_LOOKED_AT", 4)
+    monkeypatch.setattr(image_kinds, "ALPHA_LOOKED_AT", 4)
     _with_alpha(TinySet(tmp_path), opaque=0, clear=9)
     assert "4 of 4 images" in _found(tmp_path, "IM023")[0].message
     assert "9 of 9 images" in _found(tmp_path, "IM023", deep=True)[0].message
@@ -54,7 +54,7 @@ def test_the_rounded_corners_of_a_screenshot_are_not_transparent(tmp_path: Path)
 
 
 def test_the_alpha_of_huge_images_is_not_decoded(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(kinds, "LARGEST_DECODED", 64 * 48 - 1)
+    monkeypatch.setattr(image_kinds, "LARGEST_DECODED", 64 * 48 - 1)
     _with_alpha(TinySet(tmp_path), opaque=0, clear=3)
     assert _found(tmp_path, "IM023") == []
 

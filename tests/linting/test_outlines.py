@@ -11,8 +11,8 @@ from linting.tiny_set import TinySet, encode, picture
 from ultralytics.data.converter import merge_multi_segment
 from ultralytics.data.utils import polygons2masks
 
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Finding, Severity
-from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.rules import outlines
 from yolo_nanfix.linting.rules import rings as judging
 from yolo_nanfix.linting.rules.rings import _crossing

@@ -13,10 +13,10 @@ from linting.tiny_set import TinySet
 import yolo_nanfix
 from yolo_nanfix import api, overrides
 from yolo_nanfix.cli.main import main
+from yolo_nanfix.dataset.belonging import Belongs
 from yolo_nanfix.findings import Report
-from yolo_nanfix.linting.belonging import Belongs
 from yolo_nanfix.overrides import Overrides, What
-from yolo_nanfix.report.formats import FORMATS
+from yolo_nanfix.report.text_forms import FORMATS
 
 SICK = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n"
 """BX004 (error) on line 1, BX006 (warning) on line 3."""

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from linting.tiny_set import YAML, TinySet
 
+from yolo_nanfix.dataset import bounded, label_parser, oversized
+from yolo_nanfix.dataset.label_fast import read_labels
+from yolo_nanfix.dataset.oversized import TooLarge, check_lines
 from yolo_nanfix.errors import DataError, UsageError
-from yolo_nanfix.linting import bounded, label_reader, oversized
-from yolo_nanfix.linting.label_fast import read_labels
-from yolo_nanfix.linting.oversized import TooLarge, check_lines
 from yolo_nanfix.linting.runner import run
 
 TEXTS = [
@@ -34,7 +34,7 @@ def test_large_files_are_read_as_small_ones(task: str, tmp_path: Path, monkeypat
         path.write_text(text)
     asked = (list(map(str, paths)), range(len(paths)), task, (2, 3) if task == "pose" else None)
     small = read_labels(*asked)
-    monkeypatch.setattr(label_reader, "LARGE", -1)
+    monkeypatch.setattr(label_parser, "LARGE", -1)
     large = read_labels(*asked)
     for field in dataclasses.fields(small):
         one, other = getattr(small, field.name), getattr(large, field.name)
@@ -70,7 +70,7 @@ def test_numbers_are_counted_as_python_splits_them(part: int, monkeypatch):
 def test_a_file_among_many_is_left_out_alone(tmp_path: Path, monkeypatch):
     """The fast reader of many files and the careful one of few agree."""
     monkeypatch.setattr(oversized, "ROWS", 50)
-    monkeypatch.setattr("yolo_nanfix.linting.label_fast.ROWS", 50)
+    monkeypatch.setattr("yolo_nanfix.dataset.label_fast.ROWS", 50)
     paths = [tmp_path / f"{i}.txt" for i in range(70)]
     for path in paths:
         path.write_text("0 0.5 0.5 0.2 0.2\n" * 50)
@@ -158,7 +158,7 @@ def test_annotations_of_more_than_memory_bears_are_refused(tmp_path: Path, monke
     with pytest.raises(DataError, match=r"coco\.json: .* of 2 MB, more than the 1 MB .* YOLO_NANFIX_ANNOTATIONS_MB=3"):
         run(coco)
     monkeypatch.setenv(oversized.ANNOTATIONS, "3")
-    monkeypatch.setattr("yolo_nanfix.linting.formats.jsonwalk.ENTRIES", 2)
+    monkeypatch.setattr("yolo_nanfix.dataset.formats.jsonwalk.ENTRIES", 2)
     (finding,) = [f for f in run(coco).findings if f.code == "AN001"]
     assert "more than 2 entries" in finding.message
     monkeypatch.setenv(oversized.ANNOTATIONS, "much")

@@ -18,13 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 
+from yolo_nanfix.dataset import label_fast, scanning
+from yolo_nanfix.dataset.config import read_config
+from yolo_nanfix.dataset.label_parser import LabelReader
+from yolo_nanfix.dataset.labels import Labels
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.findings import Report
-from yolo_nanfix.linting import checking, label_fast, pool, scanning, sealed, store, worker
-from yolo_nanfix.linting.config import read_config
-from yolo_nanfix.linting.label_reader import LabelReader
-from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.options import LintOptions
+from yolo_nanfix.linting import cache as store
+from yolo_nanfix.linting import checking, pool, reader_process, sealed
 from yolo_nanfix.linting.runner import run
 
 ODD = ("nan", "inf", "1e400", "1.2.3", "abc", "-0.5", "1e-3", "+0.5", ".5", "5.", "1_0", "1-2", "--1", "e5", "\u0660")
@@ -92,8 +94,12 @@ def test_parts_and_processes_change_nothing(tmp_path, monkeypatch):
 def test_a_file_that_kills_the_process_costs_that_file_alone(tmp_path, monkeypatch):
     tiny = many(tmp_path / "set")
     dies = "p.read_part=lambda part, c: os._exit(9) if any('07.jpg' in f for f in part.files) else real(part, c); "
-    code = worker._START.replace("import serve;", f"import serve; import os; import {pool.__package__}.parts as p; ")
-    monkeypatch.setattr(worker, "_START", code.replace("serve(parent)", f"real = p.read_part; {dies}serve(parent)"))
+    code = reader_process._START.replace(
+        "import serve;", f"import serve; import os; import {pool.__package__}.parts as p; "
+    )
+    monkeypatch.setattr(
+        reader_process, "_START", code.replace("serve(parent)", f"real = p.read_part; {dies}serve(parent)")
+    )
     monkeypatch.setattr(pool, "PART", 4)
     report = run(tiny.root, jobs=2, cache=False)
     (killed,) = [f for f in report.findings if "ended with 9" in f.message]
@@ -104,9 +110,9 @@ def test_a_file_that_kills_the_process_costs_that_file_alone(tmp_path, monkeypat
 
 def test_a_fault_of_our_own_in_a_process_is_shown(tmp_path, monkeypatch):
     tiny = many(tmp_path / "set")
-    code = worker._START.replace("import serve;", f"import serve; import {pool.__package__}.parts as p; ")
+    code = reader_process._START.replace("import serve;", f"import serve; import {pool.__package__}.parts as p; ")
     monkeypatch.setattr(
-        worker, "_START", code.replace("serve(parent)", "p.read_part = lambda part, c: 1 / 0; serve(parent)")
+        reader_process, "_START", code.replace("serve(parent)", "p.read_part = lambda part, c: 1 / 0; serve(parent)")
     )
     monkeypatch.setattr(pool, "PART", 4)
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):

@@ -11,10 +11,10 @@ from linting.tiny_set import YAML, TinySet, encode, picture
 
 from yolo_nanfix import api
 from yolo_nanfix.cli.main import main
+from yolo_nanfix.dataset.config import read_config
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.findings import Report, Severity
-from yolo_nanfix.linting.config import read_config
-from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.runner import run
 
 SPLITS = {"train": "images/train", "val": "images/val"}

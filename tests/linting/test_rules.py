@@ -9,9 +9,9 @@ import pytest
 from linting.cases import CASES
 from linting.tiny_set import TinySet
 
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.options import LintOptions
-from yolo_nanfix.linting.rule import Hit, all_rules, rule
+from yolo_nanfix.linting.registry import Hit, all_rules, rule
 from yolo_nanfix.linting.runner import run
 
 RULES = {r.code: r for r in all_rules()}

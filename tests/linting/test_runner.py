@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from linting.tiny_set import YAML, TinySet
 
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.findings import Severity
-from yolo_nanfix.linting.options import LintOptions
-from yolo_nanfix.linting.rule import LABELLED
+from yolo_nanfix.linting.registry import LABELLED
 from yolo_nanfix.linting.runner import run
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"

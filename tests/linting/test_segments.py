@@ -11,8 +11,8 @@ import pytest
 from linting.cases_images import photo
 from PIL import Image as PILImage
 
-from yolo_nanfix.linting import headers, segments
-from yolo_nanfix.linting.headers import Header, read_header
+from yolo_nanfix.dataset import image_header, jpeg_segments
+from yolo_nanfix.dataset.image_header import Header, read_header
 
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
 ICC = b"ICC_PROFILE\0\1\1"
@@ -54,8 +54,8 @@ def careful(monkeypatch):
 
     def read(file: Path) -> Header:
         with monkeypatch.context() as patch:
-            patch.setattr(headers, "plain", lambda head: None)
-            patch.setattr(headers, "from_camera", lambda file, head: None)
+            patch.setattr(image_header, "plain", lambda head: None)
+            patch.setattr(image_header, "from_camera", lambda file, head: None)
             return read_header(str(file))
 
     return read
@@ -65,8 +65,8 @@ def careful(monkeypatch):
 def by_pillow(monkeypatch):
     """The files that were left to Pillow."""
     left = []
-    whole = headers._by_pillow
-    monkeypatch.setattr(headers, "_by_pillow", lambda file, *rest: left.append(file) or whole(file, *rest))
+    whole = image_header._by_pillow
+    monkeypatch.setattr(image_header, "_by_pillow", lambda file, *rest: left.append(file) or whole(file, *rest))
     return left
 
 
@@ -148,7 +148,7 @@ def test_grey_and_cmyk_are_told(tmp_path: Path, careful, by_pillow, mode: str):
 
 
 def test_a_file_that_goes_meanwhile_is_left_to_pillow(tmp_path: Path):
-    assert segments.from_camera(str(tmp_path / "gone.jpg"), jpeg()) is None
+    assert jpeg_segments.from_camera(str(tmp_path / "gone.jpg"), jpeg()) is None
 
 
 @pytest.mark.parametrize("seed", range(3))

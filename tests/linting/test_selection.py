@@ -10,10 +10,10 @@ import pytest
 from linting.tiny_set import TinySet, encode, picture
 
 import yolo_nanfix
-from yolo_nanfix import linter
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
-from yolo_nanfix.linting.rule import all_rules
+from yolo_nanfix.linting import request
+from yolo_nanfix.linting.registry import all_rules
 from yolo_nanfix.linting.selection import KEYS, Selection, read_wishes
 
 SICK = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n"
@@ -133,8 +133,8 @@ def test_all_settings_hold(tiny: TinySet):
     report = yolo_nanfix.lint(tiny.root)
     assert report.task == "segment" and "images are decoded under --deep only" not in dict(report.skipped).values()
     assert yolo_nanfix.lint(tiny.root, task="detect").task == "detect"
-    assert linter.Request({"deep": False}).selection(tiny.root).first("deep") is False
-    wishes = linter.Request({}).selection(tiny.root)
+    assert request.Request({"deep": False}).selection(tiny.root).first("deep") is False
+    wishes = request.Request({}).selection(tiny.root)
     assert wishes.first("deep") is True
     assert (wishes.first("imgsz"), wishes.first("baseline")) == (320, tiny.root.parent / "known.json")
 
@@ -188,7 +188,7 @@ def test_every_key_is_read():
 
 def test_only_new_findings_are_left(tiny: TinySet, tmp_path: Path):
     file = tmp_path / "known.json"
-    whole = linter.lint(tiny.root, linter.Request({"baseline": file}, write_baseline=True))
+    whole = request.lint(tiny.root, request.Request({"baseline": file}, write_baseline=True))
     assert len(whole.findings) == 2 and whole.known == 0
     report = yolo_nanfix.lint(tiny.root, baseline=file)
     assert (report.findings, report.known, report.exit_code) == ((), 2, 0)
@@ -200,7 +200,7 @@ def test_only_new_findings_are_left(tiny: TinySet, tmp_path: Path):
 def test_equal_findings_are_counted(tiny: TinySet, tmp_path: Path):
     file = tmp_path / "known.json"
     tiny.rows("0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.6 0.5 0 0.2\n")
-    linter.lint(tiny.root, linter.Request({"baseline": file}, write_baseline=True))
+    request.lint(tiny.root, request.Request({"baseline": file}, write_baseline=True))
     tiny.rows("0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.6 0.5 0 0.2\n0 0.7 0.5 0 0.2\n")
     assert found(tiny, baseline=file) == ["BX004"]
 
@@ -210,7 +210,7 @@ def test_a_baseline_survives_a_move_and_serves_several_datasets(tiny: TinySet, t
     other.rows(SICK)
     file = tiny.root.parent / "known.json"
     for root in (tiny.root, other.root):
-        linter.lint(root, linter.Request({"baseline": file}, write_baseline=True))
+        request.lint(root, request.Request({"baseline": file}, write_baseline=True))
     assert str(tmp_path) not in file.read_text() and list(json.loads(file.read_text())["datasets"]) == [
         "other/data.yaml", "set/data.yaml",
     ]  # fmt: skip
@@ -258,9 +258,9 @@ def test_no_dataset_and_unusable_targets(tiny: TinySet, tmp_path: Path):
     with pytest.raises(UsageError, match=r"nothing.txt does not exist"):
         yolo_nanfix.lint(files=[tmp_path / "nothing.txt"])
     with pytest.raises(UsageError, match="needs --baseline FILE"):
-        linter.lint(tiny.root, linter.Request({}, write_baseline=True))
+        request.lint(tiny.root, request.Request({}, write_baseline=True))
     with pytest.raises(UsageError, match="cannot be written"):
-        linter.lint(tiny.root, linter.Request({"baseline": tmp_path / "no" / "b.json"}, write_baseline=True))
+        request.lint(tiny.root, request.Request({"baseline": tmp_path / "no" / "b.json"}, write_baseline=True))
 
 
 # Single files
@@ -344,18 +344,18 @@ def test_a_fatal_image_is_trained_on_only_if_its_rule_is_ignored_by_name(tiny: T
     file, text = Path.cwd() / "nanfix.yaml", f"lint: {{{settings}}}"
     file.write_text(text)
     report = Report("d", "detect", (poison("BX004", "box-side-zero", Severity.ERROR), poison()))
-    kept = linter.for_training(report, tiny.root)
+    kept = request.for_training(report, tiny.root)
     assert [f.code for f in kept.findings] == left
     assert [f.severity for f in kept.findings if f.code == "IM011"] in ([], [Severity.FATAL])
     file.rename(tiny.root / "nanfix.yaml")  # what came with the dataset lets nothing in
-    kept = linter.for_training(report, tiny.root)
+    kept = request.for_training(report, tiny.root)
     assert [f.code for f in kept.findings] == [*(code for code in left if code == "BX004"), "IM011"]
-    kept = linter.for_training(report, tiny.root, trust=True)
+    kept = request.for_training(report, tiny.root, trust=True)
     assert [f.code for f in kept.findings] == left
 
 
 def test_a_setting_of_any_length_is_shown_cut(tiny: TinySet):
     for values in ({"root": ["x" * 70_000]}, {"select": {"a": "x" * 70_000}}, {"imgsz": "x" * 70_000}):
         with pytest.raises(UsageError) as error:
-            linter.lint(tiny.root, linter.Request(values))
+            request.lint(tiny.root, request.Request(values))
         assert len(str(error.value)) < 1000

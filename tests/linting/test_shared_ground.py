@@ -11,9 +11,9 @@ import pytest
 from linting.cases_images import frame, photo
 from linting.tiny_set import ROWS, TinySet
 
+from yolo_nanfix.dataset.labelled import Rows
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Finding, Severity
-from yolo_nanfix.linting.labelled import Rows
-from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.runner import run
 
 Pixels = np.ndarray
@@ -199,8 +199,8 @@ def test_without_labels_a_caption_is_none_of_many(tmp_path: Path):
 
 @pytest.mark.parametrize("turn", range(8))
 def test_boxes_are_turned_as_pictures_are(tmp_path: Path, turn: int):
+    from yolo_nanfix.dataset.studied import Studied
     from yolo_nanfix.linting.confirming import turned
-    from yolo_nanfix.linting.studied import Studied
 
     tiny = TinySet(tmp_path)
     mask = np.zeros((100, 100), np.uint8)

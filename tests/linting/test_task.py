@@ -13,9 +13,9 @@ from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 from rich.console import Console
 
 from yolo_nanfix import api
+from yolo_nanfix.dataset import task_guess as guess
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Report
-from yolo_nanfix.linting import guess
-from yolo_nanfix.linting.options import LintOptions
 from yolo_nanfix.linting.runner import run
 from yolo_nanfix.report import text
 from yolo_nanfix.tasks import Basis, TaskBasis, option

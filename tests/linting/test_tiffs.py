@@ -12,8 +12,8 @@ import pytest
 from linting.tiny_set import YAML, TinySet, encode, picture
 from PIL import Image as PILImage
 
-from yolo_nanfix.linting.options import LintOptions
-from yolo_nanfix.linting.pixels import read_image
+from yolo_nanfix.dataset.decode import read_image
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.linting.runner import run
 
 FLAGS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR, 4: cv2.IMREAD_UNCHANGED}

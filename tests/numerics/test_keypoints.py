@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ultralytics.utils.loss import KeypointLoss
 
 import yolo_nanfix
-from yolo_nanfix.numerics.keypoints import area_not_negative, positive_sigmas
+from yolo_nanfix.numerics.keypoint_loss import area_not_negative, positive_sigmas
 
 COCO = 0.025
 

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from linting.tiny_set import TinySet
 
-from yolo_nanfix import api, own, run_report
+from yolo_nanfix import api
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.findings import Place
 from yolo_nanfix.regular import Refusal
 from yolo_nanfix.report.words import where
+from yolo_nanfix.run_folder import own_mark
+from yolo_nanfix.run_folder import summary as run_report
 
 SECRET = "TopSecret"
 PICTURE = 'href="data:image/jpeg'
@@ -51,7 +53,7 @@ def test_pictures_of_the_dataset_are_for_runs_of_ones_own(run: Path, tmp_path: P
     received = tmp_path / "received"
     shutil.copytree(run, received)  # the mark is of another folder
     summary = json.loads((received / "yolo-nanfix.json").read_text())
-    for mark in (summary["own"], "", None, 3, "0" * 64, "ü", own.mark(str(tmp_path), summary["lint"]["data"], "")):
+    for mark in (summary["own"], "", None, 3, "0" * 64, "ü", own_mark.mark(str(tmp_path), summary["lint"]["data"], "")):
         (received / "yolo-nanfix.json").write_text(json.dumps({**summary, "own": mark}))
         page, notes = drawn(received)
         assert PICTURE not in page and f"({tmp_path}/mine/data.yaml) was not read" in notes and "BX006" in page
@@ -62,14 +64,18 @@ def test_pictures_of_the_dataset_are_for_runs_of_ones_own(run: Path, tmp_path: P
 
 def test_the_key_is_the_users_alone_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    mark = own.mark("a", "b")
+    mark = own_mark.mark("a", "b")
     key = tmp_path / "yolo-nanfix" / "key"
-    assert own.holds(mark, "a", "b") and own.mark("a", "b") == mark and key.stat().st_mode & 0o777 == 0o600
-    assert not own.holds(mark, "ab") and not own.holds(mark, "a", "b", "") and list(key.parent.iterdir()) == [key]
+    assert own_mark.holds(mark, "a", "b") and own_mark.mark("a", "b") == mark and key.stat().st_mode & 0o777 == 0o600
+    assert (
+        not own_mark.holds(mark, "ab")
+        and not own_mark.holds(mark, "a", "b", "")
+        and list(key.parent.iterdir()) == [key]
+    )
     key.chmod(0o644)
-    assert not own.holds(mark, "a", "b") and own.mark("a", "b") == "", "others could have read it"
+    assert not own_mark.holds(mark, "a", "b") and own_mark.mark("a", "b") == "", "others could have read it"
     monkeypatch.setenv("XDG_DATA_HOME", "/dev/null")
-    assert own.mark("a") == "" and not own.holds("", "a")
+    assert own_mark.mark("a") == "" and not own_mark.holds("", "a")
 
 
 @pytest.mark.parametrize("name", ["yolo-nanfix.json", "results.csv", "yolo-nanfix.csv", "args.yaml"])

@@ -15,8 +15,8 @@ from safetensors.numpy import save_file
 
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.pages import compare
-from yolo_nanfix.pages import run as page
+from yolo_nanfix.report.html import comparison_page
+from yolo_nanfix.report.html import run_page as page
 
 REPORT = "yolo-nanfix.json"
 HOSTILE = [
@@ -225,8 +225,8 @@ def test_compare_bears_damaged_runs(sick, trained, tmp_path):
     (sick / REPORT).write_text("{")
     (sick / "results.csv").write_text("epoch,metrics/mAP50(B),val/box_loss\n1,nan,inf\n2,inf,-inf\n3")
     (sick / "args.yaml").write_text("[1, 2")
-    found = reading.read(compare.build(sick, trained / "healthy"))
+    found = reading.read(comparison_page.build(sick, trained / "healthy"))
     assert found.wrong == [] and "cannot be read" in found.text
     shutil.rmtree(sick / "incidents")
     (sick / REPORT).unlink()
-    assert reading.read(compare.build(trained / "stock", sick)).wrong == []
+    assert reading.read(comparison_page.build(trained / "stock", sick)).wrong == []

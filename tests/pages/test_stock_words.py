@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from yolo_nanfix.pages import stock
-from yolo_nanfix.pages.stock import Situation
+from yolo_nanfix.report.html import stock
+from yolo_nanfix.report.html.stock import Situation
 
 ZOO = Path(__file__).parents[2] / "datasets" / "zoo"
 FORWARD = frozenset({"loss", "batchnorm", "pixels", "outputs"})
@@ -68,12 +68,12 @@ def test_nothing_is_said_where_nothing_was_measured(situation):
 
 
 def test_an_image_that_is_called_stroller_is_no_rollback(tmp_path):
-    from yolo_nanfix.pages import advice
-    from yolo_nanfix.pages.folder import read
+    from yolo_nanfix.report.html import run_advice
+    from yolo_nanfix.run_folder.read import read
 
     for backs in (0, 1):
         event = {"action": "1 micro-batch dropped; stroller_0001.jpg left out from now on"}
         guard = {"micro_batches": 100, "dropped_micro_batches": 1, "rollbacks": backs, "events": [event]}
         report = {"outcome": "finished", "healthy": True, "guard": guard}
         (tmp_path / "yolo-nanfix.json").write_text(json.dumps(report))
-        assert ("rolled back once" in advice.sentence(read(tmp_path))) == bool(backs)
+        assert ("rolled back once" in run_advice.sentence(read(tmp_path))) == bool(backs)

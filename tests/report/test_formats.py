@@ -17,7 +17,7 @@ from junitparser import Failure, JUnitXml, Skipped
 from yolo_nanfix.api import rules
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
 from yolo_nanfix.report import plain, sarif
-from yolo_nanfix.report.formats import FORMATS
+from yolo_nanfix.report.text_forms import FORMATS
 
 RULES = rules()
 HOSTILE = "/d/a b%,:]]>&<\"'\x1b[0m\n::error::x\r\u202e\ud800\udcff\ufffe/ä=.txt"

@@ -24,7 +24,7 @@ from sarif.sarif_file import SarifFileSet
 from yolo_nanfix.api import rules
 from yolo_nanfix.findings import Finding, Place, Report, Severity
 from yolo_nanfix.report import github, sarif
-from yolo_nanfix.report.formats import FORMATS
+from yolo_nanfix.report.text_forms import FORMATS
 from yolo_nanfix.report.words import printable, sentence
 
 RULES = rules()

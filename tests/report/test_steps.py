@@ -7,7 +7,7 @@ import math
 import pytest
 
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.report import steps
+from yolo_nanfix.run_folder import steps
 
 HEAD = "step,epoch,batch,box_loss,loss,grad_norm,loss_scale,lr\n"
 

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
-from yolo_nanfix.report import formats, jsonout, text, words
+from yolo_nanfix.report import jsonout, text, text_forms, words
 
 
 def _finding(file: str = "/data/a.txt", message: str = "bad", code: str = "BX004", **more) -> Finding:
@@ -85,7 +85,7 @@ def test_the_worst_come_first_then_by_file():
     assert [line.split(":")[0] for line in lines] == [
         *("/d/c.txt", "/d/z.yaml", "/d/a.txt", "/d/b.txt", "/d/a.txt", "/d/b.txt")
     ]
-    plainly = formats.FORMATS["concise"](_report(*found), ())
+    plainly = text_forms.FORMATS["concise"](_report(*found), ())
     assert [line.split(":")[0] for line in plainly.splitlines()] == [line.split(":")[0] for line in lines]
 
 

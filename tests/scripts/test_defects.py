@@ -5,7 +5,7 @@ from __future__ import annotations
 import lint_defects
 import pytest
 
-from yolo_nanfix.linting.rule import all_rules
+from yolo_nanfix.linting.registry import all_rules
 
 
 def test_every_rule_that_ultralytics_can_meet_has_a_row():

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from yolo_nanfix.diagnosis import values
+from yolo_nanfix.diagnosis import user_values as values
 from yolo_nanfix.diagnosis.bisect import Guilt
-from yolo_nanfix.diagnosis.labels import Origin
+from yolo_nanfix.diagnosis.label_lines import Origin
 from yolo_nanfix.diagnosis.lacks import Lack
 from yolo_nanfix.diagnosis.replay import Outcome
 from yolo_nanfix.diagnosis.scan import Scan

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from yolo_nanfix import kept, upstream
-from yolo_nanfix.diagnosis import advice, labels, lacks, places, tree, values
+from yolo_nanfix.diagnosis import advice, label_lines, lacks, places, tree, user_values
 from yolo_nanfix.diagnosis.bisect import Guilt, blame, failing
-from yolo_nanfix.diagnosis.checks import check
 from yolo_nanfix.diagnosis.evidence import Evidence, growth
+from yolo_nanfix.diagnosis.incident_checks import check
 from yolo_nanfix.diagnosis.rates import proposer
 from yolo_nanfix.diagnosis.rebuild import import_modules
 from yolo_nanfix.diagnosis.replay import Outcome, OutOfTime, Replay
@@ -90,10 +90,10 @@ def _examine(
         incident.facts,
         files,
         scan(incident),
-        groups=values.groups(incident.facts),
-        odd_arguments=(odd := values.arguments(args, upstream.default_arguments())),
+        groups=user_values.groups(incident.facts),
+        odd_arguments=(odd := user_values.arguments(args, upstream.default_arguments())),
         usual_arguments={name: upstream.default_arguments()[name] for name in odd},
-        large=values.large(incident),
+        large=user_values.large(incident),
     )
     if seen.groups.sick:
         return decide(replace(seen, why_not="no step was taken"), suggest)
@@ -156,7 +156,7 @@ def _asked(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
         seen = _with_earlier_weights(replay, seen)
     seen = replace(seen, guilt=_guilt(replay, outcome, seen.scan))
     rows = seen.guilt.rows or tuple(seen.scan.rows)
-    return replace(seen, origins=labels.origins(incident.part("batch"), rows, incident.facts.get("sources") or ()))
+    return replace(seen, origins=label_lines.origins(incident.part("batch"), rows, incident.facts.get("sources") or ()))
 
 
 def _kept(replay: Replay, incident: Incident) -> dict[str, Mapping[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from yolo_nanfix.diagnosis.checks import check
+from yolo_nanfix.diagnosis.incident_checks import check
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.incident import Incident, NotReadable, load, newest
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from yolo_nanfix import kept
-from yolo_nanfix.diagnosis import values
+from yolo_nanfix.diagnosis import user_values as values
 from yolo_nanfix.diagnosis.allowance import Allowance
 from yolo_nanfix.diagnosis.places import Places
 from yolo_nanfix.diagnosis.rebuild import build, device_of, restore_criterion

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from yolo_nanfix import upstream
-from yolo_nanfix.guard import together
+from yolo_nanfix.guard import distributed
 from yolo_nanfix.overrides import ahead, behind
 
 
@@ -17,7 +17,7 @@ def announce(trainer: Any, off: str) -> None:
         trainer: Ultralytics' trainer, just built.
         off: what switched the guard off.
     """
-    if together.launched() and int(os.environ["RANK"]) > 0:
+    if distributed.launched() and int(os.environ["RANK"]) > 0:
         return
     trainer.add_callback("on_pretrain_routine_end", lambda _: upstream.log(f"yolo-nanfix: {ahead(off)}"))
     trainer.add_callback("teardown", lambda _: upstream.log(f"yolo-nanfix: {behind(off)}"))

@@ -18,21 +18,21 @@ from yolo_nanfix import clipping, stopping, upstream
 from yolo_nanfix.errors import PatchRefused
 from yolo_nanfix.guard import (
     absent,
+    distributed,
     lone_validation,
     lookouts,
     ownership,
     randomness,
     samples,
     start_weights,
-    together,
 )
-from yolo_nanfix.guard.audience import Listen
 from yolo_nanfix.guard.carry_over import CarryOver
+from yolo_nanfix.guard.guard import Guard
+from yolo_nanfix.guard.guard_settings import GuardSettings, InForce
 from yolo_nanfix.guard.inquiry import Examine, Known
+from yolo_nanfix.guard.listener import Listen
 from yolo_nanfix.guard.lookout import Lookout
 from yolo_nanfix.guard.recorder import Recorder
-from yolo_nanfix.guard.settings import GuardSettings, InForce
-from yolo_nanfix.guard.watch import Guard
 
 TRAINER = "ultralytics.engine.trainer:BaseTrainer"
 NEEDED = ("preprocess_batch", "optimizer_step", "validate", "save_model", "run_callbacks", "_setup_train")
@@ -170,7 +170,7 @@ def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Exam
 
         return here_alone
 
-    if not together.launched() or int(os.environ["RANK"]) == 0:  # rank 0 writes the report of all
+    if not distributed.launched() or int(os.environ["RANK"]) == 0:  # rank 0 writes the report of all
         recorder.audience = listen(trainer, recorder)
     else:
         recorder.processes.stand_in = lambda: listen(trainer, recorder).ends_instead()
@@ -213,7 +213,7 @@ def _found_each_other(lookout: Lookout, set_up: Callable[..., Any], *args: Any, 
 
 def _launches(trainer: Any) -> bool:
     several = getattr(trainer, "ddp", False) or getattr(trainer, "world_size", 0) > 1
-    return bool(several) and not together.launched()
+    return bool(several) and not distributed.launched()
 
 
 def attach(
@@ -244,7 +244,7 @@ def attach(
     recorder.audience.begins()
     with randomness.untouched():  # weights may be made anew
         guard = Guard(trainer, settings, recorder, examine, known, lookout)
-    if not trainer.start_epoch and together.rank() < 1:
+    if not trainer.start_epoch and distributed.rank() < 1:
         recorder.start = start_weights.marks(guard.model)
     earlier.in_force(guard.ladder)
     recorder.in_force = guard.ladder.lasting

@@ -15,7 +15,7 @@ from typing import Any
 from yolo_nanfix import upstream
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.guard import quarantine
-from yolo_nanfix.guard.ladder import Ladder
+from yolo_nanfix.guard.escalation import Ladder
 from yolo_nanfix.guard.recorder import Recorder
 
 STATE_NAME = "yolo-nanfix-state.json"

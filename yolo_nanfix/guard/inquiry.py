@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from yolo_nanfix import kept, upstream
-from yolo_nanfix.guard.events import Event
+from yolo_nanfix.events import Event
+from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.recorder import INCIDENTS
-from yolo_nanfix.guard.settings import GuardSettings
 from yolo_nanfix.incident import SUFFIX, Incident, digest
 from yolo_nanfix.verdicts import Cause, Verdict
 

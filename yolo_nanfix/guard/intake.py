@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from yolo_nanfix import batches
-from yolo_nanfix.guard import ownership, provenance, targets, telltales
-from yolo_nanfix.guard.events import Defect, Point, Source
-from yolo_nanfix.guard.faults import Fault
+from yolo_nanfix.events import Defect, Point, Source
+from yolo_nanfix.guard import ownership, sample_sources, target_checks, telltales
+from yolo_nanfix.guard.fault_handling import Fault
 from yolo_nanfix.guard.policy import Kind
-from yolo_nanfix.guard.provenance import Composed
+from yolo_nanfix.guard.sample_sources import Composed
 from yolo_nanfix.guard.unreadable import Unreadable
 from yolo_nanfix.incident import OnDisk
 from yolo_nanfix.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from yolo_nanfix.guard.watch import Guard
+    from yolo_nanfix.guard.guard import Guard
 
 Batch = Mapping[str, Any]
 
@@ -44,7 +44,7 @@ class Intake:
         """Nothing was left out yet."""
         self.guard = guard
         self.unreadable = Unreadable(Point.BATCH, getattr(guard.trainer, "train_loader", None), guard.faults)
-        self.nc = targets.classes_of_model(guard.model)
+        self.nc = target_checks.classes_of_model(guard.model)
         self._on_host = guard.trainer.device.type == "cpu"
         self._own = not ownership.stock(guard.trainer, "preprocess_batch")
         self._looked = self._judging = False
@@ -107,7 +107,7 @@ class Intake:
         return ownership.untouched(guard.trainer, "preprocess_batch") and ownership.stock_loss(guard.model)
 
     def _sound(self, batch: Batch) -> bool:
-        return not self._judging or targets.sound(batch, self.nc)
+        return not self._judging or target_checks.sound(batch, self.nc)
 
     def _known_by_name(self, names: Sequence[Any]) -> set[int]:
         """Where another sample stands in for one that cannot be read."""
@@ -127,7 +127,7 @@ class Intake:
         gone = self.guard.ladder.quarantined
         if not gone:
             return set()
-        found = {i for i, n in enumerate(names) if str(n) in gone or gone.keys() & set(provenance.parents(n))} - out
+        found = {i for i, n in enumerate(names) if str(n) in gone or gone.keys() & set(sample_sources.parents(n))} - out
         self.guard.recorder.left_out += len(found)
         return found
 
@@ -183,13 +183,14 @@ class Intake:
         names = batches.names(batch)
         verdict = None
         if not self._sound(batch):
-            bad, strays = targets.faults(batch, self.nc)
+            bad, strays = target_checks.faults(batch, self.nc)
             if strays or not names:
                 said = strays or next(iter(bad.values()))
                 return self._dropped(batch, "targets", said, (), telltales.strays(said), spare)
             bad = {i: why for i, why in bad.items() if i not in out}
             sources = tuple(
-                Source(str(names[i]), why, provenance.parents(names[i]), defect=Defect.CLASS) for i, why in bad.items()
+                Source(str(names[i]), why, sample_sources.parents(names[i]), defect=Defect.CLASS)
+                for i, why in bad.items()
             )
             judged = self.guard.faults.rereading.judged(sources)
             verdict = self._say("targets", judged, len(names)) if judged else None
@@ -223,7 +224,7 @@ class Intake:
         """A batch of one image with a healthy one of an earlier batch beside it; None where none fits."""
         gone = self.guard.ladder.quarantined
         for place, name in enumerate(spare["im_file"]):
-            healthy = str(name) not in gone and not gone.keys() & set(provenance.parents(name))
+            healthy = str(name) not in gone and not gone.keys() & set(sample_sources.parents(name))
             pixels = spare["img"][place]
             if healthy and str(name) != str(one["im_file"][0]) and pixels.shape == one["img"][0].shape:
                 if pixels.is_floating_point() and not bool(pixels.isfinite().all()):

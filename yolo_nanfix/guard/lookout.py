@@ -18,11 +18,11 @@ from typing import Any
 
 from yolo_nanfix import stopping, upstream
 from yolo_nanfix.errors import GuardStop, RankLost
-from yolo_nanfix.guard import board, endings, process_state, together
+from yolo_nanfix.events import Event
+from yolo_nanfix.guard import board, distributed, endings, process_state
 from yolo_nanfix.guard.board import Board
-from yolo_nanfix.guard.events import Event
 from yolo_nanfix.guard.lost_ranks import End, How, Limits, LostRank, Process, Seen, Sign, as_json, ending, lost
-from yolo_nanfix.guard.notes import Notes
+from yolo_nanfix.guard.rank_notes import Notes
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.verdicts import Verdict
 
@@ -80,7 +80,7 @@ class Lookout:
     def start(self) -> None:
         """Begin to watch, where this process is one of several that found each other by a store."""
         self.board = board.connect()
-        if self.board is None and together.running():
+        if self.board is None and distributed.running():
             upstream.log("yolo-nanfix: the processes of this run cannot watch over each other: no store at MASTER_ADDR")
         if self.board is None:
             return

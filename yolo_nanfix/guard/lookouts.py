@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.lookout import Lookout
 from yolo_nanfix.guard.lost_ranks import Limits, Sign
 from yolo_nanfix.guard.recorder import Recorder
-from yolo_nanfix.guard.settings import GuardSettings
 
 
 def of(trainer: Any, recorder: Recorder, settings: GuardSettings) -> Lookout:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from yolo_nanfix.guard.settings import GuardSettings
+from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.verdicts import Cause
 
 PRECISION_FAULTS = 3

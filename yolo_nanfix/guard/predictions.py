@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix import batches
-from yolo_nanfix.guard.events import Source
+from yolo_nanfix.events import Source
 
 
 def both_finite(losses: Iterable[Tensor], raw: Any) -> tuple[bool, bool]:

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from yolo_nanfix.events import Event
 from yolo_nanfix.findings import Finding
-from yolo_nanfix.guard.audience import Audience, Pictures
-from yolo_nanfix.guard.events import Event
+from yolo_nanfix.guard.listener import Audience, Pictures
 from yolo_nanfix.guard.lost_ranks import Processes
-from yolo_nanfix.guard.readings import Readings
+from yolo_nanfix.guard.step_log import Readings
 from yolo_nanfix.verdicts import Verdict
 
 KEPT = 1000

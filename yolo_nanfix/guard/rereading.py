@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from yolo_nanfix.guard import provenance, randomness
-from yolo_nanfix.guard.blackbox import label_file
-from yolo_nanfix.guard.events import Source
-from yolo_nanfix.guard.targets import bad_classes, classes_of, outside
+from yolo_nanfix.events import Source
+from yolo_nanfix.guard import randomness, sample_sources
+from yolo_nanfix.guard.incident_writer import label_file
+from yolo_nanfix.guard.target_checks import bad_classes, classes_of, outside
 from yolo_nanfix.incident import OnDisk
 
 KEPT = 1000
@@ -94,7 +94,7 @@ def _stamp(file: str) -> Any:
 
 def _places(dataset: Any) -> list[tuple[str, tuple[Any, int]]]:
     """The dataset and the number of each file, also where several sets are one."""
-    if parts := provenance.parts(dataset):
+    if parts := sample_sources.parts(dataset):
         return [pair for part in parts for pair in _places(part)]
     if (files := getattr(dataset, "im_files", None)) is not None:
         return [(str(file), (dataset, i)) for i, file in enumerate(files)]

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from yolo_nanfix import upstream
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.guard import provenance, randomness, targets
-from yolo_nanfix.guard.events import Defect
-from yolo_nanfix.guard.provenance import Failure
+from yolo_nanfix.events import Defect
+from yolo_nanfix.guard import randomness, sample_sources, target_checks
+from yolo_nanfix.guard.sample_sources import Failure
 
 Method = tuple[type, str]
 """A class that defines a method, and its name."""
@@ -127,7 +127,7 @@ def watch(dataset: Any, *, names: bool = False, above: tuple[int, ...] = ()) -> 
         names: whoever puts batches together takes names in samples that have none (image classification).
         above: ids of the datasets that this one is a part of.
     """
-    for part in dataset if isinstance(dataset, (list, tuple)) else provenance.parts(dataset):
+    for part in dataset if isinstance(dataset, (list, tuple)) else sample_sources.parts(dataset):
         if id(part) not in above:
             watch(part, names=names, above=(*above, id(dataset)))
     if not isinstance(getattr(dataset, "__dict__", None), dict) or not hasattr(type(dataset), "__getitem__"):
@@ -264,14 +264,16 @@ def _made(wrapped: Any, dataset: Any, index: Any, watched: Watch | None) -> Any:
     added = "im_file" not in sample and isinstance(index, (int, np.integer)) and _may_name(dataset)
     if added:
         sample["im_file"] = file_of(dataset, int(index))
-    if not provenance.may_say(sample.get("im_file")):
+    if not sample_sources.may_say(sample.get("im_file")):
         _log(draw.failures)
         return sample
     own = str(sample["im_file"])
     others = tuple(dict.fromkeys(f for f in draw.files if f != own))
     sick, defect = _sick(sample, dataset) if watched is not None else ("", None)
     if others or draw.failures or sick or added:
-        sample["im_file"] = provenance.named(own, others, tuple(draw.failures), sick=sick, added=added, defect=defect)
+        sample["im_file"] = sample_sources.named(
+            own, others, tuple(draw.failures), sick=sick, added=added, defect=defect
+        )
     return sample
 
 
@@ -297,10 +299,10 @@ def _sick(sample: dict[str, Any], dataset: Any) -> tuple[str, Defect | None]:
     Ultralytics' own pixels are integers until the trainer divides them.
     """
     pixels, mask = sample.get("img"), sample.get("semantic_mask")
-    readable = isinstance(mask, Tensor) and targets.on_host(mask)
-    if readable and (said := targets.bad_classes(mask, targets.classes_of(dataset))):
+    readable = isinstance(mask, Tensor) and target_checks.on_host(mask)
+    if readable and (said := target_checks.bad_classes(mask, target_checks.classes_of(dataset))):
         return said, Defect.CLASS
-    if not isinstance(pixels, Tensor) or not pixels.is_floating_point() or not targets.on_host(pixels):
+    if not isinstance(pixels, Tensor) or not pixels.is_floating_point() or not target_checks.on_host(pixels):
         return "", None
     if pixels.dtype not in FLOATS or _sums_up(pixels.detach()):
         return "", None
@@ -321,16 +323,19 @@ def _renamed(
     Raises:
         DataError: it cannot, and another must not stand in for it unsaid.
     """
-    if not isinstance(sample, dict) or not provenance.may_say(sample.get("im_file")):
+    if not isinstance(sample, dict) or not sample_sources.may_say(sample.get("im_file")):
         if stands_in:
             raise DataError(f"{failures[0].file}: {failures[0].error}")
         _log(failures)
         return sample
     old = sample["im_file"]
-    more = old if isinstance(old, provenance.Composed) and not stands_in else provenance.Composed(old)
-    mixed, added = () if stands_in else provenance.parents(old), isinstance(old, provenance.Composed) and old.added
+    more = old if isinstance(old, sample_sources.Composed) and not stands_in else sample_sources.Composed(old)
+    mixed, added = (
+        () if stands_in else sample_sources.parents(old),
+        isinstance(old, sample_sources.Composed) and old.added,
+    )
     told = (*failures, *more.failures)
-    sample["im_file"] = provenance.named(file or str(old), mixed, told, stands_in, more.sick, added, more.defect)
+    sample["im_file"] = sample_sources.named(file or str(old), mixed, told, stands_in, more.sick, added, more.defect)
     return sample
 
 

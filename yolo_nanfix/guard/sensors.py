@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from yolo_nanfix import batches
-from yolo_nanfix.guard import provenance
-from yolo_nanfix.guard.audience import Picture
-from yolo_nanfix.guard.events import Source
+from yolo_nanfix.events import Source
+from yolo_nanfix.guard import sample_sources
+from yolo_nanfix.guard.listener import Picture
 from yolo_nanfix.numerics.finite import ordinary
 
 NormCopy = tuple[Tensor, list[int]]
@@ -191,7 +191,7 @@ def sources(batch: Mapping[str, Any]) -> tuple[Source, ...]:
     for key in MAPS:
         for image in _sick_maps(key, batch, len(files)):
             suspects[image].append(f"{key} not finite")
-    parents = [provenance.parents(f) for f in names]
+    parents = [sample_sources.parents(f) for f in names]
     return tuple(Source(f, ", ".join(s), p) for f, s, p in zip(files, suspects, parents, strict=True))
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from yolo_nanfix.guard import targets
-from yolo_nanfix.guard.blackbox import label_rows
-from yolo_nanfix.guard.events import Defect, Source
+from yolo_nanfix.events import Defect, Source
+from yolo_nanfix.guard import target_checks
+from yolo_nanfix.guard.incident_writer import label_rows
 from yolo_nanfix.incident import OnDisk
 from yolo_nanfix.tasks import option
 from yolo_nanfix.verdicts import Cause, Verdict
@@ -29,10 +29,10 @@ STOCK = ("ultralytics.", "torchvision.", "torch.", "albumentations.")
 def still(batch: Mapping[str, Any], place: int, defect: Defect | None, nc: int | None) -> bool:
     """Whether a preprocessed batch on the CPU still has what was seen in one of its samples."""
     entry = batch.get("semantic_mask" if defect is Defect.CLASS else "img")
-    if not isinstance(entry, Tensor) or not targets.on_host(entry) or place >= len(entry):
+    if not isinstance(entry, Tensor) or not target_checks.on_host(entry) or place >= len(entry):
         return False
     if defect is Defect.CLASS:
-        return bool(targets.bad_classes(entry[place], nc))
+        return bool(target_checks.bad_classes(entry[place], nc))
     return entry.is_floating_point() and not bool(entry[place].isfinite().all())
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix.errors import TooManyUnreadable
-from yolo_nanfix.guard import provenance
-from yolo_nanfix.guard.events import Point, Source
-from yolo_nanfix.guard.provenance import Composed, Failure
+from yolo_nanfix.events import Point, Source
+from yolo_nanfix.guard import sample_sources
+from yolo_nanfix.guard.sample_sources import Composed, Failure
 
 if TYPE_CHECKING:
-    from yolo_nanfix.guard.faults import Faults
+    from yolo_nanfix.guard.fault_handling import Faults
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Unreadable:
             self.in_a_row = self.in_a_row + 1 if place in out[-1:] else 0
             self._stop_where_many_fail()
             if self.epochs and place not in out[-1:]:
-                self._came_back([str(name), *provenance.parents(name)])
+                self._came_back([str(name), *sample_sources.parents(name)])
         self.record.unreadable_samples += len(out)
         return out
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix import batches
-from yolo_nanfix.guard import ownership, provenance, targets, telltales
-from yolo_nanfix.guard.events import Defect, Point, Source
-from yolo_nanfix.guard.provenance import Composed
+from yolo_nanfix.events import Defect, Point, Source
+from yolo_nanfix.guard import ownership, sample_sources, target_checks, telltales
 from yolo_nanfix.guard.rereading import Rereading
+from yolo_nanfix.guard.sample_sources import Composed
 from yolo_nanfix.incident import OnDisk
 
 if TYPE_CHECKING:
-    from yolo_nanfix.guard.faults import Faults
+    from yolo_nanfix.guard.fault_handling import Faults
 
 Batch = Mapping[str, Any]
 ENTRIES = ("cls", "semantic_mask")
@@ -33,7 +33,7 @@ class ValTargets:
         """Nothing was left out yet."""
         self.trainer, self.faults = trainer, faults
         self.rereading = Rereading(getattr(getattr(trainer, "test_loader", None), "dataset", None))
-        self.nc = targets.classes_of_model(faults.guard.model)
+        self.nc = target_checks.classes_of_model(faults.guard.model)
 
     def part(self, batch: Batch) -> tuple[Batch, set[int], bool]:
         """The batch without the images whose targets would end validation; each is named and counted.
@@ -44,11 +44,11 @@ class ValTargets:
         """
         names = batches.names(batch)
         bad = {i: n.sick for i, n in enumerate(names) if isinstance(n, Composed) and n.defect is Defect.CLASS}
-        sound = targets.sound(batch, self.nc)
+        sound = target_checks.sound(batch, self.nc)
         if (sound and not bad) or not ownership.stock_loss(self.faults.guard.model):
             return batch, set(), False
         if not sound:
-            found, strays = targets.faults(batch, self.nc)
+            found, strays = target_checks.faults(batch, self.nc)
             bad |= found
             if strays:
                 verdict = telltales.strays(strays)
@@ -66,7 +66,7 @@ class ValTargets:
     def _say(self, names: Any, bad: Mapping[int, str], count: int) -> None:
         found = {i: names[i] if names else f"image {i + 1} of a batch without names" for i in sorted(bad)}
         sources = tuple(
-            Source(str(name), bad[i], provenance.parents(name), defect=Defect.CLASS) for i, name in found.items()
+            Source(str(name), bad[i], sample_sources.parents(name), defect=Defect.CLASS) for i, name in found.items()
         )
         judged = self.rereading.judged(sources)
         whose = {OnDisk.FINITE: ", though the file is in order", OnDisk.NOT_FINITE: ", as in the file"}

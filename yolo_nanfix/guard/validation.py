@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix import batches
-from yolo_nanfix.guard import ownership, predictions, randomness, sensors, together
-from yolo_nanfix.guard.events import Point, Source
-from yolo_nanfix.guard.provenance import Composed
+from yolo_nanfix.events import Point, Source
+from yolo_nanfix.guard import distributed, ownership, predictions, randomness, sensors
+from yolo_nanfix.guard.sample_sources import Composed
 from yolo_nanfix.guard.unreadable import Unreadable
 from yolo_nanfix.guard.val_targets import ValTargets
 
 if TYPE_CHECKING:
-    from yolo_nanfix.guard.faults import Faults
+    from yolo_nanfix.guard.fault_handling import Faults
 
 Call = Callable[..., Any]
 
@@ -133,7 +133,7 @@ class ValidationGuard:
         if _watched(validator) and not (self._finite and not self._empty) and not self._explained:
             self._mend(validator)
         last = _watched(validator) and validator.batch_i + 1 == len(validator.dataloader)
-        if last and self.left_out and together.running():  # the ranks' sums are averaged next
+        if last and self.left_out and distributed.running():  # the ranks' sums are averaged next
             factor = _factor(len(validator.dataloader), self.left_out)
             self.left_out = 0
             validator.loss = {k: v * factor for k, v in validator.loss.items()}

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix import stopping, unfinished
+from yolo_nanfix import files as unfinished
+from yolo_nanfix import stopping
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding
-from yolo_nanfix.handoff import coco, cvat, label_studio, overlay, sheet
-from yolo_nanfix.handoff.originals import taken
+from yolo_nanfix.handoff import coco_export, cvat, label_studio, overlay, sheet
 from yolo_nanfix.handoff.scene import Album, Scene, below, called, plain, scenes, unlabelled_scenes
+from yolo_nanfix.handoff.source_images import taken
 
 FORMATS = ("cvat", "label-studio", "coco", "csv")
 MARK = "handoff.json"
@@ -197,7 +198,7 @@ def _fill(
     elif options.form == "label-studio":
         files = label_studio.write(shown, album, place)
     else:
-        files = coco.write(shown, album) if options.form == "coco" else {}
+        files = coco_export.write(shown, album) if options.form == "coco" else {}
     for name, content in {**files, **sheet.write(shown)}.items():
         (folder / name).write_bytes(content)
     return shown, [*files] or [sheet.FILE]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yolo_nanfix.findings import Finding, Place, Severity
-from yolo_nanfix.handoff import originals
+from yolo_nanfix.handoff import source_images
 from yolo_nanfix.regular import NotRegular, Refusal, Within
 
 Point = tuple[float, float]
@@ -184,7 +184,7 @@ def scene_of(image: str, found: Sequence[Finding], album: Album, name: str | Non
     refused: list[tuple[str, Refusal]] = []
     width = height = 0
     try:
-        width, height = originals.size_of(image, album.within)
+        width, height = source_images.size_of(image, album.within)
     except NotRegular as error:
         refused.append((image, error.refusal))
     label = album.label_of(image)

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.linting.clues import COUNT
-from yolo_nanfix.linting.dataset import Columns
-from yolo_nanfix.linting.fates import shared
+from yolo_nanfix.dataset.clues import COUNT
+from yolo_nanfix.dataset.fates import shared
+from yolo_nanfix.dataset.file_views import Columns
+from yolo_nanfix.dataset.index import Survey
+from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.linting.cache import Memory
 from yolo_nanfix.linting.parts import Facts, Found, Part
-from yolo_nanfix.linting.store import Memory
-from yolo_nanfix.linting.survey import Survey
-from yolo_nanfix.linting.table import Table
 
 EMPTY: dict[str, tuple[tuple[int, ...], str]] = {
     "size": ((), "int64"),

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from yolo_nanfix.dataset import bounded
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
-from yolo_nanfix.linting import bounded
 
 _VERSION = 1
 LARGEST = 1 << 28

@@ -9,25 +9,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from yolo_nanfix.dataset import other_files
+from yolo_nanfix.dataset.classification import list_folders
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.fates import Fate, of_splits
+from yolo_nanfix.dataset.index import Survey, pack, survey, unpack
+from yolo_nanfix.dataset.listing import Folders, list_images
+from yolo_nanfix.dataset.options import UNLABELLED, LintOptions
+from yolo_nanfix.dataset.studied import Studied, Study
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Finding, Report
-from yolo_nanfix.linting import census, latest, store
+from yolo_nanfix.linting import cache, latest
 from yolo_nanfix.linting.assemble import Whole, assemble, dumps, unchanged
 from yolo_nanfix.linting.causes import Cause, explained
 from yolo_nanfix.linting.causes import dumps as dumps_causes
 from yolo_nanfix.linting.causes import loads as loads_causes
 from yolo_nanfix.linting.choosing import choose
-from yolo_nanfix.linting.classify import list_folders
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.fates import Fate, of_splits
 from yolo_nanfix.linting.folding import folded
-from yolo_nanfix.linting.listing import Folders, list_images
-from yolo_nanfix.linting.options import UNLABELLED, LintOptions
 from yolo_nanfix.linting.parts import Context, Found
 from yolo_nanfix.linting.pool import Progress, read_all
-from yolo_nanfix.linting.rule import all_rules
-from yolo_nanfix.linting.studied import Studied, Study
-from yolo_nanfix.linting.survey import Survey, pack, survey, unpack
-from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.registry import all_rules
 from yolo_nanfix.tasks import Basis
 
 FEW = 0.01
@@ -57,7 +58,7 @@ def check(
         DataError: the dataset cannot be used.
     """
     names, _ = folders.digests
-    memory = store.load(place) if place else None
+    memory = cache.load(place) if place else None
     recalled = None
     if memory is not None and memory.facts == {"names": names, "listed": folders.count}:
         try:
@@ -68,7 +69,7 @@ def check(
         seen, there = recalled.seen, recalled.there
     else:
         seen = survey(config, folders, _unlabelled(config, options, folders))
-        there = census.take_census(config, seen.files, options.settled, folders)
+        there = other_files.take_census(config, seen.files, options.settled, folders)
     kept = unchanged(seen, memory, same_files=recalled is not None)
     waiting = np.delete(np.arange(len(seen.files)), kept.now).tolist()
     context = Context(config, options)
@@ -100,14 +101,14 @@ class _Recalled(NamedTuple):
     """What was known of a dataset in which no file came or went."""
 
     seen: Survey
-    there: census.Census
+    there: other_files.Census
     lasting: list[Finding]
     causes: list[Cause]
 
 
-def _recall(memory: store.Memory, folders: Folders) -> _Recalled:
+def _recall(memory: cache.Memory, folders: Folders) -> _Recalled:
     lasting = list(latest.unpack_findings(json.loads(memory.text("lasting")), _texts()))
-    seen, there = unpack(memory, folders), census.loads(memory.text("census"))
+    seen, there = unpack(memory, folders), other_files.loads(memory.text("census"))
     return _Recalled(seen, there, lasting, loads_causes(memory.text("causes")))
 
 
@@ -173,14 +174,20 @@ def _counts(table: Table, fates: Mapping[str, Fate]) -> Counts:
 
 
 def _remember(
-    place: Path, names: str, seen: Survey, there: census.Census, whole: Whole, lasting: list[Finding], old: list[Cause]
+    place: Path,
+    names: str,
+    seen: Survey,
+    there: other_files.Census,
+    whole: Whole,
+    lasting: list[Finding],
+    old: list[Cause],
 ) -> None:
     """Keep what is needed to leave unchanged files unread next time; `old` is what the lasting findings explain."""
     columns, texts = pack(seen)
     texts |= {
         "found": dumps(whole.found),
-        "census": census.dumps(there),
+        "census": other_files.dumps(there),
         "lasting": json.dumps(latest.pack_findings(lasting)),
         "causes": dumps_causes(old),
     }
-    store.save(place, {"names": names, "listed": len(seen.listed)}, {**whole.columns, **columns}, texts)
+    cache.save(place, {"names": names, "listed": len(seen.listed)}, {**whole.columns, **columns}, texts)

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.linting.alike import Likeness, Near, candidates
-from yolo_nanfix.linting.labelled import Rows
-from yolo_nanfix.linting.table import Table
+from yolo_nanfix.dataset.labelled import Rows
+from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.linting.near_duplicates import Likeness, Near, candidates
 
 ALIKE = 0.93
 """The least correlation, at 32x32 grey pixels, of two images that are alike."""
@@ -154,7 +154,7 @@ class _Pictures:
             if len(self._known) >= MOST_READ:
                 self.left_out += 1
                 return None
-            from yolo_nanfix.linting.deep import small_copy
+            from yolo_nanfix.dataset.image_stats import small_copy
 
             small = small_copy(self.table.files[image], self._channels, _CELLS)
             self._known[image] = None if small is None else _sized(small, _FINE)

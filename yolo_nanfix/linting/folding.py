@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Finding, Place, Severity
-from yolo_nanfix.linting.table import Table
 
 FOLDED = frozenset(
     ("IM008", "IM020", "IM021", "IM022", "IM025", "IM026", "IM027", "IM030", "IM031", "IM032", "IM033", "IM034")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from yolo_nanfix.findings import Finding, Report, Severity
-from yolo_nanfix.linting.rule import all_rules
+from yolo_nanfix.linting.registry import all_rules
 from yolo_nanfix.linting.selection import Selection, Wishes
 from yolo_nanfix.overrides import Override, Overrides, What
 from yolo_nanfix.shown import cut

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.file_views import Columns, columns
+from yolo_nanfix.dataset.images import Images, Listed, read_images
+from yolo_nanfix.dataset.label_fast import read_labels
+from yolo_nanfix.dataset.labels import Labels
+from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.dataset.veil import veiled
 from yolo_nanfix.linting.collection import no_collection
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.dataset import Columns, columns
-from yolo_nanfix.linting.images import Images, Listed, read_images
-from yolo_nanfix.linting.label_fast import read_labels
-from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.options import LintOptions
-from yolo_nanfix.linting.rule import Hit, Rule, all_rules
-from yolo_nanfix.linting.veil import veiled
+from yolo_nanfix.linting.registry import Hit, Rule, all_rules
 
 
 class Context(NamedTuple):

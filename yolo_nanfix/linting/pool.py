@@ -10,10 +10,10 @@ from queue import SimpleQueue
 import numpy as np
 
 from yolo_nanfix import stopping
+from yolo_nanfix.dataset.index import Survey
+from yolo_nanfix.dataset.stamps import NOTHING
 from yolo_nanfix.linting.parts import Context, Facts, Found, Part, read_part
-from yolo_nanfix.linting.stamps import NOTHING
-from yolo_nanfix.linting.survey import Survey
-from yolo_nanfix.linting.worker import Worker, WorkerDied
+from yolo_nanfix.linting.reader_process import Worker, WorkerDied
 
 Progress = Callable[[int, int, str], None]
 PART, DEEP_PART = 2000, 512

@@ -6,22 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolo_nanfix import unfinished
+from yolo_nanfix import files
+from yolo_nanfix.dataset import formats, scanning
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.discover import dataset
+from yolo_nanfix.dataset.grounds import ground
+from yolo_nanfix.dataset.options import TASKS, LintOptions
+from yolo_nanfix.dataset.paths import labels_beside
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.linting import formats, scanning
 from yolo_nanfix.linting.collection import no_collection
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.discover import dataset
-from yolo_nanfix.linting.grounds import ground
-from yolo_nanfix.linting.options import TASKS, LintOptions
-from yolo_nanfix.linting.paths import labels_beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from yolo_nanfix.dataset.studied import Study
     from yolo_nanfix.findings import Report
     from yolo_nanfix.linting.pool import Progress
-    from yolo_nanfix.linting.studied import Study
 
 AROUND = frozenset(("FS003", "FS004", "FS057", "FS061"))
 """Findings that tell of folders which are not looked at to know whether anything has changed."""
@@ -58,7 +58,7 @@ def run(
     with no_collection():
         annotated = formats.read(data, options)
     if annotated is not None:
-        from yolo_nanfix.linting.formats.check import check as check_annotations
+        from yolo_nanfix.linting.check_annotations import check as check_annotations
 
         return _placed(check_annotations(annotated, study), annotated.dataset.config, options)
     config = dataset(data, options)
@@ -82,17 +82,18 @@ def _run(
     study: Study | None,
 ) -> Report:
     """The report on a dataset of YOLO labels, whose folders are being listed."""
-    from yolo_nanfix.linting import latest, store  # meanwhile
+    from yolo_nanfix.linting import cache as store
+    from yolo_nanfix.linting import latest
 
     place = store.place(config, options) if cache else None  # by the task that is asked: perhaps none
     if place is not None:
-        unfinished.clear(place.parent)
+        files.clear(place.parent)
     known = place is not None and study is None and store.has_latest(place)
     if not known:
-        from yolo_nanfix.linting.rule import all_rules
+        from yolo_nanfix.linting.registry import all_rules
 
         all_rules()  # takes as long to load as it takes to list the folders
-    from yolo_nanfix.linting.listing import Folders
+    from yolo_nanfix.dataset.listing import Folders
 
     folders = Folders(ahead)
     folders.visit(config)
@@ -102,8 +103,8 @@ def _run(
         report = latest.unpack(packed, str(config.yaml_file), str(config.root))
         if report is not None:
             return report
+    from yolo_nanfix.dataset.task_guess import Looks, guess, settled
     from yolo_nanfix.linting.checking import check
-    from yolo_nanfix.linting.guess import Looks, guess, settled
 
     looks = Looks(store.looks_of(remembered))
     options, basis = settled(options, guess(config, folders, looks))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from xxhash import xxh3_128_digest
 
-from yolo_nanfix import unfinished
+from yolo_nanfix import files
 
 MAGIC = b"nanfix1\n"
 BEGIN = len(MAGIC) + 8 + 16
@@ -52,7 +52,7 @@ def write(path: Path, content: bytes) -> None:
     if not path.is_absolute():
         raise OSError(f"{path} is no place of the user's")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished.file(path, 0o600) as aside, open(aside, "wb") as stream:
+    with files.file(path, 0o600) as aside, open(aside, "wb") as stream:
         stream.write(_begin(BEGIN + len(content)) + _hash(path, content))
         stream.write(content)
 

@@ -16,10 +16,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from yolo_nanfix.dataset.globs import matches
 from yolo_nanfix.errors import UsageError, nearest
 from yolo_nanfix.findings import Finding, Report, Severity, match
-from yolo_nanfix.linting.globs import matches
-from yolo_nanfix.linting.rule import TASKS, all_rules
+from yolo_nanfix.linting.registry import TASKS, all_rules
 from yolo_nanfix.shown import shown
 
 KEYS = (

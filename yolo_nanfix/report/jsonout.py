@@ -11,7 +11,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix import unfinished
+from yolo_nanfix import files
 from yolo_nanfix.findings import Report
 
 REPORT_NAME = "yolo-nanfix.json"
@@ -61,7 +61,7 @@ def write_text(path: str | Path, content: str) -> None:
         with open(path, "w", encoding="utf-8", newline="\n") as stream:
             stream.write(content)
         return
-    with unfinished.file(Path(path)) as fresh, open(fresh, "w", encoding="utf-8", newline="\n") as stream:
+    with files.file(Path(path)) as fresh, open(fresh, "w", encoding="utf-8", newline="\n") as stream:
         stream.write(content)
 
 

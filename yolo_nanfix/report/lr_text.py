@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from yolo_nanfix import overrides, unfinished
+from yolo_nanfix import files, overrides
 from yolo_nanfix.report.panel import boxed, put
 from yolo_nanfix.report.words import printable
 
@@ -141,5 +141,5 @@ def save_png(report: Mapping[str, Any], path: Path) -> None:
         axes.set_yscale("log")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title=f"Range test, {report['optimizer']}")
     axes.legend()
-    with unfinished.file(path) as fresh:
+    with files.file(path) as fresh:
         FigureCanvasAgg(figure).print_png(fresh)  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from yolo_nanfix.cli.output import Answer, console
 
 if TYPE_CHECKING:
-    from yolo_nanfix.doctor import Check
+    from yolo_nanfix.environment import Check
 
 EXAMPLES = (
     ("will training work here?", "yolo-nanfix doctor"),
@@ -27,12 +27,12 @@ def run(args: argparse.Namespace) -> Answer:
     from yolo_nanfix.cli.progress import waiting
 
     with waiting("looking at versions, devices and patches", args.quiet):
-        from yolo_nanfix import api, doctor
+        from yolo_nanfix import api, environment
         from yolo_nanfix.report import jsonout
 
         with api.patched() as status:
-            checks = list(doctor.examine(status))
-    result = doctor.as_dict(checks)
+            checks = list(environment.examine(status))
+    result = environment.as_dict(checks)
     code = 0 if result["healthy"] else 1
     return Answer(code, partial(jsonout.text, result), partial(_show, checks, args.quiet))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolo_nanfix.cli.output import Answer
-from yolo_nanfix.cli.training import add_trust
+from yolo_nanfix.cli.training_options import add_trust
 from yolo_nanfix.errors import UsageError
 
 if TYPE_CHECKING:

@@ -12,16 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolo_nanfix.cli import fixing, output
+from yolo_nanfix.cli import fix_options, output
 from yolo_nanfix.cli.output import Answer, nothing
-from yolo_nanfix.cli.training import add_trust
+from yolo_nanfix.cli.training_options import add_trust
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from yolo_nanfix.linter import Request
+    from yolo_nanfix.linting.request import Request
 
 TASKS = ("detect", "segment", "pose", "obb", "classify")
 FORMS = ("text", "full", "concise", "json", "jsonl", "csv", "sarif", "github", "gitlab", "junit", "html")
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_choice(parser)
     _add_output(parser)
-    fixing.add_arguments(parser)
+    fix_options.add_arguments(parser)
     parser.epilog = (
         "Settings stand under lint in nanfix.yaml or in [tool.yolo-nanfix.lint] of pyproject.toml, looked for from the "
         "folder of data.yaml upward, then from the current one; options win. What came with the dataset hides no fatal "
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> Answer:
     _check(args)
     data, files = _targets(args)
     if args.undo:
-        return fixing.undo(args, data)
+        return fix_options.undo(args, data)
     request = _request(args, files)
     if args.watch:
         _watch(data, request, args)
@@ -137,7 +137,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--statistics has the forms text and json, not {args.output_format}")
     if args.watch and args.write_baseline:
         raise UsageError("--watch and --write-baseline do not go together")
-    fixing.check(args)
+    fix_options.check(args)
 
 
 def _targets(args: argparse.Namespace) -> tuple[str | None, tuple[Path, ...] | None]:
@@ -155,7 +155,7 @@ def _targets(args: argparse.Namespace) -> tuple[str | None, tuple[Path, ...] | N
 
 def _request(args: argparse.Namespace, files: tuple[Path, ...] | None) -> Request:
     """What the options ask for."""
-    from yolo_nanfix.linter import Request
+    from yolo_nanfix.linting.request import Request
 
     levels = {}
     for pair in args.severity or ():
@@ -187,15 +187,16 @@ def _split(options: list[str] | tuple[str, ...]) -> list[str]:
 
 def _once(data: str | None, request: Request, args: argparse.Namespace) -> Answer:
     """Lint, mend if that is wanted, and write the output file."""
-    from yolo_nanfix import api, linter
+    from yolo_nanfix import api
     from yolo_nanfix.cli.progress import bar
+    from yolo_nanfix.linting import request as linter
 
     studied: list[api.Studied] = []
     if args.output_format == "html":
         request = replace(request, study=studied.append)
     with bar(args.quiet) as progress:
         report = linter.lint(data, request, progress)
-        left = fixing.run(args, report, lambda: linter.lint(data, request, progress))
+        left = fix_options.run(args, report, lambda: linter.lint(data, request, progress))
         page = ""
         if args.output_format == "html" and isinstance(left, Report) and not args.statistics:
             page = api.lint_page(left, studied, progress, follow_links=args.follow_links)
@@ -253,7 +254,7 @@ def _watch(data: str | None, request: Request, args: argparse.Namespace) -> None
     Raises:
         UsageError: the first run cannot be done. What goes wrong in a later one is said, and waited out.
     """
-    from yolo_nanfix import linter
+    from yolo_nanfix.linting import request as linter
     from yolo_nanfix.report.words import printable
 
     first = True
@@ -306,7 +307,7 @@ def _formed(report: Report, args: argparse.Namespace, form: str) -> str:
     from rich.console import Console
 
     from yolo_nanfix.api import rules
-    from yolo_nanfix.report import formats, plain
+    from yolo_nanfix.report import plain, text_forms
 
     if args.statistics and form == "json":
         names = ("count", "code", "severity", "name")
@@ -314,7 +315,7 @@ def _formed(report: Report, args: argparse.Namespace, form: str) -> str:
     if args.statistics:
         return plain.statistics(report)
     if form != "text":
-        return formats.FORMATS[form](report, rules())
+        return text_forms.FORMATS[form](report, rules())
     page = io.StringIO()
     _render(report, Console(file=page, width=120, no_color=True, force_terminal=False), args)
     return page.getvalue()
@@ -325,4 +326,4 @@ def _render(report: Report, console: Console, args: argparse.Namespace) -> None:
     from yolo_nanfix.report import text
 
     here = None if args.files is None else Path.cwd()
-    text.render(report, console, quiet=args.quiet, fixable=fixing.fixable(args, report), root=here)
+    text.render(report, console, quiet=args.quiet, fixable=fix_options.fixable(args, report), root=here)

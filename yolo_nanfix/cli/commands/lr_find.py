@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.cli import exit as codes
-from yolo_nanfix.cli import training
+from yolo_nanfix.cli import training_options
 from yolo_nanfix.cli.output import Answer
 from yolo_nanfix.errors import UsageError
 
@@ -23,14 +23,14 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    training.add_arguments(
+    training_options.add_arguments(
         parser,
         "training arguments of the run to come: model=yolov8n.pt imgsz=640 batch=16 optimizer=SGD ...",
     )
     parser.add_argument("--steps", type=int, default=100, metavar="N", help="optimizer steps (default 100)")
     parser.add_argument("--min-lr", type=float, default=1e-6, metavar="X", help="lowest rate (default 1e-6)")
     parser.add_argument("--max-lr", type=float, default=10.0, metavar="X", help="highest rate (default 10)")
-    training.add_trust(parser)
+    training_options.add_trust(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw the curve into this file")
 
 
@@ -57,8 +57,9 @@ def run(args: argparse.Namespace) -> Answer:
 
 
 def _sweep(args: argparse.Namespace) -> dict[str, Any]:
-    from yolo_nanfix import lr_find, training
+    from yolo_nanfix import training
     from yolo_nanfix.cli.progress import bar
+    from yolo_nanfix.finetune import lr_range_test
 
     arguments = training.parse_pairs(args.arguments)
     if "data" in arguments:
@@ -66,7 +67,7 @@ def _sweep(args: argparse.Namespace) -> dict[str, Any]:
     limits = {"steps": args.steps, "min_lr": args.min_lr, "max_lr": args.max_lr}
     with bar(args.quiet) as progress:
         trust = args.trust_dataset_settings
-        found = lr_find.lr_find(args.data, trust_dataset_settings=trust, progress=progress, **limits, **arguments)
+        found = lr_range_test.lr_find(args.data, trust_dataset_settings=trust, progress=progress, **limits, **arguments)
         return found.as_dict()
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from yolo_nanfix import stopping
 from yolo_nanfix.cli.output import Answer
-from yolo_nanfix.cli.training import add_trust
+from yolo_nanfix.cli.training_options import add_trust
 from yolo_nanfix.errors import UsageError
 
 EXAMPLES = (

@@ -8,7 +8,7 @@ import traceback
 from functools import partial
 
 from yolo_nanfix import api
-from yolo_nanfix.cli import output, training
+from yolo_nanfix.cli import output, training_options
 from yolo_nanfix.cli.output import Answer
 from yolo_nanfix.errors import NanfixError, UsageError
 
@@ -23,11 +23,11 @@ KEPT = "The checkpoints of the last whole epoch stay."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    training.add_arguments(
+    training_options.add_arguments(
         parser, "training arguments as in Ultralytics' own command line: model=yolov8n.pt epochs=100 imgsz=640 ..."
     )
     parser.add_argument("--dry-run", action="store_true", help="lint and say what would be done, but do not train")
-    training.add_trust(parser)
+    training_options.add_trust(parser)
     parser.add_argument(
         "--on-fatal",
         choices=("quarantine", "stop", "ignore"),

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.linting.images import Images
-from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.rules.columns import columns
+from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.labels import Labels
+from yolo_nanfix.linting.rules.box_columns import columns
 from yolo_nanfix.linting.rules.geometry import Floats, Shapes, shapes
-from yolo_nanfix.linting.rules.rows import once
+from yolo_nanfix.linting.rules.row_hits import once
 
 CORNERS = 4
 RIGHT = 0.02

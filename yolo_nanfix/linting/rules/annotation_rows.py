@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from yolo_nanfix.dataset.formats.notes import Notes
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.formats.notes import Notes
-from yolo_nanfix.linting.rule import LABELLED, Hit, rule
+from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.annotations import noted
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.image import npy_difference
+from yolo_nanfix.dataset.paths import folder_of
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.image import npy_difference
-from yolo_nanfix.linting.paths import folder_of
-from yolo_nanfix.linting.rule import Hit, rule
-from yolo_nanfix.linting.rules.files import Images, some
-from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.registry import Hit, rule
+from yolo_nanfix.linting.rules.file_set import Images, some
 
 
 @rule("FS010", "npy-replaces-image", Severity.INFO, Effect.ACCEPTS)

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.labels import Labels
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.images import Images
-from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.options import LintOptions
-from yolo_nanfix.linting.rule import Hit, rule
-from yolo_nanfix.linting.rules.columns import columns, in_pixels
-from yolo_nanfix.linting.rules.rows import HIGH, LOW, file_hit, row_hits, show
+from yolo_nanfix.linting.registry import Hit, rule
+from yolo_nanfix.linting.rules.box_columns import columns, in_pixels
+from yolo_nanfix.linting.rules.row_hits import HIGH, LOW, file_hit, row_hits, show
 
 BOXES = ("detect", "segment", "obb")
 PLAIN = ("detect", "pose")

@@ -10,14 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.dataset import class_lists
+from yolo_nanfix.dataset.box_units import sample
+from yolo_nanfix.dataset.colours import class_colours
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting import class_lists
 from yolo_nanfix.linting.causes import Explains
-from yolo_nanfix.linting.colours import class_colours
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.readings import sample
-from yolo_nanfix.linting.rule import LABELLED, Hit, rule
-from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
 _SHOWN = 4
 _LISTS = 6

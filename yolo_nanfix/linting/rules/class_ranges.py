@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.rule import LABELLED, Hit, rule
-from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
 LEAST, SHARE = 3, 0.05
 """So many rows, and this share of all, are no slips: what strikes fewer is left to findings about rows."""

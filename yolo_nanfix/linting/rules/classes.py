@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.labels import Labels
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.images import Images
-from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.rule import LABELLED, Hit, rule
-from yolo_nanfix.linting.rules.numbering import from_one, starts
-from yolo_nanfix.linting.rules.rows import once, row_hits
-from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.registry import LABELLED, Hit, rule
+from yolo_nanfix.linting.rules.class_numbering import from_one, starts
+from yolo_nanfix.linting.rules.row_hits import once, row_hits
 
 _SHOWN = 8
 LEARNABLE = 20

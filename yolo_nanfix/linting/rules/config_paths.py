@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from yolo_nanfix.dataset.bounded import excess
+from yolo_nanfix.dataset.config import KNOWN_KEYS, DataConfig, Layout
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.bounded import excess
-from yolo_nanfix.linting.config import KNOWN_KEYS, DataConfig, Layout
-from yolo_nanfix.linting.rule import LABELLED, Hit, rule
+from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
 SETTINGS = frozenset((
     "epochs", "patience", "batch", "imgsz", "workers", "pretrained", "optimizer", "seed", "single_cls", "rect",

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.registry import Hit, rule
 
 POSE = ("pose",)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from yolo_nanfix.dataset.image import Image
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.image import Image
-from yolo_nanfix.linting.rule import Hit, rule
-from yolo_nanfix.linting.rules.images import Images, hit
+from yolo_nanfix.linting.registry import Hit, rule
+from yolo_nanfix.linting.rules.image_headers import Images, hit
 
 if TYPE_CHECKING:
-    from yolo_nanfix.linting.deep import Deep
+    from yolo_nanfix.dataset.image_stats import Deep
 
 LEAST_TAIL = 0.02
 """From this share of the height on, an even lower part is what damage left out."""

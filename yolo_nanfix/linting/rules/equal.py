@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.linting.images import Images
-from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.rules.columns import columns
-from yolo_nanfix.linting.rules.rows import once
+from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.labels import Labels
+from yolo_nanfix.linting.rules.box_columns import columns
+from yolo_nanfix.linting.rules.row_hits import once
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.pngs import chunks
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.pngs import chunks
-from yolo_nanfix.linting.rule import Hit, rule
-from yolo_nanfix.linting.rules.files import some
-from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.registry import Hit, rule
+from yolo_nanfix.linting.rules.file_set import some
 
 LOOKED_AT = 400
 """So many colour PNGs are looked at, from all over the set: whether they are of two kinds shows in a part of them."""

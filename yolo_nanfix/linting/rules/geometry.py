@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.linting.images import Images
-from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.rules.columns import columns
-from yolo_nanfix.linting.rules.rows import once
+from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.labels import Labels
+from yolo_nanfix.linting.rules.box_columns import columns
+from yolo_nanfix.linting.rules.row_hits import once
 
 MAX_NEIGHBOURS = 64
 """An edge is held against so many others at most: those that begin next, from left to right."""

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.dataset.clues import UNREAD, Clue, met
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.labels import Labels
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
-from yolo_nanfix.linting.clues import UNREAD, Clue, met
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.images import Images
-from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.rule import Hit, rule
-from yolo_nanfix.linting.rules.columns import columns
-from yolo_nanfix.linting.rules.rows import HIGH, LOW, file_hit, once, row_hits, show
-from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.registry import Hit, rule
+from yolo_nanfix.linting.rules.box_columns import columns
+from yolo_nanfix.linting.rules.row_hits import HIGH, LOW, file_hit, once, row_hits, show
 
 POSE = ("pose",)
 BOX_COLUMNS = 5

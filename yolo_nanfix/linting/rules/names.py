@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from yolo_nanfix.dataset.other_files import Census
+from yolo_nanfix.dataset.paths import folder_of
+from yolo_nanfix.dataset.suffixes import is_image
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.census import Census
-from yolo_nanfix.linting.paths import folder_of
-from yolo_nanfix.linting.rule import LABELLED, Hit, rule
-from yolo_nanfix.linting.rules.files import some, twins
+from yolo_nanfix.linting.registry import LABELLED, Hit, rule
+from yolo_nanfix.linting.rules.file_set import some, twins
 from yolo_nanfix.linting.rules.strays import names_in
-from yolo_nanfix.linting.suffixes import is_image
-from yolo_nanfix.linting.table import Table
 
 LONG = 250
 _CONTROLS = tuple(map(chr, (*range(32), 127)))

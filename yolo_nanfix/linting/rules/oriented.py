@@ -7,18 +7,18 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.dataset.clues import Clue
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.labels import Labels
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
-from yolo_nanfix.linting.clues import Clue
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.images import Images
-from yolo_nanfix.linting.labels import Labels
-from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.angles import CORNERS, quads
-from yolo_nanfix.linting.rules.columns import columns
+from yolo_nanfix.linting.rules.box_columns import columns
 from yolo_nanfix.linting.rules.geometry import Floats, Shapes, areas, enclosing_rectangles, flat, shapes
-from yolo_nanfix.linting.rules.rows import row_hits
-from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.rules.row_hits import row_hits
 
 OBB = ("obb",)
 FEW, MOST = 3, 0.9

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.decode import HALF_MAX, Pixels, Spot
+from yolo_nanfix.dataset.image import Image
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.image import Image
-from yolo_nanfix.linting.pixels import HALF_MAX, Pixels, Spot
-from yolo_nanfix.linting.rule import Hit, rule
+from yolo_nanfix.linting.registry import Hit, rule
 
 _WHOLE_BYTE = 255.0
 _OPAQUE = 0.99

@@ -9,14 +9,14 @@ from typing import TypeVar
 
 import numpy as np
 
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.fates import IMAGE_DROPPED, Fate
+from yolo_nanfix.dataset.labelled import Rows
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.alike import Likeness, Near, same_groups
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.fates import IMAGE_DROPPED, Fate
-from yolo_nanfix.linting.labelled import Rows
-from yolo_nanfix.linting.rule import LABELLED, Hit, rule
+from yolo_nanfix.linting.near_duplicates import Likeness, Near, same_groups
+from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.originals import originals
-from yolo_nanfix.linting.table import Table
 
 FEW_VAL, MANY_TRAIN = 30, 100
 LEAST_SHARE = 0.01
@@ -199,7 +199,7 @@ def alike_throughout(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 def _how(pair: Near) -> str:
     """How two images are alike, in words."""
-    from yolo_nanfix.linting.deep import LOOKS
+    from yolo_nanfix.dataset.image_stats import LOOKS
 
     return f"{LOOKS[pair.turn]} ({pair.alike:.0%} alike)"
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.fates import DROPPED, IMAGE_DROPPED, Fate
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.fates import DROPPED, IMAGE_DROPPED, Fate
-from yolo_nanfix.linting.rule import Hit, rule
-from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.registry import Hit, rule
 
 Fates = Mapping[str, Fate]
 TRAINED = ("train", "val")

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.formats.foreign import json_kind
+from yolo_nanfix.dataset.listing import Folders
+from yolo_nanfix.dataset.other_files import Census, Other
+from yolo_nanfix.dataset.paths import folder_of, folders_of
+from yolo_nanfix.dataset.suffixes import is_image
+from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.dataset.unlisted import images_below, siblings
 from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.census import Census, Other
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.formats.foreign import json_kind
-from yolo_nanfix.linting.listing import Folders
-from yolo_nanfix.linting.paths import folder_of, folders_of
-from yolo_nanfix.linting.rule import LABELLED, Hit, rule
-from yolo_nanfix.linting.rules.files import some
-from yolo_nanfix.linting.suffixes import is_image
-from yolo_nanfix.linting.table import Table
-from yolo_nanfix.linting.unlisted import images_below, siblings
+from yolo_nanfix.linting.registry import LABELLED, Hit, rule
+from yolo_nanfix.linting.rules.file_set import some
 
 IGNORED = frozenset(
     ("arw", "cr2", "dcm", "exr", "gif", "hdr", "ico", "jfif", "jpe", "jpf", "jpx", "jxl", "nef", "pbm", "pcx")

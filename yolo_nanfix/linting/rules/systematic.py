@@ -7,11 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.findings import Effect, Severity
-from yolo_nanfix.linting.causes import Explains
-from yolo_nanfix.linting.clues import Clue
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.readings import (
+from yolo_nanfix.dataset.box_units import (
     Form,
     Reading,
     Scale,
@@ -22,11 +18,15 @@ from yolo_nanfix.linting.readings import (
     sample,
     values_of,
 )
-from yolo_nanfix.linting.rule import LABELLED, Hit, rule
+from yolo_nanfix.dataset.clues import Clue
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.causes import Explains
+from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.behind import behind
-from yolo_nanfix.linting.rules.rows import once
-from yolo_nanfix.linting.rules.text import tracked
-from yolo_nanfix.linting.table import Table
+from yolo_nanfix.linting.rules.label_text import tracked
+from yolo_nanfix.linting.rules.row_hits import once
 
 BOXES = ("detect", "pose")
 EXPLAINED = (

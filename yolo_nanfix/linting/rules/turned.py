@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.dataset.box_units import GRID, GRID_CHANCE, GRID_SHARE, SAMPLE, boxes_of, grid_exchanged, sample
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.exif_orientation import QUARTER
+from yolo_nanfix.dataset.formats.notes import Notes
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
-from yolo_nanfix.linting.config import DataConfig
-from yolo_nanfix.linting.formats.notes import Notes
-from yolo_nanfix.linting.readings import GRID, GRID_CHANCE, GRID_SHARE, SAMPLE, boxes_of, grid_exchanged, sample
-from yolo_nanfix.linting.rule import LABELLED, Hit, rule
-from yolo_nanfix.linting.table import Table
-from yolo_nanfix.linting.turning import QUARTER
+from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
 SOME, FAR = 3, 0.1
 """Where others do not fit, so many images must have a box that reaches out this far, which is no slip of the mouse."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from yolo_nanfix import unfinished
+from yolo_nanfix import files
 from yolo_nanfix.patching.fix import Fix, Params, Wrapper
 
 FOLDER = "stripping"
@@ -30,7 +30,7 @@ def _wrapper(params: Params) -> Wrapper:
             return wrapped(*args, **kwargs)
         target = Path(call.arguments["f"]).resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.folder(target.parent / FOLDER) as aside:
+        with files.folder(target.parent / FOLDER) as aside:
             call.arguments["s"] = str(aside / target.name)
             with _said_as_stock(wrapped, call.arguments["s"]):
                 result = wrapped(*call.args, **call.kwargs)

@@ -9,7 +9,7 @@ from yolo_nanfix import stopping
 from yolo_nanfix.patching import revival
 from yolo_nanfix.patching.fix import Fix, Params, Wrapper
 
-WORKER = "yolo_nanfix.worker"
+WORKER = "yolo_nanfix.ddp_worker"
 
 
 def _wrapper(params: Params) -> Wrapper:

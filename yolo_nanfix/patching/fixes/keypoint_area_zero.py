@@ -10,7 +10,7 @@ from torch import Tensor
 
 from yolo_nanfix import upstream
 from yolo_nanfix.numerics.bounds import bounded
-from yolo_nanfix.numerics.keypoints import COORDINATE_LIMIT, any_half, area_not_negative, positive_sigmas
+from yolo_nanfix.numerics.keypoint_loss import COORDINATE_LIMIT, any_half, area_not_negative, positive_sigmas
 from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, Params, Wrapper
 from yolo_nanfix.patching.probe import difference, generator

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from yolo_nanfix.numerics.targets import scores_with_a_sum
+from yolo_nanfix.numerics.target_scores import scores_with_a_sum
 from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, Params, Wrapper
 

@@ -1,0 +1,499 @@
+"""How the numbers of a set's boxes can be read: in which unit, divided by what, and from which corner on.
+
+Ultralytics reads centre and size as parts of the image. Where a converter wrote something else, nearly all rows of the
+set say so together: boxes reach out of the image in one reading and lie inside in another. A reading is taken where
+hardly a row speaks against it and many speak against the usual one; where two are possible, none is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.dataset.exif_orientation import QUARTER
+from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.linting.rules.row_hits import once
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+SAMPLE = 6_000
+"""A set is judged by about so many of its rows."""
+LEAST = 10
+"""Fewer rows prove nothing."""
+SLACK = 0.02
+"""A box may reach so far out of its image (in parts of it) before it speaks against a reading."""
+CONTRARY = 0.02
+"""A reading may be contradicted by this share of the rows: slips of the mouse, rows of another origin."""
+OUT, OUT_LEAST = 0.03, 5
+"""At least this share of the rows, and so many, must contradict the usual reading."""
+EXPECTED = 0.3
+"""Boxes all over the picture end beyond 1 in a share that follows from its sides; this part of it must."""
+CROSSWISE = 0.08
+"""Both axes by one side: so large a share of the rows beyond 1 ends, along the other axis, beyond what swapped axes
+could reach. And the boxes must lie on pixels so, or images must be wide and high, and fit so."""
+REACH = 0.8
+"""In the right reading some box ends in the last fifth of its image, as in any set of objects all over the picture."""
+MOST = 0.6
+"""So far towards the largest factor of all images, the numbers of an image grow much."""
+NARROW = 0.25
+"""Along the other axis less will do where objects lie in one part of their images: on the road, in the sky."""
+FEW = 3
+"""So many rows will do where all numbers are of another unit than parts of an image; of which one they do not tell."""
+HALF = 0.5
+"""Pixels: some box ends in the second half of its image; else the numbers may be of a smaller unit."""
+SQUARE = 1.1
+"""An image whose sides are closer to each other says nothing about which is which."""
+SIZES = 8
+"""So many sizes of images are tried, the most frequent ones."""
+TINY = 0.1
+"""Where all boxes end before this the numbers may have been divided twice: one pixel of an image of ten."""
+LARGE = 2.0
+"""No part of an image: such numbers are of another unit."""
+LIKELY = 7.0
+"""A reading that wins over another one is a thousand times (e to this power) as likely."""
+DEEP = 0.1
+"""A box that reaches so far out of its image is no slip."""
+CORNERS_NARROW = 0.15
+CORNERS, CORNERS_OUT, CORNERS_LEAST, CORNERS_SPREAD, CORNERS_TOGETHER = 0.99, 0.15, 8, 0.4, 0.5
+"""Corners: in nearly all rows the last two numbers are the larger ones; read as centres, many reach out deeply; they
+lie all over the image, or a strip of it that is `CORNERS_NARROW` wide, as centres of objects that fill it do not; and
+first and last numbers grow together."""
+ENDS = (0.02, 0.98)
+"""The parts of the rows between which numbers are spread."""
+BESIDE, BESIDE_LEAST, BESIDE_ROWS, BESIDE_DEPTH = 0.05, 2, 20, 0.15
+"""Upper left corners: read as centres, this share (and so many on each side) reaches out to the left and above only,
+by a part of the box that is up to a half of it, a quarter on the average."""
+
+GRID, GRID_LEAST = 0.02, 20
+"""A number is on a pixel within this part of it; so many boxes must be."""
+HALVES = 0.2
+"""At least this share of the centres lies between two pixels: half of them, by chance."""
+GRID_SHARE, GRID_CHANCE = 0.95, 0.5
+"""This share of the boxes lies on pixels in one reading, and no more than that in the other."""
+
+
+class Scale(str, Enum):
+    """What the numbers of a set are parts of."""
+
+    PARTS = "parts"
+    """Parts of the image, as they should be."""
+    SWAPPED = "swapped"
+    """x was divided by the height, y by the width."""
+    HEIGHT = "height"
+    """Both were divided by the height."""
+    WIDTH = "width"
+    """Both were divided by the width."""
+    PIXELS = "pixels"
+    """Pixels."""
+    PIXELS_YX = "pixels y x"
+    """Pixels, y before x and height before width."""
+    PERCENT = "percent"
+    """Hundredths of the image."""
+    PERMILLE = "permille"
+    """Thousandths of the image."""
+    TWICE = "twice"
+    """Parts of the image that were divided by its sides once more."""
+    HUNDREDTH = "hundredth"
+    """Parts of the image that were divided by 100 once more."""
+    SIZE = "one size"
+    """x was divided by one number in all images, and y by one: the sides of some of them."""
+    UNKNOWN = "unknown"
+    """No parts of the image; of which unit cannot be told."""
+
+
+class Form(str, Enum):
+    """Which four numbers a box has."""
+
+    CENTRE = "centre"
+    """Centre and size, as it should be."""
+    CORNERS = "corners"
+    """Upper left and lower right corner."""
+    CORNER = "corner"
+    """Upper left corner and size."""
+    UNSURE = "unsure"
+    """Centre or corner; the numbers do not tell."""
+
+
+class Reading(NamedTuple):
+    """How the rows of a set are to be read.
+
+    Attributes:
+        scale, form: as the enums say.
+        rows: so many rows were judged.
+        out: so many of them contradict the usual reading: their boxes reach out of the image.
+        fit: so many of them fit this one.
+        reach: the furthest that a box reaches to the right and down, in the usual reading.
+        size: width and height by which all were divided, if the scale is one size.
+    """
+
+    scale: Scale
+    form: Form
+    rows: int
+    out: int
+    fit: int
+    reach: tuple[float, float]
+    size: tuple[int, int] = (1, 1)
+
+    def includes(self, other: Reading) -> bool:
+        """Whether a part of the rows may be read so: in the same way, or in one that is not sure of form or unit."""
+        if other.scale is Scale.UNKNOWN:
+            return self.scale is not Scale.UNKNOWN
+        return (other.scale, other.size) == (self.scale, self.size) and other.form in (self.form, Form.UNSURE)
+
+
+class Boxes(NamedTuple):
+    """Some rows: centre and size in the usual reading, the size of their image, and whether EXIF turns it."""
+
+    x: Floats
+    y: Floats
+    w: Floats
+    h: Floats
+    width: Floats
+    height: Floats
+    turned: Mask
+
+    def some(self, chosen: Mask) -> Boxes:
+        """Some of the rows."""
+        x, y, w, h, width, height = (np.asarray(column[chosen], np.float64) for column in self[:-1])
+        return Boxes(x, y, w, h, width, height, self.turned[chosen])
+
+    def scaled(self, scale: Scale, size: tuple[int, int] = (1, 1)) -> Boxes:
+        """The boxes as parts of the image, if their numbers have this scale (and were divided by this one size)."""
+        x, y, w, h = self.x, self.y, self.w, self.h
+        if scale is Scale.PIXELS_YX:
+            x, y, w, h = y, x, h, w
+        across, down = divisors(scale, self.width, self.height)
+        if scale is Scale.SIZE:
+            across, down = self.width / size[0], self.height / size[1]
+        return self._replace(x=x / across, y=y / down, w=w / across, h=h / down)
+
+    def formed(self, form: Form) -> Boxes:
+        """The boxes by centre and size, if their numbers have this form."""
+        x, y, w, h = self.x, self.y, self.w, self.h
+        if form is Form.CORNERS:
+            return self._replace(x=(x + w) / 2, y=(y + h) / 2, w=w - x, h=h - y)
+        if form is Form.CORNER:
+            return self._replace(x=x + w / 2, y=y + h / 2)
+        return self
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """How far boxes reach to the right, and down."""
+        return float((self.x + self.w / 2).max()), float((self.y + self.h / 2).max())
+
+    def inside(self) -> Mask:
+        """The rows whose box lies in its image, but for the slack, and has two sides."""
+        low = np.minimum(self.x - self.w / 2, self.y - self.h / 2)
+        high = np.maximum(self.x + self.w / 2, self.y + self.h / 2)
+        return np.asarray((low >= -SLACK) & (high <= 1 + SLACK) & (np.minimum(self.w, self.h) >= 0))
+
+
+def divisors(scale: Scale, width: Any, height: Any) -> tuple[Any, Any]:
+    """By what the first and the second number of each pair (after a change of order) must be divided."""
+    one = width / width
+    return {
+        Scale.PARTS: (one, one),
+        Scale.SIZE: (one, one),
+        Scale.SWAPPED: (width / height, height / width),
+        Scale.HEIGHT: (width / height, one),
+        Scale.WIDTH: (one, height / width),
+        Scale.PIXELS: (width, height),
+        Scale.PIXELS_YX: (width, height),
+        Scale.PERCENT: (100 * one, 100 * one),
+        Scale.PERMILLE: (1000 * one, 1000 * one),
+        Scale.TWICE: (1 / width, 1 / height),
+        Scale.HUNDREDTH: (0.01 * one, 0.01 * one),
+    }[scale]
+
+
+@once
+def sample(table: Table) -> NDArray[np.int64]:
+    """At most about `SAMPLE` rows, evenly from the whole set: with finite numbers, in images of known size."""
+    rows = np.arange(0, len(table.row_image), max(1, len(table.row_image) // SAMPLE))
+    image = table.row_image[rows]
+    box = table.row_box[rows]
+    known = (table.width[image] > 0) & (table.height[image] > 0)
+    return np.asarray(rows[known & np.isfinite(box).all(axis=1) & (box[:, 2:] >= 0).all(axis=1)], np.int64)
+
+
+def boxes_of(table: Table, rows: NDArray[np.integer[Any]]) -> Boxes:
+    """Some rows of a table."""
+    image = table.row_image[rows]
+    x, y, w, h = table.row_box[rows].astype(np.float64).T
+    width, height = table.width[image].astype(np.float64), table.height[image].astype(np.float64)
+    return Boxes(x, y, w, h, width, height, table.turn[image] >= QUARTER)
+
+
+def grid_exchanged(boxes: Boxes) -> tuple[float, float] | None:
+    """The shares of the boxes that lie on whole pixels with x and y exchanged and as they are; None: no proof.
+
+    Tools draw on whole pixels, so that sides are whole numbers of them and centres halves. Numbers that come out so
+    with the wrong side of images that are not square, and not with the right one, were divided by the wrong side.
+    """
+    ratio = boxes.width / boxes.height
+    told = ((ratio > SQUARE) | (ratio < 1 / SQUARE)) & ~boxes.turned
+    if told.sum() < GRID_LEAST:
+        return None
+    boxes = boxes.some(told)
+    exchanged = _on_pixels(boxes, boxes.height, boxes.width)
+    usual = _on_pixels(boxes, boxes.width, boxes.height)
+    return (exchanged, usual) if exchanged >= GRID_SHARE and usual <= GRID_CHANCE else None
+
+
+def _on_pixels(boxes: Boxes, across: Floats, down: Floats) -> float:
+    """The share of boxes whose sides are whole numbers, and whose centres are halves, of so many pixels."""
+    numbers = np.stack([2 * boxes.x * across, 2 * boxes.y * down, boxes.w * across, boxes.h * down])
+    return float((np.abs(numbers - np.round(numbers)) < GRID).all(axis=0).mean())
+
+
+def _drawn_on_pixels(boxes: Boxes) -> bool:
+    """Whether boxes lie on pixels as they are usually read: then they are to be read so."""
+    return _on_pixels(boxes, boxes.width, boxes.height) >= GRID_SHARE
+
+
+def _of_centres(boxes: Boxes) -> bool:
+    """Whether many x lie between two pixels, as centres of boxes do and corners do not."""
+    places = boxes.x * boxes.width
+    return bool((np.abs(places - np.round(places)) > 2 * GRID).mean() >= HALVES)
+
+
+def read(boxes: Boxes, forms: bool) -> Reading | None:
+    """How boxes are to be read where that is not as usual; None where it is, or cannot be told.
+
+    Args:
+        boxes: the rows of a set, or of one of its splits.
+        forms: whether they are boxes of four numbers; else what they say of corners is of polygons.
+    """
+    rows = len(boxes.x)
+    enough = rows >= LEAST or (rows >= FEW and bool(_large(boxes).all()))
+    usual = boxes.inside() if enough else np.ones(rows, np.bool_)
+    out = int(np.count_nonzero(~usual))
+    if rows >= LEAST and not out and (small := _small(boxes)) is not None:
+        return Reading(small, Form.CENTRE, rows, 0, int(boxes.scaled(small).inside().sum()), boxes.ends)
+    if not out or out < min(rows, max(OUT_LEAST, OUT * rows)):
+        return None
+    scale = _scale(boxes, usual)
+    if scale is Scale.UNKNOWN:
+        return Reading(scale, Form.UNSURE, rows, out, 0, boxes.ends)
+    size = _one_size(boxes, usual) if scale is Scale.PARTS else None
+    scale = Scale.SIZE if size else scale
+    scaled = boxes.scaled(scale, size or (1, 1))
+    form = _form(scaled, sure=scale is Scale.PARTS) if forms and scale in _WITH_FORM else Form.CENTRE
+    if scale is Scale.PARTS and form in (Form.CENTRE, Form.UNSURE):
+        return None
+    fit = int(np.count_nonzero(scaled.formed(form).inside()))
+    return Reading(scale, form, rows, out, fit, boxes.ends, size or (1, 1))
+
+
+def contradicts(boxes: Boxes, reading: Reading) -> bool:
+    """Whether more than a few boxes lie inside as they are read, and would not in this reading."""
+    if reading.scale is Scale.UNKNOWN:
+        return False
+    fits = boxes.scaled(reading.scale, reading.size).formed(reading.form).inside()
+    return bool((boxes.inside() & ~fits).sum() > CONTRARY * len(fits))
+
+
+_OF_SIDES = (Scale.SWAPPED, Scale.HEIGHT, Scale.WIDTH)
+_OF_UNITS = (Scale.PIXELS, Scale.PIXELS_YX, Scale.PERCENT, Scale.PERMILLE)
+_WITH_FORM = (Scale.PARTS, *_OF_UNITS)
+
+
+def _scale(boxes: Boxes, usual: Mask) -> Scale:
+    """The scale of the numbers; `PARTS` where no other is proven."""
+    if _large(boxes).mean() >= 1 - CONTRARY:
+        return (_unit(boxes) if len(boxes.x) >= LEAST else None) or Scale.UNKNOWN
+    return next((scale for scale in _OF_SIDES if _proves_sides(boxes, usual, scale)), Scale.PARTS)
+
+
+def _large(boxes: Boxes) -> Mask:
+    """The rows with a number that is no part of an image."""
+    return np.asarray(np.maximum(np.maximum(boxes.x, boxes.y), np.maximum(boxes.w, boxes.h)) > LARGE)
+
+
+def _small(boxes: Boxes) -> Scale | None:
+    """The scale of boxes that all lie in the first pixel, or hundredth, of their images; None if not all do."""
+    if max(boxes.ends) > TINY:
+        return None
+    for scale in (Scale.TWICE, Scale.HUNDREDTH):
+        scaled = boxes.scaled(scale)
+        if max(scaled.ends) <= 1 + SLACK and _reach_far(scaled) and scaled.inside().all():
+            return scale
+    return None
+
+
+def _unit(boxes: Boxes) -> Scale | None:
+    """In which unit large numbers are: the one that all fit into and that leaves least room, by a clear margin."""
+    room: dict[Scale, float] = {}
+    units = [scale for scale in _OF_UNITS if _fits(boxes.scaled(scale))]
+    if Scale.PIXELS in units and Scale.PIXELS_YX in units:  # y before x is possible only where x before y is not
+        units.remove(Scale.PIXELS_YX)
+    for scale in units:
+        least = REACH if scale in (Scale.PERCENT, Scale.PERMILLE) else HALF
+        scaled = boxes.scaled(scale)
+        strict = scale in (Scale.PERMILLE, Scale.PIXELS_YX)
+        strict |= (
+            scale is Scale.PERCENT and max(boxes.scaled(Scale.PIXELS).ends) > NARROW
+        )  # pixels of a corner, perhaps
+        if min(scaled.ends) >= least or (not strict and _reach_far(scaled)):
+            across, down = divisors(scale, boxes.width, boxes.height)
+            room[scale] = float(np.log(across * down).sum())
+    best = sorted(room, key=lambda scale: room[scale])
+    if not best or (len(best) > 1 and room[best[1]] - room[best[0]] < LIKELY and not _same(boxes, best)):
+        return None
+    return best[0]
+
+
+def _fits(scaled: Boxes) -> bool:
+    """Whether hardly a number is above 1."""
+    high = np.maximum(np.maximum(scaled.x, scaled.y), np.maximum(scaled.w, scaled.h))
+    return bool((high <= 1 + SLACK).mean() >= 1 - CONTRARY)
+
+
+def _reach_far(boxes: Boxes) -> bool:
+    """Whether boxes end in the last part of their images along one axis, and not too early along the other."""
+    return max(boxes.ends) >= REACH and min(boxes.ends) >= NARROW
+
+
+def _same(boxes: Boxes, scales: list[Scale]) -> bool:
+    """Whether scales are one for these images: all have 100 pixels a side, say."""
+    first, *others = (np.stack(divisors(scale, boxes.width, boxes.height)) for scale in scales)
+    return all(np.array_equal(first, other) for other in others)
+
+
+def _proves_sides(boxes: Boxes, usual: Mask, scale: Scale) -> bool:
+    """Whether rows of images that are not square show that they were divided by the wrong side.
+
+    Images that EXIF turns are left out: what is wrong with their sides alone has a rule of its own.
+    """
+    boxes, usual = boxes.some(~boxes.turned), usual[~boxes.turned]
+    ratio = boxes.width / boxes.height
+    short = np.minimum(ratio, 1 / ratio)  # with swapped axes boxes end there along the shorter side
+    told = (ratio > SQUARE) | (ratio < 1 / SQUARE)
+    scaled = boxes.scaled(scale)
+    fits = scaled.inside()
+    if scale is not Scale.SWAPPED:  # numbers grow above 1 in wide images or in high ones only
+        told &= (ratio > 1) == (scale is Scale.HEIGHT)
+    rows = int(told.sum())
+    out = told & ~usual
+    if rows < LEAST or out.sum() < max(OUT_LEAST, EXPECTED * (1 - short[told]).sum()):
+        return False
+    if (~usual & ~fits).sum() > CONTRARY * out.sum() or (usual & ~fits).sum() > CONTRARY * rows:
+        return False
+    end = np.where(ratio > 1, scaled.x + scaled.w / 2, scaled.y + scaled.h / 2)
+    other = np.where(ratio > 1, scaled.y + scaled.h / 2, scaled.x + scaled.w / 2)
+    if not _reaches(end[told], 1 / short[told]) or other[told].max() < REACH or _drawn_on_pixels(boxes.some(told)):
+        return False
+    if scale is Scale.SWAPPED:
+        return True
+    if (other[out] > short[out] + SLACK).mean() < CROSSWISE:
+        return False
+    side = boxes.height if scale is Scale.HEIGHT else boxes.width
+    on_side = _on_pixels(boxes.some(told), side[told], side[told])
+    if on_side >= GRID_SHARE and _on_pixels(boxes.some(told), boxes.width[told], boxes.height[told]) <= GRID_CHANCE:
+        return True
+    others = (ratio < 1 / SQUARE) if scale is Scale.HEIGHT else (ratio > SQUARE)
+    return bool(others.sum() >= LEAST and not (~usual & ~fits).any())
+
+
+def _reaches(end: Floats, factor: Floats) -> bool:
+    """Whether boxes end near the border in the images in which numbers grow most, not in nearly square ones only."""
+    most = factor >= 1 + MOST * (factor.max() - 1)
+    return bool(end[most].max() >= REACH)
+
+
+def _one_size(boxes: Boxes, usual: Mask) -> tuple[int, int] | None:
+    """The size by which all boxes were divided, in images of several sizes; None where that is not so."""
+    boxes, usual = boxes.some(~boxes.turned), usual[~boxes.turned]
+    sizes, counts = np.unique(np.stack([boxes.width, boxes.height], axis=1), axis=0, return_counts=True)
+    if len(sizes) < 2:
+        return None
+    tried = [(int(w), int(h)) for w, h in sizes[np.argsort(-counts, kind="stable")][:SIZES].tolist()]
+    return next((size for size in tried if _proves_size(boxes, usual, size)), None)
+
+
+def _proves_size(boxes: Boxes, usual: Mask, size: tuple[int, int]) -> bool:
+    """Whether rows of images of other sizes show that they were divided by this one.
+
+    In larger images they end beyond 1. In smaller ones they must fit if they are multiplied; else pixels must prove it.
+    """
+    across, down = boxes.width / size[0], boxes.height / size[1]
+    scaled = boxes.scaled(Scale.SIZE, size)
+    fits = scaled.inside()
+    told = np.maximum(across, down) > SQUARE
+    out = told & ~usual
+    expected = 1 - np.minimum(1, 1 / across[told]) * np.minimum(1, 1 / down[told])
+    if told.sum() < LEAST or out.sum() < max(OUT_LEAST, EXPECTED * expected.sum()):
+        return False
+    if (~usual & ~fits).sum() > CONTRARY * out.sum() or (usual & ~fits).sum() > CONTRARY * told.sum():
+        return False
+    some = boxes.some(told)
+    right, below = scaled.x + scaled.w / 2, scaled.y + scaled.h / 2
+    if not _reaches(np.where(across > down, right, below)[told], np.maximum(across, down)[told]):
+        return False
+    if min(scaled.some(told).ends) < REACH or _drawn_on_pixels(some):
+        return False
+    own = _on_pixels(some, np.full(len(some.x), size[0], np.float64), np.full(len(some.x), size[1], np.float64))
+    if own >= GRID_SHARE and _on_pixels(some, some.width, some.height) <= GRID_CHANCE:
+        return True
+    return bool((np.minimum(across, down) < 1 / SQUARE).sum() >= LEAST and not (~usual & ~fits).any())
+
+
+def _form(boxes: Boxes, *, sure: bool) -> Form:
+    """The form of boxes whose numbers are parts of the image; `sure`: centres, unless another form is proven."""
+    x, y, w, h = boxes.x, boxes.y, boxes.w, boxes.h
+    rows = len(x)
+    if sure and _drawn_on_pixels(boxes) and _of_centres(boxes):
+        return Form.CENTRE
+    left, above = w / 2 - x > SLACK, h / 2 - y > SLACK
+    low, high = np.minimum(x - w / 2, y - h / 2), np.maximum(x + w / 2, y + h / 2)
+    deep = (low < -DEEP) | (high > 1 + DEEP)
+    larger = (w >= x) & (h >= y) & (np.maximum(w, h) <= 1 + SLACK)
+    spread, other = sorted((np.ptp(np.quantile(x, ENDS)), np.ptp(np.quantile(y, ENDS))), reverse=True)
+    many = deep.sum() >= max(CORNERS_LEAST, CORNERS_OUT * rows)
+    if (
+        many
+        and larger.mean() >= CORNERS
+        and spread >= CORNERS_SPREAD
+        and other >= CORNERS_NARROW
+        and _together(boxes) >= CORNERS_TOGETHER
+    ):
+        return Form.CORNERS
+    within = (x + w <= 1 + SLACK / 4) & (y + h <= 1 + SLACK / 4)
+    if within.mean() > 1 - CONTRARY / 4 and _beside(left, above, rows):
+        depths = np.concatenate([0.5 - x[left] / w[left], 0.5 - y[above] / h[above]])
+        if depths.mean() >= BESIDE_DEPTH:
+            return Form.CORNER
+    if sure:
+        return Form.CENTRE
+    return Form.CENTRE if boxes.inside().mean() >= 1 - CONTRARY and (~within).sum() >= BESIDE_LEAST else Form.UNSURE
+
+
+def _together(boxes: Boxes) -> float:
+    """The lesser of the correlations of x with the third number and of y with the fourth."""
+    pairs = ((boxes.x, boxes.w), (boxes.y, boxes.h))
+    return min(float(np.corrcoef(*pair)[0, 1]) if min(map(np.ptp, pair)) > 0 else 1.0 for pair in pairs)
+
+
+def _beside(left: Mask, above: Mask, rows: int) -> bool:
+    """Whether enough boxes reach out to the left, above and in all."""
+    enough = min(left.sum(), above.sum()) >= BESIDE_LEAST and (left | above).sum() >= max(OUT_LEAST + 1, BESIDE * rows)
+    return bool(rows >= BESIDE_ROWS and enough)
+
+
+def values_of(reading: Reading, splits: tuple[str, ...], dims: int) -> Mapping[str, Any]:
+    """What a fix needs to know of a reading: `dims` numbers belong to each keypoint, 0 where there are none."""
+    return {
+        "scale": reading.scale.value,
+        "form": reading.form.value,
+        "splits": splits,
+        "size": reading.size,
+        "dims": dims,
+        "rows": reading.rows,
+        "out": reading.out,
+        "fit": reading.fit,
+    }

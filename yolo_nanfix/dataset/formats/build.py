@@ -1,0 +1,409 @@
+"""Builds from the entries of annotation files the values that rules are asked with, in normalised coordinates."""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.dataset import bounded, decoders
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.exif_orientation import QUARTER, shown_size, turn_of
+from yolo_nanfix.dataset.file_views import Dataset
+from yolo_nanfix.dataset.formats.frames import Frame, judge, spills, summary
+from yolo_nanfix.dataset.formats.notes import Note, Notes, Total, folded
+from yolo_nanfix.dataset.formats.numbers import brief
+from yolo_nanfix.dataset.image import Image
+from yolo_nanfix.dataset.image_header import Header
+from yolo_nanfix.dataset.images import Images, Listed, gather, read_images
+from yolo_nanfix.dataset.labels import LabelFile, Labels
+from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.dataset.oversized import ANNOTATION_MB, ANNOTATIONS, CORNERS, OBJECTS, OF_ONE
+from yolo_nanfix.dataset.paths import folder_of
+from yolo_nanfix.dataset.stamps import NOTHING, Stamp, stamp_of
+from yolo_nanfix.dataset.studied import Where
+from yolo_nanfix.dataset.suffixes import is_image
+from yolo_nanfix.dataset.task_guess import settled
+from yolo_nanfix.errors import DataError
+from yolo_nanfix.tasks import Basis, TaskBasis
+
+SPLITS = ("train", "val", "test")
+PLAIN = 5
+CHANNELS = 3
+"""Annotation files say nothing of channels; colours are assumed."""
+_KINDS = {Frame.STORED: "boxes-unturned", Frame.UNTURNED: "boxes-unturned", Frame.SWAPPED: "image-size-swapped"}
+"""The rule that says each frame."""
+MOST_BESIDE = 100
+"""Folders that are looked at for images."""
+POINTS = 1 << 20
+"""Points that are normalised at once, but at least those of one row."""
+TRIED = 20
+"""Images that are looked for to know where they lie."""
+TOGETHER = 2000
+"""Images that are read at once."""
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """A dataset as annotation files describe it.
+
+    Attributes:
+        dataset: its images and rows; the number of a row stands for its line.
+        notes: what is wrong with the files themselves.
+        where: for each annotation file how its rows are found and called.
+        options: how it is linted; `task` is that of the annotations.
+        basis: why it is this task.
+    """
+
+    dataset: Dataset
+    notes: Notes
+    where: Mapping[str, Where]
+    options: LintOptions
+    basis: Basis
+
+
+class Builder:
+    """Takes images and rows in the order of the files, and hands out the dataset at the end."""
+
+    def __init__(self, source: Path, options: LintOptions, *, pixels: bool, on_disk: bool = True) -> None:
+        """`source` is what is linted; rows are in pixels of their image or normalised; images are on disk or remote."""
+        self._source, self._options, self._in_pixels, self._on_disk = source, options, pixels, on_disk
+        self._basis = Basis(TaskBasis.NO_ROWS, "detect")
+        self.notes: list[Note] = []
+        self.totals: dict[str, Total] = {}
+        self.where: dict[str, Where] = {}
+        self.names: list[str] = []
+        self.kpt_shape: tuple[int, int] | None = None
+        self._paths: list[str] = []
+        self._splits: list[str] = []
+        self._labels: list[str] = []
+        self._sizes: list[tuple[int, int]] = []
+        self._image, self._line, self._columns, self._shape = array("i"), array("q"), array("i"), array("q")
+        self._numbers, self._counts = array("d"), array("i")
+        self._x, self._y, self._visible, self._seen = array("d"), array("d"), array("f"), array("b")
+        self._most = OBJECTS * bounded.times(), CORNERS * bounded.times()
+
+    @property
+    def root(self) -> Path | None:
+        """The folder of the images, where one was named."""
+        return self._options.root
+
+    def settle(self, found: Basis) -> str:
+        """The task: the one that is asked, or the one that the annotations speak for."""
+        self._options, self._basis = settled(self._options, found)
+        return self._options.settled
+
+    def note(self, kind: str, file: str, text: str, line: int | None = None, image: int | None = None) -> None:
+        """Note what is wrong."""
+        about = (None, None) if image is None else (self._splits[image], self._paths[image])
+        self.notes.append(Note(kind, file, text, line, *about))
+
+    def image(self, path: str, split: str, label: str, size: tuple[int, int]) -> int:
+        """Add an image: where it should be, the annotation file, and width and height that it gives (0 if none)."""
+        self._paths.append(path)
+        self._splits.append(split)
+        self._labels.append(label)
+        self._sizes.append(size)
+        return len(self._paths) - 1
+
+    def row(
+        self,
+        image: int,
+        number: int,
+        cls: int,
+        box: Sequence[float],
+        x: Sequence[float] = (),
+        y: Sequence[float] = (),
+        visible: Sequence[float] | None = None,
+        columns: int = PLAIN,
+    ) -> None:
+        """Add a row by its number in the file: class, x, y, w, h, and the corners or keypoints, if any.
+
+        Raises:
+            DataError: there are more than are held in memory.
+        """
+        self._image.append(image)
+        self._line.append(number)
+        self._columns.append(columns)
+        self._numbers.extend((cls, *box))
+        self._counts.append(len(x))
+        self._x.extend(x)
+        self._y.extend(y)
+        self._seen.append(visible is not None)
+        if visible is not None:
+            self._visible.extend(visible)
+        if len(self._counts) > self._most[0] or len(self._x) > self._most[1]:
+            raise DataError(self._too_many())
+        self._shape.append(hash((*x, *y)) if len(x) and visible is None else 0)
+
+    def _too_many(self) -> str:
+        objects, corners = self._most
+        return (
+            f"{self._source}: more than {objects} boxes, outlines and sets of keypoints, or {corners} corners in them; "
+            f"set {ANNOTATIONS}={ANNOTATION_MB * (bounded.times() + 1)} to read them all the same, or split the files"
+        )
+
+    def finish(self) -> Annotated:
+        """The dataset; the headers of all images are read for it."""
+        found = self._images()
+        frames = self._frames(found)
+        self._compare(found)
+        images = gather(found, CHANNELS)
+        config = DataConfig(
+            yaml_file=self._source,
+            root=self._source if self._source.is_dir() else self._source.parent,
+            splits={"train": (), "val": ()} | {split: () for split in SPLITS if split in self._splits},
+            names=dict(enumerate(self.names)),
+            nc=len(self.names),
+            channels=CHANNELS,
+            kpt_shape=self.kpt_shape,
+            raw={"names": list(self.names)},
+            key_lines={},
+            duplicate_keys=(),
+            named=_above(self._paths),
+        )
+        numbers = {split: [i for i, own in enumerate(self._splits) if own == split] for split in config.splits}
+        splits = {split: tuple(listed) for split, listed in numbers.items()}
+        dataset = Dataset(config, self._options.settled, images, splits, self._table(images, frames), ())
+        self._alike()
+        notes = tuple(folded(self.notes, self.totals, str(self._source)))
+        return Annotated(dataset, notes, self.where, self._options, self._basis)
+
+    def _alike(self) -> None:
+        """Note classes whose names differ in spelling only."""
+        first: dict[str, str] = {}
+        for name in self.names:
+            other = first.setdefault("".join(c for c in name.casefold() if c.isalnum()) or name, name)
+            if other != name:
+                message = f"the classes {brief(other)} and {brief(name)} differ in spelling only"
+                self.note("class-names-alike", str(self._source), message)
+
+    def _images(self) -> list[Image]:
+        """All images with their headers; where there is no file, with the size that the annotations give."""
+        found: list[Image] = []
+        with decoders.silent(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for image, size in zip(self._read(), self._sizes, strict=True):
+                header = image.header if is_image(image.file) else Header(fault="missing")
+                if header.fault == "missing" and min(size) > 0:
+                    header = header._replace(width=size[0], height=size[1])
+                found.append(image._replace(header=header))
+        return found
+
+    def _frames(self, images: list[Image]) -> NDArray[np.int8]:
+        """The `Frame` of each image; those that are not right are noted, once a file, or once for one file an image."""
+        turned = np.array([turn_of(image.header, CHANNELS) >= QUARTER for image in images], np.bool_)
+        if not self._in_pixels or not turned.any():
+            return np.zeros(len(images), np.int8)
+        given = np.array(self._sizes, np.int64).reshape(-1, 2)
+        stored = np.array([(i.header.width, i.header.height) for i in images], np.int64).reshape(-1, 2)
+        owner, box = np.array(self._image, np.int32), np.array(self._numbers, np.float64).reshape(-1, PLAIN)[:, 1:]
+        with np.errstate(all="ignore"):  # annotations may hold any number
+            out = spills(stored, owner, box)
+        frames = judge(given, stored, turned, out)
+        whole = len(set(self._labels)) == len(images) > 1
+        labels = np.zeros(len(images), np.int64) if whole else np.unique(self._labels, return_inverse=True)[1]
+        for label in np.unique(labels[frames > 0]).tolist():
+            among = np.flatnonzero(labels == label)
+            for said in summary(frames, given, stored, out, among):
+                file = str(self._source) if whole else self._labels[said.first]
+                self.note(_KINDS[said.frame], file, said.words(_last(images[said.first].file), len(among)))
+        return frames
+
+    def _read(self) -> Iterator[Image]:
+        """All images, some at a time: the first bytes of many are in memory together."""
+        for start in range(0, len(self._paths), TOGETHER):
+            some = slice(start, start + TOGETHER)
+            paths = self._paths[some]
+            stamps = np.array([_stamp(path) if is_image(path) else NOTHING for path in paths], np.int64)
+            count = len(paths)
+            listed = Listed(paths, self._splits[some], self._labels[some], [True] * count, [None] * count, stamps)
+            yield from read_images(listed, CHANNELS, deep=self._options.deep)
+
+    def _compare(self, images: list[Image]) -> None:
+        """Note images that are not there, or of another size than the annotations say."""
+        missing: list[int] = []
+        for i, (image, size) in enumerate(zip(images, self._sizes, strict=True)):
+            there = shown_size(image.header, CHANNELS)
+            if not is_image(image.file):
+                message = f"{brief(_last(image.file))} has no suffix that Ultralytics lists"
+                self.note("image-suffix-unlisted", image.label, message, None, i)
+            elif image.header.fault == "missing":
+                missing.append(i)
+            elif min(*there, *size) > 0 and size not in (there, (image.header.width, image.header.height)):
+                turned = ", as EXIF turns it" if turn_of(image.header, CHANNELS) >= QUARTER else ""
+                message = f"{_last(image.file)}: {size[0]}x{size[1]}, but the file is {there[0]}x{there[1]}{turned}"
+                self.note("image-size-differs", image.label, message, None, i)
+        if not self._on_disk:
+            return None
+        if len(missing) == len(images) > 1:
+            folder = Path(self._paths[0]).parent
+            message = f"none of {len(images)} images is there; the first was looked for in {folder}"
+            return self.note("image-file-missing", str(self._source), message)
+        for i in missing:
+            self.note("image-file-missing", images[i].label, f"there is no {self._paths[i]}", None, i)
+        return None
+
+    def _table(self, images: Images, frames: NDArray[np.int8]) -> Labels:
+        """The rows as columns, sorted by image; those of images of unknown size are left out."""
+        owner = np.array(self._image, np.int32)
+        sizes = self._divisors(images, frames)
+        scale = sizes[owner].reshape(-1, 2)
+        line = np.array(self._line, np.int32)
+        kept = np.flatnonzero((scale > 0).all(axis=1))
+        rows = kept[np.lexsort((line[kept], owner[kept]))]
+        owner, scale = owner[rows], scale[rows]
+        self._check_images(owner, np.array(self._counts, np.int64)[rows], images)
+        with np.errstate(all="ignore"):
+            numbers = np.array(self._numbers, np.float64).reshape(-1, PLAIN)[rows]
+            box = (numbers[:, 1:] / np.tile(scale, 2)).astype(np.float32)
+            cls = numbers[:, 0].astype(np.float32)
+            points, visible, first = self._points(rows, scale)
+        del numbers
+        each = np.bincount(owner, minlength=len(images))
+        polygons = self._options.settled == "segment"
+        files = tuple(LabelFile(image.label, i, int(each[i]), polygons) for i, image in enumerate(images))
+        return Labels(
+            files=files,
+            bad=(),
+            odd=(),
+            file=owner,
+            line=line[rows],
+            cls=cls,
+            box=box,
+            columns=np.array(self._columns, np.int32)[rows],
+            shape=np.array(self._shape, np.int64)[rows],
+            points=points,
+            visible=visible,
+            first=first,
+            extra=np.where(np.isfinite(box), np.float32(0), box).sum(axis=1),
+        )
+
+    def _check_images(self, owner: NDArray[np.int32], counts: NDArray[np.int64], images: Images) -> None:
+        """Look at how many corners each image has: rules look at those of one image together.
+
+        Raises:
+            DataError: there are too many.
+        """
+        corners, most = np.bincount(owner, counts, len(images)), OF_ONE * bounded.times()
+        if len(corners) and corners.max() > most:
+            name = brief(_last(self._paths[int(corners.argmax())]))
+            raise DataError(f"{self._source}: {name} has more than {most} corners of outlines and keypoints")
+
+    def _points(
+        self, rows: NDArray[np.int64], scale: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+        """The points of these rows, what is seen of them, and where those of each row begin; some rows at a time."""
+        counts, seen = np.array(self._counts, np.int64), np.array(self._seen, np.bool_)
+        starts, shown = np.cumsum(counts) - counts, np.cumsum(counts * seen) - counts * seen
+        first = np.concatenate([[0], np.cumsum(counts[rows])]).astype(np.int64)
+        points, visible = np.empty((first[-1], 2), np.float32), np.full(first[-1], nan, np.float32)
+        held = (self._x, self._y, self._visible)
+        x, y, told = (np.frombuffer(values, values.typecode) if len(values) else np.zeros(0) for values in held)
+        low = 0
+        while low < len(rows):
+            high = max(low + 1, int(np.searchsorted(first, first[low] + POINTS, side="right")) - 1)
+            some, own = rows[low:high], slice(first[low], first[high])
+            spots = _spots(starts[some], counts[some])
+            for axis, values in enumerate((x, y)):
+                points[own, axis] = values[spots] / np.repeat(scale[low:high, axis], counts[some])
+            marked = some[seen[some]]
+            if len(marked):
+                mine = np.repeat(seen[some], counts[some])
+                visible[own][mine] = told[_spots(shown[marked], counts[marked])]
+            low = high
+        del x, y, told, held
+        self._x, self._y, self._visible = array("d"), array("d"), array("f")
+        return points, visible, first
+
+    def _divisors(self, images: Images, frames: NDArray[np.int8]) -> NDArray[np.float64]:
+        """(N, 2) what the coordinates of each image are divided by; 0 where it is not known."""
+        if not self._in_pixels:
+            return np.ones((len(images), 2))
+        given = np.array(self._sizes, np.float64).reshape(-1, 2)
+        shown = np.column_stack([images.columns.width, images.columns.height])
+        wanted = (given.min(axis=1, initial=np.inf) <= 0) | (frames == Frame.SWAPPED)
+        return np.where(wanted[:, None], shown, given)
+
+
+def _spots(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places of several runs of values, one run after the other."""
+    ends = np.cumsum(counts)
+    return np.asarray(np.repeat(starts - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0))
+
+
+def _stamp(path: str) -> Stamp:
+    """What tells whether a file has changed; nothing for what is no regular file."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - one call an image
+    except (OSError, ValueError):
+        return NOTHING
+    return stamp_of(status) if stat.S_ISREG(status.st_mode) else NOTHING
+
+
+def _above(paths: Sequence[str]) -> tuple[Path, ...]:
+    """The folder above all images; none of no images."""
+    folders = {folder_of(path) for path in paths}
+    return (Path(os.path.commonpath(map(os.path.abspath, folders))),) if folders else ()
+
+
+def _last(path: str) -> str:
+    """The last part of a path."""
+    return path.rpartition(os.sep)[2]
+
+
+def split_of(stem: str, folder: str) -> str:
+    """The split that a file's stem speaks of, or the folder if that is the name of a split; else train."""
+    for word in (*_words(stem), folder.lower()):
+        if word in ("val", "valid", "validation"):
+            return "val"
+        if word == "test":
+            return "test"
+    return "train"
+
+
+def inside(name: str) -> bool:
+    """Whether a path in an annotation file stays below the folder that it is looked for in."""
+    parts = name.replace("\\", "/").split("/")
+    return bool(name) and "\0" not in name and ".." not in parts and not parts[0].endswith(":") and parts[0] != ""
+
+
+def image_root(folder: Path, names: Sequence[str], extra: Sequence[str] = ()) -> Path:
+    """The folder that holds most of the first images: that of the annotations, one beside it, or one above.
+
+    Only where these hold none, the folders beside are looked at, those first that share a word with `extra`.
+    """
+    near = ("", "images", "JPEGImages", *extra)
+    places = [base / name for base in (folder, folder.parent) for name in near]
+    places += [folder.parent / "images" / name for name in extra]
+    tried = [name for name in names if inside(name)][:TRIED]
+    counts = [sum(os.path.isfile(f"{place}{os.sep}{name}") for name in tried) for place in places]  # noqa: PTH113
+    if max(counts) == 0:
+        places += _beside(folder, {word for name in extra for word in _words(name)})
+        counts = [sum(os.path.isfile(f"{place}{os.sep}{name}") for name in tried) for place in places]  # noqa: PTH113
+    return places[counts.index(max(counts))]
+
+
+def _beside(folder: Path, words: set[str]) -> list[Path]:
+    """The folders in a folder, in the one above and in its `images`, those first whose names have one of the words."""
+    found = []
+    for base in (folder, folder.parent, folder.parent / "images"):
+        try:
+            below = [Path(entry.path) for entry in sorted(os.scandir(base), key=lambda e: e.name) if entry.is_dir()]
+        except OSError:
+            continue
+        found += below[:MOST_BESIDE]
+    return sorted(found, key=lambda path: words.isdisjoint(_words(path.name)))
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name, in small letters."""
+    return "".join(c if c.isalpha() else " " for c in name.lower()).split()

@@ -1,0 +1,413 @@
+"""COCO JSON (instances, keypoints): images, annotations and categories, as they are."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yolo_nanfix.dataset.formats import aliases, coco_names
+from yolo_nanfix.dataset.formats.annotation_task import Tally, coco_basis
+from yolo_nanfix.dataset.formats.build import TRIED, Annotated, Builder, image_root, inside, split_of
+from yolo_nanfix.dataset.formats.foreign import json_kind, keys_of
+from yolo_nanfix.dataset.formats.jsontext import Text, read_bytes
+from yolo_nanfix.dataset.formats.jsonwalk import Broken, Entries, Walk
+from yolo_nanfix.dataset.formats.notes import Total
+from yolo_nanfix.dataset.formats.numbers import brief, numbers, side, whole
+from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.errors import DataError
+
+TASKS = ("detect", "segment", "pose")
+LISTS = ("images", "annotations", "categories")
+KINDS = {"images": aliases.IMAGE, "annotations": aliases.ANNOTATION, "categories": aliases.CATEGORY}
+COCO_IDS = frozenset(coco_names.IDS)
+"""The 80 category ids of COCO itself, for which the converter has a table."""
+SLACK = 3.0
+"""Pixels by which a box may differ from its polygon."""
+
+
+_NO_ID = -(1 << 63)
+
+
+class _File:
+    """One JSON file as it was walked through."""
+
+    def __init__(self, path: Path, text: Text) -> None:
+        self.path, self.walk = str(path), Walk(text)
+        self.images, self.annotations, self.categories = (Entries(self.walk) for _ in LISTS)
+        self.tally = Tally()
+        self._ids, self._texts = (
+            array("q"),
+            dict[int, str](),
+        )  # of the annotations; by their numbers those that are text
+
+    def add(self, entry: Any, at: int, strange: bool) -> None:
+        """Keep what is needed of an annotation before it is read again."""
+        own = entry.get("id") if isinstance(entry, dict) else None
+        if isinstance(own, str):
+            self._texts[len(self._ids)] = own
+        self._ids.append(own if whole(own) else _NO_ID)
+        self.annotations.add(at, strange)
+        self.tally.add(entry)
+
+    def called(self, number: int) -> str:
+        """What an annotation is called."""
+        own: int | str = self._texts.get(number, self._ids[number])
+        return "annotation" if own == _NO_ID else f"annotation {own}"
+
+    def repeated(self) -> set[int]:
+        """The ids that several annotations have."""
+        ids = np.sort(np.array(self._ids, np.int64))
+        return set(ids[1:][ids[1:] == ids[:-1]].tolist())
+
+
+def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated:
+    """Read COCO files; each is one split, by its name or that of its folder.
+
+    Raises:
+        DataError: a file cannot be read, is JSON of another kind, or the task has no labels in COCO.
+    """
+    if options.task not in (None, *TASKS):
+        raise DataError(f"COCO has no labels for the task {options.task}; lint {source} with {', '.join(TASKS)}")
+    for path in files:
+        if (other := json_kind(path)) is not None:
+            raise DataError(other.said_of(path, "COCO"))
+        if (keys := keys_of(path)) is not None and keys.listed:
+            raise DataError(f"{path} is JSON, but no COCO file: a list, not one object with {', '.join(LISTS)}")
+    builder = Builder(source, options, pixels=True)
+    walked = [_walk(file, builder) for file in files]
+    categories = (entry for file in walked for entry in file.categories)
+    task = builder.settle(coco_basis(categories, [file.tally for file in walked]))
+    classes = _categories(walked, builder, task)
+    for file in walked:
+        _Reader(file, classes, builder, task).read()
+    return builder.finish()
+
+
+def _walk(path: Path, builder: Builder) -> _File:
+    """Walk through one file; what stands before a place where it is broken is kept."""
+    file, odd = _opened(path)
+    for what in odd:
+        builder.note("annotation-file-broken", file.path, what)
+    others = {name: aliases.OtherNames(kinds) for name, kinds in KINDS.items()}
+
+    def annotation(entry: Any, at: int, strange: bool) -> None:
+        file.add(entry, at, strange)
+        others["annotations"].add(entry)
+
+    def other(name: str, into: Entries) -> Any:
+        def take(entry: Any, at: int, strange: bool) -> None:
+            into.add(at, strange)
+            others[name].add(entry)
+            if strange:
+                builder.note("number-not-finite", file.path, f"NaN or Infinity in '{name}'", into.lines[-1])
+
+        return take
+
+    takers = {
+        "images": other("images", file.images),
+        "annotations": annotation,
+        "categories": other("categories", file.categories),
+    }
+    named, walk = _lists(file.walk.text.signs), file.walk
+    try:
+        keys = walk.run({alias: takers[name] for name, alias in named.items()})
+    except Broken as error:
+        line, column = walk.text.place(error.at)
+        message = f"no valid JSON: {error.message} (line {line}, column {column})"
+        builder.note("annotation-file-broken", file.path, message, line)
+        return file
+    for name in walk.no_lists:
+        builder.note("entry-malformed", file.path, f"{name!r} is no list of objects")
+    missing = [name for name in LISTS if named[name] not in keys]
+    if len(missing) == len(LISTS):
+        raise DataError(f"{path} is JSON, but no COCO file: it has none of the lists {', '.join(LISTS)}")
+    if missing:
+        message = f"the list {' and '.join(map(repr, missing))} is missing"
+        builder.note("entry-malformed", file.path, message)
+    lists = {name: alias for name, alias in named.items() if name != alias and alias in keys}
+    _right_names(file, lists, {name: other.found for name, other in others.items()}, builder)
+    return file
+
+
+def _opened(path: Path) -> tuple[_File, list[str]]:
+    """A file of which nothing was walked through, and what is odd about its encoding."""
+    data, odd = read_bytes(path)
+    return _File(path, Text(data)), odd
+
+
+def _lists(text: str) -> dict[str, str]:
+    """The names under which a file has the lists of COCO."""
+    found = {}
+    for name in LISTS:
+        others = (alias for alias in aliases.LISTS[name] if f'"{alias}"' in text)
+        found[name] = name if f'"{name}"' in text else next(others, name)
+    return found
+
+
+def _right_names(file: _File, lists: dict[str, str], keys: dict[str, dict[str, str]], builder: Builder) -> None:
+    """Note lists and keys of other names than COCO's, and read on as if they had the right ones."""
+    said = [f"the list {alias!r} for {name!r}" for name, alias in lists.items()]
+    for called, entries in (
+        ("images", file.images),
+        ("annotations", file.annotations),
+        ("categories", file.categories),
+    ):
+        entries.rename(keys[called])
+        said += [f"{alias!r} for {key!r} in all {len(entries)} {called}" for key, alias in keys[called].items()]
+    if keys["annotations"]:
+        file.tally = Tally()
+        for entry in file.annotations:
+            file.tally.add(entry)
+    if said:
+        builder.note("keys-misnamed", file.path, "keys have other names than in COCO: " + "; ".join(said))
+
+
+def _categories(files: Sequence[_File], builder: Builder, task: str) -> dict[int, int]:
+    """Class numbers by category id, in the order of the ids; keypoints are those of the first category with any."""
+    names: dict[int, str] = {}
+    points = 0
+    spared = _spared(files)
+    for file in files:
+        ids: set[int] = set()
+        for entry, line in zip(file.categories, file.categories.lines, strict=True):
+            if not isinstance(entry, dict) or not whole(entry.get("id")) or not isinstance(entry.get("name"), str):
+                builder.note("entry-malformed", file.path, f"the category {brief(entry)} has no id or name", line)
+                continue
+            number, name = entry["id"], entry["name"]
+            if number in ids:
+                builder.note("category-repeated", file.path, f"the category id {number} stands twice", line)
+            elif names.get(number, name) != name:
+                message = f"category {number} is {name!r} here and {names[number]!r} in another file"
+                builder.note("category-repeated", file.path, message, line)
+            elif number not in names and name in names.values():
+                builder.note("category-repeated", file.path, f"the category name {name!r} stands twice", line)
+            ids.add(number)
+            names.setdefault(number, name)
+            keypoints = entry.get("keypoints")
+            points = points or (len(keypoints) if isinstance(keypoints, list) else 0)
+        numbered = ids - spared
+        if numbered and sorted(numbered) != list(range(1, len(numbered) + 1)) and ids != COCO_IDS:
+            builder.note("category-ids-uneven", file.path, _uneven(ids, names))
+        if (unlike := _unlike_coco(ids, names)) is not None:
+            builder.note("categories-not-of-coco", file.path, unlike)
+    builder.names = [names[number] for number in sorted(names)]
+    builder.kpt_shape = (points, 3) if points and task == "pose" else None
+    return {number: i for i, number in enumerate(sorted(names))}
+
+
+def _spared(files: Sequence[_File]) -> set[int]:
+    """The id 0 where no annotation has it: Roboflow's category for the group of the others; nothing is made of it."""
+    return set() if any(file.tally.zeros for file in files) else {0}
+
+
+def _uneven(ids: set[int], names: dict[int, str]) -> str:
+    """What is odd about category ids that are not 1, 2, 3 and so on."""
+    if 0 in ids:
+        made = f"class -1 of {names[0]!r}, and images with it are dropped; by default it raises TypeError"
+        return f"category ids start at 0: `convert_coco(cls91to80=False)` makes {made}"
+    shown = ", ".join(map(str, sorted(ids)[:8]))
+    return f"category ids are not 1 to {len(ids)}: {shown}{', ...' if len(ids) > 8 else ''}"
+
+
+def _unlike_coco(ids: set[int], names: dict[int, str]) -> str | None:
+    """What the converter's table of COCO's classes does to other classes; None if it does nothing."""
+    other = [
+        i for i in sorted(ids) if i > coco_names.SAME and coco_names.NAMES.get(i, "") != names[i].strip().casefold()
+    ]
+    if not other or ids == COCO_IDS:
+        return None
+    raising = [i for i in other if i not in COCO_IDS]
+    moved = [i for i in other if i in COCO_IDS and coco_names.IDS.index(i) != i - 1]
+    said = [f"id {raising[0]} ({brief(names[raising[0]])}) raises an error"] if raising else []
+    if moved:
+        into = coco_names.IDS.index(moved[0])
+        said.append(f"id {moved[0]} ({brief(names[moved[0]])}) becomes class {into}, not {moved[0] - 1}")
+    kinds = f"{len(other)} category ids are above {coco_names.SAME}, and their names are not COCO's"
+    return f"{kinds}: in `convert_coco` as it is by default {' and '.join(said)}"
+
+
+class _Reader:
+    """Adds the images and annotations of one file."""
+
+    def __init__(self, file: _File, classes: dict[int, int], builder: Builder, task: str) -> None:
+        self._file, self._classes, self._builder, self._task = file, classes, builder, task
+        self._images: dict[Any, int] = {}
+        self._sizes: dict[Any, tuple[int, int]] = {}
+        self._points = builder.kpt_shape[0] if builder.kpt_shape else 0
+        self._without = False
+
+    def read(self) -> None:
+        """Add everything."""
+        file = self._file
+        self._read_images()
+        twice, met = file.repeated(), set[int]()
+        crowds = 0
+        for number, (entry, odd) in enumerate(zip(file.annotations, file.annotations.odd, strict=True)):
+            if odd:
+                self._note("number-not-finite", number, "NaN or Infinity")
+            elif not isinstance(entry, dict):
+                self._note("entry-malformed", number, f"the annotation {brief(entry)} is no object")
+            elif entry.get("iscrowd") in (1, True):
+                crowds += 1
+            else:
+                own = entry.get("id")
+                if whole(own) and own in twice:
+                    if own in met:
+                        self._note("annotation-id-repeated", number, "the id stands twice")
+                    met.add(own)
+                if own == 0 and whole(own):
+                    self._note("annotation-id-zero", number, "COCO's evaluation takes the id 0 for no match")
+                self._annotation(number, entry)
+        if crowds:
+            self._builder.note("annotation-skipped", file.path, f"{crowds} of {len(file.annotations)} have iscrowd: 1")
+        self._builder.totals[file.path] = Total(len(file.images), len(file.annotations))
+        lines = file.annotations.lines
+        self._builder.where[file.path] = lambda number: (lines[number - 1], file.called(number - 1))
+        file.walk.drop()
+
+    def _note(self, kind: str, number: int, text: str, image: int | None = None) -> None:
+        """Note what is wrong with an annotation."""
+        line, called = self._file.annotations.lines[number], self._file.called(number)
+        self._builder.note(kind, self._file.path, f"{called}: {text}", line, image)
+
+    def _read_images(self) -> None:
+        """Add the images; the first of two entries with one id counts."""
+        file, builder = self._file, self._builder
+        folder = Path(file.path).parent
+        stem = Path(file.path).stem.replace("instances_", "").replace("person_keypoints_", "")
+        root = builder.root or image_root(folder, _first_names(file.images), (stem,))
+        split = split_of(stem, folder.name)
+        met: set[str] = set()
+        malformed: list[tuple[str, int]] = []
+        for entry, line in zip(file.images, file.images.lines, strict=True):
+            name = entry.get("file_name") if isinstance(entry, dict) else None
+            if not isinstance(name, str) or not name or "id" not in entry:
+                malformed.append((brief(entry), line))
+                continue
+            own = entry["id"]
+            if not whole(own):
+                builder.note("id-not-whole", file.path, f"the image id {brief(own)} is no whole number", line)
+            key = own if isinstance(own, (int, str)) else brief(own)
+            if key in self._images:
+                builder.note("image-id-repeated", file.path, f"image id {key} stands twice; {brief(name)}", line)
+                continue
+            if not inside(name):
+                builder.note("path-outside", file.path, f"image {key}: file_name is {brief(name)}", line)
+            if name in met:
+                builder.note("file-name-repeated", file.path, f"image {key}: {brief(name)} has an entry already", line)
+            met.add(name)
+            size = side(entry.get("width")), side(entry.get("height"))
+            path = f"{root}{os.sep}{name}" if inside(name) else f"{root}{os.sep}{Path(name).name}"
+            self._images[key] = builder.image(path, split, file.path, size)
+            self._sizes[key] = size
+            if min(size) <= 0:
+                given = f"{brief(entry.get('width'))}x{brief(entry.get('height'))}"
+                builder.note("image-size-zero", file.path, f"image {key}: the size is {given}", line, self._images[key])
+        self._without = len(malformed) == len(file.images) > 1
+        if self._without:
+            (entry, line), all_of = malformed[0], len(malformed)
+            message = f"none of {all_of} images has an id and a file_name; the first is {entry}"
+            builder.note("entry-malformed", file.path, message, line)
+        else:
+            for entry, line in malformed:
+                builder.note("entry-malformed", file.path, f"the image {entry} has no id or file_name", line)
+
+    def _annotation(self, number: int, entry: dict[str, Any]) -> None:
+        """Check one annotation, and add it as a row if it can become one."""
+        key = entry.get("image_id")
+        image = self._images.get(key) if isinstance(key, (int, str)) else None
+        if image is None and self._without:
+            return None
+        if image is None:
+            return self._note("image-unknown", number, f"there is no image {brief(key)}")
+        category = entry.get("category_id")
+        cls = self._classes.get(category) if whole(category) else None
+        if cls is None:
+            self._note("category-unknown", number, f"there is no category {brief(category)}", image)
+        box = entry.get("bbox")
+        if not numbers(box) or len(box) != 4:
+            return self._note("box-malformed", number, f"bbox is {brief(box)}", image)
+        x, y, w, h = box
+        if w <= 0 or h <= 0:
+            return self._note("box-empty", number, f"bbox is {brief(box)}: a side is not above 0", image)
+        parts = self._segments(number, entry, image, (x, y, x + w, y + h))
+        points = self._keypoints(number, entry, image)
+        if cls is None:
+            return None
+        if self._task == "segment" and parts:
+            for part in parts:
+                self._polygon(image, number + 1, cls, part)
+        elif self._task == "pose" and points:
+            columns = 5 + len(points)
+            centre = (x + w / 2, y + h / 2, w, h)
+            self._builder.row(image, number + 1, cls, centre, points[::3], points[1::3], points[2::3], columns)
+        else:
+            self._builder.row(image, number + 1, cls, (x + w / 2, y + h / 2, w, h))
+        return None
+
+    def _polygon(self, image: int, number: int, cls: int, part: list[float]) -> None:
+        """Add one polygon as a row, with the box around it."""
+        x, y = part[::2], part[1::2]
+        low, high = (min(x), min(y)), (max(x), max(y))
+        box = ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, high[0] - low[0], high[1] - low[1])
+        self._builder.row(image, number, cls, box, x, y, columns=1 + len(part))
+
+    def _segments(
+        self, number: int, entry: dict[str, Any], image: int, box: tuple[float, float, float, float]
+    ) -> list[list[float]]:
+        """The polygons of an annotation that can be used."""
+        given = entry.get("segmentation")
+        if isinstance(given, dict):
+            width, height = self._sizes[entry["image_id"]]
+            if given.get("size") != [height, width]:
+                message = f"the mask is of {brief(given.get('size'))}, the image of {[height, width]}"
+                self._note("mask-size-differs", number, message, image)
+            return []
+        if given is None or (given == [] and self._task != "segment"):
+            if self._task == "segment":
+                self._note("segmentation-malformed", number, "there is no segmentation", image)
+            return []
+        parts = given if isinstance(given, list) else []
+        good = [part for part in parts if numbers(part) and len(part) >= 6 and len(part) % 2 == 0]
+        if len(good) < len(parts) or not parts:
+            bad = next((part for part in parts if part not in good), given)
+            count = f" of {len(bad)} numbers" if isinstance(bad, list) else ""
+            self._note("segmentation-malformed", number, f"no polygon: {brief(bad)}{count}", image)
+        if good:
+            x, y = [v for part in good for v in part[::2]], [v for part in good for v in part[1::2]]
+            around = (min(x), min(y), max(x), max(y))
+            slack = max(SLACK, 0.05 * max(box[2] - box[0], box[3] - box[1]))
+            if max(abs(a - b) for a, b in zip(around, box, strict=True)) > slack:
+                spans = [f"({a:g}, {b:g})-({c:g}, {d:g})" for a, b, c, d in (box, around)]
+                self._note("box-against-polygon", number, f"the box is {spans[0]}, the polygon {spans[1]}", image)
+        return good
+
+    def _keypoints(self, number: int, entry: dict[str, Any], image: int) -> list[float]:
+        """The keypoints of an annotation if they can be used."""
+        given = entry.get("keypoints")
+        if given is None:
+            return []
+        wanted = 3 * self._points if self._points else None
+        if not numbers(given) or len(given) % 3 or (wanted is not None and len(given) != wanted):
+            count = f"{len(given)} numbers" if isinstance(given, list) else brief(given)
+            message = f"keypoints are {count}, not {wanted if wanted is not None else 'three a point'}"
+            self._note("keypoints-malformed", number, message, image)
+            return []
+        seen = sum(v > 0 for v in given[2::3])
+        told = entry.get("num_keypoints")
+        if told is not None and told != seen:
+            message = f"num_keypoints is {brief(told)}, but {seen} are labelled"
+            self._note("keypoint-count-wrong", number, message, image)
+        return given
+
+
+def _first_names(images: Entries) -> list[str]:
+    """The first names of image files that are looked for."""
+    names = (entry.get("file_name") for entry in images if isinstance(entry, dict))
+    return list(islice((name for name in names if isinstance(name, str) and inside(name)), TRIED))

@@ -1,0 +1,186 @@
+"""Reads a large JSON object entry by entry, and tells where each entry begins.
+
+An entry as Python has it takes ten times the memory of its text and more. So no entry is kept: where one is needed
+again, it is read again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from yolo_nanfix.dataset import bounded
+from yolo_nanfix.dataset.formats import aliases
+from yolo_nanfix.dataset.formats.jsontext import Text
+from yolo_nanfix.dataset.oversized import ENTRIES, ENTRY_BYTES
+
+_BLANK = re.compile(r"[ \t\n\r]*")
+_NEAR = 16
+"""So near to where a text was cut off an error, or the end of a number, may come from that."""
+Entry = Callable[[Any, int, bool], None]
+"""Takes an entry, the place of its first character, and whether it holds NaN or Infinity."""
+
+
+class Broken(Exception):  # noqa: N818 - not an error of ours: the file is broken
+    """The text is no JSON: what is wrong, and at which character."""
+
+    def __init__(self, message: str, at: int) -> None:
+        """Keep both."""
+        super().__init__(message)
+        self.message, self.at = message, at
+
+
+class Walk:
+    """Walks through the lists of the object that a text holds."""
+
+    def __init__(self, text: Text) -> None:
+        """Nothing is read yet."""
+        self.text, self._odd, self._entries = text, False, 0
+        self._window, self._start, self._most = "", 0, ENTRY_BYTES * bounded.times()
+        self.no_lists: list[str] = []
+        self._decoder = json.JSONDecoder(parse_constant=self._constant)
+
+    def _constant(self, name: str) -> float:
+        self._odd = True
+        return float(name)
+
+    def drop(self) -> None:
+        """Give back the memory of the text; nothing can be read any more."""
+        self.text.drop()
+        self._window = ""
+
+    def value(self, at: int) -> tuple[Any, int]:
+        """The value that begins at a place, and the place behind it.
+
+        Raises:
+            Broken: there is none, or it is too large.
+        """
+        found = self._in_window(at) if self._start <= at < self._start + len(self._window) else None
+        if found is None:
+            self._window, self._start = self.text.signs[at : at + self._most], at
+            found = self._in_window(at)
+        if found is None:
+            raise Broken(f"a value of more than {self._most >> 20} MB, or one that does not end", at)
+        value, end = found
+        if self.text.plain or (exact := self.text.decoded(at, end)).isascii():
+            return value, end
+        return self._decoder.raw_decode(exact)[0], end
+
+    def _in_window(self, at: int) -> tuple[Any, int] | None:
+        """As `value`; None if it may go on beyond the part of the text that is at hand."""
+        self._odd, start = False, self._start
+        whole = start + len(self._window) == len(self.text.signs)
+        try:
+            value, end = self._decoder.raw_decode(self._window, at - start)
+        except json.JSONDecodeError as error:
+            if not whole and (error.pos + _NEAR > len(self._window) or error.msg.startswith("Unterminated")):
+                return None
+            raise Broken(error.msg, start + error.pos) from error
+        except (RecursionError, ValueError) as error:  # nested too deeply; a number of too many digits
+            raise Broken(str(error), at) from error
+        return (value, start + end) if whole or end + _NEAR <= len(self._window) else None
+
+    def run(self, wanted: Mapping[str, Entry]) -> set[str]:
+        """Give each entry of the lists named in `wanted` to its taker; the keys of the object.
+
+        What is named in `wanted` and is no list is told in `no_lists`.
+
+        Raises:
+            Broken: the text is no JSON object; what stands before the place was given.
+        """
+        keys: set[str] = set()
+        text, at = self.text.signs, self._skip(0)
+        if text[at : at + 1] != "{":
+            raise Broken("the file must hold one object, { ... }", at)
+        at = self._skip(at + 1)
+        while text[at : at + 1] != "}":
+            key, at = self.value(at)
+            if not isinstance(key, str):
+                raise Broken("a key in double quotes is expected", at)
+            keys.add(key)
+            at = self._skip(self._expect(at, ":"))
+            if key in wanted and text[at : at + 1] == "[":
+                at = self._list(at + 1, wanted[key])
+            else:
+                self.no_lists += [key] if key in wanted else []
+                at = self._unwanted(at)
+            at = self._next(at, "}")
+        if (end := self._skip(at + 1)) != len(text):
+            raise Broken("there is more behind the end", end)
+        return keys
+
+    def _unwanted(self, at: int) -> int:
+        """The place behind a value that is not asked for; a list may be of any size."""
+        if self.text.signs[at : at + 1] != "[" or len(self.text.signs) - at <= self._most:
+            return self.value(at)[1]
+        return self._list(at + 1, lambda *_: None)
+
+    def _list(self, at: int, take: Entry) -> int:
+        """Give the entries of a list; the place behind it."""
+        text, at, most = self.text.signs, self._skip(at), ENTRIES * bounded.times()
+        while text[at : at + 1] != "]":
+            self._entries += 1
+            if self._entries > most:
+                raise Broken(f"more than {most} entries", at)
+            entry, end = self.value(at)
+            take(entry, at, self._odd)
+            at = self._next(end, "]")
+        return at + 1
+
+    def _next(self, at: int, end: str) -> int:
+        """The place of the next entry, behind a comma, or of the end."""
+        at = self._skip(at)
+        if self.text.signs[at : at + 1] == end:
+            return at
+        at = self._skip(self._expect(at, ","))
+        if self.text.signs[at : at + 1] == end:
+            raise Broken("a comma before the end", at)
+        return at
+
+    def _expect(self, at: int, sign: str) -> int:
+        """The place behind a sign that must stand there."""
+        at = self._skip(at)
+        if self.text.signs[at : at + 1] != sign:
+            raise Broken(f"'{sign}' is expected" if at < len(self.text.signs) else "the file breaks off", at)
+        return at + 1
+
+    def _skip(self, at: int) -> int:
+        match = _BLANK.match(self.text.signs, at)
+        return match.end() if match else at
+
+
+class Entries:
+    """The entries of one list of a file; they are read anew whenever they are asked for.
+
+    Attributes:
+        lines: the line of each.
+        odd: whether it holds NaN or Infinity.
+    """
+
+    def __init__(self, walk: Walk) -> None:
+        """None yet."""
+        self._walk, self._places, self._names = walk, array("q"), dict[str, str]()
+        self.lines, self.odd = array("i"), bytearray()
+
+    def add(self, at: int, odd: bool) -> None:
+        """One more, which begins at this place."""
+        self._places.append(at)
+        self.lines.append(self._walk.text.line(at))
+        self.odd.append(odd)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """From now on give the values of other names their own too, in all objects."""
+        self._names = dict(names)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[Any]:
+        """One after the other."""
+        for place in self._places:
+            entry, _ = self._walk.value(place)
+            yield aliases.renamed(entry, self._names) if self._names else entry

@@ -1,0 +1,232 @@
+"""Ultralytics NDJSON: a line about the dataset, then a line an image with its labels, already normalised."""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from yolo_nanfix.dataset import bounded
+from yolo_nanfix.dataset.formats.build import SPLITS, Annotated, Builder, inside
+from yolo_nanfix.dataset.formats.jsontext import read_bytes
+from yolo_nanfix.dataset.formats.numbers import brief, numbers, side, whole
+from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.dataset.oversized import ENTRIES, ENTRY_BYTES
+from yolo_nanfix.errors import DataError
+from yolo_nanfix.tasks import Basis, TaskBasis
+
+KEYS = {"detect": "boxes", "segment": "segments", "pose": "pose", "obb": "obb"}
+"""The tasks whose labels are read, each with the key of its annotations."""
+
+
+def read(path: Path, options: LintOptions) -> Annotated:
+    """Read an NDJSON file; its own task counts.
+
+    Raises:
+        DataError: the file cannot be read, or is of a task that lint does not read in this form.
+    """
+    data, odd = read_bytes(path)
+    records = _Records(data, odd)
+    del data
+    rows = iter(records)
+    begin = next(rows, None)
+    first = begin[1] if begin and isinstance(begin[1], dict) else {}
+    if "file" in first or not first:
+        records.notes.append(("entry-malformed", "the first line must be about the dataset: task, class_names", 1))
+        first = {}
+    task = first.get("task", "detect")
+    if not isinstance(task, str) or task not in KEYS:
+        raise DataError(f"{path} is of the task {brief(task)}; of NDJSON lint reads {', '.join(KEYS)}")
+    local = isinstance(first.get("path"), str)
+    builder = Builder(path, replace(options, task=None), pixels=False, on_disk=local)
+    builder.settle(Basis(TaskBasis.ANNOTATIONS, task))
+    reader = _Reader(path, first, task, builder)
+    reader.read(rows if first or begin is None else chain((begin,), rows))
+    for kind, what, at in records.notes:
+        builder.note(kind, str(path), what, at)
+    records.drop()
+    return builder.finish()
+
+
+class _Records:
+    """The lines of a file that hold JSON, with their numbers, read when they are asked for.
+
+    Attributes:
+        notes: what was wrong with those that were read: kind, text, line.
+    """
+
+    def __init__(self, data: bytes, odd: Iterable[str]) -> None:
+        self._data, self._strange = data, False
+        self.notes: list[tuple[str, str, int | None]] = [("annotation-file-broken", what, None) for what in odd]
+        self._decoder = json.JSONDecoder(parse_constant=self._constant)
+
+    def _constant(self, name: str) -> float:
+        self._strange = True
+        return float(name)
+
+    def drop(self) -> None:
+        """Give the memory of the file back."""
+        self._data = b""
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        at, line, most = 0, 0, (ENTRIES * bounded.times(), ENTRY_BYTES * bounded.times())
+        while at <= len(self._data):
+            end = self._data.find(b"\n", at)
+            end = len(self._data) if end < 0 else end
+            line += 1
+            if line > most[0]:
+                self.notes.append(("annotation-file-broken", f"more than {most[0]} lines", line))
+                return
+            if end - at > most[1]:
+                said = f"line {line} has more than {most[1] >> 20} MB"
+                self.notes.append(("annotation-file-broken", said, line))
+            else:
+                row = self._data[at:end].decode("utf-8", "replace")
+                yield from self._read(line, row) if row.strip() else ()
+            at = end + 1
+
+    def _read(self, line: int, row: str) -> Iterator[tuple[int, Any]]:
+        """The value of a line, if it holds one."""
+        self._strange = False
+        try:
+            found = [(line, self._decoder.decode(row))]
+        except (ValueError, RecursionError) as error:
+            column = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            self.notes.append(("annotation-file-broken", f"no valid JSON: {said} (line {line}{column})", line))
+            found = []
+        if self._strange:
+            self.notes.append(("number-not-finite", "NaN or Infinity", line))
+        yield from found
+
+
+class _Reader:
+    """Adds the images of one file."""
+
+    def __init__(self, path: Path, first: dict[str, Any], task: str, builder: Builder) -> None:
+        self._path, self._task, self._builder = path, task, builder
+        self._lines, self._numbers, self._images = array("i"), array("i"), array("i")  # of the rows
+        self._files: dict[int, str] = {}
+        self._top = -1
+        self._named = self._names(first.get("class_names"))
+        shape = first.get("kpt_shape")
+        if task == "pose" and numbers(shape) and len(shape) == 2 and all(whole(v) and v > 0 for v in shape):
+            builder.kpt_shape = (int(shape[0]), int(shape[1])) if shape[1] in (2, 3) else None
+        local = first.get("path")
+        self._root = path.parent / local if isinstance(local, str) and inside(local) else None
+
+    def _names(self, given: Any) -> dict[int, str]:
+        """The class names by number."""
+        try:
+            return {int(key): str(name) for key, name in (given or {}).items()}
+        except (AttributeError, TypeError, ValueError):
+            self._note("entry-malformed", f"class_names is {brief(given)}, not numbers with names", 1)
+            return {}
+
+    def _note(self, kind: str, text: str, line: int | None, image: int | None = None) -> None:
+        self._builder.note(kind, str(self._path), text, line, image)
+
+    def read(self, records: Iterable[tuple[int, Any]]) -> None:
+        """Add all images."""
+        splits: set[str] = set()
+        met: set[str] = set()
+        for line, record in records:
+            if not isinstance(record, dict):
+                self._note("entry-malformed", f"{brief(record)} is no object", line)
+                continue
+            name, split = record.get("file"), record.get("split")
+            if not isinstance(name, str) or not name:
+                self._note("entry-malformed", f"'file' is {brief(name)}", line)
+                continue
+            if not isinstance(split, str) or split not in SPLITS:
+                self._note("split-unknown", f"{brief(name)}: the split is {brief(split)}", line)
+                continue
+            splits.add(split)
+            self._image(line, record, name, split, met)
+        if "train" not in splits:
+            self._note("split-unknown", "no image is of the split 'train'", None)
+        count = max([self._top, *self._named]) + 1 if self._named or self._top >= 0 else 0
+        bare = sorted(set(range(min(count, 100_000))) - set(self._named)) if self._named else []
+        if bare:
+            shown = ", ".join(map(str, bare[:8]))
+            self._note("class-without-name", f"{len(bare)} class numbers without a name: {shown}", 1)
+        self._builder.names = [self._named.get(i, f"class{i}") for i in range(min(count, 100_000))]
+        self._builder.where[str(self._path)] = self._where
+
+    def _where(self, number: int) -> tuple[int, str]:
+        """The line of a row, and what it is called."""
+        row = number - 1
+        return self._lines[row], f"row {self._numbers[row]} of {self._files[self._images[row]]}"
+
+    def _image(self, line: int, record: dict[str, Any], name: str, split: str, met: set[str]) -> None:
+        """Add one image and its rows."""
+        size = side(record.get("width")), side(record.get("height"))
+        if min(size) <= 0 and ("width" in record or "height" in record):
+            given = f"{brief(record.get('width'))}x{brief(record.get('height'))}"
+            self._note("image-size-zero", f"{brief(name)}: the size is {given}", line)
+        folder = self._root / "images" / split if self._root else self._path.parent
+        if not inside(name):
+            self._note("path-outside", f"'file' is {brief(name)}", line)
+        image = self._builder.image(f"{folder}{os.sep}{Path(name).name}", split, str(self._path), size)
+        url = record.get("url")
+        if self._root is None and not (isinstance(url, str) and "://" in url):
+            self._note("source-missing", f"{brief(name)}: 'url' is {brief(url)}", line, image)
+        source = url if isinstance(url, str) else f"{split}/{name}"
+        if source in met:
+            self._note("file-name-repeated", f"{brief(name)} stands here already", line, image)
+        met.add(source)
+        annotations = record.get("annotations") or {}
+        if not isinstance(annotations, dict):
+            return self._note("entry-malformed", f"'annotations' is {brief(annotations)}, not an object", line, image)
+        if len(annotations) > 1:
+            self._note("annotations-ignored", f"only the first of {', '.join(annotations)} is used", line, image)
+        key = next(iter(annotations), KEYS[self._task])
+        if key != KEYS[self._task]:
+            message = f"the labels are '{key}', those of the task {self._task} are '{KEYS[self._task]}'"
+            self._note("annotations-ignored", message, line, image)
+        elif annotations and not isinstance(annotations[key], list):
+            self._note("entry-malformed", f"'{key}' is {brief(annotations[key])}, not a list", line, image)
+        else:
+            self._files[image] = name
+            for number, row in enumerate(annotations.get(key, ()), 1):
+                self._row(line, image, number, row)
+        return None
+
+    def _row(self, line: int, image: int, place: int, row: Any) -> None:
+        """Add one row, by its place among those of the image, if it has the form that its task wants."""
+        called = f"row {place} of {self._files[image]}"
+        if not numbers(row) or not self._fits(len(row)):
+            count = f" of {len(row)}" if isinstance(row, list) else ""
+            return self._note("row-malformed", f"{called}: {brief(row)}{count} is no row of {self._task}", line, image)
+        if row[0] % 1 or not 0 <= row[0] < 100_000:
+            return self._note("row-malformed", f"{called}: the class is {brief(row[0])}", line, image)
+        cls, values = int(row[0]), row[1:]
+        self._top = max(self._top, cls)
+        self._lines.append(line)
+        self._numbers.append(place)
+        self._images.append(image)
+        number = len(self._lines)
+        if self._task == "detect":
+            self._builder.row(image, number, cls, values)
+        elif self._task == "pose":
+            points, dims = values[4:], self._builder.kpt_shape[1] if self._builder.kpt_shape else 3
+            seen = points[2::3] if dims == 3 else None
+            self._builder.row(image, number, cls, values[:4], points[::dims], points[1::dims], seen, len(row))
+        else:
+            x, y = values[::2], values[1::2]
+            low, high = (min(x), min(y)), (max(x), max(y))
+            box = ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, high[0] - low[0], high[1] - low[1])
+            self._builder.row(image, number, cls, box, x, y, columns=len(row))
+        return None
+
+    def _fits(self, length: int) -> bool:
+        """Whether a row of the task has so many numbers."""
+        if self._task == "pose":
+            shape = self._builder.kpt_shape
+            return length == 5 + shape[0] * shape[1] if shape else length > 5 and length % 3 == 2
+        return {"detect": length == 5, "obb": length == 9, "segment": length >= 7 and length % 2 == 1}[self._task]

@@ -1,0 +1,234 @@
+"""Pascal VOC: an XML file an image, in pixels, as it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+
+from yolo_nanfix.dataset import bounded
+from yolo_nanfix.dataset.formats.build import SPLITS, Annotated, Builder, image_root, inside, split_of
+from yolo_nanfix.dataset.formats.foreign import Foreign, xml_kind
+from yolo_nanfix.dataset.formats.notes import Total
+from yolo_nanfix.dataset.formats.numbers import brief
+from yolo_nanfix.dataset.formats.xmltree import BrokenXml, Element, read_xml
+from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.dataset.suffixes import SUFFIX_FORMATS
+from yolo_nanfix.errors import DataError
+from yolo_nanfix.tasks import Basis, TaskBasis
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+TASKS = ("detect",)
+
+
+def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated:
+    """Read VOC files; ImageSets/Main beside their folder says the splits, without it all are train.
+
+    Raises:
+        DataError: the task has no labels in VOC, or a list of images cannot be read.
+    """
+    if options.task not in (None, *TASKS):
+        raise DataError(f"Pascal VOC has no labels for the task {options.task}; lint {source} with {', '.join(TASKS)}")
+    builder = Builder(source, options, pixels=True)
+    builder.settle(Basis(TaskBasis.ANNOTATIONS, "detect"))
+    trees: dict[Path, Element] = {}
+    foreign: dict[Foreign, list[Path]] = {}
+    for file in files:
+        try:
+            tree = read_xml(file)
+        except BrokenXml as error:
+            builder.note("annotation-file-broken", str(file), f"no valid XML: {error.message}", error.line)
+            continue
+        if (other := _foreign(tree)) is not None:
+            foreign.setdefault(other, []).append(file)
+            continue
+        if tree.tag != "annotation":
+            message = f"the outermost element is <{tree.tag[:40]}>, not <annotation>"
+            builder.note("entry-malformed", str(file), message, tree.line)
+            continue
+        trees[file] = tree
+    for other, found in foreign.items():
+        if not trees:
+            raise DataError(other.said_of(found[0], "Pascal VOC"))
+        message = f"{len(found)} of {len(files)} files: {found[0].name} is {other.what}, not Pascal VOC; {other.how}"
+        builder.note("annotations-foreign", str(source), message)
+    splits = _splits(files[0].parent, {file.stem for file in files}, builder) if files else {}
+    homes = list(dict.fromkeys(file.parent for file in trees))
+    roots = {home: builder.root or image_root(home, _named(trees, home)) for home in homes}
+    objects = [o for tree in trees.values() for o in tree.every("object")]
+    if said := _right_names(objects):
+        builder.note("keys-misnamed", str(source), f"elements have other names than in Pascal VOC: {said}")
+    builder.names = sorted({name for o in objects if (name := o.said("name"))})
+    reader = _Reader(builder, roots)
+    for file, tree in trees.items():
+        of_folder = split_of("", file.parent.name) if len(homes) > 1 else "train"
+        reader.add(file, tree, splits.get(file.stem, of_folder))
+    reader.finish(source)
+    return builder.finish()
+
+
+_ALIASES = {
+    "bndbox": ("bbox", "box", "boundingbox", "bounding_box", "BndBox", "rectangle"),
+    "name": ("label", "class", "category", "class_name"),
+}
+"""Elements of an object, each with names that it has in others."""
+
+
+def _right_names(objects: Sequence[Element]) -> str:
+    """Give elements that have another name in all objects their own, and say which they are."""
+    said = []
+    for tag, aliases in _ALIASES.items():
+        if any(one.first(tag) for one in objects):
+            continue
+        alias = next((alias for alias in aliases if objects and all(one.first(alias) for one in objects)), None)
+        if alias is not None:
+            for one in objects:
+                for element in one.every(alias):
+                    element.tag = tag
+            said.append(f"<{alias}> for <{tag}> in all {len(objects)} objects")
+    return "; ".join(said)
+
+
+def _named(trees: Mapping[Path, Element], home: Path) -> list[str]:
+    """The images of the files in one folder, as these name them or by their own names."""
+    own = {file: tree for file, tree in trees.items() if file.parent == home}
+    return [name for tree in own.values() if (name := tree.said("filename"))] or [f"{file.stem}.jpg" for file in own]
+
+
+def _foreign(tree: Element) -> Foreign | None:
+    """What a tree is that is no VOC; None if it may be."""
+    deeper = [e.tag for outer in tree.inner if outer.tag in ("object", "images") for e in outer.inner]
+    task = (meta := tree.first("meta")) and meta.first("task")
+    return xml_kind(tree.tag, [e.tag for e in tree.inner], deeper, (task.said("name") or "") if task else "")
+
+
+def _splits(folder: Path, stems: set[str], builder: Builder) -> dict[str, str]:
+    """The split of each image, by ImageSets/Main."""
+    found: dict[str, str] = {}
+    for split in SPLITS:
+        listed = folder.parent / "ImageSets" / "Main" / f"{split}.txt"
+        try:
+            lines = bounded.read(listed).decode("utf-8", "replace").splitlines() if listed.is_file() else []
+        except OSError as error:
+            raise DataError(f"{listed} cannot be read: {error}") from error
+        missing = []
+        for number, line in enumerate(lines, 1):
+            stem = line.strip()
+            if stem in stems:
+                found.setdefault(stem, split)
+            elif stem:
+                missing.append((number, stem))
+        if missing:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            message = f"{len(missing)} images without an XML file: {', '.join(s for _, s in missing[:3])}{more}"
+            builder.note("listed-without-annotation", str(listed), message, missing[0][0])
+    return found
+
+
+class _Reader:
+    """Adds the images and objects of all files."""
+
+    def __init__(self, builder: Builder, roots: Mapping[Path, Path]) -> None:
+        self._builder, self._roots = builder, roots
+        self._classes = {name: i for i, name in enumerate(builder.names)}
+        self._met: dict[str, str] = {}
+        self._skipped = self._total = 0
+
+    def add(self, file: Path, tree: Element, split: str) -> None:
+        """Add one file: an image and its objects."""
+        label = str(file)
+        told = tree.said("filename") or ""
+        name = self._name(file, told)
+        width, height, line = _size(tree)
+        image = self._builder.image(f"{self._roots[file.parent]}{os.sep}{name}", split, label, (width, height))
+        at = tree.first("filename")
+        if told and not inside(told):
+            self._builder.note("path-outside", label, f"<filename> is {brief(told)}", at.line if at else None, image)
+        elif told and Path(told).stem != file.stem and told != file.stem:
+            message = f"<filename> is {brief(told)}, but the file is {brief(file.name)}"
+            self._builder.note("file-name-differs", label, message, at.line if at else None, image)
+        first = self._met.setdefault(name, label)
+        if first != label:
+            self._builder.note("file-name-repeated", label, f"{brief(name)} is annotated in {first} too", None, image)
+        if min(width, height) <= 0:
+            message = "there is no <size>" if tree.first("size") is None else f"<size> is {width}x{height}"
+            self._builder.note("image-size-zero", label, message, line, image)
+        for one in tree.every("object"):
+            self._object(label, one, image)
+
+    def finish(self, source: Path) -> None:
+        """Say what concerns all files."""
+        if self._skipped:
+            message = f"{self._skipped} of {self._total} objects have <difficult>1</difficult>"
+            self._builder.note("annotation-skipped", str(source), message)
+        if len(self._met) > 1:
+            self._builder.totals[str(source)] = Total(len(self._met), self._total)
+
+    def _name(self, file: Path, told: str) -> str:
+        """The image's file name: the one that the XML gives, or one of the XML's own stem that is there."""
+        own = [f"{file.stem}.{suffix}" for suffix in ("jpg", *SUFFIX_FORMATS)]
+        names = [told, *own] if told and inside(told) else own
+        there = (name for name in names if os.path.isfile(f"{self._roots[file.parent]}{os.sep}{name}"))  # noqa: PTH113
+        return next(there, names[0])
+
+    def _object(self, label: str, one: Element, image: int) -> None:
+        """Check one object, and add it as a row if it can become one."""
+        self._total += 1
+        name = one.said("name")
+        called = brief(name)
+        if not name:
+            self._builder.note("entry-malformed", label, "an object without a <name>", one.line, image)
+        if one.said("difficult") == "1":
+            self._skipped += 1
+        box = one.first("bndbox")
+        texts = [box.said(corner) if box else None for corner in CORNERS]
+        values = [_number(text) for text in texts]
+        line = box.line if box else one.line
+        if any(value is None for value in values):
+            shown = ", ".join(
+                f"{c} {t or 'missing'}" for c, t, v in zip(CORNERS, texts, values, strict=True) if v is None
+            )
+            kind = "number-not-finite" if _strange(texts) else "box-malformed"
+            return self._builder.note(kind, label, f"{called}: {brief(shown)}", line, image)
+        x1, y1, x2, y2 = (value for value in values if value is not None)
+        if x2 <= x1 or y2 <= y1:
+            message = f"{called}: the box is from {x1:g}, {y1:g} to {x2:g}, {y2:g}"
+            return self._builder.note("box-empty", label, message, line, image)
+        if name:
+            centre = ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
+            self._builder.row(image, line, self._classes[name], centre)
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    """A finite number, or None."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if isfinite(value) else None
+
+
+def _strange(texts: Sequence[str | None]) -> bool:
+    """Whether one of the texts reads as NaN or Infinity."""
+    for text in texts:
+        try:
+            if text and not isfinite(float(text)):
+                return True
+        except ValueError:
+            continue
+    return False
+
+
+def _size(tree: Element) -> tuple[int, int, int]:
+    """Width and height that the file gives (0 if none), and the line."""
+    size = tree.first("size")
+    if size is None:
+        return 0, 0, tree.line
+    width, height = (_number(size.said(tag)) or 0 for tag in ("width", "height"))
+    return _pixels(width), _pixels(height), size.line
+
+
+def _pixels(value: float) -> int:
+    return int(value) if 0 < value < 1 << 30 else 0

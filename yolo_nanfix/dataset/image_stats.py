@@ -1,0 +1,228 @@
+"""The one decode of `lint --deep`: numbers and hashes of what is on an image, from a small grey copy of it.
+
+An ordinary JPEG is decoded at an eighth of its size, by libjpeg-turbo, which says what is damaged inside; at that size
+nearly all of the time goes into its entropy coding, which cannot be skipped. All other files are decoded as Ultralytics
+does, and the same decode feeds the rules about pixels.
+
+The hashes are those of pHash (Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions") with
+signs in place of the comparison with the median: bits are the signs of the 64 lowest coefficients of the DCT. So the
+hash of a mirrored or turned copy follows from the image itself: mirroring changes signs, a quarter turn swaps
+the axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.dataset.decode import Pixels, decode, needs_decoding, too_large
+from yolo_nanfix.dataset.image_header import SOUND, Header
+from yolo_nanfix.dataset.jpegs import LEAST, Grey, Opened, decode_all, open_all, small_jpeg
+from yolo_nanfix.dataset.progressive import without_detail
+from yolo_nanfix.dataset.stamps import NOTHING, Stamp
+
+LOOKS = (
+    "as it is",
+    "mirrored",
+    "flipped upside down",
+    "turned by 180 degrees",
+    "mirrored and turned left",
+    "turned right",
+    "turned left",
+    "mirrored and turned right",
+)
+"""What each of the eight hashes is the hash of: the image, and its copies."""
+
+_LOW = 8
+_PLAIN = 2.0
+"""Images of a lower standard deviation show nothing to be hashed."""
+_NO_LOOKS: tuple[int, ...] = (0,) * 8
+
+
+class Deep(NamedTuple):
+    """What a small grey copy of an image tells, for 8 bits a sample; plain numbers, so that they can be stored.
+
+    Attributes:
+        low, high: smallest and largest value.
+        mean: mean value.
+        deviation: standard deviation.
+        tail: share of the height, from the bottom, in which all values are the same.
+        tail_value: that value; 0 if there is no tail.
+        detail: energy of the Laplacian by that of the contrast; 0 if the image is plain or under 32 pixels.
+        damage: what the JPEG decoder complained about; empty if nothing, or if another decoder was used.
+    """
+
+    low: int = 0
+    high: int = 0
+    mean: float = 0.0
+    deviation: float = 0.0
+    tail: float = 0.0
+    tail_value: int = 0
+    detail: float = 0.0
+    damage: str = ""
+
+
+class Look(NamedTuple):
+    """What one decode gave.
+
+    Attributes:
+        deep: the numbers; None if nothing could be decoded, or the image is too large to be.
+        looks: eight hashes, of the image and its mirrored and turned copies (see `LOOKS`); 0 where it shows nothing.
+        pixels: what the rules about pixels ask for; None for a JPEG, whose header is enough.
+    """
+
+    deep: Deep | None
+    looks: tuple[int, ...]
+    pixels: Pixels | None
+
+
+def look_all(images: Iterable[tuple[str, str, Stamp]], channels: int) -> Iterator[tuple[Header, Look]]:
+    """Read the headers of images and decode those that are sound; whatever they hold, nothing is raised.
+
+    Some are read, these are decoded, then judged: taken in turn for each image, the three would slow each other down,
+    for decoding one leaves nothing else in the caches of the processor.
+
+    Args:
+        images: path, suffix and stamp of each.
+        channels: of the model that is to be trained on them.
+    """
+    for some in open_all(images):
+        simple = [_is_simple(image, channels) for image in some]
+        smalls = decode_all([image.content if plain else None for image, plain in zip(some, simple, strict=True)])
+        decoded = [
+            _decoded(image, channels, plain=plain)
+            if small is None or image.content is None
+            else _Decoded(image.header, small, without_detail(image.content))
+            for image, plain, small in zip(some, simple, smalls, strict=True)
+        ]
+        yield from _judge_all(decoded)
+
+
+def small_copy(file: str, channels: int, least: int = LEAST) -> Grey | None:
+    """A grey copy, (h, w), of at least so many pixels a side; None if it cannot be decoded, or not any more."""
+    ((image,),) = open_all([(file, file.rpartition(".")[2].lower(), NOTHING)])
+    return _decoded(image, channels, plain=_is_simple(image, channels), least=least).small
+
+
+class _Decoded(NamedTuple):
+    """An image: its header, the grey copy, what the decoder complained about, what the rules about pixels ask for."""
+
+    header: Header
+    small: Grey | None = None
+    damage: str = ""
+    pixels: Pixels | None = None
+
+
+def _is_simple(image: Opened, channels: int) -> bool:
+    """Whether an image is a sound JPEG whose header tells all but what is on it."""
+    header = image.header
+    if header.fault not in SOUND or header.format not in ("JPEG", "MPO") or header.mode not in ("L", "RGB"):
+        return False
+    return not too_large(header) and not needs_decoding(image.suffix, header, channels)
+
+
+def _decoded(image: Opened, channels: int, *, plain: bool, least: int = LEAST) -> _Decoded:
+    file, suffix, header, content = image
+    if plain:
+        small, damage = small_jpeg(file, content, least)
+        if small is not None:
+            return _Decoded(header, small, damage)
+    if header.fault not in SOUND or too_large(header):
+        return _Decoded(header)
+    pixels, stored = decode(file, suffix, channels)
+    return _Decoded(header, None if stored is None else shrink(stored, least), "", pixels)
+
+
+def shrink(stored: NDArray[Any], least: int = LEAST) -> Grey:
+    """A grey copy of (H, W) or (H, W, C) values as they are trained on, at an eighth of the size or more."""
+    height, width = stored.shape[:2]
+    factor = min(8, max(1, min(height, width) // least))
+    size = (max(1, width // factor), max(1, height // factor))
+    if stored.dtype == np.uint16:
+        stored = (stored >> 8).astype(np.uint8)
+    elif stored.dtype != np.uint8:
+        stored = np.clip(np.nan_to_num(stored.astype(np.float32)), 0, 255)
+    channels = 1 if stored.ndim == 2 else stored.shape[2]
+    if channels > 4:
+        stored, channels = stored.mean(axis=2, dtype=np.float32), 1
+    small = cv2.resize(np.ascontiguousarray(stored), size, interpolation=cv2.INTER_AREA)
+    if small.ndim == 3 and channels in (3, 4):
+        small = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY if channels == 3 else cv2.COLOR_BGRA2GRAY)
+    elif small.ndim == 3:
+        small = small[..., 0]
+    return np.asarray(small, np.uint8)
+
+
+def _judge_all(decoded: Sequence[_Decoded]) -> Iterator[tuple[Header, Look]]:
+    """The numbers and the hashes of some images."""
+    found = [None if each.small is None else _measure(each.small, each.damage) for each in decoded]
+    shows = [i for i, deep in enumerate(found) if deep is not None and deep.deviation >= _PLAIN]
+    looks = dict(zip(shows, _hash_all([small for i in shows if (small := decoded[i].small) is not None]), strict=True))
+    for i, (each, deep) in enumerate(zip(decoded, found, strict=True)):
+        yield each.header, Look(deep, looks.get(i, _NO_LOOKS), each.pixels)
+
+
+def _measure(small: Grey, damage: str) -> Deep:
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(small))
+    low, high = cv2.minMaxLoc(small)[:2]
+    tail, value = _tail(small)
+    detail = 0.0
+    if deviation >= _PLAIN and min(small.shape) >= LEAST:
+        edges = cv2.norm(cv2.Laplacian(small, cv2.CV_16S))
+        detail = edges**2 / (small.size * deviation**2)
+    return Deep(int(low), int(high), mean, deviation, tail, value, detail, damage)
+
+
+def _tail(small: Grey) -> tuple[float, int]:
+    """The share of rows at the bottom in which all values are one, and that value."""
+    last = small[-1].tobytes()
+    value = last[0]
+    if last.count(value) != len(last):
+        return 0.0, 0
+    other = np.flatnonzero((small != value).any(axis=1))
+    first = int(other[-1]) + 1 if len(other) else 0
+    return (len(small) - first) / len(small), value
+
+
+def _hash_all(smalls: Sequence[Grey]) -> Iterator[tuple[int, ...]]:
+    """Of each grey copy eight hashes of 64 bits: `LOOKS`, in that order. The lowest bit is always set."""
+    found = np.empty((len(smalls), 8), np.uint64)
+    shapes: dict[tuple[int, ...], list[int]] = {}
+    for i, small in enumerate(smalls):
+        shapes.setdefault(small.shape, []).append(i)
+    for (height, width), places in shapes.items():
+        values = np.stack([smalls[i] for i in places]).astype(np.float32)
+        waves = (_waves(height) @ values @ _waves(width).T) > 0
+        upright = _packed(waves)
+        found[places] = np.concatenate([upright ^ _MIRRORS, _transposed(upright) ^ _MIRRORS], axis=1) | np.uint64(1)
+    return map(tuple, found.tolist())
+
+
+def _packed(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """(n, 1), 64 bits each of (n, 8, 8), the first as the lowest."""
+    return np.packbits(bits.reshape(-1, 64), axis=1, bitorder="little").view("<u8").astype(np.uint64)
+
+
+def _transposed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """64 bits each as rows of 8 with rows and columns exchanged (Hacker's Delight, 7-3)."""
+    for shift, mask in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0x00000000F0F0F0F0)):
+        swapped = (bits ^ bits >> np.uint64(shift)) & np.uint64(mask)
+        bits = bits ^ swapped ^ swapped << np.uint64(shift)
+    return bits
+
+
+@lru_cache(maxsize=64)
+def _waves(length: int) -> NDArray[np.float32]:
+    """(8, length): the lowest cosines of the DCT of so many values."""
+    at = (2 * np.arange(length) + 1) * np.pi / (2 * length)
+    return np.cos(np.arange(_LOW)[:, None] * at).astype(np.float32)
+
+
+_ODD = np.tile(np.arange(_LOW) % 2 == 1, (_LOW, 1))
+_MIRRORS = _packed(np.stack([_ODD ^ _ODD, _ODD, _ODD.T, _ODD ^ _ODD.T])).T
+"""(1, 4) uint64: the bits that change by no mirroring, by mirroring in x, in y and in both."""

@@ -1,0 +1,179 @@
+"""Many images at once: what the headers of ordinary ones say is kept in columns, and an `Image` is made when asked for.
+
+Nearly all images of a set are ordinary JPEGs of a usual size, about which no rule has anything to say: an object for
+each of them would take longer to make than its file takes to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.dataset.exif_orientation import shown_size, turn_of
+from yolo_nanfix.dataset.image import (
+    ALPHA,
+    COLOURS,
+    GREY,
+    LEAST,
+    MOST,
+    SLIM,
+    Image,
+    Known,
+    npy_kind,
+    read_deep,
+    read_one,
+    suffix_of,
+)
+from yolo_nanfix.dataset.image_header import JPEGS, SOUND, Header
+from yolo_nanfix.dataset.jpeg_headers import judge_heads, read_heads
+from yolo_nanfix.dataset.stamps import Stamp
+
+_SUFFIXES = tuple(f".{suffix}" for jpeg in JPEGS for suffix in (jpeg, jpeg.upper()))
+
+
+class Listed(NamedTuple):
+    """What is known of N images before they are read; the fields are those of `Known`, each as a column.
+
+    Attributes:
+        stamps: (N, 5) int64.
+    """
+
+    files: Sequence[str]
+    splits: Sequence[str]
+    labels: Sequence[str]
+    labelled: Sequence[bool]
+    npys: Sequence[str | None]
+    stamps: NDArray[np.int64]
+
+    def one(self, i: int) -> Known:
+        """What is known of one image."""
+        stamp = Stamp(*self.stamps[i].tolist())
+        return Known(self.files[i], self.splits[i], self.labels[i], self.labelled[i], self.npys[i], stamp)
+
+
+class Columns(NamedTuple):
+    """What the headers of N images say; the arrays are named and made as those of `Table`."""
+
+    size: NDArray[np.int64]
+    inode: NDArray[np.int64]
+    width: NDArray[np.int32]
+    height: NDArray[np.int32]
+    content: NDArray[np.uint64]
+    turn: NDArray[np.int8]
+    grey: NDArray[np.bool_]
+    alpha: NDArray[np.bool_]
+    npy: NDArray[np.int8]
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """N images.
+
+    Attributes:
+        columns: of all of them.
+        made: those that are at hand, by their numbers, in order: all that are not `usual`.
+        listed: what was known of all of them; None if all are at hand.
+    """
+
+    columns: Columns
+    made: Mapping[int, Image]
+    listed: Listed | None = None
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.columns.size)
+
+    def __iter__(self) -> Iterator[Image]:
+        """One after the other."""
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, i: int) -> Image:
+        """One image."""
+        if self.listed is None or i in self.made:
+            return self.made[i]
+        return _ordinary(self.listed.one(i), self.columns, i, usual=True)
+
+    def unusual(self) -> tuple[Image, ...]:
+        """Those about which rules about single images may have something to say."""
+        return tuple(image for image in self.made.values() if not image.usual)
+
+
+def gather(images: Sequence[Image], channels: int) -> Images:
+    """Images that were read one by one, for a model of so many channels."""
+    headers = [image.header for image in images]
+    sizes = np.array([shown_size(header, channels) for header in headers], np.int32).reshape(-1, 2)
+    columns = Columns(
+        size=np.array([header.size for header in headers], np.int64),
+        inode=np.array([header.inode for header in headers], np.int64).reshape(-1, 2),
+        width=sizes[:, 0].copy(),
+        height=sizes[:, 1].copy(),
+        content=np.array([header.content for header in headers], np.uint64),
+        turn=np.array([turn_of(header, channels) for header in headers], np.int8),
+        grey=np.array([header.mode in GREY for header in headers], np.bool_),
+        alpha=np.array([_has_alpha(image) for image in images], np.bool_),
+        npy=np.array([npy_kind(image) for image in images], np.int8),
+    )
+    return Images(columns, dict(enumerate(images)))
+
+
+def _has_alpha(image: Image) -> bool:
+    """Whether an image has an alpha channel that is dropped, if any; by some TIFFs' colours are multiplied."""
+    header, pixels = image.header, image.pixels
+    return header.mode in ALPHA and header.fault in SOUND and (pixels is None or pixels.alpha == 1)
+
+
+def read_images(listed: Listed, channels: int, *, deep: bool) -> Images:
+    """Read images for a model of so many channels: their headers, siblings and, where needed, pixels; all if `deep`."""
+    count = len(listed.files)
+    if deep:
+        return gather(read_deep([listed.one(i) for i in range(count)], channels), channels)
+    sizes = listed.stamps[:, 0].tolist()
+    chosen = [
+        i
+        for i, (file, npy, size) in enumerate(zip(listed.files, listed.npys, sizes, strict=True))
+        if size and npy is None and file.endswith(_SUFFIXES) and channels in COLOURS
+    ]
+    files, sizes = [listed.files[i] for i in chosen], [sizes[i] for i in chosen]
+    heads, contents = read_heads(files, sizes)
+    judged, place = judge_heads(heads), np.array(chosen, np.int64)
+    columns = Columns(
+        size=listed.stamps[:, 0].copy(),
+        inode=listed.stamps[:, 2:4].copy(),
+        width=np.zeros(count, np.int32),
+        height=np.zeros(count, np.int32),
+        content=np.zeros(count, np.uint64),
+        turn=np.ones(count, np.int8),
+        grey=np.zeros(count, np.bool_),
+        alpha=np.zeros(count, np.bool_),
+        npy=np.zeros(count, np.int8),
+    )
+    columns.width[place], columns.height[place] = judged.width, judged.height
+    columns.content[place] = contents
+    ordinary, made = np.zeros(count, np.bool_), {}
+    ordinary[place] = judged.ordinary
+    for i in np.flatnonzero(~(ordinary & _usual(columns))).tolist():
+        known = listed.one(i)
+        made[i] = _ordinary(known, columns, i, usual=False) if ordinary[i] else read_one(known, channels)
+    of_made, places = gather(list(made.values()), channels).columns, list(made)
+    for name in Columns._fields:
+        getattr(columns, name)[places] = getattr(of_made, name)
+    return Images(columns, made, listed)
+
+
+def _usual(columns: Columns) -> NDArray[np.bool_]:
+    """(N,) whether images have a usual size."""
+    short, long = np.minimum(columns.width, columns.height), np.maximum(columns.width, columns.height)
+    return np.asarray((short >= LEAST) & (long <= MOST) & (long <= SLIM * short), np.bool_)
+
+
+def _ordinary(known: Known, columns: Columns, i: int, *, usual: bool) -> Image:
+    """The image of an ordinary header."""
+    file, split, label, labelled, _, (size, mtime_ns, *inode) = known
+    width, height, content = int(columns.width[i]), int(columns.height[i]), int(columns.content[i])
+    place = inode[0], inode[1]
+    header = Header(size, mtime_ns, place, width, height, "JPEG", "RGB", content=content, ordinary=True)
+    return Image(file, split, suffix_of(file), label, labelled, header, None, None, usual=usual)

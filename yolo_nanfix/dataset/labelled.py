@@ -1,0 +1,75 @@
+"""The labels of single images of a table, and how those of two differ."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo_nanfix.dataset.table import Table
+
+NEARLY = 0.005
+"""Boxes of which no number differs by more are the same box."""
+OVERLAP, AGREED = 0.7, 0.5
+"""Boxes that overlap by so much (IoU) are of one object, as this part of the boxes of two images of one picture are."""
+_MANY_ROWS = 1_000_000
+
+
+class Rows:
+    """The label rows of each image."""
+
+    def __init__(self, table: Table) -> None:
+        """Sort the rows of a table by image."""
+        self._table = table
+        self._order = np.argsort(table.row_image, kind="stable")
+        self._image = table.row_image[self._order]
+
+    def of(self, image: int) -> NDArray[np.float32]:
+        """(n, 5): class and box of each."""
+        low, high = np.searchsorted(self._image, [image, image + 1])
+        chosen = self._order[low:high]
+        return np.column_stack([self._table.row_cls[chosen], self._table.row_box[chosen]])
+
+    def difference(self, first: int, image: int) -> tuple[str, float]:
+        """How the labels of two images differ, empty if not at all; and the least IoU of a box with its partner of the
+        same class, 0 where one has none."""
+        if self._table.labels[first] == self._table.labels[image]:
+            return "", 1.0
+        one, other = self.of(first), self.of(image)
+        if len(one) != len(other):
+            return f"has {len(other)} labels here and {len(one)}", 0.0
+        if len(one) ** 2 > _MANY_ROWS:  # so many are compared in order
+            alike = (np.abs(np.sort(one, axis=0) - np.sort(other, axis=0)) <= NEARLY).all()
+            return ("", 1.0) if alike else ("has other boxes or classes here than", 0.0)
+        close = (np.abs(one[:, None] - other[None]) <= NEARLY).all(axis=2)
+        if close.any(axis=0).all() and close.any(axis=1).all():
+            return "", 1.0
+        overlap = np.where(one[:, None, 0] == other[None, :, 0], overlaps(one[:, 1:], other[:, 1:]), 0.0)
+        least = float(min(overlap.max(axis=0).min(), overlap.max(axis=1).min()))
+        return "has other boxes or classes here than", least
+
+    def agree(self, first: int, second: int, turn: int) -> bool | None:
+        """Whether the boxes of two images, the second turned, are those of one picture; None where one has none.
+
+        Args:
+            first, second: the images.
+            turn: index into `deep.LOOKS`.
+        """
+        one, other = self.of(first)[:, 1:], self.of(second)[:, 1:]
+        if not len(one) or not len(other) or len(one) * len(other) > _MANY_ROWS:
+            return None
+        if turn >= 4:
+            other = other[:, [1, 0, 3, 2]]
+        for axis in (0, 1):
+            if turn % 4 in (axis + 1, 3):
+                other = np.column_stack([1 - other[:, i] if i == axis else other[:, i] for i in range(4)])
+        overlap = overlaps(one, other) >= OVERLAP
+        return bool(min(overlap.any(axis=0).mean(), overlap.any(axis=1).mean()) >= AGREED)
+
+
+def overlaps(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(n, m) IoU of boxes x, y, w, h; 0 for boxes without area."""
+    boxes = [np.asarray(part, np.float64) for part in (one[:, None], other[None])]
+    low, high = ([box[..., :2] + side * box[..., 2:] / 2 for box in boxes] for side in (-1, 1))
+    common = np.clip(np.minimum(*high) - np.maximum(*low), 0, None).prod(axis=2)
+    union = boxes[0][..., 2:].prod(axis=2) + boxes[1][..., 2:].prod(axis=2) - common
+    return np.asarray(np.divide(common, union, out=np.zeros_like(common), where=union > 0))

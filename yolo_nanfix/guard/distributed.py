@@ -1,0 +1,120 @@
+"""How the processes of a DDP run agree, without a collective of our own in healthy steps.
+
+A rank whose micro-batch is bad must not leave out its backward pass: the others would wait for its part of the
+all-reduce for ever. It lets its gradient be NaN instead, which the all-reduce that is there anyway carries to every
+rank: all of them see the same bad gradient in the same micro-batch, drop it, and only then tell each other what
+each of them knows. From that common knowledge every rank draws the same decision.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from yolo_nanfix.events import Event, RankFault
+from yolo_nanfix.guard.policy import Kind
+from yolo_nanfix.verdicts import Cause, Verdict
+
+SOURCES, LETTERS = 512, 4000
+"""At most so many images, and letters of what was seen, does a rank tell the others of one fault."""
+
+
+@dataclass(frozen=True)
+class Testimony:
+    """What one rank knows of a fault.
+
+    Attributes:
+        rank: the rank.
+        kind: what it met, or None if it only saw the common gradient.
+        event: what it saw.
+        verdict: what its diagnosis says.
+    """
+
+    rank: int
+    kind: Kind | None
+    event: Event
+    verdict: Verdict | None = None
+
+
+def running() -> bool:
+    """Whether this process is one of several that train together."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def rank() -> int:
+    """The rank of this process, -1 where it trains alone."""
+    return dist.get_rank() if running() else -1
+
+
+def launched() -> bool:
+    """Whether a launcher started this process as one of several, also before they have found each other."""
+    return int(os.getenv("WORLD_SIZE", "1")) > 1 and int(os.getenv("RANK", "-1")) >= 0
+
+
+def agree(mine: Testimony) -> list[Testimony]:
+    """What every rank knows, in the order of the ranks. A collective: called by all of them, after a fault alone."""
+    if not running():
+        return [mine]
+    everybody: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(everybody, bounded(mine))
+    return everybody
+
+
+def bounded(mine: Testimony) -> Testimony:
+    """A testimony of limited size: suspects first, where it names more images than are told."""
+    event = mine.event
+    sources = sorted(event.sources, key=lambda source: not source.suspect)[:SOURCES]
+    kept = event.sources if len(event.sources) <= SOURCES else tuple(sources)
+    return replace(mine, event=replace(event, sources=kept, detail=event.detail[:LETTERS]))
+
+
+def guilty(everybody: list[Testimony]) -> list[Testimony]:
+    """The ranks whose fault it is, in their order: all that met one, and all whose replay explains one."""
+    found = [t for t in everybody if t.kind is not None or _explained(t)]
+    return found or everybody[:1]
+
+
+def _explained(testimony: Testimony) -> bool:
+    return testimony.verdict is not None and testimony.verdict.cause not in (Cause.UNKNOWN, Cause.NONDETERMINISTIC)
+
+
+def merged(those: list[Testimony]) -> Event:
+    """One event of what several ranks met in the same step, in the order of the ranks; of one alone, that one's."""
+    first = those[0].event
+    if those[0].rank < 0:
+        return first
+    parts = tuple(part for t in those for part in t.event.ranks or (_part(t),))
+    return joined(first, [t.event for t in those], parts)
+
+
+def joined(first: Event, events: list[Event], parts: tuple[RankFault, ...]) -> Event:
+    """An event with what several ranks met in it."""
+    checks = dict.fromkeys(check for part in parts for check in part.check.split("+"))
+    return replace(
+        first,
+        check="+".join(checks),
+        detail="; ".join(f"rank {part.rank}: {part.detail}" for part in parts),
+        sources=tuple(dict.fromkeys(source for event in events for source in event.sources)),
+        incident=next((part.incident for part in parts if part.incident), ""),
+        ranks=parts,
+    )
+
+
+def part_of(event: Event, number: int, verdict: Verdict | None = None) -> RankFault:
+    """What one rank met, from its event."""
+    images = tuple(dict.fromkeys(source.file for source in event.sources if source.suspect))
+    cause = verdict.cause.value if verdict is not None else ""
+    return RankFault(number, event.check, event.detail, images, cause, event.incident)
+
+
+def _part(testimony: Testimony) -> RankFault:
+    return part_of(testimony.event, testimony.rank, testimony.verdict)
+
+
+def poisoned(loss: torch.Tensor) -> torch.Tensor:
+    """A loss whose backward pass makes every gradient NaN, by which a rank tells the others."""
+    return loss * float("nan")

@@ -1,0 +1,143 @@
+"""Carries out what the policy decides, and keeps what lasts: learning rate, clipping, quarantine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from statistics import median
+from typing import Any
+
+from yolo_nanfix.guard import policy, remedies
+from yolo_nanfix.guard.guard_settings import GuardSettings
+from yolo_nanfix.guard.policy import Decision, Reading, Rung, Standing
+from yolo_nanfix.guard.snapshots import Snapshots
+
+WARM_UP = 50
+"""Optimizer steps over which the learning rate rises again after a rollback that lowered it."""
+WARY = 10
+"""See `Ladder.wary_steps`: a fault that comes back then undoes few steps."""
+CLIP_STEPS = 500
+"""Optimizer steps for which gradients are clipped harder."""
+
+
+class Ladder:
+    """The standing of one run, and what is in force in it."""
+
+    def __init__(self, trainer: Any, settings: GuardSettings, snapshots: Snapshots) -> None:
+        """Nothing is in force yet."""
+        self.trainer, self.settings, self.snapshots = trainer, settings, snapshots
+        self.standing = Standing()
+        self.quarantined: dict[str, int] = {}
+        self.lr_scale = 1.0
+        self.norms: deque[float] = deque(maxlen=101)
+        self._credit_after = policy.CREDIT_STEPS
+        self._warm_up = 0
+        self._clip_to = float("inf")
+        self._clip_left = 0
+
+    def epoch(self, micro_batches: int) -> None:
+        """An epoch of so many micro-batches begins: a short one earns the credit for a rollback in fewer steps."""
+        self._credit_after = max(1, min(policy.CREDIT_STEPS, micro_batches // 2))
+
+    @property
+    def wary_steps(self) -> int:
+        """In a run that was rolled back once, a copy of the state is kept after every so many steps."""
+        return min(WARY, self._credit_after)
+
+    def judge(self, reading: Reading) -> Decision:
+        """Ask the policy, and remember where the run stands then."""
+        decision, self.standing = policy.decide(reading, self.standing, self.settings)
+        return decision
+
+    def good_micro_batch(self) -> None:
+        """A micro-batch was judged good."""
+        if self.standing.bad_in_a_row:
+            self.standing = replace(self.standing, bad_in_a_row=0)
+
+    def good_step(self, norm: float | None) -> None:
+        """A step was taken."""
+        self.standing = self.standing.good_step(self._credit_after)
+        self._warm_up = max(0, self._warm_up - 1)
+        self._clip_left = max(0, self._clip_left - 1)
+        if norm is not None:
+            self.norms.append(norm)
+
+    def carry_out(self, decision: Decision, *, older: bool = False) -> list[str]:
+        """Do all that was decided, but dropping and stopping, which are the guard's; say what was done."""
+        done = []
+        if Rung.QUARANTINE in decision:
+            self.quarantined |= {image: self.standing.offences[image] for image in decision.quarantine}
+            done.append(f"{', '.join(decision.quarantine)} left out from now on")
+        if Rung.LEAVE_FP16 in decision:
+            done.append(f"training goes on in {remedies.leave_float16(self.trainer)}")
+        if Rung.CLIP in decision and self.norms:
+            self._clip_to, self._clip_left = 3 * median(self.norms), CLIP_STEPS
+            done.append(f"gradients clipped at {self._clip_to:.4g} for {CLIP_STEPS} steps")
+        if Rung.ROLLBACK in decision:
+            step = self.snapshots.restore(older=older)
+            remedies.skip_step(self.trainer)
+            done.append(f"weights, BatchNorm, EMA and optimizer rolled back to step {step}")
+        if Rung.LOWER_LR in decision:
+            self.lr_scale *= decision.lr_factor
+            self._warm_up = WARM_UP
+            done.append(f"learning rate times {self.lr_scale:.4g}, warmed up again over {WARM_UP} steps")
+        return done
+
+    def lasting(self) -> dict[str, Any]:
+        """What is in force, JSON-ready, for the run that is resumed from here."""
+        return {
+            "standing": asdict(self.standing),
+            "quarantined": dict(self.quarantined),
+            "lr_scale": self.lr_scale,
+            "warm_up": self._warm_up,
+            "clip_to": self._clip_to if self._clip_left else 0.0,
+            "clip_left": self._clip_left,
+        }
+
+    def take_up(self, lasting: Mapping[str, Any]) -> None:
+        """Let be in force again what was in force in an earlier part of this run.
+
+        Raises:
+            ValueError, TypeError, KeyError: `lasting` did not write it; nothing was changed.
+        """
+        held = lasting["standing"]
+        kinds = {name: type(value) for name, value in vars(Standing()).items() if isinstance(value, int)}
+        counts: dict[str, Any] = {name: kind(held[name]) for name, kind in kinds.items()}
+        offences = {str(image): int(times) for image, times in held["offences"].items()}
+        quarantined = {str(image): int(times) for image, times in lasting["quarantined"].items()}
+        scale, warm_up = float(lasting["lr_scale"]), int(lasting["warm_up"])
+        clip_to, clip_left = float(lasting["clip_to"]), int(lasting["clip_left"])
+        if not 0 < scale <= 1 or not 0 <= warm_up <= WARM_UP or not 0 <= clip_left <= CLIP_STEPS:
+            raise ValueError("a learning rate, a warm-up or a clipping that the guard never sets")
+        self.standing = Standing(**{**counts, "bad_in_a_row": 0, "skips_in_a_row": 0}, offences=offences)
+        self.quarantined, self.lr_scale, self._warm_up = quarantined, scale, warm_up
+        if clip_left and clip_to > 0:
+            self._clip_to, self._clip_left = clip_to, clip_left
+
+    def clipped(self, max_norm: float) -> float:
+        """The norm at which gradients are clipped now."""
+        return min(max_norm, self._clip_to) if self._clip_left else max_norm
+
+    @property
+    def rate(self) -> float:
+        """What learning rates are multiplied by now."""
+        return self.lr_scale * (1 - self._warm_up / (WARM_UP + 1))
+
+    @contextmanager
+    def rates(self) -> Iterator[None]:
+        """Lower the learning rates for one step; the trainer's own schedule goes on underneath."""
+        factor = self.rate
+        if factor == 1.0:
+            yield
+            return
+        groups = self.trainer.optimizer.param_groups
+        before = [group["lr"] for group in groups]
+        for group in groups:
+            group["lr"] = group["lr"] * factor
+        try:
+            yield
+        finally:
+            for group, rate in zip(groups, before, strict=True):
+                group["lr"] = rate

@@ -1,0 +1,386 @@
+"""What follows a fault: it is recorded, looked into, judged, undone; where nothing helps, the run stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from yolo_nanfix import stopping, upstream
+from yolo_nanfix.errors import GuardStop, PoisonedState, TooManyBadBatches
+from yolo_nanfix.events import Event, Point, Source
+from yolo_nanfix.guard import checkpoints, distributed, incident_writer, param_groups, randomness, remedies, sensors
+from yolo_nanfix.guard.distributed import Testimony
+from yolo_nanfix.guard.divergence import Alarm
+from yolo_nanfix.guard.incident_writer import MicroBatch
+from yolo_nanfix.guard.inquiry import Inquiry, cause_of
+from yolo_nanfix.guard.param_groups import Setting
+from yolo_nanfix.guard.policy import Decision, Kind, Reading, Rung
+from yolo_nanfix.guard.rereading import Rereading
+from yolo_nanfix.incident import OnDisk
+from yolo_nanfix.numerics.finite import other_buffers, weights
+from yolo_nanfix.verdicts import Cause, Verdict
+
+if TYPE_CHECKING:
+    from yolo_nanfix.guard.guard import Guard
+
+ALONE = frozenset({Cause.DATA, Cause.LABEL, Cause.NUMERICS})
+"""Causes that lie in single images, so that a verdict's images are offenders."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault as the guard met it.
+
+    Attributes:
+        kind: what was met; None if only the gradient tells, which in DDP may be another rank's.
+        point: where in the loop.
+        check: which sensor fired.
+        detail: the values seen.
+        micro: the micro-batch, where it is still known; its BatchNorm statistics are put back.
+        files: the images concerned, where it is not one micro-batch alone.
+        dropped: how many micro-batches are lost.
+        settings: those of the optimizer that are not finite.
+        verdict: the cause, where it is known already; then nothing is looked into.
+    """
+
+    kind: Kind | None
+    point: Point
+    check: str
+    detail: str
+    micro: MicroBatch | None = None
+    files: tuple[Source, ...] = ()
+    dropped: int = 1
+    verdict: Verdict | None = None
+    settings: tuple[Setting, ...] = ()
+
+
+class Faults:
+    """The faults of one run; `watch.Guard` finds them."""
+
+    def __init__(self, guard: Guard, inquiry: Inquiry) -> None:
+        """None yet."""
+        self.guard, self.inquiry = guard, inquiry
+        self.rereading = Rereading(getattr(getattr(guard.trainer, "train_loader", None), "dataset", None))
+        self._judged: tuple[Any, tuple[Source, ...]] = (None, ())
+
+    def note(
+        self,
+        point: Point,
+        check: str,
+        detail: str,
+        action: str,
+        files: tuple[Source, ...] = (),
+        dropped: int = 0,
+        val_batch: int = 0,
+    ) -> None:
+        """Record something that needs no decision; `val_batch` (1-based) where it is about one batch of validation."""
+        event = replace(self._event(point, check, detail, files), action=action, val_batch=val_batch)
+        self._record(event, dropped)
+
+    def tell(
+        self, point: Point, check: str, detail: str, action: str, files: tuple[Source, ...], verdict: Verdict
+    ) -> None:
+        """Record something that needs no decision and whose cause is known."""
+        self._record(replace(self._event(point, check, detail, files), action=action), verdict=verdict)
+
+    def at_start(self, check: str, detail: str, action: str, verdict: Verdict | None = None) -> None:
+        """Record what was mended at the start, or why training does not start."""
+        event = replace(self._event(Point.START, check, detail, ()), action=action)
+        self._record(event, verdict=verdict, common=True)  # all ranks start from the same state
+
+    def sick_val_batch(self, number: int, action: str, files: tuple[Source, ...]) -> None:
+        """Record a val batch (1-based) whose loss was not finite."""
+        detail = f"loss of val batch {number} not finite"
+        self.note(Point.VALIDATION, "val-batch", detail, action, files, val_batch=number)
+
+    def spike(self, alarm: Alarm, micro: MicroBatch | None, *, common: bool = True) -> None:
+        """An alarm that is not severe: counted, and nothing lost; gradients are clipped harder if it comes again.
+
+        Of several ranks, one must not clip harder alone: `common` tells whether all of them have this alarm.
+        """
+        self.guard.recorder.spikes += 1
+        if not common:
+            return
+        done = self.guard.ladder.carry_out(self.guard.ladder.judge(Reading(Kind.SPIKE)))
+        if done:
+            files = sensors.sources(micro.batch) if micro else ()
+            self.note(Point.AFTER_LOSS, "divergence", alarm.detail, "; ".join(done), files)
+
+    def scaler_skipped(self, micro: MicroBatch | None) -> None:
+        """The GradScaler skipped a step: its own business, until it does so over and over."""
+        decision = self.guard.ladder.judge(Reading(Kind.SCALER, float16=True))
+        if not decision.rungs:
+            return
+        scale = self.guard.trainer.scaler.get_scale()
+        detail = f"the GradScaler skipped step after step, its scale has fallen to {scale:g}"
+        event = self._event(Point.BEFORE_STEP, "loss-scale", detail, ())
+        done = self.guard.ladder.carry_out(decision)
+        self._record(replace(event, action="; ".join(done) or "run stopped"))
+        if Rung.STOP in decision:
+            self.stop(detail, None)
+
+    def deal_with(self, fault: Fault, *, left_to_scaler: bool = False) -> bool:
+        """Undo, look into, judge and carry out; among several ranks all draw the same decision.
+
+        Args:
+            fault: what was met.
+            left_to_scaler: a gradient that no rank has an explanation for is the GradScaler's business.
+
+        Returns:
+            Whether the micro-batch is dropped.
+
+        Raises:
+            GuardStop: the policy's last rung.
+        """
+        guard = self.guard
+        heard = distributed.agree(self._testify(fault, None))
+        explained = any(t.kind is not None for t in heard)
+        if left_to_scaler and not explained:
+            return False
+        undone: tuple[str, ...] = ()
+        if fault.micro is not None and fault.point is not Point.AFTER_STEP:
+            undone = remedies.put_back(guard.norms, guard.module_state, fault.micro.buffers, guard.snapshots)
+            if fault.point is not Point.AFTER_LOSS:
+                guard.trainer.tloss = fault.micro.tloss if fault.micro.tloss is not None else guard.trainer.tloss
+        others_fault = fault.kind is None and explained and distributed.running()
+        verdict = self._verdict(fault, beside=others_fault)
+        those = distributed.guilty(distributed.agree(self._testify(fault, verdict, self.inquiry.written)))
+        reading, theirs = self._worst(those)
+        decision = self._with_proposed_rate(guard.ladder.judge(reading), theirs.verdict)
+        done = guard.ladder.carry_out(decision, older=reading.kind is Kind.DIVERGING)
+        guard.recorder.leave_out(guard.ladder.quarantined)
+        if Rung.ROLLBACK in decision:
+            self._after_rollback()
+        lost = _lost(fault.dropped) if fault.dropped else ""
+        action = "; ".join(filter(None, [lost, *undone, *done, "run stopped" if Rung.STOP in decision else ""]))
+        event = replace(distributed.merged(those), action=action)
+        for other in those:
+            self.guard.recorder.learn(other.verdict)
+        self._record(event, fault.dropped, theirs.verdict, fault.micro, common=True)
+        if Rung.STOP in decision:
+            self._stop_for(decision, reading, replace(theirs, event=event))
+        return True
+
+    def refuse(self, settings: tuple[Setting, ...], window: list[tuple[Source, ...]], micro: MicroBatch | None) -> None:
+        """An optimizer step that settings would make NaN of all weights is not taken, whatever else is sound.
+
+        Raises:
+            GuardStop: as many in a row were refused as may be bad micro-batches in a row.
+        """
+        guard = self.guard
+        detail, files = param_groups.describe(settings), tuple(source for sources in window for source in sources)
+        fault = Fault(
+            Kind.NOT_FINITE, Point.BEFORE_STEP, "settings", detail, micro, files, len(window), settings=settings
+        )
+        if micro is not None:
+            remedies.put_back(guard.norms, guard.module_state, micro.buffers, guard.snapshots)
+        verdict = self._verdict(fault)
+        action = f"the step was refused: weights stay as they are; {_lost(len(window))}"
+        event = replace(self._event_of(fault), action=action, incident=self.inquiry.written)
+        self._record(event, len(window), verdict, None)
+        if guard.groups.refused_in_a_row >= guard.settings.max_bad_in_a_row:
+            self.stop(f"{guard.groups.refused_in_a_row} steps in a row refused: {detail}", verdict)
+
+    def sound_state(self, point: Point) -> None:
+        """Weights must be finite, else all is rolled back; BatchNorm and EMA are mended where they are not.
+
+        Raises:
+            GuardStop: there is nothing to roll back to.
+        """
+        guard = self.guard
+        alone = (
+            point is Point.SAVE and distributed.running()
+        )  # rank 0 saves alone; the next micro-batch tells all of them
+        if not alone and (defect := sensors.state_defect(guard.parameters())):
+            self.deal_with(Fault(Kind.POISONED, point, "weights", defect, dropped=0))
+        if (defect := sensors.first_not_finite(guard.norms.tensors())) and len(guard.snapshots):
+            guard.norms.restore_from(guard.snapshots.newest_first()[0].weights())
+            self.note(point, "batchnorm", defect, "taken from the last snapshot")
+        ema = guard.trainer.ema
+        defect = self._ema_defect(ema.ema) if ema else None
+        if defect and (count := remedies.resync_ema(guard.trainer, guard.module_state.born_non_finite)):
+            self.note(point, "ema", defect, f"{count} tensors of the EMA copied from the model")
+
+    def _ema_defect(self, ema: nn.Module) -> str | None:
+        """The first tensor of the average that is not finite, but for buffers that are so by design."""
+        born = self.guard.module_state.born_non_finite
+        others = [(name, tensor) for name, tensor in other_buffers(ema) if name not in born]
+        return sensors.first_not_finite([*weights(ema, self.guard.by_design), *others])
+
+    def ema_trap(self) -> None:
+        """Say once where Ultralytics' average makes NaN of buffers that are infinite by design."""
+        recorder, ema = self.guard.recorder, self.guard.trainer.ema
+        born = self.guard.module_state.born_non_finite
+        if not ema or not born or recorder.ema_nan:
+            return
+        state = ema.ema.state_dict()
+        recorder.ema_nan = [name for name in born if name in state and bool(state[name].isnan().any())]
+        if recorder.ema_nan:
+            upstream.log(
+                f"yolo-nanfix guard: Ultralytics' averaged model (EMA) makes NaN of infinite values in buffers: "
+                f"{', '.join(recorder.ema_nan)}. Training is not touched by it, but validation and checkpoints use the "
+                "average. The way out: register_buffer(..., persistent=False), or a large finite number for the Inf"
+            )
+
+    def save(self, write: Callable[[], Any]) -> Any:
+        """Let the trainer write its checkpoints aside, and put them in place if they are sound."""
+        guard = self.guard
+        self.sound_state(Point.SAVE)
+        models = [("weights", guard.model), *([("ema", guard.trainer.ema.ema)] if guard.trainer.ema else [])]
+        for what, model in models:
+            if defect := sensors.state_defect(weights(model, guard.by_design)):
+                self.note(Point.SAVE, "checkpoint", f"{what}: {defect}", "checkpoint not written, the last one stays")
+                return False
+        with stopping.later():
+            result, torn = checkpoints.whole(guard.trainer, write)
+        for defect in torn:
+            self.note(Point.SAVE, "checkpoint", defect, "not put in place, the last one stays")
+        return result
+
+    def stop(self, reason: str, verdict: Verdict | None, error: type[GuardStop] = TooManyBadBatches) -> None:
+        """Stop the run with a clean checkpoint in place: the last one, or the present state if there is none."""
+        guard, trainer = self.guard, self.guard.trainer
+        if trainer.args.save and not trainer.last.exists() and distributed.rank() < 1:
+            trainer.save_model()
+        kept = f"the last clean checkpoint is {trainer.last}" if trainer.last.exists() else "no checkpoint was clean"
+        why = f"; verdict: {verdict.summary}" if verdict else ""
+        where = f"epoch {self._epoch()}, batch {guard.batches_this_epoch}"
+        raise error(f"training stopped in {where}: {reason}{why}; {kept}")
+
+    def _stop_for(self, decision: Decision, reading: Reading, theirs: Testimony) -> None:
+        guard = self.guard
+        bad = guard.ladder.standing.bad_in_a_row
+        if reading.kind in (Kind.NOT_FINITE, Kind.EMPTY) and bad >= guard.settings.max_bad_in_a_row:
+            self.stop(f"{bad} bad micro-batches in a row (the last: {theirs.event.detail})", theirs.verdict)
+        what = "rolling back did not help" if guard.ladder.standing.rollbacks else "there is nothing to roll back to"
+        poisoned = reading.kind is Kind.POISONED or reading.cause is Cause.STATE
+        self.stop(f"{theirs.event.detail}; {what}", theirs.verdict, PoisonedState if poisoned else TooManyBadBatches)
+
+    def _with_proposed_rate(self, decision: Decision, verdict: Verdict | None) -> Decision:
+        """Where a range test proposed a lower learning rate than the ladder's next one, take that."""
+        now = incident_writer.base_rate(self.guard.trainer.optimizer) * self.guard.ladder.lr_scale
+        if Rung.LOWER_LR not in decision or verdict is None or not verdict.lr0 or not now > 0:
+            return decision
+        return replace(decision, lr_factor=min(decision.lr_factor, verdict.lr0 / now))
+
+    def _after_rollback(self) -> None:
+        """Gradients of the present window belong to weights that are gone."""
+        guard = self.guard
+        guard.gradients.clear()
+        guard.window = []
+        guard.divergence.reset()
+        guard.recorder.rolled_back(guard.steps - guard.snapshots.copies[-1].step)
+        guard.steps = guard.began_at = guard.snapshots.copies[-1].step
+
+    def _verdict(self, fault: Fault, *, beside: bool = False) -> Verdict | None:
+        """What the fault comes from. `beside`: another rank met one, and this one, too, if its replay explains it."""
+        micro, guard = fault.micro, self.guard
+        if fault.verdict is not None or fault.kind is Kind.EMPTY:
+            self.inquiry.written = ""
+            return fault.verdict
+        event = self._event_of(fault)
+        before = {**guard.module_state.named(), **guard.norms.named(micro.buffers)} if micro is not None else {}
+        born = guard.module_state.born_non_finite
+        history, more = guard.history, (born, fault.settings, guard.gradients.sizes)
+        with randomness.untouched():  # a replay runs the user's own code, too
+            return self.inquiry.look_into(
+                event,
+                lambda: incident_writer.build(
+                    guard.trainer, guard.model, event, micro, before, guard.snapshots, history, *more
+                ),
+                guard.model,
+                Path(guard.trainer.save_dir),
+                beside=beside,
+            )
+
+    def _testify(self, fault: Fault, verdict: Verdict | None, incident: str = "") -> Testimony:
+        kind = fault.kind if distributed.running() else fault.kind or Kind.NOT_FINITE
+        return Testimony(distributed.rank(), kind, replace(self._event_of(fault), incident=incident), verdict)
+
+    def _worst(self, those: list[Testimony]) -> tuple[Reading, Testimony]:
+        """What the policy is told of the ranks whose fault it is, and of which of them that is the worst fault."""
+        readings = [self._reading(testimony) for testimony in those]
+        worst = max(range(len(those)), key=lambda i: (_weight(readings[i]), -i))
+        others = dict.fromkeys(image for i, reading in enumerate(readings) if i != worst for image in reading.suspects)
+        apart = tuple(image for image in others if image not in readings[worst].suspects)
+        return replace(readings[worst], others=apart), those[worst]
+
+    def _reading(self, testimony: Testimony) -> Reading:
+        """What the policy is told: the same on every rank."""
+        verdict = testimony.verdict
+        sources = testimony.event.sources
+        suspects = tuple(dict.fromkeys(file for s in sources for file in s.blamed))
+        if not suspects and verdict and verdict.cause in ALONE:
+            innocent = {s.file for s in sources if s.on_disk in (OnDisk.FINITE, OnDisk.UNREADABLE)}
+            suspects = tuple(image for image in verdict.images if image not in innocent)
+        poisoned = not suspects and cause_of(verdict) is not Cause.DATA and self._weights_poisoned()
+        return Reading(
+            testimony.kind or Kind.NOT_FINITE,
+            Cause.STATE if poisoned else self._cause(verdict),
+            suspects,
+            float16=self.guard.trainer.scaler.is_enabled() or bool(self.guard.trainer.amp),
+            can_roll_back=len(self.guard.snapshots) > 0,
+        )
+
+    def _cause(self, verdict: Verdict | None) -> Cause | None:
+        """The cause; a value kept outside of weights is its owner's business, for a rollback does not bring it back."""
+        rolled_back = dict(weights(self.guard.model))
+        named = verdict is not None and bool(verdict.tensor) and not verdict.tensor.startswith("optimizer.")
+        if verdict is not None and verdict.cause is Cause.STATE and named and verdict.tensor not in rolled_back:
+            return Cause.DEFINITION
+        return cause_of(verdict)
+
+    def _weights_poisoned(self) -> bool:
+        return sensors.first_not_finite(self.guard.parameters()) is not None
+
+    def _event_of(self, fault: Fault) -> Event:
+        files = fault.files or (self._sources(fault.micro) if fault.micro else ())
+        return self._event(fault.point, fault.check, fault.detail, files)
+
+    def _sources(self, micro: MicroBatch) -> tuple[Source, ...]:
+        """The images of a micro-batch; the files of those that look sick are read again, once."""
+        if self._judged[0] is not micro.batch:
+            self._judged = micro.batch, self.rereading.judged(sensors.sources(micro.batch))
+        return self._judged[1]
+
+    def _event(self, point: Point, check: str, detail: str, files: tuple[Source, ...]) -> Event:
+        whole = (Point.START, Point.EPOCH_END, Point.VALIDATION, Point.SAVE)
+        ahead = point is Point.BATCH  # the micro-batch is counted once it is preprocessed
+        batch = 0 if point in whole else self.guard.batches_this_epoch + ahead
+        return Event(point, check, self._epoch(), batch, files, detail, "", self.guard.recorder.step + ahead)
+
+    def _epoch(self) -> int:
+        return int(getattr(self.guard.trainer, "epoch", self.guard.trainer.start_epoch)) + 1
+
+    def _record(
+        self,
+        event: Event,
+        dropped: int = 0,
+        verdict: Verdict | None = None,
+        micro: MicroBatch | None = None,
+        *,
+        common: bool = False,
+    ) -> None:
+        """Write an event down; `common`: all ranks do, else rank 0 learns from the others' notes what they saw."""
+        if not common and distributed.running():
+            event = replace(event, ranks=(distributed.part_of(event, distributed.rank(), verdict),))
+            self.guard.lookout.note(event, verdict)
+        suspects = [s.file for s in event.sources if s.suspect] or list(verdict.images if verdict else ())
+        batch = micro.batch if micro is not None else {}
+        self.guard.recorder.add(event, dropped, verdict, lambda: sensors.pictures(batch, suspects))
+        if distributed.rank() < 1:
+            upstream.log(f"yolo-nanfix guard: {event}")
+
+
+def _weight(reading: Reading) -> tuple[int, bool]:
+    """How much a reading asks for: the worse kind, and in it what lies in no image, and so comes back."""
+    kinds = (Kind.EMPTY, Kind.NOT_FINITE, Kind.DIVERGING, Kind.POISONED)
+    return kinds.index(reading.kind), not reading.suspects
+
+
+def _lost(count: int) -> str:
+    return f"{count} micro-batch{'' if count == 1 else 'es'} dropped"

@@ -1,0 +1,447 @@
+"""The guard of one trainer: looks at each point of the loop, and sees to it that faults are dealt with."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from yolo_nanfix import batches
+from yolo_nanfix.events import Point, Source
+from yolo_nanfix.guard import batched_reads, distributed, head_outputs, initial_state, lookouts, remedies, sensors
+from yolo_nanfix.guard import param_groups as groups
+from yolo_nanfix.guard.divergence import Alarm, Divergence
+from yolo_nanfix.guard.escalation import Ladder
+from yolo_nanfix.guard.fault_handling import Fault, Faults
+from yolo_nanfix.guard.gradients import Gradients
+from yolo_nanfix.guard.guard_settings import GuardSettings
+from yolo_nanfix.guard.incident_writer import MicroBatch, precision, random_states
+from yolo_nanfix.guard.inquiry import Examine, Inquiry, Known
+from yolo_nanfix.guard.intake import Intake
+from yolo_nanfix.guard.lookout import Lookout
+from yolo_nanfix.guard.module_state import ModuleState
+from yolo_nanfix.guard.param_groups import Groups, Setting
+from yolo_nanfix.guard.policy import Kind
+from yolo_nanfix.guard.progress_bar import ProgressReads
+from yolo_nanfix.guard.recorder import Recorder
+from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
+from yolo_nanfix.guard.validation import ValidationGuard
+from yolo_nanfix.numerics.finite import by_design, weights
+
+EARLY = (5, 10, 20, 35)
+"""So many steps after the start or a rollback it is also asked how far the weights moved, then at each snapshot."""
+HISTORY = 50
+"""So many good micro-batches are remembered for an incident."""
+
+
+class SkipStep(Exception):  # noqa: N818 - control flow between the optimizer's pre-hook and the guarded step
+    """Raised inside an optimizer's pre-hook: the gradients of this window must not reach the weights."""
+
+
+class Guard:
+    """Watches one training run. `adapter` connects its methods to the trainer."""
+
+    def __init__(
+        self,
+        trainer: Any,
+        settings: GuardSettings,
+        recorder: Recorder,
+        examine: Examine | None = None,
+        known: Known = dict,
+        lookout: Lookout | None = None,
+    ) -> None:
+        """Check the state that training starts from, and keep a first copy of it.
+
+        Raises:
+            PoisonedState: weights or buffers are not finite and may not be mended, so no step could be good.
+        """
+        self.trainer, self.settings, self.recorder = trainer, settings, recorder
+        self.lookout = lookout or lookouts.of(trainer, recorder, settings)
+        self.model = unwrapped(trainer.model)
+        self.norms = sensors.NormBuffers(self.model)
+        self.by_design = by_design(self.model)
+        self.module_state = ModuleState(self.model, self.norms)
+        self.module_state.born_non_finite += tuple(self.by_design)
+        self.groups = Groups()
+        self.gradients = Gradients(list(self.model.parameters()))
+        self.snapshots = Snapshots(trainer, self.model, self.by_design)
+        self.ladder = Ladder(trainer, settings, self.snapshots)
+        self.faults = Faults(self, Inquiry(settings, examine, known))
+        self.validation = ValidationGuard(trainer, self.faults)
+        self.intake = Intake(self)
+        self.progress = ProgressReads(trainer)
+        self.divergence = Divergence()
+        self.together = distributed.running()
+        self.history: deque[dict[str, float | None]] = deque(maxlen=HISTORY)
+        self.batches_this_epoch = 0
+        self.good_this_epoch = 0
+        self.steps = self.began_at = 0
+        self.window: list[tuple[Source, ...]] = []
+        self.window_dropped = 0
+        self.norm: Tensor | None = None
+        self.step_reached = False
+        self._current: MicroBatch | None = None
+        self._pending: MicroBatch | None = None
+        self._said: Fault | None = None
+        self._alarm: Alarm | None = None
+        self._held_back = False
+        self._norm_value: float | None = None
+        self._norm_to_read: Tensor | None = None
+        self.optimizer: Any = trainer.optimizer
+        self._main_group = batched_reads.main_group(trainer.optimizer)
+        self._odd_pixels = 0
+        self._float_images = True
+        self._epoch: int | None = None
+        initial_state.check(trainer, self.model, settings.repair, self.faults.at_start)
+        if settings.snapshot_every:
+            self.snapshots.take(0)
+
+    def parameters(self) -> list[tuple[str, Tensor]]:
+        """The model's parameters, but for those that are infinite by design."""
+        return [(name, p) for name, p in self.model.named_parameters() if name not in self.by_design]
+
+    def epoch_start(self) -> None:
+        """Forget the counts of the last epoch; where Ultralytics begins one again, also what was left open in it."""
+        if self._epoch is not None and self.trainer.epoch <= self._epoch:
+            self.recorder.epochs_redone += 1
+            self._unjudged()
+            self.abandon_window()
+            self.divergence.reset()
+        self._epoch = self.trainer.epoch
+        self.batches_this_epoch = self.good_this_epoch = 0
+        self.ladder.epoch(len(self.trainer.train_loader))
+
+    @property
+    def training(self) -> bool:
+        """Whether the loop has begun: a callback before that may have batches preprocessed to look at them."""
+        return self._epoch is not None
+
+    def abandon_window(self) -> None:
+        """Drop what is pending: gradients and micro-batches of a window that upstream has ended."""
+        self.gradients.kept = []
+        self.window, self.window_dropped = [], 0
+        self._current = self._pending = self._said = None
+        self.progress.take_back()
+
+    def before_batch(self, batch: Any) -> Any:
+        """BATCH: judge the gradient of the last micro-batch, and leave samples out of this one that are no good.
+
+        The batch is as the user's loader gives it, which may be anything.
+        """
+        if not self.training:
+            return batch
+        self._unjudged()
+        self.settle()
+        images = batch.get("img") if isinstance(batch, Mapping) else None
+        self._float_images = not isinstance(images, Tensor) or images.is_floating_point()
+        return self.intake.before(batch)
+
+    def batch(self, batch: Any) -> None:
+        """BATCH: remember the sources, the generators and a copy of the BatchNorm buffers."""
+        self.batches_this_epoch += 1
+        self.recorder.micro_batches += 1
+        self.recorder.processes.place = self.trainer.epoch + 1, self.batches_this_epoch
+        self.gradients.sizes = {}
+        self.progress.take_back()
+        self.faults.inquiry.tick(self.model)
+        head_outputs.overhear(self.model)
+        if not self.good_this_epoch:
+            self.trainer.tloss = None  # only dropped micro-batches so far: the running mean starts here
+        states, dtype = random_states(self.trainer.device), precision(self.trainer.device.type)
+        self.module_state.copy()
+        held = batch if isinstance(batch, Mapping) else {}
+        self._current = MicroBatch(held, self.norms.copy(), self.trainer.tloss, states, dtype)
+
+    def _unjudged(self) -> None:
+        """A micro-batch that upstream itself dropped before backward, as 8.3.210 and 8.3.211 do: mend BatchNorm."""
+        current, self._current = self._current, None
+        if current is not None:
+            self.recorder.readings.add(self.recorder.step, self.trainer.epoch + 1, self.batches_this_epoch, {})
+        if current is None or math.isfinite(float(self.norms.sum())):
+            return
+        remedies.put_back(self.norms, self.module_state, current.buffers, self.snapshots)
+        self.faults.note(
+            Point.AFTER_LOSS,
+            "batchnorm",
+            "BatchNorm statistics not finite",
+            "dropped by Ultralytics itself; BatchNorm put back",
+            sensors.sources(current.batch),
+            dropped=1,
+        )
+
+    def after_loss(self, loss: Tensor) -> Tensor:
+        """AFTER_LOSS: the loss to run backward on: the given one, or one without effect for a bad micro-batch.
+
+        Raises:
+            GuardStop: the policy's last rung.
+        """
+        micro, self._current = self._current, None
+        if micro is None:
+            return loss
+        look = self._float_images or self.batches_this_epoch == 1
+        tensors = sensors.step_tensors(
+            loss, self.norms, micro.batch, head_outputs.take(self.model), look_at_pixels=look
+        )
+        scalars = {name: tensor.detach() for name, tensor in tensors.items()}
+        values = sensors.read(scalars | self._aside())
+        self._write_down(values)
+        if (fault := self.intake.take()) is not None:
+            return self._drop(replace(fault, micro=micro), loss)
+        if settings := self._sick_settings() if self.together else ():  # said by the gradient, as all is among ranks
+            detail = groups.describe(settings)
+            found = Fault(Kind.NOT_FINITE, Point.AFTER_LOSS, "settings", detail, micro, settings=settings)
+            return self._drop(found, loss)
+        if not all(math.isfinite(values[name]) for name in scalars):
+            finite = sensors.flags(sensors.read(scalars | sensors.pixel_tensors(micro.batch)))
+            check = "+".join(name for name, good in finite.items() if not good)
+            return self._bad(Kind.NOT_FINITE, check, self._detail(finite), micro, loss)
+        self._look_at_pixels(values, micro)
+        labels = micro.batch.get("cls")
+        alarm = self.divergence.loss(values["loss"], len(labels) if isinstance(labels, Tensor) and labels.dim() else 1)
+        if alarm is not None and alarm.severe:
+            return self._bad(Kind.DIVERGING, "divergence", alarm.detail, micro, loss)
+        if alarm is not None:
+            self.faults.spike(alarm, micro, common=not self.together)
+        self.progress.hand_over(values)
+        self.history.append({"loss": values["loss"], "norm": self._norm_value})
+        self._pending = micro
+        if self.together or not self.trainer.scaler.is_enabled():
+            self.gradients.set_aside()
+        else:
+            self._good(micro)
+            self.ladder.good_micro_batch()
+        return loss
+
+    def _aside(self) -> dict[str, Tensor]:
+        """What is read together with the checks without being judged."""
+        late = {} if self._norm_to_read is None else {batched_reads.NORM: self._norm_to_read}
+        scale = batched_reads.scale(self.trainer.scaler)
+        return {**self.progress.scalars(), **batched_reads.terms(self.trainer), **scale, **late}
+
+    def _write_down(self, values: Mapping[str, float]) -> None:
+        """Keep what is known of this micro-batch, and of the step before it, for the curves of the run."""
+        rows = self.recorder.readings
+        if self._norm_to_read is not None:
+            self._norm_to_read = None
+            rows.norm(values[batched_reads.NORM])
+        row = {k.removeprefix(batched_reads.PREFIX): v for k, v in values.items() if k.startswith(batched_reads.PREFIX)}
+        row["loss"] = values["loss"]
+        groups = self.trainer.optimizer.param_groups
+        rate = groups[min(self._main_group, len(groups) - 1)]["lr"]
+        if not isinstance(rate, Tensor):
+            row["lr"] = rate * self.ladder.rate
+        rows.add(self.recorder.step, self.trainer.epoch + 1, self.batches_this_epoch, row)
+        self.recorder.audience.micro_batch()
+
+    def _bad(self, kind: Kind, check: str, detail: str, micro: MicroBatch, loss: Tensor) -> Tensor:
+        """Deal with a fault found after the loss."""
+        return self._drop(Fault(kind, Point.AFTER_LOSS, check, detail, micro), loss)
+
+    def _drop(self, fault: Fault, loss: Tensor) -> Tensor:
+        """Deal with a fault found before backward; among several ranks, tell the others by the gradient first."""
+        micro = fault.micro
+        assert micro is not None
+        if self.together:
+            self._said, self._pending = fault, micro
+            remedies.forget_loss(self.trainer, loss, micro.tloss)
+            self.gradients.set_aside()
+            return distributed.poisoned(loss)
+        self.window_dropped += 1
+        neutral = remedies.without_effect(self.trainer, loss, micro.tloss)
+        self.faults.deal_with(fault)
+        return neutral
+
+    def _good(self, micro: MicroBatch) -> None:
+        self.good_this_epoch += 1
+        self.window.append(tuple(Source(str(f)) for f in batches.names(micro.batch)))
+
+    def settle(self, *, stepping: bool = False) -> None:
+        """AFTER_BACKWARD: let the last micro-batch's gradient join its window if it is good, else drop it alone.
+
+        A GradScaler judges the window as a whole, for its gradients may overflow while it looks for its scale; with
+        one micro-batch to a step the norm before the step tells.
+        """
+        micro, said = self._pending, self._said
+        scaled = self.trainer.scaler.is_enabled()
+        if micro is None or (not self.together and (scaled or (stepping and not self.gradients.kept))):
+            if micro is not None and scaled:
+                self._pending = None
+            return
+        self._pending = self._said = None
+        if not self.gradients.apart:
+            self._good(micro)  # the norm before the step tells
+            self.ladder.good_micro_batch()
+            return
+        probe = self.gradients.probe()
+        value = sensors.read({"gradient": probe})["gradient"] if said is None and probe is not None else 0.0
+        if said is None and math.isfinite(value):
+            self._good(micro)
+            self.ladder.good_micro_batch()
+            self.gradients.join()
+            return
+        if said is None:
+            self.recorder.readings.norm(value)
+        detail = "the gradient is not finite, the loss is"
+        seen = Fault(None, Point.AFTER_BACKWARD, "gradient", detail, micro)
+        if self.faults.deal_with(said or seen, left_to_scaler=scaled and said is None):
+            self.window_dropped += 1
+            self.gradients.drop()
+        else:
+            self.gradients.join()
+
+    def optimizer_step(self, step: Callable[[], None]) -> None:
+        """BEFORE_STEP: run the trainer's own step, unless the window holds no good micro-batch or a bad gradient."""
+        self.settle(stepping=True)
+        micro, self._pending = self._pending, None
+        if micro is not None:
+            self._good(micro)
+        window, dropped = self.window, self.window_dropped
+        self.window, self.window_dropped, self.norm, self.step_reached = [], 0, None, False
+        if dropped and not window:
+            self.recorder.refused()
+            remedies.skip_step(self.trainer)
+            return
+        if settings := () if self.together else self._sick_settings():
+            self.recorder.refused()
+            self.good_this_epoch -= len(window)
+            try:
+                self.faults.refuse(settings, window, micro)
+            finally:
+                remedies.skip_step(self.trainer)
+            return
+        try:
+            with self.ladder.rates():
+                self._held_back = False
+                step()
+                if self._held_back:  # a trainer of the user's own caught it
+                    raise SkipStep
+        except SkipStep:
+            self.recorder.refused()
+            try:
+                self._skipped(window, micro)  # an incident names the weights whose gradient is bad
+            finally:
+                remedies.skip_step(self.trainer)
+            return
+        self._stepped(micro)
+
+    def _sick_settings(self) -> tuple[Setting, ...]:
+        return self.groups.defects(self.trainer.optimizer, self.trainer.epoch + 1, self.steps + 1)
+
+    def _skipped(self, window: list[tuple[Source, ...]], micro: MicroBatch | None) -> None:
+        """The optimizer's pre-hook held a step back."""
+        alarm, self._alarm = self._alarm, None
+        files = tuple(source for sources in window for source in sources)
+        if alarm is not None:
+            fault = Fault(Kind.DIVERGING, Point.BEFORE_STEP, "divergence", alarm.detail, micro, files, len(window))
+        else:
+            detail = f"gradient norm {self._norm_value} with a finite loss"
+            fault = Fault(Kind.NOT_FINITE, Point.BEFORE_STEP, "gradient", detail, micro, files, len(window))
+        self._norm_value = None
+        self.good_this_epoch -= len(window)
+        self.faults.deal_with(fault)
+
+    def _stepped(self, micro: MicroBatch | None) -> None:
+        """AFTER_STEP: count the GradScaler's skips, and every so often look how far the weights moved."""
+        if self.trainer.scaler.is_enabled():
+            self._norm_to_read = self.norm
+        if self.trainer.scaler.is_enabled() and not self.step_reached:
+            self.recorder.scaler_skips += 1
+            self.faults.scaler_skipped(micro)
+            return
+        self.steps += 1
+        self.recorder.stepped()
+        self.ladder.good_step(self._norm_value)
+        every = self.settings.snapshot_every
+        wary = self.recorder.rollbacks and self.steps % self.ladder.wary_steps == 0
+        if every and (self.steps % every == 0 or wary or self.steps - self.began_at in EARLY):
+            self._measure(micro, keep=self.steps % every == 0)
+
+    def _measure(self, micro: MicroBatch | None, *, keep: bool) -> None:
+        """How far did the weights move since the last copy? If not too far, keep one of them as they are.
+
+        Args:
+            micro: the last micro-batch.
+            keep: as a regular copy, from which the next distance is measured; else as a late one.
+        """
+        self.module_state.find()
+        changed, size, step = self.snapshots.moved()
+        if not math.isfinite(changed):
+            defect = sensors.first_not_finite(weights(self.model, self.by_design)) or "weights not finite"
+            self.faults.deal_with(Fault(Kind.POISONED, Point.AFTER_STEP, "weights", defect, micro, dropped=0))
+            return
+        alarm = self.divergence.ratio(changed, size, self.steps - step)
+        if alarm is not None and alarm.severe:
+            fault = Fault(Kind.DIVERGING, Point.AFTER_STEP, "update-ratio", alarm.detail, micro, dropped=0)
+            self.faults.deal_with(fault)
+            return
+        if keep:
+            self.snapshots.take(self.steps)
+        else:
+            self.snapshots.take_late(self.steps)
+
+    def before_optimizer(self) -> None:
+        """The optimizer's pre-hook: without a GradScaler, the gradient norm must be finite, and not explode.
+
+        Raises:
+            SkipStep: it is not.
+        """
+        self.step_reached = True
+        if self.trainer.scaler.is_enabled():
+            self._norm_value = None  # the scaler has looked at every gradient and does not call this on a bad one
+            return
+        if self.norm is None:
+            self.norm = sensors.gradient_norm(list(self.model.parameters()))
+        self._norm_value = sensors.read({"norm": self.norm})["norm"]
+        self.recorder.readings.norm(self._norm_value)
+        alarm = self.divergence.step(self._norm_value) if math.isfinite(self._norm_value) else None
+        severe = alarm is not None and alarm.severe
+        self._held_back = severe or not math.isfinite(self._norm_value)
+        if self._held_back:
+            self._alarm = alarm if severe else None
+            raise SkipStep
+        if alarm is not None:
+            self.faults.spike(alarm, None)
+
+    def epoch_end(self) -> None:
+        """EPOCH_END: weights, BatchNorm and EMA must be finite before validation sees them.
+
+        Raises:
+            GuardStop: they are not, and there is nothing to roll back to.
+        """
+        self.recorder.epoch_over(self.trainer.epoch + 1)
+        late, self._norm_to_read = self._norm_to_read, None
+        if late is not None:
+            self.recorder.readings.norm(sensors.read({batched_reads.NORM: late})[batched_reads.NORM])
+        self.settle(stepping=False)
+        self.faults.sound_state(Point.EPOCH_END)
+        self.faults.ema_trap()
+        if self.settings.snapshot_every and self.steps > self.snapshots.last_step:
+            self.snapshots.take_late(self.steps)
+        if self.ladder.lr_scale != 1.0:
+            self.trainer.lr = {k: v * self.ladder.lr_scale for k, v in self.trainer.lr.items()}
+
+    def save(self, write: Callable[[], Any]) -> Any:
+        """SAVE: let the trainer write its checkpoints, unless they would be NaN or zeros."""
+        return self.faults.save(write)
+
+    def _look_at_pixels(self, values: Mapping[str, float], micro: MicroBatch) -> None:
+        odd = sensors.pixel_range(values) if self.trainer.args.task != "classify" else None
+        if odd and self._odd_pixels != self.trainer.epoch + 1:
+            self._odd_pixels = self.trainer.epoch + 1
+            action = "reported once an epoch; training goes on with them"
+            self.faults.note(Point.AFTER_LOSS, "pixels", odd, action, sensors.sources(micro.batch))
+
+    def _detail(self, finite: Mapping[str, bool]) -> str:
+        loss = f"loss not finite ({sensors.describe_items(self.trainer.loss_items)})"
+        words = {
+            "loss": loss,
+            "batchnorm": "BatchNorm statistics not finite",
+            "targets": "label targets not finite",
+            "pixels": "pixels not finite",
+            "outputs": "outputs of the head not finite",
+        }
+        return ", ".join(words[name] for name, good in finite.items() if not good)

@@ -1,0 +1,269 @@
+"""Carries out a plan: first the journal, then one file after the other, each in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from yolo_nanfix.errors import UsageError
+from yolo_nanfix.findings import Finding
+from yolo_nanfix.linting.autofix.edit_plan import LIST, Ground, diff, plan
+from yolo_nanfix.linting.autofix.edits import Edit, Kept
+from yolo_nanfix.linting.autofix.file_changes import Spot, move, put, say, stamp, sync_folders
+from yolo_nanfix.linting.autofix.fix_table import FIXES
+from yolo_nanfix.linting.autofix.journal import KEEP, Journal, Writer, journals, locked, store
+from yolo_nanfix.linting.autofix.journal_record import Step
+from yolo_nanfix.linting.autofix.open_folders import held, make
+from yolo_nanfix.linting.autofix.row_edits import Left
+from yolo_nanfix.linting.autofix.text_edits import is_background
+from yolo_nanfix.linting.autofix.undo import clear, restore
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What a fix run did.
+
+    Attributes:
+        done: the findings that were mended (with `diff`: that would be).
+        files: number of files that changed.
+        quarantined: number of images that went to quarantine, most of them with a label file.
+        background: number of images whose last label row was taken out, so that they count as background: always 0,
+            since such images go to quarantine instead.
+        kept: what was left as it is though it has a fixer, each with the reason.
+        unsafe: number of findings that only unsafe fixes mend; 0 if these were allowed.
+        journal: the folder that holds the undo journal; None if nothing changed.
+        quarantine: the folder to which unusable files were moved; None if none was.
+        diff: what would change, as text; None if it was done.
+        outside: the folders outside of the dataset in which files changed.
+    """
+
+    done: tuple[Finding, ...] = ()
+    files: int = 0
+    quarantined: int = 0
+    background: int = 0
+    kept: tuple[Kept, ...] = ()
+    unsafe: int = 0
+    journal: str | None = None
+    quarantine: str | None = None
+    diff: str | None = None
+    outside: tuple[str, ...] = ()
+
+
+def preview(findings: Iterable[Finding], ground: Ground) -> Fixed:
+    """What `fix` would do; nothing is written, not even a journal."""
+    findings = tuple(findings)
+    steps = list(plan(findings, ground))
+    edits = [step for step in steps if isinstance(step, Edit)]
+    done = tuple(finding for edit in edits for finding in edit.done)
+    kept, unsafe = _split([step for step in steps if isinstance(step, Kept)], findings, ground)
+    aside, empty = (sum(map(ask, edits)) for ask in (partial(_sets_aside, ground), _empties))
+    outside = _outside(ground, edits)
+    return Fixed(done, len(edits), aside, empty, kept, unsafe, diff="".join(map(diff, edits)), outside=outside)
+
+
+def _outside(ground: Ground, steps: Iterable[Edit | Step]) -> tuple[str, ...]:
+    """The folders outside of the dataset in which files change."""
+    if not ground.home.outside:
+        return ()
+    paths = (path for step in steps for path in (step.path, step.target) if not ground.home.holds(path))
+    return tuple(dict.fromkeys(os.path.split(path)[0] for path in paths))
+
+
+def _sets_aside(ground: Ground, edit: Edit) -> bool:
+    """Whether an image goes to quarantine."""
+    return ground.is_aside(edit.target) and not edit.path.endswith((".txt", ".npy"))
+
+
+def _empties(edit: Edit) -> bool:
+    """Whether an image is turned into background."""
+    there = edit.path == edit.target and edit.path.endswith(".txt") and edit.what != LIST
+    return there and is_background(edit.after) and not is_background(edit.seen.content)
+
+
+def mendable(findings: Iterable[Finding], ground: Ground) -> frozenset[Finding]:
+    """The findings that `fix` would mend now; nothing is written."""
+    steps = plan(tuple(findings), ground)
+    return frozenset(finding for step in steps if isinstance(step, Edit) for finding in step.done)
+
+
+def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
+    """Mend what can be mended; a file is either changed whole or not at all, and `undo` takes everything back.
+
+    Raises:
+        UsageError: another fix is running, one of the whole set was cut off, or the journal cannot be written; nothing
+            was changed.
+        KeyboardInterrupt: it was interrupted; the message says what is changed, if anything is.
+    """
+    findings, folder = tuple(findings), store()
+    kept: list[Kept] = []
+    done: list[tuple[Finding, ...]] = []
+    groups: list[str] = []
+    aside: list[bool] = []
+    empty: list[bool] = []
+    with locked(folder, ground.home.root):
+        _tidy([j for j in journals(folder)[0] if j.data == ground.data])
+        try:
+            writer = Writer(folder, ground.data, ground.home.root)
+            try:
+                for step in plan(findings, ground):
+                    if isinstance(step, Kept):
+                        kept.append(step)
+                    else:
+                        writer.add(step)
+                        done.append(step.done)
+                        groups.append(step.group)
+                        aside.append(_sets_aside(ground, step))
+                        empty.append(_empties(step))
+                journal = writer.commit()
+            except BaseException:
+                writer.abandon()
+                raise
+        except OSError as error:
+            raise UsageError(
+                f"the undo journal in {folder} cannot be written ({say(error)}); nothing changed"
+            ) from None
+        if journal is None:
+            left, unsafe = _split(kept, findings, ground)
+            return Fixed(kept=left, unsafe=unsafe)
+        applied, failed = _carry_out(journal, groups)
+        if not applied:
+            journal.remove()
+        for old in [j for j in journals(folder)[0] if j.data == ground.data][:-KEEP]:
+            old.remove()
+    moved = any(ground.is_aside(journal.steps[i].target) for i in applied)
+    left, unsafe = _split((*kept, *failed), findings, ground)
+    return Fixed(
+        done=tuple(finding for i in applied for finding in done[i]),
+        files=len(applied),
+        quarantined=sum(aside[i] for i in applied),
+        background=sum(empty[i] for i in applied),
+        kept=left,
+        unsafe=unsafe,
+        journal=str(journal.folder) if applied else None,
+        quarantine=ground.quarantine if moved else None,
+        outside=_outside(ground, [journal.steps[i] for i in applied]),
+    )
+
+
+def _tidy(mine: Iterable[Journal]) -> None:
+    """Remove the temporary files of runs that were cut off.
+
+    Raises:
+        UsageError: one of them was a fix of the whole set, which is to be done to all its files or none.
+    """
+    for journal in mine:
+        if journal.applied() is not None:
+            continue
+        if journal.whole:
+            raise UsageError(
+                f"a fix of the whole set was cut off, so that some of its files may be rewritten and others not; take "
+                f"it back first: yolo-nanfix lint {shlex.quote(journal.data)} --undo"
+            )
+        if not (journal.folder / "cleared.json").exists():
+            clear(journal)
+            with contextlib.suppress(OSError, Left):
+                journal.note("cleared.json", True)
+
+
+def _split(kept: Sequence[Kept], findings: tuple[Finding, ...], ground: Ground) -> tuple[tuple[Kept, ...], int]:
+    """What was left for good, and how many findings unsafe fixes would mend."""
+    for_good = tuple(one for one in kept if not one.to_unsafe)
+    if ground.unsafe:
+        return for_good, 0
+    have = (f for f in findings if f.because is None and f.code in FIXES and FIXES[f.code].safety == "unsafe")
+    unsafe = sum(ground.home.outside or ground.home.holds(f.place.file) for f in have)
+    return for_good, unsafe + sum(one.to_unsafe for one in kept)
+
+
+def _carry_out(journal: Journal, groups: Sequence[str]) -> tuple[list[int], list[Kept]]:
+    """Do the steps of a committed journal; gives the steps that were done, and the reasons of the others.
+
+    Of the steps of one group all are done or none: where one cannot be, those before it are taken back.
+    """
+    applied: list[int] = []
+    try:
+        failed = _do_all(journal, groups, applied)
+    except KeyboardInterrupt:
+        changed, them = ("1 file is", "it") if len(applied) == 1 else (f"{len(applied)} files are", "them")
+        said = f"{changed} changed, the others are as they were; --undo takes {them} back"
+        raise KeyboardInterrupt(*[said] if applied else []) from None
+    sync_folders({os.path.dirname(p) for i in applied for p in (journal.steps[i].path, journal.steps[i].target)})  # noqa: PTH120
+    with contextlib.suppress(OSError, Left):  # without it undo looks at each file, as after a kill
+        journal.note("applied.json", applied)
+    return applied, failed
+
+
+def _do_all(journal: Journal, groups: Sequence[str], applied: list[int]) -> list[Kept]:
+    """Do all steps, and note those that were done; gives the reasons of the others."""
+    failed: list[Kept] = []
+    broken: set[str] = set()
+    full = ""
+    for number, (step, group) in enumerate(zip(journal.steps, groups, strict=True)):
+        try:
+            if group in broken:
+                continue
+            if full:
+                raise Left(f"not tried: {full} before")
+            _do(journal, number, step)
+        except Left as why:
+            failed.append(Kept(step.path, "", str(why)))
+        except OSError as error:
+            failed.append(Kept(step.path, "", f"cannot be changed ({say(error)}); it is as it was"))
+            full = say(error) if error.errno in _FULL else ""
+        else:
+            applied.append(number)
+            continue
+        if group and group not in broken:
+            broken.add(group)
+            failed += _take_back(journal, [i for i in applied if groups[i] == group], applied)
+    return failed
+
+
+def _take_back(journal: Journal, steps: Sequence[int], applied: list[int]) -> Iterator[Kept]:
+    """Restore the files of steps that were done, and strike them from `applied`; gives those that cannot be."""
+    for number in reversed(steps):
+        step = journal.steps[number]
+        try:
+            restore(journal, number, step)
+        except (Left, OSError) as error:
+            why = str(error) if isinstance(error, Left) else say(error)
+            yield Kept(step.path, "", f"is changed, others that belong to it are not ({why}): --undo takes it back")
+        else:
+            applied.remove(number)
+
+
+def _do(journal: Journal, number: int, step: Step) -> None:
+    """One step. OSError: the file is as it was."""
+    temp = journal.temp(number)
+    folder, name = os.path.split(step.path)
+    try:
+        with contextlib.ExitStack() as stack:
+            here = Spot(stack.enter_context(held(folder)), name)
+            now = stamp(here)
+            if now is None:
+                raise Left("vanished since the lint")
+            if now != step.stamp:
+                raise Left("changed since the lint; lint again")
+            if step.target == step.path:
+                return put(here, journal.fresh(step), step.mode, temp, like=here, instead_of=step.stamp)
+            away, name = os.path.split(step.target)
+            make(away)
+            there = Spot(stack.enter_context(held(away)), name)
+            if step.after == step.before:
+                return move(here, there, partial(journal.original, step), step.mode, step.mtime_ns, temp)
+            put(there, journal.fresh(step), step.mode, temp, like=here)
+            try:
+                here.folder.unlink(here.name)
+            except OSError:
+                there.folder.unlink(there.name)
+                raise
+    except FileExistsError:
+        raise Left(f"{step.target} is there already") from None
+    return None

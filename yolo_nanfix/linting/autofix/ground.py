@@ -1,0 +1,195 @@
+"""The dataset in which files are mended, and how its files are called and kept together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+from yolo_nanfix.linting.autofix.file_changes import look
+from yolo_nanfix.linting.autofix.limits import Whole
+from yolo_nanfix.linting.autofix.row_edits import OUTSIDE, Left
+from yolo_nanfix.linting.autofix.text_edits import is_background, listed
+from yolo_nanfix.regular import ANYWHERE, Within, inside
+
+_SUFFIXES = ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where the files of a dataset are, and so where fixes and undo write.
+
+    Attributes:
+        data: path of its data.yaml, or of its folder, which names its journals.
+        root: its folder; the quarantine stands beside it.
+        within: the folders that it consists of.
+        outside: whether files elsewhere may be changed, too.
+    """
+
+    data: str
+    root: str
+    within: Within
+    outside: bool = False
+
+    @property
+    def quarantine(self) -> str:
+        """The folder for unusable files: beside the dataset, named after it; if that is a link, where it leads."""
+        return os.path.realpath(aside(self.root))
+
+    def holds(self, path: str) -> bool:
+        """Whether a file lies in the dataset, or in its quarantine if that is no link; links above it count."""
+        real = canonical(path)
+        beside = aside(self.root)
+        places = (*self.within.folders, *([beside] if os.path.realpath(beside) == beside else []))
+        return any(inside(real, folder) for folder in places)
+
+    def check(self, *paths: str) -> None:
+        """Refuse files outside of the dataset, unless these may be changed.
+
+        Raises:
+            Left: one lies there.
+        """
+        if not self.outside and not all(map(self.holds, paths)):
+            raise Left(f"lies outside of the dataset; {OUTSIDE} changes it, too", to_outside=True)
+
+
+def aside(root: str) -> str:
+    """What the quarantine of a dataset in a folder is called."""
+    return f"{root.rstrip(os.sep)}-quarantine"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The dataset in which files are mended.
+
+    Attributes:
+        home: where its files are.
+        task: the task whose label format it has.
+        classes: its class numbers; what is none of these is no row that may be written.
+        lists: the .txt files that list images.
+        label_of: the path of the label file of an image; empty for the task classify.
+        whole: gives what is known of the whole set; asked only where it is to be rewritten, or rows are to be dropped.
+        since_ns: when it was linted; files that changed later are left alone. None: do not ask.
+        unsafe: whether unsafe fixes are allowed.
+    """
+
+    home: Home
+    task: str
+    classes: Container[int]
+    lists: tuple[str, ...]
+    label_of: Callable[[str], str] = field(repr=False)
+    whole: Callable[[], Whole] = field(repr=False)
+    since_ns: int | None
+    unsafe: bool
+
+    @property
+    def data(self) -> str:
+        """What the dataset is called."""
+        return self.home.data
+
+    @cached_property
+    def quarantine(self) -> str:
+        """The folder for unusable files."""
+        return self.home.quarantine
+
+    @cached_property
+    def pinned(self) -> Mapping[str, str]:
+        """The images in lists that cannot be changed, as lint names them, each with the reason."""
+        found: dict[str, str] = {}
+        for path in self.lists:
+            real = canonical(path)
+            try:
+                self.home.check(real)
+                look(real, self.since_ns, rewrite=True)
+            except Left as why:
+                with contextlib.suppress(OSError):
+                    names = listed(ANYWHERE.read(path), os.path.dirname(path), os.sep)  # noqa: PTH120
+                    found |= dict.fromkeys(names, f"is in a list that cannot be changed along: {path} {why}")
+        return found
+
+    def check_names(self, images: Iterable[str]) -> None:
+        """Refuse images that may not get another name or place.
+
+        Raises:
+            Left: a list that cannot be changed names one of them.
+        """
+        for image in images:
+            if image in self.pinned:
+                raise Left(self.pinned[image])
+
+    def is_aside(self, path: str) -> bool:
+        """Whether a file is in the quarantine, or is to go there."""
+        return path.startswith(self.quarantine + os.sep)
+
+
+def canonical(path: str) -> str:
+    """The path with links among its folders resolved, not the file itself: one name for one file."""
+    folder, name = os.path.split(path)
+    return os.path.join(_real(folder), name)  # noqa: PTH118
+
+
+@lru_cache(maxsize=1024)
+def _real(folder: str) -> str:
+    """A folder with all links resolved; remembered for one plan."""
+    return os.path.realpath(folder)
+
+
+def forget() -> None:
+    """Look at folders anew: a plan begins."""
+    _real.cache_clear()
+
+
+def away(path: str, ground: Ground, taken: set[str]) -> str:
+    """A free place for a file in the quarantine, which repeats the folders of the dataset.
+
+    Raises:
+        Left: the quarantine cannot be made, or is elsewhere.
+    """
+    beside, quarantine = aside(ground.home.root), ground.quarantine
+    if quarantine != beside and not ground.home.outside:
+        raise Left(
+            f"the quarantine {beside} is a link to {quarantine}, outside of the dataset; {OUTSIDE} moves files there",
+            to_outside=True,
+        )
+    root = os.path.realpath(ground.home.root)
+    held = path.startswith(root + os.sep)
+    part = path[len(root) + 1 :] if held else f"outside{os.sep}{path.lstrip(os.sep).replace(':', '')}"
+    wanted = f"{quarantine}{os.sep}{part}"
+    head, suffix = os.path.splitext(wanted)  # noqa: PTH122
+    number = 0
+    while os.path.lexists(wanted) or wanted in taken:
+        number += 1
+        wanted = f"{head}~{number}{suffix}"
+    folder = os.path.dirname(wanted)  # noqa: PTH120
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)  # noqa: PTH120
+    reason = ""
+    if os.path.realpath(folder) != folder:
+        reason = f"{folder} is a link"
+    elif not os.path.isdir(folder):  # noqa: PTH112
+        reason = f"{folder} is no folder"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        reason = f"{folder} is read-only"
+    if reason:
+        raise Left(f"the quarantine {ground.quarantine} cannot be made: {reason}")
+    return wanted
+
+
+def siblings(image: str) -> list[str]:
+    """Other images in the folder that have the same label file."""
+    stem = image.rpartition(".")[0]
+    names = (f"{stem}.{s}" for suffix in _SUFFIXES for s in (suffix, suffix.upper()))
+    return [name for name in names if name != image and os.path.exists(name)]  # noqa: PTH110
+
+
+def unlabelled(image: str, ground: Ground) -> bool:
+    """Whether an image, once it can be read, would count as background: it has no label row, or no label file."""
+    named = ground.label_of(image)
+    if not named:
+        return False
+    try:
+        return is_background(ANYWHERE.read(canonical(named)))
+    except OSError:
+        return True

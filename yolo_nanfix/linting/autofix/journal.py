@@ -1,0 +1,341 @@
+"""The undo journal: the original bytes of every file that a fix run touches, on disk before the first change.
+
+<user data folder>/yolo-nanfix/fixes/lock          held by the one run that may write
+<user data folder>/yolo-nanfix/fixes/<number>/
+    begun           there until journal.json is whole: with it nothing of this run has happened
+    pack.bin        bytes of the files, before and after, one behind the other
+    journal.json    two lines: of which dataset it is, with a hash of the second, and what is to happen
+    applied.json    which steps did happen; missing if the run was killed
+    undone.json     steps that undo could not take back, because the files had changed since
+    cleared.json    there once the temporary files of a run that was cut off are gone
+
+Whatever a disk or a hand did to these files, none of it is believed unread: `record.py` says what a journal may hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from platformdirs import user_data_path
+
+from yolo_nanfix.errors import UsageError
+from yolo_nanfix.linting.autofix import journal_record
+from yolo_nanfix.linting.autofix.edits import Edit
+from yolo_nanfix.linting.autofix.file_changes import Spot, digest, put, say, stamp, sync_folders
+from yolo_nanfix.linting.autofix.fix_table import FIXES
+from yolo_nanfix.linting.autofix.journal_record import Broken, Step
+from yolo_nanfix.linting.autofix.open_folders import held
+from yolo_nanfix.linting.autofix.row_edits import Left
+
+KEEP = 20
+"""Journals kept of one dataset; older ones are removed when a new one is written."""
+_GONE = "gone-"
+"""What stands before the number of a journal that is being removed."""
+_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Journal:
+    """One committed fix run, as it stands in `folder`.
+
+    Attributes:
+        folder: where it stands.
+        data: what the dataset was called: the real path of its data.yaml, or of its folder.
+        root: the real path of the folder that its images were looked for in.
+        token: what stands in the names of its temporary files.
+        steps: what is to happen.
+        folders: those that had to be made.
+        whole: whether it is a fix of the whole set, to be done to all files or none.
+    """
+
+    folder: Path
+    data: str
+    root: str
+    token: str
+    steps: tuple[Step, ...]
+    folders: tuple[str, ...]
+    whole: bool
+
+    def temp(self, step: int) -> str:
+        """The name of the temporary file of a step."""
+        return f".nanfix-{self.token}-{step}.tmp"
+
+    def original(self, step: Step) -> bytes:
+        """The bytes before the step.
+
+        Raises:
+            Left: they are not in the journal any more.
+        """
+        return self._read(step.at, step.size, step.before)
+
+    def fresh(self, step: Step) -> bytes:
+        """The bytes after the step; raises as `original` does."""
+        return self._read(step.new_at, step.new_size, step.after)
+
+    def _read(self, at: int, size: int, wanted: str) -> bytes:
+        try:
+            with _opened(self.folder, "pack.bin") as pack:
+                end = os.fstat(pack.fileno()).st_size
+                pack.seek(min(at, end))
+                content = pack.read(min(size, end))
+        except (OSError, Left) as error:
+            raise Left(f"its bytes in {self.folder / 'pack.bin'} cannot be read ({say(error)})") from None
+        if digest(content) != wanted:
+            raise Left(f"its bytes in {self.folder / 'pack.bin'} are damaged")
+        return content
+
+    def applied(self) -> set[int] | None:
+        """The steps that were done; None if the run did not come to its end, or nothing that can be read says so."""
+        try:
+            with _opened(self.folder, "applied.json") as stream:
+                content = stream.read(journal_record.LARGEST)
+            done, _, said = content.partition(b"\n")
+            return set(json.loads(done)) if said == digest(done).encode() else None
+        except (OSError, ValueError, TypeError, RecursionError, Left):
+            return None
+
+    def note(self, name: str, content: Any) -> None:
+        """Write a file that is named above, flushed to the disk: JSON, and behind it a hash of that."""
+        text = json.dumps(content).encode()
+        _write(self.folder, name, text + b"\n" + digest(text).encode())
+
+    def remove(self) -> None:
+        """Forget the run; from the new name on it counts as gone."""
+        gone = self.folder.with_name(f"{_GONE}{self.folder.name}")
+        with contextlib.suppress(OSError):
+            self.folder.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+class Damaged(NamedTuple):
+    """A journal that cannot be read.
+
+    Attributes:
+        folder: where it stands.
+        why: what is wrong with it.
+        data: the dataset that it names; None if it does not say even that.
+    """
+
+    folder: Path
+    why: str
+    data: str | None
+
+
+def store() -> Path:
+    """The folder of all journals of this user."""
+    return Path(user_data_path("yolo-nanfix", appauthor=False)) / "fixes"
+
+
+@contextmanager
+def locked(folder: Path, dataset: str | None = None) -> Iterator[None]:
+    """Hold the right to write; it ends with the process, however that ends.
+
+    Args:
+        folder: of all journals.
+        dataset: a folder in which another user may not write meanwhile either.
+
+    Raises:
+        UsageError: another run holds it, or the folder cannot be used.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        stream = open(folder / "lock", "a+b")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise _unusable(folder, error) from None
+    with stream, contextlib.ExitStack() as stack:
+        try:
+            _lock(stream.fileno())
+            if dataset is not None:
+                stack.enter_context(_locked_folder(dataset))
+        except OSError:
+            raise UsageError("another fix or undo is running; wait for its end, nothing changed") from None
+        try:
+            _tidy(folder)
+        except OSError as error:
+            raise _unusable(folder, error) from None
+        yield
+
+
+def _unusable(folder: Path, error: OSError) -> UsageError:
+    return UsageError(f"the folder of undo journals {folder} cannot be used ({say(error)}); nothing changed")
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what is left of runs that were killed before their first change, and of journals that were removed."""
+    for one in folder.iterdir():
+        if _number(one.name.removeprefix(_GONE)) is None or not one.is_dir():
+            continue
+        never = not (one / "journal.json").exists() and ((one / "begun").exists() or not any(one.iterdir()))
+        if never or one.name.startswith(_GONE):
+            shutil.rmtree(one, ignore_errors=True)
+
+
+def _number(name: str) -> int | None:
+    """The number of a journal; None for any other name."""
+    return int(name) if name.isascii() and name.isdecimal() and len(name) <= _DIGITS else None
+
+
+@contextmanager
+def _locked_folder(path: str) -> Iterator[None]:
+    """Hold a folder for this run, where the system and the disk can: users have locks of their own.
+
+    Raises:
+        BlockingIOError: another run holds it.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except OSError:
+        yield
+        return
+    try:
+        try:
+            _lock(number)
+        except BlockingIOError:
+            raise
+        except OSError:  # a disk without locks
+            pass
+        yield
+    finally:
+        os.close(number)
+
+
+def _lock(fd: int) -> None:
+    """Take an exclusive lock or raise OSError at once."""
+    try:
+        import fcntl
+    except ImportError:
+        import msvcrt
+
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+    else:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class Writer:
+    """Writes a new journal; nothing of it counts before `commit`."""
+
+    def __init__(self, store_: Path, data: str, root: str) -> None:
+        """Begin a journal behind all others."""
+        numbers = (_number(folder.name.removeprefix(_GONE)) for folder in store_.iterdir())
+        last = max((number for number in numbers if number is not None), default=0)
+        self._folder = store_ / f"{last + 1:06d}"
+        self._folder.mkdir(mode=0o700)
+        (self._folder / "begun").touch()
+        self._pack = open(self._folder / "pack.bin", "xb")  # noqa: SIM115 - closed by commit and abandon
+        self._data, self._root = data, root
+        self._steps: list[Step] = []
+        self._folders: dict[str, None] = {}
+        self._whole = False
+
+    def add(self, edit: Edit) -> None:
+        """Keep the bytes of one edit."""
+        seen = edit.seen
+        at = new_at = self._pack.tell()
+        self._pack.write(seen.content)
+        if edit.after != seen.content:
+            new_at = self._pack.tell()
+            self._pack.write(edit.after)
+        before, after = digest(seen.content), digest(edit.after)
+        sizes = (len(seen.content), new_at, len(edit.after))
+        step = Step(edit.path, edit.target, before, after, at, *sizes, seen.mode, seen.mtime_ns, seen.stamp)
+        self._steps.append(step)
+        self._whole |= edit.group in FIXES
+        folder = Path(edit.target).parent
+        missing = []
+        while not folder.exists():
+            missing.append(str(folder))
+            folder = folder.parent
+        self._folders.update(dict.fromkeys(reversed(missing)))
+
+    def commit(self) -> Journal | None:
+        """Flush everything to the disk; from now on the run can be undone. None if there is nothing to do."""
+        self._pack.flush()
+        os.fsync(self._pack.fileno())
+        self._pack.close()
+        if not self._steps:
+            self.abandon()
+            return None
+        steps, folders = tuple(self._steps), tuple(self._folders)
+        said = journal_record.Record(self._data, self._root, secrets.token_hex(4), steps, folders, self._whole)
+        _write(self._folder, "journal.json", journal_record.dumps(said))
+        (self._folder / "begun").unlink(missing_ok=True)
+        sync_folders({str(self._folder), str(self._folder.parent)})
+        return Journal(self._folder, *said)
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        self._pack.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextmanager
+def _opened(folder: Path, name: str) -> Iterator[BinaryIO]:
+    """A file of a journal for reading.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+    """
+    with held(os.path.realpath(folder)) as here, open(here.open(name, os.O_RDONLY), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        yield stream
+
+
+def _write(folder: Path, name: str, content: bytes) -> None:
+    """Write a file of a journal in one step, flushed to the disk."""
+    with held(os.path.realpath(folder)) as here:
+        spot = Spot(here, name)
+        with contextlib.suppress(OSError):
+            here.unlink(f".{name}.tmp")
+        put(spot, content, 0o600, f".{name}.tmp", instead_of=stamp(spot))
+    sync_folders({str(folder)})
+
+
+def journals(folder: Path) -> tuple[list[Journal], list[Damaged]]:
+    """The journals that can be undone, and those that cannot be read; the newest last."""
+    found: list[Journal] = []
+    damaged: list[Damaged] = []
+    for run in _runs(folder):
+        if (run / "undone.json").exists():
+            continue
+        try:
+            said = _load(run / "journal.json")
+        except Broken as error:
+            damaged.append(Damaged(run, str(error), error.data))
+        else:
+            found.append(Journal(run, *said))
+    return found, damaged
+
+
+def _runs(folder: Path) -> Sequence[Path]:
+    """The folders of journals by number, links to folders aside."""
+    numbered = [(number, run) for run in folder.iterdir() if (number := _number(run.name)) is not None]
+    return [run for _, run in sorted(numbered) if not run.is_symlink() and run.is_dir()]
+
+
+def _load(file: Path) -> journal_record.Record:
+    """What a journal says.
+
+    Raises:
+        Broken: it cannot be read.
+    """
+    try:
+        with _opened(file.parent, file.name) as stream:
+            if os.fstat(stream.fileno()).st_size > journal_record.LARGEST:
+                raise Broken("journal.json is larger than any")
+            return journal_record.loads(stream.read())
+    except FileNotFoundError:
+        raise Broken("journal.json is missing") from None
+    except (OSError, Left) as error:
+        raise Broken(f"journal.json cannot be read ({say(error)})") from None

@@ -1,0 +1,246 @@
+"""Takes the last fix run back: every byte, permission bits and times of change. May be killed and asked again."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from yolo_nanfix.errors import UsageError
+from yolo_nanfix.linting.autofix.edits import Kept
+from yolo_nanfix.linting.autofix.file_changes import Spot, digest_at, move, put, say, stamp, sync_folders
+from yolo_nanfix.linting.autofix.ground import Home, aside, forget
+from yolo_nanfix.linting.autofix.journal import Damaged, Journal, journals, locked, store
+from yolo_nanfix.linting.autofix.journal_record import Step
+from yolo_nanfix.linting.autofix.open_folders import held, make
+from yolo_nanfix.linting.autofix.row_edits import Left
+from yolo_nanfix.regular import inside
+
+_YAML = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What an undo did.
+
+    Attributes:
+        files: number of files that are again as they were before the fix run.
+        kept: files that were left as they are, each with the reason.
+        bytes_in: the folder that still holds the original bytes of these; None if there are none.
+        more: how many earlier fix runs of this dataset can be undone.
+        moved_from: what the dataset was called when it was fixed; None if that is what it is called now.
+        damaged: folders of journals that cannot be read, and do not say of which dataset they are.
+    """
+
+    files: int
+    kept: tuple[Kept, ...]
+    bytes_in: str | None
+    more: int
+    moved_from: str | None = None
+    damaged: tuple[str, ...] = ()
+
+
+def undo(home: Home) -> Undone:
+    """Take the newest fix run of a dataset back; asked again, the one before it.
+
+    Nothing is written outside of the dataset and its quarantine, whatever a journal says, unless that was allowed; and
+    a journal goes only when all that it holds is back.
+
+    Raises:
+        UsageError: there is none, it cannot be read, or another fix or undo is running.
+    """
+    folder = store()
+    forget()
+    with locked(folder, home.root):
+        whole, damaged = journals(folder)
+        found = [_placed(j, home) for j in whole if j.data == home.data] or _moved(whole, home)
+        _readable(home.data, found, damaged)
+        journal = found[-1]
+        restored, kept, again = _take_back(journal, home)
+        if not kept:
+            journal.remove()
+        elif not again:
+            journal.note("undone.json", [k.place for k in kept])
+    old = next((j.data for j in whole if j.folder == journal.folder and j.data != home.data), None)
+    unknown = tuple(str(d.folder) for d in damaged if d.data is None)
+    bytes_in = str(journal.folder) if kept else None
+    return Undone(restored, tuple(reversed(kept)), bytes_in, len(found) - 1, old, unknown)
+
+
+def _take_back(journal: Journal, home: Home) -> tuple[int, list[Kept], bool]:
+    """Restore the files of a journal; how many are as before, what was left, and whether asking again may help."""
+    kept: list[Kept] = []
+    again, restored = False, 0
+    for number, step in reversed(_done(journal)):
+        try:
+            home.check(step.path, step.target)
+            restore(journal, number, step)
+            restored += 1
+        except Left as why:
+            kept.append(Kept(step.path, "", str(why)))
+            again |= why.to_outside
+        except (OSError, ValueError) as error:
+            kept.append(Kept(step.path, "", f"cannot be restored ({say(error)}); --undo tries again"))
+            again = True
+    places = {os.path.split(path)[0] for step in journal.steps for path in (step.path, step.target)}
+    sync_folders({folder for folder in places if home.outside or home.holds(folder)})
+    for made in reversed(journal.folders):
+        with contextlib.suppress(OSError, Left, ValueError):
+            home.check(made)
+            os.rmdir(made)  # noqa: PTH106 - only if it is empty
+    return restored, kept, again
+
+
+def _done(journal: Journal) -> list[tuple[int, Step]]:
+    """The steps that were done, or may have been, each with its number."""
+    applied = journal.applied()
+    return [(number, step) for number, step in enumerate(journal.steps) if applied is None or number in applied]
+
+
+def _readable(data: str, found: Sequence[Journal], damaged: Sequence[Damaged]) -> None:
+    """Refuse where the last fix run cannot be told.
+
+    Raises:
+        UsageError: there is none, or its journal cannot be read.
+    """
+    last = found[-1].folder.name if found else ""
+    mine = [one for one in damaged if one.data == data and (len(one.folder.name), one.folder.name) > (len(last), last)]
+    if mine:
+        bad = mine[-1]
+        more = f"; move that folder away to undo the run before it, {last}" if found else ""
+        raise UsageError(
+            f"the journal of the last fix run of {data} cannot be used ({bad.why}), and nothing was changed; the "
+            f"original bytes of its files are in {bad.folder / 'pack.bin'}{more}"
+        )
+    if not found:
+        unknown = [str(one.folder) for one in damaged if one.data is None]
+        hint = f"; journals that cannot be read are {', '.join(unknown)}" if unknown else ""
+        raise UsageError(f"there is no fix run of {data} to undo{hint}")
+
+
+def _moved(whole: Sequence[Journal], home: Home) -> list[Journal]:
+    """The journals of a dataset that was moved here: nothing is where it was, and all is here as the fix left it."""
+    for last in reversed(whole):
+        if os.path.lexists(last.data) or not _same_kind(last.data, home.data):
+            continue
+        steps = [step for _, step in _done(_placed(last, home))]
+        there = [*steps, *(step for _, step in _done(last))]  # a quarantine may have stayed where it was
+        if all(home.holds(step.path) and _may_be(step) for step in steps) and any(map(_is_fixed, there)):
+            return [_placed(journal, home) for journal in whole if journal.data == last.data]
+    return []
+
+
+def _same_kind(old: str, new: str) -> bool:
+    """Whether both are yaml files of one name, or both are none."""
+    names = [os.path.basename(p) if p.endswith(_YAML) else "" for p in (old, new)]  # noqa: PTH119
+    return names[0] == names[1]
+
+
+def _placed(journal: Journal, home: Home) -> Journal:
+    """The journal with its paths where the dataset is now, if it is no longer where it was."""
+    pairs = [(_folder(journal.data), _folder(home.data)), (journal.root, home.root)]
+    pairs = [(old, new) for old, new in pairs if old != new and not os.path.lexists(old)]
+    if journal.root != home.root and not os.path.lexists(journal.root):
+        pairs.append((aside(journal.root), home.quarantine))
+    if not pairs:
+        return journal
+
+    def now(path: str) -> str:
+        for old, new in sorted(pairs, key=lambda pair: -len(pair[0])):
+            if inside(path, old):
+                return new + path[len(old) :]
+        return path
+
+    steps = tuple(replace(step, path=now(step.path), target=now(step.target)) for step in journal.steps)
+    return replace(journal, data=home.data, steps=steps, folders=tuple(map(now, journal.folders)))
+
+
+def _folder(data: str) -> str:
+    """The folder of a data.yaml; a folder itself."""
+    return os.path.dirname(data) if data.endswith(_YAML) else data  # noqa: PTH120
+
+
+def _may_be(step: Step) -> bool:
+    """Whether a file may be as the fix left it, or as it was before."""
+    now = _digest(step.path)
+    return now in (None, step.before) if step.target != step.path else now in (step.before, step.after)
+
+
+def _is_fixed(step: Step) -> bool:
+    """Whether a file is as the fix left it."""
+    return _digest(step.target) == step.after
+
+
+def _digest(path: str) -> str | None:
+    """As `digest_at`, of a path; None also if nothing can be told."""
+    folder, name = os.path.split(path)
+    try:
+        with held(folder) as here:
+            return digest_at(Spot(here, name))
+    except (OSError, Left):
+        return None
+
+
+def restore(journal: Journal, number: int, step: Step) -> None:
+    """Bring one file back to what it was, from whatever state a killed run or undo left it in.
+
+    Raises:
+        Left: someone else changed it since, or its bytes are not in the journal any more.
+        OSError: it could not be written.
+    """
+    temp, moved = journal.temp(number), step.target != step.path
+    with contextlib.ExitStack() as stack:
+        here = _spot(stack, step.path, temp)
+        there = _spot(stack, step.target, temp) if moved else None
+        met = None if here is None else stamp(here)
+        now = None if here is None else digest_at(here)
+        gone_to = None if there is None else digest_at(there)
+        if now not in (None, step.before, step.after if not moved else None):
+            raise Left("changed since the fix; left as it is")
+        if here is None:
+            make(os.path.dirname(step.path))  # noqa: PTH120
+            here = _spot(stack, step.path, temp)
+        if here is None:  # it went again at this moment
+            raise FileNotFoundError(errno.ENOENT, "its folder is gone", step.path)
+        if now == step.before:
+            _settle(here, step)
+        elif there is not None and gone_to == step.before == step.after:
+            move(there, here, partial(journal.original, step), step.mode, step.mtime_ns, temp)
+            _settle(here, step)
+        else:
+            like = there if gone_to is not None else here
+            content = journal.original(step)
+            put(here, content, step.mode, temp, mtime_ns=step.mtime_ns, like=like, instead_of=met)
+        if there is not None and gone_to == step.after and there.folder.has(there.name):
+            there.folder.unlink(there.name)
+
+
+def clear(journal: Journal) -> None:
+    """Remove the temporary files of a run that was cut off."""
+    for number, step in enumerate(journal.steps):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, Left, ValueError):
+            for path in {step.path, step.target}:
+                _spot(stack, path, journal.temp(number))
+
+
+def _spot(stack: contextlib.ExitStack, path: str, temp: str) -> Spot | None:
+    """A file in its folder, without a temporary file of a run that was killed; None if the folder is not there."""
+    folder, name = os.path.split(path)
+    try:
+        here = stack.enter_context(held(folder))
+    except FileNotFoundError:
+        return None
+    with contextlib.suppress(OSError):
+        here.unlink(temp)
+    return Spot(here, name)
+
+
+def _settle(spot: Spot, step: Step) -> None:
+    """Give the file its permission bits and its time of change back."""
+    now = spot.folder.status(spot.name)
+    if (stat.S_IMODE(now.st_mode), now.st_mtime_ns) != (step.mode, step.mtime_ns):
+        spot.folder.set(spot.name, step.mode, step.mtime_ns, now.st_atime_ns)

@@ -1,0 +1,207 @@
+"""What a rule is, and the list of all rules.
+
+A rule is a generator function under `@rule(...)`. It asks for what it needs by parameter name, yields one `Hit` per
+defect, and its docstring documents it. There are two kinds:
+
+- rules about single files ask for `images`, for the `unusual` ones among them (see `Image.usual`) or for `labels`. They
+  are given one part of the dataset after the other, in several processes, and their hits are remembered as long as the
+  file, its label file and data.yaml stay the same;
+- rules about the whole set ask for `table`, `fates` (see `fates.Fate`), `strays`, `census`, `folders` or `notes`, or
+  for none. They are asked once, at the end.
+
+Both may ask for `config`, `task` and `options`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from yolo_nanfix.dataset.options import LABELLED as LABELLED
+from yolo_nanfix.dataset.options import TASKS as TASKS
+from yolo_nanfix.dataset.options import UNLABELLED, LintOptions
+from yolo_nanfix.findings import Effect, Finding, Place, Severity, frozen
+from yolo_nanfix.linting.causes import Cause, Explains
+
+FAMILIES = (
+    "data_yaml", "config_pose", "config_paths", "file_set", "names", "strays", "class_folders", "arrays", "image_headers", "image_kinds",
+    "turned", "gamma", "pixels", "deep_images", "label_text", "behind", "encoding", "large_labels", "boxes", "systematic",
+    "overlaps", "outliers", "polygons", "outlines", "keypoints", "oriented", "classes", "class_order", "class_ranges",
+    "splits", "originals", "starting", "annotations", "annotation_rows",
+)  # fmt: skip
+"""The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""
+
+ABOUT_FILES = frozenset(("images", "unusual", "labels"))
+"""What rules about single files ask for."""
+WITHOUT_LABELS = ("FS", "IM", "SP")
+"""Families whose rules are asked about images without labels, if they read the datasets of all tasks."""
+ABOUT_TRAINING = frozenset(("FS055", "FS056", "SP008", "SP009"))
+"""Rules that speak of a training, which nobody plans on images without labels."""
+_SECTIONS = ("Why", "Ultralytics", "Example", "Mend")
+
+
+class Hit(NamedTuple):
+    """One defect as a rule sees it; `file`, `line`, `pixel`, `split`, `image` and `partner` are as in `Finding`.
+
+    So is `values`, which rules over the whole set may fill: with them its fix knows what to do to each file. Such a hit
+    may also say in `explains` which other findings follow from it, and by `severity` and `effect` that it is milder or
+    worse than most of its rule.
+    """
+
+    file: str
+    message: str
+    line: int | None = None
+    pixel: tuple[int, int, int] | None = None
+    split: str | None = None
+    image: str | None = None
+    values: Mapping[str, Any] = {}
+    partner: str | None = None
+    explains: Explains | None = None
+    severity: Severity | None = None
+    effect: Effect | None = None
+
+
+Check = Callable[..., Iterator[Hit]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: its code, the name of the defect, and its documentation.
+
+    Attributes:
+        code: two letters and three digits, never reused.
+        name: names the defect (`box-side-zero`).
+        severity: how much it hurts.
+        effect: what Ultralytics does with it.
+        title: one line.
+        why: why it hurts.
+        upstream: what Ultralytics does with it, in a sentence.
+        example: what it looks like.
+        mend: what to do about it.
+        tasks: the tasks whose label format the rule understands.
+        deep: whether it is asked only when images are decoded.
+        lasting: whether its hits, over the whole set, follow from data.yaml and from which files there are, so that
+            they stay the same until one comes or goes.
+        check: the function that yields the hits.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    effect: Effect
+    title: str
+    why: str
+    upstream: str
+    example: str
+    mend: str
+    tasks: tuple[str, ...]
+    deep: bool
+    lasting: bool
+    check: Check
+
+    @cached_property
+    def asks(self) -> tuple[str, ...]:
+        """What the rule asks for, by name."""
+        return tuple(inspect.signature(self.check).parameters)
+
+    @cached_property
+    def about_files(self) -> bool:
+        """Whether the rule is about single files, not about the whole set."""
+        return not ABOUT_FILES.isdisjoint(self.asks)
+
+    def skipped(self, options: LintOptions) -> str | None:
+        """Why the rule is not asked under these options; None if it is."""
+        if options.settled == UNLABELLED:
+            if self.code[:2] not in WITHOUT_LABELS or self.code in ABOUT_TRAINING or set(self.tasks) < set(TASKS):
+                return "there are images alone, without labels"
+        elif options.settled not in self.tasks:
+            return f"the rule reads {', '.join(self.tasks)} datasets; the task is {options.settled}"
+        return "images are decoded under --deep only" if self.deep and not options.deep else None
+
+    def run(self, facts: Mapping[str, Any], causes: list[Cause]) -> Iterable[Finding]:
+        """Ask the rule; `facts` holds what its parameters may name, `causes` gets what its findings explain."""
+        wanted = {name: facts[name] for name in self.asks}
+        for hit in self.check(**wanted):
+            if hit.explains is not None:
+                causes.append(Cause(self.code, hit.split, hit.explains))
+            yield self.finding(hit)
+
+    def finding(self, hit: Hit) -> Finding:
+        """A hit of this rule as a finding."""
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=hit.severity or self.severity,
+            effect=hit.effect or self.effect,
+            place=Place(hit.file, hit.line, hit.pixel),
+            message=hit.message,
+            mend=self.mend,
+            split=hit.split,
+            image=hit.image,
+            values=frozen(hit.values),
+            partner=hit.partner,
+        )
+
+
+_registry: dict[str, Rule] = {}
+
+
+def rule(
+    code: str,
+    name: str,
+    severity: Severity,
+    effect: Effect,
+    tasks: tuple[str, ...] | None = None,
+    *,
+    deep: bool = False,
+    lasting: bool = False,
+) -> Callable[[Check], Check]:
+    """Register a function as a rule; its docstring must have a title line and all four sections.
+
+    Args:
+        code, name, severity, effect, tasks, deep, lasting: as in `Rule`; `tasks` is by default all, and for a rule that
+            asks for `labels` all that have label files.
+    """
+
+    def register(check: Check) -> Check:
+        title, sections = _parse(inspect.getdoc(check) or "")
+        missing = [s for s in _SECTIONS if not sections.get(s)]
+        if missing or not title or not re.fullmatch(r"[A-Z]{2}\d{3}", code) or code in _registry:
+            raise TypeError(f"rule {code}: the docstring lacks {missing}, or the code is malformed or taken")
+        why, upstream, example, mend = (sections[s] for s in _SECTIONS)
+        asked = inspect.signature(check).parameters
+        known = tasks or (LABELLED if "labels" in asked else TASKS)
+        if ABOUT_FILES & set(asked) and {"table", "strays"} & set(asked):
+            raise TypeError(f"rule {code} asks for single files and for the whole set")
+        texts = (title, why, upstream, example, mend)
+        _registry[code] = Rule(code, name, severity, effect, *texts, known, deep, lasting, check)
+        return check
+
+    return register
+
+
+def _parse(doc: str) -> tuple[str, dict[str, str]]:
+    """Title and sections of a rule's docstring, each folded to one line that begins as a sentence does."""
+    title, _, body = doc.partition("\n")
+    parts = re.split(rf"^({'|'.join(_SECTIONS)}):", body, flags=re.MULTILINE)
+    texts = [" ".join(text.split()) for text in parts[2::2]]
+    return title.strip(), {key: _sentence(text) for key, text in zip(parts[1::2], texts, strict=True)}
+
+
+def _sentence(text: str) -> str:
+    """With a capital first letter, unless the first word is the name of a file or folder."""
+    first = text.partition(" ")[0]
+    return text if re.search(r"[/_]|\.\w", first) else text[:1].upper() + text[1:]
+
+
+@lru_cache(maxsize=1)
+def all_rules() -> tuple[Rule, ...]:
+    """Every rule, by family and code."""
+    for family in FAMILIES:
+        import_module(f"yolo_nanfix.linting.rules.{family}")
+    return tuple(_registry.values())

@@ -1,0 +1,303 @@
+"""FS and CL on classification datasets: the folders are the labels."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from yolo_nanfix.dataset.classification import class_of
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.fates import IMAGE_DROPPED
+from yolo_nanfix.dataset.other_files import Census
+from yolo_nanfix.dataset.suffixes import is_image
+from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.registry import Hit, rule
+from yolo_nanfix.linting.rules.file_set import some
+
+CLASSIFY = ("classify",)
+FEW = 5
+"""A class with fewer training images is called small."""
+TRAIN_SHARE = 0.8
+"""The share of each class, rounded down, that Ultralytics copies to train where there is no split."""
+
+
+def _folder(config: DataConfig, split: str) -> Path:
+    """The folder of a split."""
+    return config.splits[split][0]
+
+
+def _counts(config: DataConfig, table: Table, split: str, *, read: bool = False) -> Counter[str]:
+    """How many images each class has in a split; on demand of those that can be read."""
+    top, listed = _folder(config, split), table.splits[split]
+    if read:
+        listed = listed[(table.fate[listed] & IMAGE_DROPPED) == 0]
+    return Counter(class_of(table.files[i], top) for i in listed.tolist())
+
+
+@rule("FS040", "class-folder-hidden", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
+def class_folder_hidden(config: DataConfig) -> Iterator[Hit]:
+    """A hidden folder among the class folders counts as a class.
+
+    Why: the model gets an output for it, and every class behind it in the alphabet another number.
+    Ultralytics: takes each folder in train for a class, hidden and empty ones too; a dot sorts first, so it is class 0.
+    Example: train/.ipynb_checkpoints, which Jupyter leaves behind.
+    Mend: remove the folder.
+    """
+    for index, name in config.names.items():
+        if name.startswith((".", "__")):
+            yield Hit(str(_folder(config, "train") / name), f"counts as class {index}", split="train")
+
+
+@rule("FS041", "class-missing-in-split", Severity.WARNING, Effect.ACCEPTS, CLASSIFY)
+def class_missing_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
+    """A class has no image in val or test that can be read.
+
+    Why: nothing tells how well it is recognised, and the accuracy is that of the other classes.
+    Ultralytics: says that the split "requires" more classes, and goes on.
+    Example: train/cat, train/dog and val/cat, but no val/dog.
+    Mend: move some images of the class to the split.
+    """
+    trained = _counts(config, table, "train")
+    for split in table.splits:
+        if split != "train":
+            there = _counts(config, table, split, read=True)
+            missing = [name for name in config.names.values() if trained[name] and not there[name]]
+            if missing:
+                message = f"no image that can be read of {len(missing)} of {config.nc} classes: {some(missing)}"
+                yield Hit(str(_folder(config, split)), message, split=split)
+
+
+@rule("FS042", "class-extra-in-split", Severity.ERROR, Effect.DROPS, CLASSIFY)
+def class_extra_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
+    """Val or test has a class that train has not.
+
+    Why: its images are left out of the evaluation; often the folder is a misspelt class.
+    Ultralytics: skips them ("Skipping 12 samples from classes the model lacks"); old releases give them wrong numbers.
+    Example: val/dogs beside train/dog.
+    Mend: rename the folder to its class in train, or add the class there.
+    """
+    known = set(config.names.values())
+    for split in table.splits:
+        if split != "train":
+            for name, count in sorted(_counts(config, table, split).items()):
+                if name not in known:
+                    message = f"the class is not in train; its {count} images are skipped"
+                    yield Hit(str(_folder(config, split) / name), message, split=split)
+
+
+@rule("FS043", "class-folder-empty", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
+def class_folder_empty(config: DataConfig, table: Table) -> Iterator[Hit]:
+    """A class folder in train holds no image.
+
+    Why: the model gets an output that nothing trains, and the classes behind it other numbers.
+    Ultralytics: counts the folder as a class; with torchvision before 0.18 it raises FileNotFoundError.
+    Example: train/fox without a file, left over from sorting.
+    Mend: put images of the class there, or remove the folder.
+    """
+    there = _counts(config, table, "train")
+    for index, name in config.names.items():
+        if not there[name]:
+            yield Hit(str(_folder(config, "train") / name), f"no image; still it is class {index}", split="train")
+
+
+@rule("FS059", "class-unreadable", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
+def class_unreadable(config: DataConfig, table: Table) -> Iterator[Hit]:
+    """A class has images in train, but not one of them can be read.
+
+    Why: the model gets an output that nothing trains: it never finds the class.
+    Ultralytics: leaves out the images one by one, and counts the folder as a class.
+    Example: train/oak with ten images of 0 bytes after a copy that broke off.
+    Mend: copy or download the images of the class again, or remove its folder.
+    """
+    there, read = _counts(config, table, "train"), _counts(config, table, "train", read=True)
+    for index, name in config.names.items():
+        if there[name] and not read[name]:
+            message = f"not one of {there[name]} images can be read; still it is class {index}"
+            yield Hit(str(_folder(config, "train") / name), message, split="train", values={"images": there[name]})
+
+
+@rule("FS044", "image-outside-class", Severity.ERROR, Effect.DROPS, CLASSIFY)
+def image_outside_class(config: DataConfig) -> Iterator[Hit]:
+    """Images lie in a split, but in no class folder.
+
+    Why: they are not trained on, and nothing says so.
+    Ultralytics: never lists them; in its log they count as one class more than there are.
+    Example: train/17.jpg beside train/cat/.
+    Mend: move them into the folders of their classes.
+    """
+    for split, paths in config.splits.items():
+        try:
+            names = sorted(entry.name for entry in os.scandir(paths[0]) if is_image(entry.name) and not entry.is_dir())
+        except OSError:
+            continue
+        if names:
+            yield Hit(str(paths[0]), f"{len(names)} images in no class folder: {some(names)}", split=split)
+
+
+@rule("FS045", "class-folder-nested", Severity.WARNING, Effect.GARBAGE, CLASSIFY)
+def class_folder_nested(config: DataConfig, table: Table) -> Iterator[Hit]:
+    """A class folder holds its images in folders of its own.
+
+    Why: only the first level names the class; what looks like several classes is trained as one.
+    Ultralytics: takes all images below a class folder for that class.
+    Example: train/animals/cat/1.jpg and train/animals/dog/1.jpg are one class, animals.
+    Mend: give each class a folder directly in the split; nothing, if the folders below are no classes.
+    """
+    for split, listed in table.splits.items():
+        top = _folder(config, split)
+        start, inner = len(str(top)) + 1, defaultdict(set)
+        for i in listed.tolist():
+            parts = table.files[i][start:].split(os.sep, 2)
+            if len(parts) == 3:
+                inner[parts[0]].add(parts[1])
+        for name, folders in sorted(inner.items()):
+            if len(folders) > 1:
+                yield Hit(str(top / name), f"{len(folders)} folders in one class: {some(sorted(folders))}", split=split)
+
+
+@rule("FS046", "split-missing", Severity.FATAL, Effect.CRASHES, CLASSIFY)
+def split_missing(config: DataConfig, table: Table) -> Iterator[Hit]:
+    """There is no folder for validation, or none for training.
+
+    Why: without val and test training does not start; a split that was not chosen is no crash, but a warning.
+    Ultralytics: without val it validates on test, and raises without that; without train it copies all images to
+        a folder NAME_split beside yours, of each class 80 % to train and the rest to val.
+    Example: a folder with train/ alone.
+    Mend: move a fifth of the images of each class to val/CLASS.
+    """
+    if _folder(config, "train") == config.root:
+        yield _unsplit(config, table)
+    elif "val" not in config.splits:
+        rest = "validation happens on 'test'" if "test" in config.splits else "training does not start"
+        hit = Hit(str(config.root), f"no folder 'val', 'validation' or 'valid': {rest}")
+        yield hit._replace(severity=Severity.WARNING, effect=Effect.ACCEPTS) if "test" in config.splits else hit
+
+
+def _unsplit(config: DataConfig, table: Table) -> Hit:
+    """A hit on class folders without a split: what Ultralytics makes of them."""
+    counts = _counts(config, table, "train")
+    trained = {name: int(count * TRAIN_SHARE) for name, count in counts.items()}
+    train, total = sum(trained.values()), counts.total()
+    said = "no folder 'train'; Ultralytics copies the images to a new folder"
+    if not train:
+        return Hit(str(config.root), f"{said}, and all {total} of them to val: training does not start")
+    bare = sorted(name for name, count in trained.items() if not count)
+    left = f"; none of class {some(bare)} is trained on" if bare else ""
+    message = f"{said}, {train} for train and {total - train} for val{left}"
+    return Hit(str(config.root), message, severity=Severity.WARNING, effect=Effect.ACCEPTS)
+
+
+@rule("FS047", "class-alone", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
+def class_alone(config: DataConfig) -> Iterator[Hit]:
+    """There is one class only.
+
+    Why: the loss is 0 from the first step, the accuracy 100 %, and nothing is learned.
+    Ultralytics: trains a model with one output.
+    Example: train/cat without a folder for what is no cat.
+    Mend: add a folder with images of everything else.
+    """
+    if config.nc == 1:
+        yield Hit(str(_folder(config, "train")), f"the only class is {config.names[0]!r}", split="train")
+
+
+@rule("CL040", "class-few-images", Severity.WARNING, Effect.ACCEPTS, CLASSIFY)
+def class_few_images(config: DataConfig, table: Table) -> Iterator[Hit]:
+    """A class has very few images while others have many.
+
+    Why: the model hardly ever sees it, and a class that it never predicts costs it little.
+    Ultralytics: draws images at random; rare classes are not drawn more often.
+    Example: 3 images of foxes among 2000 of cats.
+    Mend: collect more images of the class, or merge it with another one.
+    """
+    there = _counts(config, table, "train")
+    most = max(there.values(), default=0)
+    for name, count in sorted(there.items()):
+        if count < FEW and most >= 10 * count:
+            message = f"{count} training images; the largest class has {most}"
+            yield Hit(str(_folder(config, "train") / name), message, split="train")
+
+
+@rule("CL041", "image-in-two-classes", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
+def image_in_two_classes(config: DataConfig, table: Table) -> Iterator[Hit]:
+    """The same image, byte for byte, lies in two classes.
+
+    Why: the two contradict each other; one of them is wrong.
+    Ultralytics: trains on both.
+    Example: train/cat/7.jpg and train/dog/12.jpg are copies of one file.
+    Mend: keep the image in the right class only.
+    """
+    order = np.argsort(table.content, kind="stable")
+    content = table.content[order]
+    same = (content[1:] == content[:-1]) & (content[1:] != 0)
+    same &= (table.fate[order[1:]] & IMAGE_DROPPED) == 0
+    for i in np.flatnonzero(same).tolist():
+        one, other = sorted((int(order[i]), int(order[i + 1])))
+        names = [class_of(table.files[j], _folder(config, table.split_of(j))) for j in (one, other)]
+        if names[0] != names[1] and _equal(table.files[one], table.files[other]):
+            message = f"the same file as {table.files[one]}, which is of class {names[0]!r}"
+            yield Hit(table.files[other], message, split=table.split_of(other), image=table.files[other])
+
+
+def _equal(one: str, other: str) -> bool:
+    """Whether two files hold the same bytes; files that cannot be read are not equal to any."""
+    try:
+        with open(one, "rb") as first, open(other, "rb") as second:
+            while (piece := first.read(1 << 20)) == second.read(1 << 20):
+                if not piece:
+                    return True
+    except OSError:
+        pass
+    return False
+
+
+@rule("CL042", "class-folders-alike", Severity.WARNING, Effect.ACCEPTS, CLASSIFY)
+def class_folders_alike(config: DataConfig) -> Iterator[Hit]:
+    """Two class folders differ only in case, blanks or underscores.
+
+    Why: probably they are one class that was named twice; each is trained as the opposite of the other.
+    Ultralytics: trains two classes.
+    Example: train/Cat and train/cat.
+    Mend: move the images into one folder.
+    """
+    first: dict[str, str] = {}
+    for name in config.names.values():
+        other = first.setdefault("".join(c for c in name.casefold() if c.isalnum()) or name, name)
+        if other != name:
+            yield Hit(str(_folder(config, "train") / name), f"differs from {other!r} in spelling only", split="train")
+
+
+@rule("CL043", "class-numbers-sorted-as-text", Severity.INFO, Effect.ACCEPTS, CLASSIFY)
+def class_numbers_sorted_as_text(config: DataConfig) -> Iterator[Hit]:
+    """Class folders are numbers, and as text they sort in another order.
+
+    Why: the class number in the predictions is not the number of the folder.
+    Ultralytics: sorts folder names as text: 0, 1, 10, 11, 2.
+    Example: folders 0 to 11; predicted class 2 is folder 10.
+    Mend: use `model.names[index]`, or name the folders with leading zeros: 00, 01, ..., 11.
+    """
+    numbers = [name for name in config.names.values() if name.isascii() and name.isdigit()]
+    off = [f"{i} is folder {name}" for i, name in config.names.items() if name.isdigit() and str(i) != name.lstrip("0")]
+    if len(numbers) == config.nc > 1 and numbers != sorted(numbers, key=int):
+        yield Hit(str(_folder(config, "train")), f"{len(off)} class numbers differ: {some(off)}", split="train")
+
+
+@rule("FS048", "stray-file-in-class", Severity.INFO, Effect.ACCEPTS, CLASSIFY)
+def stray_file_in_class(config: DataConfig, census: Census) -> Iterator[Hit]:
+    """Class folders hold files that are no images.
+
+    Why: usually harmless; if they are labels, the dataset was made for another task.
+    Ultralytics: lists files with the suffix of an image only.
+    Example: train/cat/1.txt, or a notebook among the images.
+    Mend: remove the files, or choose the task that they belong to.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for other in census.others:
+        if other.kind == "file" and not other.name.startswith(".") and other.suffix not in ("npy", "db", "ini"):
+            found[other.folder].append(other.name)
+    for folder, names in sorted(found.items()):
+        yield Hit(folder, f"{len(names)} files that are no images: {some(sorted(names))}")

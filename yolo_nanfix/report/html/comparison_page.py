@@ -1,0 +1,176 @@
+"""The page of two runs beside each other: how they went, which settings differ, their curves in the same charts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from yolo_nanfix.report.html import curves, event_list, line_charts, run_advice, run_page, stock
+from yolo_nanfix.report.html.line_charts import Axis, Chart, Curve
+from yolo_nanfix.report.html.page import render
+from yolo_nanfix.report.html.repeat import OTHER_MODES
+from yolo_nanfix.report.html.scales import figure, grouped
+from yolo_nanfix.report.words import printable
+from yolo_nanfix.run_folder import lenient
+from yolo_nanfix.run_folder.read import RunFolder, read
+
+LETTERS = ("A", "B")
+NOT_COMPARED = ("project", "name", "save_dir", "exist_ok", "mode", *OTHER_MODES)
+"""Arguments that always differ, or that training does not read."""
+SHORT_TITLES = {"losses": "Loss", "val-losses": "Validation loss", "metrics": "Validation", "lr": "Learning rate",
+                "train-losses": "Training loss, mean of the epoch"}  # fmt: skip
+LOWER_IS_BETTER = ("val/", "train/")
+
+
+def build(first: str | Path, second: str | Path) -> str:
+    """The page of two runs as HTML text that stands alone; the first is called A, the second B.
+
+    Args:
+        first, second: run folders, as for `run.build`.
+
+    Raises:
+        DataError: one is not the folder of a training run.
+    """
+    return page((read(first), read(second)))
+
+
+def page(pair: tuple[RunFolder, RunFolder]) -> str:
+    """The page of two runs that were read already."""
+    axis = replace(curves.axis(*pair), epochs=())
+    listed = [event_list.happenings(one, axis) for one in pair]
+    marks = [m for letter, found in zip(LETTERS, listed, strict=True) for m in event_list.marks(found, letter)]
+    shapes = [s for chart in overlaid(pair, axis) if (s := line_charts.shape(chart, axis, marks)) is not None]
+    sides = [
+        {
+            "letter": letter,
+            "name": one.name,
+            "folder": printable(str(one.path)),
+            "sentence": run_advice.sentence(one),
+            "level": run_advice.level(one),
+            "notes": one.notes,
+            "guarded": bool(one.summary),
+            "events": run_page.event_rows(one, found, letter),
+            "events_hidden": len(found) - len(found[: event_list.LISTED]),
+        }
+        for letter, one, found in zip(LETTERS, pair, listed, strict=True)
+    ]
+    return render(
+        "compare.html.j2",
+        ("run.js",),
+        ("run.css",),
+        sides=sides,
+        charts=shapes,
+        readings={"name": axis.name, "epochs": [], "charts": [s.pop("data") for s in shapes]},
+        settings=differing(pair),
+        metrics=metrics(pair),
+        counts=counts(pair),
+        measured=stock.MEASURED,
+    )
+
+
+def overlaid(pair: tuple[RunFolder, RunFolder], axis: Axis) -> list[Chart]:
+    """One chart for each curve that a run has, with that of A and of B in it."""
+    found: dict[tuple[str, str], list[Curve]] = {}
+    titles: dict[tuple[str, str], tuple[str, bool]] = {}
+    for style, (letter, one) in enumerate(zip(LETTERS, pair, strict=True), 1):
+        for chart in curves.charts(one, axis):
+            for curve in chart.curves:
+                key = (chart.key, curve.name)
+                short = SHORT_TITLES.get(chart.key)
+                title = f"{short}: {curve.name}" if short and len(chart.curves) > 1 else chart.title
+                titles[key] = (title, chart.noisy)
+                found.setdefault(key, []).append(replace(curve, name=f"{letter} {one.name}", style=style))
+    return [
+        Chart(f"{key[0]}-{number}", titles[key][0], tuple(both), titles[key][1])
+        for number, (key, both) in enumerate(found.items())
+    ]
+
+
+def differing(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]]:
+    """Training arguments, settings of the guard, versions and states of patches that are not the same in both.
+
+    Where one run alone has a report, all of it that only a report tells is one row.
+    """
+    parts = [_arguments(one) for one in pair]
+    reported = [bool(one.summary) for one in pair]
+    if all(reported):
+        parts = [part | _reported(one) for part, one in zip(parts, pair, strict=True)]
+    elif any(reported):
+        for part, known in zip(parts, reported, strict=True):
+            part["patches, guard, versions"] = "as its own page says" if known else "not known: it has no report"
+    names = dict.fromkeys([*parts[0], *parts[1]])
+    both = [(name, parts[0].get(name, "—"), parts[1].get(name, "—")) for name in names]
+    return [row for row in both if row[1] != row[2]]
+
+
+def metrics(pair: tuple[RunFolder, RunFolder]) -> list[dict[str, str]]:
+    """Final and best value of each column of `results.csv`."""
+    names = dict.fromkeys(n for one in pair for n in one.results.columns if n.startswith(("metrics/", "val/")))
+    rows = []
+    for name in names:
+        ends = [_ends(one, name) for one in pair]
+        rows.append(
+            {
+                "name": lenient.text(name),
+                **{f"last{i}": figure(last) if last is not None else "—" for i, (last, _) in enumerate(ends)},
+                **{f"best{i}": figure(best) if best is not None else "—" for i, (_, best) in enumerate(ends)},
+            }
+        )
+    return rows
+
+
+def counts(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]]:
+    """Micro-batches, and events by check."""
+    found: list[Counter[str]] = []
+    for one in pair:
+        guard = lenient.mapping(one.summary, "guard")
+        by_check = {lenient.text(k): lenient.count(v) for k, v in lenient.mapping(guard, "events_by_check").items()}
+        found.append(
+            Counter(
+                {
+                    "micro-batches": lenient.count(guard, "micro_batches"),
+                    "micro-batches dropped": lenient.count(guard, "dropped_micro_batches"),
+                    "steps skipped by the GradScaler": lenient.count(guard, "steps_skipped_by_grad_scaler"),
+                    "optimizer steps held back": lenient.count(guard, "steps_refused"),
+                    "rollbacks": lenient.count(guard, "rollbacks"),
+                    "optimizer steps undone": lenient.count(guard, "steps_undone"),
+                    "images left out by the guard": len(lenient.entries(guard, "quarantined")),
+                    **{f"events: {name.replace('+', ', ')}": number for name, number in by_check.items()},
+                }
+            )
+        )
+    names = [name for name in {**found[0], **found[1]} if found[0][name] or found[1][name]]
+    return [(name, grouped(found[0][name]), grouped(found[1][name])) for name in names]
+
+
+def _arguments(one: RunFolder) -> dict[str, str]:
+    """The training arguments that may differ, as text by name."""
+    found = {key: lenient.text(value) or str(value)[:200] for key, value in one.args.items() if key not in NOT_COMPARED}
+    return {lenient.text(key): lenient.text(value) for key, value in found.items()}
+
+
+def _reported(one: RunFolder) -> dict[str, str]:
+    """Versions, settings of the guard and states of patches, as text by name."""
+    environment = lenient.mapping(one.summary, "environment")
+    found = {f"version of {key}": lenient.text(value) for key, value in environment.items()}
+    settings = lenient.mapping(one.summary, "guard", "settings")
+    found |= {f"guard: {key}": str(value)[:200] for key, value in settings.items()}
+    found |= {"on-fatal": word} if (word := lenient.text(one.summary, "on_fatal")) else {}
+    states = lenient.mapping(one.summary, "patches")
+    found |= {f"patch {key}": lenient.text(value, "state") for key, value in states.items()}
+    return {lenient.text(key): lenient.text(value) for key, value in found.items()}
+
+
+def _ends(one: RunFolder, name: str) -> tuple[float | None, float | None]:
+    """The last value of a column, and the best finite one."""
+    values = one.results.column(name)
+    if values is None:
+        return None, None
+    known = values[one.results.known[name]]
+    finite = known[np.isfinite(known)]
+    if not finite.size:
+        return float(known[-1]), None
+    return float(known[-1]), float(finite.min() if name.startswith(LOWER_IS_BETTER) else finite.max())

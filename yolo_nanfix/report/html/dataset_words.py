@@ -1,0 +1,222 @@
+"""The top of a dataset's page: what is wrong in one sentence, and what to do, in order."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from yolo_nanfix.findings import Effect, Finding, Report, Severity
+from yolo_nanfix.report.html.dataset_facts import Show
+from yolo_nanfix.report.html.scales import grouped
+from yolo_nanfix.report.words import explains, printable
+
+DOES = {
+    Effect.CRASHES: ("stops training with an error", "stop training with an error"),
+    Effect.POISONS: ("turns training into NaN", "turn training into NaN"),
+    Effect.DROPS: ("is left out by Ultralytics", "are left out by Ultralytics"),
+    Effect.GARBAGE: ("is trained on as something else than you see", "are trained on as something else than you see"),
+    Effect.REWRITES: ("has labels that Ultralytics changes", "have labels that Ultralytics changes"),
+    Effect.ACCEPTS: ("has a defect that Ultralytics trains on", "have defects that Ultralytics trains on"),
+}
+"""What an effect does to one image, and to several; the worst first."""
+MODELS = {"segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
+"""How models of each task are called."""
+PARTS = 3
+"""So many effects are named in the sentence."""
+CODES = 8
+"""So many rules are named in one step."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do: why, and the commands to copy."""
+
+    why: str
+    commands: tuple[str, ...] = ()
+
+
+def count_of(number: int, what: str) -> str:
+    """`1 image`, `2 images`, `10 012 findings`."""
+    return f"{grouped(number)} {what}{'' if number == 1 else 's'}"
+
+
+def images_of(report: Report) -> int:
+    """The images that were looked at."""
+    return sum(counts.get("images", 0) for counts in report.counts.values())
+
+
+def sentence(report: Report) -> str:
+    """How many images, what is wrong with them, and what that does to training."""
+    total = count_of(images_of(report), "image")
+    if report.choice:
+        return f"Of {total} without labels, {_kept(report)} worth labelling."
+    if not report.findings:
+        but = ", but for what settings leave out" if any(c.count for c in report.overrides.changes) else ""
+        return f"Nothing is wrong with these {total}{but}."
+    if report.worst is Severity.INFO:
+        return (
+            f"Nothing breaks training on these {total}; {count_of(len(report.findings), 'thing')} may be worth a look."
+        )
+    serious = [f for f in report.findings if f.severity is not Severity.INFO]
+    parts = [DOES[effect][number > 1].join((f"{grouped(number)} ", "")) for effect, number in _by_effect(serious)]
+    whole = [f for f in serious if f.image is None]
+    if not parts:
+        return f"{count_of(len(whole), 'finding')} about the whole set of {total}: {_whole(whole)}.{_stop(report)}"
+    more = f"; {count_of(len(whole), 'finding')} more about the whole set" if whole else ""
+    return f"Of {total}, {_and(parts)}{more}.{_stop(report)}"
+
+
+def _stop(report: Report) -> str:
+    """What is said where training does not start."""
+    return "" if report.starts else " Training does not start."
+
+
+def _kept(report: Report) -> str:
+    """`156 are`, `1 is`, `all are`."""
+    kept = sum(choice.keep for choice in report.choice)
+    if kept == len(report.choice):
+        return "all are" if kept > 1 else "it is"
+    return f"{grouped(kept)} {'is' if kept == 1 else 'are'}"
+
+
+def _whole(findings: Sequence[Finding]) -> str:
+    """What the worst finding about the whole set does."""
+    worst = min(findings, key=lambda f: f.severity.rank)
+    does = {
+        Effect.CRASHES: "training stops with an error",
+        Effect.POISONS: "training turns into NaN",
+        Effect.GARBAGE: "it is not trained as you see it",
+    }
+    return does.get(worst.effect, "training runs, perhaps not as well as it could")
+
+
+def _by_effect(findings: Sequence[Finding]) -> list[tuple[Effect, int]]:
+    """The images of each effect, each image counted at its worst."""
+    worst: dict[str, Effect] = {}
+    order = list(DOES)
+    for finding in findings:
+        if finding.image is not None:
+            known = worst.setdefault(finding.image, finding.effect)
+            worst[finding.image] = min(known, finding.effect, key=order.index)
+    counts = [(effect, sum(one is effect for one in worst.values())) for effect in order]
+    return [(effect, number) for effect, number in counts if number][:PARTS]
+
+
+def _and(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def steps(report: Report, show: Show) -> list[Step]:
+    """What to do, the most urgent first."""
+    return list(_steps(report, show)) if report.findings or report.choice else []
+
+
+def _steps(report: Report, show: Show) -> Iterator[Step]:
+    data = printable(shlex.quote(report.data))
+    task = report.said
+    met = {finding.code for finding in report.findings}
+    deep = " --deep" if any(rule.deep and rule.code in met for rule in show.rules) else ""
+    lint = f"yolo-nanfix lint {data}{task}{deep}"
+    out = printable(shlex.quote(f"{report.root or report.data}-to-label"))
+    fatal = [f for f in report.findings if f.severity is Severity.FATAL]
+    if fatal:
+        yield _fatal(fatal)
+    safe, unsafe, hand = _split(report, show)
+    causes = [f for f in (*safe, *unsafe) if f.image is None and report.follows(f)]
+    safe, unsafe = ([f for f in found if f not in causes] for found in (safe, unsafe))
+    if show.mendable and causes:
+        yield _cause(causes[0], report, show, lint)
+    if show.mendable and safe:
+        yield Step(
+            f"Mend what can be mended without loss: {_safe(safe, show)}. Only labels change, and --undo takes it back.",
+            (f"{lint} --diff", f"{lint} --fix"),
+        )
+    if show.mendable and unsafe:
+        yield Step(
+            f"Look at what would drop rows, clip far or move files, for {count_of(len(unsafe), 'finding')} "
+            f"({_codes(unsafe)}), and do it if you agree.",
+            (f"{lint} --diff --unsafe-fixes", f"{lint} --fix --unsafe-fixes"),
+        )
+    labels = [] if report.choice else [f for f in hand if f.image is not None and f.partner is None]
+    if show.mendable and labels:
+        yield Step(
+            f"Give {count_of(len({f.image for f in labels}), 'image')} that a person has to look at "
+            f"({_codes(labels)}) to those who label.",
+            (f"yolo-nanfix handoff {data} {out} --to cvat{task}{deep}",),
+        )
+    whole = [f for f in hand if f.image is None]
+    if whole:
+        yield Step(f"Mend what concerns the whole set: {_codes(whole)}. Each rule below says how.")
+    pairs = [f for f in report.own if f.partner is not None]
+    if pairs:
+        yield Step(
+            f"Decide which copies to keep: {count_of(len(pairs), 'pair')} of images below are the same or look alike."
+        )
+    if report.choice:
+        yield Step(
+            "Give what is worth labelling to those who label; what is broken, damaged or a copy stays behind.",
+            (f"yolo-nanfix handoff {data} {out} --to cvat --unlabelled",),
+        )
+        return
+    model = f"yolov8n{MODELS.get(report.task, '')}.pt"
+    yield Step("Lint again, then train under the guard.", (lint, f"yolo-nanfix train {data} model={model}"))
+
+
+def _cause(cause: Finding, report: Report, show: Show, lint: str) -> Step:
+    """What to do about what strikes the whole set, before anything else: its fix writes all label files anew."""
+    option = "--fix" if show.fixes[cause.code][0].startswith("safe") else "--fix --unsafe-fixes"
+    return Step(
+        f"First mend the cause of the rest: {cause.code} {cause.name} {explains(report, cause)}. "
+        f"Its fix {show.fixes[cause.code][1]}; look at the diff, and lint again afterwards.",
+        (f"{lint} --diff{option.removeprefix('--fix')}", f"{lint} {option}"),
+    )
+
+
+def _safe(findings: Sequence[Finding], show: Show) -> str:
+    """What safe fixes mend: some mend a defect only where it is small."""
+    sure = show.tried is not None
+    whole = [f for f in findings if sure or show.fixes[f.code][0] == "safe"]
+    small = [f for f in findings if not sure and show.fixes[f.code][0] != "safe"]
+    parts = [f"{count_of(len(whole), 'finding')} ({_codes(whole)})"] if whole else []
+    if small:
+        parts.append(f"of {count_of(len(small), 'finding')} ({_codes(small)}) those that reach 1 % out or less")
+    return " and ".join(parts)
+
+
+def _fatal(fatal: Sequence[Finding]) -> Step:
+    """What to do about what breaks training."""
+    images = {f.image for f in fatal if f.image is not None}
+    if images and all(f.image is not None for f in fatal):
+        word = "it breaks or poisons" if len(images) == 1 else "they break or poison"
+        return Step(
+            f"First mend or remove {count_of(len(images), 'image')} with fatal findings ({_codes(fatal)}): {word} "
+            "training. yolo-nanfix train leaves them out of a run meanwhile."
+        )
+    return Step(f"First mend what breaks training: {_codes(fatal)}.")
+
+
+def _split(report: Report, show: Show) -> tuple[list[Finding], list[Finding], list[Finding]]:
+    """The findings above info that are mended safely, unsafely, and by hand."""
+    sorts: dict[str, list[Finding]] = {"safe": [], "unsafe": [], "": []}
+    for finding in report.own:
+        safety = _safety(finding, show)
+        if finding.severity is not Severity.INFO or safety == "safe":
+            sorts[safety].append(finding)
+    return sorts["safe"], sorts["unsafe"], sorts[""]
+
+
+def _safety(finding: Finding, show: Show) -> str:
+    """`safe`, `unsafe`, or nothing for what a person has to mend: as it was tried, else as its rule is fixed."""
+    if show.tried is not None:
+        safe, unsafe = show.tried
+        return "safe" if finding in safe else "unsafe" if finding in unsafe else ""
+    safety = show.fixes.get(finding.code, ("", ""))[0]
+    return "safe" if safety.startswith("safe") else safety
+
+
+def _codes(findings: Sequence[Finding]) -> str:
+    """`BX004, IM011 and 3 more rules`."""
+    codes = sorted({f.code for f in findings})
+    more = f" and {len(codes) - CODES} more rules" if len(codes) > CODES + 1 else ""
+    return ", ".join(codes[:CODES] if more else codes) + more

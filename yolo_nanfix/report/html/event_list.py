@@ -1,0 +1,202 @@
+"""What the guard saw and did in a run, as the page lists it: like events together, and what stock would have done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from yolo_nanfix.report.html import curves, stock
+from yolo_nanfix.report.html.line_charts import Axis, Mark
+from yolo_nanfix.report.html.stock import Situation
+from yolo_nanfix.run_folder import lenient
+from yolo_nanfix.run_folder.read import RunFolder
+
+LISTED = 100
+"""At most so many kinds of events are listed."""
+
+
+@dataclass
+class Happening:
+    """Events of one kind: the same check, action and images.
+
+    Attributes:
+        number: 1-based, in order of the first of them.
+        level: fatal, error, warning or info.
+        where: epoch and batch of the first, and of the last.
+        times: how many.
+        detail: the values seen.
+        action: what was done.
+        images: the images suspected; of events that suspect none, none.
+        stock: what stock Ultralytics would have done; empty if not known.
+        incidents: names of the incident files written for them.
+        places: where they stand on the horizontal axis of the charts.
+    """
+
+    number: int
+    level: str
+    where: str
+    times: int
+    detail: str
+    action: str
+    images: tuple[str, ...]
+    stock: str
+    incidents: list[str] = field(default_factory=list)
+    places: list[float] = field(default_factory=list)
+    last: str = ""
+
+    @property
+    def span(self) -> str:
+        """From where to where."""
+        return f"{self.where} to {self.last}" if self.times > 1 and self.last != self.where else self.where
+
+
+def happenings(run: RunFolder, on: Axis) -> list[Happening]:
+    """All that the report of a run lists, in its order."""
+    found: dict[tuple[Any, ...], Happening] = {}
+    setting = Setting(run)
+    for event in lenient.entries(run.summary, "guard", "events"):
+        if not isinstance(event, Mapping):
+            continue
+        action, images = lenient.text(event, "action"), suspects(event)
+        key = (lenient.text(event, "check"), action, images)
+        if key not in found:
+            found[key] = Happening(
+                number=len(found) + 1,
+                level=_level(action),
+                where=where(event),
+                times=0,
+                detail=lenient.text(event, "detail"),
+                action=action,
+                images=images,
+                stock=stock.would(setting.of(event)),
+            )
+        entry = found[key]
+        entry.times += 1
+        entry.last = where(event)
+        entry.incidents += incidents(event)
+        numbers = {key: lenient.number(event, key) or 0.0 for key in ("step", "epoch", "batch")}
+        place = curves.place(run, on, numbers)
+        if place is not None and np.isfinite(place):
+            entry.places.append(place)
+    return list(found.values())
+
+
+def marks(listed: list[Happening], prefix: str = "") -> list[Mark]:
+    """The events as marks on the charts, linked to their place in the list."""
+    return [
+        Mark(
+            place,
+            f"{prefix}{entry.number}",
+            entry.level,
+            f"{entry.where}: {entry.detail}; {entry.action}"[:300],
+            f"event-{prefix}{entry.number}" if entry.number <= LISTED else "",
+        )
+        for entry in listed
+        for place in entry.places
+    ]
+
+
+def where(event: Mapping[str, Any]) -> str:
+    """`epoch 2, batch 9`; `before the first step`."""
+    epoch, batch = lenient.count(event, "epoch"), lenient.count(event, "batch")
+    if lenient.text(event, "point") == "start":
+        return "before the first step"
+    return f"epoch {epoch}" + (f", batch {batch}" if batch else "")
+
+
+def suspects(event: Mapping[str, Any]) -> tuple[str, ...]:
+    """The images an event suspects, as they are."""
+    return tuple(
+        lenient.raw(source, "file")
+        for source in lenient.entries(event, "sources")
+        if lenient.text(source, "suspect") and lenient.raw(source, "file")
+    )
+
+
+def incidents(event: Mapping[str, Any]) -> list[str]:
+    """The names of the incident files of an event, of all ranks that wrote one."""
+    parts = [part for part in lenient.entries(event, "ranks") if isinstance(part, Mapping)]
+    named = [lenient.text(one, "incident") for one in (event, *parts)]
+    return list(dict.fromkeys(name for name in named if name))
+
+
+def dropped(event: Mapping[str, Any]) -> bool:
+    """Whether the event cost a micro-batch."""
+    return "dropped" in lenient.text(event, "action")
+
+
+def _level(action: str) -> str:
+    """How bad, by what was done."""
+    if "stopped" in action or "not started" in action:
+        return "fatal"
+    if "dropped" in action or "roll" in action or "not written" in action or "not put in place" in action:
+        return "error"
+    return "info" if "reported" in action else "warning"
+
+
+class Setting:
+    """What is known of a run as a whole that decides what stock would have done with an event of it."""
+
+    def __init__(self, run: RunFolder) -> None:
+        """Look once."""
+        self.epochs = lenient.count(run.args, "epochs")
+        self.scaler = _has_scaler(run)
+        self.causes: list[tuple[frozenset[str], str]] = [
+            (frozenset(map(str, lenient.entries(verdict, "images"))), lenient.text(verdict, "cause"))
+            for verdict in lenient.entries(run.summary, "guard", "verdicts")
+        ]
+        self.ends = {epoch: step for step, epoch in curves.axis(run).epochs}
+        nbs, batch = lenient.count(run.args, "nbs"), lenient.count(run.args, "batch")
+        self.window = max(1, round(nbs / batch)) if nbs and batch else 0
+
+    def of(self, event: Mapping[str, Any]) -> Situation:
+        """The situation of one event."""
+        epoch, step = lenient.count(event, "epoch"), lenient.count(event, "step")
+        left = self.ends[epoch] - step if step and epoch in self.ends else -1
+        action = lenient.text(event, "action")
+        return Situation(
+            checks=frozenset(filter(None, lenient.text(event, "check").split("+"))),
+            cause=self._cause(frozenset(suspects(event))),
+            scaler=self.scaler,
+            epoch=epoch,
+            epochs=self.epochs,
+            last_in_epoch=left == 0,
+            last_window=epoch == self.epochs and 0 <= left < self.window,
+            before_start=lenient.text(event, "point") == "start",
+            severe="roll" in action or "dropped" in action or "stopped" in action,
+        )
+
+    def _cause(self, images: frozenset[str]) -> str:
+        """The class of cause of the verdict on these images; of the only verdict where there is one alone."""
+        if len(self.causes) == 1:
+            return self.causes[0][1]
+        return next((cause for named, cause in self.causes if images and named & images), "")
+
+
+def _has_scaler(run: RunFolder) -> bool | None:
+    """Whether a GradScaler scaled the loss: the steps file tells, else None."""
+    if not run.steps.rows or "loss_scale" not in run.steps.columns:
+        return None
+    return run.steps.column("loss_scale") is not None
+
+
+def short(path: str, root: str) -> str:
+    """A path from a folder on, printable, with slashes."""
+    shown = lenient.text(path).replace("\\", "/") if "\\" in path and "/" not in path else lenient.text(path)
+    prefix = root.rstrip("/") + "/"
+    return shown.removeprefix(prefix) if root else shown
+
+
+def from_root(root: str, words: str) -> str:
+    """Text with the paths in it from the dataset's folder on."""
+    return words.replace(root.rstrip("/") + "/", "") if root else words
+
+
+def root_of(run: RunFolder) -> str:
+    """The folder of data.yaml, from which images are named; empty if it is not known."""
+    data = lenient.text(run.summary, "lint", "data") or lenient.text(run.args, "data")
+    return str(PurePath(data).parent) if data.startswith("/") else ""

@@ -1,0 +1,294 @@
+"""The top of a run's page: how it went in one sentence, and what the user should do, in order."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from yolo_nanfix import stopping
+from yolo_nanfix.health import Kind, State, state_of
+from yolo_nanfix.report import health_text
+from yolo_nanfix.report.html import event_list
+from yolo_nanfix.report.html.event_list import from_root, short
+from yolo_nanfix.report.html.scales import figure, grouped
+from yolo_nanfix.report.words import printable
+from yolo_nanfix.run_folder import lenient
+from yolo_nanfix.run_folder.read import RunFolder
+from yolo_nanfix.tasks import option
+
+METRICS = (
+    ("metrics/mAP50(B)", "mAP50"),
+    ("metrics/mAP50(M)", "mask mAP50"),
+    ("metrics/mAP50(P)", "pose mAP50"),
+    ("metrics/accuracy_top1", "top-1 accuracy"),
+)
+EXPLAINED = {
+    Kind.MICRO_BATCHES,
+    Kind.IMAGES,
+    Kind.SAMPLES,
+    Kind.STEPS_REFUSED,
+    Kind.STEPS_UNDONE,
+    Kind.EPOCHS_WITHOUT_STEP,
+}
+"""What verdicts explain; then nothing more is to be said of it."""
+WAYS: Mapping[str, tuple[str, ...]] = {
+    Kind.NO_STEP: ("look at nbs and batch: a step is taken every nbs / batch micro-batches; and at lr0 and freeze",),
+    Kind.START_WEIGHTS: ("look at lr0 and freeze: no weight moved",),
+    Kind.NOTHING_FOUND: (
+        "look at the curves: if the losses fall, train longer; if not, look at lr0 and at the labels",
+    ),
+    Kind.COLLAPSED: ("use best.pt, and look at the curves from that epoch on; a lower lr0 may help",),
+}
+"""What to do about a loss that no verdict explains."""
+IMAGES = 5
+"""At most so many images are named in one piece of advice."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing to do: why, and what; commands are shown to be copied."""
+
+    why: str
+    what: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+
+
+def sentence(run: RunFolder) -> str:
+    """How a run went, in one sentence."""
+    metric = f", {metric_of(run)}" if metric_of(run) else ""
+    if not run.summary:
+        rows = run.results.rows
+        epochs = f"{grouped(rows)} epoch{'' if rows == 1 else 's'}" if rows else "no epoch"
+        return f"A run without a report of yolo-nanfix: {epochs} in results.csv{metric}{_nan_epochs(run)}."
+    if lenient.text(run.summary, "outcome") == "dry-run":
+        would = "training would start" if run.summary.get("healthy") is True else "training would not start"
+        return f"{'; '.join(filter(None, [f'Dry run: {would}', _images_left_out(run)]))}."
+    parts = [_dropped(run)]
+    if backs := lenient.count(run.summary, "guard", "rollbacks"):
+        parts.append(f"rolled back {'once' if backs == 1 else f'{backs} times'}")
+    parts += [_images_left_out(run)]
+    parts += map(printable, health_text.phrases(run.summary, (Kind.MICRO_BATCHES, Kind.IMAGES, Kind.STEPS_REFUSED)))
+    return f"{', '.join(filter(None, parts))}; {health(run)}{metric}."
+
+
+def health(run: RunFolder) -> str:
+    """`the model is healthy`, or how else the run ended."""
+    outcome, state = lenient.text(run.summary, "outcome"), state_of(run.summary)
+    if outcome == "finished" and state is State.HEALTHY and lenient.text(run.summary, "guard", "off"):
+        return "the run came to its end"
+    if outcome == "finished" and state is State.HEALTHY:
+        return (
+            "too early to tell whether it learns"
+            if health_text.finds_nothing_yet(run.summary)
+            else "the model is healthy"
+        )
+    if outcome == "finished" and state is State.DEGRADED:
+        return "the run is degraded"
+    if (signal := lenient.text(run.summary, "signal")) in stopping.NAMES:
+        return f"the run was ended by {signal}"
+    ends = {
+        "finished": "the run came to its end, but failed",
+        "stopped": "the guard stopped the run",
+        "failed": "the run failed with an error",
+        "interrupted": "the run was interrupted",
+    }
+    return ends.get(outcome, "how the run ended is not known")
+
+
+def level(run: RunFolder) -> str:
+    """The colour of the sentence: good, warning or fatal; empty where nothing is known."""
+    if not run.summary:
+        return "warning" if _nan_epochs(run) else ""
+    outcome, state = lenient.text(run.summary, "outcome"), state_of(run.summary)
+    if outcome == "finished" and state is State.HEALTHY and lenient.text(run.summary, "guard", "off"):
+        return "warning"
+    if outcome == "finished" and state is State.HEALTHY:
+        return "" if health_text.finds_nothing_yet(run.summary) else "good"
+    return "warning" if outcome == "interrupted" or state is State.DEGRADED else "fatal"
+
+
+def metric_of(run: RunFolder) -> str:
+    """The first metric that people ask for, at the end of the run: `mAP50 0.71`."""
+    final = lenient.mapping(run.summary, "metrics")
+    for key, name in METRICS:
+        value = lenient.number(final, key)
+        if value is None and (column := run.results.column(key)) is not None:
+            value = float(column[run.results.known[key]][-1])
+        if value is not None:
+            return f"{name} {value:.2f}" if np.isfinite(value) else f"{name} {figure(value)}"
+    return ""
+
+
+def to_do(run: RunFolder) -> list[Advice]:
+    """What the user should do, the most urgent first; empty if nothing has to be done."""
+    root = event_list.root_of(run)
+    said = {
+        "interrupted": "The run did not come to its end: ",
+        "failed": "The run failed: ",
+        "stopped": "The guard stopped the run: ",
+        "finished": "The run failed: ",
+    }
+    ended = said.get(lenient.text(run.summary, "outcome"), "")
+    first: list[Advice] = []
+    if state_of(run.summary) is State.FAILED:
+        first = [Advice(f"{ended}{lenient.line(reason)}") for reason in lenient.entries(run.summary, "reasons")]
+    found = [*first, *_verdicts(run, root), *_left_out(run, root), *_degraded(run), *_lint(run), *_refused(run)]
+    return _once(found)
+
+
+def _degraded(run: RunFolder) -> Iterable[Advice]:
+    """What was lost in a degraded run, unless that was explained: by a verdict, or by the images left out."""
+    if state_of(run.summary) is not State.DEGRADED:
+        return
+    explained = lenient.entries(run.summary, "guard", "verdicts") or lenient.texts(run.summary, "guard", "quarantined")
+    for entry in lenient.entries(run.summary, "lost"):
+        kind = lenient.text(entry, "kind")
+        if isinstance(entry, Mapping) and not (explained and kind in EXPLAINED):
+            yield from (Advice(f"Degraded: {line}.", WAYS.get(kind, ())) for line in health_text.reasons([entry]))
+
+
+def _once(advice: Iterable[Advice]) -> list[Advice]:
+    """Without what was said before: commands, lines, and advice of which nothing is left."""
+    said: set[str] = set()
+    kept = []
+    for step in advice:
+        what = tuple(line for line in step.what if line not in said)
+        commands = tuple(line for line in step.commands if line not in said)
+        said.update((*what, *commands))
+        if what or commands or not (step.what or step.commands):
+            kept.append(Advice(step.why, what, commands))
+    return kept
+
+
+def _dropped(run: RunFolder) -> str:
+    """`2 of 14 400 micro-batches dropped because of 1 image`."""
+    guard = lenient.mapping(run.summary, "guard")
+    if lenient.text(guard, "off"):
+        return "Not guarded"
+    total, lost = lenient.count(guard, "micro_batches"), lenient.count(guard, "dropped_micro_batches")
+    if not total:
+        return "No micro-batch was trained"
+    if not lost:
+        return f"None of {grouped(total)} micro-batches dropped"
+    images = _offenders(run)
+    causes = Counter(lenient.text(v, "cause") for v in lenient.entries(guard, "verdicts"))
+    why = ""
+    if images:
+        then = ", left out from then on" if images == set(lenient.texts(guard, "quarantined")) else ""
+        why = f" because of {_images(len(images))}{then}"
+    elif causes:
+        words = {"learning-rate": "the learning rate", "precision": "float16", "definition": "a loss or module"}
+        named = [words.get(cause, f"the {cause}") for cause, _ in causes.most_common(2) if cause not in ("", "unknown")]
+        why = f" because of {' and '.join(named)}" if named else ""
+    return f"{grouped(lost)} of {grouped(total)} micro-batches dropped{why}"
+
+
+def _images_left_out(run: RunFolder) -> str:
+    """How many images, unless the part on dropped micro-batches says it already."""
+    before = set(lenient.mapping(run.summary, "quarantined"))
+    out = {*before, *lenient.texts(run.summary, "guard", "quarantined")}
+    if not out or out == _offenders(run):
+        return ""
+    when = " beforehand" if out == before else ""
+    return f"{_images(len(out))} left out{when}"
+
+
+def _offenders(run: RunFolder) -> set[str]:
+    """The images suspected in events that cost micro-batches."""
+    events = [e for e in lenient.entries(run.summary, "guard", "events") if isinstance(e, Mapping)]
+    return {image for event in events if event_list.dropped(event) for image in event_list.suspects(event)}
+
+
+def _images(count: int) -> str:
+    return f"{grouped(count)} image{'' if count == 1 else 's'}"
+
+
+def _nan_epochs(run: RunFolder) -> str:
+    """For runs without a report: losses that were not finite."""
+    names = [n for n in run.results.columns if n.startswith(("train/", "val/"))]
+    bad = np.zeros(run.results.rows, bool)
+    for name in names:
+        bad |= run.results.known[name] & ~np.isfinite(run.results.columns[name])
+    count = int(bad.sum())
+    return f"; losses were not finite in {count} epoch{'' if count == 1 else 's'}" if count else ""
+
+
+def _verdicts(run: RunFolder, root: str) -> Iterable[Advice]:
+    """Advice of verdicts, the first cause first, for later ones may follow from it; what two say is said once."""
+    verdicts = [v for v in lenient.entries(run.summary, "guard", "verdicts") if isinstance(v, Mapping)]
+    for verdict in sorted(verdicts, key=lambda v: lenient.text(v, "cause") in ("unknown", "nondeterministic"))[:20]:
+        lines = lenient.texts(verdict, "advice")
+        commands = tuple(filter(_is_command, lines))
+        words = tuple(from_root(root, line) for line in lines if line not in commands)
+        if words or commands:
+            summary = lenient.text(verdict, "summary")
+            yield Advice(from_root(root, summary), words, commands)
+
+
+def _is_command(line: str) -> bool:
+    """Whether a line of a report is one command of ours and nothing more: people paste what a page shows as such."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return False
+    return words[:1] == ["yolo-nanfix"] and shlex.join(words) == line
+
+
+def _left_out(run: RunFolder, root: str) -> Iterable[Advice]:
+    before = lenient.mapping(run.summary, "quarantined")
+    if before:
+        named = []
+        for image, found in list(before.items())[:IMAGES]:
+            first = found[0] if isinstance(found, list) and found else None
+            code, message = lenient.text(first, "code"), lenient.text(first, "message")
+            named.append(f"{short(image, root)}: {code} {message}".rstrip(": "))
+        count = f"{len(before)} image{' was' if len(before) == 1 else 's were'}"
+        yield Advice(f"{count} left out of this run before it began. Mend or remove:", (*named, *_more(len(before))))
+    during = [i for i in lenient.texts(run.summary, "guard", "quarantined") if i not in before]
+    if during:
+        named = [f"mend or remove {short(image, root)}" for image in during[:IMAGES]]
+        count = f"{len(during)} image{' was' if len(during) == 1 else 's were'}"
+        yield Advice(f"{count} left out by the guard from some batch on.", (*named, *_more(len(during))))
+
+
+def _lint(run: RunFolder) -> Iterable[Advice]:
+    findings = lenient.entries(run.summary, "lint", "findings")
+    counts = Counter(lenient.text(finding, "severity") for finding in findings)
+    serious = [(name, counts[name]) for name in ("fatal", "error", "warning") if counts[name]]
+    if serious:
+        words = ", ".join(f"{grouped(n)} {name}{'' if name == 'fatal' or n == 1 else 's'}" for name, n in serious)
+        data = shlex.quote(lenient.text(run.summary, "lint", "data") or "data.yaml")
+        task = lenient.text(run.summary, "lint", "task")
+        whole = f"yolo-nanfix lint {data}{option(task, None)}"  # as verdicts say it, who do not know the guess
+        verdicts = lenient.entries(run.summary, "guard", "verdicts")
+        guess = lenient.text(run.summary, "lint", "basis", "guess") or None
+        said = any(whole in lenient.texts(verdict, "advice") for verdict in verdicts)
+        lint = whole if said else f"yolo-nanfix lint {data}{option(task, guess)}"
+        commands = (lint, f"{lint} --fix")
+        yield Advice(f"Lint found {words} in the dataset. See them, then mend what can be mended safely:", (), commands)
+
+
+def _refused(run: RunFolder) -> Iterable[Advice]:
+    for name, patch in lenient.mapping(run.summary, "patches").items():
+        if lenient.text(patch, "state") == "refused":
+            yield Advice(
+                f"The patch {lenient.text(name)} was refused: {lenient.text(patch, 'reason')}",
+                ("use a release of Ultralytics that yolo-nanfix knows, or look for a newer yolo-nanfix",),
+                (f"yolo-nanfix explain {shlex.quote(name)}",),
+            )
+        elif lenient.text(patch, "state") in ("replaced", "partly-on"):
+            yield Advice(
+                f"The patch {lenient.text(name)} does not cover all of this run: {lenient.text(patch, 'reason')}",
+                ("guard that function yourself: let it call Ultralytics' own, or do what the patch does",),
+                (f"yolo-nanfix explain {shlex.quote(name)}",),
+            )
+    if reason := lenient.text(run.summary, "guard_refused"):
+        yield Advice(f"The guard was refused: {reason}")
+
+
+def _more(total: int) -> tuple[str, ...]:
+    return (f"and {total - IMAGES} more",) if total > IMAGES else ()

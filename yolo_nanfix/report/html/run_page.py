@@ -1,0 +1,242 @@
+"""The page of a training run, made from what lies in its folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from yolo_nanfix import overrides
+from yolo_nanfix.findings import Report
+from yolo_nanfix.overrides import ahead, behind, joined
+from yolo_nanfix.report.html import (
+    curves,
+    dataset_page,
+    event_list,
+    incident_list,
+    line_charts,
+    repeat,
+    run_advice,
+    stock,
+)
+from yolo_nanfix.report.html.dataset_facts import Show
+from yolo_nanfix.report.html.dataset_page import NOTHING
+from yolo_nanfix.report.html.event_list import Happening
+from yolo_nanfix.report.html.page import fragment, render
+from yolo_nanfix.report.html.scales import figure, grouped
+from yolo_nanfix.report.words import printable
+from yolo_nanfix.run_folder import lenient
+from yolo_nanfix.run_folder.csv_tables import Table
+from yolo_nanfix.run_folder.read import RunFolder, read
+
+NOTEBOOK_STEPS = 3
+"""At most so many pieces of advice are shown in a notebook."""
+IMAGES = 8
+"""At most so many images are named with an event."""
+COUNTED = (("steps_refused", "steps held back"), ("rollbacks", "rollbacks"), ("steps_undone", "steps undone"))
+"""Counts of the guard that are shown where they are not 0, and their names."""
+STATES = ("refused", "replaced", "partly-on", "on", "off", "fixed", "not-needed")
+"""States of patches, in the order in which they are listed."""
+
+
+def build(folder: str | Path, show: Show = NOTHING) -> str:
+    """The page of a run as HTML text that stands alone.
+
+    Args:
+        folder: the run folder. Files in it that are missing, damaged or of another version are named on the page.
+        show: what is known of the dataset besides what lint found.
+
+    Raises:
+        DataError: it is not the folder of a training run.
+    """
+    return page(read(folder), show)
+
+
+def page(run: RunFolder, show: Show = NOTHING) -> str:
+    """The page of a run that was read already."""
+    notes = list(run.notes)
+    part = dataset_part(run, show, notes)
+    return render(
+        "run.html.j2",
+        ("run.js", *(dataset_page.SCRIPTS if part is not None else ())),
+        ("run.css", *(dataset_page.STYLES if part is not None else ())),
+        **context(run),
+        dataset=part,
+        notes=notes,
+    )
+
+
+def notebook(summary: Mapping[str, Any]) -> str:
+    """How a run went, as a few lines of HTML for a notebook, from what `yolo-nanfix.json` holds."""
+    paths = lenient.mapping(summary, "paths")
+    found = RunFolder(Path(lenient.raw(paths, "save_dir") or "."), summary, {}, Table(), Table(), (), ())
+    page = lenient.raw(paths, "page")
+    return fragment(
+        "run_notebook.html.j2",
+        sentence=run_advice.sentence(found),
+        level=run_advice.level(found),
+        tiles=tiles(found),
+        unguarded=unguarded(found, behind),
+        settings=settings(summary),
+        to_do=run_advice.to_do(found)[:NOTEBOOK_STEPS],
+        page=printable(page),
+        address=Path(page).absolute().as_uri() if page else "",
+    )
+
+
+def context(run: RunFolder) -> dict[str, Any]:
+    """All that `run.html.j2` shows of the run itself."""
+    axis = curves.axis(run)
+    listed = event_list.happenings(run, axis)
+    marks = event_list.marks(listed)
+    shapes = [s for chart in curves.charts(run, axis) if (s := line_charts.shape(chart, axis, marks)) is not None]
+    views, hidden = incident_list.views(run)
+    return {
+        "name": run.name,
+        "sentence": run_advice.sentence(run),
+        "level": run_advice.level(run),
+        "tiles": tiles(run),
+        "unguarded": unguarded(run, ahead),
+        "unguarded_last": unguarded(run, behind),
+        "settings": [printable(line) for line in overrides.read(run.summary).lines()],
+        "to_do": run_advice.to_do(run),
+        "charts": shapes,
+        "readings": {
+            "name": axis.name,
+            "epochs": list(axis.epochs),
+            "charts": [s.pop("data") for s in shapes],
+        },
+        "events": event_rows(run, listed, files={view.file: view.key for view in views}),
+        "events_hidden": len(listed) - len(listed[: event_list.LISTED]),
+        "events_left_out": lenient.count(run.summary, "guard", "events_left_out"),
+        "measured": stock.MEASURED,
+        "stock": next(((e.number, e.stock) for e in listed if e.stock and "survives" not in e.stock), None),
+        "incidents": views,
+        "incidents_hidden": hidden,
+        "guarded": bool(run.summary),
+        "patches": patches(run),
+        "patch_counts": patch_counts(run),
+        "facts": repeat.facts(run),
+        "command": repeat.command(run),
+        "folder": printable(str(run.path)),
+    }
+
+
+def settings(summary: Mapping[str, Any]) -> list[str]:
+    """The settings in force in lint and training, and what they change, a line each source."""
+    found = joined((overrides.read(summary, "lint"), overrides.read(summary)))
+    return [printable(line) for line in found.lines()]
+
+
+def unguarded(run: RunFolder, words: Callable[[str], str]) -> str:
+    """That there was no guard, and what switched it off; empty where there was one."""
+    off = lenient.text(run.summary, "guard", "off")
+    return printable(words(off)) if off else ""
+
+
+def tiles(run: RunFolder) -> list[tuple[str, str]]:
+    """The figures of a run that people ask for first: name and value."""
+    guard = lenient.mapping(run.summary, "guard")
+    found = []
+    if lenient.count(guard, "micro_batches"):
+        found.append(("micro-batches", grouped(lenient.count(guard, "micro_batches"))))
+        found.append(("dropped", grouped(lenient.count(guard, "dropped_micro_batches"))))
+    if (processes := lenient.count(run.summary, "ranks", "processes")) > 1:
+        found.append(("processes", grouped(processes)))
+    for key, name in COUNTED:
+        if count := lenient.count(guard, key):
+            found.append((name, grouped(count)))
+    if (times := lenient.number(guard, "learning_rate_times")) not in (None, 1.0):
+        found.append(("learning rate, times", figure(times)))
+    if skipped := lenient.count(guard, "steps_skipped_by_grad_scaler"):
+        found.append(("steps skipped by the GradScaler", grouped(skipped)))
+    out = {*lenient.mapping(run.summary, "quarantined"), *lenient.texts(guard, "quarantined")}
+    found += [("images left out", grouped(len(out)))] if run.summary else []
+    found += [("epochs in results.csv", grouped(run.results.rows))] if run.results.rows else []
+    for key, value in lenient.mapping(run.summary, "metrics").items():
+        number = lenient.number(value)
+        if number is not None and key.startswith("metrics/") and len(found) < 12:
+            found.append((lenient.text(key).removeprefix("metrics/"), figure(number)))
+    return found
+
+
+def patches(run: RunFolder) -> list[dict[str, str]]:
+    """The patches, those that need attention first."""
+    found = []
+    for name, patch in lenient.mapping(run.summary, "patches").items():
+        params = ", ".join(f"{lenient.text(k)}={lenient.text(v)}" for k, v in lenient.mapping(patch, "params").items())
+        acted = lenient.count(patch, "counted")
+        entry = {"name": lenient.text(name), "state": lenient.text(patch, "state") or "unknown"}
+        found.append(
+            {
+                **entry,
+                "reason": lenient.text(patch, "reason"),
+                "params": params,
+                "acted": grouped(acted) if acted else "",
+            }
+        )
+    order = {state: number for number, state in enumerate(STATES)}
+    return sorted(found, key=lambda p: (order.get(p["state"], len(order)), not p["acted"], p["name"]))
+
+
+def patch_counts(run: RunFolder) -> str:
+    """`26 on, 7 fixed`."""
+    counts = Counter(lenient.text(patch, "state") for patch in lenient.mapping(run.summary, "patches").values())
+    known = [state for state in STATES if counts[state]]
+    return ", ".join(f"{counts[state]} {state.replace('-', ' ')}" for state in known)
+
+
+def dataset_part(run: RunFolder, show: Show, notes: list[str]) -> dict[str, Any] | None:
+    """What the part about the dataset shows; None where the run has no lint, or none that can be read."""
+    try:
+        report = lint_of(run)
+    except ValueError as error:
+        notes.append(f"What lint found cannot be shown: {printable(str(error))[:200]}.")
+        return None
+    return dataset_page.context(report, show) if report is not None else None
+
+
+def lint_of(run: RunFolder) -> Report | None:
+    """What lint found before the run; None if the run was not linted.
+
+    Raises:
+        ValueError: it cannot be understood.
+    """
+    lint = run.summary.get("lint")
+    return None if lint is None else Report.from_dict(lint)
+
+
+def event_rows(
+    run: RunFolder, listed: Sequence[Happening], letter: str = "", files: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """The list of events as `events.html.j2` shows it.
+
+    Args:
+        run: the run they are of.
+        listed: the events; those beyond `happenings.LISTED` are left out.
+        letter: stands before their numbers.
+        files: ids of the incidents on the page, by the names of their files.
+    """
+    root, files = event_list.root_of(run), files or {}
+    rows: list[dict[str, Any]] = []
+    first: dict[str, str] = {}
+    for entry in listed[: event_list.LISTED]:
+        named = [event_list.short(image, root) for image in entry.images]
+        rows.append(
+            {
+                "number": f"{letter}{entry.number}",
+                "level": entry.level,
+                "where": entry.span,
+                "times": entry.times,
+                "detail": event_list.from_root(root, entry.detail),
+                "action": event_list.from_root(root, entry.action),
+                "images": named[:IMAGES],
+                "more_images": max(0, len(named) - IMAGES),
+                "stock": entry.stock,
+                "like": first.get(entry.stock, ""),
+                "incidents": [(files[name], name) for name in entry.incidents if name in files],
+            }
+        )
+        first.setdefault(entry.stock, f"{letter}{entry.number}")
+    return rows

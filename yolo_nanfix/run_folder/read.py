@@ -1,0 +1,165 @@
+"""What a run folder holds, read with care: files may be missing, half-written, or of another version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yolo_nanfix import safe_yaml
+from yolo_nanfix._version import __version__
+from yolo_nanfix.errors import DataError
+from yolo_nanfix.regular import NotRegular, Refusal, Within
+from yolo_nanfix.report.jsonout import REPORT_NAME
+from yolo_nanfix.report.words import printable
+from yolo_nanfix.run_folder import csv_tables, lenient
+from yolo_nanfix.run_folder.csv_tables import Table
+from yolo_nanfix.run_folder.steps import STEPS_NAME
+
+RESULTS, ARGUMENTS, INCIDENTS = "results.csv", "args.yaml", "incidents"
+LARGEST = 256 * 2**20
+"""Larger files are not read."""
+KINDS = {"outcome": str, "reasons": list, "environment": dict, "patches": dict, "guard": dict, "quarantined": dict}
+"""What the report of a run must hold, and as what."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run.
+
+    Attributes:
+        path: the folder.
+        summary: its `yolo-nanfix.json`; empty if there is none that can be read.
+        args: the training arguments, from `args.yaml`.
+        steps: loss terms and other readings of the guard by micro-batch.
+        results: metrics and losses by epoch.
+        incidents: the files in `incidents/`, oldest first.
+        notes: what is missing, damaged or strange, in sentences.
+    """
+
+    path: Path
+    summary: Mapping[str, Any]
+    args: Mapping[str, Any]
+    steps: Table
+    results: Table
+    incidents: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The folder's name, printable."""
+        return printable(self.path.name)
+
+
+def read(path: str | Path, *, follow_links: bool = False) -> RunFolder:
+    """Read a run folder; the path may also be that of its `yolo-nanfix.json`.
+
+    Args:
+        path: the folder. It may be of somebody else: links in it that lead elsewhere are not followed.
+        follow_links: they are, as far as they lead to regular files.
+
+    Raises:
+        DataError: it is not the folder of a training run.
+    """
+    path = Path(path)
+    path = path.parent if path.name == REPORT_NAME and path.is_file() else path
+    if not path.is_dir():
+        raise DataError(f"{path.absolute()}: no such folder")
+    path = path.resolve()
+    if not any((path / name).is_file() for name in (REPORT_NAME, RESULTS, ARGUMENTS)):
+        inside = sorted({f.parent.name for name in (REPORT_NAME, RESULTS) for f in path.glob(f"*/{name}")})
+        hint = f"; runs inside it: {', '.join(inside[:8])}" if inside else ""
+        raise DataError(f"{path} is not the folder of a training run: no {REPORT_NAME}, no {RESULTS}{hint}")
+    notes: list[str] = []
+    within = Within([path], follow_links=follow_links)
+    summary = _summary(path / REPORT_NAME, within, notes)
+    args = _arguments(path / ARGUMENTS, within, notes)
+    steps = csv_tables.read(path / STEPS_NAME, within) if (path / STEPS_NAME).is_file() else Table()
+    results = csv_tables.read(path / RESULTS, within) if (path / RESULTS).is_file() else Table()
+    if summary and not (path / STEPS_NAME).is_file():
+        notes.append(f"There is no {STEPS_NAME}: nothing is known of single steps.")
+    if not (path / RESULTS).is_file():
+        notes.append(f"There is no {RESULTS}: no epoch came to its end, or the file was removed.")
+    incidents = _incidents(path / INCIDENTS, within, notes)
+    return RunFolder(path, summary, args, steps, results, incidents, (*notes, *steps.notes, *results.notes))
+
+
+def _incidents(folder: Path, within: Within, notes: list[str]) -> tuple[Path, ...]:
+    """The incident files, oldest first."""
+    found = []
+    refused: dict[str, Refusal] = {}
+    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
+        try:
+            why = within.refusal(file)
+        except (OSError, ValueError):  # a link that leads nowhere
+            continue
+        if why is None:
+            found.append(file)
+        else:
+            refused[file.name] = why
+    if refused:
+        some = ", ".join(f"{printable(name)}: {why.value}" for name, why in [*refused.items()][:3])
+        notes.append(f"{len(refused)} of the files in {INCIDENTS} are not opened ({some}).")
+    return tuple(found)
+
+
+def _summary(path: Path, within: Within, notes: list[str]) -> Mapping[str, Any]:
+    if not path.is_file():
+        notes.append(f"There is no {REPORT_NAME}: the run was not guarded by yolo-nanfix, or was killed.")
+        return {}
+    try:
+        found = json.loads(_text(path, within))
+    except NotRegular as error:
+        notes.append(f"{REPORT_NAME} is {error.strerror}.")
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        notes.append(f"{REPORT_NAME} cannot be read, half-written perhaps: {printable(str(error))[:200]}.")
+        return {}
+    if not isinstance(found, Mapping):
+        notes.append(f"{REPORT_NAME} does not hold the report of a run.")
+        return {}
+    version = lenient.text(found, "yolo_nanfix")
+    if version != __version__:
+        made = f"yolo-nanfix {version}" if version else "an unknown version of yolo-nanfix"
+        notes.append(f"{REPORT_NAME} was written by {made}; this page, by {__version__}, shows what it understands.")
+    for key, kind in KINDS.items():
+        if key not in found:
+            notes.append(f"{REPORT_NAME} has no '{key}'.")
+        elif not isinstance(found[key], kind):
+            notes.append(f"'{key}' in {REPORT_NAME} is not what it should be and is left out.")
+    return found
+
+
+def _text(path: Path, within: Within) -> str:
+    """The text of a file.
+
+    Raises:
+        OSError: it cannot be read, or not be opened.
+        ValueError: it is too large.
+    """
+    data = within.read(path, LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"larger than {LARGEST // 2**20} MB")
+    return data.decode("utf-8", "replace")
+
+
+def _arguments(path: Path, within: Within, notes: list[str]) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = safe_yaml.load(_text(path, within))
+    except safe_yaml.TooMuch as error:
+        notes.append(f"{ARGUMENTS} holds too much to be read: {error}.")
+        return {}
+    except NotRegular as error:
+        notes.append(f"{ARGUMENTS} is {error.strerror}.")
+        return {}
+    except (OSError, ValueError):
+        notes.append(f"{ARGUMENTS} cannot be read, half-written perhaps.")
+        return {}
+    if not isinstance(found, Mapping):
+        notes.append(f"{ARGUMENTS} does not hold training arguments.")
+        return {}
+    return {str(key): value for key, value in found.items()}

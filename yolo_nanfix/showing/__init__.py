@@ -1,1 +1,0 @@
-"""Joins what lint found with the images, labels and columns of the dataset, so that a page can show it."""
