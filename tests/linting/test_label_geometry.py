@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from yolo_nanfix.dataset import label_boxes
 from yolo_nanfix.dataset.image import Image
 from yolo_nanfix.dataset.image_header import Header
 from yolo_nanfix.dataset.images import gather
 from yolo_nanfix.dataset.label_parser import LabelReader
-from yolo_nanfix.linting.rules import equal, geometry, outliers, overlaps
+from yolo_nanfix.linting.rules import geometry, outliers, overlaps
 
 SIDE = 1000
 CORNERS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=3, max_size=12)
@@ -30,9 +31,9 @@ def read(tmp_path: Path, lines: list[str], task: str = "segment") -> tuple:
     return reader.finish(), gather([Image("a.jpg", "train", "jpg", str(path), True, header, None, None)], 3)
 
 
-def shapes_of(tmp_path_factory: pytest.TempPathFactory, polygons: list[np.ndarray]) -> geometry.Shapes:
+def shapes_of(tmp_path_factory: pytest.TempPathFactory, polygons: list[np.ndarray]) -> label_boxes.Shapes:
     lines = ["0 " + " ".join(f"{n / SIDE:.6f}" for n in polygon.ravel()) for polygon in polygons]
-    return geometry.shapes(*read(tmp_path_factory.mktemp("rows"), lines))
+    return label_boxes.shapes(*read(tmp_path_factory.mktemp("rows"), lines))
 
 
 def _crosses(points: np.ndarray) -> bool:
@@ -119,7 +120,7 @@ def test_near_duplicates_are_those_of_brute_force(boxes: list, tmp_path_factory)
 @given(rows=st.lists(st.tuples(st.integers(0, 1), st.integers(1, 3), st.integers(0, 1)), min_size=1, max_size=30))
 def test_equal_rows_are_those_of_a_dict(rows: list, tmp_path_factory):
     lines = [f"{c} 0.5 0.5 0.{w} 0.2 0.4 0.4 2 0.5 0.5 {v}" for c, w, v in rows]
-    first_row, first_box = equal.first_equal(*read(tmp_path_factory.mktemp("rows"), lines, "pose"))
+    first_row, first_box = label_boxes.first_equal(*read(tmp_path_factory.mktemp("rows"), lines, "pose"))
     seen: dict[object, int] = {}
     assert first_row.tolist() == [seen.setdefault(line, i) for i, line in enumerate(lines)]
     assert first_box.tolist() == [seen.setdefault(width, i) for i, (_, width, _) in enumerate(rows)]

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.exif_orientation import QUARTER
+from yolo_nanfix.dataset.label_boxes import once
 from yolo_nanfix.dataset.table import Table
-from yolo_nanfix.linting.rules.row_hits import once
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

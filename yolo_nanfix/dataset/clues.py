@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.label_boxes import quads
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
-from yolo_nanfix.linting.rules.angles import quads
 
 BOX_COLUMNS = "5"
 SEVEN = 7

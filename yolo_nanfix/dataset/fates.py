@@ -14,13 +14,11 @@ from yolo_nanfix.dataset.classification import class_of
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.image_header import SOUND, Header
 from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.label_boxes import HIGH, LOW, first_equal, label_boxes
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.options import UNLABELLED
 from yolo_nanfix.dataset.suffixes import SUFFIX_FORMATS
 from yolo_nanfix.dataset.table import Table
-from yolo_nanfix.linting.rules.box_columns import columns
-from yolo_nanfix.linting.rules.equal import first_equal
-from yolo_nanfix.linting.rules.row_hits import HIGH, LOW
 
 IMAGE_DROPPED, LABELS_DROPPED, RESTORED, DEDUPLICATED, EMPTY = 1, 2, 4, 8, 16
 """Bits: the image is refused; its label file is; its file is written anew; rows are left out; it has no row."""
@@ -123,7 +121,7 @@ def _bad_class(labels: Labels, config: DataConfig) -> NDArray[np.bool_]:
 
 def _bad_place(labels: Labels, images: Images, *, pose: bool) -> NDArray[np.bool_]:
     """(R,) whether Ultralytics refuses the numbers behind the class of a row."""
-    boxes = columns(labels, images)
+    boxes = label_boxes(labels, images)
     bad = (boxes.centre < LOW) | (boxes.side < 0)
     if not pose:
         return np.asarray(bad | (boxes.largest > HIGH) | ~np.isfinite(labels.extra), np.bool_)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,6 @@ from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.listing import Folders, list_images
 from yolo_nanfix.dataset.paths import NO_LABELS, by_folder, folder_of, label_path
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.linting.cache import Memory
 
 _SIZE, _MTIME, _INODE = 0, 1, 3
 """Places in a stamp."""
@@ -191,17 +190,20 @@ def pack(seen: Survey) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     return columns, {name: "\0".join(lines) for name, lines in texts.items()}
 
 
-def unpack(memory: Memory, folders: Folders) -> Survey:
-    """The survey of a dataset in which no file came or went since it was remembered; with the stamps of now."""
-    files, labels, strays, names = (_lines(memory.text(n)) for n in ("files", "labels", "strays", "split_names"))
-    rows = memory.column("rows")
+def unpack(column: Callable[[str], NDArray[Any]], text: Callable[[str], str], folders: Folders) -> Survey:
+    """The survey of a dataset in which no file came or went since `pack`, from its columns and texts by name.
+
+    The stamps are those of now.
+    """
+    files, labels, strays, names = (_lines(text(n)) for n in ("files", "labels", "strays", "split_names"))
+    rows = column("rows")
     return Survey(
         files=files,
         labels=labels if len(labels) == len(files) else ("",) * len(files),
         split_names=names,
-        split=memory.column("split"),
-        splits={name: memory.column(f"split.{i}") for i, name in enumerate(names)},
-        owns=memory.column("owns"),
+        split=column("split"),
+        splits={name: column(f"split.{i}") for i, name in enumerate(names)},
+        owns=column("owns"),
         rows=rows,
         listed=folders.stamps(),
         strays=strays,

@@ -108,7 +108,7 @@ class _Recalled(NamedTuple):
 
 def _recall(memory: cache.Memory, folders: Folders) -> _Recalled:
     lasting = list(latest.unpack_findings(json.loads(memory.text("lasting")), _texts()))
-    seen, there = unpack(memory, folders), other_files.loads(memory.text("census"))
+    seen, there = unpack(memory.column, memory.text, folders), other_files.loads(memory.text("census"))
     return _Recalled(seen, there, lasting, loads_causes(memory.text("causes")))
 
 

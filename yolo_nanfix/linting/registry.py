@@ -29,10 +29,11 @@ from yolo_nanfix.findings import Effect, Finding, Place, Severity, frozen
 from yolo_nanfix.linting.causes import Cause, Explains
 
 FAMILIES = (
-    "data_yaml", "config_pose", "config_paths", "file_set", "names", "strays", "class_folders", "arrays", "image_headers", "image_kinds",
-    "turned", "gamma", "pixels", "deep_images", "label_text", "behind", "encoding", "large_labels", "boxes", "systematic",
-    "overlaps", "outliers", "polygons", "outlines", "keypoints", "oriented", "classes", "class_order", "class_ranges",
-    "splits", "originals", "starting", "annotations", "annotation_rows",
+    "data_yaml", "config_pose", "config_paths", "file_set", "names", "strays", "class_folders", "arrays",
+    "image_headers", "image_kinds", "turned", "gamma", "pixels", "deep_images", "label_text", "behind",
+    "encoding", "large_labels", "boxes", "systematic", "overlaps", "outliers", "polygons", "outlines",
+    "keypoints", "oriented", "classes", "class_order", "class_ranges", "splits", "originals", "starting",
+    "annotations", "annotation_rows",
 )  # fmt: skip
 """The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""
 

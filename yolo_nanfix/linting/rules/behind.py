@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from yolo_nanfix.dataset.clues import LEAST, MOST, UNREAD, Clue
 from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.label_boxes import once
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import Hit, rule
-from yolo_nanfix.linting.rules.row_hits import once
 
 MANY = 0.5
 """A tracker leaves rows without a number where it has no track: so many of all rows with one will do, if no row has

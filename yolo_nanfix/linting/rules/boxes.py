@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.label_boxes import HIGH, LOW, in_pixels, label_boxes
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
-from yolo_nanfix.linting.rules.box_columns import columns, in_pixels
-from yolo_nanfix.linting.rules.row_hits import HIGH, LOW, file_hit, row_hits, show
+from yolo_nanfix.linting.rules.row_hits import file_hit, row_hits, show
 
 BOXES = ("detect", "segment", "obb")
 PLAIN = ("detect", "pose")
@@ -35,7 +35,7 @@ def coordinate_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 1.02 0.5 0.2 0.2`.
     Mend: clip the box to the image.
     """
-    boxes = columns(labels, images)
+    boxes = label_boxes(labels, images)
     mask = np.isfinite(labels.extra) & (boxes.largest > HIGH) & ~in_pixels(boxes)
     yield from row_hits(labels, images, mask, lambda row: f"x y w h = {show(labels.box[row])}: above 1.01")
 
@@ -49,7 +49,7 @@ def centre_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 -0.05 0.5 0.2 0.2`.
     Mend: clip the box to the image, or remove it.
     """
-    mask = np.isfinite(labels.extra) & (columns(labels, images).centre < LOW)
+    mask = np.isfinite(labels.extra) & (label_boxes(labels, images).centre < LOW)
     yield from row_hits(labels, images, mask, lambda row: f"x y = {show(labels.box[row, :2])}: below -0.01")
 
 
@@ -62,7 +62,7 @@ def box_side_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 -0.2 0.2`.
     Mend: swap the corners, so that width and height are positive.
     """
-    mask = np.isfinite(labels.extra) & (columns(labels, images).side < 0)
+    mask = np.isfinite(labels.extra) & (label_boxes(labels, images).side < 0)
     yield from row_hits(labels, images, mask, lambda row: f"the box has w h = {show(labels.box[row, 2:])}: negative")
 
 
@@ -75,7 +75,7 @@ def box_side_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0 0.2`.
     Mend: remove the row, or draw the box again.
     """
-    boxes = columns(labels, images)
+    boxes = label_boxes(labels, images)
     mask = boxes.sound & (boxes.side == 0)
     yield from row_hits(labels, images, mask, lambda row: f"the box has w h = {show(labels.box[row, 2:])}: a side is 0")
 
@@ -89,7 +89,7 @@ def centre_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 1.004 0.2 0.2`.
     Mend: clip the box to the image.
     """
-    boxes = columns(labels, images)
+    boxes = label_boxes(labels, images)
     mask = boxes.sound & ~boxes.inside & ~boxes.dropped
     yield from row_hits(labels, images, mask, lambda row: f"x y w h = {show(labels.box[row])}: outside 0-1")
 
@@ -103,7 +103,7 @@ def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.95 0.5 0.2 0.2` ends at x = 1.05.
     Mend: clip the box to the image.
     """
-    boxes = columns(labels, images)
+    boxes = label_boxes(labels, images)
     across = np.maximum(boxes.w / 2 - boxes.x, boxes.x + boxes.w / 2 - 1) * boxes.width
     down = np.maximum(boxes.h / 2 - boxes.y, boxes.y + boxes.h / 2 - 1) * boxes.height
     spill = np.maximum(across, down)
@@ -120,7 +120,7 @@ def box_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.0001 0.2` on an image 640 pixels wide.
     Mend: remove the row, or draw the box again.
     """
-    boxes = columns(labels, images)
+    boxes = label_boxes(labels, images)
     wide, high = boxes.w * boxes.width, boxes.h * boxes.height
     short = np.minimum(wide, high)
     mask = boxes.sound & boxes.known & (short > 0) & (short < 0.999)
@@ -149,7 +149,7 @@ def pose_box_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 1.5 0.5 0.2 0.2 0.4 0.4 2 0.6 0.6 2`.
     Mend: divide x and width by the image width, y and height by its height.
     """
-    largest = columns(labels, images).largest
+    largest = label_boxes(labels, images).largest
     mask = (largest > HIGH) & (largest < np.inf)
 
     def message(row: int) -> str:
@@ -169,7 +169,7 @@ def box_in_pixels(labels: Labels, images: Images) -> Iterator[Hit]:
     Mend: divide x and width by the image width, y and height by its height; in COCO or VOC files, whose boxes are in
     pixels anyway, correct the box or the size of the image.
     """
-    boxes = columns(labels, images)
+    boxes = label_boxes(labels, images)
 
     def message(row: int) -> str:
         width, height = boxes.width[row], boxes.height[row]
@@ -188,7 +188,7 @@ def box_under_two_pixels(labels: Labels, images: Images, options: LintOptions) -
     Example: a box 8 pixels wide on an image of 4000x3000, trained at 640.
     Mend: train at a larger `imgsz`, cut the images into tiles, or remove such boxes.
     """
-    boxes = columns(labels, images)
+    boxes = label_boxes(labels, images)
     own = np.minimum(boxes.w * boxes.width, boxes.h * boxes.height)
     side = own * (options.imgsz / np.maximum(np.maximum(boxes.width, boxes.height), 1))
     mask = boxes.sound & boxes.known & (side <= LEAST) & (own >= 0.999) & ~boxes.dropped
@@ -219,7 +219,7 @@ def box_very_slim(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.9 0.003` on an image as wide as high.
     Mend: remove the row, draw the box again, or train oriented boxes or polygons.
     """
-    boxes = columns(labels, images)
+    boxes = label_boxes(labels, images)
     wide, high = boxes.w * boxes.width, boxes.h * boxes.height
     short, long = np.minimum(wide, high), np.maximum(wide, high)
     mask = boxes.sound & boxes.known & (short >= 0.999) & (long >= SLIM * short) & ~boxes.dropped

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.label_boxes import once
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.class_numbering import from_one, starts
-from yolo_nanfix.linting.rules.row_hits import once, row_hits
+from yolo_nanfix.linting.rules.row_hits import row_hits
 
 _SHOWN = 8
 LEARNABLE = 20

@@ -2,108 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.images import Images
-from yolo_nanfix.dataset.labels import Labels
-from yolo_nanfix.linting.rules.box_columns import columns
-from yolo_nanfix.linting.rules.row_hits import once
+from yolo_nanfix.dataset.label_boxes import Floats, Shapes, once
 
 MAX_NEIGHBOURS = 64
 """An edge is held against so many others at most: those that begin next, from left to right."""
 FLAT = 1e-2
 """Points no further off a line than so many pixels lie on it."""
-UNKNOWN = 1000
 _CHUNK = 1 << 18
 _FAR = 1e5
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Shapes:
-    """The K rows that have points and hold finite numbers only.
-
-    Attributes:
-        rows: (K,) int64, their numbers in the label table.
-        x, y: (P,) float64, their points in pixels (in thousandths of the image where its size is unknown).
-        start: (K,) int64, where the points of each begin.
-        count: (K,) int64, how many there are.
-        owner: (P,) int64, for each point the place of its row in `rows`.
-        spots: (P,) int64, where the points stand in the label table.
-    """
-
-    rows: NDArray[np.int64]
-    x: Floats
-    y: Floats
-    start: NDArray[np.int64]
-    count: NDArray[np.int64]
-    owner: NDArray[np.int64]
-    spots: NDArray[np.int64]
-
-    def largest(self, values: NDArray[Any]) -> NDArray[Any]:
-        """(K,) the largest of the values (P,) of each row's points."""
-        return np.maximum.reduceat(values, self.start) if len(self.start) else values[:0]
-
-    def smallest(self, values: NDArray[Any]) -> NDArray[Any]:
-        """(K,) the smallest of the values (P,) of each row's points."""
-        return np.minimum.reduceat(values, self.start) if len(self.start) else values[:0]
-
-    def total(self, values: NDArray[Any]) -> NDArray[Any]:
-        """(K,) the sum of the values (P,) of each row's points."""
-        return np.add.reduceat(values, self.start) if len(self.start) else values[:0]
-
-    def ahead(self, values: NDArray[Any]) -> NDArray[Any]:
-        """(P,) for each point the value of the next one around its polygon."""
-        result = np.empty_like(values)
-        result[:-1] = values[1:]
-        result[self.start + self.count - 1] = values[self.start]
-        return result
-
-    def each(self, values: NDArray[Any]) -> NDArray[Any]:
-        """(P,) for each point the value (K,) of its row."""
-        return np.repeat(values, self.count)
-
-    def mark(self, labels: Labels, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """(N,) the mask over the label table of the chosen ones of the K rows."""
-        mask = np.zeros(len(labels.cls), np.bool_)
-        mask[self.rows[chosen]] = True
-        return mask
-
-    def subset(self, chosen: NDArray[np.bool_]) -> Shapes:
-        """Some of the rows alone."""
-        points = self.each(chosen)
-        count = self.count[chosen]
-        return Shapes(
-            rows=self.rows[chosen],
-            x=self.x[points],
-            y=self.y[points],
-            start=np.cumsum(count) - count,
-            count=count,
-            owner=np.repeat(np.arange(len(count)), count),
-            spots=self.spots[points],
-        )
-
-
-@once
-def shapes(labels: Labels, images: Images) -> Shapes:
-    """The polygons (or the keypoints) of a label table, in pixels."""
-    boxes = columns(labels, images)
-    every = np.diff(labels.first)
-    rows = np.flatnonzero((every > 0) & np.isfinite(labels.extra))
-    count = every[rows]
-    start = np.cumsum(count) - count
-    owner = np.repeat(np.arange(len(rows)), count)
-    spots = np.arange(len(owner)) + np.repeat(labels.first[rows] - start, count)
-    points = labels.points if len(spots) == len(labels.points) else labels.points[spots]
-    across = np.where(boxes.known[rows], boxes.width[rows], UNKNOWN)
-    down = np.where(boxes.known[rows], boxes.height[rows], UNKNOWN)
-    x = np.asarray(points[:, 0] * np.repeat(across.astype(np.float64), count), np.float64)
-    y = np.asarray(points[:, 1] * np.repeat(down.astype(np.float64), count), np.float64)
-    return Shapes(rows, x, y, start, count, owner, spots)
 
 
 @once

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.clues import UNREAD, Clue, met
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.label_boxes import HIGH, LOW, label_boxes, once
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import Hit, rule
-from yolo_nanfix.linting.rules.box_columns import columns
-from yolo_nanfix.linting.rules.row_hits import HIGH, LOW, file_hit, once, row_hits, show
+from yolo_nanfix.linting.rules.row_hits import file_hit, row_hits, show
 
 POSE = ("pose",)
 BOX_COLUMNS = 5
@@ -147,7 +147,7 @@ def keypoint_far_from_box(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.2 0.2 0.1 0.1 0.9 0.9 2 0.2 0.2 2`.
     Mend: draw the box around the object with all its visible keypoints.
     """
-    points, boxes, count = _points(labels), columns(labels, images), np.diff(labels.first)
+    points, boxes, count = _points(labels), label_boxes(labels, images), np.diff(labels.first)
     long = np.where((boxes.dropped | (boxes.side < 0)), np.nan, np.maximum(boxes.w, boxes.h))
     side = np.repeat(np.where(long > 0, long, np.nan), count)
     across = np.abs(points.x - np.repeat(boxes.x, count)) - np.repeat(boxes.w / 2, count)

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.clues import Clue
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.label_boxes import CORNERS, Floats, Shapes, label_boxes, quads, shapes
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import Hit, rule
-from yolo_nanfix.linting.rules.angles import CORNERS, quads
-from yolo_nanfix.linting.rules.box_columns import columns
-from yolo_nanfix.linting.rules.geometry import Floats, Shapes, areas, enclosing_rectangles, flat, shapes
+from yolo_nanfix.linting.rules.geometry import areas, enclosing_rectangles, flat
 from yolo_nanfix.linting.rules.row_hits import row_hits
 
 OBB = ("obb",)
@@ -37,7 +36,7 @@ def corner_outside_image(labels: Labels, images: Images) -> Iterator[Hit]:
     Mend: nothing if the boxes are meant to go on beyond the tile; else clip them.
     """
     boxes = shapes(labels, images)
-    upright = columns(labels, images)
+    upright = label_boxes(labels, images)
     width, height = upright.width[boxes.rows], upright.height[boxes.rows]
     low = -np.minimum(boxes.smallest(boxes.x), boxes.smallest(boxes.y))
     spill = np.maximum(low, np.maximum(boxes.largest(boxes.x) - width, boxes.largest(boxes.y) - height))
@@ -140,7 +139,7 @@ def obb_side_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     """
     boxes, rows, quads = _quads(labels, images)
     short = enclosing_rectangles(quads)[1]
-    known = columns(labels, images).known[boxes.rows[rows]]
+    known = label_boxes(labels, images).known[boxes.rows[rows]]
     chosen = (short < 0.999) & ~flat(boxes)[rows] & known
     side = dict(zip(boxes.rows[rows[chosen]].tolist(), short[chosen].tolist(), strict=True))
     mask = _mark(labels, boxes, rows[chosen])

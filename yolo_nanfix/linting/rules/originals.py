@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from yolo_nanfix.dataset.label_boxes import once
 from yolo_nanfix.dataset.labelled import Rows
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.file_set import some
-from yolo_nanfix.linting.rules.row_hits import once
 
 MARK = ".rf."
 """What Roboflow writes between the name of an original and a hash of the copy."""

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.label_boxes import HIGH, LOW, once
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
-from yolo_nanfix.linting.rules.row_hits import HIGH, LOW, once
 
 UPRIGHT = ("detect", "segment", "pose")
 STRIDE = 8

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.label_boxes import once, shapes
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
-from yolo_nanfix.linting.rules.geometry import crossings, shapes
+from yolo_nanfix.linting.rules.geometry import crossings
 from yolo_nanfix.linting.rules.polygons import MASK_CELL, SEGMENT
 from yolo_nanfix.linting.rules.rings import MOST_CORNERS, Kind, Outline, judge
-from yolo_nanfix.linting.rules.row_hits import once, row_hits
+from yolo_nanfix.linting.rules.row_hits import row_hits
 
 MOST_PAIRS = 20_000_000
 """So many pairs of edges are held against each other in one part of a set; outlines beyond are said to cross."""

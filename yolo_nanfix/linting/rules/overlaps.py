@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.label_boxes import HIGH, LOW, first_equal, label_boxes, once
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
-from yolo_nanfix.linting.rules.box_columns import columns
-from yolo_nanfix.linting.rules.equal import first_equal
-from yolo_nanfix.linting.rules.row_hits import HIGH, LOW, once, row_hits
+from yolo_nanfix.linting.rules.row_hits import row_hits
 
 UPRIGHT = ("detect", "segment", "pose")
 NEAR = 0.95
@@ -105,7 +104,7 @@ def _near(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDArray[np
     Boxes with exactly the same numbers are left to BX007 and BX009, unless their polygons differ.
     """
     other, overlap = np.full(len(labels.cls), -1), np.zeros(len(labels.cls))
-    boxes = columns(labels, images)
+    boxes = label_boxes(labels, images)
     rows = np.flatnonzero((boxes.side > 0) & (boxes.largest <= HIGH) & (boxes.centre >= LOW))
     width = boxes.w[rows].astype(np.float64)
     left = labels.file[rows] * 8.0 + (boxes.x[rows] - width / 2)

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.label_boxes import HIGH, LOW, Shapes, label_boxes, once, shapes
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
-from yolo_nanfix.linting.rules.box_columns import columns
-from yolo_nanfix.linting.rules.geometry import Shapes, areas, extents, flat, shapes
-from yolo_nanfix.linting.rules.row_hits import HIGH, LOW, file_hits, once, row_hits
+from yolo_nanfix.linting.rules.geometry import areas, extents, flat
+from yolo_nanfix.linting.rules.row_hits import file_hits, row_hits
 
 SEGMENT = ("segment",)
 MASK_CELL = 4
@@ -33,7 +33,7 @@ def polygon_vertex_outside(labels: Labels, images: Images) -> Iterator[Hit]:
     Mend: clip the polygon to the image.
     """
     over, below = _reach(labels, images)
-    mask = ((over > HIGH) | (below < LOW)) & ~columns(labels, images).dropped
+    mask = ((over > HIGH) | (below < LOW)) & ~label_boxes(labels, images).dropped
     yield from row_hits(labels, images, mask, lambda row: f"corners reach from {below[row]:.4g} to {over[row]:.4g}")
 
 
@@ -137,7 +137,7 @@ def polygon_under_mask_pixel(labels: Labels, images: Images, options: LintOption
     Mend: train at a larger `imgsz`, with `mask_ratio=1`, or remove the object.
     """
     polygons = shapes(labels, images)
-    boxes = columns(labels, images)
+    boxes = label_boxes(labels, images)
     scale = options.imgsz / np.maximum(np.maximum(boxes.width, boxes.height), 1)[polygons.rows]
     area = np.abs(areas(polygons)) * scale**2
     solid = ~flat(polygons) & boxes.known[polygons.rows]

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.linting.rules.geometry import Shapes, crossings
+from yolo_nanfix.dataset.label_boxes import Shapes
+from yolo_nanfix.linting.rules.geometry import crossings
 
 MOST_CORNERS = 512
 """Of outlines of more corners not all pairs of edges are looked at: bridges must be exact then, and chords long."""

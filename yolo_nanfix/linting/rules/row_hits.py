@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,29 +10,6 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.images import Images
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.linting.registry import Hit
-
-T = TypeVar("T")
-
-HIGH, LOW = 1.01, -0.01
-"""Ultralytics takes coordinates outside the image by one percent of it."""
-
-
-def once(make: Callable[..., T]) -> Callable[..., T]:
-    """Keep the result of `make` as long as its first argument lives, or until it is asked about another one.
-
-    Label tables hold arrays and cannot be keys of a cache; they are told apart by identity.
-    """
-    kept: dict[int, tuple[weakref.ref[Any], T]] = {}
-
-    def ask(subject: Any, *more: Any) -> T:
-        held = kept.get(id(subject))
-        if held is None or held[0]() is not subject:
-            kept.clear()
-            held = weakref.ref(subject, lambda _: kept.clear()), make(subject, *more)
-            kept[id(subject)] = held
-        return held[1]
-
-    return ask
 
 
 def row_hits(labels: Labels, images: Images, mask: NDArray[np.bool_], message: Callable[[int], str]) -> Iterator[Hit]:

@@ -20,13 +20,13 @@ from yolo_nanfix.dataset.box_units import (
 )
 from yolo_nanfix.dataset.clues import Clue
 from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.label_boxes import once
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.behind import behind
 from yolo_nanfix.linting.rules.label_text import tracked
-from yolo_nanfix.linting.rules.row_hits import once
 
 BOXES = ("detect", "pose")
 EXPLAINED = (
