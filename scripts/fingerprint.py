@@ -19,8 +19,8 @@ import releases
 from rich.progress import track
 
 from yolo_nanfix import cards, upstream
+from yolo_nanfix.files import write_text
 from yolo_nanfix.patching import fixes
-from yolo_nanfix.report.jsonout import write_text
 
 
 def function_text(source: str, qualname: str) -> str | None:

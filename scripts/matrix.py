@@ -25,7 +25,7 @@ from typing import Any
 import releases
 from readme import README, put
 
-from yolo_nanfix.report.jsonout import write_text
+from yolo_nanfix.files import write_text
 
 CONTRACTS = ("8.0.191", "8.3.29", "8.3.210", "8.3.211", "8.3.253", "8.4.79", "8.4.108", "8.4.190")
 """Together these have every value of signatures, return types and precision eras that 8.0.136 to 8.4.190 know."""

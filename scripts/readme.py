@@ -10,10 +10,10 @@ import re
 from pathlib import Path
 
 from yolo_nanfix import api, cards
+from yolo_nanfix.files import write_text
 from yolo_nanfix.guard.sensor_table import SENSORS
 from yolo_nanfix.linting.autofix.fix_table import safety
 from yolo_nanfix.linting.registry import all_rules
-from yolo_nanfix.report.jsonout import write_text
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 

@@ -207,7 +207,7 @@ def _short(facts: dict[str, Any]) -> str:
 def _write(scores: list[zoo_score.Score], text: str, args: argparse.Namespace, *, whole: bool, seconds: float) -> None:
     import benchlib
 
-    from yolo_nanfix.report.jsonout import write_json, write_text
+    from yolo_nanfix.files import write_json, write_text
 
     header = benchlib.header()
     if args.json:

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "yolo_nanfix"
 VALUES = {"_version", "choices", "errors", "events", "findings", "health", "held", "overrides", "tasks", "verdicts"}
 """What the rooms speak in."""
-FILES = {"cells", "files", "incident_header", "regular", "safe_yaml", "shown", "stopping"}
+FILES = {"cells", "files", "safe_yaml", "shown", "stopping"}
 """How files are read, written and shown, and how a process ends: every room may use them."""
 BASE = VALUES | FILES
 STEP = {"batches", "clipping", "incident", "kept", "numerics", "upstream"}
@@ -67,8 +67,8 @@ MAY = {
     "cli": BASE | {"api", "cards", "environment", "finetune", "hook", "linting", "report", "runs", "training"},
     "__init__": {"_version", "api", "errors", "runs"},
     "__main__": {"cli"},
-    **{key: set() for key in ("_version", "cells", "choices", "errors", "health", "held", "incident_header", "tasks")},
-    **{key: {"stopping"} for key in ("regular", "safe_yaml", "shown", "stopping", "files", "verdicts")},
+    **{key: set() for key in ("_version", "cells", "choices", "errors", "health", "held", "tasks")},
+    **{key: {"stopping"} for key in ("safe_yaml", "shown", "stopping", "files", "verdicts")},
 }
 """Room -> rooms that it may import (itself aside)."""
 TORCH = {"api", "batches", "clipping", "diagnosis", "environment", "finetune", "guard", "incident", "kept", "numerics"}

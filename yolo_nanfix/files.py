@@ -1,25 +1,212 @@
-"""Files and folders that are not finished yet: beside their places, until they take them in one step.
+"""How files are opened and written: regular files only, within given folders, and whole or not at all.
 
-A process that is killed leaves them. Their names tell the machine and the process, and each is locked as long as its
+Reading. What comes from anybody may hold links, pipes and devices. Everything that ends in a file which is passed on
+(handoffs, pages) opens what a dataset or a run names through `Within`, so that nothing else of this machine gets there.
+A hard link cannot be told from a file; an archive that is unpacked cannot bring one to a file outside of itself.
+
+Writing. New content stands in a temporary file or folder beside its place, until it takes the place in one step. A
+process that is killed leaves such files. Their names tell the machine and the process, and each is locked while its
 process lives, so that the next one that writes there knows what is dead and clears it, and touches nobody else's work.
-Where a disk knows no locks, or another machine (or this one before it was started anew) wrote, age decides.
+Where a disk knows no locks, or another machine (or this one before it was rebooted) wrote, age decides.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import platform
 import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from enum import Enum
 from functools import lru_cache
 from itertools import count
+from math import isfinite
 from pathlib import Path
+from typing import Any, BinaryIO
+
+SYSTEM = ("/proc", "/sys")
+"""Folders in which the system answers as if there were files: they look regular, and tell of this machine."""
+_READ = (
+    os.O_RDONLY
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # a pipe that takes the place of the file meanwhile is not waited for
+    | getattr(os, "O_NOCTTY", 0)
+)
+
+
+class Refusal(str, Enum):
+    """Why a file that is there is not opened; the values are what to call it."""
+
+    FOLDER = "a folder"
+    DEVICE = "a device"
+    PIPE = "a pipe"
+    SOCKET = "a socket"
+    SYSTEM = "a file of the system"
+    LINK = "a link that leads elsewhere"
+    OUTSIDE = "a file elsewhere"
+    MOVED = "another file than a moment ago"
+    LARGE = "far too large"
+
+
+class NotRegular(OSError):  # noqa: N818 - it says what the file is
+    """A file is not opened; an OSError, so that whoever bears files which cannot be read bears this one, too.
+
+    Attributes:
+        refusal: why.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], refusal: Refusal) -> None:
+        """`path` is the file as it was named."""
+        super().__init__(errno.EINVAL, f"not opened: it is {refusal.value}", os.fspath(path))
+        self.refusal = refusal
+
+
+class Within:
+    """The folders from which files may be opened."""
+
+    def __init__(self, folders: Iterable[str | os.PathLike[str]] = (), *, follow_links: bool = False) -> None:
+        """Take the folders as they are on disk, links in their own paths resolved.
+
+        Args:
+            folders: all below them may be opened.
+            follow_links: files elsewhere may be opened, too; but nothing that is not a regular file.
+        """
+        self.folders = tuple(dict.fromkeys(_real(folder) for folder in folders))
+        self.follow_links = follow_links
+
+    def holds(self, path: str | os.PathLike[str]) -> bool:
+        """Whether the file that a path leads to, all links resolved, lies in one of the folders."""
+        return any(inside(_real(path), folder) for folder in self.folders)
+
+    def hold(self, paths: Iterable[str]) -> list[bool]:
+        """The same of many paths, faster: links are looked for once a folder, and in the last part of each path."""
+        real: dict[str, str] = {}
+        found = []
+        for path in paths:
+            folder, name = os.path.split(path)
+            if folder not in real:
+                real[folder] = _real(folder)
+            place = os.path.join(real[folder], name)  # noqa: PTH118
+            place = _real(path) if name in ("", "..") or os.path.islink(place) else place  # noqa: PTH114
+            found.append(any(inside(place, one) for one in self.folders))
+        return found
+
+    def refusal(self, path: str | os.PathLike[str]) -> Refusal | None:
+        """Why `open` would refuse what is at a path, without opening it; None if it would not.
+
+        Raises:
+            OSError: nothing is there, or it may not be looked at.
+            ValueError: it can be no path.
+        """
+        real = _real(path)
+        if not (self.follow_links or any(inside(real, folder) for folder in self.folders)):
+            named = os.path.abspath(path)  # noqa: PTH100 - without following links
+            led = any(inside(named, folder) for folder in self.folders) or Path(path).is_symlink()
+            return Refusal.LINK if led else Refusal.OUTSIDE
+        return not_regular(real)
+
+    def open(self, path: str | os.PathLike[str]) -> BinaryIO:
+        """Open a regular file for reading.
+
+        It never waits for a pipe, and never opens a device. What was judged is what is opened, also if links change
+        meanwhile.
+
+        Raises:
+            NotRegular: it is none, or lies elsewhere.
+            OSError: nothing is there, or it may not be read.
+            ValueError: it can be no path.
+        """
+        refused = self.refusal(path)
+        if refused is not None:
+            raise NotRegular(path, refused)
+        real = _real(path)
+        number = os.open(real, _READ)
+        try:
+            opened = os.fstat(number)
+            refused = _kind(opened.st_mode)
+            if refused is None and (_real(path) != real or not os.path.samestat(opened, os.lstat(real))):
+                refused = Refusal.MOVED
+            if refused is not None:
+                raise NotRegular(path, refused)
+            return os.fdopen(number, "rb")
+        except BaseException:
+            os.close(number)
+            raise
+
+    def read(self, path: str | os.PathLike[str], most: int = -1) -> bytes:
+        """The bytes of a regular file, at most so many; raises as `open` does."""
+        with self.open(path) as stream:
+            return stream.read(most)
+
+
+ANYWHERE = Within(follow_links=True)
+"""Opens regular files wherever they are: for what the user names."""
+
+
+def not_regular(path: str | os.PathLike[str]) -> Refusal | None:
+    """What is at a path if it is no regular file, links followed; also what only looks like one, as in `/proc`.
+
+    Raises:
+        OSError: nothing is there, or it may not be looked at.
+        ValueError: it can be no path.
+    """
+    if any(inside(_real(path), folder) for folder in SYSTEM):
+        return Refusal.SYSTEM
+    return _kind(os.stat(path).st_mode)  # noqa: PTH116 - asked for each file
+
+
+def inside(path: str, folder: str) -> bool:
+    """Whether a path is a folder or below it, as text: both absolute and without links."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _kind(mode: int) -> Refusal | None:
+    if stat.S_ISREG(mode):
+        return None
+    if stat.S_ISDIR(mode):
+        return Refusal.FOLDER
+    if stat.S_ISFIFO(mode):
+        return Refusal.PIPE
+    return Refusal.SOCKET if stat.S_ISSOCK(mode) else Refusal.DEVICE
+
+
+def _real(path: str | os.PathLike[str]) -> str:
+    return os.path.realpath(path)
+
+
+HEADER_BYTES = 1 << 25
+"""Largest header of a safetensors file that is read; a value of three bytes there takes seventy of memory."""
+HEADER_TEXTS = 1 << 21
+"""Most strings in such a header; 100 000 tensors take a million."""
+
+
+def check_safetensors_header(path: str | Path) -> None:
+    """Refuse a header that would fill the memory, before anything parses it.
+
+    Args:
+        path: a safetensors file.
+
+    Raises:
+        ValueError: the header is larger, or of more entries, than any that the guard writes.
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        if size > HEADER_BYTES:
+            raise ValueError(f"its header claims {size} bytes; at most {HEADER_BYTES} are read")
+        header = stream.read(size)
+    texts = (header.count(b'"') - header.count(b'\\"')) // 2
+    if texts > HEADER_TEXTS:
+        raise ValueError(f"its header has {texts} texts; at most {HEADER_TEXTS} are read")
+
 
 OLD = 24 * 3600
 """Seconds after which a leftover is cleared of which it cannot be told whether its process lives."""
@@ -45,6 +232,53 @@ def file(path: Path, mode: int = 0o666) -> Iterator[Path]:
     with _made(path, mode) as fresh:
         yield fresh
         fresh.replace(path)
+
+
+def write_text(path: str | Path, content: str) -> None:
+    """Write UTF-8 text in one step: to a new file beside `path`, which then takes its place.
+
+    A link in its place is replaced, wherever it leads. Only the names of devices and of open files (`/dev/null`,
+    `/dev/stdout`, what a shell gives for `>(...)`) are never replaced: they are written to.
+
+    Raises:
+        OSError: the file cannot be written; then nothing is left behind.
+    """
+    if _is_of_system(Path(path)):
+        with open(path, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(content)
+        return
+    with file(Path(path)) as fresh, open(fresh, "w", encoding="utf-8", newline="\n") as stream:
+        stream.write(content)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write strict JSON in one step, as `write_text` and `json_text` do.
+
+    Raises:
+        OSError: the file cannot be written; then nothing is left behind.
+        TypeError: `value` holds something that has no form in JSON.
+    """
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Strict JSON, ASCII, indented, with a final newline.
+
+    Numbers that JSON lacks become their names ("nan", "inf", "-inf"), enums their values, paths text.
+    """
+    return json.dumps(_strict(value), allow_nan=False, indent=2) + "\n"
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return _strict(value.value)
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _strict(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 @contextmanager
@@ -104,6 +338,17 @@ def clear(parent: Path, of: str | None = None) -> int:
         How many files and folders were removed.
     """
     return sum(_remove(path) for path in _dead(parent, of))
+
+
+def _is_of_system(path: Path) -> bool:
+    """Whether a name is one of a device or of an open file, which is no file itself."""
+    named = os.path.abspath(path)  # noqa: PTH100 - without following links
+    if not named.startswith(("/dev/", "/proc/")):
+        return False
+    try:
+        return not stat.S_ISREG(os.lstat(named).st_mode)
+    except OSError:
+        return False
 
 
 def _remove(path: Path) -> bool:

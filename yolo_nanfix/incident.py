@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from yolo_nanfix import files, incident_header
+from yolo_nanfix import files
 from yolo_nanfix.errors import DataError
 
 
@@ -147,7 +147,7 @@ def load(path: str | Path) -> Incident:
     if not path.is_file():
         raise DataError(f"{path}: no such file; incidents lie in the folder 'incidents' of a run")
     try:
-        incident_header.look(path)
+        files.check_safetensors_header(path)
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
             if FACTS not in metadata:

@@ -10,11 +10,11 @@ from typing import Any
 from yolo_nanfix import files, stopping, upstream
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.events import Event
+from yolo_nanfix.files import write_text
 from yolo_nanfix.guard import carry_over
 from yolo_nanfix.guard.listener import Audience, Pictures
 from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
 from yolo_nanfix.guard.step_log import TOTALS
-from yolo_nanfix.report.jsonout import write_text
 from yolo_nanfix.run_folder import figures, steps, summary
 from yolo_nanfix.trackers.feed import Feed, active
 from yolo_nanfix.trackers.tracker import Note, Shown

@@ -22,8 +22,8 @@ from typing import Any
 
 from yolo_nanfix import safe_yaml
 from yolo_nanfix.errors import UsageError, nearest
+from yolo_nanfix.files import ANYWHERE
 from yolo_nanfix.overrides import Override, SettingsFile, What
-from yolo_nanfix.regular import ANYWHERE
 from yolo_nanfix.shown import cut, shown
 
 if sys.version_info >= (3, 11):

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import yolo_nanfix
-from yolo_nanfix import incident_header
+from yolo_nanfix import files
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.diagnosis import bisect, label_lines, model_yaml, rebuild, received
 from yolo_nanfix.diagnosis.allowance import Allowance, TooLarge
@@ -294,9 +294,9 @@ def test_headers_that_would_fill_the_memory_are_not_parsed(whole, tmp_path, monk
     path = tmp_path / "a.safetensors"
     whole.save(path)
     assert load(path)
-    for name, most in (("LARGEST", 1000), ("MOST", 100)):
+    for name, most in (("HEADER_BYTES", 1000), ("HEADER_TEXTS", 100)):
         with monkeypatch.context() as smaller:
-            smaller.setattr(incident_header, name, most)
+            smaller.setattr(files, name, most)
             with pytest.raises(NotReadable, match="its header"):
                 load(path)
     path.write_bytes((1 << 62).to_bytes(8, "little") + b"{}")

@@ -15,8 +15,8 @@ from linting.tiny_set import TinySet
 
 from yolo_nanfix import api
 from yolo_nanfix.cli.main import main
+from yolo_nanfix.files import Refusal
 from yolo_nanfix.findings import Place
-from yolo_nanfix.regular import Refusal
 from yolo_nanfix.report.words import where
 from yolo_nanfix.run_folder import own_mark
 from yolo_nanfix.run_folder import summary as run_report

@@ -10,7 +10,7 @@ from yolo_nanfix.dataset.find_yaml import find_yaml
 from yolo_nanfix.dataset.grounds import ground
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError, UsageError
-from yolo_nanfix.regular import Within
+from yolo_nanfix.files import Within
 
 
 def home(data: str | Path) -> Path:

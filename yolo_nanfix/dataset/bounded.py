@@ -9,7 +9,7 @@ from pathlib import Path
 
 from yolo_nanfix.dataset.oversized import ANNOTATION_MB, ANNOTATIONS, LIST_BYTES, LISTED
 from yolo_nanfix.errors import DataError, UsageError
-from yolo_nanfix.regular import ANYWHERE
+from yolo_nanfix.files import ANYWHERE
 from yolo_nanfix.shown import shown
 
 SMALL = 16 << 20

@@ -17,7 +17,7 @@ from yolo_nanfix.dataset.paths import labels_beside
 from yolo_nanfix.dataset.stamps import Stamp, stamp_of
 from yolo_nanfix.dataset.yaml_lines import read_yaml
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.regular import Within
+from yolo_nanfix.files import Within
 
 TEXTS = ("classes.txt", "_classes.txt", "obj.names", "classes.names", "labels.txt", "_darknet.labels", "names.txt")
 """One name a line: labelImg, Label Studio, Darknet and CVAT, Roboflow."""

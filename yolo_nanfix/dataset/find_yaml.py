@@ -12,7 +12,7 @@ from pathlib import Path
 
 from yolo_nanfix.dataset.yaml_lines import read_yaml
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.regular import not_regular
+from yolo_nanfix.files import not_regular
 
 NAMED = ("data", "dataset")
 """What the yaml of a dataset is called, without its suffix."""

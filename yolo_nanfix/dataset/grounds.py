@@ -15,7 +15,7 @@ from pathlib import Path
 
 from yolo_nanfix.dataset.config import DataConfig, Layout
 from yolo_nanfix.dataset.paths import labels_beside
-from yolo_nanfix.regular import SYSTEM, Within, inside
+from yolo_nanfix.files import SYSTEM, Within, inside
 
 
 def ground(config: DataConfig, root: str | Path | None = None, *, follow_links: bool = False) -> Within:

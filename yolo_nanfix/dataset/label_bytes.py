@@ -6,7 +6,7 @@ import os
 import stat
 
 from yolo_nanfix.dataset.oversized import LABEL_BYTES, check_lines, check_size
-from yolo_nanfix.regular import NotRegular, Refusal, not_regular
+from yolo_nanfix.files import NotRegular, Refusal, not_regular
 
 
 def read_bytes(path: str) -> bytes | None:

@@ -16,7 +16,7 @@ from yolo_nanfix.dataset.oversized import TooLarge
 from yolo_nanfix.dataset.paths import NO_LABELS, label_path, labels_beside
 from yolo_nanfix.dataset.suffixes import is_image
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.regular import ANYWHERE, Within
+from yolo_nanfix.files import ANYWHERE, Within
 
 SPLITS: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training", "obj_train_data"),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from yolo_nanfix.regular import ANYWHERE
+from yolo_nanfix.files import ANYWHERE
 
 TRIED = 5
 """So many lines of a list are looked for; none of them is where it says in a list that was moved."""

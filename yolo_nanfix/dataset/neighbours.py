@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from yolo_nanfix.dataset.paths import folder_of, label_path
 from yolo_nanfix.dataset.unlisted import MOST_FOLDERS
-from yolo_nanfix.regular import ANYWHERE
+from yolo_nanfix.files import ANYWHERE
 
 DEEPEST = 6
 """So deep folders are looked at: the root may be a whole disk."""

@@ -21,7 +21,7 @@ from PIL import Image as PILImage
 from PIL import ImageFile, ImageOps
 
 from yolo_nanfix.dataset import decoders
-from yolo_nanfix.regular import NotRegular, Refusal, Within
+from yolo_nanfix.files import NotRegular, Refusal, Within
 
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP")
 """Pillow's names of the formats that are opened; it knows others, which are drawings, documents or without any mark."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_128
 
 from yolo_nanfix.dataset.table import Table
-from yolo_nanfix.regular import ANYWHERE
+from yolo_nanfix.files import ANYWHERE
 
 RADIUS = 12
 """Hashes that differ in more bits are not alike. Up to 3 bits no pair is missed, at 8 bits every second is found."""

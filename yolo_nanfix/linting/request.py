@@ -20,14 +20,13 @@ from yolo_nanfix.dataset.inside import inside
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.studied import Study
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.files import Within, write_text
 from yolo_nanfix.findings import Finding, Report, Severity
 from yolo_nanfix.linting import baseline, narrowing, watch
 from yolo_nanfix.linting.pool import Progress
 from yolo_nanfix.linting.runner import run
 from yolo_nanfix.linting.selection import Selection, Wishes, read_wishes
 from yolo_nanfix.overrides import Override, Overrides, SettingsFile, What, joined
-from yolo_nanfix.regular import Within
-from yolo_nanfix.report.jsonout import write_text
 from yolo_nanfix.settings import LintTable, load_lint, load_lint_of_user, settings_files, trusts
 
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from yolo_nanfix.files import Within
 from yolo_nanfix.findings import Finding, Report, RuleText, Severity
-from yolo_nanfix.regular import Within
 from yolo_nanfix.report.words import EFFECT_WORDS, in_order, printable, relative, told, where
 
 _MAX_ROW = 160

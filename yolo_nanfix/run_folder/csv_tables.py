@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.regular import ANYWHERE, NotRegular, Within
+from yolo_nanfix.files import ANYWHERE, NotRegular, Within
 
 LARGEST = 64 * 2**20
 """Larger files are not read."""

@@ -11,7 +11,7 @@ from typing import Any
 from yolo_nanfix import safe_yaml
 from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.regular import NotRegular, Refusal, Within
+from yolo_nanfix.files import NotRegular, Refusal, Within
 from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.report.words import printable
 from yolo_nanfix.run_folder import csv_tables, lenient

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from yolo_nanfix.regular import ANYWHERE
+from yolo_nanfix.files import ANYWHERE
 
 _HEAD = 1 << 16
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"(\s*:)?|[{}\[\]]')

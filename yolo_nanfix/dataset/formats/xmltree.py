@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 
-from yolo_nanfix.regular import ANYWHERE
+from yolo_nanfix.files import ANYWHERE
 from yolo_nanfix.shown import shown
 
 DEEPEST = 64

@@ -20,6 +20,7 @@ from yolo_nanfix.dataset.paths import label_path
 from yolo_nanfix.dataset.studied import Studied
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.errors import DataError, NanfixError, UsageError
+from yolo_nanfix.files import Within
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.handoff.export import HandedOver, Options, Progress, Unlabelled, hand_over
 from yolo_nanfix.handoff.scene import Album
@@ -34,7 +35,6 @@ from yolo_nanfix.linting.autofix.set_edits import LabelFile
 from yolo_nanfix.linting.autofix.undo import Undone
 from yolo_nanfix.linting.choosing import choose
 from yolo_nanfix.linting.runner import run
-from yolo_nanfix.regular import Within
 
 MOST_TRIED = 1000
 """Of so many findings with a fix it is tried out how many a fix would mend; of more it is not, for that takes long."""

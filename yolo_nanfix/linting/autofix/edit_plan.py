@@ -8,6 +8,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator
 
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.files import ANYWHERE
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.linting.autofix.edits import Edit as Edit
 from yolo_nanfix.linting.autofix.edits import Kept as Kept
@@ -21,7 +22,6 @@ from yolo_nanfix.linting.autofix.row_edits import ASK, OUTSIDE, Left
 from yolo_nanfix.linting.autofix.set_edits import OPERATIONS as SETS
 from yolo_nanfix.linting.autofix.set_edits import Rewriting
 from yolo_nanfix.linting.autofix.text_edits import allowed, is_background, mend_text, relist
-from yolo_nanfix.regular import ANYWHERE
 
 PICTURES = ("quarantine", "complete", "end", "rename")
 """The operations on image files, in the order in which they are asked; quarantine ends the matter."""

@@ -8,11 +8,11 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
+from yolo_nanfix.files import ANYWHERE, Within, inside
 from yolo_nanfix.linting.autofix.file_changes import look
 from yolo_nanfix.linting.autofix.limits import Whole
 from yolo_nanfix.linting.autofix.row_edits import OUTSIDE, Left
 from yolo_nanfix.linting.autofix.text_edits import is_background, listed
-from yolo_nanfix.regular import ANYWHERE, Within, inside
 
 _SUFFIXES = ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
 

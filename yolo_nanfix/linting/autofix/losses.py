@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from yolo_nanfix.files import ANYWHERE
 from yolo_nanfix.findings import Effect, Finding
 from yolo_nanfix.linting.autofix.fix_table import FIXES
 from yolo_nanfix.linting.autofix.ground import Ground, canonical, siblings, unlabelled
@@ -13,7 +14,6 @@ from yolo_nanfix.linting.autofix.image_edits import complete_jpeg
 from yolo_nanfix.linting.autofix.limits import Loss, Refused, read, refused
 from yolo_nanfix.linting.autofix.row_edits import Left
 from yolo_nanfix.linting.autofix.text_edits import is_background, mend_text
-from yolo_nanfix.regular import ANYWHERE
 
 Groups = Mapping[str, list[Finding]]
 """The findings about each file."""

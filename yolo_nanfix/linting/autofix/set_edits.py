@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+from yolo_nanfix.files import ANYWHERE
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.linting.autofix.edits import Edit
 from yolo_nanfix.linting.autofix.file_changes import look, say
@@ -29,7 +30,6 @@ from yolo_nanfix.linting.autofix.frame_change import into_shown, turn_row
 from yolo_nanfix.linting.autofix.renumber import renumber_names, renumber_row
 from yolo_nanfix.linting.autofix.reread import reread, without_behind, without_number
 from yolo_nanfix.linting.autofix.row_edits import Left, Words, joined, shift_class
-from yolo_nanfix.regular import ANYWHERE
 
 QUARTER = 5
 """From this orientation on, EXIF turns an image by a quarter."""

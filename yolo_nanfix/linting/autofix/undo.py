@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.files import inside
 from yolo_nanfix.linting.autofix.edits import Kept
 from yolo_nanfix.linting.autofix.file_changes import Spot, digest_at, move, put, say, stamp, sync_folders
 from yolo_nanfix.linting.autofix.ground import Home, aside, forget
@@ -18,7 +19,6 @@ from yolo_nanfix.linting.autofix.journal import Damaged, Journal, journals, lock
 from yolo_nanfix.linting.autofix.journal_record import Step
 from yolo_nanfix.linting.autofix.open_folders import held, make
 from yolo_nanfix.linting.autofix.row_edits import Left
-from yolo_nanfix.regular import inside
 
 _YAML = (".yaml", ".yml")
 

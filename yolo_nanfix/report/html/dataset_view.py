@@ -10,13 +10,13 @@ from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import label_path
 from yolo_nanfix.dataset.studied import Studied
 from yolo_nanfix.errors import NanfixError
+from yolo_nanfix.files import Within
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.handoff.scene import Album, Scene, scene_of
 from yolo_nanfix.handoff.source_images import size_of
 from yolo_nanfix.linting.autofix.fix_table import FIXES
 from yolo_nanfix.linting.registry import all_rules
 from yolo_nanfix.linting.runner import run
-from yolo_nanfix.regular import Within
 from yolo_nanfix.report.html.dataset_facts import About, Counted, Picture, Show
 from yolo_nanfix.report.html.distributions import charts
 from yolo_nanfix.report.html.label_rows import Rows, about_all, is_yolo

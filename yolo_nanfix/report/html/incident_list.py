@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from yolo_nanfix import incident_header
+from yolo_nanfix import files
 from yolo_nanfix.report.html import event_list
 from yolo_nanfix.report.html import incident_images as shots
 from yolo_nanfix.report.html.event_list import from_root
@@ -92,7 +92,7 @@ def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> View:
     view.command = f"yolo-nanfix diagnose {shlex.quote(printable(str(path)))}"
     view.done = done.get(path.name, "")
     try:
-        incident_header.look(path)
+        files.check_safetensors_header(path)
         with safe_open(path, framework="np") as stream:
             facts = json.loads((stream.metadata() or {})["yolo-nanfix"])
     except shots.DAMAGED as error:

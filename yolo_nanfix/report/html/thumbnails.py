@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.files import Within
 from yolo_nanfix.handoff.scene import Scene, Shape
 from yolo_nanfix.handoff.source_images import pixels_of
-from yolo_nanfix.regular import Within
 from yolo_nanfix.report.html.dataset_facts import Outline, Picture
 
 LONGEST = 320

@@ -10,7 +10,7 @@ import pytest
 
 from yolo_nanfix.dataset.config import read_config
 from yolo_nanfix.dataset.grounds import ground, too_wide
-from yolo_nanfix.regular import ANYWHERE, NotRegular, Refusal, Within, not_regular
+from yolo_nanfix.files import ANYWHERE, NotRegular, Refusal, Within, not_regular
 
 
 @pytest.fixture

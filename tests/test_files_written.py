@@ -11,26 +11,26 @@ from pathlib import Path
 import pytest
 
 from yolo_nanfix import files
-from yolo_nanfix.report.jsonout import write_text
+from yolo_nanfix.files import write_text
 
 WRITES = """
 import sys, time
 from pathlib import Path
-from yolo_nanfix import unfinished
+from yolo_nanfix import files
 what, place = sys.argv[1], Path(sys.argv[2])
 if what == "file":
-    with unfinished.file(place) as fresh:
+    with files.file(place) as fresh:
         fresh.write_text("half")
         print(fresh, flush=True)
         time.sleep(600)
 elif what == "folder":
-    with unfinished.folder(place) as fresh:
+    with files.folder(place) as fresh:
         (fresh / "below").mkdir()
         (fresh / "below" / "a").write_text("half")
         print(fresh, flush=True)
         time.sleep(600)
 else:
-    with unfinished.moved_away(place):
+    with files.moved_away(place):
         print(place, flush=True)
         time.sleep(600)
 """
