@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from functools import cache
 from pathlib import Path
 
 import pytest
+from structure import Checkout
 
-PACKAGE = Path(__file__).parents[1] / "yolo_nanfix"
 VALUES = {"_version", "choices", "errors", "events", "findings", "health", "held", "overrides", "tasks", "verdicts"}
 """What the rooms speak in."""
 FILES = {"cells", "files", "safe_yaml", "shown", "stopping"}
@@ -74,28 +73,8 @@ MAY = {
 TORCH = {"api", "batches", "clipping", "diagnosis", "environment", "finetune", "guard", "incident", "kept", "numerics"}
 TORCH |= {"patching", "switching"}
 ULTRALYTICS = {"upstream", "training"}
-MODULES = {
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
-    for path in sorted(PACKAGE.rglob("*.py"))
-}
-
-
-@cache
-def imports(module: str) -> frozenset[str]:
-    """What a module imports, also inside functions: names of modules, those of this package without its name."""
-    found = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{module}: relative import"
-            named = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name if name.removeprefix("yolo_nanfix.") in MODULES else node.module for name in named}
-    return frozenset(found)
-
-
-def ours(module: str) -> set[str]:
-    return {name.removeprefix("yolo_nanfix.") for name in imports(module) if name.startswith("yolo_nanfix.")} - {module}
+HERE = Checkout(Path(__file__).parents[1])
+MODULES = HERE.files
 
 
 def room(module: str) -> str:
@@ -107,54 +86,32 @@ NOT_YET = {
     *(("report", "linting"), ("run_folder", "guard"), ("run_folder", "report"), ("patching", "report")),
 }
 CYCLES_LEFT = 4
+NAMES_LEFT = 225
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_stay_in_their_layer(module):
+    assert not any(node.level for node in ast.walk(HERE.trees[module]) if isinstance(node, ast.ImportFrom))
     here = room(module)
-    others = {room(name) for name in ours(module)} - {here}
+    others = {room(name) for name in HERE.ours(module)} - {here}
     allowed = MAY[here] | {to for of, to in NOT_YET if of == here}
     assert others <= allowed, f"{module} may not import {others - allowed}"
-    outside = {name.split(".")[0] for name in imports(module)}
+    outside = {name.split(".")[0] for name in HERE.imports[module]}
     assert "torch" not in outside or here in TORCH
     assert "ultralytics" not in outside or here in ULTRALYTICS
 
 
-def cycles() -> list[list[str]]:
-    """Files that import each other, also inside functions (strongly connected components, after Tarjan)."""
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    found = []
-
-    def visit(name: str) -> None:
-        index[name] = low[name] = len(index)
-        stack.append(name)
-        for other in sorted(ours(name) & set(MODULES)):
-            if other not in index:
-                visit(other)
-                low[name] = min(low[name], low[other])
-            elif other in stack:
-                low[name] = min(low[name], index[other])
-        if low[name] == index[name]:
-            cut = stack.index(name)
-            if len(stack) - cut > 1:
-                found.append(stack[cut:])
-            del stack[cut:]
-
-    for name in MODULES:
-        if name not in index:
-            visit(name)
-    return found
-
-
 def test_no_import_cycle_between_files():
-    assert len(cycles()) <= CYCLES_LEFT, cycles()
+    assert len(HERE.cycles()) <= CYCLES_LEFT, HERE.cycles()
 
 
 def test_no_module_name_twice():
-    names = Counter(name.rpartition(".")[2] for name, path in MODULES.items() if path.name != "__init__.py")
-    assert [name for name, count in names.items() if count > 1] == []
+    assert HERE.modules_twice() == []
+
+
+def test_hardly_a_name_is_defined_in_three_modules():
+    """`python scripts/structure.py --names` lists them."""
+    assert len(HERE.names_thrice()) <= NAMES_LEFT
 
 
 def test_no_two_test_modules_have_one_name():
