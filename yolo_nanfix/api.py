@@ -22,7 +22,7 @@ from yolo_nanfix.switching import unguarded as unguarded
 from yolo_nanfix.switching import unpatch as unpatch
 
 if TYPE_CHECKING:
-    from yolo_nanfix.dataset.studied import Studied as Studied
+    from yolo_nanfix.dataset.table import Studied as Studied
     from yolo_nanfix.handoff.export import HandedOver as HandedOver
     from yolo_nanfix.linting.autofix.apply import Fixed as Fixed
     from yolo_nanfix.linting.autofix.autofix import Mendable as Mendable

@@ -44,7 +44,7 @@ class Call:
 
 def settings_of(data: str | Path | None, trust: bool) -> Settings:
     """The settings that hold in the current folder; what came with the dataset is passed over unless it is trusted."""
-    from yolo_nanfix.dataset.belonging import Belongs
+    from yolo_nanfix.dataset.discover import Belongs
     from yolo_nanfix.patching import engine
 
     known = (*engine.params_of_all(), *GuardSettings.names())

@@ -21,7 +21,7 @@ from yolo_nanfix.run_folder import summary as run_report
 from yolo_nanfix.run_folder.summary import RunContext, summarise
 
 if TYPE_CHECKING:
-    from yolo_nanfix.dataset.studied import Studied
+    from yolo_nanfix.dataset.table import Studied
 
 ON_FATAL = ("quarantine", "stop", "ignore")
 LINTED = ("detect", "segment", "pose", "obb", "classify")

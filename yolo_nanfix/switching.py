@@ -199,7 +199,7 @@ def _told() -> Overrides:
 def _came_with(trainer: Any, file: str) -> bool:
     """Whether a settings file came with the dataset of a trainer; then it is said that it does not decide."""
     from yolo_nanfix import decisions, upstream
-    from yolo_nanfix.dataset.belonging import Belongs
+    from yolo_nanfix.dataset.discover import Belongs
 
     data = getattr(getattr(trainer, "args", None), "data", None)
     if not isinstance(data, (str, Path)) or not Belongs(data)(Path(file)):

@@ -13,11 +13,10 @@ from linting.cases_formats import CASES, HEIGHT, WIDTH, annotation, coco, ndjson
 from linting.tiny_set import TinySet
 
 from yolo_nanfix.dataset import formats
-from yolo_nanfix.dataset.formats import build, coco_names
-from yolo_nanfix.dataset.formats.coco import COCO_IDS
-from yolo_nanfix.dataset.formats.jsontext import Text
-from yolo_nanfix.dataset.formats.jsonwalk import Broken, Walk
-from yolo_nanfix.dataset.formats.xmltree import BrokenXml, read_xml
+from yolo_nanfix.dataset.formats import build
+from yolo_nanfix.dataset.formats.coco import COCO_IDS, COCO_NAMES
+from yolo_nanfix.dataset.formats.json_walk import Broken, Text, Walk
+from yolo_nanfix.dataset.formats.voc import BrokenXml, read_xml
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.runner import run
@@ -303,7 +302,7 @@ def test_the_names_of_coco_are_those_of_ultralytics():
     from ultralytics.utils import YAML
 
     names = YAML.load(Path(ultralytics.__file__).parent / "cfg/datasets/coco.yaml")["names"]
-    assert list(coco_names.NAMES.items()) == list(zip(sorted(COCO_IDS), names.values(), strict=True))
+    assert list(COCO_NAMES.items()) == list(zip(sorted(COCO_IDS), names.values(), strict=True))
 
 
 def _classes(*ids: int, names: dict[int, str] | None = None):
@@ -339,7 +338,7 @@ def test_classes_that_the_converter_takes_for_those_of_coco(tiny: TinySet):
 
 
 @pytest.mark.parametrize(
-    "change", [_classes(*range(1, 12)), _classes(*sorted(COCO_IDS)), _classes(1, 17, 90, names=coco_names.NAMES)]
+    "change", [_classes(*range(1, 12)), _classes(*sorted(COCO_IDS)), _classes(1, 17, 90, names=COCO_NAMES)]
 )
 def test_classes_that_the_converter_takes_for_what_they_are(tiny: TinySet, change):
     assert "AN038" not in _lint(tiny, change).by_code()

@@ -11,7 +11,6 @@ from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 from PIL import Image as PILImage
 
 from yolo_nanfix.dataset.config import read_config
-from yolo_nanfix.dataset.file_views import Dataset
 from yolo_nanfix.dataset.image_header import read_header
 from yolo_nanfix.dataset.images import Listed, read_images
 from yolo_nanfix.dataset.index import survey
@@ -20,6 +19,7 @@ from yolo_nanfix.dataset.label_parser import LabelReader
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.listing import Folders, list_images
 from yolo_nanfix.dataset.paths import label_path
+from yolo_nanfix.dataset.whole_set import Dataset
 from yolo_nanfix.errors import DataError
 
 

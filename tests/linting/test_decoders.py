@@ -8,9 +8,8 @@ import cv2
 import pytest
 from linting.tiny_set import TinySet, encode, picture, turned
 
-from yolo_nanfix.dataset import decoders
-from yolo_nanfix.dataset.exif_orientation import shown_size, turns_webp
-from yolo_nanfix.dataset.image_header import read_header
+from yolo_nanfix.dataset import decode
+from yolo_nanfix.dataset.image_header import read_header, shown_size, turns_webp
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.linting.runner import run
 
@@ -48,7 +47,7 @@ def test_an_opencv_without_its_logging_module_makes_no_findings(where: str, tmp_
         if where == "cv2":
             monkeypatch.setattr(cv2, name, own, raising=False)
     assert deep_codes(tmp_path / "b") == usual == set()
-    with decoders.silent():
+    with decode.silent():
         assert levels.level == (0 if where == "cv2" else 3)
     assert levels.level == 3 and bool(levels.set) == (where == "cv2")
 
@@ -56,7 +55,7 @@ def test_an_opencv_without_its_logging_module_makes_no_findings(where: str, tmp_
 def test_the_level_comes_back_after_an_error():
     logging = getattr(cv2.utils, "logging", cv2)
     before = logging.getLogLevel()
-    with pytest.raises(ValueError), decoders.silent():
+    with pytest.raises(ValueError), decode.silent():
         assert logging.getLogLevel() == 0
         raise ValueError
     assert logging.getLogLevel() == before

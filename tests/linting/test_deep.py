@@ -10,10 +10,9 @@ import pytest
 from linting.cases_images import PHOTO, cut, grey_tail, photo, saved, soft, zeroed
 from linting.tiny_set import TinySet, encode, picture, tiff_pages
 
-from yolo_nanfix.dataset.image_stats import LOOKS, Deep, Look, look_all, shrink, small_copy
+from yolo_nanfix.dataset.image_stats import LOOKS, Deep, Look, look_all, shrink, small_copy, without_detail
 from yolo_nanfix.dataset.options import LintOptions
-from yolo_nanfix.dataset.progressive import without_detail
-from yolo_nanfix.dataset.stamps import Stamp
+from yolo_nanfix.dataset.paths import Stamp
 from yolo_nanfix.linting.runner import run
 
 TURNED = {

@@ -12,9 +12,8 @@ from linting.cases_formats import annotation, bare, category, coco, image, voc, 
 from linting.tiny_set import TinySet
 
 from yolo_nanfix import api
-from yolo_nanfix.dataset.formats import aliases
-from yolo_nanfix.dataset.formats.foreign import json_kind
-from yolo_nanfix.dataset.formats.sniff import sniff
+from yolo_nanfix.dataset.formats.coco import IMAGE, other_names
+from yolo_nanfix.dataset.formats.sniff import json_kind, sniff
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.runner import run
 
@@ -227,10 +226,10 @@ def test_lists_that_are_objects_are_told(tiny: TinySet):
 
 def test_keys_that_only_some_entries_lack_are_not_renamed():
     entries = [{"id": 1, "filename": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}]
-    assert aliases.other_names(entries, aliases.IMAGE) == {}
-    assert aliases.other_names([{"id": 1, "name": 7}], aliases.IMAGE) == {}
-    assert aliases.other_names([], aliases.IMAGE) == {} and aliases.other_names([1, None], aliases.IMAGE) == {}
-    assert aliases.other_names([{"image_id": 1, "filename": "a"}], aliases.IMAGE) == {
+    assert other_names(entries, IMAGE) == {}
+    assert other_names([{"id": 1, "name": 7}], IMAGE) == {}
+    assert other_names([], IMAGE) == {} and other_names([1, None], IMAGE) == {}
+    assert other_names([{"image_id": 1, "filename": "a"}], IMAGE) == {
         "file_name": "filename",
         "id": "image_id",
     }

@@ -12,11 +12,9 @@ from linting.cases_images import photo
 from PIL import Image as PILImage
 
 from yolo_nanfix.dataset import scanning
-from yolo_nanfix.dataset.image import MOST, Image, read_one
-from yolo_nanfix.dataset.image_header import read_header
-from yolo_nanfix.dataset.images import Columns, Listed, gather, read_images
-from yolo_nanfix.dataset.jpeg_headers import judge_heads, read_heads
-from yolo_nanfix.dataset.stamps import NOTHING, Stamp, stamp_of
+from yolo_nanfix.dataset.image_header import judge_heads, read_header, read_heads
+from yolo_nanfix.dataset.images import MOST, Image, ImageColumns, Listed, gather, read_images, read_one
+from yolo_nanfix.dataset.paths import NOTHING, Stamp, stamp_of
 
 MARKERS = (0, 1, 8, 0xC0, 0xC4, 0xD8, 0xE0, 0xFE, 0xFF)
 
@@ -112,7 +110,7 @@ def test_nothing_is_made_of_nothing(tmp_path: Path):
     none = Listed((), (), (), (), (), np.zeros((0, 4), np.int64))
     for images in (read_images(none, 3, deep=False), read_images(none, 3, deep=True), gather((), 3)):
         assert list(images) == [] and images.unusual() == ()
-        assert {len(getattr(images.columns, name)) for name in Columns._fields} == {0}
+        assert {len(getattr(images.columns, name)) for name in ImageColumns._fields} == {0}
 
 
 def test_an_image_that_is_not_at_hand_is_made_when_asked_for(tmp_path: Path):

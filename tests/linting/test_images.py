@@ -13,10 +13,9 @@ from linting.cases_images import PHOTO, bomb, photo, saved
 from linting.tiny_set import TinySet, encode, picture, tiff_pages
 
 from yolo_nanfix.dataset.decode import decode, read_image, too_large
-from yolo_nanfix.dataset.image_header import foreign, read_header
-from yolo_nanfix.dataset.jpeg_segments import BOMB_PIXELS
+from yolo_nanfix.dataset.image_header import BOMB_PIXELS, foreign, read_header
 from yolo_nanfix.dataset.options import LintOptions
-from yolo_nanfix.dataset.suffixes import SUFFIX_FORMATS
+from yolo_nanfix.dataset.paths import SUFFIX_FORMATS
 from yolo_nanfix.linting.runner import run
 
 

@@ -9,7 +9,7 @@ from linting.tiny_set import YAML, TinySet
 
 from yolo_nanfix import api
 from yolo_nanfix.cli.main import main
-from yolo_nanfix.dataset.inside import inside
+from yolo_nanfix.dataset.discover import inside
 from yolo_nanfix.errors import DataError
 
 SETTINGS = "task: detect\nval: true\ndata: data.yaml\n"

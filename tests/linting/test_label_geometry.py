@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolo_nanfix.dataset import label_boxes
-from yolo_nanfix.dataset.image import Image
 from yolo_nanfix.dataset.image_header import Header
-from yolo_nanfix.dataset.images import gather
+from yolo_nanfix.dataset.images import Image, gather
 from yolo_nanfix.dataset.label_parser import LabelReader
 from yolo_nanfix.linting.rules import geometry, outliers, overlaps
 

@@ -13,7 +13,7 @@ import pytest
 from linting.cases_formats import HEIGHT, WIDTH, ndjson, whole_coco
 from linting.tiny_set import TinySet
 
-from yolo_nanfix.dataset import formats, oversized
+from yolo_nanfix.dataset import bounded, formats
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.linting.runner import run
@@ -51,9 +51,9 @@ def test_windows_and_pieces_change_no_finding(task: str, alias: str, plain: bool
     file.write_bytes(text.replace('"bbox"', f'"{alias}"').encode())
     whole = run(file, options=LintOptions(task))
     with monkeypatch.context() as patch:
-        patch.setattr("yolo_nanfix.dataset.formats.jsonwalk.ENTRY_BYTES", 1500)
-        patch.setattr("yolo_nanfix.dataset.formats.jsontext._PART", 7)
-        patch.setattr("yolo_nanfix.dataset.formats.pieces.SIZE", 100)
+        patch.setattr("yolo_nanfix.dataset.formats.json_walk.ENTRY_BYTES", 1500)
+        patch.setattr("yolo_nanfix.dataset.formats.json_walk._PART", 7)
+        patch.setattr("yolo_nanfix.dataset.whole_set.SIZE", 100)
         patch.setattr("yolo_nanfix.dataset.formats.build.POINTS", 9)
         small = run(file, options=LintOptions(task))
     assert dataclasses.asdict(small) == dataclasses.asdict(whole)
@@ -76,7 +76,7 @@ def test_annotations_take_little_more_memory_than_their_text(tmp_path: Path):
 
 
 def test_a_value_of_absurd_size_is_named_and_not_made(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("yolo_nanfix.dataset.formats.jsonwalk.ENTRY_BYTES", 2000)
+    monkeypatch.setattr("yolo_nanfix.dataset.formats.json_walk.ENTRY_BYTES", 2000)
     file, long = tmp_path / "instances.json", [1.25] * 1000
     whole = whole_coco()
     whole["annotations"][1]["segmentation"] = [long]
@@ -98,7 +98,7 @@ def test_more_corners_than_memory_bears_are_refused(tmp_path: Path, monkeypatch)
             patch.setattr(f"yolo_nanfix.dataset.formats.build.{name}", 20)
             with pytest.raises(DataError, match=r"instances\.json: .*more than .*20 "):
                 run(file, options=LintOptions("segment"))
-            patch.setenv(oversized.ANNOTATIONS, "204800")
+            patch.setenv(bounded.ANNOTATIONS, "204800")
             assert run(file, options=LintOptions("segment")).exit_code == 1
 
 

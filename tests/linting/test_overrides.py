@@ -13,7 +13,7 @@ from linting.tiny_set import TinySet
 import yolo_nanfix
 from yolo_nanfix import api, overrides
 from yolo_nanfix.cli.main import main
-from yolo_nanfix.dataset.belonging import Belongs
+from yolo_nanfix.dataset.discover import Belongs
 from yolo_nanfix.findings import Report
 from yolo_nanfix.overrides import Overrides, What
 from yolo_nanfix.report.text_forms import FORMATS

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from linting.tiny_set import YAML, TinySet
 
-from yolo_nanfix.dataset import bounded, label_parser, oversized
+from yolo_nanfix.dataset import bounded, label_parser
+from yolo_nanfix.dataset.bounded import TooLarge, check_lines
 from yolo_nanfix.dataset.label_fast import read_labels
-from yolo_nanfix.dataset.oversized import TooLarge, check_lines
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.linting.runner import run
 
@@ -43,8 +43,8 @@ def test_large_files_are_read_as_small_ones(task: str, tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1e", "\x85", "\u2028"])
 def test_lines_are_counted_as_python_splits_them(end: str, monkeypatch):
-    monkeypatch.setattr(oversized, "ROWS", 3)
-    monkeypatch.setattr(oversized, "LINE_BYTES", 8)
+    monkeypatch.setattr(bounded, "ROWS", 3)
+    monkeypatch.setattr(bounded, "LINE_BYTES", 8)
     for text in (f"a{end}b{end}c", f"a{end}b{end}c{end}", f"{end}12345678{end}", "12345678"):
         assert len(text.splitlines()) <= 3
         check_lines(text.encode())
@@ -58,9 +58,9 @@ def test_lines_are_counted_as_python_splits_them(end: str, monkeypatch):
 
 @pytest.mark.parametrize("part", [1, 2, 3, 1 << 20])
 def test_numbers_are_counted_as_python_splits_them(part: int, monkeypatch):
-    monkeypatch.setattr(oversized, "NUMBERS", 6)
-    monkeypatch.setattr(oversized, "ROWS", 5)
-    monkeypatch.setattr(oversized, "_PART", part)
+    monkeypatch.setattr(bounded, "NUMBERS", 6)
+    monkeypatch.setattr(bounded, "ROWS", 5)
+    monkeypatch.setattr(bounded, "_PART", part)
     check_lines(b" 0 .1\t\t.2  \n0 .1   .2\n")
     with pytest.raises(TooLarge) as many:
         check_lines(b"0 .1\t\t.2  \n0 .1   .2\n0")
@@ -69,7 +69,7 @@ def test_numbers_are_counted_as_python_splits_them(part: int, monkeypatch):
 
 def test_a_file_among_many_is_left_out_alone(tmp_path: Path, monkeypatch):
     """The fast reader of many files and the careful one of few agree."""
-    monkeypatch.setattr(oversized, "ROWS", 50)
+    monkeypatch.setattr(bounded, "ROWS", 50)
     monkeypatch.setattr("yolo_nanfix.dataset.label_fast.ROWS", 50)
     paths = [tmp_path / f"{i}.txt" for i in range(70)]
     for path in paths:
@@ -154,14 +154,14 @@ def test_annotations_of_more_than_memory_bears_are_refused(tmp_path: Path, monke
     coco = tmp_path / "coco.json"
     coco.write_text('{"images": [], "annotations": [{}, {}, {}], "categories": []}' + " " * (2 << 20))
     assert run(coco).by_code().get("AN001", 0) == 0
-    monkeypatch.setenv(oversized.ANNOTATIONS, "1")
+    monkeypatch.setenv(bounded.ANNOTATIONS, "1")
     with pytest.raises(DataError, match=r"coco\.json: .* of 2 MB, more than the 1 MB .* YOLO_NANFIX_ANNOTATIONS_MB=3"):
         run(coco)
-    monkeypatch.setenv(oversized.ANNOTATIONS, "3")
-    monkeypatch.setattr("yolo_nanfix.dataset.formats.jsonwalk.ENTRIES", 2)
+    monkeypatch.setenv(bounded.ANNOTATIONS, "3")
+    monkeypatch.setattr("yolo_nanfix.dataset.formats.json_walk.ENTRIES", 2)
     (finding,) = [f for f in run(coco).findings if f.code == "AN001"]
     assert "more than 2 entries" in finding.message
-    monkeypatch.setenv(oversized.ANNOTATIONS, "much")
+    monkeypatch.setenv(bounded.ANNOTATIONS, "much")
     with pytest.raises(UsageError, match="whole number of MB"):
         run(coco)
 

@@ -11,7 +11,7 @@ import pytest
 from linting.cases_images import photo
 from PIL import Image as PILImage
 
-from yolo_nanfix.dataset import image_header, jpeg_segments
+from yolo_nanfix.dataset import image_header
 from yolo_nanfix.dataset.image_header import Header, read_header
 
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -148,7 +148,7 @@ def test_grey_and_cmyk_are_told(tmp_path: Path, careful, by_pillow, mode: str):
 
 
 def test_a_file_that_goes_meanwhile_is_left_to_pillow(tmp_path: Path):
-    assert jpeg_segments.from_camera(str(tmp_path / "gone.jpg"), jpeg()) is None
+    assert image_header.from_camera(str(tmp_path / "gone.jpg"), jpeg()) is None
 
 
 @pytest.mark.parametrize("seed", range(3))

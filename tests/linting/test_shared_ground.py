@@ -199,7 +199,7 @@ def test_without_labels_a_caption_is_none_of_many(tmp_path: Path):
 
 @pytest.mark.parametrize("turn", range(8))
 def test_boxes_are_turned_as_pictures_are(tmp_path: Path, turn: int):
-    from yolo_nanfix.dataset.studied import Studied
+    from yolo_nanfix.dataset.table import Studied
     from yolo_nanfix.linting.confirming import turned
 
     tiny = TinySet(tmp_path)

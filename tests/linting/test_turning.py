@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 from linting.tiny_set import picture, turned
 
-from yolo_nanfix.dataset.exif_orientation import shown_size, turn_of
-from yolo_nanfix.dataset.image import read_one
-from yolo_nanfix.dataset.image_header import read_header
-from yolo_nanfix.dataset.images import Listed, read_images
-from yolo_nanfix.dataset.stamps import stamp_of
+from yolo_nanfix.dataset.image_header import read_header, shown_size, turn_of
+from yolo_nanfix.dataset.images import Listed, read_images, read_one
+from yolo_nanfix.dataset.paths import stamp_of
 
 FLAGS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR, 4: cv2.IMREAD_UNCHANGED}
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.exif_orientation import QUARTER
+from yolo_nanfix.dataset.image_header import QUARTER
 from yolo_nanfix.dataset.label_boxes import once
 from yolo_nanfix.dataset.table import Table
 

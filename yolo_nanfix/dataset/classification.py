@@ -9,7 +9,7 @@ from pathlib import Path
 
 from yolo_nanfix.dataset.config import DataConfig, Layout
 from yolo_nanfix.dataset.find_yaml import dataset_yamls, datasets_dir
-from yolo_nanfix.dataset.suffixes import SUFFIX_FORMATS, is_image
+from yolo_nanfix.dataset.paths import SUFFIX_FORMATS, is_image
 from yolo_nanfix.errors import DataError
 
 VAL_FOLDERS = ("val", "validation", "valid")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.decode import decode
-from yolo_nanfix.dataset.image import suffix_of
+from yolo_nanfix.dataset.images import suffix_of
 from yolo_nanfix.dataset.table import Table
 
 IMAGES = 32

@@ -6,6 +6,7 @@ pixels can surprise: TIFF, BMP, 16-bit PNG, rare formats, content under a foreig
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -16,11 +17,56 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset import decoders
-from yolo_nanfix.dataset.image_header import Header, quiet
-from yolo_nanfix.dataset.jpeg_segments import BOMB_PIXELS, READ
-from yolo_nanfix.dataset.suffixes import SUFFIX_FORMATS
-from yolo_nanfix.dataset.tiffs import alpha_by_which_colours_are_multiplied
+from yolo_nanfix.dataset.image_header import BOMB_PIXELS, READ, Header, quiet
+from yolo_nanfix.dataset.paths import SUFFIX_FORMATS
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Let OpenCV log nothing for the length of a `with` block.
+
+    Its functions for that are in `cv2` up to 4.12 and in `cv2.utils.logging` from 4.13 on; where they are in neither,
+    what it logs is not worth a failure.
+    """
+    import cv2  # few datasets hold a file that needs it
+
+    places: tuple[Any, ...] = (getattr(getattr(cv2, "utils", None), "logging", None), cv2)
+    logging = next((place for place in places if hasattr(place, "setLogLevel") and hasattr(place, "getLogLevel")), None)
+    if logging is None:
+        yield
+        return
+    before = logging.getLogLevel()
+    logging.setLogLevel(0)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(before)
+
+
+_COLOURS, _EXTRA = 262, 338
+_RGB, _UNASSOCIATED = 2, 2
+_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def alpha_by_which_colours_are_multiplied(data: NDArray[np.uint8], stored: NDArray[Any]) -> NDArray[Any] | None:
+    """The alpha channel by which libtiff multiplies red, green and blue when it decodes to 8 bits; None if it does not.
+
+    It does where the tag ExtraSamples says that alpha is not associated, as Pillow and most editors write it.
+
+    Args:
+        data: the bytes of the file.
+        stored: its pixels as OpenCV decodes them unchanged.
+    """
+    if stored.ndim != 3 or stored.shape[2] != 4 or data[:4].tobytes() not in _STARTS:
+        return None
+    from PIL import Image as PILImage
+
+    with PILImage.open(io.BytesIO(data.tobytes())) as image:
+        tags = getattr(image, "tag_v2", {})
+        extra, colours = tags.get(_EXTRA), tags.get(_COLOURS)
+    told = extra if isinstance(extra, tuple) else (extra,)
+    return stored[..., 3] if told == (_UNASSOCIATED,) and colours == _RGB else None
+
 
 SIGNED = (np.dtype(np.int8), np.dtype(np.int16))
 """Types whose bytes are taken for unsigned ones where an image is cut to 8 bits."""
@@ -93,7 +139,7 @@ def too_large(header: Header) -> bool:
 @contextmanager
 def silenced() -> Iterator[None]:
     """What decoders written in C print, which the findings tell, is not shown."""
-    with decoders.silent(), _no_stderr():
+    with silent(), _no_stderr():
         yield
 
 

@@ -17,7 +17,7 @@ from yolo_nanfix.dataset.images import Images
 from yolo_nanfix.dataset.label_boxes import HIGH, LOW, first_equal, label_boxes
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.options import UNLABELLED
-from yolo_nanfix.dataset.suffixes import SUFFIX_FORMATS
+from yolo_nanfix.dataset.paths import SUFFIX_FORMATS
 from yolo_nanfix.dataset.table import Table
 
 IMAGE_DROPPED, LABELS_DROPPED, RESTORED, DEDUPLICATED, EMPTY = 1, 2, 4, 8, 16

@@ -1,23 +1,192 @@
-"""What an image file says about itself without decoding it, and whether Ultralytics' check would take it."""
+"""What image files say about themselves without being decoded, and whether Ultralytics' check would take them.
+
+The JPEGs of a set are read side by side (`judge_heads`): nearly all are ordinary. What is in any doubt there is read
+one file at a time (`read_header`): a common JPEG by its segments, anything else by Pillow.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import stat
+import struct
 import warnings
+from base64 import b64decode
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from yolo_nanfix.dataset.jpeg_segments import ORIENTATION, READ, from_camera, plain, read_at
-from yolo_nanfix.dataset.stamps import NOTHING, Stamp, stamp_of
+from yolo_nanfix.dataset.paths import NOTHING, Stamp, stamp_of
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
+
+BOMB_PIXELS = 178_956_970
+"""Images of more pixels are never decoded; Pillow, and so Ultralytics, refuses them from the same number on."""
+READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""A pipe that has taken the place of a file is not waited for."""
+FRAMES = frozenset((0xFFC0, 0xFFC1, 0xFFC2))  # baseline, extended and progressive JPEG
+TABLES = 0xFFDB
+TABLE, TWO_TABLES, PRECISE = 67, 132, 16
+"""The length of a segment of one quantization table of bytes, and of two; from `PRECISE` on they hold wider numbers."""
+HARMLESS = {TABLES: TABLE, 0xFFC4: 2, 0xFFDD: 2, 0xFFE0: 16, 0xFFFE: 2}
+"""Quantization and Huffman tables, restart interval, JFIF and comment, and the length from which on they are sound."""
+ORIENTATION = 274
+"""The tag of EXIF that says how an image is to be turned."""
+_APP1, _APP15 = 0xFFE1, 0xFFEF
+_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+_segment = struct.Struct(">HH").unpack_from
+_frame = struct.Struct(">BHHB").unpack_from
+_FRAME_BYTES = 10
+_SEGMENTS, _WINDOW, _LOOK, _TAGS = 64, 4096, 72, 2048
+"""So many segments are walked; so many bytes are read at once, and looked at of each segment, and of EXIF."""
+_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+_NEVER = 1 << 16
+_PARSED = {
+    0xFFE2: ((b"MPF\0", _NEVER), (b"ICC_PROFILE\0", 16)),
+    0xFFED: ((b"Photoshop 3.0\0", _NEVER),),
+    0xFFEE: ((b"Adobe", 14),),
+}
+"""Segments that Pillow parses: how they begin, and the length from which on nothing can go wrong with them."""
+_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_SHORT = 3
+_WIDTHS = {1: 1, 2: 1, _SHORT: 2, 4: 4, 5: 8, 7: 1, 9: 4, 10: 8}
+"""Bytes of a value of each TIFF type that cameras write."""
+Frame = tuple[int, int, str]
+"""Width, height and Pillow's mode."""
+
+
+def _by_seeking(fd: int, length: int, offset: int) -> bytes:
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.read(fd, length)
+
+
+read_at = getattr(os, "pread", _by_seeking)
+
+
+def plain(head: bytes) -> Frame | None:
+    """What the frame header of an ordinary JPEG says; None if in any doubt.
+
+    Ordinary: 8 bits, 1, 3 or 4 components, nothing but common segments up to the frame header, all of it in `head`.
+    """
+    if not head.startswith(b"\xff\xd8\xff"):
+        return None
+    at, end = 2, len(head) - _FRAME_BYTES
+    while at <= end:
+        marker, length = _segment(head, at)
+        if marker in FRAMES:
+            return _judged(head, at)
+        if not _harmless(head, at, marker, length):
+            return None
+        at += 2 + length
+    return None
+
+
+def _harmless(data: bytes, at: int, marker: int, length: int) -> bool:
+    """Whether the segment at some place is one of `HARMLESS`, and sound."""
+    if marker != TABLES:
+        return length >= HARMLESS.get(marker, _NEVER)
+    begins = data[at + 4 : at + 6 + TABLE : TABLE - 2]
+    return length in (TABLE, TWO_TABLES) and len(begins) == 2 and max(begins[: length // TABLE]) < PRECISE
+
+
+def _judged(data: bytes, at: int) -> Frame | None:
+    """What the frame header at some place says, if it is one of 8 bits, 1, 3 or 4 components and a bearable size."""
+    _, length = _segment(data, at)
+    bits, height, width, components = _frame(data, at + 4)
+    mode = _MODES.get(components)
+    if bits != 8 or mode is None or length != 8 + 3 * components or not 0 < width * height <= BOMB_PIXELS:
+        return None
+    return width, height, mode
+
+
+def from_camera(file: str, head: bytes) -> tuple[Frame, int] | None:
+    """As `plain`, of a JPEG with EXIF, XMP, ICC and the like, and its orientation; None if in any doubt.
+
+    Args:
+        file: its path.
+        head: its first bytes.
+    """
+    if not head.startswith(b"\xff\xd8\xff"):
+        return None
+    try:
+        fd = os.open(file, READ)
+        try:
+            return _walk(fd, head)
+        finally:
+            os.close(fd)
+    except OSError:
+        return None
+
+
+def _walk(fd: int, data: bytes) -> tuple[Frame, int] | None:
+    """As `from_camera`, of an open file that begins with `data`."""
+    start, at, turn, xmp = 0, 2, -1, False
+    for _ in range(_SEGMENTS):
+        if at + _LOOK > start + len(data):
+            data, start = read_at(fd, _WINDOW, at), at
+        here = at - start
+        if here + _FRAME_BYTES > len(data):
+            return None
+        marker, length = _segment(data, here)
+        if marker in FRAMES:
+            frame = _judged(data, here)
+            return (frame, max(turn, 1)) if frame and (turn or not xmp) else None
+        if marker == _APP1 and data.startswith(_EXIF, here + 4):
+            if here + _TAGS > len(data):
+                data, start, here = read_at(fd, _WINDOW, at), at, 0
+            told = orientation(data[here + 10 : here + 2 + length], length - 8) if turn < 0 else None
+            if told is None:
+                return None
+            turn = told
+        elif _APP1 <= marker <= _APP15:
+            parsed = _PARSED.get(marker, ())
+            if length < 2 or any(length < least and data.startswith(begin, here + 4) for begin, least in parsed):
+                return None
+            xmp |= marker == _APP1 and data.startswith(_XMP, here + 4)
+        elif not _harmless(data, here, marker, length):
+            return None
+        at += 2 + length
+    return None
+
+
+def orientation(tiff: bytes, size: int) -> int | None:
+    """The orientation, 1 to 8, that EXIF tells; 1 if it is a senseless one, 0 if none is told, None if in any doubt.
+
+    Args:
+        tiff: how the data begins, from the byte order on.
+        size: bytes of all of it.
+    """
+    order = _ORDERS.get(tiff[:4])
+    if order is None or len(tiff) < 10:
+        return None
+    (first,) = struct.unpack_from(f"{order}L", tiff, 4)
+    if first < 8 or first + 2 > len(tiff):
+        return None
+    (count,) = struct.unpack_from(f"{order}H", tiff, first)
+    tags = tiff[first + 2 : first + 2 + 12 * count]
+    if len(tags) < 12 * count:
+        return None
+    turn, beyond = 0, 0
+    for tag, kind, number, value in struct.iter_unpack(f"{order}HHLL", tags):
+        taken = number * _WIDTHS.get(kind, 0)
+        if taken > 4:
+            beyond += taken
+        if not taken or (taken > 4 and value + taken > size) or beyond > size:
+            return None  # Pillow passes over some such tags, and stops at others
+        if tag == ORIENTATION:
+            if turn or (kind, number) != (_SHORT, 1):
+                return None
+            told = value & 0xFFFF if order == "<" else value >> 16
+            turn = told if 1 <= told <= 8 else 1
+    return turn
+
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors, which findings tell, go to stderr too
 
@@ -266,3 +435,181 @@ def _judge_end(file: str, header: Header) -> Header:
 def _say(error: Exception) -> str:
     """One line of an exception, without the file object that Pillow prints."""
     return f"{type(error).__name__}: {error}".split(" <_io")[0].splitlines()[0]
+
+
+TURNING = (1, 3)
+"""Channel counts of models whose images the decoder turns, whatever their format is."""
+UNTURNED = ("JPEG", "MPO", "PNG", "WEBP")
+"""Formats that are not turned for models of other channel counts."""
+QUARTER = 5
+"""From this orientation on, width and height change places."""
+_WEBP = b64decode(
+    "UklGRk4AAABXRUJQVlA4WAoAAAAIAAAAAQAAAAAAVlA4TA4AAAAvAQAAAAcQEf0PRET/A0VYSUYaAAAATU0AKgAAAAgAAQESAAMAAAABAAYAAAAAAAA="
+)
+"""A WebP of 2x1 pixels with the orientation 6."""
+
+
+def turn_of(header: Header, channels: int) -> int:
+    """The orientation, 1 (upright) to 8, by which Ultralytics turns an image for a model of so many channels."""
+    if header.turn == 1 or (channels not in TURNING and header.format in UNTURNED):
+        return 1
+    return header.turn if header.format != "WEBP" or turns_webp() else 1
+
+
+@lru_cache(maxsize=1)
+def turns_webp() -> bool:
+    """Whether this OpenCV turns WebP by EXIF; before 4.13 it did not."""
+    import cv2  # few datasets hold a file for which that matters
+    import numpy as np
+
+    decoded = cv2.imdecode(np.frombuffer(_WEBP, np.uint8), cv2.IMREAD_COLOR)
+    return decoded is not None and decoded.shape[:2] == (2, 1)
+
+
+def shown_size(header: Header, channels: int) -> tuple[int, int]:
+    """Width and height of the image as it is trained on."""
+    size = header.width, header.height
+    return size[::-1] if turn_of(header, channels) >= QUARTER else size
+
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MOST, _LONGEST = 64, 64
+"""So many chunks are looked at, and the data of those that are no longer."""
+_head = struct.Struct(">L4s")
+
+
+def chunks(file: str) -> Iterator[tuple[bytes, bytes]]:
+    """Name and data (of short ones) of each chunk up to the pixels, IDAT; nothing of what is no PNG."""
+    try:
+        with open(file, "rb") as stream:
+            if stream.read(len(_SIGNATURE)) != _SIGNATURE:
+                return
+            for _ in range(_MOST):
+                length, name = _head.unpack(stream.read(_head.size))
+                data = stream.read(length) if length <= _LONGEST and name != b"IDAT" else b""
+                yield name, data
+                if name == b"IDAT":
+                    return
+                stream.seek(length - len(data) + 4, 1)
+    except (OSError, ValueError, struct.error):
+        return
+
+
+def still_apart(file: str) -> bool:
+    """Whether a PNG is animated and its still picture, which comes first, is none of the frames."""
+    names = [name for name, _ in chunks(file)]
+    return names[-1:] == [b"IDAT"] and b"acTL" in names and b"fcTL" not in names
+
+
+_HEAD_WINDOW = 1024
+"""The bytes in which a frame header is looked for; those of ordinary JPEGs begin within some hundred."""
+_RGB_LENGTH = 17
+"""Bytes of a frame header of three components, its marker not counted."""
+
+
+class Heads(NamedTuple):
+    """N files.
+
+    Attributes:
+        ordinary: (N,) bool, a JPEG as in `Header.ordinary`.
+        width, height: (N,) int32, pixels; 0 where it is not ordinary.
+    """
+
+    ordinary: NDArray[np.bool_]
+    width: NDArray[np.int32]
+    height: NDArray[np.int32]
+
+
+def read_heads(files: Sequence[str], sizes: Sequence[int]) -> tuple[list[bytes], list[int]]:
+    """The first bytes of files that end as a JPEG does, as many as `judge_heads` looks at, and their `content` hashes.
+
+    Nothing of any that does not end so, or cannot be read.
+
+    Args:
+        files: their paths.
+        sizes: bytes of each.
+    """
+    heads: list[bytes] = []
+    contents: list[int] = []
+    keep, note, start, read, end, last = heads.append, contents.append, os.open, os.read, os.close, read_at
+    for file, size in zip(files, sizes, strict=True):
+        head = b""
+        try:
+            fd = start(file, READ)
+            try:
+                head = read(fd, HEAD_BYTES)
+                if (head[-2:] if len(head) >= size else last(fd, 2, size - 2)) != END:
+                    head = b""
+            finally:
+                end(fd)
+        except (OSError, ValueError):
+            head = b""
+        keep(head[:_HEAD_WINDOW])
+        note(xxh3_64_intdigest(head, size))
+    return heads, contents
+
+
+def judge_heads(heads: Sequence[bytes]) -> Heads:
+    """Which of some files are ordinary JPEGs, and their sizes, from what `read_heads` gave.
+
+    The segments of all are walked side by side, one step of each at a time.
+    """
+    count = len(heads)
+    found = Heads(np.zeros(count, np.bool_), np.zeros(count, np.int32), np.zeros(count, np.int32))
+    data = np.frombuffer(b"".join([head.ljust(_HEAD_WINDOW, b"\0") for head in heads]), np.uint8)
+    starts = np.arange(count) * _HEAD_WINDOW
+    open_ = np.flatnonzero((data[starts] == 0xFF) & (data[starts + 1] == 0xD8) & (data[starts + 2] == 0xFF))
+    at = np.full(count, 2)
+    while len(open_):
+        place = starts[open_] + at[open_]
+        marker, length = _number(data, place), _number(data, place + 2)
+        framed = _IS_FRAME[marker]
+        _note_frames(found, data, open_[framed], place[framed], length[framed])
+        on = length >= _LEAST_LENGTH[marker]
+        _judge_tables(data, place, length, marker, on)
+        open_ = open_[on]
+        at[open_] += 2 + length[on]
+        open_ = open_[at[open_] <= _HEAD_WINDOW - _FRAME_BYTES]
+    return found
+
+
+def _number(data: NDArray[np.uint8], place: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers of two bytes at some places."""
+    return data[place].astype(np.int64) << 8 | data[place + 1]
+
+
+def _note_frames(
+    found: Heads,
+    data: NDArray[np.uint8],
+    images: NDArray[np.int64],
+    place: NDArray[np.int64],
+    length: NDArray[np.int64],
+) -> None:
+    """Judge the frame headers of some images, which stand at some places."""
+    height, width = _number(data, place + 5), _number(data, place + 7)
+    pixels = height * width
+    usual = (data[place + 4] == 8) & (data[place + 9] == 3) & (length == _RGB_LENGTH)
+    usual &= (pixels > 0) & (pixels <= BOMB_PIXELS)
+    chosen = images[usual]
+    found.ordinary[chosen] = True
+    found.width[chosen], found.height[chosen] = width[usual], height[usual]
+
+
+def _judge_tables(
+    data: NDArray[np.uint8],
+    place: NDArray[np.int64],
+    length: NDArray[np.int64],
+    marker: NDArray[np.int64],
+    on: NDArray[np.bool_],
+) -> None:
+    """Go on behind those quantization tables only that are of the usual sizes."""
+    tables = np.flatnonzero((marker == TABLES) & on)
+    spot, taken = place[tables] + 4, length[tables]
+    second = np.minimum(spot + TABLE - 2, len(data) - 1)
+    two = (taken == TWO_TABLES) & (data[second] < PRECISE)
+    on[tables] = (data[spot] < PRECISE) & ((taken == TABLE) | two)
+
+
+_IS_FRAME, _LEAST_LENGTH = np.zeros(1 << 16, np.bool_), np.full(1 << 16, 1 << 16)
+_IS_FRAME[list(FRAMES)] = True
+_LEAST_LENGTH[list(HARMLESS)] = list(HARMLESS.values())

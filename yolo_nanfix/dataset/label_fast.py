@@ -14,11 +14,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.jpeg_segments import READ
-from yolo_nanfix.dataset.label_bytes import read_bytes
+from yolo_nanfix.dataset.bounded import LABEL_BYTES, LINE_BYTES, ROWS, TooLarge, check_lines, read_label
+from yolo_nanfix.dataset.image_header import READ
 from yolo_nanfix.dataset.label_parser import PLAIN_COLUMNS, LabelReader
 from yolo_nanfix.dataset.labels import LabelFile, Labels, join
-from yolo_nanfix.dataset.oversized import LABEL_BYTES, LINE_BYTES, ROWS, TooLarge, check_lines
 
 OBB_COLUMNS = 9
 WORTH_IT = 64
@@ -80,15 +79,15 @@ def _texts(paths: Sequence[str], sizes: Sequence[int | None]) -> list[bytes | No
     for path, size in zip(paths, sizes, strict=True):
         try:
             if size is None or size > LABEL_BYTES:
-                text = read_bytes(path)
-            else:  # as `read_bytes` does, without a call for each
+                text = read_label(path)
+            else:  # as `read_label` does, without a call for each
                 fd = start(path, READ)
                 try:
                     text = read(fd, size + 1)
                 finally:
                     end(fd)
                 if len(text) != size:  # it has grown, or is a file of the system
-                    text = read_bytes(path)
+                    text = read_label(path)
                 elif size > harmless:
                     check_lines(text)
         except (OSError, TooLarge):

@@ -10,9 +10,8 @@ from math import isfinite, nan
 
 import numpy as np
 
-from yolo_nanfix.dataset.label_bytes import read_bytes
+from yolo_nanfix.dataset.bounded import Oversized, TooLarge, read_label
 from yolo_nanfix.dataset.labels import BadRow, LabelFile, Labels, OddNumber
-from yolo_nanfix.dataset.oversized import Oversized, TooLarge
 from yolo_nanfix.shown import cut
 
 PLAIN_COLUMNS = 5
@@ -76,7 +75,7 @@ class LabelReader:
         """Read the label file of an image; False if there is none."""
         index = len(self._files)
         try:
-            data = read_bytes(path)
+            data = read_label(path)
             if data is None:
                 return False
             self._note_encoding(index, data)

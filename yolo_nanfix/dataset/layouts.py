@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yolo_nanfix.dataset import bounded, class_lists
+from yolo_nanfix.dataset.bounded import TooLarge, read_label
 from yolo_nanfix.dataset.config import DataConfig, Layout
 from yolo_nanfix.dataset.grounds import too_wide
-from yolo_nanfix.dataset.label_bytes import read_bytes
 from yolo_nanfix.dataset.moved_lists import Moved, moved
-from yolo_nanfix.dataset.oversized import TooLarge
-from yolo_nanfix.dataset.paths import NO_LABELS, label_path, labels_beside
-from yolo_nanfix.dataset.suffixes import is_image
+from yolo_nanfix.dataset.paths import NO_LABELS, is_image, label_path, labels_beside
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.files import ANYWHERE, Within
 
@@ -226,7 +224,7 @@ def _classes(splits: Mapping[str, Sequence[Path]]) -> int:
 def _largest(file: str) -> int:
     """The largest class number in a label file; 0 without any."""
     try:
-        data = read_bytes(file) or b""
+        data = read_label(file) or b""
     except (OSError, TooLarge):
         return 0
     lines = data.decode("utf-8", "replace").splitlines()

@@ -12,8 +12,7 @@ from typing import NamedTuple
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.listing import Folders
 from yolo_nanfix.dataset.options import UNLABELLED
-from yolo_nanfix.dataset.paths import folder_of, folders_of, label_path
-from yolo_nanfix.dataset.suffixes import is_image
+from yolo_nanfix.dataset.paths import folder_of, folders_of, is_image, label_path
 
 _IMAGES, _LABELS = (".jpg", ".png", ".JPG"), (".txt",)
 

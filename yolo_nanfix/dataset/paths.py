@@ -1,10 +1,14 @@
-"""Text handling of paths, which is asked for every file: no `Path` objects."""
+"""Paths as text, which names are images, and stamps that tell whether a file has changed; asked for every file.
+
+No `Path` objects: they cost as much as a system call.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 NO_LABELS = ("classes.txt", "labels.txt", "train.txt", "val.txt", "test.txt")
 """Text files that tools put beside labels: lists of classes or images."""
@@ -39,3 +43,67 @@ def folders_of(paths: Sequence[str]) -> set[str]:
 def labels_beside(folder: str) -> str:
     """The folder in which Ultralytics looks for the labels of the images in a folder."""
     return folder_of(label_path(f"{folder}{os.sep}x.jpg"))
+
+
+SUFFIX_FORMATS: dict[str, tuple[str, ...]] = {
+    "avif": ("AVIF",),
+    "bmp": ("BMP", "DIB"),
+    "dng": ("TIFF",),
+    "heic": ("HEIF",),
+    "heif": ("HEIF",),
+    "jp2": ("JPEG2000",),
+    "jpeg": ("JPEG", "MPO"),
+    "jpg": ("JPEG", "MPO"),
+    "mpo": ("MPO", "JPEG"),
+    "png": ("PNG",),
+    "tif": ("TIFF",),
+    "tiff": ("TIFF",),
+    "webp": ("WEBP",),
+}
+"""The suffixes that Ultralytics takes for images, each with the formats that belong under it."""
+
+
+_COMMON = frozenset((".jpg", ".png", ".JPG"))
+
+
+def images_among(names: Iterable[str]) -> list[str]:
+    """Those of some file names that `is_image` takes."""
+    return [name for name in names if name[-4:] in _COMMON or is_image(name)]
+
+
+def is_image(name: str) -> bool:
+    """Whether a file name has the suffix of an image."""
+    return "." in name and name.rpartition(".")[2].lower() in SUFFIX_FORMATS
+
+
+class Stamp(NamedTuple):
+    """What a file's entry says of it.
+
+    Attributes:
+        size: bytes.
+        mtime_ns: nanoseconds of the last change, as programs may set it: unpacked files get the times in the archive,
+            so that a changed file of the same size may have the time of the one before.
+        device, inode: the device, and the number of the file on it; a file that is written anew may get the number of
+            the one before.
+        ctime_ns: nanoseconds of the last change of content or entry, which nothing sets back.
+    """
+
+    size: int
+    mtime_ns: int
+    device: int
+    inode: int
+    ctime_ns: int = 0
+
+
+NOTHING = Stamp(0, 0, 0, 0)
+"""The stamp of a file that does not exist, or is not a regular one."""
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """The stamp of a file; device and number as signed numbers of 64 bits, as columns hold them."""
+    return Stamp(status.st_size, status.st_mtime_ns, _signed(status.st_dev), _signed(status.st_ino), status.st_ctime_ns)
+
+
+def _signed(number: int) -> int:
+    """Some file systems number their files from 2^63 on."""
+    return number - (number >> 63 << 64)

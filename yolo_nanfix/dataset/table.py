@@ -5,13 +5,15 @@ Everything in it can be written to a file and read back without looking at the d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from yolo_nanfix.dataset.config import DataConfig
 
 T = TypeVar("T", bound=np.generic)
 
@@ -119,3 +121,28 @@ class Table:
     def split_of(self, image: int) -> str:
         """The name of the split in which an image is met first."""
         return self.split_names[int(self.split[image])]
+
+
+Where = Callable[[int], tuple[int | None, str]]
+"""From the number of a row in an annotation file to its line (None if unknown) and what it is called there."""
+
+
+@dataclass(frozen=True)
+class Studied:
+    """One dataset.
+
+    Attributes:
+        config: its data.yaml, or what stands for it.
+        task: the task whose labels were read.
+        table: its images and rows.
+        where: for each annotation file how findings call its rows; without an entry by their line.
+    """
+
+    config: DataConfig
+    task: str
+    table: Table
+    where: Mapping[str, Where] = field(default_factory=dict)
+
+
+Study = Callable[[Studied], None]
+"""What is called with it, once for each dataset that was linted."""

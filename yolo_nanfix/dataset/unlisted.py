@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterator, Set
 
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.paths import folder_of
-from yolo_nanfix.dataset.suffixes import is_image
+from yolo_nanfix.dataset.paths import folder_of, is_image
 
 MOST_FOLDERS = 2000
 """So many folders are looked at: the root may be a whole disk."""

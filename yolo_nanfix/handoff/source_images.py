@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageFile, ImageOps
 
-from yolo_nanfix.dataset import decoders
+from yolo_nanfix.dataset import decode
 from yolo_nanfix.files import NotRegular, Refusal, Within
 
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP")
@@ -149,7 +149,7 @@ def _quiet() -> Iterator[None]:
 def _tiff(stream: BinaryIO) -> Canvas | None:
     """A TIFF by OpenCV, which can be told not to print what it thinks of damaged ones."""
     try:
-        with decoders.silent():
+        with decode.silent():
             pixels = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     except (OSError, cv2.error):
         return None

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.clues import COUNT
 from yolo_nanfix.dataset.fates import shared
-from yolo_nanfix.dataset.file_views import Columns
 from yolo_nanfix.dataset.index import Survey
 from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.dataset.whole_set import Columns
 from yolo_nanfix.linting.cache import Memory
 from yolo_nanfix.linting.parts import Facts, Found, Part
 

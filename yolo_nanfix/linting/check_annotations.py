@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from yolo_nanfix.dataset.fates import of_splits
-from yolo_nanfix.dataset.file_views import tabulate
 from yolo_nanfix.dataset.formats.build import Annotated
-from yolo_nanfix.dataset.formats.pieces import Piece, pieces
 from yolo_nanfix.dataset.listing import Folders
 from yolo_nanfix.dataset.other_files import Census
-from yolo_nanfix.dataset.studied import Studied, Study, Where
+from yolo_nanfix.dataset.table import Studied, Study, Where
+from yolo_nanfix.dataset.whole_set import Piece, pieces, tabulate
 from yolo_nanfix.findings import Finding, Place, Report
 from yolo_nanfix.linting.causes import Cause, explained
 from yolo_nanfix.linting.folding import folded

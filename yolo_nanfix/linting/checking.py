@@ -16,8 +16,7 @@ from yolo_nanfix.dataset.fates import Fate, of_splits
 from yolo_nanfix.dataset.index import Survey, pack, survey, unpack
 from yolo_nanfix.dataset.listing import Folders, list_images
 from yolo_nanfix.dataset.options import UNLABELLED, LintOptions
-from yolo_nanfix.dataset.studied import Studied, Study
-from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.dataset.table import Studied, Study, Table
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.linting import cache, latest
 from yolo_nanfix.linting.assemble import Whole, assemble, dumps, unchanged

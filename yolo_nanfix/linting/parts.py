@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.file_views import Columns, columns
 from yolo_nanfix.dataset.images import Images, Listed, read_images
 from yolo_nanfix.dataset.label_fast import read_labels
-from yolo_nanfix.dataset.labels import Labels
+from yolo_nanfix.dataset.labels import Labels, veiled
 from yolo_nanfix.dataset.options import LintOptions
-from yolo_nanfix.dataset.veil import veiled
+from yolo_nanfix.dataset.whole_set import Columns, columns
 from yolo_nanfix.linting.collection import no_collection
 from yolo_nanfix.linting.registry import Hit, Rule, all_rules
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from yolo_nanfix import stopping
 from yolo_nanfix.dataset.index import Survey
-from yolo_nanfix.dataset.stamps import NOTHING
+from yolo_nanfix.dataset.paths import NOTHING
 from yolo_nanfix.linting.parts import Context, Facts, Found, Part, read_part
 from yolo_nanfix.linting.reader_process import Worker, WorkerDied
 

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.dataset import membership
-from yolo_nanfix.dataset.belonging import Belongs, home
+from yolo_nanfix.dataset.discover import Belongs, home, inside
 from yolo_nanfix.dataset.find_yaml import several_yamls
-from yolo_nanfix.dataset.inside import inside
 from yolo_nanfix.dataset.options import LintOptions
-from yolo_nanfix.dataset.studied import Study
+from yolo_nanfix.dataset.table import Study
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.files import Within, write_text
 from yolo_nanfix.findings import Finding, Report, Severity

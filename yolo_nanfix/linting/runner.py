@@ -19,7 +19,7 @@ from yolo_nanfix.linting.collection import no_collection
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from yolo_nanfix.dataset.studied import Study
+    from yolo_nanfix.dataset.table import Study
     from yolo_nanfix.findings import Report
     from yolo_nanfix.linting.pool import Progress
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from yolo_nanfix.dataset import bounded, class_lists
+from yolo_nanfix.dataset.bounded import LIST_BYTES
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.discover import dataset
 from yolo_nanfix.dataset.find_yaml import find_yaml
 from yolo_nanfix.dataset.options import LintOptions
-from yolo_nanfix.dataset.oversized import LIST_BYTES
 from yolo_nanfix.errors import DataError
 
 Stamps = dict[str, tuple[int, ...]]

@@ -4,28 +4,171 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from yolo_nanfix.dataset.formats import aliases, coco_names
-from yolo_nanfix.dataset.formats.annotation_task import Tally, coco_basis
 from yolo_nanfix.dataset.formats.build import TRIED, Annotated, Builder, image_root, inside, split_of
-from yolo_nanfix.dataset.formats.foreign import json_kind, keys_of
-from yolo_nanfix.dataset.formats.jsontext import Text, read_bytes
-from yolo_nanfix.dataset.formats.jsonwalk import Broken, Entries, Walk
-from yolo_nanfix.dataset.formats.notes import Total
-from yolo_nanfix.dataset.formats.numbers import brief, numbers, side, whole
+from yolo_nanfix.dataset.formats.json_walk import Broken, Entries, Text, Walk, read_json
+from yolo_nanfix.dataset.formats.notes import Total, brief, numbers, side, whole
+from yolo_nanfix.dataset.formats.sniff import json_kind, keys_of
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.tasks import Basis, TaskBasis
+
+CLASS_IDS = tuple(sorted(set(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}))
+"""The ids; class k of 80 is the k-th of them."""
+SAME = 11
+"""Up to this id, the number of a class is the id less one, as in any other set."""
+_CLASS_NAMES = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
+    "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard",
+    "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
+    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli",
+    "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", "dining table", "toilet",
+    "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
+    "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
+)  # fmt: skip
+COCO_NAMES = dict(zip(CLASS_IDS, _CLASS_NAMES, strict=True))
+
+
+LIST_ALIASES: dict[str, tuple[str, ...]] = {
+    "images": ("image", "imgs", "Images"),
+    "annotations": ("annotation", "anns", "Annotations"),
+    "categories": ("category", "cats", "classes", "Categories"),
+}
+"""The lists of a COCO file, each with names that it has in others."""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+KeyAliases = dict[str, tuple[Callable[[Any], bool], tuple[str, ...]]]
+IMAGE: KeyAliases = {
+    "file_name": (
+        _is_text,
+        ("filename", "fileName", "file", "path", "image_name", "imageName", "img_name", "image_path", "name", "image"),
+    ),
+    "id": (_is_whole, ("image_id", "imageId", "img_id", "imageID")),
+    "width": (_is_whole, ("w", "image_width", "img_width", "imageWidth")),
+    "height": (_is_whole, ("h", "image_height", "img_height", "imageHeight")),
+}
+ANNOTATION: KeyAliases = {
+    "image_id": (_is_whole, ("imageId", "img_id", "imageID", "imageid", "image")),
+    "category_id": (_is_whole, ("categoryId", "class_id", "cat_id", "categoryID", "category", "label_id", "class")),
+    "bbox": (_is_list, ("box", "bounding_box", "boundingBox", "bndbox", "BBox", "boundingbox", "rect")),
+    "segmentation": (_is_list, ("segments", "segmentations", "polygon", "polygons")),
+    "keypoints": (_is_list, ("keypoint", "key_points", "keyPoints")),
+}
+CATEGORY: KeyAliases = {
+    "name": (_is_text, ("label", "title", "category_name", "class_name", "className", "categoryName")),
+    "id": (_is_whole, ("category_id", "categoryId", "class_id", "cat_id")),
+}
+"""The keys of entries, each with what its value is, and names that it has in others."""
+
+
+class OtherNames:
+    """Finds, entry by entry, the keys that no entry of a list has, and the names that all have in their place."""
+
+    def __init__(self, kinds: KeyAliases) -> None:
+        """No entry was seen yet."""
+        self._kinds = kinds
+        self._left: list[tuple[str, str, Callable[[Any], bool]]] | None = None
+
+    def add(self, entry: Any) -> None:
+        """Look at one more entry; what is no object tells nothing."""
+        if not isinstance(entry, dict):
+            return
+        if self._left is None:
+            self._left = [
+                (key, alias, fits)
+                for key, (fits, others) in self._kinds.items()
+                for alias in others
+                if key not in entry and alias not in self._kinds and alias in entry
+            ]
+        if self._left:
+            self._left = [one for one in self._left if one[0] not in entry and one[2](entry.get(one[1]))]
+
+    @property
+    def found(self) -> dict[str, str]:
+        """For each key that no entry has, the name that all have in its place."""
+        found: dict[str, str] = {}
+        for key, alias, _ in self._left or ():
+            found.setdefault(key, alias)
+        return found
+
+
+def other_names(entries: Iterable[Any], kinds: KeyAliases) -> dict[str, str]:
+    """For each key that no entry has, the one that all of them have in its place."""
+    names = OtherNames(kinds)
+    for entry in entries:
+        names.add(entry)
+    return names.found
+
+
+RECTANGLE = 8
+"""Numbers of a polygon with four corners, which may be a box."""
+
+
+@dataclass
+class Tally:
+    """What the annotations of a file tell of their task.
+
+    Attributes:
+        annotations: those that are objects.
+        polygons: those of them with a polygon of more than four corners.
+        keypoints: those with keypoints.
+        zeros: those of the category 0.
+    """
+
+    annotations: int = 0
+    polygons: int = 0
+    keypoints: int = 0
+    zeros: int = 0
+
+    def add(self, entry: Any) -> None:
+        """Count one annotation."""
+        if isinstance(entry, dict):
+            self.annotations += 1
+            self.polygons += _is_outline(entry)
+            self.keypoints += bool(entry.get("keypoints"))
+            self.zeros += entry.get("category_id") == 0
+
+
+def coco_basis(categories: Iterable[Any], tallies: Sequence[Tally]) -> Basis:
+    """Keypoints mean pose; polygons of more than four corners, in more than half of the annotations, segment."""
+    count, polygons = sum(tally.annotations for tally in tallies), sum(tally.polygons for tally in tallies)
+    named = any(isinstance(entry, dict) and entry.get("keypoints") for entry in categories)
+    keypoints = sum(tally.keypoints for tally in tallies) if named else 0
+    task = "pose" if keypoints else "segment" if 2 * polygons > count else "detect"
+    numbers = {"annotations": count, "polygons": polygons, "keypoints": keypoints}
+    return Basis(TaskBasis.ANNOTATIONS, task, numbers)
+
+
+def _is_outline(entry: dict[str, Any]) -> bool:
+    """Whether an annotation has a polygon of more than four corners."""
+    rings = entry.get("segmentation")
+    return isinstance(rings, list) and any(isinstance(ring, list) and len(ring) > RECTANGLE for ring in rings)
+
 
 TASKS = ("detect", "segment", "pose")
 LISTS = ("images", "annotations", "categories")
-KINDS = {"images": aliases.IMAGE, "annotations": aliases.ANNOTATION, "categories": aliases.CATEGORY}
-COCO_IDS = frozenset(coco_names.IDS)
+KINDS = {"images": IMAGE, "annotations": ANNOTATION, "categories": CATEGORY}
+COCO_IDS = frozenset(CLASS_IDS)
 """The 80 category ids of COCO itself, for which the converter has a table."""
 SLACK = 3.0
 """Pixels by which a box may differ from its polygon."""
@@ -94,7 +237,7 @@ def _walk(path: Path, builder: Builder) -> _File:
     file, odd = _opened(path)
     for what in odd:
         builder.note("annotation-file-broken", file.path, what)
-    others = {name: aliases.OtherNames(kinds) for name, kinds in KINDS.items()}
+    others = {name: OtherNames(kinds) for name, kinds in KINDS.items()}
 
     def annotation(entry: Any, at: int, strange: bool) -> None:
         file.add(entry, at, strange)
@@ -137,7 +280,7 @@ def _walk(path: Path, builder: Builder) -> _File:
 
 def _opened(path: Path) -> tuple[_File, list[str]]:
     """A file of which nothing was walked through, and what is odd about its encoding."""
-    data, odd = read_bytes(path)
+    data, odd = read_json(path)
     return _File(path, Text(data)), odd
 
 
@@ -145,7 +288,7 @@ def _lists(text: str) -> dict[str, str]:
     """The names under which a file has the lists of COCO."""
     found = {}
     for name in LISTS:
-        others = (alias for alias in aliases.LISTS[name] if f'"{alias}"' in text)
+        others = (alias for alias in LIST_ALIASES[name] if f'"{alias}"' in text)
         found[name] = name if f'"{name}"' in text else next(others, name)
     return found
 
@@ -217,18 +360,16 @@ def _uneven(ids: set[int], names: dict[int, str]) -> str:
 
 def _unlike_coco(ids: set[int], names: dict[int, str]) -> str | None:
     """What the converter's table of COCO's classes does to other classes; None if it does nothing."""
-    other = [
-        i for i in sorted(ids) if i > coco_names.SAME and coco_names.NAMES.get(i, "") != names[i].strip().casefold()
-    ]
+    other = [i for i in sorted(ids) if i > SAME and COCO_NAMES.get(i, "") != names[i].strip().casefold()]
     if not other or ids == COCO_IDS:
         return None
     raising = [i for i in other if i not in COCO_IDS]
-    moved = [i for i in other if i in COCO_IDS and coco_names.IDS.index(i) != i - 1]
+    moved = [i for i in other if i in COCO_IDS and CLASS_IDS.index(i) != i - 1]
     said = [f"id {raising[0]} ({brief(names[raising[0]])}) raises an error"] if raising else []
     if moved:
-        into = coco_names.IDS.index(moved[0])
+        into = CLASS_IDS.index(moved[0])
         said.append(f"id {moved[0]} ({brief(names[moved[0]])}) becomes class {into}, not {moved[0] - 1}")
-    kinds = f"{len(other)} category ids are above {coco_names.SAME}, and their names are not COCO's"
+    kinds = f"{len(other)} category ids are above {SAME}, and their names are not COCO's"
     return f"{kinds}: in `convert_coco` as it is by default {' and '.join(said)}"
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.dataset import bounded
+from yolo_nanfix.dataset.bounded import ENTRIES, ENTRY_BYTES
 from yolo_nanfix.dataset.formats.build import SPLITS, Annotated, Builder, inside
-from yolo_nanfix.dataset.formats.jsontext import read_bytes
-from yolo_nanfix.dataset.formats.numbers import brief, numbers, side, whole
+from yolo_nanfix.dataset.formats.json_walk import read_json
+from yolo_nanfix.dataset.formats.notes import brief, numbers, side, whole
 from yolo_nanfix.dataset.options import LintOptions
-from yolo_nanfix.dataset.oversized import ENTRIES, ENTRY_BYTES
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.tasks import Basis, TaskBasis
 
@@ -30,7 +30,7 @@ def read(path: Path, options: LintOptions) -> Annotated:
     Raises:
         DataError: the file cannot be read, or is of a task that lint does not read in this form.
     """
-    data, odd = read_bytes(path)
+    data, odd = read_json(path)
     records = _Records(data, odd)
     del data
     rows = iter(records)

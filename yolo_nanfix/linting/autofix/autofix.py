@@ -17,8 +17,7 @@ from yolo_nanfix.dataset.grounds import ground as ground_of
 from yolo_nanfix.dataset.grounds import too_wide
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import label_path
-from yolo_nanfix.dataset.studied import Studied
-from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.dataset.table import Studied, Table
 from yolo_nanfix.errors import DataError, NanfixError, UsageError
 from yolo_nanfix.files import Within
 from yolo_nanfix.findings import Finding, Report

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.image import npy_difference
+from yolo_nanfix.dataset.images import npy_difference
 from yolo_nanfix.dataset.paths import folder_of
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity

@@ -13,7 +13,7 @@ from yolo_nanfix.dataset.classification import class_of
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import IMAGE_DROPPED
 from yolo_nanfix.dataset.other_files import Census
-from yolo_nanfix.dataset.suffixes import is_image
+from yolo_nanfix.dataset.paths import is_image
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from yolo_nanfix.dataset.image import Image
+from yolo_nanfix.dataset.images import Image
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.image_headers import Images, hit

@@ -12,11 +12,10 @@ import numpy as np
 
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import Fate
-from yolo_nanfix.dataset.image import Image
+from yolo_nanfix.dataset.images import Image
 from yolo_nanfix.dataset.neighbours import Near, find_labels
 from yolo_nanfix.dataset.other_files import Census
-from yolo_nanfix.dataset.paths import folder_of
-from yolo_nanfix.dataset.suffixes import is_image
+from yolo_nanfix.dataset.paths import folder_of, is_image
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains

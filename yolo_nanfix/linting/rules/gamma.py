@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.pngs import chunks
+from yolo_nanfix.dataset.image_header import chunks
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.decode import too_large
 from yolo_nanfix.dataset.fates import ACCEPTED, MIN_SIDE
-from yolo_nanfix.dataset.image import MOST, Image
-from yolo_nanfix.dataset.jpeg_segments import BOMB_PIXELS
-from yolo_nanfix.dataset.suffixes import SUFFIX_FORMATS
+from yolo_nanfix.dataset.image_header import BOMB_PIXELS
+from yolo_nanfix.dataset.images import MOST, Image
+from yolo_nanfix.dataset.paths import SUFFIX_FORMATS
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
 

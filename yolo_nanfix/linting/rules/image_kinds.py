@@ -11,12 +11,10 @@ import numpy as np
 
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.decode import transparent
-from yolo_nanfix.dataset.exif_orientation import QUARTER, TURNING, turn_of
 from yolo_nanfix.dataset.fates import MIN_SIDE
-from yolo_nanfix.dataset.image import Image
-from yolo_nanfix.dataset.image_header import Header
+from yolo_nanfix.dataset.image_header import QUARTER, TURNING, Header, still_apart, turn_of
+from yolo_nanfix.dataset.images import Image
 from yolo_nanfix.dataset.options import LintOptions
-from yolo_nanfix.dataset.pngs import still_apart
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule

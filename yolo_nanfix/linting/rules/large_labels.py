@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from yolo_nanfix.dataset.bounded import LABEL_BYTES, LINE_BYTES, NUMBERS, ROWS
 from yolo_nanfix.dataset.images import Images
 from yolo_nanfix.dataset.labels import Labels
-from yolo_nanfix.dataset.oversized import LABEL_BYTES, LINE_BYTES, NUMBERS, ROWS
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.row_hits import bad_hits

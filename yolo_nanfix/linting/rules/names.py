@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from yolo_nanfix.dataset.other_files import Census
-from yolo_nanfix.dataset.paths import folder_of
-from yolo_nanfix.dataset.suffixes import is_image
+from yolo_nanfix.dataset.paths import folder_of, is_image
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule

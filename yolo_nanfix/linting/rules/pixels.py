@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.decode import HALF_MAX, Pixels, Spot
-from yolo_nanfix.dataset.image import Image
+from yolo_nanfix.dataset.images import Image
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
 

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.formats.foreign import json_kind
+from yolo_nanfix.dataset.formats.sniff import json_kind
 from yolo_nanfix.dataset.listing import Folders
 from yolo_nanfix.dataset.other_files import Census, Other
-from yolo_nanfix.dataset.paths import folder_of, folders_of
-from yolo_nanfix.dataset.suffixes import is_image
+from yolo_nanfix.dataset.paths import folder_of, folders_of, is_image
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.dataset.unlisted import images_below, siblings
 from yolo_nanfix.findings import Effect, Severity

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.box_units import GRID, GRID_CHANCE, GRID_SHARE, SAMPLE, boxes_of, grid_exchanged, sample
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.exif_orientation import QUARTER
 from yolo_nanfix.dataset.formats.notes import Notes
+from yolo_nanfix.dataset.image_header import QUARTER
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains

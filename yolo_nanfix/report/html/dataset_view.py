@@ -8,7 +8,7 @@ from pathlib import Path
 from yolo_nanfix.dataset.grounds import ground
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import label_path
-from yolo_nanfix.dataset.studied import Studied
+from yolo_nanfix.dataset.table import Studied
 from yolo_nanfix.errors import NanfixError
 from yolo_nanfix.files import Within
 from yolo_nanfix.findings import Finding, Report

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.studied import Studied
-from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.dataset.table import Studied, Table
 from yolo_nanfix.handoff.scene import plain
 from yolo_nanfix.report.html.dataset_facts import Counted
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.config import Layout
-from yolo_nanfix.dataset.studied import Studied
+from yolo_nanfix.dataset.table import Studied
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.handoff.scene import Shape, plain
 from yolo_nanfix.report.html.dataset_facts import About

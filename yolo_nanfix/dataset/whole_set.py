@@ -1,9 +1,10 @@
-"""The dataset as the rules about files see it: images and label columns, as frozen values."""
+"""A dataset that was read whole, as the columns of `Table`, and piece by piece."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.clues import clues
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import fates
-from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.images import ImageColumns, Images
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 
@@ -78,4 +79,59 @@ def tabulate(dataset: Dataset, parts: Sequence[tuple[Images, Labels]]) -> Table:
         splits={name: np.array(listed, np.int32) for name, listed in dataset.splits.items()},
         labelled=np.array([image.labelled for image in images], np.bool_),
         **found,  # type: ignore[arg-type]
+    )
+
+
+SIZE = 1 << 20
+"""Points of a piece, with `PER_ROW` for each row, but at least one image."""
+PER_ROW = 4
+
+
+class Piece(NamedTuple):
+    """Some images, and their label rows; both count from 0."""
+
+    images: Images
+    labels: Labels
+
+
+def pieces(dataset: Dataset) -> Iterator[Piece]:
+    """The images and rows of a dataset, in order; of a small one all of them at once.
+
+    Args:
+        dataset: one with one label file for each image, as annotation files have it.
+    """
+    images, labels = dataset.images, dataset.labels
+    count, rows = len(images), np.searchsorted(labels.file, np.arange(len(images) + 1))
+    if labels.first[-1] + PER_ROW * len(labels.cls) <= SIZE:
+        yield Piece(images, labels)
+        return
+    ends = labels.first[rows] + PER_ROW * rows
+    low = 0
+    while low < count:
+        high = max(low + 1, int(np.searchsorted(ends, ends[low] + SIZE, side="right")) - 1)
+        yield Piece(_images(images, low, high), _labels(labels, low, high, int(rows[low]), int(rows[high])))
+        low = high
+
+
+def _images(images: Images, low: int, high: int) -> Images:
+    columns = ImageColumns(*(column[low:high] for column in images.columns))  # type: ignore[arg-type]
+    return Images(columns, {i - low: images[i] for i in range(low, high)})
+
+
+def _labels(labels: Labels, low: int, high: int, begin: int, end: int) -> Labels:
+    points, some = slice(labels.first[begin], labels.first[end]), slice(begin, end)
+    return Labels(
+        files=tuple(file._replace(image=file.image - low) for file in labels.files[low:high]),
+        bad=(),
+        odd=(),
+        file=labels.file[some] - np.int32(low),
+        line=labels.line[some],
+        cls=labels.cls[some],
+        box=labels.box[some],
+        columns=labels.columns[some],
+        shape=labels.shape[some],
+        points=labels.points[points],
+        visible=labels.visible[points],
+        first=labels.first[begin : end + 1] - labels.first[begin],
+        extra=labels.extra[some],
     )
