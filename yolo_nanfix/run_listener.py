@@ -17,7 +17,6 @@ from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
 from yolo_nanfix.guard.step_log import TOTALS
 from yolo_nanfix.run_folder import figures, steps, summary
 from yolo_nanfix.trackers.feed import Feed, active
-from yolo_nanfix.trackers.tracker import Note, Shown
 
 Force = Callable[[], Mapping[str, Any]]
 
@@ -80,10 +79,10 @@ class Telling(Audience):
         if not self.feed.trackers:
             return
         where = f"epoch {event.epoch}" + (f", batch {event.batch}" if event.batch else "")
-        if not self.feed.note(Note(event.step, f"{where}: {event.check}", str(event))):
+        if not self.feed.note(event.step, f"{where}: {event.check}", str(event)):
             return
         for picture in pictures() if event.incident else ():
-            self.feed.picture(Shown(event.step, Path(picture.file).name, picture.pixels))
+            self.feed.picture(event.step, Path(picture.file).name, picture.pixels)
         self._give_scalars()
 
     def epoch_trained(self) -> None:

@@ -17,7 +17,7 @@ from yolo_nanfix import errors as api_errors
 from yolo_nanfix.cards import load_all
 from yolo_nanfix.guard.sensor_table import SENSORS
 from yolo_nanfix.linting.selection import KEYS
-from yolo_nanfix.trackers.feed import TRACKERS
+from yolo_nanfix.trackers.services import TRACKERS
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_OPTION = {"per-path-ignores": "By glob what to leave out for the files that it matches."}

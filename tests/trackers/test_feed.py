@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from yolo_nanfix.trackers import feed
-from yolo_nanfix.trackers.tracker import Note, Shown
 
 
 class Diary:
@@ -20,16 +19,16 @@ class Diary:
     def __init__(self, *, ready=True, fails=()):
         self.open, self.fails, self.taken = ready, fails, []
 
-    def ready(self):
-        return self.open
+    def target(self):
+        return self if self.open else None
 
     def scalars(self, values, step):
         self._take("scalars", (dict(values), step))
 
-    def note(self, note):
+    def note(self, *note):
         self._take("notes", note)
 
-    def picture(self, shown):
+    def picture(self, *shown):
         self._take("pictures", shown)
 
     def _take(self, kind, what):
@@ -41,11 +40,11 @@ class Diary:
 
 
 def note(step):
-    return Note(step, "epoch 1: loss", "nan")
+    return (step, "epoch 1: loss", "nan")
 
 
 def shown(step):
-    return Shown(step, "a.jpg", np.zeros((2, 2, 3), np.uint8))
+    return (step, "a.jpg", np.zeros((2, 2, 3), np.uint8))
 
 
 def test_only_finite_numbers_are_given():
@@ -57,9 +56,9 @@ def test_only_finite_numbers_are_given():
 def test_events_and_images_beyond_their_limits_are_not_given():
     diary = Diary()
     fed = feed.Feed({"Diary": diary})
-    assert [fed.note(note(i)) for i in range(60)] == [True] * feed.NOTES + [False] * (60 - feed.NOTES)
+    assert [fed.note(*note(i)) for i in range(60)] == [True] * feed.NOTES + [False] * (60 - feed.NOTES)
     for i in range(60):
-        fed.picture(shown(i))
+        fed.picture(*shown(i))
     assert fed.as_dict() == {"Diary": {"scalars": 0, "notes": feed.NOTES, "pictures": feed.PICTURES, "left_out": ""}}
 
 
@@ -83,8 +82,8 @@ def test_one_that_raises_is_left_out_and_the_others_are_not(kind):
     with lab.said() as messages:
         for i in range(3):
             fed.scalars({"a": 1.0}, i)
-            fed.note(note(i))
-            fed.picture(shown(i))
+            fed.note(*note(i))
+            fed.picture(*shown(i))
     assert len(good.taken) == 9
     assert len(bad.taken) == feed.KINDS.index(kind)
     reason = "ConnectionError: the server is gone"

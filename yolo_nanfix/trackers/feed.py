@@ -12,23 +12,11 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from yolo_nanfix import upstream
-from yolo_nanfix.trackers.clearml import ClearML
-from yolo_nanfix.trackers.comet import Comet
-from yolo_nanfix.trackers.mlflow import MLflow
-from yolo_nanfix.trackers.tensorboard import TensorBoard
-from yolo_nanfix.trackers.tracker import Note, Reach, Shown, Tracker
-from yolo_nanfix.trackers.wandb import WeightsAndBiases
+from yolo_nanfix.trackers.services import TRACKERS, Tracker
 
-TRACKERS: Mapping[str, tuple[str, Reach]] = {
-    "tensorboard": ("TensorBoard", TensorBoard),
-    "wb": ("Weights & Biases", WeightsAndBiases),
-    "mlflow": ("MLflow", MLflow),
-    "comet": ("Comet", Comet),
-    "clearml": ("ClearML", ClearML),
-}
-"""By the name of Ultralytics' callback module: what the tracker is called, and how it is reached."""
 KINDS = ("scalars", "notes", "pictures")
 EVERY, SECONDS = 50, 10.0
 """Between epochs and events, scalars are given each so many micro-batches, and not more often than this."""
@@ -43,8 +31,8 @@ def active(trainer: Any) -> dict[str, Tracker]:
     for full in sorted(name for name in modules if name and ".utils.callbacks." in f".{name}"):
         name = full.rpartition(".")[2]
         if full.startswith("ultralytics.") and name in TRACKERS and full in sys.modules:
-            called, reach = TRACKERS[name]
-            found[called] = reach(sys.modules[full], trainer)
+            called, kind = TRACKERS[name]
+            found[called] = kind(sys.modules[full], trainer)
     return found
 
 
@@ -74,18 +62,18 @@ class Feed:
         self._last = monotonic()
         self._each("scalars", lambda tracker: tracker.scalars(finite, step))
 
-    def note(self, note: Note) -> bool:
+    def note(self, step: int, title: str, text: str) -> bool:
         """Give an event, and say whether this is still one of those that are given."""
         self._notes += 1
         if self._notes <= NOTES:
-            self._each("notes", lambda tracker: tracker.note(note))
+            self._each("notes", lambda tracker: tracker.note(step, title, text))
         return self._notes <= NOTES
 
-    def picture(self, shown: Shown) -> None:
-        """Give an image."""
+    def picture(self, step: int, name: str, pixels: NDArray[np.uint8]) -> None:
+        """Give an image that an event is about, by its file name."""
         self._pictures += 1
         if self._pictures <= PICTURES:
-            self._each("pictures", lambda tracker: tracker.picture(shown))
+            self._each("pictures", lambda tracker: tracker.picture(step, name, pixels))
 
     def as_dict(self) -> dict[str, Any]:
         """For the report of the run: what each tracker took, and why one was left out."""
@@ -100,7 +88,7 @@ class Feed:
         for name, tracker in list(self.trackers.items()):
             try:
                 with _same_random_numbers():
-                    if tracker.ready():
+                    if tracker.target() is not None:
                         give(tracker)
                         self.given[name][kind] += 1
             except Exception as error:  # whatever a tracker, its server or its disk makes of it: training goes on
