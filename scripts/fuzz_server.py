@@ -42,7 +42,7 @@ WARM = (
         f"yolo_nanfix.{name}"
         for name in ("report.text", "report.text_forms", "report.html.run_page", "report.html.comparison_page")
     ),
-    *("yolo_nanfix.handoff.export", "yolo_nanfix.report.html.dataset_view", "yolo_nanfix.report.html.thumbnails"),
+    *("yolo_nanfix.handoff.export", "yolo_nanfix.report.html.dataset_pictures"),
 )
 """What commands import when they need it."""
 STACK = "stack.txt"

@@ -115,10 +115,10 @@ def lint_page(
         follow_links: also show images that links or lists name outside of a dataset's folders.
     """
     from yolo_nanfix.linting.autofix import autofix
-    from yolo_nanfix.report.html import dataset_page, dataset_view
+    from yolo_nanfix.report.html import dataset_page, dataset_pictures
 
-    known = list(studied) if studied is not None else dataset_view.study(report, progress)
-    show = dataset_view.gather(report, known, progress, follow_links=follow_links)
+    known = list(studied) if studied is not None else dataset_pictures.study(report, progress)
+    show = dataset_pictures.gather(report, known, progress, follow_links=follow_links)
     return dataset_page.lint_page(report, replace(show, tried=autofix.tried(report)) if show.mendable else show)
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolo_nanfix.report.html import line_charts, scales
-from yolo_nanfix.report.html.line_charts import Axis, Chart, Curve, Mark
+from yolo_nanfix.report.html import charts
+from yolo_nanfix.report.html.charts import Axis, Chart, Curve, Mark
+from yolo_nanfix.report.words import compact, figure
 
 STEPS = Axis(1.0, 10_000.0, "micro-batch")
 
@@ -28,7 +29,7 @@ def points(path: str) -> list[tuple[int, int]]:
 @settings(max_examples=300, deadline=None)
 def test_every_finite_value_has_a_height_and_every_scale_has_ticks(values):
     numbers = np.array(values)
-    scale = scales.fitting(numbers)
+    scale = charts.fitting(numbers)
     heights = scale.heights(numbers)
     assert scale.low < scale.high
     assert ((heights[~np.isnan(numbers)] >= 0) & (heights[~np.isnan(numbers)] <= 1)).all()
@@ -48,7 +49,7 @@ def test_every_finite_value_has_a_height_and_every_scale_has_ticks(values):
     ],
 )
 def test_values_over_decades_get_a_logarithmic_scale(values, log):
-    scale = scales.fitting(np.array(values))
+    scale = charts.fitting(np.array(values))
     assert scale.log is log
     heights = scale.heights(np.array(values))
     assert (np.diff(heights[np.argsort(values)]) >= 0).all()
@@ -62,23 +63,23 @@ def test_values_over_decades_get_a_logarithmic_scale(values, log):
     ],
 )  # fmt: skip
 def test_numbers_are_short(value, text):
-    assert scales.figure(value) == text
+    assert figure(value) == text
 
 
 def test_large_numbers_beside_a_chart_have_a_letter():
-    assert [scales.compact(v) for v in (50_000, 2.5e6, 12, 65_536)] == ["50k", "2.5M", "12", "65.54k"]
+    assert [compact(v) for v in (50_000, 2.5e6, 12, 65_536)] == ["50k", "2.5M", "12", "65.54k"]
 
 
 def test_a_long_curve_keeps_its_peaks_and_its_gaps():
     x, y = np.arange(1.0, 10_001), np.sin(np.arange(10_000) / 300)
     y[4321], y[777], y[6000:6003] = 9.0, -9.0, np.nan
-    drawn = line_charts.shape(Chart("a", "A", (Curve("a", x, y),)), STEPS)
+    drawn = charts.shape(Chart("a", "A", (Curve("a", x, y),)), STEPS)
     shown = drawn["data"]["curves"][0]
-    assert len(shown["x"]) <= line_charts.POINTS + 2
+    assert len(shown["x"]) <= charts.POINTS + 2
     assert max(v for v in shown["y"] if v != "NaN") == 9.0 and min(v for v in shown["y"] if v != "NaN") == -9.0
     assert shown["x"][shown["y"].index(9.0)] == 4322
     corners = points(drawn["curves"][0]["path"])
-    assert max(abs(y) for _, y in corners) <= line_charts.HEIGHT and max(x for x, _ in corners) == line_charts.WIDTH
+    assert max(abs(y) for _, y in corners) <= charts.HEIGHT and max(x for x, _ in corners) == charts.WIDTH
     assert drawn["curves"][0]["path"].count("M") == 2  # it breaks once
     assert len(drawn["gaps"]) == 1 and drawn["gaps"][0]["words"] == "a NaN"
     assert drawn["gaps"][0]["at"] == pytest.approx(60, abs=0.1)
@@ -87,28 +88,30 @@ def test_a_long_curve_keeps_its_peaks_and_its_gaps():
 
 def test_a_path_goes_through_its_points():
     y = np.array([0.0, 0.5, np.nan, 1.0])
-    assert line_charts.path(np.array([0.0, 0.25, 0.5, 1.0]), y) == "M0 600h0l500 -300M2000 0h0"
-    assert line_charts.dots(np.array([0.0, 0.5]), np.array([0.0, np.nan])) == "M0 600h0"
+    assert charts.path(np.array([0.0, 0.25, 0.5, 1.0]), y) == "M0 600h0l500 -300M2000 0h0"
+    assert charts.dots(np.array([0.0, 0.5]), np.array([0.0, np.nan])) == "M0 600h0"
 
 
 def test_a_curve_that_was_never_finite_says_so():
-    drawn = line_charts.shape(Chart("a", "A", (Curve("a", np.arange(3.0), np.full(3, np.inf)),)), Axis(0, 2, "epoch"))
+    drawn = charts.shape(Chart("a", "A", (Curve("a", np.arange(3.0), np.full(3, np.inf)),)), Axis(0, 2, "epoch"))
     assert drawn["curves"][0]["range"] == "never finite" and drawn["curves"][0]["path"] == ""
     assert drawn["gaps"][0]["words"] == "a Inf" and "never finite" in drawn["says"]
 
 
 def test_charts_without_points_are_left_out():
-    assert line_charts.shape(Chart("a", "A", (Curve("a", np.array([]), np.array([])),)), STEPS) is None
+    assert charts.shape(Chart("a", "A", (Curve("a", np.array([]), np.array([])),)), STEPS) is None
 
 
 def test_marks_that_would_hide_each_other_are_one_with_the_worst_level():
     marks = [Mark(5000 + i, str(i + 1), level, f"m{i}") for i, level in enumerate(["info", "fatal", "warning"])]
-    joined = line_charts.joined([*marks, Mark(9000, "4", "info", "late")], STEPS)
+    joined = charts.joined([*marks, Mark(9000, "4", "info", "late")], STEPS)
     assert [(m["text"], m["level"]) for m in joined] == [("1+", "fatal"), ("4", "info")]
     assert joined[0]["words"] == "m0; m1; m2"
 
 
-def test_whole_numbers_on_the_axis():
-    assert scales.whole_ticks(1, 10_000) == [2000, 4000, 6000, 8000, 10000]
-    assert scales.whole_ticks(1, 3) == [1, 2, 3]
-    assert scales.whole_ticks(5, 6) == [5, 6]
+@pytest.mark.parametrize(
+    ("low", "high", "numbers"),
+    [(1, 10_000, (2000, 4000, 6000, 8000, 10_000)), (1, 3, (1, 2, 3)), (5, 6, (5, 6))],
+)
+def test_whole_numbers_on_the_axis(low, high, numbers):
+    assert [tick["text"].replace("\u202f", "") for tick in Axis(low, high, "epoch").ticks()] == [*map(str, numbers)]

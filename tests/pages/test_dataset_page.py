@@ -22,8 +22,8 @@ from yolo_nanfix import api
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.findings import Report
 from yolo_nanfix.report.html import dataset_page as page
-from yolo_nanfix.report.html import dataset_view
-from yolo_nanfix.report.html.image_groups import groups
+from yolo_nanfix.report.html import dataset_pictures
+from yolo_nanfix.report.html.dataset_page import groups
 
 HOSTILE = (
     '<script>alert(1)</script>"', "</script><!--", "{{ 7*7 }}{% for x in y %}", "'><img src=x onerror=alert(1)>",
@@ -128,8 +128,8 @@ def test_copies_stand_side_by_side(made):
 
 
 def test_distributions_are_those_of_the_labels(made):
-    studied = dataset_view.study(yolo_nanfix.lint(made[0]))
-    charts = {chart.title: chart for chart in dataset_view.charts(studied[0])}
+    studied = dataset_pictures.study(yolo_nanfix.lint(made[0]))
+    charts = {chart.title: chart for chart in dataset_pictures.charts(studied[0])}
     rows = [
         line.split()[0]
         for label in (made[0].parent / "labels" / "train").glob("*.txt")
@@ -160,7 +160,7 @@ def test_what_cannot_be_shown_says_so(tmp_path):
         b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + bytes(8) + b"IEND"
     )
     report = yolo_nanfix.lint(data)
-    show = dataset_view.gather(report, dataset_view.study(report))
+    show = dataset_pictures.gather(report, dataset_pictures.study(report))
     reasons = {Path(file).name: picture.reason for file, picture in show.pictures.items()}
     assert reasons["0000.jpg"] and reasons["0001.png"]
     held = listed(read(page.lint_page(report, show)))
@@ -207,7 +207,7 @@ def test_annotations_and_folders_give_pages_too(tmp_path):
     }
     (tmp_path / "coco" / "instances.json").write_text(json.dumps(whole))
     report = yolo_nanfix.lint(tmp_path / "coco" / "instances.json")
-    show = dataset_view.gather(report, dataset_view.study(report))
+    show = dataset_pictures.gather(report, dataset_pictures.study(report))
     assert not show.mendable
     spills = next(a for f, a in zip(report.findings, show.about, strict=True) if f.code.startswith("BX"))
     picture = show.pictures[str(tmp_path / "coco" / "a.jpg")]
@@ -256,9 +256,9 @@ def test_a_dataset_with_which_training_does_not_start_is_told(tmp_path):
 
 
 def test_what_has_no_room_is_left_out_and_counted(made, monkeypatch):
-    monkeypatch.setattr(dataset_view, "LEAST_ROOM", 4000)
-    monkeypatch.setattr(dataset_view, "MOST_ROOM", 4000)
-    monkeypatch.setattr("yolo_nanfix.report.html.dataset_rows.ROOM", 600)
+    monkeypatch.setattr(dataset_pictures, "LEAST_ROOM", 4000)
+    monkeypatch.setattr(dataset_pictures, "MOST_ROOM", 4000)
+    monkeypatch.setattr("yolo_nanfix.report.html.dataset_page.ROOM", 600)
     report = yolo_nanfix.lint(made[0])
     found = read(api.lint_page(report))
     held = listed(found)

@@ -18,7 +18,7 @@ import yolo_nanfix
 from yolo_nanfix import runs
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.report.html import run_page as page
-from yolo_nanfix.report.html.batch_images import TINT
+from yolo_nanfix.report.html.incident_list import TINT
 from yolo_nanfix.run_folder.summary import RunContext
 
 
@@ -181,7 +181,7 @@ def test_train_gives_back_what_a_notebook_shows(trained):
 
 
 def test_more_pictures_than_there_is_room_for_are_counted(sick, monkeypatch):
-    monkeypatch.setattr("yolo_nanfix.report.html.incident_images.THUMBNAILS", 3)
+    monkeypatch.setattr("yolo_nanfix.report.html.incident_list.THUMBNAILS", 3)
     found = built(sick)
     assert len(found.of("img")) == 2 + 3  # the guilty ones come first
     assert "3 of 4 images of the micro-batch have no picture here" in found.text

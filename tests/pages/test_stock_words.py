@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from yolo_nanfix.report.html import stock
-from yolo_nanfix.report.html.stock import Situation
+from yolo_nanfix.report.html.event_list import Situation, would
 
 ZOO = Path(__file__).parents[2] / "datasets" / "zoo"
 FORWARD = frozenset({"loss", "batchnorm", "pixels", "outputs"})
@@ -50,7 +49,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_words_are_what_the_zoo_measured(name):
     outcome = yaml.safe_load((ZOO / f"{name}.yaml").read_text(encoding="utf-8"))["stock"]["outcome"]
-    said, wanted = stock.would(CASES[name]), WORDS[outcome]
+    said, wanted = would(CASES[name]), WORDS[outcome]
     assert any(word in said for word in ([wanted] if isinstance(wanted, str) else wanted)), said
 
 
@@ -64,7 +63,7 @@ def test_the_words_are_what_the_zoo_measured(name):
     ],
 )
 def test_nothing_is_said_where_nothing_was_measured(situation):
-    assert stock.would(situation) == ""
+    assert would(situation) == ""
 
 
 def test_an_image_that_is_called_stroller_is_no_rollback(tmp_path):

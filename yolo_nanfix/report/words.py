@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -100,3 +101,34 @@ def explains(report: Report, finding: Finding) -> str:
 def sentence(finding: Finding) -> str:
     """What is wrong, what Ultralytics does with it and how to mend it, on one line."""
     return printable(f"{finding.message} ({EFFECT_WORDS[finding.effect]}). {finding.mend}")
+
+
+def figure(value: float) -> str:
+    """A number in at most four digits: `0.01234`, `12.35`, `65 536`, `1.2e-7`, `NaN`."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Inf" if value > 0 else "-Inf"
+    size = abs(value)
+    if size >= 1e7 or 0 < size < 1e-3:
+        mantissa, _, power = f"{value:.3g}".partition("e")
+        return f"{mantissa}e{int(power)}" if power else mantissa
+    if size >= 1000:
+        return grouped(round(value))
+    return f"{value:.4g}"
+
+
+def compact(value: float) -> str:
+    """A number for the edge of a chart: `150k` and `2M` for large ones, else as `figure` gives it."""
+    for unit, letter in ((1e6, "M"), (1e3, "k")):
+        if unit <= abs(value) < 1000 * unit:
+            return f"{value / unit:.4g}{letter}"
+    return figure(value)
+
+
+def grouped(value: int) -> str:
+    """A whole number with narrow spaces between groups of three digits, which do not break."""
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def many(number: float, what: str) -> str:
+    """`1 image`, `2 images`, `10 012 findings`."""
+    return f"{grouped(round(number))} {what}{'' if number == 1 else 's'}"

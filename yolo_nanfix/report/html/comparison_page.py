@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from yolo_nanfix.report.html import curves, event_list, line_charts, run_advice, run_page, stock
-from yolo_nanfix.report.html.line_charts import Axis, Chart, Curve
+from yolo_nanfix.report.html import charts, event_list, run_advice, run_page
+from yolo_nanfix.report.html.charts import Axis, Chart, Curve
 from yolo_nanfix.report.html.page import render
-from yolo_nanfix.report.html.repeat import OTHER_MODES
-from yolo_nanfix.report.html.scales import figure, grouped
-from yolo_nanfix.report.words import printable
+from yolo_nanfix.report.html.run_page import OTHER_MODES
+from yolo_nanfix.report.words import figure, grouped, printable
 from yolo_nanfix.run_folder import lenient
 from yolo_nanfix.run_folder.read import RunFolder, read
 
@@ -39,10 +38,10 @@ def build(first: str | Path, second: str | Path) -> str:
 
 def page(pair: tuple[RunFolder, RunFolder]) -> str:
     """The page of two runs that were read already."""
-    axis = replace(curves.axis(*pair), epochs=())
+    axis = replace(charts.axis(*pair), epochs=())
     listed = [event_list.happenings(one, axis) for one in pair]
     marks = [m for letter, found in zip(LETTERS, listed, strict=True) for m in event_list.marks(found, letter)]
-    shapes = [s for chart in overlaid(pair, axis) if (s := line_charts.shape(chart, axis, marks)) is not None]
+    shapes = [s for chart in overlaid(pair, axis) if (s := charts.shape(chart, axis, marks)) is not None]
     sides = [
         {
             "letter": letter,
@@ -67,7 +66,7 @@ def page(pair: tuple[RunFolder, RunFolder]) -> str:
         settings=differing(pair),
         metrics=metrics(pair),
         counts=counts(pair),
-        measured=stock.MEASURED,
+        measured=event_list.MEASURED,
     )
 
 
@@ -76,7 +75,7 @@ def overlaid(pair: tuple[RunFolder, RunFolder], axis: Axis) -> list[Chart]:
     found: dict[tuple[str, str], list[Curve]] = {}
     titles: dict[tuple[str, str], tuple[str, bool]] = {}
     for style, (letter, one) in enumerate(zip(LETTERS, pair, strict=True), 1):
-        for chart in curves.charts(one, axis):
+        for chart in charts.charts(one, axis):
             for curve in chart.curves:
                 key = (chart.key, curve.name)
                 short = SHORT_TITLES.get(chart.key)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from yolo_nanfix.findings import Finding, Report, RuleText, Severity
 from yolo_nanfix.report import task_text
-from yolo_nanfix.report.html import dataset_rows, dataset_words
-from yolo_nanfix.report.html.bars import bars
-from yolo_nanfix.report.html.dataset_facts import About, Show
-from yolo_nanfix.report.html.dataset_rows import short
-from yolo_nanfix.report.html.image_groups import Group, groups
+from yolo_nanfix.report.html import dataset_advice
+from yolo_nanfix.report.html.dataset_charts import bars
+from yolo_nanfix.report.html.dataset_facts import About, Outline, Picture, Show
 from yolo_nanfix.report.html.page import render
-from yolo_nanfix.report.html.scales import grouped
-from yolo_nanfix.report.words import EFFECT_WORDS, explains
+from yolo_nanfix.report.words import EFFECT_WORDS, explains, grouped, printable, relative
 
 SCRIPTS = ("dataset.js", "ticks.js")
 """The scripts of a page that includes `dataset.html.j2`."""
@@ -28,6 +27,11 @@ GROUPS, MEMBERS = 40, 6
 """So many groups of copies are shown, and so many images of each."""
 REFUSED = 20
 """So many files that are not opened are named."""
+ROOM = 5_000_000
+"""Characters of a page for the list of findings; what does not fit is left out, the mildest first."""
+LONGEST = 400
+"""Characters of a message, or of a file name, that are shown."""
+_COLUMNS = ("code", "severity", "file", "image", "split", "line", "message", "classes", "row", "pixel", "partner")
 
 Listed = Sequence[tuple[Finding, About]]
 
@@ -50,19 +54,20 @@ def context(report: Report, show: Show = NOTHING, *, alone: bool = False) -> dic
         show: what is known of the dataset besides; without it there are no pictures and no distributions.
         alone: the page is about nothing else, so that the splits stand at its top.
     """
-    listed = dataset_rows.order(report, show)
+    listed = order(report, show)
     numbers = {file: number for number, (file, picture) in enumerate(show.pictures.items()) if picture.uri}
-    explorer = dataset_rows.explorer(listed, show, numbers)
+    rows = explorer(listed, show, numbers)
     kinds = Counter(finding.severity for finding in report.own)
     images = {finding.image for finding in report.own} - {None}
     follows = {finding.code: explains(report, finding) for finding, _ in listed if finding.image is None}
+    refused = [(short(file.removeprefix(f"{show.root}/")), why) for file, why in [*show.refused.items()][:REFUSED]]
     return {
         "data": short(report.data),
         "task": short(task_text.sentence(report) or f"Task {report.task}."),
         "level": report.gravest.value if report.gravest else "good",
         "settings": [short(line) for line in report.overrides.lines()],
-        "sentence": dataset_words.sentence(report),
-        "steps": dataset_words.steps(report, show),
+        "sentence": dataset_advice.sentence(report),
+        "steps": dataset_advice.steps(report, show),
         "kinds": [(level.value, grouped(kinds[level])) for level in Severity if kinds[level]],
         "alone": alone,
         "splits": [_split(name, counts) for name, counts in report.counts.items()],
@@ -70,26 +75,55 @@ def context(report: Report, show: Show = NOTHING, *, alone: bool = False) -> dic
         "rules": [{**rule, "follows": follows.get(rule["code"], "")} for rule in _rules(listed, show, numbers)],
         "total": len(report.own),
         "grouped": grouped(len(report.own)),
-        "left_out": grouped(len(report.own) - len(explorer["rows"])),
+        "left_out": grouped(len(report.own) - len(rows["rows"])),
         "images": grouped(len(images)),
         "without": grouped(len(images - numbers.keys())) if images - numbers.keys() else "",
-        **_refused(show),
+        "refused": refused,
+        "refused_count": grouped(len(show.refused)),
         "pictures": [
-            {"number": number, "uri": picture.uri, "width": picture.width, "height": picture.height}
-            for number, picture in ((number, show.pictures[file]) for file, number in numbers.items())
+            {"number": number, "uri": show.pictures[file].uri, "width": show.pictures[file].width,
+             "height": show.pictures[file].height}
+            for file, number in numbers.items()
         ],
-        "explorer": explorer,
+        "explorer": rows,
         **_groups(listed, show, numbers),
         "charts": [bars(chart, number) for number, chart in enumerate(show.charts)],
         "skipped": _skipped(report),
         "known": grouped(report.known) if report.known else "",
-    }
+    }  # fmt: skip
 
 
-def _refused(show: Show) -> dict[str, Any]:
-    """The files that were not opened, and why."""
-    named = [(short(file.removeprefix(f"{show.root}/")), why) for file, why in [*show.refused.items()][:REFUSED]]
-    return {"refused": named, "refused_count": grouped(len(show.refused))}
+def short(text: str) -> str:
+    """Printable text, cut in the middle where it is very long."""
+    shown = printable(text)
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST // 2]} ... {shown[-LONGEST // 2 :]}"
+
+
+def named(file: str, root: str) -> str:
+    """A file as it is shown: from the dataset's folder on."""
+    return short(relative(file, Path(root)) if root else file)
+
+
+def message(finding: Finding, root: str) -> str:
+    """The message as it is shown: files in it from the dataset's folder on."""
+    return short(finding.message.replace(f"{root.rstrip('/')}/", "") if root not in ("", "/") else finding.message)
+
+
+def where(finding: Finding, root: str) -> str:
+    """`labels/train/7.txt:3`, `images/train/7.npy@60,60,0`."""
+    place = finding.place
+    at = f":{place.line}" if place.line is not None else ""
+    if place.pixel is not None:
+        at = f"@{','.join(map(str, place.pixel))}"
+    return named(place.file, root) + at
+
+
+def order(report: Report, show: Show) -> list[tuple[Finding, About]]:
+    """The findings with what they are about, the worst first."""
+    about = show.about or (About(),) * len(report.findings)
+    own = set(map(id, report.own))
+    pairs = (pair for pair in zip(report.findings, about, strict=True) if id(pair[0]) in own)
+    return sorted(pairs, key=lambda pair: pair[0].severity.rank)
 
 
 def _split(name: str, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -127,39 +161,65 @@ def _rule(found: Listed, text: RuleText | None, show: Show, numbers: Mapping[str
         "mend": first.mend,
         "safety": safety,
         "does": does,
-        "examples": [
-            (dataset_rows.where(finding, show.root), dataset_rows.message(finding, show.root))
-            for finding, _ in found[:EXAMPLES]
-        ],
+        "examples": [(where(finding, show.root), message(finding, show.root)) for finding, _ in found[:EXAMPLES]],
         "more": grouped(len(found) - EXAMPLES) if len(found) > EXAMPLES else "",
-        "thumbnails": list(dataset_rows.thumbnails(found, show, numbers, THUMBNAILS)),
+        "thumbnails": list(thumbnails(found, show, numbers, THUMBNAILS)),
     }
+
+
+class Group(NamedTuple):
+    """Images that are the same or look alike.
+
+    Attributes:
+        images: the files, each once; the one that others are held against first.
+        findings: what says so.
+    """
+
+    images: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def groups(findings: Iterable[Finding]) -> list[Group]:
+    """The images that findings about pairs join to groups; the worst first, then the largest."""
+    pairs = [(f.image, f.partner, f) for f in findings if f.image is not None and f.partner is not None]
+    leader: dict[str, str] = {}
+
+    def first(image: str) -> str:
+        while (up := leader.setdefault(image, image)) != image:
+            leader[image] = leader[up]
+            image = up
+        return image
+
+    for image, other, _ in pairs:
+        leader[first(image)] = first(other)
+    members: dict[str, dict[str, None]] = {}
+    said: dict[str, list[Finding]] = {}
+    for image, other, finding in pairs:
+        name = first(image)
+        members.setdefault(name, {}).update({other: None, image: None})
+        said.setdefault(name, []).append(finding)
+    found = [Group(tuple(images), tuple(said[name])) for name, images in members.items()]
+    return sorted(found, key=lambda g: (min(f.severity.rank for f in g.findings), -len(g.images)))
 
 
 def _groups(listed: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str, Any]:
     """Copies and images that look alike, side by side."""
     found = groups(finding for finding, _ in listed)
-    split_of = {finding.image: finding.split for finding, _ in listed}
-    shown = [_group(group, split_of, show, numbers) for group in found[:GROUPS]]
+    split_of = {finding.image: finding.split or "" for finding, _ in listed}
+    shown = [
+        {
+            "severity": min(group.findings, key=lambda f: f.severity.rank).severity.value,
+            "codes": ", ".join(sorted({f"{f.code} {f.name}" for f in group.findings})),
+            "says": [(where(f, show.root), message(f, show.root)) for f in group.findings[:MEMBERS]],
+            "images": [
+                {**thumbnail(image, (), show, numbers), "split": split_of.get(image, "")}
+                for image in group.images[:MEMBERS]
+            ],
+            "left": max(0, len(group.images) - MEMBERS),
+        }
+        for group in found[:GROUPS]
+    ]
     return {"groups": shown, "groups_left": grouped(len(found) - GROUPS) if len(found) > GROUPS else ""}
-
-
-def _group(
-    group: Group, split_of: Mapping[str | None, str | None], show: Show, numbers: Mapping[str, int]
-) -> dict[str, Any]:
-    """One group of images."""
-    return {
-        "severity": min(group.findings, key=lambda f: f.severity.rank).severity.value,
-        "codes": ", ".join(sorted({f"{f.code} {f.name}" for f in group.findings})),
-        "says": [
-            (dataset_rows.where(f, show.root), dataset_rows.message(f, show.root)) for f in group.findings[:MEMBERS]
-        ],
-        "images": [
-            {**dataset_rows.thumbnail(image, (), show, numbers), "split": split_of.get(image) or ""}
-            for image in group.images[:MEMBERS]
-        ],
-        "left": max(0, len(group.images) - MEMBERS),
-    }
 
 
 def _skipped(report: Report) -> list[tuple[str, str]]:
@@ -168,3 +228,138 @@ def _skipped(report: Report) -> list[tuple[str, str]]:
     for code, reason in report.skipped:
         reasons.setdefault(reason, []).append(code)
     return [(" ".join(codes), short(reason)) for reason, codes in reasons.items()]
+
+
+class _Numbered:
+    """Texts, or tuples, by number, each once; None has the number -1."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Any, int] = {}
+
+    def of(self, text: Any) -> int:
+        return -1 if text is None else self.numbers.setdefault(text, len(self.numbers))
+
+
+def explorer(listed: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str, Any]:
+    """All that the script's list of findings needs; `columns` names the fields of a row, numbers stand for texts.
+
+    Args:
+        listed: the findings, the worst first.
+        show: what is known besides.
+        numbers: of the images that have a picture in the page.
+    """
+    codes, files, splits, classes, sets = (_Numbered() for _ in range(5))
+    rows: list[list[Any]] = []
+    room = ROOM
+    for finding, about in listed:
+        row = [
+            codes.of((finding.code, finding.name)),
+            finding.severity.rank,
+            files.of(finding.place.file),
+            files.of(finding.image),
+            splits.of(finding.split),
+            finding.place.line or 0,
+            message(finding, show.root),
+            sets.of(tuple(map(classes.of, about.classes)) or None),
+            about.row,
+            _spot(finding, show.pictures) or 0,
+            files.of(finding.partner),
+        ]
+        room -= len(json.dumps(row)) + 1
+        if room < 0:
+            break
+        rows.append(row)
+    return {
+        "columns": _COLUMNS,
+        "codes": [*codes.numbers],
+        "severities": [severity.value for severity in Severity],
+        "files": [_name(file, show.root) for file in files.numbers],
+        "splits": [*splits.numbers],
+        "classes": [short(name) for name in classes.numbers],
+        "sets": [*sets.numbers],
+        "rows": rows,
+        "total": len(listed),
+        "pictures": {
+            files.numbers[file]: [number, *_drawn(show.pictures[file])]
+            for file, number in numbers.items()
+            if file in files.numbers
+        },
+        "without": {
+            files.numbers[file]: picture.reason
+            for file, picture in show.pictures.items()
+            if file in files.numbers and not picture.uri
+        },
+    }
+
+
+def _name(file: str, root: str) -> list[str]:
+    """A file as it is shown, and as it is if that is another text: both can be searched for."""
+    shown = named(file, root)
+    plain = " ".join(file.rpartition("/")[2].split())
+    return [shown] if plain in shown else [shown, plain.encode("utf-8", "replace").decode()]
+
+
+def view(picture: Picture) -> str:
+    """What an SVG shows of a picture: all of it, and boxes outside."""
+    (across, down), width, height = picture.margin, picture.width, picture.height
+    return f"{-across} {-down} {width + 2 * across} {height + 2 * down}"
+
+
+def _drawn(picture: Picture) -> list[Any]:
+    """A picture for the script; the picture itself is in the page under its number."""
+    outlines = [[o.row, o.label, o.path, *(o.centre or ())] for o in picture.outlines]
+    return [view(picture), picture.width, picture.height, outlines, picture.left_out]
+
+
+def _spot(finding: Finding, pictures: Mapping[str, Picture]) -> list[float] | None:
+    """Where the pixel of a finding is in the picture of its image."""
+    picture = pictures.get(finding.image or "")
+    if picture is None or finding.place.pixel is None or not picture.scale[0]:
+        return None
+    x, y, _ = finding.place.pixel
+    return [round((x + 0.5) * picture.scale[0], 1), round((y + 0.5) * picture.scale[1], 1)]
+
+
+def thumbnails(listed: Listed, show: Show, numbers: Mapping[str, int], most: int) -> Iterator[list[dict[str, Any]]]:
+    """The first images of some findings that have a picture, with what is wrong in red; both of a pair together."""
+    met: dict[str, list[tuple[Finding, About]]] = {}
+    for finding, about in listed:
+        if finding.image is not None and finding.image in numbers:
+            met.setdefault(finding.image, []).append((finding, about))
+    left = most
+    for image, found in met.items():
+        partner = next((f.partner for f, _ in found if f.partner is not None), None)
+        group = [(image, found), *([(partner, [])] if partner is not None else [])]
+        if len(group) > left:
+            return
+        left -= len(group)
+        yield [thumbnail(one, what, show, numbers) for one, what in group]
+
+
+def thumbnail(image: str, found: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str, Any]:
+    """One image as `picture.html.j2` draws it; without a picture as a field that says why."""
+    picture = show.pictures.get(image, Picture("", 240, 160, reason="no room for its picture in this page"))
+    suspect = {about.row for _, about in found} - {0}
+    red = [o for o in picture.outlines if o.row in suspect]
+    spots = [spot for finding, _ in found if (spot := _spot(finding, show.pictures))]
+    name = named(image, show.root)
+    return {
+        "number": numbers.get(image),
+        "view": view(picture),
+        "width": picture.width,
+        "height": picture.height,
+        "others": "".join(o.path for o in picture.outlines if o.row not in suspect),
+        "red": "".join(o.path for o in red),
+        "rings": [*filter(None, (o.centre for o in red)), *spots],
+        "name": name,
+        "says": _says(name, red, picture, len(spots)),
+        "reason": picture.reason,
+        "split": "",
+    }
+
+
+def _says(name: str, red: Sequence[Outline], picture: Picture, spots: int) -> str:
+    """The picture in words."""
+    labels = ", ".join(dict.fromkeys(o.label or "no class" for o in red))
+    boxes = f"; in red {len(red)} of {len(picture.outlines)} label rows ({labels})" if red else ""
+    return f"{name}{boxes}{f'; {spots} pixels marked' if spots else ''}"

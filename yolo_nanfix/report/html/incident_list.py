@@ -1,29 +1,105 @@
-"""The incidents of a run for its page: what the model saw, what was found out, what was done."""
+"""The incidents of a run for its page: what the model saw, what was found out, what was done.
+
+Images of a micro-batch are shown as the model saw them: JPEG in `data:` URIs, with boxes and non-finite pixels drawn
+over. Only the tensors that are shown are read, image by image.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from yolo_nanfix import files
 from yolo_nanfix.report.html import event_list
-from yolo_nanfix.report.html import incident_images as shots
-from yolo_nanfix.report.html.event_list import from_root
-from yolo_nanfix.report.html.incident_images import Shot
-from yolo_nanfix.report.html.scales import figure
-from yolo_nanfix.report.words import PLACES, printable
+from yolo_nanfix.report.html.event_list import from_root, short
+from yolo_nanfix.report.words import PLACES, figure, printable
 from yolo_nanfix.run_folder import lenient
 from yolo_nanfix.run_folder.read import RunFolder
 
 FORMAT = 1
 SHOWN = 20
 """At most so many incidents are shown."""
+BUDGET = 2_000_000
+"""Pictures may take so many bytes of a page."""
+THUMBNAILS = 48
+"""At most so many images that are not guilty."""
+MOST_VALUES = 200_000_000
+"""Tensors, and images, of more values are not read: the file of another one may claim any size without being large."""
+IMAGES = 2048
+"""At most so many images of an incident are listed."""
+ROWS = 20
+"""At most so many label rows of an image are shown."""
+DAMAGED = (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What reading a torn or foreign file raises."""
+TINT = (200, 0, 255)
+"""What pixels that are not finite are painted with, as BGR."""
+QUALITY = 80
+LARGE, SMALL = 480, 176
+"""Longest side in pixels, of a guilty image and of others."""
+SIZE = 1000
+"""Boxes are given in thousandths of width and height."""
+REACH = 0.5
+"""Boxes are cut this share of the picture outside of it."""
+
+Floats = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image.
+
+    Attributes:
+        uri: the JPEG.
+        width, height: of the image as the model saw it.
+        sick: how many values are not finite.
+        area: the smallest rectangle around them in thousandths: x, y, width, height; None if there are none.
+        odd: what is unusual about its values, in words.
+    """
+
+    uri: str
+    width: int
+    height: int
+    sick: int
+    area: tuple[int, int, int, int] | None
+    odd: str = ""
+
+
+@dataclass
+class Shot:
+    """One image of the micro-batch: its picture (None if it was left out or cannot be drawn), boxes and origin."""
+
+    number: int
+    name: str
+    guilty: bool
+    suspect: str
+    parents: list[str]
+    label_file: str = ""
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    more_rows: int = 0
+    picture: Picture | None = None
+    boxes: list[dict[str, Any]] = field(default_factory=list)
+    undrawn: int = 0
+    why_not: str = ""
+
+    @property
+    def alt(self) -> str:
+        """What a screen reader says."""
+        boxes = len(self.boxes)
+        sick = f"; {self.suspect}" if self.suspect else ""
+        return (
+            f"Image {self.number} of the micro-batch, {self.name}, with {boxes} box{'' if boxes == 1 else 'es'}{sick}"
+        )
 
 
 @dataclass
@@ -67,10 +143,10 @@ def views(run: RunFolder) -> tuple[list[View], int]:
     done = _actions(run)
     chosen = run.incidents[-SHOWN:]
     found = [_view(path, number, root, done) for number, path in enumerate(chosen, 1)]
-    purse = [shots.BUDGET, shots.THUMBNAILS]
+    purse = [BUDGET, THUMBNAILS]
     for guilty in (True, False):
         for view, path in zip(found, chosen, strict=True):
-            shots.draw(view.shots, path, guilty, purse)
+            draw(view.shots, path, guilty, purse)
     return found, len(run.incidents) - len(found)
 
 
@@ -95,8 +171,8 @@ def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> View:
         files.check_safetensors_header(path)
         with safe_open(path, framework="np") as stream:
             facts = json.loads((stream.metadata() or {})["yolo-nanfix"])
-    except shots.DAMAGED as error:
-        view.note = f"This file cannot be read: {shots.why(error)}."
+    except DAMAGED as error:
+        view.note = f"This file cannot be read: {why(error)}."
         return view
     if not isinstance(facts, Mapping):
         view.note = "This file does not hold an incident."
@@ -118,7 +194,7 @@ def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> View:
     view.replay = next((line.removeprefix("replay: ") for line in lines if line.startswith("replay:")), "")
     view.evidence = [from_root(root, line) for line in lines if not line.startswith("replay:")]
     view.advice = [from_root(root, line) for line in lenient.texts(verdict, "advice")]
-    view.shots = shots.listed(facts, verdict, root)
+    view.shots = listed(facts, verdict, root)
     return view
 
 
@@ -136,3 +212,177 @@ def _state(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("learning rate", ", ".join(dict.fromkeys(map(figure, rates)))),
     ]
     return [(name, value) for name, value in found if value]
+
+
+def listed(facts: Mapping[str, Any], verdict: Mapping[str, Any], root: str) -> list[Shot]:
+    """The images of the micro-batch as the facts name them."""
+    guilty = {entry for entry in lenient.entries(verdict, "images") if isinstance(entry, str)}
+    lines = {entry for entry in lenient.entries(verdict, "labels") if isinstance(entry, str)}
+    sources = lenient.entries(facts, "sources")[:IMAGES]
+    own = any(lenient.raw(s, "file") in guilty or lenient.text(s, "suspect") for s in sources)
+    found = []
+    for number, source in enumerate(sources, 1):
+        file, suspect = lenient.raw(source, "file"), lenient.text(source, "suspect")
+        parents = [p for p in lenient.entries(source, "parents") if isinstance(p, str)]
+        label_file = lenient.raw(source, "labels", "file")
+        rows = lenient.entries(source, "labels", "rows")
+        marked = [
+            {"line": n, "text": lenient.text(row)[:200], "guilty": f"{label_file}:{n}" in lines}
+            for n, row in enumerate(rows, 1)
+        ]
+        bad_rows = any(row["guilty"] for row in marked)
+        worst_first = sorted(marked, key=lambda row: not row["guilty"])[:ROWS]
+        shot = Shot(
+            number,
+            short(file, root) or f"image {number}",
+            bool(suspect) or file in guilty or (not own and (any(p in guilty for p in parents) or bad_rows)),
+            suspect,
+            [short(parent, root) for parent in parents],
+            short(label_file, root),
+            sorted(worst_first, key=lambda row: int(row["line"])),
+            max(0, len(marked) - ROWS),
+        )
+        found.append(shot)
+    return found
+
+
+def draw(shots: Sequence[Shot], path: Path, guilty: bool, purse: list[int]) -> None:
+    """Add the pictures of the guilty images, or of the others, while the purse of bytes and thumbnails lasts."""
+    wanted = [shot for shot in shots if shot.guilty is guilty]
+    if not wanted:
+        return
+    try:
+        with safe_open(path, framework="np") as stream:
+            names = set(stream.keys())
+            if "batch.img" not in names:
+                return
+            images = stream.get_slice("batch.img")
+            _bearable("batch.img", images.get_shape()[1:])
+            rows = {}
+            for key in ("bboxes", "cls", "batch_idx"):
+                if (name := f"batch.{key}") in names:
+                    _bearable(name, stream.get_slice(name).get_shape())
+                    rows[key] = stream.get_tensor(name)
+            facts_names = lenient.mapping(json.loads((stream.metadata() or {})["yolo-nanfix"]), "model", "names")
+            count = images.get_shape()[0]
+            for shot in wanted:
+                if purse[0] <= 0 or (not guilty and purse[1] <= 0) or shot.number > count:
+                    continue
+                pixels = images[shot.number - 1 : shot.number][0]
+                shot.picture = picture(pixels, LARGE if guilty else SMALL)
+                _add_boxes(shot, rows, facts_names)
+                purse[0] -= len(shot.picture.uri)
+                purse[1] -= not guilty
+    except DAMAGED as error:
+        for shot in wanted:
+            shot.why_not = shot.why_not or ("" if shot.picture else f"The picture cannot be drawn: {why(error)}.")
+
+
+def _bearable(name: str, shape: Sequence[int]) -> None:
+    """Refuse what would fill the memory.
+
+    Raises:
+        ValueError: it has too many values.
+    """
+    if math.prod(shape) > MOST_VALUES:
+        raise ValueError(f"{name} has {math.prod(shape)} values, more than {MOST_VALUES}")
+
+
+def _add_boxes(shot: Shot, rows: Mapping[str, Any], names: Mapping[str, Any]) -> None:
+    """The boxes of one image, red where their label line is guilty; those that are not finite are counted alone."""
+    owner, boxes = rows.get("batch_idx"), rows.get("bboxes")
+    if owner is None or boxes is None or len(owner.reshape(-1)) != len(boxes):
+        return
+    mine = np.flatnonzero(owner.reshape(-1) == shot.number - 1)
+    classes = rows.get("cls")
+    flat = classes.reshape(-1) if classes is not None and classes.size == len(boxes) else np.full(len(boxes), -1.0)
+    in_order = len(mine) == len(shot.rows) and not shot.more_rows and not shot.parents
+    for place, index in enumerate(mine):
+        path = box_path(boxes[index])
+        if not path:
+            shot.undrawn += 1
+            continue
+        number = float(flat[index])
+        word = lenient.text(names, str(int(number))) if np.isfinite(number) else ""
+        guilty = bool(in_order and shot.rows[place]["guilty"])
+        shot.boxes.append({"path": path, "guilty": guilty, "words": word or f"class {figure(number)}"})
+
+
+def why(error: BaseException) -> str:
+    """What an error says, short and printable."""
+    return printable(str(error))[:160] or type(error).__name__
+
+
+def picture(pixels: Floats, longest: int) -> Picture:
+    """The picture of one image.
+
+    Args:
+        pixels: (C, H, W), floating; 0 to 1, RGB as Ultralytics gives it to the model.
+        longest: longer sides are scaled down to so many pixels.
+
+    Raises:
+        ValueError: it is not of that shape, or cannot be encoded.
+    """
+    if pixels.ndim != 3 or 0 in pixels.shape or pixels.dtype.kind not in "fiu":
+        raise ValueError(f"an image of shape {tuple(pixels.shape)} and type {pixels.dtype} cannot be drawn")
+    with np.errstate(over="ignore"):
+        healthy = bool(np.isfinite(pixels.sum(dtype=np.float64)))
+    bad = np.zeros(pixels.shape[1:], bool) if healthy else np.asarray(~np.isfinite(pixels).all(axis=0))
+    values = pixels[: 3 if len(pixels) >= 3 else 1].astype(np.float32)
+    values = values if healthy else np.where(np.isfinite(values), values, np.float32(0))
+    low, high = float(values.min()), float(values.max())
+    height, width = bad.shape
+    scale = min(1.0, longest / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    planes = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in values]
+    shown, odd = _stretched(np.stack(planes[::-1] if len(planes) == 3 else planes * 3, axis=2), low, high)
+    canvas = np.ascontiguousarray(shown)
+    if bad.any():
+        reach = math.ceil(1 / scale)
+        wide = cv2.dilate(np.asarray(bad, np.uint8), np.ones((reach, reach), np.uint8))
+        canvas[cv2.resize(wide, size, interpolation=cv2.INTER_NEAREST) > 0] = TINT
+    done, jpeg = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    if not done:
+        raise ValueError("the image cannot be encoded")
+    uri = "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
+    return Picture(uri, width, height, 0 if healthy else int((~np.isfinite(pixels)).sum()), _area(bad), odd)
+
+
+def _stretched(values: Floats, low: float, high: float) -> tuple[NDArray[np.uint8], str]:
+    """The pixels in 8 bits; if they do not lie between 0 and 1, they are stretched, which is said."""
+    odd = ""
+    if low < -0.01 or high > 1.01:
+        odd = f"values from {low:.4g} to {high:.4g}, shown stretched"
+        values = (values.astype(np.float64) - low) / max(high - low, 1e-30)
+    return np.rint(np.clip(np.nan_to_num(values), 0.0, 1.0) * 255).astype(np.uint8), odd
+
+
+def _area(bad: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+    if not bad.any():
+        return None
+    rows, columns = np.flatnonzero(bad.any(axis=1)), np.flatnonzero(bad.any(axis=0))
+    height, width = bad.shape
+    left, top = SIZE * columns[0] / width, SIZE * rows[0] / height
+    right, bottom = SIZE * (columns[-1] + 1) / width, SIZE * (rows[-1] + 1) / height
+    return math.floor(left), math.floor(top), math.ceil(right - left), math.ceil(bottom - top)
+
+
+def box_path(box: Iterable[float]) -> str:
+    """The SVG path of a box: centre, width and height as shares, for turned boxes an angle in radians.
+
+    Empty where a number is not finite, or there are not four or five.
+    """
+    numbers = [float(v) for v in box]
+    if len(numbers) not in (4, 5) or not all(map(math.isfinite, numbers)):
+        return ""
+    x, y, width, height, *angle = numbers
+    sine, cosine = math.sin(angle[0] if angle else 0.0), math.cos(angle[0] if angle else 0.0)
+    corners = []
+    for across, down in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
+        a, b = across * width / 2, down * height / 2
+        corners.append((_place(x + a * cosine - b * sine), _place(y + a * sine + b * cosine)))
+    return "M" + "L".join(f"{px} {py}" for px, py in corners) + "Z"
+
+
+def _place(share: float) -> int:
+    return round(SIZE * min(max(share, -REACH), 1 + REACH))

@@ -14,8 +14,7 @@ from yolo_nanfix.health import Kind, State, state_of
 from yolo_nanfix.report import health_text
 from yolo_nanfix.report.html import event_list
 from yolo_nanfix.report.html.event_list import from_root, short
-from yolo_nanfix.report.html.scales import figure, grouped
-from yolo_nanfix.report.words import printable
+from yolo_nanfix.report.words import figure, grouped, printable
 from yolo_nanfix.run_folder import lenient
 from yolo_nanfix.run_folder.read import RunFolder
 from yolo_nanfix.tasks import option

@@ -110,18 +110,18 @@ def compare(
 
 def show(report: Report, progress: Progress | None = None, *, follow_links: bool = False) -> Show:
     """What a page shows of a dataset besides what lint found: pictures and distributions, if it is not too large."""
-    from yolo_nanfix.report.html import dataset_view
+    from yolo_nanfix.report.html import dataset_pictures
 
     images = sum(counts.get("images", 0) for counts in report.counts.values())
-    known = dataset_view.study(report, progress) if images <= MOST_IMAGES else []
-    return dataset_view.gather(report, known, progress, follow_links=follow_links)
+    known = dataset_pictures.study(report, progress) if images <= MOST_IMAGES else []
+    return dataset_pictures.gather(report, known, progress, follow_links=follow_links)
 
 
 def _show_again(
     found: RunFolder, pictures: bool | None, follow_links: bool, progress: Progress | None, notes: list[str]
 ) -> Show:
     """The same for the dataset of a run, as far as it is still there and may be read; what is not is noted."""
-    from yolo_nanfix.report.html import dataset_view, run_page
+    from yolo_nanfix.report.html import dataset_pictures, run_page
 
     try:
         report = run_page.lint_of(found)
@@ -134,7 +134,7 @@ def _show_again(
                 f"The dataset that the run names ({report.data}) was not read for pictures: this is not known as a run "
                 "of yours, and others may name anything. --pictures reads it."
             )
-            return dataset_view.gather(report, [], progress)
+            return dataset_pictures.gather(report, [], progress)
         return show(report, progress, follow_links=follow_links)
     except Exception as problem:  # the report may name anything as its dataset
         notes.append(f"What lint found cannot be shown with pictures: {type(problem).__name__}: {problem}")

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from yolo_nanfix.findings import Effect, Finding, Report, Severity
 from yolo_nanfix.report.html.dataset_facts import Show
-from yolo_nanfix.report.html.scales import grouped
-from yolo_nanfix.report.words import explains, printable
+from yolo_nanfix.report.words import explains, grouped, many, printable
 
 DOES = {
     Effect.CRASHES: ("stops training with an error", "stop training with an error"),
@@ -36,34 +35,22 @@ class Step:
     commands: tuple[str, ...] = ()
 
 
-def count_of(number: int, what: str) -> str:
-    """`1 image`, `2 images`, `10 012 findings`."""
-    return f"{grouped(number)} {what}{'' if number == 1 else 's'}"
-
-
-def images_of(report: Report) -> int:
-    """The images that were looked at."""
-    return sum(counts.get("images", 0) for counts in report.counts.values())
-
-
 def sentence(report: Report) -> str:
     """How many images, what is wrong with them, and what that does to training."""
-    total = count_of(images_of(report), "image")
+    total = many(sum(counts.get("images", 0) for counts in report.counts.values()), "image")
     if report.choice:
         return f"Of {total} without labels, {_kept(report)} worth labelling."
     if not report.findings:
         but = ", but for what settings leave out" if any(c.count for c in report.overrides.changes) else ""
         return f"Nothing is wrong with these {total}{but}."
     if report.worst is Severity.INFO:
-        return (
-            f"Nothing breaks training on these {total}; {count_of(len(report.findings), 'thing')} may be worth a look."
-        )
+        return f"Nothing breaks training on these {total}; {many(len(report.findings), 'thing')} may be worth a look."
     serious = [f for f in report.findings if f.severity is not Severity.INFO]
     parts = [DOES[effect][number > 1].join((f"{grouped(number)} ", "")) for effect, number in _by_effect(serious)]
     whole = [f for f in serious if f.image is None]
     if not parts:
-        return f"{count_of(len(whole), 'finding')} about the whole set of {total}: {_whole(whole)}.{_stop(report)}"
-    more = f"; {count_of(len(whole), 'finding')} more about the whole set" if whole else ""
+        return f"{many(len(whole), 'finding')} about the whole set of {total}: {_whole(whole)}.{_stop(report)}"
+    more = f"; {many(len(whole), 'finding')} more about the whole set" if whole else ""
     return f"Of {total}, {_and(parts)}{more}.{_stop(report)}"
 
 
@@ -134,14 +121,14 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
         )
     if show.mendable and unsafe:
         yield Step(
-            f"Look at what would drop rows, clip far or move files, for {count_of(len(unsafe), 'finding')} "
+            f"Look at what would drop rows, clip far or move files, for {many(len(unsafe), 'finding')} "
             f"({_codes(unsafe)}), and do it if you agree.",
             (f"{lint} --diff --unsafe-fixes", f"{lint} --fix --unsafe-fixes"),
         )
     labels = [] if report.choice else [f for f in hand if f.image is not None and f.partner is None]
     if show.mendable and labels:
         yield Step(
-            f"Give {count_of(len({f.image for f in labels}), 'image')} that a person has to look at "
+            f"Give {many(len({f.image for f in labels}), 'image')} that a person has to look at "
             f"({_codes(labels)}) to those who label.",
             (f"yolo-nanfix handoff {data} {out} --to cvat{task}{deep}",),
         )
@@ -151,7 +138,7 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
     pairs = [f for f in report.own if f.partner is not None]
     if pairs:
         yield Step(
-            f"Decide which copies to keep: {count_of(len(pairs), 'pair')} of images below are the same or look alike."
+            f"Decide which copies to keep: {many(len(pairs), 'pair')} of images below are the same or look alike."
         )
     if report.choice:
         yield Step(
@@ -178,9 +165,9 @@ def _safe(findings: Sequence[Finding], show: Show) -> str:
     sure = show.tried is not None
     whole = [f for f in findings if sure or show.fixes[f.code][0] == "safe"]
     small = [f for f in findings if not sure and show.fixes[f.code][0] != "safe"]
-    parts = [f"{count_of(len(whole), 'finding')} ({_codes(whole)})"] if whole else []
+    parts = [f"{many(len(whole), 'finding')} ({_codes(whole)})"] if whole else []
     if small:
-        parts.append(f"of {count_of(len(small), 'finding')} ({_codes(small)}) those that reach 1 % out or less")
+        parts.append(f"of {many(len(small), 'finding')} ({_codes(small)}) those that reach 1 % out or less")
     return " and ".join(parts)
 
 
@@ -190,7 +177,7 @@ def _fatal(fatal: Sequence[Finding]) -> Step:
     if images and all(f.image is not None for f in fatal):
         word = "it breaks or poisons" if len(images) == 1 else "they break or poison"
         return Step(
-            f"First mend or remove {count_of(len(images), 'image')} with fatal findings ({_codes(fatal)}): {word} "
+            f"First mend or remove {many(len(images), 'image')} with fatal findings ({_codes(fatal)}): {word} "
             "training. yolo-nanfix train leaves them out of a run meanwhile."
         )
     return Step(f"First mend what breaks training: {_codes(fatal)}.")

@@ -1,9 +1,10 @@
-"""How classes, boxes and images of a dataset are spread, from the columns that lint has anyway."""
+"""How classes, boxes and images of a dataset are distributed: counts from its columns, and bars for its page."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.table import Studied, Table
 from yolo_nanfix.handoff.scene import plain
 from yolo_nanfix.report.html.dataset_facts import Counted
+from yolo_nanfix.report.words import grouped
 
 MOST_CLASSES = 40
 MOST_SIZES = 14
@@ -28,6 +30,10 @@ _ASPECTS = {
     "4:1 to 8:1": 4.0,
     "wider than 8:1": 8.0,
 }
+WIDE, LABELS, BAR, GAP = 340, 120, 10, 6
+"""Pixels: of the whole, of the labels at its left, the height of a bar, and the room between two kinds."""
+LONGEST = 20
+"""Characters of a label; the table below the bars has the whole."""
 Numbers = NDArray[np.generic]
 
 
@@ -137,3 +143,56 @@ def _ranges(lows: Sequence[int], unit: str) -> tuple[str, ...]:
         f"{low} and more{unit}" if end is None else f"{low}{unit}" if end == low + 1 else f"{low} to {end - 1}{unit}"
         for low, end in zip(lows, ends, strict=True)
     )
+
+
+def bars(counted: Counted, number: int) -> dict[str, Any]:
+    """One distribution: bars, and the same as a table.
+
+    Args:
+        counted: the distribution.
+        number: tells it from others on the page.
+    """
+    splits = [split for split, counts in counted.counts.items() if sum(counts)]
+    shares = {split: [n / sum(counted.counts[split]) for n in counted.counts[split]] for split in splits}
+    most = max((share for each in shares.values() for share in each), default=0.0) or 1.0
+    pitch = max(BAR * len(splits) + GAP, 16)
+    drawn = [
+        {
+            "x": LABELS,
+            "y": place * pitch + nth * BAR + (pitch - BAR * len(splits)) / 2,
+            "width": round(shares[split][place] / most * (WIDE - LABELS - 42), 1),
+            "height": BAR - 1,
+            "style": nth + 1,
+            "text": f"{shares[split][place]:.0%}" if shares[split][place] >= 0.005 else "<1%",
+            "says": f"{label}, {split}: {grouped(counted.counts[split][place])}",
+        }
+        for place, label in enumerate(counted.labels)
+        for nth, split in enumerate(splits)
+        if counted.counts[split][place]
+    ]
+    return {
+        "id": f"spread-{number}",
+        "title": counted.title,
+        "kind": counted.kind,
+        "note": counted.note,
+        "splits": splits,
+        "width": WIDE,
+        "height": pitch * len(counted.labels),
+        "labels": [
+            {
+                "text": _cut(label),
+                "y": place * pitch + pitch / 2 + 4,
+                "x": LABELS - 6,
+            }
+            for place, label in enumerate(counted.labels)
+        ],
+        "bars": drawn,
+        "rows": [
+            (label, [grouped(counted.counts[split][place]) for split in splits])
+            for place, label in enumerate(counted.labels)
+        ],
+    }
+
+
+def _cut(label: str) -> str:
+    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
