@@ -43,8 +43,8 @@ EVENT = {
 }  # fmt: skip
 FINDING = {
     "code": "IM011", "name": "pixel-nan", "severity": "fatal", "effect": "poisons", "split": "train", "image": IMAGE,
-    "place": {"file": IMAGE, "pixel": [28, 28, 0]}, "message": "192 NaN pixel values", "mend": "Replace NaN.",
-    "because": None, "values": {}, "partner": None,
+    "place": {"file": IMAGE, "pixel": [28, 28, 0]}, "message": "192 NaN pixel values", "fix": "Replace NaN.",
+    "because": None, "values": {}, "related": [],
 }  # fmt: skip
 REPORT: dict[str, Any] = {
     "yolo_nanfix": "0.1.0", "outcome": "finished", "state": "degraded", "healthy": False,

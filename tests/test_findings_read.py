@@ -26,7 +26,7 @@ REPORT = Report(
     (
         finding(split="train", image="a.jpg", because="CL010"),
         finding(code="IM011", severity=Severity.FATAL, effect=Effect.POISONS, place=Place("b.npy", None, (1, 2, 0))),
-        finding(place=Place(HOSTILE), message=HOSTILE),
+        finding(place=Place(HOSTILE), says=HOSTILE),
     ),
     (("IM020", "images are decoded under --deep only"),),
     {"train": {"images": 4, "labels": 3, "rows": 9}},
@@ -35,7 +35,7 @@ REPORT = Report(
 
 VALUED = replace(
     REPORT,
-    findings=(finding(values=(("splits", ("train", "val")), ("names", ((1, 0), (2, 1))), ("x", None))),),
+    findings=(finding(values={"splits": ("train", "val"), "names": ((1, 0), (2, 1)), "x": None}),),
 )
 
 

@@ -11,7 +11,7 @@ from structure import Checkout
 
 VALUES = {"_version", "choices", "errors", "events", "findings", "health", "held", "overrides", "tasks", "verdicts"}
 """What the rooms speak in."""
-FILES = {"cells", "files", "safe_yaml", "shown", "stopping"}
+FILES = {"cells", "files", "safe_yaml", "shown", "stopping", "wording"}
 """How files are read, written and shown, and how a process ends: every room may use them."""
 BASE = VALUES | FILES
 STEP = {"batches", "clipping", "incident", "kept", "numerics", "upstream"}
@@ -39,7 +39,8 @@ MAY = {
     "upstream": {"errors"},
     "cards": {"errors"},
     "events": {"incident"},
-    "findings": {"choices", "held", "overrides", "tasks"},
+    "findings": {"choices", "held", "overrides", "tasks", "wording"},
+    "wording": {"shown"},
     "overrides": {"held"},
     "dataset": BASE,
     "linting": BASE | {"dataset", "settings"},

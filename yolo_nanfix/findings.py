@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -16,12 +15,13 @@ from yolo_nanfix.choices import Choice
 from yolo_nanfix.held import Held
 from yolo_nanfix.overrides import NOTHING, Overrides
 from yolo_nanfix.tasks import Basis, option
+from yolo_nanfix.wording import literal, sentence
 
 if TYPE_CHECKING:
     import polars
 
-_LINES = re.compile(r"\blines? \d+(?:(?:, | and | to )\d+)*")
-_NUMBERS = re.compile(r"\d+(?:\.\d+)?")
+POSITIONS = frozenset(("line", "lines", "at"))
+"""Values that say where something is; they change with the lines before it, so they are no part of its identity."""
 FATES = ("kept", "dropped", "background", "rewritten")
 """What `Report.counts` tells besides of images, where it is known."""
 _LONGEST = 400
@@ -77,6 +77,24 @@ class Place:
             return f"{self.file}:{self.line}"
         return self.file if self.pixel is None else f"{self.file}@{','.join(map(str, self.pixel))}"
 
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict, without what is empty."""
+        parts = {"file": self.file, "line": self.line, "pixel": self.pixel}
+        return {key: value for key, value in parts.items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Place:
+        """What `as_dict` wrote.
+
+        Raises:
+            ValueError: a key is missing, or a value is not of its type; the message says which.
+        """
+        held = Held(values, "the place of a finding")
+        pixel = held.get("pixel", Sequence, None)
+        if pixel is not None and (len(pixel) != 3 or not all(type(number) is int for number in pixel)):
+            raise ValueError(f"a pixel is x, y and channel, not {pixel!r}")
+        return cls(held.get("file", str), held.get("line", int, None), None if pixel is None else tuple(pixel))
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -88,14 +106,15 @@ class Finding:
         severity: how much it hurts.
         effect: what Ultralytics does with it.
         place: where it is.
-        message: what is wrong, with the offending value.
-        mend: what to do about it.
+        says: the form of the message: text in which the names of `values` stand in braces; see `wording.sentence`.
+        fix: what to do about it.
         split: the split (`train`, `val`, `test`) in which it was met, or None for the whole dataset.
         image: the image file that it concerns, also when `place` is a label file; None if it concerns none.
         because: the code of the finding about the whole set that explains this one; None if it stands for itself. Such
             a finding is shown under its cause, is no work of its own, and only the fix of the cause mends it.
-        values: the facts of the message, by name: what a fix needs to know. Text, numbers and None, and tuples of them.
-        partner: the other image of a pair (copies, images that look alike); None if it is about no pair.
+        values: the facts, by name: what the message says and an autofix needs to know. Text, numbers and None, and
+            tuples of them.
+        related: other places that it is about: the other image of a pair of copies, the other line of two equal ones.
     """
 
     code: str
@@ -103,34 +122,43 @@ class Finding:
     severity: Severity
     effect: Effect
     place: Place
-    message: str
-    mend: str
+    says: str
+    fix: str
     split: str | None = None
     image: str | None = None
     because: str | None = None
-    values: tuple[tuple[str, Any], ...] = ()
-    partner: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    related: tuple[Place, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """What is wrong, with the offending values, as a sentence."""
+        return sentence(self.says, self.values) if self.values else self.says
+
+    @property
+    def partner(self) -> str | None:
+        """The other image of a pair (copies, near duplicates); None if it is about no pair."""
+        return self.related[0].file if self.related and self.related[0].line is None else None
 
     def explained(self, code: str) -> Finding:
         """The same finding as what follows from the finding about the set that has this code."""
-        return replace(self, because=code, mend=f"Mend {code}, from which this follows.")
+        return replace(self, because=code, fix=f"Fix {code}, from which this follows.")
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict; enums become their values, the place a nested dict without its empty fields."""
-        place = {"file": self.place.file, "line": self.place.line, "pixel": self.place.pixel}
         return {
             "code": self.code,
             "name": self.name,
             "severity": self.severity.value,
             "effect": self.effect.value,
-            "place": {key: value for key, value in place.items() if value is not None},
+            "place": self.place.as_dict(),
             "message": self.message,
-            "mend": self.mend,
+            "fix": self.fix,
             "split": self.split,
             "image": self.image,
             "because": self.because,
             "values": dict(self.values),
-            "partner": self.partner,
+            "related": [place.as_dict() for place in self.related],
         }
 
     @classmethod
@@ -141,10 +169,6 @@ class Finding:
             ValueError: a key is missing, or a value is not of its type; the message says which.
         """
         held = Held(values, "a finding")
-        place = Held(held.get("place", dict), "the place of a finding")
-        pixel = place.get("pixel", Sequence, None)
-        if pixel is not None and (len(pixel) != 3 or not all(type(number) is int for number in pixel)):
-            raise ValueError(f"a pixel is x, y and channel, not {pixel!r}")
         try:
             severity, effect = Severity(held.get("severity", str)), Effect(held.get("effect", str))
         except ValueError as error:
@@ -154,20 +178,20 @@ class Finding:
             name=held.get("name", str),
             severity=severity,
             effect=effect,
-            place=Place(place.get("file", str), place.get("line", int, None), None if pixel is None else tuple(pixel)),
-            message=held.get("message", str),
-            mend=held.get("mend", str),
+            place=Place.from_dict(held.get("place", dict)),
+            says=literal(held.get("message", str)) if held.get("values", Mapping, {}) else held.get("message", str),
+            fix=held.get("fix", str),
             split=held.get("split", str, None),
             image=held.get("image", str, None),
             because=held.get("because", str, None),
             values=frozen(held.get("values", Mapping, {})),
-            partner=held.get("partner", str, None),
+            related=tuple(map(Place.from_dict, held.get("related", list, []))),
         )
 
 
-def frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """The values of a finding as `Finding` holds them: pairs, and lists as tuples."""
-    return tuple((str(name), _frozen(value)) for name, value in values.items())
+def frozen(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a finding as `Finding` holds them: lists as tuples."""
+    return {str(name): _frozen(value) for name, value in values.items()}
 
 
 def _frozen(value: Any) -> Any:
@@ -218,7 +242,7 @@ class RuleText(Protocol):
         """What it looks like."""
 
     @property
-    def mend(self) -> str:
+    def fix(self) -> str:
         """What to do about it."""
 
 
@@ -350,7 +374,7 @@ class Report:
         """The findings as a table of one row each, with the same columns and types also when there are none.
 
         Columns: code, name (text), severity, effect (enums, the worst severity first), file (text), line, x, y,
-        channel (Int32 or null), split, image (text or null), message, mend (text), because, partner (text or null).
+        channel (Int32 or null), split, image (text or null), message, fix (text), because, partner (text or null).
         What is no UTF-8 becomes escapes.
         """
         import polars as pl
@@ -362,15 +386,16 @@ class Report:
             "effect": pl.Enum([effect.value for effect in Effect]),
             "file": text,
             **dict.fromkeys(("line", "x", "y", "channel"), pl.Int32()),
-            **dict.fromkeys(("split", "image", "message", "mend", "because", "partner"), text),
+            **dict.fromkeys(("split", "image", "message", "fix", "because", "partner"), text),
         }
         return pl.DataFrame([_row(finding) for finding in self.findings], schema=schema, orient="row")
 
     def identities(self) -> list[str]:
         """For each finding a text that stays the same while other lines of its file change; unlike any other's.
 
-        It holds the file from the folder of data.yaml on, the code, and the message without line numbers; for findings
-        about the whole set, without any numbers. Equal findings in one file are counted through.
+        It holds the file from the folder of data.yaml on, the code, and the values and related files, without
+        positions; for findings about the whole set the split, and of their values the texts alone, since figures of a
+        set change with each image. Equal findings in one file are counted through. No wording is in it.
         """
         base = os.path.abspath(self.data)  # noqa: PTH100 - text handling only
         base = base if self.task == "classify" else base.rpartition(os.sep)[0]  # a folder, or a file in one
@@ -453,9 +478,7 @@ class Report:
         for finding in sorted(self.findings, key=lambda f: f.severity.rank):
             first.setdefault(finding.code, finding)
         counts = self.by_code()
-        titles = "".join(
-            f'<th scope="col">{title}</th>' for title in ("rule", "severity", "count", "the first", "mend")
-        )
+        titles = "".join(f'<th scope="col">{title}</th>' for title in ("rule", "severity", "count", "the first", "fix"))
         rows = "".join(_html_row(finding, counts[finding.code]) for finding in first.values())
         return f"<div>{head}<table><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table></div>"
 
@@ -472,24 +495,40 @@ def _html(text: str) -> str:
 def _html_row(finding: Finding, count: int) -> str:
     """One rule with its first finding, as a row of a table."""
     shown = (f"{finding.code} {finding.name}", finding.severity.value, str(count))
-    cells = "".join(f"<td>{_html(text)}</td>" for text in (*shown, f"{finding.place}: {finding.message}", finding.mend))
+    cells = "".join(f"<td>{_html(text)}</td>" for text in (*shown, f"{finding.place}: {finding.message}", finding.fix))
     return f"<tr>{cells}</tr>"
 
 
 def _row(finding: Finding) -> tuple[str | int | None, ...]:
     """One row of the frame."""
     place = finding.place
-    texts = (place.file, finding.split, finding.image, finding.message, finding.mend, finding.because, finding.partner)
+    texts = (place.file, finding.split, finding.image, finding.message, finding.fix, finding.because, finding.partner)
     file, *rest = (t if t is None else t.encode("utf-8", "backslashreplace").decode() for t in texts)
     fixed = (finding.code, finding.name, finding.severity.value, finding.effect.value)
     return (*fixed, file, place.line, *(place.pixel or (None, None, None)), *rest)
 
 
 def _identity(finding: Finding, folders: tuple[str, ...]) -> str:
-    """`file: code message`, without what changes when other rows or images do."""
-    file, message = finding.place.file, finding.message
-    for folder in folders:
-        file, message = file.removeprefix(folder), message.replace(folder, "")
-    if finding.image is None:
-        message = _NUMBERS.sub("#", message) if finding.place.line is not None else finding.split or ""
-    return f"{file.replace(os.sep, '/')}: {finding.code} {_LINES.sub('line #', message)}".rstrip()
+    """`file: code facts`, without what changes when other rows or images do."""
+
+    def inside(path: str) -> str:
+        for folder in folders:
+            path = path.removeprefix(folder)
+        return path.replace(os.sep, "/")
+
+    facts: list[str] = [inside(place.file) for place in finding.related]
+    whole = finding.image is None
+    if not whole or finding.place.line is not None:
+        facts += (_fact(name, value, inside, whole=whole) for name, value in sorted(finding.values.items()))
+    else:
+        facts.append(finding.split or "")
+    return " ".join((f"{inside(finding.place.file)}:", finding.code, *filter(None, facts)))
+
+
+def _fact(name: str, value: Any, inside: Callable[[str], str], *, whole: bool) -> str:
+    """`name=value` of a value that belongs to the identity of a finding, else nothing."""
+    if name in POSITIONS or (whole and not isinstance(value, str)):
+        return ""
+    if isinstance(value, float):
+        return f"{name}={value:.6g}"
+    return f"{name}={inside(value) if isinstance(value, str) else value}"

@@ -68,7 +68,7 @@ def _page(rule: Rule, before: Rule | None, after: Rule | None) -> str:
         f"## What Ultralytics does with it\n\n**{rule.effect.value.capitalize()}.** {prose(rule.upstream)}\n",
         _seen(rule),
         f"## Example\n\n{prose(rule.example)}\n",
-        f"## Mend it\n\n{prose(rule.mend)}\n",
+        f"## Fix it\n\n{prose(rule.fix)}\n",
         _fix(rule),
         "## Ask it, or leave it out\n\n" + block(_commands(rule), "console"),
         f"In `pyproject.toml`:\n\n{block(_settings(rule), 'toml')}",

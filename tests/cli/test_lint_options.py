@@ -176,7 +176,7 @@ def test_a_rule_is_told_whole(command: str, word: str, capsys):
     assert main([command, word]) == 0
     out = capsys.readouterr().out
     (told,) = (r for r in rules() if r.code == "BX004")
-    for text in (told.code, told.name, told.title, told.why, told.upstream, told.example, told.mend, "error"):
+    for text in (told.code, told.name, told.title, told.why, told.upstream, told.example, told.fix, "error"):
         assert text in out
 
 

@@ -23,7 +23,7 @@ def test_every_rule_has_a_page_that_says_all_there_is_to_it(site):
     index = Page(site / "rules" / "index.html").cells
     for rule in all_rules():
         text = words(Page(site / "rules" / f"{rule.code}.html").text)
-        for part in (rule.name, rule.title, rule.why, rule.upstream, rule.example, rule.mend):
+        for part in (rule.name, rule.title, rule.why, rule.upstream, rule.example, rule.fix):
             assert words(part) in text, rule.code
         assert rule.code in index and words(rule.title) in map(words, index), rule.code
 

@@ -68,7 +68,7 @@ def test_causes_come_back_from_text():
 def test_advice_and_fixes_are_those_of_the_cause(report: Report):
     whole, *rows = report.findings
     assert whole == WHOLE
-    assert {row.mend for row in rows} == {"Mend BX900, from which this follows."}
+    assert {row.fix for row in rows} == {"Fix BX900, from which this follows."}
     assert not any(allowed(row, unsafe=True) for row in rows) and all(allowed(row, unsafe=True) for row in ROWS[:2])
 
 

@@ -110,7 +110,7 @@ def test_parts_one_after_the_other_are_named(tmp_path: Path, count: int):
         lost += wrong > 0.02 * _filled(rings, False).sum()
         assert {f.code for f in found} <= {"SG010", "SG004"}
         if found and found[0].code == "SG010":
-            assert found[0].severity is Severity.WARNING and "merge_multi_segment" in found[0].mend
+            assert found[0].severity is Severity.WARNING and "merge_multi_segment" in found[0].fix
             assert "one after the other" in found[0].message or "bridge lie apart" in found[0].message
     assert lost >= 14 and told >= 14
 

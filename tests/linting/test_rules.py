@@ -41,7 +41,7 @@ def test_finds_the_sick_one(code: str, tmp_path: Path):
             RULES[code].severity,
             RULES[code].effect,
         )
-        assert finding.message and finding.mend and Path(finding.place.file).is_absolute()
+        assert finding.message and finding.fix and Path(finding.place.file).is_absolute()
         assert finding.image is None or Path(finding.image).is_absolute()
     assert tiny.state() == before
 
@@ -63,7 +63,7 @@ def test_the_healthy_set_has_no_findings(tmp_path: Path):
 @pytest.mark.parametrize("code", RULES)
 def test_documents_itself(code: str):
     r = RULES[code]
-    for section in (r.title, r.why, r.upstream, r.example, r.mend):
+    for section in (r.title, r.why, r.upstream, r.example, r.fix):
         assert section.endswith((".", "`")) and len(section) > 8, section
     assert r.name == r.name.lower() and " " not in r.name
     assert isinstance(r.severity, Severity) and isinstance(r.effect, Effect)

@@ -26,7 +26,7 @@ HOSTILE = "/d/a b%,:]]>&<\"'\x1b[0m\n::error::x\r\u202e\ud800\udcff\ufffe/ä=.tx
 def finding(file: str = "/d/labels/a.txt", message: str = "the box has no width", **more: object) -> Finding:
     fields = {
         "code": "BX004", "name": "box-side-zero", "severity": Severity.ERROR, "effect": Effect.ACCEPTS,
-        "place": Place(file, 3), "message": message, "mend": "Mend it.", "split": "train", "image": "/d/images/a.jpg",
+        "place": Place(file, 3), "says": message, "fix": "Fix it.", "split": "train", "image": "/d/images/a.jpg",
     }  # fmt: skip
     return Finding(**{**fields, **more})
 
@@ -107,7 +107,7 @@ def test_csv_has_the_columns_of_the_frame_and_no_formula(several: Report):
     assert (rows[1]["line"], rows[3]["x"], rows[3]["y"], rows[3]["channel"]) == ("3", "1", "2", "0")
     assert rows[4]["message"].startswith("'=cmd")
     guarded = list(
-        csv.reader(io.StringIO(formed("csv", report(*[finding(message=m) for m in ("+1", "-1", "@a", " =a")]))))
+        csv.reader(io.StringIO(formed("csv", report(*[finding(says=m) for m in ("+1", "-1", "@a", " =a")]))))
     )
     assert [row[11][0] for row in guarded[1:]] == ["'"] * 4
     again = pl.read_csv(io.StringIO(text), schema_overrides={"line": pl.Int32})
@@ -159,7 +159,7 @@ def test_sarif_carries_the_rules(several: Report):
     assert [rule["id"] for rule in driver["rules"]] == [rule.code for rule in RULES]
     for told, rule in zip(driver["rules"], RULES, strict=True):
         assert told["defaultConfiguration"]["level"] in ("error", "warning", "note")
-        for text in (rule.why, rule.upstream, rule.example, rule.mend):
+        for text in (rule.why, rule.upstream, rule.example, rule.fix):
             assert text in told["help"]["text"] and text in told["help"]["markdown"]
         assert told["shortDescription"]["text"] == rule.title and told["name"] == rule.name
 
@@ -195,8 +195,8 @@ def test_sarif_fingerprints_outlive_other_lines_and_are_unique():
         return [r["partialFingerprints"]["yoloNanfix/v1"] for r in sarif_of(report(*findings))["results"]]
 
     one, other = "/d/labels/a.txt", "the same as line "
-    before = marks(finding(), finding(), finding(message=other + "3"), finding(one.replace("a", "b")))
-    moved = [finding(place=Place(one, 9)), finding(place=Place(one, 12)), finding(message=other + "8")]
+    before = marks(finding(), finding(), finding(says=other + "3"), finding(one.replace("a", "b")))
+    moved = [finding(place=Place(one, 9)), finding(place=Place(one, 12)), finding(says=other + "8")]
     assert marks(*moved) == before[:3] and len(set(before)) == 4
 
 

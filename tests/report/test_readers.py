@@ -56,9 +56,7 @@ def everything(tmp_path: Path, monkeypatch) -> Report:
             image = f"{folder}/images/{name}" if number % 2 else None
             severity = SEVERITIES[number % len(SEVERITIES)]
             findings.append(
-                Finding(
-                    rule.code, rule.name, severity, rule.effect, place, f"it says {name}", rule.mend, "train", image
-                )
+                Finding(rule.code, rule.name, severity, rule.effect, place, f"it says {name}", rule.fix, "train", image)
             )
     return Report(str(tmp_path / "data.yaml"), "detect", tuple(findings), (("XX001", "a reason\n::error::"),))
 
@@ -95,7 +93,7 @@ def test_sarif_fits_the_official_schema(everything: Report, schema: dict):
 def test_sarif_stays_within_the_limits_of_github():
     """Per run: 5 000 results shown of at most 25 000, 25 000 rules, 20 tags a rule, 10 MB when compressed."""
     many = tuple(
-        Finding(r.code, r.name, r.severity, r.effect, Place(f"/d/{i}/{'long' * 50}.txt", i + 1), "m" * 200, r.mend)
+        Finding(r.code, r.name, r.severity, r.effect, Place(f"/d/{i}/{'long' * 50}.txt", i + 1), "m" * 200, r.fix)
         for i, r in enumerate(RULES * 130)
     )
     text = FORMATS["sarif"](Report("/d/data.yaml", "detect", many), RULES)

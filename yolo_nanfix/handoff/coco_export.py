@@ -58,6 +58,6 @@ def _annotation(shape: Shape) -> dict[str, Any]:
 
 def _defects(findings: Iterable[Finding]) -> list[dict[str, str]]:
     return [
-        {"code": f.code, "name": f.name, "severity": f.severity.value, "message": plain(f.message), "mend": f.mend}
+        {"code": f.code, "name": f.name, "severity": f.severity.value, "message": plain(f.message), "fix": f.fix}
         for f in findings
     ]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from yolo_nanfix.files import NotRegular, Refusal, Within
 from yolo_nanfix.findings import Finding, Place, Severity
@@ -161,15 +161,24 @@ def _chosen(by_image: Mapping[str, Sequence[Finding]], most: int | None) -> list
 
 def _mirrored(finding: Finding) -> Finding:
     """The finding about a pair as it is told of its other image."""
-    message = f"{finding.image}: {finding.message}"
-    place = Place(finding.partner or "")
-    return replace(finding, place=place, message=message, split=None, image=finding.partner, partner=finding.image)
+    values = {"other": finding.image, "said": finding.message}
+    place, other = Place(finding.partner or ""), (Place(finding.image or ""),)
+    said = replace(finding, says="{other}: {said}", values=values, related=other)
+    return replace(said, place=place, split=None, image=finding.partner)
 
 
 def _shown(finding: Finding, album: Album) -> Finding:
     """The finding with the paths in its message from the dataset's folder on."""
     start = album.root.rstrip(os.sep) + os.sep
-    return replace(finding, message=finding.message.replace(start, "")) if start in finding.message else finding
+    values = {name: _inside(value, start) for name, value in finding.values.items()}
+    return replace(finding, says=finding.says.replace(start, ""), values=values)
+
+
+def _inside(value: Any, start: str) -> Any:
+    """A value of a finding with the paths in it from the dataset's folder on."""
+    if isinstance(value, tuple):
+        return tuple(_inside(one, start) for one in value)
+    return value.replace(start, "") if isinstance(value, str) else value
 
 
 def scene_of(image: str, found: Sequence[Finding], album: Album, name: str | None = None) -> Scene:

@@ -15,7 +15,7 @@ from yolo_nanfix.handoff.scene import Scene, plain, worst
 FILE = "handoff.csv"
 HEAD = (
     "image", "split", "width", "height", "line", "class", "left", "top", "right", "bottom", "codes", "severity",
-    "message", "mend", "file",
+    "message", "fix", "file",
 )  # fmt: skip
 
 
@@ -46,6 +46,6 @@ def _about(findings: tuple[Finding, ...]) -> tuple[str, str, str, str]:
     """Codes, worst severity, messages and what to do, each joined to one cell."""
     severity = worst(findings)
     texts = (text_cell("; ".join(dict.fromkeys(plain(text) for text in column))) for column in (
-        [f.message for f in findings], [f.mend for f in findings],
+        [f.message for f in findings], [f.fix for f in findings],
     ))  # fmt: skip
     return (" ".join(f.code for f in findings), severity.value if severity else "", *texts)  # type: ignore[return-value]

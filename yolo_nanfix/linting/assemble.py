@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,8 +196,4 @@ def dumps(found: Sequence[Found]) -> str:
 
 def loads(text: str) -> list[Found]:
     """Hits from text."""
-    hits: list[Any] = json.loads(text)
-    for hit in hits:
-        if hit[4] is not None:
-            hit[4] = tuple(hit[4])
-    return list(map(Found._make, hits))
+    return list(map(Found._make, json.loads(text)))

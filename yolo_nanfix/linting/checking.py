@@ -135,15 +135,15 @@ def _in_files(found: Sequence[Found], table: Table) -> Iterator[Finding]:
     """The findings of the rules about single files."""
     splits = table.split[[hit.image for hit in found]].tolist() if found else []
     packed = (
-        (code, file, line, pixel, message, table.split_names[split], table.files[image], None, (), None)
-        for (image, code, file, line, pixel, message), split in zip(found, splits, strict=True)
+        (code, file, line, pixel, says, table.split_names[split], table.files[image], None, values, related)
+        for (image, code, file, line, pixel, says, values, related), split in zip(found, splits, strict=True)
     )
     return latest.unpack_findings(packed, _texts())
 
 
 def _texts() -> dict[str, latest.RuleTexts]:
     """What findings say of each rule."""
-    return {rule.code: (rule.name, rule.severity, rule.effect, rule.mend) for rule in all_rules()}
+    return {rule.code: (rule.name, rule.severity, rule.effect, rule.fix) for rule in all_rules()}
 
 
 def _skipped(options: LintOptions) -> tuple[tuple[str, str], ...]:

@@ -59,7 +59,7 @@ def _milder(findings: Iterable[Finding], table: Table) -> list[Finding]:
 def _of_folder(first: Finding, folder: str, images: int, of: int, count: int) -> Finding:
     """One finding for many, of which this is the first."""
     name = os.path.basename(first.image or "")  # noqa: PTH119
-    times = f", {count} times" if count > images else ""
-    message = f"{images} of {of} images{times}; {name} for one: {first.message}"
-    values = (("images", images), ("of", of), ("count", count))
-    return replace(first, place=Place(folder), message=message, image=None, values=values, partner=None)
+    times = ", {count} times" if count > images else ""
+    says = f"{{images}} of {{of}} images{times}; {{name}} for one: {{first}}"
+    values = {"images": images, "of": of, "count": count, "name": name, "first": first.message}
+    return replace(first, place=Place(folder), says=says, image=None, values=values, related=())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -60,14 +60,21 @@ class Part(NamedTuple):
 
 
 class Found(NamedTuple):
-    """One hit of a rule about files: the place of its image in the part, the rule's code, and the rest of the hit."""
+    """One hit of a rule about files: the place of its image in the part, the rule's code, and the rest of the hit.
+
+    Attributes:
+        values: the names and values of the hit; as JSON knows them, so lists may stand for tuples.
+        related: file and line of each.
+    """
 
     image: int
     code: str
     file: str
     line: int | None
     pixel: tuple[int, int, int] | None
-    message: str
+    says: str
+    values: Mapping[str, Any]
+    related: Sequence[tuple[str, int | None]]
 
 
 class Facts(NamedTuple):
@@ -120,7 +127,9 @@ def file_rules(options: LintOptions) -> list[Rule]:
 
 def _found(hit: Hit, rule: Rule, place: dict[str | None, int]) -> Found:
     image = place[hit.image if hit.image is not None else hit.file]
-    return Found(image, rule.code, hit.file, hit.line, hit.pixel, hit.message)
+    return Found(
+        image, rule.code, hit.file, hit.line, hit.pixel, hit.says, hit.values, [(p.file, p.line) for p in hit.related]
+    )
 
 
 @contextmanager

@@ -158,4 +158,4 @@ def _crashed(part: Part, context: Context, why: str) -> Facts:
     """The facts of a file that cannot be read without dying: as of one that is not there, and a hit that says so."""
     nothing = part._replace(files=(os.devnull,), labelled=(False,), npys=(None,), stamps=np.array([NOTHING]))
     facts = read_part(nothing, context)
-    return Facts([Found(0, CRASHED, part.files[0], None, None, why)], facts.columns)
+    return Facts([Found(0, CRASHED, part.files[0], None, None, why, {}, ())], facts.columns)

@@ -43,25 +43,25 @@ WITHOUT_LABELS = ("FS", "IM", "SP")
 """Families whose rules are asked about images without labels, if they read the datasets of all tasks."""
 ABOUT_TRAINING = frozenset(("FS055", "FS056", "SP008", "SP009"))
 """Rules that speak of a training, which nobody plans on images without labels."""
-_SECTIONS = ("Why", "Ultralytics", "Example", "Mend")
+_SECTIONS = ("Why", "Ultralytics", "Example", "Fix")
 
 
 class Hit(NamedTuple):
-    """One defect as a rule sees it; `file`, `line`, `pixel`, `split`, `image` and `partner` are as in `Finding`.
+    """One defect as a rule sees it: its file, place, split and image, as in `Finding`.
 
-    So is `values`, which rules over the whole set may fill: with them its fix knows what to do to each file. Such a hit
-    may also say in `explains` which other findings follow from it, and by `severity` and `effect` that it is milder or
-    worse than most of its rule.
+    `says` is a constant text in which the names of `values` stand in braces (`wording.sentence`). A hit of a rule over
+    the whole set may also say in `explains` which other findings follow from it, and by `severity` and `effect` that it
+    is milder or worse than most of its rule.
     """
 
     file: str
-    message: str
+    says: str
     line: int | None = None
     pixel: tuple[int, int, int] | None = None
     split: str | None = None
     image: str | None = None
     values: Mapping[str, Any] = {}
-    partner: str | None = None
+    related: tuple[Place, ...] = ()
     explains: Explains | None = None
     severity: Severity | None = None
     effect: Effect | None = None
@@ -83,7 +83,7 @@ class Rule:
         why: why it hurts.
         upstream: what Ultralytics does with it, in a sentence.
         example: what it looks like.
-        mend: what to do about it.
+        fix: what to do about it.
         tasks: the tasks whose label format the rule understands.
         deep: whether it is asked only when images are decoded.
         lasting: whether its hits, over the whole set, follow from data.yaml and from which files there are, so that
@@ -99,7 +99,7 @@ class Rule:
     why: str
     upstream: str
     example: str
-    mend: str
+    fix: str
     tasks: tuple[str, ...]
     deep: bool
     lasting: bool
@@ -140,12 +140,12 @@ class Rule:
             severity=hit.severity or self.severity,
             effect=hit.effect or self.effect,
             place=Place(hit.file, hit.line, hit.pixel),
-            message=hit.message,
-            mend=self.mend,
+            says=hit.says,
+            fix=self.fix,
             split=hit.split,
             image=hit.image,
             values=frozen(hit.values),
-            partner=hit.partner,
+            related=hit.related,
         )
 
 
@@ -174,12 +174,12 @@ def rule(
         missing = [s for s in _SECTIONS if not sections.get(s)]
         if missing or not title or not re.fullmatch(r"[A-Z]{2}\d{3}", code) or code in _registry:
             raise TypeError(f"rule {code}: the docstring lacks {missing}, or the code is malformed or taken")
-        why, upstream, example, mend = (sections[s] for s in _SECTIONS)
+        why, upstream, example, fix = (sections[s] for s in _SECTIONS)
         asked = inspect.signature(check).parameters
         known = tasks or (LABELLED if "labels" in asked else TASKS)
         if ABOUT_FILES & set(asked) and {"table", "strays"} & set(asked):
             raise TypeError(f"rule {code} asks for single files and for the whole set")
-        texts = (title, why, upstream, example, mend)
+        texts = (title, why, upstream, example, fix)
         _registry[code] = Rule(code, name, severity, effect, *texts, known, deep, lasting, check)
         return check
 

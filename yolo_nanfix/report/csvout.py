@@ -10,7 +10,7 @@ from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.report.words import printable
 
 COLUMNS = (
-    "code", "name", "severity", "effect", "file", "line", "x", "y", "channel", "split", "image", "message", "mend",
+    "code", "name", "severity", "effect", "file", "line", "x", "y", "channel", "split", "image", "message", "fix",
     "because", "partner",
 )  # fmt: skip
 
@@ -32,7 +32,7 @@ def _row(finding: Finding) -> list[str | int]:
     x, y, channel = place.pixel or ("", "", "")
     line = "" if place.line is None else place.line
     fixed = [finding.code, finding.name, finding.severity.value, finding.effect.value, _safe(place.file)]
-    texts = (finding.split, finding.image, finding.message, finding.mend, finding.because, finding.partner)
+    texts = (finding.split, finding.image, finding.message, finding.fix, finding.because, finding.partner)
     return [*fixed, line, x, y, channel, *(_safe(text or "") for text in texts)]
 
 

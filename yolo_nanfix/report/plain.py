@@ -67,7 +67,7 @@ def _lines(finding: Finding, here: Path, rule: RuleText | None, rows: _Rows) -> 
     if rule:
         yield f"  why: {rule.why}"
         yield f"  Ultralytics: {rule.upstream}"
-    yield f"  mend: {finding.mend}"
+    yield f"  fix: {finding.fix}"
 
 
 class _Rows:

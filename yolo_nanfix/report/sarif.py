@@ -61,7 +61,7 @@ def dumps(report: Report, rules: Iterable[RuleText]) -> str:
 
 
 def _rule(rule: RuleText) -> dict[str, Any]:
-    parts = (("Why", rule.why), ("Ultralytics", rule.upstream), ("Example", rule.example), ("Mend", rule.mend))
+    parts = (("Why", rule.why), ("Ultralytics", rule.upstream), ("Example", rule.example), ("Fix", rule.fix))
     level = LEVELS[rule.severity]
     return {
         "id": rule.code,

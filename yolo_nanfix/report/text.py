@@ -150,7 +150,7 @@ def _table(report: Report) -> Table:
     counts = Counter(finding.code for finding in report.own)
     for finding in sorted(first.values(), key=lambda f: (f.severity.rank, f.code)):
         severity = Text(finding.severity.value, style=STYLES[finding.severity])
-        says = Text.assemble((finding.name, "bold"), f": {EFFECT_WORDS[finding.effect]}. {finding.mend}")
+        says = Text.assemble((finding.name, "bold"), f": {EFFECT_WORDS[finding.effect]}. {finding.fix}")
         table.add_row(finding.code, severity, str(counts[finding.code]), says)
     return table
 

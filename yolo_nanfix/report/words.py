@@ -100,7 +100,7 @@ def explains(report: Report, finding: Finding) -> str:
 
 def sentence(finding: Finding) -> str:
     """What is wrong, what Ultralytics does with it and how to mend it, on one line."""
-    return printable(f"{finding.message} ({EFFECT_WORDS[finding.effect]}). {finding.mend}")
+    return printable(f"{finding.message} ({EFFECT_WORDS[finding.effect]}). {finding.fix}")
 
 
 def figure(value: float) -> str:

@@ -10,7 +10,7 @@ from yolo_nanfix.cli.output import Answer, console
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import RuleText
 
-FIELDS = ("code", "name", "severity", "effect", "title", "why", "upstream", "example", "mend", "tasks", "deep")
+FIELDS = ("code", "name", "severity", "effect", "title", "why", "upstream", "example", "fix", "tasks", "deep")
 EXAMPLES = (
     ("what does BX004 mean?", "yolo-nanfix rule BX004"),
     ("all codes, one a line", "yolo-nanfix rule --all --quiet"),
@@ -95,7 +95,7 @@ def lines(rule: RuleText) -> Iterator[tuple[str, str]]:
     yield "why", rule.why
     yield "Ultralytics", f"{rule.effect.value}. {rule.upstream}"
     yield "example", rule.example
-    yield "mend", rule.mend
+    yield "fix", rule.fix
     if fix := fix_of(rule.code):
         option = " --unsafe-fixes" if fix[0] == "unsafe" else ""
         yield "fix", f"{fix[1]} ({fix[0]}; yolo-nanfix lint --fix{option})"

@@ -17,7 +17,7 @@ def box_malformed(notes: Notes) -> Iterator[Hit]:
     Why: the object is lost, and the conversion stops.
     Ultralytics: its converters raise KeyError, ValueError or TypeError.
     Example: an annotation without `bbox`, `<xmin>` without a number.
-    Mend: complete the box, or remove the annotation.
+    Fix: complete the box, or remove the annotation.
     """
     yield from noted(notes, "box-malformed")
 
@@ -30,7 +30,7 @@ def box_empty(notes: Notes) -> Iterator[Hit]:
     Ultralytics: `convert_coco` leaves the annotation out silently; of VOC a negative side takes the whole image out
         of training.
     Example: `"bbox": [10, 20, 0, 5]`, xmax 40 with xmin 60.
-    Mend: draw the box again, swap the corners, or remove the annotation.
+    Fix: draw the box again, swap the corners, or remove the annotation.
     """
     yield from noted(notes, "box-empty")
 
@@ -43,7 +43,7 @@ def segmentation_malformed(notes: Notes) -> Iterator[Hit]:
     Ultralytics: `convert_coco(use_segments=True)` takes the rectangle of the box instead, with one warning for the
         whole file.
     Example: a polygon of 5 numbers or of two points; `"segmentation": []`.
-    Mend: draw the polygon again, or remove the annotation.
+    Fix: draw the polygon again, or remove the annotation.
     """
     yield from noted(notes, "segmentation-malformed")
 
@@ -55,7 +55,7 @@ def mask_size_differs(notes: Notes) -> Iterator[Hit]:
     Why: its runs say nothing about this image.
     Ultralytics: `convert_coco(use_segments=True)` takes the rectangle of the box instead.
     Example: `"size": [480, 640]` for an image of 640 rows and 480 columns: width and height are swapped.
-    Mend: write height and width of the image, in this order, if the runs are right; else make the mask again.
+    Fix: write height and width of the image, in this order, if the runs are right; else make the mask again.
     """
     yield from noted(notes, "mask-size-differs")
 
@@ -67,7 +67,7 @@ def box_against_polygon(notes: Notes) -> Iterator[Hit]:
     Why: detection learns the box, segmentation the polygon; one of them is wrong.
     Ultralytics: `convert_coco` uses the box without `use_segments`, and the polygon with it.
     Example: a box as `[x1, y1, x2, y2]` where COCO wants `[x, y, width, height]`.
-    Mend: compute the box from the polygon, or draw the polygon again.
+    Fix: compute the box from the polygon, or draw the polygon again.
     """
     yield from noted(notes, "box-against-polygon")
 
@@ -80,7 +80,7 @@ def keypoints_malformed(notes: Notes) -> Iterator[Hit]:
     Ultralytics: `convert_coco(use_keypoints=True)` raises ValueError, or writes a row that takes the image out of
         training.
     Example: 34 numbers (x and y alone) where 17 keypoints need 51.
-    Mend: write x, y and visibility of every keypoint; 0, 0, 0 for those that are not labelled.
+    Fix: write x, y and visibility of every keypoint; 0, 0, 0 for those that are not labelled.
     """
     yield from noted(notes, "keypoints-malformed")
 
@@ -92,7 +92,7 @@ def keypoint_count_wrong(notes: Notes) -> Iterator[Hit]:
     Why: mAP of poses leaves out what has 0 labelled points; a wrong number changes what is counted.
     Ultralytics: `convert_coco` does not look at it.
     Example: `"num_keypoints": 17` with 3 points of visibility 0.
-    Mend: count the points with visibility above 0.
+    Fix: count the points with visibility above 0.
     """
     yield from noted(notes, "keypoint-count-wrong")
 
@@ -104,6 +104,6 @@ def row_malformed(notes: Notes) -> Iterator[Hit]:
     Why: one such row takes the whole image out of training.
     Ultralytics: writes the row as it is into the label file, and drops the image when it reads it.
     Example: `[0, 0.5, 0.5, 0.2]`: a box without a height.
-    Mend: complete the row, or remove it.
+    Fix: complete the row, or remove it.
     """
     yield from noted(notes, "row-malformed")

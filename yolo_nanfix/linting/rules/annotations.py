@@ -23,7 +23,7 @@ def annotation_file_broken(notes: Notes) -> Iterator[Hit]:
     Why: nothing behind the broken place is read; converters stop, or leave the file out.
     Ultralytics: its converters raise JSONDecodeError, UnicodeDecodeError or ParseError.
     Example: a JSON file cut off by a full disk, a trailing comma, an XML file in UTF-16.
-    Mend: export the file again, or correct the place that the finding names; write UTF-8 without a byte order mark.
+    Fix: export the file again, or correct the place that the finding names; write UTF-8 without a byte order mark.
     """
     yield from noted(notes, "annotation-file-broken")
 
@@ -35,7 +35,7 @@ def entry_malformed(notes: Notes) -> Iterator[Hit]:
     Why: what it describes is lost, and converters usually stop at it.
     Ultralytics: its converters raise KeyError, TypeError or AttributeError.
     Example: an image without `file_name`, an object without `<name>`, a list where an object belongs.
-    Mend: complete the entry, or remove it.
+    Fix: complete the entry, or remove it.
     """
     yield from noted(notes, "entry-malformed")
 
@@ -47,7 +47,7 @@ def number_not_finite(notes: Notes) -> Iterator[Hit]:
     Why: strict JSON has neither; a converter writes them into the label file.
     Ultralytics: Python reads them, and one such row takes the whole image out of training.
     Example: `"bbox": [NaN, 10, 20, 30]`, written by numpy or pandas for a missing value.
-    Mend: find out why the value is missing, and remove or redo the annotation.
+    Fix: find out why the value is missing, and remove or redo the annotation.
     """
     yield from noted(notes, "number-not-finite")
 
@@ -59,7 +59,7 @@ def id_not_whole(notes: Notes) -> Iterator[Hit]:
     Why: tools for COCO compare ids as numbers; `1` and `"1"` are two.
     Ultralytics: `convert_coco` raises ValueError ("Unknown format code 'd'").
     Example: `"id": "000123"`.
-    Mend: number the images, and use the same numbers in `image_id`.
+    Fix: number the images, and use the same numbers in `image_id`.
     """
     yield from noted(notes, "id-not-whole")
 
@@ -71,7 +71,7 @@ def image_id_repeated(notes: Notes) -> Iterator[Hit]:
     Why: the annotations of both are given to one of them.
     Ultralytics: `convert_coco` keeps the last image of that id, and writes all the boxes into its label file.
     Example: two COCO files joined without new ids.
-    Mend: give the images of the second file new ids, and change its annotations with them.
+    Fix: give the images of the second file new ids, and change its annotations with them.
     """
     yield from noted(notes, "image-id-repeated")
 
@@ -83,7 +83,7 @@ def annotation_id_repeated(notes: Notes) -> Iterator[Hit]:
     Why: tools that index annotations by id, as pycocotools does for mAP, keep one of them.
     Ultralytics: `convert_coco` does not look at the ids.
     Example: two COCO files joined without new ids.
-    Mend: number the annotations anew.
+    Fix: number the annotations anew.
     """
     yield from noted(notes, "annotation-id-repeated")
 
@@ -95,7 +95,7 @@ def image_file_missing(notes: Notes) -> Iterator[Hit]:
     Why: its annotations are converted, but nothing is trained with them.
     Ultralytics: `convert_coco` writes the label file; the image is not in the folder, so it is never listed.
     Example: `"file_name": "17.jpg"` where the folder of images has none.
-    Mend: put the images in a folder `images` beside the annotations, or correct the names.
+    Fix: put the images in a folder `images` beside the annotations, or correct the names.
     """
     yield from noted(notes, "image-file-missing")
 
@@ -107,7 +107,7 @@ def image_unknown(notes: Notes) -> Iterator[Hit]:
     Why: the object is lost, and the conversion stops.
     Ultralytics: `convert_coco` raises KeyError with the id.
     Example: `"image_id": 17` after image 17 was removed from `images`.
-    Mend: remove the annotation, or restore the image's entry.
+    Fix: remove the annotation, or restore the image's entry.
     """
     yield from noted(notes, "image-unknown")
 
@@ -119,7 +119,7 @@ def category_unknown(notes: Notes) -> Iterator[Hit]:
     Why: nobody knows what the object is.
     Ultralytics: `convert_coco` takes `category_id - 1` for the class and never looks at the list.
     Example: `"category_id": 5` where `categories` ends at 4.
-    Mend: correct the number, or add the category.
+    Fix: correct the number, or add the category.
     """
     yield from noted(notes, "category-unknown")
 
@@ -131,7 +131,7 @@ def category_repeated(notes: Notes) -> Iterator[Hit]:
     Why: one class is trained as two, or two as one.
     Ultralytics: `convert_coco` never looks at the list; the class is `category_id - 1`.
     Example: `{"id": 1, "name": "cat"}` and `{"id": 2, "name": "cat"}`.
-    Mend: join the two categories, and change the annotations with them.
+    Fix: join the two categories, and change the annotations with them.
     """
     yield from noted(notes, "category-repeated")
 
@@ -144,7 +144,7 @@ def category_ids_uneven(notes: Notes) -> Iterator[Hit]:
     Ultralytics: `convert_coco(cls91to80=False)` writes `category_id - 1`; rows of class -1 take their image out of
         training.
     Example: ids 0 to 4 as many tools export them, or 1, 3, 7.
-    Mend: number the categories from 1 before converting, in the order of `names`.
+    Fix: number the categories from 1 before converting, in the order of `names`.
     """
     yield from noted(notes, "category-ids-uneven")
 
@@ -157,7 +157,7 @@ def image_size_zero(notes: Notes) -> Iterator[Hit]:
     Ultralytics: its converters divide by 0: `convert_coco` writes inf, the script of VOC.yaml raises
         ZeroDivisionError.
     Example: `<size><width>0</width><height>0</height></size>`.
-    Mend: write the size of the image file.
+    Fix: write the size of the image file.
     """
     yield from noted(notes, "image-size-zero")
 
@@ -169,7 +169,7 @@ def image_size_differs(notes: Notes) -> Iterator[Hit]:
     Why: all boxes are divided by the wrong size, so they are off by that factor.
     Ultralytics: its converters trust the annotations.
     Example: the images were scaled down after annotation.
-    Mend: restore the original image, or scale size and boxes.
+    Fix: restore the original image, or scale size and boxes.
     """
     yield from noted(notes, "image-size-differs")
 
@@ -181,7 +181,7 @@ def annotation_skipped(notes: Notes) -> Iterator[Hit]:
     Why: these objects are visible, but not trained: the model is told that there is nothing.
     Ultralytics: `convert_coco` leaves out `iscrowd: 1`, the script of VOC.yaml `<difficult>1</difficult>`.
     Example: a box around a whole crowd of people.
-    Mend: nothing if that is meant; else remove the mark, or cover the area in the image.
+    Fix: nothing if that is meant; else remove the mark, or cover the area in the image.
     """
     yield from noted(notes, "annotation-skipped")
 
@@ -193,7 +193,7 @@ def file_name_differs(notes: Notes) -> Iterator[Hit]:
     Why: tools differ in what they believe, the name inside or that of the file.
     Ultralytics: the script of VOC.yaml goes by the name of the XML file.
     Example: `0017.xml` with `<filename>IMG_17.jpg</filename>`, after the files were renamed.
-    Mend: write the image's name into `<filename>`, or remove the element.
+    Fix: write the image's name into `<filename>`, or remove the element.
     """
     yield from noted(notes, "file-name-differs")
 
@@ -206,7 +206,7 @@ def file_name_repeated(notes: Notes) -> Iterator[Hit]:
     Ultralytics: `convert_coco` appends the rows of both to one .txt file; of VOC and NDJSON the image is trained
         twice.
     Example: the same picture imported twice into the labelling tool.
-    Mend: join the two entries.
+    Fix: join the two entries.
     """
     yield from noted(notes, "file-name-repeated")
 
@@ -218,7 +218,7 @@ def path_outside(notes: Notes) -> Iterator[Hit]:
     Why: it works on one machine only; and a converter writes a label file where the name leads.
     Ultralytics: `convert_coco` joins the name to its folder of labels without a check.
     Example: `"file_name": "../../a.jpg"`, `C:\data\a.jpg`.
-    Mend: write names relative to the folder of images.
+    Fix: write names relative to the folder of images.
     """
     yield from noted(notes, "path-outside")
 
@@ -230,7 +230,7 @@ def split_unknown(notes: Notes) -> Iterator[Hit]:
     Why: the conversion stops before anything is trained.
     Ultralytics: raises ValueError ("Invalid NDJSON split", "Dataset missing required 'train' split").
     Example: `"split": "validation"`.
-    Mend: write train, val or test.
+    Fix: write train, val or test.
     """
     yield from noted(notes, "split-unknown")
 
@@ -242,7 +242,7 @@ def class_without_name(notes: Notes) -> Iterator[Hit]:
     Why: a number may be wrong, and a class too many is trained.
     Ultralytics: makes up a name (`class7`), and a model with that many classes.
     Example: class 7 where `class_names` ends at 3.
-    Mend: correct the number, or name the class.
+    Fix: correct the number, or name the class.
     """
     yield from noted(notes, "class-without-name")
 
@@ -254,7 +254,7 @@ def annotations_ignored(notes: Notes) -> Iterator[Hit]:
     Why: only the first kind is used, whatever the task is.
     Ultralytics: writes the rows of the first key into the label file.
     Example: `{"boxes": [...], "segments": [...]}` in a set for segmentation.
-    Mend: keep the labels of the task alone.
+    Fix: keep the labels of the task alone.
     """
     yield from noted(notes, "annotations-ignored")
 
@@ -266,7 +266,7 @@ def listed_without_annotation(notes: Notes) -> Iterator[Hit]:
     Why: the conversion stops at the first of them.
     Ultralytics: the script of VOC.yaml raises FileNotFoundError.
     Example: ImageSets/Main/train.txt from before some images were removed.
-    Mend: write the list anew, or restore the files.
+    Fix: write the list anew, or restore the files.
     """
     yield from noted(notes, "listed-without-annotation")
 
@@ -278,7 +278,7 @@ def source_missing(notes: Notes) -> Iterator[Hit]:
     Why: the conversion stops when one image cannot be loaded.
     Ultralytics: raises RuntimeError ("Downloaded 99/100 images").
     Example: a line without `url`.
-    Mend: write the `url` of the image, or `path` in the first line for images that are on disk.
+    Fix: write the `url` of the image, or `path` in the first line for images that are on disk.
     """
     yield from noted(notes, "source-missing")
 
@@ -290,7 +290,7 @@ def class_names_alike(notes: Notes) -> Iterator[Hit]:
     Why: probably they are one class that was named twice; each is trained as the opposite of the other.
     Ultralytics: trains two classes.
     Example: `<name>Cat</name>` in one file, `<name>cat</name>` in another.
-    Mend: use one name.
+    Fix: use one name.
     """
     yield from noted(notes, "class-names-alike")
 
@@ -302,7 +302,7 @@ def image_suffix_unlisted(notes: Notes) -> Iterator[Hit]:
     Why: its annotations are converted, but nothing is trained with them.
     Ultralytics: lists avif, bmp, dng, heic, heif, jp2, jpeg, jpg, mpo, png, tif, tiff and webp.
     Example: `"file_name": "17.gif"`, or a name without a suffix.
-    Mend: convert the image to JPEG or PNG, and correct the name.
+    Fix: convert the image to JPEG or PNG, and correct the name.
     """
     yield from noted(notes, "image-suffix-unlisted")
 
@@ -314,7 +314,7 @@ def boxes_unturned(notes: Notes) -> Iterator[Hit]:
     Why: the picture is turned, the boxes are not: nearly all of them lie on something else than their object.
     Ultralytics: turns the image by EXIF when it loads it, and its converters take boxes and sizes as they are.
     Example: photographs of a phone held upright (orientation 6), labelled in a tool that does not heed EXIF.
-    Mend: remove the orientation from the EXIF of these images if all their boxes fit the stored pixels, or turn boxes,
+    Fix: remove the orientation from the EXIF of these images if all their boxes fit the stored pixels, or turn boxes,
         width and height with the picture; look at some of them afterwards. A file that was made from YOLO labels fits
         neither way (globox, pylabel and panlabel stretch boxes to the stored sides): train on those labels.
     """
@@ -328,7 +328,7 @@ def image_size_swapped(notes: Notes) -> Iterator[Hit]:
     Why: boxes of the shown picture are divided by the wrong sides, so they are stretched and reach out of the image.
     Ultralytics: its converters divide by width and height as they are given; images with rows beyond 1 are dropped.
     Example: width and height asked of a library that does not heed EXIF, for boxes drawn on the upright picture.
-    Mend: exchange width and height of these images; the boxes stay as they are.
+    Fix: exchange width and height of these images; the boxes stay as they are.
     """
     yield from noted(notes, "image-size-swapped")
 
@@ -340,7 +340,7 @@ def annotations_foreign(notes: Notes) -> Iterator[Hit]:
     Why: what they hold is not trained.
     Ultralytics: the script of VOC.yaml reads what ImageSets names, and raises AttributeError without a `<size>`.
     Example: CVAT's annotations.xml beside files of Pascal VOC.
-    Mend: export all images in one format, or put the files of the other tool elsewhere.
+    Fix: export all images in one format, or put the files of the other tool elsewhere.
     """
     yield from noted(notes, "annotations-foreign")
 
@@ -352,7 +352,7 @@ def keys_misnamed(notes: Notes) -> Iterator[Hit]:
     Why: the conversion stops at the first entry; lint reads on as if they had the right names.
     Ultralytics: `convert_coco` raises KeyError, the script of VOC.yaml AttributeError.
     Example: `filename` for `file_name`, the list `annotation` for `annotations`, `<bbox>` for `<bndbox>`.
-    Mend: rename the keys, in all entries at once.
+    Fix: rename the keys, in all entries at once.
     """
     yield from noted(notes, "keys-misnamed")
 
@@ -366,7 +366,7 @@ def annotation_id_zero(notes: Notes) -> Iterator[Hit]:
     Ultralytics: `convert_coco` does not look at the ids; pycocotools and faster-coco-eval, which `val` asks for COCO's
         figures, do.
     Example: COCO exports of Label Studio and Roboflow, which count from 0.
-    Mend: number the annotations from 1 on.
+    Fix: number the annotations from 1 on.
     """
     yield from noted(notes, "annotation-id-zero")
 
@@ -380,6 +380,6 @@ def categories_not_of_coco(notes: Notes) -> Iterator[Hit]:
     Ultralytics: raises TypeError or IndexError for ids that COCO does not use, 12 first, and writes other class numbers
         for those that follow.
     Example: 14 categories of one's own, numbered from 1: 13 becomes class 11, 14 class 12.
-    Mend: convert with `convert_coco(..., cls91to80=False)`.
+    Fix: convert with `convert_coco(..., cls91to80=False)`.
     """
     yield from noted(notes, "categories-not-of-coco")

@@ -23,7 +23,7 @@ def npy_replaces_image(table: Table) -> Iterator[Hit]:
     Why: they are loaded in place of the images; editing an image by a tool that keeps its date has no effect.
     Ultralytics: loads x.npy instead of x.jpg unless it is older; `cache="disk"` writes such files.
     Example: x.npy beside x.jpg, left by an earlier run.
-    Mend: delete the .npy files if the images changed since.
+    Fix: delete the .npy files if the images changed since.
     """
     folders: dict[tuple[str, str], list[str]] = defaultdict(list)
     for image in np.flatnonzero(table.npy == 1).tolist():
@@ -40,7 +40,7 @@ def npy_unlike_image(unusual: Images) -> Iterator[Hit]:
     Why: the array is trained on in place of the image, with the labels of the image.
     Ultralytics: loads x.npy instead of x.jpg unless it is older.
     Example: a mask or depth map saved as x.npy beside x.jpg.
-    Mend: move arrays that are no images out of the image folder.
+    Fix: move arrays that are no images out of the image folder.
     """
     for image in unusual:
         if image.npy is not None and (difference := npy_difference(image)):
@@ -55,7 +55,7 @@ def npy_unusable(unusual: Images, config: DataConfig) -> Iterator[Hit]:
     Why: a file of yours that only happens to have that name is lost.
     Ultralytics: deletes a .npy it cannot read, and overwrites one of other channels or of type uint16.
     Example: x.npy with one channel beside x.jpg in a set of 3 channels.
-    Mend: move arrays that are no images out of the image folder.
+    Fix: move arrays that are no images out of the image folder.
     """
     for image in unusual:
         pixels = image.pixels

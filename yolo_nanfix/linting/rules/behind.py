@@ -53,7 +53,7 @@ def prediction_columns(table: Table, config: DataConfig) -> Iterator[Hit]:
     Ultralytics: drops images with rows of one column too many, or with a number above 1; two more columns behind an
         outline or an oriented box are read as a corner.
     Example: `0 0.1 0.1 0.5 0.1 0.3 0.4 0.93`, as `save_txt` writes it with `save_conf`.
-    Mend: cut these columns off; save predictions without `save_conf`, and by `predict` rather than `track`.
+    Fix: cut these columns off; save predictions without `save_conf`, and by `predict` rather than `track`.
     """
     columns = 5 + config.kpt_shape[0] * config.kpt_shape[1] if config.kpt_shape else 0
     for split, (one, two, rows, ahead) in behind(table).items():

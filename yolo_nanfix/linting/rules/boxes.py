@@ -33,7 +33,7 @@ def coordinate_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image ("non-normalized or out of bounds coordinates").
     Example: `0 1.02 0.5 0.2 0.2`.
-    Mend: clip the box to the image.
+    Fix: clip the box to the image.
     """
     boxes = label_boxes(labels, images)
     mask = np.isfinite(labels.extra) & (boxes.largest > HIGH) & ~in_pixels(boxes)
@@ -47,7 +47,7 @@ def centre_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image ("negative label values").
     Example: `0 -0.05 0.5 0.2 0.2`.
-    Mend: clip the box to the image, or remove it.
+    Fix: clip the box to the image, or remove it.
     """
     mask = np.isfinite(labels.extra) & (label_boxes(labels, images).centre < LOW)
     yield from row_hits(labels, images, mask, lambda row: f"x y = {show(labels.box[row, :2])}: below -0.01")
@@ -60,7 +60,7 @@ def box_side_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: one such row takes the whole image out of training; usually two corners were swapped.
     Ultralytics: drops the image ("negative label values").
     Example: `0 0.5 0.5 -0.2 0.2`.
-    Mend: swap the corners, so that width and height are positive.
+    Fix: swap the corners, so that width and height are positive.
     """
     mask = np.isfinite(labels.extra) & (label_boxes(labels, images).side < 0)
     yield from row_hits(labels, images, mask, lambda row: f"the box has w h = {show(labels.box[row, 2:])}: negative")
@@ -73,7 +73,7 @@ def box_side_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: no prediction can match it; with masks the loss is divided by its area, which is 0.
     Ultralytics: keeps the box silently.
     Example: `0 0.5 0.5 0 0.2`.
-    Mend: remove the row, or draw the box again.
+    Fix: remove the row, or draw the box again.
     """
     boxes = label_boxes(labels, images)
     mask = boxes.sound & (boxes.side == 0)
@@ -87,7 +87,7 @@ def centre_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: the box reaches out of the image; a little more and the image would be dropped.
     Ultralytics: keeps the box.
     Example: `0 0.5 1.004 0.2 0.2`.
-    Mend: clip the box to the image.
+    Fix: clip the box to the image.
     """
     boxes = label_boxes(labels, images)
     mask = boxes.sound & ~boxes.inside & ~boxes.dropped
@@ -101,7 +101,7 @@ def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: its centre and size are not those of the visible part.
     Ultralytics: keeps the box; some augmentations clip it, validation does not.
     Example: `0 0.95 0.5 0.2 0.2` ends at x = 1.05.
-    Mend: clip the box to the image.
+    Fix: clip the box to the image.
     """
     boxes = label_boxes(labels, images)
     across = np.maximum(boxes.w / 2 - boxes.x, boxes.x + boxes.w / 2 - 1) * boxes.width
@@ -118,7 +118,7 @@ def box_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: nothing can be seen in it; in half precision its sides may round to 0 and give NaN gradients.
     Ultralytics: keeps the box; augmentation may drop it.
     Example: `0 0.5 0.5 0.0001 0.2` on an image 640 pixels wide.
-    Mend: remove the row, or draw the box again.
+    Fix: remove the row, or draw the box again.
     """
     boxes = label_boxes(labels, images)
     wide, high = boxes.w * boxes.width, boxes.h * boxes.height
@@ -134,7 +134,7 @@ def pose_box_infinite(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: its centre or its sides become NaN as soon as no augmentation clips them, as in validation.
     Ultralytics: checks the keypoints of pose labels only, and keeps the row.
     Example: `0 0.5 0.5 inf 0.4 0.4 0.4 2 0.6 0.6 2`.
-    Mend: convert the annotation again with the right image size.
+    Fix: convert the annotation again with the right image size.
     """
     mask = _unchecked_infinity(labels)
     yield from row_hits(labels, images, mask, lambda row: f"x y w h = {show(labels.box[row])}")
@@ -147,7 +147,7 @@ def pose_box_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: the object is looked for outside the image, or as large as many images; often the numbers are pixels.
     Ultralytics: checks the keypoints of pose labels only, and trains on the box.
     Example: `0 1.5 0.5 0.2 0.2 0.4 0.4 2 0.6 0.6 2`.
-    Mend: divide x and width by the image width, y and height by its height.
+    Fix: divide x and width by the image width, y and height by its height.
     """
     largest = label_boxes(labels, images).largest
     mask = (largest > HIGH) & (largest < np.inf)
@@ -166,7 +166,7 @@ def box_in_pixels(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image ("non-normalized or out of bounds coordinates").
     Example: `0 320 240 64 48`.
-    Mend: divide x and width by the image width, y and height by its height; in COCO or VOC files, whose boxes are in
+    Fix: divide x and width by the image width, y and height by its height; in COCO or VOC files, whose boxes are in
     pixels anyway, correct the box or the size of the image.
     """
     boxes = label_boxes(labels, images)
@@ -186,7 +186,7 @@ def box_under_two_pixels(labels: Labels, images: Images, options: LintOptions) -
     Why: augmentation throws the box away and the object stays in the picture, unlabelled.
     Ultralytics: drops boxes with a side of 2 pixels or less after mosaic and affine transforms; validation keeps them.
     Example: a box 8 pixels wide on an image of 4000x3000, trained at 640.
-    Mend: train at a larger `imgsz`, cut the images into tiles, or remove such boxes.
+    Fix: train at a larger `imgsz`, cut the images into tiles, or remove such boxes.
     """
     boxes = label_boxes(labels, images)
     own = np.minimum(boxes.w * boxes.width, boxes.h * boxes.height)
@@ -203,7 +203,7 @@ def many_boxes(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: at most `max_det` objects are predicted in an image, 300 unless set: the others cannot be found.
     Ultralytics: raises the limit for validation, with a warning; prediction and export keep 300.
     Example: 500 cells in one image.
-    Mend: set `max_det` for prediction and export too, or cut the images into tiles.
+    Fix: set `max_det` for prediction and export too, or cut the images into tiles.
     """
     for index, file in enumerate(labels.files):
         if file.rows > MAX_DET:
@@ -217,7 +217,7 @@ def box_very_slim(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: augmentation throws the box away and the object stays in the picture, unlabelled.
     Ultralytics: drops boxes with sides in the ratio of 100 or more after mosaic and affine transforms.
     Example: `0 0.5 0.5 0.9 0.003` on an image as wide as high.
-    Mend: remove the row, draw the box again, or train oriented boxes or polygons.
+    Fix: remove the row, draw the box again, or train oriented boxes or polygons.
     """
     boxes = label_boxes(labels, images)
     wide, high = boxes.w * boxes.width, boxes.h * boxes.height

@@ -46,7 +46,7 @@ def class_folder_hidden(config: DataConfig) -> Iterator[Hit]:
     Why: the model gets an output for it, and every class behind it in the alphabet another number.
     Ultralytics: takes each folder in train for a class, hidden and empty ones too; a dot sorts first, so it is class 0.
     Example: train/.ipynb_checkpoints, which Jupyter leaves behind.
-    Mend: remove the folder.
+    Fix: remove the folder.
     """
     for index, name in config.names.items():
         if name.startswith((".", "__")):
@@ -60,7 +60,7 @@ def class_missing_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
     Why: nothing tells how well it is recognised, and the accuracy is that of the other classes.
     Ultralytics: says that the split "requires" more classes, and goes on.
     Example: train/cat, train/dog and val/cat, but no val/dog.
-    Mend: move some images of the class to the split.
+    Fix: move some images of the class to the split.
     """
     trained = _counts(config, table, "train")
     for split in table.splits:
@@ -79,7 +79,7 @@ def class_extra_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
     Why: its images are left out of the evaluation; often the folder is a misspelt class.
     Ultralytics: skips them ("Skipping 12 samples from classes the model lacks"); old releases give them wrong numbers.
     Example: val/dogs beside train/dog.
-    Mend: rename the folder to its class in train, or add the class there.
+    Fix: rename the folder to its class in train, or add the class there.
     """
     known = set(config.names.values())
     for split in table.splits:
@@ -97,7 +97,7 @@ def class_folder_empty(config: DataConfig, table: Table) -> Iterator[Hit]:
     Why: the model gets an output that nothing trains, and the classes behind it other numbers.
     Ultralytics: counts the folder as a class; with torchvision before 0.18 it raises FileNotFoundError.
     Example: train/fox without a file, left over from sorting.
-    Mend: put images of the class there, or remove the folder.
+    Fix: put images of the class there, or remove the folder.
     """
     there = _counts(config, table, "train")
     for index, name in config.names.items():
@@ -112,7 +112,7 @@ def class_unreadable(config: DataConfig, table: Table) -> Iterator[Hit]:
     Why: the model gets an output that nothing trains: it never finds the class.
     Ultralytics: leaves out the images one by one, and counts the folder as a class.
     Example: train/oak with ten images of 0 bytes after a copy that broke off.
-    Mend: copy or download the images of the class again, or remove its folder.
+    Fix: copy or download the images of the class again, or remove its folder.
     """
     there, read = _counts(config, table, "train"), _counts(config, table, "train", read=True)
     for index, name in config.names.items():
@@ -128,7 +128,7 @@ def image_outside_class(config: DataConfig) -> Iterator[Hit]:
     Why: they are not trained on, and nothing says so.
     Ultralytics: never lists them; in its log they count as one class more than there are.
     Example: train/17.jpg beside train/cat/.
-    Mend: move them into the folders of their classes.
+    Fix: move them into the folders of their classes.
     """
     for split, paths in config.splits.items():
         try:
@@ -146,7 +146,7 @@ def class_folder_nested(config: DataConfig, table: Table) -> Iterator[Hit]:
     Why: only the first level names the class; what looks like several classes is trained as one.
     Ultralytics: takes all images below a class folder for that class.
     Example: train/animals/cat/1.jpg and train/animals/dog/1.jpg are one class, animals.
-    Mend: give each class a folder directly in the split; nothing, if the folders below are no classes.
+    Fix: give each class a folder directly in the split; nothing, if the folders below are no classes.
     """
     for split, listed in table.splits.items():
         top = _folder(config, split)
@@ -168,7 +168,7 @@ def split_missing(config: DataConfig, table: Table) -> Iterator[Hit]:
     Ultralytics: without val it validates on test, and raises without that; without train it copies all images to
         a folder NAME_split beside yours, of each class 80 % to train and the rest to val.
     Example: a folder with train/ alone.
-    Mend: move a fifth of the images of each class to val/CLASS.
+    Fix: move a fifth of the images of each class to val/CLASS.
     """
     if _folder(config, "train") == config.root:
         yield _unsplit(config, table)
@@ -199,7 +199,7 @@ def class_alone(config: DataConfig) -> Iterator[Hit]:
     Why: the loss is 0 from the first step, the accuracy 100 %, and nothing is learned.
     Ultralytics: trains a model with one output.
     Example: train/cat without a folder for what is no cat.
-    Mend: add a folder with images of everything else.
+    Fix: add a folder with images of everything else.
     """
     if config.nc == 1:
         yield Hit(str(_folder(config, "train")), f"the only class is {config.names[0]!r}", split="train")
@@ -212,7 +212,7 @@ def class_few_images(config: DataConfig, table: Table) -> Iterator[Hit]:
     Why: the model hardly ever sees it, and a class that it never predicts costs it little.
     Ultralytics: draws images at random; rare classes are not drawn more often.
     Example: 3 images of foxes among 2000 of cats.
-    Mend: collect more images of the class, or merge it with another one.
+    Fix: collect more images of the class, or merge it with another one.
     """
     there = _counts(config, table, "train")
     most = max(there.values(), default=0)
@@ -229,7 +229,7 @@ def image_in_two_classes(config: DataConfig, table: Table) -> Iterator[Hit]:
     Why: the two contradict each other; one of them is wrong.
     Ultralytics: trains on both.
     Example: train/cat/7.jpg and train/dog/12.jpg are copies of one file.
-    Mend: keep the image in the right class only.
+    Fix: keep the image in the right class only.
     """
     order = np.argsort(table.content, kind="stable")
     content = table.content[order]
@@ -262,7 +262,7 @@ def class_folders_alike(config: DataConfig) -> Iterator[Hit]:
     Why: probably they are one class that was named twice; each is trained as the opposite of the other.
     Ultralytics: trains two classes.
     Example: train/Cat and train/cat.
-    Mend: move the images into one folder.
+    Fix: move the images into one folder.
     """
     first: dict[str, str] = {}
     for name in config.names.values():
@@ -278,7 +278,7 @@ def class_numbers_sorted_as_text(config: DataConfig) -> Iterator[Hit]:
     Why: the class number in the predictions is not the number of the folder.
     Ultralytics: sorts folder names as text: 0, 1, 10, 11, 2.
     Example: folders 0 to 11; predicted class 2 is folder 10.
-    Mend: use `model.names[index]`, or name the folders with leading zeros: 00, 01, ..., 11.
+    Fix: use `model.names[index]`, or name the folders with leading zeros: 00, 01, ..., 11.
     """
     numbers = [name for name in config.names.values() if name.isascii() and name.isdigit()]
     off = [f"{i} is folder {name}" for i, name in config.names.items() if name.isdigit() and str(i) != name.lstrip("0")]
@@ -293,7 +293,7 @@ def stray_file_in_class(config: DataConfig, census: Census) -> Iterator[Hit]:
     Why: usually harmless; if they are labels, the dataset was made for another task.
     Ultralytics: lists files with the suffix of an image only.
     Example: train/cat/1.txt, or a notebook among the images.
-    Mend: remove the files, or choose the task that they belong to.
+    Fix: remove the files, or choose the task that they belong to.
     """
     found: dict[str, list[str]] = defaultdict(list)
     for other in census.others:

@@ -39,7 +39,7 @@ def class_list_differs(config: DataConfig) -> Iterator[Hit]:
     Why: the labels were numbered by one of the two; if it is not data.yaml, all objects are trained under wrong names.
     Ultralytics: reads `names` in data.yaml alone.
     Example: classes.txt begins with dog, `names` with cat; or val.yaml of the same images has other names.
-    Mend: find out by which list the labels were numbered (draw some), and write that one into `names`.
+    Fix: find out by which list the labels were numbered (draw some), and write that one into `names`.
     """
     ours = config.numbered
     for one in _lists(config):
@@ -62,7 +62,7 @@ def class_list_spelling(config: DataConfig) -> Iterator[Hit]:
     Why: other tools go by names, and take two spellings for two classes.
     Ultralytics: reads `names` in data.yaml alone.
     Example: `traffic_light` in classes.txt, `Traffic light` in `names`.
-    Mend: nothing for Ultralytics; else spell the names alike everywhere.
+    Fix: nothing for Ultralytics; else spell the names alike everywhere.
     """
     ours = config.numbered
     for one in _lists(config):
@@ -82,7 +82,7 @@ def class_sizes_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: the classes were numbered anew for each split, so that the score says nothing, or training learns two things.
     Ultralytics: trains and validates by the numbers.
     Example: in train class 0 is 60x22 and class 1 30x18 pixels; in val class 0 is 30x18.
-    Mend: draw some images of both splits; renumber the labels of one of them by the names of the other.
+    Fix: draw some images of both splits; renumber the labels of one of them by the names of the other.
     """
     if config.nc < 2 or config.nc > MANY:
         return
@@ -103,7 +103,7 @@ def class_colours_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: the classes were numbered anew for each split, so that the score says nothing, or training learns two things.
     Ultralytics: trains and validates by the numbers.
     Example: class 0 is red in train and green in val, where class 1 was green in train.
-    Mend: draw some images of both splits; renumber the labels of one of them by the names of the other.
+    Fix: draw some images of both splits; renumber the labels of one of them by the names of the other.
     """
     if not 2 <= config.nc <= MANY:
         return
@@ -127,7 +127,7 @@ def class_numbers_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     numbers may mean something else.
     Ultralytics: drops images with the numbers above the last class, and trains the others under wrong names.
     Example: train has the classes 0 to 3, val 0 to 2, and data.yaml, written with val, has 3 names.
-    Mend: export all splits at once with one list of classes; adding names is not enough.
+    Fix: export all splits at once with one list of classes; adding names is not enough.
     """
     if not config.in_order or not len(table.row_cls) or not table.row_cls.max() >= config.nc:
         return

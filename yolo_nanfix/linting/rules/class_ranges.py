@@ -24,7 +24,7 @@ def classes_from_minus_one(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: all objects are trained as the class before their own, and those of the first class are dropped.
     Ultralytics: drops images with class -1, and trains the others with the wrong names.
     Example: `convert_coco` with `cls91to80=False` on categories that are numbered from 0, as Label Studio does.
-    Mend: add 1 to the class numbers of all label files of these splits.
+    Fix: add 1 to the class numbers of all label files of these splits.
     """
     if not config.in_order:
         return  # CF003 tells of the keys

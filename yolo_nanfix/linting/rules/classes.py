@@ -35,7 +35,7 @@ def class_not_whole(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image ("non-integer class labels").
     Example: `1.5 0.5 0.5 0.2 0.2`, or a row that begins with x.
-    Mend: write the class number first in the row.
+    Fix: write the class number first in the row.
     """
     mask = np.isfinite(labels.cls) & (np.floor(labels.cls) != labels.cls)
     yield from row_hits(labels, images, mask, lambda row: f"class {labels.cls[row]:g} is not a whole number")
@@ -48,7 +48,7 @@ def class_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image ("negative label values").
     Example: `-1 0.5 0.5 0.2 0.2`.
-    Mend: give the object its class number, counted from 0.
+    Fix: give the object its class number, counted from 0.
     """
     mask = np.isfinite(labels.cls) & (labels.cls <= -1)
     yield from row_hits(labels, images, mask, lambda row: f"class {labels.cls[row]:g} is negative")
@@ -61,7 +61,7 @@ def class_over_nc(labels: Labels, images: Images, config: DataConfig) -> Iterato
     Why: one such row takes the whole image out of training; numbers that start at 1 do it to the last class.
     Ultralytics: drops the image ("Label class 3 exceeds dataset class count 3").
     Example: class 3 where data.yaml names three classes, 0 to 2.
-    Mend: correct the number, or add the class to `names`.
+    Fix: correct the number, or add the class to `names`.
     """
     mask = np.isfinite(labels.cls) & (labels.cls >= config.nc)
     known = f"0 to {config.nc - 1}"
@@ -83,7 +83,7 @@ def class_unused(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: they are never learned, and count in no average; the class list may be of another dataset.
     Ultralytics: builds the model with all classes.
     Example: 80 classes of COCO for a set that labels 3.
-    Mend: nothing if they come later; else remove them from `names` and renumber the labels.
+    Fix: nothing if they come later; else remove them from `names` and renumber the labels.
     """
     if not len(table.row_cls):
         return  # a class is missing for a reason that other rules tell
@@ -111,7 +111,7 @@ def class_not_in_train(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: it is never learned, and its mAP of 0 pulls down the mean of all classes.
     Ultralytics: trains and evaluates as told.
     Example: a rare class whose three images all went to val.
-    Mend: split the images again, so that each class is in train.
+    Fix: split the images again, so that each class is in train.
     """
     counts = _counts(table, config.ceiling)
     missing = np.flatnonzero((counts["train"] == 0) & (np.sum(list(counts.values()), axis=0) > 0))
@@ -127,7 +127,7 @@ def class_not_in_val(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: nothing says how well it is learned.
     Ultralytics: leaves the class out of the mean.
     Example: a class recorded on one day, all of whose images went to train.
-    Mend: split the images again, so that each class is in all splits.
+    Fix: split the images again, so that each class is in all splits.
     """
     counts = _counts(table, config.ceiling)
     for split in ("val", "test"):
@@ -145,7 +145,7 @@ def class_rare(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: it will hardly be learned.
     Ultralytics: weighs all objects alike.
     Example: 3 bicycles among 4000 cars.
-    Mend: collect more examples, repeat the images that have it, or leave the class out.
+    Fix: collect more examples, repeat the images that have it, or leave the class out.
     """
     train = _counts(table, config.ceiling)["train"]
     rare = np.flatnonzero((train > 0) & (train < FEW))
@@ -161,7 +161,7 @@ def class_imbalance(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: the frequent class rules the loss; the rare one is overlooked.
     Ultralytics: weighs all objects alike, unless `cls_pw` is set.
     Example: 40 000 cars and 300 buses.
-    Mend: set `cls_pw`, repeat the images that have the rare class, or collect more of it.
+    Fix: set `cls_pw`, repeat the images that have the rare class, or collect more of it.
     """
     train = _counts(table, config.ceiling)["train"]
     used = np.flatnonzero(train)
@@ -178,7 +178,7 @@ def background_share(table: Table) -> Iterator[Hit]:
     Why: a few images of background help against false alarms; so many make the model see nothing.
     Ultralytics: trains on them as background.
     Example: frames of a camera, most of them empty.
-    Mend: leave some of them out, or label what is missing.
+    Fix: leave some of them out, or label what is missing.
     """
     listed = table.members["train"]
     objects = table.each > 0
@@ -196,7 +196,7 @@ def classes_from_one(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: all objects are trained as the class after their own, and those of the last class are dropped.
     Ultralytics: drops images with the last class, and trains the others with the wrong names.
     Example: classes 1, 2 and 3 where data.yaml names three classes, 0 to 2; class 1 where it names one.
-    Mend: subtract 1 from the class numbers of all label files of these splits.
+    Fix: subtract 1 from the class numbers of all label files of these splits.
     """
     if not config.in_order:
         return  # CF003 tells of the keys

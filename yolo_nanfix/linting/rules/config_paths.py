@@ -30,7 +30,7 @@ def nc_not_whole(config: DataConfig) -> Iterator[Hit]:
     Why: other tools, and older releases of Ultralytics, compare it with a whole number and stop.
     Ultralytics: turns it into a whole number.
     Example: `nc: "2"` or `nc: 2.0`.
-    Mend: write a whole number, or remove the key: it follows from `names`.
+    Fix: write a whole number, or remove the key: it follows from `names`.
     """
     nc = config.raw.get("nc")
     if nc is not None and type(nc) is not int:
@@ -44,7 +44,7 @@ def path_absolute(config: DataConfig) -> Iterator[Hit]:
     Why: the dataset cannot be moved, nor used on another machine.
     Ultralytics: takes the path as it is.
     Example: `path: /home/ann/data/cats`.
-    Mend: remove `path:` and write `train` and `val` relative to the yaml.
+    Fix: remove `path:` and write `train` and `val` relative to the yaml.
     """
     if config.astray:
         return  # CF028 is about it
@@ -63,7 +63,7 @@ def path_of_working_folder(config: DataConfig) -> Iterator[Hit]:
     Why: started elsewhere, Ultralytics looks in its own folder for datasets instead, or finds another set.
     Ultralytics: starts from the working folder, not from the folder of the yaml.
     Example: `path: ../cats`, which works in one terminal and not in the next.
-    Mend: remove `path:` and write `train` and `val` relative to the yaml.
+    Fix: remove `path:` and write `train` and `val` relative to the yaml.
     """
     given = config.raw.get("path")
     if isinstance(given, str) and given and not Path(given).is_absolute() and _exists(given):
@@ -77,7 +77,7 @@ def training_key_in_data(config: DataConfig) -> Iterator[Hit]:
     Why: they have no effect: the training runs with the defaults.
     Ultralytics: ignores them silently.
     Example: `epochs: 300` or `imgsz: 1280` in data.yaml.
-    Mend: give them to the command (`epochs=300`), or in a file of their own with `cfg=`.
+    Fix: give them to the command (`epochs=300`), or in a file of their own with `cfg=`.
     """
     found = [key for key in config.raw if key in SETTINGS and key not in KNOWN_KEYS]
     if found:
@@ -92,7 +92,7 @@ def class_name_unprintable(config: DataConfig) -> Iterator[Hit]:
     Why: names that look alike differ, and tables and files made from them break.
     Ultralytics: takes the name as it is.
     Example: `names: ["cat ", "dog"]`, or a name over two lines.
-    Mend: correct the name.
+    Fix: correct the name.
     """
     for index, name in config.names.items():
         if not name.strip():
@@ -113,7 +113,7 @@ def class_name_number(config: DataConfig) -> Iterator[Hit]:
     Why: the names were lost in an export; nobody can tell whether a label is right.
     Ultralytics: shows the numbers.
     Example: `names: ['0', '1', '2']`.
-    Mend: write the names.
+    Fix: write the names.
     """
     names = list(((config.raw.get("names") and config.names) or {}).values())
     if names and all(re.fullmatch(r"\d+", name.strip()) for name in names):
@@ -127,7 +127,7 @@ def names_missing(config: DataConfig) -> Iterator[Hit]:
     Why: nobody can tell whether a label is right.
     Ultralytics: names the classes class_0, class_1 and so on.
     Example: `nc: 3` alone.
-    Mend: write `names:`.
+    Fix: write `names:`.
     """
     if config.raw.get("names") is None:
         yield _hit(config, "nc", f"'nc: {config.raw.get('nc')}' without 'names'")
@@ -140,7 +140,7 @@ def val_inside_train(config: DataConfig) -> Iterator[Hit]:
     Why: folders are read with all that is below them: the images of evaluation are trained on.
     Ultralytics: trains and evaluates as told.
     Example: `train: images` with `val: images/val`.
-    Mend: give each split a folder of its own, side by side.
+    Fix: give each split a folder of its own, side by side.
     """
     train = [path.resolve() for path in config.splits.get("train", ())]
     for split, paths in config.splits.items():
@@ -159,7 +159,7 @@ def validation_key(config: DataConfig) -> Iterator[Hit]:
     Why: beside `val` it has no effect; alone it is another name for it that other tools do not know.
     Ultralytics: ignores it if there is `val`, else renames it with a warning.
     Example: `validation: images/val`.
-    Mend: write `val`.
+    Fix: write `val`.
     """
     if "validation" in config.raw:
         both = "val" in config.raw
@@ -174,7 +174,7 @@ def key_overwritten(config: DataConfig) -> Iterator[Hit]:
     Why: it has no effect; the file was written back from memory by a tool, perhaps with other changes.
     Ultralytics: overwrites it with the path of the file that it read.
     Example: `yaml_file: /content/data.yaml`.
-    Mend: remove the key.
+    Fix: remove the key.
     """
     if "yaml_file" in config.raw:
         yield _hit(config, "yaml_file", "'yaml_file' is overwritten when the file is read")
@@ -187,7 +187,7 @@ def class_name_slash(config: DataConfig) -> Iterator[Hit]:
     Why: cut-outs of objects are saved in folders named after the class: a slash makes a folder in a folder.
     Ultralytics: saves crops of the class `a/b` under `crops/a/b`.
     Example: `names: [car/van, bus]`.
-    Mend: take another sign: `car or van`.
+    Fix: take another sign: `car or van`.
     """
     for index, name in config.names.items():
         if "/" in name or "\\" in name:
@@ -201,7 +201,7 @@ def path_nowhere(config: DataConfig) -> Iterator[Hit]:
     Why: training does not start; a yaml with a download entry may even fetch another copy of the set.
     Ultralytics: raises FileNotFoundError ("images not found, missing path"), or runs the download entry.
     Example: `train: C:\\Users\\ann\\cells\\train\\images` in a yaml that was downloaded with the images.
-    Mend: remove `path:` and write the paths from the folder of the yaml on, as the finding names them.
+    Fix: remove `path:` and write the paths from the folder of the yaml on, as the finding names them.
     """
     needed = [one for one in config.astray if one.key != "test"]
     if not needed:
@@ -221,7 +221,7 @@ def val_empty(config: DataConfig) -> Iterator[Hit]:
     Why: training does not start.
     Ultralytics: raises RuntimeError ("'val:' images not found"); a test split does not stand in for it.
     Example: `val: ''`, as some tools write it when they are given no split.
-    Mend: put a fifth of the images into a split of their own, and write its path.
+    Fix: put a fifth of the images into a split of their own, and write its path.
     """
     key = "validation" if "val" not in config.raw else "val"
     if key in config.raw and not config.raw[key]:
@@ -235,7 +235,7 @@ def data_yaml_missing(config: DataConfig) -> Iterator[Hit]:
     Why: training needs one; lint takes splits and classes from the folders and the list of classes beside them.
     Ultralytics: raises an error ("No YAML file found"); it reads no `obj.data` nor `classes.txt`.
     Example: a YOLO export of Label Studio or CVAT as it was unpacked.
-    Mend: write a data.yaml as the finding says, with a split for validation that shares no image with train.
+    Fix: write a data.yaml as the finding says, with a split for validation that shares no image with train.
     """
     if config.layout not in (Layout.FOLDERS, Layout.DARKNET):
         return
@@ -256,7 +256,7 @@ def image_list_too_long(config: DataConfig) -> Iterator[Hit]:
         nothing is known of these images.
     Ultralytics: reads it whole, and looks for a label file for each line.
     Example: a script that appends to train.txt, started again and again.
-    Mend: write the list anew, each image once.
+    Fix: write the list anew, each image once.
     """
     for path in (path for paths in config.splits.values() for path in paths if path.is_file()):
         if (more := _excess(path)) is not None:
@@ -278,7 +278,7 @@ def list_paths_nowhere(config: DataConfig) -> Iterator[Hit]:
     Ultralytics: takes lines from the folder that it is started in, but for those that begin with `./`; then it raises
         RuntimeError ("No valid images found").
     Example: `/home/ann/cats/images/1.jpg` in a train.txt, or `data/obj_train_data/1.jpg` in one of CVAT.
-    Mend: write the paths from the folder of the list on, with `./` before each.
+    Fix: write the paths from the folder of the list on, with `./` before each.
     """
     for path, how in config.lists.items() if config.layout is Layout.YAML else ():
         start = f"begin with {how.start!r}" if how.start else "begin in another folder"

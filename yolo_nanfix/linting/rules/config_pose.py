@@ -20,7 +20,7 @@ def flip_idx_missing(config: DataConfig) -> Iterator[Hit]:
     Why: images cannot be mirrored, which is one of the most useful augmentations.
     Ultralytics: sets `fliplr` and `flipud` to 0, with a warning in the log.
     Example: `kpt_shape: [17, 3]` and no `flip_idx`.
-    Mend: list for each keypoint the one that it becomes in a mirror: left eye and right eye change places.
+    Fix: list for each keypoint the one that it becomes in a mirror: left eye and right eye change places.
     """
     if config.kpt_shape and not config.raw.get("flip_idx"):
         message = f"no 'flip_idx' for {config.kpt_shape[0]} keypoints: images are not mirrored"
@@ -34,7 +34,7 @@ def flip_idx_length(config: DataConfig) -> Iterator[Hit]:
     Why: training does not start.
     Ultralytics: raises ValueError ("length must be equal to kpt_shape[0]").
     Example: `kpt_shape: [3, 3]` with `flip_idx: [1, 0]`.
-    Mend: list for each keypoint the one that it becomes in a mirror.
+    Fix: list for each keypoint the one that it becomes in a mirror.
     """
     flip = config.raw.get("flip_idx")
     if config.kpt_shape and flip and len(flip) != config.kpt_shape[0]:
@@ -48,7 +48,7 @@ def flip_idx_unusable(config: DataConfig) -> Iterator[Hit]:
     Why: training ends in the first batch with a mirrored image.
     Ultralytics: raises IndexError in the loader; a true or false leaves keypoints out instead.
     Example: `flip_idx: [1, 2]` for two keypoints, counted from 0.
-    Mend: count keypoints from 0, and write whole numbers.
+    Fix: count keypoints from 0, and write whole numbers.
     """
     flip = _flip(config)
     wrong = [entry for entry in flip if type(entry) is not int or not -len(flip) <= entry < len(flip)]
@@ -64,7 +64,7 @@ def flip_idx_not_mutual(config: DataConfig) -> Iterator[Hit]:
     Why: in mirrored images keypoints get the places of others, or one twice.
     Ultralytics: takes the list as it is.
     Example: `flip_idx: [1, 2, 0]`, or `flip_idx: [0, 0]`.
-    Mend: if a becomes b in a mirror, b becomes a: correct the pairs.
+    Fix: if a becomes b in a mirror, b becomes a: correct the pairs.
     """
     flip = _flip(config)
     usable = all(type(entry) is int and -len(flip) <= entry < len(flip) for entry in flip)
@@ -81,7 +81,7 @@ def flip_idx_against_names(config: DataConfig) -> Iterator[Hit]:
     Why: in mirrored images left and right are mixed up.
     Ultralytics: takes `flip_idx` as it is; names are for display only.
     Example: `kpt_names: {0: [nose, left_eye, right_eye]}` with `flip_idx: [0, 1, 2]`.
-    Mend: correct the list, or the names.
+    Fix: correct the list, or the names.
     """
     flip = _flip(config)
     for names in _kpt_names(config):
@@ -103,7 +103,7 @@ def kpt_sigmas_unusable(config: DataConfig) -> Iterator[Hit]:
     Why: training ends at the first validation.
     Ultralytics: raises ValueError ("'kpt_oks_sigmas' must be 17 positive values").
     Example: `kpt_shape: [3, 3]` with `kpt_oks_sigmas: [0.1, 0.1]`.
-    Mend: write one number above 0 for each keypoint, or remove the key.
+    Fix: write one number above 0 for each keypoint, or remove the key.
     """
     given = config.raw.get("kpt_oks_sigmas")
     if not given or not config.kpt_shape:
@@ -122,7 +122,7 @@ def kpt_names_count(config: DataConfig) -> Iterator[Hit]:
     Why: the names go into the exported model, where they no longer fit the keypoints.
     Ultralytics: writes them as they are.
     Example: `kpt_shape: [3, 3]` with `kpt_names: {0: [nose, tail]}`.
-    Mend: name all keypoints in their order.
+    Fix: name all keypoints in their order.
     """
     for names in _kpt_names(config):
         if config.kpt_shape and len(names) != config.kpt_shape[0]:

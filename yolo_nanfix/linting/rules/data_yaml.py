@@ -21,7 +21,7 @@ def duplicate_key(config: DataConfig) -> Iterator[Hit]:
     Why: the first value is lost without a word: a second `train:` or a second class 3 hides the first one.
     Ultralytics: takes the last value; its YAML reader does not notice.
     Example: `names: {0: cat, 1: dog, 1: bird}`.
-    Mend: remove or renumber one of the two keys.
+    Fix: remove or renumber one of the two keys.
     """
     for key, first, line in config.duplicate_keys:
         yield Hit(str(config.yaml_file), f"key {key!r} stands on line {first} already; the later value wins", line)
@@ -34,7 +34,7 @@ def names_nc_mismatch(config: DataConfig) -> Iterator[Hit]:
     Why: one of the two is wrong, and training does not start.
     Ultralytics: raises SyntaxError ("'names' length 3 and 'nc: 5' must match").
     Example: `nc: 5` with three names.
-    Mend: remove `nc` (it follows from `names`), or complete `names`.
+    Fix: remove `nc` (it follows from `names`), or complete `names`.
     """
     names, nc = config.raw.get("names"), config.raw.get("nc")
     if names is not None and nc is not None and len(names) != int(float(nc)):
@@ -49,7 +49,7 @@ def class_index_gap(config: DataConfig, table: Table) -> Iterator[Hit]:
     Why: training does not start. The numbers in the labels are read by these keys here: those of COCO begin at 1.
     Ultralytics: raises KeyError ("2-class dataset requires class indices 0-1") before it looks at an image.
     Example: `names: {1: cat, 2: dog}`.
-    Mend: number the names from 0 without gaps, and the classes in all label files with them.
+    Fix: number the names from 0 without gaps, and the classes in all label files with them.
     """
     names = config.raw.get("names")
     if not isinstance(names, dict):
@@ -76,7 +76,7 @@ def class_name_duplicate(config: DataConfig) -> Iterator[Hit]:
     Why: objects of one kind are split over two classes, which then compete in training and evaluation.
     Ultralytics: trains them as two classes.
     Example: `names: [car, bus, car]`.
-    Mend: merge the two classes in the labels, or give each a name of its own.
+    Fix: merge the two classes in the labels, or give each a name of its own.
     """
     seen: dict[str, int] = {}
     for index, name in config.names.items():
@@ -95,7 +95,7 @@ def key_misspelt(config: DataConfig) -> Iterator[Hit]:
     Why: a misspelt key has no effect: `chanels: 6` trains with 3 channels, `tset:` has no test split.
     Ultralytics: ignores it silently.
     Example: `nmaes: [cat, dog]` beside `nc: 2` trains classes named class_0 and class_1.
-    Mend: correct the spelling of the key.
+    Fix: correct the spelling of the key.
     """
     import difflib  # for mistakes alone
 
@@ -113,7 +113,7 @@ def download_entry(config: DataConfig) -> Iterator[Hit]:
     Why: it may be a script that Ultralytics runs, as you, as soon as the val path is missing.
     Ultralytics: downloads the address or executes the text as Python when the images are not found.
     Example: `download: https://example.org/data.zip`.
-    Mend: nothing if you trust the file; lint never executes it.
+    Fix: nothing if you trust the file; lint never executes it.
     """
     if config.raw.get("download"):
         message = "Ultralytics downloads or runs this entry if the val images are missing"
@@ -127,7 +127,7 @@ def class_name_not_text(config: DataConfig) -> Iterator[Hit]:
     Why: `yes`, `no`, `on`, `off`, `null` and bare numbers are values in YAML: the class is named True.
     Ultralytics: turns the value into text and goes on.
     Example: `names: [yes, no]` gives the classes True and False.
-    Mend: put the name in quotes.
+    Fix: put the name in quotes.
     """
     names = config.raw.get("names") or []
     if isinstance(names, dict) and class_numbers(names) is None:
@@ -145,7 +145,7 @@ def kpt_shape_unusable(config: DataConfig, task: str) -> Iterator[Hit]:
     Why: it says how many columns a label row has; without it no pose label can be read.
     Ultralytics: raises ValueError when the dataset is built.
     Example: `kpt_shape: [17]`.
-    Mend: write `kpt_shape: [keypoints, 2]` for x, y or `[keypoints, 3]` for x, y, visibility.
+    Fix: write `kpt_shape: [keypoints, 2]` for x, y or `[keypoints, 3]` for x, y, visibility.
     """
     given = config.raw.get("kpt_shape")
     if config.kpt_shape is None and (given is not None or task == "pose"):
@@ -160,7 +160,7 @@ def test_split_missing(config: DataConfig) -> Iterator[Hit]:
     Why: training runs, but the test split cannot be evaluated; often a sign of a yaml from another machine.
     Ultralytics: raises FileNotFoundError as soon as `split=test` is asked for.
     Example: `test: ../test/images` where there is no such folder.
-    Mend: correct the path or remove the key.
+    Fix: correct the path or remove the key.
     """
     elsewhere = next((one for one in config.astray if one.key == "test"), None)
     if config.missing_test is not None:

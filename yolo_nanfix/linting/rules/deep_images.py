@@ -54,7 +54,7 @@ def image_damaged_inside(images: Images) -> Iterator[Hit]:
     Ultralytics: accepts the image, for it looks at the end marker alone.
     Example: a block of zeros in the middle of the file, from a bad disk or an aborted copy; a progressive JPEG that was
         cut after its first scan and ended.
-    Mend: copy or download the image again.
+    Fix: copy or download the image again.
     """
     for image, deep in _looked_at(images):
         if deep.damage and not _ends_early(deep) and image.header.fault != "trailing":
@@ -68,7 +68,7 @@ def image_ends_early(images: Images) -> Iterator[Hit]:
     Why: objects there are labelled, but the model sees one even colour.
     Ultralytics: accepts the image.
     Example: a download that broke off, to which a tool put an end marker, or which it saved again.
-    Mend: copy or download the image again.
+    Fix: copy or download the image again.
     """
     for image, deep in _looked_at(images):
         if _ends_early(deep):
@@ -84,7 +84,7 @@ def image_one_color(images: Images) -> Iterator[Hit]:
         that teaches little: an info.
     Ultralytics: accepts the image.
     Example: a frame from before the camera opened its shutter.
-    Mend: remove the image and its label file.
+    Fix: remove the image and its label file.
     """
     for image, deep in _looked_at(images):
         if deep.high - deep.low <= _SAME and not (deep.damage and deep.tail == 1):
@@ -99,7 +99,7 @@ def image_very_dark(images: Images) -> Iterator[Hit]:
     Why: little of the range is used; often the sign of values that were never scaled to 8 bits.
     Ultralytics: accepts the image.
     Example: an underexposed night frame; 5-bit data in 8 bits.
-    Mend: brighten the image, unless the model will see such images.
+    Fix: brighten the image, unless the model will see such images.
     """
     for image, deep in _contrasty(images):
         if deep.high <= DARK:
@@ -113,7 +113,7 @@ def image_very_bright(images: Images) -> Iterator[Hit]:
     Why: the image is overexposed, and hardly anything can be told apart.
     Ultralytics: accepts the image.
     Example: a frame against the sun.
-    Mend: remove the image, unless the model will see such images.
+    Fix: remove the image, unless the model will see such images.
     """
     for image, deep in _contrasty(images):
         if deep.low >= BRIGHT:
@@ -127,7 +127,7 @@ def image_low_contrast(images: Images) -> Iterator[Hit]:
     Why: objects hardly stand out; fog, a covered lens, or data that was scaled by a wrong window.
     Ultralytics: accepts the image.
     Example: a frame of a camera in fog, with values from 120 to 140.
-    Mend: stretch the contrast, unless the model will see such images.
+    Fix: stretch the contrast, unless the model will see such images.
     """
     for image, deep in _contrasty(images):
         if deep.high - deep.low <= FLAT and deep.high > DARK and deep.low < BRIGHT:
@@ -141,7 +141,7 @@ def image_blurred(images: Images) -> Iterator[Hit]:
     Why: edges of objects cannot be seen, so boxes around them are guesses.
     Ultralytics: accepts the image.
     Example: a frame that is badly out of focus; only strong blur is told, of some 3 % of the width.
-    Mend: remove the image, unless the model will see such images.
+    Fix: remove the image, unless the model will see such images.
     """
     for image, deep in _looked_at(images):
         if deep.deviation >= BLURRED_CONTRAST and 0 < deep.detail < BLURRED:

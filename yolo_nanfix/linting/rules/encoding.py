@@ -18,7 +18,7 @@ def byte_order_mark(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: other tools take the mark for a part of the first class number; joined files have it in their middle.
     Ultralytics: leaves the mark out.
     Example: a label file saved by Notepad as "UTF-8 with BOM".
-    Mend: save the file as UTF-8 without the mark.
+    Fix: save the file as UTF-8 without the mark.
     """
     yield from bad_hits(labels, images, "mark", "begins with a byte order mark")
 
@@ -30,6 +30,6 @@ def line_ends_mixed(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: a tool that knows line feeds only reads rows with bare carriage returns as one; mixed ends tell of a merge.
     Ultralytics: takes each of them for the end of a row.
     Example: rows of a Windows and of a Linux tool in one file.
-    Mend: end all lines with a line feed.
+    Fix: end all lines with a line feed.
     """
     yield from bad_hits(labels, images, "ends", "the lines end in different ways: {text}")

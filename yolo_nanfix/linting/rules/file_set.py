@@ -76,7 +76,7 @@ def image_missing(unusual: Images) -> Iterator[Hit]:
     Why: the image and all its labels are missing from training.
     Ultralytics: drops the entry with one line in the log.
     Example: train.txt written before images were moved; a link to a disk that is gone.
-    Mend: restore the image, or write the list anew.
+    Fix: restore the image, or write the list anew.
     """
     for image in unusual:
         if image.header.fault == "missing":
@@ -92,7 +92,7 @@ def label_missing(table: Table) -> Iterator[Hit]:
     Why: they are trained as pure background; right if nothing is on them, harmful if their labels got lost.
     Ultralytics: trains on them as background and counts them in the log.
     Example: images/train/7.jpg without labels/train/7.txt.
-    Mend: nothing if the images are meant as background; an empty label file says so clearly.
+    Fix: nothing if the images are meant as background; an empty label file says so clearly.
     """
     for split, indices in table.members.items():
         bare = [table.files[i] for i in indices[~table.labelled[indices]]]
@@ -108,7 +108,7 @@ def labels_elsewhere(table: Table, strays: tuple[str, ...], config: DataConfig) 
     Why: the images are trained as pure background although someone labelled them.
     Ultralytics: replaces the last folder `images` of the path by `labels`, and looks nowhere else.
     Example: half of labels/val was moved to labels/test, which no split names.
-    Mend: put the labels where Ultralytics looks for them; nothing if the folder is an old copy.
+    Fix: put the labels where Ultralytics looks for them; nothing if the folder is an old copy.
     """
     for split, chosen in table.members.items():
         bare = chosen[~table.labelled[chosen]]
@@ -128,7 +128,7 @@ def train_unlabelled(fates: Mapping[str, Fate], table: Table, config: DataConfig
     Why: there is nothing to learn from; usually the labels are in a place where no one looks.
     Ultralytics: raises ValueError ("No labels found").
     Example: labels beside the folder `images` under another name than `labels`.
-    Mend: put the labels where the finding says, one .txt per image.
+    Fix: put the labels where the finding says, one .txt per image.
     """
     fate = fates["train"]
     if fate.kept and not fate.found and table.labelled[table.splits["train"]].any():
@@ -145,7 +145,7 @@ def val_unlabelled(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: mAP stays 0, so early stopping and the choice of best.pt work on nothing.
     Ultralytics: warns once and validates against an empty truth.
     Example: val labels in labels/train while the images are in images/val.
-    Mend: put the labels where the finding says, one .txt per image.
+    Fix: put the labels where the finding says, one .txt per image.
     """
     yield from _unlabelled("val", table, config)
 
@@ -157,7 +157,7 @@ def test_unlabelled(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: an evaluation on the split gives a mAP of 0, whatever the model does.
     Ultralytics: warns once and evaluates against an empty truth.
     Example: `test: images/test` without labels/test.
-    Mend: put the labels where the finding says, one .txt per image, or take `test` out of data.yaml.
+    Fix: put the labels where the finding says, one .txt per image, or take `test` out of data.yaml.
     """
     yield from _unlabelled("test", table, config)
 
@@ -200,7 +200,7 @@ def label_orphan(strays: tuple[str, ...], table: Table, census: Census) -> Itera
     Why: someone labelled an image that is not trained on; it was lost, renamed or put elsewhere.
     Ultralytics: never looks at the file.
     Example: labels/train/8.txt without images/train/8.jpg.
-    Mend: restore the image, or remove the label file.
+    Fix: restore the image, or remove the label file.
     """
     if not strays:
         return
@@ -218,7 +218,7 @@ def label_misplaced(strays: tuple[str, ...], table: Table) -> Iterator[Hit]:
     Why: the image is trained as pure background although its objects are labelled.
     Ultralytics: replaces the last folder `images` of the path by `labels`, and looks nowhere else.
     Example: labels/train/5.txt for images/val/5.jpg, or 5.txt beside images/val/5.jpg.
-    Mend: move the label file to the place that the finding names.
+    Fix: move the label file to the place that the finding names.
     """
     bare = _bare_by_stem(table) if strays else {}
     for path in strays:
@@ -234,7 +234,7 @@ def label_shared(table: Table) -> Iterator[Hit]:
     Why: they differ only in the suffix; if they show different things, one is trained with wrong boxes.
     Ultralytics: gives both images the same labels.
     Example: a.jpg and a.png with one a.txt.
-    Mend: remove one of the two, or rename it and its labels.
+    Fix: remove one of the two, or rename it and its labels.
     """
     if len(set(table.labels)) == len(table.labels):
         return
@@ -253,7 +253,7 @@ def image_repeated(table: Table) -> Iterator[Hit]:
     Why: it counts several times in training and evaluation; a link to a folder above repeats it 40 times.
     Ultralytics: trains on each occurrence.
     Example: a symbolic link inside images/ that points to images/, or a line that stands twice in train.txt.
-    Mend: remove the link or the repeated lines.
+    Fix: remove the link or the repeated lines.
     """
     identity = table.identity
     for split, listed in table.splits.items():
@@ -276,7 +276,7 @@ def image_in_two_splits(table: Table) -> Iterator[Hit]:
     Why: evaluation on images that were trained on says nothing about new ones.
     Ultralytics: trains and evaluates as told.
     Example: `train` and `val` name the same folder.
-    Mend: give each split images of its own.
+    Fix: give each split images of its own.
     """
     for split, indices in table.members.items():
         if split == "train":

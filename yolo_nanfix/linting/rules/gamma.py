@@ -26,7 +26,7 @@ def grey_by_gamma(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: equal colours become grey values up to 70 of 255 apart, by no more than the program that saved the file.
     Ultralytics: reads with `channels: 1` by `IMREAD_GRAYSCALE`, for which libpng obeys sRGB and gAMA chunks.
     Example: screenshots with an sRGB chunk among PNGs or JPEGs of another program.
-    Mend: save all images as grey, or save the PNGs again without gAMA and sRGB chunks.
+    Fix: save all images as grey, or save the PNGs again without gAMA and sRGB chunks.
     """
     if config.channels != 1:
         return

@@ -36,7 +36,7 @@ def image_unreadable(unusual: Images) -> Iterator[Hit]:
     Why: the image and all its labels are missing from training.
     Ultralytics: drops the image with one line in the log, after an attempt to install a HEIF reader.
     Example: a BMP whose header names a compression that does not exist.
-    Mend: export or download the image again, or remove it from the dataset.
+    Fix: export or download the image again, or remove it from the dataset.
     """
     yield from _with_fault(unusual, "unreadable", "cannot be opened as an image ({reason})")
 
@@ -48,7 +48,7 @@ def image_empty(unusual: Images) -> Iterator[Hit]:
     Why: the image and all its labels are missing from training; usually a copy or download broke off.
     Ultralytics: drops the image with one line in the log.
     Example: a JPEG of 0 bytes after a full disk.
-    Mend: copy or download the image again.
+    Fix: copy or download the image again.
     """
     yield from _with_fault(unusual, "empty", "the file has 0 bytes")
 
@@ -60,7 +60,7 @@ def image_truncated(unusual: Images) -> Iterator[Hit]:
     Why: the image and all its labels are missing from training.
     Ultralytics: drops the image with one line in the log.
     Example: a PNG without its IEND chunk, a JPEG cut in the middle.
-    Mend: copy or download the image again.
+    Fix: copy or download the image again.
     """
     yield from _with_fault(unusual, "truncated", "the image data is damaged or breaks off ({reason})")
 
@@ -72,7 +72,7 @@ def jpeg_trailing_bytes(unusual: Images) -> Iterator[Hit]:
     Why: your original file is replaced by a re-encoded one: metadata is lost and the pixels change.
     Ultralytics: writes the decoded image over the file at quality 100 ("corrupt JPEG restored and saved").
     Example: a camera that appends a thumbnail or padding behind the image.
-    Mend: keep a copy of the originals, or strip the bytes behind the end marker FF D9.
+    Fix: keep a copy of the originals, or strip the bytes behind the end marker FF D9.
     """
     yield from _with_fault(unusual, "trailing", "the JPEG decodes, but does not end at its end marker FF D9")
 
@@ -84,7 +84,7 @@ def image_under_ten_pixels(unusual: Images) -> Iterator[Hit]:
     Why: the image and all its labels are missing from training.
     Ultralytics: drops the image with one line in the log.
     Example: a thumbnail of 8x8 pixels among photographs.
-    Mend: remove the image, or replace it with the full-size one.
+    Fix: remove the image, or replace it with the full-size one.
     """
     for image in unusual:
         header = image.header
@@ -102,7 +102,7 @@ def format_not_supported(unusual: Images) -> Iterator[Hit]:
     Why: the suffix is accepted, the content is not, so the image is missing from training.
     Ultralytics: drops the image with one line in the log ("Invalid image format GIF").
     Example: a GIF saved under the name cat.jpg.
-    Mend: convert the image to JPEG or PNG.
+    Fix: convert the image to JPEG or PNG.
     """
     for image in unusual:
         name = image.header.format
@@ -117,7 +117,7 @@ def content_against_suffix(unusual: Images) -> Iterator[Hit]:
     Why: tools that trust the suffix fail on the file, and some decoding hangs on the suffix alone.
     Ultralytics: usually decodes it by content; multi-band TIFF only under its own suffix.
     Example: PNG or WebP bytes under the name 12.jpg.
-    Mend: rename the file to the suffix of its content, and its label file stays as it is.
+    Fix: rename the file to the suffix of its content, and its label file stays as it is.
     """
     for image in unusual:
         name = image.header.format
@@ -132,7 +132,7 @@ def pixel_count_huge(images: Images, unusual: Images, config: DataConfig) -> Ite
     Why: decoding takes gigabytes for each worker, and it is scaled down to the training size anyway.
     Ultralytics: decodes the whole image in each epoch; Pillow warns of a decompression bomb.
     Example: a scan of 12000x9000 pixels.
-    Mend: cut the image into tiles, or scale it down once.
+    Fix: cut the image into tiles, or scale it down once.
     """
     pillow = sys.modules.get("PIL.Image")  # as long as it is not loaded, nobody has changed its limit
     limit: int | None = pillow.MAX_IMAGE_PIXELS if pillow else BOMB_PIXELS // 2
@@ -154,7 +154,7 @@ def decompression_bomb(unusual: Images) -> Iterator[Hit]:
     Why: the image and all its labels are missing from training; a file of some kilobytes can claim terabytes.
     Ultralytics: drops the image with one line in the log (DecompressionBombError).
     Example: a map of 30000x20000 pixels, or a damaged header.
-    Mend: cut the image into tiles, or scale it down; lint never decodes it.
+    Fix: cut the image into tiles, or scale it down; lint never decodes it.
     """
     yield from _with_fault(unusual, "bomb", f"more than {BOMB_PIXELS / 1e6:.0f} million pixels ({{reason}})")
 
@@ -166,6 +166,6 @@ def not_an_image(unusual: Images) -> Iterator[Hit]:
     Why: the image and all its labels are missing from training; usually a download returned an error page.
     Ultralytics: drops the image with one line in the log, after an attempt to install a HEIF reader.
     Example: a web page saved under the name street.jpg, or a Git LFS pointer.
-    Mend: download the image again; for pointers run `git lfs pull`.
+    Fix: download the image again; for pointers run `git lfs pull`.
     """
     yield from _with_fault(unusual, "foreign", "no image: {reason}")

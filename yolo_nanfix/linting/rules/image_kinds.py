@@ -56,7 +56,7 @@ def exif_turned(unusual: Images, config: DataConfig) -> Iterator[Hit]:
     Why: labels fit only if the tool in which they were drawn turned the image, too; many do not.
     Ultralytics: trains on the turned image; if `channels` is not 1 or 3, of most formats only the size is turned.
     Example: a photograph of a phone that was held upright (orientation 6).
-    Mend: look at some of these images with their labels; if they do not fit, remove the EXIF tag.
+    Fix: look at some of these images with their labels; if they do not fit, remove the EXIF tag.
     """
     for image, header in _taken(unusual):
         if header.turn > 1:
@@ -77,7 +77,7 @@ def color_cmyk(unusual: Images) -> Iterator[Hit]:
     Why: the decoder turns CMYK into RGB without a colour profile, so colours differ from what viewers show.
     Ultralytics: converts it without a word.
     Example: a photograph taken from a print layout.
-    Mend: convert the image to RGB with its profile.
+    Fix: convert the image to RGB with its profile.
     """
     for image, header in _taken(unusual):
         if header.mode == "CMYK":
@@ -91,7 +91,7 @@ def color_palette(unusual: Images) -> Iterator[Hit]:
     Why: photographs lose shades in a palette, and a palette is often the sign of a mask among the images.
     Ultralytics: trains on the colours of the palette.
     Example: a mask of class numbers saved among the images; a GIF turned to PNG.
-    Mend: check that it is no mask; else nothing.
+    Fix: check that it is no mask; else nothing.
     """
     for image, header in _taken(unusual):
         if header.mode in ("P", "PA", "1"):
@@ -106,7 +106,7 @@ def alpha_dropped(table: Table, config: DataConfig, options: LintOptions) -> Ite
     Why: where an image is transparent, the model sees whatever colour lies below: black, white or noise.
     Ultralytics: drops alpha with 1 or 3 channels; an alpha channel that is opaque everywhere does no harm.
     Example: cut-out products on a transparent ground, saved as PNG.
-    Mend: put the images on the ground that they shall be seen on, or set `channels: 4` if all images have alpha.
+    Fix: put the images on the ground that they shall be seen on, or set `channels: 4` if all images have alpha.
     """
     if config.channels not in _DROPPED_ALPHA or not table.alpha.any():
         return
@@ -137,7 +137,7 @@ def grey_in_color_set(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: a model for grey images alone can have one channel; a few among colours may come from another source.
     Ultralytics: repeats the one band three times.
     Example: X-ray images saved as grey PNG, in a data.yaml without `channels`.
-    Mend: set `channels: 1` if all images are grey; else nothing.
+    Fix: set `channels: 1` if all images are grey; else nothing.
     """
     if config.channels != 3 or not table.files:
         return
@@ -154,7 +154,7 @@ def more_than_8_bits(unusual: Images) -> Iterator[Hit]:
     Why: training sees 256 levels, and what is stored beyond is lost; IM016 and IM017 tell where hardly any is left.
     Ultralytics: keeps the upper 8 of 16 bits.
     Example: a 16-bit PNG of a thermal camera.
-    Mend: scale the values that matter to 8 bits once, by a window of your choice.
+    Fix: scale the values that matter to 8 bits once, by a window of your choice.
     """
     for image, header in _taken(unusual):
         if 8 < header.bits <= 16:
@@ -169,7 +169,7 @@ def several_frames(unusual: Images, config: DataConfig) -> Iterator[Hit]:
     Ultralytics: loads the first (of an animated PNG from OpenCV 4.11 on); pages of a TIFF become channels only if
         `channels` is neither 1 nor 3.
     Example: an animated WebP, a scan of several pages, a phone's JPEG with a depth image behind it.
-    Mend: save each frame that is to be trained on as an image of its own.
+    Fix: save each frame that is to be trained on as an image of its own.
     """
     for image, header in _taken(unusual):
         if header.frames > 1 and (header.format != "TIFF" or config.channels in _DROPPED_ALPHA):
@@ -186,7 +186,7 @@ def extreme_aspect(unusual: Images) -> Iterator[Hit]:
     Why: the longer side is scaled to the training size, so the shorter one keeps a handful of pixels.
     Ultralytics: scales the image and pads it.
     Example: a panorama or a text line of 3000x120 pixels.
-    Mend: cut the image into tiles.
+    Fix: cut the image into tiles.
     """
     for image, header in _taken(unusual):
         short, long = sorted((header.width, header.height))

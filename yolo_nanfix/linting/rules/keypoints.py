@@ -41,7 +41,7 @@ def visibility_odd(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: mostly a confidence, or a column too many or too few: then coordinates are read as visibilities.
     Ultralytics: takes everything but 0 as visible, also 3, 0.5 and inf.
     Example: `0 0.5 0.5 0.4 0.4 0.4 0.4 3 0.6 0.6 2`.
-    Mend: write 0 for a keypoint that is not labelled, 1 for a hidden one and 2 for a visible one.
+    Fix: write 0 for a keypoint that is not labelled, 1 for a hidden one and 2 for a visible one.
     """
     seen = labels.visible
     odd = (seen >= LOW) & (seen != 0) & (seen != 1) & (seen != 2)
@@ -55,7 +55,7 @@ def visibility_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image ("negative label values [-1.]").
     Example: `0 0.5 0.5 0.4 0.4 0.4 0.4 -1 0.6 0.6 2`.
-    Mend: write 0 for a keypoint that is not labelled.
+    Fix: write 0 for a keypoint that is not labelled.
     """
     seen = labels.visible
     yield from _point_hits(labels, images, seen < LOW, lambda spot: f"has visibility {seen[spot]:g}")
@@ -68,7 +68,7 @@ def keypoint_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: one such row takes the whole image out of training, even if the keypoint is not visible; often pixels.
     Ultralytics: drops the image ("non-normalized or out of bounds coordinates").
     Example: `0 0.5 0.5 0.4 0.4 320 240 2 0.6 0.6 2`.
-    Mend: divide x by the image width and y by its height; give a keypoint outside the image 0 0 and visibility 0.
+    Fix: divide x by the image width and y by its height; give a keypoint outside the image 0 0 and visibility 0.
     """
     points = labels.points
 
@@ -86,7 +86,7 @@ def keypoint_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: one such row takes the whole image out of training, even if the keypoint is not visible.
     Ultralytics: drops the image ("negative label values"), also for -1 -1 as a mark of a missing keypoint.
     Example: `0 0.5 0.5 0.4 0.4 -1 -1 0 0.6 0.6 2`.
-    Mend: give a keypoint that is missing or outside the image 0 0 and visibility 0.
+    Fix: give a keypoint that is missing or outside the image 0 0 and visibility 0.
     """
     points = labels.points
     yield from _point_hits(
@@ -101,7 +101,7 @@ def keypoint_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: a little more and the image would be dropped; augmented images lose the keypoint, others keep it.
     Ultralytics: keeps it; augmentation makes it invisible, and so does a negative coordinate if `kpt_shape` ends in 2.
     Example: `0 0.5 0.5 0.4 0.4 1.005 0.4 2 0.6 0.6 2`.
-    Mend: clip the keypoint to the image.
+    Fix: clip the keypoint to the image.
     """
     points, ranges = labels.points, _points(labels)
     outside = (ranges.largest > 1) | (ranges.smallest < 0)
@@ -116,7 +116,7 @@ def keypoints_all_invisible(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: its box is learned; but in the pose mAP it counts as an object that no prediction can match.
     Ultralytics: keeps the row; the similarity of its keypoints to any prediction is 0 (COCO leaves such objects out).
     Example: `0 0.5 0.5 0.4 0.4 0 0 0 0 0 0`.
-    Mend: label the keypoints, or remove the row.
+    Fix: label the keypoints, or remove the row.
     """
     mask = (_visible(labels) == 0) & (np.diff(labels.first) > 0)
     yield from row_hits(labels, images, mask, lambda row: "no keypoint is visible")
@@ -129,7 +129,7 @@ def keypoint_at_corner(labels: Labels, images: Images, config: DataConfig) -> It
     Why: 0 0 is how tools write a missing keypoint: the model learns to see it in the corner of the image.
     Ultralytics: where `kpt_shape` ends in 2 it takes all keypoints as visible that are not negative.
     Example: `0 0.5 0.5 0.4 0.4 0 0 2 0.6 0.6 2`, or 0 0 with `kpt_shape: [2, 2]`.
-    Mend: write visibility 0; for that `kpt_shape` has to end in 3.
+    Fix: write visibility 0; for that `kpt_shape` has to end in 3.
     """
     points = _points(labels)
     mask = (points.x == 0) & (points.y == 0) & (labels.visible != 0)
@@ -145,7 +145,7 @@ def keypoint_far_from_box(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: it belongs to another object, or x and y, or the columns of the row, are mixed up.
     Ultralytics: keeps the row; the keypoint is predicted from inside the box.
     Example: `0 0.2 0.2 0.1 0.1 0.9 0.9 2 0.2 0.2 2`.
-    Mend: draw the box around the object with all its visible keypoints.
+    Fix: draw the box around the object with all its visible keypoints.
     """
     points, boxes, count = _points(labels), label_boxes(labels, images), np.diff(labels.first)
     long = np.where((boxes.dropped | (boxes.side < 0)), np.nan, np.maximum(boxes.w, boxes.h))
@@ -166,7 +166,7 @@ def keypoints_coincide(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: a placeholder that nobody moved, or a box centre written for each keypoint.
     Ultralytics: trains on it.
     Example: `0 0.5 0.5 0.4 0.4 0.5 0.5 2 0.5 0.5 2`.
-    Mend: label the keypoints, or give those that are not visible 0 0 and visibility 0.
+    Fix: label the keypoints, or give those that are not visible 0 0 and visibility 0.
     """
     points, rows = _points(labels), np.flatnonzero(np.diff(labels.first))
     mask = np.zeros(len(labels.cls), np.bool_)
@@ -192,7 +192,7 @@ def keypoints_missing(labels: Labels, images: Images, config: DataConfig) -> Ite
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image ("labels require 11 columns each").
     Example: `0 0.5 0.5 0.2 0.2` with `kpt_shape: [2, 3]`.
-    Mend: write the keypoints. An object without any is written with visibility 0 where `kpt_shape` ends in 3; where it
+    Fix: write the keypoints. An object without any is written with visibility 0 where `kpt_shape` ends in 3; where it
     ends in 2 there is no way to write it: remove the row.
     """
     for bad in labels.bad:
@@ -209,7 +209,7 @@ def pose_set_of_boxes(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: not one image with objects is left to train on.
     Ultralytics: drops each image ("labels require 11 columns each"); where none is left training does not start.
     Example: `0 0.5 0.5 0.2 0.2` in all rows, with `kpt_shape: [2, 3]`.
-    Mend: export the set again in a format that has keypoints; or remove `kpt_shape` and train the task detect.
+    Fix: export the set again in a format that has keypoints; or remove `kpt_shape` and train the task detect.
     """
     if config.kpt_shape is None:
         return
@@ -229,7 +229,7 @@ def keypoints_in_pixels(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: hardly an image is left to train on.
     Ultralytics: drops the images ("non-normalized or out of bounds coordinates").
     Example: `0 0.5 0.5 0.2 0.2 300 220 2 340 260 2`.
-    Mend: divide x of the keypoints by the width of the image and y by its height, as in the boxes.
+    Fix: divide x of the keypoints by the width of the image and y by its height, as in the boxes.
     """
     for split, count, rows in met(table, Clue.POINTS_LARGE):
         images = slice(None) if split is None else table.members[split]
@@ -252,7 +252,7 @@ def keypoint_dimensions(labels: Labels, images: Images, config: DataConfig) -> I
     Why: all images with such rows are missing from training, mostly the whole set.
     Ultralytics: drops the image ("labels require 11 columns each").
     Example: `0 0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6` with `kpt_shape: [2, 3]`.
-    Mend: correct the second number of `kpt_shape`: 2 for x y, 3 for x y visibility.
+    Fix: correct the second number of `kpt_shape`: 2 for x y, 3 for x y visibility.
     """
     for bad in labels.bad:
         if bad.kind == "columns" and config.kpt_shape and bad.text == str(other_width(config.kpt_shape)):

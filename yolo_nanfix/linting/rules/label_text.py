@@ -35,7 +35,7 @@ def label_unreadable(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: the whole image is missing from training.
     Ultralytics: drops the image with one line in the log ("'utf-8' codec can't decode").
     Example: labels saved by an editor as UTF-16.
-    Mend: save the file as UTF-8.
+    Fix: save the file as UTF-8.
     """
     for bad in labels.bad:
         if bad.kind == "unreadable":
@@ -51,7 +51,7 @@ def not_a_number(labels: Labels, images: Images, config: DataConfig) -> Iterator
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image with one line in the log, without the line number.
     Example: `0 0.5 0.5 0.2 n/a`.
-    Mend: write class numbers and coordinates as numbers.
+    Fix: write class numbers and coordinates as numbers.
     """
     names = _names(config)
 
@@ -68,7 +68,7 @@ def comma_separated(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: one such row takes the whole image out of training.
     Ultralytics: splits at blanks only, and drops the image.
     Example: `0,0.5,0.5,0.2,0.2` or `0 0,5 0,5 0,2 0,2`.
-    Mend: separate the numbers by blanks and use decimal points.
+    Fix: separate the numbers by blanks and use decimal points.
     """
     blanks = "numbers are separated by blanks"
     yield from bad_hits(labels, images, "comma", f"{{text!r}} has semicolons; {blanks}", lambda text: ";" in text)
@@ -82,7 +82,7 @@ def comment_in_label(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: label files have no comments; one takes the whole image out of training.
     Ultralytics: drops the image with one line in the log.
     Example: `# checked by Ann`.
-    Mend: remove the comment.
+    Fix: remove the comment.
     """
     yield from bad_hits(labels, images, "comment", "{text!r} holds a comment")
 
@@ -94,7 +94,7 @@ def column_count(labels: Labels, images: Images, config: DataConfig, task: str) 
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image with one line in the log, without the line number.
     Example: `0 0.5 0.5 0.2`.
-    Mend: write class x y width height; for polygons class and pairs of x y; for pose all keypoints. Predictions are
+    Fix: write class x y width height; for polygons class and pairs of x y; for pose all keypoints. Predictions are
         written without `save_conf`, and by `predict` rather than `track`.
     """
     wanted = "5 columns, or 1 and pairs of x y from 3 points on"
@@ -123,7 +123,7 @@ def boxes_among_polygons(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: the whole image is missing from training.
     Ultralytics: drops the image ("labels mix segment and detection rows").
     Example: one row of 5 columns, a box or a polygon of two points, among rows of 9.
-    Mend: write all objects of the file as boxes, or all as polygons.
+    Fix: write all objects of the file as boxes, or all as polygons.
     """
     yield from bad_hits(labels, images, "mixed", "boxes (or polygons of two points) among polygons in one file: {text}")
 
@@ -135,7 +135,7 @@ def row_of_seven(table: Table) -> Iterator[Hit]:
     Why: more than six columns are read as a polygon: confidence and track number become a corner.
     Ultralytics: drops the image if a track number is above 1; else it trains on the box around the three "points".
     Example: `0 0.5 0.5 0.2 0.2 0.93 12`.
-    Mend: cut the rows to class x y width height.
+    Fix: cut the rows to class x y width height.
     """
     message = "rows of 7 columns, as trackers write them, are read as polygons of 3 points"
     told: set[str] = set()
@@ -166,7 +166,7 @@ def polygons_for_detect(table: Table) -> Iterator[Hit]:
     Why: fine if the set is made for segmentation; worth knowing if you expected boxes.
     Ultralytics: trains on the boxes around the polygons.
     Example: COCO segmentation labels used with a detection model.
-    Mend: nothing; use the task segment to train on the shapes.
+    Fix: nothing; use the task segment to train on the shapes.
     """
     polygons = np.flatnonzero(table.polygons & ~tracked(table))
     if len(polygons):
@@ -182,7 +182,7 @@ def boxes_for_segment(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: a single such file among thousands stops training at start.
     Ultralytics: raises ValueError ("requires equal numbers of boxes and segments") without naming the file.
     Example: one file of 5-column rows in a segmentation set.
-    Mend: write the objects as polygons (for obb: four corners), or train the task detect.
+    Fix: write the objects as polygons (for obb: four corners), or train the task detect.
     """
     boxes = np.bincount(labels.file, minlength=len(labels.files))
     for index, file in enumerate(labels.files):
@@ -197,7 +197,7 @@ def label_nan(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image, and its message shows an empty list.
     Example: `0 nan 0.5 0.2 0.2`.
-    Mend: correct the row or remove it.
+    Fix: correct the row or remove it.
     """
     yield from row_hits(labels, images, np.isnan(labels.extra), lambda row: "the row holds nan")
 
@@ -209,7 +209,7 @@ def label_infinite(labels: Labels, images: Images, task: str) -> Iterator[Hit]:
     Why: one such row takes the whole image out of training; often a converter took the image size as 0.
     Ultralytics: drops the image with one line in the log.
     Example: `0 inf 0.5 0.2 0.2`, or 1e400, which no float holds.
-    Mend: convert the annotation again with the right image size.
+    Fix: convert the annotation again with the right image size.
     """
     mask = np.isinf(labels.extra)
     if task == "pose":  # there only the class, x and y of keypoints, and what is negative are looked at
@@ -224,7 +224,7 @@ def number_odd_spelling(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: it is read as a number that you may not have meant: 0.5_1 is 0.51.
     Ultralytics: reads it as Python does.
     Example: `0 0.5_1 0.5 0.2 0.2`.
-    Mend: write the number with plain digits.
+    Fix: write the number with plain digits.
     """
     for odd in labels.odd:
         read = f"is read as {float(odd.text):.6g}"
@@ -239,7 +239,7 @@ def row_of_six(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: predictions saved with `save_conf`, or boxes with an angle; the whole image is missing from training.
     Ultralytics: drops the image ("labels require 5 columns, 6 columns detected").
     Example: `0 0.5 0.5 0.2 0.2 0.93`.
-    Mend: cut the confidence off; write boxes with an angle as four corners for the task obb.
+    Fix: cut the confidence off; write boxes with an angle as four corners for the task obb.
     """
     yield from bad_hits(
         labels,
@@ -257,7 +257,7 @@ def class_name_for_number(labels: Labels, images: Images, config: DataConfig) ->
     Why: one such row takes the whole image out of training.
     Ultralytics: drops the image ("could not convert string to float: 'cat'").
     Example: `cat 0.5 0.5 0.2 0.2`.
-    Mend: write the class number, counted from 0 in the order of `names`.
+    Fix: write the class number, counted from 0 in the order of `names`.
     """
     names = _names(config)
     yield from bad_hits(
@@ -272,7 +272,7 @@ def label_nul_bytes(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: the file was cut short when a disk was full or a machine crashed, or is UTF-16 without a mark.
     Ultralytics: drops the image with one line in the log.
     Example: a file of the right size that holds nothing but zeros.
-    Mend: restore the file from a copy, or convert the annotation again.
+    Fix: restore the file from a copy, or convert the annotation again.
     """
     yield from bad_hits(labels, images, "number", "{text!r} holds NUL bytes", _has_nul)
 
@@ -284,7 +284,7 @@ def byte_order_mark_inside(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: files with such a mark were joined; the row looks right in every editor, and the image is missing.
     Ultralytics: takes the mark at the start of a file, and drops the image for one further down.
     Example: `copy a.txt + b.txt` on Windows.
-    Mend: remove the mark: U+FEFF.
+    Fix: remove the mark: U+FEFF.
     """
     yield from bad_hits(labels, images, "number", "{text!r} begins with a byte order mark", _has_mark)
 
@@ -296,7 +296,7 @@ def label_markup(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: annotations that were never converted, or the error page of a download; the image is missing from training.
     Ultralytics: drops the image with one line in the log.
     Example: a Pascal VOC file renamed to .txt.
-    Mend: convert the annotations to YOLO rows, or download the labels again.
+    Fix: convert the annotations to YOLO rows, or download the labels again.
     """
     seen: set[int] = set()
     for bad in labels.bad:
@@ -313,7 +313,7 @@ def instance_id_column(table: Table, config: DataConfig, task: str) -> Iterator[
     Why: not one image with objects is left to train on.
     Ultralytics: drops each image with one line in the log; where none is left training does not start.
     Example: `0 1907 0.1 0.1 0.5 0.1 0.3 0.4`: class, instance, corners.
-    Mend: take the column that is not the class out of all rows.
+    Fix: take the column that is not the class out of all rows.
     """
     columns = 5 + config.kpt_shape[0] * config.kpt_shape[1] if config.kpt_shape else 0
     for split, count, rows in met(table, Clue.NUMBERED):

@@ -22,7 +22,7 @@ def label_file_too_large(labels: Labels, images: Images) -> Iterator[Hit]:
         it.
     Ultralytics: reads it whole into memory, which takes many times its size, once for each process that caches labels.
     Example: a converter that appends all labels of the set to one file.
-    Mend: write the labels of this image anew.
+    Fix: write the labels of this image anew.
     """
     message = f"{{text}} bytes, more than the {LABEL_BYTES >> 20} MB of a label file that are read; {_UNREAD}"
     yield from bad_hits(labels, images, "large", message)
@@ -37,7 +37,7 @@ def label_rows_too_many(labels: Labels, images: Images) -> Iterator[Hit]:
         kept of such a pair. Lint does not read the file.
     Ultralytics: takes them all, and runs out of memory in the first batch that the image is in.
     Example: a converter that appends all labels of the set to one file.
-    Mend: write the labels of this image anew.
+    Fix: write the labels of this image anew.
     """
     message = f"{{text}} lines, more than the {ROWS} of a label file that are read; {_UNREAD}"
     yield from bad_hits(labels, images, "many", message)
@@ -53,7 +53,7 @@ def label_line_too_long(labels: Labels, images: Images) -> Iterator[Hit]:
         does not read the file.
     Ultralytics: reads it as one row: a box around all of its points, or the image is dropped.
     Example: rows that were joined with blanks in the place of line ends.
-    Mend: write the labels of this image anew, one object a line.
+    Fix: write the labels of this image anew, one object a line.
     """
     message = f"a line of {{text}} bytes, more than the {LINE_BYTES >> 20} MB of a line that are read; {_UNREAD}"
     yield from bad_hits(labels, images, "long", message)

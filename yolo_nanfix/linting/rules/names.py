@@ -33,7 +33,7 @@ def label_name_case(strays: tuple[str, ...], table: Table, census: Census) -> It
     Why: on Linux the label is not found, so the image is trained as pure background; on Windows it is found.
     Ultralytics: looks for the stem of the image with `.txt`, letter by letter.
     Example: labels/train/IMG_7.TXT or img_7.txt for images/train/IMG_7.jpg.
-    Mend: rename the label file to the name that the finding gives.
+    Fix: rename the label file to the name that the finding gives.
     """
     yield from _twin_hits(strays, table, census, "case", "capital letters")
 
@@ -45,7 +45,7 @@ def label_name_unicode(strays: tuple[str, ...], table: Table, census: Census) ->
     Why: both names look the same, but the label is not found, so the image is trained as pure background.
     Ultralytics: compares names byte by byte; macOS and zip tools turn one `é` into `e` and an accent.
     Example: images/train/caf\\u00e9.jpg and labels/train/cafe\\u0301.txt.
-    Mend: rename both to one form (NFC), or to plain ASCII.
+    Fix: rename both to one form (NFC), or to plain ASCII.
     """
     yield from _twin_hits(strays, table, census, "unicode", "the Unicode form of its letters")
 
@@ -57,7 +57,7 @@ def label_name_suffix(strays: tuple[str, ...], table: Table, census: Census) -> 
     Why: the label is not found, so the image is trained as pure background.
     Ultralytics: replaces the suffix of the image by `.txt`; a.jpg has its label in a.txt, not in a.jpg.txt.
     Example: labels/train/7.jpg.txt or `7 .txt` for images/train/7.jpg.
-    Mend: rename the label file to the name that the finding gives.
+    Fix: rename the label file to the name that the finding gives.
     """
     yield from _twin_hits(strays, table, census, "suffix", "a suffix or blank")
 
@@ -77,7 +77,7 @@ def label_link_broken(table: Table) -> Iterator[Hit]:
     Why: the image is trained as pure background although it seems to be labelled.
     Ultralytics: takes what is no regular file for a missing label.
     Example: labels/train/7.txt -> /mnt/old-disk/7.txt.
-    Mend: restore the target, or copy the labels into the dataset.
+    Fix: restore the target, or copy the labels into the dataset.
     """
     names: dict[str, frozenset[str]] = {}
     for image in np.flatnonzero(~table.labelled).tolist():
@@ -97,7 +97,7 @@ def name_ends_in_blank(census: Census) -> Iterator[Hit]:
     Why: the file is not taken for an image or label, though it looks like one; Windows cannot even open it.
     Ultralytics: the suffix `jpg ` is none that it knows.
     Example: `7.jpg ` with a blank at the end.
-    Mend: rename the file without the blank.
+    Fix: rename the file without the blank.
     """
     for other in census.others:
         bare = other.name.strip()
@@ -112,7 +112,7 @@ def name_control_character(table: Table) -> Iterator[Hit]:
     Why: a list of images (train.txt) cannot name the file, and every tool that prints names is misled.
     Ultralytics: trains on it if it lists the folder; in a list the name breaks into two that do not exist.
     Example: a download saved as `cat\\n.jpg`.
-    Mend: rename the image and its label file.
+    Fix: rename the image and its label file.
     """
     together = "".join(table.files)
     if together.isascii() and not any(c in together for c in _CONTROLS):
@@ -129,7 +129,7 @@ def name_case_clash(table: Table) -> Iterator[Hit]:
     Why: on Windows and macOS one overwrites the other, as soon as the dataset is copied or unpacked there.
     Ultralytics: trains on both; on a file system that ignores case there is only one.
     Example: IMG_7.jpg and img_7.JPG in one folder.
-    Mend: rename one of the two, and its label file.
+    Fix: rename one of the two, and its label file.
     """
     small = "\0".join(table.files).lower().split("\0")
     if len(set(small)) == len(small):
@@ -149,7 +149,7 @@ def name_awkward(table: Table) -> Iterator[Hit]:
     Why: training works, but shell scripts, archives and other systems often garble such names.
     Ultralytics: reads them all; a name that ends in a blank is the exception (FS019).
     Example: `photo (1).jpg`, `größe.png`.
-    Mend: nothing if everything works; else rename the images and their labels to plain letters.
+    Fix: nothing if everything works; else rename the images and their labels to plain letters.
     """
     together = "".join(table.files)
     if together.isascii() and not any(c in together for c in _AWKWARD):
@@ -170,7 +170,7 @@ def path_long(table: Table) -> Iterator[Hit]:
     Why: Windows opens no path over 259 characters unless it was told to, and archives drop them.
     Ultralytics: reads the file wherever the system can open it.
     Example: a chain of export folders, each named after the whole project.
-    Mend: move the dataset to a shorter path.
+    Fix: move the dataset to a shorter path.
     """
     if max(map(len, table.files), default=0) > LONG:
         long = [i for i, file in enumerate(table.files) if len(file) > LONG]

@@ -33,7 +33,7 @@ def corner_outside_image(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: its centre and sides are not those of the visible part; sets cut into tiles are full of them.
     Ultralytics: keeps the box; augmentation cuts it at the border, validation does not.
     Example: `0 0.8 0.7 0.6 0.5 0.9 0.3 1.04 0.5`.
-    Mend: nothing if the boxes are meant to go on beyond the tile; else clip them.
+    Fix: nothing if the boxes are meant to go on beyond the tile; else clip them.
     """
     boxes = shapes(labels, images)
     upright = label_boxes(labels, images)
@@ -53,7 +53,7 @@ def obb_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: no prediction can match it, and the overlap of rotated boxes is computed from a side of 0.
     Ultralytics: keeps the box, with a side of 0.
     Example: `0 0.1 0.1 0.5 0.1 0.5 0.1 0.1 0.1`.
-    Mend: remove the row, or draw the box again.
+    Fix: remove the row, or draw the box again.
     """
     boxes = shapes(labels, images)
     mask = boxes.mark(labels, flat(boxes))
@@ -67,7 +67,7 @@ def obb_corner_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: a click that failed; the box that is trained on is larger than what was drawn.
     Ultralytics: takes the smallest rectangle around the corners.
     Example: `0 0.1 0.1 0.5 0.1 0.5 0.1 0.1 0.4`.
-    Mend: draw the box again.
+    Fix: draw the box again.
     """
     boxes, rows, quads = _quads(labels, images)
     x, y = quads
@@ -86,7 +86,7 @@ def obb_corners_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: a rectangle comes out all the same; but the tool that wrote the corners did not mean what other tools read.
     Ultralytics: takes the smallest rectangle around the corners, in whatever order.
     Example: `0 0.1 0.1 0.5 0.1 0.1 0.3 0.5 0.3`.
-    Mend: write the corners around the box, clockwise or the other way.
+    Fix: write the corners around the box, clockwise or the other way.
     """
     boxes, rows, quads = _quads(labels, images)
     crossing = _edges_cross(quads, 0, 2) | _edges_cross(quads, 1, 3)
@@ -101,7 +101,7 @@ def obb_not_rectangular(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: the box that is trained on is far larger than what was drawn; often a corner is misplaced.
     Ultralytics: takes the smallest rectangle around the corners.
     Example: `0 0.1 0.1 0.5 0.1 0.2 0.3 0.1 0.3`.
-    Mend: draw the box again as a rectangle.
+    Fix: draw the box again as a rectangle.
     """
     boxes, rows, quads = _quads(labels, images)
     long, short = enclosing_rectangles(quads)
@@ -121,7 +121,7 @@ def obb_corner_count(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: polygons of the segment task, or a corner was lost or doubled; what is trained on is a rectangle around them.
     Ultralytics: takes the smallest rectangle around all corners.
     Example: `0 0.1 0.1 0.5 0.1 0.5 0.3`.
-    Mend: write four corners: 9 columns.
+    Fix: write four corners: 9 columns.
     """
     count = np.diff(labels.first)
     mask = (count > 0) & (count != CORNERS)
@@ -135,7 +135,7 @@ def obb_side_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: nothing can be seen in it; the overlap of rotated boxes is ill-conditioned for such slivers.
     Ultralytics: keeps the box; augmentation may drop it.
     Example: `0 0.1 0.1 0.5 0.1 0.5 0.1005 0.1 0.1005` on an image 640 pixels high.
-    Mend: remove the row, or draw the box again.
+    Fix: remove the row, or draw the box again.
     """
     boxes, rows, quads = _quads(labels, images)
     short = enclosing_rectangles(quads)[1]
@@ -153,7 +153,7 @@ def obb_turned_in_percent(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: what was drawn as a rectangle is written as a parallelogram: angles and sides of all turned boxes are wrong.
     Ultralytics: takes the smallest rectangle around the corners, which is none of the objects.
     Example: a converter turns x, y, width and height in percent, as Label Studio gives them, by the angle.
-    Mend: convert again: first to pixels, then turn, then divide by width and height.
+    Fix: convert again: first to pixels, then turn, then divide by width and height.
     """
     for split in (None, *table.splits):
         counts = table.clues if split is None else table.clues[table.members[split]]
@@ -176,7 +176,7 @@ def obb_right_in_percent(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: it was turned in percent of an image that is not square, so that its angle and its sides are wrong.
     Ultralytics: takes the smallest rectangle around the corners, which is another one than was drawn.
     Example: `0 0.35 0.25 0.48 0.475 0.324 0.565 0.194 0.34` on an image of 192x96.
-    Mend: turn the box in pixels, then divide by width and height.
+    Fix: turn the box in pixels, then divide by width and height.
     """
     found = quads(labels, images)
     mask = _mark(labels, found.shapes, found.rows[found.in_parts])

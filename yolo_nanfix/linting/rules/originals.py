@@ -50,7 +50,7 @@ def augmented_copies(table: Table) -> Iterator[Hit]:
     Why: there is less to learn from than the number of images says, and Ultralytics augments anyway, anew each epoch.
     Ultralytics: trains on all of them.
     Example: a Roboflow export with three outputs for each training image.
-    Mend: nothing; better export without augmentation. Count originals, not images, and split by original.
+    Fix: nothing; better export without augmentation. Count originals, not images, and split by original.
     """
     for split, members in table.members.items():
         inside = np.zeros(len(table.files), np.bool_)
@@ -77,7 +77,7 @@ def original_across_splits(table: Table) -> Iterator[Hit]:
     Why: evaluation on copies of what was trained on says nothing about new images.
     Ultralytics: trains and evaluates as told.
     Example: a set that was exported with augmentation and split by image afterwards.
-    Mend: put all copies of an original into one split.
+    Fix: put all copies of an original into one split.
     """
     across = [images for images in originals(table) if len(set(table.split[images].tolist())) > 1]
     if not across:

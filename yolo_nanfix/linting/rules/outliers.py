@@ -63,7 +63,7 @@ def box_covers_image(table: Table) -> Iterator[Hit]:
     Why: often a placeholder, or a set for classification turned into boxes: nothing is learned about place.
     Ultralytics: keeps the box.
     Example: `0 0.5 0.5 1 1`.
-    Mend: nothing if the object fills the image; else draw the box again, or train the task classify.
+    Fix: nothing if the object fills the image; else draw the box again, or train the task classify.
     """
     wide, high = table.row_box[:, 2] >= 1 - 2 * COVERED, table.row_box[:, 3] >= 1 - 2 * COVERED
     rows = np.flatnonzero(wide & high)
@@ -96,7 +96,7 @@ def boxes_small_at_imgsz(table: Table, options: LintOptions) -> Iterator[Hit]:
     Why: objects under 8x8 pixels share a cell with their neighbours and leave little to see.
     Ultralytics: trains on them; the finest stride of the usual models is 8 pixels.
     Example: objects of 40x40 pixels on images of 4000x3000, trained at 640.
-    Mend: train at a larger `imgsz`, cut the images into tiles, or take a model with a P2 head.
+    Fix: train at a larger `imgsz`, cut the images into tiles, or take a model with a P2 head.
     """
     shape = _shapes(table)
     scale = options.imgsz / np.maximum(np.maximum(table.width, table.height), 1).astype(np.float32)
@@ -118,7 +118,7 @@ def box_size_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: a slip of the mouse, a box around a group, or the wrong class.
     Ultralytics: trains on it.
     Example: one box of 900x700 pixels among cells of 40x40.
-    Mend: look at the box; draw it again if it is wrong.
+    Fix: look at the box; draw it again if it is wrong.
     """
     shape = _shapes(table)
     side = shape.width * shape.height
@@ -137,7 +137,7 @@ def box_aspect_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: a slip of the mouse, or the wrong class. Boxes at the border are left out: it cuts objects.
     Ultralytics: trains on it.
     Example: one box of 300x10 pixels among faces.
-    Mend: look at the box; draw it again if it is wrong.
+    Fix: look at the box; draw it again if it is wrong.
     """
     shape = _shapes(table)
     for row, usual in _outliers(table, shape, shape.width / shape.height, config.ceiling):

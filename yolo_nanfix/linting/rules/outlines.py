@@ -51,7 +51,7 @@ def polygon_self_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: what the loop holds counts as outside where the outline goes round it twice; corners are out of order.
     Ultralytics: fills the polygon by the even-odd rule, without a word.
     Example: `0 0.1 0.1 0.5 0.5 0.5 0.1 0.1 0.5`.
-    Mend: put the corners in the order of the outline, or draw the object again.
+    Fix: put the corners in the order of the outline, or draw the object again.
     """
     say = "the outline crosses itself; the loop has {:.0f} square pixels"
     yield from _hits(labels, images, (Kind.CROSSING,), lambda outline: say.format(outline.area))
@@ -65,7 +65,7 @@ def polygon_rings_joined(labels: Labels, images: Images) -> Iterator[Hit]:
     Ultralytics: reads one outline, and fills it by the even-odd rule. A bridge that is walked there and back has no
         area, so holes and parts that are joined by one are filled as they should be.
     Example: the four corners of one part and the four of another, one after the other.
-    Mend: join the rings with `merge_multi_segment` of `ultralytics.data.converter`, or write each part to a row of its
+    Fix: join the rings with `merge_multi_segment` of `ultralytics.data.converter`, or write each part to a row of its
     own; a hole needs the bridge.
     """
 
@@ -85,7 +85,7 @@ def polygon_parts_overlap(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: what two parts share is missing from the mask.
     Ultralytics: fills the outline by the even-odd rule: what lies in two rings is outside.
     Example: two polygons of one COCO annotation that overlap, joined by `convert_coco`.
-    Mend: unite the parts to one outline, or write each to a row of its own.
+    Fix: unite the parts to one outline, or write each to a row of its own.
     """
     say = "{} parts, which share {:.0f} square pixels; there the mask is empty"
     yield from _hits(labels, images, (Kind.OVERLAPPING,), lambda o: say.format(o.rings, o.area))

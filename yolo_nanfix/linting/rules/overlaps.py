@@ -30,7 +30,7 @@ def row_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: the second one is of no use, and tells of a merge that went wrong.
     Ultralytics: removes the repeated row in memory, with one line in the log.
     Example: two rows `0 0.5 0.5 0.2 0.2`.
-    Mend: remove one of the rows.
+    Fix: remove one of the rows.
     """
     first = first_equal(labels, images)[0]
     mask = first != np.arange(len(first))
@@ -44,7 +44,7 @@ def box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: the two rows contradict each other, and each is an error of the other in training.
     Ultralytics: keeps both.
     Example: `0 0.5 0.5 0.2 0.2` and `1 0.5 0.5 0.2 0.2`.
-    Mend: keep the row with the right class.
+    Fix: keep the row with the right class.
     """
     first = first_equal(labels, images)[1]
     mask = (first != np.arange(len(first))) & (labels.cls != labels.cls[first])
@@ -64,7 +64,7 @@ def box_near_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: one object is labelled twice; in evaluation the second one can never be found.
     Ultralytics: keeps both; it removes rows only if they are exactly equal.
     Example: `0 0.5 0.5 0.2 0.2` and `0 0.501 0.5 0.2 0.2`.
-    Mend: remove one of the rows.
+    Fix: remove one of the rows.
     """
     other, overlap = _near(labels, images)
     mask = (other >= 0) & (labels.cls == labels.cls[other])
@@ -82,7 +82,7 @@ def near_box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: mostly one object labelled by two people, who disagree: each row is an error of the other in training.
     Ultralytics: keeps both.
     Example: `0 0.5 0.5 0.2 0.2` and `1 0.501 0.5 0.2 0.2`.
-    Mend: keep the row with the right class.
+    Fix: keep the row with the right class.
     """
     other, overlap = _near(labels, images)
     mask = (other >= 0) & (labels.cls != labels.cls[other])

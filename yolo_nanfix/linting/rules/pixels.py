@@ -59,7 +59,7 @@ def image_undecodable(unusual: tuple[Image, ...], config: DataConfig) -> Iterato
     Why: training stops in the first epoch, at a random batch.
     Ultralytics: raises FileNotFoundError ("Image Not Found") although the file is there.
     Example: a float32 or int32 TIFF with one band in a set with `channels: 3`.
-    Mend: convert the image to 8-bit PNG or JPEG, or remove it.
+    Fix: convert the image to 8-bit PNG or JPEG, or remove it.
     """
     for image in unusual:
         pixels = image.pixels
@@ -74,7 +74,7 @@ def channel_count(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hi
     Why: the first layer of the model expects `channels` inputs; a batch with another count cannot be built.
     Ultralytics: raises a shape error in the first epoch.
     Example: an RGB image in a set with `channels: 6`.
-    Mend: correct `channels` in data.yaml, or export the image with all its bands.
+    Fix: correct `channels` in data.yaml, or export the image with all its bands.
     """
     for image, pixels in _decoded(unusual):
         if image.npy is None and pixels.shape[2] != config.channels:
@@ -88,7 +88,7 @@ def pixel_nan(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     Why: one NaN pixel makes the loss and the BatchNorm statistics NaN, for ever if no one notices.
     Ultralytics: accepts the image, hides it while mosaic is on, and trains to NaN weights or mAP 0.
     Example: a GeoTIFF whose no-data pixels are NaN.
-    Mend: replace NaN with a number (0, or the mean of the band) and save the image as 8 bits.
+    Fix: replace NaN with a number (0, or the mean of the band) and save the image as 8 bits.
     """
     for image, pixels in _decoded(unusual):
         if spot := pixels.nan:
@@ -102,7 +102,7 @@ def pixel_infinite(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     Why: infinity turns into NaN in the first convolution or BatchNorm.
     Ultralytics: accepts the image and trains to NaN weights or mAP 0.
     Example: a ratio of two bands with a division by zero.
-    Mend: replace infinite values with a number and save the image as 8 bits.
+    Fix: replace infinite values with a number and save the image as 8 bits.
     """
     for image, pixels in _decoded(unusual):
         if spot := pixels.inf:
@@ -116,7 +116,7 @@ def pixel_huge(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     Why: with AMP pixels are turned to half precision, where they become infinite and then NaN.
     Ultralytics: accepts the image; validation overflows above 65504, training above 65504 * 255.
     Example: -3.4e38, the usual no-data value of float GeoTIFFs.
-    Mend: replace no-data values with a number and scale the image to 0-255.
+    Fix: replace no-data values with a number and scale the image to 0-255.
     """
     for image, pixels in _decoded(unusual):
         if spot := pixels.huge:
@@ -131,7 +131,7 @@ def pixel_out_of_range(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     Why: inputs are divided by 255 whatever they are, and mosaic writes them into bytes, where they wrap.
     Ultralytics: accepts the image.
     Example: reflectance stored as float32 from 0 to 10000.
-    Mend: scale all bands to 0-255 and save them as 8 bits.
+    Fix: scale all bands to 0-255 and save them as 8 bits.
     """
     for image, pixels in _floats(unusual):
         if not pixels.huge and (pixels.low < 0 or pixels.high > _WHOLE_BYTE):
@@ -146,7 +146,7 @@ def pixels_prescaled(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     Why: they are divided by 255 once more, so the model sees black, and mosaic cuts them all to 0.
     Ultralytics: accepts the image.
     Example: a float32 TIFF or .npy with values from 0.0 to 1.0.
-    Mend: multiply by 255 and save the image as 8 bits.
+    Fix: multiply by 255 and save the image as 8 bits.
     """
     for image, pixels in _floats(unusual):
         if pixels.dtype.startswith("float") and pixels.low >= 0 and 0 < pixels.high <= 1:
@@ -161,7 +161,7 @@ def uint16_black(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     Why: only the upper byte of 16-bit pixels is used, and here it is 0 everywhere: the image is black.
     Ultralytics: accepts the image and trains on black.
     Example: a mask or photograph with values 0-255 saved as a uint16 PNG.
-    Mend: save the image as 8 bits.
+    Fix: save the image as 8 bits.
     """
     for image, pixels in _uint16(unusual):
         if pixels.high <= _WHOLE_BYTE:
@@ -175,7 +175,7 @@ def uint16_dark(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     Why: only the upper byte of 16-bit pixels is used, so 12-bit data keeps 16 of its 4096 levels.
     Ultralytics: accepts the image and trains on a nearly black one.
     Example: a thermal or X-ray camera with values up to 4095 in a uint16 TIFF.
-    Mend: scale the values to 0-65535, or save the image as 8 bits.
+    Fix: scale the values to 0-65535, or save the image as 8 bits.
     """
     for image, pixels in _uint16(unusual):
         if _WHOLE_BYTE < pixels.high < _DARK:
@@ -192,7 +192,7 @@ def tiff_alpha_multiplied(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     Ultralytics: OpenCV has libtiff multiply red, green and blue by alpha if the tag ExtraSamples is 2 (unassociated),
         whatever `channels` is; of 16 bits a sample only with `channels: 1`.
     Example: an RGBA image saved as TIFF by Pillow; red, green, blue and infrared whose fourth band is tagged as alpha.
-    Mend: save the image without alpha, or as PNG; with a fourth band that is no alpha, write ExtraSamples 0.
+    Fix: save the image without alpha, or as PNG; with a fourth band that is no alpha, write ExtraSamples 0.
     """
     for image, pixels in _decoded(unusual):
         if image.npy is None and pixels.alpha < _OPAQUE:
@@ -207,7 +207,7 @@ def signed_pixels_wrap(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     Why: the order of the values is lost: -1 is trained as 255, and 0 as 0.
     Ultralytics: OpenCV takes the upper byte of 16 bits as it stands, and 8 bits as they stand.
     Example: hundredths of a degree, heights or Hounsfield units in an int16 TIFF.
-    Mend: add an offset and scale the values that matter to 0-255, by one rule for all images; save them as 8 bits.
+    Fix: add an offset and scale the values that matter to 0-255, by one rule for all images; save them as 8 bits.
     """
     for image, pixels in _decoded(unusual):
         if pixels.cut and pixels.low < 0:

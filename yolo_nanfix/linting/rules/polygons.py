@@ -30,7 +30,7 @@ def polygon_vertex_outside(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: the mask is cut at the border, but the box around the polygon is not: the two contradict each other.
     Ultralytics: checks the box around the polygon only, and keeps it while its centre and sides are below 1.01.
     Example: `0 -0.5 0.1 0.5 0.1 0.3 0.4`.
-    Mend: clip the polygon to the image.
+    Fix: clip the polygon to the image.
     """
     over, below = _reach(labels, images)
     mask = ((over > HIGH) | (below < LOW)) & ~label_boxes(labels, images).dropped
@@ -44,7 +44,7 @@ def polygon_vertex_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: mostly rounding; worth knowing before a tool with less tolerance reads the files.
     Ultralytics: keeps the polygon, and cuts its mask at the border.
     Example: `0 0.9 0.1 1.0004 0.1 0.95 0.4`.
-    Mend: clip the polygons to the image.
+    Fix: clip the polygons to the image.
     """
     over, below = _reach(labels, images)
     mask = ((over > 1) | (below < 0)) & (over <= HIGH) & (below >= LOW)
@@ -58,7 +58,7 @@ def polygon_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: there is no object in it; if its box has no area either, the mask loss is divided by 0.
     Ultralytics: keeps the polygon; its mask is a line one pixel wide, or nothing.
     Example: `0 0.1 0.1 0.3 0.3 0.5 0.5`.
-    Mend: remove the row, or draw the object again.
+    Fix: remove the row, or draw the object again.
     """
     polygons = shapes(labels, images)
     chosen = flat(polygons) & (_distinct(polygons) >= 3)
@@ -74,7 +74,7 @@ def polygon_few_points(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: a point or a line is no object; if its box has no area, the mask loss is divided by 0.
     Ultralytics: keeps the polygon; its mask is a line one pixel wide, or nothing.
     Example: `0 0.1 0.1 0.5 0.5 0.1 0.1`.
-    Mend: remove the row, or draw the object again.
+    Fix: remove the row, or draw the object again.
     """
     polygons = shapes(labels, images)
     distinct = _distinct(polygons)
@@ -91,7 +91,7 @@ def polygon_vertex_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: of no use; the points into which Ultralytics stretches a polygon crowd there.
     Ultralytics: keeps the corners.
     Example: `0 0.1 0.1 0.1 0.1 0.5 0.1 0.3 0.4`.
-    Mend: remove the repeated corners.
+    Fix: remove the repeated corners.
     """
     polygons = shapes(labels, images)
     chosen = (polygons.total(_same_as_next(polygons) & ~_is_last(polygons)) > 0) & (_distinct(polygons) >= 3)
@@ -106,7 +106,7 @@ def polygon_closed_twice(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: of no use, for polygons are closed anyhow; it tells that the file comes from COCO, GeoJSON or the like.
     Ultralytics: closes polygons itself, and keeps the corner.
     Example: `0 0.1 0.1 0.5 0.1 0.3 0.4 0.1 0.1`.
-    Mend: remove the last corner.
+    Fix: remove the last corner.
     """
     polygons = shapes(labels, images)
     chosen = (polygons.total(_same_as_next(polygons) & _is_last(polygons)) > 0) & (_distinct(polygons) >= 3)
@@ -121,7 +121,7 @@ def polygon_many_points(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: the loader gives all polygons of the image as many points, which costs time and memory in each epoch.
     Ultralytics: stretches polygons to 1000 points, or to one more than the longest of the image has.
     Example: an outline traced pixel by pixel.
-    Mend: simplify the polygon, by Douglas-Peucker for one.
+    Fix: simplify the polygon, by Douglas-Peucker for one.
     """
     count = np.diff(labels.first)
     yield from row_hits(labels, images, count > RESAMPLED, lambda row: f"the polygon has {count[row]} corners")
@@ -134,7 +134,7 @@ def polygon_under_mask_pixel(labels: Labels, images: Images, options: LintOption
     Why: its mask may be empty (one in four is, for squares of 2 pixels), and the object is learned without shape.
     Ultralytics: draws masks at a quarter of the image size (`mask_ratio: 4`), where small ones vanish.
     Example: an object of 2x2 pixels at `imgsz=640`.
-    Mend: train at a larger `imgsz`, with `mask_ratio=1`, or remove the object.
+    Fix: train at a larger `imgsz`, with `mask_ratio=1`, or remove the object.
     """
     polygons = shapes(labels, images)
     boxes = label_boxes(labels, images)

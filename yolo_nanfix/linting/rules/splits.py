@@ -13,7 +13,7 @@ from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import IMAGE_DROPPED, Fate
 from yolo_nanfix.dataset.labelled import Rows
 from yolo_nanfix.dataset.table import Table
-from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.findings import Effect, Place, Severity
 from yolo_nanfix.linting.near_duplicates import Likeness, Near, same_groups
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.originals import originals
@@ -72,8 +72,8 @@ def _alike(table: Table, config: DataConfig) -> Likeness:
 
 def _hit(table: Table, image: int, other: int, message: str) -> Hit:
     """A hit on an image and its partner."""
-    file, partner = table.files[image], table.files[other]
-    return Hit(file, message, split=table.split_of(image), image=file, partner=partner)
+    file, partner = table.files[image], Place(table.files[other])
+    return Hit(file, message, split=table.split_of(image), image=file, related=(partner,))
 
 
 def _named(table: Table, image: int) -> str:
@@ -99,7 +99,7 @@ def duplicate_in_split(table: Table) -> Iterator[Hit]:
     Why: it counts twice in training or evaluation.
     Ultralytics: trains on both.
     Example: 7.jpg and "7 (copy).jpg" with the same bytes.
-    Mend: remove one of the two with its label file.
+    Fix: remove one of the two with its label file.
     """
     for first, image in _copies(table):
         if table.split[first] == table.split[image]:
@@ -113,7 +113,7 @@ def duplicate_across_splits(table: Table) -> Iterator[Hit]:
     Why: evaluation on images that were trained on says nothing about new ones.
     Ultralytics: trains and evaluates as told.
     Example: images/val/7.jpg has the same bytes as images/train/70.jpg.
-    Mend: remove the image from one of the two splits.
+    Fix: remove the image from one of the two splits.
     """
     for first, image in _copies(table):
         if table.split[first] != table.split[image]:
@@ -127,7 +127,7 @@ def duplicate_labelled_otherwise(table: Table) -> Iterator[Hit]:
     Why: at least one of the two is wrong, and the model is taught both; a warning where boxes overlap by 0.95 or more.
     Ultralytics: trains on both.
     Example: 7.jpg and 70.jpg are the same, but an object is labelled in one of them only.
-    Mend: keep the better labels, and remove the other image with its label file.
+    Fix: keep the better labels, and remove the other image with its label file.
     """
     groups = _groups(table)
     rows = Rows(table) if groups else None
@@ -150,7 +150,7 @@ def near_duplicate_across_splits(table: Table, config: DataConfig) -> Iterator[H
     Why: evaluation on images that were trained on says nothing about new ones.
     Ultralytics: trains and evaluates as told.
     Example: augmented copies of one image, or frames of a film that hardly differ, dealt out to train and val.
-    Mend: split by film or by original, not by image.
+    Fix: split by film or by original, not by image.
     """
     for pair in _alike(table, config).pairs:
         if table.split[pair.first] != table.split[pair.second]:
@@ -164,7 +164,7 @@ def near_duplicate_in_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: they count twice; if someone labelled both, that work was wasted, and their labels may disagree.
     Ultralytics: trains on both.
     Example: augmented copies that an export wrote to disk, or an image saved again with a caption.
-    Mend: nothing if they are meant; else keep the better one.
+    Fix: nothing if they are meant; else keep the better one.
     """
     found = _alike(table, config)
     for pair in found.pairs:
@@ -183,7 +183,7 @@ def alike_throughout(table: Table, config: DataConfig) -> Iterator[Hit]:
     Why: if they are frames of one film or scans of one object, val is easier than what the model will meet.
     Ultralytics: trains and evaluates as told.
     Example: frames of a fixed camera or of one film, scans with a common frame, fields of view of one microscope.
-    Mend: nothing if the images were taken independently; else split by film, place or object, not by image.
+    Fix: nothing if the images were taken independently; else split by film, place or object, not by image.
     """
     found = _alike(table, config)
     copies = {image for images in originals(table) for image in images}  # SP011 tells of them
@@ -211,7 +211,7 @@ def val_repeats_train(table: Table) -> Iterator[Hit]:
     Why: mAP, early stopping and the choice of best.pt tell how well images are remembered, not found.
     Ultralytics: trains and evaluates as told.
     Example: `val: images/train`, or a folder copied to get a val split.
-    Mend: take images out of train for the other split.
+    Fix: take images out of train for the other split.
     """
     for split in ("val", "test"):
         listed, train = table.splits.get(split), table.splits.get("train")
@@ -236,7 +236,7 @@ def split_without_objects(table: Table, fates: Mapping[str, Fate]) -> Iterator[H
     Why: train without objects teaches that there are none; with such a val, or test, mAP stays 0.
     Ultralytics: leaves out what it cannot read, warns once and goes on with the rest as background.
     Example: an export that wrote an empty label file for each image.
-    Mend: export the labels again.
+    Fix: export the labels again.
     """
     for split, fate in fates.items():
         if fate.found and 0 < fate.kept == fate.background:
@@ -255,7 +255,7 @@ def val_tiny(table: Table) -> Iterator[Hit]:
     Why: mAP jumps by some hundredths from run to run, so differences between models are noise.
     Ultralytics: evaluates as told.
     Example: 2 000 images in train and 12 in val.
-    Mend: move images from train to val until it has some hundred, or a tenth of all.
+    Fix: move images from train to val until it has some hundred, or a tenth of all.
     """
     val, train = _size(table, "val"), _size(table, "train")
     if 0 < val < FEW_VAL and train >= MANY_TRAIN:
@@ -269,7 +269,7 @@ def val_share_odd(table: Table) -> Iterator[Hit]:
     Why: often the splits were swapped, or a folder was forgotten.
     Ultralytics: trains as told.
     Example: `train: images/val` and `val: images/train`.
-    Mend: check both entries of data.yaml.
+    Fix: check both entries of data.yaml.
     """
     val, train = _size(table, "val"), _size(table, "train")
     small = FEW_VAL <= val < min(ENOUGH_VAL, LEAST_SHARE * train)

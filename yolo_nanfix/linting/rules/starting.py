@@ -27,7 +27,7 @@ def split_unusable(fates: Fates, table: Table, task: str) -> Iterator[Hit]:
     Ultralytics: leaves out each image with a line in the log, then raises RuntimeError ("No valid images found"), for
         class folders FileNotFoundError ("No images found in 'val' split").
     Example: a pose dataset whose rows hold boxes without keypoints, or images of 0 bytes.
-    Mend: look at the findings in the images and label files of the split; they have one cause, mostly.
+    Fix: look at the findings in the images and label files of the split; they have one cause, mostly.
     """
     for split in TRAINED:
         if split in fates and fates[split].images and not fates[split].kept:
@@ -44,7 +44,7 @@ def test_unusable(fates: Fates, table: Table) -> Iterator[Hit]:
     Why: training runs, but the model cannot be evaluated on the split.
     Ultralytics: raises RuntimeError ("No valid images found") as soon as `split=test` is asked for.
     Example: test images of 0 bytes after a copy that broke off.
-    Mend: look at the findings in the images and label files of the split; they have one cause, mostly.
+    Fix: look at the findings in the images and label files of the split; they have one cause, mostly.
     """
     if "test" in fates and fates["test"].images and not fates["test"].kept:
         message = f"not one of the {fates['test'].images} images of 'test' can be used: {_why(table, 'test')}"
@@ -58,7 +58,7 @@ def set_of_boxes(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     Why: training does not start; the set is one for detection, or was exported as boxes.
     Ultralytics: raises ValueError ("requires equal numbers of boxes and segments").
     Example: a detection dataset that is linted or trained with the task segment.
-    Mend: train the task detect, or export the labels again as polygons (for obb: as four corners).
+    Fix: train the task detect, or export the labels again as polygons (for obb: as four corners).
     """
     rows = np.flatnonzero((table.lines > 0) & table.labelled & ((table.fate & DROPPED) == 0))
     if len(rows) > 1 and not table.polygons.any():

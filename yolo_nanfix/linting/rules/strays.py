@@ -51,7 +51,7 @@ def link_loop(census: Census) -> Iterator[Hit]:
     Why: every image is met about 40 times in an epoch; two such links in one folder never end.
     Ultralytics: follows links until the system says that there are too many.
     Example: images/train/all -> ../train.
-    Mend: remove the link.
+    Fix: remove the link.
     """
     for other in census.others:
         if other.kind == "loop":
@@ -65,7 +65,7 @@ def image_suffix_ignored(census: Census) -> Iterator[Hit]:
     Why: they are not trained on, and no message says so.
     Ultralytics: takes avif, bmp, dng, heic, heif, jp2, jpeg, jpg, mpo, png, tif, tiff and webp, in small or capitals.
     Example: 7.gif, 7.jfif.
-    Mend: rename .jfif, .jpe and .pjpeg to .jpg, which they are; convert the others.
+    Fix: rename .jfif, .jpe and .pjpeg to .jpg, which they are; convert the others.
     """
     files = (o for o in census.others if o.kind == "file" and o.suffix in IGNORED and o.name[0] != ".")
     for folder, suffix, names in _grouped(files):
@@ -79,7 +79,7 @@ def image_hidden(census: Census) -> Iterator[Hit]:
     Why: they are not trained on, and no message says so.
     Ultralytics: lists folders by a pattern that passes over hidden files and folders.
     Example: images/train/.7.jpg, or images inside images/train/.extra.
-    Mend: rename what should be trained on, and remove the rest.
+    Fix: rename what should be trained on, and remove the rest.
     """
     for other in census.others:
         if not other.name.startswith(".") or other.name.startswith("._"):
@@ -104,7 +104,7 @@ def image_among_labels(census: Census, folders: Folders) -> Iterator[Hit]:
     Why: they are not trained on; if they are masks, they are not read as labels either.
     Ultralytics: reads nothing but .txt files of images in the folder of labels.
     Example: labels/train/7.png beside labels/train/7.txt.
-    Mend: move the images to the folder of images; turn masks into polygons with `convert_segment_masks_to_yolo_seg`.
+    Fix: move the images to the folder of images; turn masks into polygons with `convert_segment_masks_to_yolo_seg`.
     """
     for folder in census.label_folders:
         names = sorted(
@@ -121,7 +121,7 @@ def annotation_unread(census: Census, table: Table) -> Iterator[Hit]:
     Why: they are trained as pure background although someone annotated them.
     Ultralytics: reads .txt files only.
     Example: labels/train/7.xml of Pascal VOC, or images/train/7.json of labelme, and no 7.txt.
-    Mend: convert the annotations; `yolo-nanfix lint` reads COCO and Pascal VOC as they are.
+    Fix: convert the annotations; `yolo-nanfix lint` reads COCO and Pascal VOC as they are.
     """
     notes = [o for o in census.others if o.kind == "file" and o.suffix in NOTES and o.name[0] != "."]
     if not notes:
@@ -141,7 +141,7 @@ def npy_orphan(table: Table, census: Census) -> Iterator[Hit]:
     Why: they take much space, and become training data as soon as an image of that name arrives.
     Ultralytics: writes them under `cache=disk` and never removes those of deleted images.
     Example: images/train/8.npy without 8.jpg.
-    Mend: remove them.
+    Fix: remove them.
     """
     arrays = [o for o in census.others if o.kind == "file" and o.suffix == "npy"]
     if not arrays:
@@ -159,7 +159,7 @@ def cache_older_than_labels(census: Census) -> Iterator[Hit]:
         loading it runs whatever code it names: do not take one from strangers.
     Ultralytics: unpickles it, compares a hash of names, sizes and times, and scans again if that differs.
     Example: labels/train.cache from before the last export.
-    Mend: remove the file; the next training writes it anew.
+    Fix: remove the file; the next training writes it anew.
     """
     for cache in census.caches:
         folder = Path(cache).with_suffix("")
@@ -177,7 +177,7 @@ def folder_empty(census: Census, config: DataConfig, task: str) -> Iterator[Hit]
     Why: usually harmless; sometimes an export or copy that broke off.
     Ultralytics: passes over it.
     Example: images/train/extra without a file.
-    Mend: fill the folder or remove it.
+    Fix: fill the folder or remove it.
     """
     classes = str(config.splits["train"][0]) if task == "classify" else None  # FS043 tells of these
     for folder in census.empty:
@@ -192,7 +192,7 @@ def images_in_no_split(config: DataConfig, table: Table, folders: Folders) -> It
     Why: they are neither trained on nor evaluated; often a split was forgotten in data.yaml, or a list is too short.
     Ultralytics: reads what `train`, `val` and `test` name.
     Example: images/test beside images/train, and no `test:` in data.yaml.
-    Mend: name the folder in data.yaml, or add the images to a list; nothing if they are put by.
+    Fix: name the folder in data.yaml, or add the images to a list; nothing if they are put by.
     """
     beside = siblings(config)
     listing = not all(path.is_dir() for paths in config.splits.values() for path in paths)

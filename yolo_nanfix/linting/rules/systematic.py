@@ -50,7 +50,7 @@ def box_not_by_centre(table: Table, config: DataConfig, task: str) -> Iterator[H
     Why: all boxes are in the wrong place, and many of the wrong size.
     Ultralytics: reads the centre first, and trains on what comes out; drops images with numbers above 1.01.
     Example: `0 0.1 0.2 0.5 0.6` for a box from 0.1 0.2 to 0.5 0.6.
-    Mend: write centre x, centre y, width and height.
+    Fix: write centre x, centre y, width and height.
     """
     for split, reading in _readings(table, task).items():
         if reading.scale is Scale.PARTS:
@@ -68,7 +68,7 @@ def axes_swapped(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     Why: the shape of an array is (height, width), and a converter took it for (width, height): no box is in its place.
     Ultralytics: drops the images in which a number is above 1.01, and trains on the others as they are.
     Example: in images of 160x90 x ends at 1.78, which is 160 / 90, and y at 0.56, which is 90 / 160.
-    Mend: divide x and width by the width of the image, y and height by its height; clipping destroys the boxes.
+    Fix: divide x and width by the width of the image, y and height by its height; clipping destroys the boxes.
     """
     for split, reading in _readings(table, task).items():
         if reading.scale is Scale.SWAPPED:
@@ -84,7 +84,7 @@ def set_in_pixels(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     Ultralytics: drops the images ("non-normalized or out of bounds coordinates"); of pose labels it looks at the
     keypoints only.
     Example: `0 320 240 64 48` in all rows.
-    Mend: divide x and width by the width of the image, y and height by its height; where images were resized after
+    Fix: divide x and width by the width of the image, y and height by its height; where images were resized after
     labelling, by the sides that they had then.
     """
     for split, reading in _readings(table, task).items():
@@ -105,7 +105,7 @@ def set_in_percent(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
     Ultralytics: drops the images ("non-normalized or out of bounds coordinates"); of pose labels it looks at the
     keypoints only.
     Example: `0 50 50 20 20` for a box in the middle of the image, as Label Studio counts.
-    Mend: divide all coordinates by 100 (or 1000).
+    Fix: divide all coordinates by 100 (or 1000).
     """
     for split, reading in _readings(table, task).items():
         if reading.scale in (Scale.PERCENT, Scale.PERMILLE):
@@ -121,7 +121,7 @@ def axes_exchanged(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
     Why: boxes lie mirrored at the diagonal, nothing leaves the image, and nothing warns.
     Ultralytics: trains on it.
     Example: `0 0.5 0.25 0.1 0.05` for a box whose centre is at x 0.25, y 0.5.
-    Mend: write x y width height, from the left and from above, of the image as it is now.
+    Fix: write x y width height, from the left and from above, of the image as it is now.
     """
     if not _is_text(table) or _readings(table, task):
         return
@@ -148,7 +148,7 @@ def axes_by_one_side(table: Table, config: DataConfig, task: str) -> Iterator[Hi
     Why: all boxes are out of place along the longer side, and too long.
     Ultralytics: drops the images in which a number is above 1.01, and trains on the others as they are.
     Example: in images of 160x90 x ends at 1.78, which is 160 / 90, and y at 1.
-    Mend: divide x and width by the width of the image, y and height by its height; clipping destroys the boxes.
+    Fix: divide x and width by the width of the image, y and height by its height; clipping destroys the boxes.
     """
     for split, reading in _readings(table, task).items():
         if reading.scale in (Scale.HEIGHT, Scale.WIDTH):
@@ -163,7 +163,7 @@ def axes_by_one_size(table: Table, config: DataConfig, task: str) -> Iterator[Hi
     Why: in images of any other size no box is in its place; upright pictures among wide ones are the usual case.
     Ultralytics: drops the images in which a number is above 1.01, and trains on the others as they are.
     Example: 640 and 480 for all images, also for those of 480x640: there y ends at 1.33.
-    Mend: divide x and width by the width of each image, y and height by its height; clipping destroys the boxes.
+    Fix: divide x and width by the width of each image, y and height by its height; clipping destroys the boxes.
     """
     for split, reading in _readings(table, task).items():
         if reading.scale is Scale.SIZE:
@@ -178,7 +178,7 @@ def normalised_twice(table: Table, config: DataConfig, task: str) -> Iterator[Hi
     Why: no box has anything in it, and nothing is learned.
     Ultralytics: trains on them; augmentation drops most of them.
     Example: a converter divides by the sides of the image what a tool has divided already.
-    Mend: multiply x and width by the width of the image, y and height by its height; better, convert again, for the
+    Fix: multiply x and width by the width of the image, y and height by its height; better, convert again, for the
     decimals that were cut are lost.
     """
     for split, reading in _readings(table, task).items():

@@ -118,7 +118,7 @@ def turned_sides_swapped(table: Table, config: DataConfig, notes: Notes) -> Iter
     Why: boxes are stretched along one side and squeezed along the other, and many reach out of the image.
     Ultralytics: turns the image by EXIF, and drops images with rows beyond 1.
     Example: boxes drawn on the upright picture of 3000x4000, divided by 4000 and 3000, the sides of the stored pixels.
-    Mend: multiply x and widths of these rows by one ratio of the sides, y and heights by the other; never clip them.
+    Fix: multiply x and widths of these rows by one ratio of the sides, y and heights by the other; never clip them.
     """
     turned = turned_rows(table, notes)
     if turned is not None and (found := _swap(table, turned)) is not None:
@@ -203,7 +203,7 @@ def turned_labels_unturned(table: Table, config: DataConfig, notes: Notes) -> It
     Ultralytics: turns the image by EXIF when it loads it, and takes the labels as they are.
     Example: boxes that lie on whole pixels of 4000x3000, the stored pixels, and not of 3000x4000, the picture; people
         that are tall boxes on upright images, and wide ones on photographs of a phone that was held upright.
-    Mend: look at some of these images with their labels; if they do not fit, remove the orientation from their EXIF, or
+    Fix: look at some of these images with their labels; if they do not fit, remove the orientation from their EXIF, or
         turn the labels, too.
     """
     turned = turned_rows(table, notes)

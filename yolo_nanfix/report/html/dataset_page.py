@@ -158,7 +158,7 @@ def _rule(found: Listed, text: RuleText | None, show: Show, numbers: Mapping[str
         "why": text.why if text else "",
         "upstream": text.upstream if text else "",
         "example": text.example if text else "",
-        "mend": first.mend,
+        "fix": first.fix,
         "safety": safety,
         "does": does,
         "examples": [(where(finding, show.root), message(finding, show.root)) for finding, _ in found[:EXAMPLES]],
