@@ -55,7 +55,7 @@ def timed(owner, name, label):
     setattr(owner, name, call)
 began = now()
 from yolo_nanfix.cli.main import main
-from yolo_nanfix import api, drawing, run_report, runs, training
+from yolo_nanfix import api, pages, run_listener, runs, training
 from yolo_nanfix.patching import engine
 spent["import yolo_nanfix"] = now() - began
 began = now()
@@ -68,8 +68,8 @@ timed(api, "lint", "lint")
 timed(runs, "_show", "pictures of the dataset for the page")
 timed(engine, "apply", "patch()")
 timed(training, "start", "training, with the guard")
-timed(run_report, "write_report", "report")
-timed(drawing, "at_the_end", "page of the run")
+timed(run_listener, "write_report", "report")
+timed(pages, "at_the_end", "page of the run")
 code = main(["train", *json.loads(sys.argv[1])])
 spent["the rest"] = now() - sum(spent.values())
 sys.__stderr__.write("PARTS " + json.dumps(spent) + "\\n")

@@ -32,7 +32,7 @@ WARM = (
     *("rich.progress", "rich._emoji_codes", "numpy.ma", "xml.parsers.expat", "encodings.utf_8_sig", "gzip"),
     *(
         f"yolo_nanfix.{name}"
-        for name in ("api", "linting.request", "report.html.write", "linting.autofix.autofix", "guard.guard_settings")
+        for name in ("api", "linting.request", "pages", "linting.autofix.autofix", "guard.guard_settings")
     ),
     *(f"yolo_nanfix.cli.{name}" for name in ("main", "progress", "commands.lint", "commands.handoff")),
     *(f"yolo_nanfix.cli.commands.{name}" for name in ("report", "compare", "rule", "train")),

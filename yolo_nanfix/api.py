@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
+from yolo_nanfix.pages import Drawn as Drawn
+from yolo_nanfix.pages import compare as compare
+from yolo_nanfix.pages import draw as draw
+from yolo_nanfix.pages import lint_page as lint_page
 from yolo_nanfix.switching import Status as Status
 from yolo_nanfix.switching import patch as patch
 from yolo_nanfix.switching import patched as patched
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from yolo_nanfix.linting.autofix.edit_plan import Kept as Kept
     from yolo_nanfix.linting.autofix.undo import Undone as Undone
     from yolo_nanfix.linting.registry import Rule
-    from yolo_nanfix.report.html.write import Drawn as Drawn
     from yolo_nanfix.verdicts import Verdict
 
 Progress = Callable[[int, int, str], None]
@@ -95,31 +97,6 @@ def lint(
     given = None if files is None else tuple(map(Path, files))
     request = linter.Request(wishes, "", settings, given, jobs=jobs, cache=cache, trust=trust_dataset_settings)
     return linter.lint(data, request, progress)
-
-
-def lint_page(
-    report: Report,
-    studied: Iterable[Studied] | None = None,
-    progress: Progress | None = None,
-    *,
-    follow_links: bool = False,
-) -> str:
-    """The HTML page of a report, as `lint --output-format html` writes it: one file that stands alone.
-
-    Args:
-        report: what `lint` found, or `Report.from_dict` read.
-        studied: the datasets as that lint read them; by default they are read again, as far as lint does not remember
-            them. Without them, because they are gone, say, the page shows the findings alone: give `()` for a report
-            that somebody else wrote, which may name any dataset of yours.
-        progress: called with (done, total, what) as pictures are made.
-        follow_links: also show images that links or lists name outside of a dataset's folders.
-    """
-    from yolo_nanfix.linting.autofix import autofix
-    from yolo_nanfix.report.html import dataset_page, dataset_pictures
-
-    known = list(studied) if studied is not None else dataset_pictures.study(report, progress)
-    show = dataset_pictures.gather(report, known, progress, follow_links=follow_links)
-    return dataset_page.lint_page(report, replace(show, tried=autofix.tried(report)) if show.mendable else show)
 
 
 def fix(report: Report, *, unsafe: bool = False, diff: bool = False, outside: bool = False) -> Fixed:
@@ -266,26 +243,3 @@ def diagnose(path: str | Path, *, imports: Iterable[str] = ()) -> Verdict:
         names = received.patches(incident)
         with nullcontext() if names == () else unguarded(*names or ()):
             return examine(incident, imports=imports)
-
-
-def draw(
-    run: str | Path,
-    out: str | Path | None = None,
-    progress: Progress | None = None,
-    *,
-    pictures: bool | None = None,
-    follow_links: bool = False,
-) -> Drawn:
-    """Write the page of a training run from what lies in its folder; see `drawing.draw`."""
-    from yolo_nanfix.report.html import write
-
-    return write.draw(run, out, progress=progress, pictures=pictures, follow_links=follow_links)
-
-
-def compare(
-    first: str | Path, second: str | Path, out: str | Path | None = None, *, follow_links: bool = False
-) -> Drawn:
-    """Write the page of two training runs beside each other; see `drawing.compare`."""
-    from yolo_nanfix.report.html import write
-
-    return write.compare(first, second, out, follow_links=follow_links)

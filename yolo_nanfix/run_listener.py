@@ -1,27 +1,37 @@
-"""What a run tells while it goes and when it ends: its steps file, trackers, a line in the log, its report."""
+"""What a run tells while it goes (steps file, trackers, lines in the log), and its report and page when it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix import files, stopping, upstream
-from yolo_nanfix.errors import DataError
+import numpy as np
+
+from yolo_nanfix import files, pages, stopping, upstream
+from yolo_nanfix.errors import DataError, GuardStop
 from yolo_nanfix.events import Event
 from yolo_nanfix.files import write_text
-from yolo_nanfix.guard import carry_over
+from yolo_nanfix.findings import Finding
+from yolo_nanfix.guard import carry_over, start_weights
+from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.listener import Audience, Pictures
 from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
 from yolo_nanfix.guard.step_log import TOTALS
-from yolo_nanfix.run_folder import figures, steps, summary
+from yolo_nanfix.health import Figures, Kind, State, judge, state_of
+from yolo_nanfix.report import health_text
+from yolo_nanfix.run_folder import csv_tables, summary
+from yolo_nanfix.run_folder.csv_tables import STEPS_NAME, Table
+from yolo_nanfix.run_folder.read import METRICS
+from yolo_nanfix.run_folder.summary import REPORT_NAME, RunContext
 from yolo_nanfix.trackers.feed import Feed, active
 
 Force = Callable[[], Mapping[str, Any]]
 
 
-class Telling(Audience):
+class RunListener(Audience):
     """Tells of one run."""
 
     def __init__(self, trainer: Any, recorder: Recorder, force: Force, done: Callable[[], None]) -> None:
@@ -46,13 +56,13 @@ class Telling(Audience):
         self.feed = Feed(active(self.trainer))
         path = self._steps_file()
         if self.trainer.start_epoch < 1:
-            self.recorder.pretrained = figures.pretrained(self.trainer)
+            self.recorder.pretrained = pretrained(self.trainer)
             for old in (path, self._state_file()):
                 with suppress(OSError):
                     old.unlink()  # of another run in the same folder, as Ultralytics does with its results.csv
             return
         try:
-            rows = self.recorder.readings.go_on(steps.read(path), self.trainer.start_epoch)
+            rows = self.recorder.readings.go_on(csv_tables.read_steps(path), self.trainer.start_epoch)
             upstream.log(f"yolo-nanfix: {path} goes on after {rows} rows", good_news=True)
         except DataError as error:
             upstream.log(f"yolo-nanfix: the curves of this run begin where it was resumed: {error}")
@@ -108,7 +118,7 @@ class Telling(Audience):
 
         Where one comes before that, and becomes an exception, this is to be called again.
         """
-        summary.wait_for_signal(self.trainer)
+        _wait_for_signal(self.trainer)
         with stopping.later():
             if not self._told:
                 self._told = True
@@ -119,7 +129,7 @@ class Telling(Audience):
     def _tell(self) -> None:
         if self.recorder.micro_batches:
             self._write_steps()
-        summary.write_report(self.trainer, self.recorder, self.force(), self.feed.as_dict())
+        write_report(self.trainer, self.recorder, self.force(), self.feed.as_dict())
         if self.recorder.finished:
             with suppress(OSError):
                 self._state_file().unlink()
@@ -127,7 +137,7 @@ class Telling(Audience):
 
     def ends_instead(self) -> None:
         """Write the report with what this rank knows; the steps file and the state stay as rank 0 left them."""
-        summary.write_report(self.trainer, self.recorder, self.force(), {})
+        write_report(self.trainer, self.recorder, self.force(), {})
 
     def _counts(self) -> tuple[int, int, int]:
         """The same as long as nothing happens."""
@@ -170,7 +180,7 @@ class Telling(Audience):
         self.feed.scalars(values, recorder.step)
 
     def _steps_file(self) -> Path:
-        return Path(self.trainer.save_dir) / steps.STEPS_NAME
+        return Path(self.trainer.save_dir) / STEPS_NAME
 
     def _state_file(self) -> Path:
         return Path(self.trainer.save_dir) / carry_over.STATE_NAME
@@ -202,3 +212,174 @@ class Telling(Audience):
             write_text(self._steps_file(), self.recorder.readings.text())
         except OSError as problem:
             self._cannot_write("the readings of the steps", problem)
+
+
+def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], trackers: Mapping[str, Any]) -> None:
+    """Write the report of a run and its page; called when its trainer tears down.
+
+    Args:
+        trainer: the trainer; if it did not finish, the exception in flight tells the outcome.
+        recorder: what the guard recorded.
+        force: the patches and guard in force, as `Status.as_dict()` gives them.
+        trackers: what each tracker was given.
+    """
+    signalled = stopping.received()
+    error = None if recorder.finished else recorder.processes.cut_short or signalled or sys.exc_info()[1]
+    context = summary.current.get() or RunContext()
+    context.quarantined = {**recorder.beforehand, **context.quarantined}
+    outcome = "finished" if error is None else "stopped" if isinstance(error, GuardStop) else "failed"
+    outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else outcome
+    health = judge(figures(trainer, recorder, context.quarantined, finished=error is None))
+    lost = [one.as_dict() for one in health.lost]
+    if error is None:
+        report = summary.summarise(context, force, outcome, health_text.reasons(lost), health.state)
+    else:
+        report = summary.summarise(context, force, outcome, (str(error) or type(error).__name__,), State.FAILED)
+    folder, defaults = Path(trainer.save_dir), vars(GuardSettings())
+    report["signal"] = error.signal if isinstance(error, stopping.Stopped) else None
+    report["lost"] = lost
+    settings = report["guard"]["settings"] or {}
+    report["guard"] |= recorder.as_dict()
+    report["guard"]["changed"] = [name for name, value in settings.items() if defaults.get(name) != value]
+    report["ranks"] = {
+        "processes": recorder.processes.count,
+        "lost": [one.as_dict() for one in recorder.processes.lost],
+    }
+    report["trackers"] = dict(trackers)
+    report["arguments"] = summary.given_arguments(trainer)
+    report["metrics"] = {k: float(v) for k, v in (trainer.metrics or {}).items()}
+    for event in report["guard"]["events"]:  # the oldest incidents made room for newer ones
+        for one in (event, *event["ranks"]):
+            one["incident"] = one["incident"] if (folder / INCIDENTS / one["incident"]).is_file() else ""
+    paths = {
+        "save_dir": trainer.save_dir,
+        "incidents": folder / INCIDENTS,
+        "last": trainer.last,
+        "best": trainer.best,
+        "results": trainer.csv,
+        "steps": folder / STEPS_NAME,
+    }
+    report["paths"] = {name: str(path) for name, path in paths.items() if Path(path).exists()}
+    report["paths"]["report"] = str(folder / REPORT_NAME)
+    context.summary = report
+    save(folder, report, context)
+    if summary.current.get() is None:  # trained by Ultralytics' own means after patch(): say in its log how it went
+        state = state_of(report)
+        told = [] if state is State.HEALTHY or outcome != "finished" else [state.value]
+        told.append(f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped")
+        told += health_text.phrases(report, (Kind.MICRO_BATCHES, Kind.STEPS_REFUSED))
+        where = report["paths"].get("page", folder / REPORT_NAME)
+        upstream.log(f"yolo-nanfix: run {outcome}, {', '.join(told)}; report: {where}", good_news=report["healthy"])
+
+
+def save(folder: Path, report: dict[str, Any], context: RunContext) -> None:
+    """Write the report, which names the page of the run among its paths, then draw that page."""
+    if summary.write(folder, report) and not pages.at_the_end(folder, context.show):
+        summary.write(folder, report, page=False)
+
+
+def _wait_for_signal(trainer: Any) -> None:
+    """Where loader workers died of a signal, it was sent to all processes of the run: it comes here, too."""
+    loaders = (getattr(trainer, name, None) for name in ("train_loader", "test_loader"))
+    workers = [w for loader in loaders for w in getattr(getattr(loader, "iterator", None), "_workers", ())]
+    if any(worker.exitcode in {-number for number in stopping.SIGNALS} for worker in workers):
+        stopping.wait(1.0)
+
+
+def figures(
+    trainer: Any, recorder: Recorder, beforehand: Mapping[str, Iterable[Finding]], *, finished: bool = True
+) -> Figures:
+    """The figures by which the health of a run is judged.
+
+    Args:
+        trainer: Ultralytics' trainer.
+        recorder: what the guard counted.
+        beforehand: the images that were left out before the run, with the findings about them.
+        finished: whether it came to its end.
+    """
+    results = csv_tables.read(Path(trainer.csv)) if Path(trainer.csv).is_file() else Table()
+    epochs = _epochs(results)
+    out = _left_out(recorder, beforehand)
+    refused, validation = recorder.latest.get("checkpoint"), recorder.latest.get("val-loss")
+    last = int(getattr(trainer, "epoch", trainer.start_epoch)) + 1
+    by_epoch = _metric_by_epoch(results, epochs)
+    best = Path(trainer.best)
+    return Figures(
+        finished=finished,
+        micro_batches=recorder.micro_batches,
+        dropped=recorder.dropped,
+        images=_images(trainer) + len(set(out) - set(recorder.quarantined)),
+        left_out=len(out),
+        samples=recorder.unreadable_samples + recorder.sick_samples,
+        steps_taken=recorder.steps_taken,
+        steps_refused=recorder.steps_refused,
+        steps_undone=recorder.steps_undone,
+        epochs=max(len(epochs), last if not epochs else 0),
+        epochs_unknown=recorder.epochs_unknown,
+        epochs_without_step=tuple(recorder.epochs_without_step),
+        epochs_without_loss=_without_loss(results, epochs),
+        checkpoints_refused=recorder.counts["checkpoint"],
+        last_refused=refused is not None and refused.epoch == last,
+        val_loss_finite=validation is None or validation.epoch != last,
+        average_nan=len(recorder.ema_nan),
+        metric=_metric(trainer),
+        last_metric=by_epoch[-1] if by_epoch else None,
+        best_metric=max(by_epoch) if by_epoch else None,
+        pretrained=recorder.pretrained,
+        start_weights=start_weights.unchanged(best, recorder.start) if finished and best.is_file() else None,
+    )
+
+
+def pretrained(trainer: Any) -> bool | None:
+    """Whether a trainer that is set up starts from trained weights; None for a run that is resumed."""
+    if trainer.start_epoch:
+        return None
+    return str(trainer.args.model).endswith(".pt") or isinstance(trainer.args.pretrained, (str, Path))
+
+
+def _images(trainer: Any) -> int:
+    """The images in the training set as it was loaded."""
+    dataset: Any = getattr(getattr(trainer, "train_loader", None), "dataset", None)
+    return len(dataset) if hasattr(dataset, "__len__") else 0
+
+
+def _left_out(recorder: Recorder, beforehand: Mapping[str, Iterable[Finding]]) -> set[str]:
+    """The training images that were left out, before the run and during it."""
+    before = {image for image, found in beforehand.items() if any(f.split in (None, "train") for f in found)}
+    return before | set(recorder.quarantined)
+
+
+def _epochs(results: Table) -> dict[int, int]:
+    """The number of the last row of each epoch; an epoch that was trained again after a resume has several."""
+    numbers = results.column("epoch")
+    if numbers is None:
+        return {}
+    return {int(number): row for row, number in enumerate(numbers) if np.isfinite(number)}
+
+
+def _without_loss(results: Table, epochs: Mapping[int, int]) -> tuple[int, ...]:
+    names = [name for name in results.columns if name.startswith("train/")]
+    return tuple(
+        epoch
+        for epoch, row in epochs.items()
+        if any(results.known[name][row] and not np.isfinite(results.columns[name][row]) for name in names)
+    )
+
+
+def _metric(trainer: Any) -> float | None:
+    """The first metric that people ask for, of the final model; None where the validation set has nothing to find."""
+    validator = getattr(trainer, "validator", None)
+    for holder in (getattr(validator, "metrics", None), validator):
+        targets = getattr(holder, "nt_per_class", None)
+        if targets is not None and not np.asarray(targets).any():
+            return None
+    metrics = trainer.metrics or {}
+    return next((float(metrics[key]) for key, _ in METRICS if key in metrics), None)
+
+
+def _metric_by_epoch(results: Table, epochs: Mapping[int, int]) -> list[float]:
+    """The same of each epoch, as far as it is finite."""
+    for key, _ in METRICS:
+        if (column := results.column(key)) is not None:
+            return [float(column[row]) for row in epochs.values() if np.isfinite(column[row])]
+    return []

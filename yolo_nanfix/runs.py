@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_nanfix import api, launched, stopping, training
-from yolo_nanfix.errors import GuardStop, UsageError
+from yolo_nanfix import api, run_listener, stopping, training
+from yolo_nanfix.errors import GuardStop, NanfixError, RankLost, UsageError
 from yolo_nanfix.findings import Report, Severity
 from yolo_nanfix.health import State, state_of
 from yolo_nanfix.overrides import Override, Overrides, What, ahead
-from yolo_nanfix.report.html.dataset_facts import Show
 from yolo_nanfix.report.words import printable
-from yolo_nanfix.run_folder import summary as run_report
-from yolo_nanfix.run_folder.summary import RunContext, summarise
+from yolo_nanfix.run_folder import summary as run_summary
+from yolo_nanfix.run_folder.summary import REPORT_NAME, RunContext, known_beforehand, summarise
 
 if TYPE_CHECKING:
     from yolo_nanfix.dataset.table import Studied
+    from yolo_nanfix.report.html.dataset_facts import Show
 
 ON_FATAL = ("quarantine", "stop", "ignore")
 LINTED = ("detect", "segment", "pose", "obb", "classify")
@@ -178,11 +178,10 @@ def _on_disk(data: str | Path) -> bool:
 
 def _show(report: Report, follow_links: bool) -> Show | None:
     """What the page of the run will show of its dataset; read now, while lint remembers it and no GPU is in use."""
-    from yolo_nanfix import upstream
-    from yolo_nanfix.report.html import write
+    from yolo_nanfix import pages, upstream
 
     try:
-        return write.show(report, follow_links=follow_links)
+        return pages.show(report, follow_links=follow_links)
     except Exception as problem:  # a page is no reason not to train
         upstream.log(f"yolo-nanfix: pictures of the dataset could not be made: {type(problem).__name__}: {problem}")
         return None
@@ -228,9 +227,50 @@ def _of_workers(model: Any, context: RunContext, since: float = 0.0, code: int =
         return {}
     folder = Path(trainer.save_dir)
     with stopping.later():
-        if summary := launched.report(folder, since):
-            return launched.complete(folder, summary, context)
-        return launched.without(folder, code, context, lambda: api.status().as_dict()) if code else {}
+        if report := run_summary.written_since(folder, since):
+            report |= known_beforehand(context)
+            report["settings"] = (Overrides.from_dict(report["settings"]) + context.overrides).as_dict()
+            if report["outcome"] == "interrupted" and (signalled := stopping.received()) is not None:  # and passed on
+                report["signal"] = signalled.signal
+            run_listener.save(folder, report, context)
+            return report
+        return report_without_ranks(folder, code, context, api.status().as_dict()) if code else {}
+
+
+def report_without_ranks(folder: Path, code: int, context: RunContext, force: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the report of a run of which no rank could: all that is known is that the launcher failed.
+
+    Args:
+        folder: the run's.
+        code: how the launcher of its processes ended.
+        context: the run.
+        force: the patches and guard in force, as `Status.as_dict()` gives them.
+    """
+    last = folder / "weights" / "last.pt"
+    kept = f"the last whole epoch is in {last}" if last.is_file() else "no epoch was saved yet"
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    reason, outcome = f"the launcher of the processes {how}, and none of them could say why; {kept}", "failed"
+    signalled = stopping.received()
+    if signalled is not None:
+        reason, outcome = f"{signalled}; {kept}", "interrupted"
+    report = summarise(context, force, outcome, (reason,), State.FAILED)
+    report["signal"] = signalled.signal if signalled is not None else None
+    report["ranks"] = {"processes": 0, "lost": []}
+    report["paths"] = {"save_dir": str(folder), "report": str(folder / REPORT_NAME)}
+    if folder.is_dir():
+        run_listener.save(folder, report, context)
+    return report
+
+
+def error_of(report: Mapping[str, Any]) -> BaseException:
+    """What to raise for a run of several processes that its guard did not stop."""
+    from yolo_nanfix.guard.lost_ranks import LostRank
+
+    reasons = "; ".join(map(str, report["reasons"]))
+    if report["outcome"] == "interrupted":
+        return KeyboardInterrupt(reasons)
+    lost = [LostRank.from_dict(one) for one in report.get("ranks", {}).get("lost", ())]
+    return RankLost("; ".join(map(str, lost))) if lost else NanfixError(reasons)
 
 
 def _start_unguarded(model: Any, arguments: Mapping[str, Any]) -> None:
@@ -247,22 +287,21 @@ def _unguarded(model: Any, *, finished: bool) -> None:
     """Write the report of a run without guard, as far as its trainer came; what the guard counts is not known."""
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.patching import tally
-    from yolo_nanfix.run_folder import figures
 
     trainer = getattr(model, "trainer", None)
     if trainer is None:
         return
     recorder = Recorder()
-    recorder.finished, recorder.pretrained = finished, figures.pretrained(trainer)
+    recorder.finished, recorder.pretrained = finished, run_listener.pretrained(trainer)
     with stopping.later():
-        run_report.write_report(trainer, recorder, api.status().as_dict(), {})
+        run_listener.write_report(trainer, recorder, api.status().as_dict(), {})
     tally.clear()
 
 
 def _train(model: Any, data: str | Path, context: RunContext, arguments: Mapping[str, Any], *, guarded: bool) -> Run:
     from yolo_nanfix.guard.quarantine import leave_out
 
-    token = run_report.current.set(context)
+    token = run_summary.current.set(context)
     stopped: tuple[str, ...] = ()
     began = time.time()
     try:
@@ -274,12 +313,12 @@ def _train(model: Any, data: str | Path, context: RunContext, arguments: Mapping
     except subprocess.CalledProcessError as failed:  # the launcher of several processes: their report tells why
         context.summary = told = _of_workers(model, context, began, failed.returncode)
         if stopping.received() is None and told.get("outcome") != "stopped":
-            raise launched.error(told) if told else failed from failed
+            raise error_of(told) if told else failed from failed
     except (stopping.Stopped, Exception):  # a signal to all processes may show as an error first
         if stopping.received() is None or context.summary is None:
             raise
     finally:
-        run_report.current.reset(token)
+        run_summary.current.reset(token)
     summary = context.summary or _of_workers(model, context)
     if not summary and (signalled := stopping.received()) is not None:
         raise signalled

@@ -56,3 +56,10 @@ def _listed(entries: Iterable[Any], most: int, *, pairs: bool) -> Iterator[str]:
             yield from _pieces(entry[0], most)
             yield ": "
         yield from _pieces(entry[1] if pairs else entry, most)
+
+
+def printable(text: str) -> str:
+    """The text with control characters, line breaks and broken surrogates as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

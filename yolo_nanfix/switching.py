@@ -271,9 +271,9 @@ def _known() -> dict[str, Any]:
 def _listen(trainer: Any, recorder: Recorder) -> Audience:
     """Who is told of a run: its report has what the patches counted in it, and the next run counts anew."""
     from yolo_nanfix.patching import tally
-    from yolo_nanfix.run_listener import Telling
+    from yolo_nanfix.run_listener import RunListener
 
-    return Telling(trainer, recorder, lambda: status().as_dict(), tally.clear)
+    return RunListener(trainer, recorder, lambda: status().as_dict(), tally.clear)
 
 
 def _guard_in_force() -> dict[str, Any] | None:

@@ -289,7 +289,7 @@ def test_val_losses_that_stay_nan_make_the_run_unhealthy_however_many_events_cam
     from yolo_nanfix.events import Event, Point
     from yolo_nanfix.guard.recorder import KEPT, Recorder
     from yolo_nanfix.health import Kind, State, judge
-    from yolo_nanfix.run_folder import figures
+    from yolo_nanfix.run_listener import figures
 
     recorder = Recorder()
     for epoch in range(1, KEPT + 2):
@@ -297,10 +297,10 @@ def test_val_losses_that_stay_nan_make_the_run_unhealthy_however_many_events_cam
     assert len(recorder.events) == KEPT and recorder.latest["val-loss"].epoch == KEPT + 1
     assert recorder.as_dict()["events_left_out"] == 1
     trainer = SimpleNamespace(epoch=KEPT, start_epoch=0, csv="none", best="none", metrics={}, args=SimpleNamespace())
-    health = judge(figures.figures(trainer, recorder, {}))
+    health = judge(figures(trainer, recorder, {}))
     assert (health.state, [lost.kind for lost in health.lost]) == (State.FAILED, [Kind.VAL_LOSS])
     trainer.epoch += 1  # the last epoch's were finite again
-    assert judge(figures.figures(trainer, recorder, {})).healthy
+    assert judge(figures(trainer, recorder, {})).healthy
 
 
 def test_state_faults_far_apart_never_end_a_run_and_cost_the_steps_of_their_epoch_alone(data, tmp_path, unpatched):

@@ -18,7 +18,7 @@ import yolo_nanfix
 from yolo_nanfix.errors import GuardStop
 from yolo_nanfix.guard import sensors
 from yolo_nanfix.guard.step_log import Readings
-from yolo_nanfix.run_folder import steps
+from yolo_nanfix.run_folder.csv_tables import STEPS_NAME, read_steps
 
 TERMS = ("box_loss", "cls_loss", "dfl_loss")
 
@@ -29,7 +29,7 @@ def data(tmp_path_factory):
 
 
 def written(result):
-    return steps.read(result.trainer.save_dir / steps.STEPS_NAME)
+    return read_steps(result.trainer.save_dir / STEPS_NAME)
 
 
 def filled(rows, *, limit=8, **gaps):
@@ -41,9 +41,9 @@ def filled(rows, *, limit=8, **gaps):
 
 
 def columns(readings, tmp_path):
-    path = tmp_path / steps.STEPS_NAME
+    path = tmp_path / STEPS_NAME
     path.write_text(readings.text())
-    return steps.read(path)
+    return read_steps(path)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 8, 9, 16, 17, 100, 1000])
@@ -77,9 +77,9 @@ def test_frames_read_what_is_not_finite_as_numbers_and_steps_read_what_older_rel
     other = pandas.read_csv(io.StringIO(text))
     for values in (frame["box_loss"].to_list(), other["box_loss"].tolist()):
         assert math.isnan(values[1]) and values[2:5] == [math.inf, -math.inf, 5.0]
-    old = tmp_path / steps.STEPS_NAME
+    old = tmp_path / STEPS_NAME
     old.write_text(text.replace("NaN", "nan"))
-    assert math.isnan(steps.read(old)["box_loss"][1])
+    assert math.isnan(read_steps(old)["box_loss"][1])
 
 
 def test_rows_are_laid_out_alike_whether_the_text_was_asked_for_before_or_not():
@@ -187,11 +187,11 @@ def test_the_rows_of_another_run_in_the_folder_are_gone(data, tmp_path, unpatche
         raise RuntimeError("no epoch")
 
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / steps.STEPS_NAME).write_text("step,epoch,batch\n1,1,1\n")
+    (tmp_path / "run" / STEPS_NAME).write_text("step,epoch,batch\n1,1,1\n")
     with yolo_nanfix.patched():
         ours = lab.train(data, tmp_path / "run", callbacks={"on_train_epoch_start": stop})
     assert str(ours.error) == "no epoch"
-    assert not (tmp_path / "run" / steps.STEPS_NAME).exists()
+    assert not (tmp_path / "run" / STEPS_NAME).exists()
 
 
 def test_a_classifier_whose_only_term_is_the_loss_has_one_column_of_it(tmp_path, unpatched):
@@ -269,7 +269,7 @@ def test_a_resumed_run_without_its_file_says_so(data, tmp_path, unpatched):
 
     with yolo_nanfix.patched():
         first = lab.train(data, tmp_path / "run", callbacks={"on_train_epoch_start": stop})
-        path = first.trainer.save_dir / steps.STEPS_NAME
+        path = first.trainer.save_dir / STEPS_NAME
         path.write_text("a,b\n1,2\n")
         with lab.said() as messages:
             again = lab.train(data, tmp_path / "run", model=str(first.trainer.last), resume=True)

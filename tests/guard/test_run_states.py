@@ -139,7 +139,7 @@ def test_the_log_says_how_a_degraded_run_ended(data, tmp_path):
 
 
 def test_figures_of_a_validation_set_without_objects_say_nothing_of_the_model():
-    from yolo_nanfix.run_folder.figures import _metric
+    from yolo_nanfix.run_listener import _metric
 
     metrics = {"metrics/mAP50(B)": 0.0}
     empty, some = (SimpleNamespace(metrics=SimpleNamespace(nt_per_class=found)) for found in ([0, 0], [0, 3]))

@@ -18,11 +18,11 @@ from make_datasets import make_dataset, paths, plant
 from reading import Read
 
 import yolo_nanfix
-from yolo_nanfix import api
+from yolo_nanfix import api, pages
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.findings import Report
+from yolo_nanfix.report.html import dataset_charts, dataset_pictures
 from yolo_nanfix.report.html import dataset_page as page
-from yolo_nanfix.report.html import dataset_pictures
 from yolo_nanfix.report.html.dataset_page import groups
 
 HOSTILE = (
@@ -128,8 +128,8 @@ def test_copies_stand_side_by_side(made):
 
 
 def test_distributions_are_those_of_the_labels(made):
-    studied = dataset_pictures.study(yolo_nanfix.lint(made[0]))
-    charts = {chart.title: chart for chart in dataset_pictures.charts(studied[0])}
+    studied = pages.study(yolo_nanfix.lint(made[0]))
+    charts = {chart.title: chart for chart in dataset_charts.charts(studied[0])}
     rows = [
         line.split()[0]
         for label in (made[0].parent / "labels" / "train").glob("*.txt")
@@ -160,7 +160,7 @@ def test_what_cannot_be_shown_says_so(tmp_path):
         b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + bytes(8) + b"IEND"
     )
     report = yolo_nanfix.lint(data)
-    show = dataset_pictures.gather(report, dataset_pictures.study(report))
+    show = pages.show(report)
     reasons = {Path(file).name: picture.reason for file, picture in show.pictures.items()}
     assert reasons["0000.jpg"] and reasons["0001.png"]
     held = listed(read(page.lint_page(report, show)))
@@ -207,7 +207,7 @@ def test_annotations_and_folders_give_pages_too(tmp_path):
     }
     (tmp_path / "coco" / "instances.json").write_text(json.dumps(whole))
     report = yolo_nanfix.lint(tmp_path / "coco" / "instances.json")
-    show = dataset_pictures.gather(report, dataset_pictures.study(report))
+    show = pages.show(report)
     assert not show.mendable
     spills = next(a for f, a in zip(report.findings, show.about, strict=True) if f.code.startswith("BX"))
     picture = show.pictures[str(tmp_path / "coco" / "a.jpg")]

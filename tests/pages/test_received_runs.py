@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from linting.tiny_set import TinySet
 
-from yolo_nanfix import api
+from yolo_nanfix import api, run_listener
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.files import Refusal
 from yolo_nanfix.findings import Place
 from yolo_nanfix.report.words import where
 from yolo_nanfix.run_folder import own_mark
-from yolo_nanfix.run_folder import summary as run_report
+from yolo_nanfix.run_folder.summary import RunContext
 
 SECRET = "TopSecret"
 PICTURE = 'href="data:image/jpeg'
@@ -35,7 +35,7 @@ def run(tmp_path: Path) -> Path:
     folder.mkdir()
     summary = {"outcome": "finished", "state": "healthy", "reasons": [], "environment": {}, "patches": {}, "guard": {}}
     summary |= {"quarantined": {}, "paths": {}, "lint": api.lint(tiny.root, settings=False).as_dict()}
-    run_report.save(folder / "yolo-nanfix.json", summary, None)
+    run_listener.save(folder, summary, RunContext())
     (folder / "results.csv").write_text("epoch,train/box_loss\n1,0.5\n")
     (folder / "args.yaml").write_text(ARGUMENTS)
     return folder

@@ -7,15 +7,16 @@ import math
 import pytest
 
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.run_folder import steps
+from yolo_nanfix.run_folder import csv_tables
+from yolo_nanfix.run_folder.csv_tables import STEPS_NAME, read_steps
 
 HEAD = "step,epoch,batch,box_loss,loss,grad_norm,loss_scale,lr\n"
 
 
 def test_columns_come_back_with_what_is_not_known_and_not_finite(tmp_path):
-    path = tmp_path / steps.STEPS_NAME
+    path = tmp_path / STEPS_NAME
     path.write_text(HEAD + "1,1,1,0.5,2,,,0.01\n3,1,3,nan,inf,-inf,65536,0.01\n")
-    read = steps.read(path)
+    read = read_steps(path)
     assert list(read) == HEAD.strip().split(",")
     assert [type(value) for value in read["step"]] == [int, int]
     assert (read["step"], read["batch"], read["lr"]) == ([1, 3], [1, 3], [0.01, 0.01])
@@ -24,9 +25,9 @@ def test_columns_come_back_with_what_is_not_known_and_not_finite(tmp_path):
 
 
 def test_a_run_that_had_no_micro_batch_has_columns_without_rows(tmp_path):
-    path = tmp_path / steps.STEPS_NAME
+    path = tmp_path / STEPS_NAME
     path.write_text(HEAD)
-    assert set(map(len, steps.read(path).values())) == {0}
+    assert set(map(len, read_steps(path).values())) == {0}
 
 
 SICK = {
@@ -48,10 +49,10 @@ SICK = {
 @pytest.mark.parametrize("sick", SICK)
 def test_a_sick_file_is_one_clear_error(sick, tmp_path):
     text, message = SICK[sick]
-    path = tmp_path / steps.STEPS_NAME
+    path = tmp_path / STEPS_NAME
     path.write_text(text)
     with pytest.raises(DataError) as caught:
-        steps.read(path)
+        read_steps(path)
     assert str(caught.value).startswith(str(path)) and message in str(caught.value)
 
 
@@ -59,15 +60,15 @@ def test_a_missing_file_a_folder_and_binary_data_too(tmp_path):
     (tmp_path / "binary.csv").write_bytes(b"step,epoch,batch\n\xff\xfe\x00")
     (tmp_path / "nul.csv").write_bytes(b"step,epoch,batch\n1,1,\x00\n")
     with pytest.raises(DataError, match="there is no such file; the guard writes it at the end of each epoch"):
-        steps.read(tmp_path / "none.csv")
+        read_steps(tmp_path / "none.csv")
     for name in ("", "binary.csv", "nul.csv"):
         with pytest.raises(DataError, match=r"cannot be read|not a"):
-            steps.read(tmp_path / name)
+            read_steps(tmp_path / name)
 
 
 def test_a_file_far_too_large_is_not_read(tmp_path):
-    path = tmp_path / steps.STEPS_NAME
+    path = tmp_path / STEPS_NAME
     with path.open("wb") as stream:
-        stream.truncate(steps.LARGEST + 1)
+        stream.truncate(csv_tables.LARGEST + 1)
     with pytest.raises(DataError, match="larger than 64 MB"):
-        steps.read(path)
+        read_steps(path)

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from yolo_nanfix.handoff.scene import Scene, Shape
-from yolo_nanfix.handoff.source_images import Canvas
+from yolo_nanfix.dataset.scene import Scene, Shape
+from yolo_nanfix.dataset.source_images import Canvas
 
 LONGEST = 1280
 """Longer sides are scaled down to so many pixels."""

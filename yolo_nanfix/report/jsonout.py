@@ -10,10 +10,6 @@ from yolo_nanfix import files
 from yolo_nanfix.findings import Report
 
 text, write_text, write_json = files.json_text, files.write_text, files.write_json
-REPORT_NAME = "yolo-nanfix.json"
-"""The file in a run's folder that says how the run went."""
-PAGE_NAME = "yolo-nanfix.html"
-"""The page in a run's folder."""
 
 
 def dumps(report: Report) -> str:

@@ -16,9 +16,9 @@ from yolo_nanfix import overrides
 from yolo_nanfix.health import Kind, State, state_of
 from yolo_nanfix.overrides import ahead, behind, joined
 from yolo_nanfix.report import health_text, ranks_text, verdict_text
-from yolo_nanfix.report.jsonout import REPORT_NAME
 from yolo_nanfix.report.panel import put
 from yolo_nanfix.report.words import printable
+from yolo_nanfix.run_folder.summary import REPORT_NAME
 from yolo_nanfix.tasks import option
 
 VAGUE = ("unknown", "nondeterministic")

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from yolo_nanfix.findings import Effect, Finding, Place, Report
+from yolo_nanfix.shown import printable as printable
 
 EFFECT_WORDS = {
     Effect.DROPS: "Ultralytics drops the image",
@@ -29,13 +30,6 @@ PLACES = (
     ("dtype", "dtype"),
 )
 """What a verdict says of the place of a fault: its key, and what to call it."""
-
-
-def printable(text: str) -> str:
-    """The text with control characters, line breaks and broken surrogates as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def relative(file: str, root: Path) -> str:

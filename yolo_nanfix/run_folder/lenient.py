@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yolo_nanfix.report.words import printable
+from yolo_nanfix.shown import printable
 
 LONGEST = 2000
 """Texts are cut to so many characters."""

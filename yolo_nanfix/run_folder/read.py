@@ -12,13 +12,19 @@ from yolo_nanfix import safe_yaml
 from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.files import NotRegular, Refusal, Within
-from yolo_nanfix.report.jsonout import REPORT_NAME
-from yolo_nanfix.report.words import printable
 from yolo_nanfix.run_folder import csv_tables, lenient
-from yolo_nanfix.run_folder.csv_tables import Table
-from yolo_nanfix.run_folder.steps import STEPS_NAME
+from yolo_nanfix.run_folder.csv_tables import STEPS_NAME, Table
+from yolo_nanfix.run_folder.summary import REPORT_NAME
+from yolo_nanfix.shown import printable
 
 RESULTS, ARGUMENTS, INCIDENTS = "results.csv", "args.yaml", "incidents"
+METRICS = (
+    ("metrics/mAP50(B)", "mAP50"),
+    ("metrics/mAP50(M)", "mask mAP50"),
+    ("metrics/mAP50(P)", "pose mAP50"),
+    ("metrics/accuracy_top1", "top-1 accuracy"),
+)
+"""The metrics that people look at first, by their names in `results.csv`, and what to call them."""
 LARGEST = 256 * 2**20
 """Larger files are not read."""
 KINDS = {"outcome": str, "reasons": list, "environment": dict, "patches": dict, "guard": dict, "quarantined": dict}

@@ -1,7 +1,8 @@
-"""What `yolo-nanfix.json` holds: how one training run went, written into its folder however it ended."""
+"""`yolo-nanfix.json`: how one training run went, written into its folder however it ended, and read back."""
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from collections.abc import Mapping
@@ -10,30 +11,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix import stopping, upstream
+from yolo_nanfix import files, upstream
 from yolo_nanfix._version import __version__
-from yolo_nanfix.errors import GuardStop
 from yolo_nanfix.findings import Finding, Report
-from yolo_nanfix.guard.guard_settings import GuardSettings
-from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
-from yolo_nanfix.health import Kind, State, judge, state_of
+from yolo_nanfix.health import State
 from yolo_nanfix.overrides import NOTHING, Overrides
-from yolo_nanfix.report import health_text
-from yolo_nanfix.report.html import write
-from yolo_nanfix.report.html.dataset_facts import Show
-from yolo_nanfix.report.jsonout import PAGE_NAME, REPORT_NAME, write_json
-from yolo_nanfix.run_folder import figures, own_mark
-from yolo_nanfix.run_folder.steps import STEPS_NAME
+from yolo_nanfix.run_folder import own_mark
+
+REPORT_NAME = "yolo-nanfix.json"
+"""The file in a run's folder that says how the run went."""
+PAGE_NAME = "yolo-nanfix.html"
+"""The page in a run's folder."""
+SLACK = 2.0
+"""Seconds by which clocks of this machine and of the folder's may differ."""
 
 
 @dataclass
 class RunContext:
-    """What is known of the current run besides its trainer; `summary` is filled when the run ends."""
+    """What is known of the current run besides its trainer; `summary` is filled when the run ends.
+
+    Attributes:
+        lint: what lint found before the run; None where it did not look, and `not_linted` says why.
+        left: by split how many images are kept, dropped, left out.
+        show: what its page shows of the dataset besides (a `dataset_facts.Show`); None if nothing.
+        on_fatal: what was asked for images with fatal findings.
+        quarantined: the images left out of the run beforehand, with the findings about them.
+        summary: what `yolo-nanfix.json` holds.
+        overrides: what settings and the call change.
+    """
 
     lint: Report | None = None
     not_linted: str = ""
     left: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    show: Show | None = None
+    show: Any = None
     on_fatal: str = "ignore"
     quarantined: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
     summary: dict[str, Any] | None = None
@@ -44,127 +54,18 @@ current: ContextVar[RunContext | None] = ContextVar("yolo_nanfix_run", default=N
 """The context of the run that `yolo_nanfix.train` has under way; None for a run that Ultralytics started."""
 
 
-def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], trackers: Mapping[str, Any]) -> None:
-    """Write the report of a run; called when its trainer tears down.
-
-    Args:
-        trainer: the trainer; if it did not finish, the exception in flight tells the outcome.
-        recorder: what the guard recorded.
-        force: the patches and guard in force, as `Status.as_dict()` gives them.
-        trackers: what each tracker was given.
-    """
-    signalled = stopping.received()
-    error = None if recorder.finished else recorder.processes.cut_short or signalled or sys.exc_info()[1]
-    context = current.get() or RunContext()
-    context.quarantined = {**recorder.beforehand, **context.quarantined}
-    outcome = "finished" if error is None else "stopped" if isinstance(error, GuardStop) else "failed"
-    outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else outcome
-    health = judge(figures.figures(trainer, recorder, context.quarantined, finished=error is None))
-    lost = [one.as_dict() for one in health.lost]
-    if error is None:
-        summary = summarise(context, force, outcome, health_text.reasons(lost), health.state)
-    else:
-        summary = summarise(context, force, outcome, (str(error) or type(error).__name__,), State.FAILED)
-    summary["signal"] = error.signal if isinstance(error, stopping.Stopped) else None
-    summary["lost"] = lost
-    summary["guard"] |= recorder.as_dict()
-    summary["guard"]["changed"] = _changed(summary["guard"]["settings"] or {})
-    summary["ranks"] = {
-        "processes": recorder.processes.count,
-        "lost": [one.as_dict() for one in recorder.processes.lost],
-    }
-    summary["trackers"] = dict(trackers)
-    summary["arguments"] = _arguments(trainer)
-    summary["metrics"] = {k: float(v) for k, v in (trainer.metrics or {}).items()}
-    incidents = Path(trainer.save_dir) / INCIDENTS
-    for event in summary["guard"]["events"]:  # the oldest incidents made room for newer ones
-        for one in (event, *event["ranks"]):
-            one["incident"] = one["incident"] if (incidents / one["incident"]).is_file() else ""
-    paths = {
-        "save_dir": trainer.save_dir,
-        "incidents": incidents,
-        "last": trainer.last,
-        "best": trainer.best,
-        "results": trainer.csv,
-        "steps": Path(trainer.save_dir) / STEPS_NAME,
-    }
-    summary["paths"] = {name: str(path) for name, path in paths.items() if Path(path).exists()}
-    context.summary = summary
-    path = Path(trainer.save_dir) / REPORT_NAME
-    summary["paths"]["report"] = str(path)
-    save(path, summary, context.show)
-    if current.get() is None:  # trained by Ultralytics' own means after patch(): say in its log how it went
-        told = ", ".join(_end(summary, recorder))
-        upstream.log(
-            f"yolo-nanfix: run {outcome}, {told}; report: {summary['paths'].get('page', path)}",
-            good_news=summary["healthy"],
-        )
-
-
-def wait_for_signal(trainer: Any) -> None:
-    """Where loader workers died of a signal, it was sent to all processes of the run: it comes here, too."""
-    loaders = (getattr(trainer, name, None) for name in ("train_loader", "test_loader"))
-    workers = [w for loader in loaders for w in getattr(getattr(loader, "iterator", None), "_workers", ())]
-    if any(worker.exitcode in {-number for number in stopping.SIGNALS} for worker in workers):
-        stopping.wait(1.0)
-
-
-def _end(summary: Mapping[str, Any], recorder: Recorder) -> list[str]:
-    """How a run ended, in short: its state unless it is healthy, and what was lost."""
-    state = state_of(summary)
-    told = [] if state is State.HEALTHY or summary["outcome"] != "finished" else [state.value]
-    told.append(f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped")
-    return told + health_text.phrases(summary, (Kind.MICRO_BATCHES, Kind.STEPS_REFUSED))
-
-
-def save(path: Path, summary: dict[str, Any], show: Show | None) -> None:
-    """Write the report, which names the page of the run among its paths, then draw that page."""
-    if summary["lint"]:  # so that the page can be drawn again with pictures of this dataset
-        folder = str(path.parent.resolve())
-        summary["own"] = own_mark.mark(folder, summary["lint"]["data"], summary["lint"]["given_root"])
-    summary["paths"]["page"] = str(path.parent / PAGE_NAME)
-    if not _written(path, summary):
-        del summary["paths"]["page"]
-    elif not write.at_the_end(path.parent, show):
-        del summary["paths"]["page"]
-        _written(path, summary)
-
-
-def _written(path: Path, summary: Mapping[str, Any]) -> bool:
-    """Write the report at the end of a run, whose own outcome must not be hidden if this fails."""
-    try:
-        write_json(path, summary)
-    except OSError as problem:
-        upstream.log(f"yolo-nanfix: the report could not be written: {problem}")
-        return False
-    return True
-
-
-def _arguments(trainer: Any) -> dict[str, Any]:
-    """The training arguments that are not as the installed release has them by default."""
-    defaults = upstream.default_arguments()
-    given = {k: v for k, v in vars(trainer.args).items() if k not in defaults or defaults[k] != v}
-    return {k: v if isinstance(v, (str, int, float, list, type(None))) else str(v) for k, v in given.items()}
-
-
-def _off(force: Mapping[str, Any]) -> str:
-    """What switched the guard off; empty where it is on."""
-    if force["guard"] is not None:
-        return ""
-    refused = force.get("guard_refused")
-    return force.get("guard_off") or (f"refused: {refused}" if refused else "")
-
-
-def _changed(settings: Mapping[str, Any]) -> list[str]:
-    """The names of the guard's settings that are not at their defaults."""
-    defaults = vars(GuardSettings())
-    return [name for name, value in settings.items() if defaults.get(name) != value]
-
-
 def summarise(
     context: RunContext, force: Mapping[str, Any], outcome: str, reasons: tuple[str, ...], state: State | None = None
 ) -> dict[str, Any]:
-    """The part of the report that does not need a trainer; without a state, reasons mean that it failed."""
+    """The part of the report that does not need a trainer.
+
+    Args:
+        context: the run.
+        force: the patches and guard in force, as `Status.as_dict()` gives them.
+        outcome: how it ended: finished, stopped, failed, interrupted or dry-run.
+        reasons: why it is not healthy.
+        state: how good it is; without one, reasons mean that it failed.
+    """
     state = state or (State.FAILED if reasons else State.HEALTHY)
     return {
         "yolo_nanfix": __version__,
@@ -181,11 +82,74 @@ def summarise(
             "ultralytics": force["ultralytics"],
         },
         "patches": force["patches"],
+        **known_beforehand(context),
+        "settings": (Overrides.from_dict(force["settings"]) + context.overrides).as_dict(),
+        "guard": {"settings": force["guard"], "off": _off(force)},
+    }
+
+
+def known_beforehand(context: RunContext) -> dict[str, Any]:
+    """The part of the report that is known before the run, to the process that lints."""
+    return {
         "on_fatal": context.on_fatal,
         "quarantined": {image: [f.as_dict() for f in found] for image, found in context.quarantined.items()},
         "lint": context.lint.as_dict() if context.lint else None,
         "not_linted": context.not_linted,
         "left": {split: dict(numbers) for split, numbers in context.left.items()},
-        "settings": (Overrides.from_dict(force["settings"]) + context.overrides).as_dict(),
-        "guard": {"settings": force["guard"], "off": _off(force)},
     }
+
+
+def _off(force: Mapping[str, Any]) -> str:
+    """What switched the guard off; empty where it is on."""
+    if force["guard"] is not None:
+        return ""
+    refused = force.get("guard_refused")
+    return force.get("guard_off") or (f"refused: {refused}" if refused else "")
+
+
+def write(folder: Path, summary: dict[str, Any], *, page: bool = True) -> bool:
+    """Write the report into a run's folder; the run's own outcome must not be hidden if this fails, so it is logged.
+
+    It is marked, so that its page can be drawn again with pictures of its dataset.
+
+    Args:
+        folder: the run's.
+        summary: what the report holds; the page of the run is put among its paths, or taken out of them.
+        page: whether there is one.
+    """
+    summary["paths"]["page"] = str(folder / PAGE_NAME)
+    if lint := summary["lint"]:
+        summary["own"] = own_mark.mark(str(folder.resolve()), lint["data"], lint["given_root"])
+    if not page:
+        del summary["paths"]["page"]
+    try:
+        files.write_json(folder / REPORT_NAME, summary)
+    except OSError as problem:
+        upstream.log(f"yolo-nanfix: the report could not be written: {problem}")
+        summary["paths"].pop("page", None)
+        return False
+    return True
+
+
+def written_since(folder: Path, since: float = 0.0) -> dict[str, Any]:
+    """The report that another process left in a run folder; empty if there is none.
+
+    Args:
+        folder: the run's.
+        since: when the run was launched, in seconds since the epoch: an older report is of another one.
+    """
+    path = folder / REPORT_NAME
+    if not path.is_file() or path.stat().st_mtime < since - SLACK:
+        return {}
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return summary if isinstance(summary, dict) else {}
+
+
+def given_arguments(trainer: Any) -> dict[str, Any]:
+    """The training arguments that are not as the installed release has them by default."""
+    defaults = upstream.default_arguments()
+    given = {k: v for k, v in vars(trainer.args).items() if k not in defaults or defaults[k] != v}
+    return {k: v if isinstance(v, (str, int, float, list, type(None))) else str(v) for k, v in given.items()}

@@ -17,12 +17,12 @@ from yolo_nanfix.dataset.grounds import ground as ground_of
 from yolo_nanfix.dataset.grounds import too_wide
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import label_path
+from yolo_nanfix.dataset.scene import Album
 from yolo_nanfix.dataset.table import Studied, Table
 from yolo_nanfix.errors import DataError, NanfixError, UsageError
 from yolo_nanfix.files import Within
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.handoff.export import HandedOver, Options, Progress, Unlabelled, hand_over
-from yolo_nanfix.handoff.scene import Album
 from yolo_nanfix.linting.autofix import apply
 from yolo_nanfix.linting.autofix import undo as undoing
 from yolo_nanfix.linting.autofix.apply import Fixed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 
@@ -13,17 +13,12 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.config import Layout
 from yolo_nanfix.dataset.grounds import ground
-from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import label_path
+from yolo_nanfix.dataset.scene import Album, Scene, Shape, plain, scene_of
+from yolo_nanfix.dataset.source_images import pixels_of, size_of
 from yolo_nanfix.dataset.table import Studied
-from yolo_nanfix.errors import NanfixError
 from yolo_nanfix.files import Within
-from yolo_nanfix.findings import Finding, Report
-from yolo_nanfix.handoff.scene import Album, Scene, Shape, plain, scene_of
-from yolo_nanfix.handoff.source_images import pixels_of, size_of
-from yolo_nanfix.linting.autofix.fix_table import FIXES
-from yolo_nanfix.linting.registry import all_rules
-from yolo_nanfix.linting.runner import run
+from yolo_nanfix.findings import Finding, Report, RuleText
 from yolo_nanfix.report.html.dataset_charts import charts
 from yolo_nanfix.report.html.dataset_facts import About, Outline, Picture, Show
 
@@ -48,13 +43,21 @@ _LARGEST_CLASS, _FAR = 1e6, 2.0
 
 
 def gather(
-    report: Report, studied: Sequence[Studied], progress: Progress | None = None, *, follow_links: bool = False
+    report: Report,
+    studied: Sequence[Studied],
+    rules: Sequence[RuleText],
+    fixes: Mapping[str, tuple[str, str]],
+    progress: Progress | None = None,
+    *,
+    follow_links: bool = False,
 ) -> Show:
     """What a page shows besides a report.
 
     Args:
         report: what lint found.
         studied: the datasets that it is about, as lint knows them; without them there are pictures of nothing.
+        rules: the texts of the rules.
+        fixes: for each rule code that has a fix how safe it is, and what it does.
         progress: called with (done, total, what) as pictures are made.
         follow_links: also show images that links or lists name outside of a dataset's folders.
     """
@@ -71,26 +74,14 @@ def gather(
     alone = studied[0] if len(studied) == 1 else None
     return Show(
         root=str(alone.config.root if alone else data if data.is_dir() else data.parent),
-        rules=all_rules(),
-        fixes={code: (fixer.safety, fixer.text) for code, fixer in FIXES.items()},
+        rules=tuple(rules),
+        fixes=fixes,
         mendable=alone is not None and (is_yolo(alone) or alone.task == "classify") and data.exists(),
         about=about,
         pictures=pictures,
         refused=refused,
         charts=charts(alone) if alone else (),
     )
-
-
-def study(report: Report, progress: Progress | None = None) -> list[Studied]:
-    """Read the dataset of a report again, as far as lint does not remember it; nothing if that cannot be done."""
-    studied: list[Studied] = []
-    deep = not any("--deep" in reason for _, reason in report.skipped)
-    options = LintOptions(report.asked, deep, root=Path(report.given_root) if report.given_root else None)
-    try:
-        run(report.data, options=options, progress=progress, study=studied.append)
-    except NanfixError:
-        return []
-    return studied
 
 
 def is_yolo(studied: Studied) -> bool:

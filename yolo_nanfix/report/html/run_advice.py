@@ -16,15 +16,9 @@ from yolo_nanfix.report.html import event_list
 from yolo_nanfix.report.html.event_list import from_root, short
 from yolo_nanfix.report.words import figure, grouped, printable
 from yolo_nanfix.run_folder import lenient
-from yolo_nanfix.run_folder.read import RunFolder
+from yolo_nanfix.run_folder.read import METRICS, RunFolder
 from yolo_nanfix.tasks import option
 
-METRICS = (
-    ("metrics/mAP50(B)", "mAP50"),
-    ("metrics/mAP50(M)", "mask mAP50"),
-    ("metrics/mAP50(P)", "pose mAP50"),
-    ("metrics/accuracy_top1", "top-1 accuracy"),
-)
 EXPLAINED = {
     Kind.MICRO_BATCHES,
     Kind.IMAGES,

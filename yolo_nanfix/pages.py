@@ -1,25 +1,25 @@
-"""Draws pages of runs: into the run folder when the run ends, and again whenever they are asked for."""
+"""Pages as HTML: of a lint run, of a training run when it ends or whenever asked for, of two training runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix import upstream
-from yolo_nanfix.errors import UsageError
+from yolo_nanfix.errors import NanfixError, UsageError
+from yolo_nanfix.files import write_text
 from yolo_nanfix.findings import Report
-from yolo_nanfix.report.html.dataset_facts import Show
-from yolo_nanfix.report.jsonout import PAGE_NAME, write_text
-from yolo_nanfix.run_folder import own_mark
 
 if TYPE_CHECKING:
+    from yolo_nanfix.dataset.table import Studied
+    from yolo_nanfix.report.html.dataset_facts import Show
     from yolo_nanfix.run_folder.read import RunFolder
 
 Progress = Callable[[int, int, str], None]
 MOST_IMAGES = 20_000
-"""Larger datasets are shown by their findings alone."""
+"""Larger datasets are shown by their findings alone in the page of a run."""
 COMPARISON_NAME = "yolo-nanfix-compare.html"
 """The page of two runs, in the current folder unless another file is asked for."""
 
@@ -47,25 +47,50 @@ class Drawn:
         return {**asdict(self), "page": str(self.page)}
 
 
+def lint_page(
+    report: Report,
+    studied: Iterable[Studied] | None = None,
+    progress: Progress | None = None,
+    *,
+    follow_links: bool = False,
+) -> str:
+    """The HTML page of a report, as `lint --output-format html` writes it: one file that stands alone.
+
+    Args:
+        report: what `lint` found, or `Report.from_dict` read.
+        studied: the datasets as that lint read them; by default they are read again, as far as lint does not remember
+            them. Without them, because they are gone, say, the page shows the findings alone: give `()` for a report
+            that somebody else wrote, which may name any dataset of yours.
+        progress: called with (done, total, what) as pictures are made.
+        follow_links: also show images that links or lists name outside of a dataset's folders.
+    """
+    from yolo_nanfix.linting.autofix import autofix
+    from yolo_nanfix.report.html import dataset_page
+
+    known = study(report, progress) if studied is None else list(studied)
+    shown = _show(report, known, progress, follow_links)
+    return dataset_page.lint_page(report, replace(shown, tried=autofix.tried(report)) if shown.mendable else shown)
+
+
 def draw(
     folder: str | Path,
     out: str | Path | None = None,
-    show: Show | None = None,
     progress: Progress | None = None,
     *,
+    show: Show | None = None,
     pictures: bool | None = None,
     follow_links: bool = False,
 ) -> Drawn:
-    """Write the page of a run.
+    """Write the page of a training run.
 
     Args:
         folder: the run folder.
         out: the file to write; by default `yolo-nanfix.html` in the run folder.
+        progress: called with (done, total, what) as the dataset is read.
         show: what is known of its dataset besides what lint found; None to read the dataset again for it.
         pictures: read the dataset that the run names again, which may be any in a folder that somebody else made; None
             for the runs of this user alone, in the folder in which they ran.
         follow_links: follow links that lead out of the run folder, or out of the dataset's folders.
-        progress: called with (done, total, what) as the dataset is read.
 
     Raises:
         DataError: it is not the folder of a training run.
@@ -73,21 +98,21 @@ def draw(
     """
     from yolo_nanfix.report.html import run_advice, run_page
     from yolo_nanfix.run_folder.read import read
+    from yolo_nanfix.run_folder.summary import PAGE_NAME
 
     found = read(folder, follow_links=follow_links)
-    path = Path(out) if out is not None else found.path / PAGE_NAME
     notes = list(found.notes)
     if show is None:
         show = _show_again(found, pictures, follow_links, progress, notes)
-    text = run_page.page(found, show)
     steps = tuple(" ".join((step.why, *step.what, *step.commands)) for step in run_advice.to_do(found))
-    return _written(path, text, (run_advice.sentence(found),), steps, tuple(notes))
+    path = Path(out) if out is not None else found.path / PAGE_NAME
+    return _written(path, run_page.page(found, show), (run_advice.sentence(found),), steps, tuple(notes))
 
 
 def compare(
     first: str | Path, second: str | Path, out: str | Path | None = None, *, follow_links: bool = False
 ) -> Drawn:
-    """Write the page of two runs beside each other.
+    """Write the page of two training runs beside each other.
 
     Args:
         first, second: run folders.
@@ -98,30 +123,53 @@ def compare(
         DataError: one of them is not the folder of a training run.
         UsageError: the page cannot be written.
     """
-    from yolo_nanfix.report.html import comparison_page as comparison
-    from yolo_nanfix.report.html import run_advice
+    from yolo_nanfix.report.html import comparison_page, run_advice
     from yolo_nanfix.run_folder.read import read
 
     pair = (read(first, follow_links=follow_links), read(second, follow_links=follow_links))
     sentences = tuple(f"{one.name}: {run_advice.sentence(one)}" for one in pair)
     notes = tuple(f"{one.name}: {note}" for one in pair for note in one.notes)
-    return _written(Path(out or COMPARISON_NAME), comparison.page(pair), sentences, (), notes)
+    return _written(Path(out or COMPARISON_NAME), comparison_page.page(pair), sentences, (), notes)
+
+
+def study(report: Report, progress: Progress | None = None) -> list[Studied]:
+    """Read the dataset of a report again, as far as lint does not remember it; nothing if that cannot be done."""
+    from yolo_nanfix.dataset.options import LintOptions
+    from yolo_nanfix.linting.runner import run
+
+    studied: list[Studied] = []
+    deep = not any("--deep" in reason for _, reason in report.skipped)
+    options = LintOptions(report.asked, deep, root=Path(report.given_root) if report.given_root else None)
+    try:
+        run(report.data, options=options, progress=progress, study=studied.append)
+    except NanfixError:
+        return []
+    return studied
 
 
 def show(report: Report, progress: Progress | None = None, *, follow_links: bool = False) -> Show:
-    """What a page shows of a dataset besides what lint found: pictures and distributions, if it is not too large."""
-    from yolo_nanfix.report.html import dataset_pictures
-
+    """What the page of a run shows of its dataset besides what lint found: pictures, if it is not too large."""
     images = sum(counts.get("images", 0) for counts in report.counts.values())
-    known = dataset_pictures.study(report, progress) if images <= MOST_IMAGES else []
-    return dataset_pictures.gather(report, known, progress, follow_links=follow_links)
+    known = study(report, progress) if images <= MOST_IMAGES else []
+    return _show(report, known, progress, follow_links)
+
+
+def _show(report: Report, studied: list[Studied], progress: Progress | None, follow_links: bool) -> Show:
+    from yolo_nanfix.linting.autofix.fix_table import FIXES
+    from yolo_nanfix.linting.registry import all_rules
+    from yolo_nanfix.report.html.dataset_pictures import gather
+
+    fixes = {code: (fixer.safety, fixer.text) for code, fixer in FIXES.items()}
+    return gather(report, studied, all_rules(), fixes, progress, follow_links=follow_links)
 
 
 def _show_again(
     found: RunFolder, pictures: bool | None, follow_links: bool, progress: Progress | None, notes: list[str]
 ) -> Show:
     """The same for the dataset of a run, as far as it is still there and may be read; what is not is noted."""
-    from yolo_nanfix.report.html import dataset_pictures, run_page
+    from yolo_nanfix.report.html import run_page
+    from yolo_nanfix.report.html.dataset_facts import Show
+    from yolo_nanfix.run_folder import own_mark
 
     try:
         report = run_page.lint_of(found)
@@ -134,7 +182,7 @@ def _show_again(
                 f"The dataset that the run names ({report.data}) was not read for pictures: this is not known as a run "
                 "of yours, and others may name anything. --pictures reads it."
             )
-            return dataset_pictures.gather(report, [], progress)
+            return _show(report, [], progress, False)
         return show(report, progress, follow_links=follow_links)
     except Exception as problem:  # the report may name anything as its dataset
         notes.append(f"What lint found cannot be shown with pictures: {type(problem).__name__}: {problem}")
@@ -152,6 +200,8 @@ def at_the_end(folder: Path, known: Show | None) -> bool:
         Whether it was written.
     """
     try:
+        from yolo_nanfix.report.html.dataset_facts import Show
+
         draw(folder, show=known or Show())
     except Exception as problem:  # the run's own outcome must not be hidden by this
         upstream.log(f"yolo-nanfix: the page of the run could not be drawn: {type(problem).__name__}: {problem}")

@@ -13,9 +13,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from yolo_nanfix.dataset import source_images
 from yolo_nanfix.files import NotRegular, Refusal, Within
 from yolo_nanfix.findings import Finding, Place, Severity
-from yolo_nanfix.handoff import source_images
 
 Point = tuple[float, float]
 LARGEST = 16 * 2**20
