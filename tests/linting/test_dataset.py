@@ -14,8 +14,7 @@ from yolo_nanfix.dataset.config import read_config
 from yolo_nanfix.dataset.image_header import read_header
 from yolo_nanfix.dataset.images import Listed, read_images
 from yolo_nanfix.dataset.index import survey
-from yolo_nanfix.dataset.label_fast import read_labels
-from yolo_nanfix.dataset.label_parser import LabelReader
+from yolo_nanfix.dataset.label_parser import LabelReader, read_labels
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.listing import Folders, list_images
 from yolo_nanfix.dataset.paths import label_path

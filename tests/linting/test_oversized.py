@@ -14,7 +14,7 @@ from linting.tiny_set import YAML, TinySet
 
 from yolo_nanfix.dataset import bounded, label_parser
 from yolo_nanfix.dataset.bounded import TooLarge, check_lines
-from yolo_nanfix.dataset.label_fast import read_labels
+from yolo_nanfix.dataset.label_parser import read_labels
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.linting.runner import run
 
@@ -70,7 +70,7 @@ def test_numbers_are_counted_as_python_splits_them(part: int, monkeypatch):
 def test_a_file_among_many_is_left_out_alone(tmp_path: Path, monkeypatch):
     """The fast reader of many files and the careful one of few agree."""
     monkeypatch.setattr(bounded, "ROWS", 50)
-    monkeypatch.setattr("yolo_nanfix.dataset.label_fast.ROWS", 50)
+    monkeypatch.setattr("yolo_nanfix.dataset.label_parser.ROWS", 50)
     paths = [tmp_path / f"{i}.txt" for i in range(70)]
     for path in paths:
         path.write_text("0 0.5 0.5 0.2 0.2\n" * 50)

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linting.tiny_set import ROWS, YAML, TinySet, encode, picture
 
-from yolo_nanfix.dataset import label_fast, scanning
+from yolo_nanfix.dataset import label_parser, scanning
 from yolo_nanfix.dataset.config import read_config
 from yolo_nanfix.dataset.label_parser import LabelReader
 from yolo_nanfix.dataset.labels import Labels
@@ -348,7 +348,7 @@ def table(texts: list[str], task: str, kpt: tuple[int, int] | None, folder: Path
     careful = LabelReader(task, kpt)
     for name, number in zip(names, numbers, strict=True):
         careful.read(name, number)
-    return label_fast.read_labels(names, numbers, task, kpt), careful.finish()
+    return label_parser.read_labels(names, numbers, task, kpt), careful.finish()
 
 
 @pytest.mark.parametrize(("task", "kpt", "width"), [("detect", None, 5), ("obb", None, 9), ("pose", (2, 3), 11)])

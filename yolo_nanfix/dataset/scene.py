@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from yolo_nanfix.dataset import source_images
+from yolo_nanfix.dataset.label_parser import PLAIN_COLUMNS, is_polygon, numbers_of, rows_of
 from yolo_nanfix.files import NotRegular, Refusal, Within
 from yolo_nanfix.findings import Finding, Place, Severity
 
 Point = tuple[float, float]
 LARGEST = 16 * 2**20
 """Bytes of a label file; the rows of a larger one are not drawn."""
-_BOX = 5
 _FAR = 2.0
 _UNWRITABLE = "\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff"
 """Characters that XML, JSON or lines of text cannot hold; others, as those that join letters, belong to names."""
@@ -251,7 +251,7 @@ def _shapes(label: str, album: Album, size: tuple[int, int], about: list[Finding
         data = album.within.read(label, LARGEST + 1)
         if len(data) > LARGEST:
             raise NotRegular(label, Refusal.LARGE)
-        lines = data.decode("utf-8-sig").splitlines()
+        text = data.decode("utf-8-sig")
     except NotRegular:
         raise
     except (OSError, UnicodeDecodeError):
@@ -259,23 +259,18 @@ def _shapes(label: str, album: Album, size: tuple[int, int], about: list[Finding
     by_line: dict[int | None, list[Finding]] = {}
     for finding in about:
         by_line.setdefault(finding.place.line, []).append(finding)
-    for number, line in enumerate(lines, 1):
-        words = line.split()
-        values = _numbers(words[:_BOX] if cut else words)
-        if values is not None:
+    for number, words in rows_of(text):
+        values = numbers_of(words[:PLAIN_COLUMNS] if cut else words)
+        if values is not None and _is_drawn(values, album.task):
             yield _shape(number, values, album, size, tuple(by_line.get(number, ())))
 
 
-def _numbers(words: list[str]) -> list[float] | None:
-    """The words as numbers that can be drawn: a class, a box or corners not far outside the image; else None."""
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        return None
-    if len(values) < _BOX or not all(map(isfinite, values)):
-        return None
-    polygon = len(values) > _BOX + 1 and len(values) % 2
-    return values if max(map(abs, values[1:] if polygon else values[1:_BOX])) <= _FAR else None
+def _is_drawn(values: list[float], task: str) -> bool:
+    """Whether a row can be drawn: a class, and a box or corners not far outside the image."""
+    if len(values) < PLAIN_COLUMNS or not all(map(isfinite, values)):
+        return False
+    corners = values[1:] if is_polygon(len(values), task) else values[1:PLAIN_COLUMNS]
+    return max(map(abs, corners)) <= _FAR
 
 
 def _shape(line: int, values: list[float], album: Album, size: tuple[int, int], defects: tuple[Finding, ...]) -> Shape:
@@ -286,7 +281,7 @@ def _shape(line: int, values: list[float], album: Album, size: tuple[int, int], 
     points = values[1:]
     polygon: tuple[Point, ...] = ()
     keypoints: tuple[tuple[float, float, int], ...] = ()
-    if album.task != "pose" and len(values) > _BOX + 1 and len(values) % 2:
+    if is_polygon(len(values), album.task):
         polygon = tuple((x * width, y * height) for x, y in zip(points[::2], points[1::2], strict=True))
         xs, ys = zip(*polygon, strict=True)
         box = (min(xs), min(ys), max(xs), max(ys))

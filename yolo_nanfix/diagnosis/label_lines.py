@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
+from yolo_nanfix.dataset.label_parser import is_polygon, numbers_of, rows_of
+from yolo_nanfix.dataset.paths import label_path
 
 LONGEST = 1 << 24
 """Of all label files together at most so many bytes are read."""
@@ -55,7 +56,7 @@ def origins(
         source = sources[image] if image < len(sources) else {}
         labels, own = source.get("labels"), str(source.get("file", ""))
         if image not in lines:
-            lines[image] = _Lines.of(map(str, labels["rows"][:LINES]) if labels else ())
+            lines[image] = _Lines.of("\n".join(map(str, labels["rows"][:LINES])) if labels else "")
         line = _line(batch, row, numbers[row], counts[image], lines[image])
         if line is None and (parent := parents.sick(source.get("parents") or ())):
             found[parent] = None
@@ -82,9 +83,9 @@ class _Lines:
     sick: list[int]
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> _Lines:
-        """Parse them."""
-        parsed = [(i, _numbers(text)) for i, text in enumerate(texts, 1) if text.strip()]
+    def of(cls, text: str) -> _Lines:
+        """Parse a label file."""
+        parsed = [(line, numbers_of(words)) for line, words in rows_of(text)]
         return cls(parsed, [i for i, numbers in parsed if numbers is None or _is_sick(numbers)])
 
 
@@ -106,21 +107,17 @@ class _Parents:
         return None
 
     def _look(self, image: str) -> Origin | None:
-        name = re.sub(r"^(.*[/\\])images([/\\])", r"\1labels\2", image)
-        try:
-            place = Path(name).with_suffix(".txt")
-        except ValueError:  # it names no file
-            return None
+        place = label_path(image)
         data = _read(place, self._left) if self._left > 0 else b""
         self._left -= len(data)
         whole = data if self._left else data[: data.rfind(b"\n") + 1]
-        lines = _Lines.of(whole.decode("utf-8", "replace").splitlines())
+        lines = _Lines.of(whole.decode("utf-8", "replace"))
         return Origin(f"{place}:{lines.sick[0]}", image) if lines.sick else None
 
 
-def _read(place: Path, most: int) -> bytes:
+def _read(place: str, most: int) -> bytes:
     """A label file that an incident names; of anybody: no device, no share, no monster."""
-    if str(place).startswith(("\\\\", "//")):
+    if place.startswith(("\\\\", "//")):
         return b""
     try:
         with open(place, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
@@ -144,13 +141,6 @@ def _line(batch: Mapping[str, Tensor], row: int, number: int, count: int, lines:
     return line if numbers is None or numbers[:1] == [cls] else None
 
 
-def _numbers(text: str) -> list[float] | None:
-    try:
-        return [float(word) for word in text.split()]
-    except ValueError:
-        return None
-
-
 def _is_sick(numbers: list[float]) -> bool:
     """Not finite, far outside, or a box without area."""
     if not all(isfinite(v) and abs(v) < 10 for v in numbers[1:]):
@@ -165,7 +155,7 @@ def _near(numbers: list[float], box: list[float]) -> bool:
 
 def _box(numbers: list[float]) -> list[float]:
     """The box of a row without its class: its own, or around its polygon."""
-    if len(numbers) % 2 or len(numbers) < 6 or _looks_like_pose(numbers):
+    if not is_polygon(1 + len(numbers), "pose" if _looks_like_pose(numbers) else ""):
         return numbers[:4]
     xs, ys = numbers[0::2], numbers[1::2]
     return [(min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, max(xs) - min(xs), max(ys) - min(ys)]

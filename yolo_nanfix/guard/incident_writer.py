@@ -6,7 +6,6 @@ training goes on.
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from yolo_nanfix import upstream
 from yolo_nanfix._version import __version__
+from yolo_nanfix.dataset.paths import label_path
 from yolo_nanfix.events import Event
 from yolo_nanfix.guard import distributed, origins
 from yolo_nanfix.guard.param_groups import Setting
@@ -227,10 +227,8 @@ def label_file(dataset: Any, image: str) -> Path | None:
     if len(files) == len(labels):
         number = {str(f): i for i, f in enumerate(files)}.get(image)
         return None if number is None else Path(labels[number])
-    before, folder, after = image.rpartition(f"{os.sep}images{os.sep}")
-    named = f"{before}{os.sep}labels{os.sep}{after}" if folder else image
-    path = Path(named).with_suffix(".txt")
-    return path if str(path) in set(map(str, labels)) else None
+    path = label_path(image)
+    return Path(path) if path in set(map(str, labels)) else None
 
 
 def _sick_optimizer_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.images import Images, Listed, read_images
-from yolo_nanfix.dataset.label_fast import read_labels
+from yolo_nanfix.dataset.label_parser import read_labels
 from yolo_nanfix.dataset.labels import Labels, veiled
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.whole_set import Columns, columns

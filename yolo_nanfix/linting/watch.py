@@ -12,6 +12,7 @@ from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.discover import dataset
 from yolo_nanfix.dataset.find_yaml import find_yaml
 from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.dataset.paths import folder_of, labels_beside
 from yolo_nanfix.errors import DataError
 
 Stamps = dict[str, tuple[int, ...]]
@@ -51,17 +52,15 @@ def _yaml_of(data: str | Path) -> Path:
 def _folders(config: DataConfig, found: Stamps) -> Iterator[str]:
     """The folders of images and of labels; lists of images are stamped and read for the folders that they name."""
     for path in (path for paths in config.splits.values() for path in paths):
-        named = [f"{path}{os.sep}"]
+        named = [str(path)]
         if not path.is_dir():
             _stamp(path, found)
             lines = bounded.read(path, LIST_BYTES).decode("utf-8-sig", "replace").splitlines()
             files = (f"{path.parent}{os.sep}{line[2:]}" if line.startswith("./") else line for line in lines)
-            named = [file.rpartition(os.sep)[0] + os.sep for file in files if os.sep in file]
+            named = [folder_of(file) for file in files if os.sep in file]
         for folder in dict.fromkeys(named):
             yield folder
-            head, images, tail = folder.rpartition(f"{os.sep}images{os.sep}")
-            if images:
-                yield f"{head}{os.sep}labels{os.sep}{tail}"
+            yield labels_beside(folder)
 
 
 def _walk(folder: str, found: Stamps) -> None:

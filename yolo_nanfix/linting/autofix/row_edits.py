@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container
 from math import isfinite
 
+from yolo_nanfix.dataset.label_parser import PLAIN_COLUMNS as _BOX
+from yolo_nanfix.dataset.label_parser import is_polygon, numbers_of
 from yolo_nanfix.linting.autofix.fix_table import TOLERANCE
 
 Words = list[str]
 Point = tuple[float, float]
-_BOX = 5
 _CORNERS = 3
 _PIXELS = 2.0
 _SMALLEST = 1e-6
@@ -47,10 +48,9 @@ def numbers(words: Words) -> list[float]:
     Raises:
         Left: one of them is none.
     """
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        raise Left("the row holds something that is not a number") from None
+    values = numbers_of(words)
+    if values is None:
+        raise Left("the row holds something that is not a number")
     if not all(map(isfinite, values)):
         raise Left("the row holds nan or inf")
     return values
@@ -89,13 +89,13 @@ def clip(words: Words, task: str, unsafe: bool) -> Words | None:
     if task == "obb":
         raise Left("corners of rotated boxes are not clipped")
     values = numbers(words)
-    polygon = task != "pose" and len(words) > _BOX + 1
+    polygon = is_polygon(len(words), task)
     if max(map(abs, values[1:] if polygon else values[1:_BOX]), default=0) > _PIXELS:
         raise Left("the numbers look like pixels; clipping would destroy them")
     if polygon:
         return _clip_polygon(words, values, unsafe)
-    if len(words) < _BOX:
-        raise Left("the row is no box")
+    if len(words) < _BOX or (task != "pose" and len(words) > _BOX + 1):
+        raise Left("the row is neither a box nor a polygon")
     return _clip_box(words, values, unsafe)
 
 
@@ -244,8 +244,7 @@ def _reads_as_row(words: Words) -> bool:
         values = numbers(words)
     except Left:
         return False
-    polygon = len(values) > _BOX + 1 and len(values) % 2 == 1
-    return (len(values) == _BOX or polygon) and values[0] >= 0 and values[0] == int(values[0])
+    return (len(values) == _BOX or is_polygon(len(values), "")) and values[0] >= 0 and values[0] == int(values[0])
 
 
 REVEALING = ("commas", "comment", "columns", "mark")
@@ -268,7 +267,7 @@ def settled(words: Words, task: str, unsafe: bool, classes: Container[int], shap
     values = numbers(words)
     if int(values[0]) not in classes:
         raise Left(f"class {values[0]:g} is none of data.yaml's")
-    polygon = task != "pose" and len(words) > _BOX + 1
+    polygon = is_polygon(len(words), task)
     if shapes and polygon not in shapes:
         raise Left(f"the row is a {'polygon among boxes' if polygon else 'box among polygons'}")
     if task == "obb" or (task != "pose" and polygon):
