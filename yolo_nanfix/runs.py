@@ -149,7 +149,7 @@ def _linted(
     """Lint the dataset into the context; where it is then, and why the run must not start, if so."""
     from yolo_nanfix import upstream
     from yolo_nanfix.linting import request as linter
-    from yolo_nanfix.report import left_text
+    from yolo_nanfix.report import run_text
 
     if task not in LINTED:
         context.not_linted = f"lint has no rules for the task {task}"
@@ -162,7 +162,7 @@ def _linted(
         _say(context.lint.overrides)
         stop = _decide(context, context.lint)
         stop += () if one_class else _left(context, studied)  # of one class no number is too large
-        for line, good in left_text.lines(context.lint, context.left):
+        for line, good in run_text.beforehand(context.lint, context.left):
             upstream.log(f"yolo-nanfix: {line}", good_news=good)
         return context.lint.data, stop
     upstream.log(f"yolo-nanfix: the dataset is not linted: {context.not_linted}")
@@ -206,14 +206,14 @@ def _decide(context: RunContext, report: Report) -> tuple[str, ...]:
 def _left(context: RunContext, studied: list[Studied]) -> tuple[str, ...]:
     """Fill in what is left of each split; return why the run cannot start, if so."""
     from yolo_nanfix.dataset.fates import left
-    from yolo_nanfix.report import left_text
+    from yolo_nanfix.report import run_text
 
     for one in studied:
         if not one.where:  # of annotations that Ultralytics converts itself, its converter decides
             numbers = left(one.table, one.config, one.task, context.quarantined.keys())
             context.left = {split: value._asdict() for split, value in numbers.items()}
     gone = [(s, n) for s, n in context.left.items() if s in ("train", "val") and n["aside"] and not n["kept"]]
-    return tuple(left_text.nothing_left(split, numbers) for split, numbers in gone)
+    return tuple(run_text.nothing_left(split, numbers) for split, numbers in gone)
 
 
 def _of_workers(model: Any, context: RunContext, since: float = 0.0, code: int = 0) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def test_full_shows_the_row_and_the_documentation(tmp_path: Path, monkeypatch):
     out = formed("full", replace(told, folders=(str(tmp_path),)))
     (rule,) = (rule for rule in RULES if rule.code == "BX004")
     assert r"  3 | 0 .5 .5 0 \xff\x1b1111" in out and max(map(len, out.splitlines())) < 900
-    for text in (rule.title, rule.why, rule.upstream, "Mend it.", "image: /d/images/a.jpg", "b:9: BX004"):
+    for text in (rule.title, rule.why, rule.upstream, "Fix it.", "image: /d/images/a.jpg", "b:9: BX004"):
         assert text in out
 
 
@@ -142,7 +142,7 @@ def test_junit_reads_back(several: Report):
     boxes = list(suites["BX004"])
     assert [any(isinstance(r, Failure) for r in case.result) for case in boxes] == [False, True, True, True, True]
     assert boxes[1].name == "labels/ä b.txt:3" and boxes[1].result[0].message == "the box has no width"
-    assert boxes[0].system_out.endswith("Mend it.")
+    assert boxes[0].system_out.endswith("Fix it.")
     (never,) = suites["TX009"]
     assert isinstance(never.result[0], Skipped) and never.result[0].message == "not for detect"
     assert [case.is_passed for case in suites["CL001"]] == [True]

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from yolo_nanfix import files
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
-from yolo_nanfix.report import jsonout, text, text_forms, words
+from yolo_nanfix.report import text, text_forms, words
 
 
 def _finding(file: str = "/data/a.txt", message: str = "bad", code: str = "BX004", **more) -> Finding:
@@ -173,7 +174,7 @@ def test_every_severity_and_effect_has_words():
 
 def test_json_is_strict_and_whole():
     report = _report(_finding("/d/\udcff.txt", image="/d/a.jpg", split="train"))
-    data = json.loads(jsonout.dumps(report), parse_constant=pytest.fail)
+    data = json.loads(text_forms.strict_json(report), parse_constant=pytest.fail)
     assert data["exit_code"] == 1 and data["counts"]["train"]["rows"] == 5
     assert data["skipped"] == [{"code": "TX009", "reason": "not for detect"}]
     assert data["findings"][0]["severity"] == "error" and data["findings"][0]["place"]["line"] == 3
@@ -195,19 +196,19 @@ def test_the_name_of_an_open_file_is_written_to_and_a_link_is_replaced(tmp_path:
     mine = tmp_path / "mine.txt"
     mine.write_text("of the user\n")
     (tmp_path / "report.json").symlink_to(mine)
-    jsonout.write_text(tmp_path / "report.json", "{}\n")
+    files.write_text(tmp_path / "report.json", "{}\n")
     assert mine.read_text() == "of the user\n" and (tmp_path / "report.json").read_text() == "{}\n"
     with mine.open("w") as stream:
-        jsonout.write_text(f"/proc/self/fd/{stream.fileno()}", "{}\n")  # what /dev/stdout leads to
+        files.write_text(f"/proc/self/fd/{stream.fileno()}", "{}\n")  # what /dev/stdout leads to
     assert mine.read_text() == "{}\n" and sorted(f.name for f in tmp_path.iterdir()) == ["mine.txt", "report.json"]
 
 
 def test_write_json_replaces_the_whole_file(tmp_path: Path):
     file = tmp_path / "a.json"
-    jsonout.write_json(file, {"x": [float("nan"), float("-inf"), 1.5], "e": Effect.DROPS, "p": Path("a")})
+    files.write_json(file, {"x": [float("nan"), float("-inf"), 1.5], "e": Effect.DROPS, "p": Path("a")})
     assert json.loads(file.read_text()) == {"x": ["nan", "-inf", 1.5], "e": "drops", "p": "a"}
     with pytest.raises(TypeError):
-        jsonout.write_json(file, {"x": object()})
+        files.write_json(file, {"x": object()})
     with pytest.raises(OSError):
-        jsonout.write_json(tmp_path / "none" / "a.json", {})
+        files.write_json(tmp_path / "none" / "a.json", {})
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

@@ -158,9 +158,9 @@ def _show_diff(fixed: Fixed, args: argparse.Namespace) -> None:
 
 
 def _json(values: dict[str, object]) -> str:
-    from yolo_nanfix.report import jsonout
+    from yolo_nanfix.files import json_text
 
-    return jsonout.text(values)
+    return json_text(values)
 
 
 def _kept(kept: tuple[Kept, ...]) -> list[dict[str, str]]:

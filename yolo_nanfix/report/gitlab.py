@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolo_nanfix.findings import Report, Severity
-from yolo_nanfix.report.jsonout import rows
-from yolo_nanfix.report.words import fingerprint, printable, relative, sentence, worst_first
+from yolo_nanfix.report.words import fingerprint, json_rows, printable, relative, sentence, worst_first
 
 SEVERITIES = {
     Severity.FATAL: "blocker",
@@ -32,4 +31,4 @@ def dumps(report: Report) -> str:
         }
         for finding, identity in worst_first(report)
     )
-    return rows(entries) + "\n"
+    return json_rows(entries) + "\n"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
@@ -80,39 +81,25 @@ def chart(rates: Sequence[float], losses: Sequence[float], lr: float | None, *, 
 def _drawn(rates: Sequence[float], losses: Sequence[float], lr: float | None) -> list[str]:
     if len(rates) < 2:
         return []
-    x = [math.log10(rate) for rate in rates]
-    y = [math.log10(v) for v in losses] if min(losses) > 0 else list(losses)
-    low, high = min(y), max(y)
-    cells = [[" "] * WIDTH for _ in range(HEIGHT)]
-
-    def column(value: float) -> int:
-        return round((value - x[0]) / (x[-1] - x[0]) * (WIDTH - 1))
-
+    x = np.log10(rates)
+    y = np.log10(losses) if min(losses) > 0 else np.array(losses)
+    heights = np.interp(np.linspace(x[0], x[-1], WIDTH), x, y)
+    rows = np.rint((y.max() - heights) / (np.ptp(y) or 1) * (HEIGHT - 1)).astype(int)
+    cells = np.full((HEIGHT, WIDTH), " ")
     if lr is not None and x[0] <= math.log10(lr) <= x[-1]:
-        for row in cells:
-            row[column(math.log10(lr))] = "│"
-    for i in range(WIDTH):
-        value = _between(x, y, x[0] + (x[-1] - x[0]) * i / (WIDTH - 1))
-        cells[round((high - value) / (high - low or 1) * (HEIGHT - 1))][i] = "•"
+        cells[:, round((math.log10(lr) - x[0]) / (x[-1] - x[0]) * (WIDTH - 1))] = "│"
+    cells[rows, np.arange(WIDTH)] = "•"
     marks = {0: max(losses), HEIGHT - 1: min(losses)}
-    rows = [f"{marks[i]:>9.3g} ┤" if i in marks else f"{'':>9} │" for i in range(HEIGHT)]
+    heads = [f"{marks[i]:>9.3g} ┤" if i in marks else f"{'':>9} │" for i in range(HEIGHT)]
     ends = f"{rates[0]:.0e}".ljust(WIDTH // 2) + f"{rates[-1]:.0e}".rjust(WIDTH - WIDTH // 2)
-    lines = [head + "".join(row).rstrip() for head, row in zip(rows, cells, strict=True)]
     return [
         "",
         f"{'loss':>9}",
-        *lines,
+        *(head + "".join(row).rstrip() for head, row in zip(heads, cells, strict=True)),
         f"{'':>9} └" + "─" * WIDTH,
         f"{'':>11}{ends}",
         f"{'':>11}{'learning rate':^{WIDTH}}",
     ]
-
-
-def _between(x: Sequence[float], y: Sequence[float], at: float) -> float:
-    """Linear interpolation; `x` rises."""
-    i = next((i for i in range(1, len(x)) if x[i] >= at), len(x) - 1)
-    share = (at - x[i - 1]) / (x[i] - x[i - 1])
-    return y[i - 1] + min(share, 1.0) * (y[i] - y[i - 1])
 
 
 def save_png(report: Mapping[str, Any], path: Path) -> None:

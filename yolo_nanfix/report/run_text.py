@@ -1,10 +1,10 @@
-"""The summary of a training run, for a terminal."""
+"""A training run as text for a terminal: what is said before it, its summary, and the verdicts on its faults."""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,20 @@ from rich.markup import escape
 from rich.text import Text
 
 from yolo_nanfix import overrides
+from yolo_nanfix.findings import Report, Severity
 from yolo_nanfix.health import Kind, State, state_of
 from yolo_nanfix.overrides import ahead, behind, joined
-from yolo_nanfix.report import health_text, ranks_text, verdict_text
+from yolo_nanfix.report import health_text, ranks_text
 from yolo_nanfix.report.panel import put
-from yolo_nanfix.report.words import printable
+from yolo_nanfix.report.words import PLACES, printable
 from yolo_nanfix.run_folder.summary import REPORT_NAME
 from yolo_nanfix.tasks import option
 
 VAGUE = ("unknown", "nondeterministic")
 """Causes that explain nothing stand last."""
 SHOWN = 8
+BEFOREHAND = 5
+"""So many findings about the whole set are told before a run."""
 TOLD = {"refused": "red", "replaced": "red", "partly-on": "yellow"}
 """States of patches that are told with their reasons, and their colours."""
 
@@ -242,7 +245,7 @@ def _verdicts(summary: Mapping[str, Any], console: Console) -> None:
         return
     console.print("\n[bold]Why[/]")
     for verdict in verdicts[:SHOWN]:
-        verdict_text.render(verdict, console, short=True)
+        verdict_text(verdict, console, short=True)
     if len(verdicts) > SHOWN:
         console.print(f"  ... and {len(verdicts) - SHOWN} more in {REPORT_NAME}")
     folder = summary.get("paths", {}).get("incidents")
@@ -268,3 +271,89 @@ def _short(path: str) -> str:
     """A path relative to the current folder where it lies inside it."""
     here = str(Path.cwd()) + "/"
     return path.removeprefix(here)
+
+
+def verdict_text(verdict: Mapping[str, Any], console: Console | None = None, *, short: bool = False) -> None:
+    """Print a verdict (`Verdict.as_dict()`), its text literally and with control characters escaped.
+
+    Args:
+        verdict: as a JSON-ready dict.
+        console: where to print.
+        short: the verdict, the operation and what to do alone.
+    """
+    console = console or Console()
+    cause, confidence = str(verdict["cause"]), float(verdict["confidence"])
+    style = "yellow" if cause in VAGUE else "bold red"
+    _line(console, (f"{cause}", style), (f" (confidence {confidence:.2f}): ", "dim"), (str(verdict["summary"]), ""))
+    if short:
+        where = " ".join(filter(None, [verdict["op"], f"in {verdict['module']}" if verdict["module"] else ""]))
+        for line in (where, *verdict["advice"]):
+            if line:
+                _line(console, ("  - ", "dim"), (str(line), ""))
+        return
+    for key, name in PLACES:
+        if verdict[key]:
+            _line(console, (f"  {name:<10}", "bold"), (str(verdict[key]), ""))
+    _list(console, "images", verdict["images"])
+    _list(console, "labels", verdict["labels"])
+    _list(console, "what was seen", verdict["evidence"])
+    _list(console, "what to do", verdict["advice"])
+    count = int(verdict["replays"])
+    _line(console, (f"{count} replay{'' if count == 1 else 's'} in {float(verdict['seconds']):.1f} s", "dim"))
+
+
+def _list(console: Console, name: str, entries: Any) -> None:
+    entries = list(entries)
+    if not entries:
+        return
+    _line(console, (name, "bold"))
+    limit = SHOWN if name in ("images", "labels") else len(entries)
+    for entry in entries[:limit]:
+        _line(console, ("  - ", "dim"), (str(entry), ""))
+    if len(entries) > limit:
+        _line(console, (f"    and {len(entries) - limit} more", "dim"))
+
+
+def _line(console: Console, *parts: tuple[str, str]) -> None:
+    """Print one line in what the console's encoding can show."""
+    shown = [(printable(t).encode(console.encoding, "backslashreplace").decode(console.encoding), s) for t, s in parts]
+    console.print(Text.assemble(*shown), soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def beforehand(report: Report, left: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, bool]]:
+    """What is said before a training: findings that cost or twist whole splits, and what is left of each split.
+
+    With each line comes whether it is good news.
+
+    Args:
+        report: what lint found.
+        left: for each split its numbers by the names of `fates.Left`.
+    """
+    heavy = (Severity.FATAL, Severity.ERROR)
+    found = [f for f in report.findings if f.image is None and f.because is None and f.severity in heavy]
+    for finding in sorted(found, key=lambda f: f.severity.rank)[:BEFOREHAND]:
+        yield printable(f"{finding.place}: {finding.code} {finding.message}"), False
+    if len(found) > BEFOREHAND:
+        yield f"... and {len(found) - BEFOREHAND} more findings about the set", False
+    for split, numbers in left.items():
+        whole = numbers["kept"] == numbers["images"]
+        if report.starts or not whole:
+            yield f"{split}: {_left(numbers)}", whole and numbers["images"] > numbers["background"]
+
+
+def _left(numbers: Mapping[str, int]) -> str:
+    """`12 of 20 images are left, 3 of them without objects: Ultralytics drops 5, the run puts 3 aside`."""
+    images, kept, background = numbers["images"], numbers["kept"], numbers["background"]
+    of = f"all {images} images are kept" if kept == images else f"{kept} of {images} images are left"
+    empty = f", {background} of them without objects" if background else ""
+    dropped, aside = (
+        f"Ultralytics drops {numbers['dropped']}",
+        f"the run puts {numbers['aside']} aside (fatal findings)",
+    )
+    out = [dropped] * (numbers["dropped"] > 0) + [aside] * (numbers["aside"] > 0)
+    return f"{of}{empty}" + (f": {', '.join(out)}" if out else "")
+
+
+def nothing_left(split: str, numbers: Mapping[str, int]) -> str:
+    """Why a run cannot start."""
+    return f"no image of '{split}' is left: {_left(numbers)}"

@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from yolo_nanfix._version import __version__
+from yolo_nanfix.files import json_text
 from yolo_nanfix.findings import Finding, Report, RuleText, Severity
 from yolo_nanfix.overrides import What
-from yolo_nanfix.report.jsonout import text
 from yolo_nanfix.report.words import EFFECT_WORDS, fingerprint, printable, relative, sentence, worst_first
 
 MAX_RESULTS = 5000
@@ -57,7 +57,7 @@ def dumps(report: Report, rules: Iterable[RuleText]) -> str:
     if notes:
         run["invocations"][0]["toolExecutionNotifications"] = notes
     schema = "https://json.schemastore.org/sarif-2.1.0.json"
-    return text({"$schema": schema, "version": "2.1.0", "runs": [run]})
+    return json_text({"$schema": schema, "version": "2.1.0", "runs": [run]})
 
 
 def _rule(rule: RuleText) -> dict[str, Any]:

@@ -12,14 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from yolo_nanfix.findings import Finding, Report, Severity
-from yolo_nanfix.report import choice_text
+from yolo_nanfix.findings import Finding, Place, Report, Severity
 from yolo_nanfix.report.panel import put
-from yolo_nanfix.report.task_text import sentence
-from yolo_nanfix.report.words import EFFECT_WORDS, base, explains, in_order, printable, told, where
+from yolo_nanfix.report.words import EFFECT_WORDS, base, explains, in_order, printable, task_sentence, told, where
 
 MAX_LINES_PER_CODE = 50
 """So many findings of one code are listed; the rest are counted. JSON output lists all."""
+
+MAX_LEFT_OUT = 50
+"""So many images that are not worth labelling are named; the rest are counted."""
 
 MAX_CODES = 6
 """So many codes that were not asked for one reason are named."""
@@ -79,7 +80,7 @@ def render(
         root: another folder from which paths are printed.
     """
     root = root or base(report)
-    if not quiet and (task := sentence(report)):
+    if not quiet and (task := task_sentence(report)):
         _print(console, Text(task, style="dim"))
     listed: Counter[str] = Counter()
     for finding in in_order(report.own):
@@ -112,7 +113,7 @@ def _summary(report: Report, fixable: Fixable, root: Path) -> Iterator[Table | T
     if report.known:
         yield Text(f"{report.known} findings of the baseline are not shown.", style="dim")
     yield from (Text(line) for line in ([] if report.choice else kept_lines(report.counts, report.starts)))
-    yield from (Text(line) for line in choice_text.lines(report, root))
+    yield from (Text(line) for line in _choice(report, root))
     yield from map(Text, _fixes(fixable))
     yield _closing(report)
 
@@ -198,6 +199,23 @@ def _skipped(report: Report) -> list[tuple[str, str]]:
         (" ".join(codes) if len(codes) <= MAX_CODES else f"{len(codes)} rules", reason)
         for reason, codes in reasons.items()
     ]
+
+
+def _choice(report: Report, root: Path) -> Iterator[str]:
+    """How many images of a set without labels are worth labelling, and each that is left out with its reasons."""
+    out = [choice for choice in report.choice if not choice.keep]
+    total = len(report.choice)
+    if not total:
+        return
+    if not out:
+        yield f"All {total} images are worth labelling."
+        return
+    yield f"{total - len(out)} of {total} images are worth labelling; left out are:"
+    for choice in out[:MAX_LEFT_OUT]:
+        partner = f", like {where(Place(choice.partner), root)}" if choice.partner is not None else ""
+        yield f"  {where(Place(choice.image), root)}: {', '.join(choice.because)}{partner}"
+    if len(out) > MAX_LEFT_OUT:
+        yield f"  and {len(out) - MAX_LEFT_OUT} more; --output-format json lists all images, with keep true or false"
 
 
 def _closing(report: Report) -> Text:

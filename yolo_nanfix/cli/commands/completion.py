@@ -26,8 +26,8 @@ def run(args: argparse.Namespace) -> Answer:
     """The script; it asks the installed command, so that it need not be made again after an update."""
     from argcomplete.shell_integration import shellcode
 
-    from yolo_nanfix.report import jsonout
+    from yolo_nanfix.files import json_text
 
     script = shellcode(["yolo-nanfix"], shell=args.shell) + "\n"
-    document = partial(jsonout.text, {"shell": args.shell, "script": script})
+    document = partial(json_text, {"shell": args.shell, "script": script})
     return Answer(0, document, partial(print, script, end=""))

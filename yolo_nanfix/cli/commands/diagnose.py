@@ -38,10 +38,11 @@ def run(args: argparse.Namespace) -> Answer:
     """
     from yolo_nanfix import api
     from yolo_nanfix.cli.progress import waiting
-    from yolo_nanfix.report import jsonout, verdict_text
+    from yolo_nanfix.files import json_text
+    from yolo_nanfix.report import run_text
 
     # what Ultralytics logs is not part of the verdict
     with contextlib.redirect_stdout(sys.stderr), waiting("replaying the step", args.quiet):
         verdict = api.diagnose(args.incident, imports=args.imports).as_dict()
-    show = partial(verdict_text.render, verdict, console(), short=args.quiet)
-    return Answer(0, partial(jsonout.text, verdict), show)
+    show = partial(run_text.verdict_text, verdict, console(), short=args.quiet)
+    return Answer(0, partial(json_text, verdict), show)

@@ -28,13 +28,13 @@ def run(args: argparse.Namespace) -> Answer:
 
     with waiting("looking at versions, devices and patches", args.quiet):
         from yolo_nanfix import api, environment
-        from yolo_nanfix.report import jsonout
+        from yolo_nanfix.files import json_text
 
         with api.patched() as status:
             checks = list(environment.examine(status))
     result = environment.as_dict(checks)
     code = 0 if result["healthy"] else 1
-    return Answer(code, partial(jsonout.text, result), partial(_show, checks, args.quiet))
+    return Answer(code, partial(json_text, result), partial(_show, checks, args.quiet))
 
 
 def _show(checks: list[Check], quiet: bool) -> None:

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> Answer:
     """
     from yolo_nanfix import api
     from yolo_nanfix.cli.progress import bar
-    from yolo_nanfix.report import jsonout
+    from yolo_nanfix.files import json_text
 
     if args.max is not None and args.max < 1:
         raise UsageError(f"--max must be at least 1, not {args.max}")
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> Answer:
             progress=progress,
         )
     values = {**vars(done), "settings": report.overrides.as_dict()}
-    return Answer(0, partial(jsonout.text, values), partial(_say, done, report.overrides, args.quiet))
+    return Answer(0, partial(json_text, values), partial(_say, done, report.overrides, args.quiet))
 
 
 def _split(options: list[str] | None) -> list[str]:

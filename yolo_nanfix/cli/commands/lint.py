@@ -240,12 +240,12 @@ def _say_settings(report: Report, args: argparse.Namespace) -> None:
 
 def _baseline(report: Report, file: Path, quiet: bool) -> Answer:
     """The answer after the baseline was written."""
-    from yolo_nanfix.report import jsonout
+    from yolo_nanfix.files import json_text
     from yolo_nanfix.report.words import printable
 
     said = f"{file} holds {len(report.findings)} findings of {report.data} now; only new ones will fail."
     values = {"baseline": str(file), "findings": len(report.findings), "data": report.data}
-    return Answer(0, partial(jsonout.text, values), nothing if quiet else partial(print, printable(said)))
+    return Answer(0, partial(json_text, values), nothing if quiet else partial(print, printable(said)))
 
 
 def _watch(data: str | None, request: Request, args: argparse.Namespace) -> None:
@@ -294,10 +294,10 @@ def _show(report: Report, args: argparse.Namespace, page: str) -> None:
 
 
 def _write(file: Path, result: str) -> None:
-    from yolo_nanfix.report import jsonout
+    from yolo_nanfix.files import write_text
 
     try:
-        jsonout.write_text(file, result)
+        write_text(file, result)
     except OSError as error:
         raise UsageError(f"--output-file {file} cannot be written: {error.strerror or error}") from error
 

@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> Answer:
     Raises:
         UsageError: an argument, the model or the dataset cannot be used, or the plot cannot be written.
     """
-    from yolo_nanfix.report import jsonout, lr_text
+    from yolo_nanfix.files import json_text
+    from yolo_nanfix.report import lr_text
 
     if args.plot:
         _check_plot(args.plot)
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> Answer:
         if not args.quiet:
             print(f"Plot: {args.plot}", file=sys.stderr)
     code = codes.FINDINGS if report["suggestion"]["lr"] is None else codes.CLEAN
-    return Answer(code, partial(jsonout.text, report), partial(lr_text.render, report, quiet=args.quiet))
+    return Answer(code, partial(json_text, report), partial(lr_text.render, report, quiet=args.quiet))
 
 
 def _sweep(args: argparse.Namespace) -> dict[str, Any]:

@@ -28,13 +28,13 @@ def run(args: argparse.Namespace) -> Answer:
 
     with waiting("trying the patches", args.quiet):
         from yolo_nanfix import api
-        from yolo_nanfix.report import jsonout
+        from yolo_nanfix.files import json_text
 
         with api.patched() as status:
             values = status.as_dict()
     refused = [p.name for p in status.patches if p.state == "refused"]
     show = partial(_names if args.quiet else _table, status)
-    return Answer(1 if refused or status.guard_refused else 0, partial(jsonout.text, values), show)
+    return Answer(1 if refused or status.guard_refused else 0, partial(json_text, values), show)
 
 
 def _names(status: Status) -> None:

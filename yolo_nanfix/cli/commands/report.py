@@ -55,10 +55,10 @@ def run(args: argparse.Namespace) -> Answer:
 
 def answer(drawn: Drawn, args: argparse.Namespace) -> Answer:
     """Open the page if that is wanted, and say where it is."""
-    from yolo_nanfix.report import jsonout
+    from yolo_nanfix.files import json_text
 
     opened = _opened(drawn.page) if args.open else None
-    return Answer(0, partial(jsonout.text, drawn.as_dict()), partial(_show, drawn, opened, args.quiet))
+    return Answer(0, partial(json_text, drawn.as_dict()), partial(_show, drawn, opened, args.quiet))
 
 
 def _opened(page: Path) -> bool:

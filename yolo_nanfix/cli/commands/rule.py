@@ -41,16 +41,16 @@ def run(args: argparse.Namespace) -> Answer:
 
 def told(pairs: Sequence[tuple[str, str]], values: dict[str, object], quiet: bool) -> Answer:
     """The answer about one rule or patch, from its pairs of a head and a text; if `quiet`, without the heads."""
-    from yolo_nanfix.report import jsonout
+    from yolo_nanfix.files import json_text
 
-    return Answer(0, partial(jsonout.text, values), partial(_show, pairs, quiet))
+    return Answer(0, partial(json_text, values), partial(_show, pairs, quiet))
 
 
 def _all_as_json() -> str:
     from yolo_nanfix.api import rules
-    from yolo_nanfix.report import jsonout
+    from yolo_nanfix.files import json_text
 
-    return jsonout.text([as_dict(rule) for rule in rules()])
+    return json_text([as_dict(rule) for rule in rules()])
 
 
 def _list(rules: Sequence[RuleText], quiet: bool) -> None:

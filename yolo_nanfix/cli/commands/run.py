@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> Answer:
     from yolo_nanfix import hook
     from yolo_nanfix.cards import load_all
     from yolo_nanfix.errors import nearest
-    from yolo_nanfix.report import jsonout
+    from yolo_nanfix.files import json_text
 
     words = args.words[1:] if args.words[:1] == ["--"] else args.words
     if not words:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> Answer:
         code = _become(words, hook.environment(settings), args.json)
     except OSError as error:
         raise UsageError(f"{words[0]} cannot be started: {error.strerror}") from error
-    return Answer(code, partial(jsonout.text, {"command": words, "exit_code": code}))
+    return Answer(code, partial(json_text, {"command": words, "exit_code": code}))
 
 
 def _become(words: list[str], environment: dict[str, str], report: bool) -> int:

@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> Answer:
     """
     from yolo_nanfix import runs, training
     from yolo_nanfix.cli.progress import bar
-    from yolo_nanfix.report import jsonout, run_text
+    from yolo_nanfix.files import json_text
+    from yolo_nanfix.report import run_text
 
     arguments = training.parse_pairs(args.arguments)
     if "data" in arguments:
@@ -84,4 +85,4 @@ def run(args: argparse.Namespace) -> Answer:
         traceback.print_exc(file=sys.stderr)
         raise NanfixError(f"training failed: {type(error).__name__}: {error}") from error
     show = partial(run_text.render, result.summary, quiet=args.quiet)
-    return Answer(result.exit_code, partial(jsonout.text, result.summary), show)
+    return Answer(result.exit_code, partial(json_text, result.summary), show)

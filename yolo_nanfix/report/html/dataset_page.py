@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from yolo_nanfix.findings import Finding, Report, RuleText, Severity
-from yolo_nanfix.report import task_text
 from yolo_nanfix.report.html import dataset_advice
 from yolo_nanfix.report.html.dataset_charts import bars
 from yolo_nanfix.report.html.dataset_facts import About, Outline, Picture, Show
 from yolo_nanfix.report.html.page import render
-from yolo_nanfix.report.words import EFFECT_WORDS, explains, grouped, printable, relative
+from yolo_nanfix.report.words import EFFECT_WORDS, explains, grouped, printable, relative, task_sentence
 
 SCRIPTS = ("dataset.js", "ticks.js")
 """The scripts of a page that includes `dataset.html.j2`."""
@@ -63,7 +62,7 @@ def context(report: Report, show: Show = NOTHING, *, alone: bool = False) -> dic
     refused = [(short(file.removeprefix(f"{show.root}/")), why) for file, why in [*show.refused.items()][:REFUSED]]
     return {
         "data": short(report.data),
-        "task": short(task_text.sentence(report) or f"Task {report.task}."),
+        "task": short(task_sentence(report) or f"Task {report.task}."),
         "level": report.gravest.value if report.gravest else "good",
         "settings": [short(line) for line in report.overrides.lines()],
         "sentence": dataset_advice.sentence(report),
