@@ -57,14 +57,14 @@ MAY = {
     "pages": BASE | WINGS | {"upstream"},
     "run_listener": BASE | WINGS | {"pages", "upstream"},
     "switching": BASE | STEP | WINGS | {"decisions", "run_listener", "settings"},
-    "api": BASE | STEP | WINGS | JOINTS,
+    "api": BASE | STEP | WINGS | JOINTS | {"cards"},
     "runs": BASE | STEP | WINGS | JOINTS | {"api"},
     "finetune": BASE | STEP | {"api", "dataset", "training"},
     "environment": BASE | {"api", "patching", "upstream"},
     "hook": {"api", "errors", "patching", "stopping"},
     "ddp_worker": {"api"},
     "_site": {"hook"},
-    "cli": BASE | {"api", "cards", "environment", "finetune", "hook", "linting", "report", "runs", "training"},
+    "cli": BASE | {"api", "environment", "finetune", "hook", "report", "runs", "training"},
     "__init__": {"_version", "api", "errors", "runs"},
     "__main__": {"cli"},
     **{key: set() for key in ("_version", "cells", "choices", "errors", "health", "held", "tasks")},
@@ -84,8 +84,8 @@ def room(module: str) -> str:
     return module.partition(".")[0]
 
 
-NOT_YET = {("linting", "handoff"), ("linting", "report")}
-CYCLES_LEFT = 4
+NOT_YET = {("linting", "handoff")}
+CYCLES_LEFT = 3
 NAMES_LEFT = 225
 
 

@@ -160,5 +160,5 @@ def test_what_belongs_to_lint_is_passed_over(here, monkeypatch):
     (here / "below").mkdir()
     (here / "below" / "pyproject.toml").write_text("[tool.yolo-nanfix.lint]\nselect = ['CL']\n")
     assert settings.load(KNOWN, here / "below").values == {"rect": "stock"}
-    assert settings.load_lint(here / "below").values == {"select": ["CL"]}
-    assert settings.load_lint(here).source == f"{here / 'nanfix.yaml'}: lint."
+    assert settings.load_lint(here / "below")[0].values == {"select": ["CL"]}
+    assert settings.load_lint(here)[0].source == f"{here / 'nanfix.yaml'}: lint."

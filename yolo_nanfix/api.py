@@ -7,8 +7,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_nanfix.errors import UsageError
+from yolo_nanfix.errors import UsageError, close
 from yolo_nanfix.findings import Report
+from yolo_nanfix.handoff import FORMATS
 from yolo_nanfix.pages import Drawn as Drawn
 from yolo_nanfix.pages import compare as compare
 from yolo_nanfix.pages import draw as draw
@@ -25,16 +26,21 @@ from yolo_nanfix.switching import unguarded as unguarded
 from yolo_nanfix.switching import unpatch as unpatch
 
 if TYPE_CHECKING:
+    from yolo_nanfix.cards import Card as Card
     from yolo_nanfix.dataset.table import Studied as Studied
+    from yolo_nanfix.dataset.table import Study
     from yolo_nanfix.handoff.export import HandedOver as HandedOver
     from yolo_nanfix.linting.autofix.apply import Fixed as Fixed
     from yolo_nanfix.linting.autofix.autofix import Mendable as Mendable
     from yolo_nanfix.linting.autofix.edit_plan import Kept as Kept
     from yolo_nanfix.linting.autofix.undo import Undone as Undone
     from yolo_nanfix.linting.registry import Rule
+    from yolo_nanfix.linting.request import Watched
     from yolo_nanfix.verdicts import Verdict
 
 Progress = Callable[[int, int, str], None]
+HANDOFF_FORMATS = FORMATS
+"""What `handoff` writes for."""
 
 
 def lint(
@@ -50,14 +56,17 @@ def lint(
     severity: Mapping[str, str] | None = None,
     per_path_ignores: Mapping[str, Iterable[str]] | None = None,
     baseline: str | Path | None = None,
+    write_baseline: bool = False,
     files: Iterable[str | Path] | None = None,
     settings: bool = True,
     trust_dataset_settings: bool = False,
     jobs: int | None = None,
     cache: bool = True,
     progress: Progress | None = None,
+    study: Study | None = None,
+    prefix: str = "",
 ) -> Report:
-    """Look for what breaks, poisons or silently thins out training in a dataset. Reads only, never writes.
+    """Look for what breaks, poisons or silently weakens training in a dataset. Nothing in the dataset is written.
 
     What is not given here comes from the key `lint` of `nanfix.yaml`, or from `[tool.yolo-nanfix.lint]` in
     `pyproject.toml`, looked for from the folder of data.yaml upward, then from the current one.
@@ -71,32 +80,61 @@ def lint(
         select: ask these rules only: codes, prefixes of codes, names or ALL; `extend_select` asks more, `ignore` fewer.
         severity: by such a word another severity.
         per_path_ignores: by glob what to leave out for the files that it matches.
-        baseline: a file of findings to leave out, written by `yolo-nanfix lint --write-baseline`.
+        baseline: a file of findings to leave out.
+        write_baseline: write all findings to `baseline`, so that only new ones are left from then on.
         files: report only findings about these files.
         settings: False leaves the settings files out.
         trust_dataset_settings: a settings file that came with the dataset may hide fatal findings, too.
         jobs: processes that read files; by default one a core where that is worth it, 1 for none but this one.
-        cache: leave files unread that have not changed; remembered in the user's cache folder (YOLO_NANFIX_CACHE).
+        cache: leave files unread that have not changed since an earlier run (YOLO_NANFIX_CACHE names its folder).
         progress: called with (done, total, what) as files are read.
+        study: called with what was read of each dataset, which `lint_page` takes.
+        prefix: what stands before the names of arguments in messages; `--` for a command line.
 
     Raises:
         UsageError: an argument or setting is wrong, or a file cannot be used.
         DataError: data.yaml or the dataset it names cannot be used.
     """
-    from yolo_nanfix.linting import request as linter
+    from yolo_nanfix.linting import request
 
-    wishes = {
-        "select": None if select is None else list(select),
-        "extend-select": list(extend_select),
-        "ignore": list(ignore),
+    given = {
+        **{"select": _listed(select), "extend_select": _listed(extend_select), "ignore": _listed(ignore)},
         "severity": dict(severity or {}),
-        "per-path-ignores": {glob: list(words) for glob, words in (per_path_ignores or {}).items()},
-        "baseline": baseline,
-        **{"task": task, "deep": deep, "imgsz": imgsz, "root": root},
+        "per_path_ignores": {glob: _listed(words) for glob, words in (per_path_ignores or {}).items()},
+        **{"baseline": baseline, "task": task, "deep": deep, "imgsz": imgsz, "root": root},
     }
+    wanted = request.Request(
+        asked=request.asked(given, prefix),
+        settings=settings,
+        trust=trust_dataset_settings,
+        files=None if files is None else tuple(map(Path, files)),
+        write_baseline=write_baseline,
+        jobs=jobs,
+        cache=cache,
+        study=study,
+    )
+    return request.lint(data, wanted, progress)
+
+
+def _listed(words: Iterable[str] | None) -> Any:
+    """Words as a list; a text alone stays one, so that it is refused."""
+    return words if words is None or isinstance(words, str) else list(words)
+
+
+def watched(
+    data: str | Path | None,
+    *,
+    files: Iterable[str | Path] | None = None,
+    root: str | Path | None = None,
+    settings: bool = True,
+    trust_dataset_settings: bool = False,
+) -> Watched:
+    """How many files the outcome of `lint` depends on, and what changes with any of them; arguments as of `lint`."""
+    from yolo_nanfix.linting import request
+
     given = None if files is None else tuple(map(Path, files))
-    request = linter.Request(wishes, "", settings, given, jobs=jobs, cache=cache, trust=trust_dataset_settings)
-    return linter.lint(data, request, progress)
+    own = request.asked({"root": root})
+    return request.watched(data, request.Request(own, settings, trust_dataset_settings, given))
 
 
 def fix(report: Report, *, unsafe: bool = False, diff: bool = False, outside: bool = False) -> Fixed:
@@ -199,7 +237,7 @@ def handoff(
         UsageError: an argument is wrong, `out` is there already, or it cannot be written.
         DataError: the dataset cannot be used any more.
     """
-    from yolo_nanfix.handoff.export import FORMATS, Options
+    from yolo_nanfix.handoff.export import Options
     from yolo_nanfix.linting.autofix import autofix
 
     if to not in FORMATS or images not in (None, "copy", "link"):
@@ -224,6 +262,27 @@ def rules() -> tuple[Rule, ...]:
     from yolo_nanfix.linting.registry import all_rules
 
     return tuple(all_rules())
+
+
+def rule(name: str) -> Rule:
+    """The rule of a code or name, in upper or lower case.
+
+    Raises:
+        UsageError: there is none; the message names the nearest.
+    """
+    known = {key: one for one in rules() for key in (one.code.lower(), one.name)}
+    if found := known.get(name.lower()):
+        return found
+    near = close(name, known)
+    hint = f"did you mean '{known[near].code}'?" if near else "'yolo-nanfix rule --all' lists them"
+    raise UsageError(f"no lint rule named '{name}'; {hint}")
+
+
+def cards() -> Mapping[str, Card]:
+    """The card of every patch, by its name."""
+    from yolo_nanfix.cards import load_all
+
+    return load_all()
 
 
 def diagnose(path: str | Path, *, imports: Iterable[str] = ()) -> Verdict:

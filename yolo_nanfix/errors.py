@@ -68,8 +68,22 @@ class RankLost(GuardStop):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """For the message about an unknown name: the nearest known one, or all of them."""
-    from difflib import get_close_matches  # for mistakes alone
-
     names = list(names)
-    near = get_close_matches(name, names, 1) or [known for known in names if name in known]
-    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names) or 'none'}"
+    near = close(name, names) or next((known for known in names if name in known), None)
+    return f"did you mean '{near}'?" if near else f"known: {', '.join(names) or 'none'}"
+
+
+def close(word: str, choices: Iterable[str]) -> str | None:
+    """The nearest of some words, whatever the case of letters and the order of parts; None if none is near."""
+    from difflib import SequenceMatcher  # for mistakes alone
+
+    def likeness(choice: str) -> float:
+        pairs = ((word.lower(), choice.lower()), (_sorted_parts(word), _sorted_parts(choice)))
+        return max(SequenceMatcher(None, *pair).ratio() for pair in pairs)
+
+    best = max(((likeness(choice), choice) for choice in choices), key=lambda pair: pair[0], default=(0.0, ""))
+    return best[1] if best[0] >= 0.6 else None
+
+
+def _sorted_parts(word: str) -> str:
+    return "-".join(sorted(filter(None, word.lower().split("-"))))

@@ -128,12 +128,12 @@ def _say(overrides: Overrides, guard_off: str | None = None) -> None:
 def _model(data: str | Path, arguments: Mapping[str, Any]) -> Any:
     """The model, once the arguments and data.yaml are known to be usable: it may have to be downloaded."""
     from yolo_nanfix.dataset.config import read_config
-    from yolo_nanfix.linting import request as linter
+    from yolo_nanfix.linting import request
 
     training.check({**arguments, "data": str(data)})
     if Path(data).suffix in (".yaml", ".yml"):
         read_config(data)
-        linter.Request({}).selection(data)
+        request.Request().selection(data)
     return training.load_model(arguments.get("model"), arguments.get("task"))
 
 
@@ -148,7 +148,7 @@ def _linted(
 ) -> tuple[str | Path, tuple[str, ...]]:
     """Lint the dataset into the context; where it is then, and why the run must not start, if so."""
     from yolo_nanfix import upstream
-    from yolo_nanfix.linting import request as linter
+    from yolo_nanfix.linting import request
     from yolo_nanfix.report import run_text
 
     if task not in LINTED:
@@ -157,8 +157,8 @@ def _linted(
         context.not_linted = f"'{data}' is not unpacked on this disk yet"
     else:
         studied: list[Studied] = []
-        request = linter.Request({"task": task}, settings=False, study=studied.append)
-        context.lint = linter.for_training(linter.lint(data, request, progress), data, trust=trust)
+        report = api.lint(data, task=task, settings=False, progress=progress, study=studied.append)
+        context.lint = request.for_training(report, data, trust=trust)
         _say(context.lint.overrides)
         stop = _decide(context, context.lint)
         stop += () if one_class else _left(context, studied)  # of one class no number is too large

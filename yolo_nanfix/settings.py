@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from yolo_nanfix import safe_yaml
 from yolo_nanfix.errors import UsageError, nearest
@@ -72,51 +72,46 @@ class Settings:
     not_taken: tuple[Override, ...] = ()
 
 
-@dataclass(frozen=True)
-class LintTable:
+class LintTable(NamedTuple):
     """The settings of lint as a file gives them, unchecked.
 
     Attributes:
         values: by name.
         source: the file and the table in it; a name put behind it says where that setting stands.
-        folder: the folder of the file, from which paths in it start.
-        file: the file.
-        of_dataset: whether it came with the dataset.
+        file: the file; paths in it start from its folder.
     """
 
     values: Mapping[str, Any]
     source: str
-    folder: Path
-    file: Path = Path()
-    of_dataset: bool = False
+    file: SettingsFile
 
 
-def load_lint(folder: Path, belongs: Belongs = nobodys) -> LintTable | None:
-    """The settings of lint that hold for a dataset; None if no file gives any.
+def load_lint(folder: Path, belongs: Belongs = nobodys, *, trust: bool = False) -> tuple[LintTable, ...]:
+    """The settings of lint that hold for a dataset, the nearest first; none if no file gives any.
+
+    It is the nearest file alone, but for one that came with the dataset and is not trusted: behind that the nearest of
+    the user's own counts, too.
 
     Args:
         folder: the folder of its data.yaml.
         belongs: whether a file came with the dataset.
+        trust: take such a file as any other.
 
     Raises:
         UsageError: a file cannot be read, or the settings are no mapping.
     """
-    return next(_lint_tables(folder, belongs), None)
-
-
-def load_lint_of_user(folder: Path, belongs: Belongs) -> LintTable | None:
-    """The nearest settings of lint that are the user's own; arguments and errors as of `load_lint`."""
-    return next((table for table in _lint_tables(folder, belongs) if not table.of_dataset), None)
-
-
-def _lint_tables(folder: Path, belongs: Belongs) -> Iterator[LintTable]:
-    """All settings of lint that are found, the nearest first."""
+    counting: list[LintTable] = []
     for start in (folder.absolute(), Path.cwd()):
         for file, source, table in _tables(start):
-            if LINT in table:
+            of_dataset = LINT in table and belongs(file)
+            if LINT in table and not (counting and of_dataset):
                 where = source.replace("[tool.yolo-nanfix]", "[tool.yolo-nanfix.lint]")
                 where = f"{where}: {LINT}." if where == source else f"{where}: "
-                yield LintTable(_mapping(file, table[LINT]) or {}, where, file.parent, file, belongs(file))
+                named = SettingsFile(str(file), LINT, of_dataset, trust or not of_dataset)
+                counting.append(LintTable(_mapping(file, table[LINT]) or {}, where, named))
+                if named.trusted:
+                    return tuple(counting)
+    return tuple(counting)
 
 
 def settings_files(folder: Path) -> tuple[Path, ...]:

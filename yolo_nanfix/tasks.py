@@ -1,4 +1,4 @@
-"""Why a dataset was linted for its task: what was asked, or what the set itself speaks for."""
+"""The tasks, and why a dataset was linted for one of them: what was asked, or what the set itself speaks for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+LABELLED = ("detect", "segment", "pose", "obb")
+"""The tasks that have label files."""
+TASKS = (*LABELLED, "classify")
+UNLABELLED = "images"
+"""What stands for a task where there are images alone: it cannot be asked for."""
 
 
 class TaskBasis(str, Enum):
@@ -67,7 +73,7 @@ class Basis:
 
 
 def option(task: str, guess: str | None) -> str:
-    """The words that a printed command needs to come to a task, with a blank before; none where the set speaks for it.
+    """The words that a printed command needs to come to a task, with a space before; empty where the set speaks for it.
 
     Args:
         task: the task.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from generator.markup import block, code, prose, table
-from yolo_nanfix.cli.main import COMMANDS, build_parser
+from yolo_nanfix.cli.parsing import COMMANDS, build_parser
 
 WIDTH = "84"
 """Columns of a usage line; argparse takes it from the environment."""

@@ -11,9 +11,10 @@ import pytest
 from surroundings import LIMIT
 
 from yolo_nanfix.cards import load_all
-from yolo_nanfix.cli import completing
 from yolo_nanfix.cli.commands.completion import SHELLS
-from yolo_nanfix.cli.main import COMMANDS, main
+from yolo_nanfix.cli.main import main
+from yolo_nanfix.cli.parsing import COMMANDS
+from yolo_nanfix.findings import Severity
 
 ASK = """
 source ./completion
@@ -59,7 +60,7 @@ def test_bash_offers_commands_options_and_values(offered):
 def test_bash_offers_rules_patches_settings_and_files(offered):
     assert {"BX001", "BX004"} <= set(offered("yolo-nanfix lint --select BX00"))
     assert "BX001,SP002" in offered("yolo-nanfix lint --ignore BX001,SP")
-    assert set(offered("yolo-nanfix lint --severity BX006=")) == set(completing.LEVELS)
+    assert set(offered("yolo-nanfix lint --severity BX006=")) == {level.value for level in Severity}
     assert offered("yolo-nanfix explain rect") == [name for name in load_all() if name.startswith("rect")]
     assert "--max-bad-in-a-row" in offered("yolo-nanfix train d.yaml --max")
     assert {"epochs="} == set(offered("yolo-nanfix train data.yaml epo"))

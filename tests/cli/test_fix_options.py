@@ -33,8 +33,8 @@ def test_fix_mends_says_so_and_reports_what_is_left(tiny: TinySet, capsys):
     assert lint(tiny, "--fix", "--output-format", "json") == 1
     out, err = capsys.readouterr()
     assert [f["code"] for f in json.loads(out)["findings"]] == ["FS055", "TX010"]  # the one image of train
-    assert "mended 2 findings in 1 file (1 BX005, 1 BX007)" in err
-    assert "1 finding can be mended with --unsafe-fixes" in err and "--undo takes it back" in err
+    assert "fixed 2 findings in 1 file (1 BX005, 1 BX007)" in err
+    assert "1 finding can be fixed with --unsafe-fixes" in err and "--undo takes it back" in err
     assert text(tiny) == ROWS + "0 0.5 0.5 0.2 1\n1 nan 0.5 0.2 0.2\n"
     assert lint(tiny, "--fix", "--unsafe-fixes") == 0
     assert text(tiny) == ROWS + "0 0.5 0.5 0.2 1\n"
@@ -55,7 +55,7 @@ def test_diff_shows_and_writes_nothing(tiny: TinySet, tmp_path: Path, capsys):
     assert lint(tiny, "--diff", "--unsafe-fixes") == 1
     out, err = capsys.readouterr()
     assert "-1 nan 0.5 0.2 0.2\n" in out and "+0 0.5 0.5 0.2 1\n" in out
-    assert "would mend 3 findings in 1 file" in err
+    assert "would fix 3 findings in 1 file" in err
     assert text(tiny) == SICK and not (tmp_path / "home").exists()
 
 
@@ -82,7 +82,7 @@ def test_unsafe_fixes_alone_write_nothing_and_say_how_to_write(tiny: TinySet, tm
     before = tiny.state()
     for more in ((), ("--quiet",), ("--json",)):
         assert lint(tiny, "--unsafe-fixes", *more) == 1
-        assert "--unsafe-fixes alone writes nothing: --fix mends" in capsys.readouterr().err
+        assert "--unsafe-fixes alone writes nothing: --fix writes" in capsys.readouterr().err
     assert tiny.state() == before and not (tmp_path / "home").exists()
 
 

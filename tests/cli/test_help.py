@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from yolo_nanfix.cli.main import COMMANDS, build_parser, main
+from yolo_nanfix.cli.main import main
+from yolo_nanfix.cli.parsing import COMMANDS, build_parser
 
 
 def help_of(command: str, capsys, monkeypatch) -> str:
@@ -52,7 +53,7 @@ def test_the_list_of_commands_fits_80_columns(capsys, monkeypatch):
 
 
 def test_the_help_of_no_command_imports_anything_heavy():
-    code = "from yolo_nanfix.cli.main import COMMANDS, build_parser\n[build_parser([name]) for name in COMMANDS]"
+    code = "from yolo_nanfix.cli.parsing import COMMANDS, build_parser\n[build_parser([name]) for name in COMMANDS]"
     words = [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     heavy = {"torch", "ultralytics", "numpy", "polars", "cv2", "rich", "jinja2", "argcomplete"}

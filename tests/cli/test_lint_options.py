@@ -20,9 +20,7 @@ from surroundings import LIMIT
 from yolo_nanfix.api import rules
 from yolo_nanfix.cli.commands import lint, rule
 from yolo_nanfix.cli.main import main
-from yolo_nanfix.linting.registry import TASKS
 from yolo_nanfix.linting.selection import KEYS
-from yolo_nanfix.report.text_forms import FORMATS
 
 SICK = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n"
 HOOKS = Path(__file__).parents[2] / ".pre-commit-hooks.yaml"
@@ -42,10 +40,6 @@ def tiny(tmp_path: Path, monkeypatch) -> TinySet:
 def codes(capsys, *words: str, expect: int = 1) -> list[str]:
     assert main(["lint", *words, "--output-format", "concise"]) == expect
     return re.findall(r"(?<=: )[A-Z]{2}\d{3}(?= )", capsys.readouterr().out)
-
-
-def test_the_lists_of_the_command_are_those_of_the_package():
-    assert lint.TASKS == TASKS and ("text", *FORMATS, "html") == lint.FORMS
 
 
 @pytest.mark.parametrize(
@@ -188,7 +182,7 @@ def test_every_rule_is_listed_and_is_json(capsys):
     assert [told["code"] for told in json.loads(capsys.readouterr().out)] == [r.code for r in rules()]
     assert main(["rule", "TX009", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert set(told) == {*rule.FIELDS, "fix"} and (told["severity"], told["effect"]) == ("fatal", "crashes")
+    assert set(told) == {*rule.FIELDS, "autofix"} and (told["severity"], told["effect"]) == ("fatal", "crashes")
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,10 @@ def test_what_is_marked_and_counted_is_what_the_command_mends(tiny: TinySet, cap
     words = shlex.split(told[3])
     main(words)
     left, err = capsys.readouterr()
-    assert "mended 2 findings" in err and "[*] 2 fixable with --fix --unsafe-fixes" in left
+    assert "fixed 2 findings" in err and "[*] 2 fixable with --fix --unsafe-fixes" in left
     main([*words, "--unsafe-fixes"])
     left, err = capsys.readouterr()
-    assert "mended 2 findings" in err and "fixable" not in left
+    assert "fixed 2 findings" in err and "fixable" not in left
 
 
 def test_the_command_asks_what_was_asked(tiny: TinySet, capsys):
@@ -102,7 +102,7 @@ def test_statistics_end_with_the_total(tiny: TinySet, capsys):
     [
         ("lintt x", "'lintt' is unknown; did you mean 'lint'?"),
         ("LINT x", "did you mean 'lint'?"),
-        ("xyzzy", "it is one of train, lint, rule"),
+        ("xyzzy", "known: train, lint, rule"),
         ("lint x --sellect BX", "unrecognized arguments: --sellect BX; did you mean --select?"),
         ("lint x --fix-unsafe", "did you mean --unsafe-fixes?"),
         ("lint x --output-fromat=json", "did you mean --output-format?"),

@@ -16,7 +16,8 @@ from linting.tiny_set import TinySet
 from make_datasets import make_dataset
 from surroundings import LIMIT
 
-from yolo_nanfix.cli.main import COMMANDS, main
+from yolo_nanfix.cli.main import main
+from yolo_nanfix.cli.parsing import COMMANDS
 
 COMMAND = [sys.executable, "-m", "yolo_nanfix"]
 BOX = re.compile("[\u2500-\u259f]")

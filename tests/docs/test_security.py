@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from yolo_nanfix.cli.main import COMMANDS, build_parser
+from yolo_nanfix.cli.parsing import COMMANDS, build_parser
 from yolo_nanfix.linting.registry import all_rules
 
 ROOT = Path(__file__).parents[2]

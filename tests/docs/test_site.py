@@ -13,7 +13,7 @@ from site_pages import DOCS, Page, words
 
 from yolo_nanfix import api
 from yolo_nanfix.cards import load_all
-from yolo_nanfix.cli.main import COMMANDS, build_parser
+from yolo_nanfix.cli.parsing import COMMANDS, build_parser
 from yolo_nanfix.guard.sensor_table import SENSORS
 from yolo_nanfix.linting.registry import all_rules
 from yolo_nanfix.linting.selection import KEYS

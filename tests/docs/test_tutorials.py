@@ -17,7 +17,7 @@ from site_pages import DOCS, ROOT, WRITTEN, blocks, console_lines
 
 from yolo_nanfix import api
 from yolo_nanfix.cards import load_all
-from yolo_nanfix.cli.main import build_parser
+from yolo_nanfix.cli.parsing import build_parser
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.linting.selection import KEYS
 

@@ -13,13 +13,13 @@ from fuzz_damage import DAMAGES
 from safetensors.numpy import load, save
 from tiny_set import TinySet
 
+from yolo_nanfix import api
 from yolo_nanfix import files as unfinished
 from yolo_nanfix.dataset import scanning
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.linting import cache as store
 from yolo_nanfix.linting import sealed
 from yolo_nanfix.linting.runner import run
-from yolo_nanfix.linting.watch import stamps
 
 EACH = 6
 """So often each way of damage meets each of the two files."""
@@ -181,10 +181,10 @@ def test_times_that_were_set_back_are_no_disguise(sick):
     future = time.time_ns() + 10**18
     for path in (beside, hidden):
         os.utime(path, ns=(future, future))
-    seen = stamps(sick.root), scanning.scan(str(hidden.parent)).hidden, findings(sick)
+    seen = api.watched(sick.root), scanning.scan(str(hidden.parent)).hidden, findings(sick)
     beside.write_text("dog\ncat\n")
     (hidden / "x.jpg").write_bytes(b"")
     for path in (beside, hidden):
         os.utime(path, ns=(future, future))
-    assert stamps(sick.root) != seen[0] and scanning.scan(str(hidden.parent)).hidden != seen[1]
+    assert api.watched(sick.root) != seen[0] and scanning.scan(str(hidden.parent)).hidden != seen[1]
     assert findings(sick) != seen[2] and findings(sick) == findings(sick, cache=False)

@@ -9,14 +9,24 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from yolo_nanfix import files
 from yolo_nanfix.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+# exit codes
+CLEAN = 0
+FINDINGS = 1
+"""Findings, or a run that failed."""
+USAGE = 2
+"""Wrong use or bad input."""
+FAULT = 3
+"""A fault of yolo-nanfix itself."""
+INTERRUPTED = 130
+"""Ctrl-C. A process that another signal ends has 128 and its number: 143 for SIGTERM, 129 for SIGHUP."""
 _VERBOSE = "YOLO_VERBOSE"
 
 
@@ -24,26 +34,18 @@ def nothing() -> None:
     """What a command shows that has nothing to say."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """The end of a command.
 
     Attributes:
         code: the exit code.
-        document: gives the result as JSON text; asked with `--json` only.
+        document: the result for `--json`: values ready for JSON, or a function that gives its JSON text.
         show: prints the result for people; asked without `--json` only.
     """
 
     code: int
-    document: Callable[[], str]
+    document: Any
     show: Callable[[], None] = nothing
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what all commands have in common."""
-    group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="one JSON document on stdout, all else on stderr")
-    group.add_argument("--quiet", action="store_true", help="the result alone: no progress, no headings, no hints")
 
 
 @contextmanager
@@ -82,7 +84,9 @@ def put(answer: Answer, args: argparse.Namespace) -> int:
         UsageError: stdout takes nothing, for example since the disk is full.
         BrokenPipeError: who read it has gone.
     """
-    document = answer.document() if args.json else ""
+    document = ""
+    if args.json:
+        document = answer.document() if callable(answer.document) else files.json_text(answer.document)
     try:
         if args.json:
             sys.stdout.write(document)
@@ -106,11 +110,60 @@ def fail(message: str, code: int, as_json: bool) -> int:
     return code
 
 
+def say(line: str, stream: TextIO | None = None) -> None:
+    """Print one line, by default on stderr, with nothing in it that a terminal would take for more than text."""
+    from yolo_nanfix.report.words import printable
+
+    print(printable(line), file=stream or sys.stderr)
+
+
 def console() -> Console:
     """Where results are printed for people: long lines stay whole, nothing is highlighted by guessing."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True, emoji=False)
+
+
+@contextmanager
+def bar(quiet: bool = False) -> Iterator[Callable[[int, int, str], None] | None]:
+    """Give a callback `(done, total, what)` that draws a bar, or None where nobody would see it.
+
+    The bar is drawn from the first call on and taken away when `done` reaches `total`.
+    """
+    drawn_on = _terminal(quiet)
+    if drawn_on is None:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=drawn_on, transient=True) as drawn:
+        task = drawn.add_task("", total=None, visible=False)
+
+        def show(done: int, total: int, what: str) -> None:
+            drawn.update(task, completed=done, total=total, description=what, visible=done < total)
+
+        yield show
+
+
+@contextmanager
+def waiting(what: str, quiet: bool = False) -> Iterator[None]:
+    """Say what is being done, while it is, where its end cannot be foreseen."""
+    drawn_on = _terminal(quiet)
+    if drawn_on is None:
+        yield
+        return
+    with drawn_on.status(f"{what} ..."):
+        yield
+
+
+def _terminal(quiet: bool) -> Console | None:
+    """The terminal on stderr. Colours that are forced on (`FORCE_COLOR`) make none of a file or a pipe."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    drawable = sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
+    return console if drawable and console.is_interactive and not quiet else None
 
 
 def prepare() -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-LABELLED = ("detect", "segment", "pose", "obb")
-"""The tasks that have label files."""
-TASKS = (*LABELLED, "classify")
-UNLABELLED = "images"
-"""What stands for a task where there are images alone: it cannot be asked for."""
+from yolo_nanfix.tasks import LABELLED as LABELLED
+from yolo_nanfix.tasks import TASKS as TASKS
+from yolo_nanfix.tasks import UNLABELLED as UNLABELLED
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.handoff import coco_export, cvat, label_studio, overlay, sheet
 
-FORMATS = ("cvat", "label-studio", "coco", "csv")
 MARK = "handoff.json"
 """What is in the folder; only a folder that holds it is ever overwritten."""
 Progress = Callable[[int, int, str], None]

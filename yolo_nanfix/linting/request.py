@@ -1,6 +1,6 @@
 """One run of lint as a user wants it: settings files, selection, baseline, single files.
 
-It joins linting and settings, and stands between them and `api`.
+It stands between `runner`, which lints a dataset whole, and `api`.
 """
 
 from __future__ import annotations
@@ -8,25 +8,29 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from yolo_nanfix.dataset import membership
-from yolo_nanfix.dataset.discover import Belongs, home, inside
-from yolo_nanfix.dataset.find_yaml import several_yamls
+from yolo_nanfix import files
+from yolo_nanfix.dataset import class_lists, membership
+from yolo_nanfix.dataset.discover import Belongs, dataset, home, inside
+from yolo_nanfix.dataset.find_yaml import find_yaml, several_yamls
+from yolo_nanfix.dataset.listing import Folders
 from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.dataset.paths import Stamp, stamp_of
 from yolo_nanfix.dataset.table import Study
-from yolo_nanfix.errors import UsageError
-from yolo_nanfix.files import Within, write_text
+from yolo_nanfix.errors import DataError, UsageError
+from yolo_nanfix.files import Within
 from yolo_nanfix.findings import Finding, Report, Severity
-from yolo_nanfix.linting import baseline, narrowing, watch
+from yolo_nanfix.linting import baseline
 from yolo_nanfix.linting.pool import Progress
 from yolo_nanfix.linting.runner import run
-from yolo_nanfix.linting.selection import Selection, Wishes, read_wishes
-from yolo_nanfix.overrides import Override, Overrides, SettingsFile, What, joined
-from yolo_nanfix.settings import LintTable, load_lint, load_lint_of_user, settings_files, trusts
+from yolo_nanfix.linting.selection import LintSettings, Selection, read_settings, without_root
+from yolo_nanfix.overrides import Overrides, What, joined
+from yolo_nanfix.settings import load_lint, settings_files, trusts
 
 
 @dataclass(frozen=True)
@@ -34,44 +38,42 @@ class Request:
     """What a call or a command line wants.
 
     Attributes:
-        wishes: settings by the names of a settings file; None for what was not said.
-        source: what stands before the name of a wish in a message about it (`--`).
+        asked: the settings that it gives itself.
         settings: whether settings files count, too.
         trust: take a settings file that came with the dataset as one of the user's own.
         files: only findings about these files; None for all.
+        write_baseline: write the findings to the baseline, and leave none of them out.
         jobs: processes that read; None for as many as are worth it.
         cache: leave files unread that have not changed since an earlier run.
-        write_baseline: write the findings to the baseline, and leave none of them out.
         study: called with what is known of each dataset besides its findings.
     """
 
-    wishes: Mapping[str, Any]
-    source: str = ""
+    asked: LintSettings = field(default_factory=LintSettings)
     settings: bool = True
+    trust: bool = False
     files: tuple[Path, ...] | None = None
     write_baseline: bool = False
     jobs: int | None = None
     cache: bool = True
     study: Study | None = None
-    trust: bool = False
 
-    def selection(self, data: str | Path) -> Selection:
-        """The wishes that hold for one dataset: those of its settings file, then the request's own.
-
-        Raises:
-            UsageError: a setting or a wish is wrong.
-        """
-        return self.settled(data)[0]
-
-    def settled(self, data: str | Path) -> tuple[Selection, Overrides]:
-        """The selection, with the settings file in it and what of that was not taken.
+    def selection(self, data: str | Path) -> tuple[Selection, Overrides]:
+        """The settings that hold for one dataset, and what of its settings files is not taken.
 
         Raises:
-            UsageError: a setting or a wish is wrong.
+            UsageError: a setting is wrong.
         """
-        own = read_wishes(self.wishes, self.source, Path.cwd())
-        layers, overrides = _from_files(data, self.trust or trusts()) if self.settings else ((), Overrides())
-        return Selection((*layers, own)), overrides
+        layers, overrides = _from_files(data, self.trust) if self.settings else ((), Overrides())
+        return Selection((*layers, self.asked)), overrides
+
+
+def asked(values: Mapping[str, Any], prefix: str = "") -> LintSettings:
+    """The settings that a call gives, by the names of its arguments; what is None is not given.
+
+    Raises:
+        UsageError: one of them is wrong; `prefix` stands before its name in the message.
+    """
+    return read_settings({name.replace("_", "-"): value for name, value in values.items()}, prefix, Path.cwd())
 
 
 def lint(data: str | Path | None, request: Request, progress: Progress | None = None) -> Report:
@@ -86,10 +88,9 @@ def lint(data: str | Path | None, request: Request, progress: Progress | None = 
         The report; of several datasets one that holds the findings of all, of none an empty one.
 
     Raises:
-        UsageError: a setting or wish is wrong, a file is missing, or a baseline cannot be used.
+        UsageError: a setting is wrong, a file is missing, or a baseline cannot be used.
         DataError: a data.yaml, or the dataset that it names, cannot be used.
     """
-    read_wishes(request.wishes, request.source, Path.cwd())
     if request.write_baseline and request.files is not None:
         raise UsageError("a baseline is written for a whole dataset, not for single files")
     if missing := next((file for file in request.files or () if not file.exists()), None):
@@ -130,120 +131,134 @@ def for_training(report: Report, data: str | Path, *, trust: bool = False) -> Re
     Raises:
         UsageError: a setting is wrong.
     """
-    layers, overrides = _from_files(data, trust or trusts())
+    layers, overrides = _from_files(data, trust)
     if not layers:
         return report
     chosen = Selection(layers)
-    own = Selection(tuple(layer for layer in layers if layer.file not in overrides.distrusted))
+    own = Selection(tuple(layer for layer in layers if layer.file is not None and layer.file.trusted))
 
     def counts(finding: Finding) -> bool:
         fatal = finding.severity is Severity.FATAL
         return not own.ignored_on_purpose(finding) if fatal else chosen.keeps(finding)
 
     kept = tuple(filter(counts, report.findings))
-    trained = narrowing.trained(own, (f for f in report.findings if not counts(f)))
     options = (What.OPTION, What.SEVERITY)  # which a training takes from its model, or not at all
-    narrowed = narrowing.narrowed(chosen, report, counts).changes
-    refused: tuple[Override, ...] = ()
+    changes = [change for change in chosen.changes(report, counts) if change.what not in options]
     if own != chosen:
         fatal = (f for f in kept if f.severity is Severity.FATAL and chosen.ignored_on_purpose(f))
-        refused = tuple(narrowing.trained(chosen, fatal, taken=False))
-    changes = (*(change for change in narrowed if change.what not in options), *refused, *trained)
-    return replace(report, findings=kept, overrides=overrides + Overrides(changes=changes))
+        changes += chosen.trained(fatal, taken=False)
+    changes += own.trained(f for f in report.findings if not counts(f))
+    return replace(report, findings=kept, overrides=overrides + Overrides(changes=tuple(changes)))
 
 
-def stamps(data: str | Path | None, request: Request) -> dict[str, tuple[int, ...]]:
-    """Time and size of every file on which the outcome of `lint` depends: the datasets' and their settings'."""
-    found: dict[str, tuple[int, ...]] = {}
+class Watched(NamedTuple):
+    """What the outcome of a lint depends on, as it is now: the number of files, and what changes with any of them."""
+
+    files: int
+    state: tuple[Any, ...]
+
+
+def watched(data: str | Path | None, request: Request) -> Watched:
+    """The files of the datasets and their settings; cheap enough to be asked every second."""
+    count = 0
+    state: list[Any] = []
     for one in datasets(data, request):
-        found |= watch.stamps(one, settings_files(home(one)), request.selection(one).first("root"))
+        settings = _stamps(settings_files(home(one)))
+        files, digest = _files_of(one, request.selection(one)[0].options)
+        count, state = count + files + len(settings), [*state, settings, digest]
+    return Watched(count, tuple(state))
+
+
+def _files_of(data: str | Path, options: LintOptions) -> tuple[int, Any]:
+    """How many files a dataset has, and what changes with any of them.
+
+    A data.yaml that cannot be used is watched alone, a folder without one with all that is in it.
+    """
+    try:
+        config, folders = dataset(data, LintOptions(root=options.root)), Folders()
+        folders.visit(config)
+        own = _stamps([config.yaml_file]), class_lists.stamps(config)
+        return folders.count - 1 + sum(map(len, own)), (folders.digests, own)
+    except (DataError, OSError, ValueError):
+        top = Path(data)
+        if not top.is_dir():
+            with suppress(DataError):
+                top = find_yaml(data)
+        found = _stamps(top.rglob("*") if top.is_dir() else [top])
+        return len(found), found
+
+
+def _stamps(paths: Iterable[Path]) -> dict[Path, Stamp]:
+    """The stamps of the files that exist."""
+    found = {}
+    for path in paths:
+        with suppress(OSError, ValueError):
+            found[path] = stamp_of(path.stat())
     return found
 
 
-def _from_files(data: str | Path, trust: bool) -> tuple[tuple[Wishes, ...], Overrides]:
-    """The wishes of settings files that hold for a dataset, the last one winning, with what of them is not taken.
+def _from_files(data: str | Path, trust: bool) -> tuple[tuple[LintSettings, ...], Overrides]:
+    """The settings files that hold for a dataset, the last one winning, with what of them is not taken.
 
-    The nearest file holds. One that came with the dataset and is not trusted stands behind the user's own: it narrows
-    what these leave, and switches nothing off that they ask for, as `deep` or a severity.
+    One that came with the dataset and is not trusted stands behind the user's own: it narrows what this leaves, and
+    switches nothing off that it asks for, as `deep` or a severity.
     """
-    belongs = Belongs(data)
-    nearest = load_lint(home(data), belongs)
-    if nearest is None:
-        return (), Overrides()
-    tables = [nearest]
-    if nearest.of_dataset and not trust and (own := load_lint_of_user(home(data), belongs)) is not None:
-        tables.append(own)
-    layers, not_taken = zip(*(_layer(table, trust) for table in tables), strict=True)
-    files = tuple(_file(table, trust) for table in tables)
-    return layers, Overrides(files, tuple(change for changes in not_taken for change in changes))
-
-
-def _layer(table: LintTable, trust: bool) -> tuple[Wishes, tuple[Override, ...]]:
-    """The wishes of a settings file, and what of them is not taken."""
-    wishes = read_wishes(table.values, table.source, table.folder, str(table.file))
-    return narrowing.without_root(wishes) if table.of_dataset and not trust else (wishes, ())
-
-
-def _file(table: LintTable, trust: bool) -> SettingsFile:
-    return SettingsFile(str(table.file), "lint", table.of_dataset, trust or not table.of_dataset)
+    layers, overrides = [], Overrides()
+    for values, source, file in load_lint(home(data), Belongs(data), trust=trust or trusts()):
+        layer = read_settings(values, source, Path(file.file).parent, file)
+        layer, not_taken = (layer, Overrides()) if file.trusted else without_root(layer)
+        layers.append(layer)
+        overrides += Overrides((file,)) + not_taken
+    return tuple(layers), overrides
 
 
 def _one(data: str | Path, request: Request, progress: Progress | None) -> Report:
     """Lint one dataset."""
-    chosen, overrides = request.settled(data)
-    options = LintOptions(
-        task=chosen.first("task"),
-        deep=bool(chosen.first("deep")),
-        imgsz=chosen.first("imgsz") or LintOptions.imgsz,
-        root=chosen.first("root"),
-    )
+    chosen, overrides = request.selection(data)
+    options = chosen.options
     found = run(data, options=options, progress=progress, jobs=request.jobs, cache=request.cache, study=request.study)
-    overrides += narrowing.narrowed(chosen, found)
+    overrides += Overrides(changes=tuple(chosen.changes(found)))
     report = chosen.apply(replace(found, given_root=str(options.root or "")))
     if report.choice:
         from yolo_nanfix.linting.choosing import choose
 
         report = replace(report, choice=choose([choice.image for choice in report.choice], report.findings))
-    file: Path | None = chosen.first("baseline")
+    layer = chosen.says("baseline")
+    file = layer.baseline if layer is not None else None
     if request.write_baseline:
-        if file is None:
+        if layer is None or file is None:
             raise UsageError("--write-baseline needs --baseline FILE, or a baseline in the settings")
-        _check_place(file, chosen.says("baseline"), overrides)
-        _write(file, baseline.text(report, file))
-    elif file is not None:
+        _write(file, baseline.text(report, file), layer)
+        overrides += Overrides(changes=(layer.override(What.BASELINE, "baseline", value=str(file)),))
+    elif layer is not None and file is not None:
         before, report = report, baseline.without_known(report, file)
-        overrides += _left_out(What.BASELINE, chosen, before, report, str(file))
+        overrides += _left_out(layer, What.BASELINE, before, report, str(file))
     if request.files is not None:
         before, report = report, membership.about(report, request.files)
-        overrides += _left_out(What.FILES, chosen, before, report)
+        overrides += _left_out(request.asked, What.FILES, before, report)
     return replace(report, overrides=overrides)
 
 
-def _left_out(what: What, chosen: Selection, before: Report, after: Report, value: str = "") -> Overrides:
+def _left_out(layer: LintSettings, what: What, before: Report, after: Report, value: str = "") -> Overrides:
     """What the baseline, or the choice of files, takes out of a report."""
-    layer = chosen.says(what.value) if what is What.BASELINE else None
-    layer = layer or chosen.layers[-1]
-    return Overrides(changes=(narrowing.left_out(what, layer, what.value, before, after, value),))
+    left = set(map(id, after.findings))
+    gone = (finding for finding in before.findings if id(finding) not in left)
+    return Overrides(changes=(layer.override(what, what.value, gone, value=value),))
 
 
-def _check_place(file: Path, layer: Wishes | None, overrides: Overrides) -> None:
-    """A settings file that came with the dataset says of no place elsewhere that something is written there.
+def _write(file: Path, content: str, layer: LintSettings) -> None:
+    """Write the baseline; a settings file that came with the dataset names no place elsewhere for it.
 
     Raises:
-        UsageError: it does.
+        UsageError: it does, or the file cannot be written.
     """
-    if layer is None or all(one.trusted or one.file != layer.file for one in overrides.files):
-        return
-    if not Within([layer.folder]).holds(file):
+    if layer.file is not None and not layer.file.trusted and not Within([layer.folder]).holds(file):
         raise UsageError(
-            f"{layer.file} came with the dataset, and its baseline {file} would be written outside of its folder; "
+            f"{layer.file.file} came with the dataset, and its baseline {file} would be written outside of its folder; "
             "name a file with --baseline, or trust the settings with --trust-dataset-settings"
         )
-
-
-def _write(file: Path, content: str) -> None:
     try:
-        write_text(file, content)
+        files.write_text(file, content)
     except OSError as error:
         raise UsageError(f"the baseline {file} cannot be written: {error.strerror or error}") from error
 

@@ -1,36 +1,36 @@
-"""Which rules are asked, how severe they are and where: the wishes of a user, checked and joined.
+"""Which rules are asked, how severe they are and where: the settings of a user, checked and joined.
 
-Wishes come in layers: first those of a settings file, then those of the command line or of the call. Within a layer
+Settings come in layers: first those of a settings file, then those of the command line or of the call. Within a layer
 the closest word wins (a code or name over a longer prefix over a shorter one over ALL), and at the same length
 `ignore` wins. A layer that has `select` starts from nothing; one that has not changes what the layers before it chose.
-Findings are chosen after the rules were asked, so that what is remembered of a file does not depend on wishes.
+Findings are chosen after the rules were asked, so that what is cached of a file does not depend on settings.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.dataset.globs import matches
-from yolo_nanfix.errors import UsageError, nearest
+from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.errors import UsageError, close, nearest
 from yolo_nanfix.findings import Finding, Report, Severity, match
-from yolo_nanfix.linting.registry import TASKS, all_rules
-from yolo_nanfix.shown import shown
+from yolo_nanfix.linting.registry import all_rules
+from yolo_nanfix.overrides import Override, Overrides, SettingsFile, What
+from yolo_nanfix.shown import cut, shown
+from yolo_nanfix.tasks import TASKS
 
-KEYS = (
-    "select", "ignore", "extend-select", "per-path-ignores", "severity", "task", "imgsz", "deep", "baseline", "root",
-)  # fmt: skip
-"""What the settings of lint may hold."""
+OPTIONS = ("task", "imgsz", "deep", "root")
+"""Settings that become `LintOptions`."""
 _EXACT = 5
 
 
-@dataclass(frozen=True)
-class Wishes:
+@dataclass(frozen=True, eq=False)
+class LintSettings:
     """One layer of settings; what is None or empty was not said.
 
     Attributes:
@@ -42,8 +42,8 @@ class Wishes:
         task, imgsz, deep, root: as in `LintOptions`.
         baseline: the file whose findings are known.
         folder: where globs and relative paths start.
-        file: the settings file that says it; empty for the command or call itself.
-        prefix: what stands before the name of a key where it is named (`lint.`, `--`).
+        file: the settings file that says it; None for the command or call itself.
+        prefix: what stands before the name of a setting in messages (`lint.`, `--`).
     """
 
     select: tuple[str, ...] | None = None
@@ -53,11 +53,11 @@ class Wishes:
     severity: Mapping[str, Severity] = field(default_factory=dict)
     task: str | None = None
     imgsz: int | None = None
-    root: Path | None = None
     deep: bool | None = None
+    root: Path | None = None
     baseline: Path | None = None
     folder: Path = Path()
-    file: str = ""
+    file: SettingsFile | None = None
     prefix: str = ""
 
     @property
@@ -71,60 +71,59 @@ class Wishes:
         paths = (self.folder.absolute().as_posix(), self.folder.resolve().as_posix())
         return tuple(dict.fromkeys(f"{path.rstrip('/')}/" for path in paths))
 
+    def override(self, what: What, key: str, findings: Iterable[Finding] = (), **more: Any) -> Override:
+        """What one setting of the layer changes: so many findings, and what else `Override` tells."""
+        found = [finding.severity is Severity.FATAL for finding in findings]
+        source = self.file.file if self.file is not None else ""
+        return Override(what, source, f"{self.prefix}{key}", **{"count": len(found), "fatal": sum(found), **more})
 
-def read_wishes(values: Mapping[str, Any], source: str, folder: Path, file: str = "") -> Wishes:
+
+def read_settings(
+    values: Mapping[str, Any], source: str, folder: Path, file: SettingsFile | None = None
+) -> LintSettings:
     """Check one layer.
 
     Args:
         values: by the names in `KEYS`; None for what was not said.
         source: what stands before a key's name where it is said that it is wrong.
         folder: where its globs and paths start.
-        file: the settings file; empty for the command or call itself.
+        file: the settings file; None for the command or call itself.
 
     Raises:
         UsageError: a key, code, level or type is wrong, with the nearest that is right.
     """
     said = {key: value for key, value in values.items() if value is not None}
-    for key in said:
-        if key not in KEYS:
-            raise UsageError(f"{source}{key} is not a setting of lint; {nearest(key, KEYS)}")
-    lists = {key: _words(f"{source}{key}", said[key]) for key in ("select", "ignore", "extend-select") if key in said}
-    where, table = f"{source}per-path-ignores", _mapping(source, said, "per-path-ignores")
-    paths = {glob: _words(f"{where} '{glob}'", words) for glob, words in table.items()}
-    where, table = f"{source}severity", _mapping(source, said, "severity")
-    levels = {_word(where, word): _level(f"{where} '{word}'", level) for word, level in table.items()}
-    baseline = _typed(source, said, "baseline", (str, Path), "the path of a file")
-    root = _typed(source, said, "root", (str, Path), "the path of a folder")
-    return Wishes(
-        select=lists.get("select"),
-        extend_select=lists.get("extend-select", ()),
-        ignore=lists.get("ignore", ()),
-        per_path_ignores=paths,
-        severity=levels,
-        task=_task(source, said),
-        imgsz=_imgsz(source, said),
-        deep=_typed(source, said, "deep", (bool,), "true or false"),
-        baseline=None if baseline is None else folder / baseline,
-        root=None if root is None else _folder(source, folder / root),
-        folder=folder,
-        file=file,
-        prefix="lint." if file else source,
-    )
+    if wrong := next((key for key in said if key not in KEYS), None):
+        raise UsageError(f"{source}{wrong} is not a setting of lint; {nearest(wrong, KEYS)}")
+    checked = {key.replace("-", "_"): _READERS[key](f"{source}{key}", value) for key, value in said.items()}
+    for name in {"baseline", "root"} & set(checked):
+        checked[name] = folder / checked[name]
+    layer = LintSettings(**checked, folder=folder, file=file, prefix="lint." if file else source)
+    if layer.root is not None and not layer.root.is_dir():
+        wanted = "it is the one that the paths of the splits start from"
+        raise UsageError(f"{source}root: there is no folder {layer.root}; {wanted}")
+    return layer
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Layers of wishes, the later ones winning."""
+    """Layers of settings, the later ones winning."""
 
-    layers: tuple[Wishes, ...] = ()
+    layers: tuple[LintSettings, ...] = ()
+
+    @property
+    def options(self) -> LintOptions:
+        """How the dataset is read."""
+        said = {name: value for name in OPTIONS if (value := self.first(name)) is not None}
+        return LintOptions(**said)
 
     def first(self, name: str) -> Any:
-        """The value of one wish in the last layer that has it; None if none has."""
+        """The value of one setting in the last layer that has it; None if none has."""
         layer = self.says(name)
         return None if layer is None else getattr(layer, name)
 
-    def says(self, name: str) -> Wishes | None:
-        """The last layer that has one wish; None if none has."""
+    def says(self, name: str) -> LintSettings | None:
+        """The last layer that has one setting; None if none has."""
         return next((layer for layer in reversed(self.layers) if getattr(layer, name) is not None), None)
 
     @cached_property
@@ -146,18 +145,18 @@ class Selection:
         layer, word = self.levels(finding)
         return finding.severity if layer is None else layer.severity[word]
 
-    def levels(self, finding: Finding) -> tuple[Wishes | None, str]:
+    def levels(self, finding: Finding) -> tuple[LintSettings | None, str]:
         """The layer that gives a finding its severity, and by which word; None where it has its own."""
         if finding.code not in self._levels:
             self._levels[finding.code] = self._level(finding.code, finding.name)
         return self._levels[finding.code]
 
     @cached_property
-    def _levels(self) -> dict[str, tuple[Wishes | None, str]]:
+    def _levels(self) -> dict[str, tuple[LintSettings | None, str]]:
         """What gives a rule its severity, as far as it was asked for."""
         return {}
 
-    def _level(self, code: str, name: str) -> tuple[Wishes | None, str]:
+    def _level(self, code: str, name: str) -> tuple[LintSettings | None, str]:
         for layer in reversed(self.layers):
             near = max(layer.severity, key=lambda word: match(word, code, name), default=None)
             if near is not None and match(near, code, name) >= 0:
@@ -172,9 +171,9 @@ class Selection:
         skipped = tuple((code, reason) for code, reason in report.skipped if code in self.codes)
         return replace(report, findings=tuple(kept), skipped=skipped)
 
-    def leaves_out(self, code: str, name: str) -> tuple[Wishes, str] | None:
+    def leaves_out(self, code: str, name: str) -> tuple[LintSettings, str] | None:
         """The layer that leaves a rule out, and its key; None where the rule is wanted."""
-        out: tuple[Wishes, str] | None = None
+        out: tuple[LintSettings, str] | None = None
         for layer in self.layers:
             chosen = _closest((*(layer.select or ()), *layer.extend_select), code, name)
             ignored = _closest(layer.ignore, code, name)
@@ -182,8 +181,8 @@ class Selection:
                 out = None if chosen > ignored else (layer, "ignore" if ignored >= 0 else "select")
         return out
 
-    def ignoring(self, finding: Finding, closeness: int = 0) -> tuple[Wishes, str] | None:
-        """The layer and the glob that ignore the rule of a finding for its place or its image; None if none do.
+    def ignoring(self, finding: Finding, closeness: int = 0) -> LintSettings | None:
+        """The layer that ignores the rule of a finding for its place or its image; None if none does.
 
         `closeness`: so close the word must be that names the rule.
         """
@@ -192,8 +191,73 @@ class Selection:
                 if any(match(word, finding.code, finding.name) >= closeness for word in ignored) and any(
                     _lies_under(glob, file, layer.starts) for file in (finding.place.file, finding.image) if file
                 ):
-                    return layer, glob
+                    return layer
         return None
+
+    def changes(self, report: Report, keeps: Callable[[Finding], bool] | None = None) -> Iterator[Override]:
+        """What the settings change of a report, each with the settings file or option that says so.
+
+        Args:
+            report: with all findings, at the severities of their rules.
+            keeps: whether a finding stays; by default as the selection says.
+        """
+        if any(layer.narrows for layer in self.layers):
+            wanted = list(map(keeps or self.keeps, report.findings))
+            pairs = list(zip(report.findings, wanted, strict=True))
+            yield from self._left_out([finding for finding, stays in pairs if not stays])
+            yield from self._other_severities([finding for finding, stays in pairs if stays])
+        for name in OPTIONS:
+            layer = self.says(name)
+            if layer is not None and layer.file is not None:
+                value = getattr(layer, name)
+                said = str(value).lower() if isinstance(value, bool) else str(value)
+                yield layer.override(What.OPTION, name, value=said)
+
+    def _left_out(self, hidden: list[Finding]) -> Iterator[Override]:
+        """The rules that are not asked, and the globs, each with the findings that they leave out."""
+        off = {rule.code: out for rule in all_rules() if (out := self.leaves_out(rule.code, rule.name)) is not None}
+        for layer, key in dict.fromkeys(off.values()):
+            names = tuple(sorted(code for code, out in off.items() if out == (layer, key)))
+            words = cut(", ".join((layer.ignore if key == "ignore" else layer.select) or ()))
+            found = (finding for finding in hidden if off.get(finding.code) == (layer, key))
+            yield layer.override(What.RULES_OFF, key, found, names=names, value=words)
+        for layer in (layer for layer in self.layers if layer.per_path_ignores):
+            found = (f for f in hidden if f.code not in off and self.ignoring(f) is layer)
+            yield layer.override(What.PATHS_OFF, "per-path-ignores", found, names=tuple(layer.per_path_ignores))
+
+    def _other_severities(self, kept: list[Finding]) -> Iterator[Override]:
+        """The severities that are otherwise; as fatal ones count those that are so no more."""
+        for layer in (layer for layer in self.layers if layer.severity):
+            names = tuple(f"{word}={level.value}" for word, level in layer.severity.items())
+            found = (f for f in kept if self.levels(f)[0] is layer and self.severity(f) is not f.severity)
+            yield layer.override(What.SEVERITY, "severity", found, names=names)
+
+    def trained(self, findings: Iterable[Finding], *, taken: bool = True) -> Iterator[Override]:
+        """The images with fatal findings that are trained on, because their rules are ignored on purpose.
+
+        Args:
+            findings: those that are.
+            taken: False if they are not trained on, as these settings came with the dataset.
+        """
+        images: dict[tuple[LintSettings, str], dict[str, set[str]]] = {}
+        for finding in findings:
+            if finding.severity is Severity.FATAL and finding.image is not None:
+                out = self.leaves_out(finding.code, finding.name)
+                if out is None and (layer := self.ignoring(finding)) is not None:
+                    out = layer, "per-path-ignores"
+                if out is not None:
+                    images.setdefault(out, {}).setdefault(finding.image, set()).add(finding.code)
+        for (layer, key), found in images.items():
+            names = tuple(sorted(set().union(*found.values())))
+            yield layer.override(What.FATAL_TRAINED, key, names=names, count=len(found), taken=taken)
+
+
+def without_root(layer: LintSettings) -> tuple[LintSettings, Overrides]:
+    """A layer that came with a dataset: it does not say where images are looked for, for training looks elsewhere."""
+    if layer.root is None:
+        return layer, Overrides()
+    said = layer.override(What.OPTION, "root", value=str(layer.root), taken=False)
+    return replace(layer, root=None), Overrides(changes=(said,))
 
 
 def _closest(words: Iterable[str], code: str, name: str) -> int:
@@ -220,48 +284,62 @@ def _word(where: str, word: str) -> str:
     rules = all_rules()
     if any(match(word, rule.code, rule.name) >= 0 for rule in rules):
         return word
-    known = [name for rule in rules for name in (rule.code, rule.name)]
-    near = get_close_matches(word.upper(), known, 1) or get_close_matches(word.lower(), known, 1)
-    hint = f"did you mean '{near[0]}'?" if near else "'yolo-nanfix rule --all' lists them"
+    near = close(word, (name for rule in rules for name in (rule.code, rule.name)))
+    hint = f"did you mean '{near}'?" if near else "'yolo-nanfix rule --all' lists them"
     raise UsageError(f"{where}: '{word}' names no rule; {hint}")
 
 
-def _level(where: str, value: Any) -> Severity:
-    levels = [severity.value for severity in Severity]
-    if value not in levels:
-        raise UsageError(f"{where}: '{value}' is no severity; {nearest(str(value), levels)}")
-    return Severity(value)
-
-
-def _mapping(source: str, said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = said.get(key, {})
+def _mapping(where: str, value: Any) -> Mapping[str, Any]:
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
         return value
-    raise UsageError(f"{source}{key} must be a mapping, not {shown(value)}")
+    raise UsageError(f"{where} must be a mapping, not {shown(value)}")
 
 
-def _typed(source: str, said: Mapping[str, Any], key: str, types: tuple[type, ...], wanted: str) -> Any:
-    value = said.get(key)
-    if value is None or isinstance(value, types):
+def _paths(where: str, value: Any) -> Mapping[str, tuple[str, ...]]:
+    return {glob: _words(f"{where} '{glob}'", words) for glob, words in _mapping(where, value).items()}
+
+
+def _levels(where: str, value: Any) -> Mapping[str, Severity]:
+    levels = [severity.value for severity in Severity]
+    for word, level in _mapping(where, value).items():
+        _word(where, word)
+        if level not in levels:
+            raise UsageError(f"{where} '{word}': '{level}' is no severity; {nearest(str(level), levels)}")
+    return {word: Severity(level) for word, level in value.items()}
+
+
+def _task(where: str, value: Any) -> str:
+    if value in TASKS:
+        return str(value)
+    raise UsageError(f"{where}: '{value}' is unknown; {nearest(str(value), TASKS)}")
+
+
+def _imgsz(where: str, value: Any) -> int:
+    if type(value) is int and value > 0:
         return value
-    raise UsageError(f"{source}{key} must be {wanted}, not {shown(value)}")
+    raise UsageError(f"{where} must be a whole number of pixels above 0, not {shown(value)}")
 
 
-def _task(source: str, said: Mapping[str, Any]) -> str | None:
-    task = said.get("task")
-    if task is None or task in TASKS:
-        return task
-    raise UsageError(f"{source}task: '{task}' is unknown; {nearest(str(task), TASKS)}")
+def _typed(wanted: str, *types: type) -> Callable[[str, Any], Any]:
+    def read(where: str, value: Any) -> Any:
+        if isinstance(value, types):
+            return value
+        raise UsageError(f"{where} must be {wanted}, not {shown(value)}")
+
+    return read
 
 
-def _folder(source: str, path: Path) -> Path:
-    if path.is_dir():
-        return path
-    raise UsageError(f"{source}root: there is no folder {path}; it is the one that the paths of the splits start from")
-
-
-def _imgsz(source: str, said: Mapping[str, Any]) -> int | None:
-    size = said.get("imgsz")
-    if size is None or (type(size) is int and size > 0):
-        return size
-    raise UsageError(f"{source}imgsz must be a whole number of pixels above 0, not {shown(size)}")
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "select": _words,
+    "ignore": _words,
+    "extend-select": _words,
+    "per-path-ignores": _paths,
+    "severity": _levels,
+    "task": _task,
+    "imgsz": _imgsz,
+    "deep": _typed("true or false", bool),
+    "baseline": _typed("the path of a file", str, Path),
+    "root": _typed("the path of a folder", str, Path),
+}
+KEYS = tuple(_READERS)
+"""What the settings of lint may hold."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from yolo_nanfix.findings import Effect, Finding, Place, Report
 from yolo_nanfix.shown import printable as printable
-from yolo_nanfix.tasks import Basis, TaskBasis
+from yolo_nanfix.tasks import TASKS, Basis, TaskBasis
 
 EFFECT_WORDS = {
     Effect.DROPS: "Ultralytics drops the image",
@@ -40,7 +40,6 @@ ROW_KINDS = {
     "other": ("is none of these", "are none of these"),
 }
 """What is said of one row, and of several, by the names of `Basis.numbers`."""
-TASKS = ("detect", "segment", "pose", "obb", "classify")
 _OVERRULES = "--task overrules"
 
 

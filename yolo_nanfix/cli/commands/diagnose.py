@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from yolo_nanfix.cli.output import Answer, console
+from yolo_nanfix.cli.output import Answer, console, waiting
 
 EXAMPLES = (
     ("the newest incident of a run", "yolo-nanfix diagnose runs/detect/train"),
@@ -37,12 +37,10 @@ def run(args: argparse.Namespace) -> Answer:
         UsageError: the incident cannot be read, or cannot be replayed here.
     """
     from yolo_nanfix import api
-    from yolo_nanfix.cli.progress import waiting
-    from yolo_nanfix.files import json_text
     from yolo_nanfix.report import run_text
 
     # what Ultralytics logs is not part of the verdict
     with contextlib.redirect_stdout(sys.stderr), waiting("replaying the step", args.quiet):
         verdict = api.diagnose(args.incident, imports=args.imports).as_dict()
     show = partial(run_text.verdict_text, verdict, console(), short=args.quiet)
-    return Answer(0, partial(json_text, verdict), show)
+    return Answer(0, verdict, show)

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
-from yolo_nanfix.cli.output import Answer, console
+from yolo_nanfix.cli.output import Answer, console, waiting
 
 if TYPE_CHECKING:
     from yolo_nanfix.environment import Check
@@ -24,17 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Answer:
     """Look at everything; 1 if something will break training, else 0."""
-    from yolo_nanfix.cli.progress import waiting
-
     with waiting("looking at versions, devices and patches", args.quiet):
         from yolo_nanfix import api, environment
-        from yolo_nanfix.files import json_text
 
         with api.patched() as status:
             checks = list(environment.examine(status))
     result = environment.as_dict(checks)
     code = 0 if result["healthy"] else 1
-    return Answer(code, partial(json_text, result), partial(_show, checks, args.quiet))
+    return Answer(code, result, partial(_show, checks, args.quiet))
 
 
 def _show(checks: list[Check], quiet: bool) -> None:
@@ -47,4 +44,4 @@ def _show(checks: list[Check], quiet: bool) -> None:
         advice = f" -> {check.advice}" if check.advice else ""
         page.print(f"{MARKS[check.state]}  [bold]{escape(check.name)}[/]: {escape(check.detail + advice)}")
     if not quiet:
-        page.print("Mend what is bad before you train." if bad else "Nothing found that breaks training.")
+        page.print("Fix what is bad before you train." if bad else "Nothing found that breaks training.")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from difflib import get_close_matches
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from yolo_nanfix import api
 from yolo_nanfix.cli.commands import rule
 from yolo_nanfix.cli.output import Answer
-from yolo_nanfix.errors import UsageError, nearest
+from yolo_nanfix.errors import UsageError, close, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from yolo_nanfix.cards import Card
+    from yolo_nanfix.api import Card
 
 
 EXAMPLES = (
@@ -33,15 +32,14 @@ def run(args: argparse.Namespace) -> Answer:
     Raises:
         UsageError: there is no patch and no rule of that name.
     """
-    from yolo_nanfix.cards import load_all
-
-    cards = load_all()
+    cards = api.cards()
     if card := cards.get(args.name):
-        return rule.told(list(_card(card)), _as_dict(card), args.quiet)
-    if found := rule.known().get(args.name.lower()):
-        return rule.told(list(rule.lines(found)), rule.as_dict(found), args.quiet)
-    near = get_close_matches(args.name.lower(), [*cards, *rule.known()], 1)
-    hint = f"did you mean '{near[0]}'?" if near else nearest(args.name, cards)
+        return rule.described(_card(card), _as_dict(card), args.quiet)
+    rules = {key: one for one in api.rules() for key in (one.code.lower(), one.name)}
+    if found := rules.get(args.name.lower()):
+        return rule.described(rule.lines(found), rule.as_dict(found), args.quiet)
+    near = close(args.name, [*cards, *rules])
+    hint = f"did you mean '{near}'?" if near else nearest(args.name, cards)
     raise UsageError(f"no patch and no lint rule named '{args.name}'; {hint}")
 
 

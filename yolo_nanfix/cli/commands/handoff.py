@@ -10,9 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolo_nanfix.cli.output import Answer
-from yolo_nanfix.cli.training_options import add_trust
+from yolo_nanfix import api
+from yolo_nanfix.cli.output import Answer, bar, say
+from yolo_nanfix.cli.parsing import add_dataset, add_reading, add_trust, words_of
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.findings import Severity
 
 if TYPE_CHECKING:
     from yolo_nanfix.api import HandedOver
@@ -23,32 +25,26 @@ EXAMPLES = (
     ("the 100 worst images to Label Studio", "yolo-nanfix handoff data.yaml OUT --to label-studio --max 100"),
     ("what is worth labelling", "yolo-nanfix handoff data.yaml OUT --to cvat --unlabelled"),
 )
-FORMATS = ("cvat", "label-studio", "coco", "csv")
-_LEVELS = ("fatal", "error", "warning", "info")
-_TASKS = ("detect", "segment", "pose", "obb", "classify")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument(
-        "data",
-        help="data.yaml; a folder that holds one, or images with or without labels, class folders, COCO or VOC; "
-        "a COCO .json or an .ndjson; or a name such as coco8",
-    )
+    add_dataset(parser)
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write; it must not be there")
-    parser.add_argument("--to", choices=FORMATS, required=True, help="the form that the labelling tool imports")
-    parser.add_argument("--task", choices=_TASKS, help="label format (default: read from the set)")
+    parser.add_argument(
+        "--to", choices=api.HANDOFF_FORMATS, required=True, help="the form that the labelling tool imports"
+    )
     parser.add_argument(
         "--unlabelled",
         action="store_true",
-        help="instead those worth labelling: without label file, sound, no copies of others (decodes every image)",
+        help="instead those worth labelling: no label file, undamaged, no copies of others (decodes every image)",
     )
-    parser.add_argument("--root", metavar="DIR", type=Path, help="where the images are, whatever data.yaml says")
-    parser.add_argument("--deep", action=argparse.BooleanOptionalAction, help="lint decodes every image")
+    add_reading(parser)
     parser.add_argument("--select", metavar="RULES", action="append", help="only findings of these rules")
     parser.add_argument("--ignore", metavar="RULES", action="append", help="no findings of these rules")
+    levels = [severity.value for severity in Severity]
     parser.add_argument(
-        "--severity", choices=_LEVELS, default="warning", help="only findings at least so severe (default: warning)"
+        "--severity", choices=levels, default="warning", help="only findings at least so severe (default: warning)"
     )
     parser.add_argument("--max", type=int, metavar="N", help="at most N images, those with the worst findings")
     how = parser.add_mutually_exclusive_group()
@@ -70,9 +66,6 @@ def run(args: argparse.Namespace) -> Answer:
     Raises:
         UsageError: an option or the data cannot be used, or OUT is there already or cannot be written.
     """
-    from yolo_nanfix import api
-    from yolo_nanfix.cli.progress import bar
-    from yolo_nanfix.files import json_text
 
     if args.max is not None and args.max < 1:
         raise UsageError(f"--max must be at least 1, not {args.max}")
@@ -84,7 +77,7 @@ def run(args: argparse.Namespace) -> Answer:
         report = api.lint(
             args.data, task=args.task, root=args.root, deep=deep, trust_dataset_settings=trust, progress=progress
         )
-        chosen = report.select(*_split(args.select), ignore=_split(args.ignore))
+        chosen = report.select(*words_of(args.select), ignore=words_of(args.ignore))
         done = api.handoff(
             report if args.unlabelled else chosen,
             args.out,
@@ -98,22 +91,15 @@ def run(args: argparse.Namespace) -> Answer:
             progress=progress,
         )
     values = {**vars(done), "settings": report.overrides.as_dict()}
-    return Answer(0, partial(json_text, values), partial(_say, done, report.overrides, args.quiet))
-
-
-def _split(options: list[str] | None) -> list[str]:
-    """The words of an option that may be given several times, joined by commas."""
-    return [word.strip() for option in options or () for word in option.split(",") if word.strip()]
+    return Answer(0, values, partial(_say, done, report.overrides, args.quiet))
 
 
 def _say(done: HandedOver, overrides: Overrides, quiet: bool) -> None:
     """What was written, and what was not; if `quiet` only what settings leave out, on stderr."""
-    from yolo_nanfix.report.words import printable
-
     for line in overrides.lines(off=True) if quiet else ():
-        print(f"yolo-nanfix: {printable(line)}", file=sys.stderr)
+        say(f"yolo-nanfix: {line}")
     for line in () if quiet else (*_lines(done), *overrides.lines()):
-        print(printable(line))
+        say(line, sys.stdout)
 
 
 def _lines(done: HandedOver) -> Iterator[str]:
@@ -153,7 +139,7 @@ def _lines(done: HandedOver) -> Iterator[str]:
             f"what they are: {', '.join(done.renamed[:3])}"
         )
     if done.explained:
-        yield f"{done.explained} findings follow from one about the whole set and are left out: mend that one first"
+        yield f"{done.explained} findings follow from one about the whole set and are left out: fix that one first"
     if done.whole_set:
         about = "1 finding is" if done.whole_set == 1 else f"{done.whole_set} findings are"
         yield f"{about} about no single image; yolo-nanfix lint shows all findings"

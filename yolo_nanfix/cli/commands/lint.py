@@ -1,55 +1,57 @@
-"""`yolo-nanfix lint`: what breaks, poisons or silently thins out training in a dataset."""
+"""`yolo-nanfix lint`: what breaks, poisons or silently weakens training in a dataset."""
 
 from __future__ import annotations
 
 import argparse
 import io
 import json
+import shlex
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from yolo_nanfix.cli import fix_options, output
-from yolo_nanfix.cli.output import Answer, nothing
-from yolo_nanfix.cli.training_options import add_trust
-from yolo_nanfix.errors import UsageError
-from yolo_nanfix.findings import Report
+from yolo_nanfix import files
+from yolo_nanfix.cli import output
+from yolo_nanfix.cli.output import Answer, nothing, say
+from yolo_nanfix.cli.parsing import add_dataset, add_reading, add_trust, words_of
+from yolo_nanfix.errors import NanfixError, UsageError
+from yolo_nanfix.findings import Report, Severity
+from yolo_nanfix.overrides import What
+from yolo_nanfix.report.text_forms import FORMATS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from yolo_nanfix.linting.request import Request
+    from yolo_nanfix.api import Fixed, Kept
+    from yolo_nanfix.report.text import Fixable
 
-TASKS = ("detect", "segment", "pose", "obb", "classify")
-FORMS = ("text", "full", "concise", "json", "jsonl", "csv", "sarif", "github", "gitlab", "junit", "html")
+FORMS = ("text", *FORMATS, "html")
 EXAMPLES = (
     ("what is wrong with a dataset", "yolo-nanfix lint data.yaml"),
     ("boxes and polygons only, with every image decoded", "yolo-nanfix lint data.yaml --deep --select BX,SG"),
-    ("see what would be mended, then mend it", "yolo-nanfix lint data.yaml --diff && yolo-nanfix lint data.yaml --fix"),
+    ("see what --fix would do, then do it", "yolo-nanfix lint data.yaml --diff && yolo-nanfix lint data.yaml --fix"),
     ("for GitHub's code scanning", "yolo-nanfix lint data.yaml --output-format sarif --output-file lint.sarif"),
     ("a page to look at, and to send", "yolo-nanfix lint data.yaml --output-format html --output-file lint.html"),
     ("fail on errors only", "yolo-nanfix lint data.yaml --fail-on error"),
 )
-LEVELS = ("fatal", "error", "warning", "info", "never")
+LEVELS = (*(severity.value for severity in Severity), "never")
 _POLL_SECONDS = 1.0
 """So long `--watch` waits between two looks; longer where a look takes more than a fifth of it."""
+_MAX_LINES = 50
+"""So many files that were left as they are, or folders outside of the dataset, are named."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument(
-        "data",
-        nargs="*",
-        metavar="DATA",
-        help="data.yaml; a folder that holds one, or images with or without labels, class folders, COCO or VOC; "
-        "a COCO .json or an .ndjson; or a name such as coco8",
-    )
+    add_dataset(parser, "*")
     _add_choice(parser)
     _add_output(parser)
-    fix_options.add_arguments(parser)
+    _add_fixes(parser)
     parser.epilog = (
         "Settings stand under lint in nanfix.yaml or in [tool.yolo-nanfix.lint] of pyproject.toml, looked for from the "
         "folder of data.yaml upward, then from the current one; options win. What came with the dataset hides no fatal "
@@ -62,23 +64,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_choice(parser: argparse.ArgumentParser) -> None:
     """What is asked."""
     group = parser.add_argument_group("what is asked", "RULES: codes, prefixes, names or ALL, joined by commas")
-    group.add_argument("--task", choices=TASKS, help="label format (default: read from the set)")
+    add_reading(group)
     group.add_argument("--select", metavar="RULES", action="append", help="ask these rules only")
     group.add_argument("--extend-select", metavar="RULES", action="append", help="ask these, too")
     group.add_argument("--ignore", metavar="RULES", action="append", help="leave these out")
     group.add_argument(
         "--severity", metavar="RULE=LEVEL", action="append", help="another level: fatal, error, warning or info"
     )
-    group.add_argument("--deep", action=argparse.BooleanOptionalAction, help="also decode every image")
-    group.add_argument("--root", metavar="DIR", type=Path, help="where the images are, whatever data.yaml says")
     group.add_argument("--imgsz", type=int, metavar="PX", help="image size of the planned training (default: 640)")
     group.add_argument(
         "--files", nargs="*", metavar="FILE", help="only findings about these files; DATA may be left out"
     )
-    group.add_argument("--baseline", metavar="FILE", type=Path, help="leave out the findings that FILE holds")
+    group.add_argument("--baseline", metavar="FILE", help="leave out the findings that FILE holds")
     group.add_argument("--write-baseline", action="store_true", help="write all findings to the baseline; exit code 0")
     group.add_argument("--jobs", type=int, metavar="N", help="processes that read (default: one a core if worth it)")
-    group.add_argument("--no-cache", action="store_true", help="read all files anew, and remember nothing")
+    group.add_argument("--no-cache", action="store_true", help="read all files, and cache nothing")
     group.add_argument("--isolated", action="store_true", help="leave settings files out")
     add_trust(group)
 
@@ -105,6 +105,26 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--watch", action="store_true", help="lint again whenever a file changes, until Ctrl-C")
 
 
+def _add_fixes(parser: argparse.ArgumentParser) -> None:
+    """What is fixed."""
+    group = parser.add_argument_group("fixes", "the table of rules says which have an autofix")
+    group.add_argument("--fix", action="store_true", help="fix what is safe to fix; --undo takes it back")
+    group.add_argument(
+        "--unsafe-fixes",
+        action="store_true",
+        help="let --fix and --diff also do what may lose data: drop rows, clip far, renumber classes, rename "
+        "images, move unusable ones to quarantine with their labels; alone it writes nothing",
+    )
+    group.add_argument(
+        "--fix-outside",
+        action="store_true",
+        help="let --fix, --diff and --undo also change what lies outside of the dataset: behind links that lead out of "
+        "it, listed elsewhere, in a quarantine that is a link; alone it writes nothing",
+    )
+    group.add_argument("--diff", action="store_true", help="show what --fix would change; write nothing")
+    group.add_argument("--undo", action="store_true", help="take the last fix run of this dataset back, and stop")
+
+
 def run(args: argparse.Namespace) -> Answer:
     """Lint; 0 if nothing was found that fails, else 1.
 
@@ -112,13 +132,13 @@ def run(args: argparse.Namespace) -> Answer:
         UsageError: an option, a setting or the data cannot be used, or the output file cannot be written.
     """
     _check(args)
-    data, files = _targets(args)
+    data, given = _targets(args)
     if args.undo:
-        return fix_options.undo(args, data)
-    request = _request(args, files)
+        return _undo(args, data)
+    options = _options(args, given)
     if args.watch:
-        _watch(data, request, args)
-    return _once(data, request, args)
+        _watch(data, options, args)
+    return _once(data, options, args)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -137,78 +157,71 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--statistics has the forms text and json, not {args.output_format}")
     if args.watch and args.write_baseline:
         raise UsageError("--watch and --write-baseline do not go together")
-    fix_options.check(args)
-
-
-def _targets(args: argparse.Namespace) -> tuple[str | None, tuple[Path, ...] | None]:
-    """The dataset and the files; the words after `--files --other-option VALUE` are files, as hooks give them."""
-    data: list[str] = args.data
-    files: list[str] | None = args.files
-    if files == []:
-        data, files = [], data
-    if len(data) > 1:
-        raise UsageError(f"one dataset at a time, not {' '.join(data)}; for single files: yolo-nanfix lint --files ...")
-    if not data and not files:
-        raise UsageError("say which dataset: data.yaml, a folder that holds one, or a name such as coco8")
-    return data[0] if data else None, None if files is None else tuple(map(Path, files))
-
-
-def _request(args: argparse.Namespace, files: tuple[Path, ...] | None) -> Request:
-    """What the options ask for."""
-    from yolo_nanfix.linting.request import Request
-
-    levels = {}
-    for pair in args.severity or ():
-        word, equals, level = pair.partition("=")
-        if not equals:
-            raise UsageError(f"--severity {pair} is not of the form RULE=LEVEL (for example BX006=info)")
-        levels[word] = level
-    wishes = {
-        "select": None if args.select is None else _split(args.select),
-        "extend-select": _split(args.extend_select or ()),
-        "ignore": _split(args.ignore or ()),
-        "severity": levels,
-        "baseline": args.baseline,
-        "task": args.task,
-        "deep": args.deep,
-        "imgsz": args.imgsz,
-        "root": args.root,
-    }
+    if (args.fix or args.unsafe_fixes or args.fix_outside or args.diff) and (args.watch or args.write_baseline):
+        raise UsageError("fixes go neither with --watch nor with --write-baseline")
+    if args.undo and (args.fix or args.unsafe_fixes or args.diff):
+        raise UsageError("--undo takes a fix back; leave --fix, --unsafe-fixes and --diff out")
     if args.jobs is not None and args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs} is not a number of processes; 1 is the least")
-    keep = not args.no_cache
-    request = Request(wishes, "--", not args.isolated, files, args.write_baseline, args.jobs, keep)
-    return replace(request, trust=args.trust_dataset_settings)
 
 
-def _split(options: list[str] | tuple[str, ...]) -> list[str]:
-    return [word.strip() for option in options for word in option.split(",") if word.strip()]
+def _targets(args: argparse.Namespace) -> tuple[str | None, list[str] | None]:
+    """The dataset and the files; the words after `--files --other-option VALUE` are files, as hooks give them."""
+    data: list[str] = args.data
+    given: list[str] | None = args.files
+    if given == []:
+        data, given = [], data
+    if len(data) > 1:
+        raise UsageError(f"one dataset at a time, not {' '.join(data)}; for single files: yolo-nanfix lint --files ...")
+    if not data and not given:
+        raise UsageError("say which dataset: data.yaml, a folder that holds one, or a name such as coco8")
+    return data[0] if data else None, given
 
 
-def _once(data: str | None, request: Request, args: argparse.Namespace) -> Answer:
-    """Lint, mend if that is wanted, and write the output file."""
+def _options(args: argparse.Namespace, given: list[str] | None) -> dict[str, Any]:
+    """What the options ask for, as arguments of `api.lint`."""
+    pairs = [pair.partition("=") for pair in args.severity or ()]
+    if wrong := next((word for word, equals, _ in pairs if not equals), None):
+        raise UsageError(f"--severity {wrong} is not of the form RULE=LEVEL (for example BX006=info)")
+    return {
+        "select": None if args.select is None else words_of(args.select),
+        "extend_select": words_of(args.extend_select),
+        "ignore": words_of(args.ignore),
+        "severity": {word: level for word, _, level in pairs},
+        **{
+            name: getattr(args, name)
+            for name in ("task", "deep", "imgsz", "root", "baseline", "write_baseline", "jobs")
+        },
+        "files": given,
+        "settings": not args.isolated,
+        "trust_dataset_settings": args.trust_dataset_settings,
+        "cache": not args.no_cache,
+        "prefix": "--",
+    }
+
+
+def _once(data: str | None, options: Mapping[str, Any], args: argparse.Namespace) -> Answer:
+    """Lint, fix if that is wanted, and write the output file."""
     from yolo_nanfix import api
-    from yolo_nanfix.cli.progress import bar
-    from yolo_nanfix.linting import request as linter
 
     studied: list[api.Studied] = []
-    if args.output_format == "html":
-        request = replace(request, study=studied.append)
-    with bar(args.quiet) as progress:
-        report = linter.lint(data, request, progress)
-        left = fix_options.run(args, report, lambda: linter.lint(data, request, progress))
+    study = studied.append if args.output_format == "html" else None
+    with output.bar(args.quiet) as progress:
+        lint = partial(api.lint, data, **options, progress=progress, study=study)
+        report = lint()
+        left = _fixed(args, report, lint)
         page = ""
         if args.output_format == "html" and isinstance(left, Report) and not args.statistics:
             page = api.lint_page(left, studied, progress, follow_links=args.follow_links)
     if isinstance(left, Answer):
-        return replace(left, code=_code(report, args))
+        return left._replace(code=_code(report, args))
     _say_settings(left, args)
-    if args.write_baseline and data is not None:
-        return _baseline(left, request.selection(data).first("baseline"), args.quiet)
+    if args.write_baseline:
+        return _baseline(left, args.quiet)
     if args.output_file is not None:
         _write(args.output_file, page or _formed(left, args, args.output_format))
         if not args.quiet:
-            print(text_of_file(args, left), file=sys.stderr)
+            say(text_of_file(args, left))
     show = nothing if args.output_file is not None else partial(_show, left, args, page)
     return Answer(_code(left, args), partial(_formed, left, args, "json"), show)
 
@@ -216,10 +229,9 @@ def _once(data: str | None, request: Request, args: argparse.Namespace) -> Answe
 def text_of_file(args: argparse.Namespace, report: Report) -> str:
     """`lint.sarif: 3 errors, 1 warning as sarif`."""
     from yolo_nanfix.report.text import found
-    from yolo_nanfix.report.words import printable
 
     form = "statistics" if args.statistics else args.output_format
-    return printable(f"wrote {args.output_file}: {found(report) or 'no findings'} as {form}")
+    return f"wrote {args.output_file}: {found(report) or 'no findings'} as {form}"
 
 
 def _code(report: Report, args: argparse.Namespace) -> int:
@@ -230,53 +242,49 @@ def _code(report: Report, args: argparse.Namespace) -> int:
 
 def _say_settings(report: Report, args: argparse.Namespace) -> None:
     """Say on stderr what settings switch off, where the result itself is not the text that says it."""
-    from yolo_nanfix.report.words import printable
-
     if args.output_format == "text" and not (args.quiet or args.statistics):
         return
     for line in report.overrides.lines(off=True):
-        print(f"yolo-nanfix: {printable(line)}", file=sys.stderr)
+        say(f"yolo-nanfix: {line}")
 
 
-def _baseline(report: Report, file: Path, quiet: bool) -> Answer:
+def _baseline(report: Report, quiet: bool) -> Answer:
     """The answer after the baseline was written."""
-    from yolo_nanfix.files import json_text
-    from yolo_nanfix.report.words import printable
-
-    said = f"{file} holds {len(report.findings)} findings of {report.data} now; only new ones will fail."
-    values = {"baseline": str(file), "findings": len(report.findings), "data": report.data}
-    return Answer(0, partial(json_text, values), nothing if quiet else partial(print, printable(said)))
+    (written,) = report.overrides.of(What.BASELINE)
+    line = f"{written.value} holds {len(report.findings)} findings of {report.data} now; only new ones will fail."
+    values = {"baseline": written.value, "findings": len(report.findings), "data": report.data}
+    return Answer(0, values, nothing if quiet else partial(say, line, sys.stdout))
 
 
-def _watch(data: str | None, request: Request, args: argparse.Namespace) -> None:
+def _watch(data: str | None, options: Mapping[str, Any], args: argparse.Namespace) -> None:
     """Lint now, and whenever a file of the dataset or its settings changes, until an interrupt.
 
     Raises:
         UsageError: the first run cannot be done. What goes wrong in a later one is said, and waited out.
     """
-    from yolo_nanfix.linting import request as linter
-    from yolo_nanfix.report.words import printable
+    from yolo_nanfix import api
 
+    watched = {name: options[name] for name in ("files", "root", "settings", "trust_dataset_settings")}
     first = True
     while True:
-        before = linter.stamps(data, request)
+        before = api.watched(data, **watched)
         if sys.stdout.isatty():
             print("\x1b[2J\x1b[H", end="")
         try:
-            output.put(_once(data, request, args), args)
+            output.put(_once(data, options, args), args)
         except UsageError as error:
             if first:
                 raise
-            output.fail(f"error: {printable(str(error))}", 2, as_json=False)
+            say(f"yolo-nanfix: error: {error}")
         first = False
         sys.stdout.flush()
         if not args.quiet:
-            print(f"Watching {len(before)} files; {output.ended_by()} ends.", file=sys.stderr, flush=True)
+            say(f"Watching {before.files} files; {output.ended_by()} ends.")
         pause = _POLL_SECONDS
         while True:
             time.sleep(pause)
             begun = time.monotonic()
-            if linter.stamps(data, request) != before:
+            if api.watched(data, **watched) != before:
                 break
             pause = max(_POLL_SECONDS, 5 * (time.monotonic() - begun))
 
@@ -294,10 +302,8 @@ def _show(report: Report, args: argparse.Namespace, page: str) -> None:
 
 
 def _write(file: Path, result: str) -> None:
-    from yolo_nanfix.files import write_text
-
     try:
-        write_text(file, result)
+        files.write_text(file, result)
     except OSError as error:
         raise UsageError(f"--output-file {file} cannot be written: {error.strerror or error}") from error
 
@@ -306,8 +312,8 @@ def _formed(report: Report, args: argparse.Namespace, form: str) -> str:
     """The whole report as text of the wanted form."""
     from rich.console import Console
 
-    from yolo_nanfix.api import rules
-    from yolo_nanfix.report import plain, text_forms
+    from yolo_nanfix import api
+    from yolo_nanfix.report import plain
 
     if args.statistics and form == "json":
         names = ("count", "code", "severity", "name")
@@ -315,7 +321,7 @@ def _formed(report: Report, args: argparse.Namespace, form: str) -> str:
     if args.statistics:
         return plain.statistics(report)
     if form != "text":
-        return text_forms.FORMATS[form](report, rules())
+        return FORMATS[form](report, api.rules())
     page = io.StringIO()
     _render(report, Console(file=page, width=120, no_color=True, force_terminal=False), args)
     return page.getvalue()
@@ -326,4 +332,150 @@ def _render(report: Report, console: Console, args: argparse.Namespace) -> None:
     from yolo_nanfix.report import text
 
     here = None if args.files is None else Path.cwd()
-    text.render(report, console, quiet=args.quiet, fixable=fix_options.fixable(args, report), root=here)
+    text.render(report, console, quiet=args.quiet, fixable=_fixable(args, report), root=here)
+
+
+def _undo(args: argparse.Namespace, data: str | None) -> Answer:
+    """Take the last fix run back; 0 if all of it came back, else 1.
+
+    Raises:
+        UsageError: there is nothing to undo.
+    """
+    from yolo_nanfix import api
+
+    if data is None:
+        raise UsageError("--undo needs the dataset whose last fix run is to be taken back")
+    undone = api.undo(data, outside=args.fix_outside, root=args.root)
+    for folder in undone.damaged:
+        say(f"{folder}: a journal that cannot be read; nothing of it was used")
+    if undone.moved_from and not args.quiet:
+        say(f"the last fix run is one of {undone.moved_from}, which is {data} now")
+    _list(undone.kept)
+    more = f"; {undone.more} earlier fix runs can be undone" if undone.more else ""
+    if not args.quiet:
+        say(f"{_count(undone.files, 'file')} as before the last fix run{more}")
+    if undone.bytes_in:
+        say(f"the original bytes of the others are in {undone.bytes_in}")
+    return Answer(1 if undone.kept else 0, {**vars(undone), "kept": _kept(undone.kept)})
+
+
+def _fixed(args: argparse.Namespace, report: Report, lint: Callable[[], Report]) -> Report | Answer:
+    """Fix what was found, if that is wanted, and lint again.
+
+    Args:
+        args: what the command line said.
+        report: what lint found.
+        lint: asks lint once more.
+
+    Returns:
+        The report of what is left; `report` if nothing was to be fixed; after `--diff` the answer, which is the diff.
+
+    Raises:
+        UsageError: another fix is running, or the journal cannot be written; nothing was changed.
+        KeyboardInterrupt: it was interrupted; what is changed by then was said.
+    """
+    from yolo_nanfix import api
+
+    if not (args.fix or args.diff):
+        alone = "--unsafe-fixes" * args.unsafe_fixes or "--fix-outside" * args.fix_outside
+        if alone:
+            say(f"{alone} alone writes nothing: --fix writes, --diff shows what --fix would do")
+        return report
+    try:
+        with output.waiting("fixing", args.quiet):
+            fixed = api.fix(report, unsafe=args.unsafe_fixes, diff=args.diff, outside=args.fix_outside)
+    except KeyboardInterrupt as stop:
+        for said in stop.args:
+            say(f"{said}")
+        raise
+    _list(fixed.kept)
+    if fixed.diff is not None:
+        values = {**vars(fixed), "done": [f.as_dict() for f in fixed.done], "kept": _kept(fixed.kept)}
+        return Answer(report.exit_code, values, partial(_show_diff, fixed, args))
+    _summary(fixed, args)
+    left = lint() if fixed.files else report
+    return replace(left, fixed=_fix_run(fixed))
+
+
+def _fix_run(fixed: Fixed) -> dict[str, object]:
+    """A fix run for JSON: how many findings of each code were fixed, and all else that `Fixed` says."""
+    done = dict(sorted(Counter(finding.code for finding in fixed.done).items()))
+    values = {**vars(fixed), "done": done, "kept": _kept(fixed.kept)}
+    del values["diff"]
+    return values
+
+
+def _fixable(args: argparse.Namespace, report: Report) -> Fixable:
+    """What --fix would fix of a report, with the command that does it."""
+    from yolo_nanfix import api
+    from yolo_nanfix.report import text
+
+    try:
+        found = api.mendable(report, cache=not args.no_cache)
+    except NanfixError:
+        return text.NOTHING
+    marked = found.safe | found.unsafe if args.unsafe_fixes else found.safe
+    return text.Fixable(marked, len(found.safe), len(found.unsafe), found.tried, _command(args, report), found.outside)
+
+
+def _command(args: argparse.Namespace, report: Report) -> str:
+    """The command line that lints the same, without what it shows and does besides."""
+    words = ["yolo-nanfix", "lint", *(args.data[:1] or [report.data])]
+    words += shlex.split(report.said)
+    words += ["--deep"] if args.deep else []
+    for option in ("select", "extend_select", "ignore"):
+        words += [word for given in getattr(args, option) or () for word in (f"--{option.replace('_', '-')}", given)]
+    return shlex.join(words)
+
+
+def _show_diff(fixed: Fixed, args: argparse.Namespace) -> None:
+    """The diff on stdout; what would be fixed on stderr."""
+    for line in (fixed.diff or "").splitlines():
+        say(line, sys.stdout)
+    if not args.quiet:
+        _summary(fixed, args)
+
+
+def _kept(kept: tuple[Kept, ...]) -> list[dict[str, str]]:
+    return [{"place": one.place, "code": one.code, "reason": one.reason} for one in kept]
+
+
+def _summary(fixed: Fixed, args: argparse.Namespace) -> None:
+    """What was fixed or would be, and where everything is: on stderr; if quiet, one line if anything was written."""
+    if args.quiet:
+        if fixed.files:
+            say(f"{_count(fixed.files, 'file')} changed; --undo takes it back")
+        return
+    counts = Counter(finding.code for finding in fixed.done)
+    codes = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
+    verb = "would fix" if fixed.diff is not None else "fixed"
+    done = f"{_count(len(fixed.done), 'finding')} in {_count(fixed.files, 'file')} ({codes})" if counts else "nothing"
+    say(f"{verb} {done}")
+    if fixed.unsafe:
+        say(f"{_count(fixed.unsafe, 'finding')} can be fixed with --unsafe-fixes; --diff shows how")
+    went, became = ("would go", "would become") if fixed.diff is not None else ("went", "became")
+    if fixed.quarantined:
+        where = f": {fixed.quarantine}" if fixed.quarantine else ""
+        say(f"{_count(fixed.quarantined, 'image')} {went} to quarantine with the labels{where}")
+    elif fixed.quarantine:
+        say(f"unusable files are in {fixed.quarantine}")
+    for folder in fixed.outside[:_MAX_LINES]:
+        changes = "files would change" if fixed.diff is not None else "files changed"
+        say(f"outside of the dataset {changes} in {folder}")
+    if fixed.background or (args.unsafe_fixes and fixed.files):
+        say(f"{_count(fixed.background, 'image')} {became} background")
+    if fixed.journal:
+        say(f"--undo takes it back; the original bytes are in {fixed.journal}")
+
+
+def _list(kept: tuple[Kept, ...]) -> None:
+    """One line for each thing that was left as it is, the first ones of many."""
+    for one in kept[:_MAX_LINES]:
+        code = f" {one.code}" if one.code else ""
+        say(f"{one.place}:{code} {one.reason}")
+    if len(kept) > _MAX_LINES:
+        say(f"... and {len(kept) - _MAX_LINES} more left as they are")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix.cli import exit as codes
-from yolo_nanfix.cli import training_options
-from yolo_nanfix.cli.output import Answer
+from yolo_nanfix.cli.output import CLEAN, FINDINGS, Answer, bar
+from yolo_nanfix.cli.parsing import add_training, add_trust
 from yolo_nanfix.errors import UsageError
 
 EXAMPLES = (
@@ -23,14 +22,14 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    training_options.add_arguments(
+    add_training(
         parser,
         "training arguments of the run to come: model=yolov8n.pt imgsz=640 batch=16 optimizer=SGD ...",
     )
     parser.add_argument("--steps", type=int, default=100, metavar="N", help="optimizer steps (default 100)")
     parser.add_argument("--min-lr", type=float, default=1e-6, metavar="X", help="lowest rate (default 1e-6)")
     parser.add_argument("--max-lr", type=float, default=10.0, metavar="X", help="highest rate (default 10)")
-    training_options.add_trust(parser)
+    add_trust(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw the curve into this file")
 
 
@@ -40,7 +39,6 @@ def run(args: argparse.Namespace) -> Answer:
     Raises:
         UsageError: an argument, the model or the dataset cannot be used, or the plot cannot be written.
     """
-    from yolo_nanfix.files import json_text
     from yolo_nanfix.report import lr_text
 
     if args.plot:
@@ -53,13 +51,12 @@ def run(args: argparse.Namespace) -> Answer:
             raise UsageError(f"--plot {args.plot} cannot be written: {error.strerror or error}") from error
         if not args.quiet:
             print(f"Plot: {args.plot}", file=sys.stderr)
-    code = codes.FINDINGS if report["suggestion"]["lr"] is None else codes.CLEAN
-    return Answer(code, partial(json_text, report), partial(lr_text.render, report, quiet=args.quiet))
+    code = FINDINGS if report["suggestion"]["lr"] is None else CLEAN
+    return Answer(code, report, partial(lr_text.render, report, quiet=args.quiet))
 
 
 def _sweep(args: argparse.Namespace) -> dict[str, Any]:
     from yolo_nanfix import training
-    from yolo_nanfix.cli.progress import bar
     from yolo_nanfix.finetune import lr_range_test
 
     arguments = training.parse_pairs(args.arguments)

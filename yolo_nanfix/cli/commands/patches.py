@@ -6,7 +6,8 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
-from yolo_nanfix.cli.output import Answer, console
+from yolo_nanfix import api
+from yolo_nanfix.cli.output import Answer, console, waiting
 
 if TYPE_CHECKING:
     from yolo_nanfix.api import Status
@@ -24,17 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Answer:
     """Put the default set, say what became of it, take it back; 1 if a patch or the guard was refused."""
-    from yolo_nanfix.cli.progress import waiting
-
-    with waiting("trying the patches", args.quiet):
-        from yolo_nanfix import api
-        from yolo_nanfix.files import json_text
-
-        with api.patched() as status:
-            values = status.as_dict()
+    with waiting("trying the patches", args.quiet), api.patched() as status:
+        values = status.as_dict()
     refused = [p.name for p in status.patches if p.state == "refused"]
     show = partial(_names if args.quiet else _table, status)
-    return Answer(1 if refused or status.guard_refused else 0, partial(json_text, values), show)
+    return Answer(1 if refused or status.guard_refused else 0, values, show)
 
 
 def _names(status: Status) -> None:
@@ -48,15 +43,13 @@ def _table(status: Status) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from yolo_nanfix.cards import load_all
-
     table = Table(box=None, pad_edge=False, title=f"Patches on ultralytics {status.ultralytics}", title_justify="left")
     table.add_column("name", no_wrap=True)
     table.add_column("target", overflow="fold")
     table.add_column("here", no_wrap=True)
     table.add_column("why", overflow="fold")
     for patch in status.patches:
-        targets = "\n".join(target.partition(":")[2] for target in load_all()[patch.name].targets)
+        targets = "\n".join(target.partition(":")[2] for target in api.cards()[patch.name].targets)
         colour = COLOURS.get(patch.state, "dim")
         params = ", ".join(f"{name}={value}" for name, value in patch.params.items())
         why = "; ".join(part for part in (params, patch.reason) if part)

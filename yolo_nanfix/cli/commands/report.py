@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolo_nanfix.cli.output import Answer, console
+from yolo_nanfix.cli.output import Answer, bar, say
 
 if TYPE_CHECKING:
     from yolo_nanfix.api import Drawn
@@ -46,7 +47,6 @@ def run(args: argparse.Namespace) -> Answer:
         UsageError: the page cannot be written.
     """
     from yolo_nanfix import api
-    from yolo_nanfix.cli.progress import bar
 
     with bar(args.quiet) as progress:
         drawn = api.draw(args.run, args.output, progress, pictures=args.pictures, follow_links=args.follow_links)
@@ -55,10 +55,8 @@ def run(args: argparse.Namespace) -> Answer:
 
 def answer(drawn: Drawn, args: argparse.Namespace) -> Answer:
     """Open the page if that is wanted, and say where it is."""
-    from yolo_nanfix.files import json_text
-
     opened = _opened(drawn.page) if args.open else None
-    return Answer(0, partial(json_text, drawn.as_dict()), partial(_show, drawn, opened, args.quiet))
+    return Answer(0, drawn.as_dict(), partial(_show, drawn, opened, args.quiet))
 
 
 def _opened(page: Path) -> bool:
@@ -68,11 +66,7 @@ def _opened(page: Path) -> bool:
 
 
 def _show(drawn: Drawn, opened: bool | None, quiet: bool) -> None:
-    from yolo_nanfix.report.words import printable
-
-    if not quiet:
-        for line in (*drawn.sentences, *drawn.notes):
-            console().print(printable(line), markup=False)
-    console().print(printable(str(drawn.page)), markup=False)
+    for line in (*([] if quiet else (*drawn.sentences, *drawn.notes)), str(drawn.page)):
+        say(line, sys.stdout)
     if opened is False:
-        console().print("no browser could be started: open the file yourself")
+        say("no browser could be started: open the file yourself", sys.stdout)

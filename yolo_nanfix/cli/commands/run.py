@@ -10,8 +10,8 @@ from functools import partial
 
 from yolo_nanfix import stopping
 from yolo_nanfix.cli.output import Answer
-from yolo_nanfix.cli.training_options import add_trust
-from yolo_nanfix.errors import UsageError
+from yolo_nanfix.cli.parsing import add_trust
+from yolo_nanfix.errors import UsageError, nearest
 
 EXAMPLES = (
     ("Ultralytics' own command", "yolo-nanfix run -- yolo detect train data=data.yaml model=yolov8n.pt"),
@@ -39,24 +39,21 @@ def run(args: argparse.Namespace) -> Answer:
     Raises:
         UsageError: there is no command, it cannot be started, or a patch is unknown.
     """
-    from yolo_nanfix import hook
-    from yolo_nanfix.cards import load_all
-    from yolo_nanfix.errors import nearest
-    from yolo_nanfix.files import json_text
+    from yolo_nanfix import api, hook
 
     words = args.words[1:] if args.words[:1] == ["--"] else args.words
     if not words:
         raise UsageError("no command given; for example: yolo-nanfix run -- yolo detect train data=data.yaml")
     for name in (*args.enable, *args.disable):
-        if name not in load_all():
-            raise UsageError(f"no patch named '{name}'; {nearest(name, load_all())}")
+        if name not in api.cards():
+            raise UsageError(f"no patch named '{name}'; {nearest(name, api.cards())}")
     settings = {"enable": args.enable, "disable": args.disable, **({"guard": False} if args.no_guard else {})}
     settings |= {"trust_dataset_settings": True} if args.trust_dataset_settings else {}
     try:
         code = _become(words, hook.environment(settings), args.json)
     except OSError as error:
         raise UsageError(f"{words[0]} cannot be started: {error.strerror}") from error
-    return Answer(code, partial(json_text, {"command": words, "exit_code": code}))
+    return Answer(code, {"command": words, "exit_code": code})
 
 
 def _become(words: list[str], environment: dict[str, str], report: bool) -> int:

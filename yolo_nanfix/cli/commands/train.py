@@ -8,8 +8,9 @@ import traceback
 from functools import partial
 
 from yolo_nanfix import api
-from yolo_nanfix.cli import output, training_options
+from yolo_nanfix.cli import output
 from yolo_nanfix.cli.output import Answer
+from yolo_nanfix.cli.parsing import add_training, add_trust
 from yolo_nanfix.errors import NanfixError, UsageError
 
 EXAMPLES = (
@@ -23,11 +24,11 @@ KEPT = "The checkpoints of the last whole epoch stay."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    training_options.add_arguments(
+    add_training(
         parser, "training arguments as in Ultralytics' own command line: model=yolov8n.pt epochs=100 imgsz=640 ..."
     )
     parser.add_argument("--dry-run", action="store_true", help="lint and say what would be done, but do not train")
-    training_options.add_trust(parser)
+    add_trust(parser)
     parser.add_argument(
         "--on-fatal",
         choices=("quarantine", "stop", "ignore"),
@@ -56,8 +57,6 @@ def run(args: argparse.Namespace) -> Answer:
         NanfixError: training failed with an error of its own.
     """
     from yolo_nanfix import runs, training
-    from yolo_nanfix.cli.progress import bar
-    from yolo_nanfix.files import json_text
     from yolo_nanfix.report import run_text
 
     arguments = training.parse_pairs(args.arguments)
@@ -68,7 +67,7 @@ def run(args: argparse.Namespace) -> Answer:
     if not (output.interruptible() or args.dry_run or args.quiet):
         print(f"yolo-nanfix: Ctrl-C is ignored here; {output.ended_by()} ends the run. {KEPT}", file=sys.stderr)
     try:
-        with bar(args.quiet) as progress:
+        with output.bar(args.quiet) as progress:
             result = runs.train(
                 args.data,
                 on_fatal=args.on_fatal,
@@ -85,4 +84,4 @@ def run(args: argparse.Namespace) -> Answer:
         traceback.print_exc(file=sys.stderr)
         raise NanfixError(f"training failed: {type(error).__name__}: {error}") from error
     show = partial(run_text.render, result.summary, quiet=args.quiet)
-    return Answer(result.exit_code, partial(json_text, result.summary), show)
+    return Answer(result.exit_code, result.summary, show)
