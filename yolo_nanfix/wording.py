@@ -19,6 +19,8 @@ class _Form(Formatter):
     def convert_field(self, value: Any, conversion: Any) -> Any:
         if conversion == "r":
             return shown(value)
+        if conversion == "l":
+            return value if isinstance(value, str) else f"line {value}"
         if conversion == "n":
             return os.path.basename(value)  # noqa: PTH119 - text handling only
         return super().convert_field(value, conversion)
@@ -49,7 +51,8 @@ def sentence(says: str, values: Mapping[str, Any]) -> str:
 
     `{x}` is text as it is, a float with six digits, a sequence with spaces between; `{x:.0f}` as in `str.format`;
     `{x:row|rows}` a number with its noun; `{x:,}` a sequence with commas between, `{x:,4}` the first four of it and how
-    many more there are; `{x!r}` a value out of a file, quoted and cut; `{x!n}` the last part of a path.
+    many more there are; `{x!r}` a value out of a file, quoted and cut; `{x!n}` the last part of a path;
+    `{x!l}` another row: `line 3`, or by the name that it has in a file of annotations.
 
     What does not fit its values, which only text of other versions does, is returned as it is.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from linting.cases_formats import CASES, HEIGHT, WIDTH, annotation, coco, ndjson, voc, whole_coco, xml
-from linting.tiny_set import TinySet
+from linting.tiny_set import TinySet, encode, picture
 
 from yolo_nanfix.dataset import formats
 from yolo_nanfix.dataset.formats import build
@@ -153,10 +153,23 @@ def test_findings_name_line_and_annotation(tiny: TinySet):
     report = _lint(tiny, coco(change), data="instances.json")
     text = (tiny.root / "instances.json").read_text().splitlines()
     found = {f.code: f for f in report.findings}
-    assert found["BX007"].message == "annotation 77: the same as annotation 1"
+    assert found["BX007"].values == {"entry": "annotation 77", "line": "annotation 1"}
     assert '"id": 77' in text[found["BX007"].place.line]
-    assert found["BX006"].message.startswith("annotation 99: ") and '"id": 99' in text[found["BX006"].place.line]
+    assert found["BX006"].values["entry"] == "annotation 99" and '"id": 99' in text[found["BX006"].place.line]
     assert found["BX006"].image.endswith("images/train/a.jpg") and found["BX006"].split == "train"
+
+
+@pytest.mark.parametrize("name", ["power line 99999", "power line 2", "line 3 {line}"])
+def test_names_of_classes_are_no_lines(tmp_path: Path, name: str):
+    """Whatever a class is called, what is said of its boxes is said as of any other class."""
+    (tmp_path / "a.jpg").write_bytes(encode(".jpg", picture(200, 200)))
+    boxes = [[2 + k % 7, 2 + k % 150, 190 if k == 130 else 20 + k % 3, 20] for k in range(240)]
+    annotations = [{"id": k, "image_id": 1, "category_id": 1, "bbox": box} for k, box in enumerate(boxes, 1)]
+    images = [{"id": 1, "file_name": "a.jpg", "width": 200, "height": 200}]
+    whole = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": name}]}
+    (tmp_path / "a.json").write_text(json.dumps(whole))
+    (odd,) = (f for f in run(tmp_path / "a.json").findings if f.code == "BX019")
+    assert odd.values["entry"] == "annotation 131" and f"{name!r}" in odd.message
 
 
 def test_a_file_that_breaks_off_is_read_up_to_there(tiny: TinySet):
@@ -164,7 +177,7 @@ def test_a_file_that_breaks_off_is_read_up_to_there(tiny: TinySet):
     cut = whole.index('"categories"') - 60
     report = _lint(tiny, coco(text=whole[:cut]), data="instances.json")
     broken = next(f for f in report.findings if f.code == "AN001")
-    assert broken.place.line == whole.count("\n", 0, cut) + 1 and "column" in broken.message
+    assert broken.place.line == broken.values["at"] == whole.count("\n", 0, cut) + 1 and broken.values["column"]
     assert report.counts["train"]["images"] == 2
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +12,13 @@ from yolo_nanfix.dataset.fates import of_splits
 from yolo_nanfix.dataset.formats.build import Annotated
 from yolo_nanfix.dataset.listing import Folders
 from yolo_nanfix.dataset.other_files import Census
-from yolo_nanfix.dataset.table import Studied, Study, Where
+from yolo_nanfix.dataset.table import Studied, Study
 from yolo_nanfix.dataset.whole_set import Piece, pieces, tabulate
 from yolo_nanfix.findings import Finding, Place, Report
 from yolo_nanfix.linting.causes import Cause, explained
 from yolo_nanfix.linting.folding import folded
 from yolo_nanfix.linting.registry import Rule, all_rules
+from yolo_nanfix.wording import literal
 
 APART = {
     "CF": "there is no data.yaml",
@@ -27,7 +26,6 @@ APART = {
     "TX": "there are no label files of text",
 }
 """Families of rules that have nothing to look at, each with the reason."""
-_LINE = re.compile(r"\bline (\d+)")
 
 
 def check(annotated: Annotated, study: Study | None = None) -> Report:
@@ -87,12 +85,7 @@ def _asked(
     return found
 
 
-def _named(where: Where, match: re.Match[str]) -> str:
-    """What a row is called that a message names by its number."""
-    return where(int(match[1]))[1]
-
-
-def _translated(findings: Any, annotated: Annotated) -> Iterator[Finding]:
+def _translated(findings: Iterable[Finding], annotated: Annotated) -> Iterator[Finding]:
     """Findings whose line is the number of a row, with the line in the file and the name of the row instead."""
     for finding in findings:
         where = annotated.where.get(finding.place.file)
@@ -100,5 +93,19 @@ def _translated(findings: Any, annotated: Annotated) -> Iterator[Finding]:
             yield finding
             continue
         line, called = where(finding.place.line)
-        message = _LINE.sub(partial(_named, where), finding.message)
-        yield replace(finding, place=Place(finding.place.file, line), message=f"{called}: {message}")
+        values = dict(finding.values)
+        if isinstance(values.get("line"), int):
+            values["line"] = where(values["line"])[1]
+        yield replace(
+            finding,
+            place=Place(finding.place.file, line),
+            says="{entry}: " + (finding.says if finding.values else literal(finding.says)),
+            values={"entry": called, **values},
+            related=tuple(_place(place, annotated) for place in finding.related),
+        )
+
+
+def _place(place: Place, annotated: Annotated) -> Place:
+    """A place whose line is the number of a row, with the line in the file instead."""
+    where = annotated.where.get(place.file)
+    return place if where is None or place.line is None else Place(place.file, where(place.line)[0])

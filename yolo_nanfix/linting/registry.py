@@ -33,7 +33,7 @@ FAMILIES = (
     "image_headers", "image_kinds", "turned", "gamma", "pixels", "deep_images", "label_text", "behind",
     "encoding", "large_labels", "boxes", "systematic", "overlaps", "outliers", "polygons", "outlines",
     "keypoints", "oriented", "classes", "class_order", "class_ranges", "splits", "originals", "starting",
-    "annotations", "annotation_rows",
+    "annotations",
 )  # fmt: skip
 """The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""
 

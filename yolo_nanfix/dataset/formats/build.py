@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from math import nan
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from yolo_nanfix.dataset import bounded, decode
 from yolo_nanfix.dataset.bounded import ANNOTATION_MB, ANNOTATIONS, CORNERS, OBJECTS, OF_ONE
 from yolo_nanfix.dataset.box_units import GRID, GRID_CHANCE, GRID_SHARE
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.formats.notes import Note, Notes, Total, brief, folded
+from yolo_nanfix.dataset.formats.defects import Defect
+from yolo_nanfix.dataset.formats.notes import Note, Notes, Total, brief, folded, plain
 from yolo_nanfix.dataset.image_header import QUARTER, Header, shown_size, turn_of
 from yolo_nanfix.dataset.images import Image, Images, Listed, gather, read_images
 from yolo_nanfix.dataset.labels import LabelFile, Labels
@@ -136,21 +137,28 @@ class Turned(NamedTuple):
     out_of_stored: int
     out_of_shown: int
 
-    def words(self, name: str, total: int) -> str:
-        """All of it in a sentence; `name` is the first image's."""
-        (w, h), (wide, high) = self.given, self.stored
-        shown = f"{high}x{wide}"
-        start = f"{self.images} of {total} images are turned by EXIF, and"
-        first = f"{name} is {shown} as shown, {wide}x{high} as stored"
+    def says(self) -> str:
+        """A sentence with the names of `values`, and of `name`, the first image, and `total`, of all images."""
+        start, first = "{images} of {total} images are turned by EXIF, and", _FIRST
         if self.frame is Frame.SWAPPED:
-            proof = f"{self.out_of_stored} of {self.boxes} boxes reach out of the size that is given"
-            return f"{start} width and height are swapped: {first}, and {w}x{h} is given; {proof}"
+            proof = "{out_of_stored} of {boxes} boxes reach out of the size that is given"
+            return f"{start} width and height are swapped: {first}, and {_GIVEN}; {proof}"
+        proof = "{out_of_shown} of {boxes} boxes reach out of the shown picture"
         if self.frame is Frame.UNTURNED:
-            proof = f"{self.out_of_shown} of {self.boxes} boxes reach out of the shown picture, none out of the stored"
-            return f"{start} their boxes are those of the stored pixels: {first}; {proof}"
-        proof = f"{self.out_of_shown} of {self.boxes} boxes reach out of the shown picture"
+            return f"{start} their boxes are those of the stored pixels: {first}; {proof}, none out of the stored"
         proof = proof if self.out_of_shown else "that the boxes were drawn there too is likely, but not proven"
-        return f"{start} width and height are those of the stored pixels: {first}, and {w}x{h} is given; {proof}"
+        return f"{start} width and height are those of the stored pixels: {first}, and {_GIVEN}; {proof}"
+
+    def values(self) -> dict[str, Any]:
+        """The facts, by the names that stand in `says`."""
+        (width, height), (stored_width, stored_height) = self.given, self.stored
+        sizes = {"width": width, "height": height, "stored_width": stored_width, "stored_height": stored_height}
+        counts = {name: getattr(self, name) for name in ("images", "boxes", "out_of_stored", "out_of_shown")}
+        return {**counts, **sizes}
+
+
+_FIRST = "{name} is {stored_height}x{stored_width} as shown, {stored_width}x{stored_height} as stored"
+_GIVEN = "{width}x{height} is given"
 
 
 def summary(
@@ -172,8 +180,11 @@ SPLITS = ("train", "val", "test")
 PLAIN = 5
 CHANNELS = 3
 """Annotation files say nothing of channels; colours are assumed."""
-_KINDS = {Frame.STORED: "boxes-unturned", Frame.UNTURNED: "boxes-unturned", Frame.SWAPPED: "image-size-swapped"}
-"""The rule that says each frame."""
+_DEFECTS = {
+    Frame.STORED: Defect.BOXES_UNTURNED,
+    Frame.UNTURNED: Defect.BOXES_UNTURNED,
+    Frame.SWAPPED: Defect.IMAGE_SIZE_SWAPPED,
+}
 MOST_BESIDE = 100
 """Folders that are looked at for images."""
 POINTS = 1 << 20
@@ -234,10 +245,13 @@ class Builder:
         self._options, self._basis = settled(self._options, found)
         return self._options.settled
 
-    def note(self, kind: str, file: str, text: str, line: int | None = None, image: int | None = None) -> None:
-        """Note what is wrong."""
+    def note(
+        self, file: str, defect: Defect, says: str, line: int | None = None, image: int | None = None, **values: Any
+    ) -> None:
+        """Note what is wrong: a text with names in braces, and the values of these names."""
         about = (None, None) if image is None else (self._splits[image], self._paths[image])
-        self.notes.append(Note(kind, file, text, line, *about))
+        facts = {name: plain(value) for name, value in values.items()}
+        self.notes.append(Note(defect, file, says, facts, line, *about))
 
     def image(self, path: str, split: str, label: str, size: tuple[int, int]) -> int:
         """Add an image: where it should be, the annotation file, and width and height that it gives (0 if none)."""
@@ -316,8 +330,8 @@ class Builder:
         for name in self.names:
             other = first.setdefault("".join(c for c in name.casefold() if c.isalnum()) or name, name)
             if other != name:
-                message = f"the classes {brief(other)} and {brief(name)} differ in spelling only"
-                self.note("class-names-alike", str(self._source), message)
+                says = "the classes {other!r} and {name!r} differ in spelling only"
+                self.note(str(self._source), Defect.CLASS_NAMES_ALIKE, says, other=other, name=name)
 
     def _images(self) -> list[Image]:
         """All images with their headers; where there is no file, with the size that the annotations give."""
@@ -346,9 +360,10 @@ class Builder:
         labels = np.zeros(len(images), np.int64) if whole else np.unique(self._labels, return_inverse=True)[1]
         for label in np.unique(labels[frames > 0]).tolist():
             among = np.flatnonzero(labels == label)
-            for said in summary(frames, given, stored, out, among):
-                file = str(self._source) if whole else self._labels[said.first]
-                self.note(_KINDS[said.frame], file, said.words(_last(images[said.first].file), len(among)))
+            for one in summary(frames, given, stored, out, among):
+                file = str(self._source) if whole else self._labels[one.first]
+                about = {"name": _last(images[one.first].file), "total": len(among), **one.values()}
+                self.note(file, _DEFECTS[one.frame], one.says(), **about)
         return frames
 
     def _read(self) -> Iterator[Image]:
@@ -367,22 +382,26 @@ class Builder:
         for i, (image, size) in enumerate(zip(images, self._sizes, strict=True)):
             there = shown_size(image.header, CHANNELS)
             if not is_image(image.file):
-                message = f"{brief(_last(image.file))} has no suffix that Ultralytics lists"
-                self.note("image-suffix-unlisted", image.label, message, None, i)
+                says = "{name!r} has no suffix that Ultralytics lists"
+                self.note(image.label, Defect.IMAGE_SUFFIX_UNLISTED, says, None, i, name=_last(image.file))
             elif image.header.fault == "missing":
                 missing.append(i)
             elif min(*there, *size) > 0 and size not in (there, (image.header.width, image.header.height)):
-                turned = ", as EXIF turns it" if turn_of(image.header, CHANNELS) >= QUARTER else ""
-                message = f"{_last(image.file)}: {size[0]}x{size[1]}, but the file is {there[0]}x{there[1]}{turned}"
-                self.note("image-size-differs", image.label, message, None, i)
+                says = "{name}: {width}x{height}, but the file is {own_width}x{own_height}"
+                if turn_of(image.header, CHANNELS) >= QUARTER:
+                    says += ", as EXIF turns it"
+                own = {"own_width": there[0], "own_height": there[1]}
+                about: dict[str, Any] = {"name": _last(image.file), "width": size[0], "height": size[1], **own}
+                self.note(image.label, Defect.IMAGE_SIZE_DIFFERS, says, None, i, **about)
         if not self._on_disk:
             return None
         if len(missing) == len(images) > 1:
             folder = Path(self._paths[0]).parent
-            message = f"none of {len(images)} images is there; the first was looked for in {folder}"
-            return self.note("image-file-missing", str(self._source), message)
+            says = "none of {count} images is there; the first was looked for in {folder}"
+            counts: dict[str, Any] = {"count": len(images), "folder": str(folder)}
+            return self.note(str(self._source), Defect.IMAGE_FILE_MISSING, says, **counts)
         for i in missing:
-            self.note("image-file-missing", images[i].label, f"there is no {self._paths[i]}", None, i)
+            self.note(images[i].label, Defect.IMAGE_FILE_MISSING, "there is no {path}", None, i, path=self._paths[i])
         return None
 
     def _table(self, images: Images, frames: NDArray[np.int8]) -> Labels:

@@ -6,6 +6,7 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from yolo_nanfix.dataset.formats.build import TRIED, Annotated, Builder, image_root, inside, split_of
-from yolo_nanfix.dataset.formats.json_walk import Broken, Entries, Text, Walk, read_json
+from yolo_nanfix.dataset.formats.defects import Defect
+from yolo_nanfix.dataset.formats.json_walk import Broken, Entries, Said, Text, Walk, read_json
 from yolo_nanfix.dataset.formats.notes import Total, brief, numbers, side, whole
 from yolo_nanfix.dataset.formats.sniff import json_kind, keys_of
 from yolo_nanfix.dataset.options import LintOptions
@@ -235,8 +237,9 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
 def _walk(path: Path, builder: Builder) -> _File:
     """Walk through one file; what stands before a place where it is broken is kept."""
     file, odd = _opened(path)
-    for what in odd:
-        builder.note("annotation-file-broken", file.path, what)
+    note = partial(builder.note, file.path)
+    for says, values in odd:
+        note(Defect.ANNOTATION_FILE_BROKEN, says, **values)
     others = {name: OtherNames(kinds) for name, kinds in KINDS.items()}
 
     def annotation(entry: Any, at: int, strange: bool) -> None:
@@ -248,7 +251,7 @@ def _walk(path: Path, builder: Builder) -> _File:
             into.add(at, strange)
             others[name].add(entry)
             if strange:
-                builder.note("number-not-finite", file.path, f"NaN or Infinity in '{name}'", into.lines[-1])
+                note(Defect.NUMBER_NOT_FINITE, "NaN or Infinity in '{name}'", into.lines[-1], name=name)
 
         return take
 
@@ -262,23 +265,22 @@ def _walk(path: Path, builder: Builder) -> _File:
         keys = walk.run({alias: takers[name] for name, alias in named.items()})
     except Broken as error:
         line, column = walk.text.place(error.at)
-        message = f"no valid JSON: {error.message} (line {line}, column {column})"
-        builder.note("annotation-file-broken", file.path, message, line)
+        place: dict[str, Any] = {"at": line, "column": column, "problem": error.message}
+        note(Defect.ANNOTATION_FILE_BROKEN, "no valid JSON: {problem} (line {at}, column {column})", line, **place)
         return file
     for name in walk.no_lists:
-        builder.note("entry-malformed", file.path, f"{name!r} is no list of objects")
+        note(Defect.ENTRY_MALFORMED, "{name!r} is no list of objects", name=name)
     missing = [name for name in LISTS if named[name] not in keys]
     if len(missing) == len(LISTS):
         raise DataError(f"{path} is JSON, but no COCO file: it has none of the lists {', '.join(LISTS)}")
     if missing:
-        message = f"the list {' and '.join(map(repr, missing))} is missing"
-        builder.note("entry-malformed", file.path, message)
+        note(Defect.ENTRY_MALFORMED, "it has no list {missing:,}", missing=tuple(missing))
     lists = {name: alias for name, alias in named.items() if name != alias and alias in keys}
     _right_names(file, lists, {name: other.found for name, other in others.items()}, builder)
     return file
 
 
-def _opened(path: Path) -> tuple[_File, list[str]]:
+def _opened(path: Path) -> tuple[_File, list[Said]]:
     """A file of which nothing was walked through, and what is odd about its encoding."""
     data, odd = read_json(path)
     return _File(path, Text(data)), odd
@@ -295,20 +297,22 @@ def _lists(text: str) -> dict[str, str]:
 
 def _right_names(file: _File, lists: dict[str, str], keys: dict[str, dict[str, str]], builder: Builder) -> None:
     """Note lists and keys of other names than COCO's, and read on as if they had the right ones."""
-    said = [f"the list {alias!r} for {name!r}" for name, alias in lists.items()]
+    pairs = list(lists.items())
     for called, entries in (
         ("images", file.images),
         ("annotations", file.annotations),
         ("categories", file.categories),
     ):
         entries.rename(keys[called])
-        said += [f"{alias!r} for {key!r} in all {len(entries)} {called}" for key, alias in keys[called].items()]
+        pairs += [(f"{called}.{key}", f"{called}.{alias}") for key, alias in keys[called].items()]
     if keys["annotations"]:
         file.tally = Tally()
         for entry in file.annotations:
             file.tally.add(entry)
-    if said:
-        builder.note("keys-misnamed", file.path, "keys have other names than in COCO: " + "; ".join(said))
+    if pairs:
+        found, wanted = tuple(alias for _, alias in pairs), tuple(name for name, _ in pairs)
+        says = "keys have other names than in COCO in all entries: {found:,} for {wanted:,}"
+        builder.note(file.path, Defect.KEYS_MISNAMED, says, found=found, wanted=wanted)
 
 
 def _categories(files: Sequence[_File], builder: Builder, task: str) -> dict[int, int]:
@@ -317,28 +321,28 @@ def _categories(files: Sequence[_File], builder: Builder, task: str) -> dict[int
     points = 0
     spared = _spared(files)
     for file in files:
+        note = partial(builder.note, file.path)
         ids: set[int] = set()
         for entry, line in zip(file.categories, file.categories.lines, strict=True):
             if not isinstance(entry, dict) or not whole(entry.get("id")) or not isinstance(entry.get("name"), str):
-                builder.note("entry-malformed", file.path, f"the category {brief(entry)} has no id or name", line)
+                note(Defect.ENTRY_MALFORMED, "the category {value} has no id or name", line, value=brief(entry))
                 continue
             number, name = entry["id"], entry["name"]
             if number in ids:
-                builder.note("category-repeated", file.path, f"the category id {number} stands twice", line)
+                note(Defect.CATEGORY_REPEATED, "the category id {id} stands twice", line, id=number)
             elif names.get(number, name) != name:
-                message = f"category {number} is {name!r} here and {names[number]!r} in another file"
-                builder.note("category-repeated", file.path, message, line)
+                says, known = "category {id} is {name!r} here and {other!r} in another file", names[number]
+                note(Defect.CATEGORY_REPEATED, says, line, id=number, name=name, other=known)
             elif number not in names and name in names.values():
-                builder.note("category-repeated", file.path, f"the category name {name!r} stands twice", line)
+                note(Defect.CATEGORY_REPEATED, "the category name {name!r} stands twice", line, name=name)
             ids.add(number)
             names.setdefault(number, name)
             keypoints = entry.get("keypoints")
             points = points or (len(keypoints) if isinstance(keypoints, list) else 0)
         numbered = ids - spared
         if numbered and sorted(numbered) != list(range(1, len(numbered) + 1)) and ids != COCO_IDS:
-            builder.note("category-ids-uneven", file.path, _uneven(ids, names))
-        if (unlike := _unlike_coco(ids, names)) is not None:
-            builder.note("categories-not-of-coco", file.path, unlike)
+            _note_uneven(ids, names, note)
+        _note_unlike_coco(ids, names, note)
     builder.names = [names[number] for number in sorted(names)]
     builder.kpt_shape = (points, 3) if points and task == "pose" else None
     return {number: i for i, number in enumerate(sorted(names))}
@@ -349,28 +353,38 @@ def _spared(files: Sequence[_File]) -> set[int]:
     return set() if any(file.tally.zeros for file in files) else {0}
 
 
-def _uneven(ids: set[int], names: dict[int, str]) -> str:
-    """What is odd about category ids that are not 1, 2, 3 and so on."""
+def _note_uneven(ids: set[int], names: dict[int, str], note: Callable[..., None]) -> None:
+    """Note category ids that are not 1, 2, 3 and so on."""
     if 0 in ids:
-        made = f"class -1 of {names[0]!r}, and images with it are dropped; by default it raises TypeError"
-        return f"category ids start at 0: `convert_coco(cls91to80=False)` makes {made}"
-    shown = ", ".join(map(str, sorted(ids)[:8]))
-    return f"category ids are not 1 to {len(ids)}: {shown}{', ...' if len(ids) > 8 else ''}"
+        says = (
+            "category ids start at 0: `convert_coco(cls91to80=False)` makes class -1 of {name!r}, and images with it "
+            "are dropped; by default it raises TypeError"
+        )
+        note(Defect.CATEGORY_IDS_UNEVEN, says, name=names[0])
+    else:
+        says = "category ids are not 1 to {count}: {ids:,8}"
+        note(Defect.CATEGORY_IDS_UNEVEN, says, count=len(ids), ids=tuple(sorted(ids)))
 
 
-def _unlike_coco(ids: set[int], names: dict[int, str]) -> str | None:
-    """What the converter's table of COCO's classes does to other classes; None if it does nothing."""
+def _note_unlike_coco(ids: set[int], names: dict[int, str], note: Callable[..., None]) -> None:
+    """Note what the converter's table of COCO's classes does to other classes, if it does anything."""
     other = [i for i in sorted(ids) if i > SAME and COCO_NAMES.get(i, "") != names[i].strip().casefold()]
     if not other or ids == COCO_IDS:
-        return None
+        return
     raising = [i for i in other if i not in COCO_IDS]
     moved = [i for i in other if i in COCO_IDS and CLASS_IDS.index(i) != i - 1]
-    said = [f"id {raising[0]} ({brief(names[raising[0]])}) raises an error"] if raising else []
+    parts, values = [], dict[str, Any]({"count": len(other), "same": SAME})
+    if raising:
+        parts.append("id {raising} ({raising_name!r}) raises an error")
+        values |= {"raising": raising[0], "raising_name": names[raising[0]]}
     if moved:
-        into = CLASS_IDS.index(moved[0])
-        said.append(f"id {moved[0]} ({brief(names[moved[0]])}) becomes class {into}, not {moved[0] - 1}")
-    kinds = f"{len(other)} category ids are above {SAME}, and their names are not COCO's"
-    return f"{kinds}: in `convert_coco` as it is by default {' and '.join(said)}"
+        parts.append("id {moved} ({moved_name!r}) becomes class {cls}, not {wanted}")
+        values |= {"moved": moved[0], "moved_name": names[moved[0]]}
+        values |= {"cls": CLASS_IDS.index(moved[0]), "wanted": moved[0] - 1}
+    says = (
+        "{count} category ids are above {same}, and their names are not COCO's: in `convert_coco` as it is by default "
+    )
+    note(Defect.CATEGORIES_NOT_OF_COCO, says + " and ".join(parts), **values)
 
 
 class _Reader:
@@ -391,35 +405,37 @@ class _Reader:
         crowds = 0
         for number, (entry, odd) in enumerate(zip(file.annotations, file.annotations.odd, strict=True)):
             if odd:
-                self._note("number-not-finite", number, "NaN or Infinity")
+                self._note(Defect.NUMBER_NOT_FINITE, number, "NaN or Infinity")
             elif not isinstance(entry, dict):
-                self._note("entry-malformed", number, f"the annotation {brief(entry)} is no object")
+                self._note(Defect.ENTRY_MALFORMED, number, "the annotation {value} is no object", value=brief(entry))
             elif entry.get("iscrowd") in (1, True):
                 crowds += 1
             else:
                 own = entry.get("id")
                 if whole(own) and own in twice:
                     if own in met:
-                        self._note("annotation-id-repeated", number, "the id stands twice")
+                        self._note(Defect.ANNOTATION_ID_REPEATED, number, "the id stands twice")
                     met.add(own)
                 if own == 0 and whole(own):
-                    self._note("annotation-id-zero", number, "COCO's evaluation takes the id 0 for no match")
+                    self._note(Defect.ANNOTATION_ID_ZERO, number, "COCO's evaluation takes the id 0 for no match")
                 self._annotation(number, entry)
         if crowds:
-            self._builder.note("annotation-skipped", file.path, f"{crowds} of {len(file.annotations)} have iscrowd: 1")
+            says, of = "{count} of {of} have iscrowd: 1", len(file.annotations)
+            self._builder.note(file.path, Defect.ANNOTATION_SKIPPED, says, count=crowds, of=of)
         self._builder.totals[file.path] = Total(len(file.images), len(file.annotations))
         lines = file.annotations.lines
         self._builder.where[file.path] = lambda number: (lines[number - 1], file.called(number - 1))
         file.walk.drop()
 
-    def _note(self, kind: str, number: int, text: str, image: int | None = None) -> None:
+    def _note(self, defect: Defect, number: int, says: str, image: int | None = None, **values: Any) -> None:
         """Note what is wrong with an annotation."""
         line, called = self._file.annotations.lines[number], self._file.called(number)
-        self._builder.note(kind, self._file.path, f"{called}: {text}", line, image)
+        self._builder.note(self._file.path, defect, "{entry}: " + says, line, image, entry=called, **values)
 
     def _read_images(self) -> None:
         """Add the images; the first of two entries with one id counts."""
         file, builder = self._file, self._builder
+        note = partial(builder.note, file.path)
         folder = Path(file.path).parent
         stem = Path(file.path).stem.replace("instances_", "").replace("person_keypoints_", "")
         root = builder.root or image_root(folder, _first_names(file.images), (stem,))
@@ -433,31 +449,32 @@ class _Reader:
                 continue
             own = entry["id"]
             if not whole(own):
-                builder.note("id-not-whole", file.path, f"the image id {brief(own)} is no whole number", line)
+                note(Defect.ID_NOT_WHOLE, "the image id {id!r} is no whole number", line, id=own)
             key = own if isinstance(own, (int, str)) else brief(own)
             if key in self._images:
-                builder.note("image-id-repeated", file.path, f"image id {key} stands twice; {brief(name)}", line)
+                note(Defect.IMAGE_ID_REPEATED, "image id {id} stands twice; {name!r}", line, id=key, name=name)
                 continue
             if not inside(name):
-                builder.note("path-outside", file.path, f"image {key}: file_name is {brief(name)}", line)
+                note(Defect.PATH_OUTSIDE, "image {id}: file_name is {name!r}", line, id=key, name=name)
             if name in met:
-                builder.note("file-name-repeated", file.path, f"image {key}: {brief(name)} has an entry already", line)
+                note(Defect.FILE_NAME_REPEATED, "image {id}: {name!r} has an entry already", line, id=key, name=name)
             met.add(name)
             size = side(entry.get("width")), side(entry.get("height"))
             path = f"{root}{os.sep}{name}" if inside(name) else f"{root}{os.sep}{Path(name).name}"
             self._images[key] = builder.image(path, split, file.path, size)
             self._sizes[key] = size
             if min(size) <= 0:
-                given = f"{brief(entry.get('width'))}x{brief(entry.get('height'))}"
-                builder.note("image-size-zero", file.path, f"image {key}: the size is {given}", line, self._images[key])
+                given = {"id": key, "width": brief(entry.get("width")), "height": brief(entry.get("height"))}
+                note(
+                    Defect.IMAGE_SIZE_ZERO, "image {id}: the size is {width}x{height}", line, self._images[key], **given
+                )
         self._without = len(malformed) == len(file.images) > 1
         if self._without:
-            (entry, line), all_of = malformed[0], len(malformed)
-            message = f"none of {all_of} images has an id and a file_name; the first is {entry}"
-            builder.note("entry-malformed", file.path, message, line)
+            (entry, line), says = malformed[0], "none of {count} images has an id and a file_name; the first is {value}"
+            note(Defect.ENTRY_MALFORMED, says, line, count=len(malformed), value=entry)
         else:
             for entry, line in malformed:
-                builder.note("entry-malformed", file.path, f"the image {entry} has no id or file_name", line)
+                note(Defect.ENTRY_MALFORMED, "the image {value} has no id or file_name", line, value=entry)
 
     def _annotation(self, number: int, entry: dict[str, Any]) -> None:
         """Check one annotation, and add it as a row if it can become one."""
@@ -466,17 +483,17 @@ class _Reader:
         if image is None and self._without:
             return None
         if image is None:
-            return self._note("image-unknown", number, f"there is no image {brief(key)}")
+            return self._note(Defect.IMAGE_UNKNOWN, number, "there is no image {id!r}", id=key)
         category = entry.get("category_id")
         cls = self._classes.get(category) if whole(category) else None
         if cls is None:
-            self._note("category-unknown", number, f"there is no category {brief(category)}", image)
+            self._note(Defect.CATEGORY_UNKNOWN, number, "there is no category {category!r}", image, category=category)
         box = entry.get("bbox")
         if not numbers(box) or len(box) != 4:
-            return self._note("box-malformed", number, f"bbox is {brief(box)}", image)
+            return self._note(Defect.BOX_MALFORMED, number, "bbox is {box}", image, box=brief(box))
         x, y, w, h = box
         if w <= 0 or h <= 0:
-            return self._note("box-empty", number, f"bbox is {brief(box)}: a side is not above 0", image)
+            return self._note(Defect.BOX_EMPTY, number, "bbox is {box}: a side is not above 0", image, box=brief(box))
         parts = self._segments(number, entry, image, (x, y, x + w, y + h))
         points = self._keypoints(number, entry, image)
         if cls is None:
@@ -507,26 +524,28 @@ class _Reader:
         if isinstance(given, dict):
             width, height = self._sizes[entry["image_id"]]
             if given.get("size") != [height, width]:
-                message = f"the mask is of {brief(given.get('size'))}, the image of {[height, width]}"
-                self._note("mask-size-differs", number, message, image)
+                says, size = "the mask is of {size}, the image of [{height}, {width}]", brief(given.get("size"))
+                self._note(Defect.MASK_SIZE_DIFFERS, number, says, image, size=size, height=height, width=width)
             return []
         if given is None or (given == [] and self._task != "segment"):
             if self._task == "segment":
-                self._note("segmentation-malformed", number, "there is no segmentation", image)
+                self._note(Defect.SEGMENTATION_MALFORMED, number, "there is no segmentation", image)
             return []
         parts = given if isinstance(given, list) else []
         good = [part for part in parts if numbers(part) and len(part) >= 6 and len(part) % 2 == 0]
         if len(good) < len(parts) or not parts:
             bad = next((part for part in parts if part not in good), given)
-            count = f" of {len(bad)} numbers" if isinstance(bad, list) else ""
-            self._note("segmentation-malformed", number, f"no polygon: {brief(bad)}{count}", image)
+            says, values = "no polygon: {bad}", dict[str, Any](bad=brief(bad))
+            if isinstance(bad, list):
+                says, values = "no polygon: {bad} of {count} numbers", values | {"count": len(bad)}
+            self._note(Defect.SEGMENTATION_MALFORMED, number, says, image, **values)
         if good:
             x, y = [v for part in good for v in part[::2]], [v for part in good for v in part[1::2]]
             around = (min(x), min(y), max(x), max(y))
             slack = max(SLACK, 0.05 * max(box[2] - box[0], box[3] - box[1]))
             if max(abs(a - b) for a, b in zip(around, box, strict=True)) > slack:
-                spans = [f"({a:g}, {b:g})-({c:g}, {d:g})" for a, b, c, d in (box, around)]
-                self._note("box-against-polygon", number, f"the box is {spans[0]}, the polygon {spans[1]}", image)
+                says = "the box is ({box:,}), the polygon ({polygon:,}): left, top, right, bottom"
+                self._note(Defect.BOX_AGAINST_POLYGON, number, says, image, box=box, polygon=around)
         return good
 
     def _keypoints(self, number: int, entry: dict[str, Any], image: int) -> list[float]:
@@ -536,15 +555,16 @@ class _Reader:
             return []
         wanted = 3 * self._points if self._points else None
         if not numbers(given) or len(given) % 3 or (wanted is not None and len(given) != wanted):
-            count = f"{len(given)} numbers" if isinstance(given, list) else brief(given)
-            message = f"keypoints are {count}, not {wanted if wanted is not None else 'three a point'}"
-            self._note("keypoints-malformed", number, message, image)
+            says = "keypoints are {given}" + (", not {wanted} numbers" if wanted else ", not three numbers a point")
+            count = len(given) if isinstance(given, list) else None
+            found = brief(given) if count is None else f"{count} numbers"
+            self._note(Defect.KEYPOINTS_MALFORMED, number, says, image, given=found, count=count, wanted=wanted)
             return []
         seen = sum(v > 0 for v in given[2::3])
         told = entry.get("num_keypoints")
         if told is not None and told != seen:
-            message = f"num_keypoints is {brief(told)}, but {seen} are labelled"
-            self._note("keypoint-count-wrong", number, message, image)
+            says = "num_keypoints is {told!r}, but {labelled} are labelled"
+            self._note(Defect.KEYPOINT_COUNT_WRONG, number, says, image, told=told, labelled=seen)
         return given
 
 

@@ -19,9 +19,11 @@ from yolo_nanfix.dataset.bounded import ENTRIES, ENTRY_BYTES
 from yolo_nanfix.errors import DataError
 
 _PART = 1 << 22
+Said = tuple[str, dict[str, Any]]
+"""A text with names in braces, and the values of these names: see `wording.sentence`."""
 
 
-def read_json(file: Path) -> tuple[bytes, list[str]]:
+def read_json(file: Path) -> tuple[bytes, list[Said]]:
     """What a file holds, as UTF-8 without a mark, and what is odd about its encoding; it may hold what is no UTF-8.
 
     Raises:
@@ -32,13 +34,13 @@ def read_json(file: Path) -> tuple[bytes, list[str]]:
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return _recoded(data), ["the file is UTF-16; UTF-8 is read"]
-    odd = []
+        return _recoded(data), [("the file is UTF-16; UTF-8 is read", {})]
+    odd: list[Said] = []
     if data[:3] == codecs.BOM_UTF8:
-        odd.append("the file begins with a byte order mark, which JSON must not have")
+        odd.append(("the file begins with a byte order mark, which JSON must not have", {}))
         data = data[3:]
     if (at := _first_wrong(data)) is not None:
-        odd.append(f"line {data.count(10, 0, at) + 1}: byte {data[at]:#04x} is not UTF-8")
+        odd.append(("line {at}: byte {byte:#04x} is not UTF-8", {"at": data.count(10, 0, at) + 1, "byte": data[at]}))
     return data, odd
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from yolo_nanfix.dataset import bounded
 from yolo_nanfix.dataset.bounded import ENTRIES, ENTRY_BYTES
 from yolo_nanfix.dataset.formats.build import SPLITS, Annotated, Builder, inside
-from yolo_nanfix.dataset.formats.json_walk import read_json
+from yolo_nanfix.dataset.formats.defects import Defect
+from yolo_nanfix.dataset.formats.json_walk import Said, read_json
 from yolo_nanfix.dataset.formats.notes import brief, numbers, side, whole
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError
@@ -37,7 +38,7 @@ def read(path: Path, options: LintOptions) -> Annotated:
     begin = next(rows, None)
     first = begin[1] if begin and isinstance(begin[1], dict) else {}
     if "file" in first or not first:
-        records.notes.append(("entry-malformed", "the first line must be about the dataset: task, class_names", 1))
+        records.note(Defect.ENTRY_MALFORMED, "the first line must be about the dataset: task, class_names", 1)
         first = {}
     task = first.get("task", "detect")
     if not isinstance(task, str) or task not in KEYS:
@@ -47,8 +48,8 @@ def read(path: Path, options: LintOptions) -> Annotated:
     builder.settle(Basis(TaskBasis.ANNOTATIONS, task))
     reader = _Reader(path, first, task, builder)
     reader.read(rows if first or begin is None else chain((begin,), rows))
-    for kind, what, at in records.notes:
-        builder.note(kind, str(path), what, at)
+    for defect, says, at, values in records.notes:
+        builder.note(str(path), defect, says, at, **values)
     records.drop()
     return builder.finish()
 
@@ -57,13 +58,19 @@ class _Records:
     """The lines of a file that hold JSON, with their numbers, read when they are asked for.
 
     Attributes:
-        notes: what was wrong with those that were read: kind, text, line.
+        notes: what was wrong with those that were read: the defect, its text, line and values.
     """
 
-    def __init__(self, data: bytes, odd: Iterable[str]) -> None:
+    def __init__(self, data: bytes, odd: Iterable[Said]) -> None:
         self._data, self._strange = data, False
-        self.notes: list[tuple[str, str, int | None]] = [("annotation-file-broken", what, None) for what in odd]
+        self.notes: list[tuple[Defect, str, int | None, dict[str, Any]]] = []
+        for says, values in odd:
+            self.note(Defect.ANNOTATION_FILE_BROKEN, says, None, **values)
         self._decoder = json.JSONDecoder(parse_constant=self._constant)
+
+    def note(self, defect: Defect, says: str, line: int | None, **values: Any) -> None:
+        """Keep what is wrong with a line until the reader can be told."""
+        self.notes.append((defect, says, line, values))
 
     def _constant(self, name: str) -> float:
         self._strange = True
@@ -80,11 +87,11 @@ class _Records:
             end = len(self._data) if end < 0 else end
             line += 1
             if line > most[0]:
-                self.notes.append(("annotation-file-broken", f"more than {most[0]} lines", line))
+                self.note(Defect.ANNOTATION_FILE_BROKEN, "more than {most} lines", line, most=most[0])
                 return
             if end - at > most[1]:
-                said = f"line {line} has more than {most[1] >> 20} MB"
-                self.notes.append(("annotation-file-broken", said, line))
+                says, size = "line {at} has more than {most} MB", most[1] >> 20
+                self.note(Defect.ANNOTATION_FILE_BROKEN, says, line, at=line, most=size)
             else:
                 row = self._data[at:end].decode("utf-8", "replace")
                 yield from self._read(line, row) if row.strip() else ()
@@ -96,12 +103,14 @@ class _Records:
         try:
             found = [(line, self._decoder.decode(row))]
         except (ValueError, RecursionError) as error:
-            column = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-            said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-            self.notes.append(("annotation-file-broken", f"no valid JSON: {said} (line {line}{column})", line))
+            says, values = "no valid JSON: {problem} (line {at})", dict[str, Any](at=line, problem=str(error))
+            if isinstance(error, json.JSONDecodeError):
+                says = "no valid JSON: {problem} (line {at}, column {column})"
+                values |= {"column": error.colno, "problem": error.msg}
+            self.note(Defect.ANNOTATION_FILE_BROKEN, says, line, **values)
             found = []
         if self._strange:
-            self.notes.append(("number-not-finite", "NaN or Infinity", line))
+            self.note(Defect.NUMBER_NOT_FINITE, "NaN or Infinity", line)
         yield from found
 
 
@@ -125,11 +134,12 @@ class _Reader:
         try:
             return {int(key): str(name) for key, name in (given or {}).items()}
         except (AttributeError, TypeError, ValueError):
-            self._note("entry-malformed", f"class_names is {brief(given)}, not numbers with names", 1)
+            self._note(Defect.ENTRY_MALFORMED, "class_names is {given}, not numbers with names", 1, given=brief(given))
             return {}
 
-    def _note(self, kind: str, text: str, line: int | None, image: int | None = None) -> None:
-        self._builder.note(kind, str(self._path), text, line, image)
+    def _note(self, defect: Defect, says: str, line: int | None, image: int | None = None, **values: Any) -> None:
+        """Note what is wrong with a line."""
+        self._builder.note(str(self._path), defect, says, line, image, **values)
 
     def read(self, records: Iterable[tuple[int, Any]]) -> None:
         """Add all images."""
@@ -137,24 +147,24 @@ class _Reader:
         met: set[str] = set()
         for line, record in records:
             if not isinstance(record, dict):
-                self._note("entry-malformed", f"{brief(record)} is no object", line)
+                self._note(Defect.ENTRY_MALFORMED, "{record} is no object", line, record=brief(record))
                 continue
             name, split = record.get("file"), record.get("split")
             if not isinstance(name, str) or not name:
-                self._note("entry-malformed", f"'file' is {brief(name)}", line)
+                self._note(Defect.ENTRY_MALFORMED, "'file' is {name!r}", line, name=name)
                 continue
             if not isinstance(split, str) or split not in SPLITS:
-                self._note("split-unknown", f"{brief(name)}: the split is {brief(split)}", line)
+                self._note(Defect.SPLIT_UNKNOWN, "{name!r}: the split is {split!r}", line, name=name, split=split)
                 continue
             splits.add(split)
             self._image(line, record, name, split, met)
         if "train" not in splits:
-            self._note("split-unknown", "no image is of the split 'train'", None)
+            self._note(Defect.SPLIT_UNKNOWN, "no image is of the split 'train'", None)
         count = max([self._top, *self._named]) + 1 if self._named or self._top >= 0 else 0
         bare = sorted(set(range(min(count, 100_000))) - set(self._named)) if self._named else []
         if bare:
-            shown = ", ".join(map(str, bare[:8]))
-            self._note("class-without-name", f"{len(bare)} class numbers without a name: {shown}", 1)
+            says = "{count} class numbers without a name: {classes:,8}"
+            self._note(Defect.CLASS_WITHOUT_NAME, says, 1, count=len(bare), classes=tuple(bare))
         self._builder.names = [self._named.get(i, f"class{i}") for i in range(min(count, 100_000))]
         self._builder.where[str(self._path)] = self._where
 
@@ -167,30 +177,37 @@ class _Reader:
         """Add one image and its rows."""
         size = side(record.get("width")), side(record.get("height"))
         if min(size) <= 0 and ("width" in record or "height" in record):
-            given = f"{brief(record.get('width'))}x{brief(record.get('height'))}"
-            self._note("image-size-zero", f"{brief(name)}: the size is {given}", line)
+            size_told: dict[str, Any] = {
+                "name": name,
+                "width": brief(record.get("width")),
+                "height": brief(record.get("height")),
+            }
+            self._note(Defect.IMAGE_SIZE_ZERO, "{name!r}: the size is {width}x{height}", line, **size_told)
         folder = self._root / "images" / split if self._root else self._path.parent
         if not inside(name):
-            self._note("path-outside", f"'file' is {brief(name)}", line)
+            self._note(Defect.PATH_OUTSIDE, "'file' is {name!r}", line, name=name)
         image = self._builder.image(f"{folder}{os.sep}{Path(name).name}", split, str(self._path), size)
         url = record.get("url")
         if self._root is None and not (isinstance(url, str) and "://" in url):
-            self._note("source-missing", f"{brief(name)}: 'url' is {brief(url)}", line, image)
+            self._note(Defect.SOURCE_MISSING, "{name!r}: 'url' is {url!r}", line, image, name=name, url=url)
         source = url if isinstance(url, str) else f"{split}/{name}"
         if source in met:
-            self._note("file-name-repeated", f"{brief(name)} stands here already", line, image)
+            self._note(Defect.FILE_NAME_REPEATED, "{name!r} stands here already", line, image, name=name)
         met.add(source)
         annotations = record.get("annotations") or {}
         if not isinstance(annotations, dict):
-            return self._note("entry-malformed", f"'annotations' is {brief(annotations)}, not an object", line, image)
+            says, given = "'annotations' is {given}, not an object", brief(annotations)
+            return self._note(Defect.ENTRY_MALFORMED, says, line, image, given=given)
         if len(annotations) > 1:
-            self._note("annotations-ignored", f"only the first of {', '.join(annotations)} is used", line, image)
+            says = "only the first of {keys:,} is used"
+            self._note(Defect.ANNOTATIONS_IGNORED, says, line, image, keys=tuple(annotations))
         key = next(iter(annotations), KEYS[self._task])
         if key != KEYS[self._task]:
-            message = f"the labels are '{key}', those of the task {self._task} are '{KEYS[self._task]}'"
-            self._note("annotations-ignored", message, line, image)
+            says, wanted = "the labels are {key!r}, those of the task {task} are {wanted!r}", KEYS[self._task]
+            self._note(Defect.ANNOTATIONS_IGNORED, says, line, image, key=key, task=self._task, wanted=wanted)
         elif annotations and not isinstance(annotations[key], list):
-            self._note("entry-malformed", f"'{key}' is {brief(annotations[key])}, not a list", line, image)
+            says, given = "{key!r} is {given}, not a list", brief(annotations[key])
+            self._note(Defect.ENTRY_MALFORMED, says, line, image, key=key, given=given)
         else:
             self._files[image] = name
             for number, row in enumerate(annotations.get(key, ()), 1):
@@ -199,12 +216,16 @@ class _Reader:
 
     def _row(self, line: int, image: int, place: int, row: Any) -> None:
         """Add one row, by its place among those of the image, if it has the form that its task wants."""
-        called = f"row {place} of {self._files[image]}"
+        about = {"row": place, "name": self._files[image]}
         if not numbers(row) or not self._fits(len(row)):
-            count = f" of {len(row)}" if isinstance(row, list) else ""
-            return self._note("row-malformed", f"{called}: {brief(row)}{count} is no row of {self._task}", line, image)
+            says = "row {row} of {name}: {given} of {count} is no row of {task}"
+            if not isinstance(row, list):
+                says = "row {row} of {name}: {given} is no row of {task}"
+            about |= {"given": brief(row), "count": len(row) if isinstance(row, list) else None, "task": self._task}
+            return self._note(Defect.ROW_MALFORMED, says, line, image, **about)
         if row[0] % 1 or not 0 <= row[0] < 100_000:
-            return self._note("row-malformed", f"{called}: the class is {brief(row[0])}", line, image)
+            says = "row {row} of {name}: the class is {cls}"
+            return self._note(Defect.ROW_MALFORMED, says, line, image, cls=row[0], **about)
         cls, values = int(row[0]), row[1:]
         self._top = max(self._top, cls)
         self._lines.append(line)

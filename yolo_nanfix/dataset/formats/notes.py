@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from typing import Any, NamedTuple, TypeGuard
 
+from yolo_nanfix.dataset.formats.defects import Defect
+from yolo_nanfix.shown import cut
+
 _KINDS = frozenset((int, float))
 
 
@@ -42,30 +45,43 @@ def brief(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def plain(value: Any) -> Any:
+    """A value out of a file as findings can hold it: text, a number, None, or a tuple of them; else as text."""
+    if isinstance(value, str):
+        return cut(value)
+    if isinstance(value, tuple):
+        return tuple(map(plain, value))
+    if value is None or (isinstance(value, (int, float)) and abs(value) < 1 << 62):
+        return value
+    return brief(value)
+
+
 MANY = 4
 """Where all of so many entries and more have one defect, it is one finding."""
 OF_IMAGES = frozenset((
-    "id-not-whole", "image-size-zero", "image-size-differs", "image-suffix-unlisted", "path-outside",
-    "file-name-differs",
+    Defect.ID_NOT_WHOLE, Defect.IMAGE_SIZE_ZERO, Defect.IMAGE_SIZE_DIFFERS, Defect.IMAGE_SUFFIX_UNLISTED,
+    Defect.PATH_OUTSIDE, Defect.FILE_NAME_DIFFERS,
 ))  # fmt: skip
-"""Kinds of notes on images; others are on annotations."""
+"""Defects of images; others are of annotations."""
 
 
 class Note(NamedTuple):
     """One thing wrong with an annotation file.
 
     Attributes:
-        kind: the rule that says it, by its name (`image-id-repeated`).
+        defect: what it is.
         file: the annotation file.
-        text: what is wrong, with the id of the entry.
+        says: a constant text, in which the names of `values` stand in braces: see `wording.sentence`.
+        values: the facts by name, the id of the entry among them.
         line: 1-based line in the file, where known.
         split: the split of the image that it is about.
         image: the image that it is about.
     """
 
-    kind: str
+    defect: Defect
     file: str
-    text: str
+    says: str
+    values: Mapping[str, Any]
     line: int | None = None
     split: str | None = None
     image: str | None = None
@@ -82,22 +98,23 @@ class Total(NamedTuple):
 
 
 def folded(notes: Iterable[Note], totals: Mapping[str, Total], whole: str) -> Iterator[Note]:
-    """The notes; of those of one kind on all images or annotations of a file there is one.
+    """The notes; of those of one defect of all images or annotations of a file there is one.
 
     Args:
         notes: what was noted.
         totals: how many entries there are, by the path of the file, or by `whole` for all files.
         whole: the dataset.
     """
-    groups: dict[tuple[str, str], list[Note]] = {}
+    groups: dict[tuple[Defect, str], list[Note]] = {}
     for note in notes:
-        groups.setdefault((note.kind, note.file if note.file in totals else whole), []).append(note)
-    for (kind, place), found in groups.items():
+        groups.setdefault((note.defect, note.file if note.file in totals else whole), []).append(note)
+    for (defect, place), found in groups.items():
         total = totals.get(place)
-        what = "images" if kind in OF_IMAGES else "annotations"
+        what = "images" if defect in OF_IMAGES else "annotations"
         if total is None or len(found) < MANY or len(found) != getattr(total, what):
             yield from found
         else:
             first = found[0]
+            says = f"all {{all}} {what}, the first: {first.says}"
             line = first.line if first.file == place else None
-            yield Note(kind, place, f"all {len(found)} {what}, the first: {first.text}", line)
+            yield Note(defect, place, says, {"all": len(found), **first.values}, line)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import isfinite
 from pathlib import Path
+from typing import Any
 from xml.parsers import expat
 
 from yolo_nanfix.dataset import bounded
 from yolo_nanfix.dataset.formats.build import SPLITS, Annotated, Builder, image_root, inside, split_of
+from yolo_nanfix.dataset.formats.defects import Defect
 from yolo_nanfix.dataset.formats.notes import Total, brief
 from yolo_nanfix.dataset.formats.sniff import Foreign, xml_kind
 from yolo_nanfix.dataset.options import LintOptions
@@ -130,27 +133,31 @@ def read(files: Sequence[Path], source: Path, options: LintOptions) -> Annotated
         try:
             tree = read_xml(file)
         except BrokenXml as error:
-            builder.note("annotation-file-broken", str(file), f"no valid XML: {error.message}", error.line)
+            says = "no valid XML: {problem}"
+            builder.note(str(file), Defect.ANNOTATION_FILE_BROKEN, says, error.line, problem=error.message)
             continue
         if (other := _foreign(tree)) is not None:
             foreign.setdefault(other, []).append(file)
             continue
         if tree.tag != "annotation":
-            message = f"the outermost element is <{tree.tag[:40]}>, not <annotation>"
-            builder.note("entry-malformed", str(file), message, tree.line)
+            says = "the outermost element is <{tag}>, not <annotation>"
+            builder.note(str(file), Defect.ENTRY_MALFORMED, says, tree.line, tag=tree.tag[:40])
             continue
         trees[file] = tree
     for other, found in foreign.items():
         if not trees:
             raise DataError(other.said_of(found[0], "Pascal VOC"))
-        message = f"{len(found)} of {len(files)} files: {found[0].name} is {other.what}, not Pascal VOC; {other.how}"
-        builder.note("annotations-foreign", str(source), message)
+        says = "{count} of {of} files: {name} is {what}, not Pascal VOC; {how}"
+        about: dict[str, Any] = {"count": len(found), "of": len(files), "name": found[0].name, **other._asdict()}
+        builder.note(str(source), Defect.ANNOTATIONS_FOREIGN, says, **about)
     splits = _splits(files[0].parent, {file.stem for file in files}, builder) if files else {}
     homes = list(dict.fromkeys(file.parent for file in trees))
     roots = {home: builder.root or image_root(home, _named(trees, home)) for home in homes}
     objects = [o for tree in trees.values() for o in tree.every("object")]
-    if said := _right_names(objects):
-        builder.note("keys-misnamed", str(source), f"elements have other names than in Pascal VOC: {said}")
+    if renamed := _right_names(objects):
+        says = "elements have other names than in Pascal VOC in all {count} objects: {found:,} for {wanted:,}"
+        pairs: dict[str, Any] = {"found": tuple(renamed.values()), "wanted": tuple(renamed)}
+        builder.note(str(source), Defect.KEYS_MISNAMED, says, count=len(objects), **pairs)
     builder.names = sorted({name for o in objects if (name := o.said("name"))})
     reader = _Reader(builder, roots)
     for file, tree in trees.items():
@@ -167,9 +174,9 @@ _ALIASES = {
 """Elements of an object, each with names that it has in others."""
 
 
-def _right_names(objects: Sequence[Element]) -> str:
-    """Give elements that have another name in all objects their own, and say which they are."""
-    said = []
+def _right_names(objects: Sequence[Element]) -> dict[str, str]:
+    """Give elements that have another name in all objects their own: these names, each with the one that they had."""
+    renamed = {}
     for tag, aliases in _ALIASES.items():
         if any(one.first(tag) for one in objects):
             continue
@@ -178,8 +185,8 @@ def _right_names(objects: Sequence[Element]) -> str:
             for one in objects:
                 for element in one.every(alias):
                     element.tag = tag
-            said.append(f"<{alias}> for <{tag}> in all {len(objects)} objects")
-    return "; ".join(said)
+            renamed[f"<{tag}>"] = f"<{alias}>"
+    return renamed
 
 
 def _named(trees: Mapping[Path, Element], home: Path) -> list[str]:
@@ -212,9 +219,9 @@ def _splits(folder: Path, stems: set[str], builder: Builder) -> dict[str, str]:
             elif stem:
                 missing.append((number, stem))
         if missing:
-            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            message = f"{len(missing)} images without an XML file: {', '.join(s for _, s in missing[:3])}{more}"
-            builder.note("listed-without-annotation", str(listed), message, missing[0][0])
+            says, stems_of = "{count} images without an XML file: {images:,3}", tuple(stem for _, stem in missing)
+            about: dict[str, Any] = {"count": len(missing), "images": stems_of}
+            builder.note(str(listed), Defect.LISTED_WITHOUT_ANNOTATION, says, missing[0][0], **about)
     return found
 
 
@@ -234,26 +241,28 @@ class _Reader:
         name = self._name(file, told)
         width, height, line = _size(tree)
         image = self._builder.image(f"{self._roots[file.parent]}{os.sep}{name}", split, label, (width, height))
-        at = tree.first("filename")
+        note, at = partial(self._builder.note, label), tree.first("filename")
+        place = at.line if at else None
         if told and not inside(told):
-            self._builder.note("path-outside", label, f"<filename> is {brief(told)}", at.line if at else None, image)
+            note(Defect.PATH_OUTSIDE, "<filename> is {name!r}", place, image, name=told)
         elif told and Path(told).stem != file.stem and told != file.stem:
-            message = f"<filename> is {brief(told)}, but the file is {brief(file.name)}"
-            self._builder.note("file-name-differs", label, message, at.line if at else None, image)
+            says = "<filename> is {name!r}, but the file is {own!r}"
+            note(Defect.FILE_NAME_DIFFERS, says, place, image, name=told, own=file.name)
         first = self._met.setdefault(name, label)
         if first != label:
-            self._builder.note("file-name-repeated", label, f"{brief(name)} is annotated in {first} too", None, image)
+            says = "{name!r} is annotated in {other} too"
+            note(Defect.FILE_NAME_REPEATED, says, None, image, name=name, other=first)
         if min(width, height) <= 0:
-            message = "there is no <size>" if tree.first("size") is None else f"<size> is {width}x{height}"
-            self._builder.note("image-size-zero", label, message, line, image)
+            says = "there is no <size>" if tree.first("size") is None else "<size> is {width}x{height}"
+            note(Defect.IMAGE_SIZE_ZERO, says, line, image, width=width, height=height)
         for one in tree.every("object"):
             self._object(label, one, image)
 
     def finish(self, source: Path) -> None:
         """Say what concerns all files."""
         if self._skipped:
-            message = f"{self._skipped} of {self._total} objects have <difficult>1</difficult>"
-            self._builder.note("annotation-skipped", str(source), message)
+            says, counts = "{count} of {of} objects have <difficult>1</difficult>", (self._skipped, self._total)
+            self._builder.note(str(source), Defect.ANNOTATION_SKIPPED, says, count=counts[0], of=counts[1])
         if len(self._met) > 1:
             self._builder.totals[str(source)] = Total(len(self._met), self._total)
 
@@ -267,10 +276,9 @@ class _Reader:
     def _object(self, label: str, one: Element, image: int) -> None:
         """Check one object, and add it as a row if it can become one."""
         self._total += 1
-        name = one.said("name")
-        called = brief(name)
+        note, name = partial(self._builder.note, label), one.said("name")
         if not name:
-            self._builder.note("entry-malformed", label, "an object without a <name>", one.line, image)
+            note(Defect.ENTRY_MALFORMED, "an object without a <name>", one.line, image)
         if one.said("difficult") == "1":
             self._skipped += 1
         box = one.first("bndbox")
@@ -281,12 +289,12 @@ class _Reader:
             shown = ", ".join(
                 f"{c} {t or 'missing'}" for c, t, v in zip(CORNERS, texts, values, strict=True) if v is None
             )
-            kind = "number-not-finite" if _strange(texts) else "box-malformed"
-            return self._builder.note(kind, label, f"{called}: {brief(shown)}", line, image)
+            defect = Defect.NUMBER_NOT_FINITE if _strange(texts) else Defect.BOX_MALFORMED
+            return note(defect, "{name!r}: {corners}", line, image, name=name, corners=brief(shown))
         x1, y1, x2, y2 = (value for value in values if value is not None)
         if x2 <= x1 or y2 <= y1:
-            message = f"{called}: the box is from {x1:g}, {y1:g} to {x2:g}, {y2:g}"
-            return self._builder.note("box-empty", label, message, line, image)
+            says = "{name!r}: the box is from {low:,} to {high:,}"
+            return note(Defect.BOX_EMPTY, says, line, image, name=name, low=(x1, y1), high=(x2, y2))
         if name:
             centre = ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
             self._builder.row(image, line, self._classes[name], centre)

@@ -34,7 +34,9 @@ def row_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
     """
     first = first_equal(labels, images)[0]
     mask = first != np.arange(len(first))
-    yield from row_hits(labels, images, mask, lambda row: f"the same as line {labels.line[first[row]]}")
+    hits = row_hits(labels, images, mask, lambda _: "the same as {line!l}")
+    for hit, row in zip(hits, np.flatnonzero(mask).tolist(), strict=True):
+        yield hit._replace(values={"line": int(labels.line[first[row]])})
 
 
 @rule("BX009", "box-of-two-classes", Severity.WARNING, Effect.ACCEPTS)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.box_units import GRID, GRID_CHANCE, GRID_SHARE, SAMPLE, boxes_of, grid_exchanged, sample
 from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.formats.defects import Defect
 from yolo_nanfix.dataset.formats.notes import Notes
 from yolo_nanfix.dataset.image_header import QUARTER
 from yolo_nanfix.dataset.table import Table
@@ -45,8 +46,8 @@ SHARP = 1.0
 """A box speaks if one reading is better than the other by so much, in squared deviations."""
 _TIGHT = 0.15
 """The least deviation of the logarithm of width by height that a class is given: no object looks always the same."""
-_TOLD = ("boxes-unturned", "image-size-swapped")
-"""Rules that tell the frame of boxes by the width and height that annotation files give."""
+_TOLD = (Defect.BOXES_UNTURNED, Defect.IMAGE_SIZE_SWAPPED)
+"""Defects that tell the frame of boxes by the width and height that annotation files give."""
 _FOLLOW = (
     *("BX001", "BX002", "BX005", "BX006", "BX008", "BX011", "BX014", "BX016", "BX019", "BX020", "BX021", "BX022"),
     *("SG001", "SG002", "SG009", "OB001", "OB005", "OB007", "KP003", "KP004", "KP005", "KP008"),
@@ -99,7 +100,7 @@ def reaches_out(box: NDArray[np.floating[Any]], far: float = SPILL) -> NDArray[n
 
 def turned_rows(table: Table, notes: Notes) -> Turned | None:
     """The rows of images that are turned by a quarter; None if there are none, or their frame is told already."""
-    if any(note.kind in _TOLD for note in notes):
+    if any(note.defect in _TOLD for note in notes):
         return None
     images = (table.turn >= QUARTER) & (table.width != table.height) & (table.width > 0)
     if not images.any():
