@@ -1,6 +1,7 @@
 # make demo   watch a training survive data that kills stock Ultralytics
-# make test   what must hold in every commit: ruff, mypy --strict, pytest (15 to 20 minutes on two cores)
-# make test-all   the same for every release, task, dtype and optimizer (22 minutes), and the scoreboard of the zoo (25)
+# make check  before a commit: ruff, mypy --strict, and the tests of rules, numerics, reports and layers (a minute and a half)
+# make test   what must hold in every commit: ruff, mypy, pytest without what is marked slow or matrix (8 minutes on two cores)
+# make test-all   all tests (22 minutes), and the scoreboard of the zoo (25)
 # make docs   the documentation, in build/docs (30 seconds)
 # Each builds .venv first, and is safe to repeat.
 
@@ -13,7 +14,7 @@ DEMO := .demo
 export YOLO_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all docs clean
+.PHONY: demo check style test test-all docs clean
 
 $(STAMP): pyproject.toml scripts/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -28,10 +29,15 @@ $(STAMP): pyproject.toml scripts/constraints.txt
 demo: $(STAMP)
 	@$(BIN)/python scripts/demo.py $(DEMO)
 
-test: $(STAMP)
+style: $(STAMP)
 	@$(BIN)/ruff check . || { echo "make: ruff found something; try: $(BIN)/ruff check --fix ."; exit 1; }
 	@$(BIN)/ruff format --check . || { echo "make: not formatted; run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/mypy || { echo "make: the types above do not fit"; exit 1; }
+
+FAST := tests/linting tests/numerics tests/report tests/test_layers.py tests/guard/test_policy.py tests/scripts/test_generated.py
+
+check: WHICH := $(FAST)
+check test: style
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(WHICH) || { echo "make: a test failed; repeat one with: $(BIN)/python -m pytest -k NAME"; exit 1; }
 
 test-all: WHICH := --all

@@ -15,7 +15,6 @@ import surroundings
 surroundings.settle()
 
 import pytest  # noqa: E402
-import thorough  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -31,7 +30,7 @@ def pytest_configure(config):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--all", action="store_true", help="also the tests that repeat what another one shows")
+    parser.addoption("--all", action="store_true", help="also the tests marked slow or matrix")
     parser.addoption("--shuffle", metavar="SEED", help="files, and the tests in each, in an order drawn with this seed")
 
 
@@ -40,12 +39,12 @@ def pytest_collection_modifyitems(config, items):
         drawn = random.Random(seed)
         files = {path: drawn.random() for path in dict.fromkeys(item.path for item in items)}
         items.sort(key=lambda item: (files[item.path], drawn.random()))
-    if config.getoption("--all") or any("::" in str(word) for word in config.args):
+    for item in items:
+        if "running" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+    if config.getoption("--all") or config.option.markexpr or any("::" in str(word) for word in config.args):
         return
-    stale = [part for part in thorough.REPEATS if not any(part in item.nodeid for item in items)]
-    if stale and config.args == config.getini("testpaths"):
-        raise pytest.UsageError(f"tests/thorough.py names tests that do not exist: {', '.join(stale)}")
-    repeats = [item for item in items if any(part in item.nodeid for part in thorough.REPEATS)]
+    repeats = [item for item in items if item.get_closest_marker("slow") or item.get_closest_marker("matrix")]
     config.hook.pytest_deselected(items=repeats)
     items[:] = [item for item in items if item not in set(repeats)]
 

@@ -91,6 +91,7 @@ def outputs(folder: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in (folder / "GITHUB_OUTPUT").read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_the_install_step_installs_the_actions_own_source(tmp_path: Path):
     """By pip for real, but for the network; then the command runs from there."""
     env = checkout.environment(tmp_path) | {"RUNNER_TEMP": str(tmp_path)}

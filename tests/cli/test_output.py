@@ -14,6 +14,7 @@ import lab
 import pytest
 from linting.tiny_set import TinySet
 from make_datasets import make_dataset
+from marks import matrix
 from surroundings import LIMIT
 
 from yolo_nanfix.cli.main import main
@@ -108,7 +109,7 @@ def test_undo_and_lists_are_documents_too(sick: TinySet, called):
     assert {row["code"] for row in counts} == {"BX004", "BX005"}
 
 
-@pytest.mark.parametrize("option", ["--json", "--quiet"])
+@pytest.mark.parametrize("option", ["--json", *matrix("--quiet")])
 def test_train_keeps_its_log_off_stdout(option: str, tmp_path: Path):
     """Ultralytics logs on stdout; with `--quiet` nothing is said of a healthy run."""
     data = make_dataset(tmp_path / "set", n_train=4, n_val=2, size=(64, 64), seed=0)

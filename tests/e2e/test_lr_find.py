@@ -11,6 +11,7 @@ import lab
 import pytest
 import torch
 from make_datasets import make_dataset, plant
+from marks import matrix
 
 import yolo_nanfix
 from yolo_nanfix import upstream
@@ -58,7 +59,7 @@ def loss_after(data, run, optimizer, rate, epochs=10):
     return sum(losses[-3:]) / 3, result
 
 
-@pytest.mark.parametrize(("name", "decade"), [("SGD", (1e-3, 1e-1)), ("AdamW", (1e-4, 1e-2))])
+@pytest.mark.parametrize(("name", "decade"), [("SGD", (1e-3, 1e-1)), *matrix(("AdamW", (1e-4, 1e-2)))])
 def test_the_suggestion_trains_better_than_a_hundredth_of_it_and_a_hundredfold_ruins_the_run(
     name, decade, data, reports, tmp_path
 ):
@@ -73,6 +74,7 @@ def test_the_suggestion_trains_better_than_a_hundredth_of_it_and_a_hundredfold_r
     assert ruined.error or collapsed or wild > 1.5 * good
 
 
+@pytest.mark.slow
 def test_musgd_sweeps_all_its_groups(data):
     report = lr_find(data, optimizer="MuSGD", steps=12, min_lr=1e-3, max_lr=1.0, **TINY)
     assert report.optimizer == "MuSGD" and {"muon", "bias", "bn"} <= {name for name, _ in report.groups}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from marks import matrix
 from releases import run
 
 from yolo_nanfix.training import parse_pairs
@@ -23,7 +24,7 @@ print(main(["train", str(data), "model=yolov8n.yaml"]))
 """
 
 
-@pytest.mark.parametrize("release", ["8.0.136", "8.0.186", "8.1.47", "8.4.60"])
+@pytest.mark.parametrize("release", ["8.0.136", *matrix("8.0.186", "8.1.47", "8.4.60")])
 def test_the_command_leaves_the_image_out_and_ends_healthy(release):
     assert json.loads(run(release, COMMAND).splitlines()[-1]) is True
 

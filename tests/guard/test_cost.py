@@ -7,6 +7,7 @@ from collections import Counter
 import lab
 import pytest
 from make_datasets import make_dataset
+from marks import matrix
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import yolo_nanfix
@@ -44,7 +45,7 @@ def reads_of_each_step(data, run, **settings):
     return steps
 
 
-@pytest.mark.parametrize(("scaler", "nbs"), [(False, 4), (False, 16), (True, 4)])
+@pytest.mark.parametrize(("scaler", "nbs"), [(False, 4), *matrix((False, 16), (True, 4))])
 def test_no_host_read_is_added_to_a_healthy_step(scaler, nbs, tmp_path, unpatched):
     data = make_dataset(tmp_path / "set", n_train=16, n_val=4, size=(64, 64), seed=1)
     with lab.bare():

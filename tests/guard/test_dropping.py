@@ -6,10 +6,12 @@ import lab
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import combined
 
 import yolo_nanfix
 
 TASKS = ("detect", "segment", "pose", "obb")
+SCALER = (False, True)
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +21,7 @@ def data(tmp_path_factory):
     return {t: make_dataset(root / t, task=t, n_train=16, n_val=4, size=(64, 64), seed=1) for t in TASKS}
 
 
-@pytest.mark.parametrize("scaler", (False, True), ids=("no-scaler", "scaler"))
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("task", "scaler"), combined(TASKS, SCALER, quick=[("detect", False), ("detect", True)]))
 def test_one_nan_pixel_in_the_first_epoch(task, scaler, data, tmp_path, unpatched):
     trainer = lab.poisoned(task, {(0, 1)})
     with lab.bare():
@@ -55,8 +56,10 @@ def _report(result):
     return json.loads((result.trainer.save_dir / "yolo-nanfix.json").read_text())
 
 
-@pytest.mark.parametrize("optimizer", ("SGD", "AdamW", "MuSGD"))
-@pytest.mark.parametrize("scaler", (False, True), ids=("no-scaler", "scaler"))
+@pytest.mark.parametrize(
+    ("scaler", "optimizer"),
+    combined(SCALER, ("SGD", "AdamW", "MuSGD"), quick=[(False, "SGD"), (True, "AdamW")]),
+)
 def test_dropping_leaves_every_bit_of_state_as_it_was(scaler, optimizer, data, tmp_path, unpatched):
     before, after = {}, {}
 
@@ -116,8 +119,9 @@ def test_a_window_without_a_good_micro_batch_takes_no_step(data, tmp_path, unpat
     assert len(steps) == 3
 
 
-@pytest.mark.parametrize("scaler", (False, True), ids=("no-scaler", "scaler"))
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("task", "scaler"), combined(TASKS, SCALER, quick=[("detect", False), ("segment", True), ("pose", False)])
+)
 def test_healthy_runs_are_bit_identical_to_stock(task, scaler, data, tmp_path, unpatched):
     with lab.bare():
         stock = lab.train(data[task], tmp_path / "stock", task=task, scaler=scaler, model=lab.YOLOV8[task])

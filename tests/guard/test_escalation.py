@@ -9,6 +9,7 @@ import lab
 import numpy as np
 import pytest
 from make_datasets import make_dataset, paths
+from marks import matrix
 
 import yolo_nanfix
 from yolo_nanfix.errors import PoisonedState, TooManyBadBatches
@@ -208,7 +209,7 @@ def with_sick_val_image(data, root, number=1):
     return root / "data.yaml", image
 
 
-@pytest.mark.parametrize("batch", (4, 1), ids=("one-val-batch", "two-val-batches"))
+@pytest.mark.parametrize("batch", [*matrix(4), 1])
 def test_a_sick_val_image_makes_stock_val_losses_nan_but_not_ours(batch, data, tmp_path, unpatched):
     sick, image = with_sick_val_image(data, tmp_path / "set")
     quiet = {"hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "batch": batch, "nbs": batch, "epochs": 1}

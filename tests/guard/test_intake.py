@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 
 import yolo_nanfix
 from yolo_nanfix import batches
@@ -158,7 +159,8 @@ def classes(value, where):
 
 
 @pytest.mark.parametrize(
-    ("value", "where"), [(7.0, "file"), (NAN, "file"), (7.0, "memory"), (NAN, "memory"), (-1.0, "code"), (7.0, "code")]
+    ("value", "where"),
+    [(7.0, "file"), (7.0, "memory"), (NAN, "memory"), (-1.0, "code"), *matrix((NAN, "file"), (7.0, "code"))],
 )
 def test_a_class_that_does_not_exist_ends_stock_and_costs_its_sample(value, where, data, tmp_path):
     if value == 7.0:
@@ -186,7 +188,7 @@ def test_a_class_that_does_not_exist_ends_stock_and_costs_its_sample(value, wher
         assert guard(ours)["quarantined"] == [] and guard(ours)["sick_samples"] == 3
 
 
-@pytest.mark.parametrize("value", [9.0, -1.0, NAN])
+@pytest.mark.parametrize("value", [9.0, *matrix(-1.0, NAN)])
 def test_rows_of_no_image_cost_their_micro_batch(value, data, tmp_path):
     class Astray(lab.trainer_class("detect")):
         def preprocess_batch(self, batch):

@@ -7,12 +7,13 @@ from pathlib import Path
 import lab
 import pytest
 from make_datasets import make_dataset, plant
+from marks import matrix
 
 import yolo_nanfix
 from yolo_nanfix import incident
 
 
-@pytest.mark.parametrize("dropped", [None, 2])
+@pytest.mark.parametrize("dropped", [None, *matrix(2)])
 def test_label_rows_belong_to_their_image(dropped, tmp_path, unpatched):
     data = make_dataset(tmp_path / "set", n_train=8, n_val=2, size=(64, 64), seed=3)
     plant(data.parent, "nan_pixels", index=5)

@@ -9,6 +9,7 @@ import lab
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 
 import yolo_nanfix
 from yolo_nanfix.guard import predictions
@@ -65,7 +66,7 @@ def spoilt(task, seen):
     return Spoilt
 
 
-@pytest.mark.parametrize("task", ["detect", "segment", "pose", "obb"])
+@pytest.mark.parametrize("task", ["detect", *matrix("segment", "pose", "obb")])
 def test_boxes_of_nan_reach_stock_s_metrics_and_not_ours(task, data, tmp_path):
     stock_saw, saw = [], []
     settings = {"task": task, "epochs": 1, "model": lab.YOLOV8[task] if task != "detect" else lab.TINY}

@@ -13,6 +13,7 @@ import polars
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 
 import yolo_nanfix
 from yolo_nanfix.errors import GuardStop
@@ -150,7 +151,7 @@ def overheard(norms):
         torch.nn.utils.clip_grad_norm_ = clip
 
 
-@pytest.mark.parametrize(("scaler", "nbs"), [(False, 8), (True, 4)])
+@pytest.mark.parametrize(("scaler", "nbs"), [(False, 8), *matrix((True, 4))])
 def test_the_rows_of_a_healthy_run_are_stock_s_own_numbers(scaler, nbs, data, tmp_path, unpatched):
     settings = {"scaler": scaler, "nbs": nbs, "warmup_epochs": 1, "optimizer": "AdamW"}
     stock, norms = stock_numbers(data, tmp_path / "stock", **settings)
@@ -168,7 +169,7 @@ def test_the_rows_of_a_healthy_run_are_stock_s_own_numbers(scaler, nbs, data, tm
     assert read["loss_scale"] == ([None] + [65536.0] * 7 if scaler else [None] * 8)
 
 
-@pytest.mark.parametrize(("scaler", "wanted"), [(False, 16), (True, 10)], ids=("no-scaler", "scaler"))
+@pytest.mark.parametrize(("scaler", "wanted"), [(False, 16), *matrix((True, 10))])
 def test_the_rows_take_no_read_of_their_own(scaler, wanted, data, tmp_path, unpatched, monkeypatch):
     """One a micro-batch, and one a step for the norm; of a GradScaler's only the last norm of an epoch."""
     reads, read = [], sensors.read
@@ -209,7 +210,7 @@ def test_a_classifier_whose_only_term_is_the_loss_has_one_column_of_it(tmp_path,
     assert read["loss"] == [pytest.approx(loss, rel=1e-5) for loss in ours.losses]
 
 
-@pytest.mark.parametrize("scaler", (False, True), ids=("no-scaler", "scaler"))
+@pytest.mark.parametrize("scaler", (False, *matrix(True)))
 def test_a_bad_micro_batch_shows_and_its_event_names_step_and_incident(scaler, data, tmp_path, unpatched):
     with yolo_nanfix.patched():
         ours = lab.train(data, tmp_path / "run", trainer=lab.poisoned("detect", {(1, 2)}), scaler=scaler)

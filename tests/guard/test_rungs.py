@@ -8,6 +8,7 @@ import lab
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 
 import yolo_nanfix
 
@@ -61,11 +62,10 @@ def ema(trainer):
     ("spoil", "check", "did", "lost", "tensor"),
     [
         (weight, "loss", "rolled back to step 5", 1, "model.0.conv.weight"),
-        (norm, "batchnorm", "taken from the last snapshot", 1, "model.0.bn.running_var"),
-        (optimizer, "weights", "rolled back to step 4", 0, ".weight"),
-        (ema, "ema", "copied from the model", 0, None),
+        *matrix((norm, "batchnorm", "taken from the last snapshot", 1, "model.0.bn.running_var")),
+        *matrix((optimizer, "weights", "rolled back to step 4", 0, ".weight")),
+        *matrix((ema, "ema", "copied from the model", 0, None)),
     ],
-    ids=("weights", "batchnorm", "optimizer", "ema"),
 )
 def test_state_that_is_poisoned_in_the_run_is_put_back(spoil, check, did, lost, tensor, data, tmp_path):
     settings = {"trainer": spoilt_at(5, spoil), "epochs": 3, "optimizer": "AdamW", "lr0": 0.001}

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 
 import yolo_nanfix
 from yolo_nanfix.errors import TooManyUnreadable
@@ -74,7 +75,7 @@ def breaks(kind: str, files: list[Path]):
     return {"on_train_epoch_start": begin, "on_train_epoch_end": end}
 
 
-@pytest.mark.parametrize("kind", ["missing", "torn", "zero"])
+@pytest.mark.parametrize("kind", ["missing", *matrix("torn", "zero")])
 def test_a_file_that_breaks_is_named_and_left_out_and_stock_dies_of_it(kind, data, tmp_path):
     file = image(data)
     whole = file.read_bytes()
@@ -102,7 +103,7 @@ WORKERS = {"on_pretrain_routine_start": lambda trainer: setattr(trainer.args, "w
 """On the CPU Ultralytics sets them to 0."""
 
 
-@pytest.mark.parametrize("workers", [False, True])
+@pytest.mark.parametrize("workers", [*matrix(False), True])
 def test_a_file_that_is_away_for_an_epoch_comes_back(workers, data, tmp_path):
     seen = {1: [], 2: [], 3: [], 4: []}
 
@@ -279,6 +280,7 @@ def test_many_that_fail_stop_the_run_with_a_clear_error(data, tmp_path):
     assert "6 of 16 images cannot be read" in str(ours.error) and "Image Not Found" in str(ours.error)
 
 
+@pytest.mark.slow
 def test_everything_gone_stops_the_run_with_a_clear_error(data, tmp_path):
     files = [image(data, n) for n in range(16)]
     with yolo_nanfix.patched():
@@ -298,6 +300,7 @@ def test_a_validation_image_that_goes_missing(data, tmp_path):
     assert guard(ours)["quarantined"] == []
 
 
+@pytest.mark.slow
 def test_a_whole_validation_batch_that_goes_missing_is_left_out(data, tmp_path):
     files = [image(data, 0, "val"), image(data, 1, "val")]
     gone, names = breaks("missing", files), {f.name for f in files}
@@ -308,7 +311,7 @@ def test_a_whole_validation_batch_that_goes_missing_is_left_out(data, tmp_path):
     assert {Path(f).name for f in guard(ours)["unreadable"]} == names
 
 
-@pytest.mark.parametrize("cache", ["ram", "disk"])
+@pytest.mark.parametrize("cache", ["ram", *matrix("disk")])
 def test_a_file_that_goes_missing_before_it_is_cached(cache, data, tmp_path):
     file = image(data)
 

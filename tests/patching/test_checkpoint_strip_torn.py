@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 import ultralytics.engine.trainer as trainer_module
+from marks import matrix
 from releases import run
 from torch import nn
 from ultralytics.nn.tasks import DetectionModel
@@ -189,7 +190,7 @@ with yolo_nanfix.patched(guard=False):
 """
 
 
-@pytest.mark.parametrize("release", ["8.0.136", "8.3.0"])
+@pytest.mark.parametrize("release", matrix("8.0.136", "8.3.0"))
 def test_older_releases_strip_in_one_step_too(release):
     epoch, optimizer, replaced, names = json.loads(run(release, OLD).splitlines()[-1])
     assert (epoch, optimizer, replaced) == (-1, None, True) and names == ["last.pt"]

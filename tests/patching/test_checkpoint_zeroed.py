@@ -9,6 +9,7 @@ import lab
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 from releases import run
 
 import yolo_nanfix
@@ -214,7 +215,7 @@ print("\\n" + json.dumps(out))
 """
 
 
-@pytest.mark.parametrize(("release", "stock"), [("8.3.0", [None, 1]), ("8.4.60", [False, 0])])
+@pytest.mark.parametrize(("release", "stock"), matrix(("8.3.0", [None, 1]), ("8.4.60", [False, 0])))
 def test_older_releases_write_nan_or_nothing_and_ours_writes_what_is_healthy(release, stock):
     out = json.loads(run(release, OLD).splitlines()[-1])
     assert out["stock, EMA"] == stock

@@ -14,6 +14,7 @@ import torch
 import ultralytics.models
 from bench_rect import mixed_set
 from make_datasets import make_dataset
+from marks import matrix
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.modules.block import SPPF
 
@@ -101,7 +102,7 @@ def built(name, data, path):
     return trainer.build_dataset(trainer.data["val"], "val", 4)
 
 
-@pytest.mark.parametrize("amp", [False, True])
+@pytest.mark.parametrize("amp", [False, *matrix(True)])
 def test_stock_raises_a_size_mismatch_and_ours_trains_through(data, tmp_path, said, amp):
     with lab.bare():
         stock = run(data, tmp_path / "stock", scaler=amp)
@@ -131,7 +132,7 @@ def test_rect_stock_leaves_everything_as_upstream_has_it(data, tmp_path):
     assert isinstance(ours.error, RuntimeError) and MISMATCH in str(ours.error)
 
 
-@pytest.mark.parametrize("rect", ["off", "auto"])
+@pytest.mark.parametrize("rect", ["auto", *matrix("off")])
 def test_the_users_own_rect_is_respected_with_a_notice(data, tmp_path, said, rect):
     with yolo_nanfix.patched("rect-validation", "torchvision-operators-missing", rect=rect):
         ours = lab.train(data, tmp_path / "ours", imgsz=96, epochs=1, rect=True)
@@ -261,11 +262,11 @@ print(json.dumps([stock, run()]))
 
 @pytest.mark.parametrize(
     ("release", "home"),
-    [
+    matrix(
         ("8.0.60", "ultralytics.yolo.v8.detect.train"),
         ("8.0.100", "ultralytics.yolo.v8.detect.train"),
         ("8.1.47", "ultralytics.models.yolo.detect.train"),
-    ],
+    ),
 )
 def test_old_releases_fail_and_are_cured_too(release, home):
     (rect, error), ours = json.loads(releases.run(release, OLD, home).splitlines()[-1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from marks import matrix
 from releases import run
 
 COMMON = """
@@ -82,7 +83,7 @@ print(json.dumps(answer))
 """
 
 
-@pytest.fixture(scope="module", params=("8.1.47", "8.4.60"))
+@pytest.fixture(scope="module", params=(*matrix("8.1.47"), "8.4.60"))
 def trainings(request):
     return json.loads(run(request.param, COMMON + TRAININGS).splitlines()[-1])
 
@@ -163,7 +164,7 @@ print(json.dumps(answer))
 """
 
 
-@pytest.fixture(scope="module", params=("8.0.191", "8.4.60"))
+@pytest.fixture(scope="module", params=(*matrix("8.0.191"), "8.4.60"))
 def losses(request):
     return json.loads(run(request.param, COMMON + LOSSES).splitlines()[-1])
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import lab
 import pytest
 from make_datasets import make_dataset
+from marks import matrix
 from releases import ROOT, run
 
 import yolo_nanfix
@@ -36,7 +37,7 @@ print(json.dumps([upstream.version(), names, *ranks]))
 """
 
 
-@pytest.mark.parametrize("release", ["8.3.253", "8.4.190"], ids=["text file", "pickled trainer"])
+@pytest.mark.parametrize("release", [*matrix("8.3.253"), "8.4.190"])
 def test_both_ddp_workers_train_under_the_patches_of_the_process_that_starts_them(release):
     version, names, first, second = json.loads(run(release, DDP).splitlines()[-1])
     assert version == release
@@ -103,7 +104,9 @@ LOOK = (
 )
 
 
-@pytest.mark.parametrize("options", [(), ("--no-guard", "--disable", "mask-area-zero")])
+@pytest.mark.parametrize(
+    "options", [(), pytest.param(("--no-guard", "--disable", "mask-area-zero"), marks=pytest.mark.slow)]
+)
 def test_run_brings_a_command_under_patches(options):
     done = nanfix("run", *options, "--", sys.executable, "-c", LOOK)
     names, guarded = json.loads(done.stdout.splitlines()[-1])

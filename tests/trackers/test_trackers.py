@@ -110,6 +110,7 @@ def test_a_healthy_run_trains_the_same_weights_under_trackers_as_stock(runs):
     assert (out / "stock" / "hash.json").read_text() == (out / "healthy" / "hash.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_tracker_that_raises_is_left_out_said_once_and_counted(tmp_path):
     _, log, reports = trained(tmp_path, {"full": BOTH})
     full = reports["full"]
