@@ -15,7 +15,7 @@ from yolo_nanfix.choices import Choice
 from yolo_nanfix.held import Held
 from yolo_nanfix.overrides import NOTHING, Overrides
 from yolo_nanfix.tasks import Basis, option
-from yolo_nanfix.wording import literal, sentence
+from yolo_nanfix.wording import sentence
 
 if TYPE_CHECKING:
     import polars
@@ -153,6 +153,7 @@ class Finding:
             "effect": self.effect.value,
             "place": self.place.as_dict(),
             "message": self.message,
+            "says": self.says,
             "fix": self.fix,
             "split": self.split,
             "image": self.image,
@@ -179,7 +180,7 @@ class Finding:
             severity=severity,
             effect=effect,
             place=Place.from_dict(held.get("place", dict)),
-            says=literal(held.get("message", str)) if held.get("values", Mapping, {}) else held.get("message", str),
+            says=held.get("says", str),
             fix=held.get("fix", str),
             split=held.get("split", str, None),
             image=held.get("image", str, None),

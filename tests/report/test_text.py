@@ -57,8 +57,9 @@ def test_a_clean_report_says_so():
 
 
 def test_paths_are_those_in_the_dataset_also_of_the_other_image_of_a_pair(tmp_path: Path, monkeypatch):
-    inside = f"the same bytes as {tmp_path}/set/images/b.jpg (train)"
-    report = replace(_report(_finding(f"{tmp_path}/set/images/a.jpg", inside)), root=str(tmp_path / "set"))
+    pair = _finding(f"{tmp_path}/set/images/a.jpg", "the same bytes as {other} (train)")
+    pair = replace(pair, values={"other": f"{tmp_path}/set/images/b.jpg"})
+    report = replace(_report(pair), root=str(tmp_path / "set"))
     for folder in (tmp_path, Path("/")):
         monkeypatch.chdir(folder)
         assert _rendered(report).startswith("images/a.jpg:3: BX004 [error] the same bytes as images/b.jpg (train)\n")

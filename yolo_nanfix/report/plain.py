@@ -53,7 +53,7 @@ def statistics(report: Report) -> str:
 
 def _head(finding: Finding, here: Path) -> str:
     follows = f" (follows from {finding.because})" if finding.because else ""
-    message = told(finding.message, here)
+    message = told(finding, here)
     return f"{where(finding.place, here)}: {finding.code} [{finding.severity.value}] {message}{follows}"
 
 

@@ -136,7 +136,7 @@ def _line(finding: Finding, root: Path, fixable: bool) -> Text:
         ": ",
         (f"{finding.code} [{finding.severity.value}]", STYLES[finding.severity]),
         (f" {_MARK}" if fixable else "", "green"),
-        f" {told(finding.message, root)}",
+        f" {told(finding, root)}",
     )
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from yolo_nanfix import wording
 from yolo_nanfix.findings import Effect, Finding, Place, Report
 from yolo_nanfix.shown import printable as printable
 from yolo_nanfix.tasks import TASKS, Basis, TaskBasis
@@ -55,12 +56,17 @@ def _starts(root: Path) -> tuple[str, ...]:
     return tuple(f"{path.rstrip(os.sep)}{os.sep}" for path in (os.fspath(root), os.path.realpath(root)))
 
 
-def told(text: str, root: Path) -> str:
-    """A message with the paths in it from `root` on, as `relative` gives them, on one printable line."""
-    for start in _starts(root):
-        if start != os.sep and start in text:
-            text = text.replace(start, "")
-    return printable(text)
+def told(finding: Finding, root: Path) -> str:
+    """The message of a finding with the paths in it from `root` on, as `relative` gives them, on one printable line."""
+    values = {name: _from(value, root) for name, value in finding.values.items()}
+    return printable(wording.sentence(finding.says, values) if values else finding.says)
+
+
+def _from(value: Any, root: Path) -> Any:
+    """A value of a finding, where it is a path inside a folder from there on."""
+    if isinstance(value, tuple):
+        return tuple(_from(one, root) for one in value)
+    return relative(value, root) if isinstance(value, str) and value.startswith(os.sep) and root.name else value
 
 
 def base(report: Report) -> Path:

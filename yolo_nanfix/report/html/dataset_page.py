@@ -13,7 +13,7 @@ from yolo_nanfix.report.html import dataset_advice
 from yolo_nanfix.report.html.dataset_charts import bars
 from yolo_nanfix.report.html.dataset_facts import About, Outline, Picture, Show
 from yolo_nanfix.report.html.page import render
-from yolo_nanfix.report.words import EFFECT_WORDS, explains, grouped, printable, relative, task_sentence
+from yolo_nanfix.report.words import EFFECT_WORDS, explains, grouped, printable, relative, task_sentence, told
 
 SCRIPTS = ("dataset.js", "ticks.js")
 """The scripts of a page that includes `dataset.html.j2`."""
@@ -105,7 +105,7 @@ def named(file: str, root: str) -> str:
 
 def message(finding: Finding, root: str) -> str:
     """The message as it is shown: files in it from the dataset's folder on."""
-    return short(finding.message.replace(f"{root.rstrip('/')}/", "") if root not in ("", "/") else finding.message)
+    return short(told(finding, Path(root)) if root else finding.message)
 
 
 def where(finding: Finding, root: str) -> str:
