@@ -57,7 +57,7 @@ REPORT: dict[str, Any] = {
         "data": "set/data.yaml", "root": "set", "given_root": "", "task": "detect", "exit_code": 1, "known": 0,
         "basis": {"kind": "asked", "guess": "detect", "numbers": {"files": 16}}, "fixed": None,
         "counts": {"train": {"images": 12, "labels": 12, "rows": 30, "kept": 12, "dropped": 0}},
-        "findings": [FINDING], "skipped": [{"code": "CF010", "reason": "the rule reads pose datasets"}],
+        "findings": [FINDING], "skipped": [{"code": "CF010", "why": "other-task"}],
     },
     "left": {"train": {"images": 12, "dropped": 0, "aside": 0, "kept": 12, "background": 0}},
     "guard": {

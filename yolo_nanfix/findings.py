@@ -63,6 +63,23 @@ class Effect(str, Enum):
     """Turns losses, BatchNorm statistics or weights into NaN."""
 
 
+class Skip(str, Enum):
+    """Why a rule was not asked."""
+
+    DEEP = "deep"
+    """It looks at decoded images, and they are decoded under `--deep` only."""
+    OTHER_TASK = "other-task"
+    """It reads the labels of other tasks."""
+    UNLABELLED = "unlabelled"
+    """There are images alone, without labels."""
+    NO_DATA_YAML = "no-data-yaml"
+    """There is no data.yaml."""
+    NO_FOLDERS = "no-folders"
+    """There are no folders of images and labels as Ultralytics wants them."""
+    NO_LABEL_FILES = "no-label-files"
+    """There are no label files of text."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a finding is: a file, and inside it a line (1-based) or a pixel (x, y, channel; 0-based)."""
@@ -264,7 +281,7 @@ class Report:
         data: path of the data.yaml that was linted.
         task: the task whose label format was assumed (`detect`, `segment`, `pose`, `obb`).
         findings: all findings, sorted by split (dataset-wide ones first), file and line.
-        skipped: pairs of rule code and reason, for the rules that could not be asked.
+        skipped: pairs of rule code and reason, for the rules that were not asked.
         counts: for each split its number of `images`, `labels` (label files found) and `rows` (label rows); and where
             it is read as Ultralytics reads it, how many images it keeps (`kept`) and leaves out (`dropped`) when it
             scans them, keeps without an object (`background`), and writes anew or strips of repeated rows
@@ -283,7 +300,7 @@ class Report:
     data: str
     task: str
     findings: tuple[Finding, ...] = ()
-    skipped: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[tuple[str, Skip], ...] = ()
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     known: int = 0
     root: str = ""
@@ -320,6 +337,11 @@ class Report:
     def gravest(self) -> Severity | None:
         """The worst severity, also among findings that only the dataset's own settings leave out; None without any."""
         return Severity.FATAL if self.overrides.fatal_hidden else self.worst
+
+    @property
+    def deep(self) -> bool:
+        """Whether images were decoded, as far as any rule looks at that."""
+        return all(why is not Skip.DEEP for _, why in self.skipped)
 
     @property
     def starts(self) -> bool:
@@ -431,7 +453,7 @@ class Report:
             "counts": {split: dict(counts) for split, counts in self.counts.items()},
             "findings": [f.as_dict() for f in self.findings],
             **({"images": [choice.as_dict() for choice in self.choice]} if self.choice else {}),
-            "skipped": [{"code": code, "reason": reason} for code, reason in self.skipped],
+            "skipped": [{"code": code, "why": why.value} for code, why in self.skipped],
             "known": self.known,
             "settings": self.overrides.as_dict(),
             "fixed": None if self.fixed is None else dict(self.fixed),
@@ -455,7 +477,7 @@ class Report:
             data=held.get("data", str),
             task=held.get("task", str),
             findings=tuple(map(Finding.from_dict, held.get("findings", list))),
-            skipped=tuple((entry.get("code", str), entry.get("reason", str)) for entry in skipped),
+            skipped=tuple((entry.get("code", str), Skip(entry.get("why", str))) for entry in skipped),
             counts=counts,
             known=held.get("known", int, 0),
             overrides=Overrides.from_dict(held.get("settings", Mapping, {})),

@@ -138,8 +138,7 @@ def study(report: Report, progress: Progress | None = None) -> list[Studied]:
     from yolo_nanfix.linting.runner import run
 
     studied: list[Studied] = []
-    deep = not any("--deep" in reason for _, reason in report.skipped)
-    options = LintOptions(report.asked, deep, root=Path(report.given_root) if report.given_root else None)
+    options = LintOptions(report.asked, report.deep, root=Path(report.given_root) if report.given_root else None)
     try:
         run(report.data, options=options, progress=progress, study=studied.append)
     except NanfixError:

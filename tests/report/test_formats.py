@@ -15,7 +15,7 @@ import pytest
 from junitparser import Failure, JUnitXml, Skipped
 
 from yolo_nanfix.api import rules
-from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
+from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity, Skip
 from yolo_nanfix.report import plain, sarif
 from yolo_nanfix.report.text_forms import FORMATS
 
@@ -32,7 +32,7 @@ def finding(file: str = "/d/labels/a.txt", message: str = "the box has no width"
 
 
 def report(*findings: Finding) -> Report:
-    return Report("/d/data.yaml", "detect", findings, (("TX009", "not for detect"),))
+    return Report("/d/data.yaml", "detect", findings, (("TX009", Skip.OTHER_TASK),))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def several(tmp_path: Path, monkeypatch) -> Report:
             finding(HOSTILE, '=cmd|"\x1b\n,', image=HOSTILE),
             finding(inside, severity=Severity.WARNING, place=Place(inside)),
         ),
-        (("TX009", "not for detect"),),
+        (("TX009", Skip.OTHER_TASK),),
     )  # fmt: skip
 
 
@@ -144,7 +144,9 @@ def test_junit_reads_back(several: Report):
     assert boxes[1].name == "labels/ä b.txt:3" and boxes[1].result[0].message == "the box has no width"
     assert boxes[0].system_out.endswith("Fix it.")
     (never,) = suites["TX009"]
-    assert isinstance(never.result[0], Skipped) and never.result[0].message == "not for detect"
+    assert isinstance(never.result[0], Skipped) and never.result[0].message.startswith(
+        "the rule reads segment, obb datasets"
+    )
     assert [case.is_passed for case in suites["CL001"]] == [True]
 
 

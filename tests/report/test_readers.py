@@ -22,7 +22,7 @@ from sarif.operations import codeclimate_op
 from sarif.sarif_file import SarifFileSet
 
 from yolo_nanfix.api import rules
-from yolo_nanfix.findings import Finding, Place, Report, Severity
+from yolo_nanfix.findings import Finding, Place, Report, Severity, Skip
 from yolo_nanfix.report import github, sarif
 from yolo_nanfix.report.text_forms import FORMATS
 from yolo_nanfix.report.words import printable, sentence
@@ -58,7 +58,7 @@ def everything(tmp_path: Path, monkeypatch) -> Report:
             findings.append(
                 Finding(rule.code, rule.name, severity, rule.effect, place, f"it says {name}", rule.fix, "train", image)
             )
-    return Report(str(tmp_path / "data.yaml"), "detect", tuple(findings), (("XX001", "a reason\n::error::"),))
+    return Report(str(tmp_path / "data.yaml"), "detect", tuple(findings), (("XX001", Skip.DEEP),))
 
 
 def written(form: str, report: Report, to: Path) -> str:

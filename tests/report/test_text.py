@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from yolo_nanfix import files
-from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
+from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity, Skip
 from yolo_nanfix.report import text, text_forms, words
 
 
@@ -23,7 +23,7 @@ def _finding(file: str = "/data/a.txt", message: str = "bad", code: str = "BX004
 
 def _report(*findings: Finding) -> Report:
     counts = {"train": {"images": 2, "labels": 2, "rows": 5}, "val": {"images": 1, "labels": 1, "rows": 1}}
-    return Report("/data/data.yaml", "detect", findings, (("TX009", "not for detect"),), counts)
+    return Report("/data/data.yaml", "detect", findings, (("TX009", Skip.DEEP),), counts)
 
 
 def _rendered(report: Report, **more) -> str:
@@ -36,14 +36,13 @@ def test_a_line_says_where_what_and_what_ultralytics_does():
     out = _rendered(_report(_finding()))
     assert "/data/a.txt:3: BX004 [error] bad\n" in out
     assert re.search(r"^BX004 +error +1 +a-defect: Ultralytics drops the image. Mend it.", out, re.MULTILINE)
-    assert "Not asked: TX009 (not for detect)." in out
+    assert "Not asked: TX009 (images are decoded under --deep only)." in out
     assert out.endswith("Training runs, but not on the data that you see: mend the errors.\n")
     assert "Found 1 error in 3 images and 6 label rows in train, val." in out
 
 
 def test_rules_of_other_tasks_are_one_line():
-    skipped = [("KP001", "the rule reads pose datasets; the task is detect")]
-    skipped += [(f"SG{n:03d}", "the rule reads segment, obb datasets; the task is detect") for n in range(30)]
+    skipped = [(code, Skip.OTHER_TASK) for code in ("KP001", *(f"SG{n:03d}" for n in range(30)))]
     lines = [line for line in _rendered(replace(_report(), skipped=tuple(skipped))).splitlines() if "Not asked" in line]
     assert lines == ["Not asked: 31 rules (they read the labels of other tasks)."]
 
@@ -177,7 +176,7 @@ def test_json_is_strict_and_whole():
     report = _report(_finding("/d/\udcff.txt", image="/d/a.jpg", split="train"))
     data = json.loads(text_forms.strict_json(report), parse_constant=pytest.fail)
     assert data["exit_code"] == 1 and data["counts"]["train"]["rows"] == 5
-    assert data["skipped"] == [{"code": "TX009", "reason": "not for detect"}]
+    assert data["skipped"] == [{"code": "TX009", "why": "deep"}]
     assert data["findings"][0]["severity"] == "error" and data["findings"][0]["place"]["line"] == 3
 
 

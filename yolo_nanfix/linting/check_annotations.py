@@ -14,17 +14,13 @@ from yolo_nanfix.dataset.listing import Folders
 from yolo_nanfix.dataset.other_files import Census
 from yolo_nanfix.dataset.table import Studied, Study
 from yolo_nanfix.dataset.whole_set import Piece, pieces, tabulate
-from yolo_nanfix.findings import Finding, Place, Report
+from yolo_nanfix.findings import Finding, Place, Report, Skip
 from yolo_nanfix.linting.causes import Cause, explained
 from yolo_nanfix.linting.folding import folded
 from yolo_nanfix.linting.registry import Rule, all_rules
 from yolo_nanfix.wording import literal
 
-APART = {
-    "CF": "there is no data.yaml",
-    "FS": "there are no folders of images and labels as Ultralytics wants them",
-    "TX": "there are no label files of text",
-}
+APART = {"CF": Skip.NO_DATA_YAML, "FS": Skip.NO_FOLDERS, "TX": Skip.NO_LABEL_FILES}
 """Families of rules that have nothing to look at, each with the reason."""
 
 

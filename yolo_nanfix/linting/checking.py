@@ -17,7 +17,7 @@ from yolo_nanfix.dataset.index import Survey, pack, survey, unpack
 from yolo_nanfix.dataset.listing import Folders, list_images
 from yolo_nanfix.dataset.options import UNLABELLED, LintOptions
 from yolo_nanfix.dataset.table import Studied, Study, Table
-from yolo_nanfix.findings import Finding, Report
+from yolo_nanfix.findings import Finding, Report, Skip
 from yolo_nanfix.linting import cache, latest
 from yolo_nanfix.linting.assemble import Whole, assemble, dumps, unchanged
 from yolo_nanfix.linting.causes import Cause, explained
@@ -146,7 +146,7 @@ def _texts() -> dict[str, latest.RuleTexts]:
     return {rule.code: (rule.name, rule.severity, rule.effect, rule.fix) for rule in all_rules()}
 
 
-def _skipped(options: LintOptions) -> tuple[tuple[str, str], ...]:
+def _skipped(options: LintOptions) -> tuple[tuple[str, Skip], ...]:
     return tuple((rule.code, reason) for rule in all_rules() if (reason := rule.skipped(options)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from yolo_nanfix.choices import Choice
-from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity, frozen
+from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity, Skip, frozen
 from yolo_nanfix.tasks import Basis
 
 RuleTexts = tuple[str, Severity, Effect, str]
@@ -61,7 +61,7 @@ def unpack(packed: Mapping[str, Any], data: str, root: str) -> Report | None:
             for code, (name, severity, effect, fix) in packed["rules"].items()
         }
         findings = tuple(unpack_findings(packed["findings"], rules))
-        skipped = tuple((code, reason) for code, reason in packed["skipped"])
+        skipped = tuple((code, Skip(why)) for code, why in packed["skipped"])
         basis = Basis.from_dict(packed["basis"])
         choice = tuple(map(Choice.from_dict, packed["choice"]))
         return Report(data, packed["task"], findings, skipped, packed["counts"], root=root, basis=basis, choice=choice)

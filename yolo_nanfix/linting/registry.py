@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from yolo_nanfix.dataset.options import LABELLED as LABELLED
 from yolo_nanfix.dataset.options import TASKS as TASKS
 from yolo_nanfix.dataset.options import UNLABELLED, LintOptions
-from yolo_nanfix.findings import Effect, Finding, Place, Severity, frozen
+from yolo_nanfix.findings import Effect, Finding, Place, Severity, Skip, frozen
 from yolo_nanfix.linting.causes import Cause, Explains
 
 FAMILIES = (
@@ -115,14 +115,14 @@ class Rule:
         """Whether the rule is about single files, not about the whole set."""
         return not ABOUT_FILES.isdisjoint(self.asks)
 
-    def skipped(self, options: LintOptions) -> str | None:
+    def skipped(self, options: LintOptions) -> Skip | None:
         """Why the rule is not asked under these options; None if it is."""
         if options.settled == UNLABELLED:
             if self.code[:2] not in WITHOUT_LABELS or self.code in ABOUT_TRAINING or set(self.tasks) < set(TASKS):
-                return "there are images alone, without labels"
+                return Skip.UNLABELLED
         elif options.settled not in self.tasks:
-            return f"the rule reads {', '.join(self.tasks)} datasets; the task is {options.settled}"
-        return "images are decoded under --deep only" if self.deep and not options.deep else None
+            return Skip.OTHER_TASK
+        return Skip.DEEP if self.deep and not options.deep else None
 
     def run(self, facts: Mapping[str, Any], causes: list[Cause]) -> Iterable[Finding]:
         """Ask the rule; `facts` holds what its parameters may name, `causes` gets what its findings explain."""

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from yolo_nanfix.findings import Finding, Report, RuleText, Severity
 from yolo_nanfix.overrides import What
-from yolo_nanfix.report.words import printable, relative, sentence
+from yolo_nanfix.report.words import printable, relative, sentence, why_skipped
 
 
 def dumps(report: Report, rules: Iterable[RuleText]) -> str:
@@ -18,13 +18,14 @@ def dumps(report: Report, rules: Iterable[RuleText]) -> str:
     in a suite of its own, a failure if they came with the dataset and leave fatal findings out. All of it is ASCII.
     """
     here = Path.cwd()
-    by_code: dict[str, list[Finding]] = {rule.code: [] for rule in rules}
-    names = {rule.code: rule.name for rule in rules}
+    known = {rule.code: rule for rule in rules}
+    by_code: dict[str, list[Finding]] = {code: [] for code in known}
+    names = {code: rule.name for code, rule in known.items()}
     for finding in report.findings:
         by_code.setdefault(finding.code, []).append(finding)
         names.setdefault(finding.code, finding.name)
     off = {code: f"left out by {c.where}" for c in report.overrides.of(What.RULES_OFF) for code in c.names}
-    reasons = off | dict(report.skipped)
+    reasons = off | {code: why_skipped(why, report, known.get(code)) for code, why in report.skipped}
     root = Element("testsuites", name="yolo-nanfix lint")
     _settings(root, report)
     for code, findings in by_code.items():

@@ -12,9 +12,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from yolo_nanfix.findings import Finding, Place, Report, Severity
+from yolo_nanfix.findings import Finding, Place, Report, Severity, Skip
 from yolo_nanfix.report.panel import put
-from yolo_nanfix.report.words import EFFECT_WORDS, base, explains, in_order, printable, task_sentence, told, where
+from yolo_nanfix.report.words import (
+    EFFECT_WORDS,
+    SKIP_WORDS,
+    base,
+    explains,
+    in_order,
+    printable,
+    task_sentence,
+    told,
+    where,
+)
 
 MAX_LINES_PER_CODE = 50
 """So many findings of one code are listed; the rest are counted. JSON output lists all."""
@@ -190,14 +200,13 @@ def _fixes(fixable: Fixable) -> Iterator[str]:
 
 
 def _skipped(report: Report) -> list[tuple[str, str]]:
-    """The codes that were not asked, joined by reason (other tasks are one); where they are many, their number."""
-    reasons: dict[str, list[str]] = {}
-    for code, reason in report.skipped:
-        other = reason.endswith(f"; the task is {report.task}")
-        reasons.setdefault("they read the labels of other tasks" if other else reason, []).append(code)
+    """The codes that were not asked, by reason; where they are many, their number."""
+    reasons: dict[Skip, list[str]] = {}
+    for code, why in report.skipped:
+        reasons.setdefault(why, []).append(code)
     return [
-        (" ".join(codes) if len(codes) <= MAX_CODES else f"{len(codes)} rules", reason)
-        for reason, codes in reasons.items()
+        (" ".join(codes) if len(codes) <= MAX_CODES else f"{len(codes)} rules", SKIP_WORDS[why])
+        for why, codes in reasons.items()
     ]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nanfix import wording
-from yolo_nanfix.findings import Effect, Finding, Place, Report
+from yolo_nanfix.findings import Effect, Finding, Place, Report, RuleText, Skip
 from yolo_nanfix.shown import printable as printable
 from yolo_nanfix.tasks import TASKS, Basis, TaskBasis
 
@@ -24,6 +24,14 @@ EFFECT_WORDS = {
     Effect.CRASHES: "Ultralytics crashes",
     Effect.GARBAGE: "Ultralytics trains on garbage",
     Effect.POISONS: "Ultralytics trains to NaN",
+}
+SKIP_WORDS = {
+    Skip.DEEP: "images are decoded under --deep only",
+    Skip.OTHER_TASK: "they read the labels of other tasks",
+    Skip.UNLABELLED: "there are images alone, without labels",
+    Skip.NO_DATA_YAML: "there is no data.yaml",
+    Skip.NO_FOLDERS: "there are no folders of images and labels as Ultralytics wants them",
+    Skip.NO_LABEL_FILES: "there are no label files of text",
 }
 PLACES = (
     ("op", "operation"),
@@ -202,3 +210,10 @@ def _annotations(numbers: Mapping[str, int]) -> str:
     if 2 * numbers.get("polygons", 0) > total:
         return f"{numbers['polygons']} of {total} annotations have polygons"
     return "the annotations are boxes"
+
+
+def why_skipped(why: Skip, report: Report, rule: RuleText | None) -> str:
+    """Why a rule was not asked; of another task, which ones it reads, where the rule is known."""
+    if why is Skip.OTHER_TASK and rule is not None:
+        return f"the rule reads {', '.join(rule.tasks)} datasets; the task is {report.task}"
+    return SKIP_WORDS[why]

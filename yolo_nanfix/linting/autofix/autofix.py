@@ -170,8 +170,7 @@ def unlabelled(report: Report, progress: Progress | None) -> Unlabelled:
     if report.task == "classify":
         raise UsageError("images in class folders have no label files; --unlabelled is about the other tasks")
     studied: list[Studied] = []
-    deep = not any("--deep" in reason for _, reason in report.skipped)
-    run(report.data, options=_options(report, deep), progress=progress, study=studied.append)
+    run(report.data, options=_options(report, report.deep), progress=progress, study=studied.append)
     table = studied[0].table
     bare = [file for file, labelled in zip(table.files, table.labelled.tolist(), strict=True) if not labelled]
     chosen = choose(bare, report.findings)

@@ -13,7 +13,16 @@ from yolo_nanfix.report.html import dataset_advice
 from yolo_nanfix.report.html.dataset_charts import bars
 from yolo_nanfix.report.html.dataset_facts import About, Outline, Picture, Show
 from yolo_nanfix.report.html.page import render
-from yolo_nanfix.report.words import EFFECT_WORDS, explains, grouped, printable, relative, task_sentence, told
+from yolo_nanfix.report.words import (
+    EFFECT_WORDS,
+    explains,
+    grouped,
+    printable,
+    relative,
+    task_sentence,
+    told,
+    why_skipped,
+)
 
 SCRIPTS = ("dataset.js", "ticks.js")
 """The scripts of a page that includes `dataset.html.j2`."""
@@ -87,7 +96,7 @@ def context(report: Report, show: Show = NOTHING, *, alone: bool = False) -> dic
         "explorer": rows,
         **_groups(listed, show, numbers),
         "charts": [bars(chart, number) for number, chart in enumerate(show.charts)],
-        "skipped": _skipped(report),
+        "skipped": _skipped(report, show),
         "known": grouped(report.known) if report.known else "",
     }  # fmt: skip
 
@@ -221,12 +230,13 @@ def _groups(listed: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str,
     return {"groups": shown, "groups_left": grouped(len(found) - GROUPS) if len(found) > GROUPS else ""}
 
 
-def _skipped(report: Report) -> list[tuple[str, str]]:
+def _skipped(report: Report, show: Show) -> list[tuple[str, str]]:
     """The rules that were not asked, by reason."""
+    texts = {rule.code: rule for rule in show.rules}
     reasons: dict[str, list[str]] = {}
-    for code, reason in report.skipped:
-        reasons.setdefault(reason, []).append(code)
-    return [(" ".join(codes), short(reason)) for reason, codes in reasons.items()]
+    for code, why in report.skipped:
+        reasons.setdefault(why_skipped(why, report, texts.get(code)), []).append(code)
+    return [(" ".join(codes), reason) for reason, codes in reasons.items()]
 
 
 class _Numbered:
