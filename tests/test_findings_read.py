@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
+from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity, Skip
 
 HOSTILE = "<script>alert(1)</script>\"'&\n\u202e{{ 7*7 }}\udcff"
 
@@ -28,7 +28,7 @@ REPORT = Report(
         finding(code="IM011", severity=Severity.FATAL, effect=Effect.POISONS, place=Place("b.npy", None, (1, 2, 0))),
         finding(place=Place(HOSTILE), says=HOSTILE),
     ),
-    (("IM020", "images are decoded under --deep only"),),
+    (("IM020", Skip.DEEP),),
     {"train": {"images": 4, "labels": 3, "rows": 9}},
     2,
 )
@@ -54,7 +54,7 @@ def test_what_was_written_is_read_back():
         (lambda d: d.update(counts={"train": {"images": True, "labels": 0, "rows": 0}}), "'images' that is bool"),
         (lambda d: d["findings"].append("x"), "a finding is a mapping, not str"),
         (lambda d: d["findings"][0].update(severity="awful"), "awful"),
-        (lambda d: d["findings"][0].pop("message"), "no 'message'"),
+        (lambda d: d["findings"][0].pop("says"), "no 'says'"),
         (lambda d: d["findings"][1]["place"].update(pixel=[1, 2]), "a pixel is x, y and channel"),
         (lambda d: d["findings"][0]["place"].update(line="3"), "'line' that is str"),
         (lambda d: d["findings"][0].update(because=3), "'because' that is int"),

@@ -67,7 +67,10 @@ def _starts(root: Path) -> tuple[str, ...]:
 def told(finding: Finding, root: Path) -> str:
     """The message of a finding with the paths in it from `root` on, as `relative` gives them, on one printable line."""
     values = {name: _from(value, root) for name, value in finding.values.items()}
-    return printable(wording.sentence(finding.says, values) if values else finding.says)
+    says = finding.says
+    for start in _starts(root):
+        says = says.replace(start, "") if start != os.sep else says
+    return printable(wording.sentence(says, values) if values else says)
 
 
 def _from(value: Any, root: Path) -> Any:

@@ -126,13 +126,13 @@ class Rows:
         if finding.place.file == finding.image or (line is None and not self.studied.where):
             return About(0, classes)
         for called, row in lines.get(line, ()):
-            if finding.message.startswith(called):
+            if finding.values.get("entry", "") == called:
                 label = self.label(row)
                 return About(self.number(row), (label,) if label else classes)
         return About(line or 0 if is_yolo(self.studied) else 0, classes)
 
     def _lines(self, image: int) -> tuple[Lines, tuple[str, ...]]:
-        """The rows of an image by line, each with how messages about it begin; and the classes of the image."""
+        """The rows of an image by line, each with what findings call it (`entry`); and the classes of the image."""
         if self._latest[0] != image:
             lines: Lines = {}
             rows = self.of(image)
@@ -140,7 +140,7 @@ class Rows:
             for row in rows.tolist():
                 line = int(self.studied.table.row_line[row])
                 place, called = where(line) if where else (line, "")
-                lines.setdefault(place, []).append((f"{called}: " if called else "", row))
+                lines.setdefault(place, []).append((called, row))
             self._latest = (image, lines, tuple(dict.fromkeys(filter(None, map(self.label, rows)))))
         return self._latest[1:]
 
