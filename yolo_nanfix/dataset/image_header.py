@@ -58,8 +58,6 @@ _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _SHORT = 3
 _WIDTHS = {1: 1, 2: 1, _SHORT: 2, 4: 4, 5: 8, 7: 1, 9: 4, 10: 8}
 """Bytes of a value of each TIFF type that cameras write."""
-Frame = tuple[int, int, str]
-"""Width, height and Pillow's mode."""
 
 
 def _by_seeking(fd: int, length: int, offset: int) -> bytes:
@@ -70,24 +68,6 @@ def _by_seeking(fd: int, length: int, offset: int) -> bytes:
 read_at = getattr(os, "pread", _by_seeking)
 
 
-def plain(head: bytes) -> Frame | None:
-    """What the frame header of an ordinary JPEG says; None if in any doubt.
-
-    Ordinary: 8 bits, 1, 3 or 4 components, nothing but common segments up to the frame header, all of it in `head`.
-    """
-    if not head.startswith(b"\xff\xd8\xff"):
-        return None
-    at, end = 2, len(head) - _FRAME_BYTES
-    while at <= end:
-        marker, length = _segment(head, at)
-        if marker in FRAMES:
-            return _judged(head, at)
-        if not _harmless(head, at, marker, length):
-            return None
-        at += 2 + length
-    return None
-
-
 def _harmless(data: bytes, at: int, marker: int, length: int) -> bool:
     """Whether the segment at some place is one of `HARMLESS`, and sound."""
     if marker != TABLES:
@@ -96,7 +76,7 @@ def _harmless(data: bytes, at: int, marker: int, length: int) -> bool:
     return length in (TABLE, TWO_TABLES) and len(begins) == 2 and max(begins[: length // TABLE]) < PRECISE
 
 
-def _judged(data: bytes, at: int) -> Frame | None:
+def _judged(data: bytes, at: int) -> tuple[int, int, str] | None:
     """What the frame header at some place says, if it is one of 8 bits, 1, 3 or 4 components and a bearable size."""
     _, length = _segment(data, at)
     bits, height, width, components = _frame(data, at + 4)
@@ -106,41 +86,31 @@ def _judged(data: bytes, at: int) -> Frame | None:
     return width, height, mode
 
 
-def from_camera(file: str, head: bytes) -> tuple[Frame, int] | None:
-    """As `plain`, of a JPEG with EXIF, XMP, ICC and the like, and its orientation; None if in any doubt.
+def jpeg_frame(file: str, head: bytes) -> tuple[int, int, str, int] | None:
+    """Width, height, Pillow's mode and orientation of a JPEG by its segments; None if in any doubt.
+
+    Doubt is for Pillow: 8 bits, 1, 3 or 4 components, EXIF of one orientation, XMP, ICC and the like are told here.
 
     Args:
-        file: its path.
+        file: its path; it is read again where a segment reaches beyond `head`.
         head: its first bytes.
     """
     if not head.startswith(b"\xff\xd8\xff"):
         return None
-    try:
-        fd = os.open(file, READ)
-        try:
-            return _walk(fd, head)
-        finally:
-            os.close(fd)
-    except OSError:
-        return None
-
-
-def _walk(fd: int, data: bytes) -> tuple[Frame, int] | None:
-    """As `from_camera`, of an open file that begins with `data`."""
-    start, at, turn, xmp = 0, 2, -1, False
+    data, start, at, turn, xmp = head, 0, 2, -1, False
     for _ in range(_SEGMENTS):
         if at + _LOOK > start + len(data):
-            data, start = read_at(fd, _WINDOW, at), at
+            data, start = _window(file, at), at
         here = at - start
         if here + _FRAME_BYTES > len(data):
             return None
         marker, length = _segment(data, here)
         if marker in FRAMES:
             frame = _judged(data, here)
-            return (frame, max(turn, 1)) if frame and (turn or not xmp) else None
+            return (*frame, max(turn, 1)) if frame and (turn or not xmp) else None
         if marker == _APP1 and data.startswith(_EXIF, here + 4):
             if here + _TAGS > len(data):
-                data, start, here = read_at(fd, _WINDOW, at), at, 0
+                data, start, here = _window(file, at), at, 0
             told = orientation(data[here + 10 : here + 2 + length], length - 8) if turn < 0 else None
             if told is None:
                 return None
@@ -154,6 +124,18 @@ def _walk(fd: int, data: bytes) -> tuple[Frame, int] | None:
             return None
         at += 2 + length
     return None
+
+
+def _window(file: str, at: int) -> bytes:
+    """Some bytes of a file from a place on; none if it cannot be read."""
+    try:
+        fd = os.open(file, READ)
+        try:
+            return read_at(fd, _WINDOW, at)
+        finally:
+            os.close(fd)
+    except OSError:
+        return b""
 
 
 def orientation(tiff: bytes, size: int) -> int | None:
@@ -296,17 +278,13 @@ def read_header(
     except (OSError, ValueError) as error:
         fault = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
         return _header(stamp, fault=fault, reason=str(error))
-    content, turn = xxh3_64_intdigest(head, size), 1
-    frame = plain(head)
-    if frame is None and (told := from_camera(file, head)) is not None:
-        frame, turn = told
+    content, frame = xxh3_64_intdigest(head, size), jpeg_frame(file, head)
     if frame is None:
         header = _by_pillow(file, _header(stamp), head)._replace(content=content)
         return _judge_end(file, header) if header.format == "JPEG" and not header.fault and tail != END else header
-    width, height, mode = frame
-    ordinary = mode == "RGB" and turn == 1
-    own = (size, mtime_ns, (device, inode), width, height, "JPEG", mode, False, "", "", content, 8, 1, turn, ordinary)
-    header = tuple.__new__(Header, own)  # as `Header(*own)`, in half the time
+    width, height, mode, turn = frame
+    ordinary, place = mode == "RGB" and turn == 1, (device, inode)
+    header = Header(size, mtime_ns, place, width, height, "JPEG", mode, content=content, turn=turn, ordinary=ordinary)
     return header if tail == END else _judge_end(file, header._replace(ordinary=False))
 
 
@@ -507,19 +485,6 @@ _RGB_LENGTH = 17
 """Bytes of a frame header of three components, its marker not counted."""
 
 
-class Heads(NamedTuple):
-    """N files.
-
-    Attributes:
-        ordinary: (N,) bool, a JPEG as in `Header.ordinary`.
-        width, height: (N,) int32, pixels; 0 where it is not ordinary.
-    """
-
-    ordinary: NDArray[np.bool_]
-    width: NDArray[np.int32]
-    height: NDArray[np.int32]
-
-
 def read_heads(files: Sequence[str], sizes: Sequence[int]) -> tuple[list[bytes], list[int]]:
     """The first bytes of files that end as a JPEG does, as many as `judge_heads` looks at, and their `content` hashes.
 
@@ -531,31 +496,28 @@ def read_heads(files: Sequence[str], sizes: Sequence[int]) -> tuple[list[bytes],
     """
     heads: list[bytes] = []
     contents: list[int] = []
-    keep, note, start, read, end, last = heads.append, contents.append, os.open, os.read, os.close, read_at
     for file, size in zip(files, sizes, strict=True):
-        head = b""
         try:
-            fd = start(file, READ)
-            try:
-                head = read(fd, HEAD_BYTES)
-                if (head[-2:] if len(head) >= size else last(fd, 2, size - 2)) != END:
-                    head = b""
-            finally:
-                end(fd)
+            head, tail = both_ends(file, size)
         except (OSError, ValueError):
+            head = tail = b""
+        if tail != END:
             head = b""
-        keep(head[:_HEAD_WINDOW])
-        note(xxh3_64_intdigest(head, size))
+        heads.append(head[:_HEAD_WINDOW])
+        contents.append(xxh3_64_intdigest(head, size))
     return heads, contents
 
 
-def judge_heads(heads: Sequence[bytes]) -> Heads:
-    """Which of some files are ordinary JPEGs, and their sizes, from what `read_heads` gave.
+def judge_heads(heads: Sequence[bytes]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """Which of N files are ordinary JPEGs (`Header.ordinary`), from what `read_heads` gave.
 
     The segments of all are walked side by side, one step of each at a time.
+
+    Returns:
+        (N,) whether each is ordinary, and (N, 2) width and height; 0 where it is not.
     """
     count = len(heads)
-    found = Heads(np.zeros(count, np.bool_), np.zeros(count, np.int32), np.zeros(count, np.int32))
+    sizes = np.zeros((count, 2), np.int32)
     data = np.frombuffer(b"".join([head.ljust(_HEAD_WINDOW, b"\0") for head in heads]), np.uint8)
     starts = np.arange(count) * _HEAD_WINDOW
     open_ = np.flatnonzero((data[starts] == 0xFF) & (data[starts + 1] == 0xD8) & (data[starts + 2] == 0xFF))
@@ -564,35 +526,22 @@ def judge_heads(heads: Sequence[bytes]) -> Heads:
         place = starts[open_] + at[open_]
         marker, length = _number(data, place), _number(data, place + 2)
         framed = _IS_FRAME[marker]
-        _note_frames(found, data, open_[framed], place[framed], length[framed])
+        frames, spot = open_[framed], place[framed]
+        height, width = _number(data, spot + 5), _number(data, spot + 7)
+        usual = (data[spot + 4] == 8) & (data[spot + 9] == 3) & (length[framed] == _RGB_LENGTH)
+        usual &= (height * width > 0) & (height * width <= BOMB_PIXELS)
+        sizes[frames[usual]] = np.stack([width[usual], height[usual]], axis=1)
         on = length >= _LEAST_LENGTH[marker]
         _judge_tables(data, place, length, marker, on)
         open_ = open_[on]
         at[open_] += 2 + length[on]
         open_ = open_[at[open_] <= _HEAD_WINDOW - _FRAME_BYTES]
-    return found
+    return sizes[:, 0] > 0, sizes
 
 
 def _number(data: NDArray[np.uint8], place: NDArray[np.int64]) -> NDArray[np.int64]:
     """The numbers of two bytes at some places."""
     return data[place].astype(np.int64) << 8 | data[place + 1]
-
-
-def _note_frames(
-    found: Heads,
-    data: NDArray[np.uint8],
-    images: NDArray[np.int64],
-    place: NDArray[np.int64],
-    length: NDArray[np.int64],
-) -> None:
-    """Judge the frame headers of some images, which stand at some places."""
-    height, width = _number(data, place + 5), _number(data, place + 7)
-    pixels = height * width
-    usual = (data[place + 4] == 8) & (data[place + 9] == 3) & (length == _RGB_LENGTH)
-    usual &= (pixels > 0) & (pixels <= BOMB_PIXELS)
-    chosen = images[usual]
-    found.ordinary[chosen] = True
-    found.width[chosen], found.height[chosen] = width[usual], height[usual]
 
 
 def _judge_tables(

@@ -239,7 +239,7 @@ def read_images(listed: Listed, channels: int, *, deep: bool) -> Images:
     ]
     files, sizes = [listed.files[i] for i in chosen], [sizes[i] for i in chosen]
     heads, contents = read_heads(files, sizes)
-    judged, place = judge_heads(heads), np.array(chosen, np.int64)
+    (judged, shown), place = judge_heads(heads), np.array(chosen, np.int64)
     columns = ImageColumns(
         size=listed.stamps[:, 0].copy(),
         inode=listed.stamps[:, 2:4].copy(),
@@ -251,10 +251,10 @@ def read_images(listed: Listed, channels: int, *, deep: bool) -> Images:
         alpha=np.zeros(count, np.bool_),
         npy=np.zeros(count, np.int8),
     )
-    columns.width[place], columns.height[place] = judged.width, judged.height
+    columns.width[place], columns.height[place] = shown.T
     columns.content[place] = contents
     ordinary, made = np.zeros(count, np.bool_), {}
-    ordinary[place] = judged.ordinary
+    ordinary[place] = judged
     for i in np.flatnonzero(~(ordinary & _usual(columns))).tolist():
         known = listed.one(i)
         made[i] = _ordinary(known, columns, i, usual=False) if ordinary[i] else read_one(known, channels)

@@ -555,7 +555,7 @@ class _Reader:
             return []
         wanted = 3 * self._points if self._points else None
         if not numbers(given) or len(given) % 3 or (wanted is not None and len(given) != wanted):
-            says = "keypoints are {given}" + (", not {wanted} numbers" if wanted else ", not three numbers a point")
+            says = "keypoints are {given}" + (", not {wanted}" if wanted else ", not three numbers a point")
             count = len(given) if isinstance(given, list) else None
             found = brief(given) if count is None else f"{count} numbers"
             self._note(Defect.KEYPOINTS_MALFORMED, number, says, image, given=found, count=count, wanted=wanted)
