@@ -12,8 +12,7 @@ from typing import Any
 
 from yolo_nanfix import files as unfinished
 from yolo_nanfix import stopping
-from yolo_nanfix.dataset.scene import Album, Scene, below, called, plain, scenes, unlabelled_scenes
-from yolo_nanfix.dataset.source_images import taken
+from yolo_nanfix.dataset.scene import Album, Scene, below, called, plain, scenes, taken, unlabelled_scenes
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.handoff import coco_export, cvat, label_studio, overlay, sheet

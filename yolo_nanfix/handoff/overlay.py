@@ -7,8 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from yolo_nanfix.dataset.scene import Scene, Shape
-from yolo_nanfix.dataset.source_images import Canvas
+from yolo_nanfix.dataset.scene import Canvas, Scene, Shape
 
 LONGEST = 1280
 """Longer sides are scaled down to so many pixels."""

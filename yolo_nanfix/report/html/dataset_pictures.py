@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.config import Layout
 from yolo_nanfix.dataset.grounds import ground
 from yolo_nanfix.dataset.paths import label_path
-from yolo_nanfix.dataset.scene import Album, Scene, Shape, plain, scene_of
-from yolo_nanfix.dataset.source_images import pixels_of, size_of
+from yolo_nanfix.dataset.scene import Album, Scene, Shape, pixels_of, plain, scene_of, size_of
 from yolo_nanfix.dataset.table import Studied
 from yolo_nanfix.files import Within
 from yolo_nanfix.findings import Finding, Report, RuleText
