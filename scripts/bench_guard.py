@@ -80,6 +80,7 @@ class GuardSteps(benchlib.Alternating):
         import torch
 
         from yolo_nanfix.guard import sensors
+        from yolo_nanfix.numerics.finite import first_not_finite, state_defect
 
         guard, model = self.guard, self.guard.model
         model.train()
@@ -97,11 +98,9 @@ class GuardSteps(benchlib.Alternating):
             "batchnorm": median_of(lambda: (guard.norms.copy(), guard.norms.sum())),
             "gradient": median_of(guard.gradients.probe),
             "divergence": median_of(lambda: (divergence.loss(3.0, 8), divergence.step(5.0))),
-            "weights": median_of(lambda: sensors.state_defect(named)),
-            "ema": median_of(lambda: sensors.state_defect(guard.trainer.ema.ema.state_dict().items())),
-            "optimizer": median_of(
-                lambda: sensors.first_not_finite(sensors.optimizer_tensors(guard.trainer.optimizer))
-            ),
+            "weights": median_of(lambda: state_defect(named)),
+            "ema": median_of(lambda: state_defect(guard.trainer.ema.ema.state_dict().items())),
+            "optimizer": median_of(lambda: first_not_finite(sensors.optimizer_tensors(guard.trainer.optimizer))),
             "update-ratio": median_of(guard.snapshots.moved),
             "snapshot": median_of(lambda: guard.snapshots.take(1)),
             "rollback": median_of(guard.snapshots.restore),

@@ -244,7 +244,7 @@ def judge_fault(case: Fault, folder: Path) -> Ran:
         return ran
     guard = ran.summary["guard"]
     events = [event for event in guard["events"] if event["epoch"] == 1]
-    if len({event["check"] for event in events}) != len(events) or (case.dropped and len(events) != 1):
+    if len({tuple(event["checks"]) for event in events}) != len(events) or (case.dropped and len(events) != 1):
         wrong.append(f"{len(events)} events, not one")
     if not events:
         wrong.append("no event")

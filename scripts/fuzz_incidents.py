@@ -76,7 +76,7 @@ def base() -> Incident:
     files = [f"/data/images/{name}.jpg" for name in ("a", "b")]
     labels = [{"file": f"/data/labels/{name}.txt", "rows": ["0 0.5 0.5 0.4 0.4"]} for name in ("a", "b")]
     facts = {
-        "point": "after-loss", "check": "loss", "detail": "", "epoch": 1, "batch": 3, "rank": -1, "number": 1,
+        "point": "after-loss", "checks": ["loss"], "detail": "", "epoch": 1, "batch": 3, "rank": -1, "number": 1,
         "task": "detect",
         "model": {
             "class": "ultralytics.nn.tasks:DetectionModel", "yaml": model.yaml, "nc": 2, "ch": 3,

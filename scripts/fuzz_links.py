@@ -85,7 +85,7 @@ def run_folder(folder: Path, report: object, secrets: list[Path], rng: random.Ra
     """Make a run folder that names and links to what it must not show."""
     folder.mkdir(exist_ok=True)
     there = rng.choice(secrets)
-    event = {"epoch": 1, "check": "input", "detail": str(there), "sources": [{"file": str(there), "suspect": "nan"}]}
+    event = {"epoch": 1, "checks": ["input"], "detail": str(there), "sources": [{"file": str(there), "suspect": "nan"}]}
     summary = {"outcome": "finished", "lint": report, "guard": {"events": [event]}, "paths": {"page": str(there)}}
     (folder / "yolo-nanfix.json").write_text(json.dumps(summary))
     (folder / "incidents").mkdir(exist_ok=True)

@@ -38,8 +38,9 @@ VERDICT = {
     "setting": "", "advice": ["mend it"], "next": "yolo-nanfix lint", "incident": "0001-00003-loss.safetensors",
 }  # fmt: skip
 EVENT = {
-    "kind": "drop", "check": "loss+pixels", "epoch": 1, "batch": 3, "step": 3, "detail": "loss not finite", "rank": -1,
-    "incident": "0001-00003-loss.safetensors", "images": [IMAGE], "action": "dropped", "verdict": 0,
+    "point": "after-loss", "checks": ["loss", "pixels"], "epoch": 1, "batch": 3, "step": 3, "level": "error",
+    "detail": "loss not finite", "says": "loss not finite", "values": {}, "actions": [{"did": "dropped", "count": 1}],
+    "incident": "0001-00003-loss.safetensors", "sources": [{"file": IMAGE, "suspect": "nan"}], "ranks": [],
 }  # fmt: skip
 FINDING = {
     "code": "IM011", "name": "pixel-nan", "severity": "fatal", "effect": "poisons", "split": "train", "image": IMAGE,
@@ -71,7 +72,7 @@ REPORT: dict[str, Any] = {
     "paths": {"save_dir": "run", "last": "run/weights/last.pt", "report": "run/yolo-nanfix.json"},
 }  # fmt: skip
 FACTS: dict[str, Any] = {
-    "format": 1, "point": "after-loss", "check": "loss+pixels", "epoch": 1, "batch": 3, "step": 3, "rank": -1,
+    "format": 1, "point": "after-loss", "checks": ["loss", "pixels"], "epoch": 1, "batch": 3, "step": 3, "rank": -1,
     "detail": "loss not finite", "task": "detect", "precision": "float32", "loss": {"box_loss": float("nan")},
     "model": {"class": "ultralytics.nn.tasks:DetectionModel", "yaml": {"nc": 2}, "nc": 2, "ch": 3, "names": {"0": "a"}},
     "args": ARGUMENTS, "optimizer": "SGD", "lr": [0.01], "base_lr": 0.01, "groups": [{"lr": 0.01}],

@@ -212,7 +212,7 @@ def leave_half(device: Device) -> Seen:
         ours = device.train("leave", spec, {"on_train_end": look})
     guard = ours["guard"] or {"dropped_micro_batches": None, "events": []}
     figures = {**ended, "dropped": guard["dropped_micro_batches"], "error": ours["error"][-300:]}
-    figures["actions"] = sorted({event["action"] for event in guard["events"]})
+    figures["actions"] = sorted({action["did"] for event in guard["events"] for action in event["actions"]})
     right = not ours["error"] and ended.get("scaler") is False and bool(ended.get("finite"))
     return Seen(right, f"{figures['dropped']} of 12 micro-batches dropped, then without GradScaler", figures)
 

@@ -248,7 +248,7 @@ def events(ours: Mapping[str, Any], trap: bool = False) -> list[str]:
     if ours["guard"] is None:
         return ["no report of the guard"]
     told = [e for e in ours["guard"]["events"] if not (trap and e["point"] == "validation")]
-    found = [f"epoch {e['epoch']} batch {e['batch']}: {e['check']}" for e in told]
+    found = [f"epoch {e['epoch']} batch {e['batch']}: {'+'.join(e['checks'])}" for e in told]
     dropped = ours["guard"].get("dropped_micro_batches", 0)
     return found + ([f"{dropped} micro-batches dropped"] if dropped else [])
 

@@ -72,7 +72,7 @@ class Answer:
     def _wrong_in_events(self, events: Sequence[Mapping[str, Any]]) -> list[str]:
         sources = [source for event in events for source in event["sources"] if source["suspect"]]
         stems = tuple(sorted({Path(source["file"]).stem for source in sources}))
-        text = " ".join(f"{event['check']} {event['detail']}" for event in events).lower()
+        text = " ".join(f"{' '.join(event['checks'])} {event['detail']}" for event in events).lower()
         said = [f"not named: {n}" for n in self.names if not any(part.lower() in text for part in n.split("|"))]
         return said + ([f"images {stems}, not {self.images}"] if stems != tuple(sorted(self.images or ())) else [])
 

@@ -162,7 +162,7 @@ class Fault:
         criterion = getattr(model, "criterion", None)
         return {
             "point": "after-backward" if "gradient" in check else "after-loss",
-            "check": check,
+            "checks": check.split("+") if check else [],
             "detail": "",
             "epoch": 2,
             "batch": 3,

@@ -128,10 +128,7 @@ def _kept(line: Score) -> bool:
 
 def _quarantined(guard: Mapping[str, Any]) -> int | None:
     """How many images the guard left out of the run; None where there was no guard."""
-    if "quarantined" in guard:
-        return len(guard["quarantined"])
-    events = guard.get("events")
-    return None if events is None else sum("left out from now on" in event["action"] for event in events)
+    return len(guard["quarantined"]) if "quarantined" in guard else None
 
 
 def _judge_verdict(case: Case, ours: Mapping[str, Any], guard: Mapping[str, Any]) -> tuple[str, list[str]]:

@@ -201,6 +201,11 @@ def _start(model: Any, trainer: type | None, arguments: dict[str, Any]) -> None:
         trainer(overrides={**model.overrides, **arguments, "mode": "train"}, _callbacks=model.callbacks).train()
 
 
+def did(event: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The actions of an event of a report, by what was done."""
+    return {action["did"]: action for action in event["actions"]}
+
+
 def not_finite(tensors: Any) -> int:
     """How many values of floating tensors are not finite."""
     floating = [t for t in tensors if isinstance(t, torch.Tensor) and t.is_floating_point()]

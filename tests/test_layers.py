@@ -38,7 +38,7 @@ MAY = {
     "numerics": set(),
     "upstream": {"errors"},
     "cards": {"errors"},
-    "events": {"incident"},
+    "events": {"wording"},
     "findings": {"choices", "held", "overrides", "tasks", "wording"},
     "wording": {"shown"},
     "overrides": {"held"},

@@ -15,11 +15,11 @@ save_model()                 ── SAVE         what is about to be written fin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
-from yolo_nanfix.incident import OnDisk
+from yolo_nanfix import wording
 
 
 class Point(str, Enum):
@@ -36,6 +36,160 @@ class Point(str, Enum):
     SAVE = "save"
 
 
+class Check(str, Enum):
+    """The sensors; `guard.sensor_table` tells what each looks at."""
+
+    SAMPLES = "samples"
+    LOSS = "loss"
+    BATCHNORM = "batchnorm"
+    TARGETS = "targets"
+    PIXELS = "pixels"
+    OUTPUTS = "outputs"
+    GRADIENT = "gradient"
+    SETTINGS = "settings"
+    LOSS_SCALE = "loss-scale"
+    DIVERGENCE = "divergence"
+    UPDATE_RATIO = "update-ratio"
+    WEIGHTS = "weights"
+    OPTIMIZER = "optimizer"
+    EMA = "ema"
+    VAL_BATCH = "val-batch"
+    VAL_LOSS = "val-loss"
+    VAL_PREDICTIONS = "val-predictions"
+    CHECKPOINT = "checkpoint"
+
+
+class Level(str, Enum):
+    """How bad an event is, by what was done about it, from the worst down."""
+
+    FATAL = "fatal"
+    """The run ended, or did not begin."""
+    ERROR = "error"
+    """Something was lost or undone: a micro-batch, steps, a checkpoint."""
+    WARNING = "warning"
+    """Something was left out or repaired, and training lost nothing else."""
+    INFO = "info"
+    """Reported only."""
+
+
+class Did(str, Enum):
+    """One kind of thing that the guard does; which fields of its `Action` are filled stands behind the colon."""
+
+    DROPPED = "dropped"
+    """Micro-batches without effect on the weights: count."""
+    DROPPED_UPSTREAM = "dropped-upstream"
+    """Ultralytics itself dropped micro-batches before the backward pass: count."""
+    REFUSED_STEP = "refused-step"
+    """An optimizer step was not taken, so the weights stay as they were."""
+    BATCHNORM_RESTORED = "batchnorm-restored"
+    """BatchNorm statistics are as before the forward pass."""
+    BATCHNORM_FROM_SNAPSHOT = "batchnorm-from-snapshot"
+    """BatchNorm statistics were non-finite before, and come from the last snapshot."""
+    BATCHNORM_LEFT = "batchnorm-left"
+    """BatchNorm statistics were non-finite before, and there is no snapshot to take them from."""
+    STATE_FROM_SNAPSHOT = "state-from-snapshot"
+    """Other tensors of modules were non-finite before, and come from an earlier state: names."""
+    QUARANTINED = "quarantined"
+    """Images are left out of the run from now on: images."""
+    LEFT_FLOAT16 = "left-float16"
+    """Training goes on in another precision: names holds the one."""
+    CLIPPED = "clipped"
+    """Gradients are clipped harder: factor is the norm, count the number of steps."""
+    ROLLED_BACK = "rolled-back"
+    """All that training changes is as it was at an earlier step: step, count is the number of steps undone."""
+    LOWERED_RATE = "lowered-rate"
+    """The learning rate is lowered: factor of what was asked for, count is the number of warm-up steps."""
+    STOPPED = "stopped"
+    NOT_STARTED = "not-started"
+    CHANNELS_RESET = "channels-reset"
+    """BatchNorm channels start with mean 0 and variance 1."""
+    OPTIMIZER_RESET = "optimizer-reset"
+    """Optimizer state of parameters is set to 0."""
+    SCALE_RESET = "scale-reset"
+    """The loss scale starts at factor."""
+    WEIGHTS_RESET = "weights-reset"
+    """Tensors take the values of an untrained model."""
+    LEFT_AS_IS = "left-as-is"
+    EMA_COPIED = "ema-copied"
+    """Tensors of the averaged model are copied from the model: count."""
+    CHECKPOINT_NOT_WRITTEN = "checkpoint-not-written"
+    CHECKPOINT_NOT_REPLACED = "checkpoint-not-replaced"
+    """The new file cannot be read back, so the last one stays."""
+    REPORTED = "reported"
+    SAMPLES_LEFT_OUT = "samples-left-out"
+    """Samples are left out of this batch alone."""
+    FILLED_UP = "filled-up"
+    """A micro-batch of one image got another one beside it: images."""
+    REPLACED_IN_MIX = "replaced-in-mix"
+    """Another image has the place of one in a mosaic or mix-up."""
+    READ_AGAIN = "read-again"
+    """A second try succeeded."""
+    CAME_BACK = "came-back"
+    """An image that could not be read can be read again."""
+    ROWS_LEFT_OUT = "rows-left-out"
+    """Label rows that belong to no image are left out."""
+    VAL_IMAGES_LEFT_OUT = "val-images-left-out"
+    """Images are left out of val losses and metrics."""
+    VAL_BATCH_LEFT_OUT = "val-batch-left-out"
+    """A val batch is left out of the val losses."""
+    VAL_LOSS_OF_OTHERS = "val-loss-of-others"
+    """The val loss of a batch is taken over its other images: count."""
+    PREDICTIONS_LEFT_OUT = "predictions-left-out"
+    """Predictions are left out of the metrics: count is the number of rows, None for whole images."""
+
+
+LOSSES = frozenset((Did.DROPPED, Did.DROPPED_UPSTREAM))
+"""What costs micro-batches."""
+_FATAL = frozenset((Did.STOPPED, Did.NOT_STARTED))
+_ERROR = LOSSES | {
+    *(Did.REFUSED_STEP, Did.ROLLED_BACK, Did.CHECKPOINT_NOT_WRITTEN, Did.CHECKPOINT_NOT_REPLACED),
+}
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that the guard did about an event; which fields it fills says `Did`.
+
+    Attributes:
+        did: what.
+        images: image files that it concerns.
+        step: the optimizer step that it leads to.
+        factor: a norm, a factor or a scale.
+        count: how many micro-batches, steps, tensors, images or rows.
+        names: names of tensors, or of a precision.
+    """
+
+    did: Did
+    images: tuple[str, ...] = ()
+    step: int | None = None
+    factor: float | None = None
+    count: int | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> Level:
+        """How bad this alone is."""
+        if self.did in _FATAL:
+            return Level.FATAL
+        if self.did in _ERROR:
+            return Level.ERROR
+        return Level.INFO if self.did is Did.REPORTED else Level.WARNING
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict of the fields that are filled."""
+        return {"did": self.did.value, **{k: v for k, v in vars(self).items() if k != "did" and v not in (None, ())}}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Action:
+        """What `as_dict` wrote.
+
+        Raises:
+            ValueError, TypeError, KeyError: it was not written by it.
+        """
+        lists = {name: tuple(map(str, values[name])) for name in ("images", "names") if name in values}
+        return cls(**{**values, "did": Did(values["did"]), **lists})
+
+
 class Defect(str, Enum):
     """What kind of thing is wrong with a sample."""
 
@@ -43,6 +197,18 @@ class Defect(str, Enum):
     """Pixels or label rows that are not finite."""
     CLASS = "class"
     """A class that does not exist: the loss raises, or a GPU stops with an assertion."""
+
+
+class OnDisk(str, Enum):
+    """What a file of a suspect sample was when it was read again."""
+
+    FINITE = "finite"
+    """Pixels, label rows and depth are finite, and all classes known: what is wrong with the sample came later."""
+    NOT_FINITE = "not-finite"
+    """They are not: it is the file's fault."""
+    UNREADABLE = "unreadable"
+    UNKNOWN = "unknown"
+    """It was not read again, or the dataset has no reader that is known."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +220,7 @@ class Source:
         suspect: what is wrong with it as the model saw it, or empty.
         parents: other image files that mosaic and mix-up put into it.
         on_disk: what its files were when they were read again, the worst of them; only suspect ones are.
-        blamed: those of its files that are sick on disk themselves.
+        blamed: those of its files that are non-finite, or have unknown classes, on disk themselves.
         defect: what kind of thing is wrong, where it was seen before the forward pass.
     """
 
@@ -67,14 +233,14 @@ class Source:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Source:
-        """What `Event.as_dict` wrote, also by an earlier version.
+        """What `Event.as_dict` wrote.
 
         Raises:
             ValueError, TypeError, KeyError: it was not written by it.
         """
-        parents, blamed = tuple(values["parents"]), tuple(values.get("blamed", ()))
-        defect = Defect(known) if (known := values.get("defect")) else None
-        return cls(values["file"], values["suspect"], parents, OnDisk(values.get("on_disk", "unknown")), blamed, defect)
+        defect = Defect(known) if (known := values["defect"]) else None
+        parents, blamed = tuple(values["parents"]), tuple(values["blamed"])
+        return cls(values["file"], values["suspect"], parents, OnDisk(values["on_disk"]), blamed, defect)
 
 
 @dataclass(frozen=True)
@@ -83,28 +249,40 @@ class RankFault:
 
     Attributes:
         rank: the rank.
-        check: which sensor fired on it, as `Event.check`.
-        detail: the values it saw.
+        checks: the sensors that fired on it.
+        says, values: what it saw, as in `Event`.
         images: the images it suspects.
         cause: the class of cause that its diagnosis found (a `verdicts.Cause`), empty where there is none.
         incident: the name of its incident file, where one was written.
     """
 
     rank: int
-    check: str
-    detail: str
+    checks: tuple[Check, ...]
+    says: str
+    values: Mapping[str, Any] = field(default_factory=dict)
     images: tuple[str, ...] = ()
     cause: str = ""
     incident: str = ""
 
+    @property
+    def detail(self) -> str:
+        """What it saw, as a sentence."""
+        return wording.sentence(self.says, self.values)
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return {**asdict(self), "checks": [check.value for check in self.checks], "detail": self.detail}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RankFault:
-        """What `Event.as_dict` wrote.
+        """What `as_dict` wrote.
 
         Raises:
             ValueError, TypeError, KeyError: it was not written by it.
         """
-        return cls(**{**values, "rank": int(values["rank"]), "images": tuple(values["images"])})
+        held = {k: v for k, v in values.items() if k != "detail"}
+        checks, images = tuple(map(Check, values["checks"])), tuple(map(str, values["images"]))
+        return cls(**{**held, "rank": int(values["rank"]), "checks": checks, "images": images, **_facts(values)})
 
 
 @dataclass(frozen=True)
@@ -113,35 +291,62 @@ class Event:
 
     Attributes:
         point: where in the loop.
-        check: which sensor fired, as `guard.catalogue` names them; several are joined by `+`.
+        checks: the sensors that fired.
         epoch: 1-based, as Ultralytics prints it.
         batch: 1-based within the epoch, 0 where the event concerns the epoch as a whole.
         sources: the images concerned.
-        detail: the values seen.
-        action: what was done.
+        says: the form of what was seen, with the names of `values` in braces (see `wording.sentence`).
+        values: the numbers, texts and tuples of them that were seen, by name.
+        actions: what was done.
         step: how many micro-batches the run had had, this one included; 0 before the first.
         incident: the name of its incident file, where one was written.
-        ranks: in a run of several processes, what each of those met that met something; else empty. Then `check`,
-            `sources` and `detail` are those of all of them, and `incident` is the first's.
+        ranks: in a run of several processes, what each of those met that met something; else empty. Then `checks`
+            and `sources` are those of all of them, and `says`, `values` and `incident` are the first's.
         val_batch: 1-based within the validation, where the event concerns one batch of it; else 0.
     """
 
     point: Point
-    check: str
+    checks: tuple[Check, ...]
     epoch: int
     batch: int
     sources: tuple[Source, ...]
-    detail: str
-    action: str
+    says: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    actions: tuple[Action, ...] = ()
     step: int = 0
     incident: str = ""
     ranks: tuple[RankFault, ...] = ()
     val_batch: int = 0
 
+    @property
+    def level(self) -> Level:
+        """The worst of its actions; a warning where nothing was done yet."""
+        order = list(Level)
+        return min((action.level for action in self.actions), key=order.index, default=Level.WARNING)
+
+    @property
+    def detail(self) -> str:
+        """What was seen, as a sentence; of several ranks, what each of them saw."""
+        if self.ranks:
+            return "; ".join(f"rank {part.rank}: {part.detail}" for part in self.ranks)
+        return wording.sentence(self.says, self.values)
+
+    def did(self, *kinds: Did) -> list[Action]:
+        """Its actions of some kinds."""
+        return [action for action in self.actions if action.did in kinds]
+
     def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
-        sources = [{**asdict(source), "on_disk": source.on_disk.value} for source in self.sources]
-        return {**asdict(self), "point": self.point.value, "sources": sources}
+        """A JSON-ready dict, with `level` and `detail` for readers that know nothing of `Did` and of forms."""
+        return {
+            **asdict(self),
+            "point": self.point.value,
+            "checks": [check.value for check in self.checks],
+            "level": self.level.value,
+            "detail": self.detail,
+            "sources": [{**asdict(source), "on_disk": source.on_disk.value} for source in self.sources],
+            "actions": [action.as_dict() for action in self.actions],
+            "ranks": [part.as_dict() for part in self.ranks],
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Event:
@@ -150,14 +355,17 @@ class Event:
         Raises:
             ValueError, TypeError, KeyError: it was not written by `as_dict`.
         """
-        sources = tuple(map(Source.from_dict, values["sources"]))
-        ranks = tuple(map(RankFault.from_dict, values.get("ranks", ())))
-        return cls(**{**values, "point": Point(values["point"]), "sources": sources, "ranks": ranks})
+        read = {
+            "point": Point(values["point"]),
+            "checks": tuple(map(Check, values["checks"])),
+            "sources": tuple(map(Source.from_dict, values["sources"])),
+            "actions": tuple(map(Action.from_dict, values["actions"])),
+            "ranks": tuple(map(RankFault.from_dict, values["ranks"])),
+        }
+        return cls(**{**{k: v for k, v in values.items() if k not in ("level", "detail")}, **read, **_facts(values)})
 
-    def __str__(self) -> str:
-        """One line for the training log."""
-        where = f"epoch {self.epoch}" + (f", batch {self.batch}" if self.batch else "")
-        suspects = [f"{s.file} ({s.suspect})" for s in self.sources if s.suspect]
-        files = suspects or [s.file for s in self.sources]
-        shown = ", ".join(files[:4]) + (f" and {len(files) - 4} more" if len(files) > 4 else "")
-        return f"{where}: {self.detail}; {self.action}" + (f"; images: {shown}" if shown else "")
+
+def _facts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The form and its values, with tuples where JSON has lists."""
+    facts = {str(k): tuple(v) if isinstance(v, list) else v for k, v in values["values"].items()}
+    return {"says": str(values["says"]), "values": facts}

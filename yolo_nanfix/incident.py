@@ -19,7 +19,6 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +29,6 @@ from torch import Tensor
 
 from yolo_nanfix import files
 from yolo_nanfix.errors import DataError
-
-
-class OnDisk(str, Enum):
-    """What a file of a sample that looks sick was when it was read again."""
-
-    FINITE = "finite"
-    """Pixels, label rows and depth are finite, and all classes known: what is wrong with the sample came later."""
-    NOT_FINITE = "not-finite"
-    """They are not: it is the file's fault."""
-    UNREADABLE = "unreadable"
-    UNKNOWN = "unknown"
-    """It was not read again, or the dataset has no reader that is known."""
 
 
 class NotReadable(DataError):  # noqa: N818 - the name says what the file is
@@ -70,7 +57,7 @@ class Incident:
     Attributes:
         facts: JSON-ready description; its keys are
 
-            point, check, detail    which check fired where in the loop, and what it saw (see `guard.events`)
+            point, checks, detail   which sensors fired where in the loop, and what they saw (see `events.Event`)
             epoch, batch, rank      1-based epoch and batch; rank of the process
             task, model             task; class path, yaml, nc, ch and names of the model
             args                    the training arguments
@@ -79,9 +66,8 @@ class Incident:
             lr                      learning rates by parameter group
             loss                    the loss terms by name, as they came out
             history                 losses and gradient norms of the last finite steps, oldest first
-            sources                 for each image: file, suspect, parents (mosaic and mix-up), on_disk (an `OnDisk`)
-                                    and blamed (which of its files are sick on disk), labels (None, or a mapping:
-                                    `file`, and `rows`, its lines of text)
+            sources                 for each image: file, suspect, parents (mosaic and mix-up), on_disk and blamed (see
+                                    `events.Source`), labels (None, or a mapping: `file`, and `rows`, its lines)
             criterion               scalar attributes of the loss that change in training (`updates`)
             born_non_finite         names of buffers that held values that are not finite when the run began
             other_buffers           names of buffers that are no statistics of a normalisation

@@ -17,11 +17,11 @@ from yolo_nanfix.files import write_text
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.guard import carry_over, start_weights
 from yolo_nanfix.guard.guard_settings import GuardSettings
-from yolo_nanfix.guard.listener import Audience, Pictures
+from yolo_nanfix.guard.listener import Listener, Pictures
 from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
 from yolo_nanfix.guard.step_log import TOTALS
 from yolo_nanfix.health import Figures, Kind, State, judge, state_of
-from yolo_nanfix.report import health_text
+from yolo_nanfix.report import event_text, health_text
 from yolo_nanfix.run_folder import csv_tables, summary
 from yolo_nanfix.run_folder.csv_tables import STEPS_NAME, Table
 from yolo_nanfix.run_folder.read import METRICS
@@ -31,7 +31,7 @@ from yolo_nanfix.trackers.feed import Feed, active
 Force = Callable[[], Mapping[str, Any]]
 
 
-class RunListener(Audience):
+class RunListener(Listener):
     """Tells of one run."""
 
     def __init__(self, trainer: Any, recorder: Recorder, force: Force, done: Callable[[], None]) -> None:
@@ -84,12 +84,14 @@ class RunListener(Audience):
             self._give_scalars()
 
     def event(self, event: Event, pictures: Pictures) -> None:
-        """Keep it for a resumed run; the trackers are given it, and the image if an incident file was written."""
+        """Log it, keep it for a resumed run, and give it to the trackers, with the images where it has an incident."""
+        line = event_text.line(event)
+        upstream.log(f"yolo-nanfix guard: {line}")
         self._write_state()
         if not self.feed.trackers:
             return
         where = f"epoch {event.epoch}" + (f", batch {event.batch}" if event.batch else "")
-        if not self.feed.note(event.step, f"{where}: {event.check}", str(event)):
+        if not self.feed.note(event.step, f"{where}: {_names(event)}", line):
             return
         for picture in pictures() if event.incident else ():
             self.feed.picture(event.step, Path(picture.file).name, picture.pixels)
@@ -142,7 +144,7 @@ class RunListener(Audience):
     def _counts(self) -> tuple[int, int, int]:
         """The same as long as nothing happens."""
         recorder = self.recorder
-        return recorder.dropped, len(recorder.quarantined), sum(recorder.counts.values())
+        return recorder.dropped, len(recorder.quarantined), recorder.seen
 
     def _standing(self) -> str:
         """How the guard stands, in one line."""
@@ -158,12 +160,12 @@ class RunListener(Audience):
             parts.append(f"{epochs} epoch{'' if epochs == 1 else 's'} without a step")
         if (last := recorder.last) is not None:
             batch = f" batch {last.batch}" if last.batch else ""
-            parts.append(f"last: epoch {last.epoch}{batch} {last.check.replace('+', ', ')}")
+            parts.append(f"last: epoch {last.epoch}{batch} {_names(last)}")
         return ", ".join(parts)
 
     def _give_scalars(self) -> None:
         recorder = self.recorder
-        counts = {f"events_{check.replace('+', '-')}": count for check, count in recorder.counts.items()}
+        counts = {f"events_{check}": count for check, count in recorder.counts.items()}
         values = {
             **{name: recorder.readings.latest[name] for name in TOTALS if name in recorder.readings.latest},
             "micro_batches": recorder.step,
@@ -174,7 +176,7 @@ class RunListener(Audience):
             "steps_undone": recorder.steps_undone,
             "rollbacks": recorder.rollbacks,
             "spikes": recorder.spikes,
-            "events": sum(recorder.counts.values()),
+            "events": recorder.seen,
             **counts,
         }
         self.feed.scalars(values, recorder.step)
@@ -383,3 +385,7 @@ def _metric_by_epoch(results: Table, epochs: Mapping[int, int]) -> list[float]:
         if (column := results.column(key)) is not None:
             return [float(column[row]) for row in epochs.values() if np.isfinite(column[row])]
     return []
+
+
+def _names(event: Event) -> str:
+    return ", ".join(check.value for check in event.checks)

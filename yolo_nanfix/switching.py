@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from yolo_nanfix.guard.guard_settings import GuardSettings
-    from yolo_nanfix.guard.listener import Audience
+    from yolo_nanfix.guard.listener import Listener
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.incident import Incident
     from yolo_nanfix.patching.engine import PatchState
@@ -268,7 +268,7 @@ def _known() -> dict[str, Any]:
     return {"patches": list(engine.snapshot())}
 
 
-def _listen(trainer: Any, recorder: Recorder) -> Audience:
+def _listen(trainer: Any, recorder: Recorder) -> Listener:
     """Who is told of a run: its report has what the patches counted in it, and the next run counts anew."""
     from yolo_nanfix.patching import tally
     from yolo_nanfix.run_listener import RunListener

@@ -136,4 +136,4 @@ def test_the_text_is_for_people_and_escapes_what_it_was_given(incident, tmp_path
     assert out.startswith("state (confidence 0.95): ") and "aten.native_batch_norm" in out
     assert "\x1b" not in out and "a\\x1b[31m[bold]b.pt" in out
     assert [p.name for p in yolo_nanfix.status().patches if p.state == "on"] == before
-    assert load(path).facts["check"] == "batchnorm"
+    assert load(path).facts["checks"] == ["batchnorm"]

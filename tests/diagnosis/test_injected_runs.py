@@ -46,7 +46,11 @@ def test_all_that_is_wrong_in_a_verdict_is_said():
 def test_a_sample_that_no_step_sees_is_judged_by_the_events_that_name_it():
     answer = injected_runs.Answer((Cause.LABEL,), ("class",), images=("0003",), left_out=True)
     source = {"file": "/set/0003.png", "suspect": "class 9"}
-    event = {"check": "samples", "detail": "row 1: class 9", "sources": [source, {"file": "/a/7.png", "suspect": ""}]}
+    event = {
+        "checks": ["samples"],
+        "detail": "row 1: class 9",
+        "sources": [source, {"file": "/a/7.png", "suspect": ""}],
+    }
     assert answer.wrong({**guard(), "events": [event]}) == []
     silent = {**event, "detail": "row 1", "sources": []}
     assert answer.wrong({**guard(), "events": [silent]}) == ["not named: class", "images (), not ('0003',)"]

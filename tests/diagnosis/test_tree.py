@@ -73,7 +73,7 @@ CASES = {
         (Cause.NUMERICS, SEEN),
     ),
     "divergence": (
-        evidence(facts={**FACTS, "check": "divergence", "detail": "the loss is 0"}, outcome=Outcome(norm=1.0)),
+        evidence(facts={**FACTS, "checks": ["divergence"], "detail": "the loss is 0"}, outcome=Outcome(norm=1.0)),
         (Cause.LEARNING_RATE, LOOKED),
     ),
     "explosion": (

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ import pytest
 from make_datasets import make_dataset, plant
 
 import yolo_nanfix
-from yolo_nanfix.events import Event, Point, Source
+from yolo_nanfix.events import Action, Check, Did, Event, Point, Source
 from yolo_nanfix.guard import carry_over
 from yolo_nanfix.guard.carry_over import STATE_NAME, CarryOver
 from yolo_nanfix.guard.escalation import Ladder
@@ -81,7 +82,7 @@ def test_after_a_kill_the_report_covers_the_whole_run_and_the_image_stays_out(si
     assert guard["steps_taken"] + guard["steps_refused"] == 16 and guard["resumed_after_epochs"] == [2]
     assert [Path(image).name for image in guard["quarantined"]] == ["0005.jpg"]
     assert [(event["epoch"]) for event in guard["events"]] == [1, 2] and guard["epochs_unknown"] == 0
-    assert "0005.jpg left out from now on" in guard["events"][1]["action"]
+    assert Path(lab.did(guard["events"][1])["quarantined"]["images"][0]).name == "0005.jpg"
     assert not (folder / STATE_NAME).exists(), "a run that came to its end cannot be resumed"
 
 
@@ -142,7 +143,18 @@ def test_images_that_lint_left_out_stay_out_of_a_run_that_is_resumed_without_it(
     assert (left_out["count"], left_out["of"]) == (1, 16)
 
 
-EVENT = Event(Point.AFTER_LOSS, "loss", 1, 2, (Source("a.jpg", "sick", ("b.jpg",)),), "nan", "dropped", 2, "one")
+EVENT = Event(
+    Point.AFTER_LOSS,
+    (Check.LOSS,),
+    1,
+    2,
+    (Source("a.jpg", "nan", ("b.jpg",)),),
+    "{terms} not finite",
+    {"terms": ("box", "cls")},
+    (Action(Did.DROPPED, count=1),),
+    2,
+    "one",
+)
 
 
 def lived():
@@ -152,8 +164,8 @@ def lived():
         for _ in range(4):
             recorder.micro_batches += 1
             recorder.stepped()
-        recorder.add(EVENT, 1, Verdict(Cause.DATA, "a.jpg", images=("a.jpg",), lr0=0.5, seconds=1.0))
-        recorder.rolled_back(epoch)
+        undone = replace(EVENT, actions=(*EVENT.actions, Action(Did.ROLLED_BACK, step=1, count=epoch)))
+        recorder.add(undone, Verdict(Cause.DATA, "a.jpg", images=("a.jpg",), lr0=0.5, seconds=1.0))
         recorder.epoch_over(epoch)
     recorder.quarantined, recorder.start, recorder.pretrained = ["a.jpg"], {"w": 7}, True
     return recorder
@@ -169,7 +181,8 @@ def test_what_went_wrong_counts_and_what_is_trained_again_counts_once():
     again.take_up(carried(lived()), 2)
     assert (again.micro_batches, again.micro_batches_redone, again.step) == (8, 4, 8)
     assert (again.steps_taken, again.steps_undone, again.rollbacks, again.dropped) == (8, 3, 3, 3)
-    assert again.events == [EVENT] * 3 and again.latest == {"loss": EVENT} and again.last == EVENT
+    assert again.events == lived().events
+    assert again.latest == {"loss": again.events[2]} and again.last == again.events[2]
     assert again.counts == {"loss": 3} and again.counts["other"] == 0
     assert [v.images for v in again.verdicts] == [("a.jpg",)] and again.quarantined == ["a.jpg"]
     assert again.start == {"w": 7} and again.pretrained is True and again.resumed == [2] and not again.finished
@@ -207,7 +220,7 @@ def test_what_is_in_force_is_in_force_again():
     before = ladder()
     before.norms.extend([1.0, 2.0, 3.0])
     before.judge(Reading(Kind.NOT_FINITE, suspects=("a.jpg",)))
-    before.carry_out(Decision((Rung.CLIP, Rung.LOWER_LR), lr_factor=0.25))
+    before.carry_out(Decision((Rung.CLIP, Rung.LOWER_LR), lr_factor=0.25), 0)
     before.quarantined["b.jpg"] = 2
     held = json.loads(json.dumps(before.lasting()))
     after = ladder()

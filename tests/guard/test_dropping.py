@@ -41,7 +41,7 @@ def test_one_nan_pixel_in_the_first_epoch(task, scaler, data, tmp_path, unpatche
     assert report["guard"]["micro_batches"] == 8
     (event,) = report["guard"]["events"]
     assert (event["epoch"], event["batch"]) == (1, 2)
-    assert "batchnorm" in event["check"]
+    assert "batchnorm" in event["checks"]
     assert [s["suspect"] for s in event["sources"]] == ["1 pixel values not finite", "", "", ""]
     assert lab.not_finite(lab.state(ours.trainer).values()) == 0
     for path in (ours.trainer.last, ours.trainer.best):

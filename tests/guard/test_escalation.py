@@ -48,7 +48,7 @@ def test_a_nan_gradient_with_a_finite_loss_ruins_stock_but_not_ours(data, tmp_pa
     assert ours.error is None
     assert lab.not_finite(lab.state(ours.trainer).values()) == 0
     (event,) = report(ours)["guard"]["events"]
-    assert (event["check"], event["epoch"], event["batch"]) == ("gradient", 2, 4)
+    assert (event["checks"], event["epoch"], event["batch"]) == (["gradient"], 2, 4)
     assert report(ours)["guard"]["dropped_micro_batches"] == 1
 
 
@@ -91,7 +91,7 @@ def test_a_scaler_that_skips_for_ever_makes_the_run_leave_float16_before_its_sca
     assert isinstance(ours.error, TooManyBadBatches) and "10 bad micro-batches in a row" in str(ours.error)
     assert report(ours)["guard"]["events_by_check"] == {"loss-scale": 1, "gradient": 10}
     assert report(ours)["guard"]["steps_skipped_by_grad_scaler"] == 12
-    assert "training goes on in float32" in report(ours)["guard"]["events"][0]["action"]
+    assert lab.did(report(ours)["guard"]["events"][0])["left-float16"]["names"] == ["float32"]
     assert lab.not_finite(lab.checkpoint(ours.trainer.last).values()) == 0
 
 
@@ -145,7 +145,7 @@ def test_a_poisoned_ema_is_mended_before_it_is_saved(data, tmp_path, unpatched):
         )
     assert ours.error is None
     (event,) = report(ours)["guard"]["events"]
-    assert (event["check"], event["epoch"]) == ("ema", 2) and "model.0.conv.weight" in event["detail"]
+    assert (event["checks"], event["epoch"]) == (["ema"], 2) and event["values"]["tensor"] == "model.0.conv.weight"
     assert lab.not_finite(lab.checkpoint(ours.trainer.last).values()) == 0
     assert report(ours)["healthy"]
 
@@ -183,8 +183,8 @@ def test_weights_that_a_step_made_not_finite_are_rolled_back_before_validation(d
         ours = lab.train(data, tmp_path / "ours", epochs=3, callbacks={"on_train_epoch_end": poison})
     assert ours.error is None and report(ours)["healthy"]
     (event,) = report(ours)["guard"]["events"]
-    assert event["check"] == "weights" and "model.0.conv.weight" in event["detail"]
-    assert "rolled back to step 8" in event["action"]
+    assert event["checks"] == ["weights"] and event["values"]["tensor"] == "model.0.conv.weight"
+    assert lab.did(event)["rolled-back"]["step"] == 8
     assert lab.not_finite(lab.state(ours.trainer).values()) == 0
 
 
@@ -219,7 +219,11 @@ def test_a_sick_val_image_makes_stock_val_losses_nan_but_not_ours(batch, data, t
     with yolo_nanfix.patched():
         ours = lab.train(sick, tmp_path / "ours", **quiet)
         events = report(ours)["guard"]["events"]
-        assert [e["check"] for e in events] == ["val-predictions", "val-batch", "val-predictions"]  # and at the end
+        assert [e["checks"] for e in events] == [
+            ["val-predictions"],
+            ["val-batch"],
+            ["val-predictions"],
+        ]  # and at the end
         assert all([s["file"] for s in e["sources"] if s["suspect"]] == [str(image)] for e in events)
         assert report(ours)["healthy"]
 
@@ -262,7 +266,7 @@ def test_a_micro_batch_that_upstream_drops_itself_leaves_no_poison_in_batchnorm(
     assert ours.error is None
     assert lab.not_finite(lab.state(ours.trainer).values()) == 0
     (event,) = report(ours)["guard"]["events"]
-    assert event["check"] == "batchnorm" and "dropped by Ultralytics itself" in event["action"]
+    assert event["checks"] == ["batchnorm"] and [*lab.did(event)] == ["dropped-upstream", "batchnorm-restored"]
 
 
 def test_a_run_started_while_another_error_is_handled_is_not_taken_for_failed(data, tmp_path, unpatched):
@@ -287,14 +291,14 @@ def test_a_run_that_fails_says_so(data, tmp_path, unpatched):
 def test_val_losses_that_stay_nan_make_the_run_unhealthy_however_many_events_came_before():
     from types import SimpleNamespace
 
-    from yolo_nanfix.events import Event, Point
+    from yolo_nanfix.events import Check, Event, Point
     from yolo_nanfix.guard.recorder import KEPT, Recorder
     from yolo_nanfix.health import Kind, State, judge
     from yolo_nanfix.run_listener import figures
 
     recorder = Recorder()
     for epoch in range(1, KEPT + 2):
-        recorder.add(Event(Point.VALIDATION, "val-loss", epoch, 0, (), "val/box_loss not finite", "reported"))
+        recorder.add(Event(Point.VALIDATION, (Check.VAL_LOSS,), epoch, 0, (), "val/box_loss not finite"))
     assert len(recorder.events) == KEPT and recorder.latest["val-loss"].epoch == KEPT + 1
     assert recorder.as_dict()["events_left_out"] == 1
     trainer = SimpleNamespace(epoch=KEPT, start_epoch=0, csv="none", best="none", metrics={}, args=SimpleNamespace())

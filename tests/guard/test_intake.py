@@ -201,7 +201,7 @@ def test_rows_of_no_image_cost_their_micro_batch(value, data, tmp_path):
         ours = lab.train(data, tmp_path / "ours", trainer=Astray, epochs=2)
     assert ours.error is None and guard(ours)["dropped_micro_batches"] == 1
     (event,) = guard(ours)["events"]
-    assert event["check"] == "targets" and f"label row 0 belongs to image {value:g} of 4" in event["detail"]
+    assert event["checks"] == ["targets"] and event["values"] == {"row": 0, "image": value, "images": 4}
     assert guard(ours)["verdicts"][0]["tensor"] == "batch.batch_idx"
     assert lab.not_finite(lab.state(ours.trainer).values()) == 0
 
@@ -264,7 +264,7 @@ def test_a_batch_that_quarantine_leaves_with_one_image_is_filled_up(data, tmp_pa
         ours = lab.train(sick, tmp_path / "ours", trainer=Looks, epochs=4, batch=2, nbs=2, imgsz=32, **lab.FLOATS)
     assert ours.error is None and set(sizes) == {2}
     assert guard(ours)["dropped_micro_batches"] == 2 and guard(ours)["quarantined_samples"] == 2
-    assert sum(e["action"].startswith("filled up with") for e in guard(ours)["events"]) == 2
+    assert sum("filled-up" in lab.did(e) for e in guard(ours)["events"]) == 2
 
 
 def test_a_batch_of_quarantined_images_alone_is_left_out(data, tmp_path):
@@ -274,7 +274,7 @@ def test_a_batch_of_quarantined_images_alone_is_left_out(data, tmp_path):
     assert ours.error is None
     assert guard(ours)["dropped_micro_batches"] == 4  # two that were seen to be sick, two that were not trained on
     late = [e for e in guard(ours)["events"] if e["epoch"] > 2]
-    assert [e["detail"] for e in late] == ["no image of 1 is left of the micro-batch"] * 2
+    assert [(e["checks"], e["values"], [*lab.did(e)]) for e in late] == [(["samples"], {"images": 1}, ["dropped"])] * 2
     assert len(list((ours.trainer.save_dir / "incidents").iterdir())) == 2
 
 

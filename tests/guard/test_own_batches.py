@@ -147,7 +147,7 @@ def test_what_is_known_of_its_samples_is_judged_when_it_is_preprocessed(form, da
         ours = lab.train(data, tmp_path / "ours", trainer=Broken, epochs=1, val=False)
     assert ours.error is None and guard(ours)["dropped_micro_batches"] == 0
     assert (guard(ours)["sick_samples"], guard(ours)["unreadable_samples"]) == (1, 1)
-    named = {Path(s["file"]).name: e["check"] for e in guard(ours)["events"] for s in e["sources"]}
+    named = {Path(s["file"]).name: e["checks"] for e in guard(ours)["events"] for s in e["sources"]}
     assert named == {"0003.jpg": "targets", "0005.jpg": "samples"}
 
 

@@ -77,11 +77,10 @@ def test_boxes_of_nan_reach_stock_s_metrics_and_not_ours(task, data, tmp_path):
     assert ours.error is None
     assert any(not bool(t.isfinite().all()) for t in stock_saw)
     assert len(saw) >= 4 and all(bool(t.isfinite().all()) for t in saw)
-    event = next(e for e in events(ours) if e["check"] == "val-predictions")
-    assert (event["point"], event["epoch"]) == ("validation", 1) and "rows left out of the metrics" in event["action"]
+    event = next(e for e in events(ours) if e["checks"] == ["val-predictions"])
+    assert (event["point"], event["epoch"]) == ("validation", 1) and lab.did(event)["predictions-left-out"]["count"] > 0
     (source,) = event["sources"]
     assert source["suspect"] == "6 predictions not finite" and source["file"].endswith(".jpg")
-    assert "0 rows" not in event["action"]
 
 
 def test_a_validation_without_a_training(data, tmp_path):
@@ -140,8 +139,8 @@ def test_probabilities_of_nan_in_classification(data, tmp_path):
     with yolo_nanfix.patched():
         ours = lab.train(tmp_path / "classes", tmp_path / "ours", task="classify", trainer=Spoilt, epochs=1)
     assert ours.error is None and targets == [3]
-    found = [e for e in events(ours) if e["check"] == "val-predictions"]  # in the epoch, and in the last evaluation
-    assert {e["action"] for e in found} == {"left out of the metrics"}
+    found = [e for e in events(ours) if e["checks"] == ["val-predictions"]]  # in the epoch, and in the last evaluation
+    assert all(lab.did(e) == {"predictions-left-out": {"did": "predictions-left-out"}} for e in found)
 
 
 def test_rows_that_are_finite_stay_the_very_same():

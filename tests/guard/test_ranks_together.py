@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from yolo_nanfix.events import Event, Point, Source
+from yolo_nanfix.events import Action, Check, Did, Event, Point, Source
 from yolo_nanfix.guard import distributed
 from yolo_nanfix.guard.guard_settings import GuardSettings
+from yolo_nanfix.guard.listener import Listener
 from yolo_nanfix.guard.policy import Kind, Reading, Rung, Standing, decide
 from yolo_nanfix.guard.rank_notes import MOST, Notes
 from yolo_nanfix.guard.recorder import Recorder
@@ -23,7 +24,8 @@ def verdict(cause, image=""):
 
 def heard(rank, check="loss", image="", kind=Kind.NOT_FINITE, cause=None):
     sources = (Source(f"/set/fine{rank}.jpg"), *((Source(image, "NaN"),) if image else ()))
-    event = Event(Point.AFTER_LOSS, check, 1, 3, sources, f"{check} bad", "", 3, f"0001-rank{rank}" if kind else "")
+    checks, incident = tuple(map(Check, check.split("+"))), f"0001-rank{rank}" if kind else ""
+    event = Event(Point.AFTER_LOSS, checks, 1, 3, sources, "{what} bad", {"what": check}, (), 3, incident)
     return distributed.Testimony(rank, kind, event, verdict(cause, image) if cause else None)
 
 
@@ -39,7 +41,7 @@ def test_all_ranks_that_met_something_are_named_with_images_and_causes():
     assert [part.rank for part in event.ranks] == [0, 2, 3]
     assert [part.images for part in event.ranks] == [("/set/a.jpg",), (), ("/set/b.jpg",)]
     assert [part.cause for part in event.ranks] == ["data", "definition", ""]
-    assert event.check == "loss+pixels+gradient" and event.incident == "0001-rank0"
+    assert event.checks == (Check.LOSS, Check.PIXELS, Check.GRADIENT) and event.incident == "0001-rank0"
     assert event.detail == "rank 0: loss+pixels bad; rank 2: gradient bad; rank 3: loss bad"
     assert {s.file for s in event.sources} == {f"/set/{n}.jpg" for n in ("a", "b", "fine0", "fine2", "fine3")}
     assert Event.from_dict(json.loads(json.dumps(event.as_dict()))) == event
@@ -60,7 +62,7 @@ def test_one_rank_alone_and_one_process_are_told_as_ever():
 def test_what_a_rank_tells_is_of_limited_size_and_holds_its_suspects():
     sources = (*(Source(f"{i}.jpg") for i in range(2000)), Source("sick.jpg", "NaN"))
     told = distributed.bounded(
-        distributed.Testimony(0, None, Event(Point.BATCH, "loss", 1, 1, sources, "x" * 9999, ""))
+        distributed.Testimony(0, None, Event(Point.BATCH, (Check.LOSS,), 1, 1, sources, "{x}", {"x": "x" * 9999}))
     )
     assert len(told.event.sources) == distributed.SOURCES and told.event.sources[0].file == "sick.jpg"
     assert len(told.event.detail) == distributed.LETTERS
@@ -78,8 +80,11 @@ def test_images_of_all_ranks_count_as_offenders_whatever_the_worst_of_them_asks_
     assert one == decide(Reading(Kind.NOT_FINITE, Cause.DATA, ("a",)), Standing(), usual)[0]
 
 
-def noted(rank, step=4, check="samples", image="x.jpg", **more):
-    event = Event(Point.BATCH, check, 1, step, (Source(image, "NaN"),), "1 of 2", "left out", step, **more)
+LEFT_OUT = (Action(Did.SAMPLES_LEFT_OUT),)
+
+
+def noted(rank, step=4, check=Check.SAMPLES, image="x.jpg", **more):
+    event = Event(Point.BATCH, (check,), 1, step, (Source(image, "NaN"),), "1 of 2", {}, LEFT_OUT, step, **more)
     return replace(event, ranks=(distributed.part_of(event, rank),))
 
 
@@ -96,7 +101,7 @@ def tell(notes, *others):
 def test_what_other_ranks_noted_is_in_the_report_of_the_first_once():
     first, other = Recorder(), Recorder()
     other.sick_samples = 5  # of an earlier part of the run, which the first one knows of as well
-    mine, theirs = Notes(first), Notes(other)
+    mine, theirs = Notes(first, Listener()), Notes(other, Listener())
     first.add(noted(0))
     tell(mine, theirs)
     assert len(first.events) == 1 and theirs.told == 0
@@ -116,18 +121,18 @@ def test_what_other_ranks_noted_is_in_the_report_of_the_first_once():
     assert not mine.news(1, theirs.told) and told is not None and told["counts"]["sick_samples"] == 0
 
 
-@pytest.mark.parametrize("other", [{"val_batch": 2}, {"check": "targets"}, {"step": 5}], ids=str)
+@pytest.mark.parametrize("other", [{"val_batch": 2}, {"check": Check.TARGETS}, {"step": 5}], ids=str)
 def test_other_batches_checks_and_steps_are_other_events(other):
-    first, theirs = Recorder(), Notes(Recorder())
+    first, theirs = Recorder(), Notes(Recorder(), Listener())
     first.add(noted(0, val_batch=1))
     theirs.add(noted(1, **{"val_batch": 1, **other}), None)
-    tell(Notes(first), theirs)
+    tell(Notes(first, Listener()), theirs)
     assert len(first.events) == 2
 
 
 def test_of_very_many_notes_the_number_is_told():
-    first, theirs = Recorder(), Notes(Recorder())
+    first, theirs = Recorder(), Notes(Recorder(), Listener())
     for step in range(MOST + 30):
         theirs.add(noted(1, step=step), None)
-    tell(Notes(first), theirs)
+    tell(Notes(first, Listener()), theirs)
     assert len(first.events) == MOST and first.counts["samples"] == MOST + 30

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from yolo_nanfix.events import Event, Point
+from yolo_nanfix.events import Action, Check, Did, Event, Point
 from yolo_nanfix.guard.recorder import Recorder
 
-EVENT = Event(Point.AFTER_LOSS, "loss", 1, 1, (), "loss not finite", "dropped")
+
+def event(*actions):
+    return Event(Point.AFTER_LOSS, (Check.LOSS, Check.PIXELS), 1, 1, (), "loss not finite", {}, actions)
 
 
 def test_steps_taken_refused_and_undone_are_counted_and_reported():
@@ -13,11 +15,14 @@ def test_steps_taken_refused_and_undone_are_counted_and_reported():
     for _ in range(5):
         recorder.stepped()
     recorder.refused()
-    recorder.rolled_back(3)
-    recorder.rolled_back(0)
+    recorder.add(event(Action(Did.DROPPED, count=2), Action(Did.ROLLED_BACK, step=2, count=3)))
+    recorder.add(event(Action(Did.ROLLED_BACK, step=2, count=0), Action(Did.QUARANTINED, images=("a.jpg",))))
+    recorder.keep(event(Action(Did.DROPPED, count=1)), None)  # another rank's
     told = recorder.as_dict()
     assert (told["steps_taken"], told["steps_refused"]) == (5, 1)
     assert (told["rollbacks"], told["steps_undone"]) == (2, 3)
+    assert (told["dropped_micro_batches"], told["quarantined"]) == (2, ["a.jpg"])
+    assert told["events_by_check"] == {"loss": 3, "pixels": 3} and told["events_left_out"] == 0
 
 
 def test_an_epoch_counts_as_lost_only_where_something_kept_it_from_stepping():
@@ -27,7 +32,7 @@ def test_an_epoch_counts_as_lost_only_where_something_kept_it_from_stepping():
     def trained(epoch, micro_batches, dropped=0):
         recorder.micro_batches += micro_batches
         for _ in range(dropped):
-            recorder.add(EVENT, dropped=1)
+            recorder.add(event(Action(Did.DROPPED, count=1)))
         recorder.epoch_over(epoch)
 
     recorder.stepped()

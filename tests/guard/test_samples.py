@@ -47,7 +47,7 @@ def guard(result):
 
 
 def events(result, check="samples"):
-    return [e for e in guard(result)["events"] if e["check"] == check]
+    return [e for e in guard(result)["events"] if e["checks"] == [check]]
 
 
 def forget(dataset):
@@ -88,14 +88,14 @@ def test_a_file_that_breaks_is_named_and_left_out_and_stock_dies_of_it(kind, dat
         ours = lab.train(data, tmp_path / "ours", epochs=3, callbacks=breaks(kind, [file]))
     assert ours.error is None and len(ours.losses) == 12
     named = events(ours)
-    assert [(e["epoch"], e["action"]) for e in named] == [
-        (2, "left out of its batch"),
-        (3, "left out of its batch"),
-        (3, "left out from now on"),
+    assert [(e["epoch"], *lab.did(e)) for e in named] == [
+        (2, "samples-left-out"),
+        (3, "samples-left-out"),
+        (3, "quarantined"),
     ]
-    assert all(e["sources"][0]["file"] == str(file) and "FileNotFoundError" in e["detail"] for e in named)
+    assert all(e["sources"][0]["file"] == str(file) and "FileNotFoundError" in e["values"]["error"] for e in named)
     assert guard(ours)["dropped_micro_batches"] == 0
-    assert guard(ours)["unreadable"] == {str(file): named[0]["detail"].removeprefix("could not be read: ")}
+    assert guard(ours)["unreadable"] == {str(file): named[0]["values"]["error"]}
     assert guard(ours)["unreadable_samples"] == 2
 
 
@@ -121,8 +121,8 @@ def test_a_file_that_is_away_for_an_epoch_comes_back(workers, data, tmp_path):
     with yolo_nanfix.patched(quarantine_after=5):
         ours = lab.train(data, tmp_path / "ours", trainer=Looks, epochs=4, callbacks=calls)
     assert ours.error is None and ours.trainer.train_loader.num_workers == 2 * workers
-    actions = [e["action"] for e in events(ours)]
-    assert actions[0] == "left out of its batch" and actions[-1] == "back in the run"
+    actions = [did for e in events(ours) for did in lab.did(e)]
+    assert actions[0] == "samples-left-out" and actions[-1] == "came-back"
     assert guard(ours)["quarantined"] == []
     assert str(file) in seen[4] and str(file) not in seen[1 if workers else 2]
 
@@ -150,7 +150,7 @@ def test_a_share_that_stalls_for_a_moment_costs_nothing(data, tmp_path):
         stock = lab.train(data, tmp_path / "stock")
     assert ours.error is None and len(tries) == 2
     (event,) = events(ours)
-    assert event["action"] == "tried again, and read" and "Input/output error" in event["detail"]
+    assert [*lab.did(event)] == ["read-again"] and "Input/output error" in event["values"]["error"]
     assert ours.losses == stock.losses  # the sample is the one that stock draws
     assert guard(ours)["unreadable_samples"] == 0
 
@@ -253,7 +253,7 @@ def test_a_transform_that_raises_in_a_worker(data, tmp_path):
     assert ours.error is None and ours.trainer.train_loader.num_workers == 2
     named = events(ours)
     assert {Path(e["sources"][0]["file"]) for e in named if e["epoch"] == 1} == {image(data, 2), image(data, 5)}
-    assert all("ValueError: no such thing" in e["detail"] and "two lines" not in e["detail"] for e in named[:2])
+    assert all(e["values"]["error"] == "ValueError: no such thing" for e in named[:2])
 
 
 def test_float_pixels_under_default_augmentation(data, tmp_path):

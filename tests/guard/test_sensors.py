@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from yolo_nanfix.diagnosis.scan import scan
+from yolo_nanfix.events import Check
 from yolo_nanfix.guard import sensors
 from yolo_nanfix.guard.sensors import NormBuffers
 from yolo_nanfix.incident import Incident
+from yolo_nanfix.numerics.finite import StateDefect, state_defect
 
 NAN, INF = float("nan"), float("inf")
 
@@ -21,8 +23,8 @@ def model():
     ).train()
 
 
-def flags_of(loss, norms, batch, outputs=None):
-    return sensors.flags(sensors.read(sensors.step_tensors(loss, norms, batch, outputs)))
+def fired(loss, norms, batch, outputs=None):
+    return sensors.fired(sensors.read(sensors.step_tensors(loss, norms, batch, outputs)))
 
 
 def buffers(net):
@@ -38,27 +40,25 @@ def test_a_bad_forward_is_seen_and_undone_bit_for_bit(pixel):
     image = torch.rand(2, 3, 8, 8)
     image[1, 0, 4, 4] = pixel
     loss = net(image).sum()
-    flags = flags_of(loss, norms, {"bboxes": torch.rand(3, 4)})
-    assert flags == {"loss": False, "batchnorm": False, "targets": True}
+    assert fired(loss, norms, {"bboxes": torch.rand(3, 4)}) == (Check.LOSS, Check.BATCHNORM)
     norms.restore(saved)
     assert all(torch.equal(before[k], v) for k, v in net.named_buffers())
-    assert flags_of(torch.ones(3), norms, {})["batchnorm"]
+    assert fired(torch.ones(3), norms, {}) == ()
 
 
 def test_one_bad_target_is_seen_although_the_loss_is_finite():
     norms = NormBuffers(model())
     boxes = torch.rand(5, 4)
     boxes[3, 2] = NAN
-    flags = flags_of(torch.ones(3), norms, {"bboxes": boxes, "cls": torch.zeros(5, 1)})
-    assert flags == {"loss": True, "batchnorm": True, "targets": False}
+    assert fired(torch.ones(3), norms, {"bboxes": boxes, "cls": torch.zeros(5, 1)}) == (Check.TARGETS,)
     boxes[3, 2] = INF
-    assert not flags_of(torch.ones(3), norms, {"bboxes": boxes})["targets"]
+    assert fired(torch.ones(3), norms, {"bboxes": boxes}) == (Check.TARGETS,)
 
 
 def test_a_model_without_normalisation_layers():
     norms = NormBuffers(nn.Linear(2, 2))
     norms.restore(norms.copy())
-    assert all(flags_of(torch.ones(1), norms, {}).values())
+    assert not fired(torch.ones(1), norms, {})
 
 
 def test_sources_name_the_sick_images_and_labels():
@@ -79,16 +79,16 @@ def test_sources_name_the_sick_images_and_labels():
     ("change", "says"),
     [
         (lambda net: None, None),
-        (lambda net: net[0].weight.data[0].fill_(NAN), "0.weight holds 27 values that are not finite"),
-        (lambda net: net[1].running_var.fill_(INF), "1.running_var holds 4 values that are not finite"),
-        (lambda net: [t.zero_() for t in net.state_dict().values()], "all tensors are zero"),
+        (lambda net: net[0].weight.data[0].fill_(NAN), StateDefect("0.weight", 27)),
+        (lambda net: net[1].running_var.fill_(INF), StateDefect("1.running_var", 4)),
+        (lambda net: [t.zero_() for t in net.state_dict().values()], StateDefect()),
     ],
 )
 def test_state_defects_are_named(change, says):
     net = model()
     with torch.no_grad():
         change(net)
-    assert sensors.state_defect(net.state_dict().items()) == says
+    assert state_defect(net.state_dict().items()) == says
 
 
 def test_gradient_norm_is_the_one_that_clipping_computes():

@@ -83,7 +83,7 @@ def test_a_val_class_that_does_not_exist_ends_stock_and_costs_its_image(where, v
     assert ours.error is None and ours.losses == healthy.losses
     rows = ours.rows()
     assert all(float(row[key]) == float(row[key]) for row in rows for key in row if key.startswith("val/"))
-    events = [e for e in report(ours)["events"] if e["check"] == "targets"]
+    events = [e for e in report(ours)["events"] if e["checks"] == ["targets"]]
     assert {Path(s["file"]).name for e in events for s in e["sources"]} == {f"{n:04}.jpg" for n in values}
     assert all(e["point"] == "validation" for e in events)
     assert report(ours)["sick_samples"] == 3 * len(values)  # two epochs, and the evaluation at the end

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolo_nanfix.numerics.finite import beyond_half, first_not_finite
+from yolo_nanfix.numerics.finite import StateDefect, beyond_half, first_not_finite
 
 NAN, INF = float("nan"), float("inf")
 
@@ -18,8 +18,8 @@ def test_the_first_tensor_that_is_not_finite_is_named_with_its_count():
         ("b", torch.tensor([1, NAN, INF])),
         ("c", torch.tensor([-INF])),
     ]
-    assert first_not_finite(named) == "b holds 2 values that are not finite"
-    assert first_not_finite([("c", torch.tensor([-INF]))]) == "c holds 1 values that are not finite"
+    assert first_not_finite(named) == StateDefect("b", 2)
+    assert first_not_finite([("c", torch.tensor([-INF]))]) == StateDefect("c", 1)
 
 
 def test_finite_empty_and_integer_tensors_are_fine():

@@ -175,7 +175,10 @@ def test_hostile_names_stay_text(sick):
     document = json.loads((sick / REPORT).read_text())
     event = document["guard"]["events"][0]
     sources = [{"file": name, "suspect": name, "parents": [name]} for name in HOSTILE]
-    events = [{**event, "sources": [s], "detail": s["file"], "action": s["file"]} for s in sources]
+    events = [
+        {**event, "sources": [s], "detail": s["file"], "actions": [{"did": "quarantined", "images": [s["file"]]}]}
+        for s in sources
+    ]
     document["guard"]["events"] = events
     document["guard"]["quarantined"] = HOSTILE
     document["quarantined"] = {name: [{"code": name, "message": name}] for name in HOSTILE}

@@ -66,13 +66,24 @@ def test_nothing_is_said_where_nothing_was_measured(situation):
     assert would(situation) == ""
 
 
-def test_an_image_that_is_called_stroller_is_no_rollback(tmp_path):
-    from yolo_nanfix.report.html import run_advice
+NAMES = ("stroller_0040.jpg", "bus_stopped/a.jpg", "dropped/a.jpg", "reported/a.jpg", "not started.jpg", "0001.jpg")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_images_change_nothing_that_a_page_says(name, tmp_path):
+    from yolo_nanfix.events import Action, Check, Did, Event, Point, Source
+    from yolo_nanfix.report.html import curves, event_list, run_advice
     from yolo_nanfix.run_folder.read import read
 
+    image = f"/data/{name}"
+    left_out = (Action(Did.SAMPLES_LEFT_OUT), Action(Did.QUARANTINED, images=(image,)))
+    event = Event(Point.BATCH, (Check.SAMPLES,), 1, 3, (Source(image, "nan"),), "{file}", {"file": image}, left_out)
     for backs in (0, 1):
-        event = {"action": "1 micro-batch dropped; stroller_0001.jpg left out from now on"}
-        guard = {"micro_batches": 100, "dropped_micro_batches": 1, "rollbacks": backs, "events": [event]}
+        guard = {"micro_batches": 100, "rollbacks": backs, "quarantined": [image], "events": [event.as_dict()]}
         report = {"outcome": "finished", "healthy": True, "guard": guard}
         (tmp_path / "yolo-nanfix.json").write_text(json.dumps(report))
-        assert ("rolled back once" in run_advice.sentence(read(tmp_path))) == bool(backs)
+        run = read(tmp_path)
+        assert ("rolled back once" in run_advice.sentence(run)) == bool(backs)
+        (listed,) = event_list.happenings(run, curves.axis(run))
+        assert listed.level == "warning" and not event_list.dropped(guard["events"][0])
+        assert not event_list.Setting(run).of(guard["events"][0]).severe

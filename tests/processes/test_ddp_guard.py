@@ -63,7 +63,7 @@ def test_a_fault_on_one_rank_drops_the_same_micro_batch_on_both(fault, nbs, tmp_
     assert ranks[0]["updates"] == ranks[1]["updates"] and [r["gathered"] for r in ranks] == [2, 2]
     assert report["healthy"] and report["guard"]["dropped_micro_batches"] == 1
     (event,) = report["guard"]["events"]
-    assert event["detail"].startswith(f"rank {rank}: ") and event["batch"] == int(number) + 1
+    assert [part["rank"] for part in event["ranks"]] == [int(rank)] and event["batch"] == int(number) + 1
     assert event["incident"].endswith(f"-rank{rank}.safetensors")
     (part,) = event["ranks"]
     assert (part["rank"], part["incident"]) == (int(rank), event["incident"])
@@ -73,10 +73,14 @@ def test_a_fault_on_one_rank_drops_the_same_micro_batch_on_both(fault, nbs, tmp_
         assert len([s["file"] for s in event["sources"] if s["suspect"]]) == 1
         assert verdict["cause"] == "definition" and verdict["images"] == []  # the file is clean, the code is not
     elif kind == "settings":
-        assert event["check"] == "settings" and event["detail"].startswith("rank 1: weight decay of group 1 is nan")
+        assert event["checks"] == ["settings"]
+        assert part["values"]["group"] == 1 and (part["values"]["name"], part["values"]["value"]) == (
+            "weight_decay",
+            "nan",
+        )
         assert (verdict["cause"], verdict["tensor"]) == ("setting", "optimizer.groups.1.weight_decay")
     else:
-        assert event["check"] == "gradient" and verdict["cause"] == "definition" and "cpu_ddp.py" in verdict["code"]
+        assert event["checks"] == ["gradient"] and verdict["cause"] == "definition" and "cpu_ddp.py" in verdict["code"]
 
 
 def test_faults_on_both_ranks_in_one_step_are_one_event(tmp_path):
@@ -84,9 +88,9 @@ def test_faults_on_both_ranks_in_one_step_are_one_event(tmp_path):
     assert ranks[0]["sum"] == ranks[1]["sum"] and ranks[0]["finite"] and [r["gathered"] for r in ranks] == [2, 2]
     assert report["guard"]["dropped_micro_batches"] == 1 and report["ranks"] == {"processes": 2, "lost": []}
     (event,) = report["guard"]["events"]
-    assert [(p["rank"], p["check"], p["cause"], len(p["images"])) for p in event["ranks"]] == [
-        (0, "loss+batchnorm+pixels+outputs", "definition", 1),
-        (1, "gradient", "definition", 0),  # its own loss was finite: a replay told
+    assert [(p["rank"], p["checks"], p["cause"], len(p["images"])) for p in event["ranks"]] == [
+        (0, ["loss", "batchnorm", "pixels", "outputs"], "definition", 1),
+        (1, ["gradient"], "definition", 0),  # its own loss was finite: a replay told
     ]
     files = {path.name for path in (tmp_path / "run" / "incidents").iterdir()}
     assert {part["incident"] for part in event["ranks"]} == files and len(files) == 2

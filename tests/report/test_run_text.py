@@ -24,7 +24,8 @@ class Terminal(io.StringIO):
 
 
 def summary(name: str = HOSTILE, **more: Any) -> dict[str, Any]:
-    event = {"check": "loss", "action": f"dropped {name}", "detail": name, "epoch": 1, "batch": 2}
+    event = {"checks": ["loss"], "actions": [{"did": "quarantined", "images": [name]}], "detail": name}
+    event |= {"epoch": 1, "batch": 2}
     verdict = {"cause": "data", "confidence": 0.9, "summary": name, "op": name, "module": "", "advice": [name]}
     return {
         "outcome": "finished",

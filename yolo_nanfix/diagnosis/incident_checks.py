@@ -76,7 +76,7 @@ def _class(value: Any) -> None:
 NUMBERS = table(number)
 FACTS: Mapping[str, Any] = {
     "point": WORD,
-    "check": WORD,
+    "checks": listed(WORD, 20),
     "detail": text(),
     "epoch": whole(),
     "batch": whole(),

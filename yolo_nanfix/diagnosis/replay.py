@@ -20,6 +20,7 @@ from yolo_nanfix.diagnosis.allowance import Allowance
 from yolo_nanfix.diagnosis.places import Places
 from yolo_nanfix.diagnosis.rebuild import build, device_of, restore_criterion
 from yolo_nanfix.diagnosis.trace import Root, Tracer, finite, tree_leaves
+from yolo_nanfix.events import Check
 from yolo_nanfix.incident import Incident, NotReadable
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -102,7 +103,7 @@ class Replay:
         self._meant = frozenset(map(str, self.facts.get("born_non_finite") or ()))
         self._head: Any = None
         stack = getattr(self.model, "model", None)
-        if "outputs" in str(self.facts.get("check", "")).split("+") and isinstance(stack, nn.Sequential):
+        if Check.OUTPUTS in self.facts.get("checks", ()) and isinstance(stack, nn.Sequential):
             stack[-1].register_forward_hook(lambda module, given, made: setattr(self, "_head", made))
 
     def _kept_before(self) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from yolo_nanfix.diagnosis import advice, naming
 from yolo_nanfix.diagnosis.evidence import Evidence, rise
 from yolo_nanfix.diagnosis.lacks import Lack
-from yolo_nanfix.incident import OnDisk
+from yolo_nanfix.events import Check, OnDisk
 from yolo_nanfix.verdicts import Cause, Verdict
 
 Suggest = Callable[[Evidence], "float | None"]
@@ -45,7 +45,7 @@ ROSE = 30.0
 """A loss or gradient norm this many times its usual size is rising."""
 HUGE = 1e15
 """A finite input of this size in a backward pass means that the gradient explodes; the squares of such overflow."""
-DIVERGENCE = ("divergence", "update-ratio", "spike", "collapse")
+DIVERGENCE = {Check.DIVERGENCE, Check.UPDATE_RATIO}
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ def learning_rate(e: Evidence) -> Answer:
         line += f"; with the earlier weights the step is {'healthy' if e.healthy_with_earlier_weights else 'bad too'}"
     if diverges(e) and not e.failed and not e.hooked:
         rising = any(value and value > ROSE for value in (loss, norm))
-        summary = f"the run diverges with finite numbers: {e.facts.get('detail') or e.facts.get('check')}"
+        summary = f"the run diverges with finite numbers: {e.facts.get('detail') or 'its loss or its weights run away'}"
         return Answer(line, Cause.LEARNING_RATE, summary, SEEN if rising or _grew(e) else LOOKED)
     rising = any(value and value > ROSE for value in (loss, norm))
     if e.failed and e.healthy_with_earlier_weights and (_grew(e) or rising):
@@ -286,7 +286,7 @@ def learning_rate(e: Evidence) -> Answer:
 
 def diverges(e: Evidence) -> bool:
     """Whether what the run saw was a divergence with finite numbers."""
-    return any(word in str(e.facts.get("check", "")) for word in DIVERGENCE)
+    return not DIVERGENCE.isdisjoint(e.facts.get("checks", ()))
 
 
 def _grew(e: Evidence) -> bool:

@@ -30,7 +30,7 @@ from yolo_nanfix.guard.carry_over import CarryOver
 from yolo_nanfix.guard.guard import Guard
 from yolo_nanfix.guard.guard_settings import GuardSettings, InForce
 from yolo_nanfix.guard.inquiry import Examine, Known
-from yolo_nanfix.guard.listener import Listen
+from yolo_nanfix.guard.listener import Listen, Listener
 from yolo_nanfix.guard.lookout import Lookout
 from yolo_nanfix.guard.recorder import Recorder
 
@@ -155,7 +155,9 @@ def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Exam
     if _launches(trainer):
         return  # it only starts the processes that train; the guard is in each of them
     recorder, earlier = Recorder(), CarryOver(trainer)
-    lookout = lookouts.of(trainer, recorder, settings)
+    first = not distributed.launched() or int(os.environ["RANK"]) == 0
+    listener = listen(trainer, recorder) if first else Listener()  # rank 0 writes the report of all
+    lookout = lookouts.of(trainer, recorder, settings, listener)
     if hasattr(trainer, "_setup_ddp"):
         _around(trainer, "_setup_ddp", partial(_found_each_other, lookout))
     _around(trainer, "_setup_train", lambda call, *args, **kwargs: _set_up(trainer, call, *args, **kwargs))
@@ -170,19 +172,18 @@ def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Exam
 
         return here_alone
 
-    if not distributed.launched() or int(os.environ["RANK"]) == 0:  # rank 0 writes the report of all
-        recorder.audience = listen(trainer, recorder)
-    else:
+    if not first:
         recorder.processes.stand_in = lambda: listen(trainer, recorder).ends_instead()
     for name in ("_setup_train", "_build_train_pipeline"):
         if earlier.beforehand and hasattr(trainer, name):
             _around(trainer, name, earlier.load)
     trainer.add_callback(
-        "on_pretrain_routine_end", once(lambda t: attach(t, settings, recorder, examine, known, earlier, lookout))
+        "on_pretrain_routine_end",
+        once(lambda t: attach(t, settings, recorder, examine, known, earlier, lookout, listener)),
     )
     trainer.add_callback("on_train_end", once(lambda t: setattr(recorder, "finished", True)))
 
-    ends = once(lambda t: lookout.teardown(_in_flight(recorder), recorder.audience.ends))
+    ends = once(lambda t: lookout.teardown(_in_flight(recorder), listener.ends))
     trainer.add_callback("teardown", ends)
     _around(trainer, "train", partial(_to_the_end, lambda: ends(trainer)))
 
@@ -224,6 +225,7 @@ def attach(
     known: Known = dict,
     earlier: CarryOver | None = None,
     lookout: Lookout | None = None,
+    listener: Listener | None = None,
 ) -> Guard:
     """Put the guard on one trainer whose model, EMA, optimizer, scaler and loaders exist.
 
@@ -235,15 +237,17 @@ def attach(
         known: what else an incident should hold.
         earlier: the earlier parts of the run, if it is resumed.
         lookout: watches over the other ranks, where there are some.
+        listener: is told how the run goes.
 
     Raises:
         PoisonedState: the model holds NaN or Inf already.
     """
     earlier = earlier or CarryOver(trainer)
     earlier.take_up(recorder)
-    recorder.audience.begins()
+    listener = listener or Listener()
+    listener.begins()
     with randomness.untouched():  # weights may be made anew
-        guard = Guard(trainer, settings, recorder, examine, known, lookout)
+        guard = Guard(trainer, settings, recorder, examine, known, lookout, listener)
     if not trainer.start_epoch and distributed.rank() < 1:
         recorder.start = start_weights.marks(guard.model)
     earlier.in_force(guard.ladder)
@@ -251,8 +255,8 @@ def attach(
     trainer.add_callback("on_train_epoch_start", lambda t: guard.epoch_start())
     trainer.add_callback("on_train_epoch_end", lambda t: guard.epoch_end())
     trainer.add_callback("on_train_epoch_end", lambda t: guard.lookout.collect())
-    trainer.add_callback("on_train_epoch_end", lambda t: recorder.audience.epoch_trained())
-    trainer.add_callback("on_fit_epoch_end", lambda t: recorder.audience.epoch_done())
+    trainer.add_callback("on_train_epoch_end", lambda t: listener.epoch_trained())
+    trainer.add_callback("on_fit_epoch_end", lambda t: listener.epoch_done())
     _around(trainer, "preprocess_batch", lambda call, batch: _batch(guard, call(guard.before_batch(batch))))
     _around(trainer, "optimizer_step", lambda call: _step(guard, call))
     _around(trainer, "validate", lambda call: _validate(guard, call))
@@ -337,7 +341,7 @@ def _batch(guard: Guard, batch: Any) -> Any:
 
 
 def _save(guard: Guard, write: Callable[[], Any]) -> Any:
-    guard.recorder.audience.about_to_save()
+    guard.listener.about_to_save()
     return guard.save(write)
 
 

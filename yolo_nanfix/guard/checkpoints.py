@@ -40,7 +40,7 @@ class Checkpoints:
     def __init__(self, trainer: Any) -> None:
         """Nothing is written yet."""
         self.trainer = trainer
-        self.torn: list[str] = []
+        self.torn: list[tuple[str, str]] = []
 
     def owns(self, file: Any) -> bool:
         """Whether this is one of the files that upstream itself writes."""
@@ -76,7 +76,7 @@ class Checkpoints:
             aside = folder / Path(file).name  # torch.save puts the name into the file
             result = write(aside)
             if defect := _torn(aside, archive):
-                self.torn.append(f"{aside.name}: {defect}")
+                self.torn.append((aside.name, defect))
             else:
                 _sync(aside)
                 if place.exists():
@@ -91,11 +91,11 @@ _saves = 0
 _undo: list[Callable[[], None]] = []
 
 
-def whole(trainer: Any, write: Callable[[], Any]) -> tuple[Any, list[str]]:
+def whole(trainer: Any, write: Callable[[], Any]) -> tuple[Any, list[tuple[str, str]]]:
     """Let the trainer save, its checkpoints written aside, checked, and moved to their places.
 
     Returns:
-        What `write` returned, and what is wrong with those files that were not moved.
+        What `write` returned, and the names of those files that were not moved, with what is wrong with each.
     """
     checkpoints = Checkpoints(trainer)
     with _listening():

@@ -20,7 +20,7 @@ from yolo_nanfix.guard.policy import Kind
 from yolo_nanfix.verdicts import Cause, Verdict
 
 SOURCES, LETTERS = 512, 4000
-"""At most so many images, and letters of what was seen, does a rank tell the others of one fault."""
+"""At most so many images, and letters of a text that was seen, does a rank tell the others of one fault."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def bounded(mine: Testimony) -> Testimony:
     event = mine.event
     sources = sorted(event.sources, key=lambda source: not source.suspect)[:SOURCES]
     kept = event.sources if len(event.sources) <= SOURCES else tuple(sources)
-    return replace(mine, event=replace(event, sources=kept, detail=event.detail[:LETTERS]))
+    values = {key: value[:LETTERS] if isinstance(value, str) else value for key, value in event.values.items()}
+    return replace(mine, event=replace(event, sources=kept, values=values))
 
 
 def guilty(everybody: list[Testimony]) -> list[Testimony]:
@@ -93,11 +94,9 @@ def merged(those: list[Testimony]) -> Event:
 
 def joined(first: Event, events: list[Event], parts: tuple[RankFault, ...]) -> Event:
     """An event with what several ranks met in it."""
-    checks = dict.fromkeys(check for part in parts for check in part.check.split("+"))
     return replace(
         first,
-        check="+".join(checks),
-        detail="; ".join(f"rank {part.rank}: {part.detail}" for part in parts),
+        checks=tuple(dict.fromkeys(check for part in parts for check in part.checks)),
         sources=tuple(dict.fromkeys(source for event in events for source in event.sources)),
         incident=next((part.incident for part in parts if part.incident), ""),
         ranks=parts,
@@ -108,7 +107,7 @@ def part_of(event: Event, number: int, verdict: Verdict | None = None) -> RankFa
     """What one rank met, from its event."""
     images = tuple(dict.fromkeys(source.file for source in event.sources if source.suspect))
     cause = verdict.cause.value if verdict is not None else ""
-    return RankFault(number, event.check, event.detail, images, cause, event.incident)
+    return RankFault(number, event.checks, event.says, event.values, images, cause, event.incident)
 
 
 def _part(testimony: Testimony) -> RankFault:

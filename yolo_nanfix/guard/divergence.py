@@ -15,8 +15,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["loss-zero", "loss-spike", "loss-explosion", "gradient-explosion", "update-ratio"]
 MAD_TO_SPREAD = 1.4826
@@ -27,10 +28,14 @@ FULL_STEPS = 50
 
 @dataclass(frozen=True)
 class Alarm:
-    """One sign of divergence. `severe` asks for a rollback and a lower learning rate; else clip harder or note it."""
+    """One sign of divergence: what was seen (as `events.Event` has it), and whether it is severe.
+
+    A severe one asks for a rollback and a lower learning rate; else gradients are clipped harder or it is noted.
+    """
 
     kind: Kind
-    detail: str
+    says: str
+    values: Mapping[str, Any]
     severe: bool
 
 
@@ -146,26 +151,29 @@ class Divergence:
             return None
         if abs(value) < self.limits.zero:
             self._zeros += 1
-            return self._zero(f"loss {value:.3g} with {targets} labels", self._zeros)
+            says = "loss {loss:.3g} with {labels:label|labels}"
+            return self._zero(says, {"loss": value, "labels": targets}, self._zeros)
         self._zeros = 0
         if value < 0:
             return None
         excess = self._losses.judge(value)
         if self._losses.below:
-            return self._zero(f"loss {value:.3g}, {math.exp(-excess):.3g} times below its median", self._losses.below)
-        return self._high("loss-spike", "loss-explosion", f"loss {value:.3g}", self._losses, excess)
+            values = {"loss": value, "below": math.exp(-excess)}
+            return self._zero("loss {loss:.3g}, {below:.3g} times below its median", values, self._losses.below)
+        return self._high("loss-spike", "loss-explosion", "loss {value:.3g}", value, self._losses, excess)
 
-    def _zero(self, detail: str, times: int) -> Alarm | None:
+    def _zero(self, says: str, values: Mapping[str, float], times: int) -> Alarm | None:
         if times < self.limits.in_a_row:
             return None
-        return Alarm("loss-zero", f"{detail}, {times} micro-batches in a row", severe=True)
+        return Alarm("loss-zero", f"{says}, {{times}} micro-batches in a row", {**values, "times": times}, severe=True)
 
-    def _high(self, once: Kind, lasting: Kind, what: str, series: Series, excess: float) -> Alarm | None:
+    def _high(self, once: Kind, lasting: Kind, says: str, value: float, series: Series, excess: float) -> Alarm | None:
         severe = series.above >= self.limits.in_a_row or (series.above > 0 and excess > self.limits.explosion)
         if not severe and (not series.above or excess <= self.limits.spike):
             return None
-        often = f", {series.above} in a row" if series.above > 1 else ""
-        return Alarm(lasting if severe else once, f"{what}, {math.exp(excess):.3g} times its median{often}", severe)
+        says += ", {above:.3g} times its median" + (", {times} in a row" if series.above > 1 else "")
+        values = {"value": value, "above": math.exp(excess), "times": series.above}
+        return Alarm(lasting if severe else once, says, values, severe)
 
     def step(self, norm: float | None) -> Alarm | None:
         """Judge the gradient norm of one optimizer step, before clipping; None where it is not known."""
@@ -173,7 +181,7 @@ class Divergence:
             return None
         excess = self._norms.judge(norm)
         kind: Kind = "gradient-explosion"
-        return self._high(kind, kind, f"gradient norm {norm:.3g}", self._norms, excess)
+        return self._high(kind, kind, "gradient norm {value:.3g}", norm, self._norms, excess)
 
     def ratio(self, changed: float, size: float, steps: int) -> Alarm | None:
         """Judge how far the weights moved. Worth asking 5 and 10 steps after a start, too.
@@ -189,4 +197,5 @@ class Divergence:
         share = changed / size
         if share <= self.limits.ratio * math.sqrt(min(steps, FULL_STEPS) / FULL_STEPS):
             return None
-        return Alarm("update-ratio", f"weights moved by {share:.3g} times their norm in {steps} steps", severe=True)
+        says = "weights moved by {share:.3g} times their norm in {steps:step|steps}"
+        return Alarm("update-ratio", says, {"share": share, "steps": steps}, severe=True)

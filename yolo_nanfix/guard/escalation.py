@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
 
+from yolo_nanfix.events import Action, Did
 from yolo_nanfix.guard import policy, remedies
 from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.policy import Decision, Reading, Rung, Standing
@@ -64,25 +65,31 @@ class Ladder:
         if norm is not None:
             self.norms.append(norm)
 
-    def carry_out(self, decision: Decision, *, older: bool = False) -> list[str]:
-        """Do all that was decided, but dropping and stopping, which are the guard's; say what was done."""
+    def carry_out(self, decision: Decision, steps: int, *, older: bool = False) -> list[Action]:
+        """Do all that was decided, but dropping and stopping, which are the guard's.
+
+        Args:
+            decision: of the policy.
+            steps: optimizer steps taken so far, those that were undone not counted.
+            older: roll back to the older one of two snapshots.
+        """
         done = []
         if Rung.QUARANTINE in decision:
             self.quarantined |= {image: self.standing.offences[image] for image in decision.quarantine}
-            done.append(f"{', '.join(decision.quarantine)} left out from now on")
+            done.append(Action(Did.QUARANTINED, images=decision.quarantine))
         if Rung.LEAVE_FP16 in decision:
-            done.append(f"training goes on in {remedies.leave_float16(self.trainer)}")
+            done.append(Action(Did.LEFT_FLOAT16, names=(remedies.leave_float16(self.trainer),)))
         if Rung.CLIP in decision and self.norms:
             self._clip_to, self._clip_left = 3 * median(self.norms), CLIP_STEPS
-            done.append(f"gradients clipped at {self._clip_to:.4g} for {CLIP_STEPS} steps")
+            done.append(Action(Did.CLIPPED, factor=self._clip_to, count=CLIP_STEPS))
         if Rung.ROLLBACK in decision:
             step = self.snapshots.restore(older=older)
             remedies.skip_step(self.trainer)
-            done.append(f"weights, BatchNorm, EMA and optimizer rolled back to step {step}")
+            done.append(Action(Did.ROLLED_BACK, step=step, count=steps - step))
         if Rung.LOWER_LR in decision:
             self.lr_scale *= decision.lr_factor
             self._warm_up = WARM_UP
-            done.append(f"learning rate times {self.lr_scale:.4g}, warmed up again over {WARM_UP} steps")
+            done.append(Action(Did.LOWERED_RATE, factor=self.lr_scale, count=WARM_UP))
         return done
 
     def lasting(self) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from yolo_nanfix import stopping, upstream
 from yolo_nanfix.errors import GuardStop, PoisonedState, TooManyBadBatches
-from yolo_nanfix.events import Event, Point, Source
+from yolo_nanfix.events import Action, Check, Did, Event, OnDisk, Point, Source
 from yolo_nanfix.guard import checkpoints, distributed, incident_writer, param_groups, randomness, remedies, sensors
 from yolo_nanfix.guard.distributed import Testimony
 from yolo_nanfix.guard.divergence import Alarm
@@ -20,8 +20,7 @@ from yolo_nanfix.guard.inquiry import Inquiry, cause_of
 from yolo_nanfix.guard.param_groups import Setting
 from yolo_nanfix.guard.policy import Decision, Kind, Reading, Rung
 from yolo_nanfix.guard.rereading import Rereading
-from yolo_nanfix.incident import OnDisk
-from yolo_nanfix.numerics.finite import other_buffers, weights
+from yolo_nanfix.numerics.finite import StateDefect, first_not_finite, other_buffers, state_defect, weights
 from yolo_nanfix.verdicts import Cause, Verdict
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ class Fault:
     Attributes:
         kind: what was met; None if only the gradient tells, which in DDP may be another rank's.
         point: where in the loop.
-        check: which sensor fired.
-        detail: the values seen.
+        checks: the sensors that fired.
+        says, values: what was seen, as `events.Event` has it.
         micro: the micro-batch, where it is still known; its BatchNorm statistics are put back.
         files: the images concerned, where it is not one micro-batch alone.
         dropped: how many micro-batches are lost.
@@ -49,8 +48,9 @@ class Fault:
 
     kind: Kind | None
     point: Point
-    check: str
-    detail: str
+    checks: tuple[Check, ...]
+    says: str
+    values: Mapping[str, Any] = field(default_factory=dict)
     micro: MicroBatch | None = None
     files: tuple[Source, ...] = ()
     dropped: int = 1
@@ -59,7 +59,7 @@ class Fault:
 
 
 class Faults:
-    """The faults of one run; `watch.Guard` finds them."""
+    """The faults of one run; `guard.Guard` finds them."""
 
     def __init__(self, guard: Guard, inquiry: Inquiry) -> None:
         """None yet."""
@@ -70,32 +70,24 @@ class Faults:
     def note(
         self,
         point: Point,
-        check: str,
-        detail: str,
-        action: str,
+        check: Check,
+        says: str,
+        values: Mapping[str, Any],
+        *actions: Action,
         files: tuple[Source, ...] = (),
-        dropped: int = 0,
+        verdict: Verdict | None = None,
         val_batch: int = 0,
     ) -> None:
-        """Record something that needs no decision; `val_batch` (1-based) where it is about one batch of validation."""
-        event = replace(self._event(point, check, detail, files), action=action, val_batch=val_batch)
-        self._record(event, dropped)
+        """Record something that needs no decision.
 
-    def tell(
-        self, point: Point, check: str, detail: str, action: str, files: tuple[Source, ...], verdict: Verdict
-    ) -> None:
-        """Record something that needs no decision and whose cause is known."""
-        self._record(replace(self._event(point, check, detail, files), action=action), verdict=verdict)
-
-    def at_start(self, check: str, detail: str, action: str, verdict: Verdict | None = None) -> None:
-        """Record what was mended at the start, or why training does not start."""
-        event = replace(self._event(Point.START, check, detail, ()), action=action)
-        self._record(event, verdict=verdict, common=True)  # all ranks start from the same state
-
-    def sick_val_batch(self, number: int, action: str, files: tuple[Source, ...]) -> None:
-        """Record a val batch (1-based) whose loss was not finite."""
-        detail = f"loss of val batch {number} not finite"
-        self.note(Point.VALIDATION, "val-batch", detail, action, files, val_batch=number)
+        Args:
+            point, check, says, values, actions: see `events.Event`.
+            files: the images concerned.
+            verdict: the cause, where it is known.
+            val_batch: 1-based, where it is about one batch of validation.
+        """
+        event = replace(self._event(point, (check,), says, values, files), actions=actions, val_batch=val_batch)
+        self._record(event, verdict, common=point is Point.START)  # all ranks start from the same state
 
     def spike(self, alarm: Alarm, micro: MicroBatch | None, *, common: bool = True) -> None:
         """An alarm that is not severe: counted, and nothing lost; gradients are clipped harder if it comes again.
@@ -105,10 +97,10 @@ class Faults:
         self.guard.recorder.spikes += 1
         if not common:
             return
-        done = self.guard.ladder.carry_out(self.guard.ladder.judge(Reading(Kind.SPIKE)))
+        done = self.guard.ladder.carry_out(self.guard.ladder.judge(Reading(Kind.SPIKE)), self.guard.steps)
         if done:
             files = sensors.sources(micro.batch) if micro else ()
-            self.note(Point.AFTER_LOSS, "divergence", alarm.detail, "; ".join(done), files)
+            self.note(Point.AFTER_LOSS, Check.DIVERGENCE, alarm.says, alarm.values, *done, files=files)
 
     def scaler_skipped(self, micro: MicroBatch | None) -> None:
         """The GradScaler skipped a step: its own business, until it does so over and over."""
@@ -116,12 +108,12 @@ class Faults:
         if not decision.rungs:
             return
         scale = self.guard.trainer.scaler.get_scale()
-        detail = f"the GradScaler skipped step after step, its scale has fallen to {scale:g}"
-        event = self._event(Point.BEFORE_STEP, "loss-scale", detail, ())
-        done = self.guard.ladder.carry_out(decision)
-        self._record(replace(event, action="; ".join(done) or "run stopped"))
+        says = "the GradScaler skipped step after step, its scale has fallen to {scale:g}"
+        event = self._event(Point.BEFORE_STEP, (Check.LOSS_SCALE,), says, {"scale": scale}, ())
+        done = self.guard.ladder.carry_out(decision, self.guard.steps) or [Action(Did.STOPPED)]
+        self._record(replace(event, actions=tuple(done)))
         if Rung.STOP in decision:
-            self.stop(detail, None)
+            self.stop(event.detail, None)
 
     def deal_with(self, fault: Fault, *, left_to_scaler: bool = False) -> bool:
         """Undo, look into, judge and carry out; among several ranks all draw the same decision.
@@ -141,7 +133,7 @@ class Faults:
         explained = any(t.kind is not None for t in heard)
         if left_to_scaler and not explained:
             return False
-        undone: tuple[str, ...] = ()
+        undone: tuple[Action, ...] = ()
         if fault.micro is not None and fault.point is not Point.AFTER_STEP:
             undone = remedies.put_back(guard.norms, guard.module_state, fault.micro.buffers, guard.snapshots)
             if fault.point is not Point.AFTER_LOSS:
@@ -151,16 +143,15 @@ class Faults:
         those = distributed.guilty(distributed.agree(self._testify(fault, verdict, self.inquiry.written)))
         reading, theirs = self._worst(those)
         decision = self._with_proposed_rate(guard.ladder.judge(reading), theirs.verdict)
-        done = guard.ladder.carry_out(decision, older=reading.kind is Kind.DIVERGING)
-        guard.recorder.leave_out(guard.ladder.quarantined)
+        done = guard.ladder.carry_out(decision, guard.steps, older=reading.kind is Kind.DIVERGING)
         if Rung.ROLLBACK in decision:
             self._after_rollback()
-        lost = _lost(fault.dropped) if fault.dropped else ""
-        action = "; ".join(filter(None, [lost, *undone, *done, "run stopped" if Rung.STOP in decision else ""]))
-        event = replace(distributed.merged(those), action=action)
+        lost = [Action(Did.DROPPED, count=fault.dropped)] if fault.dropped else []
+        stopped = [Action(Did.STOPPED)] if Rung.STOP in decision else []
+        event = replace(distributed.merged(those), actions=(*lost, *undone, *done, *stopped))
         for other in those:
             self.guard.recorder.learn(other.verdict)
-        self._record(event, fault.dropped, theirs.verdict, fault.micro, common=True)
+        self._record(event, theirs.verdict, fault.micro, common=True)
         if Rung.STOP in decision:
             self._stop_for(decision, reading, replace(theirs, event=event))
         return True
@@ -172,18 +163,17 @@ class Faults:
             GuardStop: as many in a row were refused as may be bad micro-batches in a row.
         """
         guard = self.guard
-        detail, files = param_groups.describe(settings), tuple(source for sources in window for source in sources)
-        fault = Fault(
-            Kind.NOT_FINITE, Point.BEFORE_STEP, "settings", detail, micro, files, len(window), settings=settings
-        )
+        facts, files = param_groups.facts(settings), tuple(source for sources in window for source in sources)
+        checks = (Check.SETTINGS,)
+        fault = Fault(Kind.NOT_FINITE, Point.BEFORE_STEP, checks, *facts, micro, files, len(window), settings=settings)
         if micro is not None:
             remedies.put_back(guard.norms, guard.module_state, micro.buffers, guard.snapshots)
         verdict = self._verdict(fault)
-        action = f"the step was refused: weights stay as they are; {_lost(len(window))}"
-        event = replace(self._event_of(fault), action=action, incident=self.inquiry.written)
-        self._record(event, len(window), verdict, None)
+        done = Action(Did.REFUSED_STEP), Action(Did.DROPPED, count=len(window))
+        event = replace(self._event_of(fault), actions=done, incident=self.inquiry.written)
+        self._record(event, verdict)
         if guard.groups.refused_in_a_row >= guard.settings.max_bad_in_a_row:
-            self.stop(f"{guard.groups.refused_in_a_row} steps in a row refused: {detail}", verdict)
+            self.stop(f"{guard.groups.refused_in_a_row} steps in a row refused: {event.detail}", verdict)
 
     def sound_state(self, point: Point) -> None:
         """Weights must be finite, else all is rolled back; BatchNorm and EMA are mended where they are not.
@@ -195,21 +185,22 @@ class Faults:
         alone = (
             point is Point.SAVE and distributed.running()
         )  # rank 0 saves alone; the next micro-batch tells all of them
-        if not alone and (defect := sensors.state_defect(guard.parameters())):
-            self.deal_with(Fault(Kind.POISONED, point, "weights", defect, dropped=0))
-        if (defect := sensors.first_not_finite(guard.norms.tensors())) and len(guard.snapshots):
+        if not alone and (defect := state_defect(guard.parameters())):
+            self.deal_with(Fault(Kind.POISONED, point, (Check.WEIGHTS,), defect.says, defect.values, dropped=0))
+        if (defect := first_not_finite(guard.norms.tensors())) and len(guard.snapshots):
             guard.norms.restore_from(guard.snapshots.newest_first()[0].weights())
-            self.note(point, "batchnorm", defect, "taken from the last snapshot")
+            done = Action(Did.BATCHNORM_FROM_SNAPSHOT)
+            self.note(point, Check.BATCHNORM, defect.says, defect.values, done)
         ema = guard.trainer.ema
         defect = self._ema_defect(ema.ema) if ema else None
         if defect and (count := remedies.resync_ema(guard.trainer, guard.module_state.born_non_finite)):
-            self.note(point, "ema", defect, f"{count} tensors of the EMA copied from the model")
+            self.note(point, Check.EMA, defect.says, defect.values, Action(Did.EMA_COPIED, count=count))
 
-    def _ema_defect(self, ema: nn.Module) -> str | None:
+    def _ema_defect(self, ema: nn.Module) -> StateDefect | None:
         """The first tensor of the average that is not finite, but for buffers that are so by design."""
         born = self.guard.module_state.born_non_finite
         others = [(name, tensor) for name, tensor in other_buffers(ema) if name not in born]
-        return sensors.first_not_finite([*weights(ema, self.guard.by_design), *others])
+        return first_not_finite([*weights(ema, self.guard.by_design), *others])
 
     def ema_trap(self) -> None:
         """Say once where Ultralytics' average makes NaN of buffers that are infinite by design."""
@@ -232,13 +223,15 @@ class Faults:
         self.sound_state(Point.SAVE)
         models = [("weights", guard.model), *([("ema", guard.trainer.ema.ema)] if guard.trainer.ema else [])]
         for what, model in models:
-            if defect := sensors.state_defect(weights(model, guard.by_design)):
-                self.note(Point.SAVE, "checkpoint", f"{what}: {defect}", "checkpoint not written, the last one stays")
+            if defect := state_defect(weights(model, guard.by_design)):
+                says, values = "{model}: " + defect.says, {"model": what, **defect.values}
+                self.note(Point.SAVE, Check.CHECKPOINT, says, values, Action(Did.CHECKPOINT_NOT_WRITTEN))
                 return False
         with stopping.later():
             result, torn = checkpoints.whole(guard.trainer, write)
-        for defect in torn:
-            self.note(Point.SAVE, "checkpoint", defect, "not put in place, the last one stays")
+        for name, reason in torn:
+            done = Action(Did.CHECKPOINT_NOT_REPLACED)
+            self.note(Point.SAVE, Check.CHECKPOINT, "{file}: {reason}", {"file": name, "reason": reason}, done)
         return result
 
     def stop(self, reason: str, verdict: Verdict | None, error: type[GuardStop] = TooManyBadBatches) -> None:
@@ -273,7 +266,6 @@ class Faults:
         guard.gradients.clear()
         guard.window = []
         guard.divergence.reset()
-        guard.recorder.rolled_back(guard.steps - guard.snapshots.copies[-1].step)
         guard.steps = guard.began_at = guard.snapshots.copies[-1].step
 
     def _verdict(self, fault: Fault, *, beside: bool = False) -> Verdict | None:
@@ -335,11 +327,11 @@ class Faults:
         return cause_of(verdict)
 
     def _weights_poisoned(self) -> bool:
-        return sensors.first_not_finite(self.guard.parameters()) is not None
+        return first_not_finite(self.guard.parameters()) is not None
 
     def _event_of(self, fault: Fault) -> Event:
         files = fault.files or (self._sources(fault.micro) if fault.micro else ())
-        return self._event(fault.point, fault.check, fault.detail, files)
+        return self._event(fault.point, fault.checks, fault.says, fault.values, files)
 
     def _sources(self, micro: MicroBatch) -> tuple[Source, ...]:
         """The images of a micro-batch; the files of those that look sick are read again, once."""
@@ -347,11 +339,19 @@ class Faults:
             self._judged = micro.batch, self.rereading.judged(sensors.sources(micro.batch))
         return self._judged[1]
 
-    def _event(self, point: Point, check: str, detail: str, files: tuple[Source, ...]) -> Event:
+    def _event(
+        self,
+        point: Point,
+        checks: tuple[Check, ...],
+        says: str,
+        values: Mapping[str, Any],
+        files: tuple[Source, ...],
+    ) -> Event:
         whole = (Point.START, Point.EPOCH_END, Point.VALIDATION, Point.SAVE)
         ahead = point is Point.BATCH  # the micro-batch is counted once it is preprocessed
         batch = 0 if point in whole else self.guard.batches_this_epoch + ahead
-        return Event(point, check, self._epoch(), batch, files, detail, "", self.guard.recorder.step + ahead)
+        step = self.guard.recorder.step + ahead
+        return Event(point, checks, self._epoch(), batch, files, says, values, step=step)
 
     def _epoch(self) -> int:
         return int(getattr(self.guard.trainer, "epoch", self.guard.trainer.start_epoch)) + 1
@@ -359,7 +359,6 @@ class Faults:
     def _record(
         self,
         event: Event,
-        dropped: int = 0,
         verdict: Verdict | None = None,
         micro: MicroBatch | None = None,
         *,
@@ -371,16 +370,11 @@ class Faults:
             self.guard.lookout.note(event, verdict)
         suspects = [s.file for s in event.sources if s.suspect] or list(verdict.images if verdict else ())
         batch = micro.batch if micro is not None else {}
-        self.guard.recorder.add(event, dropped, verdict, lambda: sensors.pictures(batch, suspects))
-        if distributed.rank() < 1:
-            upstream.log(f"yolo-nanfix guard: {event}")
+        self.guard.recorder.add(event, verdict)
+        self.guard.listener.event(event, lambda: sensors.pictures(batch, suspects))
 
 
 def _weight(reading: Reading) -> tuple[int, bool]:
     """How much a reading asks for: the worse kind, and in it what lies in no image, and so comes back."""
     kinds = (Kind.EMPTY, Kind.NOT_FINITE, Kind.DIVERGING, Kind.POISONED)
     return kinds.index(reading.kind), not reading.suspects
-
-
-def _lost(count: int) -> str:
-    return f"{count} micro-batch{'' if count == 1 else 'es'} dropped"

@@ -6,12 +6,13 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from yolo_nanfix import batches
-from yolo_nanfix.events import Point, Source
+from yolo_nanfix.events import Action, Check, Did, Point, Source
 from yolo_nanfix.guard import batched_reads, distributed, head_outputs, initial_state, lookouts, remedies, sensors
 from yolo_nanfix.guard import param_groups as groups
 from yolo_nanfix.guard.divergence import Alarm, Divergence
@@ -22,6 +23,7 @@ from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.incident_writer import MicroBatch, precision, random_states
 from yolo_nanfix.guard.inquiry import Examine, Inquiry, Known
 from yolo_nanfix.guard.intake import Intake
+from yolo_nanfix.guard.listener import Listener
 from yolo_nanfix.guard.lookout import Lookout
 from yolo_nanfix.guard.module_state import ModuleState
 from yolo_nanfix.guard.param_groups import Groups, Setting
@@ -30,7 +32,7 @@ from yolo_nanfix.guard.progress_bar import ProgressReads
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
 from yolo_nanfix.guard.validation import ValidationGuard
-from yolo_nanfix.numerics.finite import by_design, weights
+from yolo_nanfix.numerics.finite import by_design, first_not_finite, weights
 
 EARLY = (5, 10, 20, 35)
 """So many steps after the start or a rollback it is also asked how far the weights moved, then at each snapshot."""
@@ -53,6 +55,7 @@ class Guard:
         examine: Examine | None = None,
         known: Known = dict,
         lookout: Lookout | None = None,
+        listener: Listener | None = None,
     ) -> None:
         """Check the state that training starts from, and keep a first copy of it.
 
@@ -60,7 +63,8 @@ class Guard:
             PoisonedState: weights or buffers are not finite and may not be mended, so no step could be good.
         """
         self.trainer, self.settings, self.recorder = trainer, settings, recorder
-        self.lookout = lookout or lookouts.of(trainer, recorder, settings)
+        self.listener = listener or Listener()
+        self.lookout = lookout or lookouts.of(trainer, recorder, settings, self.listener)
         self.model = unwrapped(trainer.model)
         self.norms = sensors.NormBuffers(self.model)
         self.by_design = by_design(self.model)
@@ -96,7 +100,7 @@ class Guard:
         self._odd_pixels = 0
         self._float_images = True
         self._epoch: int | None = None
-        initial_state.check(trainer, self.model, settings.repair, self.faults.at_start)
+        initial_state.check(trainer, self.model, settings.repair, partial(self.faults.note, Point.START))
         if settings.snapshot_every:
             self.snapshots.take(0)
 
@@ -163,15 +167,10 @@ class Guard:
             self.recorder.readings.add(self.recorder.step, self.trainer.epoch + 1, self.batches_this_epoch, {})
         if current is None or math.isfinite(float(self.norms.sum())):
             return
-        remedies.put_back(self.norms, self.module_state, current.buffers, self.snapshots)
-        self.faults.note(
-            Point.AFTER_LOSS,
-            "batchnorm",
-            "BatchNorm statistics not finite",
-            "dropped by Ultralytics itself; BatchNorm put back",
-            sensors.sources(current.batch),
-            dropped=1,
-        )
+        done = remedies.put_back(self.norms, self.module_state, current.buffers, self.snapshots)
+        files, says = sensors.sources(current.batch), sensors.CHECKS[Check.BATCHNORM]
+        lost = Action(Did.DROPPED_UPSTREAM, count=1)
+        self.faults.note(Point.AFTER_LOSS, Check.BATCHNORM, says, {}, lost, *done, files=files)
 
     def after_loss(self, loss: Tensor) -> Tensor:
         """AFTER_LOSS: the loss to run backward on: the given one, or one without effect for a bad micro-batch.
@@ -192,18 +191,19 @@ class Guard:
         if (fault := self.intake.take()) is not None:
             return self._drop(replace(fault, micro=micro), loss)
         if settings := self._sick_settings() if self.together else ():  # said by the gradient, as all is among ranks
-            detail = groups.describe(settings)
-            found = Fault(Kind.NOT_FINITE, Point.AFTER_LOSS, "settings", detail, micro, settings=settings)
+            facts = groups.facts(settings)
+            found = Fault(Kind.NOT_FINITE, Point.AFTER_LOSS, (Check.SETTINGS,), *facts, micro, settings=settings)
             return self._drop(found, loss)
         if not all(math.isfinite(values[name]) for name in scalars):
-            finite = sensors.flags(sensors.read(scalars | sensors.pixel_tensors(micro.batch)))
-            check = "+".join(name for name, good in finite.items() if not good)
-            return self._bad(Kind.NOT_FINITE, check, self._detail(finite), micro, loss)
+            checks = sensors.fired(sensors.read(scalars | sensors.pixel_tensors(micro.batch)))
+            says = ", ".join(sensors.CHECKS[check] for check in checks)
+            terms = {"terms": sensors.describe_items(self.trainer.loss_items)}
+            return self._drop(Fault(Kind.NOT_FINITE, Point.AFTER_LOSS, checks, says, terms, micro), loss)
         self._look_at_pixels(values, micro)
         labels = micro.batch.get("cls")
         alarm = self.divergence.loss(values["loss"], len(labels) if isinstance(labels, Tensor) and labels.dim() else 1)
         if alarm is not None and alarm.severe:
-            return self._bad(Kind.DIVERGING, "divergence", alarm.detail, micro, loss)
+            return self._drop(_diverging(Point.AFTER_LOSS, Check.DIVERGENCE, alarm, micro), loss)
         if alarm is not None:
             self.faults.spike(alarm, micro, common=not self.together)
         self.progress.hand_over(values)
@@ -235,11 +235,7 @@ class Guard:
         if not isinstance(rate, Tensor):
             row["lr"] = rate * self.ladder.rate
         rows.add(self.recorder.step, self.trainer.epoch + 1, self.batches_this_epoch, row)
-        self.recorder.audience.micro_batch()
-
-    def _bad(self, kind: Kind, check: str, detail: str, micro: MicroBatch, loss: Tensor) -> Tensor:
-        """Deal with a fault found after the loss."""
-        return self._drop(Fault(kind, Point.AFTER_LOSS, check, detail, micro), loss)
+        self.listener.micro_batch()
 
     def _drop(self, fault: Fault, loss: Tensor) -> Tensor:
         """Deal with a fault found before backward; among several ranks, tell the others by the gradient first."""
@@ -285,8 +281,8 @@ class Guard:
             return
         if said is None:
             self.recorder.readings.norm(value)
-        detail = "the gradient is not finite, the loss is"
-        seen = Fault(None, Point.AFTER_BACKWARD, "gradient", detail, micro)
+        says = "the gradient is not finite, the loss is"
+        seen = Fault(None, Point.AFTER_BACKWARD, (Check.GRADIENT,), says, micro=micro)
         if self.faults.deal_with(said or seen, left_to_scaler=scaled and said is None):
             self.window_dropped += 1
             self.gradients.drop()
@@ -336,10 +332,11 @@ class Guard:
         alarm, self._alarm = self._alarm, None
         files = tuple(source for sources in window for source in sources)
         if alarm is not None:
-            fault = Fault(Kind.DIVERGING, Point.BEFORE_STEP, "divergence", alarm.detail, micro, files, len(window))
+            fault = _diverging(Point.BEFORE_STEP, Check.DIVERGENCE, alarm, micro)
         else:
-            detail = f"gradient norm {self._norm_value} with a finite loss"
-            fault = Fault(Kind.NOT_FINITE, Point.BEFORE_STEP, "gradient", detail, micro, files, len(window))
+            says, values = "gradient norm {norm} with a finite loss", {"norm": self._norm_value}
+            fault = Fault(Kind.NOT_FINITE, Point.BEFORE_STEP, (Check.GRADIENT,), says, values, micro)
+        fault = replace(fault, files=files, dropped=len(window))
         self._norm_value = None
         self.good_this_epoch -= len(window)
         self.faults.deal_with(fault)
@@ -370,13 +367,15 @@ class Guard:
         self.module_state.find()
         changed, size, step = self.snapshots.moved()
         if not math.isfinite(changed):
-            defect = sensors.first_not_finite(weights(self.model, self.by_design)) or "weights not finite"
-            self.faults.deal_with(Fault(Kind.POISONED, Point.AFTER_STEP, "weights", defect, micro, dropped=0))
+            defect = first_not_finite(weights(self.model, self.by_design))
+            says, values = (defect.says, defect.values) if defect else ("weights not finite", {})
+            self.faults.deal_with(
+                Fault(Kind.POISONED, Point.AFTER_STEP, (Check.WEIGHTS,), says, values, micro, dropped=0)
+            )
             return
         alarm = self.divergence.ratio(changed, size, self.steps - step)
         if alarm is not None and alarm.severe:
-            fault = Fault(Kind.DIVERGING, Point.AFTER_STEP, "update-ratio", alarm.detail, micro, dropped=0)
-            self.faults.deal_with(fault)
+            self.faults.deal_with(replace(_diverging(Point.AFTER_STEP, Check.UPDATE_RATIO, alarm, micro), dropped=0))
             return
         if keep:
             self.snapshots.take(self.steps)
@@ -432,16 +431,9 @@ class Guard:
         odd = sensors.pixel_range(values) if self.trainer.args.task != "classify" else None
         if odd and self._odd_pixels != self.trainer.epoch + 1:
             self._odd_pixels = self.trainer.epoch + 1
-            action = "reported once an epoch; training goes on with them"
-            self.faults.note(Point.AFTER_LOSS, "pixels", odd, action, sensors.sources(micro.batch))
+            files = sensors.sources(micro.batch)
+            self.faults.note(Point.AFTER_LOSS, Check.PIXELS, *odd, Action(Did.REPORTED), files=files)
 
-    def _detail(self, finite: Mapping[str, bool]) -> str:
-        loss = f"loss not finite ({sensors.describe_items(self.trainer.loss_items)})"
-        words = {
-            "loss": loss,
-            "batchnorm": "BatchNorm statistics not finite",
-            "targets": "label targets not finite",
-            "pixels": "pixels not finite",
-            "outputs": "outputs of the head not finite",
-        }
-        return ", ".join(words[name] for name, good in finite.items() if not good)
+
+def _diverging(point: Point, check: Check, alarm: Alarm, micro: MicroBatch | None) -> Fault:
+    return Fault(Kind.DIVERGING, point, (check,), alarm.says, alarm.values, micro)

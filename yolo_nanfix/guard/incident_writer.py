@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from yolo_nanfix import upstream
 from yolo_nanfix._version import __version__
 from yolo_nanfix.dataset.paths import label_path
-from yolo_nanfix.events import Event
+from yolo_nanfix.events import Check, Event
 from yolo_nanfix.guard import distributed, origins
 from yolo_nanfix.guard.param_groups import Setting
 from yolo_nanfix.guard.sensors import NormCopy
@@ -29,7 +29,7 @@ from yolo_nanfix.numerics.finite import weights
 
 TORCH_ASKS_BY_DEVICE = hasattr(torch, "get_autocast_dtype")
 """From torch 2.4 on."""
-ELSEWHERE = ("sources", "action", "incident", "ranks", "val_batch")
+ELSEWHERE = ("sources", "says", "values", "actions", "level", "incident", "ranks", "val_batch")
 """What an incident has in another form than its event, or not at all."""
 LINES = 200
 """At most so many label rows of an image are kept as text."""
@@ -115,7 +115,7 @@ def build(
         "criterion": {k: v for k, v in vars(criterion).items() if isinstance(v, (int, float))} if criterion else {},
         "threads": torch.get_num_threads(),
         "entries": origins.writable(entries),
-        "gradients": origins.gradients(model, sizes) if sizes or "gradient" in event.check.split("+") else None,
+        "gradients": origins.gradients(model, sizes) if sizes or Check.GRADIENT in event.checks else None,
         "own": origins.own(model),
         **_buffers(model, born_non_finite),
         "versions": _versions(),

@@ -6,6 +6,7 @@ be good, and upstream checks none of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,16 +15,22 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from yolo_nanfix.errors import PoisonedState
+from yolo_nanfix.events import Action, Check, Did
 from yolo_nanfix.guard import sensors
-from yolo_nanfix.numerics.finite import by_design, weights
+from yolo_nanfix.numerics.finite import by_design, first_not_finite, state_defect, weights
 from yolo_nanfix.verdicts import Cause, Verdict
+
+FIRST_SCALE = 65536.0
+"""What a GradScaler starts with."""
 
 
 class Notice(Protocol):
     """Told of what was found at the start, what was done, and why training does not start, if so."""
 
-    def __call__(self, check: str, detail: str, action: str, verdict: Verdict | None = None) -> None:
-        """Record it."""
+    def __call__(
+        self, check: Check, says: str, values: Mapping[str, Any], action: Action, /, *, verdict: Verdict | None = None
+    ) -> None:
+        """Record it; the arguments are those of an `events.Event`."""
 
 
 def check(trainer: Any, model: nn.Module, repair: str, notice: Notice) -> None:
@@ -45,29 +52,24 @@ def check(trainer: Any, model: nn.Module, repair: str, notice: Notice) -> None:
     if repair == "all":
         _mend_weights(trainer, model, notice)
     ema, leave = trainer.ema, by_design(model)
-    states = [("weights", weights(model, leave)), *([("ema", weights(ema.ema, leave))] if ema else [])]
-    for what, tensors in (*states, ("optimizer", sensors.optimizer_tensors(trainer.optimizer))):
-        defect = sensors.first_not_finite(tensors) if what == "optimizer" else sensors.state_defect(tensors)
-        if defect:
-            said = f"training would start from poisoned {what}: {defect} (model={trainer.args.model})"
+    states = [(Check.WEIGHTS, weights(model, leave)), *([(Check.EMA, weights(ema.ema, leave))] if ema else [])]
+    for check, tensors in (*states, (Check.OPTIMIZER, sensors.optimizer_tensors(trainer.optimizer))):
+        if defect := (first_not_finite if check is Check.OPTIMIZER else state_defect)(tensors):
+            said = f"training would start from poisoned {check.value}: {defect} (model={trainer.args.model})"
             way_out = _way_out(trainer, repair)
-            notice(what, defect, "training not started", _verdict(said, defect, way_out))
+            verdict = Verdict(
+                Cause.STATE,
+                said,
+                tensor=defect.tensor,
+                confidence=1.0,
+                evidence=(f"state: {defect}, before the first step",),
+                advice=(way_out,),
+            )
+            notice(check, defect.says, defect.values, Action(Did.NOT_STARTED), verdict=verdict)
             raise PoisonedState(f"{said}. {way_out}")
     scale = trainer.scaler.state_dict().get("scale", 1.0)
     if not 0 < scale < float("inf"):
         raise PoisonedState(f"training would start with a loss scale of {scale}; set repair=state to start it anew")
-
-
-def _verdict(said: str, defect: str, way_out: str) -> Verdict:
-    name, holds, _ = defect.partition(" holds ")
-    return Verdict(
-        Cause.STATE,
-        said,
-        tensor=name if holds else "",
-        confidence=1.0,
-        evidence=(f"state: {defect}, before the first step",),
-        advice=(way_out,),
-    )
 
 
 def _way_out(trainer: Any, repair: str) -> str:
@@ -87,35 +89,38 @@ def _mend_norms(trainer: Any, model: nn.Module, notice: Notice) -> None:
             if not isinstance(module, _NormBase) or module.running_mean is None or module.running_var is None:
                 continue
             mean, var = module.running_mean, module.running_var
-            sick = ~mean.isfinite() | ~var.isfinite() | (var < 0)
-            if count := int(sick.sum()):
-                mean[sick], var[sick] = 0.0, 1.0
-                detail = f"{count} of {len(sick)} running statistics of {name} ({owner}) are not finite or negative"
-                notice("batchnorm", detail, "those channels start anew (mean 0, variance 1)")
+            bad = ~mean.isfinite() | ~var.isfinite() | (var < 0)
+            if count := int(bad.sum()):
+                mean[bad], var[bad] = 0.0, 1.0
+                says = "{count} of {channels} running statistics of {layer} ({owner}) are not finite or negative"
+                values = {"count": count, "channels": len(bad), "layer": name, "owner": owner}
+                notice(Check.BATCHNORM, says, values, Action(Did.CHANNELS_RESET))
 
 
 @torch.no_grad()
 def _mend_optimizer(optimizer: torch.optim.Optimizer, notice: Notice) -> None:
     """State that is not finite is forgotten, parameter by parameter: the optimizer begins it again."""
-    sick = [
+    bad = [
         (number, parameter)
         for number, (parameter, state) in enumerate(optimizer.state.items())
         if any(isinstance(v, Tensor) and not bool(v.isfinite().all()) for v in state.values())
     ]
-    for _, parameter in sick:
+    for _, parameter in bad:
         for key, value in optimizer.state[parameter].items():
             if isinstance(value, Tensor) and value.dim():
                 optimizer.state[parameter][key] = torch.zeros_like(value)
-    if sick:
-        numbers = ", ".join(str(n) for n, _ in sick[:5]) + (" ..." if len(sick) > 5 else "")
-        notice("optimizer", f"state of {len(sick)} parameters is not finite (number {numbers})", "set to 0")
+    if bad:
+        says = "state of {count:parameter|parameters} is not finite (number {numbers:,5})"
+        values = {"count": len(bad), "numbers": tuple(number for number, _ in bad)}
+        notice(Check.OPTIMIZER, says, values, Action(Did.OPTIMIZER_RESET))
 
 
 def _mend_scale(scaler: Any, notice: Notice) -> None:
     state = scaler.state_dict()
     if state and not 0 < state["scale"] < float("inf"):
-        scaler.load_state_dict({**state, "scale": 65536.0, "_growth_tracker": 0})
-        notice("loss-scale", f"the loss scale is {state['scale']}", "starts anew at 65536")
+        scaler.load_state_dict({**state, "scale": FIRST_SCALE, "_growth_tracker": 0})
+        values = {"scale": state["scale"]}
+        notice(Check.LOSS_SCALE, "the loss scale is {scale}", values, Action(Did.SCALE_RESET, factor=FIRST_SCALE))
 
 
 @torch.no_grad()
@@ -125,21 +130,24 @@ def _mend_weights(trainer: Any, model: Any, notice: Notice) -> None:
     Modules of the user's own may be in no model's definition: their tensors stay, and are refused afterwards.
     """
     named = weights(model, by_design(model))
-    zeroed = sensors.state_defect(named) == "all tensors are zero"
-    sick = [n for n, t in named if t.is_floating_point() and (zeroed or not bool(t.isfinite().all()))]
-    if not sick:
+    defect = state_defect(named)
+    zeroed = defect is not None and not defect.tensor
+    bad = [n for n, t in named if t.is_floating_point() and (zeroed or not bool(t.isfinite().all()))]
+    if not bad:
         return
     try:
         fresh = type(model)(model.yaml, nc=model.nc if hasattr(model, "nc") else model.yaml.get("nc"), verbose=False)
     except Exception as error:  # a class of the user's own, which may be built in any other way
-        notice("weights", f"{type(model).__name__} cannot be built anew: {error}", "left as they are")
+        described = {"model": type(model).__name__, "error": str(error)}
+        notice(Check.WEIGHTS, "{model} cannot be built anew: {error}", described, Action(Did.LEFT_AS_IS))
         return
     new = fresh.state_dict()
-    mended = [name for name in sick if name in new and new[name].shape == dict(named)[name].shape]
+    mended = [name for name in bad if name in new and new[name].shape == dict(named)[name].shape]
     for net in (model, *((trainer.ema.ema,) if trainer.ema else ())):
         state = net.state_dict()
         for name in mended:
             state[name].copy_(new[name])
     if mended:
-        detail = "all weights are zero" if zeroed else f"{len(mended)} tensors are not finite, the first {mended[0]}"
-        notice("weights", detail, "these tensors start anew, as in an untrained model")
+        says = "all weights are zero" if zeroed else "{count:tensor|tensors} not finite, the first {tensor}"
+        values = {"count": len(mended), "tensor": mended[0]}
+        notice(Check.WEIGHTS, says, values, Action(Did.WEIGHTS_RESET))

@@ -64,7 +64,7 @@ class Inquiry:
         one had one of its own only if its replay says so; else nothing is written.
         """
         self.written = ""
-        key = (event.check, *sorted(s.file for s in event.sources if s.suspect), *(("beside",) if beside else ()))
+        key = (*event.checks, *sorted(s.file for s in event.sources if s.suspect), *(("beside",) if beside else ()))
         self.seen[key] += 1
         if self.seen[key] > (BESIDE if beside else SAME):
             return None if beside else self.verdicts.get(key)
@@ -115,7 +115,7 @@ class Inquiry:
             if Incident(facts, tensors).size > limit:
                 tensors = {k: v for k, v in tensors.items() if not k.startswith(part)}
                 facts["weights"]["here"] = part != "model."
-        name = f"{facts['epoch']:04d}-{facts['batch']:05d}-{facts['check'].replace('+', '-')}"
+        name = f"{facts['epoch']:04d}-{facts['batch']:05d}-{'-'.join(facts['checks'])}"
         rank = f"-rank{facts['rank']}" if facts["rank"] >= 0 else ""
         path = folder / INCIDENTS / f"{name}{rank}{SUFFIX}"
         Incident(facts, tensors).save(path)

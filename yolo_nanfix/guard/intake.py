@@ -22,19 +22,21 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from yolo_nanfix import batches
-from yolo_nanfix.events import Defect, Point, Source
+from yolo_nanfix.events import Action, Check, Defect, Did, OnDisk, Point, Source
 from yolo_nanfix.guard import ownership, sample_sources, target_checks, telltales
 from yolo_nanfix.guard.fault_handling import Fault
 from yolo_nanfix.guard.policy import Kind
 from yolo_nanfix.guard.sample_sources import Composed
 from yolo_nanfix.guard.unreadable import Unreadable
-from yolo_nanfix.incident import OnDisk
 from yolo_nanfix.verdicts import Verdict
+from yolo_nanfix.wording import sentence
 
 if TYPE_CHECKING:
     from yolo_nanfix.guard.guard import Guard
 
 Batch = Mapping[str, Any]
+ONE_LEFT = "one image of {images} is left of the micro-batch"
+NONE_LEFT = "no image of {images} is left of the micro-batch"
 
 
 class Intake:
@@ -134,14 +136,15 @@ class Intake:
     def _leave_out_for_good(self) -> None:
         """Quarantine files that could not be read in as many epochs as an image may spoil micro-batches."""
         for file, epochs in self.unreadable.epochs.items():
-            self._quarantine(file, epochs, f"could not be read in {epochs} epochs: {self.unreadable.errors[file]}")
+            values = {"epochs": epochs, "error": self.unreadable.errors[file]}
+            self._quarantine(file, epochs, "could not be read in {epochs:epoch|epochs}: {error}", values)
 
-    def _quarantine(self, file: str, offences: int, why: str) -> None:
-        limit, ladder, record = self.guard.settings.quarantine_after, self.guard.ladder, self.guard.recorder
+    def _quarantine(self, file: str, offences: int, says: str, values: Mapping[str, Any]) -> None:
+        limit, ladder = self.guard.settings.quarantine_after, self.guard.ladder
         if limit and offences >= limit and file not in ladder.quarantined:
             ladder.quarantined[file] = offences
-            record.leave_out(ladder.quarantined)
-            self.guard.faults.note(Point.BATCH, "samples", why, "left out from now on", (Source(file, why),))
+            files, done = (Source(file, sentence(says, values)),), Action(Did.QUARANTINED, images=(file,))
+            self.guard.faults.note(Point.BATCH, Check.SAMPLES, says, values, done, files=files)
 
     def _sick(self, names: Sequence[Any], out: set[int], made: Batch | None = None) -> set[int]:
         """Samples that are not finite, or out of range, although their files are in order; or that must not go on.
@@ -162,20 +165,22 @@ class Intake:
             if source.on_disk in (OnDisk.FINITE, OnDisk.UNREADABLE) or source.defect is Defect.CLASS
         }
         if alone:
-            self._say("samples", tuple(alone.values()), len(names))
+            self._say(Check.SAMPLES, tuple(alone.values()), len(names))
         return set(alone)
 
-    def _say(self, check: str, sources: tuple[Source, ...], count: int) -> Verdict:
+    def _say(self, check: Check, sources: tuple[Source, ...], count: int) -> Verdict:
         """Record samples that are taken out of a micro-batch, and why; count what their files did."""
         guard = self.guard
         verdict = telltales.verdict(sources, guard.trainer, self.nc)
         guard.recorder.sick_samples += len(sources)
-        whose = {OnDisk.FINITE: ", though the file is in order", OnDisk.NOT_FINITE: ", as in the file"}
-        said = f"{len(sources)} of {count} samples no good: {sources[0].suspect}{whose.get(sources[0].on_disk, '')}"
-        guard.faults.tell(Point.BATCH, check, said, "left out of their batch alone", sources, verdict)
+        says = "{bad} of {count} samples no good: {suspect}" + telltales.WHOSE.get(sources[0].on_disk, "")
+        values = {"bad": len(sources), "count": count, "suspect": sources[0].suspect}
+        done = Action(Did.SAMPLES_LEFT_OUT)
+        guard.faults.note(Point.BATCH, check, says, values, done, files=sources, verdict=verdict)
         for file in {file for source in sources for file in source.blamed}:
             self._offences[file] += 1
-            self._quarantine(file, self._offences[file], f"its labels were no good in {self._offences[file]} batches")
+            said = {"batches": self._offences[file]}
+            self._quarantine(file, said["batches"], "its labels were no good in {batches:batch|batches}", said)
         return verdict
 
     def _part(self, batch: Batch, out: set[int], spare: Batch | None) -> Batch:
@@ -185,39 +190,44 @@ class Intake:
         if not self._sound(batch):
             bad, strays = target_checks.faults(batch, self.nc)
             if strays or not names:
-                said = strays or next(iter(bad.values()))
-                return self._dropped(batch, "targets", said, (), telltales.strays(said), spare)
+                says, values = target_checks.STRAYS, strays
+                if not strays:
+                    says, values = "{first}", {"first": next(iter(bad.values()))}
+                seen = Check.TARGETS, says, values
+                return self._dropped(batch, seen, (), telltales.strays(says, values), spare)
             bad = {i: why for i, why in bad.items() if i not in out}
             sources = tuple(
                 Source(str(names[i]), why, sample_sources.parents(names[i]), defect=Defect.CLASS)
                 for i, why in bad.items()
             )
             judged = self.guard.faults.rereading.judged(sources)
-            verdict = self._say("targets", judged, len(names)) if judged else None
+            verdict = self._say(Check.TARGETS, judged, len(names)) if judged else None
             out = out | bad.keys()
         keep = [i for i in range(len(names)) if i not in out]
         if len(keep) > 1 or (keep and len(names) == 1):
             return batches.with_images(batch, keep)
         if keep and spare is not None and (filled := self._filled(batches.with_images(batch, keep), spare)) is not None:
             fill = filled["im_file"][1]
-            detail = f"one image of {len(names)} is left of the micro-batch"
-            self.guard.faults.note(Point.BATCH, "samples", detail, f"filled up with {fill}", (Source(str(fill)),))
+            done = Action(Did.FILLED_UP, images=(str(fill),))
+            self.guard.faults.note(
+                Point.BATCH, Check.SAMPLES, ONE_LEFT, {"images": len(names)}, done, files=(Source(str(fill)),)
+            )
             return filled
-        detail = f"{'no image' if not keep else 'one image'} of {len(names)} is left of the micro-batch"
         files = tuple(Source(str(n), "left out" if i not in keep else "") for i, n in enumerate(names))
-        return self._dropped(batch, "samples", detail, files, verdict, spare)
+        seen = Check.SAMPLES, ONE_LEFT if keep else NONE_LEFT, {"images": len(names)}
+        return self._dropped(batch, seen, files, verdict, spare)
 
     def _dropped(
         self,
         batch: Batch,
-        check: str,
-        detail: str,
+        seen: tuple[Check, str, Mapping[str, Any]],
         files: tuple[Source, ...],
         verdict: Verdict | None,
         spare: Batch | None,
     ) -> Batch:
         """A harmless batch in place of one that is to be dropped whole."""
-        self._empty = Fault(Kind.EMPTY, Point.AFTER_LOSS, check, detail, None, files, verdict=verdict)
+        check, says, values = seen
+        self._empty = Fault(Kind.EMPTY, Point.AFTER_LOSS, (check,), says, values, None, files, verdict=verdict)
         return _harmless(batch) if spare is None else dict(spare)
 
     def _filled(self, one: Batch, spare: Batch) -> Batch | None:

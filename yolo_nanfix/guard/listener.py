@@ -30,7 +30,7 @@ Pictures = Callable[[], Sequence[Picture]]
 """Draws the images that an event is about, if somebody wants them."""
 
 
-class Audience:
+class Listener:
     """Hears how one run goes. This one lets it pass; whoever listens overrides what it wants to hear, and never raises.
 
     In DDP only rank 0 has one that listens.
@@ -58,8 +58,8 @@ class Audience:
         """The trainer tears down, however the run ended."""
 
     def ends_instead(self) -> None:
-        """Rank 0 is lost: another rank has its audience of its own end."""
+        """Rank 0 is lost: another rank tells of its own end."""
 
 
-Listen = Callable[[Any, Any], Audience]
-"""Gives the audience of a run, from its trainer and recorder."""
+Listen = Callable[[Any, Any], Listener]
+"""Gives the listener of a run, from its trainer and recorder."""

@@ -21,6 +21,7 @@ from yolo_nanfix.errors import GuardStop, RankLost
 from yolo_nanfix.events import Event
 from yolo_nanfix.guard import board, distributed, endings, process_state
 from yolo_nanfix.guard.board import Board
+from yolo_nanfix.guard.listener import Listener
 from yolo_nanfix.guard.lost_ranks import End, How, Limits, LostRank, Process, Seen, Sign, as_json, ending, lost
 from yolo_nanfix.guard.rank_notes import Notes
 from yolo_nanfix.guard.recorder import Recorder
@@ -49,7 +50,9 @@ Place = Callable[[], Sign]
 class Lookout:
     """The lookout of one rank; of a process that trains alone it does nothing."""
 
-    def __init__(self, recorder: Recorder, place: Place, limits: Limits, kept: Callable[[], str]) -> None:
+    def __init__(
+        self, recorder: Recorder, place: Place, limits: Limits, kept: Callable[[], str], listener: Listener
+    ) -> None:
         """Nothing is watched yet.
 
         Args:
@@ -57,10 +60,11 @@ class Lookout:
             place: where this rank stands.
             limits: when a rank is lost.
             kept: says which checkpoint is in place.
+            listener: of this rank.
         """
-        self.recorder, self.place, self.limits, self.kept = recorder, place, limits, kept
+        self.recorder, self.place, self.limits, self.kept, self.listener = recorder, place, limits, kept, listener
         self.board: Board | None = None
-        self.notes = Notes(recorder)
+        self.notes = Notes(recorder, listener)
         self.seen: dict[int, Seen] = {}
         self.sign = Sign()
         self._signals: endings.Signals | None = None
@@ -273,7 +277,7 @@ class Lookout:
     def _told(self) -> None:
         assert self.board is not None
         self.notes.take_in()
-        self._tell(self.board, self.recorder.audience.ends)
+        self._tell(self.board, self.listener.ends)
 
     def _publish(self, end: End | None, error: BaseException | None = None) -> None:
         """Leave a sign of life and, if there are new ones, the notes."""

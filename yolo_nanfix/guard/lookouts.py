@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from yolo_nanfix.guard.guard_settings import GuardSettings
+from yolo_nanfix.guard.listener import Listener
 from yolo_nanfix.guard.lookout import Lookout
 from yolo_nanfix.guard.lost_ranks import Limits, Sign
 from yolo_nanfix.guard.recorder import Recorder
 
 
-def of(trainer: Any, recorder: Recorder, settings: GuardSettings) -> Lookout:
+def of(trainer: Any, recorder: Recorder, settings: GuardSettings, listener: Listener) -> Lookout:
     """The lookout of one trainer; it watches once it is started."""
 
     def place() -> Sign:
@@ -19,7 +20,7 @@ def of(trainer: Any, recorder: Recorder, settings: GuardSettings) -> Lookout:
         return Sign(epoch=epoch, batch=batch, step=recorder.step, progress=progress)
 
     limits = Limits(settings.rank_timeout, settings.step_timeout)
-    return Lookout(recorder, place, limits, lambda: kept(trainer))
+    return Lookout(recorder, place, limits, lambda: kept(trainer), listener)
 
 
 def kept(trainer: Any) -> str:

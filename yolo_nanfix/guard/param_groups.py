@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -42,11 +42,6 @@ class Setting:
     value: str
     epoch: int
     step: int
-
-    @property
-    def since(self) -> str:
-        """Since when, for people."""
-        return f"since step {self.step} (epoch {self.epoch})" if self.step else "since the start"
 
 
 class Groups:
@@ -99,9 +94,10 @@ def _numbers(setting: Any) -> Iterator[float]:
         yield float(setting)  # numpy's
 
 
-def describe(settings: tuple[Setting, ...]) -> str:
-    """For an event: `learning rate of group 0 is nan since step 8 (epoch 2)`."""
+def facts(settings: tuple[Setting, ...]) -> tuple[str, dict[str, Any]]:
+    """For an event, its form and values: `learning rate of group 0 is nan since step 8 (epoch 2)`."""
     first = settings[0]
-    more = f" and {len(settings) - 1} more" if len(settings) > 1 else ""
-    words = {"lr": "learning rate", "weight_decay": "weight decay"}
-    return f"{words.get(first.name, first.name)} of group {first.group} is {first.value} {first.since}{more}"
+    name = {"lr": "learning rate", "weight_decay": "weight decay"}.get(first.name, "{name}")
+    since = "since step {step} (epoch {epoch})" if first.step else "since the start"
+    more = " and {more} more" if len(settings) > 1 else ""
+    return f"{name} of group {{group}} is {{value}} {since}{more}", {**asdict(first), "more": len(settings) - 1}

@@ -12,14 +12,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from yolo_nanfix import upstream
 from yolo_nanfix.events import Event
 from yolo_nanfix.guard import distributed
+from yolo_nanfix.guard.listener import Listener
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.verdicts import Verdict
 
 MOST, SOURCES = 100, 32
 """At most so many events does a rank tell, with so many images each; of further ones it tells how many."""
+TOLD = "events"
+"""Under this name stands how many further events there were; beside it how many of each check."""
 COUNTS = ("left_out", "unreadable_samples", "sick_samples", "spikes")
 
 
@@ -29,9 +31,9 @@ class Notes:
     `wanted`: this rank shall hear the others' notes. `told` counts how often this one had new ones to tell.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, listener: Listener) -> None:
         """None yet."""
-        self.recorder = recorder
+        self.recorder, self.listener = recorder, listener
         self.wanted = False
         self.told = 0
         self._lock = threading.Lock()
@@ -50,7 +52,7 @@ class Notes:
             if len(self._mine) < MOST:
                 self._mine.append({"event": event.as_dict(), "verdict": verdict.as_dict() if verdict else None})
             else:
-                self._more[event.check] += 1
+                self._more.update([TOLD, *(check.value for check in event.checks)])
 
     def to_tell(self) -> dict[str, Any] | None:
         """All notes so far, JSON-ready; None if there are no new ones."""
@@ -85,7 +87,11 @@ class Notes:
                 verdict = Verdict.from_dict(note["verdict"]) if note["verdict"] else None
                 self._write_down(Event.from_dict(note["event"]), verdict)
             for check, count in notes["more"].items():
-                self.recorder.counts[check] += count - before["more"].get(check, 0)
+                news = int(count) - int(before["more"].get(check, 0))
+                if check == TOLD:
+                    self.recorder.seen += news
+                else:
+                    self.recorder.counts[check] += news
             for name in COUNTS:
                 news = int(notes["counts"][name]) - int(before["counts"].get(name, 0))
                 setattr(self.recorder, name, getattr(self.recorder, name) + news)
@@ -97,16 +103,15 @@ class Notes:
         """An event of another rank's: part of the one of the same step, if there is one."""
         known = next((other for other in reversed(self.recorder.events) if _same_step(other, event)), None)
         if known is None:
-            self.recorder.learn(verdict)
             event = distributed.joined(event, [event], event.ranks)
-            self.recorder.add(event, 0, verdict)
-            upstream.log(f"yolo-nanfix guard: {event}")
+            self.recorder.keep(event, verdict)
+            self.listener.event(event, lambda: ())
             return
         parts = tuple(sorted((*known.ranks, *event.ranks), key=lambda part: part.rank))
         both = distributed.joined(known, [known, event], parts)
-        actions = dict.fromkeys((*known.action.split("; "), *event.action.split("; ")))
+        actions = tuple(dict.fromkeys((*known.actions, *event.actions)))
         self.recorder.learn(verdict)
-        self.recorder.replace(known, replace(both, check=known.check, action="; ".join(actions)))
+        self.recorder.replace(known, replace(both, checks=known.checks, actions=actions))
 
     def _counts(self) -> dict[str, int]:
         return {name: getattr(self.recorder, name) for name in COUNTS}
@@ -114,6 +119,6 @@ class Notes:
 
 def _same_step(one: Event, other: Event) -> bool:
     """Whether two events are one: the same thing met by different ranks in the same step."""
-    place = ("point", "check", "epoch", "batch", "step", "val_batch")
+    place = ("point", "checks", "epoch", "batch", "step", "val_batch")
     apart = {part.rank for part in one.ranks}.isdisjoint(part.rank for part in other.ranks)
     return bool(one.ranks) and apart and all(getattr(one, name) == getattr(other, name) for name in place)

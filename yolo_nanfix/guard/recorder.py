@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from yolo_nanfix.events import Event
+from yolo_nanfix.events import LOSSES, Did, Event
 from yolo_nanfix.findings import Finding
-from yolo_nanfix.guard.listener import Audience, Pictures
 from yolo_nanfix.guard.lost_ranks import Processes
 from yolo_nanfix.guard.step_log import Readings
 from yolo_nanfix.verdicts import Verdict
@@ -23,28 +22,28 @@ INCIDENTS = "incidents"
 class Recorder:
     """What happened in one training run.
 
-    The first 1 000 events are kept whole, all are counted, and the latest is known, of each check, too. `quarantined`
-    lists the images that the guard left out from some batch on, `left_out` counts the samples that this kept out.
+    The first 1 000 events are kept whole, all are counted (`seen`; `counts` and `latest` by check). `quarantined` lists
+    the images that the guard left out from some batch on, `left_out` counts the samples that this kept out.
     `unreadable` has the last error of each image that could not be read at some time, `unreadable_samples` counts the
     samples that this kept out of a batch, `sick_samples` those left out alone for what code or labels made of them.
     `spikes` counts alarms about finite losses and norms that were not severe, so that nothing was done about each.
     `steps_taken` counts optimizer steps, `steps_refused` those that the guard held back, `steps_undone` those that
-    `rollbacks` took back. `epochs_without_step` lists the epochs (1-based) in which no step was taken
-    because of faults. `epochs_redone` counts those that Ultralytics itself began again (memory ran out, or its
-    NaN recovery ran). `ema_nan` names buffers, infinite by design, of which Ultralytics' EMA makes NaN. `finished`
-    becomes true when the trainer reaches its own end. `readings` has a row for each micro-batch, and `audience` is
-    told of all this while the run goes. `start` are checksums of the weights that the run started with, `pretrained`
-    tells whether these were trained before, None if that is not known. `resumed` lists after how many epochs the run
-    was resumed; all counts go on then, but for `epochs_unknown` epochs of which the earlier parts left no state.
-    `in_force` gives what is in force in the run, once its guard stands. `beforehand` are the images that were left out
-    before an earlier part of the run, with the findings about them. `processes` is what is known of those that train
-    together.
+    `rollbacks` took back. `epochs_without_step` lists the epochs (1-based) in which no step was taken because of
+    faults. `epochs_redone` counts those that Ultralytics itself began again (memory ran out, or its NaN recovery ran).
+    `ema_nan` names buffers, infinite by design, of which Ultralytics' EMA makes NaN. `finished` becomes true when the
+    trainer reaches its own end. `readings` has a row for each micro-batch. `start` are checksums of the weights that
+    the run started with, `pretrained` tells whether these were trained before, None if that is not known. `resumed`
+    lists after how many epochs the run was resumed; all counts go on then, but for `epochs_unknown` epochs of which the
+    earlier parts left no state. `in_force` gives what is in force in the run, once its guard stands. `beforehand` are
+    the images that were left out before an earlier part of the run, with the findings about them. `processes` is what
+    is known of those that train together.
     """
 
     def __init__(self) -> None:
         """Start with nothing seen."""
         self.events: list[Event] = []
         self.last: Event | None = None
+        self.seen = 0
         self.counts: Counter[str] = Counter()
         self.latest: dict[str, Event] = {}
         self.finished = False
@@ -75,7 +74,6 @@ class Recorder:
         self.unreadable_samples = self.sick_samples = 0
         self.verdicts: list[Verdict] = []
         self.readings = Readings()
-        self.audience = Audience()
         self.processes = Processes()
 
     @property
@@ -83,17 +81,27 @@ class Recorder:
         """How many micro-batches the run has had, those before it was resumed included."""
         return max(self.readings.before, self._carried) + self.micro_batches - self._carried
 
-    def add(
-        self, event: Event, dropped: int = 0, verdict: Verdict | None = None, pictures: Pictures = lambda: ()
-    ) -> None:
-        """Count an event, how many micro-batches it cost, keep what it was found to come from, and tell of it."""
+    def add(self, event: Event, verdict: Verdict | None = None) -> None:
+        """Keep an event and what it was found to come from, and count what was done about it."""
+        self.keep(event, verdict)
+        for action in event.actions:
+            if action.did in LOSSES:
+                self.dropped += action.count or 0
+            elif action.did is Did.ROLLED_BACK:
+                self.rollbacks += 1
+                self.steps_undone += action.count or 0
+            elif action.did is Did.QUARANTINED:
+                self.leave_out(action.images)
+
+    def keep(self, event: Event, verdict: Verdict | None) -> None:
+        """Keep an event, which may be another rank's: what was done there is not counted here."""
         self.learn(verdict)
-        self.counts[event.check] += 1
-        self.dropped += dropped
-        self.latest[event.check] = self.last = event
+        self.seen += 1
+        self.counts.update(check.value for check in event.checks)
+        self.latest |= {check.value: event for check in event.checks}
+        self.last = event
         if len(self.events) < KEPT:
             self.events.append(event)
-        self.audience.event(event, pictures)
 
     def learn(self, verdict: Verdict | None) -> None:
         """Keep a verdict, unless one that says the same is known."""
@@ -117,11 +125,6 @@ class Recorder:
     def refused(self) -> None:
         """The guard held an optimizer step back."""
         self.steps_refused += 1
-
-    def rolled_back(self, steps: int) -> None:
-        """The state went back to that of an earlier step; `steps` optimizer steps are undone by it."""
-        self.rollbacks += 1
-        self.steps_undone += steps
 
     def epoch_over(self, epoch: int) -> None:
         """An epoch (1-based) was trained. A window may be longer than an epoch, which then has no step in it."""
@@ -203,7 +206,7 @@ class Recorder:
             "spikes": self.spikes,
             "events_by_check": dict(self.counts),
             "events": [event.as_dict() for event in self.events],
-            "events_left_out": sum(self.counts.values()) - len(self.events),
+            "events_left_out": self.seen - len(self.events),
         }
 
 

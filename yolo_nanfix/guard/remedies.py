@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from yolo_nanfix.events import Action, Did
 from yolo_nanfix.guard.module_state import ModuleState
 from yolo_nanfix.guard.sensors import NormBuffers, NormCopy
 from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
@@ -49,18 +50,18 @@ def skip_step(trainer: Any) -> None:
     trainer.optimizer.zero_grad()
 
 
-def put_back(norms: NormBuffers, others: ModuleState, saved: NormCopy, snapshots: Snapshots) -> tuple[str, ...]:
+def put_back(norms: NormBuffers, others: ModuleState, saved: NormCopy, snapshots: Snapshots) -> tuple[Action, ...]:
     """Statistics and other state of modules as before the forward pass; what was poisoned then, from a snapshot."""
     copies = [copy.weights() for copy in snapshots.newest_first()]
     healed = others.restore(copies)
-    said = (f"{', '.join(healed)} taken from an earlier state, for it was poisoned before",) if healed else ()
+    more = (Action(Did.STATE_FROM_SNAPSHOT, names=tuple(healed)),) if healed else ()
     norms.restore(saved)
     if bool(norms.sum().isfinite()):
-        return "BatchNorm put back", *said
+        return Action(Did.BATCHNORM_RESTORED), *more
     if not copies:
-        return "BatchNorm was poisoned before", *said
+        return Action(Did.BATCHNORM_LEFT), *more
     norms.restore_from(copies[0])
-    return "BatchNorm taken from the last snapshot, for it was poisoned before", *said
+    return Action(Did.BATCHNORM_FROM_SNAPSHOT), *more
 
 
 def resync_ema(trainer: Any, leave: Collection[str] = ()) -> int:

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from yolo_nanfix.events import Source
+from yolo_nanfix.events import OnDisk, Source
 from yolo_nanfix.guard import randomness, sample_sources
 from yolo_nanfix.guard.incident_writer import label_file
 from yolo_nanfix.guard.target_checks import bad_classes, classes_of, outside
-from yolo_nanfix.incident import OnDisk
 
 KEPT = 1000
 """So many answers are remembered, as long as the image file does not change."""

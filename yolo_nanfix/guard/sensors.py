@@ -17,15 +17,20 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from yolo_nanfix import batches
-from yolo_nanfix.events import Source
+from yolo_nanfix.events import Check, Source
 from yolo_nanfix.guard import sample_sources
 from yolo_nanfix.guard.listener import Picture
-from yolo_nanfix.numerics.finite import ordinary
 
 NormCopy = tuple[Tensor, list[int]]
 TARGETS = ("bboxes", "cls", "keypoints")
-CHECKS = ("loss", "batchnorm", "targets", "pixels", "outputs")
-"""What is judged after a forward pass."""
+CHECKS = {
+    Check.LOSS: "loss not finite ({terms})",
+    Check.BATCHNORM: "BatchNorm statistics not finite",
+    Check.TARGETS: "label targets not finite",
+    Check.PIXELS: "pixels not finite",
+    Check.OUTPUTS: "outputs of the head not finite",
+}
+"""What is judged after a forward pass, in this order, and how an event says it."""
 MAPS = ("masks", "semantic_mask", "depth")
 """Targets with one map an image."""
 DARK = 1.5 / 255
@@ -135,13 +140,10 @@ def _plain(scalar: Tensor, device: torch.device) -> Tensor:
     return scalar.float().reshape(()).to(device)
 
 
-def flags(values: Mapping[str, float]) -> dict[str, bool]:
-    """Which checks are finite, by their names without what follows the point, in the order of `CHECKS`."""
-    finite: dict[str, bool] = {}
-    for name, value in values.items():
-        check = name.partition(".")[0]
-        finite[check] = finite.get(check, True) and math.isfinite(value)
-    return {check: finite[check] for check in CHECKS if check in finite}
+def fired(values: Mapping[str, float]) -> tuple[Check, ...]:
+    """The checks of which a scalar is not finite, in the order of `CHECKS`; a name may go on behind a point."""
+    bad = {name.partition(".")[0] for name, value in values.items() if not math.isfinite(value)}
+    return tuple(check for check in CHECKS if check.value in bad)
 
 
 def _tensors(outputs: Any) -> Iterator[Tensor]:
@@ -158,14 +160,15 @@ def _tensors(outputs: Any) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
-def pixel_range(values: Mapping[str, float]) -> str | None:
-    """What is odd about finite pixels that should lie between 0 and 1, or None."""
+def pixel_range(values: Mapping[str, float]) -> tuple[str, dict[str, float]] | None:
+    """What is odd about finite pixels that should lie between 0 and 1, as form and values of an event, or None."""
     low, high = values.get("pixels.low", 0.0), values.get("pixels.high", 1.0)
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
     if high > 1.01 or low < -0.01:
-        return f"pixels from {low:.4g} to {high:.4g} where 0 to 1 is expected"
-    return f"no pixel above {high:.4g} where 0 to 1 is expected: black, or scaled twice" if high <= DARK else None
+        return "pixels from {low:.4g} to {high:.4g} where 0 to 1 is expected", {"low": low, "high": high}
+    dark = "no pixel above {high:.4g} where 0 to 1 is expected: black, or scaled twice"
+    return (dark, {"low": low, "high": high}) if high <= DARK else None
 
 
 def sources(batch: Mapping[str, Any]) -> tuple[Source, ...]:
@@ -235,42 +238,10 @@ def describe_items(items: Any) -> str:
     return ", ".join(f"{float(v):.4g}" for v in items.flatten()) if isinstance(items, Tensor) else ""
 
 
-def state_defect(named: Iterable[tuple[str, Tensor]]) -> str | None:
-    """What is wrong with a model's tensors: the first one that is not finite, or all of them zero; else None."""
-    tensors = _floating(named)
-    largest = _largest(tensors)
-    if largest.isfinite().all():
-        return None if largest.any() else "all tensors are zero"
-    return _name_first(tensors, largest)
-
-
-def first_not_finite(named: Iterable[tuple[str, Tensor]]) -> str | None:
-    """The first tensor that is not finite, and how many values of it; None if all are finite."""
-    tensors = _floating(named)
-    largest = _largest(tensors)
-    return None if largest.isfinite().all() else _name_first(tensors, largest)
-
-
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> list[tuple[str, Tensor]]:
     """The tensors of an optimizer's state, named by parameter number and key."""
     states = enumerate(optimizer.state.values())
     return [(f"{i}.{key}", t) for i, state in states for key, t in state.items() if isinstance(t, Tensor)]
-
-
-def _floating(named: Iterable[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
-    return [(name, t.detach()) for name, t in named if t.is_floating_point() and ordinary(t) and t.numel()]
-
-
-def _largest(tensors: list[tuple[str, Tensor]]) -> Tensor:
-    """The largest magnitude of each tensor, on the host: one foreach and one host read."""
-    if not tensors:
-        return torch.ones(1)
-    return torch.stack([n.float() for n in torch._foreach_norm([t for _, t in tensors], float("inf"))]).cpu()
-
-
-def _name_first(tensors: list[tuple[str, Tensor]], largest: Tensor) -> str:
-    name, tensor = tensors[int((~largest.isfinite()).nonzero()[0])]
-    return f"{name} holds {int((~tensor.isfinite()).sum())} values that are not finite"
 
 
 def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 IGNORE = 255
 """The class of pixels that a semantic mask leaves open."""
+STRAYS = "label row {row} belongs to image {image:g} of {images}"
+"""What is said of label rows that belong to no image of their batch."""
 
 
 def sound(batch: Mapping[str, Any], nc: int | None) -> bool:
@@ -45,20 +47,20 @@ def on_host(tensor: Tensor) -> bool:
     return plain and not tensor.is_complex() and not tensor.is_quantized
 
 
-def faults(batch: Mapping[str, Any], nc: int | None) -> tuple[dict[int, str], str]:
+def faults(batch: Mapping[str, Any], nc: int | None) -> tuple[dict[int, str], dict[str, Any]]:
     """What is wrong with targets that are not sound.
 
     Returns:
         For each image (by its place in the batch) what is wrong with its first bad row; and, if rows belong to no
-        image, what is said of them, or an empty text.
+        image, the values of `STRAYS` for the first of them; else none.
     """
     index, cls = batch.get("batch_idx"), batch.get("cls")
     owners = index.reshape(-1).float() if isinstance(index, Tensor) else torch.arange(len(batch["img"])).float()
     strays = ~((owners >= 0) & (owners < len(batch["img"])))
-    said = ""
+    first: dict[str, Any] = {}
     if bool(strays.any()):
         row = int(strays.nonzero()[0])
-        said = f"label row {row} belongs to image {float(owners[row]):g} of {len(batch['img'])}"
+        first = {"row": row, "image": float(owners[row]), "images": len(batch["img"])}
     found: dict[int, str] = {}
     if nc and isinstance(cls, Tensor) and len(cls.reshape(-1)) == len(owners) and "texts" not in batch:
         flat = cls.reshape(-1)
@@ -67,7 +69,7 @@ def faults(batch: Mapping[str, Any], nc: int | None) -> tuple[dict[int, str], st
                 image = int(owners[row])
                 number = int((owners[:row] == image).sum())
                 found.setdefault(image, f"class {float(flat[row]):g} outside of 0 to {nc - 1} in its row {number + 1}")
-    return found, said
+    return found, first
 
 
 def outside(classes: NDArray[Any], nc: int) -> NDArray[np.bool_]:

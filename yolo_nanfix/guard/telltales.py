@@ -12,17 +12,19 @@ from typing import Any
 
 from torch import Tensor
 
-from yolo_nanfix.events import Defect, Source
+from yolo_nanfix.events import Defect, OnDisk, Source
 from yolo_nanfix.guard import target_checks
 from yolo_nanfix.guard.incident_writer import label_rows
-from yolo_nanfix.incident import OnDisk
 from yolo_nanfix.tasks import option
 from yolo_nanfix.verdicts import Cause, Verdict
+from yolo_nanfix.wording import sentence
 
 SURE = 0.95
 """The sample was seen, and its files were read again."""
 LOOKED = 0.6
 """The sample was seen; its files could not be read again."""
+WHOSE = {OnDisk.FINITE: ", though the file is in order", OnDisk.NOT_FINITE: ", as in the file"}
+"""How an event goes on that names the first sample."""
 STOCK = ("ultralytics.", "torchvision.", "torch.", "albumentations.")
 
 
@@ -64,9 +66,9 @@ def verdict(sources: tuple[Source, ...], trainer: Any, nc: int | None) -> Verdic
     )
 
 
-def strays(said: str) -> Verdict:
+def strays(says: str, values: Mapping[str, Any]) -> Verdict:
     """Why a micro-batch is no good whose label rows belong to no image: nothing of the kind stands in a file."""
-    summary = f"the code that puts batches together numbers images wrongly: {said}"
+    summary = f"the code that puts batches together numbers images wrongly: {sentence(says, values)}"
     advice = ("look at collate_fn, and at what changes batch_idx after it",)
     return Verdict(Cause.DEFINITION, summary, tensor="batch.batch_idx", confidence=SURE, advice=advice)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix.errors import TooManyUnreadable
-from yolo_nanfix.events import Point, Source
+from yolo_nanfix.events import Action, Check, Did, Point, Source
 from yolo_nanfix.guard import sample_sources
 from yolo_nanfix.guard.sample_sources import Composed, Failure
 
@@ -91,17 +91,19 @@ class Unreadable:
             self.epochs[file] = self.epochs.get(file, 0) + (not seen)
         if seen:
             return
-        action = "another image has its place in the mix" if mixed else "left out of its batch"
-        detail = f"{SAID}: {failure.error}"
+        did = Did.REPLACED_IN_MIX if mixed else Did.SAMPLES_LEFT_OUT
+        says = f"{SAID}: {{error}}"
         if failure.overcome:
-            detail, action = f"{SAID} at first: {failure.error}", "tried again, and read"
-        self.faults.note(self.point, "samples", detail, action, (Source(file, SAID),))
+            says, did = f"{SAID} at first: {{error}}", Did.READ_AGAIN
+        files = (Source(file, SAID),)
+        self.faults.note(self.point, Check.SAMPLES, says, {"error": failure.error}, Action(did), files=files)
 
     def _came_back(self, files: Sequence[str]) -> None:
         for file in files:
             if self.epochs.pop(file, None) is not None:
                 del self._last[file]
-                self.faults.note(self.point, "samples", "can be read again", "back in the run", (Source(file),))
+                done = Action(Did.CAME_BACK)
+                self.faults.note(self.point, Check.SAMPLES, "can be read again", {}, done, files=(Source(file),))
 
     def _stop_where_many_fail(self) -> None:
         many = bool(self.size) and len(self.epochs) > max(LIMITS.least, LIMITS.share * self.size)

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix import batches
-from yolo_nanfix.events import Defect, Point, Source
+from yolo_nanfix.events import Action, Check, Defect, Did, Point, Source
 from yolo_nanfix.guard import ownership, sample_sources, target_checks, telltales
 from yolo_nanfix.guard.rereading import Rereading
 from yolo_nanfix.guard.sample_sources import Composed
-from yolo_nanfix.incident import OnDisk
 
 if TYPE_CHECKING:
     from yolo_nanfix.guard.fault_handling import Faults
@@ -51,8 +50,9 @@ class ValTargets:
             found, strays = target_checks.faults(batch, self.nc)
             bad |= found
             if strays:
-                verdict = telltales.strays(strays)
-                self.faults.tell(Point.VALIDATION, "targets", strays, "such rows left out", (), verdict)
+                says, done = target_checks.STRAYS, Action(Did.ROWS_LEFT_OUT)
+                verdict = telltales.strays(says, strays)
+                self.faults.note(Point.VALIDATION, Check.TARGETS, says, strays, done, verdict=verdict)
                 batch = _without_strays(batch)
         if not bad:
             return batch, set(), False
@@ -69,11 +69,12 @@ class ValTargets:
             Source(str(name), bad[i], sample_sources.parents(name), defect=Defect.CLASS) for i, name in found.items()
         )
         judged = self.rereading.judged(sources)
-        whose = {OnDisk.FINITE: ", though the file is in order", OnDisk.NOT_FINITE: ", as in the file"}
-        said = f"{len(bad)} of {count} val images no good: {judged[0].suspect}{whose.get(judged[0].on_disk, '')}"
+        says = "{bad} of {count} val images no good: {suspect}" + telltales.WHOSE.get(judged[0].on_disk, "")
+        values = {"bad": len(bad), "count": count, "suspect": judged[0].suspect}
         self.faults.guard.recorder.sick_samples += len(bad)
         verdict = telltales.verdict(judged, self.trainer, self.nc)
-        self.faults.tell(Point.VALIDATION, "targets", said, "left out of val losses and metrics", judged, verdict)
+        done = Action(Did.VAL_IMAGES_LEFT_OUT)
+        self.faults.note(Point.VALIDATION, Check.TARGETS, says, values, done, files=judged, verdict=verdict)
 
 
 def _without_strays(batch: Batch) -> Batch:

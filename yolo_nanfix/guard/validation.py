@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix import batches
-from yolo_nanfix.events import Point, Source
+from yolo_nanfix.events import Action, Check, Did, Point, Source
 from yolo_nanfix.guard import distributed, ownership, predictions, randomness, sensors
 from yolo_nanfix.guard.sample_sources import Composed
 from yolo_nanfix.guard.unreadable import Unreadable
@@ -109,13 +109,13 @@ class ValidationGuard:
             return call(raw)
         self._bad = predictions.bad_images(raw, batches.size(self._batch)) if self._batch else {}
         made, gone = predictions.finite_rows(call(raw), self._bad)
-        what = "left out of the metrics" if isinstance(made, Tensor) else f"{gone} rows left out of the metrics"
-        total = sum(self._bad.values())
-        detail = f"{total} raw predictions of {len(self._bad)} images not finite in val batch {validator.batch_i + 1}"
+        number = validator.batch_i + 1
+        says = "{bad} raw predictions of {images:image|images} not finite in val batch {batch}"
+        values = {"bad": sum(self._bad.values()), "images": len(self._bad), "batch": number}
         if not self._explained:
             files = predictions.sources(self._batch, self._bad)
-            number = validator.batch_i + 1
-            self.faults.note(Point.VALIDATION, "val-predictions", detail, what, files, val_batch=number)
+            done = Action(Did.PREDICTIONS_LEFT_OUT, count=None if isinstance(made, Tensor) else gone)
+            self.faults.note(Point.VALIDATION, Check.VAL_PREDICTIONS, says, values, done, files=files, val_batch=number)
         return made
 
     def update_metrics(self, call: Call, made: Any, batch: Mapping[str, Any]) -> Any:
@@ -147,10 +147,14 @@ class ValidationGuard:
         items = self._healthy_loss(sources)
         validator.loss = {k: v + items[k] if items else v for k, v in self._before.items()}
         self.left_out += not items
-        sick = tuple(s for s in sources if s.suspect)
-        number = validator.batch_i + 1
-        action = f"its val loss is taken over the other {len(sources) - len(sick)} images" if items else "left out"
-        self.faults.sick_val_batch(number, action, sick if items else sources)
+        bad = tuple(s for s in sources if s.suspect)
+        done = Action(Did.VAL_BATCH_LEFT_OUT)
+        if items:
+            done, sources = Action(Did.VAL_LOSS_OF_OTHERS, count=len(sources) - len(bad)), bad
+        says, values = "loss of val batch {batch} not finite", {"batch": validator.batch_i + 1}
+        self.faults.note(
+            Point.VALIDATION, Check.VAL_BATCH, says, values, done, files=sources, val_batch=values["batch"]
+        )
 
     def rescale(self, metrics: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         """Make the val losses the mean over the batches that were not left out; then start counting anew."""
@@ -167,8 +171,8 @@ class ValidationGuard:
         named = {**(metrics or {}), **({} if fitness is None else {"fitness": fitness})}
         bad = [k for k, v in named.items() if _number(v) and not math.isfinite(float(v))]
         if bad and not self._explained:
-            detail = f"{', '.join(bad)} not finite"
-            self.faults.note(Point.VALIDATION, "val-loss", detail, "reported as it is")
+            values = {"names": tuple(bad)}
+            self.faults.note(Point.VALIDATION, Check.VAL_LOSS, "{names:,} not finite", values, Action(Did.REPORTED))
         return metrics
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -47,12 +48,44 @@ def other_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
     return [(n, t) for n, t in state if n not in known and t.is_floating_point() and ordinary(t)]
 
 
-def first_not_finite(named: Named) -> str | None:
+@dataclass(frozen=True)
+class StateDefect:
+    """What is wrong with named tensors: one holds values that are not finite, or all are zero (then without a name)."""
+
+    tensor: str = ""
+    count: int = 0
+
+    @property
+    def says(self) -> str:
+        """The form of the sentence, for `values`."""
+        return "{tensor} holds {count:non-finite value|non-finite values}" if self.tensor else "all tensors are zero"
+
+    @property
+    def values(self) -> dict[str, str | int]:
+        """Tensor and count by these names."""
+        return {"tensor": self.tensor, "count": self.count}
+
+    def __str__(self) -> str:
+        """The sentence."""
+        values = "value" if self.count == 1 else "values"
+        return f"{self.tensor} holds {self.count} non-finite {values}" if self.tensor else self.says
+
+
+def first_not_finite(named: Named) -> StateDefect | None:
     """The first floating tensor that holds NaN or Inf, with the count of such values; None if there is none."""
+    return _first(*_magnitudes(named))
+
+
+def state_defect(named: Named) -> StateDefect | None:
+    """What is wrong with a model's tensors: the first that is not finite, or that all of them are zero; else None."""
     tensors, largest = _magnitudes(named)
+    return _first(tensors, largest) or (StateDefect() if tensors and not any(largest) else None)
+
+
+def _first(tensors: list[tuple[str, Tensor]], largest: list[float]) -> StateDefect | None:
     for (name, tensor), magnitude in zip(tensors, largest, strict=True):
         if not magnitude < float("inf"):
-            return f"{name} holds {int((~tensor.isfinite()).sum())} values that are not finite"
+            return StateDefect(name, int((~tensor.isfinite()).sum()))
     return None
 
 

@@ -16,7 +16,7 @@ from yolo_nanfix import overrides
 from yolo_nanfix.findings import Report, Severity
 from yolo_nanfix.health import Kind, State, state_of
 from yolo_nanfix.overrides import ahead, behind, joined
-from yolo_nanfix.report import health_text, ranks_text
+from yolo_nanfix.report import event_text, health_text, ranks_text
 from yolo_nanfix.report.panel import put
 from yolo_nanfix.report.words import PLACES, printable
 from yolo_nanfix.run_folder.summary import REPORT_NAME
@@ -222,7 +222,8 @@ def _guard(guard: Mapping[str, Any], console: Console) -> None:
     console.print("\n[bold]What the guard did[/]")
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for event in events:
-        groups.setdefault((event["check"], event["action"], *_files(event)), []).append(event)
+        key = (*event_text.checks(event), event_text.action(event), *_files(event))
+        groups.setdefault(key, []).append(event)
     for same in list(groups.values())[:SHOWN]:
         files = [_short(f) for f in _files(same[0])][:3]
         images = f" [{', '.join(files)}]" if files else ""
@@ -230,7 +231,7 @@ def _guard(guard: Mapping[str, Any], console: Console) -> None:
         where = _where(same[0]) + (f" to {_where(same[-1])}" if len(same) > 1 else "")
         said, ranks = ranks_text.detail(same[0]), ranks_text.lines(same[0])
         shown = "" if ranks else images
-        console.print(f"  {times}{where}: {_safe(said)}; {_safe(same[0]['action'])}{_safe(shown)}")
+        console.print(f"  {times}{where}: {_safe(said)}; {_safe(event_text.action(same[0]))}{_safe(shown)}")
         for line in ranks:
             console.print(f"    {_safe(line)}")
     more = len(groups) - SHOWN

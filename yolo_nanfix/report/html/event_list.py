@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from yolo_nanfix.events import LOSSES, Level
+from yolo_nanfix.report import event_text
 from yolo_nanfix.report.html import charts
 from yolo_nanfix.report.html.charts import Axis, Mark
 from yolo_nanfix.run_folder import lenient
@@ -63,12 +65,12 @@ def happenings(run: RunFolder, on: Axis) -> list[Happening]:
     for event in lenient.entries(run.summary, "guard", "events"):
         if not isinstance(event, Mapping):
             continue
-        action, images = lenient.text(event, "action"), suspects(event)
-        key = (lenient.text(event, "check"), action, images)
+        action, images = event_text.action(event), suspects(event)
+        key = (event_text.checks(event), action, images)
         if key not in found:
             found[key] = Happening(
                 number=len(found) + 1,
-                level=_level(action),
+                level=event_text.level(event).value,
                 where=where(event),
                 times=0,
                 detail=lenient.text(event, "detail"),
@@ -128,16 +130,7 @@ def incidents(event: Mapping[str, Any]) -> list[str]:
 
 def dropped(event: Mapping[str, Any]) -> bool:
     """Whether the event cost a micro-batch."""
-    return "dropped" in lenient.text(event, "action")
-
-
-def _level(action: str) -> str:
-    """How bad, by what was done."""
-    if "stopped" in action or "not started" in action:
-        return "fatal"
-    if "dropped" in action or "roll" in action or "not written" in action or "not put in place" in action:
-        return "error"
-    return "info" if "reported" in action else "warning"
+    return any(action.did in LOSSES for action in event_text.actions(event))
 
 
 class Setting:
@@ -159,9 +152,8 @@ class Setting:
         """The situation of one event."""
         epoch, step = lenient.count(event, "epoch"), lenient.count(event, "step")
         left = self.ends[epoch] - step if step and epoch in self.ends else -1
-        action = lenient.text(event, "action")
         return Situation(
-            checks=frozenset(filter(None, lenient.text(event, "check").split("+"))),
+            checks=frozenset(event_text.checks(event)),
             cause=self._cause(frozenset(suspects(event))),
             scaler=self.scaler,
             epoch=epoch,
@@ -169,7 +161,7 @@ class Setting:
             last_in_epoch=left == 0,
             last_window=epoch == self.epochs and 0 <= left < self.window,
             before_start=lenient.text(event, "point") == "start",
-            severe="roll" in action or "dropped" in action or "stopped" in action,
+            severe=event_text.level(event) in (Level.FATAL, Level.ERROR),
         )
 
     def _cause(self, images: frozenset[str]) -> str:

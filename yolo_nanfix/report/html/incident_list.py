@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from yolo_nanfix import files
+from yolo_nanfix.report import event_text
 from yolo_nanfix.report.html import event_list
 from yolo_nanfix.report.html.event_list import from_root, short
 from yolo_nanfix.report.words import PLACES, figure, printable
@@ -155,10 +156,10 @@ def _actions(run: RunFolder) -> dict[str, str]:
     found: dict[str, str] = {}
     for event in lenient.entries(run.summary, "guard", "events"):
         epoch, batch = lenient.count(event, "epoch"), lenient.count(event, "batch")
-        check = lenient.text(event, "check").replace("+", "-")
+        check = "-".join(event_text.checks(event))
         named = event_list.incidents(event) if isinstance(event, Mapping) else []
         for name in named or [f"{epoch:04d}-{batch:05d}-{check}.safetensors"]:
-            found.setdefault(name, lenient.text(event, "action"))
+            found.setdefault(name, event_text.action(event) if isinstance(event, Mapping) else "")
     return found
 
 

@@ -1,0 +1,96 @@
+"""Sentences about what the guard saw and did, made from the facts of its events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from yolo_nanfix.events import Action, Did, Event, Level
+from yolo_nanfix.run_folder import lenient
+from yolo_nanfix.wording import sentence
+
+SHOWN = 4
+"""At most so many images of an event are named."""
+DONE = {
+    Did.DROPPED: "{count:micro-batch|micro-batches} dropped",
+    Did.DROPPED_UPSTREAM: "dropped by Ultralytics itself",
+    Did.REFUSED_STEP: "the step was refused: weights stay as they are",
+    Did.BATCHNORM_RESTORED: "BatchNorm put back",
+    Did.BATCHNORM_FROM_SNAPSHOT: "BatchNorm taken from the last snapshot, for it was non-finite before",
+    Did.BATCHNORM_LEFT: "BatchNorm was non-finite before",
+    Did.STATE_FROM_SNAPSHOT: "{names:,} taken from an earlier state, for it was non-finite before",
+    Did.QUARANTINED: "{images:,} left out from now on",
+    Did.LEFT_FLOAT16: "training goes on in {names}",
+    Did.CLIPPED: "gradients clipped at {factor:.4g} for {count:step|steps}",
+    Did.ROLLED_BACK: "weights, BatchNorm, EMA and optimizer rolled back to step {step}",
+    Did.LOWERED_RATE: "learning rate times {factor:.4g}, warmed up again over {count:step|steps}",
+    Did.STOPPED: "run stopped",
+    Did.NOT_STARTED: "training not started",
+    Did.CHANNELS_RESET: "those channels start anew (mean 0, variance 1)",
+    Did.OPTIMIZER_RESET: "set to 0",
+    Did.SCALE_RESET: "starts anew at {factor:g}",
+    Did.WEIGHTS_RESET: "these tensors start anew, as in an untrained model",
+    Did.LEFT_AS_IS: "left as they are",
+    Did.EMA_COPIED: "{count:tensor|tensors} of the EMA copied from the model",
+    Did.CHECKPOINT_NOT_WRITTEN: "checkpoint not written, the last one stays",
+    Did.CHECKPOINT_NOT_REPLACED: "not put in place, the last one stays",
+    Did.REPORTED: "reported; training goes on",
+    Did.SAMPLES_LEFT_OUT: "left out of their batch alone",
+    Did.FILLED_UP: "filled up with {images:,}",
+    Did.REPLACED_IN_MIX: "another image has its place in the mix",
+    Did.READ_AGAIN: "tried again, and read",
+    Did.CAME_BACK: "back in the run",
+    Did.ROWS_LEFT_OUT: "such rows left out",
+    Did.VAL_IMAGES_LEFT_OUT: "left out of val losses and metrics",
+    Did.VAL_BATCH_LEFT_OUT: "left out of the val losses",
+    Did.VAL_LOSS_OF_OTHERS: "its val loss is taken over the other {count:image|images}",
+    Did.PREDICTIONS_LEFT_OUT: "{count:row|rows} left out of the metrics",
+}
+
+
+def done(actions: Iterable[Action]) -> str:
+    """What was done, in a few words: `1 micro-batch dropped; BatchNorm put back`."""
+    return "; ".join(
+        "left out of the metrics"
+        if one.did is Did.PREDICTIONS_LEFT_OUT and one.count is None
+        else sentence(DONE[one.did], vars(one))
+        for one in actions
+    )
+
+
+def line(event: Event) -> str:
+    """One line for the training log."""
+    where = f"epoch {event.epoch}" + (f", batch {event.batch}" if event.batch else "")
+    suspects = [f"{s.file} ({s.suspect})" for s in event.sources if s.suspect]
+    files = tuple(suspects or [s.file for s in event.sources])
+    images = sentence(f"; images: {{files:,{SHOWN}}}", {"files": files}) if files else ""
+    return f"{where}: {event.detail}; {done(event.actions)}{images}"
+
+
+def actions(event: Any) -> tuple[Action, ...]:
+    """The actions of an event as a report holds it; what is no action is left out."""
+    found = []
+    for entry in lenient.entries(event, "actions"):
+        try:
+            found.append(Action.from_dict(entry))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+    return tuple(found)
+
+
+def level(event: Any) -> Level:
+    """How bad an event of a report is; a warning where it does not say it."""
+    try:
+        return Level(lenient.text(event, "level"))
+    except ValueError:
+        return Level.WARNING
+
+
+def checks(event: Any) -> tuple[str, ...]:
+    """The names of the sensors that fired in an event of a report."""
+    return tuple(name for name in map(lenient.text, lenient.entries(event, "checks")) if name)
+
+
+def action(event: Mapping[str, Any]) -> str:
+    """What was done about an event of a report, in a few words that are printable and not too long."""
+    return lenient.text(done(actions(event)))
