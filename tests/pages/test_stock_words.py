@@ -72,7 +72,7 @@ NAMES = ("stroller_0040.jpg", "bus_stopped/a.jpg", "dropped/a.jpg", "reported/a.
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_images_change_nothing_that_a_page_says(name, tmp_path):
     from yolo_nanfix.events import Action, Check, Did, Event, Point, Source
-    from yolo_nanfix.report.html import curves, event_list, run_advice
+    from yolo_nanfix.report.html import charts, event_list, run_advice
     from yolo_nanfix.run_folder.read import read
 
     image = f"/data/{name}"
@@ -84,6 +84,6 @@ def test_names_of_images_change_nothing_that_a_page_says(name, tmp_path):
         (tmp_path / "yolo-nanfix.json").write_text(json.dumps(report))
         run = read(tmp_path)
         assert ("rolled back once" in run_advice.sentence(run)) == bool(backs)
-        (listed,) = event_list.happenings(run, curves.axis(run))
+        (listed,) = event_list.happenings(run, charts.axis(run))
         assert listed.level == "warning" and not event_list.dropped(guard["events"][0])
         assert not event_list.Setting(run).of(guard["events"][0]).severe
