@@ -29,6 +29,8 @@ class _Form(Formatter):
         if "|" in format_spec:
             one, _, many = format_spec.partition("|")
             return f"{value} {one if value == 1 else many}"
+        if format_spec == "more":
+            return f" and {value} more" if value else ""
         if isinstance(value, (tuple, list)):
             return self._listed(value, format_spec)
         if isinstance(value, float) and not format_spec:
@@ -51,8 +53,8 @@ def sentence(says: str, values: Mapping[str, Any]) -> str:
 
     `{x}` is text as it is, a float with six digits, a sequence with spaces between; `{x:.0f}` as in `str.format`;
     `{x:row|rows}` a number with its noun; `{x:,}` a sequence with commas between, `{x:,4}` the first four of it and how
-    many more there are; `{x!r}` a value out of a file, quoted and cut; `{x!n}` the last part of a path;
-    `{x!l}` another row: `line 3`, or by the name that it has in a file of annotations.
+    many more there are; `{x:more}` that many more, nothing for 0; `{x!r}` a value of a file, quoted and cut; `{x!n}`
+    the last part of a path; `{x!l}` another row: `line 3`, or by the name that it has in a file of annotations.
 
     What does not fit its values, which only text of other versions does, is returned as it is.
     """

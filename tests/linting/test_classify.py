@@ -87,7 +87,7 @@ def test_a_folder_without_train_is_its_own_train(tmp_path: Path):
     UNSPLIT(tiny)
     report = run(tmp_path, options=LintOptions("classify"))
     assert report.by_code() == {"FS046": 1} and report.counts["train"]["images"] == 2
-    assert report.findings[0].severity is Severity.FATAL and "all 2 of them to val" in report.findings[0].message
+    assert report.findings[0].severity is Severity.FATAL and report.findings[0].values["val"] == 2
 
 
 def test_a_folder_that_ultralytics_splits_is_no_crash(tmp_path: Path):
@@ -97,7 +97,7 @@ def test_a_folder_that_ultralytics_splits_is_no_crash(tmp_path: Path):
         tiny.put(f"cat/more{i}.jpg", noise(50 + i))
     (found,) = run(tmp_path, options=LintOptions("classify")).findings
     assert (found.code, found.severity, found.effect) == ("FS046", Severity.WARNING, Effect.ACCEPTS)
-    assert "6 for train and 3 for val; none of class dog is trained on" in found.message
+    assert found.values == {"train": 6, "val": 3, "examples": ("dog",), "more": 0}
     again = run(tmp_path, options=LintOptions("classify")).findings  # from memory
     assert again == (found,)
 
@@ -106,7 +106,7 @@ def test_validation_on_test_is_no_crash(tmp_path: Path):
     tiny = TinySet(tmp_path)
     classes("test/cat/1.jpg", "test/dog/1.jpg", drop="val")(tiny)
     (found,) = run(tmp_path, options=LintOptions("classify")).findings
-    assert (found.code, found.severity) == ("FS046", Severity.WARNING) and "'test'" in found.message
+    assert (found.code, found.severity) == ("FS046", Severity.WARNING)
 
 
 def test_image_rules_hold_for_classify(tmp_path: Path):

@@ -13,6 +13,7 @@ import pytest
 from linting.cases_images import PHOTO, photo
 from linting.tiny_set import ROWS, YAML, TinySet, encode
 
+from yolo_nanfix.dataset.image_stats import LOOKS
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Finding, Severity
 from yolo_nanfix.linting.near_duplicates import GROUP, RADIUS, candidates
@@ -41,13 +42,14 @@ def test_each_copy_is_told_once_and_names_the_first(tmp_path: Path):
         _add(tiny, split, name, PHOTO)
     found = _found(tmp_path, deep=True)
     assert set(found) == {"SP001", "SP002"}
-    assert [(n, f.message.split("/")[-1]) for n, f in zip(_names(found["SP001"]), found["SP001"], strict=True)] == [
+    assert [(Path(f.place.file).name, Path(f.partner or "").name) for f in found["SP001"]] == [
         ("d.jpg", "c.jpg"),
         ("e.jpg", "c.jpg"),
         ("g.jpg", "f.jpg"),
     ]
     (across,) = found["SP002"]
-    assert across.split == "val" and across.message.endswith("images/train/c.jpg (train)")
+    assert (across.split, across.values["other_split"]) == ("val", "train")
+    assert across.values["other"] == across.partner == str(tmp_path / "images/train/c.jpg")
 
 
 def test_files_that_begin_alike_are_no_copies(tmp_path: Path):
@@ -69,24 +71,24 @@ def test_links_to_one_file_are_no_copies(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "differ"),
+    ("rows", "labels"),
     [
-        (ROWS, ""),
-        ("\n".join(reversed(ROWS.splitlines())), ""),
-        (ROWS.replace("0.3 0.3", "0.302 0.3"), ""),
-        (ROWS.replace("0.3 0.3", "0.32 0.3"), "other boxes or classes"),
-        (ROWS.replace("1 0.3", "0 0.3"), "other boxes or classes"),
-        (ROWS + "0 0.7 0.7 0.1 0.1\n", "3 labels here and 2"),
-        ("", "0 labels here and 2"),
+        (ROWS, None),
+        ("\n".join(reversed(ROWS.splitlines())), None),
+        (ROWS.replace("0.3 0.3", "0.302 0.3"), None),
+        (ROWS.replace("0.3 0.3", "0.32 0.3"), 2),
+        (ROWS.replace("1 0.3", "0 0.3"), 2),
+        (ROWS + "0 0.7 0.7 0.1 0.1\n", 3),
+        ("", 0),
     ],
 )
-def test_labels_of_copies_are_compared(tmp_path: Path, rows: str, differ: str):
+def test_labels_of_copies_are_compared(tmp_path: Path, rows: str, labels: int | None):
     tiny = TinySet(tmp_path)
     _add(tiny, "train", "c", PHOTO)
     _add(tiny, "train", "d", PHOTO, rows)
     told = _found(tmp_path).get("SP003", [])
-    assert _names(told) == (["d.jpg"] if differ else [])
-    assert not differ or differ in told[0].message
+    assert _names(told) == (["d.jpg"] if labels is not None else [])
+    assert [(f.values["labels"], f.values["other_labels"]) for f in told] == [(labels, 2)] * len(told)
 
 
 @pytest.mark.parametrize(
@@ -134,9 +136,9 @@ def test_near_duplicates_are_found_scaled_saved_captioned_and_turned(tmp_path: P
     found = _found(tmp_path, deep=True)
     assert set(found) == {"SP004", "SP005"}
     assert _names(found["SP005"]) == ["d.jpg", "e.jpg", "f.jpg", "g.jpg"]
-    assert "mirrored" in found["SP005"][3].message
+    assert found["SP005"][3].values["look"] == LOOKS[1]
     assert _names(found["SP004"]) == ["h.jpg"]
-    assert "turned" in found["SP004"][0].message and "(train)" in found["SP004"][0].message
+    assert found["SP004"][0].values["look"] in LOOKS[5:7] and found["SP004"][0].values["other_split"] == "train"
 
 
 def test_different_photographs_are_not_alike(tmp_path: Path):
@@ -208,7 +210,8 @@ def test_what_was_left_out_is_told(tmp_path: Path, monkeypatch):
         copy = photo()
         copy[:4, :4] = i * 50
         _add(tiny, "train", f"c{i}", encode(".jpg", copy))
-    assert any("compared with some" in f.message for f in _found(tmp_path, deep=True)["SP005"])
+    (told,) = (f for f in _found(tmp_path, deep=True)["SP005"] if f.image is None)
+    assert told.values["images"] > 0
 
 
 def test_a_val_that_is_a_copy_of_train(tmp_path: Path):
@@ -220,18 +223,18 @@ def test_a_val_that_is_a_copy_of_train(tmp_path: Path):
     tiny.drop("images/val/b.jpg")
     tiny.drop("labels/val/b.txt")
     found = _found(tmp_path)
-    assert set(found) == {"SP002", "SP006"} and "all 2 images" in found["SP006"][0].message
+    assert set(found) == {"SP002", "SP006"} and found["SP006"][0].values["images"] == 2
 
 
 @pytest.mark.shared
 def test_raccoon_has_four_pairs_and_three_near_ones(shared: Path):
     found = _found(shared / "data/raccoon", deep=True)
-    pairs = {(Path(f.message.split()[-1]).stem, Path(f.place.file).stem) for f in found["SP001"]}
+    pairs = {(Path(f.partner or "").stem, Path(f.place.file).stem) for f in found["SP001"]}
     assert pairs == {(f"raccoon-{a}", f"raccoon-{b}") for a, b in ((65, 98), (120, 83), (11, 116), (52, 74))}
-    near = {(f.message.split(",")[0].split("/")[-1], Path(f.place.file).stem) for f in found["SP005"]}
+    near = {(Path(f.partner or "").name, Path(f.place.file).stem) for f in found["SP005"]}
     assert near == {(f"raccoon-{a}.jpg", f"raccoon-{b}") for a, b in ((21, 45), (50, 52), (51, 85))}
     assert "SP004" not in found and {f.place.file for f in found["SP003"]} == {f.place.file for f in found["SP001"]}
-    assert found["IM024"][0].message.startswith("3 of 200 images")
+    assert (found["IM024"][0].values["grey"], found["IM024"][0].values["images"]) == (3, 200)
 
 
 @pytest.mark.shared

@@ -71,8 +71,8 @@ def test_images_and_labels_are_linted_without_a_yaml(names, train, val, names_fi
     assert counts(root) == {split: found for split, found in splits.items() if found[0]}
     (finding,) = (f for f in report.findings if f.code == "CF030")
     assert report.task == "detect" and {f.code for f in report.findings} <= {"CF030", "CL005"}
-    assert ("names: [cat, dog]" if names_file else "names: [class_0, class_1]") in finding.message
-    assert (names_file or "no names of classes") in finding.message
+    assert finding.values["names"] == (("cat", "dog") if names_file else ("class_0", "class_1"))
+    assert finding.values["source"] == (names_file or "")
 
 
 def test_a_class_that_the_list_has_not_is_found(root: Path):
@@ -114,7 +114,7 @@ def test_an_archive_of_cvat(root: Path):
     (root / "train.txt").write_text("data/obj_train_data/a.jpg\ndata/obj_train_data/sub/b.jpg\n")
     report = run(root)
     assert counts(root) == {"train": (2, 4)} and report.by_code() == {"CF030": 1}
-    assert "obj.data" in report.findings[0].message and "names: [cat, dog]" in report.findings[0].message
+    assert report.findings[0].values["names"] == ("cat", "dog") and "obj" in report.findings[0].values["source"]
     assert run(root / "obj.data").by_code() == report.by_code()
     shutil.rmtree(root / "obj_train_data")
     (root / "obj_train_data").mkdir()
@@ -140,7 +140,7 @@ def test_a_list_whose_lines_lead_nowhere_is_one_finding(start, tmp_path: Path, m
     tiny.yaml(YAML.replace("images/train", "train.txt"))
     report = run(tiny.root)
     assert report.by_code() == {"CF031": 1} and report.counts["train"]["rows"] == 2
-    assert "images from the folder of the dataset on" in report.findings[0].message
+    assert report.findings[0].values["folder"] == "."
     tiny.put("train.txt", "./images/train/a.jpg\n")
     assert run(tiny.root).findings == ()
     tiny.put("train.txt", "images/train/a.jpg\n")
@@ -249,9 +249,7 @@ def test_a_yaml_of_names_alone_beside_images_and_labels(given: str, root: Path):
     (root / "data.yaml").write_text("names:\n- cat\n- dog\nnc: 2\n")
     report = run(root / given)
     (found,) = report.findings
-    assert found.code == "CF030" and found.message.startswith(
-        "data.yaml names no splits; linted is train: train/images"
-    )
+    assert (found.code, found.values["source"], found.values["train"]) == ("CF030", "data.yaml", ("train/images",))
     assert counts(root) == {"train": (1, 2), "val": (1, 2)}
     (root / "data.yaml").write_text("train: train/images\nval: val/images\nnames:\n- cat\n- dog\n")
     assert run(root / given).findings == ()

@@ -24,22 +24,23 @@ def several(tiny: TinySet, images: str, labels: str, count: int = 3) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "capitals", "above"),
     [
-        ("labels/test", "holds 3 .txt files, 3 of them named as these images"),
-        ("labels/testing/deep", "holds 3 .txt files, 3 of them named as these images"),
-        ("labels", "3 of them named as these images: the labels lack the folders in which the images lie"),
-        ("Labels/val", "rename 'Labels' to 'labels'"),
-        ("notes", "holds 3 .txt files"),
+        ("labels/test", (), False),
+        ("labels/testing/deep", (), False),
+        ("labels", (), True),
+        ("Labels/val", ("Labels",), False),
+        ("notes", (), False),
     ],
 )
-def test_labels_of_val_in_another_folder_are_named(labels: str, said: str, tmp_path: Path):
+def test_labels_of_val_in_another_folder_are_named(labels: str, capitals: tuple[str, ...], above: bool, tmp_path: Path):
     tiny = TinySet(tmp_path)
     tiny.yaml(YAML.replace("images/val", "images/valid"))
     several(tiny, "images/valid", labels)
     (finding,) = found(tmp_path, "FS004")
-    assert dict(finding.values) == {"images": 3, "folder": str(tmp_path / labels), "matching": 3}
-    assert f"; {tmp_path / labels} holds" in finding.message and said in finding.message
+    facts = {"images": 3, "folder": str(tmp_path / labels), "files": 3, "matching": 3}
+    assert facts.items() <= finding.values.items()
+    assert (finding.values["capitals"], finding.values["above"]) == (capitals, above)
 
 
 def test_folders_with_a_capital_are_named(tmp_path: Path):
@@ -49,8 +50,8 @@ def test_folders_with_a_capital_are_named(tmp_path: Path):
     tiny.put("train.txt", "./Images/x0.jpg\n./Images/x1.jpg\n")
     tiny.yaml(YAML.replace("images/train", "train.txt"))
     (finding,) = found(tmp_path, "FS003")
-    assert f"{tmp_path / 'Labels'} holds 5 .txt files, 2 of them" in finding.message
-    assert "rename 'Images' to 'images' and 'Labels' to 'labels'" in finding.message
+    facts = {"folder": str(tmp_path / "Labels"), "files": 5, "matching": 2, "capitals": ("Images", "Labels")}
+    assert facts.items() <= finding.values.items()
 
 
 @pytest.mark.parametrize("images", ["imgs", "JPEGImages/part"])
@@ -59,8 +60,7 @@ def test_images_in_no_folder_of_that_name_are_told(images: str, tmp_path: Path):
     tiny.yaml(YAML.replace("images/train", images))
     several(tiny, images, "labels/mine")
     (finding,) = found(tmp_path, "FS003")
-    assert f"{tmp_path / 'labels/mine'} holds 3 .txt files" in finding.message
-    assert "the images lie in no folder 'images', which would be replaced by 'labels'" in finding.message
+    assert {"folder": str(tmp_path / "labels/mine"), "files": 3, "nameless": True}.items() <= finding.values.items()
 
 
 def test_labels_of_images_that_share_their_names_cannot_be_told_apart(tmp_path: Path):
@@ -69,7 +69,7 @@ def test_labels_of_images_that_share_their_names_cannot_be_told_apart(tmp_path: 
     several(tiny, "images/all/dogs", "labels/all")
     several(tiny, "images/all/none", "labels/all")
     (finding,) = found(tmp_path, "FS003")
-    assert "; 3 names stand for several images each, so their labels cannot be told apart" in finding.message
+    assert finding.values["repeated"] == 3
 
 
 def test_labels_of_other_images_and_texts_that_are_no_labels_are_not_named(tmp_path: Path):
@@ -79,16 +79,15 @@ def test_labels_of_other_images_and_texts_that_are_no_labels_are_not_named(tmp_p
     tiny.drop("labels/val/b.txt")
     tiny.put("captions/a.txt", "a cat on a mat")
     (finding,) = found(tmp_path, "FS004")
-    assert finding.message.endswith(f"looked for at {tmp_path / 'labels/val/a.txt'}")
-    assert dict(finding.values)["matching"] == 0
+    assert (finding.values["wanted"], finding.values["matching"]) == (str(tmp_path / "labels/val/a.txt"), 0)
 
 
 def test_labels_of_a_part_of_val_in_a_folder_of_no_split_are_named(tmp_path: Path):
     tiny = TinySet(tmp_path)
     several(tiny, "images/val", "labels/test")
     (finding,) = found(tmp_path, "FS061")
-    holds = f"{tmp_path / 'labels/test'} holds 3 .txt files, 3 of them named as these images"
-    assert finding.split == "val" and finding.message == f"3 of 4 images have no label file; {holds}"
+    facts = {"bare": 3, "images": 4, "folder": str(tmp_path / "labels/test"), "files": 3, "matching": 3}
+    assert finding.split == "val" and facts.items() <= finding.values.items()
     assert [f.because for f in found(tmp_path, "FS002")] == ["FS061"]
     several(tiny, "images/test", "labels/test")  # then they are the labels of test
     tiny.yaml(YAML + "test: images/test\n")
@@ -146,9 +145,7 @@ def test_images_in_no_split_are_named(yaml: str, images: str, where: str, tmp_pa
     assert not found(tmp_path, "FS060")
     tiny.put(f"{images}/c.jpg", noise(3))
     (finding,) = found(tmp_path, "FS060")
-    assert finding.place.file == str(tmp_path / where) and finding.message.startswith(
-        "1 images in a folder of no split"
-    )
+    assert finding.place.file == str(tmp_path / where) and finding.values["images"] == 1
 
 
 def test_images_that_a_list_leaves_out_are_named(tmp_path: Path):
@@ -157,7 +154,7 @@ def test_images_that_a_list_leaves_out_are_named(tmp_path: Path):
     tiny.put("train.txt", "./images/train/a.jpg\n./images/train/x1.jpg\n")
     tiny.yaml(YAML.replace("images/train", "train.txt"))
     (finding,) = found(tmp_path, "FS060")
-    assert finding.message == "2 of 4 images are in no list: x0.jpg, x2.jpg"
+    assert finding.values == {"images": 2, "of": 4, "examples": ("x0.jpg", "x2.jpg"), "more": 0}
 
 
 @pytest.mark.parametrize("path", ["runs/c.jpg", "masks/c.png", "labels/test/c.png", "images/.cache/c.jpg"])

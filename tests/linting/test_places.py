@@ -38,7 +38,7 @@ def there(tiny: TinySet, train: str, val: str) -> None:
     report = run(tiny.root)
     (finding,) = report.findings
     assert (finding.code, finding.severity) == ("CF028", Severity.FATAL)
-    assert f"train: {train}, val: {val}" in finding.message
+    assert finding.values["found"] == (f"train: {train}", f"val: {val}")
     assert {split: counts["rows"] for split, counts in report.counts.items()} == {"train": 2, "val": 2}
 
 
@@ -83,7 +83,7 @@ def test_a_val_that_is_called_otherwise(tiny: TinySet):
     tiny.yaml(YAML.replace("images/val", "images/valid"))
     report = run(tiny.root)
     assert report.by_code() == {"CF028": 1} and report.counts["val"]["rows"] == 2
-    assert report.findings[0].place.line == 2 and "linted in its place is val: images/val" in report.findings[0].message
+    assert report.findings[0].place.line == 2 and report.findings[0].values["found"] == ("val: images/val",)
 
 
 def test_paths_that_ultralytics_finds_are_no_finding(tiny: TinySet):
@@ -96,7 +96,7 @@ def test_a_yaml_in_a_folder_of_its_own(tiny: TinySet):
     tiny.put("config/data.yaml", "path: /home/ann/cats\n" + YAML)
     tiny.drop("data.yaml")
     report = run(tiny.root / "config" / "data.yaml")
-    assert "train: ../images/train, val: ../images/val" in report.findings[0].message
+    assert report.findings[0].values["found"] == ("train: ../images/train", "val: ../images/val")
     assert read_config(tiny.root / "config" / "data.yaml").root == tiny.root
 
 
@@ -144,7 +144,10 @@ def test_root_says_where_the_images_are(tiny: TinySet, tmp_path: Path, capsys):
     with pytest.raises(DataError, match="--root DIR says where the images are"):
         run(yaml)
     report = run(yaml, options=LintOptions(root=moved))
-    assert report.by_code() == {"CF028": 1} and "train: elsewhere/set/images/train" in report.findings[0].message
+    assert (
+        report.by_code() == {"CF028": 1}
+        and report.findings[0].values["found"][0] == "train: elsewhere/set/images/train"
+    )
     (moved / "labels/train/a.txt").write_text("0 0.5 0.5 0.2 0.2\n" * 2)
     report = api.lint(yaml, root=moved)
     assert report.by_code()["BX007"] == 1 and report.said == f" --root {shlex.quote(str(moved))}"
@@ -171,7 +174,7 @@ def test_a_val_that_is_empty_is_not_missing(value, tiny: TinySet):
     tiny.yaml(YAML.replace("images/val", value))
     report = run(tiny.root)
     (finding,) = (f for f in report.findings if f.severity is Severity.FATAL)
-    assert (finding.code, finding.place.line) == ("CF029", 2) and "is empty" in finding.message
+    assert (finding.code, finding.place.line, finding.values["key"]) == ("CF029", 2, "val")
     assert report.counts["train"]["rows"] == 2 and "val" not in report.counts
     from ultralytics.data.utils import check_det_dataset
 

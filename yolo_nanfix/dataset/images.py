@@ -119,17 +119,15 @@ def npy_kind(image: Image) -> int:
     """Of the .npy loaded in place of an image: 1 if it has its size and 8 bits, 2 if not, 0 if there is none."""
     if image.npy is None:
         return 0
-    return 1 if npy_difference(image) == "" else 2
+    return 1 if npy_differs(image) is False else 2
 
 
-def npy_difference(image: Image) -> str | None:
-    """How the usable array beside an image differs from it: empty if not at all, None if it is unusable."""
+def npy_differs(image: Image) -> bool | None:
+    """Whether the usable array beside an image differs from it in size or type; None if it is unusable."""
     pixels, header = image.pixels, image.header
     if pixels is None or not pixels.dtype or pixels.dtype == "uint16":
         return None
-    if sorted(pixels.shape[:2]) != sorted((header.width, header.height)):
-        return f"is {pixels.shape[1]}x{pixels.shape[0]}, not {header.width}x{header.height}"
-    return "" if pixels.dtype == "uint8" else f"holds {pixels.dtype}"
+    return sorted(pixels.shape[:2]) != sorted((header.width, header.height)) or pixels.dtype != "uint8"
 
 
 _SUFFIXES = tuple(f".{suffix}" for jpeg in JPEGS for suffix in (jpeg, jpeg.upper()))

@@ -29,23 +29,23 @@ class Rows:
         chosen = self._order[low:high]
         return np.column_stack([self._table.row_cls[chosen], self._table.row_box[chosen]])
 
-    def difference(self, first: int, image: int) -> tuple[str, float]:
-        """How the labels of two images differ, empty if not at all; and the least IoU of a box with its partner of the
-        same class, 0 where one has none."""
+    def least_overlap(self, first: int, image: int) -> float | None:
+        """How little the labels of two images agree; None if they are the same.
+
+        It is the least IoU of a box with its closest one of the same class in the other image, 0 where one has none.
+        """
         if self._table.labels[first] == self._table.labels[image]:
-            return "", 1.0
+            return None
         one, other = self.of(first), self.of(image)
         if len(one) != len(other):
-            return f"has {len(other)} labels here and {len(one)}", 0.0
+            return 0.0
         if len(one) ** 2 > _MANY_ROWS:  # so many are compared in order
-            alike = (np.abs(np.sort(one, axis=0) - np.sort(other, axis=0)) <= NEARLY).all()
-            return ("", 1.0) if alike else ("has other boxes or classes here than", 0.0)
+            return None if (np.abs(np.sort(one, axis=0) - np.sort(other, axis=0)) <= NEARLY).all() else 0.0
         close = (np.abs(one[:, None] - other[None]) <= NEARLY).all(axis=2)
         if close.any(axis=0).all() and close.any(axis=1).all():
-            return "", 1.0
+            return None
         overlap = np.where(one[:, None, 0] == other[None, :, 0], overlaps(one[:, 1:], other[:, 1:]), 0.0)
-        least = float(min(overlap.max(axis=0).min(), overlap.max(axis=1).min()))
-        return "has other boxes or classes here than", least
+        return float(min(overlap.max(axis=0).min(), overlap.max(axis=1).min()))
 
     def agree(self, first: int, second: int, turn: int) -> bool | None:
         """Whether the boxes of two images, the second turned, are those of one picture; None where one has none.

@@ -43,20 +43,6 @@ class Near(NamedTuple):
     above: bool
     repeated: int
 
-    def said(self) -> str:
-        """In words."""
-        text = f"{self.folder} holds {self.files} .txt files, {self.matching} of them named as these images"
-        if self.capitals:
-            small = " and ".join(f"'{name}' to '{name.lower()}'" for name in self.capitals)
-            text += f": only 'images' and 'labels' in small letters are known; rename {small}"
-        elif self.nameless:
-            text += ": the images lie in no folder 'images', which would be replaced by 'labels'"
-        if self.above:
-            text += ": the labels lack the folders in which the images lie"
-        if self.repeated:
-            text += f"; {self.repeated} names stand for several images each, so their labels cannot be told apart"
-        return text
-
 
 def find_labels(images: Sequence[str], roots: Sequence[str], taken: Set[str] = frozenset()) -> Near | None:
     """The folder that holds label files named as most of some images; None if there is none.

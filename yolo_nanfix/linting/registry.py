@@ -29,10 +29,9 @@ from yolo_nanfix.findings import Effect, Finding, Place, Severity, Skip, frozen
 from yolo_nanfix.linting.causes import Cause, Explains
 
 FAMILIES = (
-    "data_yaml", "config_pose", "config_paths", "file_set", "names", "strays", "class_folders", "arrays",
-    "image_headers", "image_kinds", "turned", "gamma", "pixels", "deep_images", "label_text", "behind",
+    "data_yaml", "file_set", "names", "class_folders", "image_headers", "turned", "pixels", "label_text", "behind",
     "encoding", "large_labels", "boxes", "systematic", "overlaps", "outliers", "polygons", "outlines",
-    "keypoints", "oriented", "classes", "class_order", "class_ranges", "splits", "originals", "starting",
+    "keypoints", "oriented", "classes", "class_order", "class_ranges", "splits",
     "annotations",
 )  # fmt: skip
 """The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""

@@ -6,6 +6,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from yolo_nanfix.dataset.fates import IMAGE_DROPPED
 from yolo_nanfix.dataset.other_files import Census
 from yolo_nanfix.dataset.paths import is_image
 from yolo_nanfix.dataset.table import Table
-from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.findings import Effect, Place, Severity
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.file_set import some
 
@@ -29,6 +30,11 @@ TRAIN_SHARE = 0.8
 def _folder(config: DataConfig, split: str) -> Path:
     """The folder of a split."""
     return config.splits[split][0]
+
+
+def _hit(config: DataConfig, split: str, name: str, says: str, /, **values: Any) -> Hit:
+    """A hit on a class folder of a split; on the split itself if no name is given."""
+    return Hit(str(_folder(config, split) / name), says, split=split, values=values)
 
 
 def _counts(config: DataConfig, table: Table, split: str, *, read: bool = False) -> Counter[str]:
@@ -50,7 +56,7 @@ def class_folder_hidden(config: DataConfig) -> Iterator[Hit]:
     """
     for index, name in config.names.items():
         if name.startswith((".", "__")):
-            yield Hit(str(_folder(config, "train") / name), f"counts as class {index}", split="train")
+            yield _hit(config, "train", name, "counts as class {index}", index=index)
 
 
 @rule("FS041", "class-missing-in-split", Severity.WARNING, Effect.ACCEPTS, CLASSIFY)
@@ -68,8 +74,8 @@ def class_missing_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
             there = _counts(config, table, split, read=True)
             missing = [name for name in config.names.values() if trained[name] and not there[name]]
             if missing:
-                message = f"no image that can be read of {len(missing)} of {config.nc} classes: {some(missing)}"
-                yield Hit(str(_folder(config, split)), message, split=split)
+                says = "no image that can be read of {missing} of {classes} classes: {examples:,}{more:more}"
+                yield _hit(config, split, "", says, missing=len(missing), classes=config.nc, **some(missing))
 
 
 @rule("FS042", "class-extra-in-split", Severity.ERROR, Effect.DROPS, CLASSIFY)
@@ -86,8 +92,8 @@ def class_extra_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
         if split != "train":
             for name, count in sorted(_counts(config, table, split).items()):
                 if name not in known:
-                    message = f"the class is not in train; its {count} images are skipped"
-                    yield Hit(str(_folder(config, split) / name), message, split=split)
+                    says = "the class is not in train; its {images:image is|images are} skipped"
+                    yield _hit(config, split, name, says, images=count)
 
 
 @rule("FS043", "class-folder-empty", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
@@ -102,7 +108,7 @@ def class_folder_empty(config: DataConfig, table: Table) -> Iterator[Hit]:
     there = _counts(config, table, "train")
     for index, name in config.names.items():
         if not there[name]:
-            yield Hit(str(_folder(config, "train") / name), f"no image; still it is class {index}", split="train")
+            yield _hit(config, "train", name, "no image; still it is class {index}", index=index)
 
 
 @rule("FS059", "class-unreadable", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
@@ -117,8 +123,8 @@ def class_unreadable(config: DataConfig, table: Table) -> Iterator[Hit]:
     there, read = _counts(config, table, "train"), _counts(config, table, "train", read=True)
     for index, name in config.names.items():
         if there[name] and not read[name]:
-            message = f"not one of {there[name]} images can be read; still it is class {index}"
-            yield Hit(str(_folder(config, "train") / name), message, split="train", values={"images": there[name]})
+            says = "not one of {images:image|images} can be read; still it is class {index}"
+            yield _hit(config, "train", name, says, images=there[name], index=index)
 
 
 @rule("FS044", "image-outside-class", Severity.ERROR, Effect.DROPS, CLASSIFY)
@@ -136,7 +142,8 @@ def image_outside_class(config: DataConfig) -> Iterator[Hit]:
         except OSError:
             continue
         if names:
-            yield Hit(str(paths[0]), f"{len(names)} images in no class folder: {some(names)}", split=split)
+            says = "{images:image|images} in no class folder: {examples:,}{more:more}"
+            yield _hit(config, split, "", says, images=len(names), **some(names))
 
 
 @rule("FS045", "class-folder-nested", Severity.WARNING, Effect.GARBAGE, CLASSIFY)
@@ -157,7 +164,8 @@ def class_folder_nested(config: DataConfig, table: Table) -> Iterator[Hit]:
                 inner[parts[0]].add(parts[1])
         for name, folders in sorted(inner.items()):
             if len(folders) > 1:
-                yield Hit(str(top / name), f"{len(folders)} folders in one class: {some(sorted(folders))}", split=split)
+                says = "{folders} folders in one class: {examples:,}{more:more}"
+                yield _hit(config, split, name, says, folders=len(folders), **some(sorted(folders)))
 
 
 @rule("FS046", "split-missing", Severity.FATAL, Effect.CRASHES, CLASSIFY)
@@ -173,9 +181,12 @@ def split_missing(config: DataConfig, table: Table) -> Iterator[Hit]:
     if _folder(config, "train") == config.root:
         yield _unsplit(config, table)
     elif "val" not in config.splits:
-        rest = "validation happens on 'test'" if "test" in config.splits else "training does not start"
-        hit = Hit(str(config.root), f"no folder 'val', 'validation' or 'valid': {rest}")
-        yield hit._replace(severity=Severity.WARNING, effect=Effect.ACCEPTS) if "test" in config.splits else hit
+        says = "no folder 'val', 'validation' or 'valid': training does not start"
+        if "test" in config.splits:
+            says = "no folder 'val', 'validation' or 'valid': validation happens on 'test'"
+            yield Hit(str(config.root), says, severity=Severity.WARNING, effect=Effect.ACCEPTS)
+        else:
+            yield Hit(str(config.root), says)
 
 
 def _unsplit(config: DataConfig, table: Table) -> Hit:
@@ -183,13 +194,14 @@ def _unsplit(config: DataConfig, table: Table) -> Hit:
     counts = _counts(config, table, "train")
     trained = {name: int(count * TRAIN_SHARE) for name, count in counts.items()}
     train, total = sum(trained.values()), counts.total()
-    said = "no folder 'train'; Ultralytics copies the images to a new folder"
-    if not train:
-        return Hit(str(config.root), f"{said}, and all {total} of them to val: training does not start")
+    says = "no folder 'train'; Ultralytics copies the images to a new folder"
     bare = sorted(name for name, count in trained.items() if not count)
-    left = f"; none of class {some(bare)} is trained on" if bare else ""
-    message = f"{said}, {train} for train and {total - train} for val{left}"
-    return Hit(str(config.root), message, severity=Severity.WARNING, effect=Effect.ACCEPTS)
+    values = {"train": train, "val": total - train, **some(bare)}
+    if not train:
+        return Hit(str(config.root), says + ", and all {val} of them to val: training does not start", values=values)
+    says += ", {train} for train and {val} for val"
+    says += "; none of class {examples:,}{more:more} is trained on" if bare else ""
+    return Hit(str(config.root), says, values=values, severity=Severity.WARNING, effect=Effect.ACCEPTS)
 
 
 @rule("FS047", "class-alone", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
@@ -202,7 +214,7 @@ def class_alone(config: DataConfig) -> Iterator[Hit]:
     Fix: add a folder with images of everything else.
     """
     if config.nc == 1:
-        yield Hit(str(_folder(config, "train")), f"the only class is {config.names[0]!r}", split="train")
+        yield _hit(config, "train", "", "the only class is {name!r}", name=config.names[0])
 
 
 @rule("CL040", "class-few-images", Severity.WARNING, Effect.ACCEPTS, CLASSIFY)
@@ -218,8 +230,8 @@ def class_few_images(config: DataConfig, table: Table) -> Iterator[Hit]:
     most = max(there.values(), default=0)
     for name, count in sorted(there.items()):
         if count < FEW and most >= 10 * count:
-            message = f"{count} training images; the largest class has {most}"
-            yield Hit(str(_folder(config, "train") / name), message, split="train")
+            says = "{images:training image|training images}; the largest class has {most}"
+            yield _hit(config, "train", name, says, images=count, most=most)
 
 
 @rule("CL041", "image-in-two-classes", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
@@ -239,8 +251,10 @@ def image_in_two_classes(config: DataConfig, table: Table) -> Iterator[Hit]:
         one, other = sorted((int(order[i]), int(order[i + 1])))
         names = [class_of(table.files[j], _folder(config, table.split_of(j))) for j in (one, other)]
         if names[0] != names[1] and _equal(table.files[one], table.files[other]):
-            message = f"the same file as {table.files[one]}, which is of class {names[0]!r}"
-            yield Hit(table.files[other], message, split=table.split_of(other), image=table.files[other])
+            says = "the same file as {other}, which is of class {class!r}"
+            file, first = table.files[other], table.files[one]
+            values, split = {"other": first, "class": names[0]}, table.split_of(other)
+            yield Hit(file, says, split=split, image=file, values=values, related=(Place(first),))
 
 
 def _equal(one: str, other: str) -> bool:
@@ -257,7 +271,7 @@ def _equal(one: str, other: str) -> bool:
 
 @rule("CL042", "class-folders-alike", Severity.WARNING, Effect.ACCEPTS, CLASSIFY)
 def class_folders_alike(config: DataConfig) -> Iterator[Hit]:
-    """Two class folders differ only in case, blanks or underscores.
+    """Two class folders differ only in case, spaces or underscores.
 
     Why: probably they are one class that was named twice; each is trained as the opposite of the other.
     Ultralytics: trains two classes.
@@ -268,7 +282,7 @@ def class_folders_alike(config: DataConfig) -> Iterator[Hit]:
     for name in config.names.values():
         other = first.setdefault("".join(c for c in name.casefold() if c.isalnum()) or name, name)
         if other != name:
-            yield Hit(str(_folder(config, "train") / name), f"differs from {other!r} in spelling only", split="train")
+            yield _hit(config, "train", name, "differs from {other!r} in spelling only", other=other)
 
 
 @rule("CL043", "class-numbers-sorted-as-text", Severity.INFO, Effect.ACCEPTS, CLASSIFY)
@@ -281,9 +295,10 @@ def class_numbers_sorted_as_text(config: DataConfig) -> Iterator[Hit]:
     Fix: use `model.names[index]`, or name the folders with leading zeros: 00, 01, ..., 11.
     """
     numbers = [name for name in config.names.values() if name.isascii() and name.isdigit()]
-    off = [f"{i} is folder {name}" for i, name in config.names.items() if name.isdigit() and str(i) != name.lstrip("0")]
+    off = [(i, name) for i, name in config.names.items() if name.isdigit() and str(i) != name.lstrip("0")]
     if len(numbers) == config.nc > 1 and numbers != sorted(numbers, key=int):
-        yield Hit(str(_folder(config, "train")), f"{len(off)} class numbers differ: {some(off)}", split="train")
+        says = "{classes} class numbers differ, the first: {index} is folder {folder}"
+        yield _hit(config, "train", "", says, classes=len(off), index=off[0][0], folder=off[0][1])
 
 
 @rule("FS048", "stray-file-in-class", Severity.INFO, Effect.ACCEPTS, CLASSIFY)
@@ -300,4 +315,5 @@ def stray_file_in_class(config: DataConfig, census: Census) -> Iterator[Hit]:
         if other.kind == "file" and not other.name.startswith(".") and other.suffix not in ("npy", "db", "ini"):
             found[other.folder].append(other.name)
     for folder, names in sorted(found.items()):
-        yield Hit(folder, f"{len(names)} files that are no images: {some(sorted(names))}")
+        says = "{files:file that is no image|files that are no images}: {examples:,}{more:more}"
+        yield Hit(folder, says, values={"files": len(names), **some(sorted(names))})

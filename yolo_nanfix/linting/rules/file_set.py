@@ -1,4 +1,4 @@
-"""FS: which files there are, and which belong together."""
+"""FS: which files there are, which belong together, and whether training can start with them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.fates import Fate
-from yolo_nanfix.dataset.images import Image
+from yolo_nanfix.dataset.fates import DROPPED, IMAGE_DROPPED, Fate
+from yolo_nanfix.dataset.images import Image, npy_differs
 from yolo_nanfix.dataset.neighbours import Near, find_labels
 from yolo_nanfix.dataset.other_files import Census
 from yolo_nanfix.dataset.paths import folder_of, is_image
@@ -24,13 +25,13 @@ from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 Images = tuple[Image, ...]
 FEW_BARE, BARE_SHARE = 3, 0.1
 """From so many images without a label file on, and from this share of a split, their labels are looked for."""
+_NO_START = "; training does not start: {error}"
 
 
-def some(paths: Iterable[str]) -> str:
-    """The names of the first three files, and how many more there are."""
+def some(paths: Iterable[str]) -> dict[str, Any]:
+    """The names of the first three files, and how many more there are: the values of `SOME`."""
     names = [Path(path).name for path in paths]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return {"examples": tuple(names[:3]), "more": max(0, len(names) - 3)}
 
 
 def twins(strays: tuple[str, ...], table: Table, census: Census) -> dict[str, tuple[int, str]]:
@@ -55,7 +56,7 @@ def twins(strays: tuple[str, ...], table: Table, census: Census) -> dict[str, tu
 
 
 def _plain(path: str) -> str:
-    """A path as NFC, in small letters, without blanks around its name and its suffix."""
+    """A path as NFC, in lowercase, without spaces around its name and its suffix."""
     folder, slash, name = unicodedata.normalize("NFC", path).rpartition(os.sep)
     stem, dot, suffix = name.strip().lower().rpartition(".")
     return f"{folder}{slash}{stem.strip()}{dot}{suffix}"
@@ -81,8 +82,8 @@ def image_missing(unusual: Images) -> Iterator[Hit]:
     for image in unusual:
         if image.header.fault == "missing":
             link = os.path.islink(image.file)  # noqa: PTH114
-            message = "a link that leads nowhere" if link else "listed, but there is no such file"
-            yield Hit(image.file, message, split=image.split, image=image.file)
+            says = "a link that leads nowhere" if link else "listed, but there is no such file"
+            yield Hit(image.file, says, split=image.split, image=image.file, values={"link": link})
 
 
 @rule("FS002", "label-missing", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -97,8 +98,9 @@ def label_missing(table: Table) -> Iterator[Hit]:
     for split, indices in table.members.items():
         bare = [table.files[i] for i in indices[~table.labelled[indices]]]
         if bare and len(bare) < len(indices):
-            message = f"{len(bare)} of {len(indices)} images have no label file: {some(bare)}"
-            yield Hit(str(Path(bare[0]).parent), message, split=split)
+            says = "{bare} of {images} images have no label file: {examples:,}{more:more}"
+            values = {"bare": len(bare), "images": len(indices), **some(bare)}
+            yield Hit(str(Path(bare[0]).parent), says, split=split, values=values)
 
 
 @rule("FS061", "labels-elsewhere", Severity.WARNING, Effect.GARBAGE, LABELLED)
@@ -115,10 +117,10 @@ def labels_elsewhere(table: Table, strays: tuple[str, ...], config: DataConfig) 
         if len(bare) < len(chosen) and len(bare) >= max(FEW_BARE, BARE_SHARE * len(chosen)):
             near = _near(table, bare.tolist(), config, strays)
             if near is not None:
-                message = f"{len(bare)} of {len(chosen)} images have no label file; {near.said()}"
-                values = {"images": len(bare), "folder": near.folder, "matching": near.matching}
+                says = "{bare} of {images} images have no label file" + _near_says(near)
+                values = {"bare": len(bare), "images": len(chosen), **_near_values(near)}
                 explains = Explains(("FS002",))
-                yield Hit(_home(table, split), message, split=split, values=values, explains=explains)
+                yield Hit(_home(table, split), says, split=split, values=values, explains=explains)
 
 
 @rule("FS003", "train-unlabelled", Severity.FATAL, Effect.CRASHES, LABELLED)
@@ -132,10 +134,11 @@ def train_unlabelled(fates: Mapping[str, Fate], table: Table, config: DataConfig
     """
     fate = fates["train"]
     if fate.kept and not fate.found and table.labelled[table.splits["train"]].any():
-        message = f"the images of all label files are left out; the other {fate.kept} images have none"
-        yield Hit(_home(table, "train"), f"{message}; training does not start: ValueError", split="train")
+        says = "the images of all label files are left out; the other {images:image has|images have} none" + _NO_START
+        values = {"images": fate.kept, "error": "ValueError"}
+        yield Hit(_home(table, "train"), says, split="train", values=values)
     elif fate.kept:
-        yield from _unlabelled("train", table, config, "; training does not start: ValueError")
+        yield from _unlabelled("train", table, config, "ValueError")
 
 
 @rule("FS004", "val-unlabelled", Severity.ERROR, Effect.GARBAGE, LABELLED)
@@ -162,19 +165,42 @@ def test_unlabelled(table: Table, config: DataConfig) -> Iterator[Hit]:
     yield from _unlabelled("test", table, config)
 
 
-def _unlabelled(split: str, table: Table, config: DataConfig, so: str = "") -> Iterator[Hit]:
-    """A hit if no image of the split is labelled; where its labels lie, if they can be found."""
+def _unlabelled(split: str, table: Table, config: DataConfig, error: str = "") -> Iterator[Hit]:
+    """A hit if no image of the split is labelled; where its labels lie, if they can be found.
+
+    Args:
+        split: the split.
+        table, config: the dataset.
+        error: what Ultralytics raises at start for that.
+    """
     chosen = table.members.get(split)
     if chosen is None or not len(chosen) or table.labelled[chosen].any():
         return
     first = int(chosen[0])
-    message = f"none of {len(chosen)} images has a label file; the first is looked for at {table.labels[first]}"
+    says = "none of {images} images has a label file; the first is looked for at {wanted}"
     roots, images = [str(config.root), str(config.home)], [table.files[i] for i in chosen.tolist()]
     near = find_labels(images, roots, {table.labels[i] for i in np.flatnonzero(table.labelled).tolist()})
-    if near is not None:
-        message += f"; {near.said()}"
-    values = {"images": len(chosen), "folder": near and near.folder, "matching": near.matching if near else 0}
-    yield Hit(_home(table, split), message + so, split=split, values=values)
+    says += _near_says(near) if near is not None else ""
+    says += _NO_START if error else ""
+    values = {"images": len(chosen), "wanted": table.labels[first], **_near_values(near), "error": error}
+    yield Hit(_home(table, split), says, split=split, values=values)
+
+
+def _near_says(near: Near) -> str:
+    """What is said of the place at which labels were found; the values are those of `_near_values`."""
+    says = "; {folder} holds {files} .txt files, {matching} of them named as these images"
+    if near.capitals:
+        says += ": only 'images' and 'labels' in lowercase are known; rename {capitals:,}"
+    elif near.nameless:
+        says += ": the images lie in no folder 'images', which would be replaced by 'labels'"
+    says += ": the labels lack the folders in which the images lie" if near.above else ""
+    more = "; {repeated:name stands|names stand} for several images each, so their labels cannot be told apart"
+    return says + (more if near.repeated else "")
+
+
+def _near_values(near: Near | None) -> dict[str, Any]:
+    """What was found out about the place of labels, by name."""
+    return {"folder": None, "matching": 0} if near is None else near._asdict()
 
 
 def _near(table: Table, bare: list[int], config: DataConfig, known: Iterable[str] = ()) -> Near | None:
@@ -224,7 +250,8 @@ def label_misplaced(strays: tuple[str, ...], table: Table) -> Iterator[Hit]:
     for path in strays:
         image = bare.get(Path(path).stem)
         if image is not None:
-            yield Hit(path, f"should be {table.labels[image]}", split=table.split_of(image), image=table.files[image])
+            values, split = {"wanted": table.labels[image]}, table.split_of(image)
+            yield Hit(path, "should be {wanted}", split=split, image=table.files[image], values=values)
 
 
 @rule("FS007", "label-shared", Severity.WARNING, Effect.ACCEPTS, LABELLED, lasting=True)
@@ -242,8 +269,9 @@ def label_shared(table: Table) -> Iterator[Hit]:
     for image, label in enumerate(table.labels):
         first = owners.setdefault(label, image)
         if first != image:
-            message = f"shares the label file with {Path(table.files[first]).name}"
-            yield Hit(table.files[image], message, split=table.split_of(image), image=table.files[image])
+            says, values = "shares the label file with {other!n}", {"other": table.files[first]}
+            file = table.files[image]
+            yield Hit(file, says, split=table.split_of(image), image=file, values=values)
 
 
 @rule("FS008", "image-repeated", Severity.WARNING, Effect.ACCEPTS)
@@ -266,7 +294,8 @@ def image_repeated(table: Table) -> Iterator[Hit]:
         for first, *others in times.values():
             if others:
                 file = table.files[first]
-                yield Hit(file, f"met {len(others) + 1} times in this split", split=split, image=file)
+                says, values = "met {times} times in this split", {"times": len(others) + 1}
+                yield Hit(file, says, split=split, image=file, values=values)
 
 
 @rule("FS009", "image-in-two-splits", Severity.WARNING, Effect.ACCEPTS)
@@ -283,5 +312,142 @@ def image_in_two_splits(table: Table) -> Iterator[Hit]:
             continue
         shared = [table.files[i] for i in indices[table.among(indices, table.splits["train"])]]
         if shared:
-            message = f"{len(shared)} images of '{split}' are in 'train' too: {some(shared)}"
-            yield Hit(str(Path(shared[0]).parent), message, split=split)
+            says = "'train' holds {images:image|images} of '{split}', too: {examples:,}{more:more}"
+            values = {"images": len(shared), "split": split, **some(shared)}
+            yield Hit(str(Path(shared[0]).parent), says, split=split, values=values)
+
+
+@rule("FS010", "npy-replaces-image", Severity.INFO, Effect.ACCEPTS)
+def npy_replaces_image(table: Table) -> Iterator[Hit]:
+    """Arrays of the same size stand beside the images.
+
+    Why: they are loaded in place of the images; editing an image by a tool that keeps its date has no effect.
+    Ultralytics: loads x.npy instead of x.jpg unless it is older; `cache="disk"` writes such files.
+    Example: x.npy beside x.jpg, left by an earlier run.
+    Fix: delete the .npy files if the images changed since.
+    """
+    folders: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for image in np.flatnonzero(table.npy == 1).tolist():
+        file = table.files[image]
+        folders[folder_of(file), table.split_of(image)].append(file.rpartition(".")[0] + ".npy")
+    for (folder, split), files in folders.items():
+        says = "{arrays} .npy files are loaded in place of images: {examples:,}{more:more}"
+        yield Hit(folder, says, split=split, values={"arrays": len(files), **some(files)})
+
+
+@rule("FS011", "npy-unlike-image", Severity.ERROR, Effect.GARBAGE)
+def npy_unlike_image(unusual: Images) -> Iterator[Hit]:
+    """The array beside an image differs from it in size or type.
+
+    Why: the array is trained on in place of the image, with the labels of the image.
+    Ultralytics: loads x.npy instead of x.jpg unless it is older.
+    Example: a mask or depth map saved as x.npy beside x.jpg.
+    Fix: move arrays that are no images out of the image folder.
+    """
+    for image in unusual:
+        if image.npy is not None and image.pixels is not None and npy_differs(image):
+            pixels, header = image.pixels, image.header
+            sizes = (pixels.shape[1], pixels.shape[0]), (header.width, header.height)
+            says = "is loaded in place of {image!n}, but is {array[0]}x{array[1]}, not {size[0]}x{size[1]}"
+            if sorted(sizes[0]) == sorted(sizes[1]):
+                says = "is loaded in place of {image!n}, but holds {dtype}"
+            values = {"image": image.file, "array": sizes[0], "size": sizes[1], "dtype": pixels.dtype}
+            yield Hit(image.npy, says, split=image.split, image=image.file, values=values)
+
+
+@rule("FS012", "npy-unusable", Severity.WARNING, Effect.REWRITES)
+def npy_unusable(unusual: Images, config: DataConfig) -> Iterator[Hit]:
+    """The array beside an image cannot serve as its pixels.
+
+    Why: a file of yours that only happens to have that name is lost.
+    Ultralytics: deletes a .npy it cannot read, and overwrites one of other channels or of type uint16.
+    Example: x.npy with one channel beside x.jpg in a set of 3 channels.
+    Fix: move arrays that are no images out of the image folder.
+    """
+    for image in unusual:
+        pixels = image.pixels
+        if image.npy is None or pixels is None:
+            continue
+        says = "cannot be used ({reason}) and will be deleted or overwritten"
+        values: dict[str, Any] = {"reason": pixels.reason}
+        if pixels.dtype:
+            says = "has {channels:channel|channels} of {dtype} and will be deleted or overwritten"
+            values = {"channels": pixels.shape[2], "dtype": pixels.dtype}
+        if pixels.dtype in ("", "uint16") or pixels.shape[2] != config.channels:
+            yield Hit(image.npy, says, split=image.split, image=image.file, values=values)
+
+
+Fates = Mapping[str, Fate]
+TRAINED = ("train", "val")
+"""The splits that are scanned before the first step."""
+
+
+@rule("FS055", "split-unusable", Severity.FATAL, Effect.CRASHES)
+def split_unusable(fates: Fates, table: Table, task: str) -> Iterator[Hit]:
+    """Not one image of train, or of val, can be used.
+
+    Why: training does not start.
+    Ultralytics: leaves out each image with a line in the log, then raises RuntimeError ("No valid images found"), for
+        class folders FileNotFoundError ("No images found in 'val' split").
+    Example: a pose dataset whose rows hold boxes without keypoints, or images of 0 bytes.
+    Fix: look at the findings in the images and label files of the split; they have one cause, mostly.
+    """
+    for split in TRAINED:
+        if split in fates and fates[split].images and not fates[split].kept:
+            error = "FileNotFoundError" if task == "classify" else "RuntimeError"
+            yield _unusable(table, fates[split], split, error)
+
+
+@rule("FS056", "test-unusable", Severity.WARNING, Effect.CRASHES)
+def test_unusable(fates: Fates, table: Table) -> Iterator[Hit]:
+    """Not one image of test can be used.
+
+    Why: training runs, but the model cannot be evaluated on the split.
+    Ultralytics: raises RuntimeError ("No valid images found") as soon as `split=test` is asked for.
+    Example: test images of 0 bytes after a copy that broke off.
+    Fix: look at the findings in the images and label files of the split; they have one cause, mostly.
+    """
+    if "test" in fates and fates["test"].images and not fates["test"].kept:
+        yield _unusable(table, fates["test"], "test")
+
+
+@rule("FS058", "set-of-boxes", Severity.FATAL, Effect.CRASHES, ("segment", "obb"))
+def set_of_boxes(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
+    """All label files hold plain boxes, and the task needs polygons.
+
+    Why: training does not start; the set is one for detection, or was exported as boxes.
+    Ultralytics: raises ValueError ("requires equal numbers of boxes and segments").
+    Example: a detection dataset that is linted or trained with the task segment.
+    Fix: train the task detect, or export the labels again as polygons (for obb: as four corners).
+    """
+    rows = np.flatnonzero((table.lines > 0) & table.labelled & ((table.fate & DROPPED) == 0))
+    if len(rows) > 1 and not table.polygons.any():
+        says = "all {files} label files with objects hold boxes of 5 columns, no polygon: the task is not {task}"
+        values = {"files": len(rows), "task": task, "error": "ValueError"}
+        explains = Explains(("TX009",))
+        yield Hit(str(config.yaml_file), says + _NO_START, values=values, explains=explains)
+
+
+def _unusable(table: Table, fate: Fate, split: str, error: str = "") -> Hit:
+    """A hit on a split of which no image can be used; whether images or labels are in the way.
+
+    Args:
+        table: the dataset.
+        fate: what becomes of the images of the split.
+        split: its name.
+        error: what Ultralytics raises at start for that.
+    """
+    listed = table.splits[split]
+    refused = int(((table.fate[listed] & IMAGE_DROPPED) != 0).sum())
+    values = {
+        "images": fate.images,
+        "split": split,
+        "refused": refused,
+        "labels": len(listed) - refused,
+        "error": error,
+    }
+    says = "not one of the {images} images of '{split}' can be used: "
+    says += "{refused:image file is|image files are} refused" if refused else ""
+    says += " and " if 0 < refused < len(listed) else ""
+    says += "the label files of {labels} are refused" if refused < len(listed) else ""
+    return Hit(_home(table, split), says + _NO_START if error else says, split=split, values=values)

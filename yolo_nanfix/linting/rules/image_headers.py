@@ -1,32 +1,41 @@
-"""IM001 to IM008, IM018, IM019: image files as their headers show them."""
+"""IM: image files as their headers show them."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.decode import too_large
+from yolo_nanfix.dataset.decode import too_large, transparent
 from yolo_nanfix.dataset.fates import ACCEPTED, MIN_SIDE
-from yolo_nanfix.dataset.image_header import BOMB_PIXELS
+from yolo_nanfix.dataset.image_header import BOMB_PIXELS, QUARTER, TURNING, Header, chunks, still_apart, turn_of
 from yolo_nanfix.dataset.images import MOST, Image
+from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import SUFFIX_FORMATS
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
+from yolo_nanfix.linting.rules.file_set import some
 
 Images = Iterable[Image]
 
 
-def hit(image: Image, message: str) -> Hit:
+def hit(image: Image, says: str, /, **values: Any) -> Hit:
     """A hit on the image file itself."""
-    return Hit(image.file, message, split=image.split, image=image.file)
+    return Hit(image.file, says, split=image.split, image=image.file, values=values)
 
 
-def _with_fault(images: Images, fault: str, message: str) -> Iterator[Hit]:
+def _with_fault(images: Images, fault: str, says: str) -> Iterator[Hit]:
     """A hit for each image whose header has that fault."""
     for image in images:
         if image.header.fault == fault:
-            yield hit(image, message.format(reason=image.header.reason))
+            yield hit(image, says, reason=image.header.reason)
 
 
 @rule("IM001", "image-unreadable", Severity.ERROR, Effect.DROPS)
@@ -89,10 +98,8 @@ def image_under_ten_pixels(unusual: Images) -> Iterator[Hit]:
     for image in unusual:
         header = image.header
         if (header.width < MIN_SIDE or header.height < MIN_SIDE) and header.fault in ("", "trailing"):
-            yield hit(
-                image,
-                f"the image is {header.width}x{header.height} pixels; each side needs at least {MIN_SIDE}",
-            )
+            says = "the image is {size[0]}x{size[1]} pixels; each side needs at least {least}"
+            yield hit(image, says, size=(header.width, header.height), least=MIN_SIDE)
 
 
 @rule("IM006", "format-not-supported", Severity.ERROR, Effect.DROPS)
@@ -107,7 +114,7 @@ def format_not_supported(unusual: Images) -> Iterator[Hit]:
     for image in unusual:
         name = image.header.format
         if name and image.header.fault in ("", "trailing") and name not in ACCEPTED:
-            yield hit(image, f"the content is {name}, which Ultralytics does not take")
+            yield hit(image, "the content is {format}, which Ultralytics does not take", format=name)
 
 
 @rule("IM007", "content-against-suffix", Severity.WARNING, Effect.ACCEPTS)
@@ -122,7 +129,8 @@ def content_against_suffix(unusual: Images) -> Iterator[Hit]:
     for image in unusual:
         name = image.header.format
         if name in ACCEPTED and image.header.fault in ("", "trailing") and name not in SUFFIX_FORMATS[image.suffix]:
-            yield hit(image, f"the suffix is .{image.suffix}, but the content is {name}")
+            says = "the suffix is .{suffix}, but the content is {format}"
+            yield hit(image, says, suffix=image.suffix, format=name)
 
 
 @rule("IM008", "pixel-count-huge", Severity.INFO, Effect.ACCEPTS)
@@ -141,10 +149,12 @@ def pixel_count_huge(images: Images, unusual: Images, config: DataConfig) -> Ite
         count = header.width * header.height * header.frames
         large = too_large(header) or (limit is not None and count > limit)
         if large and header.fault in ("", "trailing"):
-            pages = f" in {header.frames} pages" if header.frames > 1 else ""
-            unseen = "; its pixels were not looked at" if too_large(header) else ""
-            size = f"{count / 1e6:.0f} million pixels{pages}; decoded to {count * config.channels / 1e9:.1f} GB"
-            yield hit(image, size + unseen)
+            says = "{millions:.0f} million pixels"
+            says += " in {pages} pages" if header.frames > 1 else ""
+            says += "; decoded to {gigabytes:.1f} GB"
+            says += "; its pixels were not looked at" if too_large(header) else ""
+            values = {"millions": count / 1e6, "gigabytes": count * config.channels / 1e9, "pages": header.frames}
+            yield hit(image, says, **values)
 
 
 @rule("IM018", "decompression-bomb", Severity.ERROR, Effect.DROPS)
@@ -156,7 +166,10 @@ def decompression_bomb(unusual: Images) -> Iterator[Hit]:
     Example: a map of 30000x20000 pixels, or a damaged header.
     Fix: cut the image into tiles, or scale it down; lint never decodes it.
     """
-    yield from _with_fault(unusual, "bomb", f"more than {BOMB_PIXELS / 1e6:.0f} million pixels ({{reason}})")
+    for image in unusual:
+        if image.header.fault == "bomb":
+            says = "more than {millions:.0f} million pixels ({reason})"
+            yield hit(image, says, millions=BOMB_PIXELS / 1e6, reason=image.header.reason)
 
 
 @rule("IM019", "not-an-image", Severity.ERROR, Effect.DROPS)
@@ -169,3 +182,224 @@ def not_an_image(unusual: Images) -> Iterator[Hit]:
     Fix: download the image again; for pointers run `git lfs pull`.
     """
     yield from _with_fault(unusual, "foreign", "no image: {reason}")
+
+
+WIDEST = 10.0
+"""A longer side of more than so many times the shorter one is told."""
+ALPHA_LOOKED_AT = 32
+"""Of so many images with alpha, spread over the set, the alpha is decoded where --deep does not decode all."""
+LARGEST_DECODED = 50_000_000
+"""The alpha of images of more pixels is not decoded."""
+LEAST_CLEAR = 0.001
+"""A smaller share of transparent pixels is the rounded corners of a screenshot."""
+_DROPPED_ALPHA = (1, 3)
+"""Channel counts for which Ultralytics loads images without alpha."""
+_TURNS = {
+    2: "mirrored",
+    3: "turned by 180 degrees",
+    4: "flipped upside down",
+    5: "mirrored and turned left",
+    6: "turned right",
+    7: "mirrored and turned right",
+    8: "turned left",
+}
+
+
+def _taken(images: Images) -> Iterator[tuple[Image, Header]]:
+    """The images that Ultralytics does not drop, with their headers."""
+    for image in images:
+        if image.header.fault in ("", "trailing"):
+            yield image, image.header
+
+
+@rule("IM020", "exif-turned", Severity.INFO, Effect.ACCEPTS)
+def exif_turned(unusual: Images, config: DataConfig) -> Iterator[Hit]:
+    """EXIF says that the image is to be turned or mirrored before it is shown.
+
+    Why: labels fit only if the tool in which they were drawn turned the image, too; many do not.
+    Ultralytics: trains on the turned image; if `channels` is not 1 or 3, of most formats only the size is turned.
+    Example: a photograph of a phone that was held upright (orientation 6).
+    Fix: look at some of these images with their labels; if they do not fit, remove the EXIF tag.
+    """
+    for image, header in _taken(unusual):
+        if header.turn > 1:
+            turned = turn_of(header, config.channels) > 1
+            if turned:
+                says = "orientation {orientation} of EXIF: it is trained on {turn}"
+            elif config.channels in TURNING:
+                says = "orientation {orientation} of EXIF: this OpenCV does not turn WebP, later ones do"
+            else:
+                says = "orientation {orientation} of EXIF: it is not turned for {channels:channel|channels}"
+                says += ", but its size is" if header.turn >= QUARTER else ""
+            values = {"orientation": header.turn, "turn": _TURNS[header.turn], "channels": config.channels}
+            yield hit(image, says, **values, turned=turned)
+
+
+@rule("IM021", "color-cmyk", Severity.INFO, Effect.ACCEPTS)
+def color_cmyk(unusual: Images) -> Iterator[Hit]:
+    """The image is stored in printing colours.
+
+    Why: the decoder turns CMYK into RGB without a colour profile, so colours differ from what viewers show.
+    Ultralytics: converts it silently.
+    Example: a photograph taken from a print layout.
+    Fix: convert the image to RGB with its profile.
+    """
+    for image, header in _taken(unusual):
+        if header.mode == "CMYK":
+            yield hit(image, "the colours are CMYK, which is converted without a colour profile")
+
+
+@rule("IM022", "color-palette", Severity.INFO, Effect.ACCEPTS)
+def color_palette(unusual: Images) -> Iterator[Hit]:
+    """The image has a palette, or one bit a pixel.
+
+    Why: photographs lose shades in a palette, and a palette is often the sign of a mask among the images.
+    Ultralytics: trains on the colours of the palette.
+    Example: a mask of class numbers saved among the images; a GIF turned to PNG.
+    Fix: check that it is no mask; else nothing.
+    """
+    for image, header in _taken(unusual):
+        if header.mode in ("P", "PA", "1"):
+            bit = "one bit a pixel, black or white; is it a mask?"
+            says = bit if header.mode == "1" else "a palette of at most 256 colours; is it a mask?"
+            yield hit(image, says, mode=header.mode)
+
+
+@rule("IM023", "alpha-dropped", Severity.INFO, Effect.ACCEPTS)
+def alpha_dropped(table: Table, config: DataConfig, options: LintOptions) -> Iterator[Hit]:
+    """Images of a folder have transparent pixels, and alpha is dropped.
+
+    Why: where an image is transparent, the model sees whatever colour lies below: black, white or noise.
+    Ultralytics: drops alpha with 1 or 3 channels; an alpha channel that is opaque everywhere does no harm.
+    Example: cut-out products on a transparent ground, saved as PNG.
+    Fix: put the images on the ground that they shall be seen on, or set `channels: 4` if all images have alpha.
+    """
+    if config.channels not in _DROPPED_ALPHA or not table.alpha.any():
+        return
+    there = np.flatnonzero(table.alpha & (table.width.astype(np.int64) * table.height <= LARGEST_DECODED))
+    if not options.deep and len(there) > ALPHA_LOOKED_AT:
+        there = there[np.linspace(0, len(there) - 1, ALPHA_LOOKED_AT).astype(np.int64)]
+    looked: Counter[str] = Counter()
+    clear: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for image in there.tolist():
+        folder = table.files[image].rpartition(os.sep)[0]
+        looked[folder] += 1
+        if (share := transparent(table.files[image])) >= LEAST_CLEAR:
+            clear[folder].append((share, image))
+    for folder, found in clear.items():
+        share, image = max(found)
+        says = (
+            "{images} of {looked_at} images with alpha that were looked at are transparent in part, up to {share:.0%}; "
+            "what lies below is trained on: {examples:,}{more:more}"
+        )
+        examples = some(table.files[i] for _, i in found)
+        values = {"images": len(found), "looked_at": looked[folder], "share": share, **examples}
+        yield Hit(folder, says, split=table.split_of(image), values=values)
+
+
+@rule("IM024", "grey-in-color-set", Severity.INFO, Effect.ACCEPTS)
+def grey_in_color_set(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """Grey images in a set of 3 channels.
+
+    Why: a model for grey images alone can have one channel; a few among colours may come from another source.
+    Ultralytics: repeats the one band three times.
+    Example: X-ray images saved as grey PNG, in a data.yaml without `channels`.
+    Fix: set `channels: 1` if all images are grey; else nothing.
+    """
+    if config.channels != 3 or not table.files:
+        return
+    grey = [table.files[i] for i in np.flatnonzero(table.grey).tolist()]
+    if grey:
+        values = {"grey": len(grey), "images": len(table.files), **some(grey)}
+        says = "{grey} of {images} images are grey: {examples:,}{more:more}"
+        yield Hit(str(Path(grey[0]).parent), says, values=values)
+
+
+@rule("IM025", "more-than-8-bits", Severity.INFO, Effect.REWRITES)
+def more_than_8_bits(unusual: Images) -> Iterator[Hit]:
+    """The image has 9 to 16 bits a sample.
+
+    Why: training sees 256 levels, and what is stored beyond is lost; IM016 and IM017 tell where hardly any is left.
+    Ultralytics: keeps the upper 8 of 16 bits.
+    Example: a 16-bit PNG of a thermal camera.
+    Fix: scale the values that matter to 8 bits once, by a window of your choice.
+    """
+    for image, header in _taken(unusual):
+        if 8 < header.bits <= 16:
+            yield hit(image, "{bits} bits a sample; training sees 8", bits=header.bits)
+
+
+@rule("IM026", "several-frames", Severity.INFO, Effect.ACCEPTS)
+def several_frames(unusual: Images, config: DataConfig) -> Iterator[Hit]:
+    """The file holds several frames or pages, of which one is trained on.
+
+    Why: all but the first frame are never seen, and labels may have been drawn on another one.
+    Ultralytics: loads the first (of an animated PNG from OpenCV 4.11 on); pages of a TIFF become channels only if
+        `channels` is neither 1 nor 3.
+    Example: an animated WebP, a scan of several pages, a phone's JPEG with a depth image behind it.
+    Fix: save each frame that is to be trained on as an image of its own.
+    """
+    for image, header in _taken(unusual):
+        if header.frames > 1 and (header.format != "TIFF" or config.channels in _DROPPED_ALPHA):
+            says = "{frames} frames or pages ({format}); only the first is trained on"
+            apart = header.format == "PNG" and still_apart(image.file)
+            says += "; the still picture, which Pillow and many viewers show, is none of them" if apart else ""
+            yield hit(image, says, frames=header.frames, format=header.format, still_apart=apart)
+
+
+@rule("IM027", "extreme-aspect", Severity.INFO, Effect.ACCEPTS)
+def extreme_aspect(unusual: Images) -> Iterator[Hit]:
+    """One side of the image is more than ten times the other.
+
+    Why: the longer side is scaled to the training size, so the shorter one keeps a handful of pixels.
+    Ultralytics: scales the image and pads it.
+    Example: a panorama or a text line of 3000x120 pixels.
+    Fix: cut the image into tiles.
+    """
+    for image, header in _taken(unusual):
+        short, long = sorted((header.width, header.height))
+        if long > WIDEST * short and short >= MIN_SIDE and header.fault in ("", "trailing"):
+            says = "{size[0]}x{size[1]} pixels, one side {ratio:.0f} times the other"
+            yield hit(image, says, size=(header.width, header.height), ratio=long / short)
+
+
+LOOKED_AT = 400
+"""So many colour PNGs are looked at, from all over the set: whether they are of two kinds shows in a part of them."""
+_LINEAR, _NEAR = 100_000, 5_000
+"""A gamma of 1 as a gAMA chunk has it: nothing is to be bent. libpng takes what is within 5 % for it."""
+
+
+@rule("IM039", "grey-by-gamma", Severity.WARNING, Effect.REWRITES)
+def grey_by_gamma(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """With one channel, some colour images become grey by the gamma in their file, others without.
+
+    Why: equal colours become grey values up to 70 of 255 apart, by no more than the program that saved the file.
+    Ultralytics: reads with `channels: 1` by `IMREAD_GRAYSCALE`, for which libpng obeys sRGB and gAMA chunks.
+    Example: screenshots with an sRGB chunk among PNGs or JPEGs of another program.
+    Fix: save all images as grey, or save the PNGs again without gAMA and sRGB chunks.
+    """
+    if config.channels != 1:
+        return
+    colour = np.flatnonzero(~table.grey & (table.width > 0)).tolist()
+    png = [i for i in colour if table.files[i].lower().endswith(".png")]
+    looked = [png[i] for i in np.unique(np.linspace(0, len(png) - 1, LOOKED_AT).astype(np.int64))] if png else []
+    bent = [i for i in looked if bends(table.files[i])]
+    if bent and (len(bent) < len(looked) or len(png) < len(colour)):
+        others = len(looked) - len(bent) + len(colour) - len(png)
+        says = (
+            "{bent} of {looked_at} colour PNGs that were looked at have an sRGB or gAMA chunk and become grey by it, "
+            "{others} colour images do not: {examples:,}{more:more}"
+        )
+        values = {"bent": len(bent), "looked_at": len(looked), "others": others}
+        yield Hit(str(config.yaml_file), says, values={**values, **some(table.files[i] for i in bent)})
+
+
+def bends(file: str) -> bool:
+    """Whether a PNG has a chunk by which libpng bends its colours on their way to grey; False if it is no PNG."""
+    gamma = _LINEAR
+    for name, data in chunks(file):
+        if name == b"sRGB":
+            return True
+        if name == b"gAMA" and len(data) == 4:
+            gamma = int.from_bytes(data, "big")
+    return abs(gamma - _LINEAR) > _NEAR

@@ -1,20 +1,25 @@
-"""FS: names that hide a file from Ultralytics, or trouble other tools."""
+"""FS: names, links and folders that hide a file from Ultralytics, or trouble other tools."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
-from yolo_nanfix.dataset.other_files import Census
-from yolo_nanfix.dataset.paths import folder_of, is_image
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.formats.sniff import json_kind
+from yolo_nanfix.dataset.listing import Folders
+from yolo_nanfix.dataset.other_files import Census, Other
+from yolo_nanfix.dataset.paths import folder_of, folders_of, is_image
 from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.dataset.unlisted import images_below, siblings
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.file_set import some, twins
-from yolo_nanfix.linting.rules.strays import names_in
 
 LONG = 250
 _CONTROLS = tuple(map(chr, (*range(32), 127)))
@@ -28,14 +33,14 @@ def _name(path: str) -> str:
 
 @rule("FS013", "label-name-case", Severity.ERROR, Effect.GARBAGE, LABELLED)
 def label_name_case(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
-    """A label file differs from the name that is looked for in capital letters only.
+    """A label file differs from the name that is looked for in case only.
 
     Why: on Linux the label is not found, so the image is trained as pure background; on Windows it is found.
     Ultralytics: looks for the stem of the image with `.txt`, letter by letter.
     Example: labels/train/IMG_7.TXT or img_7.txt for images/train/IMG_7.jpg.
     Fix: rename the label file to the name that the finding gives.
     """
-    yield from _twin_hits(strays, table, census, "case", "capital letters")
+    yield from _twin_hits(strays, table, census, "case")
 
 
 @rule("FS014", "label-name-unicode", Severity.ERROR, Effect.GARBAGE, LABELLED)
@@ -47,27 +52,34 @@ def label_name_unicode(strays: tuple[str, ...], table: Table, census: Census) ->
     Example: images/train/caf\\u00e9.jpg and labels/train/cafe\\u0301.txt.
     Fix: rename both to one form (NFC), or to plain ASCII.
     """
-    yield from _twin_hits(strays, table, census, "unicode", "the Unicode form of its letters")
+    yield from _twin_hits(strays, table, census, "unicode")
 
 
 @rule("FS015", "label-name-suffix", Severity.ERROR, Effect.GARBAGE, LABELLED)
 def label_name_suffix(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
-    """A label file carries a suffix or a blank too many in its name.
+    """A label file carries a suffix or a space too many in its name.
 
     Why: the label is not found, so the image is trained as pure background.
     Ultralytics: replaces the suffix of the image by `.txt`; a.jpg has its label in a.txt, not in a.jpg.txt.
     Example: labels/train/7.jpg.txt or `7 .txt` for images/train/7.jpg.
     Fix: rename the label file to the name that the finding gives.
     """
-    yield from _twin_hits(strays, table, census, "suffix", "a suffix or blank")
+    yield from _twin_hits(strays, table, census, "suffix")
 
 
-def _twin_hits(strays: tuple[str, ...], table: Table, census: Census, kind: str, what: str) -> Iterator[Hit]:
-    """A hit for each label file that is looked for under a name that differs so."""
+_DIFFERS = {
+    "case": "differs in case from {wanted!n}, which is looked for",
+    "unicode": "differs in the Unicode form of its letters from {wanted!n}, which is looked for",
+    "suffix": "differs in a suffix or space from {wanted!n}, which is looked for",
+}
+
+
+def _twin_hits(strays: tuple[str, ...], table: Table, census: Census, kind: str) -> Iterator[Hit]:
+    """A hit for each label file that is looked for under a name that differs so (a key of `_DIFFERS`)."""
     for path, (image, how) in twins(strays, table, census).items():
         if how == kind:
-            message = f"differs in {what} from {_name(table.labels[image])}, which is looked for"
-            yield Hit(path, message, split=table.split_of(image), image=table.files[image])
+            values, split = {"wanted": table.labels[image]}, table.split_of(image)
+            yield Hit(path, _DIFFERS[kind], split=split, image=table.files[image], values=values)
 
 
 @rule("FS016", "label-link-broken", Severity.ERROR, Effect.GARBAGE, LABELLED)
@@ -86,23 +98,24 @@ def label_link_broken(table: Table) -> Iterator[Hit]:
         if folder not in names:
             names[folder] = names_in(folder)
         if name in names[folder] and not os.path.isfile(label):  # noqa: PTH113
-            kind = "is a folder or a device" if os.path.exists(label) else "is a link that leads nowhere"  # noqa: PTH110
-            yield Hit(label, kind, split=table.split_of(image), image=table.files[image])
+            there = os.path.exists(label)  # noqa: PTH110
+            says = "is a folder or a device" if there else "is a link that leads nowhere"
+            yield Hit(label, says, split=table.split_of(image), image=table.files[image], values={"exists": there})
 
 
 @rule("FS019", "name-ends-in-blank", Severity.ERROR, Effect.DROPS)
 def name_ends_in_blank(census: Census) -> Iterator[Hit]:
-    """The name of an image or label ends in a blank.
+    """The name of an image or label ends in a space.
 
     Why: the file is not taken for an image or label, though it looks like one; Windows cannot even open it.
     Ultralytics: the suffix `jpg ` is none that it knows.
-    Example: `7.jpg ` with a blank at the end.
-    Fix: rename the file without the blank.
+    Example: `7.jpg ` with a space at the end.
+    Fix: rename the file without the space.
     """
     for other in census.others:
         bare = other.name.strip()
         if other.kind == "file" and bare != other.name and (is_image(bare) or other.suffix == "txt"):
-            yield Hit(other.path, f"the name is {other.name!r}")
+            yield Hit(other.path, "the name is {name!r}", values={"name": other.name})
 
 
 @rule("FS023", "name-control-character", Severity.WARNING, Effect.ACCEPTS, lasting=True)
@@ -114,45 +127,46 @@ def name_control_character(table: Table) -> Iterator[Hit]:
     Example: a download saved as `cat\\n.jpg`.
     Fix: rename the image and its label file.
     """
-    together = "".join(table.files)
-    if together.isascii() and not any(c in together for c in _CONTROLS):
+    joined = "".join(table.files)
+    if joined.isascii() and not any(c in joined for c in _CONTROLS):
         return
     for i, file in enumerate(table.files):
         if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in _name(file)):
-            yield Hit(file, f"the name is {_name(file)!a}", split=table.split_of(i), image=file)
+            values = {"name": _name(file)}
+            yield Hit(file, "the name is {name!a}", split=table.split_of(i), image=file, values=values)
 
 
 @rule("FS024", "name-case-clash", Severity.WARNING, Effect.ACCEPTS, lasting=True)
 def name_case_clash(table: Table) -> Iterator[Hit]:
-    """Two files differ in capital letters only.
+    """The names of two files differ in case only.
 
     Why: on Windows and macOS one overwrites the other, as soon as the dataset is copied or unpacked there.
     Ultralytics: trains on both; on a file system that ignores case there is only one.
     Example: IMG_7.jpg and img_7.JPG in one folder.
     Fix: rename one of the two, and its label file.
     """
-    small = "\0".join(table.files).lower().split("\0")
-    if len(set(small)) == len(small):
+    lower = "\0".join(table.files).lower().split("\0")
+    if len(set(lower)) == len(lower):
         return
     first: dict[str, int] = {}
-    for i, name in enumerate(small):
+    for i, name in enumerate(lower):
         other = first.setdefault(name, i)
         if other != i:
-            message = f"differs from {_name(table.files[other])} in capital letters only"
-            yield Hit(table.files[i], message, split=table.split_of(i), image=table.files[i])
+            says, values = "differs from {other!n} in case only", {"other": table.files[other]}
+            yield Hit(table.files[i], says, split=table.split_of(i), image=table.files[i], values=values)
 
 
 @rule("FS025", "name-awkward", Severity.INFO, Effect.ACCEPTS, lasting=True)
 def name_awkward(table: Table) -> Iterator[Hit]:
-    """Names of images hold blanks, brackets or letters beyond ASCII.
+    """Names of images hold spaces, brackets or letters beyond ASCII.
 
     Why: training works, but shell scripts, archives and other systems often garble such names.
-    Ultralytics: reads them all; a name that ends in a blank is the exception (FS019).
+    Ultralytics: reads them all; a name that ends in a space is the exception (FS019).
     Example: `photo (1).jpg`, `größe.png`.
     Fix: nothing if everything works; else rename the images and their labels to plain letters.
     """
-    together = "".join(table.files)
-    if together.isascii() and not any(c in together for c in _AWKWARD):
+    joined = "".join(table.files)
+    if joined.isascii() and not any(c in joined for c in _AWKWARD):
         return
     for split, listed in table.splits.items():
         names = [_name(table.files[i]) for i in listed.tolist()]
@@ -160,7 +174,8 @@ def name_awkward(table: Table) -> Iterator[Hit]:
         if not odd:
             continue
         folder = folder_of(table.files[int(listed[0])])
-        yield Hit(folder, f"{len(odd)} names with blanks, brackets or letters beyond ASCII: {some(odd)}", split=split)
+        says = "{names:name|names} with spaces, brackets or letters beyond ASCII: {examples:,}{more:more}"
+        yield Hit(folder, says, split=split, values={"names": len(odd), **some(odd)})
 
 
 @rule("FS026", "path-long", Severity.INFO, Effect.ACCEPTS, lasting=True)
@@ -175,4 +190,209 @@ def path_long(table: Table) -> Iterator[Hit]:
     if max(map(len, table.files), default=0) > LONG:
         long = [i for i, file in enumerate(table.files) if len(file) > LONG]
         longest = max((table.files[i] for i in long), key=len)
-        yield Hit(longest, f"{len(long)} paths over {LONG} characters; this one has {len(longest)}")
+        values = {"paths": len(long), "most": LONG, "characters": len(longest)}
+        says = "{paths:path|paths} over {most} characters; this one has {characters}"
+        yield Hit(longest, says, values=values)
+
+
+IGNORED = frozenset(
+    ("arw", "cr2", "dcm", "exr", "gif", "hdr", "ico", "jfif", "jpe", "jpf", "jpx", "jxl", "nef", "pbm", "pcx")
+) | frozenset(("pgm", "pjp", "pjpeg", "pnm", "ppm", "psd", "raw", "svg", "tga", "xcf"))
+"""Suffixes of images that Ultralytics does not list."""
+NOTES = frozenset(("json", "xml", "csv"))
+
+
+def names_in(folder: str) -> frozenset[str]:
+    """The names in a folder; none if it cannot be read."""
+    try:
+        return frozenset(os.listdir(folder))  # noqa: PTH208 - names alone
+    except (OSError, ValueError):
+        return frozenset()
+
+
+def _grouped(others: Iterable[Other]) -> Iterator[tuple[str, str, list[str]]]:
+    """Folder, suffix and sorted names of files that share both."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for other in others:
+        found[other.folder, other.suffix].append(other.name)
+    for (folder, suffix), names in sorted(found.items()):
+        yield folder, suffix, sorted(names)
+
+
+@rule("FS017", "link-loop", Severity.WARNING, Effect.ACCEPTS)
+def link_loop(census: Census) -> Iterator[Hit]:
+    """A link leads to a folder above it.
+
+    Why: every image is met about 40 times in an epoch; two such links in one folder never end.
+    Ultralytics: follows links until the system says that there are too many.
+    Example: images/train/all -> ../train.
+    Fix: remove the link.
+    """
+    for other in census.others:
+        if other.kind == "loop":
+            values = {"target": os.path.realpath(other.path)}
+            yield Hit(other.path, "a link to the folder above, {target}", values=values)
+
+
+@rule("FS018", "image-suffix-ignored", Severity.ERROR, Effect.DROPS)
+def image_suffix_ignored(census: Census) -> Iterator[Hit]:
+    """Images have a suffix that Ultralytics does not list.
+
+    Why: they are not trained on, and no message says so.
+    Ultralytics: takes avif, bmp, dng, heic, heif, jp2, jpeg, jpg, mpo, png, tif, tiff and webp, in either case.
+    Example: 7.gif, 7.jfif.
+    Fix: rename .jfif, .jpe and .pjpeg to .jpg, which they are; convert the others.
+    """
+    files = (o for o in census.others if o.kind == "file" and o.suffix in IGNORED and o.name[0] != ".")
+    for folder, suffix, names in _grouped(files):
+        values = {"files": len(names), "suffix": suffix, **some(names)}
+        yield Hit(folder, "{files} .{suffix} files are never listed: {examples:,}{more:more}", values=values)
+
+
+@rule("FS020", "image-hidden", Severity.WARNING, Effect.DROPS, LABELLED)
+def image_hidden(census: Census) -> Iterator[Hit]:
+    """Images are hidden: their name, or that of a folder, begins with a dot.
+
+    Why: they are not trained on, and no message says so.
+    Ultralytics: lists folders by a pattern that passes over hidden files and folders.
+    Example: images/train/.7.jpg, or images inside images/train/.extra.
+    Fix: rename what should be trained on, and remove the rest.
+    """
+    for other in census.others:
+        if not other.name.startswith(".") or other.name.startswith("._"):
+            continue
+        if other.kind == "file" and is_image(other.name[1:]):
+            yield Hit(other.path, "hidden, so it is never listed")
+        elif other.kind == "folder":
+            names = _images_in(other.path)
+            if names:
+                says = "{images:image|images} in a hidden folder are never listed: {examples:,}{more:more}"
+                yield Hit(other.path, says, values={"images": len(names), **some(names)})
+
+
+def _images_in(folder: str) -> list[str]:
+    """The names of images directly in a folder."""
+    return sorted(name for name in names_in(folder) if is_image(name) and name[0] != ".")
+
+
+@rule("FS021", "image-among-labels", Severity.WARNING, Effect.DROPS, LABELLED, lasting=True)
+def image_among_labels(census: Census, folders: Folders) -> Iterator[Hit]:
+    """The folder of labels holds images.
+
+    Why: they are not trained on; if they are masks, they are not read as labels either.
+    Ultralytics: reads nothing but .txt files of images in the folder of labels.
+    Example: labels/train/7.png beside labels/train/7.txt.
+    Fix: move the images to the folder of images; turn masks into polygons with `convert_segment_masks_to_yolo_seg`.
+    """
+    for folder in census.label_folders:
+        names = sorted(
+            name for name in folders.names(folder) if name[-4:] != ".txt" and is_image(name) and name[0] != "."
+        )
+        if names:
+            values = {"images": len(names), **some(names)}
+            yield Hit(folder, "{images:image|images} among the labels: {examples:,}{more:more}", values=values)
+
+
+@rule("FS022", "annotation-unread", Severity.WARNING, Effect.ACCEPTS, LABELLED)
+def annotation_unread(census: Census, table: Table) -> Iterator[Hit]:
+    """Images without a label file have annotations in another format beside them.
+
+    Why: they are trained as pure background although someone annotated them.
+    Ultralytics: reads .txt files only.
+    Example: labels/train/7.xml of Pascal VOC, or images/train/7.json of labelme, and no 7.txt.
+    Fix: convert the annotations; `yolo-nanfix lint` reads COCO and Pascal VOC as they are.
+    """
+    notes = [o for o in census.others if o.kind == "file" and o.suffix in NOTES and o.name[0] != "."]
+    if not notes:
+        return
+    bare = {table.labels[i].rpartition(os.sep)[2][:-4] for i in np.flatnonzero(~table.labelled).tolist()}
+    unread = [o for o in notes if o.name.rpartition(".")[0] in bare]
+    for folder, suffix, names in _grouped(unread):
+        kind = json_kind(Path(folder) / names[0]) if suffix == "json" else None
+        says = "{images:image has|images have} no labels, but a .{suffix} file: {examples:,}{more:more}"
+        says += "; {examples[0]} is {format}: {convert}" if kind else ""
+        about = {"format": kind.what, "convert": kind.how} if kind else {}
+        yield Hit(folder, says, values={"images": len(names), "suffix": suffix, **some(names), **about})
+
+
+@rule("FS027", "npy-orphan", Severity.INFO, Effect.ACCEPTS)
+def npy_orphan(table: Table, census: Census) -> Iterator[Hit]:
+    """Arrays lie among the images, and no image belongs to them.
+
+    Why: they take much space, and become training data as soon as an image of that name arrives.
+    Ultralytics: writes them under `cache=disk` and never removes those of deleted images.
+    Example: images/train/8.npy without 8.jpg.
+    Fix: remove them.
+    """
+    arrays = [o for o in census.others if o.kind == "file" and o.suffix == "npy"]
+    if not arrays:
+        return
+    stems = {file.rpartition(".")[0] for file in table.files}
+    for folder, _, names in _grouped(o for o in arrays if o.path.rpartition(".")[0] not in stems):
+        values = {"arrays": len(names), **some(names)}
+        yield Hit(folder, "{arrays:array|arrays} of no image: {examples:,}{more:more}", values=values)
+
+
+@rule("FS028", "cache-older-than-labels", Severity.INFO, Effect.ACCEPTS)
+def cache_older_than_labels(census: Census) -> Iterator[Hit]:
+    """Ultralytics' cache is older than the folder that it describes.
+
+    Why: files came or went since, so the next start scans the whole split again; the file is a pickle besides, and
+        loading it runs whatever code it names: do not take one from strangers.
+    Ultralytics: unpickles it, compares a hash of names, sizes and times, and scans again if that differs.
+    Example: labels/train.cache from before the last export.
+    Fix: remove the file; the next training writes it anew.
+    """
+    for cache in census.caches:
+        folder = Path(cache).with_suffix("")
+        try:
+            if folder.stat().st_mtime_ns > Path(cache).stat().st_mtime_ns:
+                says = "older than the folder {folder!n}, in which files came or went since"
+                yield Hit(cache, says, values={"folder": str(folder)})
+        except OSError:
+            continue
+
+
+@rule("FS029", "folder-empty", Severity.INFO, Effect.ACCEPTS)
+def folder_empty(census: Census, config: DataConfig, task: str) -> Iterator[Hit]:
+    """A folder of images or labels is empty.
+
+    Why: usually harmless; sometimes an export or copy that broke off.
+    Ultralytics: passes over it.
+    Example: images/train/extra without a file.
+    Fix: fill the folder or remove it.
+    """
+    classes = str(config.splits["train"][0]) if task == "classify" else None  # FS043 tells of these
+    for folder in census.empty:
+        if classes is None or folder_of(folder) != classes:
+            yield Hit(folder, "the folder is empty")
+
+
+@rule("FS060", "images-in-no-split", Severity.INFO, Effect.ACCEPTS, LABELLED)
+def images_in_no_split(config: DataConfig, table: Table, folders: Folders) -> Iterator[Hit]:
+    """Images lie beside those of the splits, and no split names them.
+
+    Why: they are neither trained on nor evaluated; often a split was forgotten in data.yaml, or a list is too short.
+    Ultralytics: reads what `train`, `val` and `test` name.
+    Example: images/test beside images/train, and no `test:` in data.yaml.
+    Fix: name the folder in data.yaml, or add the images to a list; nothing if they are put by.
+    """
+    beside = siblings(config)
+    listing = not all(path.is_dir() for paths in config.splits.values() for path in paths)
+    if not beside and not listing:
+        return
+    homes = folders_of(table.files)
+    for folder in beside:
+        names = images_below(folder)
+        if names and not any(f"{home}{os.sep}".startswith(f"{folder}{os.sep}") for home in homes):
+            says = "{images:image|images} in a folder of no split: {examples:,}{more:more}"
+            yield Hit(folder, says, values={"images": len(names), **some(names)})
+    if not listing:
+        return
+    listed = set(table.files)
+    for folder in sorted(homes):
+        names = [name for name in folders.names(folder) if is_image(name) and name[0] != "."]
+        left = sorted(name for name in names if f"{folder}{os.sep}{name}" not in listed)
+        if left:
+            says = "{images} of {of} images are in no list: {examples:,}{more:more}"
+            yield Hit(folder, says, values={"images": len(left), "of": len(names), **some(left)})

@@ -1,14 +1,20 @@
-"""IM009 to IM038: pixels as they reach the model. Only files whose header leaves them open are decoded."""
+"""IM: pixels as they reach the model; those of ordinary files are looked at under --deep alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.decode import HALF_MAX, Pixels, Spot
 from yolo_nanfix.dataset.images import Image
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
+from yolo_nanfix.linting.rules.image_headers import Images, hit
+
+if TYPE_CHECKING:
+    from yolo_nanfix.dataset.image_stats import Deep
+
 
 _WHOLE_BYTE = 255.0
 _OPAQUE = 0.99
@@ -39,17 +45,22 @@ def _uint16(images: tuple[Image, ...]) -> Iterator[tuple[Image, Pixels]]:
             yield image, pixels
 
 
-def _hit(image: Image, pixels: Pixels, message: str, spot: Spot | None = None) -> Hit:
+def _hit(image: Image, pixels: Pixels, says: str, /, **values: Any) -> Hit:
     """A hit on the decoded file, which may be the .npy beside the image."""
     if pixels.file != image.file:
-        message += f"; this .npy is loaded in place of {image.file}"
-    return Hit(pixels.file, message, pixel=spot.at if spot else None, split=image.split, image=image.file)
+        says, values = says + "; this .npy is loaded in place of {image}", {**values, "image": image.file}
+    return Hit(pixels.file, says, split=image.split, image=image.file, values=values)
 
 
-def _where(spot: Spot) -> str:
-    """The place of the first bad value in words."""
-    x, y, channel = spot.at
-    return f"the first at x={x}, y={y}, channel {channel}"
+def _spot_hit(image: Image, pixels: Pixels, says: str, spot: Spot) -> Hit:
+    """A hit on the first of the pixel values that `spot` tells of."""
+    says += ", the first at x={at[0]}, y={at[1]}, channel {at[2]}"
+    return _hit(image, pixels, says, count=spot.total, at=spot.at)._replace(pixel=spot.at)
+
+
+def _range_hit(image: Image, pixels: Pixels, says: str, /, **values: Any) -> Hit:
+    """A hit on an image whose values are of a wrong range."""
+    return _hit(image, pixels, says, dtype=pixels.dtype, low=float(pixels.low), high=float(pixels.high), **values)
 
 
 @rule("IM009", "image-undecodable", Severity.FATAL, Effect.CRASHES)
@@ -64,7 +75,8 @@ def image_undecodable(unusual: tuple[Image, ...], config: DataConfig) -> Iterato
     for image in unusual:
         pixels = image.pixels
         if pixels is not None and image.npy is None and not pixels.dtype:
-            yield _hit(image, pixels, f"cannot be decoded for {config.channels} channels ({pixels.reason})")
+            says = "cannot be decoded for {channels:channel|channels} ({reason})"
+            yield _hit(image, pixels, says, channels=config.channels, reason=pixels.reason)
 
 
 @rule("IM010", "channel-count", Severity.FATAL, Effect.CRASHES)
@@ -78,7 +90,8 @@ def channel_count(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hi
     """
     for image, pixels in _decoded(unusual):
         if image.npy is None and pixels.shape[2] != config.channels:
-            yield _hit(image, pixels, f"{pixels.shape[2]} channels, but data.yaml says {config.channels}")
+            says = "{channels:channel|channels}, but data.yaml says {wanted}"
+            yield _hit(image, pixels, says, channels=pixels.shape[2], wanted=config.channels)
 
 
 @rule("IM011", "pixel-nan", Severity.FATAL, Effect.POISONS)
@@ -92,7 +105,7 @@ def pixel_nan(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """
     for image, pixels in _decoded(unusual):
         if spot := pixels.nan:
-            yield _hit(image, pixels, f"{spot.total} NaN pixel values, {_where(spot)}", spot)
+            yield _spot_hit(image, pixels, "{count:NaN pixel value|NaN pixel values}", spot)
 
 
 @rule("IM012", "pixel-infinite", Severity.FATAL, Effect.POISONS)
@@ -106,7 +119,7 @@ def pixel_infinite(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """
     for image, pixels in _decoded(unusual):
         if spot := pixels.inf:
-            yield _hit(image, pixels, f"{spot.total} infinite pixel values, {_where(spot)}", spot)
+            yield _spot_hit(image, pixels, "{count:infinite pixel value|infinite pixel values}", spot)
 
 
 @rule("IM013", "pixel-huge", Severity.FATAL, Effect.POISONS)
@@ -120,8 +133,8 @@ def pixel_huge(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """
     for image, pixels in _decoded(unusual):
         if spot := pixels.huge:
-            message = f"{spot.total} pixel values beyond {HALF_MAX:.0f}, {_where(spot)}: {spot.value:.4g}"
-            yield _hit(image, pixels, message, spot)
+            hit = _spot_hit(image, pixels, "{count:pixel value|pixel values} beyond {most:.0f} ({value:.4g})", spot)
+            yield hit._replace(values={**hit.values, "most": HALF_MAX, "value": spot.value})
 
 
 @rule("IM014", "pixel-out-of-range", Severity.ERROR, Effect.GARBAGE)
@@ -135,8 +148,7 @@ def pixel_out_of_range(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """
     for image, pixels in _floats(unusual):
         if not pixels.huge and (pixels.low < 0 or pixels.high > _WHOLE_BYTE):
-            message = f"{pixels.dtype} pixels from {pixels.low:.4g} to {pixels.high:.4g}, outside 0-255"
-            yield _hit(image, pixels, message)
+            yield _range_hit(image, pixels, "{dtype} pixels from {low:.4g} to {high:.4g}, outside 0-255")
 
 
 @rule("IM015", "pixels-prescaled", Severity.ERROR, Effect.GARBAGE)
@@ -150,8 +162,7 @@ def pixels_prescaled(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """
     for image, pixels in _floats(unusual):
         if pixels.dtype.startswith("float") and pixels.low >= 0 and 0 < pixels.high <= 1:
-            message = f"{pixels.dtype} pixels from {pixels.low:.4g} to {pixels.high:.4g}, scaled to 0-1 already"
-            yield _hit(image, pixels, message)
+            yield _range_hit(image, pixels, "{dtype} pixels from {low:.4g} to {high:.4g}, scaled to 0-1 already")
 
 
 @rule("IM016", "uint16-black", Severity.ERROR, Effect.GARBAGE)
@@ -165,7 +176,7 @@ def uint16_black(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """
     for image, pixels in _uint16(unusual):
         if pixels.high <= _WHOLE_BYTE:
-            yield _hit(image, pixels, f"{pixels.dtype} pixels up to {pixels.high:.0f}: black after the cut to 8 bits")
+            yield _range_hit(image, pixels, "{dtype} pixels up to {high:.0f}: black after the cut to 8 bits")
 
 
 @rule("IM017", "uint16-dark", Severity.ERROR, Effect.GARBAGE)
@@ -179,9 +190,8 @@ def uint16_dark(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """
     for image, pixels in _uint16(unusual):
         if _WHOLE_BYTE < pixels.high < _DARK:
-            left = pixels.high // 256
-            message = f"{pixels.dtype} pixels up to {pixels.high:.0f}: at most {left:.0f} after the cut to 8 bits"
-            yield _hit(image, pixels, message)
+            says = "{dtype} pixels up to {high:.0f}: at most {most:.0f} after the cut to 8 bits"
+            yield _range_hit(image, pixels, says, most=pixels.high // 256)
 
 
 @rule("IM037", "tiff-alpha-multiplied", Severity.ERROR, Effect.GARBAGE)
@@ -196,8 +206,8 @@ def tiff_alpha_multiplied(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """
     for image, pixels in _decoded(unusual):
         if image.npy is None and pixels.alpha < _OPAQUE:
-            message = f"red, green and blue are multiplied by alpha, which is {pixels.alpha:.1%} of opaque on average"
-            yield _hit(image, pixels, message)
+            says = "red, green and blue are multiplied by alpha, which is {alpha:.1%} of opaque on average"
+            yield _hit(image, pixels, says, alpha=pixels.alpha)
 
 
 @rule("IM038", "signed-pixels-wrap", Severity.ERROR, Effect.GARBAGE)
@@ -213,6 +223,147 @@ def signed_pixels_wrap(unusual: tuple[Image, ...]) -> Iterator[Hit]:
         if pixels.cut and pixels.low < 0:
             shift = 8 if pixels.dtype == "int16" else 0
             first, least, most = (int(value) >> shift & 0xFF for value in (pixels.low, -1, max(pixels.high, 0)))
-            above = f", those from 0 to {pixels.high:.0f} as 0 to {most}" if pixels.high >= 0 else ""
-            message = f"{pixels.dtype} pixels from {pixels.low:.0f} to {pixels.high:.0f}"
-            yield _hit(image, pixels, f"{message}: those below zero are trained as {first} to {least} of 255{above}")
+            says = (
+                "{dtype} pixels from {low:.0f} to {high:.0f}: those below zero are trained as {first} to {last} of 255"
+            )
+            says += ", those from 0 to {high:.0f} as 0 to {most}" if pixels.high >= 0 else ""
+            yield _range_hit(image, pixels, says, first=first, last=least, most=most)
+
+
+LEAST_TAIL = 0.02
+"""From this share of the height on, an even lower part is what damage left out."""
+GREY_TAIL = 0.1
+_FILLED = range(127, 130)
+"""The grey that decoders put where data is missing."""
+_SAME = 2
+"""Values that differ by at most so much are one colour."""
+DARK, BRIGHT = 40, 225
+FLAT = 24
+BLURRED, BLURRED_CONTRAST = 0.02, 10.0
+
+
+def _looked_at(images: Images) -> Iterator[tuple[Image, Deep]]:
+    """The images that could be decoded, with what was seen."""
+    for image in images:
+        if image.deep is not None:
+            yield image, image.deep
+
+
+def _ends_early(deep: Deep) -> bool:
+    """Whether the lower part of an image is what a decoder puts in place of missing data."""
+    if deep.damage:
+        return deep.tail >= LEAST_TAIL
+    return deep.tail >= GREY_TAIL and deep.tail_value in _FILLED and deep.high - deep.low > _SAME
+
+
+def _contrasty(images: Images) -> Iterator[tuple[Image, Deep]]:
+    """The images of more than one colour."""
+    for image, deep in _looked_at(images):
+        if deep.high - deep.low > _SAME:
+            yield image, deep
+
+
+@rule("IM028", "image-damaged-inside", Severity.ERROR, Effect.GARBAGE, deep=True)
+def image_damaged_inside(images: Images) -> Iterator[Hit]:
+    """A JPEG ends as it should, but its data is damaged.
+
+    Why: from the damage on the picture is shifted, smeared or grey, and labels point at nothing.
+    Ultralytics: accepts the image, for it looks at the end marker alone.
+    Example: a block of zeros in the middle of the file, from a bad disk or an aborted copy; a progressive JPEG that was
+        cut after its first scan and ended.
+    Fix: copy or download the image again.
+    """
+    for image, deep in _looked_at(images):
+        if deep.damage and not _ends_early(deep) and image.header.fault != "trailing":
+            yield hit(image, "the decoder says: {damage}", damage=deep.damage)
+
+
+@rule("IM029", "image-ends-early", Severity.ERROR, Effect.GARBAGE, deep=True)
+def image_ends_early(images: Images) -> Iterator[Hit]:
+    """The lower part of the image is missing.
+
+    Why: objects there are labelled, but the model sees one even colour.
+    Ultralytics: accepts the image.
+    Example: a download that broke off, to which a tool put an end marker, or which it saved again.
+    Fix: copy or download the image again.
+    """
+    for image, deep in _looked_at(images):
+        if _ends_early(deep):
+            says = "the lower {share:.0%} of the image is one even grey"
+            says += " ({damage})" if deep.damage else ""
+            yield hit(image, says, share=deep.tail, damage=deep.damage)
+
+
+@rule("IM030", "image-one-color", Severity.WARNING, Effect.ACCEPTS, deep=True)
+def image_one_color(images: Images) -> Iterator[Hit]:
+    """The image is all black, all white or of one colour.
+
+    Why: there is nothing to see, so labels on it teach noise. Without labels, as sea on a map, it is background
+        that teaches little: an info.
+    Ultralytics: accepts the image.
+    Example: a frame from before the camera opened its shutter.
+    Fix: remove the image and its label file.
+    """
+    for image, deep in _looked_at(images):
+        if deep.high - deep.low <= _SAME and not (deep.damage and deep.tail == 1):
+            colour = "black" if deep.high <= _SAME else "white" if deep.low >= 255 - _SAME else "of one colour"
+            yield hit(image, "the image is all {colour}", colour=colour)
+
+
+@rule("IM031", "image-very-dark", Severity.INFO, Effect.ACCEPTS, deep=True)
+def image_very_dark(images: Images) -> Iterator[Hit]:
+    """Nothing on the image is brighter than a sixth of the range.
+
+    Why: little of the range is used; often the sign of values that were never scaled to 8 bits.
+    Ultralytics: accepts the image.
+    Example: an underexposed night frame; 5-bit data in 8 bits.
+    Fix: brighten the image, unless the model will see such images.
+    """
+    for image, deep in _contrasty(images):
+        if deep.high <= DARK:
+            says = "all values are at most {high} of 255, on average {mean:.0f}"
+            yield hit(image, says, high=deep.high, mean=deep.mean)
+
+
+@rule("IM032", "image-very-bright", Severity.INFO, Effect.ACCEPTS, deep=True)
+def image_very_bright(images: Images) -> Iterator[Hit]:
+    """Nothing on the image is darker than seven eighths of the range.
+
+    Why: the image is overexposed, and hardly anything can be told apart.
+    Ultralytics: accepts the image.
+    Example: a frame against the sun.
+    Fix: remove the image, unless the model will see such images.
+    """
+    for image, deep in _contrasty(images):
+        if deep.low >= BRIGHT:
+            says = "all values are at least {low} of 255, on average {mean:.0f}"
+            yield hit(image, says, low=deep.low, mean=deep.mean)
+
+
+@rule("IM033", "image-low-contrast", Severity.INFO, Effect.ACCEPTS, deep=True)
+def image_low_contrast(images: Images) -> Iterator[Hit]:
+    """The values of the image span less than a tenth of the range.
+
+    Why: objects hardly stand out; fog, a covered lens, or data that was scaled by a wrong window.
+    Ultralytics: accepts the image.
+    Example: a frame of a camera in fog, with values from 120 to 140.
+    Fix: stretch the contrast, unless the model will see such images.
+    """
+    for image, deep in _contrasty(images):
+        if deep.high - deep.low <= FLAT and deep.high > DARK and deep.low < BRIGHT:
+            yield hit(image, "all values lie between {low} and {high} of 255", low=deep.low, high=deep.high)
+
+
+@rule("IM034", "image-blurred", Severity.INFO, Effect.ACCEPTS, deep=True)
+def image_blurred(images: Images) -> Iterator[Hit]:
+    """The image has no detail even at an eighth of its size.
+
+    Why: edges of objects cannot be seen, so boxes around them are guesses.
+    Ultralytics: accepts the image.
+    Example: a frame that is badly out of focus; only strong blur is told, of some 3 % of the width.
+    Fix: remove the image, unless the model will see such images.
+    """
+    for image, deep in _looked_at(images):
+        if deep.deviation >= BLURRED_CONTRAST and 0 < deep.detail < BLURRED:
+            says = "sharpness {sharpness:.3f}, where photographs have 0.2 and more"
+            yield hit(image, says, sharpness=deep.detail)

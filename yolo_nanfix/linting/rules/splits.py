@@ -2,21 +2,124 @@
 
 from __future__ import annotations
 
+import os
+import re
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import IMAGE_DROPPED, Fate
+from yolo_nanfix.dataset.label_boxes import once
 from yolo_nanfix.dataset.labelled import Rows
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Place, Severity
+from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.near_duplicates import Likeness, Near, same_groups
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
-from yolo_nanfix.linting.rules.originals import originals
+from yolo_nanfix.linting.rules.file_set import some
+
+MARK = ".rf."
+"""What Roboflow writes between the name of an original and a hash of the copy."""
+LEAST_COPIED = 5
+"""From so many originals with copies on, a split is meant; fewer are told as pairs by --deep."""
+PROVEN, LEAST_PROVEN = 0.3, 3
+"""Of the originals whose copies lie in several splits so many have, and at least so many, with equal boxes in both:
+others may be images of one name only."""
+NEARLY = 0.03
+"""Turning and mirroring leave the areas of boxes as they are, but for this part of them."""
+_COPY = re.compile(re.escape(MARK) + r"[0-9A-Za-z]{8,}\.\w+$")
+
+
+@once
+def originals(table: Table) -> list[list[int]]:
+    """The images of each original that has several, in order; in sets of class folders of each class."""
+    if MARK not in "\0".join(table.files):
+        return []
+    found: dict[str, list[int]] = defaultdict(list)
+    classes = not any(table.labels)
+    for image, file in enumerate(table.files):
+        if MARK in file and (copy := _COPY.search(file)):
+            folder, _, name = file[: copy.start()].rpartition(os.sep)
+            found[f"{os.path.basename(folder)}{os.sep}{name}" if classes else name].append(image)  # noqa: PTH119
+    return [images for images in found.values() if len(images) > 1]
+
+
+@rule("SP011", "augmented-copies", Severity.INFO, Effect.ACCEPTS, lasting=True)
+def augmented_copies(table: Table) -> Iterator[Hit]:
+    """A split holds several images of each original, which an export has augmented.
+
+    Why: there is less to learn from than the number of images says, and Ultralytics augments anyway, anew each epoch.
+    Ultralytics: trains on all of them.
+    Example: a Roboflow export with three outputs for each training image.
+    Fix: nothing; better export without augmentation. Count originals, not images, and split by original.
+    """
+    for split, members in table.members.items():
+        inside = np.zeros(len(table.files), np.bool_)
+        inside[members] = True
+        groups = [kept for images in originals(table) if len(kept := [i for i in images if inside[i]]) > 1]
+        if len(groups) < LEAST_COPIED:
+            continue
+        copies = {i for images in groups for i in images}
+        count = len(members) - len(copies) + len(groups)
+        files = frozenset(table.files[i] for i in copies)
+        yield Hit(
+            table.files[groups[0][0]].rpartition(os.sep)[0],
+            "{images:image|images} from {originals:original|originals}, by their names",
+            split=split,
+            values={"images": len(members), "originals": count},
+            explains=Explains(("SP005",), files),
+        )
+
+
+@rule("SP012", "original-across-splits", Severity.WARNING, Effect.ACCEPTS)
+def original_across_splits(table: Table) -> Iterator[Hit]:
+    """Images that were made of one original lie in several splits.
+
+    Why: evaluation on copies of what was trained on says nothing about new images.
+    Ultralytics: trains and evaluates as told.
+    Example: a set that was exported with augmentation and split by image afterwards.
+    Fix: put all copies of an original into one split.
+    """
+    across = [images for images in originals(table) if len(set(table.split[images].tolist())) > 1]
+    if not across:
+        return
+    rows = Rows(table)
+    proven = [images for images in across if _same_boxes(table, rows, images)]
+    if len(proven) < max(LEAST_PROVEN, PROVEN * len(across)):
+        return
+    later: dict[int, list[int]] = defaultdict(list)
+    for images in across:
+        for i in images:
+            if table.split[i] != table.split[images[0]]:
+                later[int(table.split[i])].append(i)
+    for number, images in sorted(later.items()):
+        split, files = table.split_names[number], [table.files[i] for i in images]
+        yield Hit(
+            files[0].rpartition(os.sep)[0],
+            "{images:image|images} of {split!r} are made of originals that another split has too, by their names and "
+            "boxes: {examples:,}{more:more}",
+            split=split,
+            values={"images": len(images), "split": split, **some(files)},
+            explains=Explains(("SP004",), frozenset(files)),
+        )
+
+
+def _same_boxes(table: Table, rows: Rows, images: list[int]) -> bool:
+    """Whether the first image has as many boxes of the same areas as one of another split."""
+    one = _areas(rows, images[0])
+    others = (_areas(rows, i) for i in images[1:] if table.split[i] != table.split[images[0]])
+    return bool(len(one)) and any(len(a) == len(one) and np.allclose(a, one, rtol=NEARLY, atol=0) for a in others)
+
+
+def _areas(rows: Rows, image: int) -> np.ndarray:
+    """The areas of the boxes of an image, in order."""
+    return np.sort(rows.of(image)[:, 3:].astype(np.float64).prod(axis=1))
+
 
 FEW_VAL, MANY_TRAIN = 30, 100
 LEAST_SHARE = 0.01
@@ -70,15 +173,11 @@ def _alike(table: Table, config: DataConfig) -> Likeness:
     return _near.ask(table, question)
 
 
-def _hit(table: Table, image: int, other: int, message: str) -> Hit:
-    """A hit on an image and its partner."""
-    file, partner = table.files[image], Place(table.files[other])
-    return Hit(file, message, split=table.split_of(image), image=file, related=(partner,))
-
-
-def _named(table: Table, image: int) -> str:
-    """Another image in a message: its path, and its split."""
-    return f"{table.files[image]} ({table.split_of(image)})"
+def _hit(table: Table, image: int, other: int, says: str, /, **values: Any) -> Hit:
+    """A hit on an image and its partner, whose path and split are among the values."""
+    file, partner = table.files[image], table.files[other]
+    facts = {"other": partner, "other_split": table.split_of(other), **values}
+    return Hit(file, says, split=table.split_of(image), image=file, values=facts, related=(Place(partner),))
 
 
 def _copies(table: Table) -> Iterator[tuple[int, int]]:
@@ -103,7 +202,7 @@ def duplicate_in_split(table: Table) -> Iterator[Hit]:
     """
     for first, image in _copies(table):
         if table.split[first] == table.split[image]:
-            yield _hit(table, image, first, f"the same bytes as {table.files[first]}")
+            yield _hit(table, image, first, "the same bytes as {other}")
 
 
 @rule("SP002", "duplicate-across-splits", Severity.WARNING, Effect.ACCEPTS)
@@ -117,7 +216,7 @@ def duplicate_across_splits(table: Table) -> Iterator[Hit]:
     """
     for first, image in _copies(table):
         if table.split[first] != table.split[image]:
-            yield _hit(table, image, first, f"the same bytes as {_named(table, first)}")
+            yield _hit(table, image, first, "the same bytes as {other} ({other_split})")
 
 
 @rule("SP003", "duplicate-labelled-otherwise", Severity.ERROR, Effect.ACCEPTS, LABELLED)
@@ -135,12 +234,17 @@ def duplicate_labelled_otherwise(table: Table) -> Iterator[Hit]:
     for members in groups:
         first, *copies = [image for image in members if table.split_of(image) not in bare] or members[:1]
         for image in copies:
-            differ, least = rows.difference(first, image) if rows else ("", 0.0)
-            if differ:
-                said = f"the same image {differ} in {_named(table, first)}"
-                mild = Severity.WARNING if least >= LITTLE else None
-                hit = _hit(table, image, first, f"{said} (overlap at least {least:.2f})" if mild else said)
-                yield hit._replace(severity=mild, values={"least_overlap": round(least, 4)})
+            least = rows.least_overlap(first, image) if rows else None
+            if rows is None or least is None:
+                continue
+            counts = len(rows.of(image)), len(rows.of(first))
+            says = "the same image has other boxes or classes here than in {other} ({other_split})"
+            if counts[0] != counts[1]:
+                says = "the same image has {labels:label|labels} here and {other_labels} in {other} ({other_split})"
+            mild = Severity.WARNING if least >= LITTLE else None
+            says += " (overlap at least {least_overlap:.2f})" if mild else ""
+            values = {"labels": counts[0], "other_labels": counts[1], "least_overlap": round(least, 4)}
+            yield _hit(table, image, first, says, **values)._replace(severity=mild)
 
 
 @rule("SP004", "near-duplicate-across-splits", Severity.WARNING, Effect.ACCEPTS, deep=True)
@@ -154,7 +258,7 @@ def near_duplicate_across_splits(table: Table, config: DataConfig) -> Iterator[H
     """
     for pair in _alike(table, config).pairs:
         if table.split[pair.first] != table.split[pair.second]:
-            yield _hit(table, pair.second, pair.first, f"looks like {_named(table, pair.first)}, {_how(pair)}")
+            yield _near_hit(table, pair, "looks like {other} ({other_split}), {look} ({alike:.0%} alike)")
 
 
 @rule("SP005", "near-duplicate-in-split", Severity.INFO, Effect.ACCEPTS, deep=True)
@@ -169,11 +273,10 @@ def near_duplicate_in_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     found = _alike(table, config)
     for pair in found.pairs:
         if table.split[pair.first] == table.split[pair.second]:
-            yield _hit(table, pair.second, pair.first, f"looks like {table.files[pair.first]}, {_how(pair)}")
+            yield _near_hit(table, pair, "looks like {other}, {look} ({alike:.0%} alike)")
     if found.left_out and len(found.unsure) < MANY_ALIKE:
-        folder = str(Path(table.files[0]).parent)
-        said = f"{found.left_out} images look like so many others"
-        yield Hit(folder, f"{said} that they were compared with some of them only")
+        says = "{images:image looks|images look} like so many others that they were compared with some of them only"
+        yield Hit(str(Path(table.files[0]).parent), says, values={"images": found.left_out})
 
 
 @rule("SP010", "alike-throughout", Severity.INFO, Effect.ACCEPTS, deep=True)
@@ -190,18 +293,26 @@ def alike_throughout(table: Table, config: DataConfig) -> Iterator[Hit]:
     unsure = [pair for pair in zip(found.unsure, found.examples, strict=True) if pair[0] not in copies]
     if len(unsure) >= MANY_ALIKE:
         image, other = unsure[0]
-        said = f"{len(unsure)} of {len(table.files)} images look alike, but no more than others of the set do"
-        some = f" ({found.left_out} were compared with some of the others only)" if found.left_out else ""
-        example = f"{_named(table, image)} and {_named(table, other)}"
-        message = f"{said}: a fixed camera or a common frame? For one {example}{some}"
-        yield Hit(str(Path(table.files[image]).parent), message)
+        says = (
+            "{alike} of {images} images look alike, but no more than others of the set do: a fixed camera or a common "
+            "frame? For one {pair[0]} ({splits[0]}) and {pair[1]} ({splits[1]})"
+        )
+        says += " ({left_out} were compared with some of the others only)" if found.left_out else ""
+        values = {
+            "alike": len(unsure),
+            "images": len(table.files),
+            "pair": (table.files[image], table.files[other]),
+            "splits": (table.split_of(image), table.split_of(other)),
+            "left_out": found.left_out,
+        }
+        yield Hit(str(Path(table.files[image]).parent), says, values=values)
 
 
-def _how(pair: Near) -> str:
-    """How two images are alike, in words."""
+def _near_hit(table: Table, pair: Near, says: str) -> Hit:
+    """A hit on an image that looks like an earlier one."""
     from yolo_nanfix.dataset.image_stats import LOOKS
 
-    return f"{LOOKS[pair.turn]} ({pair.alike:.0%} alike)"
+    return _hit(table, pair.second, pair.first, says, look=LOOKS[pair.turn], alike=float(pair.alike))
 
 
 @rule("SP006", "val-repeats-train", Severity.ERROR, Effect.ACCEPTS, LABELLED)
@@ -226,7 +337,8 @@ def val_repeats_train(table: Table) -> Iterator[Hit]:
                 missing.difference_update(members)
         if not missing:
             folder = str(Path(table.files[int(listed[0])]).parent)
-            yield Hit(folder, f"all {len(table.members[split])} images of '{split}' are in 'train', too", split=split)
+            values = {"images": len(table.members[split]), "split": split}
+            yield Hit(folder, "all {images} images of '{split}' are in 'train', too", split=split, values=values)
 
 
 @rule("SP007", "split-without-objects", Severity.ERROR, Effect.GARBAGE, LABELLED)
@@ -240,12 +352,12 @@ def split_without_objects(table: Table, fates: Mapping[str, Fate]) -> Iterator[H
     """
     for split, fate in fates.items():
         if fate.found and 0 < fate.kept == fate.background:
-            message = f"none of the {fate.kept} images of '{split}' that are kept holds an object"
-            if fate.dropped:
-                message += f", and {fate.dropped} are left out"
+            says = "none of the {kept} images of '{split}' that are kept holds an object"
+            says += ", and {dropped} are left out" if fate.dropped else ""
             listed = table.splits[split]
             first = int(listed[np.argmax(table.labelled[listed])])
-            yield Hit(str(Path(table.labels[first]).parent), message, split=split)
+            values = {"kept": fate.kept, "dropped": fate.dropped, "split": split}
+            yield Hit(str(Path(table.labels[first]).parent), says, split=split, values=values)
 
 
 @rule("SP008", "val-tiny", Severity.INFO, Effect.ACCEPTS)
@@ -259,7 +371,7 @@ def val_tiny(table: Table) -> Iterator[Hit]:
     """
     val, train = _size(table, "val"), _size(table, "train")
     if 0 < val < FEW_VAL and train >= MANY_TRAIN:
-        yield _on_val(table, f"{val} images in 'val' and {train} in 'train'")
+        yield _sizes_hit(table, val, train)
 
 
 @rule("SP009", "val-share-odd", Severity.INFO, Effect.ACCEPTS)
@@ -274,7 +386,7 @@ def val_share_odd(table: Table) -> Iterator[Hit]:
     val, train = _size(table, "val"), _size(table, "train")
     small = FEW_VAL <= val < min(ENOUGH_VAL, LEAST_SHARE * train)
     if small or (val > train and val >= MANY_TRAIN):
-        yield _on_val(table, f"{val} images in 'val' and {train} in 'train'")
+        yield _sizes_hit(table, val, train)
 
 
 def _size(table: Table, split: str) -> int:
@@ -283,6 +395,7 @@ def _size(table: Table, split: str) -> int:
     return 0 if listed is None else int(np.count_nonzero(np.bincount(listed)))
 
 
-def _on_val(table: Table, message: str) -> Hit:
-    """A hit on the folder of the first image of val."""
-    return Hit(str(Path(table.files[int(table.splits["val"][0])]).parent), message, split="val")
+def _sizes_hit(table: Table, val: int, train: int) -> Hit:
+    """A hit on the folder of the first image of val, with the sizes of both splits."""
+    says, values = "{val:image|images} in 'val' and {train} in 'train'", {"val": val, "train": train}
+    return Hit(str(Path(table.files[int(table.splits["val"][0])]).parent), says, split="val", values=values)
