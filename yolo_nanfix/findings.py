@@ -161,6 +161,14 @@ class Finding:
         """The same finding as what follows from the finding about the set that has this code."""
         return replace(self, because=code, fix=f"Fix {code}, from which this follows.")
 
+    def seen_from(self, *folders: str) -> Finding:
+        """The same finding, whose message names files inside some folders (each with its final slash) from there on."""
+        says = self.says
+        for folder in folders:
+            says = _inside(says, folder)
+        values = {name: _from(value, folders) for name, value in self.values.items()}
+        return replace(self, says=says, values=values)
+
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict; enums become their values, the place a nested dict without its empty fields."""
         return {
@@ -205,6 +213,19 @@ class Finding:
             values=frozen(held.get("values", Mapping, {})),
             related=tuple(map(Place.from_dict, held.get("related", list, []))),
         )
+
+
+def _inside(text: str, folder: str) -> str:
+    return text.replace(folder, "") if folder != os.sep else text
+
+
+def _from(value: Any, folders: tuple[str, ...]) -> Any:
+    """A value, where it is a path inside one of the folders from there on."""
+    if isinstance(value, tuple):
+        return tuple(_from(one, folders) for one in value)
+    if not isinstance(value, str):
+        return value
+    return next((value[len(one) :] for one in folders if one != os.sep and value.startswith(one)), value)
 
 
 def frozen(values: Mapping[str, Any]) -> dict[str, Any]:

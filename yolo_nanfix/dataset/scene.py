@@ -276,11 +276,13 @@ def scenes(findings: Iterable[Finding], album: Album, most: int | None) -> list[
         most: at most so many images, but never one of a pair alone; None for all.
     """
     by_image: dict[str, list[Finding]] = {}
+    start = album.root.rstrip(os.sep) + os.sep
     for finding in findings:
         if finding.image is not None and finding.because is None:
-            by_image.setdefault(finding.image, []).append(_shown(finding, album))
+            shown = finding.seen_from(start)
+            by_image.setdefault(finding.image, []).append(shown)
             if finding.partner is not None:
-                by_image.setdefault(finding.partner, []).append(_shown(_mirrored(finding), album))
+                by_image.setdefault(finding.partner, []).append(_mirrored(shown).seen_from(start))
     chosen = _chosen(by_image, most)
     names = _names(chosen, album.root)
     return [scene_of(image, by_image[image], album, names[image]) for image in chosen]
@@ -312,20 +314,6 @@ def _mirrored(finding: Finding) -> Finding:
     place, other = Place(finding.partner or ""), (Place(finding.image or ""),)
     said = replace(finding, says="{other}: {said}", values=values, related=other)
     return replace(said, place=place, split=None, image=finding.partner)
-
-
-def _shown(finding: Finding, album: Album) -> Finding:
-    """The finding with the paths in its message from the dataset's folder on."""
-    start = album.root.rstrip(os.sep) + os.sep
-    values = {name: _inside(value, start) for name, value in finding.values.items()}
-    return replace(finding, says=finding.says.replace(start, ""), values=values)
-
-
-def _inside(value: Any, start: str) -> Any:
-    """A value of a finding with the paths in it from the dataset's folder on."""
-    if isinstance(value, tuple):
-        return tuple(_inside(one, start) for one in value)
-    return value.replace(start, "") if isinstance(value, str) else value
 
 
 def scene_of(image: str, found: Sequence[Finding], album: Album, name: str | None = None) -> Scene:

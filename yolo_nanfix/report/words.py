@@ -12,7 +12,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix import wording
 from yolo_nanfix.findings import Effect, Finding, Place, Report, RuleText, Skip
 from yolo_nanfix.shown import printable as printable
 from yolo_nanfix.tasks import TASKS, Basis, TaskBasis
@@ -65,19 +64,8 @@ def _starts(root: Path) -> tuple[str, ...]:
 
 
 def told(finding: Finding, root: Path) -> str:
-    """The message of a finding with the paths in it from `root` on, as `relative` gives them, on one printable line."""
-    values = {name: _from(value, root) for name, value in finding.values.items()}
-    says = finding.says
-    for start in _starts(root):
-        says = says.replace(start, "") if start != os.sep else says
-    return printable(wording.sentence(says, values) if values else says)
-
-
-def _from(value: Any, root: Path) -> Any:
-    """A value of a finding, where it is a path inside a folder from there on."""
-    if isinstance(value, tuple):
-        return tuple(_from(one, root) for one in value)
-    return relative(value, root) if isinstance(value, str) and value.startswith(os.sep) and root.name else value
+    """The message of a finding with the paths in it from `root` on, on one printable line."""
+    return printable(finding.seen_from(*_starts(root)).message)
 
 
 def base(report: Report) -> Path:
