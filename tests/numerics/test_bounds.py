@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from yolo_nanfix.numerics.bounds import bounded, widened
+from yolo_nanfix.numerics.precision import bounded, widened
 
 
 def test_values_inside_the_limit_and_their_gradients_are_bit_identical():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ultralytics.utils.loss import DFLoss
 
 import yolo_nanfix
-from yolo_nanfix.numerics.dfl import indexable
+from yolo_nanfix.numerics.targets import indexable
 
 BINS = 16
 

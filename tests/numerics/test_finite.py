@@ -27,6 +27,7 @@ def test_finite_empty_and_integer_tensors_are_fine():
     assert (
         first_not_finite([("e", torch.zeros(0)), ("i", torch.tensor([2**40])), ("h", torch.full((2,), 3e38))]) is None
     )
+    assert first_not_finite([("d", torch.tensor([1e39], dtype=torch.float64))]) is None
     assert first_not_finite([("h", torch.ones(2).half()), ("d", torch.full((2,), 1e300, dtype=torch.float64))]) is None
 
 

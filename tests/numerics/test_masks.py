@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from yolo_nanfix.numerics.masks import positive_area
+from yolo_nanfix.numerics.targets import positive_area
 
 
 def test_areas_from_the_floor_up_are_unchanged():

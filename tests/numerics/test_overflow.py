@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 
-from yolo_nanfix.numerics.overflow import overflow_in_half
+from yolo_nanfix.numerics.precision import overflow_in_half
 
 SHAPE = (2, 3, 64, 64)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ultralytics.utils.metrics import probiou as stock
 
-from yolo_nanfix.numerics.rbox import LARGEST_ASPECT, SHORTEST_SIDE, regular_rboxes
+from yolo_nanfix.numerics.iou import LARGEST_ASPECT, SHORTEST_SIDE, regular_rboxes
 
 KINDS = ({}, {"CIoU": True}, {"floor": 0.01})
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ultralytics.utils.loss import RLELoss
 
 import yolo_nanfix
-from yolo_nanfix.numerics.rle import SMALLEST_SIGMA, positive_sigma
+from yolo_nanfix.numerics.keypoint_loss import SMALLEST_DEVIATION, positive_sigma
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,9 +57,9 @@ def test_what_is_not_finite_stays_visible(which, bad):
 
 
 def test_sigmas_from_the_floor_up_are_untouched_and_smaller_ones_named():
-    sigma = torch.tensor([[0.0, 1e-10], [SMALLEST_SIGMA, 0.3]])
+    sigma = torch.tensor([[0.0, 1e-10], [SMALLEST_DEVIATION, 0.3]])
     floored, moved = positive_sigma(sigma)
-    assert torch.equal(floored[1], sigma[1]) and (floored[0] == torch.tensor(SMALLEST_SIGMA)).all()
+    assert torch.equal(floored[1], sigma[1]) and (floored[0] == torch.tensor(SMALLEST_DEVIATION)).all()
     assert moved.tolist() == [[True, True], [False, False]]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from yolo_nanfix.numerics.target_scores import scores_with_a_sum
+from yolo_nanfix.numerics.targets import scores_with_a_sum
 
 
 @pytest.mark.parametrize("matched", (torch.zeros(2, 5), torch.zeros(2, 5, dtype=torch.bool)))

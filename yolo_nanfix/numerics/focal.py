@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from yolo_nanfix.numerics.bounds import bounded
+from yolo_nanfix.numerics.precision import bounded
 
 LARGEST_LOGIT = 1e30
 """Largest logit let through; the sum over a batch of them stays inside float32."""
