@@ -33,7 +33,7 @@ ARGUMENTS = {
 }
 IMAGE = "set/images/train/a.jpg"
 VERDICT = {
-    "cause": "data", "summary": f"{IMAGE}: 126 pixel values are not finite", "evidence": ["one", "two"],
+    "cause": "data", "summary": f"{IMAGE}: 126 pixel values are not finite", "evidence": {"replay": "one", "data": "b"},
     "images": [IMAGE], "labels": ["set/labels/train/a.txt:1"], "module": "model.0", "operation": "conv2d",
     "setting": "", "advice": ["mend it"], "next": "yolo-nanfix lint", "incident": "0001-00003-loss.safetensors",
 }  # fmt: skip

@@ -295,10 +295,10 @@ def diagnose(path: str | Path, *, imports: Iterable[str] = ()) -> Verdict:
     Raises:
         DataError: there is no incident, it cannot be read, or it cannot be replayed here.
     """
-    from yolo_nanfix.diagnosis import received
     from yolo_nanfix.diagnosis.examine import examine
+    from yolo_nanfix.diagnosis.incident_checks import received, replayed_patches
 
-    with received.read(path) as incident:
-        names = received.patches(incident)
+    with received(path) as incident:
+        names = replayed_patches(incident)
         with nullcontext() if names == () else unguarded(*names or ()):
             return examine(incident, imports=imports)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.guard.guard_settings import GuardSettings, InForce
 from yolo_nanfix.overrides import Override, Overrides, What
-from yolo_nanfix.patching.revival import RUN
+from yolo_nanfix.patching.children import RUN
 from yolo_nanfix.settings import Settings, as_text, load, nobodys
 from yolo_nanfix.shown import shown
 

@@ -15,7 +15,6 @@ from typing import Any
 from yolo_nanfix import upstream
 from yolo_nanfix._version import __version__
 from yolo_nanfix.api import Status
-from yolo_nanfix.patching.gpus import broken_half
 
 GOOD, NOTE, BAD = "good", "note", "bad"
 PACKAGES = ("ultralytics", "torch", "torchvision", "numpy", "opencv-python", "pillow")
@@ -90,6 +89,8 @@ def _torchvision(status: Status) -> Iterator[Check]:
 
 def _devices() -> Iterator[Check]:
     import torch
+
+    from yolo_nanfix.patching.fixes.gpu_half_broken import broken_half
 
     if not torch.cuda.is_available():
         yield Check("devices", NOTE, "no CUDA device: training runs on the CPU (or MPS) in float32, AMP stays off")

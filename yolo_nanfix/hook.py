@@ -1,6 +1,7 @@
 """Brings commands under patches without changing them: `environment` for their start, `install` inside their processes.
 
-`yolo-nanfix run` starts them with settings, `patching.revival.children` with the state of a process that is patched.
+`yolo-nanfix run` starts them with settings, `patching.children.patched_children`
+with the state of a process that is patched.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Any
 
 from yolo_nanfix import stopping
 from yolo_nanfix.errors import NanfixError
-from yolo_nanfix.patching.revival import RUN as VARIABLE
-from yolo_nanfix.patching.revival import SITE, STATE
+from yolo_nanfix.patching.children import RUN as VARIABLE
+from yolo_nanfix.patching.children import SITE, STATE
 
 
 def environment(settings: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -122,8 +122,8 @@ class Incident:
 def load(path: str | Path) -> Incident:
     """Read an incident file, which may come from anybody: no code of it runs, and damage is seen.
 
-    Types and shapes are compared with the size of the file before a tensor is made; `diagnosis.checks` looks at what
-    the facts say.
+    Types and shapes are compared with the size of the file before a tensor is made; `diagnosis.incident_checks`
+    looks at what the facts say.
 
     Raises:
         DataError: there is no such file.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix.errors import PatchRefused, UsageError
 from yolo_nanfix.overrides import NOTHING, Overrides
-from yolo_nanfix.patching import revival
+from yolo_nanfix.patching import children
 from yolo_nanfix.settings import trusts
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def restore_before(state: str) -> None:
 
 
 def restore(state: str) -> None:
-    """Put the patches, the guard and the quarantine of another process, as `patching.revival.state` wrote them."""
+    """Put the patches, the guard and the quarantine of another process, as `patching.children.state` wrote them."""
     from yolo_nanfix.guard import adapter, quarantine
     from yolo_nanfix.guard.guard_settings import InForce
     from yolo_nanfix.patching import engine, label_caches
@@ -295,7 +295,7 @@ def _label_caches() -> bool:
     return label_caches.on()
 
 
-revival.carry("label_caches", _label_caches)
-revival.carry("guard", _guard_in_force)
-revival.carry("left_out", _left_out)
-revival.carry("settings", lambda: _told().as_dict())
+children.carry("label_caches", _label_caches)
+children.carry("guard", _guard_in_force)
+children.carry("left_out", _left_out)
+children.carry("settings", lambda: _told().as_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import Any
@@ -41,9 +42,10 @@ class Verdict:
         labels: the label rows that do, as `file:line`.
         dtype: the dtype of the op's output (`float16`).
         confidence: 0 to 1.
-        evidence: what was asked and what was seen, in the order of the decision tree.
+        evidence: what was seen, by what was asked: `replay`, then the nodes of the decision tree in their order.
         advice: what the user should change: a setting, a file, a line, a patch.
         lr0: the learning rate proposed, where that is the cause and a range test found one.
+        reproduced: whether the replay gave the run's loss terms bit for bit; None where that is not known.
         replays: how often the step was run again.
         seconds: how long the diagnosis took.
     """
@@ -59,9 +61,10 @@ class Verdict:
     labels: tuple[str, ...] = ()
     dtype: str = ""
     confidence: float = 0.0
-    evidence: tuple[str, ...] = ()
+    evidence: Mapping[str, str] = field(default_factory=dict)
     advice: tuple[str, ...] = ()
     lr0: float | None = None
+    reproduced: bool | None = None
     replays: int = 0
     seconds: float = field(default=0.0, compare=False)
 
@@ -79,6 +82,10 @@ class Verdict:
             value, default = held.get(entry.name), entry.default
             if entry.name == "cause":
                 read["cause"] = Cause(value)
+            elif entry.name == "evidence":
+                read["evidence"] = {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else {}
+            elif entry.name == "reproduced":
+                read["reproduced"] = value if isinstance(value, bool) else None
             elif isinstance(default, tuple):
                 read[entry.name] = tuple(str(v) for v in value) if isinstance(value, (list, tuple)) else ()
             elif entry.name == "lr0" or isinstance(default, (int, float)):

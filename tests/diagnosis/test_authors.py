@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from yolo_nanfix import upstream
-from yolo_nanfix.diagnosis import authors
+from yolo_nanfix.diagnosis import places
 from yolo_nanfix.diagnosis.examine import examine
 from yolo_nanfix.incident import Incident
 from yolo_nanfix.verdicts import Cause
@@ -55,26 +55,26 @@ def test_the_installed_text_is_the_release_s_also_in_a_copy(stock, tmp_path):
     copy = tmp_path / "vendor" / "ultralytics" / "utils" / "loss.py"
     copy.parent.mkdir(parents=True)
     shutil.copy(file, copy)
-    assert authors.of_release(str(file), line) and authors.of_release(str(copy), line)
-    assert not authors.of_release(str(copy.rename(tmp_path / "loss.py")), line)
+    assert places.text_of_release(str(file), line) and places.text_of_release(str(copy), line)
+    assert not places.text_of_release(str(copy.rename(tmp_path / "loss.py")), line)
 
 
 def test_in_an_edited_file_only_what_was_edited_is_the_user_s(fork, stock):
     file, loader, text = fork
-    assert not authors.of_release(file, line_of(text, "return x / (x - x)"), loader)
-    assert authors.of_release(file, stock[1], loader)
+    assert not places.text_of_release(file, line_of(text, "return x / (x - x)"), loader)
+    assert places.text_of_release(file, stock[1], loader)
 
 
 def test_without_a_record_the_fingerprints_of_the_cards_tell(fork, stock, monkeypatch):
     """As an editable install: what no card knows cannot be told from the user's."""
     monkeypatch.setattr(upstream, "recorded", dict)
-    authors.of_release.cache_clear()
+    places.text_of_release.cache_clear()
     file, loader, text = fork
     known = line_of(text, "def single_mask_loss") + 1
-    assert authors.of_release(file, known, loader)
-    assert not authors.of_release(file, line_of(text, "return x / (x - x)"), loader)
-    assert not authors.of_release(file, stock[1], loader)
-    authors.of_release.cache_clear()
+    assert places.text_of_release(file, known, loader)
+    assert not places.text_of_release(file, line_of(text, "return x / (x - x)"), loader)
+    assert not places.text_of_release(file, stock[1], loader)
+    places.text_of_release.cache_clear()
 
 
 class Net(nn.Module):
@@ -113,7 +113,7 @@ def test_a_function_edited_into_a_copy_is_a_definition_and_no_image_is_blamed(st
         "aten.div",
         f"ultralytics/utils/loss.py:{line}",
     )
-    assert verdict.images == () and "not that of the release" in " ".join(verdict.evidence)
+    assert verdict.images == () and "not that of the release" in verdict.evidence["numerics"]
 
 
 def test_the_release_s_own_function_is_numerics():

@@ -93,9 +93,9 @@ UNFIT = ((Uncopied, "no copies of me"), (Failing, "cannot run this"), (Joined, "
 def test_where_no_replay_is_possible_the_verdict_is_unknown_and_says_why(model, said):
     incident = Incident({"sources": [], "precision": "float32"}, {"batch.img": torch.zeros(1, 3, 8, 8)})
     verdict = examine(incident, model(2, 2))
-    assert verdict.cause is Cause.UNKNOWN and said in verdict.evidence[0]
+    assert verdict.cause is Cause.UNKNOWN and said in verdict.evidence["replay"]
 
 
 def test_facts_of_an_odd_form_do_not_stop_a_run():
     verdict = examine(Incident({"sources": [3]}, {"batch.img": torch.zeros(1, 3, 8, 8)}), nn.Linear(2, 2))
-    assert verdict.cause is Cause.UNKNOWN and "AttributeError" in verdict.evidence[0]
+    assert verdict.cause is Cause.UNKNOWN and "AttributeError" in verdict.evidence["diagnosis"]

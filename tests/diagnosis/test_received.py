@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 import yolo_nanfix
 from yolo_nanfix import files
 from yolo_nanfix.cli.main import main
-from yolo_nanfix.diagnosis import bisect, label_lines, model_yaml, rebuild, received
+from yolo_nanfix.diagnosis import bisect, incident_checks, label_lines, model_yaml, rebuild
 from yolo_nanfix.diagnosis.allowance import Allowance, TooLarge
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.guard.incident_writer import _definition
@@ -325,8 +325,8 @@ def test_forged_and_damaged_incidents_end_in_a_verdict_or_a_clear_error(tmp_path
 def test_the_patches_of_the_run_but_those_that_load_checkpoints(whole, tmp_path):
     path = tmp_path / "a.safetensors"
     changed(whole, lambda f: f.update(patches=["compat-torch-load", "focal-loss-edge"])).save(path)
-    with received.read(path) as incident:
-        assert received.patches(incident) == ("focal-loss-edge",)
+    with incident_checks.received(path) as incident:
+        assert incident_checks.replayed_patches(incident) == ("focal-loss-edge",)
     changed(whole, lambda f: f.update(patches=["no-such-patch"])).save(path)
     with pytest.raises(DataError, match=r"a\.safetensors: .*no-such-patch"):
         yolo_nanfix.diagnose(path)

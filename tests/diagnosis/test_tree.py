@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from yolo_nanfix.diagnosis import user_values
+from yolo_nanfix.diagnosis import scan as scans
 from yolo_nanfix.diagnosis.bisect import Guilt
-from yolo_nanfix.diagnosis.evidence import Evidence, Growth, growth, rise
+from yolo_nanfix.diagnosis.evidence import Evidence, Growth, Lack, growth, rise
 from yolo_nanfix.diagnosis.label_lines import Origin
-from yolo_nanfix.diagnosis.lacks import Lack
 from yolo_nanfix.diagnosis.replay import Outcome
 from yolo_nanfix.diagnosis.scan import Scan
 from yolo_nanfix.diagnosis.trace import Leaf, Note, Root
@@ -146,10 +145,10 @@ def test_growth_and_rise():
 
 def test_settings_are_named_before_what_they_ruin():
     sick = {"group": 1, "name": "weight_decay", "value": "nan", "epoch": 2, "step": 8}
-    verdict = decide(evidence(groups=user_values.Groups(sick=(sick,)), scan=replace(CLEAN, state=("w",))))
+    verdict = decide(evidence(groups=scans.Groups(sick=(sick,)), scan=replace(CLEAN, state=("w",))))
     assert (verdict.cause, verdict.tensor) == (Cause.SETTING, "optimizer.groups.1.weight_decay")
     assert "weight decay of optimizer group 1 is nan since step 8 (epoch 2)" in verdict.summary
-    odd = user_values.groups({"groups": [{"lr": 0.01, "weight_decay": 1e8}, {"lr": 0.01, "weight_decay": 0.0005}]})
+    odd = scans.groups({"groups": [{"lr": 0.01, "weight_decay": 1e8}, {"lr": 0.01, "weight_decay": 0.0005}]})
     ruined = decide(evidence(groups=odd, scan=replace(CLEAN, state=("w",))))
     assert (ruined.cause, ruined.tensor) == (Cause.SETTING, "optimizer.groups.0.weight_decay")
     assert decide(evidence(groups=odd, outcome=Outcome(norm=4.0))).cause is Cause.NONDETERMINISTIC
@@ -157,7 +156,7 @@ def test_settings_are_named_before_what_they_ruin():
 
 @pytest.mark.parametrize(("healthy", "cause"), ((True, Cause.SETTING), (False, Cause.NUMERICS)))
 def test_an_odd_argument_is_blamed_if_the_usual_one_is_healthy(healthy, cause):
-    odd = user_values.arguments({"box": 1e39, "cls": 0.7, "epochs": 100000}, {"box": 7.5, "cls": 0.5, "epochs": 100})
+    odd = scans.arguments({"box": 1e39, "cls": 0.7, "epochs": 100000}, {"box": 7.5, "cls": 0.5, "epochs": 100})
     assert odd == {"box": 1e39}
     given = evidence(outcome=failed(), odd_arguments=odd, usual_arguments={"box": 7.5})
     verdict = decide(replace(given, healthy_with_usual_arguments=healthy))

@@ -13,7 +13,7 @@ from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import OBBModel, SegmentationModel
 
 import yolo_nanfix
-from yolo_nanfix.numerics.keepalive import finite_rows, without_labels
+from yolo_nanfix.numerics.targets import finite_rows, without_labels
 from yolo_nanfix.patching import tally
 
 pytestmark = pytest.mark.usefixtures("unpatched")

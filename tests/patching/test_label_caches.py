@@ -17,7 +17,7 @@ from markers import Marker
 
 import yolo_nanfix
 from yolo_nanfix import switching, training
-from yolo_nanfix.patching import label_caches, revival
+from yolo_nanfix.patching import children, label_caches
 
 pytestmark = pytest.mark.usefixtures("unpatched")
 
@@ -124,7 +124,7 @@ def test_processes_that_a_training_starts_read_them_so_too():
 
     stock = utils.load_dataset_cache_file
     with label_caches.as_values():
-        state = revival.state()
+        state = children.state()
     assert utils.load_dataset_cache_file is stock and not label_caches.on()
     try:
         switching.restore(state)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from yolo_nanfix.diagnosis import user_values as values
+from torch import nn
+
+from yolo_nanfix import kept, upstream
 from yolo_nanfix.diagnosis.bisect import Guilt
 from yolo_nanfix.diagnosis.label_lines import Origin
-from yolo_nanfix.diagnosis.lacks import Lack
 from yolo_nanfix.diagnosis.replay import Outcome
-from yolo_nanfix.diagnosis.scan import Scan
+from yolo_nanfix.diagnosis.scan import FEW, JUMPED, STILL, Groups, Scan, largest
 from yolo_nanfix.diagnosis.trace import Leaf, Root
 from yolo_nanfix.incident import Incident
 
@@ -25,7 +26,7 @@ class Growth:
         name: the weight whose largest magnitude grew most.
         factor: by how much.
         distance: how far all weights moved, as a share of their size then.
-        jumped: weights that became large at once (see `values.JUMPED`).
+        jumped: weights that became large at once (see `JUMPED`).
         rest: how far all others moved.
         count: how many weights there are.
     """
@@ -40,8 +41,40 @@ class Growth:
     @property
     def was_set(self) -> bool:
         """A few weights jumped and the others stayed: somebody set them, no learning rate drove them."""
-        few = 0 < len(self.jumped) <= max(2, values.FEW * self.count)
-        return few and self.rest < values.STILL
+        few = 0 < len(self.jumped) <= max(2, FEW * self.count)
+        return few and self.rest < STILL
+
+
+FAR = 1e3
+"""A gradient this many times as large as the norm of all in the replay is far out."""
+
+
+@dataclass(frozen=True)
+class Lack:
+    """One thing.
+
+    Attributes:
+        kind: hook, function, file, class, device, release, entry.
+        name: what it is on or in the place of, as the run had it.
+        place: where it is written, or empty.
+    """
+
+    kind: str
+    name: str
+    place: str = ""
+
+    def __str__(self) -> str:
+        """For people."""
+        at = f" of {self.place}" if self.place else ""
+        return {
+            "hook": f"the hook{at} on {self.name or 'all modules'}",
+            "function": f"what{at} stood in the place of {self.name}",
+            "file": f"the run's own {self.name}",
+            "class": f"the class {self.place} at {self.name}",
+            "device": f"the run's device ({self.name})",
+            "release": f"{self.name} {self.place}, which the run had",
+            "entry": f"the batch's {self.name}",
+        }[self.kind]
 
 
 @dataclass(frozen=True)
@@ -95,7 +128,7 @@ class Evidence:
     odd_arguments: Mapping[str, float] = field(default_factory=dict)
     usual_arguments: Mapping[str, float] = field(default_factory=dict)
     healthy_with_usual_arguments: bool | None = None
-    groups: values.Groups = field(default_factory=values.Groups)
+    groups: Groups = field(default_factory=Groups)
     large: Mapping[str, float] = field(default_factory=dict)
     healthy_without_large: bool | None = None
 
@@ -150,9 +183,9 @@ def growth(incident: Incident) -> Growth | None:
     names = [n for n in then if n in now and then[n].is_floating_point() and "running_" not in n]
     if not names:
         return None
-    sizes = {n: values.largest(now[n]) for n in names}
-    factors = {n: sizes[n] / max(values.largest(then[n]), 1e-6) for n in names}
-    jumped = tuple(n for n in names if sizes[n] > values.JUMPED and factors[n] > values.JUMPED)
+    sizes = {n: largest(now[n]) for n in names}
+    factors = {n: sizes[n] / max(largest(then[n]), 1e-6) for n in names}
+    jumped = tuple(n for n in names if sizes[n] > JUMPED and factors[n] > JUMPED)
     moved = {n: float((now[n].double() - then[n].double()).square().sum()) for n in names}
     size = {n: float(then[n].double().square().sum()) for n in names}
     name = max(factors, key=lambda n: factors[n])
@@ -173,3 +206,70 @@ def rise(history: Any, key: str) -> float | None:
         return None
     usual = median(values[: len(values) // 2])
     return max(values[-3:]) / usual if usual > 0 else None
+
+
+def lacks_of(incident: Incident, model: nn.Module) -> tuple[Lack, ...]:
+    """What a model that was built here from an incident lacks, in the order of how much it may matter."""
+    own = incident.facts.get("own") or {}
+    here, edits = upstream.replaced(), upstream.edited()
+    owners = kept.owners(model)
+    classes = own.get("classes") or {}
+    found = [Lack("function", str(k), str(v)) for k, v in (own.get("replaced") or {}).items() if k not in here]
+    found += [Lack("file", str(k)) for k, v in (own.get("edited") or {}).items() if edits.get(k) != v]
+    found += [Lack("class", str(k), str(v)) for k, v in classes.items() if not _is(owners.get(str(k)), str(v))]
+    found += [Lack("hook", str(h.get("on", "")), str(h.get("code", ""))) for h in own.get("hooks") or ()]
+    versions = incident.facts.get("versions")
+    recorded = versions.get("ultralytics") if isinstance(versions, Mapping) else None
+    if recorded and str(recorded) != upstream.version():
+        found.append(Lack("release", "ultralytics", str(recorded)))
+    if own.get("device", "cpu") != "cpu":
+        found.append(Lack("device", str(own["device"])))
+    return tuple(found)
+
+
+def lacks_of_live(hooks: tuple[tuple[str, str, Any], ...]) -> tuple[Lack, ...]:
+    """What a copy of the live model lacks: hooks that run after a gradient was added, for they may take steps."""
+    return tuple(
+        Lack("hook", on, upstream.place_of(kept.plain_function(hook)))
+        for on, kind, hook in hooks
+        if kind == "post-accumulate"
+    )
+
+
+def hooks_at_fault(
+    hooks: tuple[tuple[str, str, Any], ...], gradients: Mapping[str, Any], limit: float
+) -> tuple[Lack, ...]:
+    """The hooks that explain gradients which were bad in the run and are not so in a replay without those hooks.
+
+    Args:
+        hooks: as `kept.hooks` gives them.
+        gradients: of the run, as an incident has them.
+        limit: a finite gradient above this is far out.
+
+    Returns:
+        Nothing, unless every weight with a bad gradient has a hook.
+    """
+    by_weight = {on: hook for on, kind, hook in hooks if kind in ("tensor", "post-accumulate")}
+    bad = [str(name) for name in gradients.get("bad") or ()]
+    bad += [str(name) for name, size in (gradients.get("largest") or {}).items() if size > limit]
+    if not bad or not by_weight.keys() >= set(bad) or int(gradients.get("count") or 0) > len(by_weight):
+        return ()
+    return tuple(Lack("hook", name, upstream.place_of(kept.plain_function(by_weight[name]))) for name in bad)
+
+
+def hooks_on_modules(hooks: tuple[tuple[str, str, Any], ...], same: bool | None) -> tuple[Lack, ...]:
+    """The hooks on modules that a healthy replay does not clear: what they do may change from pass to pass.
+
+    Args:
+        hooks: as `kept.hooks` gives them.
+        same: whether the replay gave the run's loss terms; then those of the backward pass alone, if any.
+    """
+    on = [entry for entry in hooks if entry[1].startswith(("forward", "backward"))]
+    backward = [entry for entry in on if entry[1].startswith("backward")]
+    found = backward if same and backward else on
+    return tuple(Lack("hook", name, upstream.place_of(kept.plain_function(hook))) for name, _, hook in found)
+
+
+def _is(owner: Any, path: str) -> bool:
+    """Whether an object is of a class of that name, from whatever module."""
+    return owner is not None and type(owner).__qualname__ == path.rpartition(":")[2]

@@ -12,15 +12,13 @@ import torch
 from torch import nn
 
 from yolo_nanfix import kept, upstream
-from yolo_nanfix.diagnosis import advice, label_lines, lacks, places, tree, user_values
+from yolo_nanfix.diagnosis import advice, evidence, label_lines, places, scan, tree
 from yolo_nanfix.diagnosis.bisect import Guilt, blame, failing
 from yolo_nanfix.diagnosis.evidence import Evidence, growth
 from yolo_nanfix.diagnosis.incident_checks import check
-from yolo_nanfix.diagnosis.rates import proposer
 from yolo_nanfix.diagnosis.rebuild import import_modules
 from yolo_nanfix.diagnosis.replay import Outcome, OutOfTime, Replay
-from yolo_nanfix.diagnosis.scan import Scan, scan
-from yolo_nanfix.diagnosis.tree import HUGE, Suggest, decide
+from yolo_nanfix.diagnosis.tree import HUGE, decide
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.incident import Incident
 from yolo_nanfix.verdicts import Cause, Verdict
@@ -32,7 +30,7 @@ def examine(
     *,
     budget: float | None = None,
     imports: Iterable[str] = (),
-    suggest: Suggest | None = None,
+    suggest: advice.Suggest | None = None,
 ) -> Verdict:
     """Find out why a step went wrong.
 
@@ -61,8 +59,8 @@ def examine(
         try:
             verdict = _examine(incident, model, budget, (), suggest)
         except Exception as error:  # the run goes on, whatever a diagnosis stumbles over
-            said = f"the diagnosis failed: {type(error).__name__}: {error}"
-            verdict = Verdict(Cause.UNKNOWN, "the cause could not be found", evidence=(said,))
+            said = f"failed: {type(error).__name__}: {error}"
+            verdict = Verdict(Cause.UNKNOWN, "the cause could not be found", evidence={"diagnosis": said})
     return replace(verdict, seconds=time.perf_counter() - began)
 
 
@@ -82,18 +80,22 @@ def _threads(incident: Incident) -> Iterator[None]:
 
 
 def _examine(
-    incident: Incident, model: nn.Module | None, budget: float | None, imports: tuple[str, ...], suggest: Suggest | None
+    incident: Incident,
+    model: nn.Module | None,
+    budget: float | None,
+    imports: tuple[str, ...],
+    suggest: advice.Suggest | None,
 ) -> Verdict:
     files = tuple(str(source.get("file", "")) for source in incident.facts.get("sources") or ())
     args = incident.facts.get("args") or {}
     seen = Evidence(
         incident.facts,
         files,
-        scan(incident),
-        groups=user_values.groups(incident.facts),
-        odd_arguments=(odd := user_values.arguments(args, upstream.default_arguments())),
+        scan.scan(incident),
+        groups=scan.groups(incident.facts),
+        odd_arguments=(odd := scan.arguments(args, upstream.default_arguments())),
         usual_arguments={name: upstream.default_arguments()[name] for name in odd},
-        large=user_values.large(incident),
+        large=scan.large(incident),
     )
     if seen.groups.sick:
         return decide(replace(seen, why_not="no step was taken"), suggest)
@@ -112,7 +114,7 @@ def _examine(
         asked = _asked(replay, incident, seen)
     except OutOfTime:
         asked = replace(seen, why_not="time was up before the first one")
-    verdict = replace(decide(asked, suggest or proposer(replay)), replays=replay.count)
+    verdict = replace(decide(asked, suggest or advice.rate_proposer(replay)), replays=replay.count)
     return verdict if model is not None else _of_the_run(verdict, asked)
 
 
@@ -125,8 +127,10 @@ def _of_the_run(verdict: Verdict, seen: Evidence) -> Verdict:
         own = Verdict.from_dict(seen.facts.get("verdict"))
     except ValueError:
         return verdict
-    said = f"this process lacks {', '.join(map(str, seen.lacks))}; this is the run's own verdict"
-    return replace(own, evidence=(verdict.evidence[0], said, *own.evidence), replays=verdict.replays)
+    here = f"lacks {', '.join(map(str, seen.lacks))}; this is the run's own verdict"
+    found = {"replay": verdict.evidence["replay"], "this process": here}
+    found |= {"replay in the run" if asked == "replay" else asked: line for asked, line in own.evidence.items()}
+    return replace(own, evidence=found, reproduced=verdict.reproduced, replays=verdict.replays)
 
 
 def _asked(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
@@ -136,12 +140,12 @@ def _asked(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
         outcome = replay.with_hooks(outcome)
     seen = replace(seen, outcome=outcome, same=_same(outcome, incident), growth=growth(incident))
     seen = replace(seen, kept=_kept(replay, incident))
-    missing = lacks.of(incident, replay.model) if replay.live is None else lacks.of_live(replay.hooks)
-    on_modules = lacks.on_modules(replay.hooks, seen.same) if replay.live is not None else ()
+    missing = evidence.lacks_of(incident, replay.model) if replay.live is None else evidence.lacks_of_live(replay.hooks)
+    on_modules = evidence.hooks_on_modules(replay.hooks, seen.same) if replay.live is not None else ()
     seen = replace(seen, lacks=missing, live=replay.live is not None, hooks=on_modules)
     if outcome.norm is not None and outcome.norm <= HUGE:
-        limit = min(HUGE, lacks.FAR * max(outcome.norm, 1.0))
-        seen = replace(seen, hooked=lacks.hooked(replay.hooks, incident.facts.get("gradients") or {}, limit))
+        limit = min(HUGE, evidence.FAR * max(outcome.norm, 1.0))
+        seen = replace(seen, hooked=evidence.hooks_at_fault(replay.hooks, incident.facts.get("gradients") or {}, limit))
     if roots := seen.roots():
         seen = replace(seen, by_release=places.of_release(roots[0].note.code))
     if seen.by_release:
@@ -206,7 +210,7 @@ def _with_earlier_weights(replay: Replay, seen: Evidence) -> Evidence:
     return replace(seen, healthy_with_earlier_weights=not (earlier.bad or earlier.error))
 
 
-def _guilt(replay: Replay, outcome: Outcome, seen: Scan) -> Guilt:
+def _guilt(replay: Replay, outcome: Outcome, seen: scan.Scan) -> Guilt:
     """Which images alone fail. Sick state makes all of them fail; a sick label that is swallowed makes none fail."""
     if not outcome.bad or outcome.error:
         said = "the step does not fail, but these label rows are not finite" if seen.rows else ""

@@ -22,7 +22,7 @@ from typing import Any
 from torch import nn
 
 from yolo_nanfix import upstream
-from yolo_nanfix.diagnosis.forms import CLASSES, shown
+from yolo_nanfix.diagnosis.incident_checks import CLASSES, Wrong, shown, whole
 from yolo_nanfix.incident import NotReadable
 
 TASKS = "ultralytics.nn.tasks"
@@ -108,38 +108,25 @@ def checked(facts: Mapping[str, Any], *, users: bool = False) -> Definition:
     repeats = sum(row[1] for part in ("backbone", "head") for row in found[part])
     if repeats > ALL_REPEATS:
         raise NotReadable(f"the layers of its model yaml are repeated {repeats} times; at most {ALL_REPEATS} are read")
-    ch = _at("ch", _whole(1, CHANNELS), facts.get("ch") or 3)
+    ch = _at("ch", whole(1, CHANNELS), facts.get("ch") or 3)
     nc = facts.get("nc")
-    classes = None if nc is None else _at("nc", _whole(1, CLASSES), nc)
+    classes = None if nc is None else _at("nc", whole(1, CLASSES), nc)
     if classes is None and "nc" not in found:
         raise NotReadable("its model yaml has no 'nc'")
     return Definition(found, ch, classes, not act or act.strip().startswith(("nn.", "torch.nn.")))
 
 
-class _Wrong(Exception):  # noqa: N818 - becomes NotReadable where the place is known
-    """What is wrong with a value."""
-
-
 def _at(place: str, form: Callable[[Any], Any], value: Any) -> Any:
     try:
         return form(value)
-    except _Wrong as wrong:
-        raise NotReadable(f"'{place}' of its model yaml {wrong}") from None
-
-
-def _whole(low: int, high: int) -> Callable[[Any], int]:
-    def look(value: Any) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise _Wrong(f"must be a whole number from {low} to {high}, not {shown(value)}")
-        return value
-
-    return look
+    except Wrong as wrong:
+        raise NotReadable(f"'{place}' of its model yaml {wrong.what}") from None
 
 
 def _real(low: float, high: float) -> Callable[[Any], int | float]:
     def look(value: Any) -> int | float:
         if type(value) not in (int, float) or not low <= value <= high:
-            raise _Wrong(f"must be a number from {low:g} to {high:g}, not {shown(value)}")
+            raise Wrong(f"must be a number from {low:g} to {high:g}, not {shown(value)}")
         number: int | float = value
         return number
 
@@ -148,44 +135,44 @@ def _real(low: float, high: float) -> Callable[[Any], int | float]:
 
 def _flag(value: Any) -> bool:
     if type(value) is not bool:
-        raise _Wrong(f"must be true or false, not {shown(value)}")
+        raise Wrong(f"must be true or false, not {shown(value)}")
     return value
 
 
 def _text(value: Any) -> str:
     if type(value) is not str or not value.isprintable() or len(value) > LETTERS:
-        raise _Wrong(f"must be a text of at most {LETTERS} letters, not {shown(value)}")
+        raise Wrong(f"must be a text of at most {LETTERS} letters, not {shown(value)}")
     return value
 
 
 def _scale(value: Any) -> str:
     if type(value) is not str or not SCALE.match(value):
-        raise _Wrong(f"must be the name of a scale, not {shown(value)}")
+        raise Wrong(f"must be the name of a scale, not {shown(value)}")
     return value
 
 
 def _scales(value: Any) -> dict[str, list[int | float]]:
     """By name depth and width multiples and the largest number of channels."""
     if not isinstance(value, Mapping) or len(value) > ENTRIES:
-        raise _Wrong(f"must be a mapping of scales, not {shown(value)}")
+        raise Wrong(f"must be a mapping of scales, not {shown(value)}")
     forms = (_real(0, MULTIPLE), _real(0, MULTIPLE), _real(0, math.inf))
     found = {}
     for name, numbers in value.items():
         if not isinstance(numbers, list) or len(numbers) != len(forms):
-            raise _Wrong(f"must have three numbers for each scale, not {shown(numbers)}")
+            raise Wrong(f"must have three numbers for each scale, not {shown(numbers)}")
         found[_scale(name)] = [form(number) for form, number in zip(forms, numbers, strict=True)]
     return found
 
 
 def _kpt_shape(value: Any) -> list[int]:
     if not isinstance(value, list) or len(value) != 2:
-        raise _Wrong(f"must be the number of keypoints and 2 or 3, not {shown(value)}")
-    return [_whole(1, 10_000)(value[0]), _whole(2, 3)(value[1])]
+        raise Wrong(f"must be the number of keypoints and 2 or 3, not {shown(value)}")
+    return [whole(1, 10_000)(value[0]), whole(2, 3)(value[1])]
 
 
 def _rows(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise _Wrong(f"must be a list of layers, not {shown(value)}")
+        raise Wrong(f"must be a list of layers, not {shown(value)}")
     return value
 
 
@@ -193,11 +180,11 @@ def _plain(value: Any, depth: int = 0) -> Any:
     """Literals and texts, copied; what a model class of the user's own reads itself."""
     if isinstance(value, (list, tuple)):
         if depth > NESTED or len(value) > ENTRIES:
-            raise _Wrong(f"must not hold lists of more than {ENTRIES} entries, or in lists deeper than {NESTED}")
+            raise Wrong(f"must not hold lists of more than {ENTRIES} entries, or in lists deeper than {NESTED}")
         return [_plain(entry, depth + 1) for entry in value]
     if isinstance(value, Mapping):
         if depth > NESTED or len(value) > ENTRIES or not all(isinstance(key, str) for key in value):
-            raise _Wrong(f"must not hold mappings of more than {ENTRIES} entries, or deeper than {NESTED}")
+            raise Wrong(f"must not hold mappings of more than {ENTRIES} entries, or deeper than {NESTED}")
         return {_text(key): _plain(entry, depth + 1) for key, entry in value.items()}
     if value is None or isinstance(value, bool):
         return value
@@ -207,15 +194,15 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 KEYS: Mapping[str, Callable[[Any], Any]] = {
-    "nc": _whole(1, CLASSES),
-    "ch": _whole(1, CHANNELS),
-    "channels": _whole(1, CHANNELS),
+    "nc": whole(1, CLASSES),
+    "ch": whole(1, CHANNELS),
+    "channels": whole(1, CHANNELS),
     "scales": _scales,
     "scale": _scale,
     "depth_multiple": _real(0, MULTIPLE),
     "width_multiple": _real(0, MULTIPLE),
     "max_channels": _real(0, math.inf),
-    "reg_max": _whole(1, 1024),
+    "reg_max": whole(1, 1024),
     "end2end": _flag,
     "inplace": _flag,
     "kpt_shape": _kpt_shape,
@@ -239,42 +226,42 @@ def _activation(text: str, tasks: ModuleType) -> None:
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         named, literals, keywords = "", [], []
     if not re.match(r"(torch\.nn\.|nn\.)?[A-Za-z_]\w*\Z", named) or None in keywords:
-        raise _Wrong(f"must be the call of one activation with numbers, as nn.ReLU(), not {shown(text)}")
+        raise Wrong(f"must be the call of one activation with numbers, as nn.ReLU(), not {shown(text)}")
     for literal in literals:
         _plain(literal)
     if named.startswith(("nn.", "torch.nn.")):
         name = named.rpartition(".")[2]
         found = vars(nn).get(name)
         if not _of_torch(found) or (found.__module__ != "torch.nn.modules.activation" and name != "Identity"):
-            raise _Wrong(f"must be an activation of torch.nn, not {named}")
+            raise Wrong(f"must be an activation of torch.nn, not {named}")
     elif any(isinstance(literal, str) for literal in literals):  # as the name of a model with weights to be fetched
-        raise _Wrong(f"must be called with numbers, not as {shown(text)}")
+        raise Wrong(f"must be called with numbers, not as {shown(text)}")
     elif not _known_layer(vars(tasks).get(named)):
-        raise _Wrong(f"is {shown(named)}, which is none of Ultralytics' modules; --import MODULE brings one of yours")
+        raise Wrong(f"is {shown(named)}, which is none of Ultralytics' modules; --import MODULE brings one of yours")
 
 
 def _row(row: Any, number: int, tasks: ModuleType) -> list[Any]:
     """A layer: where its input comes from, how often it is repeated, its module, its arguments."""
     if not isinstance(row, (list, tuple)) or len(row) != 4:
-        raise _Wrong(f"must be [from, repeats, module, arguments], not {shown(row)}")
+        raise Wrong(f"must be [from, repeats, module, arguments], not {shown(row)}")
     come, repeats, name, args = row
     several = isinstance(come, (list, tuple))
     places = come if several else [come]
     low = -max(number, 1)
     if not 0 < len(places) <= ENTRIES or not all(type(p) is int and low <= p < max(number, 0) for p in places):
-        raise _Wrong(f"takes its input from {shown(come)}, where there is no layer")
+        raise Wrong(f"takes its input from {shown(come)}, where there is no layer")
     if not isinstance(args, (list, tuple)) or len(args) > ENTRIES:
-        raise _Wrong(f"must have a list of at most {ENTRIES} arguments, not {shown(args)}")
+        raise Wrong(f"must have a list of at most {ENTRIES} arguments, not {shown(args)}")
     kind = _layer(name, number, tasks)
     given = [_argument(arg, tasks) for arg in args]
     if getattr(kind, "__name__", "") == "TorchVision":
         given = _without_weights(given)
-    return [list(places) if several else come, _whole(1, REPEATS)(repeats), name, given]
+    return [list(places) if several else come, whole(1, REPEATS)(repeats), name, given]
 
 
 def _layer(name: Any, number: int, tasks: ModuleType) -> Any:
     if type(name) is not str or not re.match(r"(nn\.|torchvision\.ops\.)?[A-Za-z_]\w*\Z", name):
-        raise _Wrong(f"must name a module, not {shown(name)}")
+        raise Wrong(f"must name a module, not {shown(name)}")
     if name == "Silence" and number == 0:
         return nn.Identity  # Ultralytics puts it there itself
     if name.startswith("nn."):
@@ -287,7 +274,7 @@ def _layer(name: Any, number: int, tasks: ModuleType) -> Any:
         found = vars(tasks).get(name)
         good = _known_layer(found)
     if not good:
-        raise _Wrong(f"names {shown(name)}, which is no layer that is known here; --import MODULE brings one of yours")
+        raise Wrong(f"names {shown(name)}, which is no layer that is known here; --import MODULE brings one of yours")
     return found
 
 
@@ -329,7 +316,7 @@ def _argument(value: Any, tasks: ModuleType) -> Any:
     if not isinstance(literal, str):
         return _argument(literal, tasks)
     if not WORD.match(value) or value.partition(".")[0] in _taken(tasks):
-        raise _Wrong(f"has the argument {shown(value)}, which is no literal")
+        raise Wrong(f"has the argument {shown(value)}, which is no literal")
     return value
 
 
@@ -339,7 +326,7 @@ def _no_texts(values: Any) -> None:
         if isinstance(value, (list, tuple)):
             _no_texts(value)
         elif isinstance(value, str) and not WORD.match(value):
-            raise _Wrong(f"has the argument {shown(value)}, which is no literal")
+            raise Wrong(f"has the argument {shown(value)}, which is no literal")
 
 
 def _taken(tasks: ModuleType) -> frozenset[str]:
@@ -355,9 +342,9 @@ def _without_weights(args: list[Any]) -> list[Any]:
     try:
         models = upstream.resolve("torchvision.models:resnet18").owner
     except Exception as error:  # it is not installed, or does not fit torch
-        raise _Wrong(f"needs torchvision, which cannot be used here: {error}") from None
+        raise Wrong(f"needs torchvision, which cannot be used here: {error}") from None
     listing = getattr(models, "list_models", None)
     good = isinstance(name, str) and name.islower() and inspect.isfunction(vars(models).get(name))
     if not good or (listing is not None and name not in listing(module=models)):
-        raise _Wrong(f"must name a model of torchvision, not {shown(name)}")
+        raise Wrong(f"must name a model of torchvision, not {shown(name)}")
     return [*args[:2], None, *args[3:]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,13 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from yolo_nanfix import upstream
-from yolo_nanfix.diagnosis import model_yaml, widths
+from yolo_nanfix.diagnosis import model_yaml
 from yolo_nanfix.diagnosis.allowance import Allowance
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.incident import Incident, NotReadable
 
+BRANCH = re.compile(r"model\.\d+\.(one2one_)?cv3\.")
+"""The parts of a head that Ultralytics takes over from a checkpoint whole."""
 FIXED = ".dfl"
 """Ultralytics never trains parameters with this in their name."""
 
@@ -139,7 +143,7 @@ def _class(path: str, imported: Iterable[str]) -> type[nn.Module]:
 
 
 def _fit(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    widths.follow(model, weights)
+    _follow_widths(model, weights)
     own = model.state_dict()
     for name, tensor in own.items():
         if name not in weights:
@@ -150,6 +154,51 @@ def _fit(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     if extra := set(weights) - set(own) - {name for name, _ in model.named_buffers()}:
         raise NotReadable(f"its weight '{min(extra)}' has no place in its model")
     model.load_state_dict({name: weights[name] for name in own})
+
+
+def _follow_widths(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Widen or narrow the layers of the class branches to the shapes of their tensors.
+
+    Their width follows the number of classes. Fine-tuning keeps the branches of the checkpoint, so a model for two
+    classes that began as one for 80 has branches of 80 channels, which its yaml does not say. Only shapes are read from
+    an incident, and nothing is made that is larger than the tensors that it holds.
+
+    Args:
+        model: as its yaml has it.
+        weights: of the incident. What does not fit a layer of its kind is left to the check that follows.
+    """
+    own = model.state_dict()
+    odd = {n.rpartition(".")[0] for n, t in own.items() if n in weights and weights[n].shape != t.shape}
+    for name in sorted(odd):
+        layer = model.get_submodule(name)
+        mine = {n: weights[f"{name}.{n}"] for n in layer.state_dict() if f"{name}.{n}" in weights}
+        if BRANCH.match(f"{name}.") and "weight" in mine and mine.keys() == layer.state_dict().keys():
+            if isinstance(layer, nn.Conv2d) and mine["weight"].shape[2:] == layer.weight.shape[2:]:
+                _convolution(layer, mine)
+            elif isinstance(layer, _BatchNorm) and all(t.dim() < 2 for t in mine.values()):
+                layer.num_features = len(mine["weight"]) if mine["weight"].dim() else 0
+                _replace(layer, mine)
+
+
+def _convolution(layer: nn.Conv2d, mine: Mapping[str, Tensor]) -> None:
+    out, within = mine["weight"].shape[:2]
+    if layer.groups == layer.in_channels and within == 1:  # depth-wise: as many groups as channels
+        layer.groups = out
+    layer.out_channels, layer.in_channels = out, within * layer.groups
+    _replace(layer, mine)
+
+
+def _replace(layer: nn.Module, mine: Mapping[str, Tensor]) -> None:
+    """New, empty tensors of the given shapes and the layer's own dtypes; what they hold comes with the weights."""
+    for name, tensor in mine.items():
+        before = getattr(layer, name)
+        if before.shape == tensor.shape:
+            continue
+        fresh = torch.empty(tensor.shape, dtype=before.dtype)
+        if isinstance(before, nn.Parameter):
+            setattr(layer, name, nn.Parameter(fresh, requires_grad=before.requires_grad))
+        else:
+            setattr(layer, name, fresh)
 
 
 def _as_in_training(model: nn.Module, facts: Mapping[str, Any]) -> nn.Module:

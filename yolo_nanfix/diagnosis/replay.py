@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from yolo_nanfix import kept
-from yolo_nanfix.diagnosis import user_values as values
 from yolo_nanfix.diagnosis.allowance import Allowance
 from yolo_nanfix.diagnosis.places import Places
 from yolo_nanfix.diagnosis.rebuild import build, device_of, restore_criterion
+from yolo_nanfix.diagnosis.scan import calmed
 from yolo_nanfix.diagnosis.trace import Root, Tracer, finite, tree_leaves
 from yolo_nanfix.events import Check
 from yolo_nanfix.incident import Incident, NotReadable
@@ -151,7 +151,7 @@ class Replay:
         with self._undisturbed(self.device), torch.enable_grad():
             self._restore(weights)
             for name in calm:
-                self._live[name].data.copy_(values.calmed(name, self._live[name].data))
+                self._live[name].data.copy_(calmed(name, self._live[name].data))
             given = copied(self.batch if batch is None else batch)
             tracer = self._tracer(given) if traced else None
             held = sum(t.numel() for t in self.incident.tensors.values())

@@ -18,14 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from yolo_nanfix.diagnosis import advice, naming
-from yolo_nanfix.diagnosis.evidence import Evidence, rise
-from yolo_nanfix.diagnosis.lacks import Lack
+from yolo_nanfix.diagnosis import advice
+from yolo_nanfix.diagnosis.advice import Suggest
+from yolo_nanfix.diagnosis.evidence import Evidence, Lack, rise
+from yolo_nanfix.diagnosis.scan import GROUPS, group_setting
 from yolo_nanfix.events import Check, OnDisk
 from yolo_nanfix.verdicts import Cause, Verdict
-
-Suggest = Callable[[Evidence], "float | None"]
-"""Proposes a learning rate."""
 
 SURE = 0.95
 """Seen in the replay, and a counter-test (without the image, in float32, with earlier weights) was healthy; or the sick
@@ -34,9 +32,6 @@ SEEN = 0.8
 """Seen in the replay, without a counter-test."""
 LOOKED = 0.6
 """Seen without a replay."""
-GUESSED = 0.4
-"""Only the history says so."""
-
 GREW = 10.0
 """A weight whose largest magnitude grew this much since the snapshot was driven by the learning rate."""
 MOVED = 0.5
@@ -71,24 +66,25 @@ def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
         evidence: what was asked and seen.
         suggest: for a run whose learning rate is to blame.
     """
-    lines = [_replayed(evidence)]
+    seen = {"replay": _replayed(evidence)}
     for node in NODES:
         answer = node(evidence)
-        lines.append(f"{node.__name__.replace('_', ' ')}: {answer.line}")
+        seen[node.__name__.replace("_", " ")] = answer.line
         if answer.cause is not None:
             break
     verdict = Verdict(
         cause=answer.cause or Cause.UNKNOWN,
         summary=answer.summary or "the cause could not be found",
         confidence=answer.confidence,
-        evidence=tuple(lines),
+        evidence=seen,
+        reproduced=evidence.same,
         labels=tuple(origin.place for origin in evidence.origins),
-        images=naming.images(evidence),
+        images=_images(evidence),
     )
     if answer.came_later:
         tensor = evidence.leaf if evidence.leaf.startswith("batch.") else ""
         return replace(verdict, images=answer.images, labels=(), tensor=tensor, advice=advice.came_later())
-    verdict = naming.named(verdict, evidence, answer.setting)
+    verdict = _named(verdict, evidence, answer.setting)
     rate = suggest(evidence) if suggest and verdict.cause is Cause.LEARNING_RATE else None
     return replace(verdict, advice=advice.of(verdict, evidence, rate), lr0=rate)
 
@@ -96,16 +92,16 @@ def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
 def _replayed(evidence: Evidence) -> str:
     outcome = evidence.outcome
     if outcome is None:
-        return f"replay: none ({evidence.why_not or 'not needed'})"
+        return f"none ({evidence.why_not or 'not needed'})"
     same = {True: ", loss terms bit-identical to the run's", False: ", loss terms differ from the run's", None: ""}
     if outcome.error:
-        return f"replay: raised {outcome.error}"
+        return f"raised {outcome.error}"
     if not outcome.bad:
         norm = f", gradient norm {outcome.norm:.4g}" if outcome.norm is not None else ""
-        return f"replay: finite{norm}{same[evidence.same]}"
+        return f"finite{norm}{same[evidence.same]}"
     bad = ", ".join(outcome.bad[:3]) + (f" and {len(outcome.bad) - 3} more" if len(outcome.bad) > 3 else "")
     where = f"; first {_where(evidence)}" if outcome.root else ""
-    return f"replay: not finite in {outcome.phase}: {bad}{where}{same[evidence.same]}"
+    return f"not finite in {outcome.phase}: {bad}{where}{same[evidence.same]}"
 
 
 def _where(evidence: Evidence) -> str:
@@ -192,7 +188,7 @@ def setting(e: Evidence) -> Answer:
         line = f"{name} of optimizer group {number} is {value:g}: one step with it drives weights out of range"
         cause = Cause.LEARNING_RATE if name == "lr" else Cause.SETTING
         summary = f"{name} of optimizer group {number} is {value:g}"
-        return Answer(line, cause, summary, SEEN, setting=naming.group_setting(number, name))
+        return Answer(line, cause, summary, SEEN, setting=group_setting(number, name))
     if not e.odd_arguments:
         return Answer("arguments and settings of the optimizer are in their usual range")
     said = ", ".join(f"{name}={value:g}" for name, value in e.odd_arguments.items())
@@ -214,7 +210,7 @@ def _sick_group(e: Evidence) -> Answer:
     more = f", and {others} more setting{'' if others == 1 else 's'}" if others else ""
     summary = f"{words} of optimizer group {number} is {value} {since}{more}; no step was taken with it"
     line = f"{words} of group {number} is {value} {since}{more}"
-    return Answer(line, Cause.SETTING, summary, SURE, setting=naming.group_setting(number, name))
+    return Answer(line, Cause.SETTING, summary, SURE, setting=group_setting(number, name))
 
 
 def state(e: Evidence) -> Answer:
@@ -236,7 +232,7 @@ def state(e: Evidence) -> Answer:
 def _set(e: Evidence) -> Answer:
     """Weights that are finite, and far larger than training makes them."""
     jumped = e.growth.jumped if e.growth is not None and e.growth.was_set else ()
-    name = naming.large_weight(e)
+    name = _large_weight(e)
     size = (
         f"up to {e.large[name]:.3g}" if name in e.large else f"{e.growth.factor if e.growth else 0:.3g} times as large"
     )
@@ -427,6 +423,80 @@ def _confidence(e: Evidence, tested: bool) -> float:
     if e.outcome is None:
         return LOOKED
     return SURE if tested or e.leaf else SEEN
+
+
+def _images(evidence: Evidence) -> tuple[str, ...]:
+    """The guilty images; where a label row of theirs was traced to a mosaic parent, that one instead.
+
+    Where there was no time to ask image by image: those whose pixels the run's dtype cannot hold, or, where the trace
+    leads to pixels or targets, those that look sick.
+    """
+    found = (
+        evidence.guilt.images
+        or evidence.scan.beyond
+        or (evidence.scan.images() if evidence.leaf.startswith("batch.") else ())
+    )
+    guilty = [file for i in found if i < len(evidence.files) for file in _blamed_files(evidence, i)]
+    parents = {origin.image for origin in evidence.origins} - set(evidence.files)
+    return tuple(sorted(parents)) if parents else tuple(guilty)
+
+
+def _blamed_files(evidence: Evidence, image: int) -> list[str]:
+    """Those files of an image of the batch that are sick on disk; its own where that is not known."""
+    sources = evidence.facts.get("sources") or ()
+    blamed = sources[image].get("blamed") if image < len(sources) else None
+    return list(map(str, blamed)) if blamed else [evidence.files[image]]
+
+
+def _named(verdict: Verdict, evidence: Evidence, setting: str = "") -> Verdict:
+    """With op, module and line, as the trace gave them; `setting` is the name of the one to blame, if one is."""
+    if verdict.cause is Cause.NONDETERMINISTIC:
+        return replace(verdict, images=(), labels=())
+    if verdict.cause is Cause.SETTING:
+        return _with_setting(verdict, evidence, setting)
+    scan = evidence.scan
+    if verdict.cause is Cause.STATE and not scan.state and scan.optimizer:
+        return replace(verdict, module="optimizer", phase="step", tensor=f"optimizer.{scan.optimizer[0]}")
+    if verdict.cause is Cause.DEFINITION and evidence.hooked:
+        first = evidence.hooked[0]
+        module = first.name.rpartition(".")[0]
+        return replace(verdict, module=module, code=first.place, phase="backward", tensor=first.name, images=())
+    roots = evidence.roots()
+    if not roots:
+        tensor = scan.state[0] if verdict.cause is Cause.STATE and scan.state else ""
+        return replace(verdict, tensor=tensor)
+    note, leaf = roots[0].note, roots[0].leaf
+    return replace(
+        verdict,
+        op=note.op,
+        module=note.module,
+        code=note.code,
+        phase=note.phase,
+        dtype=note.dtype,
+        tensor=leaf.name if leaf else _state_tensor(evidence) if verdict.cause is Cause.STATE else "",
+    )
+
+
+def _state_tensor(evidence: Evidence) -> str:
+    return evidence.kept_root or (evidence.scan.state[:1] or (_large_weight(evidence),))[0]
+
+
+def _with_setting(verdict: Verdict, e: Evidence, setting: str) -> Verdict:
+    """Of settings nothing else is to blame, whatever the trace leads to."""
+    named = replace(verdict, images=(), labels=(), tensor=setting)
+    if setting.startswith(GROUPS):
+        return replace(named, module="optimizer", phase="step")
+    roots = e.roots()
+    note = roots[0].note if roots else None
+    if note is None:
+        return named
+    return replace(named, op=note.op, module=note.module, code=note.code, phase=note.phase, dtype=note.dtype)
+
+
+def _large_weight(e: Evidence) -> str:
+    """The first weight that somebody made large, or empty."""
+    jumped = e.growth.jumped if e.growth is not None and e.growth.was_set else ()
+    return next(iter((*e.large, *jumped)), "")
 
 
 NODES: tuple[Callable[[Evidence], Answer], ...] = (

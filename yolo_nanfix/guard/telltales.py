@@ -55,7 +55,7 @@ def verdict(sources: tuple[Source, ...], trainer: Any, nc: int | None) -> Verdic
         return Verdict(Cause.UNKNOWN, f"{shown}; its file could not be read again", confidence=LOOKED, advice=advice)
     what = "label rows" if labels else "pixels"
     summary = f"augmentation or other code of the dataset spoils {what}: the files themselves are in order"
-    evidence = (f"{shown}; read again from disk, it is in order",)
+    evidence = {"data": f"{shown}; read again from disk, it is in order"}
     return Verdict(
         Cause.DEFINITION,
         summary,

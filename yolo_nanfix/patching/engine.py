@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +14,7 @@ import torch
 from yolo_nanfix import upstream
 from yolo_nanfix.cards import Card, Value, load_all
 from yolo_nanfix.errors import PatchRefused, UsageError, nearest
-from yolo_nanfix.patching import cover, fixes, stack, tally
+from yolo_nanfix.patching import children, cover, fixes, stack, tally
 from yolo_nanfix.patching.fix import Fix
 
 Undo = Callable[[], None]
@@ -295,3 +296,15 @@ def _verify(card: Card, fix: Fix, target: upstream.Target, wrapper: Any) -> str:
 def _plain(target: upstream.Target, function: Any) -> Any:
     """Something callable: a static method as its class would hand it out, any other function as it is."""
     return function.__get__(None, target.owner) if isinstance(target.raw, staticmethod) else function
+
+
+def revive(state: str, path: str) -> Any:
+    """What a pickled patched function is loaded as: the function at `path`, after its patch set was put here."""
+    for name, params in json.loads(state)["patches"].items():
+        apply([name], params)
+    target = stack.original(path)
+    return vars(target.owner)[target.attribute]
+
+
+stack.pickled_by(lambda path: (revive, (children.state(), path)))
+children.carry("patches", lambda: {name: dict(params) for name, params in snapshot().items()})

@@ -1,16 +1,21 @@
-"""What the code of a patch consists of: one `Fix` a card."""
+"""What the code of a patch consists of: one `Fix` a card, and the two forms of its wrapper."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from yolo_nanfix.cards import Value
 
 Params = Mapping[str, Value]
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 """`wrapper(wrapped, instance, args, kwargs)`, as wrapt calls it."""
+Maker = Callable[[Params], Wrapper]
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,7 @@ class Fix:
     """The code of one card: a wrapper around its target, or an action of its own.
 
     Attributes:
-        wrapper: makes the wrapper for the target from the card's parameters.
+        wrapper: makes the wrapper for the target from the card's parameters; see `wrapper` and `float32_wrapper`.
         probe: for a target of unknown text: compares the stock function with the patched one on healthy input
             and returns why they differ, or None. It may use the global RNG; the engine restores it.
         install: instead of wrapping the target: does something and returns what undoes it.
@@ -26,8 +31,40 @@ class Fix:
         standing: for what waits for its moment: state and reason as they are now, or None for a patch that is on.
     """
 
-    wrapper: Callable[[Params], Wrapper] | None = None
+    wrapper: Maker | None = None
     probe: Callable[[Any, Any], str | None] | None = None
     install: Callable[[Params], Callable[[], None]] | None = None
     needed: Callable[[], str | None] | None = None
     standing: Callable[[], tuple[str, str] | None] | None = None
+
+
+def wrapper(function: Callable[..., Any]) -> Maker:
+    """The wrapper of a card from a function that is called in place of the target.
+
+    Args:
+        function: `function(wrapped, instance, *args, **kwargs)`: the target, the object that it is bound to or None,
+            and the arguments of the call. The card's parameters come as keyword arguments.
+    """
+
+    def make(params: Params) -> Wrapper:
+        bound = partial(function, **params) if params else function
+        return lambda wrapped, instance, args, kwargs: bound(wrapped, instance, *args, **kwargs)
+
+    return make
+
+
+def float32_wrapper(function: Callable[..., Any]) -> Maker:
+    """As `wrapper`, with autocast off on the device of the call's first tensor; the function casts its inputs."""
+    plain = wrapper(function)
+
+    def make(params: Params) -> Wrapper:
+        inner = plain(params)
+
+        def without_autocast(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            first = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+            with torch.autocast(first.device.type, enabled=False):
+                return inner(wrapped, instance, args, kwargs)
+
+        return without_autocast
+
+    return make

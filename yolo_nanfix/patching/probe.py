@@ -1,20 +1,46 @@
-"""The parity probe: is the patched function equal to the stock one on healthy inputs, in value and gradient?"""
+"""Parity probes: does a patched function of unknown text still do on healthy input what the stock one does?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Call = Callable[[Any, Sequence[Tensor]], Tensor]
 RELATIVE = 1e-6
+STEPS = 3
 
 
 def generator(seed: int) -> torch.Generator:
     """A CPU generator of its own, so that a probe never moves the training's RNG."""
     return torch.Generator().manual_seed(seed)
+
+
+def samples(make: Callable[[torch.Generator], Sequence[Tensor]], count: int = 3) -> Iterator[Sequence[Tensor]]:
+    """Sets of tensors for `difference`, each made with a generator of another seed."""
+    return (make(generator(seed)) for seed in range(count))
+
+
+def calling(*rest: Any, instance: Any = None, **options: Any) -> Call:
+    """How `difference` calls a function: the tensors of a probe, then what stays the same.
+
+    Args:
+        rest: further arguments; tensors are cloned for each call.
+        instance: what a method is bound to; functions that take no `self` are called without it.
+        options: keyword arguments.
+    """
+
+    def call(function: Any, tensors: Sequence[Tensor]) -> Tensor:
+        if instance is not None and function.__code__.co_varnames[:1] == ("self",):
+            function = function.__get__(instance, type(instance))
+        result: Tensor = function(*tensors, *(r.clone() if isinstance(r, Tensor) else r for r in rest), **options)
+        return result
+
+    return call
 
 
 def difference(stock: Any, patched: Any, call: Call, inputs: Iterable[Sequence[Tensor]]) -> str | None:
@@ -35,7 +61,11 @@ def difference(stock: Any, patched: Any, call: Call, inputs: Iterable[Sequence[T
             ours, our_gradients = _run(patched, call, tensors)
         except Exception as error:  # an upstream function of unknown text may raise anything
             return f"probe {number} raised {type(error).__name__}: {error}"
-        for what, a, b in (("value", value, ours), *_named(gradients, our_gradients)):
+        pairs = [("value", value, ours)]
+        pairs += [
+            (f"gradient of input {i}", *pair) for i, pair in enumerate(zip(gradients, our_gradients, strict=True))
+        ]
+        for what, a, b in pairs:
             if a.shape != b.shape or not torch.allclose(a, b, rtol=RELATIVE, atol=1e-9, equal_nan=True):
                 return f"{what} differs from stock on healthy probe {number}"
     return None
@@ -49,5 +79,75 @@ def _run(function: Any, call: Call, tensors: Sequence[Tensor]) -> tuple[Tensor, 
     return output.detach().clone(), filled
 
 
-def _named(a: list[Tensor], b: list[Tensor]) -> list[tuple[str, Tensor, Tensor]]:
-    return [(f"gradient of input {i}", x, y) for i, (x, y) in enumerate(zip(a, b, strict=True))]
+def text_difference(
+    stock: Any, *, uses: Iterable[str] = (), takes: Sequence[str] = (), more: bool = False
+) -> str | None:
+    """For a function that cannot be tried here: why its text does not fit the patch, or None.
+
+    Args:
+        stock: the function as upstream wrote it.
+        uses: globals, attributes or texts that its code must still use.
+        takes: the names of its parameters after `self`.
+        more: it may take further ones behind them.
+    """
+    function = inspect.unwrap(stock)
+    found = list(inspect.signature(function).parameters)[1:]
+    if takes and (found[: len(takes)] if more else found) != list(takes):
+        return f"it takes ({', '.join(found)}), not ({', '.join(takes)})"
+    code = function.__code__
+    missing = set(uses) - {*code.co_names, *(c for c in code.co_consts if isinstance(c, str))}
+    return f"it no longer uses {', '.join(sorted(missing))}" if missing else None
+
+
+def step_difference(stock: Any, patched: Any, *, scaled: bool) -> str | None:
+    """Why the weights or the momentum differ after a few healthy optimizer steps of a small model, or None.
+
+    Args:
+        stock: the method as upstream wrote it, a plain function.
+        patched: the method under our wrapper, a function that binds.
+        scaled: with an enabled GradScaler, where this torch has one for the CPU.
+    """
+    results = []
+    for function in (stock, patched):
+        trainer = _Trainer(scaled)
+        try:
+            for seed in range(STEPS):
+                trainer.backward(seed)
+                function.__get__(trainer, _Trainer)()
+        except Exception as error:  # upstream code of unknown text may raise anything
+            return f"a healthy step raised {type(error).__name__}: {error}"
+        results.append(trainer.state())
+    equal = all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    return None if equal else "healthy steps differ from stock"
+
+
+def amp_difference(stock: Any, patched: Any) -> str | None:
+    """Why `check_amp` answers otherwise than stock for a small model on the CPU, or None."""
+    model = nn.Conv2d(3, 1, 1)
+    try:
+        answers = bool(stock(model)), bool(patched(model))
+    except Exception as error:  # upstream code of unknown text may raise anything
+        return f"the check raised {type(error).__name__}: {error}"
+    return None if answers[0] == answers[1] else f"on the CPU it answers {answers[1]}, stock {answers[0]}"
+
+
+class _Trainer(SimpleNamespace):
+    """As much of a trainer as an optimizer step uses."""
+
+    def __init__(self, scaled: bool) -> None:
+        model = nn.Linear(4, 2)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator(1)))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
+        make: Any = getattr(torch.amp, "GradScaler", None)  # torch before 2.3 has only the one for CUDA
+        scaler = make("cpu", enabled=scaled) if make else torch.cuda.amp.GradScaler(enabled=False)
+        super().__init__(model=model, optimizer=optimizer, scaler=scaler, ema=None, device=torch.device("cpu"))
+
+    def backward(self, seed: int) -> None:
+        inputs = torch.randn(8, 4, generator=generator(seed))
+        self.scaler.scale(self.model(inputs).square().sum()).backward()
+
+    def state(self) -> list[Tensor]:
+        momentum = [s["momentum_buffer"] for s in self.optimizer.state.values()]
+        return [*(p.detach() for p in self.model.parameters()), *momentum]

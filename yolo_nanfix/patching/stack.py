@@ -6,6 +6,7 @@ the rest is then stacked anew on the very same upstream object.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,13 @@ import wrapt
 
 from yolo_nanfix import upstream
 from yolo_nanfix.patching.fix import Wrapper
-from yolo_nanfix.patching.revival import revive, state
+
+_pickled: list[Callable[[str], tuple[Any, ...]]] = []
+
+
+def pickled_by(reduce: Callable[[str], tuple[Any, ...]]) -> None:
+    """Hand in how a patched function is pickled: `reduce(path)` gives what `__reduce_ex__` returns."""
+    _pickled[:] = [reduce]
 
 
 class Patched(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt has no complete types
@@ -32,7 +39,7 @@ class Patched(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt has no 
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Pickle by name, together with what is patched here."""
-        return revive, (state(), self._self_path)
+        return _pickled[0](self._self_path)
 
     def __copy__(self) -> Patched:
         """A function is its own copy."""

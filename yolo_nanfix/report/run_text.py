@@ -297,7 +297,7 @@ def verdict_text(verdict: Mapping[str, Any], console: Console | None = None, *, 
             _line(console, (f"  {name:<10}", "bold"), (str(verdict[key]), ""))
     _list(console, "images", verdict["images"])
     _list(console, "labels", verdict["labels"])
-    _list(console, "what was seen", verdict["evidence"])
+    _list(console, "what was seen", [f"{asked}: {line}" for asked, line in verdict["evidence"].items()])
     _list(console, "what to do", verdict["advice"])
     count = int(verdict["replays"])
     _line(console, (f"{count} replay{'' if count == 1 else 's'} in {float(verdict['seconds']):.1f} s", "dim"))

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from yolo_nanfix import upstream
-from yolo_nanfix.numerics.overflow import overflow_in_half
+from yolo_nanfix.numerics.precision import overflow_in_half
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
-from yolo_nanfix.patching.training_probes import amp_difference
+from yolo_nanfix.patching.fix import Fix, wrapper
+from yolo_nanfix.patching.probe import amp_difference
 
 NAME = "amp-check-skipped"
 CHECKED = ("cuda",)
@@ -20,11 +20,10 @@ BATCH = 8
 """Known broken GPUs fail with 7 images and more (https://github.com/ultralytics/ultralytics/pull/17977)."""
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def check_amp(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return wrapped(*args, **kwargs) and _holds_in_half(*args, **kwargs)
-
-    return check_amp
+@wrapper
+def check_amp(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
+    """Upstream's answer, and where it is yes, that of the model itself."""
+    return wrapped(*args, **kwargs) and _holds_in_half(*args, **kwargs)
 
 
 def _holds_in_half(model: Any) -> bool:
@@ -58,4 +57,4 @@ def _shape(model: Any) -> tuple[int, int, int, int]:
     return (min(batch, BATCH) if isinstance(batch, int) and batch > 0 else BATCH, channels, side, side)
 
 
-FIX = Fix(wrapper=_wrapper, probe=amp_difference)
+FIX = Fix(wrapper=check_amp, probe=amp_difference)

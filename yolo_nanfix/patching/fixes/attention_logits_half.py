@@ -9,24 +9,22 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from yolo_nanfix.numerics.halves import float16_autocast, float32_state
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
-from yolo_nanfix.patching.probe import difference, generator
+from yolo_nanfix.numerics.precision import float16_autocast, float32_state
+from yolo_nanfix.patching.fix import Fix, wrapper
+from yolo_nanfix.patching.probe import calling, difference, generator
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def forward(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        x = args[0]
-        if x.dtype is not torch.float16 and not float16_autocast(x.device.type):
-            return wrapped(*args, **kwargs)
-        with torch.autocast(x.device.type, enabled=False):
-            halved = float32_state(instance)
-            if halved and instance.training:  # copies would lose the updates of BatchNorm
-                return wrapped(*args, **kwargs)
-            full = functional_call(instance, halved, (x.float(),)) if halved else wrapped(x.float())
-        return full.half()
-
-    return forward
+@wrapper
+def forward(wrapped: Any, instance: Any, x: Tensor, *rest: Any, **options: Any) -> Any:
+    """In float32 where it would compute in float16; the result is float16 as upstream's."""
+    if x.dtype is not torch.float16 and not float16_autocast(x.device.type):
+        return wrapped(x, *rest, **options)
+    with torch.autocast(x.device.type, enabled=False):
+        halved = float32_state(instance)
+        if halved and instance.training:  # copies would lose the updates of BatchNorm
+            return wrapped(x, *rest, **options)
+        full = functional_call(instance, halved, (x.float(),)) if halved else wrapped(x.float())
+    return full.half()
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
@@ -37,10 +35,7 @@ def _probe(stock: Any, patched: Any) -> str | None:
     module = block(64, 2).eval()
     x = torch.randn(2, 64, 8, 8, generator=generator(1))
 
-    def call(function: Any, tensors: Any) -> Tensor:
-        result: Tensor = function.__get__(module, block)(*tensors)
-        return result
-
+    call = calling(instance=module)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.float16):
         half = call(patched, [x])
     with torch.no_grad():
@@ -49,4 +44,4 @@ def _probe(stock: Any, patched: Any) -> str | None:
     return difference(stock, patched, call, [[x]])
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=forward, probe=_probe)

@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+from yolo_nanfix.patching.fix import Fix, wrapper
+from yolo_nanfix.patching.probe import text_difference
 
 AUTOCAST = "autocast"
 
 
-def _wrapper(params: Params) -> Wrapper:
-    validate_in = {"float32": _in_float32, "bfloat16": _in_bfloat16, "stock": None}[str(params["bf16_validation"])]
+@wrapper
+def validate(
+    wrapped: Any, instance: Any, trainer: Any = None, *args: Any, bf16_validation: str = "float32", **kwargs: Any
+) -> Any:
+    """In the precision that the card's parameter names, where `trainer` trains in bfloat16."""
+    if bf16_validation == "stock" or trainer is None or trainer.args.amp != "bf16":
+        return wrapped(trainer, *args, **kwargs)
+    with _in_float32(trainer) if bf16_validation == "float32" else _in_bfloat16(wrapped):
+        return wrapped(trainer, *args, **kwargs)
 
-    def validate(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        trainer = args[0] if args else kwargs.get("trainer")
-        if validate_in is None or trainer is None or trainer.args.amp != "bf16":
-            return wrapped(*args, **kwargs)
-        return validate_in(trainer, wrapped, args, kwargs)
 
-    return validate
-
-
-def _in_float32(trainer: Any, wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call upstream's method while the trainer says that it does not train in mixed precision."""
+@contextmanager
+def _in_float32(trainer: Any) -> Iterator[None]:
+    """While it lasts, the trainer says that it does not train in mixed precision."""
     amp, trainer.amp = trainer.amp, False
     try:
-        return wrapped(*args, **kwargs)
+        yield
     finally:
         trainer.amp = amp
 
 
-def _in_bfloat16(trainer: Any, wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call upstream's method while `autocast` in its module's globals takes bfloat16 for True."""
+@contextmanager
+def _in_bfloat16(wrapped: Any) -> Iterator[None]:
+    """While it lasts, `autocast` in the globals of upstream's module takes bfloat16 for True."""
     scope = inspect.unwrap(wrapped.__func__).__globals__
     stock = scope[AUTOCAST]
 
@@ -43,19 +47,14 @@ def _in_bfloat16(trainer: Any, wrapped: Any, args: tuple[Any, ...], kwargs: dict
 
     scope[AUTOCAST] = autocast
     try:
-        return wrapped(*args, **kwargs)
+        yield
     finally:
         scope[AUTOCAST] = stock
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
-    """No tensors to compare: the method must still take the precision from `trainer.amp` and call `autocast`."""
-    function = inspect.unwrap(stock)
-    if list(inspect.signature(function).parameters)[1:2] != ["trainer"]:
-        return "the method no longer takes a trainer first"
-    if not {AUTOCAST, "amp", "quantize"} <= set(function.__code__.co_names):
-        return f"the method no longer calls {AUTOCAST} where trainer.amp is set"
-    return None
+    """The method must still take the precision from `trainer.amp` and call `autocast`."""
+    return text_difference(stock, uses=(AUTOCAST, "amp", "quantize"), takes=("trainer",), more=True)
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=validate, probe=_probe)

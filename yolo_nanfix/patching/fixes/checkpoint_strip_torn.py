@@ -16,29 +16,28 @@ import torch
 from torch import nn
 
 from yolo_nanfix import files
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+from yolo_nanfix.patching.fix import Fix, wrapper
 
 FOLDER = "stripping"
 """How the name begins of the hidden folder beside the checkpoint: a rename is one step only within a file system."""
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def strip_optimizer(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call = inspect.signature(wrapped).bind(*args, **kwargs)
-        call.apply_defaults()
-        if call.arguments["s"]:
-            return wrapped(*args, **kwargs)
-        target = Path(call.arguments["f"]).resolve()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with files.folder(target.parent / FOLDER) as aside:
-            call.arguments["s"] = str(aside / target.name)
-            with _said_as_stock(wrapped, call.arguments["s"]):
-                result = wrapped(*call.args, **call.kwargs)
-            if (aside / target.name).exists():  # upstream writes nothing where the file is no checkpoint
-                _replace(target, aside / target.name)
-        return result
-
-    return strip_optimizer
+@wrapper
+def strip_optimizer(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
+    """Upstream writes into a temporary folder beside the checkpoint, and the result takes its place."""
+    call = inspect.signature(wrapped).bind(*args, **kwargs)
+    call.apply_defaults()
+    if call.arguments["s"]:
+        return wrapped(*args, **kwargs)
+    target = Path(call.arguments["f"]).resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with files.folder(target.parent / FOLDER) as aside:
+        call.arguments["s"] = str(aside / target.name)
+        with _said_as_stock(wrapped, call.arguments["s"]):
+            result = wrapped(*call.args, **call.kwargs)
+        if (aside / target.name).exists():  # upstream writes nothing where the file is no checkpoint
+            _replace(target, aside / target.name)
+    return result
 
 
 @contextmanager
@@ -90,4 +89,4 @@ def _probe(stock: Any, patched: Any) -> str | None:
     )
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=strip_optimizer, probe=_probe)

@@ -5,7 +5,6 @@ Where this run has no good one yet and the poison is a few values, they are repl
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,8 @@ from yolo_nanfix import upstream
 from yolo_nanfix.errors import PoisonedState
 from yolo_nanfix.numerics.finite import by_design, first_not_finite, weights
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+from yolo_nanfix.patching.fix import Fix, wrapper
+from yolo_nanfix.patching.probe import text_difference
 
 NAME = "checkpoint-zeroed"
 FEW = 0.01
@@ -30,30 +30,29 @@ _mended: weakref.WeakSet[Any] = weakref.WeakSet()
 """Trainers whose last checkpoint is not good, but mended."""
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def save_model(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        defect = _defect(instance)
-        if defect is None:
-            _mended.discard(instance)
-            return wrapped(*args, **kwargs)
-        tally.add(NAME, 1)
-        if _has_good_one(instance):
-            _say(f"{defect}; no checkpoint is written, the one before stays ({instance.last})")
-            return False
-        plain, zeroed, total = _finite_state(instance)
-        if zeroed <= FEW * total:
-            _mended.add(instance)
-            how = f"{zeroed} of {total} weights are 0 in it, the rest is finite"
-            _say(f"{defect}; there is no good checkpoint yet, so a mended one is written: {how} ({instance.last})")
-            with _in_place(plain, instance.optimizer):
-                return wrapped(*args, **kwargs)
-        none = f"{defect}; no checkpoint of this run was good, and none is written ({instance.last})"
-        if instance.epoch + 1 >= instance.epochs or getattr(instance, "stop", False):
-            raise PoisonedState(f"training ends without a model: {none}")
-        _say(none)
+@wrapper
+def save_model(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
+    """Upstream's checkpoint if all in it is finite; else the one before stays, or one with few zeros is written."""
+    defect = _defect(instance)
+    if defect is None:
+        _mended.discard(instance)
+        return wrapped(*args, **kwargs)
+    tally.add(NAME, 1)
+    if _has_good_one(instance):
+        _say(f"{defect}; no checkpoint is written, the one before stays ({instance.last})")
         return False
-
-    return save_model
+    plain, zeroed, total = _finite_state(instance)
+    if zeroed <= FEW * total:
+        _mended.add(instance)
+        how = f"{zeroed} of {total} weights are 0 in it, the rest is finite"
+        _say(f"{defect}; there is no good checkpoint yet, so a mended one is written: {how} ({instance.last})")
+        with _in_place(plain, instance.optimizer):
+            return wrapped(*args, **kwargs)
+    none = f"{defect}; no checkpoint of this run was good, and none is written ({instance.last})"
+    if instance.epoch + 1 >= instance.epochs or getattr(instance, "stop", False):
+        raise PoisonedState(f"training ends without a model: {none}")
+    _say(none)
+    return False
 
 
 def _say(message: str) -> None:
@@ -153,10 +152,8 @@ def _plain(model: Any) -> Any:
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
-    """No tensors to compare: the method must still write the EMA and the optimizer of the trainer to its `last`."""
-    function = inspect.unwrap(stock)
-    missing = {"ema", "optimizer", "last"} - set(function.__code__.co_names)
-    return f"the method no longer uses {', '.join(sorted(missing))}" if missing else None
+    """The method must still write the EMA and the optimizer of the trainer to its `last`."""
+    return text_difference(stock, uses=("ema", "optimizer", "last"))
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=save_model, probe=_probe)

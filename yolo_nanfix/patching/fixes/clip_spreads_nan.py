@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from yolo_nanfix import clipping, upstream
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
-from yolo_nanfix.patching.training_probes import step_difference
+from yolo_nanfix.patching.fix import Fix, wrapper
+from yolo_nanfix.patching.probe import step_difference
 
 NAME = "clip-spreads-nan"
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def optimizer_step(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if instance.scaler.is_enabled() or _is_guarded(instance):
-            return wrapped(*args, **kwargs)
-        with clipping.listen(_judging(instance)):
-            return wrapped(*args, **kwargs)
-
-    return optimizer_step
+@wrapper
+def optimizer_step(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
+    """Upstream's step, whose gradient norm is judged where nobody else does."""
+    if instance.scaler.is_enabled() or _is_guarded(instance):
+        return wrapped(*args, **kwargs)
+    with clipping.listen(_judging(instance)):
+        return wrapped(*args, **kwargs)
 
 
 def _is_guarded(trainer: Any) -> bool:
@@ -46,8 +46,4 @@ def _judging(trainer: Any) -> clipping.Listener:
     return judging
 
 
-def _probe(stock: Any, patched: Any) -> str | None:
-    return step_difference(stock, patched, scaled=False)
-
-
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=optimizer_step, probe=partial(step_difference, scaled=False))

@@ -6,19 +6,18 @@ import inspect
 from typing import Any
 
 from yolo_nanfix import stopping
-from yolo_nanfix.patching import revival
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+from yolo_nanfix.patching import children
+from yolo_nanfix.patching.fix import Fix, wrapper
 
 WORKER = "yolo_nanfix.ddp_worker"
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def generate_ddp_command(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        command, file = wrapped(*args, **kwargs)
-        stopping.break_off_waiting()  # the last that happens before the launcher is waited for
-        return through_worker(command, str(file)), file
-
-    return generate_ddp_command
+@wrapper
+def generate_ddp_command(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
+    """Upstream's command and file, the command with our worker in it."""
+    command, file = wrapped(*args, **kwargs)
+    stopping.break_off_waiting()  # the last that happens before the launcher is waited for
+    return through_worker(command, str(file)), file
 
 
 def through_worker(command: list[str], file: str) -> list[str]:
@@ -29,7 +28,7 @@ def through_worker(command: list[str], file: str) -> list[str]:
     """
     if command[-1] != file:
         raise RuntimeError(f"yolo-nanfix: the launch command of this release has an unknown form: {command}")
-    return [*command[:-1], "-m", WORKER, revival.state(), file]
+    return [*command[:-1], "-m", WORKER, children.state(), file]
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
@@ -40,4 +39,4 @@ def _probe(stock: Any, patched: Any) -> str | None:
     return None
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=generate_ddp_command, probe=_probe)

@@ -8,32 +8,27 @@ from weakref import WeakKeyDictionary
 
 from yolo_nanfix import upstream
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+from yolo_nanfix.patching.fix import Fix, wrapper
 
 NAME = "early-stopping-at-zero"
 
 
-def _wrapper(params: Params) -> Wrapper:
-    min_zero_epochs = int(params["min_zero_epochs"])
-    starts: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-
-    def stopper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        epoch, fitness = _arguments(*args, **kwargs)
-        if fitness is None:
-            return wrapped(epoch, fitness)
-        if math.isnan(fitness):  # as the best fitness it could never be beaten
-            tally.add(NAME, 1)
-            fitness = 0.0
-        stop = wrapped(epoch, fitness)
-        if stop or instance.best_fitness != 0:
-            return stop
-        return _stop_at_zero(instance, epoch - starts.setdefault(instance, epoch), min_zero_epochs)
-
-    return stopper
+_starts: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+"""The epoch at which each stopper was asked first."""
 
 
-def _arguments(epoch: int, fitness: Any) -> tuple[int, Any]:
-    return epoch, fitness
+@wrapper
+def stopper(wrapped: Any, instance: Any, epoch: int, fitness: Any, *, min_zero_epochs: int) -> Any:
+    """Upstream's answer, or yes after `min_zero_epochs` epochs at a fitness of 0; NaN counts as 0."""
+    if fitness is None:
+        return wrapped(epoch, fitness)
+    if math.isnan(fitness):  # as the best fitness it could never be beaten
+        tally.add(NAME, 1)
+        fitness = 0.0
+    stop = wrapped(epoch, fitness)
+    if stop or instance.best_fitness != 0:
+        return stop
+    return _stop_at_zero(instance, epoch - _starts.setdefault(instance, epoch), int(min_zero_epochs))
 
 
 def _stop_at_zero(stopper: Any, epochs: int, min_zero_epochs: int) -> bool:
@@ -72,4 +67,4 @@ class _Stopper:
         self.patience, self.possible_stop = 4, False
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=stopper, probe=_probe)

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-from yolo_nanfix.numerics.halves import in_float32
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+from yolo_nanfix.numerics.precision import in_float32
+from yolo_nanfix.patching.fix import Fix, wrapper
+from yolo_nanfix.patching.probe import text_difference
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def validate(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        trainer = args[0] if args else kwargs.get("trainer")
-        if trainer is None:
-            return wrapped(*args, **kwargs)
-        model = trainer.ema.ema or trainer.model
-        with _halved_by_autocast(getattr(model, "_orig_mod", model)):
-            return wrapped(*args, **kwargs)
-
-    return validate
+@wrapper
+def validate(wrapped: Any, instance: Any, trainer: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """Validate a float16 view of the EMA inside a training."""
+    if trainer is None:
+        return wrapped(trainer, *args, **kwargs)
+    model = trainer.ema.ema or trainer.model
+    with _halved_by_autocast(getattr(model, "_orig_mod", model)):
+        return wrapped(trainer, *args, **kwargs)
 
 
 @contextlib.contextmanager
@@ -70,13 +68,8 @@ def _view(model: Any) -> Any:
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
-    """No tensors to compare: the method must still take a trainer, and cast the EMA by `half()` or `float()`."""
-    function = inspect.unwrap(stock)
-    if list(inspect.signature(function).parameters)[1:2] != ["trainer"]:
-        return "the method no longer takes a trainer first"
-    if not {"half", "float", "ema"} <= set(function.__code__.co_names):
-        return "the method no longer casts the EMA"
-    return None
+    """The method must still take a trainer, and cast the EMA by `half()` or `float()`."""
+    return text_difference(stock, uses=("half", "float", "ema"), takes=("trainer",), more=True)
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=validate, probe=_probe)

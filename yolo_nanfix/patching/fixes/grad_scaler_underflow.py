@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
-from yolo_nanfix.patching.training_probes import step_difference
+from yolo_nanfix.patching.fix import Fix, wrapper
+from yolo_nanfix.patching.probe import step_difference
 
 NAME = "grad-scaler-underflow"
 TINY = torch.finfo(torch.float32).tiny
 """Below it, 1 / scale overflows float32, or nearly."""
 
 
-def _wrapper(params: Params) -> Wrapper:
-    min_loss_scale = float(params["min_loss_scale"])
-
-    def optimizer_step(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        scale = getattr(instance.scaler, "_scale", None)
-        if scale is None:  # a scaler that is off
-            return wrapped(*args, **kwargs)
-        # the losses of this window were multiplied by the scale as it is: only one that cannot be inverted is lifted
-        dead = _lift(scale, TINY, min_loss_scale)
-        result = wrapped(*args, **kwargs)
-        tally.add(NAME, dead | _lift(scale, min_loss_scale, min_loss_scale))
-        return result
-
-    return optimizer_step
+@wrapper
+def optimizer_step(wrapped: Any, instance: Any, *args: Any, min_loss_scale: float, **kwargs: Any) -> Any:
+    """Upstream's step, with the scale lifted before it if it cannot be inverted, and after it to the floor."""
+    scale = getattr(instance.scaler, "_scale", None)
+    if scale is None:  # a scaler that is off
+        return wrapped(*args, **kwargs)
+    # the losses of this window were multiplied by the scale as it is: only one that cannot be inverted is lifted
+    dead = _lift(scale, TINY, float(min_loss_scale))
+    result = wrapped(*args, **kwargs)
+    tally.add(NAME, dead | _lift(scale, float(min_loss_scale), float(min_loss_scale)))
+    return result
 
 
 def _lift(scale: Tensor, below: float, floor: float) -> Tensor:
@@ -39,8 +37,4 @@ def _lift(scale: Tensor, below: float, floor: float) -> Tensor:
     return low
 
 
-def _probe(stock: Any, patched: Any) -> str | None:
-    return step_difference(stock, patched, scaled=True)
-
-
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=optimizer_step, probe=partial(step_difference, scaled=True))

@@ -7,23 +7,19 @@ from typing import Any
 
 from torch import Tensor
 
-from yolo_nanfix.numerics.keepalive import finite_rows, without_labels
+from yolo_nanfix.numerics.targets import finite_rows, without_labels
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+from yolo_nanfix.patching.fix import Fix, wrapper
+from yolo_nanfix.patching.probe import text_difference
 
 NAME = "keep-alive-infinite"
 READ = ("mask_coefficient", "proto", "angle")
 """What the keep-alive terms multiply by 0, as the heads of 8.4 and later name it."""
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def loss(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _loss(wrapped, *args, **kwargs)
-
-    return loss
-
-
-def _loss(wrapped: Any, preds: Any, batch: dict[str, Any]) -> Any:
+@wrapper
+def loss(wrapped: Any, instance: Any, preds: Any, batch: dict[str, Any]) -> Any:
+    """Upstream's loss on outputs that are finite for the images without labels."""
     outputs = preds
     if not isinstance(preds, dict):  # up to 8.3: (feats, outputs...) or, in evaluation, (decoded, (feats, outputs...))
         outputs = preds if isinstance(preds[0], list) else preds[1]
@@ -48,13 +44,11 @@ def _finite(output: Any, empty: Tensor) -> Any:
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
-    """No tensors to compare: healthy outputs are passed on unchanged. The method must still read what we mend."""
-    function = inspect.unwrap(stock)
-    names = list(inspect.signature(function).parameters)
-    if names != ["self", "preds", "batch"]:
-        return f"the method takes {', '.join(names)}"
-    outputs = {"proto", "pred_angle"} & set(function.__code__.co_varnames)
-    return None if outputs else "the method no longer reads prototypes or angles"
+    """Healthy outputs are passed on unchanged. The method must still read what is made finite here."""
+    if reason := text_difference(stock, takes=("preds", "batch")):
+        return reason
+    outputs = {"proto", "pred_angle"} & set(inspect.unwrap(stock).__code__.co_varnames)
+    return None if outputs else "it no longer reads prototypes or angles"
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=loss, probe=_probe)

@@ -8,29 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from yolo_nanfix.numerics.rbox import regular_rboxes
+from yolo_nanfix.numerics.iou import regular_rboxes
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
-from yolo_nanfix.patching.probe import difference, generator
+from yolo_nanfix.patching.fix import Fix, float32_wrapper
+from yolo_nanfix.patching.probe import calling, difference, generator
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def probiou(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _call(wrapped, *args, **kwargs)
-
-    return probiou
-
-
-def _call(wrapped: Any, obb1: Tensor, obb2: Tensor, *rest: Any, **options: Any) -> Any:
+@float32_wrapper
+def probiou(wrapped: Any, instance: Any, obb1: Tensor, obb2: Tensor, *rest: Any, **options: Any) -> Any:
     """Releases before 8.4.84 have no floor; the aspect term of CIoU divides by the sides themselves."""
     given = {**dict(zip(("CIoU", "eps", "floor"), rest, strict=False)), **options}
     floor = 0.0 if given.get("CIoU") else float(given.get("floor", 0.0))
-    with torch.autocast(obb1.device.type, enabled=False):
-        box1, moved1 = regular_rboxes(obb1, floor)
-        box2, moved2 = regular_rboxes(obb2, floor)
-        tally.add("probiou-degenerate-box", moved1)
-        tally.add("probiou-degenerate-box", moved2)
-        return wrapped(box1, box2, *rest, **options)
+    box1, moved1 = regular_rboxes(obb1, floor)
+    box2, moved2 = regular_rboxes(obb2, floor)
+    tally.add("probiou-degenerate-box", moved1)
+    tally.add("probiou-degenerate-box", moved2)
+    return wrapped(box1, box2, *rest, **options)
 
 
 def _healthy() -> Iterator[tuple[Tensor, Tensor]]:
@@ -43,15 +36,8 @@ def _healthy() -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
-    def plain(function: Any, tensors: Any) -> Tensor:
-        result: Tensor = function(*tensors)
-        return result
-
-    def aspect(function: Any, tensors: Any) -> Tensor:
-        result: Tensor = function(*tensors, CIoU=True)
-        return result
-
-    return difference(stock, patched, plain, _healthy()) or difference(stock, patched, aspect, _healthy())
+    plain = difference(stock, patched, calling(), _healthy())
+    return plain or difference(stock, patched, calling(CIoU=True), _healthy())
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=probiou, probe=_probe)

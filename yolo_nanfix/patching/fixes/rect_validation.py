@@ -12,35 +12,32 @@ import torch
 
 from yolo_nanfix import upstream
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+from yolo_nanfix.patching.fix import Fix, wrapper
 
 BUILDERS = ("build_yolo_dataset", "build_dataloader", "create_dataloader")
 """What upstream passes `rect` to, by name: since 8.0.89, before that, and for its old `v5loader=True`."""
 
 
-def _wrapper(params: Params) -> Wrapper:
-    rect = params["rect"]
-
-    def build(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        function = inspect.unwrap(getattr(wrapped, "__func__", wrapped))  # not bound if called as Trainer.method(self)
-        mode = inspect.signature(function).bind(instance, *args, **kwargs).arguments.get("mode", "train")
-        if mode != "val" or rect == "stock":
-            return wrapped(*args, **kwargs)
-        if instance.args.rect:
-            upstream.log("rect-validation: rect=True is set by you, so validation batches stay rectangular")
-            return wrapped(*args, **kwargs)
-        if rect == "auto":
-            built = wrapped(*args, **kwargs)
-            misfit = _misfit(instance, built.dataset if isinstance(built, torch.utils.data.DataLoader) else built)
-            if misfit is None:
-                return built
-            del built
-            tally.add("rect-validation", 1)
-            upstream.log(f"rect-validation: this model {misfit}; its validation batches will be square")
-        with _without_rect(function.__globals__):
-            return wrapped(*args, **kwargs)
-
-    return build
+@wrapper
+def build(wrapped: Any, instance: Any, *args: Any, rect: str, **kwargs: Any) -> Any:
+    """Upstream's dataset or loader; that of a validation is built anew with square batches where it must."""
+    function = inspect.unwrap(getattr(wrapped, "__func__", wrapped))  # not bound if called as Trainer.method(self)
+    mode = inspect.signature(function).bind(instance, *args, **kwargs).arguments.get("mode", "train")
+    if mode != "val" or rect == "stock":
+        return wrapped(*args, **kwargs)
+    if instance.args.rect:
+        upstream.log("rect-validation: rect=True is set by you, so validation batches stay rectangular")
+        return wrapped(*args, **kwargs)
+    if rect == "auto":
+        built = wrapped(*args, **kwargs)
+        misfit = _misfit(instance, built.dataset if isinstance(built, torch.utils.data.DataLoader) else built)
+        if misfit is None:
+            return built
+        del built
+        tally.add("rect-validation", 1)
+        upstream.log(f"rect-validation: this model {misfit}; its validation batches will be square")
+    with _without_rect(function.__globals__):
+        return wrapped(*args, **kwargs)
 
 
 @contextlib.contextmanager
@@ -88,8 +85,8 @@ def _misfit(trainer: Any, dataset: Any) -> str | None:
 
 def _unwrapped(model: torch.nn.Module) -> torch.nn.Module:
     """The model itself, without DDP and `torch.compile` around it."""
-    for wrapper in ("module", "_orig_mod"):
-        inner = getattr(model, wrapper, None)
+    for name in ("module", "_orig_mod"):
+        inner = getattr(model, name, None)
         if isinstance(inner, torch.nn.Module):
             return _unwrapped(inner)
     return model
@@ -124,4 +121,4 @@ def _probe(stock: Any, patched: Any) -> str | None:
     return None
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=build, probe=_probe)

@@ -2,58 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from yolo_nanfix import upstream
-from yolo_nanfix.numerics.bounds import widened
+from yolo_nanfix.numerics.precision import widened
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
-from yolo_nanfix.patching.probe import difference, generator
+from yolo_nanfix.patching.fix import Fix, float32_wrapper
+from yolo_nanfix.patching.probe import calling, difference, generator, samples
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def calculate_rle_loss(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _call(wrapped, instance, *args, **kwargs)
-
-    return calculate_rle_loss
-
-
-def _call(wrapped: Any, instance: Any, pred_kpt: Tensor, gt_kpt: Tensor, kpt_mask: Tensor) -> Any:
+@float32_wrapper
+def calculate_rle_loss(wrapped: Any, instance: Any, pred_kpt: Tensor, gt_kpt: Tensor, kpt_mask: Tensor) -> Any:
     """What reaches the RLE loss is counted as it arrives there; the length of a tensor is known to the host."""
     used: list[int] = []
     hook = instance.rle_loss.register_forward_pre_hook(lambda module, inputs: used.append(len(inputs[0])))
     try:
-        with torch.autocast(pred_kpt.device.type, enabled=False):
-            loss = wrapped(widened(pred_kpt), widened(gt_kpt), kpt_mask)
+        loss = wrapped(widened(pred_kpt), widened(gt_kpt), kpt_mask)
     finally:
         hook.remove()
     tally.add("rle-errors-dropped", (kpt_mask != 0).sum() - sum(used))
     return loss
 
 
-def _healthy() -> Iterator[tuple[Tensor]]:
-    """Predicted keypoints (x, y, visibility, two sigma logits), shape (8, 5, 5)."""
-    for seed in range(3):
-        yield (torch.randn(8, 5, 5, generator=generator(seed)),)
-
-
 def _probe(stock: Any, patched: Any) -> str | None:
+    """Predicted keypoints (x, y, visibility, two sigma logits), shape (8, 5, 5)."""
     owner = upstream.resolve("ultralytics.utils.loss:PoseLoss26").raw
     instance = owner.__new__(owner)
     instance.rle_loss = upstream.resolve("ultralytics.utils.loss:RLELoss").raw()
     instance.flow_model = upstream.resolve("ultralytics.nn.modules.block:RealNVP").raw()
     instance.target_weights = torch.ones(5)
     gt_kpt, kpt_mask = torch.randn(8, 5, 3, generator=generator(9)), torch.ones(8, 5, dtype=torch.bool)
-
-    def call(function: Any, tensors: Any) -> Tensor:
-        result: Tensor = function.__get__(instance, owner)(*tensors, gt_kpt, kpt_mask)
-        return result
-
-    return difference(stock, patched, call, _healthy())
+    keypoints = samples(lambda random: (torch.randn(8, 5, 5, generator=random),))
+    return difference(stock, patched, calling(gt_kpt, kpt_mask, instance=instance), keypoints)
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=calculate_rle_loss, probe=_probe)

@@ -9,28 +9,29 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix import upstream
-from yolo_nanfix.numerics.bounds import bounded
-from yolo_nanfix.numerics.rle import LARGEST, positive_sigma
+from yolo_nanfix.numerics.keypoint_loss import LARGEST, positive_sigma
+from yolo_nanfix.numerics.precision import bounded
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
-from yolo_nanfix.patching.probe import difference, generator
+from yolo_nanfix.patching.fix import Fix, float32_wrapper
+from yolo_nanfix.patching.probe import calling, difference, generator
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def forward(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _call(wrapped, *args, **kwargs)
-
-    return forward
-
-
-def _call(wrapped: Any, sigma: Tensor, log_phi: Tensor, error: Tensor, target_weight: Tensor | None = None) -> Any:
-    with torch.autocast(sigma.device.type, enabled=False):
-        floored, small = positive_sigma(sigma)
-        log_phi, unlikely = bounded(log_phi, LARGEST)
-        error, far = bounded(error, LARGEST)
-        for moved in (small, unlikely, far):
-            tally.add("rle-sigma-zero", moved)
-        return wrapped(floored, log_phi, error, target_weight)
+@float32_wrapper
+def forward(
+    wrapped: Any,
+    instance: Any,
+    sigma: Tensor,
+    log_phi: Tensor,
+    error: Tensor,
+    target_weight: Tensor | None = None,
+) -> Any:
+    """Upstream's loss on a positive sigma and bounded errors."""
+    floored, small = positive_sigma(sigma)
+    log_phi, unlikely = bounded(log_phi, LARGEST)
+    error, far = bounded(error, LARGEST)
+    for moved in (small, unlikely, far):
+        tally.add("rle-sigma-zero", moved)
+    return wrapped(floored, log_phi, error, target_weight)
 
 
 def _healthy() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -42,14 +43,8 @@ def _healthy() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
-    owner = upstream.resolve("ultralytics.utils.loss:RLELoss").raw
-    weight = torch.linspace(0.5, 1.5, 32)
-
-    def call(function: Any, tensors: Any) -> Tensor:
-        result: Tensor = function.__get__(owner(), owner)(*tensors, weight)
-        return result
-
-    return difference(stock, patched, call, _healthy())
+    instance = upstream.resolve("ultralytics.utils.loss:RLELoss").raw()
+    return difference(stock, patched, calling(torch.linspace(0.5, 1.5, 32), instance=instance), _healthy())
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=forward, probe=_probe)

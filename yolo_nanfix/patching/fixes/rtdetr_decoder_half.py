@@ -8,19 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from yolo_nanfix.numerics.halves import float16_autocast, in_float32
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+from yolo_nanfix.numerics.precision import float16_autocast, in_float32
+from yolo_nanfix.patching.fix import Fix, wrapper
 from yolo_nanfix.patching.probe import difference, generator
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def forward(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _decode(wrapped, *args, **kwargs)
-
-    return forward
-
-
-def _decode(wrapped: Any, x: list[Tensor], *rest: Any, **options: Any) -> Any:
+@wrapper
+def forward(wrapped: Any, instance: Any, x: list[Tensor], *rest: Any, **options: Any) -> Any:
+    """In float32 where float16 autocast is active."""
     device_type = x[0].device.type
     if not float16_autocast(device_type):
         return wrapped(x, *rest, **options)
@@ -48,4 +43,4 @@ def _probe(stock: Any, patched: Any) -> str | None:
     return difference(stock, patched, call, [inputs]) or difference(stock, patched, under_autocast, [inputs])
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=forward, probe=_probe)

@@ -7,32 +7,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from yolo_nanfix.numerics.halves import in_float32
+from yolo_nanfix import upstream
+from yolo_nanfix.numerics.precision import in_float32
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+from yolo_nanfix.patching.fix import Fix, float32_wrapper
 from yolo_nanfix.patching.probe import generator
 
 NAME = "rtdetr-matcher-half"
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def forward(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _match(wrapped, *args, **kwargs)
-
-    return forward
-
-
-def _match(wrapped: Any, pred_bboxes: Tensor, pred_scores: Tensor, *targets: Any, **options: Any) -> Any:
-    with torch.autocast(pred_bboxes.device.type, enabled=False):
-        boxes, scores = in_float32(pred_bboxes.detach()), in_float32(pred_scores.detach())
-        tally.add(NAME, ~boxes.isfinite().all(-1) | scores.isnan().any(-1))
-        return wrapped(boxes, scores, *targets, **options)
+@float32_wrapper
+def forward(
+    wrapped: Any, instance: Any, pred_bboxes: Tensor, pred_scores: Tensor, *targets: Any, **options: Any
+) -> Any:
+    """Upstream's matches in float32."""
+    boxes, scores = in_float32(pred_bboxes.detach()), in_float32(pred_scores.detach())
+    tally.add(NAME, ~boxes.isfinite().all(-1) | scores.isnan().any(-1))
+    return wrapped(boxes, scores, *targets, **options)
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
     """Both must match 30 predictions to the same objects."""
-    from yolo_nanfix import upstream
-
     matcher: Any = upstream.resolve("ultralytics.models.utils.ops:HungarianMatcher").raw
     random = generator(0)
     boxes, scores = torch.rand(2, 30, 4, generator=random), torch.randn(2, 30, 5, generator=random)
@@ -43,4 +38,4 @@ def _probe(stock: Any, patched: Any) -> str | None:
     return None if same else "it matches healthy predictions to other objects than stock"
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=forward, probe=_probe)

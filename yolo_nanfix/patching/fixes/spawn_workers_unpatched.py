@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+from yolo_nanfix.patching.fix import Fix, wrapper
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def seed_worker(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return wrapped(*args, **kwargs)  # what is patched is its pickle: see `stack.Patched.__reduce_ex__`
-
-    return seed_worker
+@wrapper
+def seed_worker(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
+    """Upstream's function; what is patched is its pickle: see `stack.Patched.__reduce_ex__`."""
+    return wrapped(*args, **kwargs)
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
@@ -26,4 +25,4 @@ def _probe(stock: Any, patched: Any) -> str | None:
     return None
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=seed_worker, probe=_probe)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from torch import Tensor
 
-from yolo_nanfix.numerics.target_scores import scores_with_a_sum
+from yolo_nanfix.numerics.targets import scores_with_a_sum
 from yolo_nanfix.patching import tally
-from yolo_nanfix.patching.fix import Fix, Params, Wrapper
+from yolo_nanfix.patching.fix import Fix, wrapper
+from yolo_nanfix.patching.probe import text_difference
 
 
-def _wrapper(params: Params) -> Wrapper:
-    def loss(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _with_a_divisor(wrapped, instance, args, kwargs)
-
-    return loss
-
-
-def _with_a_divisor(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+@wrapper
+def loss(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
     """Upstream divides by the sum of the scores that the assigner returns, and gives them to the class loss.
 
     For the call, its assigner returns scores that have a sum, and its class loss gets the true ones.
@@ -45,10 +39,8 @@ def _with_a_divisor(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: 
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
-    """No tensors to compare: the loss must still read the two attributes that we swap for the call."""
-    names = inspect.unwrap(stock).__code__.co_names
-    missing = [name for name in ("assigner", "bce") if name not in names]
-    return f"the loss no longer uses {' and '.join(missing)}" if missing else None
+    """The loss must still read the two attributes that are swapped for the call."""
+    return text_difference(stock, uses=("assigner", "bce"))
 
 
-FIX = Fix(wrapper=_wrapper, probe=_probe)
+FIX = Fix(wrapper=loss, probe=_probe)

@@ -12,7 +12,7 @@ from typing import Any
 
 import wrapt
 
-from yolo_nanfix.patching import revival
+from yolo_nanfix.patching import children
 from yolo_nanfix.patching.fix import Fix, Params
 
 TARGETS = (("ultralytics.engine.tuner", "Tuner", "__call__"), ("ultralytics.engine.trainer", "MultiTrainer", "train"))
@@ -40,7 +40,7 @@ class _Wrapped:
 
 
 def _with_children(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    with revival.children():
+    with children.patched_children():
         return wrapped(*args, **kwargs)
 
 

@@ -184,7 +184,7 @@ def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> View:
         )
     view.where, view.detail = event_list.where(facts), lenient.text(facts, "detail")
     verdict = lenient.mapping(facts, "verdict")
-    lines = lenient.texts(verdict, "evidence")
+    seen = lenient.mapping(verdict, "evidence")
     view.verdict = {
         "cause": lenient.text(verdict, "cause"),
         "summary": from_root(root, lenient.text(verdict, "summary")),
@@ -192,8 +192,8 @@ def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> View:
     }
     view.places = [(name, value) for key, name in PLACES if (value := lenient.text(verdict, key))]
     view.state = _state(facts)
-    view.replay = next((line.removeprefix("replay: ") for line in lines if line.startswith("replay:")), "")
-    view.evidence = [from_root(root, line) for line in lines if not line.startswith("replay:")]
+    view.replay = lenient.text(seen, "replay")
+    view.evidence = [from_root(root, f"{asked}: {lenient.text(seen, asked)}") for asked in seen if asked != "replay"]
     view.advice = [from_root(root, line) for line in lenient.texts(verdict, "advice")]
     view.shots = listed(facts, verdict, root)
     return view
