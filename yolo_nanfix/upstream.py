@@ -15,6 +15,7 @@ import sys
 import textwrap
 import tokenize
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -111,6 +112,27 @@ def holders(value: Any, attribute: str) -> Iterator[tuple[ModuleType, str]]:
             yield from [(module, name) for name, held in list(vars(module).items()) if held is value]
         elif vars(module).get(attribute) is value:  # thousands of modules: one look at each
             yield module, attribute
+
+
+@contextmanager
+def swapped(path: str, function: Any) -> Iterator[None]:
+    """For the length of a `with` block, a function stands in the place of one of upstream, wherever that is held.
+
+    Where the release has none of that name, nothing is swapped.
+    """
+    try:
+        stock = resolve(path).raw
+    except LookupError:
+        yield
+        return
+    held = list(holders(stock, path.rpartition(":")[2]))
+    for module, name in held:
+        setattr(module, name, function)
+    try:
+        yield
+    finally:
+        for module, name in held:
+            setattr(module, name, stock)
 
 
 def fingerprint(function: Any) -> str | None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yolo_nanfix.diagnosis import label_lines
-from yolo_nanfix.diagnosis.bisect import blame
+from yolo_nanfix.diagnosis.bisect import bisect
 from yolo_nanfix.diagnosis.replay import OutOfTime
 
 COUNT = 8
@@ -39,7 +39,7 @@ def test_all_guilty_images_are_found_unless_they_are_most(guilty, by_suspicion):
         asked.append(len(part["img"]))
         return bool(numbers(part) & guilty)
 
-    seen = blame(batch(), sorted(guilty) if by_suspicion else (), (), fails)
+    seen = bisect(batch(), sorted(guilty) if by_suspicion else (), (), fails)
     few = len(guilty) <= COUNT // 2 or (by_suspicion and len(guilty) < COUNT)
     assert seen.images == (tuple(sorted(guilty)) if few else ())
     assert seen.by_labels is (False if guilty and few else None)
@@ -48,12 +48,12 @@ def test_all_guilty_images_are_found_unless_they_are_most(guilty, by_suspicion):
 
 @given(st.integers(0, 2 * COUNT - 1), st.booleans())
 def test_the_guilty_row_is_found(row, odd):
-    seen = blame(batch(), (), (row,) if odd else (), lambda part: row in part["cls"].view(-1).long().tolist())
+    seen = bisect(batch(), (), (row,) if odd else (), lambda part: row in part["cls"].view(-1).long().tolist())
     assert (seen.images, seen.by_labels, seen.rows) == ((row // 2,), True, (row,))
 
 
 def test_a_step_that_always_fails_is_nobodys_fault():
-    seen = blame(batch(), (), (), lambda part: True)
+    seen = bisect(batch(), (), (), lambda part: True)
     assert seen.images == () and "empty grey image fails too" in seen.said
 
 
@@ -61,7 +61,7 @@ def test_time_that_runs_out_names_nobody():
     def fails(part):
         raise OutOfTime
 
-    assert blame(batch(), (), (), fails).images == ()
+    assert bisect(batch(), (), (), fails).images == ()
 
 
 ROWS = {

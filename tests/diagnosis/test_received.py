@@ -285,7 +285,7 @@ def test_images_are_asked_about_so_often_and_no_more():
         asked.append(len(part["img"]))
         return bool((part["img"] % 3 == 1).any())
 
-    guilt = bisect.blame(batch, (), (), fails)
+    guilt = bisect.bisect(batch, (), (), fails)
     assert not guilt.images and guilt.said == "128 replays were made before every image was asked"
     assert len(asked) == bisect.ASKED
 

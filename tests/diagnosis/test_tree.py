@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from yolo_nanfix.diagnosis import scan as scans
-from yolo_nanfix.diagnosis.bisect import Guilt
+from yolo_nanfix.diagnosis.bisect import Bisection
 from yolo_nanfix.diagnosis.evidence import Evidence, Growth, Lack, growth, rise
 from yolo_nanfix.diagnosis.label_lines import Origin
 from yolo_nanfix.diagnosis.replay import Outcome
@@ -118,7 +118,7 @@ def test_without_time_to_ask_image_by_image_those_that_look_sick_are_named():
 
 def test_large_pixels_that_do_no_harm_are_not_blamed():
     scan = replace(CLEAN, pixels={0: "a pixel value of 2e+03, after division by 255"})
-    verdict = decide(evidence(scan=scan, outcome=failed(), guilt=Guilt(said="no image fails alone")))
+    verdict = decide(evidence(scan=scan, outcome=failed(), bisection=Bisection(said="no image fails alone")))
     assert verdict.cause is Cause.NUMERICS and verdict.images == ()
 
 
@@ -145,7 +145,7 @@ def test_growth_and_rise():
 
 def test_settings_are_named_before_what_they_ruin():
     sick = {"group": 1, "name": "weight_decay", "value": "nan", "epoch": 2, "step": 8}
-    verdict = decide(evidence(groups=scans.Groups(sick=(sick,)), scan=replace(CLEAN, state=("w",))))
+    verdict = decide(evidence(groups=scans.Groups(non_finite=(sick,)), scan=replace(CLEAN, state=("w",))))
     assert (verdict.cause, verdict.tensor) == (Cause.SETTING, "optimizer.groups.1.weight_decay")
     assert "weight decay of optimizer group 1 is nan since step 8 (epoch 2)" in verdict.summary
     odd = scans.groups({"groups": [{"lr": 0.01, "weight_decay": 1e8}, {"lr": 0.01, "weight_decay": 0.0005}]})
@@ -201,7 +201,7 @@ def test_a_kept_infinity_from_which_alone_a_nan_comes_is_state_unless_one_image_
     weight = Leaf("criterion.bce.pos_weight", False, True)
     outcome = Outcome(bad=("loss",), phase="forward", root=Root(note(parents=(weight,)), None))
     kept = {weight.name: {"value": "1 of 2 values", "since": 1}}
-    verdict = decide(evidence(outcome=outcome, kept=kept, guilt=Guilt(images)))
+    verdict = decide(evidence(outcome=outcome, kept=kept, bisection=Bisection(images)))
     assert (verdict.cause, verdict.tensor) == (cause, weight.name if cause is Cause.STATE else "")
 
 
@@ -226,6 +226,6 @@ MAPS = replace(CLEAN, maps={1: "masks"})
 )
 def test_a_mask_is_blamed_if_its_image_alone_fails_and_the_file_if_it_is_so_on_disk(on_disk, guilty, cause, images):
     facts = {**FACTS, "sources": [{"on_disk": "finite"}, {"on_disk": on_disk}]}
-    verdict = decide(evidence(facts=facts, scan=MAPS, outcome=failed(), guilt=Guilt(guilty)))
+    verdict = decide(evidence(facts=facts, scan=MAPS, outcome=failed(), bisection=Bisection(guilty)))
     assert (verdict.cause, verdict.images) == (cause, images)
     assert ("masks" in verdict.summary) is bool(guilty)

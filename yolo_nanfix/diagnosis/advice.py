@@ -60,13 +60,13 @@ def _imports(evidence: Evidence) -> list[str]:
 
 
 def came_later() -> tuple[str, ...]:
-    """What to look at where samples are sick and their files are not."""
+    """What to look at where samples are not finite and their files are."""
     return ("look at transforms of your own, at the dataset's code, and at preprocess_batch",)
 
 
 def _data(verdict: Verdict, evidence: Evidence) -> list[str]:
     images = verdict.images or tuple(evidence.files[i] for i in evidence.scan.pixels if i < len(evidence.files))
-    return [f"mend or remove {image}" for image in images[:5]] + [_lint_command(evidence)]
+    return [f"repair or remove {image}" for image in images[:5]] + [_lint_command(evidence)]
 
 
 def _label(verdict: Verdict, evidence: Evidence) -> list[str]:
@@ -127,7 +127,7 @@ def _definition(verdict: Verdict, evidence: Evidence) -> list[str]:
     if note is not None and note.given:
         what = ", ".join(note.names) or f"the {note.given} that it computes with"
         return [f"{where}: find out where {what} became {note.given}; it is no tensor of the step"]
-    cures = {
+    remedies = {
         "log": "add a small number before the logarithm, or clamp its argument",
         "div": "keep the divisor away from 0",
         "sqrt": "keep the root's argument away from 0, where its slope is infinite, and above it",
@@ -135,7 +135,7 @@ def _definition(verdict: Verdict, evidence: Evidence) -> list[str]:
         "pow": "keep the base positive",
     }
     name = verdict.op.removeprefix("aten.").strip("_")
-    return [f"{where}: {cures.get(name, f'keep the arguments of {verdict.op} inside its domain')}"]
+    return [f"{where}: {remedies.get(name, f'keep the arguments of {verdict.op} inside its domain')}"]
 
 
 def _learning_rate(facts: Mapping[str, Any], rate: float | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from yolo_nanfix.diagnosis.replay import OutOfTime, Replay
 GREY = 114 / 255
 """What Ultralytics pads images with."""
 MOST_ROWS = 24
-"""At most so many label rows of the guilty images are tried one by one."""
+"""At most so many label rows of the images that fail are tried one by one."""
 ASKED = 128
 """At most so many replays are made; a batch of 64 in which ten images fail alone takes fewer."""
 
@@ -22,7 +22,7 @@ Fails = Callable[[Batch], "bool | None"]
 
 
 @dataclass(frozen=True)
-class Guilt:
+class Bisection:
     """What came out.
 
     Attributes:
@@ -50,27 +50,27 @@ def failing(replay: Replay, backward: bool) -> Fails:
     return fails
 
 
-def blame(batch: Batch, suspects: Sequence[int], odd_rows: Sequence[int], fails: Fails) -> Guilt:
-    """Find the images that are guilty, and their rows.
+def bisect(batch: Batch, suspects: Sequence[int], odd_rows: Sequence[int], fails: Fails) -> Bisection:
+    """Find the images that alone fail, and the label rows that make them.
 
     Args:
         batch: the batch that fails.
-        suspects: images that look sick; they are asked about first.
-        odd_rows: label rows that look sick.
+        suspects: images that look bad; they are asked about first.
+        odd_rows: label rows that look bad.
         fails: asks.
     """
     fails = _bounded(fails)
     try:
         images, said = _images(batch, tuple(suspects), fails)
     except OutOfTime as error:
-        return Guilt(said=f"{error or 'time was up'} before every image was asked")
+        return Bisection(said=f"{error or 'time was up'} before every image was asked")
     if not images:
-        return Guilt(said=said)
+        return Bisection(said=said)
     try:
         by_labels, rows = _labels(batch, images, odd_rows, fails)
     except OutOfTime as error:
-        return Guilt(images, said=f"{said}; {error or 'time was up'} before its label rows were asked")
-    return Guilt(images, by_labels, rows, said)
+        return Bisection(images, said=f"{said}; {error or 'time was up'} before its label rows were asked")
+    return Bisection(images, by_labels, rows, said)
 
 
 def _bounded(fails: Fails) -> Fails:
@@ -98,20 +98,20 @@ def _images(batch: Batch, suspects: tuple[int, ...], fails: Fails) -> tuple[tupl
         return (), "an empty grey image fails too, so no image is to blame"
     if count == 1:
         return suspects, "the batch has one image only, and an empty grey one does not fail"
-    guilty = _halve(batch, everyone, fails, most=count // 2)
-    if guilty is None:
+    failing_alone = _halve(batch, everyone, fails, most=count // 2)
+    if failing_alone is None:
         return (), "more than half of the images fail alone, so no image is to blame"
-    if not guilty:
+    if not failing_alone:
         return (), "no image fails alone"
-    rest = tuple(sorted(set(everyone).difference(guilty)))
+    rest = tuple(sorted(set(everyone).difference(failing_alone)))
     if fails(batches.with_images(batch, rest)):
-        return (), f"{_many(guilty)} alone fail, but so do the other {len(rest)} together"
-    return guilty, f"{_many(guilty)} alone fail, the other {len(rest)} do not"
+        return (), f"{_many(failing_alone)} alone fail, but so do the other {len(rest)} together"
+    return failing_alone, f"{_many(failing_alone)} alone fail, the other {len(rest)} do not"
 
 
 def _halve(batch: Batch, group: tuple[int, ...], fails: Fails, most: int) -> tuple[int, ...] | None:
     """The images of a group that fail alone, by halving groups that fail; None if they are more than `most`."""
-    guilty: list[int] = []
+    failing_alone: list[int] = []
     waiting = [group[: len(group) // 2], group[len(group) // 2 :]]
     while waiting:
         part = waiting.pop(0)
@@ -120,10 +120,10 @@ def _halve(batch: Batch, group: tuple[int, ...], fails: Fails, most: int) -> tup
         if len(part) > 1:
             waiting += [part[: len(part) // 2], part[len(part) // 2 :]]
             continue
-        guilty += part
-        if len(guilty) > most:
+        failing_alone += part
+        if len(failing_alone) > most:
             return None
-    return tuple(sorted(guilty))
+    return tuple(sorted(failing_alone))
 
 
 def _labels(

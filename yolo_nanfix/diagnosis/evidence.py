@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from yolo_nanfix import kept, upstream
-from yolo_nanfix.diagnosis.bisect import Guilt
+from yolo_nanfix.diagnosis.bisect import Bisection
 from yolo_nanfix.diagnosis.label_lines import Origin
 from yolo_nanfix.diagnosis.replay import Outcome
 from yolo_nanfix.diagnosis.scan import FEW, JUMPED, STILL, Groups, Scan, largest
@@ -84,11 +84,11 @@ class Evidence:
     Attributes:
         facts: of the incident.
         files: the image files of the batch.
-        scan: what looks sick without a replay.
+        scan: what is not finite or odd without a replay.
         outcome: of the traced replay, or None where there was none; then `why_not` says why.
         same: whether the replay gave the recorded loss terms bit by bit; None if none were recorded.
-        guilt: which images and rows alone fail.
-        origins: of the guilty rows.
+        bisection: which images and rows alone fail.
+        origins: of those rows.
         healthy_in_float32, healthy_with_earlier_weights: what those replays gave; None if not asked.
         growth: since the earlier snapshot, where there is one.
         patches: cards of yolo-nanfix that wrap the function in which it broke.
@@ -100,7 +100,7 @@ class Evidence:
         odd_arguments: training arguments with a number that nobody means.
         usual_arguments: their defaults.
         healthy_with_usual_arguments: what the replay with their defaults gave; None if not asked.
-        groups: the settings of the optimizer that are sick or odd.
+        groups: the settings of the optimizer that are not finite or odd.
         large: weights larger than those of any healthy model, and their largest magnitudes.
         healthy_without_large: what the replay without their large values gave; None if not asked.
         kept: what loss and modules keep outside of weights and buffers that is not finite, by name: `value`, and
@@ -113,7 +113,7 @@ class Evidence:
     outcome: Outcome | None = None
     why_not: str = ""
     same: bool | None = None
-    guilt: Guilt = field(default_factory=Guilt)
+    bisection: Bisection = field(default_factory=Bisection)
     origins: tuple[Origin, ...] = ()
     healthy_in_float32: bool | None = None
     healthy_with_earlier_weights: bool | None = None
@@ -151,7 +151,7 @@ class Evidence:
             return self.leaf
         if (
             roots
-            and not self.guilt.images
+            and not self.bisection.images
             and (names := _infinite_parents(roots[0]))
             and all(n in self.kept for n in names)
         ):

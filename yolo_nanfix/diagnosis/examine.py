@@ -13,7 +13,7 @@ from torch import nn
 
 from yolo_nanfix import kept, upstream
 from yolo_nanfix.diagnosis import advice, evidence, label_lines, places, scan, tree
-from yolo_nanfix.diagnosis.bisect import Guilt, blame, failing
+from yolo_nanfix.diagnosis.bisect import Bisection, bisect, failing
 from yolo_nanfix.diagnosis.evidence import Evidence, growth
 from yolo_nanfix.diagnosis.incident_checks import check
 from yolo_nanfix.diagnosis.rebuild import import_modules
@@ -97,7 +97,7 @@ def _examine(
         usual_arguments={name: upstream.default_arguments()[name] for name in odd},
         large=scan.large(incident),
     )
-    if seen.groups.sick:
+    if seen.groups.non_finite:
         return decide(replace(seen, why_not="no step was taken"), suggest)
     if "batch.img" not in incident.tensors:
         return decide(replace(seen, why_not="the incident has no batch"), suggest)
@@ -151,15 +151,15 @@ def _asked(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
     if seen.by_release:
         seen = replace(seen, patches=advice.patches_at(roots[0].note.code))
     if outcome.hook:
-        return replace(seen, guilt=Guilt(said="the hook alone makes it fail"))
+        return replace(seen, bisection=Bisection(said="the hook alone makes it fail"))
     if outcome.bad and not seen.scan.state and not seen.scan.images():
         seen = _in_float32(replay, incident, seen)
     if outcome.bad or (outcome.norm or 0.0) > HUGE or tree.diverges(seen):
         seen = _without_what_was_set(replay, seen)
     if outcome.bad and not seen.scan.state and not seen.scan.images():
         seen = _with_earlier_weights(replay, seen)
-    seen = replace(seen, guilt=_guilt(replay, outcome, seen.scan))
-    rows = seen.guilt.rows or tuple(seen.scan.rows)
+    seen = replace(seen, bisection=_bisected(replay, outcome, seen.scan))
+    rows = seen.bisection.rows or tuple(seen.scan.rows)
     return replace(seen, origins=label_lines.origins(incident.part("batch"), rows, incident.facts.get("sources") or ()))
 
 
@@ -210,16 +210,16 @@ def _with_earlier_weights(replay: Replay, seen: Evidence) -> Evidence:
     return replace(seen, healthy_with_earlier_weights=not (earlier.bad or earlier.error))
 
 
-def _guilt(replay: Replay, outcome: Outcome, seen: scan.Scan) -> Guilt:
-    """Which images alone fail. Sick state makes all of them fail; a sick label that is swallowed makes none fail."""
+def _bisected(replay: Replay, outcome: Outcome, seen: scan.Scan) -> Bisection:
+    """Which images alone fail. State that is not finite makes all fail; a label that is swallowed makes none fail."""
     if not outcome.bad or outcome.error:
         said = "the step does not fail, but these label rows are not finite" if seen.rows else ""
-        return Guilt(seen.images(), True if seen.rows and not seen.pixels else None, tuple(seen.rows), said)
+        return Bisection(seen.images(), True if seen.rows and not seen.pixels else None, tuple(seen.rows), said)
     if seen.state:
-        return Guilt()
+        return Bisection()
     odd = (*seen.rows, *seen.odd_rows)
     suspects = seen.images() or tuple(seen.maps) or tuple(sorted({seen.owners[row] for row in odd}))
-    return blame(replay.batch, suspects, odd, failing(replay, outcome.phase == "backward"))
+    return bisect(replay.batch, suspects, odd, failing(replay, outcome.phase == "backward"))
 
 
 def _same(outcome: Outcome, incident: Incident) -> bool | None:

@@ -29,7 +29,6 @@ from yolo_nanfix import cards, upstream
 
 LOSS = "loss"
 _PACKAGE = str(Path(__file__).parents[1])
-_HERE = str(Path(__file__).parent)
 _REPLAY = str(Path(__file__).with_name("replay.py"))
 _FOREIGN = tuple(str(Path(str(m.__file__)).parent) for m in (torch, wrapt))
 _STDLIB = sysconfig.get_paths()["stdlib"]

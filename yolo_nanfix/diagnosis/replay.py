@@ -248,20 +248,20 @@ class Replay:
                 loss = loss.sum()
         except NotReadable:
             raise
-        except Exception as error:  # whatever a sick batch makes the loss raise
+        except Exception as error:  # whatever a bad batch makes the loss raise
             said = f"{type(error).__name__}: {error}".splitlines()[0]
             strays = tuple(tracer.readers()) if tracer else ()
             return Outcome(error=said, bad=("error",) if strays else (), phase="forward", strays=strays)
         with _paused(tracer):
             values = read_items(items)
-            sick = {n: b for n, b in self._statistics.items() if n not in self._meant and not finite(b)}
+            bad = {n: b for n, b in self._statistics.items() if n not in self._meant and not finite(b)}
             if not finite(loss):
-                sick = {"loss": loss, **sick}
+                bad = {"loss": loss, **bad}
             swallowed = [t for t in tree_leaves(self._head) if isinstance(t, Tensor) and not finite(t)]
-            sick |= {f"outputs.{i}": t for i, t in enumerate(swallowed)}
-            if sick or not backward:
-                root = tracer.root(sick.values()) if tracer else None
-                return Outcome(values, tuple(sick), "forward" if sick else "", root)
+            bad |= {f"outputs.{i}": t for i, t in enumerate(swallowed)}
+            if bad or not backward:
+                root = tracer.root(bad.values()) if tracer else None
+                return Outcome(values, tuple(bad), "forward" if bad else "", root)
         return self._backward(loss, values, tracer)
 
     def _backward(self, loss: Tensor, items: Mapping[str, float], tracer: Tracer | None) -> Outcome:

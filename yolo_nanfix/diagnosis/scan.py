@@ -28,7 +28,7 @@ MAPS = ("masks", "depth")
 
 @dataclass(frozen=True)
 class Scan:
-    """What looks sick.
+    """What is not finite, or odd.
 
     Attributes:
         pixels: for each image (by number), what is wrong with its pixels.
@@ -51,7 +51,7 @@ class Scan:
     maps: Mapping[int, str] = field(default_factory=dict)
 
     def images(self) -> tuple[int, ...]:
-        """Images whose pixels or label rows are sick."""
+        """Images whose pixels or label rows are not finite."""
         return tuple(sorted({*self.pixels, *(self.owners[row] for row in self.rows)}))
 
 
@@ -108,7 +108,7 @@ def _pixels(images: Tensor | None, precision: str) -> tuple[dict[int, str], tupl
 
 def _rows(batch: Mapping[str, Tensor], count: int) -> tuple[dict[int, str], dict[int, str]]:
     """Rows with values that are not finite, and rows that are finite but odd."""
-    sick: dict[int, str] = {}
+    bad: dict[int, str] = {}
     odd: dict[int, str] = {}
     for key in TARGETS:
         values = batch.get(key)
@@ -116,10 +116,10 @@ def _rows(batch: Mapping[str, Tensor], count: int) -> tuple[dict[int, str], dict
             continue
         flat = values.detach().float().reshape(count, -1)
         finite = flat.isfinite().all(1)
-        sick |= dict.fromkeys((~finite).nonzero().flatten().tolist(), f"{key} not finite")
+        bad |= dict.fromkeys((~finite).nonzero().flatten().tolist(), f"{key} not finite")
         for row, said in _odd(key, flat, finite).items() if key != "cls" else ():
             odd.setdefault(row, said)
-    return sick, odd
+    return bad, odd
 
 
 def _odd(key: str, flat: Tensor, finite: Tensor) -> dict[int, str]:
@@ -164,11 +164,11 @@ class Groups:
     """Settings of the optimizer.
 
     Attributes:
-        sick: those that are not finite, as the guard saw them: group, name, value, epoch, step.
+        non_finite: as the guard saw them: group, name, value, epoch, step.
         odd: those that are finite, but let no weight stay in range: group, name, value.
     """
 
-    sick: tuple[Mapping[str, Any], ...] = ()
+    non_finite: tuple[Mapping[str, Any], ...] = ()
     odd: tuple[tuple[int, str, float], ...] = ()
 
 

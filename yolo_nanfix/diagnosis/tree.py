@@ -1,8 +1,8 @@
 """The decision tree: evidence in, verdict out. Nothing here touches a model, a file or a clock.
 
-    data, label      pixels or label rows are sick, and without them the step is healthy
+    data, label      pixels or label rows are not finite or out of range, and without them the step is healthy
     setting          a training argument, or a setting of the optimizer, is not finite or far outside of its range
-    state            weights, BatchNorm statistics, optimizer state, or what a loss keeps were sick before the step
+    state            weights, statistics, optimizer state, or what a loss keeps were not finite before the step
     learning rate    weights grew, and with those of an earlier snapshot the step is healthy; or the run diverges
     gradient         the gradient overflows on its way back, or its norm does
     precision        in float32 the step is healthy
@@ -26,8 +26,8 @@ from yolo_nanfix.events import Check, OnDisk
 from yolo_nanfix.verdicts import Cause, Verdict
 
 SURE = 0.95
-"""Seen in the replay, and a counter-test (without the image, in float32, with earlier weights) was healthy; or the sick
-tensor itself was found."""
+"""Seen in the replay, and a counter-test (without the image, in float32, with earlier weights) was healthy; or the
+tensor itself that is not finite was found."""
 SEEN = 0.8
 """Seen in the replay, without a counter-test."""
 LOOKED = 0.6
@@ -52,7 +52,7 @@ class Answer:
     summary: str = ""
     confidence: float = 0.0
     came_later: bool = False
-    """What is sick is in order on disk: code between the file and the model made it so."""
+    """The file is in order on disk: code between it and the model spoilt the sample."""
     images: tuple[str, ...] = ()
     """Those that are named all the same, for it happens to them alone."""
     setting: str = ""
@@ -114,41 +114,45 @@ def _where(evidence: Evidence) -> str:
 
 
 def data(e: Evidence) -> Answer:
-    """Pixels, then label rows."""
-    scan, guilt = e.scan, e.guilt
-    said = f"; {guilt.said}" if guilt.said else ""
-    if scan.pixels and _blamed(e, set(scan.pixels), "batch.img"):
-        first = next((i for i in scan.pixels if not _in_order(e, i)), next(iter(scan.pixels)))
-        file = e.files[first] if first < len(e.files) else f"image {first + 1} of the batch"
-        line = f"{len(scan.pixels)} of {len(e.files)} images have sick pixels: {scan.pixels[first]}{said}"
-        if _in_order(e, first):
-            return _came_later(e, f"{line}; on disk they are in order", f"the pixels of {file}: {scan.pixels[first]}")
-        return Answer(
-            line, Cause.DATA, f"{file}: {scan.pixels[first]}", _confidence(e, bool(guilt.images or scan.beyond))
-        )
-    rows = scan.rows or {r: why for r, why in scan.odd_rows.items() if r in guilt.rows}
-    if rows:
-        first = next((r for r in rows if not _in_order(e, scan.owners[r])), next(iter(rows)))
-        if _in_order(e, scan.owners[first]):
-            line = f"label rows: {rows[first]}{said}; on disk they are in order"
-            return _came_later(e, line, f"label row {first} of the batch: {rows[first]}")
+    """Pixels, then label rows, then masks and depth maps."""
+    scan, found = e.scan, e.bisection
+    said = f"; {found.said}" if found.said else ""
+    count = f"of {len(e.files)} images"
+    if scan.pixels and _at_fault(e, set(scan.pixels), "batch.img"):
+        first = _not_in_order(e, {i: i for i in scan.pixels})
+        line = f"{len(scan.pixels)} {count} have bad pixels: {scan.pixels[first]}{said}"
+        tested = bool(found.images or scan.beyond)
+        return _sample(e, Cause.DATA, first, line, f"{_file(e, first)}: {scan.pixels[first]}", tested)
+    if rows := scan.rows or {r: why for r, why in scan.odd_rows.items() if r in found.rows}:
+        first = _not_in_order(e, {r: scan.owners[r] for r in rows})
         where = e.origins[0].place if e.origins else f"label row {first} of the batch"
-        return Answer(f"label rows: {rows[first]}{said}", Cause.LABEL, f"{where}: {rows[first]}", _confidence(e, True))
-    if maps := {i: key for i, key in scan.maps.items() if i in guilt.images or e.leaf == f"batch.{key}"}:
-        return _maps(e, maps, said)
+        line = f"label rows: {rows[first]}{said}"
+        return _sample(e, Cause.LABEL, scan.owners[first], line, f"{where}: {rows[first]}")
+    if maps := {i: key for i, key in scan.maps.items() if i in found.images or e.leaf == f"batch.{key}"}:
+        first = _not_in_order(e, {i: i for i in maps})
+        what = f"{maps[first]} not finite"
+        line = f"targets of {len(maps)} {count}: {what}{said}"
+        answer = _sample(e, Cause.LABEL, first, line, f"{_file(e, first)}: {what}")
+        return replace(answer, images=tuple(e.files[i] for i in maps if i < len(e.files)))
     return Answer(f"pixels and label rows look healthy{said}" + _labels_said(e))
 
 
-def _maps(e: Evidence, maps: Mapping[int, str], said: str) -> Answer:
-    """Masks and depth maps."""
-    first = next((i for i in maps if not _in_order(e, i)), next(iter(maps)))
-    file = e.files[first] if first < len(e.files) else f"image {first + 1} of the batch"
-    what = f"{maps[first]} not finite"
-    line = f"targets of {len(maps)} of {len(e.files)} images are sick: {what}{said}"
-    if _in_order(e, first):
-        later = _came_later(e, f"{line}; on disk they are in order", f"{what} in the targets of {file}")
-        return replace(later, images=tuple(e.files[i] for i in maps if i < len(e.files)))
-    return Answer(line, Cause.LABEL, f"{file}: {what}", _confidence(e, True))
+def _sample(e: Evidence, cause: Cause, image: int, line: str, summary: str, tested: bool = True) -> Answer:
+    """A sample is at fault: its files, or, where these are in order on disk, the code between them and the model."""
+    if not _in_order(e, image):
+        return Answer(line, cause, summary, _confidence(e, tested))
+    summary += "; augmentation or preprocessing code made them so, for the file is in order on disk"
+    line += "; on disk they are in order"
+    return Answer(line, Cause.DEFINITION, summary, _confidence(e, True), came_later=True)
+
+
+def _file(e: Evidence, image: int) -> str:
+    return e.files[image] if image < len(e.files) else f"image {image + 1} of the batch"
+
+
+def _not_in_order(e: Evidence, images: Mapping[int, int]) -> int:
+    """The first key whose image was not found in order on disk, or else the first."""
+    return next((key for key, image in images.items() if not _in_order(e, image)), next(iter(images)))
 
 
 def _in_order(e: Evidence, image: int) -> bool:
@@ -157,30 +161,30 @@ def _in_order(e: Evidence, image: int) -> bool:
     return image < len(sources) and sources[image].get("on_disk") == OnDisk.FINITE.value
 
 
-def _came_later(e: Evidence, line: str, what: str) -> Answer:
-    summary = f"{what}; augmentation or preprocessing code made them so, for the file is in order on disk"
-    return Answer(line, Cause.DEFINITION, summary, _confidence(e, True), came_later=True)
-
-
 def _labels_said(e: Evidence) -> str:
     """What bisection says of images that look healthy."""
-    if not e.guilt.images or e.guilt.by_labels is None:
+    if not e.bisection.images or e.bisection.by_labels is None:
         return ""
-    return "; without its label rows it does not fail" if e.guilt.by_labels else "; it fails without its label rows too"
+    return (
+        "; without its label rows it does not fail"
+        if e.bisection.by_labels
+        else "; it fails without its label rows too"
+    )
 
 
-def _blamed(e: Evidence, images: set[int], leaf: str) -> bool:
+def _at_fault(e: Evidence, images: set[int], leaf: str) -> bool:
+    """Whether these images explain the step: no dtype holds them, the trace leads there, or they alone fail."""
     if e.scan.beyond:
         return True
     if e.outcome is None or not e.failed:
         return diverges(e)
-    return e.leaf == leaf or bool(images & set(e.guilt.images))
+    return e.leaf == leaf or bool(images & set(e.bisection.images))
 
 
 def setting(e: Evidence) -> Answer:
     """Training arguments and settings of the optimizer that nobody means."""
-    if e.groups.sick:
-        return _sick_group(e)
+    if e.groups.non_finite:
+        return _non_finite_group(e)
     damage = e.failed or bool(e.scan.state or e.scan.optimizer) or diverges(e)
     grown = e.growth is None or bool(e.growth.jumped) or _grew(e)
     if e.groups.odd and grown and (damage or (e.outcome is not None and (e.outcome.norm or 0) > HUGE)):
@@ -200,13 +204,13 @@ def setting(e: Evidence) -> Answer:
     return Answer(f"{said}; with the usual value the step is {'bad too' if better is False else 'not asked about'}")
 
 
-def _sick_group(e: Evidence) -> Answer:
-    first = e.groups.sick[0]
+def _non_finite_group(e: Evidence) -> Answer:
+    first = e.groups.non_finite[0]
     name, number, value = first.get("name"), first.get("group"), first.get("value")
     words = {"lr": "learning rate", "weight_decay": "weight decay"}.get(str(name), name)
     step = first.get("step")
     since = f"since step {step} (epoch {first.get('epoch')})" if step else "since the start of the run"
-    others = len(e.groups.sick) - 1
+    others = len(e.groups.non_finite) - 1
     more = f", and {others} more setting{'' if others == 1 else 's'}" if others else ""
     summary = f"{words} of optimizer group {number} is {value} {since}{more}; no step was taken with it"
     line = f"{words} of group {number} is {value} {since}{more}"
@@ -215,17 +219,17 @@ def _sick_group(e: Evidence) -> Answer:
 
 def state(e: Evidence) -> Answer:
     """Weights, statistics and optimizer state before the step."""
-    sick = (*e.scan.state, *(f"optimizer.{name}" for name in e.scan.optimizer))
+    bad = (*e.scan.state, *(f"optimizer.{name}" for name in e.scan.optimizer))
     if not e.scan.state and (name := e.kept_root):
         return _kept(e, name)
     if not e.scan.state and e.healthy_without_large and not e.healthy_in_float32 and not _driven(e):
         return _set(e)
-    if e.leaf and not e.leaf.startswith("batch.") and e.leaf not in sick:
-        sick = (e.leaf, *sick)  # a buffer that may hold what it likes, but not here
-    if not sick:
+    if e.leaf and not e.leaf.startswith("batch.") and e.leaf not in bad:
+        bad = (e.leaf, *bad)  # a buffer that may hold what it likes, but not here
+    if not bad:
         return Answer("weights, BatchNorm statistics and optimizer state were finite before the step")
-    first = e.leaf if e.leaf in sick else sick[0]
-    line = f"{len(sick)} tensors were not finite before the step, {first} among them"
+    first = e.leaf if e.leaf in bad else bad[0]
+    line = f"{len(bad)} tensors were not finite before the step, {first} among them"
     return Answer(line, Cause.STATE, f"{first} was not finite before the step began", SURE)
 
 
@@ -426,23 +430,23 @@ def _confidence(e: Evidence, tested: bool) -> float:
 
 
 def _images(evidence: Evidence) -> tuple[str, ...]:
-    """The guilty images; where a label row of theirs was traced to a mosaic parent, that one instead.
+    """The images that alone fail; where a label row of theirs was traced to a mosaic parent, that one instead.
 
     Where there was no time to ask image by image: those whose pixels the run's dtype cannot hold, or, where the trace
-    leads to pixels or targets, those that look sick.
+    leads to pixels or targets, those that are not finite.
     """
     found = (
-        evidence.guilt.images
+        evidence.bisection.images
         or evidence.scan.beyond
         or (evidence.scan.images() if evidence.leaf.startswith("batch.") else ())
     )
-    guilty = [file for i in found if i < len(evidence.files) for file in _blamed_files(evidence, i)]
+    files = [file for i in found if i < len(evidence.files) for file in _blamed_files(evidence, i)]
     parents = {origin.image for origin in evidence.origins} - set(evidence.files)
-    return tuple(sorted(parents)) if parents else tuple(guilty)
+    return tuple(sorted(parents)) if parents else tuple(files)
 
 
 def _blamed_files(evidence: Evidence, image: int) -> list[str]:
-    """Those files of an image of the batch that are sick on disk; its own where that is not known."""
+    """Those files of an image of the batch that are not finite on disk; its own where that is not known."""
     sources = evidence.facts.get("sources") or ()
     blamed = sources[image].get("blamed") if image < len(sources) else None
     return list(map(str, blamed)) if blamed else [evidence.files[image]]

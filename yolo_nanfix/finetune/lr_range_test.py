@@ -101,39 +101,26 @@ def lr_find(
         UsageError: an argument, the model or the dataset cannot be used.
         NanfixError: the data gives no batch to train on.
     """
-    trust = {"data": data, "trust_dataset_settings": trust_dataset_settings}
-    with api.prepared(**trust):
-        return _lr_find(data, steps, min_lr, max_lr, progress, arguments, trust)
-
-
-def _lr_find(
-    data: str | Path,
-    steps: int,
-    min_lr: float,
-    max_lr: float,
-    progress: api.Progress | None,
-    arguments: Mapping[str, Any],
-    trust: Mapping[str, Any],
-) -> LrReport:
     _check(data, steps, min_lr, max_lr, arguments)
-    model = training.load_model(arguments.get("model"), arguments.get("task"))
-    probe = _Probe(Sweep(min_lr, max_lr, steps), progress, arguments.get("optimizer", "auto"))
-    for event in ("on_train_start", "on_train_batch_start", "on_train_batch_end"):
-        model.add_callback(event, getattr(probe, event))
-    began = time.monotonic()
-    place = Path(tempfile.gettempdir()) / "yolo-nanfix-lr"
-    with files.folder(place, 0o700) as folder, _quiet(), api.unguarded(**trust) as status:
-        try:
-            with _no_label_cache():
+    trust = {"data": data, "trust_dataset_settings": trust_dataset_settings}
+    began, place = time.monotonic(), Path(tempfile.gettempdir()) / "yolo-nanfix-lr"
+    with api.prepared(**trust):
+        training.check({**arguments, "data": str(data)})
+        model = training.load_model(arguments.get("model"), arguments.get("task"))
+        probe = _Probe(Sweep(min_lr, max_lr, steps), progress, arguments.get("optimizer", "auto"))
+        for event in ("on_train_start", "on_train_batch_start", "on_train_batch_end"):
+            model.add_callback(event, getattr(probe, event))
+        with files.folder(place, 0o700) as folder, _quiet(), api.unguarded(**trust) as status:
+            try:
                 training.start(model, _settings(data, str(folder), arguments))
-        except _Enough:
-            pass
-        except (RuntimeError, OSError, ValueError) as error:
-            if probe.trainer is not None:
-                raise
-            raise DataError(f"{data}: training cannot start: {' '.join(str(error).split())}") from error
-        finally:
-            probe.close()
+            except _Enough:
+                pass
+            except (RuntimeError, OSError, ValueError) as error:
+                if probe.trainer is not None:
+                    raise
+                raise DataError(f"{data}: training cannot start: {' '.join(str(error).split())}") from error
+            finally:
+                probe.close()
     return replace(probe.report(time.monotonic() - began), settings=status.settings)
 
 
@@ -154,7 +141,6 @@ def _check(data: str | Path, steps: int, min_lr: float, max_lr: float, arguments
         raise UsageError(f"the rates must satisfy 0 < min_lr < max_lr, not min_lr={min_lr:g} max_lr={max_lr:g}")
     if "," in str(arguments.get("device", "")):
         raise UsageError(f"lr-find trains on one device, not on device={arguments['device']}")
-    training.check({**arguments, "data": str(data)})
     if Path(data).suffix in (".yaml", ".yml"):
         config = read_config(data)
         lost = next((one for one in config.astray if one.key != "test"), None)
@@ -172,36 +158,22 @@ def _settings(data: str | Path, folder: str, arguments: Mapping[str, Any]) -> di
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Ultralytics logs a line for each of many short epochs; its warnings stay."""
+    """No log line for each of many short epochs (warnings stay), and no `labels.cache` written into the dataset.
+
+    Releases before 8.0.200 write that file all the same.
+    """
+
+    def only_note_the_version(prefix: str, path: Path, x: dict[str, Any], version: str) -> None:
+        x["version"] = version  # which the caller reads
+
     logger = logging.getLogger("ultralytics")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        yield
+        with upstream.swapped("ultralytics.data.utils:save_dataset_cache_file", only_note_the_version):
+            yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _no_label_cache() -> Iterator[None]:
-    """Keep Ultralytics from writing `labels.cache` into the dataset; releases before 8.0.200 write it all the same."""
-    try:
-        stock = upstream.resolve("ultralytics.data.utils:save_dataset_cache_file").raw
-    except LookupError:
-        yield
-        return
-
-    def stay(prefix: str, path: Path, x: dict[str, Any], version: str) -> None:
-        x["version"] = version  # which the caller reads
-
-    held = list(upstream.holders(stock, "save_dataset_cache_file"))
-    for module, name in held:
-        setattr(module, name, stay)
-    try:
-        yield
-    finally:
-        for module, name in held:
-            setattr(module, name, stock)
 
 
 class _Probe:

@@ -87,7 +87,6 @@ class Sweep:
         growth = math.log(high / low) / (steps - 1)
         self.planned = tuple(low * math.exp(growth * i) for i in range(steps))
         self._losses: list[float] = []
-        self._running, self._best = 0.0, math.inf
         self._diverged_at: float | None = None
         self._reason = ""
 
@@ -102,32 +101,30 @@ class Sweep:
         return self._diverged_at is not None or len(self._losses) == len(self.planned)
 
     def record(self, loss: float) -> None:
-        """Take the loss after the step at `rate`. What is not finite ends the curve and enters nothing."""
-        if reason := self._ends(loss):
+        """Take the loss after the step at `rate`; one that has diverged ends the curve and is no part of it."""
+        if reason := _divergence([*self._losses, loss], window(len(self.planned))):
             self._diverged_at, self._reason = self.rate, reason
-            return
-        self._losses.append(loss)
-
-    def _ends(self, loss: float) -> str:
-        """Why the curve ends with this loss, empty if it goes on. Running mean with bias correction, as in Adam."""
-        if not math.isfinite(loss):
-            return f"the loss was {loss}"
-        if self._losses and abs(loss) <= COLLAPSED * abs(self._losses[0]):
-            return f"the loss collapsed from {self._losses[0]:.3g} to {loss:.3g}"
-        width = window(len(self.planned))
-        keep = 1 - 1 / width
-        self._running = keep * self._running + (1 - keep) * loss
-        mean = self._running / (1 - keep ** (len(self._losses) + 1))
-        if 0 < self._best * BLOWN_UP < mean:
-            return f"the loss rose to {mean / self._best:.1f} times its lowest value"
-        if len(self._losses) + 1 >= width:  # fewer losses are no average yet
-            self._best = min(self._best, mean)
-        return ""
+        else:
+            self._losses.append(loss)
 
     def curve(self) -> Curve:
         """What was seen so far."""
         count = len(self._losses)
         return Curve(self.planned[:count], tuple(self._losses), self._diverged_at, self._reason)
+
+
+def _divergence(losses: Sequence[float], width: int) -> str:
+    """Why a curve ends with the last of these losses; empty if it goes on."""
+    last = losses[-1]
+    if not math.isfinite(last):
+        return f"the loss was {last}"
+    if len(losses) > 1 and abs(last) <= COLLAPSED * abs(losses[0]):
+        return f"the loss collapsed from {losses[0]:.3g} to {last:.3g}"
+    means = _running_mean(losses, width)
+    lowest = min(means[width - 1 : -1], default=math.inf)  # fewer losses are no average yet
+    if 0 < lowest * BLOWN_UP < means[-1]:
+        return f"the loss rose to {means[-1] / lowest:.1f} times its lowest value"
+    return ""
 
 
 def sweep(step: Callable[[float], float], low: float, high: float, steps: int, seconds: float = math.inf) -> Curve:

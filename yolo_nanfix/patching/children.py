@@ -1,13 +1,21 @@
-"""Carries the patch set into other processes: as JSON on a command line or in a variable, or in a function's pickle."""
+"""Carries the patch set into other processes, and acts there when a module is imported.
+
+The state goes as JSON on a command line or in a variable, or in the pickle of a patched function.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 STATE = "NANFIX_STATE"
@@ -46,3 +54,48 @@ def patched_children() -> Iterator[None]:
         for name, value in before.items():
             os.environ.pop(name, None)
             os.environ.update({} if value is None else {name: value})
+
+
+Load = Callable[[ModuleType, Callable[[], None]], None]
+"""`load(module, run)`: `run` executes the module with its own loader, as often as it is called."""
+
+
+class ImportHook(MetaPathFinder):
+    """Put at the front of `sys.meta_path`: loads one module where it is, by a function of ours."""
+
+    def __init__(self, name: str, load: Load, *, once: bool = False) -> None:
+        """Begin.
+
+        Args:
+            name: of the module.
+            load: what is called in place of the module's execution.
+            once: leave `sys.meta_path` at the first import.
+        """
+        self.name, self._load, self._once = name, load, once
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The module's own spec, with a loader around its own."""
+        if fullname != self.name:
+            return None
+        if self._once:
+            sys.meta_path.remove(self)
+        others = [finder for finder in sys.meta_path if not isinstance(finder, ImportHook) or finder.name != self.name]
+        spec = next((found for one in others if (found := one.find_spec(fullname, path, target)) is not None), None)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Around(spec.loader, self._load)
+        return spec
+
+
+class _Around(Loader):
+    def __init__(self, inner: Loader, load: Load) -> None:
+        self._inner, self._load = inner, load
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._inner.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = module.__loader__ = self._inner
+        self._load(module, partial(self._inner.exec_module, module))

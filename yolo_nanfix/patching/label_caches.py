@@ -13,7 +13,7 @@ import os
 import pickle
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
@@ -36,7 +36,7 @@ PATHS = frozenset(
 KINDS = "biufcUSO"
 """Of what kinds the types of its arrays may be."""
 READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-_put: list[tuple[Any, str, Any]] = []
+_put: list[AbstractContextManager[None]] = []
 
 
 class _Values(pickle.Unpickler):
@@ -116,34 +116,30 @@ def _header(file: BinaryIO) -> None:
         raise ValueError("it is no cache of labels")
 
 
+def load_dataset_cache_file(path: Path) -> Any:
+    """What stands in the place of Ultralytics' function of this name; raises as `read` does."""
+    try:
+        return read(path)
+    except AttributeError as error:
+        upstream.log(f"yolo-nanfix: {path} is not used: {error}; its labels are scanned again")
+        raise
+
+
 def put() -> None:
     """Let Ultralytics read its caches so. Twice is once; where a release has no function for it, nothing is put."""
-    if _put:
-        return
-    for target in TARGETS:
-        try:
-            stock = upstream.resolve(target).raw
-        except LookupError:
-            continue
-
-        def load_dataset_cache_file(path: Path) -> Any:
-            try:
-                return read(path)
-            except AttributeError as error:
-                upstream.log(f"yolo-nanfix: {path} is not used: {error}; its labels are scanned again")
-                raise
-
-        for module, name in list(upstream.holders(stock, "load_dataset_cache_file")):
-            setattr(module, name, load_dataset_cache_file)
-            _put.append((module, name, stock))
-        return
+    for target in TARGETS if not _put else ():
+        with suppress(LookupError):
+            upstream.resolve(target)
+            swap = upstream.swapped(target, load_dataset_cache_file)
+            swap.__enter__()
+            _put.append(swap)
+            return
 
 
 def take_back() -> None:
     """Let Ultralytics read them as it does."""
     while _put:
-        module, name, stock = _put.pop()
-        setattr(module, name, stock)
+        _put.pop().__exit__(None, None, None)
 
 
 def on() -> bool:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +15,7 @@ import torch
 
 from yolo_nanfix import upstream
 from yolo_nanfix.numerics.nms import nms
+from yolo_nanfix.patching.children import ImportHook
 from yolo_nanfix.patching.fix import Fix, Params
 
 SYMPTOM = "torchvision::"
@@ -53,45 +52,18 @@ class _Operators:
 _operators = _Operators()
 
 
-class _Finder(MetaPathFinder):
-    """Finds torchvision where it is, and lets it be loaded with an eye on its operators."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != "torchvision":
-            return None
-        for finder in sys.meta_path:
-            spec = None if isinstance(finder, _Finder) else finder.find_spec(fullname, path, target)
-            if spec is not None:
-                if spec.loader is not None:
-                    spec.loader = _Loader(spec.loader)
-                return spec
-        return None
-
-
-class _Loader(Loader):
-    """Loads torchvision with its own loader, twice where its operators are missing."""
-
-    def __init__(self, inner: Loader) -> None:
-        self._inner = inner
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._inner.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        if module.__spec__ is not None:
-            module.__spec__.loader = module.__loader__ = self._inner
-        try:
-            self._inner.exec_module(module)
-        except (RuntimeError, ImportError, OSError) as error:
-            if SYMPTOM not in str(error):
-                _operators.found = f"torchvision fails for another reason: {error}"
-                raise
-            _forget_torchvision(but=module)
-            _operators.define()
-            self._inner.exec_module(module)
-        _settle(module)
+def _load(module: ModuleType, run: Callable[[], None]) -> None:
+    """Load torchvision with its own loader, twice where its operators are missing."""
+    try:
+        run()
+    except (RuntimeError, ImportError, OSError) as error:
+        if SYMPTOM not in str(error):
+            _operators.found = f"torchvision fails for another reason: {error}"
+            raise
+        _forget_torchvision(but=module)
+        _operators.define()
+        run()
+    _settle(module)
 
 
 def _settle(module: ModuleType) -> None:
@@ -125,13 +97,13 @@ def _needed() -> str | None:
 
 def _install(params: Params) -> Callable[[], None]:
     """Act when torchvision is imported, or now if it is; undo takes the operators away."""
-    finder = _Finder()
-    sys.meta_path.insert(0, finder)
+    hook = ImportHook("torchvision", _load)
+    sys.meta_path.insert(0, hook)
     if "torchvision" in sys.modules:
         _settle(sys.modules["torchvision"])
 
     def undo() -> None:
-        sys.meta_path.remove(finder)
+        sys.meta_path.remove(hook)
         _operators.take_away()
 
     return undo
