@@ -25,7 +25,7 @@ def patches() -> str:
         spans = ", ".join(
             f"{s.introduced} to before {s.fixed}" if s.fixed else f"{s.introduced} on" for s in card.affected
         )
-        rows.append(f"| `{card.name}` | {card.symptom} | {card.cures} | {spans} | {card.default} |")
+        rows.append(f"| `{card.name}` | {card.symptom} | {card.does} | {spans} | {card.default} |")
     return "\n".join(_cells(row) for row in rows)
 
 

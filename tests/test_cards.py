@@ -15,7 +15,7 @@ GOOD = (cards.directory() / "mask-area-zero.yaml").read_text(encoding="utf-8")
 @pytest.mark.parametrize("name", cards.load_all())
 def test_shipped_cards_say_everything(name):
     card = cards.load_all()[name]
-    assert card.symptom and card.cause and card.cures and card.cures_not and card.measured
+    assert card.symptom and card.cause and card.does and card.leaves and card.measured
     assert card.references and all(r.startswith("https://") for r in card.references)
     assert all(param.help for param in card.params.values())
 

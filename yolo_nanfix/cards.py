@@ -24,10 +24,10 @@ REQUIRED = (
     "default",
     "symptom",
     "cause",
-    "cures",
+    "does",
     "references",
 )
-OPTIONAL = ("cures_not", "measured", "params")
+OPTIONAL = ("leaves", "measured", "params")
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Reads as `yaml.safe_load` does; where PyYAML has its parser in C, eight times as fast."""
 
@@ -77,8 +77,8 @@ class Card:
     default: str
     symptom: str
     cause: str
-    cures: str
-    cures_not: str
+    does: str
+    leaves: str
     measured: str
     references: tuple[str, ...]
     params: Mapping[str, Param]
@@ -148,8 +148,8 @@ def _build(path: Path, raw: dict[str, Any]) -> Card:
         default=raw["default"],
         symptom=text("symptom"),
         cause=text("cause"),
-        cures=text("cures"),
-        cures_not=text("cures_not"),
+        does=text("does"),
+        leaves=text("leaves"),
         measured=text("measured"),
         references=tuple(map(str, raw["references"])),
         params=_params(path, raw.get("params") or {}),

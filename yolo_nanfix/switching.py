@@ -276,26 +276,18 @@ def _listen(trainer: Any, recorder: Recorder) -> Listener:
     return RunListener(trainer, recorder, lambda: status().as_dict(), tally.clear)
 
 
-def _guard_in_force() -> dict[str, Any] | None:
-    from yolo_nanfix.guard import adapter
-
-    force = adapter.in_force()
-    return force.as_dict() if force is not None else None
-
-
-def _left_out() -> list[str]:
-    from yolo_nanfix.guard import quarantine
-
-    return quarantine.left_out()
-
-
-def _label_caches() -> bool:
+def _carried() -> dict[str, Any]:
+    """What another process puts beside the patches; see `restore`."""
+    from yolo_nanfix.guard import adapter, quarantine
     from yolo_nanfix.patching import label_caches
 
-    return label_caches.on()
+    force = adapter.in_force()
+    return {
+        "label_caches": label_caches.on(),
+        "guard": force.as_dict() if force is not None else None,
+        "left_out": quarantine.left_out(),
+        "settings": _told().as_dict(),
+    }
 
 
-children.carry("label_caches", _label_caches)
-children.carry("guard", _guard_in_force)
-children.carry("left_out", _left_out)
-children.carry("settings", lambda: _told().as_dict())
+children.carry(_carried)

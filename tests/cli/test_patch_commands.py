@@ -60,7 +60,7 @@ def test_explain_says_all_that_the_card_says(name, capsys):
     assert main(["explain", name]) == 0
     out = capsys.readouterr().out
     card = cards.load_all()[name]
-    for text in (name, *card.targets, card.symptom, card.cures, card.cures_not, card.measured, *card.params):
+    for text in (name, *card.targets, card.symptom, card.does, card.leaves, card.measured, *card.params):
         assert text in out
     assert "[bold]" not in out
 

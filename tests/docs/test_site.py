@@ -32,7 +32,7 @@ def test_every_patch_has_a_page_that_says_all_there_is_to_it(site):
     index = Page(site / "patches" / "index.html").cells
     for card in load_all().values():
         text = words(Page(site / "patches" / f"{card.name}.html").text)
-        for part in (card.symptom, card.cause, card.cures, card.cures_not, card.measured, *card.targets, *card.params):
+        for part in (card.symptom, card.cause, card.does, card.leaves, card.measured, *card.targets, *card.params):
             assert words(part) in text, card.name
         assert card.name in index
 

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.abc import Loader, MetaPathFinder
@@ -26,17 +26,17 @@ PACKAGE = Path(__file__).resolve().parents[1]
 SITE = PACKAGE / "_site"
 """The folder whose `sitecustomize` every Python process runs that has it on PYTHONPATH."""
 
-_parts: dict[str, Callable[[], Any]] = {}
+_parts: list[Callable[[], Mapping[str, Any]]] = []
 
 
-def carry(name: str, what: Callable[[], Any]) -> None:
-    """Let the state hold a JSON-ready value under a name; `what` is asked for it whenever the state is taken."""
-    _parts[name] = what
+def carry(what: Callable[[], Mapping[str, Any]]) -> None:
+    """Let the state hold JSON-ready values by name; `what` is asked for them whenever the state is taken."""
+    _parts.append(what)
 
 
 def state() -> str:
     """All that is carried, as JSON: `patches`, by name with their parameters, and what else is in force."""
-    return json.dumps({"patches": {}, **{name: what() for name, what in _parts.items()}})
+    return json.dumps({"patches": {}} | {name: value for what in _parts for name, value in what().items()})
 
 
 @contextmanager

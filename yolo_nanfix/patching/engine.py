@@ -307,4 +307,4 @@ def revive(state: str, path: str) -> Any:
 
 
 stack.pickled_by(lambda path: (revive, (children.state(), path)))
-children.carry("patches", lambda: {name: dict(params) for name, params in snapshot().items()})
+children.carry(lambda: {"patches": {name: dict(params) for name, params in snapshot().items()}})

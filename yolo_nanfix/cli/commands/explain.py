@@ -47,7 +47,7 @@ def _as_dict(card: Card) -> dict[str, object]:
     """The card as JSON-ready values."""
     spans = [{"introduced": span.introduced, "fixed": span.fixed} for span in card.affected]
     params = {name: vars(param) for name, param in card.params.items()}
-    fields = ("name", "targets", "default", "symptom", "cause", "cures", "cures_not", "measured", "references")
+    fields = ("name", "targets", "default", "symptom", "cause", "does", "leaves", "measured", "references")
     return {**{field: getattr(card, field) for field in fields}, "affected": spans, "params": params}
 
 
@@ -61,8 +61,8 @@ def _card(card: Card) -> Iterator[tuple[str, str]]:
     yield "default", card.default
     yield "symptom", card.symptom
     yield "cause", card.cause
-    yield "cures", card.cures
-    yield "does not cure", card.cures_not
+    yield "does", card.does
+    yield "leaves", card.leaves
     yield "measured", card.measured
     for name, param in card.params.items():
         choices = f" (one of {', '.join(map(str, param.choices))})" if param.choices else ""
