@@ -22,27 +22,37 @@ from yolo_nanfix.incident import Incident, load
 SAME = ("cause", "op", "module", "code", "phase", "tensor", "images", "labels", "dtype", "confidence")
 
 
-def diagnose(path, *options, cwd=None):
-    command = [sys.executable, "-m", "yolo_nanfix", "diagnose", str(path), "--json", *options]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ, timeout=LIMIT)
+EACH = "import sys; from yolo_nanfix.cli.main import main; sys.exit(max(main(w.split()) for w in sys.argv[1:]))"
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), (("yolov8n-pose", "pixels-huge"), ("yolo26n", "head-overflow"), ("yolov8n-seg", "weight"))
-)
-def test_another_process_names_the_same_from_the_same_bits(name, kind, bench, tmp_path):
-    case = injections.inject(kind, bench(name), 31)
-    inside = examine(case.incident, case.model)
-    facts = {**case.incident.facts, "patches": ["torchvision-operators-missing"]}
-    Incident(facts, case.incident.tensors).save(tmp_path / "incidents" / "a.safetensors")
-    done = diagnose(tmp_path)
+def in_another_process(folder, *commands):
+    """What several command lines print as JSON, one after another in one new process."""
+    command = [sys.executable, "-c", EACH, *commands]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=os.environ, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
-    outside = json.loads(done.stdout)
-    wanted = json.loads(json.dumps(inside.as_dict()))
-    assert {k: outside[k] for k in SAME} == {k: wanted[k] for k in SAME}
-    assert case.truth.exact(inside) and inside.replays == outside["replays"]
-    assert outside["evidence"] == wanted["evidence"]
-    assert outside["reproduced"] is True
+    decoder, rest, found = json.JSONDecoder(), done.stdout.strip(), []
+    while rest:
+        value, end = decoder.raw_decode(rest)
+        found.append(value)
+        rest = rest[end:].strip()
+    return found
+
+
+KINDS = (("yolov8n-pose", "pixels-huge"), ("yolo26n", "head-overflow"), ("yolov8n-seg", "weight"))
+
+
+def test_another_process_names_the_same_from_the_same_bits(bench, tmp_path):
+    cases = {name: injections.inject(kind, bench(name), 31) for name, kind in KINDS}
+    inside = {name: examine(case.incident, case.model) for name, case in cases.items()}
+    for name, case in cases.items():
+        facts = {**case.incident.facts, "patches": ["torchvision-operators-missing"]}
+        Incident(facts, case.incident.tensors).save(tmp_path / name / "incidents" / "a.safetensors")
+    told = in_another_process(tmp_path, *(f"diagnose {name} --json" for name in cases))
+    for (name, case), outside in zip(cases.items(), told, strict=True):
+        wanted = json.loads(json.dumps(inside[name].as_dict()))
+        assert {k: outside[k] for k in SAME} == {k: wanted[k] for k in SAME}, name
+        assert case.truth.exact(inside[name]) and inside[name].replays == outside["replays"]
+        assert outside["evidence"] == wanted["evidence"] and outside["reproduced"] is True
 
 
 @pytest.fixture
@@ -50,20 +60,20 @@ def incident(bench):
     return injections.inject("batchnorm", bench("yolov8n"), 5).incident
 
 
-def test_a_class_of_the_users_own_needs_its_module(incident, tmp_path):
+def test_a_class_of_the_users_own_needs_its_module(incident, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(
         "from ultralytics.nn.tasks import DetectionModel\n\n\nclass Mine(DetectionModel):\n    pass\n"
     )
     model = {**incident.facts["model"], "class": "mine:Mine"}
     Incident({**incident.facts, "model": model}, incident.tensors).save(tmp_path / "a.safetensors")
-    refused = diagnose("a.safetensors", cwd=tmp_path)
-    assert refused.returncode == 2
-    assert refused.stderr.splitlines()[-1].endswith(
-        "the model's class is mine:Mine; import its module with --import mine"
+    assert main(["diagnose", str(tmp_path / "a.safetensors")]) == 2
+    assert (
+        capsys.readouterr()
+        .err.rstrip()
+        .endswith("the model's class is mine:Mine; import its module with --import mine")
     )
-    done = diagnose("a.safetensors", "--import", "mine", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["cause"] == "state"
+    (verdict,) = in_another_process(tmp_path, "diagnose a.safetensors --import mine --json")
+    assert verdict["cause"] == "state"
 
 
 def spoil(incident, **changes):

@@ -28,7 +28,9 @@ def test_all_that_is_wrong_in_a_verdict_is_said():
         (Cause.STATE,), ("proj|projection",), frozenset({"aten.mm"}), "loss", ("0003",), ("report ",)
     )
     images = ("/set/images/train/0003.png",)
-    right = Verdict(Cause.STATE, "criterion.proj", op="aten.mm", module="loss", images=images, evidence=("report it",))
+    right = Verdict(
+        Cause.STATE, "criterion.proj", op="aten.mm", module="loss", images=images, evidence={"data": "report it"}
+    )
     assert answer.wrong(guard(right, images)) == []
     other = Verdict(Cause.DATA, "pixels", op="aten.mul_", module="model.0", images=("/a/7.png",), advice=("report it",))
     assert answer.wrong(guard(other, ("/a/7.png",))) == [

@@ -30,7 +30,7 @@ def rtdetr():
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = RTDETRDetectionModel("rtdetr-resnet50.yaml", nc=4, verbose=False)
+        model = RTDETRDetectionModel("yolov8n-rtdetr.yaml", nc=4, verbose=False)
     model.nc = 4
     batch = {"img": torch.rand(2, 3, 64, 64), "batch_idx": torch.tensor([0.0, 0, 1])}
     return model.train(), batch | {"cls": torch.tensor([[0.0], [1], [2]]), "bboxes": torch.rand(3, 4) * 0.4 + 0.2}

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import warnings
 
 import lab
@@ -78,7 +74,7 @@ def test_widths_outside_of_the_class_branches_are_refused():
             rebuild.build(odd)
 
 
-def test_a_run_from_other_weights_is_diagnosed_in_another_process(tmp_path, unpatched):
+def test_a_run_from_other_weights_is_diagnosed_with_a_model_built_anew(tmp_path, unpatched):
     data = make_dataset(tmp_path / "data", n_train=8, n_val=2, size=(64, 64), seed=3)
     yolo_nanfix.patch()
     with warnings.catch_warnings():
@@ -89,8 +85,5 @@ def test_a_run_from_other_weights_is_diagnosed_in_another_process(tmp_path, unpa
     arguments = {"model": str(tmp_path / "eighty.pt"), "pretrained": True, "epochs": 1}
     run = lab.train(data, tmp_path / "run", trainer=lab.poisoned("detect", {(0, 1)}), **arguments)
     assert run.error is None and run.trainer.model.model[-1].cv3[0][-1].in_channels == 80
-    command = [sys.executable, "-m", "yolo_nanfix", "diagnose", str(tmp_path / "run"), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=600)
-    assert done.returncode == 0, done.stderr
-    verdict = json.loads(done.stdout)
-    assert verdict["tensor"] == "batch.img" and verdict["reproduced"]
+    verdict = yolo_nanfix.diagnose(tmp_path / "run")
+    assert verdict.tensor == "batch.img" and verdict.reproduced
