@@ -19,7 +19,7 @@ from functools import cache
 from math import isfinite
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import wrapt
@@ -179,9 +179,6 @@ def _shown(file: str, module: str) -> str | None:
     return upstream.shown_path(file)
 
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
 @cache
 def text_of_release(file: str, line: int, loader: Any = None) -> bool:
     """Whether the function that holds a line has the text of the installed release.
@@ -197,12 +194,11 @@ def text_of_release(file: str, line: int, loader: Any = None) -> bool:
         return False
     if upstream.is_record(path, text):
         return True
-    found = _function_at(text, line)
+    found = next((f for f in _functions(text) if f.first <= line <= f.last), None)
     if found is None:
         return False
-    name, source = found
-    mine = upstream.text_fingerprint(source)
-    return mine in _pristine(path, name) or mine in _known(path, name)
+    mine = upstream.text_fingerprint(found.source)
+    return mine in _pristine(path, found.name) or mine in _known(path, found.name)
 
 
 def _pristine(path: str, name: str) -> set[str]:
@@ -212,7 +208,7 @@ def _pristine(path: str, name: str) -> set[str]:
     text = upstream.read_source(str(upstream.recorded()[path][1]))
     if text is None or not upstream.is_record(path, text):
         return set()
-    return {upstream.text_fingerprint(source) for at, source in _functions(text) if at == name}
+    return {upstream.text_fingerprint(f.source) for f in _functions(text) if f.name == name}
 
 
 def _known(path: str, name: str) -> set[str]:
@@ -221,44 +217,34 @@ def _known(path: str, name: str) -> set[str]:
     return {known for card in cards.load_all().values() if target in card.targets for known in card.fingerprints}
 
 
-def _function_at(text: bytes, line: int) -> tuple[str, str] | None:
-    """Qualified name and source of the outermost function around a line."""
-    tree = _parsed(text)
-    for name, node in _walk(tree) if tree else ():
-        if _first(node) <= line <= (node.end_lineno or 0):
-            return name, _source(text, node)
-    return None
+class _Function(NamedTuple):
+    """Qualified name, first and last line (1-based, decorators included) and source of a function."""
+
+    name: str
+    first: int
+    last: int
+    source: str
 
 
-def _functions(text: bytes) -> list[tuple[str, str]]:
-    tree = _parsed(text)
-    return [(name, _source(text, node)) for name, node in _walk(tree)] if tree else []
-
-
-def _parsed(text: bytes) -> ast.Module | None:
+def _functions(text: bytes) -> list[_Function]:
+    """The functions and methods of a module; those inside of functions are part of them. None if it does not parse."""
     try:
-        return ast.parse(text)
+        tree = ast.parse(text)
     except (SyntaxError, ValueError):
-        return None
-
-
-def _walk(tree: ast.AST, prefix: str = "") -> list[tuple[str, Function]]:
-    """Functions and methods; those inside of functions are part of them."""
-    found: list[tuple[str, Function]] = []
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            found.append((prefix + node.name, node))
-        elif isinstance(node, ast.ClassDef):
-            found += _walk(node, f"{prefix}{node.name}.")
-        elif not isinstance(node, ast.expr):
-            found += _walk(node, prefix)
-    return found
-
-
-def _first(node: Function) -> int:
-    return min([node.lineno, *(d.lineno for d in node.decorator_list)])
-
-
-def _source(text: bytes, node: Function) -> str:
+        return []
     lines = text.decode("utf-8", "replace").splitlines(keepends=True)
-    return "".join(lines[_first(node) - 1 : node.end_lineno])
+    found: list[_Function] = []
+
+    def visit(parent: ast.AST, prefix: str) -> None:
+        for node in ast.iter_child_nodes(parent):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                last = node.end_lineno or first
+                found.append(_Function(prefix + node.name, first, last, "".join(lines[first - 1 : last])))
+            elif isinstance(node, ast.ClassDef):
+                visit(node, f"{prefix}{node.name}.")
+            elif not isinstance(node, ast.expr):
+                visit(node, prefix)
+
+    visit(tree, "")
+    return found
