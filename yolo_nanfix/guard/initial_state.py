@@ -62,7 +62,7 @@ def check(trainer: Any, model: nn.Module, repair: str, notice: Notice) -> None:
                 said,
                 tensor=defect.tensor,
                 confidence=1.0,
-                evidence=(f"state: {defect}, before the first step",),
+                evidence={"state": f"{defect}, before the first step"},
                 advice=(way_out,),
             )
             notice(check, defect.says, defect.values, Action(Did.NOT_STARTED), verdict=verdict)
