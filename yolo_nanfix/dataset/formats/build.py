@@ -230,7 +230,7 @@ class Builder:
         self._splits: list[str] = []
         self._labels: list[str] = []
         self._sizes: list[tuple[int, int]] = []
-        self._image, self._line, self._columns, self._shape = array("i"), array("q"), array("i"), array("q")
+        self._image, self._line, self._columns, self._shape = array("i"), array("i"), array("i"), array("q")
         self._numbers, self._counts = array("d"), array("i")
         self._x, self._y, self._visible, self._seen = array("d"), array("d"), array("f"), array("b")
         self._most = OBJECTS * bounded.times(), CORNERS * bounded.times()
@@ -352,7 +352,7 @@ class Builder:
             return np.zeros(len(images), np.int8)
         given = np.array(self._sizes, np.int64).reshape(-1, 2)
         stored = np.array([(i.header.width, i.header.height) for i in images], np.int64).reshape(-1, 2)
-        owner, box = np.array(self._image, np.int32), np.array(self._numbers, np.float64).reshape(-1, PLAIN)[:, 1:]
+        owner, box = _column(self._image), _column(self._numbers).reshape(-1, PLAIN)[:, 1:]
         with np.errstate(all="ignore"):  # annotations may hold any number
             out = spills(stored, owner, box)
         frames = judge(given, stored, turned, out)
@@ -406,20 +406,19 @@ class Builder:
 
     def _table(self, images: Images, frames: NDArray[np.int8]) -> Labels:
         """The rows as columns, sorted by image; those of images of unknown size are left out."""
-        owner = np.array(self._image, np.int32)
+        image, number = _column(self._image), _column(self._line)
         sizes = self._divisors(images, frames)
-        scale = sizes[owner].reshape(-1, 2)
-        line = np.array(self._line, np.int32)
-        kept = np.flatnonzero((scale > 0).all(axis=1))
-        rows = kept[np.lexsort((line[kept], owner[kept]))]
-        owner, scale = owner[rows], scale[rows]
-        self._check_images(owner, np.array(self._counts, np.int64)[rows], images)
-        with np.errstate(all="ignore"):
-            numbers = np.array(self._numbers, np.float64).reshape(-1, PLAIN)[rows]
-            box = (numbers[:, 1:] / np.tile(scale, 2)).astype(np.float32)
-            cls = numbers[:, 0].astype(np.float32)
-            points, visible, first = self._points(rows, scale)
-        del numbers
+        kept = np.flatnonzero((sizes.min(axis=1, initial=np.inf) > 0)[image])
+        rows = kept[np.lexsort((number[kept], image[kept]))]
+        owner = image[rows]
+        self._check_images(owner, _column(self._counts)[rows], images)
+        numbers = _column(self._numbers).reshape(-1, PLAIN)
+        box = np.empty((len(rows), 4), np.float32)
+        with np.errstate(all="ignore"):  # annotations may hold any number
+            for k in range(4):
+                box[:, k] = numbers[rows, 1 + k] / sizes[owner, k % 2]
+            cls = numbers[rows, 0].astype(np.float32)
+            points, visible, first = self._points(rows, sizes[owner])
         each = np.bincount(owner, minlength=len(images))
         polygons = self._options.settled == "segment"
         files = tuple(LabelFile(image.label, i, int(each[i]), polygons) for i, image in enumerate(images))
@@ -428,11 +427,11 @@ class Builder:
             bad=(),
             odd=(),
             file=owner,
-            line=line[rows],
+            line=number[rows],
             cls=cls,
             box=box,
-            columns=np.array(self._columns, np.int32)[rows],
-            shape=np.array(self._shape, np.int64)[rows],
+            columns=_column(self._columns)[rows],
+            shape=_column(self._shape)[rows],
             points=points,
             visible=visible,
             first=first,
@@ -454,12 +453,11 @@ class Builder:
         self, rows: NDArray[np.int64], scale: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
         """The points of these rows, what is seen of them, and where those of each row begin; some rows at a time."""
-        counts, seen = np.array(self._counts, np.int64), np.array(self._seen, np.bool_)
+        counts, seen = _column(self._counts).astype(np.int64), _column(self._seen).astype(np.bool_)
         starts, shown = np.cumsum(counts) - counts, np.cumsum(counts * seen) - counts * seen
         first = np.concatenate([[0], np.cumsum(counts[rows])]).astype(np.int64)
         points, visible = np.empty((first[-1], 2), np.float32), np.full(first[-1], nan, np.float32)
-        held = (self._x, self._y, self._visible)
-        x, y, told = (np.frombuffer(values, values.typecode) if len(values) else np.zeros(0) for values in held)
+        x, y, told = _column(self._x), _column(self._y), _column(self._visible)
         low = 0
         while low < len(rows):
             high = max(low + 1, int(np.searchsorted(first, first[low] + POINTS, side="right")) - 1)
@@ -472,8 +470,6 @@ class Builder:
                 mine = np.repeat(seen[some], counts[some])
                 visible[own][mine] = told[_spots(shown[marked], counts[marked])]
             low = high
-        del x, y, told, held
-        self._x, self._y, self._visible = array("d"), array("d"), array("f")
         return points, visible, first
 
     def _divisors(self, images: Images, frames: NDArray[np.int8]) -> NDArray[np.float64]:
@@ -484,6 +480,11 @@ class Builder:
         shown = np.column_stack([images.columns.width, images.columns.height])
         wanted = (given.min(axis=1, initial=np.inf) <= 0) | (frames == Frame.SWAPPED)
         return np.where(wanted[:, None], shown, given)
+
+
+def _column(values: array[Any]) -> NDArray[Any]:
+    """The numbers of an array, not copied."""
+    return np.frombuffer(values, values.typecode) if len(values) else np.zeros(0, values.typecode)
 
 
 def _spots(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:

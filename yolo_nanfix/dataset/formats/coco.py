@@ -260,7 +260,7 @@ def _walk(path: Path, builder: Builder) -> _File:
         "annotations": annotation,
         "categories": other("categories", file.categories),
     }
-    named, walk = _lists(file.walk.text.signs), file.walk
+    named, walk = _lists(file.walk.text.data), file.walk
     try:
         keys = walk.run({alias: takers[name] for name, alias in named.items()})
     except Broken as error:
@@ -286,12 +286,12 @@ def _opened(path: Path) -> tuple[_File, list[Said]]:
     return _File(path, Text(data)), odd
 
 
-def _lists(text: str) -> dict[str, str]:
+def _lists(text: bytes) -> dict[str, str]:
     """The names under which a file has the lists of COCO."""
     found = {}
     for name in LISTS:
-        others = (alias for alias in LIST_ALIASES[name] if f'"{alias}"' in text)
-        found[name] = name if f'"{name}"' in text else next(others, name)
+        others = (alias for alias in LIST_ALIASES[name] if f'"{alias}"'.encode() in text)
+        found[name] = name if f'"{name}"'.encode() in text else next(others, name)
     return found
 
 

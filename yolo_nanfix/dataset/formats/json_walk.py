@@ -67,37 +67,37 @@ def _first_wrong(data: bytes) -> int | None:
 
 
 class Text:
-    """A text whose every character stands for one byte of UTF-8: a character of another alphabet widens all others."""
+    """The bytes of a text; places in it are counted in bytes."""
 
     def __init__(self, data: bytes) -> None:
         """`data` is UTF-8; bytes that are none are replaced in what `decoded` gives."""
-        self.plain = data.isascii()
-        self.signs = data.decode("latin-1")
+        self.plain, self.data = data.isascii(), data
         self._line, self._counted = 1, 0
 
     def drop(self) -> None:
         """Give its memory back."""
-        self.signs = ""
+        self.data = b""
 
     def decoded(self, start: int, end: int) -> str:
         """The characters between two places that stand on ASCII."""
-        part = self.signs[start:end]
-        return part if self.plain or part.isascii() else part.encode("latin-1").decode("utf-8", "replace")
+        return self.data[start:end].decode("utf-8", "replace")
 
     def line(self, at: int) -> int:
         """The 1-based line of a place; cheap for one behind that of the last call."""
         if at < self._counted:
             self._line, self._counted = 1, 0
-        self._line += self.signs.count("\n", self._counted, at)
+        self._line += self.data.count(b"\n", self._counted, at)
         self._counted = at
         return self._line
 
     def place(self, at: int) -> tuple[int, int]:
         """1-based line and column."""
-        return self.line(at), len(self.decoded(self.signs.rfind("\n", 0, at) + 1, at)) + 1
+        return self.line(at), len(self.decoded(self.data.rfind(b"\n", 0, at) + 1, at)) + 1
 
 
-_BLANK = re.compile(r"[ \t\n\r]*")
+_BLANK = re.compile(rb"[ \t\n\r]*")
+_WINDOW = 1 << 20
+"""Bytes that are at hand at once; up to `ENTRY_BYTES` for a value that takes more."""
 _NEAR = 16
 """So near to where a text was cut off an error, or the end of a number, may come from that."""
 Entry = Callable[[Any, int, bool], None]
@@ -139,11 +139,13 @@ class Walk:
             Broken: there is none, or it is too large.
         """
         found = self._in_window(at) if self._start <= at < self._start + len(self._window) else None
-        if found is None:
-            self._window, self._start = self.text.signs[at : at + self._most], at
+        size = min(_WINDOW, self._most)
+        while found is None:
+            self._window, self._start = self.text.data[at : at + size].decode("latin-1"), at  # a character a byte
             found = self._in_window(at)
-        if found is None:
-            raise Broken(f"a value of more than {self._most >> 20} MB, or one that does not end", at)
+            if found is None and size == self._most:
+                raise Broken(f"a value of more than {self._most >> 20} MB, or one that does not end", at)
+            size = min(16 * size, self._most)
         value, end = found
         if self.text.plain or (exact := self.text.decoded(at, end)).isascii():
             return value, end
@@ -152,7 +154,7 @@ class Walk:
     def _in_window(self, at: int) -> tuple[Any, int] | None:
         """As `value`; None if it may go on beyond the part of the text that is at hand."""
         self._odd, start = False, self._start
-        whole = start + len(self._window) == len(self.text.signs)
+        whole = start + len(self._window) == len(self.text.data)
         try:
             value, end = self._decoder.raw_decode(self._window, at - start)
         except json.JSONDecodeError as error:
@@ -172,63 +174,63 @@ class Walk:
             Broken: the text is no JSON object; what stands before the place was given.
         """
         keys: set[str] = set()
-        text, at = self.text.signs, self._skip(0)
-        if text[at : at + 1] != "{":
+        text, at = self.text.data, self._skip(0)
+        if text[at : at + 1] != b"{":
             raise Broken("the file must hold one object, { ... }", at)
         at = self._skip(at + 1)
-        while text[at : at + 1] != "}":
+        while text[at : at + 1] != b"}":
             key, at = self.value(at)
             if not isinstance(key, str):
                 raise Broken("a key in double quotes is expected", at)
             keys.add(key)
-            at = self._skip(self._expect(at, ":"))
-            if key in wanted and text[at : at + 1] == "[":
+            at = self._skip(self._expect(at, b":"))
+            if key in wanted and text[at : at + 1] == b"[":
                 at = self._list(at + 1, wanted[key])
             else:
                 self.no_lists += [key] if key in wanted else []
                 at = self._unwanted(at)
-            at = self._next(at, "}")
+            at = self._next(at, b"}")
         if (end := self._skip(at + 1)) != len(text):
             raise Broken("there is more behind the end", end)
         return keys
 
     def _unwanted(self, at: int) -> int:
         """The place behind a value that is not asked for; a list may be of any size."""
-        if self.text.signs[at : at + 1] != "[" or len(self.text.signs) - at <= self._most:
+        if self.text.data[at : at + 1] != b"[" or len(self.text.data) - at <= self._most:
             return self.value(at)[1]
         return self._list(at + 1, lambda *_: None)
 
     def _list(self, at: int, take: Entry) -> int:
         """Give the entries of a list; the place behind it."""
-        text, at, most = self.text.signs, self._skip(at), ENTRIES * bounded.times()
-        while text[at : at + 1] != "]":
+        text, at, most = self.text.data, self._skip(at), ENTRIES * bounded.times()
+        while text[at : at + 1] != b"]":
             self._entries += 1
             if self._entries > most:
                 raise Broken(f"more than {most} entries", at)
             entry, end = self.value(at)
             take(entry, at, self._odd)
-            at = self._next(end, "]")
+            at = self._next(end, b"]")
         return at + 1
 
-    def _next(self, at: int, end: str) -> int:
+    def _next(self, at: int, end: bytes) -> int:
         """The place of the next entry, behind a comma, or of the end."""
         at = self._skip(at)
-        if self.text.signs[at : at + 1] == end:
+        if self.text.data[at : at + 1] == end:
             return at
-        at = self._skip(self._expect(at, ","))
-        if self.text.signs[at : at + 1] == end:
+        at = self._skip(self._expect(at, b","))
+        if self.text.data[at : at + 1] == end:
             raise Broken("a comma before the end", at)
         return at
 
-    def _expect(self, at: int, sign: str) -> int:
+    def _expect(self, at: int, sign: bytes) -> int:
         """The place behind a sign that must stand there."""
         at = self._skip(at)
-        if self.text.signs[at : at + 1] != sign:
-            raise Broken(f"'{sign}' is expected" if at < len(self.text.signs) else "the file breaks off", at)
+        if self.text.data[at : at + 1] != sign:
+            raise Broken(f"'{sign.decode()}' is expected" if at < len(self.text.data) else "the file breaks off", at)
         return at + 1
 
     def _skip(self, at: int) -> int:
-        match = _BLANK.match(self.text.signs, at)
+        match = _BLANK.match(self.text.data, at)
         return match.end() if match else at
 
 
