@@ -4,62 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from string import Formatter
 from typing import Any
 
 from yolo_nanfix.shown import shown
 
-
-class _Form(Formatter):
-    """How values stand in sentences; see `sentence`."""
-
-    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        return kwargs[str(key)]
-
-    def convert_field(self, value: Any, conversion: Any) -> Any:
-        if conversion == "r":
-            return shown(value)
-        if conversion == "l":
-            return value if isinstance(value, str) else f"line {value}"
-        if conversion == "n":
-            return os.path.basename(value)  # noqa: PTH119 - text handling only
-        return super().convert_field(value, conversion)
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        if "|" in format_spec:
-            one, _, many = format_spec.partition("|")
-            return f"{value} {one if value == 1 else many}"
-        if format_spec == "more":
-            return f" and {value} more" if value else ""
-        if isinstance(value, (tuple, list)):
-            return self._listed(value, format_spec)
-        if isinstance(value, float) and not format_spec:
-            return f"{value:.6g}"
-        return str(super().format_field(value, format_spec))
-
-    def _listed(self, values: Sequence[Any], spec: str) -> str:
-        if not spec.startswith(","):
-            return " ".join(self.format_field(value, spec) for value in values)
-        most = int(spec[1:] or len(values))
-        texts = [self.format_field(value, "") for value in values[:most]]
-        return ", ".join(texts) + (f" and {len(values) - most} more" if len(values) > most else "")
-
-
-_FORM = _Form()
+_PARSER = Formatter()
 
 
 def sentence(says: str, values: Mapping[str, Any]) -> str:
     """A text in which the names in braces are replaced by their values; `{{` is a brace.
 
-    `{x}` is text as it is, a float with six digits, a sequence with spaces between; `{x:.0f}` as in `str.format`;
-    `{x:row|rows}` a number with its noun; `{x:,}` a sequence with commas between, `{x:,4}` the first four of it and how
-    many more there are; `{x:more}` that many more, nothing for 0; `{x!r}` a value of a file, quoted and cut; `{x!n}`
-    the last part of a path; `{x!l}` another row: `line 3`, or by the name that it has in a file of annotations.
+    - `{x}`: text as it is, a float with six digits, a sequence with spaces between; `{x:.0f}` as in `str.format`;
+    - `{x:,}`: a sequence with commas between (`{x:;}`: semicolons); `{x:,4}`: the first four of it, and how many more
+      there are; `{x:,4:{0} is {1!r}}`: the form for each of its entries, which are tuples;
+    - `{x:row|rows}`: a number with its noun;
+    - `{x:more}`: that many more, nothing for 0;
+    - `{x:yes|no}`: of a bool the first text or the second;
+    - `{x:0=none|1=one of them|# of them}`: the text of this value, or else the last one, in which `#` is the value;
+    - `{x!r}`: a value out of a file, quoted and cut; `{x!n}`: the last part of a path; `{x!l}`: a line, by its number
+      or by the name that it has in an annotation file.
 
     What does not fit its values, which only text of other versions does, is returned as it is.
     """
     try:
-        return _FORM.vformat(says, (), values)
+        return "".join(
+            text if name is None else text + _formatted(_converted(values[name], conversion), spec)
+            for text, name, spec, conversion in _parsed(says)
+        )
     except (KeyError, ValueError, TypeError, IndexError, AttributeError):
         return says
 
@@ -67,3 +40,61 @@ def sentence(says: str, values: Mapping[str, Any]) -> str:
 def literal(text: str) -> str:
     """The form that says exactly this text."""
     return text.replace("{", "{{").replace("}", "}}")
+
+
+@lru_cache(1024)
+def _parsed(says: str) -> tuple[tuple[str, str | None, str, str | None], ...]:
+    """The pieces of a form: the text before a name, the name, how its value is written, and its conversion."""
+    return tuple((text, name, spec or "", conversion) for text, name, spec, conversion in _PARSER.parse(says))
+
+
+def _converted(value: Any, conversion: str | None) -> Any:
+    if conversion is None:
+        return value
+    if conversion == "r":
+        return shown(value)
+    if conversion == "n":
+        return os.path.basename(value)  # noqa: PTH119 - text handling only
+    if conversion == "l":
+        return f"line {value}" if isinstance(value, int) else value
+    raise ValueError(conversion)
+
+
+def _formatted(value: Any, spec: str) -> str:
+    if isinstance(value, (tuple, list)):
+        return _listed(value, spec)
+    if spec == "more":
+        spec = "0=| and # more"
+    if "|" in spec:
+        return _chosen(value, spec.split("|"))
+    if isinstance(value, str):  # also `inf` and `nan`, which are text in the values of findings
+        return value
+    if isinstance(value, float) and not spec:
+        return f"{value:.6g}"
+    return format(value, spec)
+
+
+def _chosen(value: Any, texts: Sequence[str]) -> str:
+    """One of several texts, by a value."""
+    if isinstance(value, bool):
+        return texts[0] if value else texts[1]
+    for text in texts[:-1]:
+        key, is_key, rest = text.partition("=")
+        if not is_key:
+            return f"{value} {text if value == 1 else texts[1]}"
+        if key == str(value):
+            return rest
+    return texts[-1].replace("#", _formatted(value, ""))
+
+
+def _listed(values: Sequence[Any], spec: str) -> str:
+    if spec[:1] not in (",", ";"):
+        return " ".join(_formatted(value, spec) for value in values)
+    number, _, form = spec[1:].partition(":")
+    most = int(number or len(values))
+    texts = [_entry(value, form) for value in values[:most]]
+    return f"{spec[0]} ".join(texts) + (f" and {len(values) - most} more" if len(values) > most else "")
+
+
+def _entry(value: Any, form: str) -> str:
+    return sentence(form, {str(place): part for place, part in enumerate(value)}) if form else _formatted(value, "")

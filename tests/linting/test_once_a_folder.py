@@ -73,7 +73,7 @@ def test_whole_image_boxes_of_a_folder_are_one_finding(tmp_path: Path):
     tiny.put("labels/val/b.txt", ROWS + WHOLE)
     train, val = _found(tmp_path, "BX014")
     assert train.place.file == str(tmp_path / "images/train") and train.image is None
-    assert train.message == "12 of 18 boxes cover the whole image, in 12 of 15 images with boxes"
+    assert dict(train.values) == {"boxes": 12, "of_boxes": 18, "images": 12, "of_images": 15}
     assert (val.place.file, val.place.line) == (str(tmp_path / "labels/val/b.txt"), 3) and val.image
 
 

@@ -96,6 +96,6 @@ def test_a_confidence_beside_the_class_is_not_cut_behind(tmp_path: Path):
     tiny = build(tmp_path, f"0 0.91 {FIVE[2:]}\n1 0.87 {FIVE[2:]}")
     report = api.lint(tiny.root, settings=False)
     (told,) = [f for f in report.findings if f.code == "TX027"]
-    assert "beside the class or behind the outline" in told.message
+    assert told.values["ahead"] and not told.values["two"]
     before = texts(tiny)
     assert api.fix(report, unsafe=True).done == () and texts(tiny) == before

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from linting.cases import CASES
 from linting.tiny_set import TinySet
 
+import yolo_nanfix.linting.rules
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, all_rules, rule
@@ -215,3 +218,48 @@ def test_an_older_array_is_not_looked_at(tmp_path: Path):
     tiny.npy(np.full((48, 64, 3), np.nan, np.float32))
     os.utime(tmp_path / "images/train/a.npy", (1, 1))
     assert run(tiny.root).findings == ()
+
+
+def _is_constant(node: ast.expr, names: frozenset[str]) -> bool:
+    """Whether a text is written in the source: also one of two, or several of them joined."""
+    if isinstance(node, ast.IfExp):
+        return _is_constant(node.body, names) and _is_constant(node.orelse, names)
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.Add) and _is_constant(node.left, names) and _is_constant(node.right, names)
+    if isinstance(node, ast.Name):
+        return node.id in names
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _forms(tree: ast.Module) -> Iterator[tuple[ast.expr, frozenset[str]]]:
+    """Each text from which a message is made, with the names that stand for constants there: the `says` of a hit."""
+    bound = {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    constants = frozenset(name for name, value in bound.items() if _is_constant(value, frozenset()))
+    constants |= {"says", "VEILED"}
+    makers = {"Hit": 1}
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        asked = [one.arg for one in (*function.args.args, *function.args.kwonlyargs)]
+        if "says" in asked:
+            makers[function.name] = asked.index("says")
+    makers |= {"row_hits": 3, "file_hits": 3, "bad_hits": 3, "file_hit": 3}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "says" for t in node.targets):
+            yield node.value, constants
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in makers:
+            place = makers[node.func.id]
+            named = [word.value for word in node.keywords if word.arg == "says"]
+            yield (named or node.args[place : place + 1] or [node.func])[0], constants
+
+
+@pytest.mark.parametrize(
+    "file", sorted(Path(yolo_nanfix.linting.rules.__file__).parent.glob("*.py")), ids=lambda f: f.stem
+)
+def test_messages_are_made_of_constants_and_values(file: Path):
+    wrong = [node.lineno for node, names in _forms(ast.parse(file.read_text())) if not _is_constant(node, names)]
+    assert not wrong, f"{file}: {wrong}: a constant text is said, facts are values"

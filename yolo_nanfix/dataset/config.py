@@ -102,6 +102,16 @@ class DataConfig:
         """The names in the order of their numbers, from 0 without gaps: as lists of names have them."""
         return self.names if self.in_order else dict(enumerate(self.names.values()))
 
+    @property
+    def pose_columns(self) -> int:
+        """The columns of a pose row: class, box and keypoints; 0 without `kpt_shape`."""
+        return 5 + self.kpt_shape[0] * self.kpt_shape[1] if self.kpt_shape else 0
+
+    @property
+    def kpt_dims(self) -> int:
+        """The numbers of each keypoint: 2 or 3; 0 without `kpt_shape`."""
+        return self.kpt_shape[1] if self.kpt_shape else 0
+
     @cached_property
     def ceiling(self) -> int:
         """One more than the largest class number, or `MAX_CLASSES` if that is less."""

@@ -187,12 +187,6 @@ class Shapes:
         """(P,) for each point the value (K,) of its row."""
         return np.repeat(values, self.count)
 
-    def mark(self, labels: Labels, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """(N,) the mask over the label table of the chosen ones of the K rows."""
-        mask = np.zeros(len(labels.cls), np.bool_)
-        mask[self.rows[chosen]] = True
-        return mask
-
     def subset(self, chosen: NDArray[np.bool_]) -> Shapes:
         """Some of the rows alone."""
         points = self.each(chosen)

@@ -94,6 +94,24 @@ class Table:
     def _by_image(self) -> bool:
         return bool((self.row_image[1:] >= self.row_image[:-1]).all())
 
+    def inside(self, split: str) -> NDArray[np.bool_]:
+        """(N,) which images are in a split."""
+        inside = np.zeros(len(self.files), np.bool_)
+        inside[self.members[split]] = True
+        return inside
+
+    def rows_in(self, split: str) -> NDArray[np.bool_]:
+        """(R,) which rows are in a split."""
+        return self.of_rows(self.inside(split))
+
+    def images_in(self, split: str | None) -> NDArray[np.int64] | slice:
+        """What indexes the images of a split, or of the whole set (None)."""
+        return slice(None) if split is None else self.members[split]
+
+    def splits_in(self, split: str | None) -> tuple[str, ...]:
+        """This split alone, or all of them (None)."""
+        return tuple(self.splits) if split is None else (split,)
+
     def of_rows(self, values: NDArray[T]) -> NDArray[T]:
         """(R,) what belongs to the image of each row, of (N,) what belongs to each image."""
         return np.repeat(values, self.each) if self._by_image else values[self.row_image]

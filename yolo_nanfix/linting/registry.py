@@ -29,10 +29,8 @@ from yolo_nanfix.findings import Effect, Finding, Place, Severity, Skip, frozen
 from yolo_nanfix.linting.causes import Cause, Explains
 
 FAMILIES = (
-    "data_yaml", "file_set", "names", "class_folders", "image_headers", "turned", "pixels", "label_text", "behind",
-    "encoding", "large_labels", "boxes", "systematic", "overlaps", "outliers", "polygons", "outlines",
-    "keypoints", "oriented", "classes", "class_order", "class_ranges", "splits",
-    "annotations",
+    "data_yaml", "file_set", "names", "class_folders", "image_headers", "turned", "pixels", "label_text", "boxes",
+    "systematic", "outliers", "polygons", "keypoints", "oriented", "classes", "class_order", "splits", "annotations",
 )  # fmt: skip
 """The modules of `yolo_nanfix.linting.rules`, one a family, in the order of the README."""
 

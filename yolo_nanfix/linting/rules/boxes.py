@@ -1,4 +1,4 @@
-"""BX: boxes (of polygons: the boxes around them); x, y is the centre, all four are parts of the image."""
+"""BX: boxes (of polygons: the boxes around them); x, y is the centre, all four are normalised."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.images import Images
-from yolo_nanfix.dataset.label_boxes import HIGH, LOW, in_pixels, label_boxes
+from yolo_nanfix.dataset.label_boxes import HIGH, LOW, first_equal, in_pixels, label_boxes, once
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
-from yolo_nanfix.linting.rules.row_hits import file_hit, row_hits, show
+from yolo_nanfix.linting.rules.row_hits import file_hit, row_hits
 
 BOXES = ("detect", "segment", "obb")
 PLAIN = ("detect", "pose")
@@ -24,6 +24,13 @@ LEAST = 2
 SLIM = 100
 """Augmentation drops boxes whose one side is so many times the other (`ar_thr`)."""
 MAX_DET = 300
+NEAR = 0.95
+"""Two boxes are nearly one from this overlap (IoU) on."""
+MAX_NEIGHBOURS = 16
+"""A box is held against so many others at most: those that begin next, from left to right."""
+AT_ONCE = 1 << 14
+"""Boxes that are held against their neighbours in one go: 200 bytes are held of each pair."""
+_PIXELS = "the box is {width:.3g} x {height:.3g} pixels"
 
 
 @rule("BX001", "coordinate-over-one", Severity.ERROR, Effect.DROPS, BOXES)
@@ -36,8 +43,8 @@ def coordinate_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: clip the box to the image.
     """
     boxes = label_boxes(labels, images)
-    mask = np.isfinite(labels.extra) & (boxes.largest > HIGH) & ~in_pixels(boxes)
-    yield from row_hits(labels, images, mask, lambda row: f"x y w h = {show(labels.box[row])}: above 1.01")
+    rows = np.flatnonzero(np.isfinite(labels.extra) & (boxes.largest > HIGH) & ~in_pixels(boxes))
+    yield from row_hits(labels, images, rows, "x y w h = {box}: above 1.01", box=labels.box[rows])
 
 
 @rule("BX002", "centre-below-zero", Severity.ERROR, Effect.DROPS)
@@ -49,8 +56,8 @@ def centre_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 -0.05 0.5 0.2 0.2`.
     Fix: clip the box to the image, or remove it.
     """
-    mask = np.isfinite(labels.extra) & (label_boxes(labels, images).centre < LOW)
-    yield from row_hits(labels, images, mask, lambda row: f"x y = {show(labels.box[row, :2])}: below -0.01")
+    rows = np.flatnonzero(np.isfinite(labels.extra) & (label_boxes(labels, images).centre < LOW))
+    yield from row_hits(labels, images, rows, "x y = {centre}: below -0.01", centre=labels.box[rows, :2])
 
 
 @rule("BX003", "box-side-negative", Severity.ERROR, Effect.DROPS)
@@ -62,8 +69,8 @@ def box_side_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 -0.2 0.2`.
     Fix: swap the corners, so that width and height are positive.
     """
-    mask = np.isfinite(labels.extra) & (label_boxes(labels, images).side < 0)
-    yield from row_hits(labels, images, mask, lambda row: f"the box has w h = {show(labels.box[row, 2:])}: negative")
+    rows = np.flatnonzero(np.isfinite(labels.extra) & (label_boxes(labels, images).side < 0))
+    yield from row_hits(labels, images, rows, "the box has w h = {size}: negative", size=labels.box[rows, 2:])
 
 
 @rule("BX004", "box-side-zero", Severity.ERROR, Effect.ACCEPTS, PLAIN)
@@ -76,8 +83,8 @@ def box_side_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: remove the row, or draw the box again.
     """
     boxes = label_boxes(labels, images)
-    mask = boxes.sound & (boxes.side == 0)
-    yield from row_hits(labels, images, mask, lambda row: f"the box has w h = {show(labels.box[row, 2:])}: a side is 0")
+    rows = np.flatnonzero(boxes.sound & (boxes.side == 0))
+    yield from row_hits(labels, images, rows, "the box has w h = {size}: a side is 0", size=labels.box[rows, 2:])
 
 
 @rule("BX005", "centre-outside-tolerated", Severity.WARNING, Effect.ACCEPTS, PLAIN)
@@ -90,8 +97,8 @@ def centre_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: clip the box to the image.
     """
     boxes = label_boxes(labels, images)
-    mask = boxes.sound & ~boxes.inside & ~boxes.dropped
-    yield from row_hits(labels, images, mask, lambda row: f"x y w h = {show(labels.box[row])}: outside 0-1")
+    rows = np.flatnonzero(boxes.sound & ~boxes.inside & ~boxes.dropped)
+    yield from row_hits(labels, images, rows, "x y w h = {box}: outside 0-1", box=labels.box[rows])
 
 
 @rule("BX006", "box-spills-out", Severity.WARNING, Effect.ACCEPTS, PLAIN)
@@ -107,8 +114,8 @@ def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     across = np.maximum(boxes.w / 2 - boxes.x, boxes.x + boxes.w / 2 - 1) * boxes.width
     down = np.maximum(boxes.h / 2 - boxes.y, boxes.y + boxes.h / 2 - 1) * boxes.height
     spill = np.maximum(across, down)
-    mask = boxes.sound & boxes.known & boxes.inside & (spill > 1)
-    yield from row_hits(labels, images, mask, lambda row: f"the box reaches {spill[row]:.0f} px out of the image")
+    rows = np.flatnonzero(boxes.sound & boxes.known & boxes.inside & (spill > 1))
+    yield from row_hits(labels, images, rows, "the box reaches {spill:.0f} px out of the image", spill=spill[rows])
 
 
 @rule("BX008", "box-under-one-pixel", Severity.WARNING, Effect.ACCEPTS, UPRIGHT)
@@ -123,8 +130,8 @@ def box_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     boxes = label_boxes(labels, images)
     wide, high = boxes.w * boxes.width, boxes.h * boxes.height
     short = np.minimum(wide, high)
-    mask = boxes.sound & boxes.known & (short > 0) & (short < 0.999)
-    yield from row_hits(labels, images, mask, lambda row: f"the box is {wide[row]:.3g} x {high[row]:.3g} pixels")
+    rows = np.flatnonzero(boxes.sound & boxes.known & (short > 0) & (short < 0.999))
+    yield from row_hits(labels, images, rows, _PIXELS, width=wide[rows], height=high[rows])
 
 
 @rule("BX010", "pose-box-infinite", Severity.ERROR, Effect.GARBAGE, ("pose",))
@@ -136,8 +143,12 @@ def pose_box_infinite(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 inf 0.4 0.4 0.4 2 0.6 0.6 2`.
     Fix: convert the annotation again with the right image size.
     """
-    mask = _unchecked_infinity(labels)
-    yield from row_hits(labels, images, mask, lambda row: f"x y w h = {show(labels.box[row])}")
+    mask = np.isinf(labels.extra)  # of pose rows what is above all others and in the box is not seen
+    box = labels.box[mask]
+    seen = np.isinf(labels.cls[mask]) | np.isneginf(box).any(axis=1)
+    mask[mask] = np.isposinf(box).any(axis=1) & ~seen
+    rows = np.flatnonzero(mask)
+    yield from row_hits(labels, images, rows, "x y w h = {box}", box=labels.box[rows])
 
 
 @rule("BX011", "pose-box-over-one", Severity.ERROR, Effect.GARBAGE, ("pose",))
@@ -150,13 +161,9 @@ def pose_box_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: divide x and width by the image width, y and height by its height.
     """
     largest = label_boxes(labels, images).largest
-    mask = (largest > HIGH) & (largest < np.inf)
-
-    def message(row: int) -> str:
-        hint = "; pixels?" if labels.box[row].max() > 2 else ""
-        return f"x y w h = {show(labels.box[row])}: above 1.01{hint}"
-
-    yield from row_hits(labels, images, mask, message)
+    rows = np.flatnonzero((largest > HIGH) & (largest < np.inf))
+    says = "x y w h = {box}: above 1.01{pixels:; pixels?|}"
+    yield from row_hits(labels, images, rows, says, box=labels.box[rows], pixels=largest[rows] > 2)
 
 
 @rule("BX015", "box-in-pixels", Severity.ERROR, Effect.DROPS, BOXES)
@@ -170,13 +177,10 @@ def box_in_pixels(labels: Labels, images: Images) -> Iterator[Hit]:
     pixels anyway, correct the box or the size of the image.
     """
     boxes = label_boxes(labels, images)
-
-    def message(row: int) -> str:
-        width, height = boxes.width[row], boxes.height[row]
-        of = f" of an image of {width:.0f}x{height:.0f}" if width else ""
-        return f"x y w h = {show(labels.box[row])}, where 1 is the whole image: pixels{of}?"
-
-    yield from row_hits(labels, images, in_pixels(boxes), message)
+    rows = np.flatnonzero(in_pixels(boxes))
+    says = "x y w h = {box}, where 1 is the whole image: pixels{width:0=| of an image of #}{height:0=|x#}?"
+    width, height = boxes.width[rows].astype(np.int64), boxes.height[rows].astype(np.int64)
+    yield from row_hits(labels, images, rows, says, box=labels.box[rows], width=width, height=height)
 
 
 @rule("BX016", "box-under-two-pixels", Severity.WARNING, Effect.ACCEPTS, UPRIGHT)
@@ -191,9 +195,9 @@ def box_under_two_pixels(labels: Labels, images: Images, options: LintOptions) -
     boxes = label_boxes(labels, images)
     own = np.minimum(boxes.w * boxes.width, boxes.h * boxes.height)
     side = own * (options.imgsz / np.maximum(np.maximum(boxes.width, boxes.height), 1))
-    mask = boxes.sound & boxes.known & (side <= LEAST) & (own >= 0.999) & ~boxes.dropped
-    where = f"at an image size of {options.imgsz}"
-    yield from row_hits(labels, images, mask, lambda row: f"the shorter side has {side[row]:.2g} pixels {where}")
+    rows = np.flatnonzero(boxes.sound & boxes.known & (side <= LEAST) & (own >= 0.999) & ~boxes.dropped)
+    says = "the shorter side has {side:.2g} pixels at an image size of {imgsz}"
+    yield from row_hits(labels, images, rows, says, side=side[rows], imgsz=options.imgsz)
 
 
 @rule("BX018", "many-boxes", Severity.INFO, Effect.ACCEPTS)
@@ -207,7 +211,8 @@ def many_boxes(labels: Labels, images: Images) -> Iterator[Hit]:
     """
     for index, file in enumerate(labels.files):
         if file.rows > MAX_DET:
-            yield file_hit(labels, images, index, f"{file.rows} objects; max_det is {MAX_DET} unless set")
+            values = {"objects": file.rows, "max_det": MAX_DET}
+            yield file_hit(labels, images, index, "{objects} objects; max_det is {max_det} unless set", values=values)
 
 
 @rule("BX021", "box-very-slim", Severity.WARNING, Effect.ACCEPTS, UPRIGHT)
@@ -222,14 +227,122 @@ def box_very_slim(labels: Labels, images: Images) -> Iterator[Hit]:
     boxes = label_boxes(labels, images)
     wide, high = boxes.w * boxes.width, boxes.h * boxes.height
     short, long = np.minimum(wide, high), np.maximum(wide, high)
-    mask = boxes.sound & boxes.known & (short >= 0.999) & (long >= SLIM * short) & ~boxes.dropped
-    yield from row_hits(labels, images, mask, lambda row: f"the box is {wide[row]:.3g} x {high[row]:.3g} pixels")
+    rows = np.flatnonzero(boxes.sound & boxes.known & (short >= 0.999) & (long >= SLIM * short) & ~boxes.dropped)
+    yield from row_hits(labels, images, rows, _PIXELS, width=wide[rows], height=high[rows])
 
 
-def _unchecked_infinity(labels: Labels) -> NDArray[np.bool_]:
-    """The rows of pose labels with an infinity that Ultralytics does not see: above all others, and in the box."""
-    mask = np.isinf(labels.extra)
-    box = labels.box[mask]
-    seen = np.isinf(labels.cls[mask]) | np.isneginf(box).any(axis=1)
-    mask[mask] = np.isposinf(box).any(axis=1) & ~seen
-    return mask
+@rule("BX007", "row-duplicate", Severity.WARNING, Effect.REWRITES)
+def row_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A row stands twice in one file.
+
+    Why: the second one is of no use, and tells of a merge that went wrong.
+    Ultralytics: removes the repeated row in memory, with one line in the log.
+    Example: two rows `0 0.5 0.5 0.2 0.2`.
+    Fix: remove one of the rows.
+    """
+    first = first_equal(labels, images)[0]
+    rows = np.flatnonzero(first != np.arange(len(first)))
+    yield from row_hits(labels, images, rows, "the same as {line!l}", other=first[rows])
+
+
+@rule("BX009", "box-of-two-classes", Severity.WARNING, Effect.ACCEPTS)
+def box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
+    """One box stands twice in a file, with two classes.
+
+    Why: the two rows contradict each other, and each is an error of the other in training.
+    Ultralytics: keeps both.
+    Example: `0 0.5 0.5 0.2 0.2` and `1 0.5 0.5 0.2 0.2`.
+    Fix: keep the row with the right class.
+    """
+    first = first_equal(labels, images)[1]
+    rows = np.flatnonzero((first != np.arange(len(first))) & (labels.cls != labels.cls[first]))
+    other, says = first[rows], "class {cls} for the box that has class {other_cls} on {line!l}"
+    yield from row_hits(labels, images, rows, says, other=other, cls=labels.cls[rows], other_cls=labels.cls[other])
+
+
+@rule("BX012", "box-near-duplicate", Severity.WARNING, Effect.ACCEPTS, UPRIGHT)
+def box_near_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
+    """Two boxes of one class are nearly the same (IoU above 0.95).
+
+    Why: one object is labelled twice; in evaluation the second one can never be found.
+    Ultralytics: keeps both; it removes rows only if they are exactly equal.
+    Example: `0 0.5 0.5 0.2 0.2` and `0 0.501 0.5 0.2 0.2`.
+    Fix: remove one of the rows.
+    """
+    other, overlap = _near(labels, images)
+    rows = np.flatnonzero((other >= 0) & (labels.cls == labels.cls[other]))
+    says = "overlaps the box of {line!l} by {iou:.1%} (IoU), the same class"
+    yield from row_hits(labels, images, rows, says, other=other[rows], iou=overlap[rows])
+
+
+@rule("BX013", "near-box-of-two-classes", Severity.WARNING, Effect.ACCEPTS, UPRIGHT)
+def near_box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
+    """Two boxes of different classes are nearly the same (IoU above 0.95).
+
+    Why: mostly one object labelled by two people, who disagree: each row is an error of the other in training.
+    Ultralytics: keeps both.
+    Example: `0 0.5 0.5 0.2 0.2` and `1 0.501 0.5 0.2 0.2`.
+    Fix: keep the row with the right class.
+    """
+    other, overlap = _near(labels, images)
+    rows = np.flatnonzero((other >= 0) & (labels.cls != labels.cls[other]))
+    says = "class {cls} for a box that overlaps that of class {other_cls} on {line!l} by {iou:.1%} (IoU)"
+    mine, its = labels.cls[rows], labels.cls[other[rows]]
+    yield from row_hits(labels, images, rows, says, other=other[rows], cls=mine, other_cls=its, iou=overlap[rows])
+
+
+@once
+def _near(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """For each row the first one before it in its file with nearly, but not exactly, the same box, else -1; their IoU.
+
+    Boxes with exactly the same numbers are left to BX007 and BX009, unless their polygons differ.
+    """
+    other, overlap = np.full(len(labels.cls), -1), np.zeros(len(labels.cls))
+    boxes = label_boxes(labels, images)
+    rows = np.flatnonzero((boxes.side > 0) & (boxes.largest <= HIGH) & (boxes.centre >= LOW))
+    width = boxes.w[rows].astype(np.float64)
+    left = labels.file[rows] * 8.0 + (boxes.x[rows] - width / 2)
+    order = np.argsort(left, kind="stable")
+    left = left[order]
+    end = left + width[order] * (1 / NEAR - 1)
+    mine = np.flatnonzero(left[1:] <= end[:-1])  # those with any neighbour close enough
+    count = np.minimum(np.searchsorted(left, end[mine], side="right") - mine - 1, MAX_NEIGHBOURS)
+    rows = rows[order]
+    found = [
+        _near_pairs(labels, rows, mine[at : at + AT_ONCE], count[at : at + AT_ONCE])
+        for at in range(0, len(mine), AT_ONCE)
+    ]
+    if found:
+        late, early, iou = map(np.concatenate, zip(*found, strict=True))
+        last = np.argsort(-early, kind="stable")  # of several earlier rows the first one stays
+        other[late[last]], overlap[late[last]] = early[last], iou[last]
+    return other, overlap
+
+
+def _near_pairs(
+    labels: Labels, rows: NDArray[np.int64], mine: NDArray[np.int64], count: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Pairs of rows whose boxes are nearly the same: the later row, the earlier one, and their IoU.
+
+    Args:
+        labels: the label rows.
+        rows: some of them, from left to right.
+        mine: places among these; each box is held against the `count` next ones.
+        count: how many.
+    """
+    first = np.repeat(mine, count)
+    second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
+    a, b = rows[first], rows[second]
+    one, two = labels.box[a].astype(np.float64), labels.box[b].astype(np.float64)
+    shared = _shared(one, two)
+    iou = shared / (one[:, 2] * one[:, 3] + two[:, 2] * two[:, 3] - shared)
+    equal = (one == two).all(axis=1) & (labels.shape[a] == labels.shape[b])
+    near = (iou > NEAR) & ~equal
+    return np.maximum(a, b)[near], np.minimum(a, b)[near], iou[near]
+
+
+def _shared(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(M,) the area that boxes x y w h (M, 4) share."""
+    low = np.maximum(a[:, :2] - a[:, 2:] / 2, b[:, :2] - b[:, 2:] / 2)
+    high = np.minimum(a[:, :2] + a[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2)
+    return np.asarray(np.maximum(high - low, 0).prod(axis=1))

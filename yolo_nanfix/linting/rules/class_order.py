@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
-_SHOWN = 4
 _LISTS = 6
 LEAST = 20
 """A split with so many rows tells which class numbers it has."""
@@ -46,13 +45,15 @@ def class_list_differs(config: DataConfig) -> Iterator[Hit]:
         wrong = {n: name for n, name in one.names.items() if n in ours and not _alike(name, ours[n])}
         if not wrong and len(one.names) == len(ours):
             continue
-        pairs = [f"{n} is {name!r}, not {ours[n]!r}" for n, name in list(wrong.items())[:_SHOWN]]
-        told = [*pairs, *(["..."] if len(wrong) > _SHOWN else [])]
+        says = "not as `names` of data.yaml: {order:1=in another order, |}{names:,4:{0} is {1!r}, not {2!r}}"
         if len(one.names) != len(ours):
-            told.append(f"it has {_count(len(one.names))}, data.yaml has {len(ours)}")
-        values = {"numbers": tuple(wrong), "names": len(one.names), "order": int(_is_order(one.names, ours))}
-        moved = "in another order, " if values["order"] else ""
-        yield Hit(one.file, f"not as `names` of data.yaml: {moved}{', '.join(told)}", values=values)
+            says = (
+                "not as `names` of data.yaml: {order:1=in another order, |}{names:,4:{0} is {1!r}, not {2!r}}"
+                "{wrong:0=|, }it has {count:name|names}, data.yaml has {of}"
+            )
+        values = {"numbers": tuple(wrong), "names": _pairs(wrong, ours), "count": len(one.names), "of": len(ours)}
+        values |= {"wrong": len(wrong), "order": int(_is_order(one.names, ours))}
+        yield Hit(one.file, says, values=values)
 
 
 @rule("CL051", "class-list-spelling", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -69,10 +70,8 @@ def class_list_spelling(config: DataConfig) -> Iterator[Hit]:
         wrong = {n: name for n, name in one.names.items() if name != ours.get(n)}
         same = len(one.names) == len(ours) and all(n in ours and _alike(name, ours[n]) for n, name in wrong.items())
         if wrong and same:
-            told = [f"{n} is {name!r}, not {ours[n]!r}" for n, name in list(wrong.items())[:_SHOWN]]
-            yield Hit(
-                one.file, f"spelt otherwise than in data.yaml: {', '.join(told)}", values={"numbers": tuple(wrong)}
-            )
+            says = "spelt otherwise than in data.yaml: {names:,4:{0} is {1!r}, not {2!r}}"
+            yield Hit(one.file, says, values={"numbers": tuple(wrong), "names": _pairs(wrong, ours)})
 
 
 @rule("CL052", "class-sizes-by-split", Severity.WARNING, Effect.GARBAGE, LABELLED)
@@ -91,9 +90,11 @@ def class_sizes_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     for first, second in combinations(sizes, 2):
         moved = _moved(sizes[first], sizes[second], SIZE)
         if len(moved) >= 2:
-            told = "; ".join(_told(one, sizes, (first, second), config) for one in moved[:_SHOWN])
-            values = {"pairs": tuple((one.number, one.looks_like) for one in moved), "splits": (first, second)}
-            yield Hit(str(config.yaml_file), f"{told}: were they numbered anew for {second}?", values=values)
+            says = (
+                "{classes:;4:{0!r} has {4:.0f}x{5:.0f} pixels in {2} and {6:.0f}x{7:.0f} in {3}, as {1!r} in {2}}: "
+                "were they numbered anew for {second}?"
+            )
+            yield _moved_hit(config, says, moved, (first, second), sizes)
 
 
 @rule("CL054", "class-colours-by-split", Severity.WARNING, Effect.GARBAGE, LABELLED, deep=True)
@@ -111,12 +112,8 @@ def class_colours_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     for first, second in combinations(colours, 2):
         moved = _moved(colours[first], colours[second], COLOUR)
         if len(moved) >= 2:
-            told = "; ".join(
-                f"{config.name(one.number)!r} has in {second} the colours of {config.name(one.looks_like)!r} in {first}"
-                for one in moved[:_SHOWN]
-            )
-            values = {"pairs": tuple((one.number, one.looks_like) for one in moved), "splits": (first, second)}
-            yield Hit(str(config.yaml_file), f"{told}: were they numbered anew for {second}?", values=values)
+            says = "{classes:;4:{0!r} has in {3} the colours of {1!r} in {2}}: were they numbered anew for {second}?"
+            yield _moved_hit(config, says, moved, (first, second))
 
 
 @rule("CL053", "class-numbers-by-split", Severity.ERROR, Effect.DROPS, LABELLED)
@@ -137,18 +134,14 @@ def class_numbers_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     over = {split: top for split, (top, share) in known.items() if top >= config.nc and share >= OVER}
     if not fits or not over or min(_lowest(table, split) for split in over) > 0:
         return
-    told = ", ".join(f"{split} has the classes 0 to {top}" for split, top in over.items())
-    message = (
-        f"{told}, {' and '.join(fits)} 0 to {config.nc - 1}, as data.yaml: were the classes numbered split by split?"
+    says = (
+        "{found:,:{0} has the classes 0 to {1}}, {fits:,} 0 to {last}, as data.yaml: were the classes numbered split "
+        "by split?"
     )
-    splits = tuple(over)
-    yield Hit(
-        str(config.yaml_file),
-        message,
-        line=config.key_lines.get("names"),
-        values={"splits": splits, "top": tuple(over.values())},
-        explains=Explains(("CL003",)),
-    )
+    values: dict[str, Any] = {"splits": tuple(over), "top": tuple(over.values()), "last": config.nc - 1}
+    values |= {"found": tuple(over.items()), "fits": fits}
+    line = config.key_lines.get("names")
+    yield Hit(str(config.yaml_file), says, line, values=values, explains=Explains(("CL003",)))
 
 
 class _Measure(NamedTuple):
@@ -192,7 +185,7 @@ def _plain(name: str) -> str:
 
 
 def _alike(name: str, other: str) -> bool:
-    """Whether two names differ in spelling at most: capitals, blanks and signs that stand for them, a plural."""
+    """Whether two names differ in spelling at most: capitals, spaces and signs that stand for them, a plural."""
     one, two = _plain(name), _plain(other)
     return one == two or one.rstrip("s") == two.rstrip("s")
 
@@ -202,20 +195,14 @@ def _is_order(names: Mapping[int, str], other: Mapping[int, str]) -> bool:
     return sorted(map(_plain, names.values())) == sorted(map(_plain, other.values()))
 
 
-def _count(number: int) -> str:
-    return f"{number} name{'' if number == 1 else 's'}"
-
-
-def _rows_of(table: Table, split: str) -> NDArray[np.bool_]:
-    """(R,) the rows of a split."""
-    inside = np.zeros(len(table.files), np.bool_)
-    inside[table.members[split]] = True
-    return table.of_rows(inside)
+def _pairs(wrong: Mapping[int, str], ours: Mapping[int, str]) -> tuple[tuple[int, str, str], ...]:
+    """Numbers of classes with their name in a list and in data.yaml."""
+    return tuple((n, name, ours[n]) for n, name in wrong.items())
 
 
 def _top(table: Table, split: str, nc: int) -> tuple[int, float] | None:
     """The highest class of a split whose numbers stand in a row, and the share of rows above `nc`; None: not told."""
-    cls = table.row_cls[_rows_of(table, split)]
+    cls = table.row_cls[table.rows_in(split)]
     cls = cls[np.isfinite(cls) & (cls >= 0) & (np.floor(cls) == cls)]
     if len(cls) < LEAST:
         return None
@@ -226,14 +213,12 @@ def _top(table: Table, split: str, nc: int) -> tuple[int, float] | None:
 
 def _lowest(table: Table, split: str) -> float:
     """The lowest class of a split."""
-    return float(table.row_cls[_rows_of(table, split)].min())
+    return float(table.row_cls[table.rows_in(split)].min())
 
 
 def _sizes(table: Table, rows: NDArray[np.int64], split: str, config: DataConfig) -> dict[int, Floats]:
     """For each class of a split the logarithms of width and height of its boxes, in pixels: (2, n); of some rows."""
-    inside = np.zeros(len(table.files), np.bool_)
-    inside[table.members[split]] = True
-    rows = rows[inside[table.row_image[rows]]]
+    rows = rows[table.inside(split)[table.row_image[rows]]]
     image = table.row_image[rows]
     w = table.row_box[rows, 2].astype(np.float64) * table.width[image]
     h = table.row_box[rows, 3].astype(np.float64) * table.height[image]
@@ -299,16 +284,21 @@ def _same(one: Floats, other: Floats, far: float) -> bool:
     return True
 
 
-def _told(one: _Moved, sizes: Mapping[str, Mapping[int, Floats]], splits: tuple[str, str], config: DataConfig) -> str:
-    """`'bus' is 60x22 pixels in train and 30x18 in val, where 'car' is 30x18 in train`."""
-    first, second = splits
+def _moved_hit(
+    config: DataConfig,
+    says: str,
+    moved: Sequence[_Moved],
+    splits: tuple[str, str],
+    sizes: Mapping[str, Mapping[int, Floats]] | None = None,
+) -> Hit:
+    """The finding that classes of a split look like others of the first one; with the median sizes, if these tell.
 
-    def shown(split: str, number: int) -> str:
-        w, h = np.exp(np.median(sizes[split][number], axis=1))
-        return f"{w:.0f}x{h:.0f}"
-
-    name, other = config.names[one.number], config.names[one.looks_like]
-    return (
-        f"{name!r} has {shown(first, one.number)} pixels in {first} and {shown(second, one.number)} in {second}, as "
-        f"{other!r} in {first}"
-    )
+    The value `classes` has for each its name, that of the other, both splits, and width and height in both.
+    """
+    classes = []
+    for number, other in moved:
+        pixels = [] if sizes is None else [np.exp(np.median(sizes[split][number], axis=1)) for split in splits]
+        sides = [round(float(side), 1) for size in pixels for side in size]
+        classes.append((config.name(number), config.name(other), *splits, *sides))
+    values = {"pairs": tuple(map(tuple, moved)), "splits": splits, "second": splits[1], "classes": classes}
+    return Hit(str(config.yaml_file), says, values=values)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,6 @@ from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
-from yolo_nanfix.linting.rules.class_numbering import from_one, starts
 from yolo_nanfix.linting.rules.row_hits import row_hits
 
 _SHOWN = 8
@@ -26,6 +27,14 @@ FEW, MANY = 10, 100
 MAX_CLASSES = 100_000
 _BLOCK = 1 << 14
 """Rows looked at at once: mostly the first ones have all classes."""
+STRAY = 0.01
+"""So large a share of the rows may have a class beyond the last one, by slips of their own, without hiding the rule."""
+MOST = 0.5
+"""Where more than this share of the classes 1 to n is used, and 0 never, they were counted from 1."""
+SOME = 0.25
+"""So many are enough where 1 is among them: then both ends are those of a list that is counted from 1."""
+SLIPS, SHARE = 3, 0.05
+"""So many rows with class -1, and this share of all, are no slips: fewer are left to findings about rows."""
 
 
 @rule("CL001", "class-not-whole", Severity.ERROR, Effect.DROPS)
@@ -37,8 +46,8 @@ def class_not_whole(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `1.5 0.5 0.5 0.2 0.2`, or a row that begins with x.
     Fix: write the class number first in the row.
     """
-    mask = np.isfinite(labels.cls) & (np.floor(labels.cls) != labels.cls)
-    yield from row_hits(labels, images, mask, lambda row: f"class {labels.cls[row]:g} is not a whole number")
+    rows = np.flatnonzero(np.isfinite(labels.cls) & (np.floor(labels.cls) != labels.cls))
+    yield from row_hits(labels, images, rows, "class {cls} is not a whole number", cls=labels.cls[rows])
 
 
 @rule("CL002", "class-negative", Severity.ERROR, Effect.DROPS)
@@ -50,8 +59,8 @@ def class_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `-1 0.5 0.5 0.2 0.2`.
     Fix: give the object its class number, counted from 0.
     """
-    mask = np.isfinite(labels.cls) & (labels.cls <= -1)
-    yield from row_hits(labels, images, mask, lambda row: f"class {labels.cls[row]:g} is negative")
+    rows = np.flatnonzero(np.isfinite(labels.cls) & (labels.cls <= -1))
+    yield from row_hits(labels, images, rows, "class {cls} is negative", cls=labels.cls[rows])
 
 
 @rule("CL003", "class-over-nc", Severity.ERROR, Effect.DROPS)
@@ -63,17 +72,16 @@ def class_over_nc(labels: Labels, images: Images, config: DataConfig) -> Iterato
     Example: class 3 where data.yaml names three classes, 0 to 2.
     Fix: correct the number, or add the class to `names`.
     """
-    mask = np.isfinite(labels.cls) & (labels.cls >= config.nc)
-    known = f"0 to {config.nc - 1}"
-    if not config.in_order:  # then CF003 tells of the keys, and a number that is one of them is right
-        whole = np.isfinite(labels.cls) & (labels.cls >= 0) & (np.floor(labels.cls) == labels.cls)
-        mask = whole & ~np.isin(labels.cls, list(config.names))
-        known = ", ".join(map(str, list(config.names)[:_SHOWN])) + (", ..." if config.nc > _SHOWN else "")
-
-    def message(row: int) -> str:
-        return f"class {labels.cls[row]:g}, but data.yaml has the classes {known}"
-
-    yield from row_hits(labels, images, mask, message)
+    finite = np.isfinite(labels.cls)
+    if config.in_order:
+        rows = np.flatnonzero(finite & (labels.cls >= config.nc))
+        says = "class {cls}, but data.yaml has the classes 0 to {last}"
+        yield from row_hits(labels, images, rows, says, cls=labels.cls[rows], last=config.nc - 1)
+        return
+    whole = finite & (labels.cls >= 0) & (np.floor(labels.cls) == labels.cls)  # CF003 tells of the keys
+    rows = np.flatnonzero(whole & ~np.isin(labels.cls, list(config.names)))
+    says, known = "class {cls}, but data.yaml has the classes {classes:,}{more:0=|, ...}", list(config.names)[:_SHOWN]
+    yield from row_hits(labels, images, rows, says, cls=labels.cls[rows], classes=known, more=config.nc - len(known))
 
 
 @rule("CL004", "class-unused", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -99,9 +107,8 @@ def class_unused(table: Table, config: DataConfig) -> Iterator[Hit]:
             return
     unused = [name for name, there in zip(config.names.values(), used.tolist(), strict=True) if not there]
     if unused:
-        shown = ", ".join(unused[:_SHOWN]) + (", ..." if len(unused) > _SHOWN else "")
-        message = f"{len(unused)} of {config.nc} classes occur in no label: {shown}"
-        yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
+        says = "{count} of {classes:class|classes} occur in no label: {names:,8}"
+        yield _hit(config, says, count=len(unused), classes=config.nc, names=unused)
 
 
 @rule("CL005", "class-not-in-train", Severity.WARNING, Effect.ACCEPTS, LABELLED)
@@ -116,8 +123,8 @@ def class_not_in_train(table: Table, config: DataConfig) -> Iterator[Hit]:
     counts = _counts(table, config.ceiling)
     missing = np.flatnonzero((counts["train"] == 0) & (np.sum(list(counts.values()), axis=0) > 0))
     if len(missing) and counts["train"].any():
-        message = f"in other splits, but not in train ({len(missing)}): {_names(config, missing)}"
-        yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
+        says = "in other splits, but not in train ({count}): {names:,8}"
+        yield _hit(config, says, count=len(missing), names=[config.name(c) for c in missing.tolist()])
 
 
 @rule("CL006", "class-not-in-val", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -134,8 +141,8 @@ def class_not_in_val(table: Table, config: DataConfig) -> Iterator[Hit]:
         if split in counts and counts[split].any():
             missing = np.flatnonzero((counts["train"] >= LEARNABLE) & (counts[split] == 0))
             if len(missing):
-                message = f"in train, but not in {split} ({len(missing)}): {_names(config, missing)}"
-                yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
+                says, names = "in train, but not in {split} ({count}): {names:,8}", map(config.name, missing.tolist())
+                yield _hit(config, says, split=split, count=len(missing), names=list(names))
 
 
 @rule("CL007", "class-rare", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -150,8 +157,8 @@ def class_rare(table: Table, config: DataConfig) -> Iterator[Hit]:
     train = _counts(table, config.ceiling)["train"]
     rare = np.flatnonzero((train > 0) & (train < FEW))
     if len(rare) and train.max() >= MANY:
-        message = f"fewer than {FEW} examples in train ({len(rare)}): {_names(config, rare, train)}"
-        yield Hit(str(config.yaml_file), message, config.key_lines.get("names"))
+        says = "fewer than {few} examples in train ({count}): {examples:,8:{0} ({1})}"
+        yield _hit(config, says, few=FEW, count=len(rare), examples=_examples(config, rare, train))
 
 
 @rule("CL008", "class-imbalance", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -166,9 +173,9 @@ def class_imbalance(table: Table, config: DataConfig) -> Iterator[Hit]:
     train = _counts(table, config.ceiling)["train"]
     used = np.flatnonzero(train)
     if len(used) > 1 and train.max() >= 100 * train[used].min():
-        rarest, largest = used[np.argmin(train[used])], int(np.argmax(train))
-        shown = _names(config, np.array([largest, rarest]), train)
-        yield Hit(str(config.yaml_file), f"from the most frequent to the rarest class: {shown}")
+        ends = np.array([np.argmax(train), used[np.argmin(train[used])]])
+        says = "from the most frequent to the rarest class: {examples:,:{0} ({1})}"
+        yield Hit(str(config.yaml_file), says, values={"examples": _examples(config, ends, train)})
 
 
 @rule("CL009", "background-share", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -185,8 +192,8 @@ def background_share(table: Table) -> Iterator[Hit]:
     empty = int((~objects[listed]).sum())
     if len(listed) >= LEARNABLE and objects[listed].any() and empty > len(listed) / 2:
         first = int(listed[np.argmin(objects[listed])])
-        message = f"{empty} of {len(listed)} images of train hold no object"
-        yield Hit(table.files[first], message, split="train", image=table.files[first])
+        says, values = "{empty} of {images} images of train hold no object", {"empty": empty, "images": len(listed)}
+        yield Hit(table.files[first], says, split="train", image=table.files[first], values=values)
 
 
 @rule("CL010", "classes-from-one", Severity.ERROR, Effect.DROPS, LABELLED)
@@ -201,20 +208,91 @@ def classes_from_one(table: Table, config: DataConfig) -> Iterator[Hit]:
     if not config.in_order:
         return  # CF003 tells of the keys
     found = starts(table, config.nc)
-    splits = from_one(found)
-    if not splits:
-        return
-    numbers = f"the classes 1 to {config.nc}" if config.nc > 1 else "class 1 alone"
-    known = f"data.yaml has 0 to {config.nc - 1}" if config.nc > 1 else "data.yaml has class 0"
-    some = () if len(splits) == len(found) else splits
-    files = frozenset(table.labels[i] for split in some for i in table.members[split].tolist())
-    yield Hit(
-        str(config.yaml_file),
-        f"labels{' of ' + ' and '.join(some) if some else ''} have {numbers}; {known}",
-        config.key_lines.get("names"),
-        values={"splits": splits, "by": -1, "nc": config.nc},
-        explains=Explains(("CL003",) if some else ("CL003", "CL004"), files if some else None),
-    )
+    if splits := from_one(found):
+        some = len(splits) < len(found)
+        yield _shifted(table, config, splits, -1, some, ("CL003",) if some else ("CL003", "CL004"))
+
+
+@rule("CL057", "classes-from-minus-one", Severity.ERROR, Effect.DROPS, LABELLED)
+def classes_from_minus_one(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """Class numbers start at -1, and the last class does not occur: 1 was taken from numbers that began at 0.
+
+    Why: all objects are trained as the class before their own, and those of the first class are dropped.
+    Ultralytics: drops images with class -1, and trains the others with the wrong names.
+    Example: `convert_coco` with `cls91to80=False` on categories that are numbered from 0, as Label Studio does.
+    Fix: add 1 to the class numbers of all label files of these splits.
+    """
+    if not config.in_order:
+        return  # CF003 tells of the keys
+    known = {split: cls for split in table.splits if len(cls := table.row_cls[table.rows_in(split)])}
+    below = {split for split, cls in known.items() if (cls == -1).sum() >= max(SLIPS, SHARE * len(cls))}
+    whole = {split for split, cls in known.items() if cls.min() >= -1 and cls.max() < config.nc - 1}
+    if below and below <= whole:
+        some = len(whole) < len(known)
+        splits = tuple(split for split in known if split in (below if some else whole))
+        yield _shifted(table, config, splits, 1, some, ("CL002",) if some else ("CL002", "CL004", "CL005", "CL006"))
+
+
+def _shifted(
+    table: Table, config: DataConfig, splits: tuple[str, ...], by: int, some: bool, codes: tuple[str, ...]
+) -> Hit:
+    """The finding that all class numbers of some splits, or of all, are to be changed by 1."""
+    says = "labels{whole:| of }{of:,} have class {first} alone; data.yaml has class 0"
+    if config.nc > 1:
+        says = "labels{whole:| of }{of:,} have the classes {first} to {last}; data.yaml has 0 to {top}"
+    top = config.nc - 1
+    values = {"splits": splits, "by": by, "nc": config.nc, "first": -by, "last": top - by, "top": top}
+    values |= {"whole": not some, "of": splits if some else ()}
+    files = frozenset(table.labels[i] for split in splits for i in table.members[split].tolist()) if some else None
+    return _hit(config, says, **values)._replace(explains=Explains(codes, files))
+
+
+class Start(Enum):
+    """How the classes of a split are counted."""
+
+    ZERO = "from 0"
+    """Class 0 occurs, and none beyond the last."""
+    ONE = "from 1"
+    """Class 0 does not occur, and the number of classes does, as a class."""
+    FEW = "from 1, or a new class"
+    """As from 1, but too few classes occur to tell."""
+    EITHER = "from 0 or 1"
+    """Neither class 0 nor a class beyond the last occurs."""
+    OTHER = "otherwise"
+    """Class 0 occurs, and so does a class beyond the last; or many rows are further beyond."""
+
+
+def starts(table: Table, nc: int) -> Mapping[str, Start]:
+    """How the classes of each split that has rows are counted; nothing where no class is beyond the last one."""
+    if not len(table.row_cls) or not (table.row_cls >= nc).any():
+        return {}
+    found = {}
+    for split in table.splits:
+        cls = table.row_cls[table.rows_in(split)]
+        if len(cls):
+            found[split] = _start(cls, nc)
+    return found
+
+
+def _start(cls: NDArray[np.float32], nc: int) -> Start:
+    """How these classes are counted."""
+    zero, last = bool(((cls >= 0) & (cls < 1)).any()), bool((cls == nc).any())
+    if np.count_nonzero(cls > nc) > STRAY * len(cls) or (zero and last):
+        return Start.OTHER
+    if zero or not last:
+        return Start.ZERO if zero else Start.EITHER
+    used = np.unique(cls[(cls >= 1) & (cls <= nc)])
+    share = len(used) / nc
+    return Start.ONE if share > MOST or (used[0] == 1 and share >= SOME) else Start.FEW
+
+
+def from_one(found: Mapping[str, Start]) -> tuple[str, ...]:
+    """The splits whose classes are counted from 1; those that could be either way go with the others."""
+    kinds = set(found.values())
+    if Start.ONE not in kinds or Start.OTHER in kinds:
+        return ()
+    sure = (Start.ONE, Start.FEW) if Start.ZERO in kinds else (Start.ONE, Start.FEW, Start.EITHER)
+    return tuple(split for split, start in found.items() if start in sure)
 
 
 @once
@@ -225,17 +303,19 @@ def _counts(table: Table, nc: int) -> dict[str, NDArray[np.int64]]:
     sound = len(cls) and cls.min() >= 0 and cls.max() < nc
     number = (cls if sound else np.where((cls >= 0) & (cls < nc), cls, nc)).astype(np.int64)
     counts = {}
-    for split, listed in table.splits.items():
-        inside = np.zeros(len(table.files), np.bool_)
-        inside[listed] = True
-        rows = table.of_rows(inside)
+    for split in table.splits:
+        rows = table.rows_in(split)
         first, count = int(np.argmax(rows)) if len(rows) else 0, np.count_nonzero(rows)
         together = number[first : first + count] if rows[first : first + count].all() else number[rows]
         counts[split] = np.bincount(together, minlength=nc + 1)[:nc]
     return counts
 
 
-def _names(config: DataConfig, classes: NDArray[np.int64], counts: NDArray[np.int64] | None = None) -> str:
+def _examples(config: DataConfig, classes: NDArray[np.int64], counts: NDArray[np.int64]) -> list[tuple[str, int]]:
     """The names of some classes, with their counts."""
-    shown = [config.name(c) + (f" ({counts[c]})" if counts is not None else "") for c in classes[:_SHOWN].tolist()]
-    return ", ".join(shown) + (", ..." if len(classes) > _SHOWN else "")
+    return [(config.name(c), int(counts[c])) for c in classes.tolist()]
+
+
+def _hit(config: DataConfig, says: str, **values: Any) -> Hit:
+    """A hit on `names` in data.yaml."""
+    return Hit(str(config.yaml_file), says, config.key_lines.get("names"), values=values)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +18,20 @@ from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import Hit, rule
-from yolo_nanfix.linting.rules.row_hits import file_hit, row_hits, show
+from yolo_nanfix.linting.rules.row_hits import bad_hits, row_hits
 
 POSE = ("pose",)
 BOX_COLUMNS = 5
 FAR = 0.5
 """A keypoint is far from its box if it is outside by more than this part of the box's longer side."""
-
-
 FITTING = 0.98
 """This share of the rows must fit a unit."""
 PERCENT_FROM = 130
 """In images of fewer pixels a side percent and pixels look alike."""
 POINTS = ("KP001", "KP003", "KP004", "KP005", "KP007", "KP008", "KP009", "SP007")
-"""What is wrong with keypoints that are no parts of the image."""
-_UNITS = {"pixels": "pixels", "percent": "percent of the image", "unknown": "pixels of images of another size"}
+"""What is wrong with keypoints that are not normalised."""
+_VISIBILITY = "has visibility {visibility}"
+_BOX = str(BOX_COLUMNS)
 
 
 @rule("KP001", "visibility-odd", Severity.WARNING, Effect.ACCEPTS, POSE)
@@ -45,7 +45,7 @@ def visibility_odd(labels: Labels, images: Images) -> Iterator[Hit]:
     """
     seen = labels.visible
     odd = (seen >= LOW) & (seen != 0) & (seen != 1) & (seen != 2)
-    yield from _point_hits(labels, images, odd, lambda spot: f"has visibility {seen[spot]:g}")
+    yield from _point_hits(labels, images, odd, _VISIBILITY, visibility=seen)
 
 
 @rule("KP002", "visibility-negative", Severity.ERROR, Effect.DROPS, POSE)
@@ -57,8 +57,7 @@ def visibility_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.4 0.4 0.4 0.4 -1 0.6 0.6 2`.
     Fix: write 0 for a keypoint that is not labelled.
     """
-    seen = labels.visible
-    yield from _point_hits(labels, images, seen < LOW, lambda spot: f"has visibility {seen[spot]:g}")
+    yield from _point_hits(labels, images, labels.visible < LOW, _VISIBILITY, visibility=labels.visible)
 
 
 @rule("KP003", "keypoint-over-one", Severity.ERROR, Effect.DROPS, POSE)
@@ -70,13 +69,9 @@ def keypoint_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.4 0.4 320 240 2 0.6 0.6 2`.
     Fix: divide x by the image width and y by its height; give a keypoint outside the image 0 0 and visibility 0.
     """
-    points = labels.points
-
-    def message(spot: int) -> str:
-        hint = "; pixels?" if 2 < points[spot].max() < np.inf else ""
-        return f"is at {show(points[spot])}: above 1.01{hint}"
-
-    yield from _point_hits(labels, images, _points(labels).largest > HIGH, message)
+    far = _points(labels).largest
+    says, pixels = "is at {point}: above 1.01{pixels:; pixels?|}", (far > 2) & (far < np.inf)
+    yield from _point_hits(labels, images, far > HIGH, says, point=labels.points, pixels=pixels)
 
 
 @rule("KP004", "keypoint-below-zero", Severity.ERROR, Effect.DROPS, POSE)
@@ -88,10 +83,8 @@ def keypoint_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.4 0.4 -1 -1 0 0.6 0.6 2`.
     Fix: give a keypoint that is missing or outside the image 0 0 and visibility 0.
     """
-    points = labels.points
-    yield from _point_hits(
-        labels, images, _points(labels).smallest < LOW, lambda spot: f"is at {show(points[spot])}: below -0.01"
-    )
+    below = _points(labels).smallest < LOW
+    yield from _point_hits(labels, images, below, "is at {point}: below -0.01", point=labels.points)
 
 
 @rule("KP005", "keypoint-outside-tolerated", Severity.WARNING, Effect.ACCEPTS, POSE)
@@ -103,10 +96,10 @@ def keypoint_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.4 0.4 1.005 0.4 2 0.6 0.6 2`.
     Fix: clip the keypoint to the image.
     """
-    points, ranges = labels.points, _points(labels)
+    ranges = _points(labels)
     outside = (ranges.largest > 1) | (ranges.smallest < 0)
     mask = outside & (ranges.largest <= HIGH) & (ranges.smallest >= LOW) & (labels.visible != 0)
-    yield from _point_hits(labels, images, mask, lambda spot: f"is at {show(points[spot])}: outside 0-1")
+    yield from _point_hits(labels, images, mask, "is at {point}: outside 0-1", point=labels.points)
 
 
 @rule("KP006", "keypoints-all-invisible", Severity.INFO, Effect.ACCEPTS, POSE)
@@ -118,8 +111,10 @@ def keypoints_all_invisible(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.4 0.4 0 0 0 0 0 0`.
     Fix: label the keypoints, or remove the row.
     """
-    mask = (_visible(labels) == 0) & (np.diff(labels.first) > 0)
-    yield from row_hits(labels, images, mask, lambda row: "no keypoint is visible")
+    sums = np.concatenate([[0], np.cumsum(labels.visible != 0)])
+    visible = sums[labels.first[1:]] - sums[labels.first[:-1]]
+    rows = np.flatnonzero((visible == 0) & (np.diff(labels.first) > 0))
+    yield from row_hits(labels, images, rows, "no keypoint is visible")
 
 
 @rule("KP007", "keypoint-at-corner", Severity.ERROR, Effect.GARBAGE, POSE)
@@ -133,9 +128,8 @@ def keypoint_at_corner(labels: Labels, images: Images, config: DataConfig) -> It
     """
     points = _points(labels)
     mask = (points.x == 0) & (points.y == 0) & (labels.visible != 0)
-    flat = config.kpt_shape is not None and config.kpt_shape[1] == 2
-    why = "without a column for visibility it counts as visible" if flat else "as a visible one"
-    yield from _point_hits(labels, images, mask, lambda spot: f"is at 0 0, {why}")
+    says = "is at 0 0, {dims:2=without a column for visibility it counts as visible|as a visible one}"
+    yield from _point_hits(labels, images, mask, says, dims=config.kpt_dims)
 
 
 @rule("KP008", "keypoint-far-from-box", Severity.WARNING, Effect.ACCEPTS, POSE)
@@ -154,9 +148,7 @@ def keypoint_far_from_box(labels: Labels, images: Images) -> Iterator[Hit]:
     down = np.abs(points.y - np.repeat(boxes.y, count)) - np.repeat(boxes.h / 2, count)
     out = np.maximum(across, down)
     mask = points.seen & (out > FAR * side) & (points.smallest >= LOW) & (points.largest <= HIGH)
-    yield from _point_hits(
-        labels, images, mask, lambda spot: f"is outside the box by {out[spot] / side[spot]:.1f} of it"
-    )
+    yield from _point_hits(labels, images, mask, "is outside the box by {far:.1f} of it", far=out / side)
 
 
 @rule("KP009", "keypoints-coincide", Severity.WARNING, Effect.ACCEPTS, POSE)
@@ -169,20 +161,16 @@ def keypoints_coincide(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: label the keypoints, or give those that are not visible 0 0 and visibility 0.
     """
     points, rows = _points(labels), np.flatnonzero(np.diff(labels.first))
-    mask = np.zeros(len(labels.cls), np.bool_)
-    if len(rows):
-        start = labels.first[rows]
-        same = np.ones(len(rows), np.bool_)
-        for values in (points.x, points.y):
-            high = np.maximum.reduceat(np.where(points.seen, values, -np.inf), start)
-            same &= high == np.minimum.reduceat(np.where(points.seen, values, np.inf), start)
-        mask[rows] = same & (np.add.reduceat(points.seen, start, dtype=np.int32) >= 2)
-
-    def message(row: int) -> str:
-        spot = labels.first[row] + np.argmax(points.seen[labels.first[row] : labels.first[row + 1]])
-        return f"all visible keypoints are at {show(labels.points[spot])}"
-
-    yield from row_hits(labels, images, mask, message)
+    if not len(rows):
+        return
+    start = labels.first[rows]
+    same = np.add.reduceat(points.seen, start, dtype=np.int32) >= 2
+    for values in (points.x, points.y):
+        high = np.maximum.reduceat(np.where(points.seen, values, -np.inf), start)
+        same &= high == np.minimum.reduceat(np.where(points.seen, values, np.inf), start)
+    seen = np.flatnonzero(points.seen)
+    spot = seen[np.searchsorted(seen, start[same])]  # the first of each row that is visible
+    yield from row_hits(labels, images, rows[same], "all visible keypoints are at {point}", point=labels.points[spot])
 
 
 @rule("KP010", "keypoints-missing", Severity.ERROR, Effect.DROPS, POSE)
@@ -195,11 +183,10 @@ def keypoints_missing(labels: Labels, images: Images, config: DataConfig) -> Ite
     Fix: write the keypoints. An object without any is written with visibility 0 where `kpt_shape` ends in 3; where it
     ends in 2 there is no way to write it: remove the row.
     """
-    for bad in labels.bad:
-        if bad.kind == "columns" and bad.text == str(BOX_COLUMNS) and config.kpt_shape:
-            points, dims = config.kpt_shape
-            message = f"a box without its {points} keypoint{'s' if points > 1 else ''} of {dims} numbers"
-            yield file_hit(labels, images, bad.file, message, bad.line)
+    if config.kpt_shape:
+        points, dims = config.kpt_shape
+        says = "a box without its {keypoints:keypoint|keypoints} of {dims} numbers"
+        yield from bad_hits(labels, images, "columns", says, _BOX.__eq__, name="columns", keypoints=points, dims=dims)
 
 
 @rule("KP012", "pose-set-of-boxes", Severity.ERROR, Effect.DROPS, POSE)
@@ -215,16 +202,17 @@ def pose_set_of_boxes(table: Table, config: DataConfig) -> Iterator[Hit]:
         return
     points, dims = config.kpt_shape
     for split, count, rows in met(table, Clue.PLAIN_BOX):
-        message = (
-            f"{count} of {rows} rows are class and box (5 columns); with 'kpt_shape: [{points}, {dims}]' pose labels "
-            f"have {BOX_COLUMNS + points * dims}: this export holds no keypoints"
+        says = (
+            "{rows} of {of} rows are class and box (5 columns); with 'kpt_shape: [{keypoints}, {dims}]' pose labels "
+            "have {columns}: this export holds no keypoints"
         )
-        yield Hit(str(config.yaml_file), message, split=split, values={"rows": count}, explains=Explains(UNREAD))
+        values = {"rows": count, "of": rows, "keypoints": points, "dims": dims, "columns": config.pose_columns}
+        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(UNREAD))
 
 
 @rule("KP013", "keypoints-in-pixels", Severity.ERROR, Effect.DROPS, POSE)
 def keypoints_in_pixels(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """The keypoints of the set are pixels, or percent, and its boxes are parts of the image.
+    """The keypoints of the set are pixels, or percent, and its boxes are normalised.
 
     Why: hardly an image is left to train on.
     Ultralytics: drops the images ("non-normalized or out of bounds coordinates").
@@ -232,17 +220,19 @@ def keypoints_in_pixels(table: Table, config: DataConfig) -> Iterator[Hit]:
     Fix: divide x of the keypoints by the width of the image and y by its height, as in the boxes.
     """
     for split, count, rows in met(table, Clue.POINTS_LARGE):
-        images = slice(None) if split is None else table.members[split]
+        images = table.images_in(split)
         pixels, percent = (int(table.clues[images, c].sum()) for c in (Clue.POINTS_PIXELS, Clue.POINTS_PERCENT))
         fit = {"pixels": pixels >= FITTING * count, "percent": percent >= FITTING * count}
         scale = next(iter(fit)) if fit["pixels"] and not fit["percent"] else "percent" if fit["percent"] else "unknown"
         if all(fit.values()) and min(table.width[images].max(), table.height[images].max()) < PERCENT_FROM:
             scale = "unknown"
-        message = f"the keypoints of {count} of {rows} rows are no parts of the image, the boxes are: {_UNITS[scale]}?"
-        splits = tuple(table.splits) if split is None else (split,)
-        values = {"scale": scale, "form": "centre", "splits": splits, "size": (1, 1), "points": "only", "rows": count}
-        values["dims"] = config.kpt_shape[1] if config.kpt_shape else 2
-        yield Hit(str(config.yaml_file), message, split=split, values=values, explains=Explains(POINTS))
+        says = (
+            "the keypoints of {rows} of {of} rows are not normalised, the boxes are: "
+            "{scale:percent=percent of the image|unknown=pixels of images of another size|pixels}?"
+        )
+        values: dict[str, Any] = {"rows": count, "of": rows, "dims": config.kpt_dims or 2, "points": "only"}
+        values |= {"scale": scale, "form": "centre", "splits": table.splits_in(split), "size": (1, 1)}
+        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(POINTS))
 
 
 @rule("KP011", "keypoint-dimensions", Severity.ERROR, Effect.DROPS, POSE)
@@ -254,11 +244,10 @@ def keypoint_dimensions(labels: Labels, images: Images, config: DataConfig) -> I
     Example: `0 0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6` with `kpt_shape: [2, 3]`.
     Fix: correct the second number of `kpt_shape`: 2 for x y, 3 for x y visibility.
     """
-    for bad in labels.bad:
-        if bad.kind == "columns" and config.kpt_shape and bad.text == str(other_width(config.kpt_shape)):
-            points, dims = config.kpt_shape
-            message = f"{bad.text} columns are {points} keypoints of {5 - dims} numbers; 'kpt_shape' says {dims}"
-            yield file_hit(labels, images, bad.file, message, bad.line)
+    if config.kpt_shape:
+        (points, dims), other = config.kpt_shape, str(other_width(config.kpt_shape))
+        says = "{columns} columns are {keypoints} keypoints of {dims:2=3|2} numbers; 'kpt_shape' says {dims}"
+        yield from bad_hits(labels, images, "columns", says, other.__eq__, name="columns", keypoints=points, dims=dims)
 
 
 def other_width(shape: tuple[int, int]) -> int:
@@ -285,21 +274,11 @@ def _points(labels: Labels) -> _Points:
     return _Points(x, y, np.maximum(x, y), np.minimum(x, y), seen)
 
 
-def _visible(labels: Labels) -> NDArray[np.int64]:
-    """(N,) how many keypoints of each row have a visibility other than 0."""
-    sums = np.concatenate([[0], np.cumsum(labels.visible != 0)])
-    return np.asarray(sums[labels.first[1:]] - sums[labels.first[:-1]])
-
-
-def _point_hits(
-    labels: Labels, images: Images, marked: NDArray[np.bool_], message: Callable[[int], str]
-) -> Iterator[Hit]:
-    """A hit for each row with marked points; `message` tells of the first, by its place among all points."""
+def _point_hits(labels: Labels, images: Images, marked: NDArray[np.bool_], says: str, **values: Any) -> Iterator[Hit]:
+    """A hit for each row with marked points, which tells of the first of these; of `values` (P, ...) it has its own."""
     spots = np.flatnonzero(marked)
     owners = np.searchsorted(labels.first, spots, side="right") - 1
     rows, first, counts = np.unique(owners, return_index=True, return_counts=True)
-    for row, spot, count in zip(rows.tolist(), spots[first].tolist(), counts.tolist(), strict=True):
-        more = f" (and {count - 1} more)" if count > 1 else ""
-        number = spot - int(labels.first[row])
-        text = f"keypoint {number} {message(spot)}{more}"
-        yield file_hit(labels, images, int(labels.file[row]), text, int(labels.line[row]))
+    own = {name: v[spots[first]] if isinstance(v, np.ndarray) else v for name, v in values.items()}
+    own |= {"keypoint": spots[first] - labels.first[rows], "others": counts - 1}
+    yield from row_hits(labels, images, rows, "keypoint {keypoint} " + says + "{others:0=| (and # more)}", **own)

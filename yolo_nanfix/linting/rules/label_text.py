@@ -1,22 +1,25 @@
-"""TX: label files as text."""
+"""TX: label files as text: what cannot be read, and columns that belong to another format."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.clues import UNREAD, Clue, met
+from yolo_nanfix.dataset.bounded import LABEL_BYTES, LINE_BYTES, NUMBERS, ROWS
+from yolo_nanfix.dataset.clues import LEAST, MOST, UNREAD, Clue, met
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.images import Images
+from yolo_nanfix.dataset.label_boxes import once
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.keypoints import BOX_COLUMNS, other_width
-from yolo_nanfix.linting.rules.row_hits import VEILED, bad_hits, file_hit, row_hits
+from yolo_nanfix.linting.rules.row_hits import VEILED, bad_hits, facts, file_hit, row_hits
 
 BOXES = ("detect", "segment", "obb")
 SIX = "6"
@@ -26,6 +29,20 @@ _ABOUT_BOXES = (
     *("BX019", "BX020", "BX021"),
 )
 """What is found besides where a confidence and a number are taken for a corner."""
+MANY = 0.5
+"""A tracker leaves rows without a number where it has no track: so many of all rows with one will do, if no row has
+another number of columns for another reason."""
+OVER = 0.25
+"""So many numbers must be above 1 where they are read as a coordinate: those of the first two tracks are not."""
+AHEAD = 0.5
+"""More rows than this with an outline that jumps at its first corner rather than at its end: nothing is cut."""
+_EXPLAINED = (
+    *UNREAD,
+    *_ABOUT_BOXES,
+    *("SG001", "SG002", "SG003", "SG004", "SG005", "SG006", "SG007", "SG009", "SG010"),
+    *("SG011", "SG012", "SG013", "SG014", "OB001", "OB002", "OB003", "OB004", "OB005", "OB006", "OB007", "OB009"),
+)
+"""What is found besides where rows cannot be read, or a confidence and a number are taken for a corner."""
 
 
 @rule("TX001", "label-unreadable", Severity.ERROR, Effect.DROPS)
@@ -40,8 +57,9 @@ def label_unreadable(labels: Labels, images: Images) -> Iterator[Hit]:
     for bad in labels.bad:
         if bad.kind == "unreadable":
             utf16 = any(f"byte {mark} in position 0" in bad.text for mark in ("0xff", "0xfe"))
-            what = "is UTF-16 text, not UTF-8" if utf16 else f"cannot be read as UTF-8 text ({bad.text})"
-            yield file_hit(labels, images, bad.file, what, bad.line)
+            says = "{utf16:is UTF-16 text, not UTF-8|cannot be read as UTF-8 text}{error:=| (#)}"
+            values = {"utf16": utf16, "error": "" if utf16 else bad.text}
+            yield file_hit(labels, images, bad.file, says, bad.line, values)
 
 
 @rule("TX002", "not-a-number", Severity.ERROR, Effect.DROPS)
@@ -66,13 +84,14 @@ def comma_separated(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row is separated by commas or semicolons, or has decimal commas.
 
     Why: one such row takes the whole image out of training.
-    Ultralytics: splits at blanks only, and drops the image.
+    Ultralytics: splits at spaces only, and drops the image.
     Example: `0,0.5,0.5,0.2,0.2` or `0 0,5 0,5 0,2 0,2`.
-    Fix: separate the numbers by blanks and use decimal points.
+    Fix: separate the numbers by spaces and use decimal points.
     """
-    blanks = "numbers are separated by blanks"
-    yield from bad_hits(labels, images, "comma", f"{{text!r}} has semicolons; {blanks}", lambda text: ";" in text)
-    yield from bad_hits(labels, images, "comma", f"{{text!r}} has commas; {blanks}", lambda text: ";" not in text)
+    says = "{text!r} has semicolons; numbers are separated by spaces"
+    yield from bad_hits(labels, images, "comma", says, lambda text: ";" in text)
+    says = "{text!r} has commas; numbers are separated by spaces"
+    yield from bad_hits(labels, images, "comma", says, lambda text: ";" not in text)
 
 
 @rule("TX004", "comment-in-label", Severity.ERROR, Effect.DROPS)
@@ -97,23 +116,19 @@ def column_count(labels: Labels, images: Images, config: DataConfig, task: str) 
     Fix: write class x y width height; for polygons class and pairs of x y; for pose all keypoints. Predictions are
         written without `save_conf`, and by `predict` rather than `track`.
     """
-    wanted = "5 columns, or 1 and pairs of x y from 3 points on"
-    if task == "pose" and config.kpt_shape:
-        wanted = f"{5 + config.kpt_shape[0] * config.kpt_shape[1]} columns"
-    named = {SIX}
-    if task == "pose" and config.kpt_shape:
+    named, pose = {SIX}, config.pose_columns if task == "pose" else 0
+    if pose and config.kpt_shape:
         named |= {str(BOX_COLUMNS), str(other_width(config.kpt_shape))}
+    says = (
+        "{columns} columns; {task} labels have {wanted:0=5 columns, or 1 and pairs of x y from 3 points on|# columns}"
+        "{predicted:; a confidence or a track's number behind the row?|}"
+    )
     for bad in labels.bad:
         if bad.kind == "columns" and bad.text not in named:
-            message = f"{bad.text} columns; {task} labels have {wanted}{_behind(int(bad.text), config, task)}"
-            yield file_hit(labels, images, bad.file, message, bad.line)
-
-
-def _behind(width: int, config: DataConfig, task: str) -> str:
-    """What one column too many looks like: predictions are saved with more behind a row (8: behind a triangle)."""
-    whole = 5 + config.kpt_shape[0] * config.kpt_shape[1] if config.kpt_shape else 0
-    more = width - whole if task == "pose" and whole else int(width % 2 == 0 and width >= 8)
-    return "; a confidence or a track's number behind the row?" if more in (1, 2) else ""
+            width = int(bad.text)  # 8: a confidence behind a triangle
+            predicted = width - pose in (1, 2) if pose else width % 2 == 0 and width >= 8
+            values = {"columns": width, "task": task, "wanted": pose, "predicted": predicted}
+            yield file_hit(labels, images, bad.file, says, bad.line, values)
 
 
 @rule("TX006", "boxes-among-polygons", Severity.ERROR, Effect.DROPS, BOXES)
@@ -137,12 +152,12 @@ def row_of_seven(table: Table) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.2 0.2 0.93 12`.
     Fix: cut the rows to class x y width height.
     """
-    message = "rows of 7 columns, as trackers write them, are read as polygons of 3 points"
+    says = "rows of 7 columns, as trackers write them, are read as polygons of 3 points"
     told: set[str] = set()
     chosen = np.flatnonzero(tracked(table))
     for image in chosen.tolist():
         split = table.split_of(image)
-        hit = Hit(table.labels[image], message, 1, split=split, image=table.files[image])
+        hit = Hit(table.labels[image], says, 1, split=split, image=table.files[image])
         if split not in told:  # one a split says what follows
             told.add(split)
             files = (table.labels[i] for i in chosen[table.split[chosen] == table.split[image]].tolist())
@@ -171,8 +186,9 @@ def polygons_for_detect(table: Table) -> Iterator[Hit]:
     polygons = np.flatnonzero(table.polygons & ~tracked(table))
     if len(polygons):
         first = int(polygons[0])
-        message = f"{len(polygons)} of {table.labelled.sum()} label files hold polygons; their boxes are trained on"
-        yield Hit(table.labels[first], message, split=table.split_of(first))
+        says = "{files} of {of} label files hold polygons; their boxes are trained on"
+        values = {"files": len(polygons), "of": int(table.labelled.sum())}
+        yield Hit(table.labels[first], says, split=table.split_of(first), values=values)
 
 
 @rule("TX009", "boxes-for-segment", Severity.FATAL, Effect.CRASHES, ("segment", "obb"))
@@ -199,7 +215,7 @@ def label_nan(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 nan 0.5 0.2 0.2`.
     Fix: correct the row or remove it.
     """
-    yield from row_hits(labels, images, np.isnan(labels.extra), lambda row: "the row holds nan")
+    yield from row_hits(labels, images, np.flatnonzero(np.isnan(labels.extra)), "the row holds nan")
 
 
 @rule("TX011", "label-infinite", Severity.ERROR, Effect.DROPS)
@@ -214,7 +230,8 @@ def label_infinite(labels: Labels, images: Images, task: str) -> Iterator[Hit]:
     mask = np.isinf(labels.extra)
     if task == "pose":  # there only the class, x and y of keypoints, and what is negative are looked at
         mask = np.isinf(labels.cls) | np.isneginf(labels.box).any(axis=1)
-    yield from row_hits(labels, images, mask, lambda row: f"the row holds {labels.extra[row]}")
+    rows = np.flatnonzero(mask)
+    yield from row_hits(labels, images, rows, "the row holds {number}", number=labels.extra[rows])
 
 
 @rule("TX012", "number-odd-spelling", Severity.WARNING, Effect.ACCEPTS)
@@ -227,9 +244,9 @@ def number_odd_spelling(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: write the number with plain digits.
     """
     for odd in labels.odd:
-        read = f"is read as {float(odd.text):.6g}"
-        message = f"{odd.text!r} {f'is an odd spelling{VEILED}' if odd.veiled else read}"
-        yield file_hit(labels, images, odd.file, message, odd.line)
+        says = "{text!r} is an odd spelling" + VEILED if odd.veiled else "{text!r} is read as {number}"
+        number = None if odd.veiled else facts(np.array([float(odd.text)]))[0]
+        yield file_hit(labels, images, odd.file, says, odd.line, {"text": odd.text, "number": number})
 
 
 @rule("TX013", "row-of-six", Severity.ERROR, Effect.DROPS)
@@ -241,13 +258,8 @@ def row_of_six(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.2 0.2 0.93`.
     Fix: cut the confidence off; write boxes with an angle as four corners for the task obb.
     """
-    yield from bad_hits(
-        labels,
-        images,
-        "columns",
-        "6 columns: a confidence, a track's number or an angle behind the box?",
-        lambda text: text == SIX,
-    )
+    says = "{columns} columns: a confidence, a track's number or an angle behind the box?"
+    yield from bad_hits(labels, images, "columns", says, SIX.__eq__, name="columns")
 
 
 @rule("TX014", "class-name-for-number", Severity.ERROR, Effect.DROPS)
@@ -259,10 +271,8 @@ def class_name_for_number(labels: Labels, images: Images, config: DataConfig) ->
     Example: `cat 0.5 0.5 0.2 0.2`.
     Fix: write the class number, counted from 0 in the order of `names`.
     """
-    names = _names(config)
-    yield from bad_hits(
-        labels, images, "number", "{text!r} is the name of a class; its number belongs here", lambda text: text in names
-    )
+    says = "{text!r} is the name of a class; its number belongs here"
+    yield from bad_hits(labels, images, "number", says, _names(config).__contains__)
 
 
 @rule("TX015", "label-nul-bytes", Severity.ERROR, Effect.DROPS)
@@ -302,8 +312,9 @@ def label_markup(labels: Labels, images: Images) -> Iterator[Hit]:
     for bad in labels.bad:
         if bad.kind == "number" and _is_markup(bad.text) and bad.file not in seen:
             seen.add(bad.file)
-            message = f"{bad.text[:60]!r} is XML, HTML or JSON, not a label{VEILED * bad.veiled}"
-            yield file_hit(labels, images, bad.file, message, bad.line)
+            says = "{text!r} is XML, HTML or JSON, not a label"
+            says = says + VEILED if bad.veiled else says
+            yield file_hit(labels, images, bad.file, says, bad.line, {"text": bad.text[:60]})
 
 
 @rule("TX023", "instance-id-column", Severity.ERROR, Effect.DROPS, LABELLED)
@@ -315,24 +326,163 @@ def instance_id_column(table: Table, config: DataConfig, task: str) -> Iterator[
     Example: `0 1907 0.1 0.1 0.5 0.1 0.3 0.4`: class, instance, corners.
     Fix: take the column that is not the class out of all rows.
     """
-    columns = 5 + config.kpt_shape[0] * config.kpt_shape[1] if config.kpt_shape else 0
     for split, count, rows in met(table, Clue.NUMBERED):
-        column = _number_column(table, split)
-        which = ("the first column", "the second column", "the first or the second column")[column]
-        message = (
-            f"{which} of {count} of {rows} rows is a whole number, one column too many for {task}: the id of an "
-            "instance or of a track, beside the class?"
+        clues = table.clues[table.images_in(split)]
+        first, second = bool(clues[:, Clue.FIRST_OVER].any()), bool(clues[:, Clue.SECOND_OVER].any())
+        says = (
+            "the {column:0=first column|1=second column|first or the second column} of {rows} of {of} rows is a whole "
+            "number, one column too many for {task}: the id of an instance or of a track, beside the class?"
         )
-        splits = tuple(table.splits) if split is None else (split,)
-        values = {"splits": splits, "columns": columns, "column": column, "rows": count}
-        yield Hit(str(config.yaml_file), message, split=split, values=values, explains=Explains(UNREAD))
+        values = {"splits": table.splits_in(split), "columns": config.pose_columns, "rows": count, "of": rows}
+        values |= {"column": 2 if first == second else int(second), "task": task}  # 2: the numbers do not tell
+        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(UNREAD))
 
 
-def _number_column(table: Table, split: str | None) -> int:
-    """Which of the first two columns is no class, 0 or 1; 2 where the numbers do not tell."""
-    images = slice(None) if split is None else table.members[split]
-    first, second = (bool(table.clues[images, clue].any()) for clue in (Clue.FIRST_OVER, Clue.SECOND_OVER))
-    return 2 if first == second else int(second)
+@rule("TX027", "prediction-columns", Severity.ERROR, Effect.DROPS, ("segment", "obb", "pose"))
+def prediction_columns(table: Table, config: DataConfig) -> Iterator[Hit]:
+    """Predictions were saved with more behind each row: a confidence, the number of a track, or both.
+
+    Why: the images are missing from training, or trained on with a corner at (confidence, number).
+    Ultralytics: drops images with rows of one column too many, or with a number above 1; two more columns behind an
+        outline or an oriented box are read as a corner.
+    Example: `0 0.1 0.1 0.5 0.1 0.3 0.4 0.93`, as `save_txt` writes it with `save_conf`.
+    Fix: cut these columns off; save predictions without `save_conf`, and by `predict` rather than `track`.
+    """
+    for split, (one, two, rows, ahead) in behind(table).items():
+        if one and two:
+            says = (
+                "a confidence stands behind {rows} of {of} rows, and the number of a track behind {tracks}, as "
+                "predictions are saved with `save_conf` or by `track`"
+            )
+        elif two:
+            says = (
+                "a confidence and the number of a track stand behind {rows} of {of} rows, as predictions are saved "
+                "with `save_conf` or by `track`"
+            )
+        elif ahead:
+            says = (
+                "{rows} of {of} rows have a column too many: a confidence, beside the class or behind the outline, as "
+                "predictions are saved with `save_conf` or by `track`"
+            )
+        else:
+            says = (
+                "a column too many stands behind {rows} of {of} rows: a confidence, or the number of a track, as "
+                "predictions are saved with `save_conf` or by `track`"
+            )
+        values = {"splits": table.splits_in(split), "columns": config.pose_columns, "two": bool(two), "ahead": ahead}
+        values |= {"rows": one + two, "of": rows, "tracks": two}
+        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(_EXPLAINED))
+
+
+@rule("TX018", "byte-order-mark", Severity.INFO, Effect.ACCEPTS)
+def byte_order_mark(labels: Labels, images: Images) -> Iterator[Hit]:
+    """The label file begins with a byte order mark.
+
+    Why: other tools take the mark for a part of the first class number; joined files have it in their middle.
+    Ultralytics: leaves the mark out.
+    Example: a label file saved by Notepad as "UTF-8 with BOM".
+    Fix: save the file as UTF-8 without the mark.
+    """
+    yield from bad_hits(labels, images, "mark", "begins with a byte order mark")
+
+
+@rule("TX019", "line-ends-mixed", Severity.INFO, Effect.ACCEPTS)
+def line_ends_mixed(labels: Labels, images: Images) -> Iterator[Hit]:
+    """The lines of the label file end in different ways, or in bare carriage returns.
+
+    Why: a tool that knows line feeds only reads rows with bare carriage returns as one; mixed ends tell of a merge.
+    Ultralytics: takes each of them for the end of a row.
+    Example: rows of a Windows and of a Linux tool in one file.
+    Fix: end all lines with a line feed.
+    """
+    yield from bad_hits(labels, images, "ends", "the lines end in different ways: {text}")
+
+
+@rule("TX030", "label-file-too-large", Severity.FATAL, Effect.ACCEPTS)
+def label_file_too_large(labels: Labels, images: Images) -> Iterator[Hit]:
+    """The label file has more than 64 MB.
+
+    Why: no image has so many objects: something else was written there, or one file over and over. Lint does not read
+        it.
+    Ultralytics: reads it whole into memory, which takes many times its size, once for each process that caches labels.
+    Example: a converter that appends all labels of the set to one file.
+    Fix: write the labels of this image anew.
+    """
+    says = "{bytes} bytes, more than the {limit} MB of a label file that are read; what it holds was not looked at"
+    yield from bad_hits(labels, images, "large", says, name="bytes", limit=LABEL_BYTES >> 20)
+
+
+@rule("TX031", "label-rows-too-many", Severity.FATAL, Effect.ACCEPTS)
+def label_rows_too_many(labels: Labels, images: Images) -> Iterator[Hit]:
+    """The label file has more than 100 000 lines, or 5 million numbers.
+
+    Why: the fullest images, crowds and stars, have some ten thousand objects. In training each row is held against
+        each cell of the image, for every image of the batch: 100 000 rows at 640 px take 3 GB for each number that is
+        kept of such a pair. Lint does not read the file.
+    Ultralytics: takes them all, and runs out of memory in the first batch that the image is in.
+    Example: a converter that appends all labels of the set to one file.
+    Fix: write the labels of this image anew.
+    """
+    says = "{rows} lines, more than the {limit} of a label file that are read; what it holds was not looked at"
+    yield from bad_hits(labels, images, "many", says, name="rows", limit=ROWS)
+    says = "{numbers} numbers, more than the {limit} of a label file that are read; what it holds was not looked at"
+    yield from bad_hits(labels, images, "numbers", says, name="numbers", limit=NUMBERS)
+
+
+@rule("TX032", "label-line-too-long", Severity.FATAL, Effect.ACCEPTS)
+def label_line_too_long(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A line of the label file has more than 1 MB.
+
+    Why: an outline of so many points is none that was drawn; mostly line ends are missing, and all rows are one. Lint
+        does not read the file.
+    Ultralytics: reads it as one row: a box around all of its points, or the image is dropped.
+    Example: rows that were joined with spaces in the place of line ends.
+    Fix: write the labels of this image anew, one object a line.
+    """
+    says = "a line of {bytes} bytes, more than the {limit} MB of a line that are read; what it holds was not looked at"
+    yield from bad_hits(labels, images, "long", says, name="bytes", limit=LINE_BYTES >> 20)
+
+
+class Behind(NamedTuple):
+    """What stands behind rows.
+
+    Attributes:
+        one: rows with one column too many.
+        two: rows with a confidence and a number.
+        rows: all rows.
+        ahead: whether most of those with one column have it beside the class rather than behind.
+    """
+
+    one: int
+    two: int
+    rows: int
+    ahead: bool
+
+
+@once
+def behind(table: Table) -> Mapping[str | None, Behind]:
+    """What stands behind the rows of the set (None), or else of single splits, where it is there."""
+    parts: dict[str | None, Behind] = {}
+    parts |= {split: found for split in table.splits if (found := _of(table, split)) is not None}
+    whole = _of(table, None)
+    if whole is None:
+        return parts
+    there = sum(part.one + part.two for part in parts.values())
+    of_some = len(parts) < len(table.splits) and there == whole.one + whole.two < whole.rows
+    return parts if of_some else {None: whole}
+
+
+def _of(table: Table, split: str | None) -> Behind | None:
+    images = table.images_in(split)
+    counts, rows = table.clues[images].sum(axis=0), int(table.lines[images].sum())
+    one, two, over = (int(counts[clue]) for clue in (Clue.ONE_BEHIND, Clue.TWO_BEHIND, Clue.TWO_OVER_ONE))
+    ahead = counts[Clue.ONE_AHEAD] > AHEAD * one
+    misfits, numbered = int(counts[Clue.MISFIT]), int(counts[Clue.NUMBERED])
+    if one + two < LEAST or (numbered >= LEAST and numbered >= MOST * rows):
+        return None
+    if over and over >= OVER * two and one + two >= MOST * rows:
+        return Behind(one, two, rows, bool(ahead and not two))
+    return Behind(one, 0, rows, bool(ahead)) if one >= max(LEAST, MANY * rows, MOST * misfits) else None
 
 
 def _names(config: DataConfig) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""OB: oriented boxes; each row is a class and four corners x y, as parts of the image."""
+"""OB: oriented boxes; each row is a class and four corners x y, normalised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.clues import Clue
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.images import Images
-from yolo_nanfix.dataset.label_boxes import CORNERS, Floats, Shapes, label_boxes, quads, shapes
+from yolo_nanfix.dataset.label_boxes import CORNERS, Floats, label_boxes, quads, shapes
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
@@ -41,9 +41,8 @@ def corner_outside_image(labels: Labels, images: Images) -> Iterator[Hit]:
     low = -np.minimum(boxes.smallest(boxes.x), boxes.smallest(boxes.y))
     spill = np.maximum(low, np.maximum(boxes.largest(boxes.x) - width, boxes.largest(boxes.y) - height))
     chosen = (spill > 1) & upright.known[boxes.rows] & ~upright.dropped[boxes.rows]
-    reach = dict(zip(boxes.rows[chosen].tolist(), spill[chosen].tolist(), strict=True))
-    mask = boxes.mark(labels, chosen)
-    yield from row_hits(labels, images, mask, lambda row: f"a corner is {reach[row]:.0f} px outside the image")
+    says = "a corner is {spill:.0f} px outside the image"
+    yield from row_hits(labels, images, boxes.rows[chosen], says, spill=spill[chosen])
 
 
 @rule("OB002", "obb-area-zero", Severity.ERROR, Effect.ACCEPTS, OBB)
@@ -56,8 +55,7 @@ def obb_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: remove the row, or draw the box again.
     """
     boxes = shapes(labels, images)
-    mask = boxes.mark(labels, flat(boxes))
-    yield from row_hits(labels, images, mask, lambda row: "the corners lie on one line: area 0")
+    yield from row_hits(labels, images, boxes.rows[flat(boxes)], "the corners lie on one line: area 0")
 
 
 @rule("OB003", "obb-corner-repeated", Severity.WARNING, Effect.REWRITES, OBB)
@@ -69,14 +67,12 @@ def obb_corner_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.1 0.1 0.5 0.1 0.5 0.1 0.1 0.4`.
     Fix: draw the box again.
     """
-    boxes, rows, quads = _quads(labels, images)
-    x, y = quads
+    boxes, rows, (x, y), *_ = quads(labels, images)
     same = np.zeros(len(rows), np.bool_)
     for i, j in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)):
         same |= (x[i] == x[j]) & (y[i] == y[j])
     chosen = same & ~flat(boxes)[rows]
-    mask = _mark(labels, boxes, rows[chosen])
-    yield from row_hits(labels, images, mask, lambda row: "two corners are the same: a triangle")
+    yield from row_hits(labels, images, boxes.rows[rows[chosen]], "two corners are the same: a triangle")
 
 
 @rule("OB004", "obb-corners-crossing", Severity.INFO, Effect.REWRITES, OBB)
@@ -88,10 +84,9 @@ def obb_corners_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.1 0.1 0.5 0.1 0.1 0.3 0.5 0.3`.
     Fix: write the corners around the box, clockwise or the other way.
     """
-    boxes, rows, quads = _quads(labels, images)
-    crossing = _edges_cross(quads, 0, 2) | _edges_cross(quads, 1, 3)
-    mask = _mark(labels, boxes, rows[crossing])
-    yield from row_hits(labels, images, mask, lambda row: "the outline through the four corners crosses itself")
+    boxes, rows, corners, *_ = quads(labels, images)
+    rows = boxes.rows[rows[_crosses(corners)]]
+    yield from row_hits(labels, images, rows, "the outline through the four corners crosses itself")
 
 
 @rule("OB005", "obb-not-rectangular", Severity.WARNING, Effect.REWRITES, OBB)
@@ -103,15 +98,13 @@ def obb_not_rectangular(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.1 0.1 0.5 0.1 0.2 0.3 0.1 0.3`.
     Fix: draw the box again as a rectangle.
     """
-    boxes, rows, quads = _quads(labels, images)
-    long, short = enclosing_rectangles(quads)
+    boxes, rows, corners, *_ = quads(labels, images)
+    long, short = enclosing_rectangles(corners)
     filled = np.abs(areas(boxes)[rows]) / np.maximum(long * short, 1e-12)
-    crossing = _edges_cross(quads, 0, 2) | _edges_cross(quads, 1, 3)
-    repeated = (quads == np.roll(quads, 1, axis=1)).all(axis=0).any(axis=0)
-    chosen = (filled < FILLED) & (short >= 2) & ~crossing & ~repeated
-    part = dict(zip(boxes.rows[rows[chosen]].tolist(), filled[chosen].tolist(), strict=True))
-    mask = _mark(labels, boxes, rows[chosen])
-    yield from row_hits(labels, images, mask, lambda row: f"the corners fill {part[row]:.0%} of their rectangle")
+    repeated = (corners == np.roll(corners, 1, axis=1)).all(axis=0).any(axis=0)
+    chosen = (filled < FILLED) & (short >= 2) & ~_crosses(corners) & ~repeated
+    says = "the corners fill {filled:.0%} of their rectangle"
+    yield from row_hits(labels, images, boxes.rows[rows[chosen]], says, filled=filled[chosen])
 
 
 @rule("OB006", "obb-corner-count", Severity.WARNING, Effect.REWRITES, OBB)
@@ -124,8 +117,9 @@ def obb_corner_count(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: write four corners: 9 columns.
     """
     count = np.diff(labels.first)
-    mask = (count > 0) & (count != CORNERS)
-    yield from row_hits(labels, images, mask, lambda row: f"{count[row]} corners ({labels.columns[row]} columns)")
+    rows = np.flatnonzero((count > 0) & (count != CORNERS))
+    says = "{corners} corners ({columns} columns)"
+    yield from row_hits(labels, images, rows, says, corners=count[rows], columns=labels.columns[rows])
 
 
 @rule("OB007", "obb-side-under-one-pixel", Severity.WARNING, Effect.ACCEPTS, OBB)
@@ -137,18 +131,17 @@ def obb_side_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.1 0.1 0.5 0.1 0.5 0.1005 0.1 0.1005` on an image 640 pixels high.
     Fix: remove the row, or draw the box again.
     """
-    boxes, rows, quads = _quads(labels, images)
-    short = enclosing_rectangles(quads)[1]
+    boxes, rows, corners, *_ = quads(labels, images)
+    short = enclosing_rectangles(corners)[1]
     known = label_boxes(labels, images).known[boxes.rows[rows]]
     chosen = (short < 0.999) & ~flat(boxes)[rows] & known
-    side = dict(zip(boxes.rows[rows[chosen]].tolist(), short[chosen].tolist(), strict=True))
-    mask = _mark(labels, boxes, rows[chosen])
-    yield from row_hits(labels, images, mask, lambda row: f"the shorter side has {side[row]:.2g} pixels")
+    says = "the shorter side has {side:.2g} pixels"
+    yield from row_hits(labels, images, boxes.rows[rows[chosen]], says, side=short[chosen])
 
 
 @rule("OB008", "obb-turned-in-percent", Severity.ERROR, Effect.GARBAGE, OBB)
 def obb_turned_in_percent(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """Oriented boxes were turned in parts of the image, not in pixels, and the images are not square.
+    """Oriented boxes were turned in normalised coordinates, not in pixels, and the images are not square.
 
     Why: what was drawn as a rectangle is written as a parallelogram: angles and sides of all turned boxes are wrong.
     Ultralytics: takes the smallest rectangle around the corners, which is none of the objects.
@@ -156,22 +149,22 @@ def obb_turned_in_percent(table: Table, config: DataConfig) -> Iterator[Hit]:
     Fix: convert again: first to pixels, then turn, then divide by width and height.
     """
     for split in (None, *table.splits):
-        counts = table.clues if split is None else table.clues[table.members[split]]
+        counts = table.clues[table.images_in(split)]
         parts, pixels = (int(counts[:, clue].sum()) for clue in (Clue.RIGHT_IN_PARTS, Clue.RIGHT_IN_PIXELS))
         if parts >= FEW and parts >= MOST * (parts + pixels):
-            message = (
-                f"{parts} boxes have right angles in parts of the image, but not in pixels, {pixels} the other way "
-                "round: they were turned in percent of images that are not square"
+            says = (
+                "{rows} boxes have right angles in normalised coordinates, but not in pixels, {in_pixels} the other "
+                "way round: they were turned in percent of images that are not square"
             )
-            explains = Explains(("OB001", "OB005", "OB009"))
-            yield Hit(str(config.yaml_file), message, split=split, values={"rows": parts}, explains=explains)
+            values, explains = {"rows": parts, "in_pixels": pixels}, Explains(("OB001", "OB005", "OB009"))
+            yield Hit(str(config.yaml_file), says, split=split, values=values, explains=explains)
             if split is None:
                 return
 
 
 @rule("OB009", "obb-right-in-percent", Severity.WARNING, Effect.REWRITES, OBB)
 def obb_right_in_percent(labels: Labels, images: Images) -> Iterator[Hit]:
-    """An oriented box has right angles in parts of the image, but not in pixels.
+    """An oriented box has right angles in normalised coordinates, but not in pixels.
 
     Why: it was turned in percent of an image that is not square, so that its angle and its sides are wrong.
     Ultralytics: takes the smallest rectangle around the corners, which is another one than was drawn.
@@ -179,27 +172,18 @@ def obb_right_in_percent(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: turn the box in pixels, then divide by width and height.
     """
     found = quads(labels, images)
-    mask = _mark(labels, found.shapes, found.rows[found.in_parts])
-    yield from row_hits(labels, images, mask, lambda row: "right angles in percent of the image, not in pixels")
+    rows = found.shapes.rows[found.rows[found.in_parts]]
+    yield from row_hits(labels, images, rows, "right angles in percent of the image, not in pixels")
 
 
-def _quads(labels: Labels, images: Images) -> tuple[Shapes, NDArray[np.int64], Floats]:
-    """The shapes, the places in them of the M rows with four corners, and these corners (2, 4, M) in pixels."""
-    found = quads(labels, images)
-    return found.shapes, found.rows, found.corners
+def _crosses(corners: Floats) -> NDArray[np.bool_]:
+    """(M,) whether the outlines through four corners (2, 4, M) cross themselves."""
+    return _edges_cross(corners, 0, 2) | _edges_cross(corners, 1, 3)
 
 
-def _mark(labels: Labels, boxes: Shapes, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(N,) the mask of these places among the shapes."""
-    mask = np.zeros(len(labels.cls), np.bool_)
-    mask[boxes.rows[rows]] = True
-    return mask
-
-
-def _edges_cross(quads: Floats, i: int, j: int) -> NDArray[np.bool_]:
+def _edges_cross(corners: Floats, i: int, j: int) -> NDArray[np.bool_]:
     """(M,) whether the edges that begin at the corners i and j cross."""
-
-    x, y = quads
+    x, y = corners
 
     def side(a: int, b: int, c: int) -> Floats:
         return np.asarray((x[b] - x[a]) * (y[c] - y[a]) - (y[b] - y[a]) * (x[c] - x[a]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ STRIDE = 8
 """The finest grid of the models has one cell for so many pixels."""
 SMALL_SHARE = 0.1
 COVERED = 0.002
-"""So far from the border of the image, as a part of its side, a box still covers it: one pixel of 500."""
+"""So far from the border of the image, normalised, a box still covers it: one pixel of 500."""
 MANY_COVERED, MOST_COVERED = 3, 0.5
 """From so many boxes, and this part of those of a folder on, the folder is meant, not the box."""
 ENOUGH = 100
@@ -80,13 +80,14 @@ def box_covers_image(table: Table) -> Iterator[Hit]:
     total, many = np.bincount(home, table.each, size), np.bincount(where, minlength=size)
     meant = (many >= MANY_COVERED) & (many >= MOST_COVERED * total)
     for row in rows[~meant[where]].tolist():
-        yield _hit(table, row, "the box covers the whole image")
+        yield _hit(table, row, "the box covers the whole image", {})
     for folder in np.flatnonzero(meant).tolist():
         images = np.unique(table.row_image[rows[where == folder]])
         boxed = np.count_nonzero((home == folder) & (table.each > 0))
-        said = f"{many[folder]} of {total[folder]:.0f} boxes cover the whole image"
-        message = f"{said}, in {len(images)} of {boxed} images with boxes"
-        yield Hit(str(folders[folder]), message, split=table.split_of(int(images[0])))
+        says = "{boxes} of {of_boxes} boxes cover the whole image, in {images} of {of_images} images with boxes"
+        values = {"boxes": int(many[folder]), "of_boxes": int(total[folder]), "images": len(images)}
+        split, values = table.split_of(int(images[0])), values | {"of_images": int(boxed)}
+        yield Hit(str(folders[folder]), says, split=split, values=values)
 
 
 @rule("BX017", "boxes-small-at-imgsz", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
@@ -107,8 +108,9 @@ def boxes_small_at_imgsz(table: Table, options: LintOptions) -> Iterator[Hit]:
     count = np.count_nonzero(small)
     if len(small) >= ENOUGH and count / len(small) >= SMALL_SHARE:
         first = int(shape.rows[np.argmax(small)])
-        message = f"{count} of {len(small)} boxes are under {STRIDE}x{STRIDE} pixels at imgsz {options.imgsz}"
-        yield _hit(table, first, message)
+        says = "{boxes} of {of} boxes are under {stride}x{stride} pixels at imgsz {imgsz}"
+        values = {"boxes": int(count), "of": len(small), "stride": STRIDE, "imgsz": options.imgsz}
+        yield _hit(table, first, says, values)
 
 
 @rule("BX019", "box-size-outlier", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
@@ -124,10 +126,8 @@ def box_size_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
     side = shape.width * shape.height
     np.sqrt(side, out=side)
     for row, usual in _outliers(table, shape, side, config.ceiling):
-        here = np.searchsorted(shape.rows, row)
-        name = config.name(int(table.row_cls[row]))
-        message = f"{shape.width[here]:.0f}x{shape.height[here]:.0f} pixels, where {name!r} has {usual:.0f} as a rule"
-        yield _hit(table, row, message)
+        says = "{width:.0f}x{height:.0f} pixels, where {name!r} typically has {typical:.0f}"
+        yield _hit(table, row, says, _sides(table, config, shape, row) | {"typical": usual})
 
 
 @rule("BX020", "box-aspect-outlier", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
@@ -144,10 +144,8 @@ def box_aspect_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
         box = table.row_box[row]
         if (np.minimum(box[:2], 1 - box[:2]) - box[2:] / 2 < BORDER).any():
             continue
-        here = np.searchsorted(shape.rows, row)
-        name = config.name(int(table.row_cls[row]))
-        sides = f"{shape.width[here]:.0f}x{shape.height[here]:.0f}"
-        yield _hit(table, row, f"{sides} pixels, where {name!r} has width to height {usual:.2g} as a rule")
+        says = "{width:.0f}x{height:.0f} pixels, where {name!r} typically has width to height {typical:.2g}"
+        yield _hit(table, row, says, _sides(table, config, shape, row) | {"typical": usual})
 
 
 def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int) -> list[tuple[int, float]]:
@@ -207,13 +205,15 @@ def _quantiles(counts: NDArray[np.int64], parts: tuple[float, ...]) -> NDArray[n
     return np.stack([(below < below[:, -1:] * part).sum(axis=1) for part in parts], axis=1)
 
 
-def _hit(table: Table, row: int, message: str) -> Hit:
+def _sides(table: Table, config: DataConfig, shape: _Shape, row: int) -> dict[str, Any]:
+    """The sides of a box in pixels, and the name of its class."""
+    here = np.searchsorted(shape.rows, row)
+    width, height = float(shape.width[here]), float(shape.height[here])
+    return {"width": width, "height": height, "name": config.name(int(table.row_cls[row]))}
+
+
+def _hit(table: Table, row: int, says: str, values: Mapping[str, Any]) -> Hit:
     """A hit on one label row."""
-    image = int(table.row_image[row])
-    return Hit(
-        table.labels[image],
-        message,
-        int(table.row_line[row]),
-        split=table.split_of(image),
-        image=table.files[image],
-    )
+    image, line = int(table.row_image[row]), int(table.row_line[row])
+    split, file = table.split_of(image), table.files[image]
+    return Hit(table.labels[image], says, line, split=split, image=file, values=values)

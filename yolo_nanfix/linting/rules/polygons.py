@@ -1,4 +1,4 @@
-"""SG: polygons of the segment task; each row is a class and the corners x y, as parts of the image."""
+"""SG: polygons of the segment task; each row is a class and the corners x y, normalised."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
-from yolo_nanfix.linting.rules.geometry import areas, extents, flat
+from yolo_nanfix.linting.rules.geometry import areas, crossings, extents, flat
+from yolo_nanfix.linting.rules.rings import MOST_CORNERS, Kind, Outline, judge
 from yolo_nanfix.linting.rules.row_hits import file_hits, row_hits
 
 SEGMENT = ("segment",)
@@ -21,6 +22,8 @@ MASK_CELL = 4
 """Ultralytics draws masks at a quarter of the image size (`mask_ratio`): one of their pixels has this side."""
 RESAMPLED = 1000
 """Ultralytics stretches each polygon to so many points."""
+MOST_PAIRS = 20_000_000
+"""So many pairs of edges are held against each other in one part of a set; outlines beyond are said to cross."""
 
 
 @rule("SG001", "polygon-vertex-outside", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
@@ -33,8 +36,9 @@ def polygon_vertex_outside(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: clip the polygon to the image.
     """
     over, below = _reach(labels, images)
-    mask = ((over > HIGH) | (below < LOW)) & ~label_boxes(labels, images).dropped
-    yield from row_hits(labels, images, mask, lambda row: f"corners reach from {below[row]:.4g} to {over[row]:.4g}")
+    rows = np.flatnonzero(((over > HIGH) | (below < LOW)) & ~label_boxes(labels, images).dropped)
+    says = "corners reach from {smallest:.4g} to {largest:.4g}"
+    yield from row_hits(labels, images, rows, says, smallest=below[rows], largest=over[rows])
 
 
 @rule("SG002", "polygon-vertex-tolerated", Severity.INFO, Effect.ACCEPTS, SEGMENT)
@@ -47,8 +51,8 @@ def polygon_vertex_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: clip the polygons to the image.
     """
     over, below = _reach(labels, images)
-    mask = ((over > 1) | (below < 0)) & (over <= HIGH) & (below >= LOW)
-    yield from file_hits(labels, images, mask, "polygons that reach out by less than one percent: {count}")
+    rows = np.flatnonzero(((over > 1) | (below < 0)) & (over <= HIGH) & (below >= LOW))
+    yield from file_hits(labels, images, rows, "polygons that reach out by less than one percent: {count}")
 
 
 @rule("SG003", "polygon-area-zero", Severity.ERROR, Effect.ACCEPTS, SEGMENT)
@@ -61,10 +65,8 @@ def polygon_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: remove the row, or draw the object again.
     """
     polygons = shapes(labels, images)
-    chosen = flat(polygons) & (_distinct(polygons) >= 3)
-    yield from row_hits(
-        labels, images, polygons.mark(labels, chosen), lambda row: "all corners lie on one line: area 0"
-    )
+    rows = polygons.rows[flat(polygons) & (_distinct(polygons) >= 3)]
+    yield from row_hits(labels, images, rows, "all corners lie on one line: area 0")
 
 
 @rule("SG005", "polygon-few-points", Severity.ERROR, Effect.ACCEPTS, SEGMENT)
@@ -77,11 +79,9 @@ def polygon_few_points(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: remove the row, or draw the object again.
     """
     polygons = shapes(labels, images)
-    distinct = _distinct(polygons)
-    mask = polygons.mark(labels, distinct < 3)
-    number = dict(zip(polygons.rows[distinct < 3].tolist(), distinct[distinct < 3].tolist(), strict=True))
-    words = ("", "one point", "two different points")
-    yield from row_hits(labels, images, mask, lambda row: f"the polygon has {words[number[row]]}")
+    points = _distinct(polygons)
+    few, says = points < 3, "the polygon has {points:1=one point|two different points}"
+    yield from row_hits(labels, images, polygons.rows[few], says, points=points[few])
 
 
 @rule("SG006", "polygon-vertex-repeated", Severity.INFO, Effect.ACCEPTS, SEGMENT)
@@ -95,8 +95,7 @@ def polygon_vertex_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
     """
     polygons = shapes(labels, images)
     chosen = (polygons.total(_same_as_next(polygons) & ~_is_last(polygons)) > 0) & (_distinct(polygons) >= 3)
-    message = "polygons that repeat a corner: {count}"
-    yield from file_hits(labels, images, polygons.mark(labels, chosen), message)
+    yield from file_hits(labels, images, polygons.rows[chosen], "polygons that repeat a corner: {count}")
 
 
 @rule("SG007", "polygon-closed-twice", Severity.INFO, Effect.ACCEPTS, SEGMENT)
@@ -110,8 +109,7 @@ def polygon_closed_twice(labels: Labels, images: Images) -> Iterator[Hit]:
     """
     polygons = shapes(labels, images)
     chosen = (polygons.total(_same_as_next(polygons) & _is_last(polygons)) > 0) & (_distinct(polygons) >= 3)
-    message = "polygons that end with their first corner: {count}"
-    yield from file_hits(labels, images, polygons.mark(labels, chosen), message)
+    yield from file_hits(labels, images, polygons.rows[chosen], "polygons that end with their first corner: {count}")
 
 
 @rule("SG008", "polygon-many-points", Severity.INFO, Effect.ACCEPTS, SEGMENT)
@@ -124,7 +122,8 @@ def polygon_many_points(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: simplify the polygon, by Douglas-Peucker for one.
     """
     count = np.diff(labels.first)
-    yield from row_hits(labels, images, count > RESAMPLED, lambda row: f"the polygon has {count[row]} corners")
+    rows = np.flatnonzero(count > RESAMPLED)
+    yield from row_hits(labels, images, rows, "the polygon has {corners} corners", corners=count[rows])
 
 
 @rule("SG009", "polygon-under-mask-pixel", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
@@ -142,14 +141,53 @@ def polygon_under_mask_pixel(labels: Labels, images: Images, options: LintOption
     area = np.abs(areas(polygons)) * scale**2
     solid = ~flat(polygons) & boxes.known[polygons.rows]
     chosen = solid & (area <= MASK_CELL**2 / 4) & (extents(polygons) * scale < 2 * MASK_CELL)
-    pixels = dict(zip(polygons.rows[chosen].tolist(), area[chosen].tolist(), strict=True))
-    mask = polygons.mark(labels, chosen)
-    yield from row_hits(
-        labels, images, mask, lambda row: f"{pixels[row]:.2g} square pixels at an image size of {options.imgsz}"
-    )
+    says = "{area:.2g} square pixels at an image size of {imgsz}"
+    yield from row_hits(labels, images, polygons.rows[chosen], says, area=area[chosen], imgsz=options.imgsz)
 
 
-@once
+@rule("SG004", "polygon-self-crossing", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
+def polygon_self_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A polygon crosses itself (a bow-tie), and the loop is larger than a pixel of the mask.
+
+    Why: what the loop holds counts as outside where the outline goes round it twice; corners are out of order.
+    Ultralytics: fills the polygon by the even-odd rule, silently.
+    Example: `0 0.1 0.1 0.5 0.5 0.5 0.1 0.1 0.5`.
+    Fix: put the corners in the order of the outline, or draw the object again.
+    """
+    says = "the polygon crosses itself; the loop has {area:.0f} square pixels"
+    yield from _outline_hits(labels, images, Kind.CROSSING, says)
+
+
+@rule("SG010", "polygon-rings-joined", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
+def polygon_rings_joined(labels: Labels, images: Images) -> Iterator[Hit]:
+    """A row holds several rings (parts of an object, or a hole in it) that are not joined by a clean bridge.
+
+    Why: between the rings the outline runs across the picture, and what lies there is filled, or left out.
+    Ultralytics: reads one outline, and fills it by the even-odd rule. A bridge that is walked there and back has no
+        area, so holes and parts that are joined by one are filled as they should be.
+    Example: the four corners of one part and the four of another, one after the other.
+    Fix: join the rings with `merge_multi_segment` of `ultralytics.data.converter`, or write each part to a row of its
+    own; a hole needs the bridge.
+    """
+    says = "{rings} rings in one outline, one after the other, without a bridge"
+    yield from _outline_hits(labels, images, Kind.JOINED, says)
+    says = "{rings} rings in one outline; the sides of the bridge lie apart, by {area:.0f} square pixels"
+    yield from _outline_hits(labels, images, Kind.LOOSE, says)
+
+
+@rule("SG011", "polygon-parts-overlap", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
+def polygon_parts_overlap(labels: Labels, images: Images) -> Iterator[Hit]:
+    """The parts of an object, joined by a bridge, cover each other in part.
+
+    Why: what two parts share is missing from the mask.
+    Ultralytics: fills the outline by the even-odd rule: what lies in two rings is outside.
+    Example: two polygons of one COCO annotation that overlap, joined by `convert_coco`.
+    Fix: unite the parts to one outline, or write each to a row of its own.
+    """
+    says = "{rings} parts, which share {area:.0f} square pixels; there the mask is empty"
+    yield from _outline_hits(labels, images, Kind.OVERLAPPING, says)
+
+
 @once
 def _reach(labels: Labels, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(N,) the largest and the smallest coordinate among the points of each row; 0.5 for rows without."""
@@ -183,3 +221,26 @@ def _distinct(polygons: Shapes) -> NDArray[np.int64]:
         spots = slice(polygons.start[k], polygons.start[k] + polygons.count[k])
         number[k] = min(3, len(set(zip(polygons.x[spots].tolist(), polygons.y[spots].tolist(), strict=True))))
     return number
+
+
+@once
+def _outlines(labels: Labels, images: Images) -> dict[int, Outline]:
+    """For each row whose outline crosses itself, by more than a pixel of the mask, what it is."""
+    polygons, least = shapes(labels, images), float(MASK_CELL**2)
+    found, spent = {}, 0
+    for owner, loop in crossings(polygons):
+        if loop >= least:
+            spent += min(int(polygons.count[owner]), MOST_CORNERS) ** 2
+            if spent > MOST_PAIRS:
+                found[int(polygons.rows[owner])] = Outline(Kind.CROSSING, 1, loop)
+                continue
+            spots = slice(polygons.start[owner], polygons.start[owner] + polygons.count[owner])
+            found[int(polygons.rows[owner])] = judge(polygons.x[spots], polygons.y[spots], least)
+    return found
+
+
+def _outline_hits(labels: Labels, images: Images, kind: Kind, says: str) -> Iterator[Hit]:
+    """A hit for each row whose outline is of this kind."""
+    found = [(row, one.rings, one.area) for row, one in sorted(_outlines(labels, images).items()) if one.kind is kind]
+    rows, rings, area = map(np.array, zip(*found, strict=True)) if found else (np.zeros(0, np.int64),) * 3
+    yield from row_hits(labels, images, rows, says, rings=rings, area=area)

@@ -1,56 +1,108 @@
-"""What the rules on label rows share: from rows of the label table to hits, and what several rules compute alike."""
+"""From rows of the label table to hits: what the rules on label files share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.images import Images
 from yolo_nanfix.dataset.labels import Labels
+from yolo_nanfix.findings import Place
 from yolo_nanfix.linting.registry import Hit
+from yolo_nanfix.shown import cut
+
+Rows = NDArray[np.integer[Any]]
+VEILED = " (the file lies outside of the dataset, so each digit is shown as 9 and each letter as x)"
+"""What is said behind the text of a file that links or lists name outside of the dataset."""
+_DIGITS = 7
+"""What float32 holds of a number."""
 
 
-def row_hits(labels: Labels, images: Images, mask: NDArray[np.bool_], message: Callable[[int], str]) -> Iterator[Hit]:
-    """A hit for each marked row of the label table; `message` gets the row."""
-    for row in np.flatnonzero(mask).tolist():
-        yield file_hit(labels, images, int(labels.file[row]), message(row), int(labels.line[row]))
+def row_hits(
+    labels: Labels, images: Images, rows: Rows, says: str, *, other: Rows | None = None, **values: Any
+) -> Iterator[Hit]:
+    """A hit for each of M rows of the label table.
+
+    Args:
+        labels, images: what the rule was asked about.
+        rows: (M,) the numbers of the rows.
+        says: the form of the messages, see `wording.sentence`.
+        other: (M,) the row of the same file to which each is related; its line is the value `line`.
+        values: by name arrays (M, ...), one entry for each row, or one value for all of them.
+    """
+    if other is not None:
+        values["line"] = labels.line[other]
+    columns = [facts(v) if isinstance(v, np.ndarray) else repeat(v, len(rows)) for v in values.values()]
+    file, hit = -1, None
+    for of, line, *row in zip(labels.file[rows].tolist(), labels.line[rows].tolist(), *columns, strict=True):
+        if hit is None or of != file:
+            file, hit = of, file_hit(labels, images, of, says)
+        related = () if other is None else (Place(hit.file, row[-1]),)
+        named = dict(zip(values, row, strict=True))
+        yield Hit(hit.file, says, line, None, hit.split, hit.image, named, related)
 
 
-def file_hits(labels: Labels, images: Images, mask: NDArray[np.bool_], message: str) -> Iterator[Hit]:
-    """One hit for each file with marked rows, on the first of them; `message` may hold `{count}`."""
-    rows = np.flatnonzero(mask)
+def facts(values: NDArray[Any]) -> list[Any]:
+    """Values as plain Python has them: float32 with the digits that it holds, and what is not finite as text."""
+    if values.dtype.kind != "f":
+        return list(values.tolist())
+    exact = values.astype(np.float64)
+    finite = np.isfinite(exact)
+    if values.dtype == np.float32:
+        with np.errstate(all="ignore"):
+            scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(exact))))
+            rounded = np.round(exact * scale) / scale
+        exact = np.where(np.isfinite(rounded), rounded, exact)
+    return list(exact.tolist() if finite.all() else np.where(finite, exact, exact.astype(str).astype(object)).tolist())
+
+
+def file_hits(labels: Labels, images: Images, rows: Rows, says: str) -> Iterator[Hit]:
+    """One hit for each file with some of the rows, on the first of them; their number is the value `count`."""
     files, start, counts = np.unique(labels.file[rows], return_index=True, return_counts=True)
     for file, row, count in zip(files.tolist(), rows[start].tolist(), counts.tolist(), strict=True):
-        yield file_hit(labels, images, file, message.format(count=count), int(labels.line[row]))
+        yield file_hit(labels, images, file, says, int(labels.line[row]), {"count": count})
 
 
-def file_hit(labels: Labels, images: Images, file: int, message: str, line: int | None = None) -> Hit:
+def file_hit(
+    labels: Labels,
+    images: Images,
+    file: int,
+    says: str,
+    line: int | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> Hit:
     """A hit on a label file, or on one of its lines."""
     label = labels.files[file]
     image = images[label.image]
-    return Hit(label.path, message, line, split=image.split, image=image.file)
-
-
-VEILED = " (the file lies outside of the dataset, so each digit is shown as 9 and each letter as x)"
-"""What is said behind the text of a file that links or lists name outside of the dataset."""
+    return Hit(label.path, says, line, split=image.split, image=image.file, values=values or {})
 
 
 def bad_hits(
-    labels: Labels, images: Images, kind: str, message: str, wanted: Callable[[str], bool] = lambda _: True
+    labels: Labels,
+    images: Images,
+    kind: str,
+    says: str,
+    wanted: Callable[[str], bool] = lambda _: True,
+    *,
+    name: str = "text",
+    **values: Any,
 ) -> Iterator[Hit]:
-    """A hit for each row that could not be read for that reason; `message` may hold `{text}`.
+    """A hit for each row that could not be read for this reason.
 
-    `wanted` chooses among them by the text that was in the way.
+    Args:
+        labels, images: what the rule was asked about.
+        kind: the reason, see `labels.BadRow`.
+        says: the form of the messages.
+        wanted: chooses among them by the text that was in the way.
+        name: of the value that holds this text; if it is a number, it is one there.
+        values: other ones that all of them have.
     """
     for bad in labels.bad:
         if bad.kind == kind and wanted(bad.text):
-            text = bad.text if len(bad.text) <= 60 else bad.text[:57] + "..."
-            said = message.format(text=text) + VEILED * bad.veiled
-            yield file_hit(labels, images, bad.file, said, bad.line)
-
-
-def show(numbers: NDArray[np.float32]) -> str:
-    """Numbers as a person would write them."""
-    return " ".join(f"{float(n):.6g}" for n in numbers)
+            text: str | int = int(bad.text) if name != "text" else cut(bad.text, 60)
+            said = {name: text, **values} if bad.text else values
+            yield file_hit(labels, images, bad.file, says + VEILED if bad.veiled else says, bad.line, said)

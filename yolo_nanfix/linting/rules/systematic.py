@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
 from yolo_nanfix.dataset.box_units import (
-    Form,
     Reading,
     Scale,
     boxes_of,
@@ -25,8 +21,7 @@ from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
-from yolo_nanfix.linting.rules.behind import behind
-from yolo_nanfix.linting.rules.label_text import tracked
+from yolo_nanfix.linting.rules.label_text import behind, tracked
 
 BOXES = ("detect", "pose")
 EXPLAINED = (
@@ -35,12 +30,14 @@ EXPLAINED = (
     "OB009", "KP003", "KP004", "KP005", "KP007", "KP008", "KP009",
 )  # fmt: skip
 """What is wrong with rows where all numbers are read wrongly."""
-_FORMS = {
-    Form.CENTRE: "",
-    Form.CORNERS: ", as two corners x1 y1 x2 y2",
-    Form.CORNER: ", as upper left corner and size",
-    Form.UNSURE: "; whether x y is the centre or the upper left corner cannot be told from the numbers",
-}
+_FORM = (
+    "{form:corners=, as two corners x1 y1 x2 y2|corner=, as upper left corner and size|"
+    "unsure=; whether x y is the centre or the upper left corner cannot be told from the numbers|}"
+)
+_REACH = (
+    ": boxes end at x {right:.4g} and y {bottom:.4g}; the images have {one_size:|up to }{width}x{height} pixels"
+    " ({fit} of {rows} boxes lie inside so, {inside} as they are read)"
+)
 
 
 @rule("BX022", "box-not-by-centre", Severity.ERROR, Effect.GARBAGE, BOXES)
@@ -54,11 +51,12 @@ def box_not_by_centre(table: Table, config: DataConfig, task: str) -> Iterator[H
     """
     for split, reading in _readings(table, task).items():
         if reading.scale is Scale.PARTS:
-            if reading.form is Form.CORNERS:
-                what = "the last two numbers are larger than the two before: corners x1 y1 x2 y2"
-            else:
-                what = "read as centres, boxes reach out to the left and above only: upper left corners"
-            yield _hit(table, config, split, reading, f"{what}, not centres")
+            says = (
+                "{form:corners=the last two numbers are larger than the two before: corners x1 y1 x2 y2|read as "
+                "centres, boxes reach out to the left and above only: upper left corners}, not centres"
+                " ({fit} of {rows} boxes lie inside so, {inside} as they are read)"
+            )
+            yield _hit(table, config, split, reading, says)
 
 
 @rule("BX023", "axes-swapped", Severity.ERROR, Effect.DROPS, LABELLED)
@@ -72,8 +70,8 @@ def axes_swapped(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """
     for split, reading in _readings(table, task).items():
         if reading.scale is Scale.SWAPPED:
-            what = "x was divided by the height and y by the width of the images"
-            yield _hit(table, config, split, reading, f"{what}: {_reach(table, reading)}")
+            says = "x was divided by the height and y by the width of the images" + _REACH
+            yield _hit(table, config, split, reading, says)
 
 
 @rule("BX024", "set-in-pixels", Severity.ERROR, Effect.DROPS, LABELLED)
@@ -89,12 +87,15 @@ def set_in_pixels(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """
     for split, reading in _readings(table, task).items():
         if reading.scale is Scale.UNKNOWN:
-            what = "the numbers are no parts of the image: pixels of images of another size?"
-            yield _hit(table, config, split, reading, f"{what} {_reach(table, reading)}")
+            says = (
+                "the numbers are not normalised: pixels of images of another size? boxes end at x {right:.4g} and y "
+                "{bottom:.4g}; the images have {one_size:|up to }{width}x{height} pixels ({inside} of {rows} boxes lie "
+                "inside as they are read)"
+            )
+            yield _hit(table, config, split, reading, says)
         elif reading.scale in (Scale.PIXELS, Scale.PIXELS_YX):
-            order = ", y before x" if reading.scale is Scale.PIXELS_YX else ""
-            what = f"the numbers are pixels{order}{_FORMS[reading.form]}"
-            yield _hit(table, config, split, reading, f"{what}: {_reach(table, reading)}")
+            says = "the numbers are pixels{scale:pixels=|, y before x}" + _FORM + _REACH
+            yield _hit(table, config, split, reading, says)
 
 
 @rule("BX025", "set-in-percent", Severity.ERROR, Effect.DROPS, LABELLED)
@@ -109,9 +110,8 @@ def set_in_percent(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
     """
     for split, reading in _readings(table, task).items():
         if reading.scale in (Scale.PERCENT, Scale.PERMILLE):
-            unit = "percent" if reading.scale is Scale.PERCENT else "thousandths"
-            what = f"the numbers are {unit} of the image{_FORMS[reading.form]}"
-            yield _hit(table, config, split, reading, f"{what}: {_reach(table, reading)}")
+            says = "the numbers are {scale:percent=percent|thousandths} of the image" + _FORM + _REACH
+            yield _hit(table, config, split, reading, says)
 
 
 @rule("BX026", "axes-exchanged", Severity.ERROR, Effect.GARBAGE, BOXES)
@@ -128,15 +128,15 @@ def axes_exchanged(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
     rows = sample(table)
     boxes, image = boxes_of(table, rows), table.row_image[rows]
     for split in (None, *table.splits):
-        fit = grid_exchanged(boxes if split is None else boxes.some(_inside(table, split)[image]))
+        fit = grid_exchanged(boxes if split is None else boxes.some(table.inside(split)[image]))
         if fit is None:
             continue
-        wrong, right = fit
-        message = (
-            f"{wrong:.0%} of the boxes lie on whole pixels if y stands before x (or the images were turned after "
-            f"labelling), {right:.0%} as they are read"
+        says = (
+            "{exchanged:.0%} of the boxes lie on whole pixels if y stands before x (or the images were turned after "
+            "labelling), {as_read:.0%} as they are read"
         )
-        yield Hit(str(config.yaml_file), message, split=split, explains=Explains(EXPLAINED))
+        values = {"exchanged": float(fit[0]), "as_read": float(fit[1])}
+        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(EXPLAINED))
         if split is None:
             return
 
@@ -152,8 +152,8 @@ def axes_by_one_side(table: Table, config: DataConfig, task: str) -> Iterator[Hi
     """
     for split, reading in _readings(table, task).items():
         if reading.scale in (Scale.HEIGHT, Scale.WIDTH):
-            what = f"x and y were both divided by the {reading.scale.value} of the images"
-            yield _hit(table, config, split, reading, f"{what}: {_reach(table, reading)}")
+            says = "x and y were both divided by the {scale} of the images" + _REACH
+            yield _hit(table, config, split, reading, says)
 
 
 @rule("BX028", "axes-by-one-size", Severity.ERROR, Effect.DROPS, LABELLED)
@@ -167,8 +167,8 @@ def axes_by_one_size(table: Table, config: DataConfig, task: str) -> Iterator[Hi
     """
     for split, reading in _readings(table, task).items():
         if reading.scale is Scale.SIZE:
-            what = f"x was divided by {reading.size[0]} and y by {reading.size[1]} in images of any size"
-            yield _hit(table, config, split, reading, f"{what}: {_reach(table, reading)}")
+            says = "x was divided by {x_by} and y by {y_by} in images of any size" + _REACH
+            yield _hit(table, config, split, reading, says)
 
 
 @rule("BX029", "normalised-twice", Severity.ERROR, Effect.GARBAGE, LABELLED)
@@ -183,10 +183,8 @@ def normalised_twice(table: Table, config: DataConfig, task: str) -> Iterator[Hi
     """
     for split, reading in _readings(table, task).items():
         if reading.scale in (Scale.TWICE, Scale.HUNDREDTH):
-            by = "the sides of the images" if reading.scale is Scale.TWICE else "100"
-            yield _hit(
-                table, config, split, reading, f"the numbers were divided by {by} twice: {_reach(table, reading)}"
-            )
+            says = "the numbers were divided by {scale:twice=the sides of the images|100} twice" + _REACH
+            yield _hit(table, config, split, reading, says)
 
 
 @once
@@ -197,7 +195,7 @@ def _readings(table: Table, task: str) -> Mapping[str | None, Reading]:
     text, forms = _is_text(table), task in BOXES and not table.polygons.any()
     rows = sample(table)
     boxes, image = boxes_of(table, rows), table.row_image[rows]
-    parts = {split: boxes.some(_inside(table, split)[image]) for split in table.splits}
+    parts = {split: boxes.some(table.inside(split)[image]) for split in table.splits}
     found: dict[str | None, Reading] = {}
     for split, part in parts.items():
         reading = read(part, forms)
@@ -217,39 +215,26 @@ def _is_text(table: Table) -> bool:
     return bool(table.labels) and table.labels[0].endswith(".txt")
 
 
-def _inside(table: Table, split: str) -> NDArray[np.bool_]:
-    """(N,) which images are in a split."""
-    inside = np.zeros(len(table.files), np.bool_)
-    inside[table.members[split]] = True
-    return inside
-
-
 def _points(table: Table, split: str | None, reading: Reading) -> str:
     """Whether keypoints are written as the boxes are: where axes are concerned, only if some of them reach out, too."""
-    images = slice(None) if split is None else table.members[split]
     sides = reading.scale in (Scale.SWAPPED, Scale.HEIGHT, Scale.WIDTH, Scale.SIZE)
-    return "stay" if sides and not table.clues[images, Clue.POINTS_OUT].any() else "too"
+    return "stay" if sides and not table.clues[table.images_in(split), Clue.POINTS_OUT].any() else "too"
 
 
-def _reach(table: Table, reading: Reading) -> str:
-    """How far the boxes reach, and how large the images are."""
+def _hit(table: Table, config: DataConfig, split: str | None, reading: Reading, says: str) -> Hit:
+    """The one hit about the set, or about one of its splits."""
     width, height = int(table.width.max()), int(table.height.max())
     same = (table.width[table.width > 0] == width).all() and (table.height[table.height > 0] == height).all()
-    sizes = f"the images have {width}x{height} pixels" if same else f"the images have up to {width}x{height} pixels"
-    return f"boxes end at x {reading.reach[0]:.4g} and y {reading.reach[1]:.4g}; {sizes}"
-
-
-def _hit(table: Table, config: DataConfig, split: str | None, reading: Reading, message: str) -> Hit:
-    """The one hit about the set, or about one of its splits."""
-    splits = tuple(table.splits) if split is None else (split,)
-    dims = config.kpt_shape[1] if config.kpt_shape else 2
-    counted = f"{reading.fit} of {reading.rows} boxes lie inside so, {reading.rows - reading.out} as they are read"
-    if reading.scale is Scale.UNKNOWN:
-        counted = f"{reading.rows - reading.out} of {reading.rows} boxes lie inside as they are read"
-    return Hit(
-        str(config.yaml_file),
-        f"{message} ({counted})",
-        split=split,
-        values={**values_of(reading, splits, dims), "points": _points(table, split, reading)},
-        explains=Explains(EXPLAINED),
-    )
+    values = {
+        **values_of(reading, table.splits_in(split), config.kpt_dims or 2),
+        "points": _points(table, split, reading),
+        "right": float(reading.reach[0]),
+        "bottom": float(reading.reach[1]),
+        "inside": reading.rows - reading.out,
+        "x_by": reading.size[0],
+        "y_by": reading.size[1],
+        "width": width,
+        "height": height,
+        "one_size": bool(same),
+    }
+    return Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(EXPLAINED))

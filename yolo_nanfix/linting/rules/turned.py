@@ -175,25 +175,33 @@ def _swapped(table: Table, config: DataConfig, swap: Swap) -> Hit:
     turned, shown, stray, others = swap
     images = np.unique(table.row_image[turned.rows])
     first = int(images[0])
-    (w, h), name = (int(table.width[first]), int(table.height[first])), table.files[first].replace("\\", "/")
-    sides = f"{h} and {w}, the sides of the stored pixels" if shown else f"{w} and {h}, those of the shown picture"
-    drawn = "the shown picture" if shown else "the stored pixels"
-    which = f"{len(images)} of the" if others else f"{len(images)}"
-    message = (
-        f"width and height are swapped in the labels of {which} images that EXIF turns by a quarter: boxes of "
-        f"{drawn} were divided by the sides of the other frame ({name.rpartition('/')[2]}: by {sides}); "
-        f"{np.count_nonzero(turned.out)} of {len(turned.rows)} boxes reach out, {np.count_nonzero(stray)} if that is "
-        "put right"
+    says = (
+        "width and height are swapped in the labels of {images}{others: of the|} images that EXIF turns by a quarter: "
+        "boxes of {shown:0=the stored pixels|the shown picture} were divided by the sides of the other frame ({first}: "
+        "by {x_by} and {y_by}, {shown:0=those of the shown picture|the sides of the stored pixels}); {out} of {rows} "
+        "boxes reach out, {stray} if that is put right"
     )
     own = table.row_image[turned.rows[stray]].tolist()
     without = {
         (table.labels[i], line) for i, line in zip(own, table.row_line[turned.rows[stray]].tolist(), strict=True)
     }
     explains = Explains(_FOLLOW, frozenset(table.labels[i] for i in images.tolist()), frozenset(without))
-    dims = config.kpt_shape[1] if config.kpt_shape else 0
-    values: dict[str, Any] = {"shown": int(shown), "images": len(images), "out": int(turned.out.sum()), "dims": dims}
-    values["files"] = tuple(table.labels[i] for i in images.tolist()) if others else ()
-    return Hit(str(config.yaml_file), message, values=values, explains=explains)
+    sides = int(table.width[first]), int(table.height[first])
+    x_by, y_by = sides[::-1] if shown else sides
+    values = {
+        "shown": int(shown),
+        "images": len(images),
+        "others": others,
+        "first": table.files[first].replace("\\", "/").rpartition("/")[2],
+        "x_by": x_by,
+        "y_by": y_by,
+        "out": int(turned.out.sum()),
+        "stray": int(stray.sum()),
+        "rows": len(turned.rows),
+        "dims": config.kpt_dims,
+        "files": tuple(table.labels[i] for i in images.tolist()) if others else (),
+    }
+    return Hit(str(config.yaml_file), says, values=values, explains=explains)
 
 
 @rule("IM036", "turned-labels-unturned", Severity.WARNING, Effect.GARBAGE, LABELLED)
@@ -210,26 +218,31 @@ def turned_labels_unturned(table: Table, config: DataConfig, notes: Notes) -> It
     turned = turned_rows(table, notes)
     if turned is None or _swap(table, turned) is not None:
         return
-    dims = config.kpt_shape[1] if config.kpt_shape else 0
     if (shares := _on_pixels(turned)) is not None and grid_exchanged(boxes_of(table, sample(table))) is None:
-        sure = _not_shown(turned)
-        also = "" if sure else "; whether they were drawn on the shown picture cannot be told"
-        message = (
-            f"{shares[0]:.0%} of {len(turned.rows)} boxes of images that EXIF turns by a quarter lie on whole pixels "
-            f"as parts of the stored pixels, {shares[1]:.0%} as parts of the shown picture{also}"
+        says = (
+            "{stored:.0%} of {boxes} boxes of images that EXIF turns by a quarter lie on whole pixels if they are "
+            "normalised by the stored pixels, {shown:.0%} if by the shown picture"
+            "{sure:0=; whether they were drawn on the shown picture cannot be told|}"
         )
-        yield Hit(str(config.yaml_file), message, values={"sure": int(sure), "dims": dims})
+        values: dict[str, Any] = {
+            "stored": shares[0],
+            "shown": shares[1],
+            "boxes": len(turned.rows),
+            "sure": int(_not_shown(turned)),
+        }
+        yield Hit(str(config.yaml_file), says, values=values | {"dims": config.kpt_dims})
         return
     speaking, images = _votes(table, turned)
     unturned = int(np.count_nonzero(speaking > 0))
     if unturned < VOTES or np.count_nonzero(speaking < 0) > AGAINST * np.count_nonzero(speaking):
         return
-    first = table.files[int(images[int(np.argmax(speaking > 0))])]
-    message = (
-        f"on {unturned} of {np.count_nonzero(speaking)} images that EXIF turns by a quarter and whose boxes tell, they "
-        f"have the shape of their class only if they are turned, too: {first}"
+    says = (
+        "on {images} of {of} images that EXIF turns by a quarter and whose boxes tell, they have the shape of their "
+        "class only if they are turned, too: {first}"
     )
-    yield Hit(str(config.yaml_file), message, values={"sure": 0, "dims": dims})
+    first = table.files[int(images[int(np.argmax(speaking > 0))])]
+    values = {"images": unturned, "of": int(np.count_nonzero(speaking)), "first": first}
+    yield Hit(str(config.yaml_file), says, values=values | {"sure": 0, "dims": config.kpt_dims})
 
 
 def _on_pixels(turned: Turned) -> tuple[float, float] | None:
