@@ -24,6 +24,8 @@ from yolo_nanfix.wording import literal, sentence
         ("{form:corners=x1 y1|unsure=?|as #}", {"form": "centre"}, "as centre"),
         ("one{n:0=| (and # more)}", {"n": 0}, "one"),
         ("one{n:0=| (and # more)}", {"n": 2}, "one (and 2 more)"),
+        ("{size[0]}x{size[1]}", {"size": (64, 48)}, "64x48"),
+        ("{name!a}", {"name": "ü\n"}, r"'\xfc\n'"),
         ("a{n:more}", {"n": 2}, "a and 2 more"),
         ("a{n:more}", {"n": 0}, "a"),
         ("{text!r} in {file!n}", {"text": "a\n", "file": "/data/{x}.txt"}, r"'a\n' in {x}.txt"),

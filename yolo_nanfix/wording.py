@@ -17,20 +17,21 @@ def sentence(says: str, values: Mapping[str, Any]) -> str:
     """A text in which the names in braces are replaced by their values; `{{` is a brace.
 
     - `{x}`: text as it is, a float with six digits, a sequence with spaces between; `{x:.0f}` as in `str.format`;
+    - `{x[0]}`: an entry of a sequence;
     - `{x:,}`: a sequence with commas between (`{x:;}`: semicolons); `{x:,4}`: the first four of it, and how many more
       there are; `{x:,4:{0} is {1!r}}`: the form for each of its entries, which are tuples;
     - `{x:row|rows}`: a number with its noun;
     - `{x:more}`: that many more, nothing for 0;
     - `{x:yes|no}`: of a bool the first text or the second;
     - `{x:0=none|1=one of them|# of them}`: the text of this value, or else the last one, in which `#` is the value;
-    - `{x!r}`: a value out of a file, quoted and cut; `{x!n}`: the last part of a path; `{x!l}`: a line, by its number
-      or by the name that it has in an annotation file.
+    - `{x!r}`: a value out of a file, quoted and cut; `{x!a}`: in ASCII; `{x!n}`: the last part of a
+      path; `{x!l}`: a line, by its number or by the name that it has in an annotation file.
 
     What does not fit its values, which only text of other versions does, is returned as it is.
     """
     try:
         return "".join(
-            text if name is None else text + _formatted(_converted(values[name], conversion), spec)
+            text if name is None else text + _formatted(_converted(_named(name, values), conversion), spec)
             for text, name, spec, conversion in _parsed(says)
         )
     except (KeyError, ValueError, TypeError, IndexError, AttributeError):
@@ -48,6 +49,10 @@ def _parsed(says: str) -> tuple[tuple[str, str | None, str, str | None], ...]:
     return tuple((text, name, spec or "", conversion) for text, name, spec, conversion in _PARSER.parse(says))
 
 
+def _named(name: str, values: Mapping[str, Any]) -> Any:
+    return _PARSER.get_field(name, (), values)[0] if name.endswith("]") else values[name]
+
+
 def _converted(value: Any, conversion: str | None) -> Any:
     if conversion is None:
         return value
@@ -55,6 +60,8 @@ def _converted(value: Any, conversion: str | None) -> Any:
         return shown(value)
     if conversion == "n":
         return os.path.basename(value)  # noqa: PTH119 - text handling only
+    if conversion == "a":
+        return ascii(value)
     if conversion == "l":
         return f"line {value}" if isinstance(value, int) else value
     raise ValueError(conversion)
