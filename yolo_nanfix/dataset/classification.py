@@ -66,11 +66,7 @@ def read_folder(data: str | Path) -> DataConfig:
         splits=splits,
         names=dict(enumerate(names)),
         nc=len(names),
-        channels=3,
-        kpt_shape=None,
         raw={"names": names},
-        key_lines={},
-        duplicate_keys=(),
         layout=Layout.CLASS_FOLDERS,
     )
 

@@ -75,11 +75,11 @@ class DataConfig:
     splits: Mapping[str, tuple[Path, ...]]
     names: Mapping[int, str]
     nc: int
-    channels: int
-    kpt_shape: tuple[int, int] | None
     raw: Mapping[str, Any]
-    key_lines: Mapping[str, int]
-    duplicate_keys: tuple[Repeated, ...]
+    channels: int = 3
+    kpt_shape: tuple[int, int] | None = None
+    key_lines: Mapping[str, int] = field(default_factory=dict)
+    duplicate_keys: tuple[Repeated, ...] = ()
     missing_test: Path | None = None
     astray: tuple[Astray, ...] = ()
     layout: Layout = Layout.YAML

@@ -1,7 +1,7 @@
 """Globs of whole paths: `*` and `?` stay within a folder, `**` does not; a folder means all that is in it.
 
 A regular expression tries all ways to share a path among many `*`: a glob of a received settings file could keep it
-busy for years. So one with more than a few is followed token by token, in time that grows with path and glob alone.
+busy for years. So globs are followed token by token, in time that grows with path and glob alone.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import os
 import re
 from functools import lru_cache
 
-FEW = 2
-"""So many `*` and `**` a regular expression may have; the time it takes grows with the path to that power."""
 _TOKENS = re.compile(r"(\*\*/|\*\*|\*|\?)")
-_KNOWN = {"**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
 
 
+@lru_cache(maxsize=1 << 16)
 def matches(glob: str, path: str) -> bool:
     """Whether a glob matches a path, or a folder above it; both with `/` between folders."""
-    tokens = _tokens(glob)
-    if sum(token.startswith("*") for token in tokens) <= FEW:
-        return _pattern(glob).fullmatch(path) is not None
-    return _followed(tokens, path)
+    places = {0}
+    for token in _tokens(glob):
+        places = _after(token, places, path)
+        if not places:
+            return False
+    return any(place == len(path) or path[place] == "/" for place in places)
 
 
 @lru_cache(maxsize=256)
@@ -29,22 +29,6 @@ def _tokens(glob: str) -> tuple[str, ...]:
     """The wildcards of a glob and the texts between them."""
     parts = _TOKENS.split(glob.replace(os.sep, "/").removeprefix("./").rstrip("/"))
     return tuple(filter(None, parts))
-
-
-@lru_cache(maxsize=256)
-def _pattern(glob: str) -> re.Pattern[str]:
-    wanted = "".join(_KNOWN.get(token, re.escape(token)) for token in _tokens(glob))
-    return re.compile(wanted + r"(?:/.*)?", re.DOTALL)
-
-
-def _followed(tokens: tuple[str, ...], path: str) -> bool:
-    """The same as the regular expression says, by the places that each token can end at."""
-    places = {0}
-    for token in tokens:
-        places = _after(token, places, path)
-        if not places:
-            return False
-    return any(place == len(path) or path[place] == "/" for place in places)
 
 
 def _after(token: str, places: set[int], path: str) -> set[int]:

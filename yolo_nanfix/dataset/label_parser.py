@@ -38,7 +38,7 @@ def rows_of(text: str) -> Iterator[tuple[int, list[str]]]:
     return ((number, words) for number, words in enumerate(map(str.split, text.splitlines()), 1) if words)
 
 
-def numbers_of(words: Iterable[str]) -> list[float] | None:
+def numbers_of(words: Iterable[str | bytes]) -> list[float] | None:
     """The words of a row as numbers; None if one is none."""
     try:
         return list(map(float, words))

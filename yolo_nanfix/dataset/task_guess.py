@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from yolo_nanfix.dataset.config import DataConfig, Layout
+from yolo_nanfix.dataset.label_parser import numbers_of
 from yolo_nanfix.dataset.listing import Folders
 from yolo_nanfix.dataset.options import UNLABELLED, LintOptions
 from yolo_nanfix.dataset.paths import NO_LABELS
@@ -210,55 +211,40 @@ def _look(file: str, stamp: tuple[int, ...]) -> Look:
         lines = lines[:-1]
     rows = [words for line in lines if (words := line.split())]
     columns = {str(width): count for width, count in Counter(map(len, rows)).items()}
-    wide = [words for words in rows if len(words) > BOX]  # in most sets none
+    wide = [numbers for words in rows if len(words) > BOX and (numbers := numbers_of(words))]  # in most sets none
     counts = (sum(map(told, wide)) for told in (_tracked, _turned, _scored))
-    return Look(stamp, columns, len(wide) == len(rows) and all(map(_pointed, rows)), *counts)
+    return Look(stamp, columns, len(wide) == len(rows) and all(map(_pointed, wide)), *counts)
 
 
-def _pointed(words: Sequence[bytes]) -> bool:
+def _pointed(row: Sequence[float]) -> bool:
     """Whether a row could be a box with keypoints, each with x, y and visibility; one of them is seen at least."""
-    if len(words) <= BOX or (len(words) - BOX) % POINT:
-        return False
-    try:
-        values = [float(word) for word in words[BOX + 2 :: POINT]]
-    except ValueError:
-        return False
-    return all(value in VISIBLE for value in values)
+    return (len(row) - BOX) % POINT == 0 and all(value in VISIBLE for value in row[BOX + 2 :: POINT])
 
 
-def _tracked(words: Sequence[bytes]) -> bool:
+def _tracked(row: Sequence[float]) -> bool:
     """Whether a row is a box in the image, a confidence, and the number of a track behind it."""
-    if len(words) != POLYGON:
+    if len(row) != POLYGON:
         return False
-    try:
-        x, y, width, height, confidence, number = map(float, words[1:])
-    except ValueError:
-        return False
+    x, y, width, height, confidence, number = row[1:]
     inside = width / 2 <= x <= 1 - width / 2 and height / 2 <= y <= 1 - height / 2
     return inside and width > 0 and height > 0 and 0 <= confidence <= 1 and number >= 0 and number.is_integer()
 
 
-def _turned(words: Sequence[bytes]) -> bool:
+def _turned(row: Sequence[float]) -> bool:
     """Whether the four corners of a row are a parallelogram that is not upright."""
-    if not CORNERS <= len(words) <= SCORED:
+    if not CORNERS <= len(row) <= SCORED:
         return False
-    try:
-        x, y = [float(word) for word in words[1:CORNERS:2]], [float(word) for word in words[2:CORNERS:2]]
-    except ValueError:
-        return False
+    x, y = row[1:CORNERS:2], row[2:CORNERS:2]
     if any(abs(c[0] + c[2] - c[1] - c[3]) > NEAR for c in (x, y)):
         return False
     return min(abs(x[0] - x[1]), abs(y[0] - y[1])) > UPRIGHT and min(abs(x[1] - x[2]), abs(y[1] - y[2])) > UPRIGHT
 
 
-def _scored(words: Sequence[bytes]) -> bool:
+def _scored(row: Sequence[float]) -> bool:
     """Whether a row is four corners, a confidence, and the number of a track that is no coordinate."""
-    if len(words) != SCORED:
+    if len(row) != SCORED:
         return False
-    try:
-        *corners, confidence, number = map(float, words[1:])
-    except ValueError:
-        return False
+    *corners, confidence, number = row[1:]
     return max(corners) <= SLOPPY and 0 <= confidence <= 1 and number >= 0 and number.is_integer()
 
 

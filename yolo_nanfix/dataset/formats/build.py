@@ -310,11 +310,8 @@ class Builder:
             splits={"train": (), "val": ()} | {split: () for split in SPLITS if split in self._splits},
             names=dict(enumerate(self.names)),
             nc=len(self.names),
-            channels=CHANNELS,
             kpt_shape=self.kpt_shape,
             raw={"names": list(self.names)},
-            key_lines={},
-            duplicate_keys=(),
             named=_above(self._paths),
         )
         numbers = {split: [i for i, own in enumerate(self._splits) if own == split] for split in config.splits}
