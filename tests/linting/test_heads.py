@@ -97,7 +97,7 @@ def test_many_are_read_as_one_by_one(tmp_path: Path, channels: int):
     np.save(tmp_path / "sound.npy", photo(1, 70, 90))
     known = known._replace(npys=[str(tmp_path / "sound.npy"), *known.npys[1:]])
     images = read_images(known, channels, deep=False)
-    one_by_one = [read_one(known.one(i), channels) for i in range(len(known.files))]
+    one_by_one = [read_one(known, i, channels) for i in range(len(known.files))]
     assert [image._replace(usual=False) for image in images] == one_by_one
     usual = [] if channels == 4 else ["progressive.jpeg", "capital.JPG", "comment.jpg"]
     assert [Path(image.file).name for image in images if image.usual] == usual

@@ -64,50 +64,11 @@ class Image(NamedTuple):
     label: str
     labelled: bool
     header: Header
-    npy: str | None
-    pixels: Pixels | None
+    npy: str | None = None
+    pixels: Pixels | None = None
     looks: tuple[int, ...] = ()
     deep: Deep | None = None
     usual: bool = False
-
-
-class Known(NamedTuple):
-    """What is known of an image before it is read; the fields are those of `Image`, and its stamp."""
-
-    file: str
-    split: str
-    label: str
-    labelled: bool
-    npy: str | None
-    stamp: Stamp
-
-
-def read_one(known: Known, channels: int) -> Image:
-    """Header, sibling and, where needed, pixels of one image, of which so much is known already."""
-    file, split, label, labelled, npy, stamp = known
-    suffix, header = suffix_of(file), read_header(file, stamp)
-    if header.fault not in SOUND:
-        return Image(file, split, suffix, label, labelled, header, None, None)
-    if npy is not None:
-        return Image(file, split, suffix, label, labelled, header, npy, read_npy(npy))
-    pixels = read_image(file, suffix, channels) if needs_decoding(suffix, header, channels) else None
-    return Image(file, split, suffix, label, labelled, header, None, pixels)
-
-
-def read_deep(images: Sequence[Known], channels: int) -> tuple[Image, ...]:
-    """As `read_one`, all of them decoded."""
-    from yolo_nanfix.dataset.image_stats import look_all  # the decoders take a while to load
-
-    suffixes = [suffix_of(known.file) for known in images]
-    files = zip((known.file for known in images), suffixes, (known.stamp for known in images), strict=True)
-    found = []
-    for (file, split, label, labelled, npy, _), suffix, (header, look) in zip(
-        images, suffixes, look_all(files, channels), strict=True
-    ):
-        npy = npy if header.fault in SOUND else None
-        pixels = (read_npy(npy) if npy is not None else None) or look.pixels
-        found.append(Image(file, split, suffix, label, labelled, header, npy, pixels, look.looks, look.deep))
-    return tuple(found)
 
 
 def suffix_of(file: str) -> str:
@@ -134,7 +95,7 @@ _SUFFIXES = tuple(f".{suffix}" for jpeg in JPEGS for suffix in (jpeg, jpeg.upper
 
 
 class Listed(NamedTuple):
-    """What is known of N images before they are read; the fields are those of `Known`, each as a column.
+    """What is known of N images before they are read; the fields are those of `Image`, each as a column.
 
     Attributes:
         stamps: (N, 5) int64.
@@ -147,10 +108,14 @@ class Listed(NamedTuple):
     npys: Sequence[str | None]
     stamps: NDArray[np.int64]
 
-    def one(self, i: int) -> Known:
-        """What is known of one image."""
-        stamp = Stamp(*self.stamps[i].tolist())
-        return Known(self.files[i], self.splits[i], self.labels[i], self.labelled[i], self.npys[i], stamp)
+    def stamp(self, i: int) -> Stamp:
+        """The stamp of one image file."""
+        return Stamp(*self.stamps[i].tolist())
+
+    def image(self, i: int, header: Header, *, usual: bool = False) -> Image:
+        """One image by its header alone."""
+        file = self.files[i]
+        return Image(file, self.splits[i], suffix_of(file), self.labels[i], self.labelled[i], header, usual=usual)
 
 
 class ImageColumns(NamedTuple):
@@ -193,7 +158,7 @@ class Images:
         """One image."""
         if self.listed is None or i in self.made:
             return self.made[i]
-        return _ordinary(self.listed.one(i), self.columns, i, usual=True)
+        return self.listed.image(i, _ordinary(self.listed, self.columns, i), usual=True)
 
     def unusual(self) -> tuple[Image, ...]:
         """Those about which rules about single images may have something to say."""
@@ -228,7 +193,7 @@ def read_images(listed: Listed, channels: int, *, deep: bool) -> Images:
     """Read images for a model of so many channels: their headers, siblings and, where needed, pixels; all if `deep`."""
     count = len(listed.files)
     if deep:
-        return gather(read_deep([listed.one(i) for i in range(count)], channels), channels)
+        return gather(_read_deep(listed, channels), channels)
     sizes = listed.stamps[:, 0].tolist()
     chosen = [
         i
@@ -254,8 +219,8 @@ def read_images(listed: Listed, channels: int, *, deep: bool) -> Images:
     ordinary, made = np.zeros(count, np.bool_), {}
     ordinary[place] = judged
     for i in np.flatnonzero(~(ordinary & _usual(columns))).tolist():
-        known = listed.one(i)
-        made[i] = _ordinary(known, columns, i, usual=False) if ordinary[i] else read_one(known, channels)
+        plain = ordinary[i]
+        made[i] = listed.image(i, _ordinary(listed, columns, i)) if plain else read_one(listed, i, channels)
     of_made, places = gather(list(made.values()), channels).columns, list(made)
     for name in ImageColumns._fields:
         getattr(columns, name)[places] = getattr(of_made, name)
@@ -268,10 +233,34 @@ def _usual(columns: ImageColumns) -> NDArray[np.bool_]:
     return np.asarray((short >= LEAST) & (long <= MOST) & (long <= SLIM * short), np.bool_)
 
 
-def _ordinary(known: Known, columns: ImageColumns, i: int, *, usual: bool) -> Image:
-    """The image of an ordinary header."""
-    file, split, label, labelled, _, (size, mtime_ns, *inode) = known
+def _ordinary(listed: Listed, columns: ImageColumns, i: int) -> Header:
+    """The header of an image that has an ordinary one."""
+    size, mtime_ns, device, inode, _ = listed.stamp(i)
     width, height, content = int(columns.width[i]), int(columns.height[i]), int(columns.content[i])
-    place = inode[0], inode[1]
-    header = Header(size, mtime_ns, place, width, height, "JPEG", "RGB", content=content, ordinary=True)
-    return Image(file, split, suffix_of(file), label, labelled, header, None, None, usual=usual)
+    return Header(size, mtime_ns, (device, inode), width, height, "JPEG", "RGB", content=content, ordinary=True)
+
+
+def read_one(listed: Listed, i: int, channels: int) -> Image:
+    """Header, sibling and, where needed, pixels of one image."""
+    file, npy = listed.files[i], listed.npys[i]
+    header = read_header(file, listed.stamp(i))
+    image = listed.image(i, header)
+    if header.fault not in SOUND:
+        return image
+    if npy is not None:
+        return image._replace(npy=npy, pixels=read_npy(npy))
+    decoded = needs_decoding(image.suffix, header, channels)
+    return image._replace(pixels=read_image(file, image.suffix, channels)) if decoded else image
+
+
+def _read_deep(listed: Listed, channels: int) -> list[Image]:
+    """As `read_one`, all of them, decoded."""
+    from yolo_nanfix.dataset.image_stats import look_all  # the decoders take a while to load
+
+    found = []
+    files = ((file, suffix_of(file), listed.stamp(i)) for i, file in enumerate(listed.files))
+    for i, (header, look) in enumerate(look_all(files, channels)):
+        npy = listed.npys[i] if header.fault in SOUND else None
+        pixels = (read_npy(npy) if npy is not None else None) or look.pixels
+        found.append(listed.image(i, header)._replace(npy=npy, pixels=pixels, looks=look.looks, deep=look.deep))
+    return found
