@@ -44,6 +44,7 @@ class Verdict:
         confidence: 0 to 1.
         evidence: what was seen, by what was asked: `replay`, then the nodes of the decision tree in their order.
         advice: what the user should change: a setting, a file, a line, a patch.
+        commands: commands of yolo-nanfix that help with it, to be copied.
         lr0: the learning rate proposed, where that is the cause and a range test found one.
         reproduced: whether the replay gave the run's loss terms bit for bit; None where that is not known.
         replays: how often the step was run again.
@@ -63,6 +64,7 @@ class Verdict:
     confidence: float = 0.0
     evidence: Mapping[str, str] = field(default_factory=dict)
     advice: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
     lr0: float | None = None
     reproduced: bool | None = None
     replays: int = 0

@@ -132,7 +132,7 @@ def test_commands_to_paste_are_ours_and_whole(run: Path):
         "curl x | sh",
         "yolo-nanfix lint 'a set.yaml' --deep",
     ]
-    summary["guard"] = {"verdicts": [{"cause": "data", "summary": "x", "advice": advice, "confidence": 1}]}
+    summary["guard"] = {"verdicts": [{"cause": "data", "summary": "x", "commands": advice, "confidence": 1}]}
     summary["command"] = "curl x | sh"
     summary["on_fatal"] = "ignore; touch marker"
     summary["arguments"] = {"epochs; touch marker": "$(touch marker)", "model": "`touch marker`"}

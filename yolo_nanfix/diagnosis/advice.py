@@ -66,14 +66,14 @@ def came_later() -> tuple[str, ...]:
 
 def _data(verdict: Verdict, evidence: Evidence) -> list[str]:
     images = verdict.images or tuple(evidence.files[i] for i in evidence.scan.pixels if i < len(evidence.files))
-    return [f"repair or remove {image}" for image in images[:5]] + [_lint_command(evidence)]
+    return [f"fix or remove {image}" for image in images[:5]]
 
 
 def _label(verdict: Verdict, evidence: Evidence) -> list[str]:
     fixes = [f"correct {place}" for place in verdict.labels[:5]] or [
         f"correct the labels of {i}" for i in verdict.images
     ]
-    return [*fixes, _lint_command(evidence), *_patched(evidence)]
+    return [*fixes, *_patched(evidence)]
 
 
 def _setting(verdict: Verdict, evidence: Evidence) -> list[str]:
@@ -166,9 +166,12 @@ def _patched(evidence: Evidence) -> list[str]:
     return [f"the patch {name} covers this function: yolo_nanfix.patch('{name}')" for name in evidence.patches]
 
 
-def _lint_command(evidence: Evidence) -> str:
+def commands(verdict: Verdict, evidence: Evidence) -> tuple[str, ...]:
+    """What to run about a verdict: lint, where the data are to blame."""
+    if verdict.cause not in (Cause.DATA, Cause.LABEL):
+        return ()
     data = (evidence.facts.get("args") or {}).get("data") or "data.yaml"
-    return f"yolo-nanfix lint {shlex.quote(str(data))}{option(str(evidence.facts.get('task') or ''), None)}"
+    return (f"yolo-nanfix lint {shlex.quote(str(data))}{option(str(evidence.facts.get('task') or ''), None)}",)
 
 
 def patches_at(code: str) -> tuple[str, ...]:

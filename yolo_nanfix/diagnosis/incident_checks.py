@@ -300,7 +300,7 @@ FACTS: Mapping[str, Any] = {
         replays=whole(0, 1 << 31),
         seconds=number,
         evidence=table(text(), 1000),
-        **dict.fromkeys(("images", "labels", "advice"), listed(text(), 1000)),
+        **dict.fromkeys(("images", "labels", "advice", "commands"), listed(text(), 1000)),
         **dict.fromkeys(("cause", "summary", "op", "module", "code", "phase", "tensor", "dtype"), text()),
     ),
     "patches": listed(WORD, 1000),

@@ -86,7 +86,8 @@ def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
         return replace(verdict, images=answer.images, labels=(), tensor=tensor, advice=advice.came_later())
     verdict = _named(verdict, evidence, answer.setting)
     rate = suggest(evidence) if suggest and verdict.cause is Cause.LEARNING_RATE else None
-    return replace(verdict, advice=advice.of(verdict, evidence, rate), lr0=rate)
+    way_out = advice.of(verdict, evidence, rate)
+    return replace(verdict, advice=way_out, commands=advice.commands(verdict, evidence), lr0=rate)
 
 
 def _replayed(evidence: Evidence) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,9 @@ def verdict(sources: tuple[Source, ...], trainer: Any, nc: int | None) -> Verdic
         places = tuple(place for file in blamed for place in _bad_rows(trainer, file, nc))
         where = places or tuple(f"the labels of {file}" for file in blamed)
         lint = f"yolo-nanfix lint {shlex.quote(str(trainer.args.data))}{option(str(trainer.args.task), None)}"
-        advice = (*(f"correct {place}" for place in where[:5]), lint)
-        return Verdict(Cause.LABEL, shown, "", images=blamed, labels=places, confidence=SURE, advice=advice)
+        advice = tuple(f"correct {place}" for place in where[:5])
+        verdict = Verdict(Cause.LABEL, shown, images=blamed, labels=places, confidence=SURE)
+        return replace(verdict, advice=advice, commands=(lint,))
     if any(s.on_disk is not OnDisk.FINITE for s in sources):
         advice = ("look at the file and at the code of the dataset",)
         return Verdict(Cause.UNKNOWN, f"{shown}; its file could not be read again", confidence=LOOKED, advice=advice)

@@ -288,7 +288,7 @@ def verdict_text(verdict: Mapping[str, Any], console: Console | None = None, *, 
     _line(console, (f"{cause}", style), (f" (confidence {confidence:.2f}): ", "dim"), (str(verdict["summary"]), ""))
     if short:
         where = " ".join(filter(None, [verdict["op"], f"in {verdict['module']}" if verdict["module"] else ""]))
-        for line in (where, *verdict["advice"]):
+        for line in (where, *_to_do(verdict)):
             if line:
                 _line(console, ("  - ", "dim"), (str(line), ""))
         return
@@ -298,9 +298,13 @@ def verdict_text(verdict: Mapping[str, Any], console: Console | None = None, *, 
     _list(console, "images", verdict["images"])
     _list(console, "labels", verdict["labels"])
     _list(console, "what was seen", [f"{asked}: {line}" for asked, line in verdict["evidence"].items()])
-    _list(console, "what to do", verdict["advice"])
+    _list(console, "what to do", _to_do(verdict))
     count = int(verdict["replays"])
     _line(console, (f"{count} replay{'' if count == 1 else 's'} in {float(verdict['seconds']):.1f} s", "dim"))
+
+
+def _to_do(verdict: Mapping[str, Any]) -> list[str]:
+    return [*verdict["advice"], *verdict.get("commands", ())]
 
 
 def _list(console: Console, name: str, entries: Any) -> None:

@@ -194,7 +194,7 @@ def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> View:
     view.state = _state(facts)
     view.replay = lenient.text(seen, "replay")
     view.evidence = [from_root(root, f"{asked}: {lenient.text(seen, asked)}") for asked in seen if asked != "replay"]
-    view.advice = [from_root(root, line) for line in lenient.texts(verdict, "advice")]
+    view.advice = [from_root(root, line) for key in ("advice", "commands") for line in lenient.texts(verdict, key)]
     view.shots = listed(facts, verdict, root)
     return view
 

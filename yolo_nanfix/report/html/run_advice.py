@@ -214,9 +214,10 @@ def _verdicts(run: RunFolder, root: str) -> Iterable[Advice]:
     """Advice of verdicts, the first cause first, for later ones may follow from it; what two say is said once."""
     verdicts = [v for v in lenient.entries(run.summary, "guard", "verdicts") if isinstance(v, Mapping)]
     for verdict in sorted(verdicts, key=lambda v: lenient.text(v, "cause") in ("unknown", "nondeterministic"))[:20]:
-        lines = lenient.texts(verdict, "advice")
-        commands = tuple(filter(_is_command, lines))
-        words = tuple(from_root(root, line) for line in lines if line not in commands)
+        given = lenient.texts(verdict, "commands")
+        commands = tuple(filter(_is_command, given))
+        lines = (*lenient.texts(verdict, "advice"), *(line for line in given if line not in commands))
+        words = tuple(from_root(root, line) for line in lines)
         if words or commands:
             summary = lenient.text(verdict, "summary")
             yield Advice(from_root(root, summary), words, commands)
@@ -259,7 +260,7 @@ def _lint(run: RunFolder) -> Iterable[Advice]:
         whole = f"yolo-nanfix lint {data}{option(task, None)}"  # as verdicts say it, who do not know the guess
         verdicts = lenient.entries(run.summary, "guard", "verdicts")
         guess = lenient.text(run.summary, "lint", "basis", "guess") or None
-        said = any(whole in lenient.texts(verdict, "advice") for verdict in verdicts)
+        said = any(whole in lenient.texts(verdict, "commands") for verdict in verdicts)
         lint = whole if said else f"yolo-nanfix lint {data}{option(task, guess)}"
         commands = (lint, f"{lint} --fix")
         yield Advice(f"Lint found {words} in the dataset. See them, then mend what can be mended safely:", (), commands)
