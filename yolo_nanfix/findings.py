@@ -15,7 +15,7 @@ from yolo_nanfix.choices import Choice
 from yolo_nanfix.held import Held
 from yolo_nanfix.overrides import NOTHING, Overrides
 from yolo_nanfix.tasks import Basis, option
-from yolo_nanfix.wording import sentence
+from yolo_nanfix.wording import seen_from, sentence
 
 if TYPE_CHECKING:
     import polars
@@ -166,7 +166,7 @@ class Finding:
         says = self.says
         for folder in folders:
             says = _inside(says, folder)
-        values = {name: _from(value, folders) for name, value in self.values.items()}
+        values = {name: seen_from(value, *folders) for name, value in self.values.items()}
         return replace(self, says=says, values=values)
 
     def as_dict(self) -> dict[str, Any]:
@@ -217,15 +217,6 @@ class Finding:
 
 def _inside(text: str, folder: str) -> str:
     return text.replace(folder, "") if folder != os.sep else text
-
-
-def _from(value: Any, folders: tuple[str, ...]) -> Any:
-    """A value, where it is a path inside one of the folders from there on."""
-    if isinstance(value, tuple):
-        return tuple(_from(one, folders) for one in value)
-    if not isinstance(value, str):
-        return value
-    return next((value[len(one) :] for one in folders if one != os.sep and value.startswith(one)), value)
 
 
 def frozen(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def lint_page(
 
     known = study(report, progress) if studied is None else list(studied)
     shown = _show(report, known, progress, follow_links)
-    return dataset_page.lint_page(report, replace(shown, tried=autofix.tried(report)) if shown.mendable else shown)
+    return dataset_page.lint_page(report, replace(shown, tried=autofix.tried(report)) if shown.fixable else shown)
 
 
 def draw(

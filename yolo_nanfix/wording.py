@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from string import Formatter
@@ -11,6 +12,8 @@ from typing import Any
 from yolo_nanfix.shown import shown
 
 _PARSER = Formatter()
+_WIDE = re.compile(r"\d{3}")
+"""In how a number is written: forms are read back from files of anybody's, who could ask for endless padding."""
 
 
 def sentence(says: str, values: Mapping[str, Any]) -> str:
@@ -50,6 +53,8 @@ def _parsed(says: str) -> tuple[tuple[str, str | None, str, str | None], ...]:
 
 
 def _named(name: str, values: Mapping[str, Any]) -> Any:
+    if "." in name:
+        raise KeyError(name)  # entries, but no attributes
     return _PARSER.get_field(name, (), values)[0] if name.endswith("]") else values[name]
 
 
@@ -78,6 +83,8 @@ def _formatted(value: Any, spec: str) -> str:
         return value
     if isinstance(value, float) and not spec:
         return f"{value:.6g}"
+    if _WIDE.search(spec):
+        raise ValueError(spec)
     return format(value, spec)
 
 
@@ -105,3 +112,12 @@ def _listed(values: Sequence[Any], spec: str) -> str:
 
 def _entry(value: Any, form: str) -> str:
     return sentence(form, {str(place): part for place, part in enumerate(value)}) if form else _formatted(value, "")
+
+
+def seen_from(value: Any, *folders: str) -> Any:
+    """A value, where it is a path inside one of some folders (each with its final slash) from there on."""
+    if isinstance(value, (list, tuple)):
+        return tuple(seen_from(one, *folders) for one in value)
+    if not isinstance(value, str):
+        return value
+    return next((value[len(one) :] for one in folders if len(one) > 1 and value.startswith(one)), value)

@@ -14,7 +14,7 @@ from yolo_nanfix.guard.listener import Listener
 from yolo_nanfix.guard.policy import Kind, Reading, Rung, Standing, decide
 from yolo_nanfix.guard.rank_notes import MOST, Notes
 from yolo_nanfix.guard.recorder import Recorder
-from yolo_nanfix.report import ranks_text
+from yolo_nanfix.report import event_text
 from yolo_nanfix.verdicts import Cause, Verdict
 
 
@@ -45,7 +45,7 @@ def test_all_ranks_that_met_something_are_named_with_images_and_causes():
     assert event.detail == "rank 0: loss+pixels bad; rank 2: gradient bad; rank 3: loss bad"
     assert {s.file for s in event.sources} == {f"/set/{n}.jpg" for n in ("a", "b", "fine0", "fine2", "fine3")}
     assert Event.from_dict(json.loads(json.dumps(event.as_dict()))) == event
-    lines = ranks_text.lines(event.as_dict())
+    lines = event_text.rank_lines(event.as_dict())
     assert lines[0] == "rank 0: loss+pixels bad; cause: data [/set/a.jpg]" and len(lines) == 3
 
 
@@ -56,7 +56,7 @@ def test_one_rank_alone_and_one_process_are_told_as_ever():
     single = heard(-1)
     assert distributed.merged(distributed.guilty([single])) is single.event
     assert distributed.guilty([heard(0, kind=None), heard(1, kind=None)])[0].rank == 0  # nobody knows why
-    assert ranks_text.lines(event.as_dict()) == [] and ranks_text.detail(event.as_dict()) == event.detail
+    assert event_text.rank_lines(event.as_dict()) == [] and event_text.detail(event.as_dict()) == event.detail
 
 
 def test_what_a_rank_tells_is_of_limited_size_and_holds_its_suspects():

@@ -48,7 +48,7 @@ def test_report_writes_the_page_again_and_says_where(trained, tmp_path, capsys):
     assert main(["report", str(trained / "sick" / "yolo-nanfix.json"), "--json", "-o", str(out)]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["page"] == str(out) and document["bytes"] == out.stat().st_size
-    assert "mend or remove images/train/0005.jpg" in document["to_do"][0] and document["notes"] == []
+    assert "fix or remove images/train/0005.jpg" in document["to_do"][0] and document["notes"] == []
     assert main(["report", str(trained / "sick"), "--quiet"]) == 0
     assert capsys.readouterr().out == f"{trained / 'sick' / 'yolo-nanfix.html'}\n"
 

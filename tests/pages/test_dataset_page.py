@@ -79,7 +79,7 @@ def test_the_top_says_what_is_wrong_and_what_to_do_in_order(made):
     text = read(made[1]).text
     assert "Of 18 images, 1 turns training into NaN, 1 is left out by Ultralytics" in text
     fix = f"{shlex.quote(str(made[0]))} --fix"
-    steps = ("First mend or remove 1 image", fix, "--diff --unsafe-fixes", "Decide which", "Lint again")
+    steps = ("First fix or remove 1 image", fix, "--diff --unsafe-fixes", "Decide which", "Lint again")
     places = [text.index(step) for step in steps]
     assert places == sorted(places)
 
@@ -92,7 +92,7 @@ def test_only_fixes_that_would_mend_something_are_advised(tmp_path):
     plant(data.parent, "label_duplicate", index=2)
     report = yolo_nanfix.lint(data)
     text = read(api.lint_page(report)).text
-    assert "Mend what can be mended without loss: 1 finding (BX007)." in text
+    assert "Fix what can be fixed without loss: 1 finding (BX007)." in text
     data.parent.rename(tmp_path / "gone")
     assert "BX007" in read(api.lint_page(report)).text
 
@@ -208,7 +208,7 @@ def test_annotations_and_folders_give_pages_too(tmp_path):
     (tmp_path / "coco" / "instances.json").write_text(json.dumps(whole))
     report = yolo_nanfix.lint(tmp_path / "coco" / "instances.json")
     show = pages.show(report)
-    assert not show.mendable
+    assert not show.fixable
     spills = next(a for f, a in zip(report.findings, show.about, strict=True) if f.code.startswith("BX"))
     picture = show.pictures[str(tmp_path / "coco" / "a.jpg")]
     assert spills.classes == ("dog",) and len(picture.outlines) == 2
@@ -302,7 +302,7 @@ def test_the_cause_of_the_rest_comes_first(tmp_path):
     (cause,) = (f for f in report.own if f.code == "BX023")
     text = read(api.lint_page(report)).text
     assert (
-        f"First mend the cause of the rest: BX023 axes-swapped explains {report.follows(cause)['BX001']} BX001" in text
+        f"First fix the cause of the rest: BX023 axes-swapped explains {report.follows(cause)['BX001']} BX001" in text
     )
     assert text.index("--fix --unsafe-fixes") < text.index("Lint again, then train")
     assert "would drop rows" not in text

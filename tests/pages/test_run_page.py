@@ -44,7 +44,7 @@ def test_a_sick_run_says_how_it_went_and_what_to_do_in_order(trained):
     assert "2 of 6 micro-batches dropped because of 1 image, left out from then on, the model finds" in found.text
     assert "; the run is degraded, mAP50 0.00." in found.text
     todo = found.text.partition("What to do")[2].partition("The run")[0]
-    first, second = todo.index("mend or remove images/train/0005.jpg"), todo.index("Lint found 1 fatal")
+    first, second = todo.index("fix or remove images/train/0005.jpg"), todo.index("Lint found 1 fatal")
     assert first < second
     assert todo.count("yolo-nanfix lint") == 2  # once alone, once with --fix
 

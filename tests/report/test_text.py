@@ -37,7 +37,7 @@ def test_a_line_says_where_what_and_what_ultralytics_does():
     assert "/data/a.txt:3: BX004 [error] bad\n" in out
     assert re.search(r"^BX004 +error +1 +a-defect: Ultralytics drops the image. Mend it.", out, re.MULTILINE)
     assert "Not asked: TX009 (images are decoded under --deep only)." in out
-    assert out.endswith("Training runs, but not on the data that you see: mend the errors.\n")
+    assert out.endswith("Training runs, but not on the data that you see: fix the errors.\n")
     assert "Found 1 error in 3 images and 6 label rows in train, val." in out
 
 
@@ -128,7 +128,7 @@ def test_what_stock_keeps_of_each_split_is_told():
 @pytest.mark.parametrize(
     ("effect", "image", "said"),
     [
-        (Effect.CRASHES, None, "Training does not start: mend the fatal findings first."),
+        (Effect.CRASHES, None, "Training does not start: fix the fatal findings first."),
         (Effect.CRASHES, "/d/a.jpg", "Training on this data breaks or is poisoned"),
         (Effect.POISONS, None, "Training on this data breaks or is poisoned"),
     ],

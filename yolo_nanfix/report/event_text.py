@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from yolo_nanfix.events import Action, Did, Event, Level
+from yolo_nanfix.events import Action, Check, Did, Event, Level
 from yolo_nanfix.run_folder import lenient
-from yolo_nanfix.wording import sentence
+from yolo_nanfix.wording import seen_from, sentence
 
 SHOWN = 4
 """At most so many images of an event are named."""
@@ -86,11 +87,42 @@ def level(event: Any) -> Level:
         return Level.WARNING
 
 
-def checks(event: Any) -> tuple[str, ...]:
-    """The names of the sensors that fired in an event of a report."""
-    return tuple(name for name in map(lenient.text, lenient.entries(event, "checks")) if name)
+def checks(event: Any) -> tuple[Check, ...]:
+    """The sensors that fired in an event of a report, as far as they are known."""
+    known = {check.value: check for check in Check}
+    return tuple(known[name] for name in map(lenient.text, lenient.entries(event, "checks")) if name in known)
 
 
-def action(event: Mapping[str, Any]) -> str:
-    """What was done about an event of a report, in a few words that are printable and not too long."""
-    return lenient.text(done(actions(event)))
+def action(event: Mapping[str, Any], root: str = "") -> str:
+    """What was done about an event of a report, in a few words that are printable and not too long.
+
+    Args:
+        event: as `Event.as_dict` gives it, or anything else.
+        root: images are named from this folder, which ends with a slash, on.
+    """
+    known = (replace(one, images=seen_from(one.images, root)) for one in actions(event))
+    return lenient.text(done(known))
+
+
+def detail(event: Mapping[str, Any], root: str = "") -> str:
+    """What was seen in an event of a report, or by each of its ranks, printable and not too long; see `action`."""
+    parts = [part for part in lenient.entries(event, "ranks") if isinstance(part, Mapping)]
+    return "; ".join(f"rank {lenient.text(part, 'rank')}: {_seen(part, root)}" for part in parts) or _seen(event, root)
+
+
+def _seen(part: Mapping[str, Any], root: str) -> str:
+    values = {name: seen_from(value, root) for name, value in lenient.mapping(part, "values").items()}
+    return lenient.text(sentence(lenient.raw(part, "says"), values))
+
+
+def rank_lines(event: Mapping[str, Any]) -> list[str]:
+    """A line for each rank with what it met, its images, and the cause that was found; none of one rank alone."""
+    parts = [part for part in lenient.entries(event, "ranks") if isinstance(part, Mapping)]
+    return [_rank_line(part) for part in parts] if len(parts) > 1 else []
+
+
+def _rank_line(part: Mapping[str, Any]) -> str:
+    images = tuple(map(str, lenient.entries(part, "images")))
+    named = sentence(f" [{{images:,{SHOWN}}}]", {"images": images}) if images else ""
+    cause = f"; cause: {part['cause']}" if part.get("cause") else ""
+    return f"rank {part.get('rank')}: {_seen(part, '')}{cause}{named}"

@@ -16,7 +16,7 @@ from yolo_nanfix import overrides
 from yolo_nanfix.findings import Report, Severity
 from yolo_nanfix.health import Kind, State, state_of
 from yolo_nanfix.overrides import ahead, behind, joined
-from yolo_nanfix.report import event_text, health_text, ranks_text
+from yolo_nanfix.report import event_text, health_text
 from yolo_nanfix.report.panel import put
 from yolo_nanfix.report.words import PLACES, printable
 from yolo_nanfix.run_folder.summary import REPORT_NAME
@@ -229,7 +229,8 @@ def _guard(guard: Mapping[str, Any], console: Console) -> None:
         images = f" [{', '.join(files)}]" if files else ""
         times = f"{len(same)} times, " if len(same) > 1 else ""
         where = _where(same[0]) + (f" to {_where(same[-1])}" if len(same) > 1 else "")
-        said, ranks = ranks_text.detail(same[0]), ranks_text.lines(same[0])
+        ranks = event_text.rank_lines(same[0])
+        said = f"{len(ranks)} ranks met a fault in the same step" if ranks else event_text.detail(same[0])
         shown = "" if ranks else images
         console.print(f"  {times}{where}: {_safe(said)}; {_safe(event_text.action(same[0]))}{_safe(shown)}")
         for line in ranks:

@@ -42,8 +42,8 @@ STYLES = {
     Severity.INFO: "cyan",
 }
 _NEXT = {
-    Severity.FATAL: "Training on this data breaks or is poisoned: mend the fatal findings first.",
-    Severity.ERROR: "Training runs, but not on the data that you see: mend the errors.",
+    Severity.FATAL: "Training on this data breaks or is poisoned: fix the fatal findings first.",
+    Severity.ERROR: "Training runs, but not on the data that you see: fix the errors.",
     Severity.WARNING: "Training runs; the warnings may cost accuracy.",
     Severity.INFO: "Nothing has to be done.",
 }
@@ -52,15 +52,15 @@ _MARK = "[*]"
 
 @dataclass(frozen=True)
 class Fixable:
-    """What fixes would mend of a report.
+    """What autofix would fix of a report.
 
     Attributes:
-        marked: the findings that a fix with the options at hand would mend.
-        safe: so many are mended by `--fix`.
+        marked: the findings that it would fix with the options at hand.
+        safe: so many are fixed by `--fix`.
         unsafe: so many more by `--fix --unsafe-fixes`.
         tried: whether the two numbers were tried out; else they are upper bounds, for there is too much to look at.
-        command: the command that mends, without these options.
-        outside: so many more, at most, could be mended in files outside of the dataset.
+        command: the command that fixes, without these options.
+        outside: so many more, at most, could be fixed in files outside of the dataset.
     """
 
     marked: frozenset[Finding] = frozenset()
@@ -86,7 +86,7 @@ def render(
         report: what lint found.
         console: where to print; rich leaves colours out where they do not belong.
         quiet: print the findings only, without the task, table and closing sentence.
-        fixable: what fixes would mend.
+        fixable: what autofix would fix.
         root: another folder from which paths are printed.
     """
     root = root or base(report)
@@ -140,7 +140,7 @@ def _in(console: Console, text: Text) -> Text:
 
 
 def _line(finding: Finding, root: Path, fixable: bool) -> Text:
-    """`file:line: CODE [severity] [*] message`; the star says that a fix mends it."""
+    """`file:line: CODE [severity] [*] message`; the star says that autofix fixes it."""
     return Text.assemble(
         (where(finding.place, root), "bold"),
         ": ",
@@ -245,7 +245,7 @@ def _closing(report: Report) -> Text:
         return Text(f"Found {besides} {fatal}, in {read}; --isolated shows what they hide.", "bold red")
     if report.worst is None:
         return Text(f"No findings in {read}.", style="green")
-    then = _NEXT[report.worst] if report.starts else "Training does not start: mend the fatal findings first."
+    then = _NEXT[report.worst] if report.starts else "Training does not start: fix the fatal findings first."
     return Text(f"Found {found(report)} in {read}. {then}", style=STYLES[report.worst])
 
 

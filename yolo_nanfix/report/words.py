@@ -109,7 +109,7 @@ def explains(report: Report, finding: Finding) -> str:
 
 
 def sentence(finding: Finding) -> str:
-    """What is wrong, what Ultralytics does with it and how to mend it, on one line."""
+    """What is wrong, what Ultralytics does with it and how to fix it, on one line."""
     return printable(f"{finding.message} ({EFFECT_WORDS[finding.effect]}). {finding.fix}")
 
 

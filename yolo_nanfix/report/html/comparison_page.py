@@ -39,7 +39,7 @@ def build(first: str | Path, second: str | Path) -> str:
 def page(pair: tuple[RunFolder, RunFolder]) -> str:
     """The page of two runs that were read already."""
     axis = replace(charts.axis(*pair), epochs=())
-    listed = [event_list.happenings(one, axis) for one in pair]
+    listed = [event_list.grouped_events(one, axis) for one in pair]
     marks = [m for letter, found in zip(LETTERS, listed, strict=True) for m in event_list.marks(found, letter)]
     shapes = [s for chart in overlaid(pair, axis) if (s := charts.shape(chart, axis, marks)) is not None]
     sides = [

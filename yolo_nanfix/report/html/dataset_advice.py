@@ -112,21 +112,21 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
     safe, unsafe, hand = _split(report, show)
     causes = [f for f in (*safe, *unsafe) if f.image is None and report.follows(f)]
     safe, unsafe = ([f for f in found if f not in causes] for found in (safe, unsafe))
-    if show.mendable and causes:
+    if show.fixable and causes:
         yield _cause(causes[0], report, show, lint)
-    if show.mendable and safe:
+    if show.fixable and safe:
         yield Step(
-            f"Mend what can be mended without loss: {_safe(safe, show)}. Only labels change, and --undo takes it back.",
+            f"Fix what can be fixed without loss: {_safe(safe, show)}. Only labels change, and --undo takes it back.",
             (f"{lint} --diff", f"{lint} --fix"),
         )
-    if show.mendable and unsafe:
+    if show.fixable and unsafe:
         yield Step(
             f"Look at what would drop rows, clip far or move files, for {many(len(unsafe), 'finding')} "
             f"({_codes(unsafe)}), and do it if you agree.",
             (f"{lint} --diff --unsafe-fixes", f"{lint} --fix --unsafe-fixes"),
         )
     labels = [] if report.choice else [f for f in hand if f.image is not None and f.partner is None]
-    if show.mendable and labels:
+    if show.fixable and labels:
         yield Step(
             f"Give {many(len({f.image for f in labels}), 'image')} that a person has to look at "
             f"({_codes(labels)}) to those who label.",
@@ -134,7 +134,7 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
         )
     whole = [f for f in hand if f.image is None]
     if whole:
-        yield Step(f"Mend what concerns the whole set: {_codes(whole)}. Each rule below says how.")
+        yield Step(f"Fix what concerns the whole set: {_codes(whole)}. Each rule below says how.")
     pairs = [f for f in report.own if f.partner is not None]
     if pairs:
         yield Step(
@@ -154,14 +154,14 @@ def _cause(cause: Finding, report: Report, show: Show, lint: str) -> Step:
     """What to do about what strikes the whole set, before anything else: its fix writes all label files anew."""
     option = "--fix" if show.fixes[cause.code][0].startswith("safe") else "--fix --unsafe-fixes"
     return Step(
-        f"First mend the cause of the rest: {cause.code} {cause.name} {explains(report, cause)}. "
+        f"First fix the cause of the rest: {cause.code} {cause.name} {explains(report, cause)}. "
         f"Its fix {show.fixes[cause.code][1]}; look at the diff, and lint again afterwards.",
         (f"{lint} --diff{option.removeprefix('--fix')}", f"{lint} {option}"),
     )
 
 
 def _safe(findings: Sequence[Finding], show: Show) -> str:
-    """What safe fixes mend: some mend a defect only where it is small."""
+    """What safe fixes do: some fix a defect only where it is small."""
     sure = show.tried is not None
     whole = [f for f in findings if sure or show.fixes[f.code][0] == "safe"]
     small = [f for f in findings if not sure and show.fixes[f.code][0] != "safe"]
@@ -177,14 +177,14 @@ def _fatal(fatal: Sequence[Finding]) -> Step:
     if images and all(f.image is not None for f in fatal):
         word = "it breaks or poisons" if len(images) == 1 else "they break or poison"
         return Step(
-            f"First mend or remove {many(len(images), 'image')} with fatal findings ({_codes(fatal)}): {word} "
+            f"First fix or remove {many(len(images), 'image')} with fatal findings ({_codes(fatal)}): {word} "
             "training. yolo-nanfix train leaves them out of a run meanwhile."
         )
-    return Step(f"First mend what breaks training: {_codes(fatal)}.")
+    return Step(f"First fix what breaks training: {_codes(fatal)}.")
 
 
 def _split(report: Report, show: Show) -> tuple[list[Finding], list[Finding], list[Finding]]:
-    """The findings above info that are mended safely, unsafely, and by hand."""
+    """The findings above info that are fixed safely, unsafely, and by hand."""
     sorts: dict[str, list[Finding]] = {"safe": [], "unsafe": [], "": []}
     for finding in report.own:
         safety = _safety(finding, show)
@@ -194,7 +194,7 @@ def _split(report: Report, show: Show) -> tuple[list[Finding], list[Finding], li
 
 
 def _safety(finding: Finding, show: Show) -> str:
-    """`safe`, `unsafe`, or nothing for what a person has to mend: as it was tried, else as its rule is fixed."""
+    """`safe`, `unsafe`, or nothing for what a person has to fix: as it was tried, else as its rule says."""
     if show.tried is not None:
         safe, unsafe = show.tried
         return "safe" if finding in safe else "unsafe" if finding in unsafe else ""

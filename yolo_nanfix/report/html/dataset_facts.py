@@ -88,8 +88,8 @@ class Show:
         root: the folder from which file names are shown.
         rules: the texts of the rules.
         fixes: for each rule code that has a fix how safe it is (`safe`, `unsafe`, ...), and what it does.
-        mendable: `--fix` and `handoff` take this dataset.
-        tried: the findings that `--fix` mends, and those that `--unsafe-fixes` mends besides; None if not known.
+        fixable: `--fix` and `handoff` take this dataset.
+        tried: the findings that `--fix` fixes, and those that `--unsafe-fixes` fixes besides; None if not known.
         about: what each finding of the report is about, in the same order; empty if none of this is known.
         pictures: by image file.
         refused: files that were not opened, each with what it is: a link that leads elsewhere, a pipe ...
@@ -99,7 +99,7 @@ class Show:
     root: str = ""
     rules: tuple[RuleText, ...] = ()
     fixes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    mendable: bool = False
+    fixable: bool = False
     tried: tuple[frozenset[Finding], frozenset[Finding]] | None = None
     about: tuple[About, ...] = ()
     pictures: Mapping[str, Picture] = field(default_factory=dict)

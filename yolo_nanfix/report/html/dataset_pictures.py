@@ -75,7 +75,7 @@ def gather(
         root=str(alone.config.root if alone else data if data.is_dir() else data.parent),
         rules=tuple(rules),
         fixes=fixes,
-        mendable=alone is not None and (is_yolo(alone) or alone.task == "classify") and data.exists(),
+        fixable=alone is not None and (is_yolo(alone) or alone.task == "classify") and data.exists(),
         about=about,
         pictures=pictures,
         refused=refused,

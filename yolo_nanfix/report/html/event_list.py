@@ -1,4 +1,8 @@
-"""What the guard saw and did in a run, as the page lists it: like events together, and what stock would have done."""
+"""What the guard saw and did in a run, as the page lists it: like events together, and what stock would have done.
+
+Each sentence about stock Ultralytics was seen in release 8.4.190: in the zoo (`datasets/zoo`, whose cases are named
+here) or in the reproductions behind the patches' cards. Where nothing was measured, nothing is said.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from yolo_nanfix.events import LOSSES, Level
+from yolo_nanfix.events import LOSSES, Check, Level
 from yolo_nanfix.report import event_text
 from yolo_nanfix.report.html import charts
 from yolo_nanfix.report.html.charts import Axis, Mark
@@ -19,22 +23,23 @@ from yolo_nanfix.run_folder.read import RunFolder
 LISTED = 100
 """At most so many kinds of events are listed."""
 MEASURED = "8.4.190"
-DIVERGES = "trains on to the end: finite garbage, mAP 0, without NaN and without a warning"
-"""learning-rate-*, and 14 settings in the reproductions."""
+"""The release in which the sentences about stock were seen."""
+SURVIVES = "survives, too: the GradScaler skips the step"
+_FORWARD = {Check.LOSS, Check.BATCHNORM, Check.OUTPUTS, Check.PIXELS}
 
 
 @dataclass
-class Happening:
-    """Events of one kind: the same check, action and images.
+class EventGroup:
+    """Events of one kind: the same checks, actions and suspect images.
 
     Attributes:
         number: 1-based, in order of the first of them.
         level: fatal, error, warning or info.
-        where: epoch and batch of the first, and of the last.
+        where: epoch and batch of the first, and `last` of the last.
         times: how many.
         detail: the values seen.
         action: what was done.
-        images: the images suspected; of events that suspect none, none.
+        images: the suspect images.
         stock: what stock Ultralytics would have done; empty if not known.
         incidents: names of the incident files written for them.
         places: where they stand on the horizontal axis of the charts.
@@ -43,11 +48,11 @@ class Happening:
     number: int
     level: str
     where: str
-    times: int
     detail: str
     action: str
     images: tuple[str, ...]
     stock: str
+    times: int = 0
     incidents: list[str] = field(default_factory=list)
     places: list[float] = field(default_factory=list)
     last: str = ""
@@ -58,38 +63,36 @@ class Happening:
         return f"{self.where} to {self.last}" if self.times > 1 and self.last != self.where else self.where
 
 
-def happenings(run: RunFolder, on: Axis) -> list[Happening]:
-    """All that the report of a run lists, in its order."""
-    found: dict[tuple[Any, ...], Happening] = {}
-    setting = Setting(run)
+def grouped_events(run: RunFolder, on: Axis) -> list[EventGroup]:
+    """All events that the report of a run lists, like ones together, in the order of the first of each."""
+    found: dict[tuple[Any, ...], EventGroup] = {}
+    known, root = RunFacts(run), root_of(run)
     for event in lenient.entries(run.summary, "guard", "events"):
         if not isinstance(event, Mapping):
             continue
-        action, images = event_text.action(event), suspects(event)
+        action, images = event_text.action(event, root), suspects(event)
         key = (event_text.checks(event), action, images)
         if key not in found:
-            found[key] = Happening(
+            found[key] = EventGroup(
                 number=len(found) + 1,
                 level=event_text.level(event).value,
                 where=where(event),
-                times=0,
-                detail=lenient.text(event, "detail"),
+                detail=event_text.detail(event, root),
                 action=action,
                 images=images,
-                stock=would(setting.of(event)),
+                stock=stock_would(known.case(event)),
             )
-        entry = found[key]
-        entry.times += 1
-        entry.last = where(event)
-        entry.incidents += incidents(event)
-        numbers = {key: lenient.number(event, key) or 0.0 for key in ("step", "epoch", "batch")}
-        place = charts.place(run, on, numbers)
+        group = found[key]
+        group.times += 1
+        group.last = where(event)
+        group.incidents += incidents(event)
+        place = charts.place(run, on, {key: lenient.number(event, key) or 0.0 for key in charts.COUNTS})
         if place is not None and np.isfinite(place):
-            entry.places.append(place)
+            group.places.append(place)
     return list(found.values())
 
 
-def marks(listed: list[Happening], prefix: str = "") -> list[Mark]:
+def marks(listed: list[EventGroup], prefix: str = "") -> list[Mark]:
     """The events as marks on the charts, linked to their place in the list."""
     return [
         Mark(
@@ -133,13 +136,14 @@ def dropped(event: Mapping[str, Any]) -> bool:
     return any(action.did in LOSSES for action in event_text.actions(event))
 
 
-class Setting:
+class RunFacts:
     """What is known of a run as a whole that decides what stock would have done with an event of it."""
 
     def __init__(self, run: RunFolder) -> None:
         """Look once."""
         self.epochs = lenient.count(run.args, "epochs")
-        self.scaler = _has_scaler(run)
+        scale = run.steps.column("loss_scale") is not None
+        self.scaler = scale if run.steps.rows and "loss_scale" in run.steps.columns else None
         self.causes: list[tuple[frozenset[str], str]] = [
             (frozenset(map(str, lenient.entries(verdict, "images"))), lenient.text(verdict, "cause"))
             for verdict in lenient.entries(run.summary, "guard", "verdicts")
@@ -148,11 +152,11 @@ class Setting:
         nbs, batch = lenient.count(run.args, "nbs"), lenient.count(run.args, "batch")
         self.window = max(1, round(nbs / batch)) if nbs and batch else 0
 
-    def of(self, event: Mapping[str, Any]) -> Situation:
-        """The situation of one event."""
+    def case(self, event: Mapping[str, Any]) -> StockCase:
+        """What decides for one event."""
         epoch, step = lenient.count(event, "epoch"), lenient.count(event, "step")
         left = self.ends[epoch] - step if step and epoch in self.ends else -1
-        return Situation(
+        return StockCase(
             checks=frozenset(event_text.checks(event)),
             cause=self._cause(frozenset(suspects(event))),
             scaler=self.scaler,
@@ -171,33 +175,25 @@ class Setting:
         return next((cause for named, cause in self.causes if images and named & images), "")
 
 
-def _has_scaler(run: RunFolder) -> bool | None:
-    """Whether a GradScaler scaled the loss: the steps file tells, else None."""
-    if not run.steps.rows or "loss_scale" not in run.steps.columns:
-        return None
-    return run.steps.column("loss_scale") is not None
-
-
 def short(path: str, root: str) -> str:
     """A path from a folder on, printable, with slashes."""
     shown = lenient.text(path).replace("\\", "/") if "\\" in path and "/" not in path else lenient.text(path)
-    prefix = root.rstrip("/") + "/"
-    return shown.removeprefix(prefix) if root else shown
-
-
-def from_root(root: str, words: str) -> str:
-    """Text with the paths in it from the dataset's folder on."""
-    return words.replace(root.rstrip("/") + "/", "") if root else words
+    return shown.removeprefix(root)
 
 
 def root_of(run: RunFolder) -> str:
-    """The folder of data.yaml, from which images are named; empty if it is not known."""
+    """The folder of data.yaml with its final slash, from which images are named; empty if it is not known."""
     data = lenient.text(run.summary, "lint", "data") or lenient.text(run.args, "data")
-    return str(PurePath(data).parent) if data.startswith("/") else ""
+    return f"{PurePath(data).parent}/".replace("//", "/") if data.startswith("/") else ""
+
+
+def from_root(root: str, words: str) -> str:
+    """What a verdict says, with the paths in it from the dataset's folder on."""
+    return words.replace(root, "") if root else words
 
 
 @dataclass(frozen=True)
-class Situation:
+class StockCase:
     """What is known of an event that decides what stock does.
 
     Attributes:
@@ -212,7 +208,7 @@ class Situation:
         severe: whether something was lost or taken back for it.
     """
 
-    checks: frozenset[str]
+    checks: frozenset[Check]
     cause: str = ""
     scaler: bool | None = None
     epoch: int = 0
@@ -223,92 +219,72 @@ class Situation:
     severe: bool = True
 
 
-def would(s: Situation) -> str:
+def stock_would(case: StockCase) -> str:
     """What stock Ultralytics would have done, in a sentence; empty where that was not measured."""
-    if s.before_start:
-        return _at_start(s)
-    if s.checks & {"val-loss", "val-batch"}:
-        return (
-            "shows NaN validation losses in each epoch, without a warning and without naming the image"  # val-image-nan
-        )
-    if s.checks & {"divergence", "update-ratio"}:
-        return DIVERGES if s.severe else ""
-    if "loss-scale" in s.checks:  # loss-scale-collapse
+    checks = case.checks
+    if case.before_start:
+        return next((said for check, said in _AT_START.items() if check in checks), "")
+    if checks & {Check.VAL_LOSS, Check.VAL_BATCH}:  # val-image-nan
+        return "shows NaN validation losses in each epoch, without a warning and without naming the image"
+    if checks & {Check.DIVERGENCE, Check.UPDATE_RATIO}:  # learning-rate-*, and 14 settings in the reproductions
+        said = "trains on to the end: finite garbage, mAP 0, without NaN and without a warning"
+        return said if case.severe else ""
+    if Check.LOSS_SCALE in checks:  # loss-scale-collapse
         return "halves the loss scale to 0, and the next good step makes every weight NaN: RuntimeError"
-    if s.cause == "state" or s.checks == {"weights"} or s.checks == {"ema"}:
-        return _sick_state(s)
-    if s.checks <= {"pixels"} and s.checks:
-        return _odd_pixels(s)
-    if s.checks == {"targets"}:
-        return "trains on: the assigner swallows a NaN box, so that this object is background"  # target-nan-centre
-    if s.checks & {"loss", "batchnorm", "outputs", "pixels"}:
-        return _sick_forward(s)
-    if "gradient" in s.checks:
-        return _sick_gradient(s)
-    return ""
+    if case.cause == "state" or checks in ({Check.WEIGHTS}, {Check.EMA}):
+        return _state(case)
+    if checks == {Check.PIXELS}:  # finite, but not between 0 and 1: pixels-prescaled, tiff-minus-9999
+        return "trains on them silently"
+    if checks == {Check.TARGETS}:  # target-nan-centre
+        return "trains on: the assigner swallows a NaN box, so that this object is background"
+    if checks & _FORWARD:
+        return _forward(case)
+    return _gradient(case) if Check.GRADIENT in checks else ""
 
 
-def _sick_forward(s: Situation) -> str:
+_AT_START = {  # checkpoint-nan-batchnorm, resume-nan-optimizer, resume-scale-zero, checkpoint-nan-weights
+    Check.BATCHNORM: "mAP 0 from the start: NaN in BatchNorm's statistics never decays",
+    Check.OPTIMIZER: "restores the NaN optimizer state, and the first step makes the weights NaN: mAP 0",
+    Check.LOSS_SCALE: "restores a loss scale of 0, and the first step makes the weights NaN: mAP 0",
+    Check.WEIGHTS: "trains NaN weights from the first batch on: RuntimeError",
+}
+
+
+def _forward(case: StockCase) -> str:
     """A forward pass that is not finite: pixel-nan-*, activation-half-*, loss-*."""
-    if s.scaler is None:
+    if case.scaler is None:
         return ""
-    if s.scaler and "batchnorm" not in s.checks:
-        return "survives, too: the GradScaler skips the step"  # loss-divided-by-zero
-    if s.scaler and s.last_in_epoch:  # pixel-nan-last-batch
-        return "ends with RuntimeError: NaN persisted" if s.epoch == s.epochs else ""
-    if s.scaler:  # pixel-nan-middle-scaler, reproduction 02
+    if case.scaler and Check.BATCHNORM not in case.checks:  # loss-divided-by-zero
+        return SURVIVES
+    if case.scaler and case.last_in_epoch:  # pixel-nan-last-batch
+        return "ends with RuntimeError: NaN persisted" if case.epoch == case.epochs else ""
+    if case.scaler:  # pixel-nan-middle-scaler, reproduction 02
         return (
             "skips the step, but BatchNorm's running statistics stay NaN: mAP 0 and NaN validation losses for the rest "
             "of the run, with normal training losses and no warning"
         )
-    if s.last_window or s.epochs == 1:  # pixel-nan-last-window, pixel-nan-one-epoch
+    if case.last_window or case.epochs == 1:  # pixel-nan-last-window, pixel-nan-one-epoch
         return "ends without an error, and every weight is NaN: last.pt and best.pt are written as zeros"
-    if s.epoch == 1:  # pixel-nan-first-epoch
+    if case.epoch == 1:  # pixel-nan-first-epoch
         return "writes zeros to last.pt and best.pt, reloads them three times, then RuntimeError: NaN persisted"
     return "goes back to last.pt, at most three times in a row: RuntimeError if the fault comes again"  # tiff-nan-*
 
 
-def _sick_gradient(s: Situation) -> str:
+def _gradient(case: StockCase) -> str:
     """A gradient that is not finite under a finite loss: gradient-*."""
-    if s.cause == "gradient":
-        return "trains on: clipping makes nothing of that whole step"  # gradient-huge
-    if s.scaler:
-        return "survives, too: the GradScaler skips the step"  # gradient-nan-scaler
-    if s.scaler is None:
-        return ""
-    if s.last_window:  # gradient-nan-last-step
+    if case.cause == "gradient":  # gradient-huge
+        return "trains on: clipping makes nothing of that whole step"
+    if case.scaler is None or case.scaler:  # gradient-nan-scaler
+        return SURVIVES if case.scaler else ""
+    if case.last_window:  # gradient-nan-last-step
         return "clips by a NaN norm, which makes every weight NaN; nothing looks after the last step: zeros are saved"
-    return (
-        "clips by a NaN norm, which makes every weight NaN, and ends with RuntimeError: NaN persisted"  # gradient-nan-*
-    )
+    return "clips by a NaN norm, which makes every weight NaN, and ends with RuntimeError: NaN persisted"
 
 
-def _sick_state(s: Situation) -> str:
-    """State that went bad while training: live-*."""
-    if "batchnorm" in s.checks and s.cause == "state":
-        return "a NaN in BatchNorm's statistics never decays: mAP 0 for the rest of the run"  # live-batchnorm-nan
-    if s.checks == {"ema"}:
-        return "validates the NaN average of that epoch: NaN validation losses"  # live-ema-nan
-    return (
-        "ends with RuntimeError, or with mAP 0 where a GradScaler skips all steps"  # live-weights-nan, live-weights-inf
-    )
-
-
-def _odd_pixels(s: Situation) -> str:
-    """Pixels that are finite, but not between 0 and 1: pixels-prescaled, tiff-minus-9999."""
-    return "trains on them without a word"
-
-
-def _at_start(s: Situation) -> str:
-    """checkpoint-*, resume-*."""
-    if "batchnorm" in s.checks:
-        return "mAP 0 from the start: NaN in BatchNorm's statistics never decays"  # checkpoint-nan-batchnorm
-    if "optimizer" in s.checks:
-        return (
-            "restores the NaN optimizer state, and the first step makes the weights NaN: mAP 0"  # resume-nan-optimizer
-        )
-    if "loss-scale" in s.checks:
-        return "restores a loss scale of 0, and the first step makes the weights NaN: mAP 0"  # resume-scale-zero
-    if "weights" in s.checks:
-        return "trains NaN weights from the first batch on: RuntimeError"  # checkpoint-nan-weights
-    return ""
+def _state(case: StockCase) -> str:
+    """State that became non-finite while training: live-*."""
+    if Check.BATCHNORM in case.checks and case.cause == "state":  # live-batchnorm-nan
+        return "a NaN in BatchNorm's statistics never decays: mAP 0 for the rest of the run"
+    if case.checks == {Check.EMA}:  # live-ema-nan
+        return "validates the NaN average of that epoch: NaN validation losses"
+    return "ends with RuntimeError, or with mAP 0 where a GradScaler skips all steps"  # live-weights-nan

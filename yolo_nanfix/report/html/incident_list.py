@@ -156,7 +156,7 @@ def _actions(run: RunFolder) -> dict[str, str]:
     found: dict[str, str] = {}
     for event in lenient.entries(run.summary, "guard", "events"):
         epoch, batch = lenient.count(event, "epoch"), lenient.count(event, "batch")
-        check = "-".join(event_text.checks(event))
+        check = "-".join(one.value for one in event_text.checks(event))
         named = event_list.incidents(event) if isinstance(event, Mapping) else []
         for name in named or [f"{epoch:04d}-{batch:05d}-{check}.safetensors"]:
             found.setdefault(name, event_text.action(event) if isinstance(event, Mapping) else "")

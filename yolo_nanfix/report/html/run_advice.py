@@ -241,10 +241,10 @@ def _left_out(run: RunFolder, root: str) -> Iterable[Advice]:
             code, message = lenient.text(first, "code"), lenient.text(first, "message")
             named.append(f"{short(image, root)}: {code} {message}".rstrip(": "))
         count = f"{len(before)} image{' was' if len(before) == 1 else 's were'}"
-        yield Advice(f"{count} left out of this run before it began. Mend or remove:", (*named, *_more(len(before))))
+        yield Advice(f"{count} left out of this run before it began. Fix or remove:", (*named, *_more(len(before))))
     during = [i for i in lenient.texts(run.summary, "guard", "quarantined") if i not in before]
     if during:
-        named = [f"mend or remove {short(image, root)}" for image in during[:IMAGES]]
+        named = [f"fix or remove {short(image, root)}" for image in during[:IMAGES]]
         count = f"{len(during)} image{' was' if len(during) == 1 else 's were'}"
         yield Advice(f"{count} left out by the guard from some batch on.", (*named, *_more(len(during))))
 
@@ -263,7 +263,7 @@ def _lint(run: RunFolder) -> Iterable[Advice]:
         said = any(whole in lenient.texts(verdict, "commands") for verdict in verdicts)
         lint = whole if said else f"yolo-nanfix lint {data}{option(task, guess)}"
         commands = (lint, f"{lint} --fix")
-        yield Advice(f"Lint found {words} in the dataset. See them, then mend what can be mended safely:", (), commands)
+        yield Advice(f"Lint found {words} in the dataset. See them, then fix what can be fixed safely:", (), commands)
 
 
 def _refused(run: RunFolder) -> Iterable[Advice]:

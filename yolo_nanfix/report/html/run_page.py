@@ -14,7 +14,7 @@ from yolo_nanfix.overrides import ahead, behind, joined
 from yolo_nanfix.report.html import charts, dataset_page, event_list, incident_list, run_advice
 from yolo_nanfix.report.html.dataset_facts import Show
 from yolo_nanfix.report.html.dataset_page import NOTHING
-from yolo_nanfix.report.html.event_list import Happening
+from yolo_nanfix.report.html.event_list import EventGroup
 from yolo_nanfix.report.html.page import fragment, render
 from yolo_nanfix.report.words import figure, grouped, printable
 from yolo_nanfix.run_folder import lenient
@@ -98,7 +98,7 @@ def notebook(summary: Mapping[str, Any]) -> str:
 def context(run: RunFolder) -> dict[str, Any]:
     """All that `run.html.j2` shows of the run itself."""
     axis = charts.axis(run)
-    listed = event_list.happenings(run, axis)
+    listed = event_list.grouped_events(run, axis)
     marks = event_list.marks(listed)
     shapes = [s for chart in charts.charts(run, axis) if (s := charts.shape(chart, axis, marks)) is not None]
     views, hidden = incident_list.views(run)
@@ -218,13 +218,13 @@ def lint_of(run: RunFolder) -> Report | None:
 
 
 def event_rows(
-    run: RunFolder, listed: Sequence[Happening], letter: str = "", files: Mapping[str, str] | None = None
+    run: RunFolder, listed: Sequence[EventGroup], letter: str = "", files: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
     """The list of events as `events.html.j2` shows it.
 
     Args:
         run: the run they are of.
-        listed: the events; those beyond `happenings.LISTED` are left out.
+        listed: the events; those beyond `event_list.LISTED` are left out.
         letter: stands before their numbers.
         files: ids of the incidents on the page, by the names of their files.
     """
@@ -239,8 +239,8 @@ def event_rows(
                 "level": entry.level,
                 "where": entry.span,
                 "times": entry.times,
-                "detail": event_list.from_root(root, entry.detail),
-                "action": event_list.from_root(root, entry.action),
+                "detail": entry.detail,
+                "action": entry.action,
                 "images": named[:IMAGES],
                 "more_images": max(0, len(named) - IMAGES),
                 "stock": entry.stock,
