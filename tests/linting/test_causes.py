@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
-from yolo_nanfix.linting import latest
+from yolo_nanfix.linting import cache
 from yolo_nanfix.linting.autofix.text_edits import allowed
-from yolo_nanfix.linting.causes import Cause, Explains, dumps, explained, loads
+from yolo_nanfix.linting.causes import Cause, Explains, explained
 from yolo_nanfix.report import csvout, github, plain, text
 from yolo_nanfix.tasks import Basis, TaskBasis
 
@@ -57,14 +57,6 @@ def test_a_cause_never_explains_itself_and_the_first_of_several_counts():
     assert [f.because for f in explained([WHOLE, ROWS[0]], causes)] == [None, "BX900"]
 
 
-def test_causes_come_back_from_text():
-    causes = [
-        Cause("BX900", "val", Explains(("BX001",), frozenset({"b", "a"}), frozenset({("a", 1)}))),
-        Cause("CF900", None, Explains(("CL003",))),
-    ]
-    assert loads(dumps(causes)) == causes
-
-
 def test_advice_and_fixes_are_those_of_the_cause(report: Report):
     whole, *rows = report.findings
     assert whole == WHOLE
@@ -85,10 +77,10 @@ def test_identities_do_not_change(report: Report):
 
 
 def test_a_remembered_report_keeps_the_link_and_the_advice(report: Report):
-    packed = json.loads(json.dumps(latest.pack(report)))
-    assert latest.unpack(packed, "data.yaml", report.root) == report
+    packed = json.loads(json.dumps(cache.pack(report)))
+    assert cache.unpack(packed, "data.yaml", report.root) == report
     mixed = replace(report, findings=(*report.findings, finding("BX001", "c.txt", 3)))
-    assert latest.unpack(json.loads(json.dumps(latest.pack(mixed))), "data.yaml", mixed.root) == mixed
+    assert cache.unpack(json.loads(json.dumps(cache.pack(mixed))), "data.yaml", mixed.root) == mixed
 
 
 def test_text_shows_them_under_their_cause(report: Report):

@@ -26,7 +26,7 @@ from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.findings import Report
 from yolo_nanfix.linting import cache as store
-from yolo_nanfix.linting import checking, pool, reader_process, sealed
+from yolo_nanfix.linting import pipeline, pool
 from yolo_nanfix.linting.runner import run
 
 ODD = ("nan", "inf", "1e400", "1.2.3", "abc", "-0.5", "1e-3", "+0.5", ".5", "5.", "1_0", "1-2", "--1", "e5", "\u0660")
@@ -94,12 +94,8 @@ def test_parts_and_processes_change_nothing(tmp_path, monkeypatch):
 def test_a_file_that_kills_the_process_costs_that_file_alone(tmp_path, monkeypatch):
     tiny = many(tmp_path / "set")
     dies = "p.read_part=lambda part, c: os._exit(9) if any('07.jpg' in f for f in part.files) else real(part, c); "
-    code = reader_process._START.replace(
-        "import serve;", f"import serve; import os; import {pool.__package__}.parts as p; "
-    )
-    monkeypatch.setattr(
-        reader_process, "_START", code.replace("serve(parent)", f"real = p.read_part; {dies}serve(parent)")
-    )
+    code = pool._START.replace("import serve;", f"import serve; import os; import {pool.__name__} as p; ")
+    monkeypatch.setattr(pool, "_START", code.replace("serve()", f"real = p.read_part; {dies}serve()"))
     monkeypatch.setattr(pool, "PART", 4)
     report = run(tiny.root, jobs=2, cache=False)
     (killed,) = [f for f in report.findings if "ended with 9" in f.message]
@@ -110,10 +106,8 @@ def test_a_file_that_kills_the_process_costs_that_file_alone(tmp_path, monkeypat
 
 def test_a_fault_of_our_own_in_a_process_is_shown(tmp_path, monkeypatch):
     tiny = many(tmp_path / "set")
-    code = reader_process._START.replace("import serve;", f"import serve; import {pool.__package__}.parts as p; ")
-    monkeypatch.setattr(
-        reader_process, "_START", code.replace("serve(parent)", "p.read_part = lambda part, c: 1 / 0; serve(parent)")
-    )
+    code = pool._START.replace("import serve;", f"import serve; import {pool.__name__} as p; ")
+    monkeypatch.setattr(pool, "_START", code.replace("serve()", "p.read_part = lambda part, c: 1 / 0; serve()"))
     monkeypatch.setattr(pool, "PART", 4)
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         run(tiny.root, jobs=2, cache=False)
@@ -247,7 +241,7 @@ def test_a_second_lint_loads_what_it_needs(tmp_path):
     assert loaded(tiny.root, heavy) == (len(first.findings), {"numpy"})
 
 
-def test_the_search_for_circles_of_objects_goes_on_after_a_lint(tmp_path):
+def test_garbage_collection_goes_on_after_a_lint(tmp_path):
     tiny = many(tmp_path / "set")
     seen = []
     run(tiny.root, progress=lambda *_: seen.append(gc.isenabled()))
@@ -259,13 +253,13 @@ def test_the_search_for_circles_of_objects_goes_on_after_a_lint(tmp_path):
     assert gc.isenabled()
 
 
-@pytest.mark.parametrize("findings", [None, [1], [["ZZ999", "a", None, None, "m", None, None]], [["BX004"]]])
+@pytest.mark.parametrize("findings", [None, [1], [["ZZ999", "info", "drops", ["a", None, None], "m"]], [["BX004"]]])
 def test_findings_that_cannot_be_understood_are_found_anew(findings, tmp_path):
     tiny = many(tmp_path / "set")
     first = run(tiny.root)
     (latest,) = store.folder().glob(f"*{store.LATEST}")
-    known = json.loads(store.load_latest(latest))
-    sealed.write(latest, json.dumps({**known, "findings": findings}).encode())
+    known = store.load_latest(latest)
+    store.write(latest, json.dumps({**known, "findings": findings}).encode())
     assert same(run(tiny.root), first)
 
 
@@ -274,7 +268,7 @@ def test_the_columns_stay_while_few_files_change(tmp_path, monkeypatch):
     run(tiny.root)
     (columns,) = store.folder().glob(f"*{store.COLUMNS}")
     before = columns.read_bytes()
-    monkeypatch.setattr(checking, "FEW", 0.2)
+    monkeypatch.setattr(pipeline, "FEW", 0.2)
     for text in ("0 0.5 0.5 0.2 3\n", "0 0.5 0.5 0 0\n"):
         tiny.put("labels/train/02.txt", text)
         assert same(run(tiny.root), run(tiny.root, cache=False)) and columns.read_bytes() == before

@@ -1,19 +1,23 @@
-"""What lint remembers of a dataset, outside of it: a file that has not changed is not read again.
+"""What lint caches of a dataset, outside of it: a file that has not changed is not read again.
 
-Two files a dataset and way of linting, never a pickle: the columns, and the latest findings as JSON with a hash of all
+Two files a dataset and way of linting, never a pickle: the columns, and the latest report as JSON with a hash of all
 stamps. As long as few files change, the columns stay as they are, and those few are read each time. Both files are
 written aside and put in place whole, so a crash leaves the old ones and several runs at once do not disturb each other.
 Each is true by itself, since it holds the stamps that it speaks of, so the two need not be of one run.
 
-Nothing is believed that is damaged or not the user's own (`sealed`).
+Each begins with its length and a hash of its name and of all that follows, so that no flipped bit, no lost end and no
+file in the place of another one is taken for what was written. It is read whole, not memory-mapped: nobody can cut it
+while it is looked at. The hash has no secret: who may write into the user's cache folder is the user, and what belongs
+to somebody else is not read.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
@@ -21,32 +25,36 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xxhash import xxh3_64_hexdigest, xxh3_128_hexdigest
+from xxhash import xxh3_64_hexdigest, xxh3_128_digest, xxh3_128_hexdigest
 
-from yolo_nanfix import files as unfinished
+from yolo_nanfix import files
+from yolo_nanfix.choices import Choice
 from yolo_nanfix.dataset import class_lists
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.options import LintOptions
-from yolo_nanfix.linting import sealed
+from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity, Skip, frozen
+from yolo_nanfix.tasks import Basis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST = 100
+"""So many files of each kind are kept."""
 COLUMNS, LATEST = ".columns", ".findings"
-OLD = (".safetensors", ".json")
-"""What earlier releases kept, which nobody reads any more."""
 READERS = ("numpy", "PIL", "cv2", "simplejpeg", "yaml")
 """What reads the files of a dataset for the rules."""
+ENVIRONMENT = "YOLO_NANFIX_CACHE"
+"""Names another folder for the cache."""
+MAGIC = b"nanfix1\n"
+BEGIN = len(MAGIC) + 8 + 16
+"""Bytes before the content: the magic, the length of the whole file, and the hash; a multiple of 8, as columns want."""
+_LENGTH = 8
 _KINDS = {"BOOL": "?", "U8": "u1", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U64": "<u8", "F32": "<f4"}
 """The names that numbers have in a file of safetensors."""
-_LOOKS = '"looks":'
-ENVIRONMENT = "YOLO_NANFIX_CACHE"
-"""Names another folder for what is remembered."""
 
 
 def folder() -> Path:
-    """Where the memories are kept."""
+    """Where the cache is."""
     if given := os.environ.get(ENVIRONMENT):
         return Path(given).absolute() / "lint"
     from platformdirs import user_cache_path
@@ -58,8 +66,8 @@ def folder() -> Path:
 def _code() -> str:
     """Changes when the rules do, Python, or what reads files: names, sizes and times of what the findings hang on."""
     here = Path(__file__).parent
-    files = sorted((*here.rglob("*.py"), *here.parent.glob("*.py")))
-    stamps = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    code = sorted((*here.rglob("*.py"), *here.with_name("dataset").rglob("*.py"), *here.parent.glob("*.py")))
+    stamps = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in code]
     return xxh3_64_hexdigest(repr((sys.version, stamps, list(map(_package, READERS)))).encode())
 
 
@@ -88,8 +96,8 @@ def place(config: DataConfig, options: LintOptions) -> Path:
     return folder() / f"{name}-{xxh3_128_hexdigest(repr(what).encode('utf-8', 'surrogateescape'))}{COLUMNS}"
 
 
-class Memory:
-    """What was remembered, column by column."""
+class CachedColumns:
+    """The columns and texts of a dataset as they were cached."""
 
     def __init__(self, data: memoryview) -> None:
         """Find the columns in the content of a file of safetensors.
@@ -119,19 +127,19 @@ class Memory:
         return str(self._columns[name].data, "utf-8", "surrogateescape")
 
 
-def load(path: Path) -> Memory | None:
-    """The memory in a file, or None if there is no usable one."""
+def load(path: Path) -> CachedColumns | None:
+    """The columns in a file, or None if there are no usable ones."""
     try:
-        data = sealed.read(path)
-        return None if data is None else Memory(data)
+        data = read(path)
+        return None if data is None else CachedColumns(data)
     except Exception:  # whatever the readers raise
         return None
 
 
 def save(path: Path, facts: Mapping[str, Any], columns: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> None:
-    """Put a memory in place; a folder that cannot be written is no fault of the lint, so that nothing is raised.
+    """Put columns in place; a folder that cannot be written is no fault of the lint, so that nothing is raised.
 
-    Of the memories of one dataset the last three stay (of other options, say), and of all the last `MOST`.
+    Of the files of one dataset the last three stay (of other options, say), and of all the last `MOST`.
     """
     import numpy as np
     from safetensors.numpy import save as dumps
@@ -143,45 +151,129 @@ def save(path: Path, facts: Mapping[str, Any], columns: Mapping[str, NDArray[Any
 
 
 def has_latest(path: Path) -> bool:
-    """Whether it is known what was found the last time, in whatever tree of files."""
+    """Whether there is a latest report, on whatever tree of files."""
     return path.with_suffix(LATEST).exists()
 
 
-def load_latest(path: Path) -> str:
-    """What was found the last time, in whatever tree of files, as `report_of` and `looks_of` read it; empty if none."""
-    data = sealed.read(path.with_suffix(LATEST))
+def load_latest(path: Path) -> dict[str, Any]:
+    """The latest report as `save_latest` was given it, whatever the tree of files was; empty if there is none."""
+    data = read(path.with_suffix(LATEST))
     try:
-        return "" if data is None else str(data, "ascii")
-    except ValueError:
-        return ""
-
-
-def report_of(text: str, tree: str) -> dict[str, Any]:
-    """The findings in what `load_latest` gave, or nothing if they were found in another tree of files."""
-    try:
-        latest = json.loads(text) if tree in text[:200] else None
+        latest = json.loads(str(data, "ascii")) if data is not None else None
     except (ValueError, RecursionError):
         return {}
-    return latest if isinstance(latest, dict) and latest.get("tree") == tree else {}
+    return latest if isinstance(latest, dict) else {}
 
 
-def looks_of(text: str) -> Any:
-    """What was seen in label files, in what `load_latest` gave; None if nothing."""
+def save_latest(path: Path, latest: Mapping[str, Any]) -> None:
+    """Put the latest report in place, with the tree of files it is true of; as `save`, this never raises."""
+    _put(path.with_suffix(LATEST), json.dumps(latest, separators=(",", ":")).encode("ascii"))
+
+
+def pack(report: Report) -> dict[str, Any]:
+    """A report as values for JSON, without what the dataset and the options say."""
+    own_last = sorted(report.findings, key=lambda f: f.because is None)  # they know how to fix what their rule finds
+    return {
+        "task": report.task,
+        "basis": report.basis.as_dict() if report.basis is not None else None,
+        "choice": [choice.as_dict() for choice in report.choice],
+        "counts": report.counts,
+        "skipped": report.skipped,
+        "rules": {f.code: (f.name, f.fix) for f in own_last},
+        "findings": list(map(_packed, report.findings)),
+    }
+
+
+def _packed(f: Finding) -> tuple[Any, ...]:
+    """A finding as values for JSON, without the name of its rule and how to fix it."""
+    place, related = f.place, [(other.file, other.line) for other in f.related]
+    where = place.file, place.line, place.pixel
+    return f.code, f.severity.value, f.effect.value, where, f.says, f.split, f.image, f.because, f.values, related
+
+
+def unpack(packed: Mapping[str, Any], data: str, root: str) -> Report | None:
+    """The report that `pack` was given; None if this is not whole."""
     try:
-        start = text.index(_LOOKS, 0, 200) + len(_LOOKS)
-        return json.JSONDecoder().raw_decode(text, start)[0]
-    except (ValueError, RecursionError):
+        return Report(
+            data=data,
+            task=packed["task"],
+            findings=tuple(_unpacked(packed["findings"], packed["rules"])),
+            skipped=tuple((code, Skip(why)) for code, why in packed["skipped"]),
+            counts=packed["counts"],
+            root=root,
+            basis=Basis.from_dict(packed["basis"]),
+            choice=tuple(map(Choice.from_dict, packed["choice"])),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
 
-def save_latest(path: Path, tree: str, latest: Mapping[str, Any]) -> None:
-    """Put what was found in a tree of files in place; as `save`, this never raises."""
-    _put(path.with_suffix(LATEST), json.dumps({"tree": tree, **latest}, separators=(",", ":")).encode("ascii"))
+def _unpacked(packed: Iterable[Any], rules: Mapping[str, Any]) -> Iterator[Finding]:
+    """The findings that `_packed` was given."""
+    severities = {severity.value: severity for severity in Severity}
+    effects = {effect.value: effect for effect in Effect}
+    for code, severity, effect, (file, line, pixel), says, split, image, because, values, related in packed:
+        (name, fix), place = rules[code], Place(file, line, tuple(pixel) if pixel else None)
+        facts, others = frozen(values) if values else {}, tuple(Place(other, at) for other, at in related)
+        levels = severities[severity], effects[effect]
+        finding = Finding(code, name, *levels, place, says, fix, split, image, None, facts, others)
+        yield finding if because is None else finding.explained(because)
+
+
+def read(path: Path) -> memoryview | None:
+    """The content of a file, which may be written into; None if it is not as `write` left it, or not one's own."""
+    if not path.is_absolute():  # without a home the user's folders start where the command stands: in a dataset, say
+        return None
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(handle, "rb", buffering=0) as stream:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode) or not _own(status):
+                return None
+            begin = stream.read(BEGIN)
+            if begin[: len(MAGIC) + _LENGTH] != _begin(status.st_size):
+                return None  # before anything of a size that nobody wrote is allocated
+            data = memoryview(bytearray(status.st_size - BEGIN))
+            at = 0
+            while at < len(data) and (count := stream.readinto(data[at:])):
+                at += count
+    except (OSError, ValueError, MemoryError):
+        return None
+    return data if at == len(data) and begin[len(MAGIC) + _LENGTH :] == _hash(path, data) else None
+
+
+def write(path: Path, content: bytes) -> None:
+    """Put a file in place, whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if not path.is_absolute():
+        raise OSError(f"{path} is no place of the user's")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.file(path, 0o600) as aside, open(aside, "wb") as stream:
+        stream.write(_begin(BEGIN + len(content)) + _hash(path, content))
+        stream.write(content)
+
+
+def _begin(length: int) -> bytes:
+    return MAGIC + length.to_bytes(_LENGTH, "little")
+
+
+def _hash(path: Path, content: bytes | memoryview) -> bytes:
+    """A hash of a file's name and content."""
+    name = os.fsencode(path.name)
+    return xxh3_128_digest(b"".join((xxh3_128_digest(name), xxh3_128_digest(content))))
+
+
+def _own(status: os.stat_result) -> bool:
+    """Whether a file belongs to the user; where there are no users (Windows), each does."""
+    return not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
 
 
 def _put(path: Path, content: bytes) -> None:
     with suppress(OSError):
-        sealed.write(path, content)
+        write(path, content)
         _tidy(path)
 
 
@@ -192,7 +284,4 @@ def _tidy(path: Path) -> None:
         same = [file for file in by_age if file.name.startswith(path.name.partition("-")[0])]
         for old in {*same[:-3], *by_age[:-MOST]} - {path}:
             old.unlink(missing_ok=True)
-    for suffix in OLD:
-        for old in path.parent.glob(f"????????????????-????????????????{suffix}"):
-            old.unlink(missing_ok=True)
-    unfinished.clear(path.parent)
+    files.clear(path.parent)

@@ -1,12 +1,32 @@
-"""Which findings about rows and files follow from a finding about the set."""
+"""What findings say together: which follow from one about the set, which are one about a folder, what to label."""
 
 from __future__ import annotations
 
-import json
+import os
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from yolo_nanfix.findings import Finding
+import numpy as np
+
+from yolo_nanfix.choices import Choice
+from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.findings import Effect, Finding, Place, Severity
+
+FOLDED = frozenset(
+    ("IM008", "IM020", "IM021", "IM022", "IM025", "IM026", "IM027", "IM030", "IM031", "IM032", "IM033", "IM034")
+) | frozenset(("BX018", "SG006", "SG007", "SG008", "KP006"))
+"""Infos about files in which there is nothing to fix: where most images of a folder have one, the folder is meant."""
+OF_OBJECTS = frozenset(("IM030",))
+"""Warnings that are infos about images without label rows."""
+MANY, MOST = 3, 0.5
+"""From so many images, and this part of those in a folder on, the folder is meant."""
+LONG, SOME = 20, 0.1
+"""So it is from this many images and this part on: nobody reads such a list of what is no fault."""
+UNUSABLE = (Effect.DROPS, Effect.CRASHES, Effect.POISONS)
+SPOILT = ("IM014", "IM015", "IM016", "IM017", "IM028", "IM029", "IM030")
+"""Images whose pixels are damaged, or are trained as others than they were: labels on them are wasted."""
 
 
 class Explains(NamedTuple):
@@ -59,25 +79,66 @@ def explained(findings: Iterable[Finding], causes: Sequence[Cause]) -> list[Find
     return out
 
 
-def dumps(causes: Iterable[Cause]) -> str:
-    """Causes as text."""
-    return json.dumps(
-        [
-            (code, split, codes, None if files is None else sorted(files), sorted(without))
-            for code, split, (codes, files, without) in causes
-        ]
-    )
+def folded(findings: Iterable[Finding], table: Table) -> list[Finding]:
+    """The findings, those of one rule that concern most images of a folder as one."""
+    found = _milder(findings, table)
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, finding in enumerate(found):
+        mild = finding.code in FOLDED and finding.severity is Severity.INFO
+        if mild and finding.image is not None and finding.because is None:
+            groups[finding.code, finding.image.rpartition(os.sep)[0]].append(place)
+    large = {key: places for key, places in groups.items() if len(places) >= MANY}
+    if not large:
+        return found
+    sizes = Counter(file.rpartition(os.sep)[0] for file in table.files)
+    gone: set[int] = set()
+    for (_, folder), places in large.items():
+        images = len({found[place].image for place in places})
+        if any(images >= many and images >= part * sizes[folder] for many, part in ((MANY, MOST), (LONG, SOME))):
+            found[places[0]] = _of_folder(found[places[0]], folder, images, sizes[folder], len(places))
+            gone.update(places[1:])
+    return [finding for place, finding in enumerate(found) if place not in gone]
 
 
-def loads(text: str) -> list[Cause]:
-    """The causes that `dumps` was given."""
-    return [
-        Cause(
-            code,
-            split,
-            Explains(
-                tuple(codes), None if files is None else frozenset(files), frozenset((f, line) for f, line in without)
-            ),
-        )
-        for code, split, codes, files, without in json.loads(text)
-    ]
+def _milder(findings: Iterable[Finding], table: Table) -> list[Finding]:
+    """The findings, those as infos that are worth a warning on images with objects alone."""
+    found = list(findings)
+    if any(finding.code in OF_OBJECTS for finding in found):
+        empty = {table.files[i] for i in np.flatnonzero(table.lines == 0).tolist()}
+        for place, finding in enumerate(found):
+            if finding.code in OF_OBJECTS and finding.image in empty:
+                found[place] = replace(finding, severity=Severity.INFO)
+    return found
+
+
+def _of_folder(first: Finding, folder: str, images: int, of: int, count: int) -> Finding:
+    """One finding for many, of which this is the first."""
+    name = os.path.basename(first.image or "")  # noqa: PTH119
+    times = ", {count} times" if count > images else ""
+    says = f"{{images}} of {{of}} images{times}; {{name}} for one: {{first}}"
+    values = {"images": images, "of": of, "count": count, "name": name, "first": first.message}
+    return replace(first, place=Place(folder), says=says, image=None, values=values, related=())
+
+
+def choose(files: Sequence[str], findings: Iterable[Finding]) -> tuple[Choice, ...]:
+    """What is to be done with images that have no label file.
+
+    Args:
+        files: the images.
+        findings: what was found; of two that are the same or alike the one is left out that has no label.
+    """
+    bare = set(files)
+    codes: dict[str, dict[str, None]] = {}
+    partners: dict[str, str] = {}
+    for finding in findings:
+        image, partner = finding.image, finding.partner
+        if image is None:
+            continue
+        if finding.effect in UNUSABLE or finding.code in SPOILT:
+            codes.setdefault(image, {})[finding.code] = None
+        if partner is not None:
+            if image not in bare and partner in bare:
+                image, partner = partner, image
+            codes.setdefault(image, {})[finding.code] = None
+            partners.setdefault(image, partner)
+    return tuple(Choice(file, file not in codes, tuple(codes.get(file, ())), partners.get(file)) for file in files)

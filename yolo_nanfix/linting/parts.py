@@ -1,30 +1,60 @@
-"""One part of a dataset: its files are read, and the rules about single files are asked."""
+"""Reads a dataset in parts, and joins them with what is cached of it.
+
+The rules about single files are asked of each part, where its files are read.
+"""
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_nanfix.dataset.clues import COUNT
 from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.fates import shared
 from yolo_nanfix.dataset.images import Images, Listed, read_images
+from yolo_nanfix.dataset.index import Survey
 from yolo_nanfix.dataset.label_parser import read_labels
 from yolo_nanfix.dataset.labels import Labels, veiled
 from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.dataset.whole_set import Columns, columns
-from yolo_nanfix.linting.collection import no_collection
-from yolo_nanfix.linting.registry import Hit, Rule, all_rules
+from yolo_nanfix.linting.cache import CachedColumns
+from yolo_nanfix.linting.registry import all_rules
+
+IMAGES: dict[str, tuple[tuple[int, ...], str]] = {
+    "size": ((), "int64"),
+    "inode": ((2,), "int64"),
+    "width": ((), "int32"),
+    "height": ((), "int32"),
+    "content": ((), "uint64"),
+    "looks": ((8,), "uint64"),
+    "turn": ((), "int8"),
+    "grey": ((), "bool"),
+    "alpha": ((), "bool"),
+    "polygons": ((), "bool"),
+    "lines": ((), "int32"),
+    "npy": ((), "int8"),
+    "clues": ((COUNT,), "int32"),
+    "fate": ((), "uint8"),
+}
+"""Shape of one row and dtype of each column about images."""
+ROWS: dict[str, tuple[tuple[int, ...], str]] = {
+    "row_image": ((), "int32"),
+    "row_line": ((), "int32"),
+    "row_cls": ((), "float32"),
+    "row_box": ((4,), "float32"),
+}
+"""The same of each column about label rows."""
 
 
-class Context(NamedTuple):
-    """What is the same for all parts of a dataset."""
-
-    config: DataConfig
-    options: LintOptions
+Context = tuple[DataConfig, LintOptions]
+"""What is the same for all parts of a dataset."""
 
 
 class Part(NamedTuple):
@@ -78,7 +108,10 @@ class Found(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What came out of a part: the hits, and the columns that `Table` is made of (`row_image` counts in the part)."""
+    """What came out of a part, or of a whole set: the hits, and the columns that `Table` is made of.
+
+    Images are counted in the part, or in the set.
+    """
 
     found: list[Found]
     columns: Columns
@@ -87,30 +120,35 @@ class Facts(NamedTuple):
 def read_part(part: Part, context: Context) -> Facts:
     """Read the files of a part and ask all rules about single files; whatever they hold, the answer is facts."""
     config, options = context
-    with _quiet(), no_collection():
+    with _quiet():
         listed = Listed(part.files, part.splits, part.labels, part.labelled, part.npys, part.stamps)
         images = read_images(listed, config.channels, deep=options.deep)
         chosen = np.flatnonzero(np.array(part.labelled) & np.array(part.owns)).tolist()
         paths, sizes = [part.labels[i] for i in chosen], [part.sizes[i] for i in chosen]
         labels = veiled(read_labels(paths, chosen, options.settled, config.kpt_shape, sizes), config, options.root)
-        found = list(_ask(images, labels, context))
+        found = list(_hits(images, labels, config, options))
         return Facts(found, columns(images, labels, config, options.settled, deep=options.deep))
 
 
-def _ask(images: Images, labels: Labels, context: Context) -> Iterator[Found]:
-    facts = {
-        "images": images,
-        "unusual": images.unusual(),
-        "labels": labels,
-        "config": context.config,
-        "task": context.options.settled,
-        "options": context.options,
-    }
+def _hits(images: Images, labels: Labels, config: DataConfig, options: LintOptions) -> Iterator[Found]:
     place: dict[str | None, int] = {}
-    for rule in file_rules(context.options):
-        for hit in rule.check(**{name: facts[name] for name in rule.asks}):
-            place = place or _places(images)
-            yield _found(hit, rule, place)
+    facts = about_files(images, labels, config, options)
+    for rule in all_rules():
+        if rule.about_files and not rule.skipped(options):
+            for hit in rule.check(**{name: facts[name] for name in rule.asks}):
+                place = place or _places(images)
+                image = place[hit.image if hit.image is not None else hit.file]
+                related = [(other.file, other.line) for other in hit.related]
+                yield Found(image, rule.code, hit.file, hit.line, hit.pixel, hit.says, hit.values, related)
+
+
+def about_files(images: Images, labels: Labels, config: DataConfig, options: LintOptions) -> dict[str, Any]:
+    """What rules about single files may ask for, by name."""
+    task, unusual = options.settled, images.unusual()
+    return {
+        **{"images": images, "unusual": unusual, "labels": labels},
+        **{"config": config, "task": task, "options": options},
+    }
 
 
 def _places(images: Images) -> dict[str | None, int]:
@@ -120,21 +158,140 @@ def _places(images: Images) -> dict[str | None, int]:
     return place | {image.file: i for i, image in enumerate(images)}
 
 
-def file_rules(options: LintOptions) -> list[Rule]:
-    """The rules about single files that are asked under these options."""
-    return [rule for rule in all_rules() if rule.about_files and not rule.skipped(options)]
-
-
-def _found(hit: Hit, rule: Rule, place: dict[str | None, int]) -> Found:
-    image = place[hit.image if hit.image is not None else hit.file]
-    return Found(
-        image, rule.code, hit.file, hit.line, hit.pixel, hit.says, hit.values, [(p.file, p.line) for p in hit.related]
-    )
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """What decoders and numpy warn of, the findings say."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         yield
+
+
+Kept = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""The images that are as they were, by their places now and then; both ascend by the first."""
+
+
+def unchanged(survey: Survey, cached: CachedColumns | None, *, same_files: bool) -> Kept:
+    """The images that are as they were.
+
+    Args:
+        survey: the dataset as it is now.
+        cached: what was known of it.
+        same_files: whether no file came or went since; the two places are then one array.
+    """
+    none = np.zeros(0, np.int64)
+    if cached is None:
+        return none, none
+    listed, rows = cached.column("listed"), cached.column("rows")
+    if same_files:
+        differs = (survey.listed != listed).any(axis=1)
+        now = np.flatnonzero(~differs[rows].any(axis=1))
+        return now, now
+    old = {file: i for i, file in enumerate(cached.text("files").split("\0"))}
+    places = np.array([old.get(file, -1) for file in survey.files], np.int64)
+    now = np.flatnonzero(places >= 0)
+    then = places[now]
+    same = (survey.listed[survey.rows[now]] == listed[rows[then]]).all(axis=(1, 2))
+    same &= survey.owns[now] == cached.column("owns")[then]
+    return now[same], then[same]
+
+
+def assemble(
+    survey: Survey, cached: CachedColumns | None, kept: Kept, read: Iterable[tuple[Part, Facts]], *, deep: bool
+) -> Facts:
+    """Join the images that are as they were with those that were read.
+
+    Args:
+        survey: the dataset as it is now.
+        cached: what was known of it.
+        kept: the images that are as they were.
+        read: the others.
+        deep: whether there are hashes of how the images look.
+    """
+    count = len(survey.files)
+    if cached is not None and len(kept[0]):
+        columns, rows, found = _from_cache(cached, kept, count)
+    else:
+        columns = {name: np.zeros((count, *shape), kind) for name, (shape, kind) in IMAGES.items()}
+        rows = {name: np.zeros((0, *shape), kind) for name, (shape, kind) in ROWS.items()}
+        found = []
+    if not deep:
+        columns["looks"] = columns["looks"][:0]
+    fresh = {name: [rows[name][:0]] for name in ROWS}
+    for part, facts in read:
+        places = np.array(part.numbers, np.int32)
+        for name in columns:
+            if len(columns[name]):
+                columns[name][places] = facts.columns[name]
+        fresh["row_image"].append(places[facts.columns["row_image"].astype(np.int64)])
+        for name in ("row_line", "row_cls", "row_box"):
+            fresh[name].append(facts.columns[name])
+        found += [f._replace(image=part.numbers[f.image]) for f in facts.found]
+    changed = np.ones(count, np.bool_)
+    changed[kept[0]] = False
+    new = _by_image({name: np.concatenate(parts) for name, parts in fresh.items()})
+    return Facts(found, {**columns, **_woven(rows, new, np.flatnonzero(changed).astype(np.int32))})
+
+
+def table_of(survey: Survey, columns: Columns) -> Table:
+    """A dataset as the rules over the whole set see it."""
+    if not survey.owns.all():
+        columns = {**columns, "fate": shared(np.asarray(columns["fate"], np.uint8), survey.labels, survey.owns)}
+    return Table(
+        files=survey.files,
+        labels=survey.labels,
+        split_names=survey.split_names,
+        split=survey.split,
+        splits=survey.splits,
+        labelled=survey.labelled,
+        **columns,  # type: ignore[arg-type]
+    )
+
+
+def _from_cache(cached: CachedColumns, kept: Kept, count: int) -> tuple[Columns, Columns, list[Found]]:
+    """What was known, for so many images: columns, rows by image (perhaps also of images that changed), and hits."""
+    columns, rows = ({name: cached.column(name) for name in names} for names in (IMAGES, ROWS))
+    known, (now, then) = map(Found._make, json.loads(cached.text("found"))), kept
+    moved = np.full(len(cached.column("owns")), -1, np.int32)
+    moved[then] = now
+    place = moved.tolist()
+    found = [f if place[f.image] == f.image else f._replace(image=place[f.image]) for f in known if place[f.image] >= 0]
+    if now is then:
+        return columns, _by_image(rows), found
+    for name, old in columns.items():
+        columns[name] = np.zeros((count if len(old) else 0, *old.shape[1:]), old.dtype)
+        if len(old):
+            columns[name][now] = old[then]
+    owner = moved[rows["row_image"]]
+    alive = owner >= 0
+    rows = {name: column[alive] for name, column in {**rows, "row_image": owner}.items()}
+    return columns, _by_image(rows), found
+
+
+def _by_image(rows: Columns) -> Columns:
+    """Rows sorted by image."""
+    image = np.asarray(rows["row_image"], np.int32)
+    if (image[1:] >= image[:-1]).all():
+        return rows
+    order = np.argsort(image, kind="stable")
+    return {name: column[order] for name, column in rows.items()}
+
+
+def _woven(old: Columns, new: Columns, changed: NDArray[np.int32]) -> Columns:
+    """The rows of `old`, with those of the images `changed` replaced by `new`; all are sorted by image."""
+    if not len(old["row_image"]) or not len(changed):
+        return old if len(old["row_image"]) else new
+    starts, ends = (np.searchsorted(old["row_image"], changed, side) for side in ("left", "right"))
+    put = [np.searchsorted(new["row_image"], changed, side) for side in ("left", "right")]
+    if (ends - starts == put[1] - put[0]).all():
+        there = np.concatenate([np.arange(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)])
+        for name in ROWS:
+            old[name][there] = new[name]
+        return old
+    cuts = list(zip([0, *ends.tolist()], [*starts.tolist(), len(old["row_image"])], strict=True))
+    fills = [*zip(put[0].tolist(), put[1].tolist(), strict=True), (0, 0)]
+
+    def woven(name: str) -> NDArray[np.generic]:
+        pairs = zip(cuts, fills, strict=True)
+        return np.concatenate([part for (a, b), (c, d) in pairs for part in (old[name][a:b], new[name][c:d])])
+
+    return {name: woven(name) for name in ROWS}

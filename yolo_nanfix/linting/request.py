@@ -220,7 +220,7 @@ def _one(data: str | Path, request: Request, progress: Progress | None) -> Repor
     overrides += Overrides(changes=tuple(chosen.changes(found)))
     report = chosen.apply(replace(found, given_root=str(options.root or "")))
     if report.choice:
-        from yolo_nanfix.linting.choosing import choose
+        from yolo_nanfix.linting.causes import choose
 
         report = replace(report, choice=choose([choice.image for choice in report.choice], report.findings))
     layer = chosen.says("baseline")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +16,9 @@ from yolo_nanfix.dataset.grounds import ground
 from yolo_nanfix.dataset.options import TASKS, LintOptions
 from yolo_nanfix.dataset.paths import labels_beside
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.linting.collection import no_collection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from yolo_nanfix.dataset.table import Study
     from yolo_nanfix.findings import Report
@@ -44,8 +45,8 @@ def run(
         options: how; by default a fast look, for the task that the set itself speaks for.
         progress: called with (done, total, what) while files are read.
         jobs: processes that read; None for one a core where that is worth it, 1 for none but this one.
-        cache: whether files that have not changed since an earlier run are left unread; what is remembered of them is
-            kept in the user's cache folder.
+        cache: whether files that have not changed since an earlier run are left unread; what is known of them is in
+            the user's cache folder.
         study: called with what is known of the dataset once it is read, if it could be.
 
     Raises:
@@ -55,40 +56,46 @@ def run(
     options = options or LintOptions()
     if options.task not in (None, *TASKS):
         raise UsageError(f"task '{options.task}' is unknown; lint reads {', '.join(TASKS)} labels")
-    with no_collection():
+    with _without_garbage_collection():
         annotated = formats.read(data, options)
-    if annotated is not None:
-        from yolo_nanfix.linting.check_annotations import check as check_annotations
+        if annotated is not None:
+            from yolo_nanfix.linting.pipeline import check_annotations
 
-        return _placed(check_annotations(annotated, study), annotated.dataset.config, options)
-    config = dataset(data, options)
-    ahead = scanning.start(_folders(config))
-    with no_collection():
-        return _placed(_run(config, options, ahead, progress, jobs, cache, study), config, options)
-
-
-def _placed(report: Report, config: DataConfig, options: LintOptions) -> Report:
-    """The report, and where the files that it is about may lie."""
+            config, report = annotated.dataset.config, check_annotations(annotated, study)
+        else:
+            config = dataset(data, options)
+            report = _run(config, options, progress, jobs, cache, study)
     return replace(report, folders=ground(config, options.root).folders)
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """A lint makes many thousand small objects and hardly a reference cycle, so that looking for cycles is in vain."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _run(
     config: DataConfig,
     options: LintOptions,
-    ahead: Mapping[str, scanning.Ahead | scanning.Scan],
     progress: Progress | None,
     jobs: int | None,
     cache: bool,
     study: Study | None,
 ) -> Report:
-    """The report on a dataset of YOLO labels, whose folders are being listed."""
-    from yolo_nanfix.linting import cache as store
-    from yolo_nanfix.linting import latest
+    """The report on a dataset of YOLO labels: the cached one where nothing has changed, for which no rule is loaded."""
+    from yolo_nanfix.linting import cache as caching
 
-    place = store.place(config, options) if cache else None  # by the task that is asked: perhaps none
+    ahead = scanning.start(_folders(config))
+    place = caching.place(config, options) if cache else None  # by the task that is asked: perhaps none
     if place is not None:
         files.clear(place.parent)
-    known = place is not None and study is None and store.has_latest(place)
+    known = place is not None and study is None and caching.has_latest(place)
     if not known:
         from yolo_nanfix.linting.registry import all_rules
 
@@ -98,20 +105,20 @@ def _run(
     folders = Folders(ahead)
     folders.visit(config)
     _, tree = folders.digests
-    remembered = store.load_latest(place) if place is not None else ""
-    if known and (packed := store.report_of(remembered, tree)):
-        report = latest.unpack(packed, str(config.yaml_file), str(config.root))
+    latest = caching.load_latest(place) if place is not None else {}
+    if known and latest.get("tree") == tree:
+        report = caching.unpack(latest, str(config.yaml_file), str(config.root))
         if report is not None:
             return report
     from yolo_nanfix.dataset.task_guess import Looks, guess, settled
-    from yolo_nanfix.linting.checking import check
+    from yolo_nanfix.linting.pipeline import check
 
-    looks = Looks(store.looks_of(remembered))
+    looks = Looks(latest.get("looks"))
     options, basis = settled(options, guess(config, folders, looks))
-    columns = store.place(config, options) if cache else None
+    columns = caching.place(config, options) if cache else None
     report = check(config, options, folders, columns, progress, jobs, study, basis)
     if place is not None and not report.by_code().keys() & AROUND:
-        store.save_latest(place, tree, {"looks": looks.few(), **latest.pack(report)})
+        caching.save_latest(place, {"tree": tree, "looks": looks.few(), **caching.pack(report)})
     return report
 
 

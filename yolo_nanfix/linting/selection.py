@@ -168,7 +168,7 @@ class Selection:
         kept = (finding for finding in report.findings if self.keeps(finding))
         if any(layer.severity for layer in self.layers):
             kept = (replace(finding, severity=self.severity(finding)) for finding in kept)
-        skipped = tuple((code, reason) for code, reason in report.skipped if code in self.codes)
+        skipped = tuple(pair for pair in report.skipped if pair[0] in self.codes)
         return replace(report, findings=tuple(kept), skipped=skipped)
 
     def leaves_out(self, code: str, name: str) -> tuple[LintSettings, str] | None:

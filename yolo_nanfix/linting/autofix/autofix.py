@@ -32,7 +32,7 @@ from yolo_nanfix.linting.autofix.limits import Whole
 from yolo_nanfix.linting.autofix.set_edits import OPERATIONS as SETS
 from yolo_nanfix.linting.autofix.set_edits import LabelFile
 from yolo_nanfix.linting.autofix.undo import Undone
-from yolo_nanfix.linting.choosing import choose
+from yolo_nanfix.linting.causes import choose
 from yolo_nanfix.linting.runner import run
 
 MOST_TRIED = 1000

@@ -1,0 +1,209 @@
+"""Asks all rules about a dataset, and joins what they find: for YOLO labels, and for annotation files.
+
+Datasets of YOLO labels are read in parts, as far as they are not cached (`parts`); annotation files were read whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yolo_nanfix.dataset import other_files
+from yolo_nanfix.dataset.classification import list_folders
+from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.fates import Fate, of_splits
+from yolo_nanfix.dataset.formats.build import Annotated
+from yolo_nanfix.dataset.index import Survey, pack, survey, unpack
+from yolo_nanfix.dataset.listing import Folders, list_images
+from yolo_nanfix.dataset.options import UNLABELLED, LintOptions
+from yolo_nanfix.dataset.table import Studied, Study, Table, Where
+from yolo_nanfix.dataset.whole_set import pieces, tabulate
+from yolo_nanfix.findings import FATES, Finding, Place, Report, Skip
+from yolo_nanfix.linting import cache
+from yolo_nanfix.linting.causes import Cause, choose, explained, folded
+from yolo_nanfix.linting.parts import Facts, Found, about_files, assemble, table_of, unchanged
+from yolo_nanfix.linting.pool import Progress, read_all
+from yolo_nanfix.linting.registry import Hit, Rule, all_rules
+from yolo_nanfix.tasks import Basis
+from yolo_nanfix.wording import literal
+
+FEW = 0.01
+"""As long as no more than this share of the images changed, the columns in the cache stay as they are."""
+NOT_IN_ANNOTATIONS = {"CF": Skip.NO_DATA_YAML, "FS": Skip.NO_FOLDERS, "TX": Skip.NO_LABEL_FILES}
+"""Families of rules that have nothing to look at in annotation files, each with the reason."""
+Asked = Mapping[Rule, Skip | None]
+"""All rules, and why those are skipped that are."""
+
+
+def check(
+    config: DataConfig,
+    options: LintOptions,
+    folders: Folders,
+    place: Path | None,
+    progress: Progress | None,
+    jobs: int | None,
+    study: Study | None,
+    basis: Basis,
+) -> Report:
+    """The report on a dataset of YOLO labels; the arguments are those of `runner.run`.
+
+    Args:
+        options: how, with the task settled.
+        folders: its folders, which were listed.
+        place: where its columns are cached; None if they are not.
+        basis: why it is this task.
+
+    Raises:
+        DataError: the dataset cannot be used.
+    """
+    names, _ = folders.digests
+    cached = cache.load(place) if place else None
+    known = None
+    if cached is not None and cached.facts == {"names": names, "listed": folders.count}:
+        try:
+            known = unpack(cached.column, cached.text, folders), other_files.loads(cached.text("census"))
+        except Exception:  # what is cached is read anew rather than be the end of a lint
+            cached = None
+    if known is not None:
+        seen, census = known
+    else:
+        seen = survey(config, folders, _unlabelled(config, options, folders))
+        census = other_files.take_census(config, seen.files, options.settled, folders)
+    kept = unchanged(seen, cached, same_files=known is not None)
+    waiting = np.delete(np.arange(len(seen.files)), kept[0]).tolist()
+    facts = assemble(seen, cached, kept, read_all(seen, waiting, (config, options), jobs, progress), deep=options.deep)
+    if place is not None and (known is None or len(waiting) > FEW * len(seen.files)):
+        _remember(place, names, seen, census, facts)
+    table = table_of(seen, facts.columns)
+    if study is not None:
+        study(Studied(config, options.settled, table))
+    fates = of_splits(table, config, options.settled)
+    asked = {rule: rule.skipped(options) for rule in all_rules()}
+    in_set = {"strays": seen.strays, "census": census, "folders": folders, "fates": fates, "notes": ()}
+    findings = _all_findings(config, options, table, asked, in_set, _in_files(facts.found, table), [])
+    choice = choose(seen.files, findings) if options.settled == UNLABELLED else ()
+    return replace(_report(config, options, table, asked, findings, basis, fates), choice=choice)
+
+
+def check_annotations(annotated: Annotated, study: Study | None = None) -> Report:
+    """The report on annotation files: the rules about them, and those about images, rows, classes and splits."""
+    dataset, options = annotated.dataset, annotated.options
+    config, parts = dataset.config, list(pieces(dataset))
+    table = tabulate(dataset, parts)
+    if study is not None:
+        study(Studied(config, options.settled, table, annotated.where))
+    asked = {rule: NOT_IN_ANNOTATIONS.get(rule.code[:2]) or rule.skipped(options) for rule in all_rules()}
+    found: list[Finding] = []
+    causes: list[Cause] = []
+    for images, labels in parts:
+        facts = about_files(images, labels, config, options)
+        found += _ask((rule for rule, why in asked.items() if why is None and rule.about_files), facts, causes)
+    fates, census = of_splits(table, config, options.settled), other_files.Census()
+    in_set = {"strays": (), "census": census, "folders": Folders(), "fates": fates, "notes": annotated.notes}
+    findings = _all_findings(config, options, table, asked, in_set, found, causes, annotated.where)
+    return _report(config, options, table, asked, findings, annotated.basis)
+
+
+def _unlabelled(config: DataConfig, options: LintOptions, folders: Folders) -> Mapping[str, Sequence[str]] | None:
+    """The images of each split of a set without label files; None for one with label files."""
+    if options.settled == "classify":
+        return list_folders(config)
+    if options.settled == UNLABELLED:
+        return {split: list_images(paths, folders, config.lists) for split, paths in config.splits.items()}
+    return None
+
+
+def _remember(place: Path, names: str, seen: Survey, census: other_files.Census, facts: Facts) -> None:
+    """Cache what is needed to leave unchanged files unread next time."""
+    columns, texts = pack(seen)
+    texts |= {"found": json.dumps(facts.found, separators=(",", ":")), "census": other_files.dumps(census)}
+    cache.save(place, {"names": names, "listed": len(seen.listed)}, {**facts.columns, **columns}, texts)
+
+
+def _in_files(found: Sequence[Found], table: Table) -> Iterator[Finding]:
+    """The findings of the rules about single files."""
+    rules = {rule.code: rule for rule in all_rules()}
+    splits = table.split[[hit.image for hit in found]].tolist() if found else []
+    for (image, code, file, line, pixel, says, values, related), split in zip(found, splits, strict=True):
+        at: Any = tuple(pixel) if pixel else None  # of JSON a list
+        near = tuple(Place(*other) for other in related)
+        yield rules[code].finding(Hit(file, says, line, at, table.split_names[split], table.files[image], values, near))
+
+
+def _ask(rules: Iterable[Rule], facts: Mapping[str, Any], causes: list[Cause]) -> Iterator[Finding]:
+    """What some rules find; `causes` gets what their findings explain."""
+    for rule in rules:
+        with np.errstate(all="ignore"):  # label files may hold any number
+            yield from rule.run(facts, causes)
+
+
+def _all_findings(
+    config: DataConfig,
+    options: LintOptions,
+    table: Table,
+    asked: Asked,
+    facts: Mapping[str, Any],
+    in_files: Iterable[Finding],
+    causes: list[Cause],
+    where: Mapping[str, Where] | None = None,
+) -> tuple[Finding, ...]:
+    """All findings, sorted: those in single files, and those of the rules over the whole set.
+
+    Args:
+        config, options, table: the dataset.
+        asked: the rules.
+        facts: what besides the dataset rules over the whole set may ask for.
+        in_files: the findings in single files.
+        causes: what these explain.
+        where: how rows of annotation files are called.
+    """
+    facts = {"config": config, "task": options.settled, "options": options, "table": table, **facts}
+    in_set = _ask((rule for rule, why in asked.items() if why is None and not rule.about_files), facts, causes)
+    found: Iterable[Finding] = folded(explained([*in_files, *in_set], causes), table)
+    if where:
+        found = (_called(finding, where.get(finding.place.file)) for finding in found)
+    order: dict[str | None, int] = {split: i for i, split in enumerate((None, *table.split_names))}
+    return tuple(sorted(found, key=lambda f: (order[f.split], f.place.file, f.place.line or 0, f.code)))
+
+
+def _called(finding: Finding, where: Where | None) -> Finding:
+    """A finding whose line is the number of a row, with the line in the annotation file, and what the row is called."""
+    place, values = finding.place, dict(finding.values)
+    if where is None or place.line is None or finding.code.startswith("AN"):
+        return finding
+    line, values["entry"] = where(place.line)
+    says = finding.says if finding.values else literal(finding.says)
+    if isinstance(other := values.get("line"), int):
+        values["line"] = where(other)[1]
+    related = tuple(
+        Place(one.file, where(one.line)[0]) if one.line is not None and one.file == place.file else one
+        for one in finding.related
+    )
+    return replace(finding, place=Place(place.file, line), says=f"{{entry}}: {says}", values=values, related=related)
+
+
+def _report(
+    config: DataConfig,
+    options: LintOptions,
+    table: Table,
+    asked: Asked,
+    findings: tuple[Finding, ...],
+    basis: Basis | None,
+    fates: Mapping[str, Fate] | None = None,
+) -> Report:
+    """The report; `fates` are what becomes of the images of each split, where Ultralytics reads the files itself."""
+    counts: dict[str, dict[str, int]] = {}
+    for split, listed in table.splits.items():
+        if len(listed):
+            labelled, rows = int(table.labelled[listed].sum()), int(table.lines[listed].sum())
+            counts[split] = {"images": len(listed), "labels": labelled, "rows": rows}
+            if fates is not None:
+                counts[split] |= {name: getattr(fates[split], name) for name in FATES}
+    skipped = tuple((rule.code, why) for rule, why in asked.items() if why is not None)
+    data, task, root = str(config.yaml_file), options.settled, str(config.root)
+    return Report(data, task, findings, skipped, counts, root=root, basis=basis)
