@@ -1,0 +1,449 @@
+"""Changes thresholds and comparisons one at a time, and asks the tests: which changes does none of them see?
+
+    python scripts/mutate.py [--count 200] [--seed 0] [--jobs 2] [--only PATH ...] [--json OUT] [--list]
+
+Mutants: a number of a module's constant or of a comparison becomes one more, half and twice as large; `<` and `<=`,
+`>` and `>=` change places. Each is tried in a copy of the checkout by the tests of its unit (`UNITS`), of a rule first
+by those that name its code; the first that fails ends it. What no result can show is left out by `_shows`. Exit code 1
+where fewer than 95 % die.
+
+All imports are paid once: every mutant is a fork of a process that holds the package, in which the changed functions
+get their new code, and constants their new value; processes that the tests start find it in the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import gc
+import importlib
+import io
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+ROOT = Path(__file__).resolve().parents[1]
+LIMIT = 900
+"""Seconds that the tests of a mutant may take; a mutant that hangs is seen."""
+WANTED = 0.95
+HEAVY = ("numpy", "polars", "cv2", "PIL.Image", "simplejpeg", "yaml", "torch", "ultralytics", "linting.cases")
+RULES = "yolo_nanfix/linting/rules"
+UNITS = {
+    "yolo_nanfix/guard/policy.py": ("guard/test_policy.py",),
+    "yolo_nanfix/guard/divergence.py": ("guard/test_divergence.py",),
+    "yolo_nanfix/guard/escalation.py": ("guard/test_policy.py", "guard/test_ladder.py", "guard/test_rungs.py"),
+    "yolo_nanfix/numerics/lr_range.py": ("numerics/test_lr_range.py",),
+    "yolo_nanfix/numerics/*.py": ("numerics",),
+    f"{RULES}/*.py": ("linting",),
+}
+"""Module -> the tests of its unit, below tests/; of rules, those files in the folder that name them or their module."""
+FUNCTIONS: dict[str, list[types.FunctionType]] = defaultdict(list)
+"""File -> the functions made from it, in the process that answers."""
+SWAPPED: dict[type[ast.cmpop], tuple[str, str]] = {
+    ast.Lt: ("<", "<="),
+    ast.LtE: ("<=", "<"),
+    ast.Gt: (">", ">="),
+    ast.GtE: (">=", ">"),
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: `old` at `line` and `column` (bytes, from 0) of a file becomes `new`."""
+
+    file: str
+    line: int
+    column: int
+    old: str
+    new: str
+    codes: tuple[str, ...] = ()
+    """The rules that the change concerns."""
+
+    def applied(self, text: bytes) -> bytes:
+        """The file's bytes with the change in them."""
+        lines = text.splitlines(keepends=True)
+        row, end = lines[self.line - 1], self.column + len(self.old)
+        assert row[self.column : end] == self.old.encode(), self
+        lines[self.line - 1] = row[: self.column] + self.new.encode() + row[end:]
+        return b"".join(lines)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the tests said of a mutant."""
+
+    mutant: Mutant
+    killed: bool
+    by: str
+    """The test that failed first, or why it ended."""
+    seconds: float
+
+
+def mutants(file: str, source: str) -> Iterator[Mutant]:
+    """All mutants of a module."""
+    tree = ast.parse(source)
+    constants = _constants(tree)
+    codes = _codes(tree)
+    for name, value in constants.items():
+        if _shows(name):
+            for number in _numbers(value):
+                yield from _changed(file, source, number, codes(name))
+    known = _imported(tree) | constants
+    for top in tree.body:
+        for node in ast.walk(top):
+            if isinstance(node, ast.Compare):
+                yield from _comparisons(file, source, node, known, codes(getattr(top, "name", "")))
+
+
+def _constants(tree: ast.Module) -> dict[str, ast.expr]:
+    """Name -> value, also of `A, B = 1, 2`."""
+    found = {name: node.value for node in tree.body if (name := _constant(node)) and getattr(node, "value", None)}
+    for node in tree.body:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Tuple)
+            and isinstance(node.value, ast.Tuple)
+        ):
+            pairs = zip(node.targets[0].elts, node.value.elts, strict=True)
+            found |= {target.id: value for target, value in pairs if isinstance(target, ast.Name)}
+    return found
+
+
+def _imported(tree: ast.Module) -> dict[str, ast.expr]:
+    """Constants that a module takes from others of the package."""
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("yolo_nanfix."):
+            file = ROOT / f"{node.module.replace('.', '/')}.py"
+            names = {alias.name for alias in node.names if alias.name.isupper()}
+            if names and file.is_file():
+                values = _constants(ast.parse(file.read_text(encoding="utf-8")))
+                found |= {name: values[name] for name in names & set(values)}
+    return found
+
+
+def _constant(node: ast.stmt) -> str:
+    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+    return target.id if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(target, ast.Name) else ""
+
+
+def _shows(name: str) -> bool:
+    """Whether a constant can change a result: not how many rows are worked on at once, nor a type."""
+    return name.isupper() and not re.search(r"CHUNK|BLOCK|AT_ONCE|BATCH", name)
+
+
+def _codes(tree: ast.Module):
+    """Name of a function or constant -> codes of the rules that use it, also through other names of the module."""
+    uses: dict[str, set[str]] = {}
+    own: dict[str, set[str]] = {}
+    for node in tree.body:
+        name = _constant(node) or getattr(node, "name", "")
+        uses[name] = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+        own[name] = {
+            str(call.args[0].value)
+            for call in getattr(node, "decorator_list", ())
+            if isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Constant)
+        }
+
+    def reaches(name: str, wanted: str, seen: set[str]) -> bool:
+        seen.add(name)
+        return name == wanted or any(reaches(x, wanted, seen) for x in uses.get(name, set()) - seen)
+
+    return lambda wanted: tuple(
+        sorted(code for name, found in own.items() if found and reaches(name, wanted, set()) for code in found)
+    )
+
+
+def _numbers(node: ast.AST) -> Iterator[ast.Constant]:
+    """Numbers of an expression; not those that choose an axis or a part of an array."""
+    if isinstance(node, ast.Constant):
+        if type(node.value) in (int, float) and node.value == node.value:
+            yield node
+    elif isinstance(node, ast.Subscript):
+        yield from _numbers(node.value)
+    elif not isinstance(node, (ast.keyword, ast.Lambda)):
+        for part in ast.iter_child_nodes(node):
+            yield from _numbers(part)
+
+
+def _changed(file: str, source: str, number: ast.Constant, codes: tuple[str, ...]) -> Iterator[Mutant]:
+    old = ast.get_source_segment(source, number)
+    value = number.value
+    assert old is not None
+    assert isinstance(value, (int, float))
+    made = [value + 1] if isinstance(value, int) else []
+    if value and (isinstance(value, float) or value >= 8):
+        made += [value * 2, value * 0.5 if isinstance(value, float) or value % 2 else value // 2]
+    for new in made:
+        yield Mutant(file, number.lineno, number.col_offset, old, repr(new), codes)
+
+
+def _comparisons(
+    file: str, source: str, node: ast.Compare, constants: dict[str, ast.expr], codes: tuple[str, ...]
+) -> Iterator[Mutant]:
+    sides = [node.left, *node.comparators]
+    for side in sides:
+        for number in _numbers(side):
+            yield from _changed(file, source, number, codes)
+    for operator, left, right in zip(node.ops, sides, node.comparators, strict=False):
+        if type(operator) not in SWAPPED or _never_met(left, constants) or _never_met(right, constants):
+            continue
+        old, new = SWAPPED[type(operator)]
+        lines = source.encode().splitlines(keepends=True)
+        assert left.end_lineno is not None
+        assert left.end_col_offset is not None
+        for line in range(left.end_lineno, right.lineno + 1):
+            begin = left.end_col_offset if line == left.end_lineno else 0
+            if (column := lines[line - 1].find(old.encode(), begin)) >= 0:
+                yield Mutant(file, line, column, old, new, codes)
+                break
+
+
+def _never_met(side: ast.expr, constants: dict[str, ast.expr]) -> bool:
+    """Whether a threshold is a fraction or a magnitude that no measured value equals, so that `<` is `<=`."""
+    value = constants.get(side.id) if isinstance(side, ast.Name) else side
+    numbers = [number.value for number in _numbers(value)] if value is not None else []
+    return any(isinstance(number, float) and (not number.is_integer() or abs(number) >= 1e4) for number in numbers)
+
+
+def all_mutants(root: Path, only: list[str]) -> list[Mutant]:
+    """The mutants of all units, or of the files whose path holds one of the texts."""
+    files = dict.fromkeys(path.relative_to(root).as_posix() for glob in UNITS for path in sorted(root.glob(glob)))
+    return [
+        mutant
+        for file in files
+        if not only or any(text in file for text in only)
+        for mutant in dict.fromkeys(mutants(file, (root / file).read_text(encoding="utf-8")))
+    ]
+
+
+def runs(root: Path, mutant: Mutant) -> list[list[str]]:
+    """Arguments for pytest, one list after the other until a test fails."""
+    wanted = next(tests for glob, tests in UNITS.items() if Path(mutant.file).match(glob))
+    tests = [f"tests/{name}" for name in wanted if (root / "tests" / name).exists()]
+    if not mutant.file.startswith(RULES):
+        return [tests]
+    words = [rf"rules(\.| import ){Path(mutant.file).stem}", *mutant.codes]
+    named = [
+        path.relative_to(root).as_posix()
+        for path in sorted((root / tests[0]).glob("test_*.py"), key=lambda path: path.stat().st_size)
+        if any(re.search(rf"\b{word}\b", path.read_text(encoding="utf-8")) for word in words)
+    ]
+    table = "tests/linting/test_rules.py"
+    twins = [table, "tests/linting/test_edges.py"]
+    first = [[*twins, "-k", " or ".join(mutant.codes)]] if mutant.codes else [twins]
+    return [*first, list(dict.fromkeys([*named, *twins]))]
+
+
+class Copy:
+    """A copy of the checkout, and the process that runs tests in it."""
+
+    def __init__(self, place: Path) -> None:
+        self.root = place / "checkout"
+        listed = subprocess.run(
+            ["git", "ls-files", "-zco", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        ).stdout
+        for name in filter(None, listed.decode().split("\0")):
+            if (ROOT / name).is_file():
+                (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, self.root / name)
+        if (ROOT.parent / "shared").is_dir():
+            (place / "shared").symlink_to(ROOT.parent / "shared")
+        environment = os.environ | {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1", "YOLO_OFFLINE": "1"}
+        environment |= {"YOLO_CONFIG_DIR": str(place), "TMPDIR": str(place)}
+        subprocess.run([sys.executable, "-m", "compileall", "-q", "yolo_nanfix", "tests"], cwd=self.root, check=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-B", __file__, "--serve"],
+            cwd=self.root,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, file: str, arguments: list[str]) -> dict[str, object]:
+        """Run pytest with a file as it stands now; its exit code and the first test that failed."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(json.dumps([file, arguments]), file=self.process.stdin, flush=True)
+        return dict(json.loads(self.process.stdout.readline()))
+
+    def judge(self, mutant: Mutant, first: bool) -> Outcome:
+        """Try one mutant; the file is as it was afterwards."""
+        file, start = self.root / mutant.file, time.monotonic()
+        before = file.read_bytes()
+        for made in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
+            made.unlink()
+        file.write_bytes(mutant.applied(before))
+        try:
+            for arguments in runs(self.root, mutant)[: 1 if first else None]:
+                answer = self.ask(mutant.file, arguments)
+                if answer["code"] == 4:
+                    raise RuntimeError(f"pytest does not know {arguments}")
+                if answer["code"] not in (0, 5):  # 5: no test of that name
+                    return Outcome(mutant, True, str(answer["by"]), time.monotonic() - start)
+            return Outcome(mutant, False, "", time.monotonic() - start)
+        finally:
+            file.write_bytes(before)
+
+
+def serve() -> None:
+    """Answer each line of arguments by what pytest says to them in a fork of this process."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    sys.path[:0] = [str(Path("tests").resolve()), str(Path("scripts").resolve()), str(Path.cwd())]
+    import surroundings
+
+    surroundings.settle()
+    for name in HEAVY:
+        importlib.import_module(name)
+    for glob in UNITS:
+        for path in Path().glob(glob):
+            importlib.import_module(".".join(path.with_suffix("").parts))
+    for found in gc.get_objects():
+        if type(found) is types.FunctionType:
+            FUNCTIONS[found.__code__.co_filename].append(found)
+    gc.freeze()
+    for line in sys.stdin:
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            os.setpgid(0, 0)
+            try:
+                file, arguments = json.loads(line)
+                _renew(file)
+                os.write(write, json.dumps(_tested(arguments)).encode())
+            finally:
+                os._exit(0)
+        os.close(write)
+        answer = _waited(child, read)
+        os.close(read)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def _renew(file: str) -> None:
+    """Give the functions of an imported module the code that its file has now, and its constants their values."""
+    path = Path(file).resolve()
+    module = sys.modules[".".join(Path(file).with_suffix("").parts)]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    new: dict[tuple[str, int], types.CodeType] = {}
+    held = [compile(tree, str(path), "exec", dont_inherit=True)]
+    while held:
+        code = held.pop()
+        new[code.co_qualname, code.co_firstlineno] = code
+        held += [part for part in code.co_consts if isinstance(part, types.CodeType)]
+    for function in FUNCTIONS[str(path)]:
+        function.__code__ = new[function.__code__.co_qualname, function.__code__.co_firstlineno]
+    for node in tree.body:
+        names = [name for name in _constants(ast.Module([node], [])) if name.isupper()]
+        before = {name: getattr(module, name) for name in names}
+        if names:
+            exec(compile(ast.Module([node], []), str(path), "exec"), vars(module))  # noqa: S102 - our own file
+            for other in list(sys.modules.values()):
+                if getattr(other, "__name__", "").startswith("yolo_nanfix."):
+                    for name in names:
+                        if vars(other).get(name) is before[name]:
+                            setattr(other, name, getattr(module, name))
+
+
+def _tested(arguments: list[str]) -> dict[str, object]:
+    import pytest
+
+    failed = []
+
+    class First:
+        def pytest_runtest_logreport(self, report: object) -> None:
+            if getattr(report, "failed", False):
+                failed.append(getattr(report, "nodeid", ""))
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments], plugins=[First()])
+    return {"code": int(code), "by": failed[0] if failed else f"pytest's exit code {int(code)}"}
+
+
+def _waited(child: int, read: int) -> dict[str, object]:
+    ends = time.monotonic() + LIMIT
+    while not (done := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < ends:
+        time.sleep(0.02)
+    if not done[0]:
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return {"code": -1, "by": f"no end in {LIMIT} seconds"}
+    said = os.read(read, 1 << 16)
+    return dict(json.loads(said)) if said else {"code": -1, "by": "the process died"}
+
+
+def tried(chosen: list[Mutant], jobs: int, first: bool) -> Iterator[Outcome]:
+    """The outcome of each, as they come."""
+    with tempfile.TemporaryDirectory(prefix="mutate-") as folder, contextlib.ExitStack() as stack:
+        free: SimpleQueue[Copy] = SimpleQueue()
+        for number in range(jobs):
+            copy = Copy(Path(folder, str(number)))
+            stack.callback(copy.process.kill)
+            if (answer := copy.ask(f"{RULES}/boxes.py", ["tests/linting/test_rules.py", "-k", "TX001"]))["code"]:
+                raise RuntimeError(f"the tests fail without a change, too: {answer['by']}")
+            free.put(copy)
+
+        def one(mutant: Mutant) -> Outcome:
+            copy = free.get()
+            try:
+                return copy.judge(mutant, first)
+            finally:
+                free.put(copy)
+
+        with ThreadPoolExecutor(jobs) as pool:
+            yield from pool.map(one, chosen)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=200, help="so many of all, drawn with the seed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", nargs="+", default=[], metavar="PATH", help="files whose path holds one of these")
+    parser.add_argument("--first", action="store_true", help="of rules ask their tables of twins alone, which is quick")
+    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser.add_argument("--list", action="store_true", help="print the mutants that would be tried, and end")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.serve:
+        serve()
+        return 0
+    found = all_mutants(ROOT, args.only)
+    chosen = random.Random(args.seed).sample(found, min(args.count, len(found)))
+    print(f"{len(chosen)} of {len(found)} mutants")
+    if args.list:
+        print(*(f"{m.file}:{m.line}:{m.column}  {m.old} -> {m.new}  {' '.join(m.codes)}" for m in chosen), sep="\n")
+        return 0
+    outcomes = []
+    for outcome in tried(chosen, args.jobs, args.first):
+        outcomes.append(outcome)
+        m, word = outcome.mutant, "killed  " if outcome.killed else "SURVIVED"
+        print(
+            f"{word} {outcome.seconds:6.1f} s  {m.file}:{m.line}:{m.column}  {m.old} -> {m.new}  {outcome.by}",
+            flush=True,
+        )
+    killed = sum(outcome.killed for outcome in outcomes)
+    print(f"{killed} of {len(outcomes)} killed ({killed / max(1, len(outcomes)):.1%})")
+    if args.json:
+        args.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=2), encoding="utf-8")
+    return int(killed < WANTED * len(outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""Twins on both sides of each threshold: what is just over it is found at its line, what is just under it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from linting.cases import _bands, npy
+from linting.cases_labels import BOX, FLIP, PERSON, Change, both, boxes, large, person, rows
+from linting.tiny_set import ROWS, TinySet, encode, picture
+
+from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.linting.registry import all_rules
+from yolo_nanfix.linting.runner import run
+
+RULES = {rule.code: rule for rule in all_rules()}
+LABELS, DATA, IMAGES = "labels/train/a.txt", "data.yaml", "images/train"
+
+
+class Edge:
+    """What one rule says of values close to its thresholds; val has its own two boxes, of the classes 0 and 1."""
+
+    def __init__(self, code: str, task: str, make: Callable[..., Change], file: str = LABELS) -> None:
+        self.code, self.task, self.make, self.file = code, task, make, file
+        self.cases: list[tuple[str, Change, tuple]] = []
+
+    def sick(self, *values: object, lines: tuple = (1,)) -> Edge:
+        self.cases += [(f"sick {value}", self._made(value), lines) for value in values]
+        return self
+
+    def clean(self, *values: object) -> Edge:
+        self.cases += [(f"clean {value}", self._made(value), ()) for value in values]
+        return self
+
+    def _made(self, value: object) -> Change:
+        return self.make(*value) if isinstance(value, tuple) else self.make(value)
+
+
+def form(text: str, put: Callable[[str], Change] = rows) -> Callable[..., Change]:
+    """Labels in which a value stands for {}."""
+    return lambda *values: put(text.format(*values) + "\n")
+
+
+def in_pose(content: str) -> Change:
+    return person(content, FLIP)
+
+
+def square(size_x: float, size_y: float) -> Change:
+    """A polygon of so many pixels of an image of 64x48."""
+    w, h = size_x / 64, size_y / 48
+    return both(f"0 0.5 0.5 {0.5 + w:.7f} 0.5 {0.5 + w:.7f} {0.5 + h:.7f} 0.5 {0.5 + h:.7f}\n")
+
+
+def small_boxes(usual: int, small: int, side: float = 0.79) -> Change:
+    """So many boxes of a fifth, and so many of that many pixels, which training at 640 makes ten times as large."""
+    return rows(boxes(usual) + boxes(small, width=side / 64, height=side / 48) if small else boxes(usual))
+
+
+def sizes(usual: int, others: int, side: float = 0.39) -> Change:
+    return rows(boxes(usual) + boxes(others, width=side, height=side))
+
+
+def covering(count: int, others: int) -> Change:
+    return rows("0 0.5 0.5 1 1\n" * count + boxes(others) if others else "0 0.5 0.5 1 1\n" * count)
+
+
+def counts(*numbers: int) -> Change:
+    """So many objects of each class in train; in val two of each."""
+    return rows("".join(boxes(number, cls=cls) for cls, number in enumerate(numbers)))
+
+
+def only_in_train(number: int) -> Change:
+    def change(tiny: TinySet) -> None:
+        rows(boxes(number, BOX, cls=1))(tiny)
+        tiny.put("labels/val/b.txt", BOX)
+
+    return change
+
+
+def empty(images: int, without: int) -> Change:
+    """A train split of so many images, some of them without an object."""
+
+    def change(tiny: TinySet) -> None:
+        for i in range(images - 1):
+            tiny.put(f"images/train/c{i}.jpg", encode(".jpg", picture()))
+            tiny.put(f"labels/train/c{i}.txt", "" if i < without else ROWS)
+
+    return change
+
+
+def minus_one(number: int, others: int) -> Change:
+    return both("-1 0.5 0.5 0.2 0.2\n" * number + "0 0.3 0.3 0.2 0.2\n" * others)
+
+
+def from_to(low: int, high: int) -> Change:
+    """An image whose values go from one number to another."""
+
+    def change(tiny: TinySet) -> None:
+        ramp = np.linspace(low, high, 64).round().astype(np.uint8)
+        tiny.image(".png", encode(".png", np.repeat(np.tile(ramp, (48, 1))[..., None], 3, axis=2)))
+
+    return change
+
+
+def floats(low: float, high: float) -> Change:
+    pixels = picture(dtype="float32", top=1) * 0.5
+    pixels[0, 0, 0], pixels[0, 1, 0] = low, high
+    return npy(pixels)
+
+
+def wide(high: int) -> Change:
+    """A PNG of 16 bits a sample whose largest value is this."""
+
+    def change(tiny: TinySet) -> None:
+        pixels = np.minimum(picture(dtype="uint16", top=200), high).astype(np.uint16)
+        pixels[5, 7] = high
+        tiny.image(".png", encode(".png", pixels))
+
+    return change
+
+
+EDGES = [
+    Edge("BX001", "detect", form("0 {} 0.5 0.02 0.2")).sick(1.0101, 2).clean(1.0099, 2.001),
+    Edge("BX001", "detect", form("0 0.5 0.5 0.02 {}")).sick(1.0101).clean(1.0099),
+    Edge("BX002", "detect", form("0 0.5 {} 0.2 0.02")).sick(-0.0101).clean(-0.0099),
+    Edge("BX003", "detect", form("0 0.5 0.5 {} 0.2")).sick(-0.0001).clean(0),
+    Edge("BX004", "detect", form("0 0.5 0.5 0.2 {}")).sick(0).clean(0.0001, -0.0001),
+    Edge("BX005", "detect", form("0 {} 0.5 0.02 0.2"))
+    .sick(1.0001, 1.0099, -0.0001, -0.0099)
+    .clean(1, 0, 1.0101, -0.0101),
+    Edge("BX006", "detect", form("0 {} 0.5 0.2 0.2")).sick(0.9172, 0.0828).clean(0.9154, 0.0846),
+    Edge("BX006", "detect", form("0 {} 0.5 0.25 0.2")).clean(0.890625, 0.109375),
+    Edge("BX006", "detect", form("0 0.5 {} 0.2 0.2")).sick(0.9229, 0.0771).clean(0.9206, 0.0794),
+    Edge("BX008", "detect", form("0 0.5 0.5 {} 0.2")).sick(0.0155, 0.0001).clean(0.015625, 0),
+    Edge("BX008", "detect", form("0 0.5 0.5 0.2 {}")).sick(0.0207).clean(0.020834),
+    Edge("BX011", "pose", form(PERSON.replace("0.5", "{}", 1).strip(), in_pose)).sick(1.0101).clean(1.0099),
+    Edge("BX015", "detect", form("0 {} 0.5 0.2 0.2")).sick(2.001).clean(2),
+    Edge("BX016", "detect", form("0 0.5 0.5 {} 0.2", large)).sick(0.0031, 0.001).clean(0.00315, 0.0009),
+    Edge("BX021", "detect", form("0 0.5 0.5 0.9 {}", large)).sick(0.0112, 0.00125).clean(0.0113, 0.0012),
+    Edge("BX012", "detect", form(BOX + "0 {} 0.5 0.2 0.2")).sick(0.5051, lines=(2,)).clean(0.5052),
+    Edge("BX013", "detect", form(BOX + "1 {} 0.5 0.2 0.2")).sick(0.5051, lines=(2,)).clean(0.5052),
+    Edge("BX014", "detect", form("0 0.5 0.5 {} {}")).sick((0.9961, 1), (1, 0.9961)).clean((0.9959, 1), (1, 0.9959)),
+    Edge("BX014", "detect", form("0 {} {} 1 1"))
+    .sick((0.5019, 0.5), (0.5, 0.4981))
+    .clean((0.5021, 0.5), (0.4979, 0.5), (0.5, 0.5021)),
+    Edge("BX014", "detect", covering).sick((2, 2), lines=(1, 2)).sick((3, 4), lines=(1, 2, 3)),
+    Edge("BX014", "detect", covering, IMAGES).sick((3, 3), lines=(None,)).clean((2, 2), (3, 4)),
+    Edge("BX017", "detect", small_boxes).sick((88, 10), lines=(89,)).clean((89, 9), (87, 10), (88, 10, 0.81)),
+    Edge("BX019", "detect", sizes)
+    .sick((98, 1), lines=(99,))
+    .sick((1995, 4), lines=(1996, 1997, 1998, 1999))
+    .clean((97, 1), (98, 1, 0.35), (196, 4), (1994, 5)),
+    Edge("BX020", "detect", form(boxes(200) + "0 {} 0.5 0.8 0.05"))
+    .sick(0.4051, 0.5949, lines=(201,))
+    .clean(0.4049, 0.5951),
+    Edge("SG001", "segment", form("0 {} 0.1 0.5 0.1 0.3 0.4", both)).sick(-0.0101, 1.0101).clean(-0.0099, 1.0099),
+    Edge("SG001", "segment", form("0 0.1 {} 0.5 0.1 0.3 0.4", both)).sick(-0.0101, 1.0101).clean(-0.0099, 1.0099),
+    Edge("SG002", "segment", form("0 {} 0.1 0.5 0.1 0.3 0.4", both))
+    .sick(-0.0099, -0.0001, 1.0001, 1.0099)
+    .clean(0, 1, -0.0101, 1.0101),
+    Edge("SG009", "segment", square).sick((0.199, 0.2), (0.7, 0.056)).clean((0.201, 0.2), (0.79, 0.049)),
+    Edge("KP001", "pose", form("0 0.5 0.5 0.4 0.4 0.4 0.4 {} 0.6 0.6 2", in_pose))
+    .sick(0.5, 3, -0.0099)
+    .clean(0, 1, 2, -0.0101),
+    Edge("KP002", "pose", form("0 0.5 0.5 0.4 0.4 0.4 0.4 {} 0.6 0.6 2", in_pose)).sick(-0.0101).clean(-0.0099),
+    Edge("KP003", "pose", form("0 0.5 0.5 0.4 0.4 0.4 {} 2 0.6 0.6 2", in_pose)).sick(1.0101).clean(1.0099),
+    Edge("KP004", "pose", form("0 0.5 0.5 0.4 0.4 0.4 {} 2 0.6 0.6 2", in_pose)).sick(-0.0101).clean(-0.0099),
+    Edge("KP005", "pose", form("0 0.5 0.5 0.4 0.4 {} 0.4 2 0.6 0.6 2", in_pose))
+    .sick(1.0001, 1.0099, -0.0001, -0.0099)
+    .clean(1, 0, 1.0101, -0.0101),
+    Edge("KP008", "pose", form("0 0.5 0.5 0.4 0.4 {} {} 2 0.6 0.6 2", in_pose))
+    .sick((0.901, 0.5), (0.5, 0.099))
+    .clean((0.899, 0.5), (0.5, 0.101)),
+    Edge("OB001", "obb", form("0 {0} 0.1 0.5 0.1 0.5 0.3 {0} 0.3", both)).sick(-0.0172, 1.0172).clean(-0.0154, 1.0154),
+    Edge("OB001", "obb", form("0 0.1 {0} 0.5 {0} 0.5 0.3 0.1 0.3", both)).sick(-0.0229, 1.0229).clean(-0.0206, 1.0206),
+    Edge("OB005", "obb", form("0 0.1 0.1 0.5 0.1 {} 0.3 0.1 0.3", both)).sick(0.255).clean(0.265),
+    Edge("OB007", "obb", form("0 0.1 0.1 0.5 0.1 0.5 {0} 0.1 {0}", both)).sick(0.1206).clean(0.12085),
+    Edge("CL006", "detect", only_in_train, DATA).sick(20, lines=(3,)).clean(19),
+    Edge("CL007", "detect", counts, DATA).sick((100, 9), lines=(3,)).clean((100, 10), (99, 9)),
+    Edge("CL008", "detect", counts, DATA).sick((100, 1), lines=(None,)).clean((99, 1), (100, 0)),
+    Edge("CL009", "detect", empty, "images/train/c0.jpg").sick((20, 11), lines=(None,)).clean((20, 10), (19, 11)),
+    Edge("CL057", "detect", minus_one, DATA).sick((3, 3), (5, 95), lines=(3,)).clean((2, 2), (4, 96)),
+    Edge("IM014", "detect", _bands, "images/train/a.tiff").sick(255.5, -0.5, lines=(None,)).clean(255.0, 0.0),
+    Edge("IM015", "detect", floats, "images/train/a.npy")
+    .sick((0, 1), (0, 0.7), lines=(None,))
+    .clean((0, 1.001), (-0.001, 1)),
+    Edge("IM016", "detect", wide, "images/train/a.png").sick(255, lines=(None,)).clean(256),
+    Edge("IM017", "detect", wide, "images/train/a.png").sick(256, 16383, lines=(None,)).clean(255, 16384),
+    Edge("IM030", "detect", from_to, "images/train/a.png").sick((100, 102), lines=(None,)).clean((100, 103)),
+    Edge("IM031", "detect", from_to, "images/train/a.png").sick((0, 40), lines=(None,)).clean((0, 41), (38, 40)),
+    Edge("IM032", "detect", from_to, "images/train/a.png")
+    .sick((225, 255), lines=(None,))
+    .clean((224, 255), (225, 227)),
+    Edge("IM033", "detect", from_to, "images/train/a.png")
+    .sick((100, 124), (100, 103), (20, 41), (224, 240), lines=(None,))
+    .clean((100, 125), (100, 102), (20, 40), (225, 240)),
+]
+
+
+def _cases() -> list:
+    return [
+        pytest.param(edge, change, lines, id=f"{edge.code} {name}")
+        for edge in EDGES
+        for name, change, lines in edge.cases
+    ]
+
+
+@pytest.mark.parametrize(("edge", "change", "lines"), _cases())
+def test_what_is_over_a_threshold_is_found_and_what_is_under_it_is_not(edge, change, lines, tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    change(tiny)
+    report = run(tiny.root, options=LintOptions(edge.task, deep=RULES[edge.code].deep))
+    found = [f.place for f in report.findings if f.code == edge.code and f.split != "val"]
+    assert sorted((p.line or 0) for p in found if p.file == str(tmp_path / edge.file)) == [line or 0 for line in lines]
+    assert not lines or {p.file for p in found} == {str(tmp_path / edge.file)}
