@@ -254,7 +254,7 @@ def _is_constant(node: ast.expr, names: frozenset[str]) -> bool:
 
 def _forms(tree: ast.Module) -> Iterator[tuple[ast.expr, frozenset[str]]]:
     """Each text from which a message is made, with the names that stand for constants there."""
-    known = frozenset(("says", "VEILED"))
+    known = frozenset(("says", "MASKED"))
     bound = list(_bound(tree))
     wrong = {name for name, value in bound if not _is_constant(value, known)}
     names = known | {name for name, _ in bound if name not in wrong}

@@ -107,7 +107,7 @@ def check_lines(data: bytes) -> None:
 
 
 def _words(data: bytes) -> int:
-    """How many words there are, between blanks of ASCII."""
+    """How many words there are, between ASCII whitespace."""
     words, blank = 0, True
     for at in range(0, len(data), _PART):
         marks = data[at : at + _PART].translate(_BLANKS)

@@ -1,6 +1,6 @@
 """How the numbers of a set's boxes can be read: in which unit, divided by what, and from which corner on.
 
-Ultralytics reads centre and size as parts of the image. Where a converter wrote something else, nearly all rows of the
+Ultralytics reads normalised centre and size. Where a converter wrote something else, nearly all rows of the
 set say so together: boxes reach out of the image in one reading and lie inside in another. A reading is taken where
 hardly a row speaks against it and many speak against the usual one; where two are possible, none is.
 """
@@ -43,7 +43,7 @@ MOST = 0.6
 NARROW = 0.25
 """Along the other axis less will do where objects lie in one part of their images: on the road, in the sky."""
 FEW = 3
-"""So many rows will do where all numbers are of another unit than parts of an image; of which one they do not tell."""
+"""So many rows will do where all numbers are of another unit than normalised ones; of which one they do not tell."""
 HALF = 0.5
 """Pixels: some box ends in the second half of its image; else the numbers may be of a smaller unit."""
 SQUARE = 1.1
@@ -53,7 +53,7 @@ SIZES = 8
 TINY = 0.1
 """Where all boxes end before this the numbers may have been divided twice: one pixel of an image of ten."""
 LARGE = 2.0
-"""No part of an image: such numbers are of another unit."""
+"""Not normalised: such numbers are of another unit."""
 LIKELY = 7.0
 """A reading that wins over another one is a thousand times (e to this power) as likely."""
 DEEP = 0.1
@@ -103,7 +103,7 @@ class Scale(str, Enum):
     SIZE = "one size"
     """x was divided by one number in all images, and y by one: the sides of some of them."""
     UNKNOWN = "unknown"
-    """No parts of the image; of which unit cannot be told."""
+    """Not normalised; of which unit cannot be told."""
 
 
 class Form(str, Enum):
@@ -163,7 +163,7 @@ class Boxes(NamedTuple):
         return Boxes(x, y, w, h, width, height, self.turned[chosen])
 
     def scaled(self, scale: Scale, size: tuple[int, int] = (1, 1)) -> Boxes:
-        """The boxes as parts of the image, if their numbers have this scale (and were divided by this one size)."""
+        """The boxes, normalised, if their numbers have this scale (and were divided by this one size)."""
         x, y, w, h = self.x, self.y, self.w, self.h
         if scale is Scale.PIXELS_YX:
             x, y, w, h = y, x, h, w
@@ -311,7 +311,7 @@ def _scale(boxes: Boxes, usual: Mask) -> Scale:
 
 
 def _large(boxes: Boxes) -> Mask:
-    """The rows with a number that is no part of an image."""
+    """The rows with a number that is not normalised."""
     return np.asarray(np.maximum(np.maximum(boxes.x, boxes.y), np.maximum(boxes.w, boxes.h)) > LARGE)
 
 
@@ -444,7 +444,7 @@ def _proves_size(boxes: Boxes, usual: Mask, size: tuple[int, int]) -> bool:
 
 
 def _form(boxes: Boxes, *, sure: bool) -> Form:
-    """The form of boxes whose numbers are parts of the image; `sure`: centres, unless another form is proven."""
+    """The form of boxes whose numbers are normalised; `sure`: centres, unless another form is proven."""
     x, y, w, h = boxes.x, boxes.y, boxes.w, boxes.h
     rows = len(x)
     if sure and _drawn_on_pixels(boxes) and _of_centres(boxes):

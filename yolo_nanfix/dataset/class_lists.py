@@ -74,7 +74,7 @@ def candidates(config: DataConfig) -> list[str]:
 
 
 def stamps(config: DataConfig) -> list[tuple[str, Stamp]]:
-    """These files with their stamps: what is remembered of a dataset holds as long as they stay the same."""
+    """These files with their stamps: what is cached of a dataset holds as long as they stay the same."""
     found = []
     for file in candidates(config):
         try:

@@ -18,7 +18,7 @@ NOT_CLASSES = frozenset((
     "images", "labels", "train", "val", "valid", "validation", "test", "annotations", "jpegimages", "imagesets",
     "masks", "obj_train_data", "obj_validation_data",
 ))  # fmt: skip
-"""Names of folders that belong to datasets of other tasks, in small letters."""
+"""Names of folders that belong to datasets of other tasks, in lowercase."""
 _TAKEN = re.compile(
     r"(19|20)\d\d([-_. ]?\d\d){1,2}([-_ T.]\S*)?|\d{3}_?[A-Z][A-Z0-9_]{3,5}"
     r"|(cam|camera|session|batch|day|part|seq|sequence|video|clip|flight|visit|site|folder|set|roll)[-_ ]?\d+",

@@ -20,7 +20,7 @@ INSIDE, LARGE = 1.02, 2.0
 CORNERS_AND_TWO, LEAST_CORNERS = 5, 3
 """Corners that are read of an oriented box with two columns behind it; corners of a triangle."""
 PARTS = -0.5, 1.5
-"""Parts of an image, those of sloppy rows among them."""
+"""Normalised coordinates, those of sloppy rows among them."""
 EDGE = 0.01
 """A tracker's box may reach out of the image by so much: it writes what a model predicts."""
 
@@ -31,7 +31,7 @@ class Clue(IntEnum):
     RIGHT_IN_PIXELS = 0
     """Oriented boxes with right angles in pixels only."""
     RIGHT_IN_PARTS = 1
-    """Oriented boxes with right angles in parts of the image only."""
+    """Oriented boxes with right angles in normalised coordinates only."""
     PLAIN_BOX = 2
     """Rows of class and box where more columns are wanted."""
     NUMBERED = 3
@@ -169,7 +169,7 @@ def _two_behind(labels: Labels, task: str) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def _in_parts(labels: Labels, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows are parts of an image but for their last corner, and not only 0 and 1."""
+    """Which rows are normalised but for their last corner, and not only 0 and 1."""
     if not len(rows):
         return np.zeros(0, np.bool_)
     counts = labels.first[rows + 1] - labels.first[rows] - 1

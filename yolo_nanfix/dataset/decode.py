@@ -122,7 +122,7 @@ class Pixels(NamedTuple):
 
 
 def needs_decoding(suffix: str, header: Header, channels: int) -> bool:
-    """Whether the header of a sound image leaves open what Ultralytics would train on."""
+    """Whether the header of a valid image leaves open what Ultralytics would train on."""
     if too_large(header):
         return False
     if header.format not in _PLAIN_FORMATS or header.format not in SUFFIX_FORMATS.get(suffix, ()):

@@ -87,7 +87,7 @@ def _is_dataset(file: Path) -> bool:
 
 
 def _own_name(folder: Path) -> str:
-    """The name of a folder, whatever links or dots lead to it; of a link that goes round, its own."""
+    """The name of a folder, whatever links or dots lead to it; of a link that forms a cycle, its own."""
     return os.path.basename(os.path.realpath(folder))  # noqa: PTH119
 
 
@@ -162,7 +162,7 @@ def there(path: Path) -> bool:
 
 
 def real(path: Path) -> Path:
-    """The path without links, as far as it exists; itself if it can be no path or its links go round."""
+    """The path without links, as far as it exists; itself if it can be no path or its links form a cycle."""
     try:
         return Path(os.path.realpath(path))
     except (OSError, ValueError):

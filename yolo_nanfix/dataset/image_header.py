@@ -36,7 +36,7 @@ TABLES = 0xFFDB
 TABLE, TWO_TABLES, PRECISE = 67, 132, 16
 """The length of a segment of one quantization table of bytes, and of two; from `PRECISE` on they hold wider numbers."""
 HARMLESS = {TABLES: TABLE, 0xFFC4: 2, 0xFFDD: 2, 0xFFE0: 16, 0xFFFE: 2}
-"""Quantization and Huffman tables, restart interval, JFIF and comment, and the length from which on they are sound."""
+"""Quantization and Huffman tables, restart interval, JFIF and comment, and the length from which on they are valid."""
 ORIENTATION = 274
 """The tag of EXIF that says how an image is to be turned."""
 _APP1, _APP15 = 0xFFE1, 0xFFEF
@@ -69,7 +69,7 @@ read_at = getattr(os, "pread", _by_seeking)
 
 
 def _harmless(data: bytes, at: int, marker: int, length: int) -> bool:
-    """Whether the segment at some place is one of `HARMLESS`, and sound."""
+    """Whether the segment at some place is one of `HARMLESS`, and valid."""
     if marker != TABLES:
         return length >= HARMLESS.get(marker, _NEVER)
     begins = data[at + 4 : at + 6 + TABLE : TABLE - 2]
@@ -139,7 +139,7 @@ def _window(file: str, at: int) -> bytes:
 
 
 def orientation(tiff: bytes, size: int) -> int | None:
-    """The orientation, 1 to 8, that EXIF tells; 1 if it is a senseless one, 0 if none is told, None if in any doubt.
+    """The orientation, 1 to 8, that EXIF tells; 1 if it is an invalid one, 0 if none is told, None if in any doubt.
 
     Args:
         tiff: how the data begins, from the byte order on.
@@ -195,7 +195,7 @@ _FOREIGN = (
     (b"\x93numpy", "a NumPy array"),
     (b"\x1ae\xdf\xa3", "a WebM video"),
 )
-"""How files begin that stand where an image should, in small letters."""
+"""How files begin that stand where an image should, in lowercase."""
 
 
 class Header(NamedTuple):
@@ -210,7 +210,7 @@ class Header(NamedTuple):
         format: Pillow's name of the content's format (`JPEG`, `PNG`); empty if unknown.
         mode: Pillow's mode (`RGB`, `L`, `I;16`).
         unsure: True where only decoding tells what comes out: a PNG of 16 bits a sample, or animated.
-        fault: empty if sound, else `missing`, `empty`, `foreign` (something else than an image), `unreadable`, `bomb`
+        fault: empty if valid, else `missing`, `empty`, `foreign` (something else than an image), `unreadable`, `bomb`
             (more than `BOMB_PIXELS`), `truncated` or `trailing` (a JPEG that decodes, but does not end at its end
             marker).
         reason: what the reader said about the fault.
@@ -218,7 +218,7 @@ class Header(NamedTuple):
         bits: bits a sample.
         frames: pages or frames in the file.
         turn: the orientation of EXIF, 1 (upright) to 8; from 5 on width and height change places.
-        ordinary: a sound JPEG of one upright frame in RGB, 8 bits a sample, as nearly all are.
+        ordinary: a valid JPEG of one upright frame in RGB, 8 bits a sample, as nearly all are.
     """
 
     size: int = 0
@@ -353,7 +353,7 @@ def _bits(image: PILImage.Image, head: bytes) -> int:
 
 
 def _turn(image: PILImage.Image) -> int:
-    """The orientation of EXIF; 1 if there is none, or a senseless one."""
+    """The orientation of EXIF; 1 if there is none, or an invalid one."""
     try:
         if image.format == "TIFF":
             turn = getattr(image, "tag_v2", {}).get(ORIENTATION)

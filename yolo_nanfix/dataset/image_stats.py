@@ -93,7 +93,7 @@ def _opened(file: str, suffix: str, stamp: Stamp, room: memoryview) -> Opened:
 
 
 def decode_all(contents: Sequence[Content | None]) -> list[Grey | None]:
-    """The grey copies of some JPEGs; None for nothing, and for what is not sound: `small_jpeg` says why."""
+    """The grey copies of some JPEGs; None for nothing, and for what is not valid: `small_jpeg` says why."""
     found: list[Grey | None] = []
     for content in contents:  # each step is taken with the caches of the processor full of the last image: so few
         try:
@@ -240,7 +240,7 @@ class Look(NamedTuple):
 
 
 def look_all(images: Iterable[tuple[str, str, Stamp]], channels: int) -> Iterator[tuple[Header, Look]]:
-    """Read the headers of images and decode those that are sound; whatever they hold, nothing is raised.
+    """Read the headers of images and decode those that are valid; whatever they hold, nothing is raised.
 
     Some are read, these are decoded, then judged: taken in turn for each image, the three would slow each other down,
     for decoding one leaves nothing else in the caches of the processor.
@@ -277,7 +277,7 @@ class _Decoded(NamedTuple):
 
 
 def _is_simple(image: Opened, channels: int) -> bool:
-    """Whether an image is a sound JPEG whose header tells all but what is on it."""
+    """Whether an image is a valid JPEG whose header tells all but what is on it."""
     header = image.header
     if header.fault not in SOUND or header.format not in ("JPEG", "MPO") or header.mode not in ("L", "RGB"):
         return False

@@ -45,7 +45,7 @@ class Image(NamedTuple):
     Attributes:
         file: its path, as Ultralytics lists it.
         split: the split in which it is met first.
-        suffix: in small letters, without the dot.
+        suffix: in lowercase, without the dot.
         label: the path at which Ultralytics looks for its label file.
         labelled: whether that file exists.
         header: what the file says about itself.
@@ -72,7 +72,7 @@ class Image(NamedTuple):
 
 
 def suffix_of(file: str) -> str:
-    """The suffix of a path in small letters, without the dot."""
+    """The suffix of a path in lowercase, without the dot."""
     return file[file.rfind(".") + 1 :].lower()
 
 

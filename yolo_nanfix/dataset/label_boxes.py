@@ -53,11 +53,11 @@ class Boxes:
     """N boxes; all arrays are (N,).
 
     Attributes:
-        x, y, w, h: centre and sides, as parts of the image.
+        x, y, w, h: centre and sides, normalised.
         largest: the largest of the four.
         centre: the smaller coordinate of the centre.
         side: the smaller side.
-        sound: all numbers of the row are finite, and no side is negative.
+        valid: all numbers of the row are finite, and no side is negative.
         dropped: a number is so far out that Ultralytics drops the image (of a pose label: would, if it looked at it).
         inside: all four numbers are 0 to 1.
         width, height: of the image, in pixels; 0 if unknown.
@@ -71,7 +71,7 @@ class Boxes:
     largest: Column
     centre: Column
     side: Column
-    sound: Mask
+    valid: Mask
     dropped: Mask
     inside: Mask
     width: Column
@@ -85,7 +85,7 @@ def label_boxes(labels: Labels, images: Images) -> Boxes:
     x, y, w, h = (np.ascontiguousarray(column) for column in labels.box.T)
     centre, side = np.minimum(x, y), np.minimum(w, h)
     largest = np.maximum(np.maximum(x, y), np.maximum(w, h))
-    sound = np.isfinite(labels.extra) & (side >= 0)
+    valid = np.isfinite(labels.extra) & (side >= 0)
     owner = np.array([file.image for file in labels.files], np.int64)
     width = images.columns.width[owner].astype(np.float32)[labels.file]
     height = images.columns.height[owner].astype(np.float32)[labels.file]
@@ -97,7 +97,7 @@ def label_boxes(labels: Labels, images: Images) -> Boxes:
         largest=largest,
         centre=centre,
         side=side,
-        sound=sound,
+        valid=valid,
         dropped=(largest > HIGH) | (centre < LOW),
         inside=(largest <= 1) & (centre >= 0) & (side >= 0),
         width=width,
@@ -108,8 +108,8 @@ def label_boxes(labels: Labels, images: Images) -> Boxes:
 
 @once
 def in_pixels(boxes: Boxes) -> Mask:
-    """The rows whose numbers are too large for parts of an image."""
-    return boxes.sound & (boxes.largest > 2)
+    """The rows whose numbers are too large for normalised ones."""
+    return boxes.valid & (boxes.largest > 2)
 
 
 @once
@@ -227,8 +227,8 @@ class Quads(NamedTuple):
         shapes: the rows with points.
         rows: (M,) the places of these rows in `shapes`.
         corners: (2, 4, M) their corners, in pixels.
-        in_pixels: (M,) whether they are rectangles in pixels, and are none in parts of the image.
-        in_parts: (M,) whether they are rectangles in parts of the image, and are none in pixels.
+        in_pixels: (M,) whether they are rectangles in pixels, and are none in normalised coordinates.
+        in_parts: (M,) whether they are rectangles in normalised coordinates, and are none in pixels.
     """
 
     shapes: Shapes

@@ -25,7 +25,7 @@ from yolo_nanfix.shown import cut
 
 PLAIN_COLUMNS = 5
 LEAST, MOST = -0.5, 1.5
-"""Parts of an image, those of sloppy rows among them."""
+"""Normalised coordinates, those of sloppy rows among them."""
 LARGE = 1 << 20
 """Characters from which on the numbers of a file are packed: as Python objects they take 15 times its memory."""
 KEPT = 1000
@@ -254,7 +254,7 @@ class LabelReader:
 
 
 def of_prediction(numbers: Numbers, more: int) -> bool:
-    """Whether a row is a whole class, parts of an image, and `more` columns that a prediction has behind them.
+    """Whether a row is a whole class, normalised coordinates, and `more` columns that a prediction has behind them.
 
     These are a confidence or the number of a track if there is one, else both.
     """

@@ -38,7 +38,7 @@ class BadRow(NamedTuple):
         behind: how many columns, 1 or 2, a prediction may have put behind the row: a confidence, the number of a track,
             or both. Else 0.
         ahead: whether one such column may as well stand ahead of the outline: there the numbers jump more.
-        veiled: whether `text` has 9 for each digit and x for each letter, see `veil`.
+        masked: whether `text` has 9 for each digit and x for each letter, see `masked`.
     """
 
     file: int
@@ -48,19 +48,19 @@ class BadRow(NamedTuple):
     head: tuple[float, float] | None = None
     behind: int = 0
     ahead: bool = False
-    veiled: bool = False
+    masked: bool = False
 
 
 class OddNumber(NamedTuple):
     """A number that reads otherwise than it looks: with underscores or with digits outside ASCII.
 
-    `veiled` as of `BadRow`.
+    `masked` as of `BadRow`.
     """
 
     file: int
     line: int
     text: str
-    veiled: bool = False
+    masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ QUOTED = ("number", "comma", "comment")
 _LETTER, _DIGIT = re.compile(r"[^\W\d_]"), re.compile(r"\d")
 
 
-def veiled(labels: Labels, config: DataConfig, root: Path | None) -> Labels:
+def masked(labels: Labels, config: DataConfig, root: Path | None) -> Labels:
     """The labels with each letter an `x` and each digit a `9` in what is quoted of files outside of the dataset.
 
     What is wrong with a row can still be told from that.
@@ -164,8 +164,8 @@ def veiled(labels: Labels, config: DataConfig, root: Path | None) -> Labels:
 
 
 def _bad(row: BadRow) -> BadRow:
-    return row._replace(text=_DIGIT.sub("9", _LETTER.sub("x", row.text)), veiled=True)
+    return row._replace(text=_DIGIT.sub("9", _LETTER.sub("x", row.text)), masked=True)
 
 
 def _odd(number: OddNumber) -> OddNumber:
-    return number._replace(text=_DIGIT.sub("9", number.text), veiled=True)
+    return number._replace(text=_DIGIT.sub("9", number.text), masked=True)

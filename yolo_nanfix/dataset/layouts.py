@@ -21,7 +21,7 @@ SPLITS: Mapping[str, tuple[str, ...]] = {
     "val": ("val", "valid", "validation", "obj_valid_data", "obj_validation_data"),
     "test": ("test", "testing", "obj_test_data"),
 }
-"""What folders of splits are called, in small letters."""
+"""What folders of splits are called, in lowercase."""
 IMAGES = ("images", "jpegimages", "img", "imgs", "image", "data", "obj_train_data")
 """What a folder of images is called."""
 LABELS = ("labels", "label", "annotations", "obj_train_data")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LONGEST = 8192
 """Characters of a line of a list at most: no system has paths of so many."""
 LOOPS = 41
-"""A folder is met so often when a link in it leads back to it: the system then says that the link goes round."""
+"""A folder is met so often when a link in it leads back to it: the system then reports a cycle."""
 
 
 class _Folder:
@@ -124,7 +124,7 @@ class Folders:
     def images(self, folder: str) -> list[str]:
         """All paths under a folder that have the suffix of an image, as `glob("**/*.*", recursive=True)` finds them.
 
-        Links to folders are followed, and so are links that go round, as far as the system does; several of them in
+        Links to folders are followed, and so are links that form a cycle, as far as the system does; several of them in
         one folder, which Ultralytics would follow for ever, are followed `LOOPS` times.
         """
         found: list[str] = []

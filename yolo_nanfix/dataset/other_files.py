@@ -38,7 +38,7 @@ class Other(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """What follows the last dot, in small letters and without blanks; empty without a dot."""
+        """What follows the last dot, in lowercase and without spaces; empty without a dot."""
         return self.name.rpartition(".")[2].strip().lower() if "." in self.name else ""
 
 
@@ -90,7 +90,7 @@ def take_census(config: DataConfig, files: Sequence[str], task: str, folders: Fo
             look.below(str(path), usual)
     met = {os.path.realpath(folder) for folder in look.seen}
     for folder in sorted(folders_of(files) - set(look.seen)):
-        if (real := os.path.realpath(folder)) not in met:  # a link that goes round gives one folder many names
+        if (real := os.path.realpath(folder)) not in met:  # a link that forms a cycle gives one folder many names
             met.add(real)
             look.at(folder, usual)
     images = tuple(look.seen)

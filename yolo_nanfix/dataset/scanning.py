@@ -75,7 +75,7 @@ def scan(folder: str) -> Scan:
     for name in there:
         try:
             s = look(head + name)
-        except (OSError, ValueError):  # a broken link, or one that goes round
+        except (OSError, ValueError):  # a broken link, or one in a cycle
             s = None
         if s is not None and regular(s.st_mode):
             pack(stamps, end, s.st_size, s.st_mtime_ns, s.st_dev, s.st_ino, s.st_ctime_ns)

@@ -35,7 +35,7 @@ TURNED_SHARE, TURNED = 0.8, 0.5
 """Fewer will do where this share of them are turned parallelograms, as rectangles are in any unit: outlines of four
 corners that somebody clicked are none, and boxes among outlines are upright."""
 NEAR, UPRIGHT = 0.004, 0.01
-"""A parallelogram closes but for this part of the image; along an upright edge one coordinate changes by less."""
+"""A parallelogram closes but for this share of the image; along an upright edge one coordinate changes by less."""
 SCORED = 11
 """Columns of an oriented box with a confidence and the number of a track behind it."""
 SLOPPY = 1.5
@@ -46,7 +46,7 @@ VISIBLE = (0.0, 1.0, 2.0)
 
 
 class Look(NamedTuple):
-    """What was seen in one label file, as it is remembered.
+    """What was seen in one label file, as it is cached.
 
     Attributes:
         stamp: bytes and times of the file.
@@ -74,7 +74,7 @@ class Looks:
         self.kept: dict[str, Look] = {}
 
     def few(self) -> dict[str, Look]:
-        """Those that are worth remembering: of a mixed set, whose labels are all looked at, not all."""
+        """Those that are worth caching: of a mixed set, whose labels are all looked at, not all."""
         return dict(islice(self.kept.items(), SAMPLE))
 
     def at(self, file: str) -> Look | None:
@@ -84,13 +84,13 @@ class Looks:
             if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
                 return None
             stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-            held = self._remembered(file, stamp)
+            held = self._cached(file, stamp)
             self.kept[file] = held if held is not None else _look(file, stamp)
         except (OSError, ValueError):
             return None
         return self.kept[file]
 
-    def _remembered(self, file: str, stamp: tuple[int, ...]) -> Look | None:
+    def _cached(self, file: str, stamp: tuple[int, ...]) -> Look | None:
         try:
             held = Look(*self._known[file])
             columns = {str(int(width)): int(count) for width, count in held.columns.items()}

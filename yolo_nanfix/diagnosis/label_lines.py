@@ -39,7 +39,7 @@ def origins(
     """The origin of each row that can be traced.
 
     A sample that mosaic put together has rows of several files. Their lines are not known to the batch, so there
-    the one file is named that holds a sick row; their label files are read from disk, where they still are.
+    the one file is named that holds a suspect row; their label files are read from disk, where they still are.
 
     Args:
         batch: the batch.
@@ -58,7 +58,7 @@ def origins(
         if image not in lines:
             lines[image] = _Lines.of("\n".join(map(str, labels["rows"][:LINES])) if labels else "")
         line = _line(batch, row, numbers[row], counts[image], lines[image])
-        if line is None and (parent := parents.sick(source.get("parents") or ())):
+        if line is None and (parent := parents.first_suspect(source.get("parents") or ())):
             found[parent] = None
         elif labels and (line or not source.get("parents")):
             found[Origin(f"{labels['file']}:{line}" if line else str(labels["file"]), own)] = None
@@ -77,16 +77,16 @@ def _numbered(owners: Sequence[int]) -> tuple[list[int], Counter[int]]:
 
 @dataclass(frozen=True)
 class _Lines:
-    """The lines of a label file that are not empty, by 1-based number, and the numbers of those that are sick."""
+    """The lines of a label file that are not empty, by 1-based number, and the numbers of those that are suspect."""
 
     parsed: list[tuple[int, list[float] | None]]
-    sick: list[int]
+    suspect: list[int]
 
     @classmethod
     def of(cls, text: str) -> _Lines:
         """Parse a label file."""
         parsed = [(line, numbers_of(words)) for line, words in rows_of(text)]
-        return cls(parsed, [i for i, numbers in parsed if numbers is None or _is_sick(numbers)])
+        return cls(parsed, [i for i, numbers in parsed if numbers is None or _is_suspect(numbers)])
 
 
 class _Parents:
@@ -97,7 +97,7 @@ class _Parents:
         self._left = LONGEST
         self._known: dict[str, Origin | None] = {}
 
-    def sick(self, images: Sequence[Any]) -> Origin | None:
+    def first_suspect(self, images: Sequence[Any]) -> Origin | None:
         """The first row that is no numbers, not finite, far outside or without area."""
         for image in map(str, images):
             if image not in self._known:
@@ -112,11 +112,11 @@ class _Parents:
         self._left -= len(data)
         whole = data if self._left else data[: data.rfind(b"\n") + 1]
         lines = _Lines.of(whole.decode("utf-8", "replace"))
-        return Origin(f"{place}:{lines.sick[0]}", image) if lines.sick else None
+        return Origin(f"{place}:{lines.suspect[0]}", image) if lines.suspect else None
 
 
 def _read(place: str, most: int) -> bytes:
-    """A label file that an incident names; of anybody: no device, no share, no monster."""
+    """A label file that an incident names; of anybody: no device, no share, nothing huge."""
     if place.startswith(("\\\\", "//")):
         return b""
     try:
@@ -127,9 +127,9 @@ def _read(place: str, most: int) -> bytes:
 
 
 def _line(batch: Mapping[str, Tensor], row: int, number: int, count: int, lines: _Lines) -> int | None:
-    """The 1-based line: the row that is sick itself, the one at the same place, or the one with the same number."""
-    if len(lines.sick) == 1:
-        return lines.sick[0]
+    """The 1-based line: the row that is suspect itself, the one at the same place, or the one with the same number."""
+    if len(lines.suspect) == 1:
+        return lines.suspect[0]
     cls = float(batch["cls"].reshape(-1)[row])
     box = [float(v) for v in batch["bboxes"][row, :4].float()]
     same = [i for i, n in lines.parsed if n and n[0] == cls and _near(n[1:], box)]
@@ -141,7 +141,7 @@ def _line(batch: Mapping[str, Tensor], row: int, number: int, count: int, lines:
     return line if numbers is None or numbers[:1] == [cls] else None
 
 
-def _is_sick(numbers: list[float]) -> bool:
+def _is_suspect(numbers: list[float]) -> bool:
     """Not finite, far outside, or a box without area."""
     if not all(isfinite(v) and abs(v) < 10 for v in numbers[1:]):
         return True

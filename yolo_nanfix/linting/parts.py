@@ -20,7 +20,7 @@ from yolo_nanfix.dataset.fates import shared
 from yolo_nanfix.dataset.images import Images, Listed, read_images
 from yolo_nanfix.dataset.index import Survey
 from yolo_nanfix.dataset.label_parser import read_labels
-from yolo_nanfix.dataset.labels import Labels, veiled
+from yolo_nanfix.dataset.labels import Labels, masked
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.dataset.whole_set import Columns, columns
@@ -125,7 +125,7 @@ def read_part(part: Part, context: Context) -> Facts:
         images = read_images(listed, config.channels, deep=options.deep)
         chosen = np.flatnonzero(np.array(part.labelled) & np.array(part.owns)).tolist()
         paths, sizes = [part.labels[i] for i in chosen], [part.sizes[i] for i in chosen]
-        labels = veiled(read_labels(paths, chosen, options.settled, config.kpt_shape, sizes), config, options.root)
+        labels = masked(read_labels(paths, chosen, options.settled, config.kpt_shape, sizes), config, options.root)
         found = list(_hits(images, labels, config, options))
         return Facts(found, columns(images, labels, config, options.settled, deep=options.deep))
 

@@ -555,5 +555,5 @@ def _beside(folder: Path, words: set[str]) -> list[Path]:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name, in small letters."""
+    """The words of a name, in lowercase."""
     return "".join(c if c.isalpha() else " " for c in name.lower()).split()

@@ -243,7 +243,7 @@ class Defect(Enum):
     Fix: write the `url` of the image, or `path` in the first line for images that are on disk.
     """
 
-    CLASS_NAMES_ALIKE = """AN031 warning accepts: Two classes differ only in case, blanks or underscores.
+    CLASS_NAMES_ALIKE = """AN031 warning accepts: Two classes differ only in case, spaces or underscores.
     Why: probably they are one class that was named twice; each is trained as the opposite of the other.
     Ultralytics: trains two classes.
     Example: `<name>Cat</name>` in one file, `<name>cat</name>` in another.

@@ -58,7 +58,7 @@ class Element:
         return [element for element in self.inner if element.tag == tag]
 
     def said(self, tag: str) -> str | None:
-        """The text of the first element of that tag, without blanks around it; None if there is none."""
+        """The text of the first element of that tag, without spaces around it; None if there is none."""
         found = self.first(tag)
         return None if found is None else found.text.strip()
 

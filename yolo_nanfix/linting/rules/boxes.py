@@ -83,7 +83,7 @@ def box_side_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: remove the row, or draw the box again.
     """
     boxes = label_boxes(labels, images)
-    rows = np.flatnonzero(boxes.sound & (boxes.side == 0))
+    rows = np.flatnonzero(boxes.valid & (boxes.side == 0))
     yield from row_hits(labels, images, rows, "the box has w h = {size}: a side is 0", size=labels.box[rows, 2:])
 
 
@@ -97,7 +97,7 @@ def centre_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: clip the box to the image.
     """
     boxes = label_boxes(labels, images)
-    rows = np.flatnonzero(boxes.sound & ~boxes.inside & ~boxes.dropped)
+    rows = np.flatnonzero(boxes.valid & ~boxes.inside & ~boxes.dropped)
     yield from row_hits(labels, images, rows, "x y w h = {box}: outside 0-1", box=labels.box[rows])
 
 
@@ -114,7 +114,7 @@ def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     across = np.maximum(boxes.w / 2 - boxes.x, boxes.x + boxes.w / 2 - 1) * boxes.width
     down = np.maximum(boxes.h / 2 - boxes.y, boxes.y + boxes.h / 2 - 1) * boxes.height
     spill = np.maximum(across, down)
-    rows = np.flatnonzero(boxes.sound & boxes.known & boxes.inside & (spill > 1))
+    rows = np.flatnonzero(boxes.valid & boxes.known & boxes.inside & (spill > 1))
     yield from row_hits(labels, images, rows, "the box reaches {spill:.0f} px out of the image", spill=spill[rows])
 
 
@@ -130,7 +130,7 @@ def box_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     boxes = label_boxes(labels, images)
     wide, high = boxes.w * boxes.width, boxes.h * boxes.height
     short = np.minimum(wide, high)
-    rows = np.flatnonzero(boxes.sound & boxes.known & (short > 0) & (short < 0.999))
+    rows = np.flatnonzero(boxes.valid & boxes.known & (short > 0) & (short < 0.999))
     yield from row_hits(labels, images, rows, _PIXELS, width=wide[rows], height=high[rows])
 
 
@@ -195,7 +195,7 @@ def box_under_two_pixels(labels: Labels, images: Images, options: LintOptions) -
     boxes = label_boxes(labels, images)
     own = np.minimum(boxes.w * boxes.width, boxes.h * boxes.height)
     side = own * (options.imgsz / np.maximum(np.maximum(boxes.width, boxes.height), 1))
-    rows = np.flatnonzero(boxes.sound & boxes.known & (side <= LEAST) & (own >= 0.999) & ~boxes.dropped)
+    rows = np.flatnonzero(boxes.valid & boxes.known & (side <= LEAST) & (own >= 0.999) & ~boxes.dropped)
     says = "the shorter side has {side:.2g} pixels at an image size of {imgsz}"
     yield from row_hits(labels, images, rows, says, side=side[rows], imgsz=options.imgsz)
 
@@ -227,7 +227,7 @@ def box_very_slim(labels: Labels, images: Images) -> Iterator[Hit]:
     boxes = label_boxes(labels, images)
     wide, high = boxes.w * boxes.width, boxes.h * boxes.height
     short, long = np.minimum(wide, high), np.maximum(wide, high)
-    rows = np.flatnonzero(boxes.sound & boxes.known & (short >= 0.999) & (long >= SLIM * short) & ~boxes.dropped)
+    rows = np.flatnonzero(boxes.valid & boxes.known & (short >= 0.999) & (long >= SLIM * short) & ~boxes.dropped)
     yield from row_hits(labels, images, rows, _PIXELS, width=wide[rows], height=high[rows])
 
 

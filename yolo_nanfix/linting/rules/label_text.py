@@ -19,7 +19,7 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.keypoints import BOX_COLUMNS, other_width
-from yolo_nanfix.linting.rules.row_hits import VEILED, bad_hits, facts, file_hit, row_hits
+from yolo_nanfix.linting.rules.row_hits import MASKED, bad_hits, facts, file_hit, row_hits
 
 BOXES = ("detect", "segment", "obb")
 SIX = "6"
@@ -244,8 +244,8 @@ def number_odd_spelling(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: write the number with plain digits.
     """
     for odd in labels.odd:
-        says = "{text!r} is an odd spelling" + VEILED if odd.veiled else "{text!r} is read as {number}"
-        number = None if odd.veiled else facts(np.array([float(odd.text)]))[0]
+        says = "{text!r} is an odd spelling" + MASKED if odd.masked else "{text!r} is read as {number}"
+        number = None if odd.masked else facts(np.array([float(odd.text)]))[0]
         yield file_hit(labels, images, odd.file, says, odd.line, {"text": odd.text, "number": number})
 
 
@@ -313,7 +313,7 @@ def label_markup(labels: Labels, images: Images) -> Iterator[Hit]:
         if bad.kind == "number" and _is_markup(bad.text) and bad.file not in seen:
             seen.add(bad.file)
             says = "{text!r} is XML, HTML or JSON, not a label"
-            says = says + VEILED if bad.veiled else says
+            says = says + MASKED if bad.masked else says
             yield file_hit(labels, images, bad.file, says, bad.line, {"text": bad.text[:60]})
 
 

@@ -16,7 +16,7 @@ from yolo_nanfix.linting.registry import Hit
 from yolo_nanfix.shown import cut
 
 Rows = NDArray[np.integer[Any]]
-VEILED = " (the file lies outside of the dataset, so each digit is shown as 9 and each letter as x)"
+MASKED = " (the file lies outside of the dataset, so each digit is shown as 9 and each letter as x)"
 """What is said behind the text of a file that links or lists name outside of the dataset."""
 _DIGITS = 7
 """What float32 holds of a number."""
@@ -105,4 +105,4 @@ def bad_hits(
         if bad.kind == kind and wanted(bad.text):
             text: str | int = int(bad.text) if name != "text" else cut(bad.text, 60)
             said = {name: text, **values} if bad.text else values
-            yield file_hit(labels, images, bad.file, says + VEILED if bad.veiled else says, bad.line, said)
+            yield file_hit(labels, images, bad.file, says + MASKED if bad.masked else says, bad.line, said)
