@@ -36,7 +36,7 @@ def clipboard(page):
 def test_both_images_of_a_pair_stand_side_by_side(visit, pairs, size):
     with visit(pairs[1], size) as visited:
         for place in ("#rule-SP002 .pair", "#list .pair"):
-            boxes = [one.bounding_box() for one in visited.page.locator(f"{place} svg.shot").all()]
+            boxes = [one.bounding_box() for one in visited.page.locator(f"{place} svg.thumbnail").all()]
             assert len(boxes) == 2 and abs(boxes[0]["y"] - boxes[1]["y"]) < 1
             assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
             names = visited.page.locator(f"{place} figcaption").all_inner_texts()

@@ -34,7 +34,7 @@ SHOWN = 20
 BUDGET = 2_000_000
 """Pictures may take so many bytes of a page."""
 THUMBNAILS = 48
-"""At most so many images that are not guilty."""
+"""At most so many images that are not suspect."""
 MOST_VALUES = 200_000_000
 """Tensors, and images, of more values are not read: the file of another one may claim any size without being large."""
 IMAGES = 2048
@@ -47,7 +47,7 @@ TINT = (200, 0, 255)
 """What pixels that are not finite are painted with, as BGR."""
 QUALITY = 80
 LARGE, SMALL = 480, 176
-"""Longest side in pixels, of a guilty image and of others."""
+"""Longest side in pixels, of a suspect image and of others."""
 SIZE = 1000
 """Boxes are given in thousandths of width and height."""
 REACH = 0.5
@@ -63,28 +63,35 @@ class Picture:
     Attributes:
         uri: the JPEG.
         width, height: of the image as the model saw it.
-        sick: how many values are not finite.
-        area: the smallest rectangle around them in thousandths: x, y, width, height; None if there are none.
+        area: the smallest rectangle around non-finite values in thousandths: x, y, width, height; None without any.
         odd: what is unusual about its values, in words.
     """
 
     uri: str
     width: int
     height: int
-    sick: int
     area: tuple[int, int, int, int] | None
     odd: str = ""
 
 
 @dataclass
-class Shot:
-    """One image of the micro-batch: its picture (None if it was left out or cannot be drawn), boxes and origin."""
+class BatchImage:
+    """One image of the micro-batch, with its boxes and label rows.
+
+    Attributes:
+        number: 1-based.
+        suspect: whether it, or what it was made of, is to blame.
+        seen: what is wrong with it as the model saw it; empty if nothing.
+        parents: the images that mosaic and mix-up put into it.
+        picture: None if it was left out, or cannot be drawn, which `why_not` explains.
+        undrawn: so many boxes are not finite.
+    """
 
     number: int
     name: str
-    guilty: bool
-    suspect: str
-    parents: list[str]
+    suspect: bool
+    seen: str
+    parents: list[str] = field(default_factory=list)
     label_file: str = ""
     rows: list[dict[str, Any]] = field(default_factory=list)
     more_rows: int = 0
@@ -96,15 +103,13 @@ class Shot:
     @property
     def alt(self) -> str:
         """What a screen reader says."""
-        boxes = len(self.boxes)
-        sick = f"; {self.suspect}" if self.suspect else ""
-        return (
-            f"Image {self.number} of the micro-batch, {self.name}, with {boxes} box{'' if boxes == 1 else 'es'}{sick}"
-        )
+        boxes = f"{len(self.boxes)} box{'' if len(self.boxes) == 1 else 'es'}"
+        seen = f"; {self.seen}" if self.seen else ""
+        return f"Image {self.number} of the micro-batch, {self.name}, with {boxes}{seen}"
 
 
 @dataclass
-class View:
+class IncidentView:
     """One incident as the template shows it."""
 
     key: str
@@ -120,34 +125,34 @@ class View:
     advice: list[str] = field(default_factory=list)
     done: str = ""
     command: str = ""
-    shots: list[Shot] = field(default_factory=list)
+    batch_images: list[BatchImage] = field(default_factory=list)
 
     @property
-    def guilty(self) -> list[Shot]:
+    def suspect(self) -> list[BatchImage]:
         """The images that did it."""
-        return [shot for shot in self.shots if shot.guilty]
+        return [image for image in self.batch_images if image.suspect]
 
     @property
-    def others(self) -> list[Shot]:
+    def others(self) -> list[BatchImage]:
         """The other images of the micro-batch that have a picture."""
-        return [shot for shot in self.shots if not shot.guilty and shot.picture]
+        return [image for image in self.batch_images if not image.suspect and image.picture]
 
     @property
     def hidden(self) -> int:
         """How many images have none."""
-        return sum(shot.picture is None for shot in self.shots)
+        return sum(image.picture is None for image in self.batch_images)
 
 
-def views(run: RunFolder) -> tuple[list[View], int]:
+def views(run: RunFolder) -> tuple[list[IncidentView], int]:
     """The incidents of a run in their order, pictures included as far as the budget goes; and how many are left out."""
     root = event_list.root_of(run)
     done = _actions(run)
     chosen = run.incidents[-SHOWN:]
     found = [_view(path, number, root, done) for number, path in enumerate(chosen, 1)]
-    purse = [BUDGET, THUMBNAILS]
-    for guilty in (True, False):
+    room = [BUDGET, THUMBNAILS]
+    for suspect in (True, False):
         for view, path in zip(found, chosen, strict=True):
-            draw(view.shots, path, guilty, purse)
+            draw(view.batch_images, path, suspect, room)
     return found, len(run.incidents) - len(found)
 
 
@@ -163,9 +168,9 @@ def _actions(run: RunFolder) -> dict[str, str]:
     return found
 
 
-def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> View:
+def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> IncidentView:
     """One incident without its pictures."""
-    view = View(f"incident-{number}", printable(path.name), "", "")
+    view = IncidentView(f"incident-{number}", printable(path.name), "", "")
     view.command = f"yolo-nanfix diagnose {shlex.quote(printable(str(path)))}"
     view.done = done.get(path.name, "")
     try:
@@ -195,7 +200,7 @@ def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> View:
     view.replay = lenient.text(seen, "replay")
     view.evidence = [from_root(root, f"{asked}: {lenient.text(seen, asked)}") for asked in seen if asked != "replay"]
     view.advice = [from_root(root, line) for key in ("advice", "commands") for line in lenient.texts(verdict, key)]
-    view.shots = listed(facts, verdict, root)
+    view.batch_images = listed(facts, verdict, root)
     return view
 
 
@@ -215,41 +220,33 @@ def _state(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in found if value]
 
 
-def listed(facts: Mapping[str, Any], verdict: Mapping[str, Any], root: str) -> list[Shot]:
+def listed(facts: Mapping[str, Any], verdict: Mapping[str, Any], root: str) -> list[BatchImage]:
     """The images of the micro-batch as the facts name them."""
-    guilty = {entry for entry in lenient.entries(verdict, "images") if isinstance(entry, str)}
+    blamed = {entry for entry in lenient.entries(verdict, "images") if isinstance(entry, str)}
     lines = {entry for entry in lenient.entries(verdict, "labels") if isinstance(entry, str)}
     sources = lenient.entries(facts, "sources")[:IMAGES]
-    own = any(lenient.raw(s, "file") in guilty or lenient.text(s, "suspect") for s in sources)
+    own = any(lenient.raw(s, "file") in blamed or lenient.text(s, "suspect") for s in sources)
     found = []
     for number, source in enumerate(sources, 1):
-        file, suspect = lenient.raw(source, "file"), lenient.text(source, "suspect")
+        file, seen = lenient.raw(source, "file"), lenient.text(source, "suspect")
         parents = [p for p in lenient.entries(source, "parents") if isinstance(p, str)]
         label_file = lenient.raw(source, "labels", "file")
-        rows = lenient.entries(source, "labels", "rows")
-        marked = [
-            {"line": n, "text": lenient.text(row)[:200], "guilty": f"{label_file}:{n}" in lines}
-            for n, row in enumerate(rows, 1)
+        rows = [
+            {"line": n, "text": lenient.text(row)[:200], "suspect": f"{label_file}:{n}" in lines}
+            for n, row in enumerate(lenient.entries(source, "labels", "rows"), 1)
         ]
-        bad_rows = any(row["guilty"] for row in marked)
-        worst_first = sorted(marked, key=lambda row: not row["guilty"])[:ROWS]
-        shot = Shot(
-            number,
-            short(file, root) or f"image {number}",
-            bool(suspect) or file in guilty or (not own and (any(p in guilty for p in parents) or bad_rows)),
-            suspect,
-            [short(parent, root) for parent in parents],
-            short(label_file, root),
-            sorted(worst_first, key=lambda row: int(row["line"])),
-            max(0, len(marked) - ROWS),
-        )
-        found.append(shot)
+        origin = not own and (not blamed.isdisjoint(parents) or any(row["suspect"] for row in rows))
+        image = BatchImage(number, short(file, root) or f"image {number}", bool(seen) or file in blamed or origin, seen)
+        image.parents, image.label_file = [short(parent, root) for parent in parents], short(label_file, root)
+        worst_first = sorted(rows, key=lambda row: not row["suspect"])[:ROWS]
+        image.rows, image.more_rows = sorted(worst_first, key=lambda row: row["line"]), max(0, len(rows) - ROWS)
+        found.append(image)
     return found
 
 
-def draw(shots: Sequence[Shot], path: Path, guilty: bool, purse: list[int]) -> None:
-    """Add the pictures of the guilty images, or of the others, while the purse of bytes and thumbnails lasts."""
-    wanted = [shot for shot in shots if shot.guilty is guilty]
+def draw(batch_images: Sequence[BatchImage], path: Path, suspect: bool, room: list[int]) -> None:
+    """Add the pictures of the suspect images, or of the others, while the room of bytes and thumbnails lasts."""
+    wanted = [image for image in batch_images if image.suspect is suspect]
     if not wanted:
         return
     try:
@@ -266,17 +263,17 @@ def draw(shots: Sequence[Shot], path: Path, guilty: bool, purse: list[int]) -> N
                     rows[key] = stream.get_tensor(name)
             facts_names = lenient.mapping(json.loads((stream.metadata() or {})["yolo-nanfix"]), "model", "names")
             count = images.get_shape()[0]
-            for shot in wanted:
-                if purse[0] <= 0 or (not guilty and purse[1] <= 0) or shot.number > count:
+            for image in wanted:
+                if room[0] <= 0 or (not suspect and room[1] <= 0) or image.number > count:
                     continue
-                pixels = images[shot.number - 1 : shot.number][0]
-                shot.picture = picture(pixels, LARGE if guilty else SMALL)
-                _add_boxes(shot, rows, facts_names)
-                purse[0] -= len(shot.picture.uri)
-                purse[1] -= not guilty
+                pixels = images[image.number - 1 : image.number][0]
+                image.picture = picture(pixels, LARGE if suspect else SMALL)
+                _add_boxes(image, rows, facts_names)
+                room[0] -= len(image.picture.uri)
+                room[1] -= not suspect
     except DAMAGED as error:
-        for shot in wanted:
-            shot.why_not = shot.why_not or ("" if shot.picture else f"The picture cannot be drawn: {why(error)}.")
+        for image in wanted:
+            image.why_not = image.why_not or ("" if image.picture else f"The picture cannot be drawn: {why(error)}.")
 
 
 def _bearable(name: str, shape: Sequence[int]) -> None:
@@ -289,24 +286,24 @@ def _bearable(name: str, shape: Sequence[int]) -> None:
         raise ValueError(f"{name} has {math.prod(shape)} values, more than {MOST_VALUES}")
 
 
-def _add_boxes(shot: Shot, rows: Mapping[str, Any], names: Mapping[str, Any]) -> None:
-    """The boxes of one image, red where their label line is guilty; those that are not finite are counted alone."""
+def _add_boxes(image: BatchImage, rows: Mapping[str, Any], names: Mapping[str, Any]) -> None:
+    """The boxes of one image, red where their label line is suspect; those that are not finite are counted alone."""
     owner, boxes = rows.get("batch_idx"), rows.get("bboxes")
     if owner is None or boxes is None or len(owner.reshape(-1)) != len(boxes):
         return
-    mine = np.flatnonzero(owner.reshape(-1) == shot.number - 1)
+    mine = np.flatnonzero(owner.reshape(-1) == image.number - 1)
     classes = rows.get("cls")
     flat = classes.reshape(-1) if classes is not None and classes.size == len(boxes) else np.full(len(boxes), -1.0)
-    in_order = len(mine) == len(shot.rows) and not shot.more_rows and not shot.parents
+    in_order = len(mine) == len(image.rows) and not image.more_rows and not image.parents
     for place, index in enumerate(mine):
         path = box_path(boxes[index])
         if not path:
-            shot.undrawn += 1
+            image.undrawn += 1
             continue
         number = float(flat[index])
         word = lenient.text(names, str(int(number))) if np.isfinite(number) else ""
-        guilty = bool(in_order and shot.rows[place]["guilty"])
-        shot.boxes.append({"path": path, "guilty": guilty, "words": word or f"class {figure(number)}"})
+        suspect = bool(in_order and image.rows[place]["suspect"])
+        image.boxes.append({"path": path, "suspect": suspect, "words": word or f"class {figure(number)}"})
 
 
 def why(error: BaseException) -> str:
@@ -336,8 +333,11 @@ def picture(pixels: Floats, longest: int) -> Picture:
     scale = min(1.0, longest / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     planes = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in values]
-    shown, odd = _stretched(np.stack(planes[::-1] if len(planes) == 3 else planes * 3, axis=2), low, high)
-    canvas = np.ascontiguousarray(shown)
+    shown, odd = np.stack(planes[::-1] if len(planes) == 3 else planes * 3, axis=2), ""
+    if low < -0.01 or high > 1.01:
+        odd = f"values from {low:.4g} to {high:.4g}, shown stretched"
+        shown = (shown.astype(np.float64) - low) / max(high - low, 1e-30)
+    canvas = np.ascontiguousarray(np.rint(np.clip(np.nan_to_num(shown), 0.0, 1.0) * 255).astype(np.uint8))
     if bad.any():
         reach = math.ceil(1 / scale)
         wide = cv2.dilate(np.asarray(bad, np.uint8), np.ones((reach, reach), np.uint8))
@@ -346,16 +346,7 @@ def picture(pixels: Floats, longest: int) -> Picture:
     if not done:
         raise ValueError("the image cannot be encoded")
     uri = "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
-    return Picture(uri, width, height, 0 if healthy else int((~np.isfinite(pixels)).sum()), _area(bad), odd)
-
-
-def _stretched(values: Floats, low: float, high: float) -> tuple[NDArray[np.uint8], str]:
-    """The pixels in 8 bits; if they do not lie between 0 and 1, they are stretched, which is said."""
-    odd = ""
-    if low < -0.01 or high > 1.01:
-        odd = f"values from {low:.4g} to {high:.4g}, shown stretched"
-        values = (values.astype(np.float64) - low) / max(high - low, 1e-30)
-    return np.rint(np.clip(np.nan_to_num(values), 0.0, 1.0) * 255).astype(np.uint8), odd
+    return Picture(uri, width, height, _area(bad), odd)
 
 
 def _area(bad: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
@@ -369,7 +360,7 @@ def _area(bad: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
 
 
 def box_path(box: Iterable[float]) -> str:
-    """The SVG path of a box: centre, width and height as shares, for turned boxes an angle in radians.
+    """The SVG path of a box: centre, width and height normalised, of rotated boxes also an angle in radians.
 
     Empty where a number is not finite, or there are not four or five.
     """

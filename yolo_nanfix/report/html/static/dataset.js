@@ -25,19 +25,19 @@
     return made;
   };
 
-  // A picture with some rows in red: `guilty` are their numbers, `spots` further points to ring.
-  const shot = (file, guilty, spots, says) => {
+  // A picture with some rows in red: `suspect` are their numbers, `spots` further points to ring.
+  const thumbnail = (file, suspect, spots, says) => {
     const picture = data.pictures[file];
     if (!picture) return null;
     const [number, view, , , outlines] = picture;
-    const svg = drawn("svg", { class: "shot", viewBox: view, role: "img", "aria-label": says });
+    const svg = drawn("svg", { class: "thumbnail", viewBox: view, role: "img", "aria-label": says });
     svg.append(drawn("use", { href: `#picture-${number}` }));
-    const red = outlines.filter((outline) => guilty.has(outline[0]));
+    const red = outlines.filter((outline) => suspect.has(outline[0]));
     const paths = (chosen) => chosen.map((outline) => outline[2]).join("");
-    const others = paths(outlines.filter((outline) => !guilty.has(outline[0])));
+    const others = paths(outlines.filter((outline) => !suspect.has(outline[0])));
     if (others) svg.append(drawn("path", { class: "halo", d: others }), drawn("path", { class: "row", d: others }));
     if (red.length) {
-      svg.append(drawn("path", { class: "halo thick", d: paths(red) }), drawn("path", { class: "row guilty", d: paths(red) }));
+      svg.append(drawn("path", { class: "halo thick", d: paths(red) }), drawn("path", { class: "row suspect", d: paths(red) }));
     }
     for (const [cx, cy] of [...red.filter((o) => o.length > 3).map((o) => o.slice(3)), ...spots]) {
       svg.append(drawn("circle", { class: "halo thick", cx, cy, r: 12 }), drawn("circle", { class: "ring", cx, cy, r: 12 }));
@@ -69,12 +69,12 @@
   const item = (row) => {
     const made = element("li", undefined, "finding");
     const file = row[at.image];
-    const guilty = new Set(row[at.row] ? [row[at.row]] : []);
+    const suspect = new Set(row[at.row] ? [row[at.row]] : []);
     const place = data.files[row[at.file]][0];
     const line = row[at.line] ? `:${row[at.line]}` : "";
-    const svg = shot(file, guilty, row[at.pixel] ? [row[at.pixel]] : [], file < 0 ? "" : data.files[file][0]);
+    const svg = thumbnail(file, suspect, row[at.pixel] ? [row[at.pixel]] : [], file < 0 ? "" : data.files[file][0]);
     const other = row[at.partner];
-    const second = other >= 0 ? shot(other, new Set(), [], data.files[other][0]) : null;
+    const second = other >= 0 ? thumbnail(other, new Set(), [], data.files[other][0]) : null;
     if (svg && second) {
       made.classList.add("two");
       const pair = element("div", undefined, "pair");
@@ -85,7 +85,7 @@
       }
       made.append(pair);
     } else if (svg) made.append(zoom(svg, data.files[file][0], () => about(file)));
-    else if (data.without[file]) made.append(element("p", data.without[file], "shot none"));
+    else if (data.without[file]) made.append(element("p", data.without[file], "thumbnail none"));
     const head = element("p");
     const severity = data.severities[row[at.severity]];
     head.append(element("strong", code(row)[0]), ` ${code(row)[1]} `, element("span", severity, `badge ${severity}`));
@@ -170,7 +170,7 @@
       setTimeout(apply);
     });
   }
-  for (const svg of document.querySelectorAll("figure.thumb > svg.shot")) {
+  for (const svg of document.querySelectorAll("figure.thumb > svg.thumbnail")) {
     const caption = svg.parentElement.querySelector("figcaption").textContent;
     svg.replaceWith(zoom(svg.cloneNode(true), caption, () => []));
   }
