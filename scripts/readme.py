@@ -12,7 +12,6 @@ from pathlib import Path
 from yolo_nanfix import api, cards
 from yolo_nanfix.files import write_text
 from yolo_nanfix.guard.sensor_table import SENSORS
-from yolo_nanfix.linting.autofix.fix_table import safety
 from yolo_nanfix.linting.registry import all_rules
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -38,7 +37,8 @@ def rules() -> str:
     """One row a lint rule."""
     rows = ["| code | defect | severity | Ultralytics | fix | |", "|---|---|---|---|---|---|"]
     for rule in all_rules():
-        told = (f"`{rule.name}`", rule.severity.value, rule.effect.value, safety(rule.code), rule.title)
+        fix = rule.autofix.safety.value if rule.autofix else ""
+        told = (f"`{rule.name}`", rule.severity.value, rule.effect.value, fix, rule.title)
         rows.append(f"| {rule.code} | {' | '.join(told)} |")
     return "\n".join(_cells(row) for row in rows)
 

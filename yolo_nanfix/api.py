@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from yolo_nanfix.handoff.export import HandedOver as HandedOver
     from yolo_nanfix.linting.autofix.apply import Fixed as Fixed
     from yolo_nanfix.linting.autofix.autofix import Mendable as Mendable
-    from yolo_nanfix.linting.autofix.edit_plan import Kept as Kept
+    from yolo_nanfix.linting.autofix.operations import Autofix as Autofix
+    from yolo_nanfix.linting.autofix.reasons import Kept as Kept
     from yolo_nanfix.linting.autofix.undo import Undone as Undone
     from yolo_nanfix.linting.registry import Rule
     from yolo_nanfix.linting.request import Watched
@@ -178,11 +179,11 @@ def mendable(report: Report, *, cache: bool = True) -> Mendable:
     return autofix.mendable(report, cache)
 
 
-def fix_of(code: str) -> tuple[str, str] | None:
-    """How safe the fix of a rule is (`safe`, `unsafe`, `safe to 1 %`) and what it does; None if it has none."""
-    from yolo_nanfix.linting.autofix.fix_table import FIXES
+def fix_of(code: str) -> Autofix | None:
+    """The autofix of a rule: what it does, and how safe that is; None if it has none."""
+    from yolo_nanfix.linting.registry import autofixes
 
-    return (FIXES[code].safety, FIXES[code].text) if code in FIXES else None
+    return autofixes().get(code)
 
 
 def undo(data: str | Path, *, outside: bool = False, root: str | Path | None = None) -> Undone:
@@ -237,15 +238,15 @@ def handoff(
         UsageError: an argument is wrong, `out` is there already, or it cannot be written.
         DataError: the dataset cannot be used any more.
     """
+    from yolo_nanfix import labelling
     from yolo_nanfix.handoff.export import Options
-    from yolo_nanfix.linting.autofix import autofix
 
     if to not in FORMATS or images not in (None, "copy", "link"):
         raise UsageError(f"handoff goes to {', '.join(FORMATS)}, with images copy, link or None; not to {to}, {images}")
-    chosen = autofix.unlabelled(report, progress) if unlabelled else None
-    selected = autofix.at_least(report, severity)
+    chosen = labelling.unlabelled(report, progress) if unlabelled else None
+    selected = labelling.at_least(report, severity)
     options = Options(to, max_images, images, overwrite, chosen, follow_links)
-    return autofix.handoff(selected, Path(out), options, progress)
+    return labelling.handoff(selected, Path(out), options, progress)
 
 
 def guard_settings() -> tuple[tuple[str, Any, str], ...]:

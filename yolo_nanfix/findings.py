@@ -80,6 +80,22 @@ class Skip(str, Enum):
     """There are no label files of text."""
 
 
+class Safety(Enum):
+    """Whether the autofix of a rule may be applied without being asked for; the value is what tables say."""
+
+    SAFE = "safe"
+    """Nothing that Ultralytics trains on is lost: `--fix` does it."""
+    SAFE_IF_SLIGHT = "safe to 1 %"
+    """Safe where a box reaches out of its image by 1 % of it at most, else unsafe."""
+    UNSAFE = "unsafe"
+    """It decides for the user, or loses something: only `--unsafe-fixes` does it."""
+
+    @property
+    def option(self) -> str:
+        """The options of `yolo-nanfix lint` that apply such an autofix."""
+        return "--fix --unsafe-fixes" if self is Safety.UNSAFE else "--fix"
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a finding is: a file, and inside it a line (1-based) or a pixel (x, y, channel; 0-based)."""

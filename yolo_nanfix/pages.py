@@ -154,11 +154,10 @@ def show(report: Report, progress: Progress | None = None, *, follow_links: bool
 
 
 def _show(report: Report, studied: list[Studied], progress: Progress | None, follow_links: bool) -> Show:
-    from yolo_nanfix.linting.autofix.fix_table import FIXES
-    from yolo_nanfix.linting.registry import all_rules
+    from yolo_nanfix.linting.registry import all_rules, autofixes
     from yolo_nanfix.report.html.dataset_pictures import gather
 
-    fixes = {code: (fixer.safety, fixer.text) for code, fixer in FIXES.items()}
+    fixes = {code: (fix.safety, fix.text) for code, fix in autofixes().items()}
     return gather(report, studied, all_rules(), fixes, progress, follow_links=follow_links)
 
 

@@ -8,8 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from generator.markup import block, code, facts, prose, table
-from yolo_nanfix.findings import Effect
-from yolo_nanfix.linting.autofix.fix_table import FIXES, safety
+from yolo_nanfix.findings import Effect, Safety
 from yolo_nanfix.linting.registry import Rule, all_rules
 
 DEFECTS = Path(__file__).resolve().parents[2] / "datasets" / "DEFECTS.md"
@@ -80,7 +79,7 @@ def _page(rule: Rule, before: Rule | None, after: Rule | None) -> str:
 def _facts(rule: Rule) -> Iterator[tuple[str, str]]:
     yield "severity", badge(rule)
     yield "Ultralytics", rule.effect.value
-    yield "fix", f"{FIXES[rule.code].text} ({safety(rule.code)})" if rule.code in FIXES else "by hand"
+    yield "fix", f"{rule.autofix.text} ({rule.autofix.safety.value})" if rule.autofix else "by hand"
     yield "tasks", ", ".join(rule.tasks)
     yield "asked", "with `--deep` only" if rule.deep else "always"
 
@@ -114,12 +113,12 @@ def _release() -> str:
 
 
 def _fix(rule: Rule) -> str:
-    if rule.code not in FIXES:
+    if rule.autofix is None:
         return ""
-    option = "--fix --unsafe-fixes" if FIXES[rule.code].safety == "unsafe" else "--fix"
-    more = "; what reaches out further needs `--unsafe-fixes`" if FIXES[rule.code].safety == "safe to 1 %" else ""
+    safety, option = rule.autofix.safety, rule.autofix.safety.option
+    more = "; what reaches out further needs `--unsafe-fixes`" if safety is Safety.SAFE_IF_SLIGHT else ""
     command = f"{_lint(rule)} --select {rule.code} {option}"
-    told = f"`{option}` {prose(FIXES[rule.code].text)}{more}. The first command shows it, the second does it:\n\n"
+    told = f"`{option}` {prose(rule.autofix.text)}{more}. The first command shows it, the second does it:\n\n"
     return told + block(f"{command} --diff\n{command}", "console")
 
 
@@ -166,8 +165,8 @@ hurts accuracy, *info* does not change the exit code. The column *Ultralytics* s
 
 
 def _row(rule: Rule) -> tuple[str, ...]:
-    link = f"[{rule.code}]({rule.code}.md)"
-    return link, code(rule.name), badge(rule), rule.effect.value, safety(rule.code), prose(rule.title, links=False)
+    link, fix = f"[{rule.code}]({rule.code}.md)", rule.autofix.safety.value if rule.autofix else ""
+    return link, code(rule.name), badge(rule), rule.effect.value, fix, prose(rule.title, links=False)
 
 
 def _effects() -> str:

@@ -19,7 +19,9 @@ from PIL import Image
 
 import yolo_nanfix
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.linting.registry import all_rules
+from yolo_nanfix.linting.autofix.operations import Operation, Scope
+from yolo_nanfix.linting.autofix.reasons import Why
+from yolo_nanfix.linting.registry import autofixes
 
 SPILL = "0 0.5 0.5 0.2 1.005\n"
 BAD = "0 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2\n1 nan 0.5 0.2 0.2\n" + SPILL
@@ -105,9 +107,8 @@ def test_a_label_file_that_another_image_uses_stays(tiny: TinySet):
     tiny.put("images/train/a.png", b"")
     fixed = fix(tiny, unsafe=True)
     assert not (tiny.root / "images/train/a.png").exists() and label(tiny).read_text() == ROWS
-    assert [(k.place, k.reason) for k in fixed.kept] == [
-        (str(label(tiny)), "stays where it is: it is the label file of a.jpg too")
-    ]
+    assert [(k.place, k.reason.why) for k in fixed.kept] == [(str(label(tiny)), Why.SHARED_LABEL)]
+    assert fixed.kept[0].reason.values == {"other": str(tiny.root / "images/train/a.jpg")}
 
 
 def test_a_renamed_image_keeps_labels_and_place_in_lists(tiny: TinySet):
@@ -129,7 +130,7 @@ def test_a_name_that_is_taken_is_never_overwritten(tiny: TinySet):
     tiny.put("images/train/a.png", encode(".png", picture(top=9)))
     before = snapshot(tiny.root)
     fixed = fix(tiny, unsafe=True)
-    assert [k.reason for k in fixed.kept if k.code == "IM007"] == ["cannot be renamed: a.png is there already"]
+    assert [k.reason.why for k in fixed.kept if k.code == "IM007"] == [Why.NAME_TAKEN]
     assert snapshot(tiny.root) == before
 
 
@@ -169,17 +170,17 @@ def _hard_link(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    ("spoil", "why"),
     [
-        (_link, "symbolic link"),
-        (_read_only, "read-only"),
-        (_hard_link, "2 names (hard links)"),
-        (lambda path: path.write_text(BAD + "\n"), "changed since the lint"),
-        (lambda path: path.unlink(), "vanished since the lint"),
-        (lambda path: (path.unlink(), path.mkdir()), "not a regular file"),
+        (_link, Why.LINK),
+        (_read_only, Why.READ_ONLY),
+        (_hard_link, Why.HARD_LINKS),
+        (lambda path: path.write_text(BAD + "\n"), Why.CHANGED),
+        (lambda path: path.unlink(), Why.VANISHED),
+        (lambda path: (path.unlink(), path.mkdir()), Why.NOT_REGULAR),
     ],
 )
-def test_what_may_not_be_changed_is_left_with_one_line(tiny: TinySet, spoil, reason: str):
+def test_what_may_not_be_changed_is_left_with_one_line(tiny: TinySet, spoil, why: Why):
     tiny.rows(BAD)
     if spoil in (_link, _read_only, _hard_link):
         spoil(label(tiny))
@@ -191,7 +192,7 @@ def test_what_may_not_be_changed_is_left_with_one_line(tiny: TinySet, spoil, rea
     fixed = yolo_nanfix.fix(report)
     assert (fixed.files, fixed.journal) == (0, None)
     (kept,) = fixed.kept
-    assert reason in kept.reason and kept.place == str(label(tiny)) and "\n" not in kept.reason
+    assert (kept.reason.why, kept.place) == (why, str(label(tiny))) and "\n" not in str(kept.reason)
     assert snapshot(tiny.root) == before
 
 
@@ -201,7 +202,7 @@ def test_undo_leaves_a_file_that_changed_since_the_fix(tiny: TinySet):
     fix(tiny)
     label(tiny).write_text("mine\n")
     undone = yolo_nanfix.undo(tiny.root)
-    assert (undone.files, len(undone.kept)) == (1, 1) and "changed since the fix" in undone.kept[0].reason
+    assert (undone.files, [k.reason.why for k in undone.kept]) == (1, [Why.CHANGED_SINCE_FIX])
     assert label(tiny).read_text() == "mine\n" and (tiny.root / "labels/val/b.txt").read_text() == SPILL
     assert undone.bytes_in is not None and BAD.encode() in (Path(undone.bytes_in) / "pack.bin").read_bytes()
     with pytest.raises(UsageError, match="no fix run"):
@@ -293,7 +294,7 @@ def test_a_disk_that_fills_while_files_change_stops_the_run(tiny: TinySet, journ
     from yolo_nanfix.linting.autofix import apply
     from yolo_nanfix.linting.autofix.autofix import _ground
     from yolo_nanfix.linting.autofix.edit_plan import plan
-    from yolo_nanfix.linting.autofix.edits import Edit
+    from yolo_nanfix.linting.autofix.file_changes import Edit
     from yolo_nanfix.linting.autofix.journal import Writer, locked
 
     tiny.rows(BAD * 400)
@@ -312,7 +313,7 @@ def test_a_disk_that_fills_while_files_change_stops_the_run(tiny: TinySet, journ
             applied, failed = apply._carry_out(journal, [""] * len(journal.steps))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert applied == [] and [k.reason.partition(" ")[0] for k in failed] == ["cannot", "not"]
+    assert applied == [] and [k.reason.why for k in failed] == [Why.CANNOT_BE_CHANGED, Why.NOT_TRIED]
     assert snapshot(tiny.root) == before
 
 
@@ -341,13 +342,10 @@ def test_fix_then_undo_gives_every_byte_back(tmp_path_factory, text: str, bom: b
     assert snapshot(tiny.root.parent) == before and left.task == task
 
 
-def test_every_fixer_names_a_rule_and_an_operation_that_exist():
-    from yolo_nanfix.linting.autofix.edit_plan import PICTURES
-    from yolo_nanfix.linting.autofix.fix_table import FIXES
-    from yolo_nanfix.linting.autofix.row_edits import OPERATIONS
-    from yolo_nanfix.linting.autofix.set_edits import OPERATIONS as SETS
-    from yolo_nanfix.linting.autofix.text_edits import WHOLE
+def test_every_operation_is_one_of_a_rule_and_has_a_function():
+    from yolo_nanfix.linting.autofix.label_edits import _ROW_OPERATIONS
+    from yolo_nanfix.linting.autofix.set_edits import _SET_OPERATIONS
 
-    assert set(FIXES) <= {rule.code for rule in all_rules()}
-    assert {fixer.how for fixer in FIXES.values()} <= {*PICTURES, *OPERATIONS, *WHOLE, *SETS, "duplicate"}
-    assert {fixer.safety for fixer in FIXES.values()} <= {"safe", "unsafe", "safe to 1 %"}
+    assert {fix.operation for fix in autofixes().values()} == set(Operation)
+    assert {*_ROW_OPERATIONS, Operation.DUPLICATE} == {one for one in Operation if one.scope is Scope.ROW}
+    assert set(_SET_OPERATIONS) == {one for one in Operation if one.scope is Scope.SET}

@@ -18,7 +18,8 @@ from linting.tiny_set import YAML, TinySet
 
 import yolo_nanfix
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.linting.autofix.journal_record import Broken, Record, Step, dumps, loads
+from yolo_nanfix.linting.autofix.journal import Broken, Journal, Step, dumps, loads
+from yolo_nanfix.linting.autofix.reasons import Why
 
 SPILL = "0 0.5 0.5 0.2 1.005\n"
 CASES = 100
@@ -218,7 +219,7 @@ def test_bytes_that_are_damaged_in_the_journal_are_not_written(tiny: TinySet, jo
     pack.write_bytes(content[:at] + b"1" + content[at + 1 :])
     undone = yolo_nanfix.undo(tiny.root)
     (kept,) = undone.kept
-    assert "are damaged" in kept.reason and undone.files == 3 and undone.bytes_in == str(journals / "000001")
+    assert kept.reason.why is Why.BYTES_DAMAGED and undone.files == 3 and undone.bytes_in == str(journals / "000001")
     now = snapshot(tiny.root)
     assert {path for path in before if before[path] != now[path]} == {kept.place} and pack.exists()
 
@@ -234,7 +235,7 @@ def test_a_disk_that_is_full_keeps_the_journal(tiny: TinySet, journals: Path):
         (kept,) = yolo_nanfix.undo(tiny.root).kept
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert kept.reason.endswith("--undo tries again") and (journals / "000001/pack.bin").exists()
+    assert kept.reason.why is Why.NOT_RESTORED and (journals / "000001/pack.bin").exists()
     assert not list(tiny.root.rglob("*.tmp"))
     assert yolo_nanfix.undo(tiny.root).kept == () and snapshot(tiny.root) == before
 
@@ -313,27 +314,27 @@ def test_names_of_any_kind_come_back(tiny: TinySet):
 
 
 STEP = Step("/set/a.txt", "/set/a.txt", "0" * 64, "f" * 64, 0, 3, 3, 3, 0o644, -7, (1, 2, 3, 4, 5))
-RECORD = Record("/set/data.yaml", "/set", "0123abcd", (STEP,), ("/set-quarantine",), False)
+RECORD = Journal(Path("/journals/000001"), "/set/data.yaml", "/set", "0123abcd", (STEP,), ("/set-quarantine",), False)
 
 
 def test_what_a_fix_writes_is_read_back():
-    odd = RECORD._replace(
-        data="/s\n\udcff/data.yaml", root="/", steps=(replace(STEP, path="/'\x1b.txt"),) * 2, whole=True
+    odd = replace(
+        RECORD, data="/s\n\udcff/data.yaml", root="/", steps=(replace(STEP, path="/'\x1b.txt"),) * 2, whole=True
     )
     for record in (RECORD, odd):
-        assert loads(dumps(record)) == record
+        assert loads(dumps(record), record.folder) == record
 
 
 @pytest.mark.parametrize(
     "record",
     [
-        *(RECORD._replace(token=token) for token in ("", "/../mine/", "0123abcd/", "0123ABCD", 7, None)),
-        *(RECORD._replace(root=root) for root in ("", "set", "/set/../mine", "/set/", None)),
-        *(RECORD._replace(folders=folders) for folders in (("..",), "/set", None, (7,))),
-        *(RECORD._replace(whole=whole) for whole in (0, None, "no")),
-        RECORD._replace(steps=()),
+        *(replace(RECORD, token=token) for token in ("", "/../mine/", "0123abcd/", "0123ABCD", 7, None)),
+        *(replace(RECORD, root=root) for root in ("", "set", "/set/../mine", "/set/", None)),
+        *(replace(RECORD, folders=folders) for folders in (("..",), "/set", None, (7,))),
+        *(replace(RECORD, whole=whole) for whole in (0, None, "no")),
+        replace(RECORD, steps=()),
         *(
-            RECORD._replace(steps=(replace(STEP, **{name: value}),))
+            replace(RECORD, steps=(replace(STEP, **{name: value}),))
             for name, values in {
                 "path": ("", "/", "a.txt", "../a.txt", "/set/../mine/a.txt", "/set//a.txt", "/set/a\0.txt", None, []),
                 "target": ("/set/./a.txt", "/set/a.txt/"),
@@ -350,7 +351,7 @@ def test_what_a_fix_writes_is_read_back():
     ],
     ids=lambda record: str(record)[-20:],
 )
-def test_what_no_fix_writes_is_not_believed(record: Record):
+def test_what_no_fix_writes_is_not_believed(record: Journal):
     with pytest.raises(Broken, match="what no fix does") as caught:
-        loads(dumps(record))
+        loads(dumps(record), record.folder)
     assert caught.value.data == "/set/data.yaml"

@@ -11,7 +11,9 @@ from autofix.test_fix import snapshot
 from linting.tiny_set import YAML, TinySet, encode, picture, tiff_pages
 
 import yolo_nanfix
-from yolo_nanfix.linting.autofix.limits import Loss, Whole, read, refused
+from yolo_nanfix.linting.autofix.ground import Whole
+from yolo_nanfix.linting.autofix.losses import Loss, read, refused
+from yolo_nanfix.linting.autofix.reasons import Kept, Reason, Why
 
 GOOD = "0 0.5 0.5 0.2 0.2\n1 0.3 0.3 0.1 0.2\n"
 
@@ -31,6 +33,11 @@ def add(tiny: TinySet, name: str, rows: str | bytes, seed: int = 99) -> Path:
 
 def fix(tiny: TinySet, **how: bool):
     return yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False), **how)
+
+
+def without_class_two(kept: Kept) -> bool:
+    """Whether something is left for the sake of class 2, of which the set would have no row."""
+    return kept.reason == Reason(Why.CLASS_GONE, {"class": 2, "where": "the set"})
 
 
 def scan(root: Path, classes: int = 2) -> dict[str, list[list[float]]]:
@@ -142,7 +149,8 @@ def test_where_the_image_cannot_go_the_label_stays_as_it_is(tiny: TinySet):
     image.symlink_to(tiny.root / "real.png")
     before = snapshot(tiny.root)
     fixed = fix(tiny, unsafe=True)
-    assert (fixed.files, fixed.quarantined) == (0, 0) and "symbolic link" in fixed.kept[0].reason
+    assert (fixed.files, fixed.quarantined) == (0, 0) and fixed.kept[0].reason.why is Why.NO_ROW_LEFT_HELD
+    assert fixed.kept[0].reason.values == {"path": str(image), "because": Reason(Why.LINK)}
     assert snapshot(tiny.root) == before
 
 
@@ -150,14 +158,14 @@ def test_a_split_is_not_emptied(tiny: TinySet):
     tiny.put("labels/val/b.txt", "0 nan 0.5 0.2 0.2\n")
     tiny.rows("0 nan 0.5 0.2 0.2\n" + GOOD)
     fixed = fix(tiny, unsafe=True)
-    assert [k.reason for k in fixed.kept] == ["all images of val would go to quarantine: see what is wrong with them"]
+    assert [k.reason for k in fixed.kept] == [Reason(Why.ALL_IMAGES, {"split": "val"})]
     assert (tiny.root / "labels/train/a.txt").read_text() == GOOD and (tiny.root / "images/val/b.jpg").exists()
 
 
 def test_images_that_cannot_be_read_do_not_empty_a_split_either(tiny: TinySet):
     tiny.put("images/val/b.jpg", encode(".jpg", picture())[:-300])
     fixed = fix(tiny, unsafe=True)
-    assert fixed.quarantined == 0 and "all images of val" in fixed.kept[0].reason
+    assert fixed.quarantined == 0 and fixed.kept[0].reason == Reason(Why.ALL_IMAGES, {"split": "val"})
 
 
 def test_unreadable_images_that_alone_have_a_class_stay(tiny: TinySet):
@@ -167,7 +175,7 @@ def test_unreadable_images_that_alone_have_a_class_stay(tiny: TinySet):
         tiny.put(f"labels/train/{name}.txt", rows)
     fixed = fix(tiny, unsafe=True)
     assert fixed.quarantined == 1 and (tiny.root / "images/train/cow.png").exists()
-    assert "all rows of class 2 out of the set" in fixed.kept[0].reason
+    assert without_class_two(fixed.kept[0])
     assert "CL004" not in yolo_nanfix.lint(tiny.root).by_code()
 
 
@@ -181,14 +189,15 @@ def test_few_wrong_rows_are_dropped_many_are_a_fault_of_the_set(many: TinySet):
     before = snapshot(many.root)
     fixed = fix(many, unsafe=True)
     assert (fixed.files, [k.code for k in fixed.kept]) == (0, ["CL003"]) and snapshot(many.root) == before
-    assert fixed.kept[0].reason.startswith("would take out 3 of 47 rows, more than 5% of the set")
+    values = {"rows": 3, "of": 47, "together": 3, "share": 0.05}
+    assert fixed.kept[0].reason == Reason(Why.MANY_ROWS, values)
 
 
 def test_a_class_is_not_dropped_row_by_row(many: TinySet):
     for number in range(2):
         (many.root / f"labels/train/m{number}.txt").write_text(GOOD + "2 0.5 0.5 0.1 0.1\n")
     fixed = fix(many, unsafe=True)
-    assert fixed.files == 0 and "would take all rows of class 2 out of the set" in fixed.kept[0].reason
+    assert fixed.files == 0 and without_class_two(fixed.kept[0])
     (many.root / "labels/train/m3.txt").write_text(GOOD + "9 0.5 0.5 0.1 0.1\n")  # a slip of another number
     fixed = fix(many, unsafe=True)
     assert fixed.files == 1 and (many.root / "labels/train/m3.txt").read_text() == GOOD
@@ -199,7 +208,7 @@ def test_a_class_of_rows_without_a_box_is_not_dropped_either(many: TinySet):
     for number in range(3):
         (many.root / f"labels/train/m{number}.txt").write_text(GOOD + f"{min(number, 1) + 1} nan 0.5 0.1 0.1\n")
     fixed = fix(many, unsafe=True)
-    assert [k.reason.partition(";")[0] for k in fixed.kept] == ["would take all rows of class 2 out of the set"]
+    assert [without_class_two(k) for k in fixed.kept] == [True]
     assert fixed.files == 1 and (many.root / "labels/train/m0.txt").read_text() == GOOD
     assert "CL004" not in yolo_nanfix.lint(many.root).by_code()
 
@@ -208,7 +217,7 @@ def test_a_class_of_one_flat_box_stays(many: TinySet):
     many.yaml(YAML.replace("[cat, dog]", "[cat, dog, cow]"))
     (many.root / "labels/train/m0.txt").write_text(GOOD + "2 0.5 0.5 0 0.1\n")
     fixed = fix(many, unsafe=True)
-    assert fixed.files == 0 and "would take all rows of class 2 out of the set" in fixed.kept[0].reason
+    assert fixed.files == 0 and without_class_two(fixed.kept[0])
 
 
 def test_images_that_train_are_not_put_aside_in_masses(tiny: TinySet):
@@ -221,7 +230,8 @@ def test_images_that_train_are_not_put_aside_in_masses(tiny: TinySet):
         tiny.put(f"labels/train/n{number}.txt", GOOD)
     before, report = snapshot(tiny.root), yolo_nanfix.lint(tiny.root, settings=False).select("IM011")
     fixed = yolo_nanfix.fix(report, unsafe=True)
-    assert fixed.files == 0 and "would take out 4 of 48 rows, more than 5%" in fixed.kept[0].reason
+    assert fixed.files == 0 and fixed.kept[0].reason.why is Why.MANY_ROWS
+    assert (fixed.kept[0].reason.values["rows"], fixed.kept[0].reason.values["of"]) == (4, 48)
     assert snapshot(tiny.root) == before
     (tiny.root / "images/train/n1.tiff").unlink()
     report = yolo_nanfix.lint(tiny.root, settings=False).select("IM011")
@@ -247,10 +257,10 @@ def test_the_limits():
     both = [Loss("A", split, 7, True) for split in ("train", "val")]  # one in each split
     assert refused(both, usual).classes.keys() == {("train", 7), ("val", 7)}
     of_val = [Loss("A", "val", 1, True)] * 2
-    assert "all rows of class 1 out of val" in refused(of_val, usual).classes["val", 1]
+    assert refused(of_val, usual).classes["val", 1].values == {"class": 1, "where": "val"}
     assert refused(of_val[:1], usual) == ({}, {})
     small = whole(train={0.0: 99, 1.0: 1})
-    assert "all rows of class 1 out of the set" in refused(losses(("A", 1, 1)), small).classes["train", 1]
+    assert refused(losses(("A", 1, 1)), small).classes["train", 1].values == {"class": 1, "where": "the set"}
     assert refused([Loss("A", "val", 1, False)] * 2, usual) == ({}, {})
     empty = [Loss("A", "train", 1, False)]
     assert refused(empty, small).classes.keys() == {("train", 1)} and refused(empty * 9, usual) == ({}, {})

@@ -13,6 +13,7 @@ from linting.tiny_set import YAML, TinySet
 import yolo_nanfix
 from yolo_nanfix import api
 from yolo_nanfix.linting.autofix.apply import Fixed
+from yolo_nanfix.linting.autofix.reasons import Reason, Why
 
 SPILL = "0 0.5 0.5 0.2 1.005\n"
 CLIPPED = "0 0.5 0.5 0.2 1\n"
@@ -74,8 +75,9 @@ def test_what_lies_outside_is_named_and_changed_only_if_that_is_asked(tiny: Tiny
     for one in (shown, fixed):
         assert (one.files, one.outside) == (1, ()), one
         (kept,) = one.kept
-        assert "outside of the dataset" in kept.reason and "--fix-outside mends 1 finding in 1 file" in kept.reason
-        assert str(label.parent) in f"{os.path.normpath(kept.place)} {kept.reason}"
+        assert kept.reason.why in (Why.OUTSIDE_FOLDER, Why.OUTSIDE_LINK)
+        assert (kept.reason.values["findings"], kept.reason.values["files"]) == (1, 1)
+        assert str(label.parent) in (os.path.normpath(kept.place), kept.reason.values["target"])
     assert {p for p, v in snapshot(tiny.root.parent).items() if before[p] != v} == {str(tiny.root / "labels/val/b.txt")}
     yolo_nanfix.undo(tiny.root)
     assert snapshot(tiny.root.parent) == before
@@ -85,7 +87,7 @@ def test_what_lies_outside_is_named_and_changed_only_if_that_is_asked(tiny: Tiny
     assert label.read_text() == CLIPPED
     undone = yolo_nanfix.undo(tiny.root)
     assert (undone.files, [kept.place for kept in undone.kept]) == (1, [str(label)])
-    assert "--fix-outside" in undone.kept[0].reason and label.read_text() == CLIPPED
+    assert undone.kept[0].reason.to_outside and label.read_text() == CLIPPED
     assert yolo_nanfix.undo(tiny.root, outside=True).kept == ()
     assert snapshot(tiny.root.parent) == before
 
@@ -138,7 +140,7 @@ def test_a_fix_of_the_whole_set_waits_where_a_file_of_it_lies_outside(tiny: Tiny
     report = yolo_nanfix.lint(tiny.root, settings=False).select("CL010")
     fixed = yolo_nanfix.fix(report, unsafe=True)
     assert fixed.files == 0 and snapshot(tiny.root.parent) == before
-    assert fixed.kept[0].reason.startswith(f"{label}: lies outside of the dataset; --fix-outside")
+    assert fixed.kept[0].reason == Reason(Why.OUTSIDE, file=str(label))
     assert yolo_nanfix.fix(report, unsafe=True, outside=True).files == 2
     assert yolo_nanfix.undo(tiny.root, outside=True).kept == () and snapshot(tiny.root.parent) == before
 
@@ -158,10 +160,8 @@ def test_a_quarantine_that_is_a_link_is_used_only_if_that_is_asked(tiny: TinySet
         before, report = snapshot(tiny.root), yolo_nanfix.lint(tiny.root, settings=False)
         fixed = yolo_nanfix.fix(report, unsafe=True)
         assert fixed.files == 0 and snapshot(tiny.root) == before and not any(away.iterdir())
-        assert [k.reason for k in fixed.kept] == [
-            f"the quarantine {tiny.root}-quarantine is a link to {away}, outside of the dataset; --fix-outside moves "
-            "files there"
-        ]
+        values = {"quarantine": f"{tiny.root}-quarantine", "target": str(away)}
+        assert [k.reason for k in fixed.kept] == [Reason(Why.QUARANTINE_LINK, values)]
         fixed = yolo_nanfix.fix(report, unsafe=True, outside=True)
         assert (fixed.files, fixed.quarantine, fixed.kept) == (2, str(away), ())
         assert (away / "labels/train/bad.txt").read_text() == CLIPPED
@@ -175,21 +175,21 @@ def test_a_quarantine_that_is_a_link_is_used_only_if_that_is_asked(tiny: TinySet
         away.rmdir()
 
 
-def _as_a_file(place: Path, elsewhere: Path) -> str:
+def _as_a_file(place: Path, elsewhere: Path) -> tuple[Why, Path]:
     place.write_text("of the user")
-    return f"{place} is no folder"
+    return Why.QUARANTINE_NO_FOLDER, place
 
 
-def _linked_below(place: Path, elsewhere: Path) -> str:
+def _linked_below(place: Path, elsewhere: Path) -> tuple[Why, Path]:
     place.mkdir()
     (place / "images").symlink_to(elsewhere)
-    return f"{place}/images is a link"
+    return Why.QUARANTINE_BEHIND_LINK, place / "images"
 
 
-def _file_below(place: Path, elsewhere: Path) -> str:
+def _file_below(place: Path, elsewhere: Path) -> tuple[Why, Path]:
     place.mkdir()
     (place / "images").write_text("of the user")
-    return f"{place}/images is no folder"
+    return Why.QUARANTINE_NO_FOLDER, place / "images"
 
 
 @pytest.mark.parametrize("make", [_as_a_file, _linked_below, _file_below])
@@ -197,10 +197,11 @@ def test_a_quarantine_that_is_none_is_said(tiny: TinySet, make):
     _bad(tiny)
     elsewhere = tiny.root.parent / "elsewhere"
     elsewhere.mkdir()
-    reason = make(tiny.root.parent / "set-quarantine", elsewhere)
+    why, folder = make(tiny.root.parent / "set-quarantine", elsewhere)
     before = snapshot(tiny.root.parent)
     fixed = yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False), unsafe=True)
-    assert [k.reason for k in fixed.kept] == [f"the quarantine {tiny.root}-quarantine cannot be made: {reason}"]
+    values = {"quarantine": f"{tiny.root}-quarantine", "folder": str(folder)}
+    assert [k.reason for k in fixed.kept] == [Reason(why, values)]
     assert fixed.files == 0 and snapshot(tiny.root.parent) == before and not any(elsewhere.iterdir())
 
 
@@ -211,9 +212,8 @@ def test_an_image_is_not_renamed_where_its_list_cannot_be_changed_along(tiny: Ti
     tiny.put("train.txt", "./images/train/a.jpg\n./images/train/b.jpg\n").chmod(0o444)
     before = snapshot(tiny.root.parent)
     fixed = yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False), unsafe=True)
-    assert [k.reason for k in fixed.kept] == [
-        f"is in a list that cannot be changed along: {tiny.root}/train.txt is read-only"
-    ]
+    values = {"list": f"{tiny.root}/train.txt", "because": Reason(Why.READ_ONLY)}
+    assert [k.reason for k in fixed.kept] == [Reason(Why.IN_FIXED_LIST, values)]
     assert [Path(p).name for p, v in snapshot(tiny.root.parent).items() if before[p] != v] == ["a.jpg"]  # its end alone
     yolo_nanfix.undo(tiny.root)
     assert snapshot(tiny.root.parent) == before
@@ -238,23 +238,24 @@ def test_a_file_of_any_time_can_be_fixed_and_gets_it_back(tiny: TinySet, time_ns
 
 def test_whether_a_file_changed_cannot_be_told_by_a_clock_that_is_wrong():
     from yolo_nanfix.linting.autofix.file_changes import _unchanged
-    from yolo_nanfix.linting.autofix.row_edits import Left
+    from yolo_nanfix.linting.autofix.reasons import Left
 
     def status(mtime: int, ctime: int) -> os.stat_result:
         return os.stat_result((0o100644, 1, 1, 1, 0, 0, 1, 0, 0, 0), {"st_mtime_ns": mtime, "st_ctime_ns": ctime})
 
     for mtime, ctime in ((50, 60), (-5, 100), (999, 100)):
         _unchanged(status(mtime, ctime), 100, 200)
-    for mtime, ctime, reason in ((50, 150, "lint again"), (150, 50, "lint again"), (50, 300, "set the clock right")):
-        with pytest.raises(Left, match=reason):
+    for mtime, ctime, why in ((50, 150, Why.CHANGED), (150, 50, Why.CHANGED), (50, 300, Why.CHANGED_LATER)):
+        with pytest.raises(Left) as left:
             _unchanged(status(mtime, ctime), 100, 200)
+        assert left.value.reason.why is why
 
 
 def test_a_link_that_takes_the_place_of_a_folder_meanwhile_leads_nowhere(tiny: TinySet, journals: Path):
     from yolo_nanfix.linting.autofix import apply
     from yolo_nanfix.linting.autofix.autofix import _ground
     from yolo_nanfix.linting.autofix.edit_plan import plan
-    from yolo_nanfix.linting.autofix.edits import Edit
+    from yolo_nanfix.linting.autofix.file_changes import Edit
     from yolo_nanfix.linting.autofix.journal import Writer, locked
 
     tiny.rows(SPILL)
@@ -274,7 +275,7 @@ def test_a_link_that_takes_the_place_of_a_folder_meanwhile_leads_nowhere(tiny: T
             folder.symlink_to(f"{name}-away")  # the very same files: no stamp tells them apart
         before = snapshot(tiny.root.parent)
         applied, failed = apply._carry_out(journal, [""] * len(journal.steps))
-    assert applied == [] and {k.reason for k in failed} == {"lies behind another link than before; lint again"}
+    assert applied == [] and {k.reason.why for k in failed} == {Why.BEHIND_LINK}
     assert snapshot(tiny.root.parent) == before
 
 
@@ -290,7 +291,8 @@ def test_two_users_do_not_fix_one_dataset_at_once(tiny: TinySet, tmp_path: Path,
 
 
 def test_a_file_that_is_too_large_to_be_kept_is_left_alone(tmp_path: Path):
-    from yolo_nanfix.linting.autofix.file_changes import LARGEST, Left, look
+    from yolo_nanfix.linting.autofix.file_changes import LARGEST, look
+    from yolo_nanfix.linting.autofix.reasons import Left
 
     file = tmp_path / "a.jpg"
     with file.open("wb") as stream:

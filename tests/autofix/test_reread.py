@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from yolo_nanfix.linting.autofix.reread import reread, without_number
-from yolo_nanfix.linting.autofix.row_edits import Left
-from yolo_nanfix.linting.autofix.set_edits import LabelFile, Spot
+from yolo_nanfix.linting.autofix.reasons import Left
+from yolo_nanfix.linting.autofix.set_edits import LabelFile, Spot, reread, without_number
 
 FILE = LabelFile("a.txt", ("train",), 200, 100)
 

@@ -7,8 +7,9 @@ from linting.tiny_set import TinySet, encode, picture
 
 import yolo_nanfix
 from yolo_nanfix.findings import Effect, Finding, Place, Severity
-from yolo_nanfix.linting.autofix.row_edits import OPERATIONS, Left
-from yolo_nanfix.linting.autofix.text_edits import mend_text, recode, relist
+from yolo_nanfix.linting.autofix import label_edits
+from yolo_nanfix.linting.autofix.label_edits import edit_text, recode, relist
+from yolo_nanfix.linting.autofix.reasons import Left, Why
 
 LEFT = "left"
 
@@ -47,7 +48,6 @@ def found(code: str, line: int | None = 1) -> Finding:
         ("comment", "# 0 0.5 0.5 0.2 0.2", None, None),
         ("columns", "0 0.5 0.5 0.2 0.2 0.93", "0 0.5 0.5 0.2 0.2", "0 0.5 0.5 0.2 0.2"),
         ("columns", "0 0.5 0.5 0.2", None, None),
-        ("seven", "0 0.5 0.5 0.2 0.2 0.93 4", "0 0.5 0.5 0.2 0.2", "0 0.5 0.5 0.2 0.2"),
         ("columns", "0 0.5 0.5 0.2 0.2 1.57", LEFT, LEFT),
         ("sides", "0 0.5 0.5 -0.20 0.2", "0 0.5 0.5 0.20 0.2", "0 0.5 0.5 0.20 0.2"),
         ("sides", "0 0.5 0.9 0.2 -0.20", "0 0.5 0.9 0.2 0.20", "0 0.5 0.9 0.2 0.20"),
@@ -58,53 +58,56 @@ def found(code: str, line: int | None = 1) -> Finding:
 def test_an_operation_on_a_row(how: str, row: str, safe: str | None, unsafe: str | None):
     for wanted, risky in ((safe, False), (unsafe, True)):
         try:
-            words = OPERATIONS[how](row.split(), "detect", risky)
+            words = getattr(label_edits, how)(row.split(), "detect", risky)
         except Left:
             words = [LEFT]
         assert words == (wanted if wanted is None else wanted.split()), (how, row, risky)
 
 
 def test_rotated_boxes_and_keypoints_are_not_clipped():
-    with pytest.raises(Left, match="rotated"):
-        OPERATIONS["clip"](["0", "-0.001", "0.1", "0.5", "0.1", "0.5", "0.4", "0.1", "0.4"], "obb", True)
+    with pytest.raises(Left) as left:
+        label_edits.clip(["0", "-0.001", "0.1", "0.5", "0.1", "0.5", "0.4", "0.1", "0.4"], "obb", True)
+    assert left.value.reason.why is Why.ROTATED
     row = ["0", "0.9", "0.5", "0.21", "0.2", "1.5", "0.5", "2"]
-    assert OPERATIONS["clip"](row, "pose", False) == ["0", "0.8975", "0.5", "0.205", "0.2", "1.5", "0.5", "2"]
+    assert label_edits.clip(row, "pose", False) == ["0", "0.8975", "0.5", "0.205", "0.2", "1.5", "0.5", "2"]
 
 
 def test_a_file_keeps_every_byte_that_no_finding_is_about():
     content = b"\xef\xbb\xbf0  0.5\t0.5 0.2 0.2\r\n\r\n0 0.9 0.5 0.21 0.2\r1 .5 .5 .1 .1"
-    mended = mend_text(content, [found("BX006", 3)], "detect", False)
-    assert mended.content == b"\xef\xbb\xbf0  0.5\t0.5 0.2 0.2\r\n\r\n0 0.8975 0.5 0.205 0.2\r1 .5 .5 .1 .1"
-    assert [f.code for f in mended.done] == ["BX006"] and mended.left == ()
+    edited = edit_text(content, [found("BX006", 3)], "detect", False)
+    assert edited.content == b"\xef\xbb\xbf0  0.5\t0.5 0.2 0.2\r\n\r\n0 0.8975 0.5 0.205 0.2\r1 .5 .5 .1 .1"
+    assert [f.code for f in edited.done] == ["BX006"] and edited.left == ()
 
 
 def test_a_repeated_row_goes_only_if_an_earlier_one_is_the_same():
     content = b"0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n0 .50 .5 .2 .2\n"
-    mended = mend_text(content, [found("BX007", 3), found("BX007", 2), found("BX007", 9)], "detect", False)
-    assert mended.content == b"0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n"
-    assert [f.place.line for f, _ in mended.left] == [2, 9]
+    edited = edit_text(content, [found("BX007", 3), found("BX007", 2), found("BX007", 9)], "detect", False)
+    assert edited.content == b"0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n"
+    assert [f.place.line for f, _ in edited.left] == [2, 9]
 
 
-def test_safe_fixes_leave_what_only_unsafe_ones_mend():
+def test_safe_fixes_leave_what_only_unsafe_ones_fix():
     content = b"0 nan 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2\n"
-    assert mend_text(content, [found("TX010", 1)], "detect", False) == (content, (), (), ())
-    assert mend_text(content, [found("TX010", 1)], "detect", True).content == b"0 0.5 0.5 0.2 0.2\n"
+    assert edit_text(content, [found("TX010", 1)], "detect", False) == (content, (), (), ())
+    assert edit_text(content, [found("TX010", 1)], "detect", True).content == b"0 0.5 0.5 0.2 0.2\n"
 
 
-def test_two_findings_about_one_row_are_mended_together():
+def test_two_findings_about_one_row_are_fixed_together():
     content = b"0 1.02 -0.02 0.2 0.2\n0 0 0 0 0\n"
-    mended = mend_text(content, [found("BX001"), found("BX002"), found("BX004", 2), found("CL003", 2)], "detect", True)
-    assert mended.content == b"0 0.96 0.04 0.08 0.08\n" and len(mended.done) == 4 and not mended.left
+    edited = edit_text(content, [found("BX001"), found("BX002"), found("BX004", 2), found("CL003", 2)], "detect", True)
+    assert edited.content == b"0 0.96 0.04 0.08 0.08\n" and len(edited.done) == 4 and not edited.left
 
 
 def test_marks_line_ends_and_corners_of_a_whole_file():
     content = b"\xef\xbb\xbf0 0.5 0.5 0.2 0.2\r\n\xef\xbb\xbf1 .5 .5 .2 .2\r0 0.5 0.5 0.2 0.2\n"
     plain = b"0 0.5 0.5 0.2 0.2\n1 .5 .5 .2 .2\n0 0.5 0.5 0.2 0.2\n"
-    mended = mend_text(content, [found("TX018"), found("TX019", None), found("TX016", 2)], "detect", False)
-    assert mended.content == plain and len(mended.done) == 3
+    edited = edit_text(content, [found("TX018"), found("TX019", None), found("TX016", 2)], "detect", False)
+    assert edited.content == plain and len(edited.done) == 3
     rows = b"0 -0.005 0.1 0.5 0.1 0.3 0.4\n0 -0.5 0.1 0.5 0.1 0.3 0.4\n1 0.1 0.1 0.5 1.003 0.3 .40\n"
     clipped = b"0 0 0.1 0.5 0.1 0.3 0.4\n0 -0.5 0.1 0.5 0.1 0.3 0.4\n1 0.1 0.1 0.5 1 0.3 .40\n"
-    assert mend_text(rows, [found("SG002")], "segment", False).content == clipped
+    assert edit_text(rows, [found("SG002")], "segment", False).content == clipped
+    seven = b"0 0.5 0.5 0.2 0.2 0.93 4\n\n1 0.4 0.4 0.2 0.2 0.9 5\n"
+    assert edit_text(seven, [found("TX007")], "detect", True).content == b"0 0.5 0.5 0.2 0.2\n\n1 0.4 0.4 0.2 0.2\n"
 
 
 def test_utf16_is_saved_as_utf8_and_prose_is_not():
@@ -123,11 +126,11 @@ def test_lists_follow_renamed_images_and_forget_those_in_quarantine():
 
 
 @pytest.mark.parametrize(("task", "kept"), [("segment", True), ("obb", True), ("detect", False)])
-def test_a_file_that_is_left_out_is_not_mended_to_boxes_at_which_training_stops(task: str, kept: bool):
+def test_a_file_that_is_left_out_is_not_fixed_to_boxes_at_which_training_stops(task: str, kept: bool):
     content = b"0 0.5 0.5 0.2 0.2\n0 nan 0.1 0.5 0.1 0.5 0.5 0.1 0.5\n"
-    mended = mend_text(content, [found("TX010", 2)], task, True)
-    assert (mended.content == content) is kept and (mended.done == ()) is kept
-    assert [str(why).partition(" where")[0] for _, why in mended.left] == ["boxes are left"] * kept
+    edited = edit_text(content, [found("TX010", 2)], task, True)
+    assert (edited.content == content) is kept and (edited.done == ()) is kept
+    assert [reason.why for _, reason in edited.left] == [Why.BOXES_LEFT] * kept
 
 
 @pytest.mark.parametrize(
@@ -144,11 +147,11 @@ def test_a_file_that_is_left_out_is_not_mended_to_boxes_at_which_training_stops(
 )
 def test_a_row_that_can_be_read_is_judged_as_it_becomes(line: str, becomes: str | None):
     content = f"0 0.5 0.5 0.2 0.2\n{line}\n".encode()
-    mended = mend_text(content, [found("TX003", 2)], "detect", True, range(2))
+    edited = edit_text(content, [found("TX003", 2)], "detect", True, range(2))
     if becomes is None:
-        assert mended.content == content and len(mended.left) == 1
+        assert edited.content == content and len(edited.left) == 1
     else:
-        assert mended.content.decode().splitlines()[1:] == [becomes] * bool(becomes) and mended.left == ()
+        assert edited.content.decode().splitlines()[1:] == [becomes] * bool(becomes) and edited.left == ()
 
 
 def test_what_is_left_for_good_is_said_whatever_its_folder_is_called(tmp_path):
@@ -162,5 +165,6 @@ def test_what_is_left_for_good_is_said_whatever_its_folder_is_called(tmp_path):
     assert fixed.kept == () and fixed.unsafe >= 1
     image.chmod(0o444)
     fixed = yolo_nanfix.fix(yolo_nanfix.lint(tiny.root), unsafe=True, diff=True)
-    assert [(kept.place, kept.to_unsafe) for kept in fixed.kept] == [(str(tiny.root / "labels/train/a.txt"), False)]
-    assert str(image) in fixed.kept[0].reason and fixed.unsafe == 0
+    assert [kept.place for kept in fixed.kept] == [str(tiny.root / "labels/train/a.txt")]
+    reason = fixed.kept[0].reason
+    assert not reason.to_unsafe and reason.values["path"] == str(image) and fixed.unsafe == 0

@@ -15,8 +15,10 @@ import yolo_nanfix
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Report
 from yolo_nanfix.linting.autofix import set_edits
-from yolo_nanfix.linting.autofix.row_edits import Left, Words
-from yolo_nanfix.linting.autofix.set_edits import Operation, Spot
+from yolo_nanfix.linting.autofix.label_edits import Words
+from yolo_nanfix.linting.autofix.operations import Operation
+from yolo_nanfix.linting.autofix.reasons import Left, Reason, Why
+from yolo_nanfix.linting.autofix.set_edits import Rewrite, Spot
 
 FROM_ONE = "1 0.5 0.5 0.2 0.2\n2 0.3 0.3 0.1 0.2\n"
 ODD = b"\xef\xbb\xbf2  0.50 0.5 0.2 0.2\r\n\r\n1.0\t0.3 0.3 0.1 0.2"
@@ -60,21 +62,22 @@ def test_the_diff_shows_each_file_and_writes_nothing(from_one: TinySet, journals
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    ("spoil", "why", "line"),
     [
-        (lambda path: path.write_text(FROM_ONE + "\n"), "changed since the lint; lint again"),
-        (lambda path: path.write_bytes(b"\xff1 0.5 0.5 0.2 0.2\n"), "is not UTF-8 text"),
-        (lambda path: path.write_text("0 0.5 0.5 0.2 0.2\n"), "line 1 has the class 0, from which 1 cannot be taken"),
+        (lambda path: path.write_text(FROM_ONE + "\n"), Why.CHANGED, None),
+        (lambda path: path.write_bytes(b"\xff1 0.5 0.5 0.2 0.2\n"), Why.NOT_UTF8, None),
+        (lambda path: path.write_text("0 0.5 0.5 0.2 0.2\n"), Why.CLASS_TOO_LOW, 1),
     ],
 )
-def test_where_one_file_cannot_be_rewritten_none_is(from_one: TinySet, spoil, reason: str):
+def test_where_one_file_cannot_be_rewritten_none_is(from_one: TinySet, spoil, why: Why, line: int | None):
     report = about_set(from_one)
     spoil(from_one.root / "labels/val/b.txt")
     before = snapshot(from_one.root)
     fixed = yolo_nanfix.fix(report, unsafe=True)
     (kept,) = fixed.kept
     assert (fixed.files, fixed.journal, kept.code) == (0, None, "CL010") and kept.place.endswith("data.yaml:3")
-    assert kept.reason.startswith(f"{from_one.root}/labels/val/b.txt: ") and reason in kept.reason
+    assert (kept.reason.why, kept.reason.line) == (why, line)
+    assert kept.reason.file == str(from_one.root / "labels/val/b.txt")
     assert snapshot(from_one.root) == before
 
 
@@ -82,7 +85,8 @@ def test_a_read_only_label_file_stops_all(from_one: TinySet):
     (from_one.root / "labels/val/b.txt").chmod(0o444)
     before = snapshot(from_one.root)
     fixed = yolo_nanfix.fix(about_set(from_one), unsafe=True)
-    assert (fixed.files, [k.reason for k in fixed.kept]) == (0, [f"{from_one.root}/labels/val/b.txt: is read-only"])
+    reason = Reason(Why.READ_ONLY, file=str(from_one.root / "labels/val/b.txt"))
+    assert (fixed.files, [k.reason for k in fixed.kept]) == (0, [reason])
     assert snapshot(from_one.root) == before
 
 
@@ -92,7 +96,7 @@ def test_what_was_rewritten_is_put_back_where_a_later_file_fails(from_one: TinyS
     from yolo_nanfix.linting.autofix import apply
     from yolo_nanfix.linting.autofix.autofix import _ground
     from yolo_nanfix.linting.autofix.edit_plan import plan
-    from yolo_nanfix.linting.autofix.edits import Edit
+    from yolo_nanfix.linting.autofix.file_changes import Edit
     from yolo_nanfix.linting.autofix.journal import Writer, locked
 
     before, report = snapshot(from_one.root), about_set(from_one)
@@ -113,12 +117,12 @@ def test_what_was_rewritten_is_put_back_where_a_later_file_fails(from_one: TinyS
     assert snapshot(from_one.root) == before
 
 
-def test_other_fixes_wait_until_the_set_is_mended(from_one: TinySet):
+def test_other_fixes_wait_until_the_set_is_fixed(from_one: TinySet):
     label(from_one).write_text(FROM_ONE + "1 0.5 0.5 0.2 1.005\n")
     fixed = yolo_nanfix.fix(yolo_nanfix.lint(from_one.root, settings=False), unsafe=True)
     assert [f.code for f in fixed.done] == ["CL010"]
-    assert [(k.code, k.reason) for k in fixed.kept if "BX005" in k.code] == [(fixed.kept[0].code, fixed.kept[0].reason)]
-    assert "wait until CL010 is mended: lint and fix again" in fixed.kept[0].reason
+    (kept,) = (k for k in fixed.kept if "BX005" in k.code)
+    assert kept == fixed.kept[0] and kept.reason.why is Why.OTHERS_WAIT and kept.reason.values["code"] == "CL010"
     assert label(from_one).read_text() == "0 0.5 0.5 0.2 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.5 0.2 1.005\n"
 
 
@@ -144,7 +148,7 @@ def test_an_operation_knows_splits_sizes_task_and_values_and_may_change_data_yam
     def names(text: str, /, *, values) -> str:
         return text.replace("[cat, dog]", f"[cat, dog{values['by']}]")
 
-    monkeypatch.setitem(set_edits.OPERATIONS, "shift-classes", Operation(row, names))
+    monkeypatch.setitem(set_edits._SET_OPERATIONS, Operation.SHIFT_CLASSES, Rewrite(row, names))
     from_one.put("images/train/a.png", encode(".png", picture(20, 30)))
     report = about_set(from_one)
     values = {**dict(report.findings[0].values), "splits": ("val",)}
@@ -168,8 +172,9 @@ def test_a_file_of_two_splits_is_not_rewritten_for_one_of_them():
     both = set_edits.LabelFile("a.txt", ("train", "val"), 10, 10)
     assert Spot("detect", both, {"splits": ("val", "train")}).within()
     assert not Spot("detect", both, {"splits": ("test",)}).within()
-    with pytest.raises(Left, match="label file of the splits train and val"):
+    with pytest.raises(Left) as left:
         Spot("detect", both, {"splits": ("val",)}).within()
+    assert left.value.reason == Reason(Why.SEVERAL_SPLITS, {"splits": ("train", "val")})
 
 
 def test_a_killed_rewriting_is_taken_back_whole(from_one: TinySet, journals: Path):

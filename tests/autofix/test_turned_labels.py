@@ -14,8 +14,8 @@ from linting.tiny_set import turned
 
 import yolo_nanfix
 from yolo_nanfix.findings import Report
-from yolo_nanfix.linting.autofix.frame_change import into_shown
-from yolo_nanfix.linting.autofix.row_edits import Left
+from yolo_nanfix.linting.autofix.reasons import Left, Why
+from yolo_nanfix.linting.autofix.set_edits import into_shown
 
 FRAMES = [("shown", "shown", 0), ("shown", "stored", 1), ("stored", "shown", 1), ("stored", "stored", 0)]
 
@@ -127,7 +127,7 @@ def test_where_it_cannot_be_told_nothing_is_turned(tmp_path: Path):
     assert finding.values["sure"] == 0
     fixed = yolo_nanfix.fix(report, unsafe=True)
     assert fixed.files == 0 and snapshot(root) == before
-    assert any(kept.code == "IM036" and "tells nothing for sure" in kept.reason for kept in fixed.kept)
+    assert any((kept.code, kept.reason.why) == ("IM036", Why.NOT_PROVEN) for kept in fixed.kept)
 
 
 def test_upright_images_that_are_no_better_are_no_matter_of_exif(tmp_path: Path):
@@ -218,4 +218,4 @@ def test_what_is_not_known_is_left(tmp_path: Path):
     root = dataset(tmp_path, 6, "shown", "stored")
     shutil.copy(root / "images/train/b.jpg", root / "images/train/a.png")
     fixed = yolo_nanfix.fix(lint(root), unsafe=True)
-    assert fixed.files == 0 and "of several" in " ".join(kept.reason for kept in fixed.kept)
+    assert fixed.files == 0 and Why.TURN_UNKNOWN in {kept.reason.why for kept in fixed.kept}

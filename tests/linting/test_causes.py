@@ -12,7 +12,7 @@ from rich.console import Console
 
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
 from yolo_nanfix.linting import cache
-from yolo_nanfix.linting.autofix.text_edits import allowed
+from yolo_nanfix.linting.autofix.label_edits import allowed
 from yolo_nanfix.linting.causes import Cause, Explains, explained
 from yolo_nanfix.report import csvout, github, plain, text
 from yolo_nanfix.tasks import Basis, TaskBasis

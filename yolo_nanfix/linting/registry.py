@@ -26,6 +26,7 @@ from yolo_nanfix.dataset.options import LABELLED as LABELLED
 from yolo_nanfix.dataset.options import TASKS as TASKS
 from yolo_nanfix.dataset.options import UNLABELLED, LintOptions
 from yolo_nanfix.findings import Effect, Finding, Place, Severity, Skip, frozen
+from yolo_nanfix.linting.autofix.operations import Autofix
 from yolo_nanfix.linting.causes import Cause, Explains
 
 FAMILIES = (
@@ -85,6 +86,7 @@ class Rule:
         deep: whether it is asked only when images are decoded.
         lasting: whether its hits, over the whole set, follow from data.yaml and from which files there are, so that
             they stay the same until one comes or goes.
+        autofix: what `lint --fix` does about it; None if a person has to.
         check: the function that yields the hits.
     """
 
@@ -100,6 +102,7 @@ class Rule:
     tasks: tuple[str, ...]
     deep: bool
     lasting: bool
+    autofix: Autofix | None
     check: Check
 
     @cached_property
@@ -158,12 +161,13 @@ def rule(
     *,
     deep: bool = False,
     lasting: bool = False,
+    autofix: Autofix | None = None,
 ) -> Callable[[Check], Check]:
     """Register a function as a rule; its docstring must have a title line and all four sections.
 
     Args:
-        code, name, severity, effect, tasks, deep, lasting: as in `Rule`; `tasks` is by default all, and for a rule that
-            asks for `labels` all that have label files.
+        code, name, severity, effect, tasks, deep, lasting, autofix: as in `Rule`; `tasks` is by default all, and for a
+            rule that asks for `labels` all that have label files.
     """
 
     def register(check: Check) -> Check:
@@ -177,7 +181,7 @@ def rule(
         if ABOUT_FILES & set(asked) and {"table", "strays"} & set(asked):
             raise TypeError(f"rule {code} asks for single files and for the whole set")
         texts = (title, why, upstream, example, fix)
-        _registry[code] = Rule(code, name, severity, effect, *texts, known, deep, lasting, check)
+        _registry[code] = Rule(code, name, severity, effect, *texts, known, deep, lasting, autofix, check)
         return check
 
     return register
@@ -203,3 +207,9 @@ def all_rules() -> tuple[Rule, ...]:
     for family in FAMILIES:
         import_module(f"yolo_nanfix.linting.rules.{family}")
     return tuple(_registry.values())
+
+
+@lru_cache(maxsize=1)
+def autofixes() -> Mapping[str, Autofix]:
+    """The autofix of each rule that has one, by its code."""
+    return {rule.code: rule.autofix for rule in all_rules() if rule.autofix is not None}

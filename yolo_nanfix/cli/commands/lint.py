@@ -437,7 +437,10 @@ def _show_diff(fixed: Fixed, args: argparse.Namespace) -> None:
 
 
 def _kept(kept: tuple[Kept, ...]) -> list[dict[str, str]]:
-    return [{"place": one.place, "code": one.code, "reason": one.reason} for one in kept]
+    return [
+        {"place": one.place, "code": one.code, "why": one.reason.why.name.lower(), "reason": str(one.reason)}
+        for one in kept
+    ]
 
 
 def _summary(fixed: Fixed, args: argparse.Namespace) -> None:

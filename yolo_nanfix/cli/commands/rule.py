@@ -59,19 +59,18 @@ def lines(rule: RuleText) -> Iterator[tuple[str, str]]:
     yield "example", rule.example
     yield "fix", rule.fix
     if autofix := api.fix_of(rule.code):
-        option = " --unsafe-fixes" if autofix[0] == "unsafe" else ""
-        yield "autofix", f"{autofix[1]} ({autofix[0]}; yolo-nanfix lint --fix{option})"
+        yield "autofix", f"{autofix.text} ({autofix.safety.value}; yolo-nanfix lint {autofix.safety.option})"
     yield "asked for", ", ".join(rule.tasks) + (", with --deep only" if rule.deep else "")
 
 
 def as_dict(rule: RuleText) -> dict[str, object]:
     """The rule as JSON-ready values."""
-    values = {name: getattr(rule, name) for name in FIELDS}
+    values, autofix = {name: getattr(rule, name) for name in FIELDS}, api.fix_of(rule.code)
     return values | {
         "severity": rule.severity.value,
         "effect": rule.effect.value,
         "tasks": list(rule.tasks),
-        "autofix": api.fix_of(rule.code),
+        "autofix": (autofix.safety.value, autofix.text) if autofix else None,
     }
 
 

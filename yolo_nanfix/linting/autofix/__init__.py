@@ -1,1 +1,1 @@
-"""Mends what lint found, with an undo journal: plan (findings to edits), apply (atomic), undo."""
+"""Fixes what lint found, with an undo journal: plan (findings to edits), apply (atomic), undo."""

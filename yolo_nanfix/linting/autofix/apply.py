@@ -9,19 +9,18 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.findings import Finding
-from yolo_nanfix.linting.autofix.edit_plan import LIST, Ground, diff, plan
-from yolo_nanfix.linting.autofix.edits import Edit, Kept
-from yolo_nanfix.linting.autofix.file_changes import Spot, move, put, say, stamp, sync_folders
-from yolo_nanfix.linting.autofix.fix_table import FIXES
-from yolo_nanfix.linting.autofix.journal import KEEP, Journal, Writer, journals, locked, store
-from yolo_nanfix.linting.autofix.journal_record import Step
-from yolo_nanfix.linting.autofix.open_folders import held, make
-from yolo_nanfix.linting.autofix.row_edits import Left
-from yolo_nanfix.linting.autofix.text_edits import is_background
+from yolo_nanfix.findings import Finding, Safety
+from yolo_nanfix.linting.autofix.edit_plan import LIST, diff, plan
+from yolo_nanfix.linting.autofix.file_changes import Edit, Spot, held, make, move, put, say, stamp, sync_folders
+from yolo_nanfix.linting.autofix.ground import Ground
+from yolo_nanfix.linting.autofix.journal import KEEP, Journal, Step, Writer, journals, locked, store
+from yolo_nanfix.linting.autofix.label_edits import is_background
+from yolo_nanfix.linting.autofix.reasons import Kept, Left, Reason, Why
 from yolo_nanfix.linting.autofix.undo import clear, restore
+from yolo_nanfix.linting.registry import autofixes
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -31,13 +30,13 @@ class Fixed:
     """What a fix run did.
 
     Attributes:
-        done: the findings that were mended (with `diff`: that would be).
+        done: the findings that were fixed (with `diff`: that would be).
         files: number of files that changed.
         quarantined: number of images that went to quarantine, most of them with a label file.
         background: number of images whose last label row was taken out, so that they count as background: always 0,
             since such images go to quarantine instead.
-        kept: what was left as it is though it has a fixer, each with the reason.
-        unsafe: number of findings that only unsafe fixes mend; 0 if these were allowed.
+        kept: what was left as it is though it has an autofix, each with the reason.
+        unsafe: number of findings that only unsafe fixes fix; 0 if these were allowed.
         journal: the folder that holds the undo journal; None if nothing changed.
         quarantine: the folder to which unusable files were moved; None if none was.
         diff: what would change, as text; None if it was done.
@@ -54,6 +53,15 @@ class Fixed:
     quarantine: str | None = None
     diff: str | None = None
     outside: tuple[str, ...] = ()
+
+
+class _Done(NamedTuple):
+    """What is kept of an edit once its bytes are in the journal: findings, group, to quarantine, to background."""
+
+    done: tuple[Finding, ...]
+    group: str
+    aside: bool
+    empty: bool
 
 
 def preview(findings: Iterable[Finding], ground: Ground) -> Fixed:
@@ -87,14 +95,14 @@ def _empties(edit: Edit) -> bool:
     return there and is_background(edit.after) and not is_background(edit.seen.content)
 
 
-def mendable(findings: Iterable[Finding], ground: Ground) -> frozenset[Finding]:
-    """The findings that `fix` would mend now; nothing is written."""
+def fixable(findings: Iterable[Finding], ground: Ground) -> frozenset[Finding]:
+    """The findings that `fix` would fix now; nothing is written."""
     steps = plan(tuple(findings), ground)
     return frozenset(finding for step in steps if isinstance(step, Edit) for finding in step.done)
 
 
 def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
-    """Mend what can be mended; a file is either changed whole or not at all, and `undo` takes everything back.
+    """Fix what can be fixed; a file is either changed whole or not at all, and `undo` takes everything back.
 
     Raises:
         UsageError: another fix is running, one of the whole set was cut off, or the journal cannot be written; nothing
@@ -103,10 +111,7 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
     """
     findings, folder = tuple(findings), store()
     kept: list[Kept] = []
-    done: list[tuple[Finding, ...]] = []
-    groups: list[str] = []
-    aside: list[bool] = []
-    empty: list[bool] = []
+    edits: list[_Done] = []
     with locked(folder, ground.home.root):
         _tidy([j for j in journals(folder)[0] if j.data == ground.data])
         try:
@@ -117,10 +122,7 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
                         kept.append(step)
                     else:
                         writer.add(step)
-                        done.append(step.done)
-                        groups.append(step.group)
-                        aside.append(_sets_aside(ground, step))
-                        empty.append(_empties(step))
+                        edits.append(_Done(step.done, step.group, _sets_aside(ground, step), _empties(step)))
                 journal = writer.commit()
             except BaseException:
                 writer.abandon()
@@ -132,7 +134,7 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
         if journal is None:
             left, unsafe = _split(kept, findings, ground)
             return Fixed(kept=left, unsafe=unsafe)
-        applied, failed = _carry_out(journal, groups)
+        applied, failed = _carry_out(journal, [edit.group for edit in edits])
         if not applied:
             journal.remove()
         for old in [j for j in journals(folder)[0] if j.data == ground.data][:-KEEP]:
@@ -140,10 +142,10 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
     moved = any(ground.is_aside(journal.steps[i].target) for i in applied)
     left, unsafe = _split((*kept, *failed), findings, ground)
     return Fixed(
-        done=tuple(finding for i in applied for finding in done[i]),
+        done=tuple(finding for i in applied for finding in edits[i].done),
         files=len(applied),
-        quarantined=sum(aside[i] for i in applied),
-        background=sum(empty[i] for i in applied),
+        quarantined=sum(edits[i].aside for i in applied),
+        background=sum(edits[i].empty for i in applied),
         kept=left,
         unsafe=unsafe,
         journal=str(journal.folder) if applied else None,
@@ -173,13 +175,14 @@ def _tidy(mine: Iterable[Journal]) -> None:
 
 
 def _split(kept: Sequence[Kept], findings: tuple[Finding, ...], ground: Ground) -> tuple[tuple[Kept, ...], int]:
-    """What was left for good, and how many findings unsafe fixes would mend."""
-    for_good = tuple(one for one in kept if not one.to_unsafe)
+    """What was left for good, and how many findings unsafe fixes would fix."""
+    for_good = tuple(one for one in kept if not one.reason.to_unsafe)
     if ground.unsafe:
         return for_good, 0
-    have = (f for f in findings if f.because is None and f.code in FIXES and FIXES[f.code].safety == "unsafe")
+    codes = {code for code, fix in autofixes().items() if fix.safety is Safety.UNSAFE}
+    have = (f for f in findings if f.because is None and f.code in codes)
     unsafe = sum(ground.home.outside or ground.home.holds(f.place.file) for f in have)
-    return for_good, unsafe + sum(one.to_unsafe for one in kept)
+    return for_good, unsafe + sum(one.reason.to_unsafe for one in kept)
 
 
 def _carry_out(journal: Journal, groups: Sequence[str]) -> tuple[list[int], list[Kept]]:
@@ -210,12 +213,12 @@ def _do_all(journal: Journal, groups: Sequence[str], applied: list[int]) -> list
             if group in broken:
                 continue
             if full:
-                raise Left(f"not tried: {full} before")
+                raise Left(Why.NOT_TRIED, error=full)
             _do(journal, number, step)
         except Left as why:
-            failed.append(Kept(step.path, "", str(why)))
+            failed.append(Kept(step.path, "", why.reason))
         except OSError as error:
-            failed.append(Kept(step.path, "", f"cannot be changed ({say(error)}); it is as it was"))
+            failed.append(Kept(step.path, "", Reason(Why.CANNOT_BE_CHANGED, {"error": say(error)})))
             full = say(error) if error.errno in _FULL else ""
         else:
             applied.append(number)
@@ -233,8 +236,8 @@ def _take_back(journal: Journal, steps: Sequence[int], applied: list[int]) -> It
         try:
             restore(journal, number, step)
         except (Left, OSError) as error:
-            why = str(error) if isinstance(error, Left) else say(error)
-            yield Kept(step.path, "", f"is changed, others that belong to it are not ({why}): --undo takes it back")
+            because = error.reason if isinstance(error, Left) else say(error)
+            yield Kept(step.path, "", Reason(Why.PARTED, {"because": because}))
         else:
             applied.remove(number)
 
@@ -248,9 +251,9 @@ def _do(journal: Journal, number: int, step: Step) -> None:
             here = Spot(stack.enter_context(held(folder)), name)
             now = stamp(here)
             if now is None:
-                raise Left("vanished since the lint")
+                raise Left(Why.VANISHED)
             if now != step.stamp:
-                raise Left("changed since the lint; lint again")
+                raise Left(Why.CHANGED)
             if step.target == step.path:
                 return put(here, journal.fresh(step), step.mode, temp, like=here, instead_of=step.stamp)
             away, name = os.path.split(step.target)
@@ -265,5 +268,5 @@ def _do(journal: Journal, number: int, step: Step) -> None:
                 there.folder.unlink(there.name)
                 raise
     except FileExistsError:
-        raise Left(f"{step.target} is there already") from None
+        raise Left(Why.IS_THERE, target=step.target) from None
     return None

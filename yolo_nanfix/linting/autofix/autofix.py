@@ -1,11 +1,11 @@
-"""What may follow a lint, joined with what lint knows of the dataset: fixing, undo, handoff."""
+"""Fixes and undo, joined with what lint knows of the dataset."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Container, Iterable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,36 +17,33 @@ from yolo_nanfix.dataset.grounds import ground as ground_of
 from yolo_nanfix.dataset.grounds import too_wide
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import label_path
-from yolo_nanfix.dataset.scene import Album
 from yolo_nanfix.dataset.table import Studied, Table
 from yolo_nanfix.errors import DataError, NanfixError, UsageError
 from yolo_nanfix.files import Within
-from yolo_nanfix.findings import Finding, Report
-from yolo_nanfix.handoff.export import HandedOver, Options, Progress, Unlabelled, hand_over
+from yolo_nanfix.findings import Finding, Report, Safety
 from yolo_nanfix.linting.autofix import apply
 from yolo_nanfix.linting.autofix import undo as undoing
 from yolo_nanfix.linting.autofix.apply import Fixed
-from yolo_nanfix.linting.autofix.fix_table import FIXES
-from yolo_nanfix.linting.autofix.ground import Ground, Home
-from yolo_nanfix.linting.autofix.limits import Whole
-from yolo_nanfix.linting.autofix.set_edits import OPERATIONS as SETS
+from yolo_nanfix.linting.autofix.ground import Ground, Home, Whole
+from yolo_nanfix.linting.autofix.label_edits import operation_of
+from yolo_nanfix.linting.autofix.operations import Scope
 from yolo_nanfix.linting.autofix.set_edits import LabelFile
 from yolo_nanfix.linting.autofix.undo import Undone
-from yolo_nanfix.linting.causes import choose
+from yolo_nanfix.linting.registry import autofixes
 from yolo_nanfix.linting.runner import run
 
 MOST_TRIED = 1000
-"""Of so many findings with a fix it is tried out how many a fix would mend; of more it is not, for that takes long."""
+"""Of so many findings with a fix it is tried out how many a fix would fix; of more it is not, for that takes long."""
 MOST_LOOKED_AT = 500
 """The same of images, for unsafe fixes: these look at the whole set, so that they take no large part out of it."""
 
 
 class Mendable(NamedTuple):
-    """What fixes would mend.
+    """What fixes would fix.
 
     Attributes:
-        safe: the findings that a safe fix mends.
-        unsafe: those that unsafe fixes mend besides.
+        safe: the findings that a safe fix fixes.
+        unsafe: those that unsafe fixes fix besides.
         tried: whether it was tried out what safe fixes, and what unsafe fixes would do; else that is all that has one.
         outside: how many findings have a fix, but are about files outside of the dataset, and left for that.
     """
@@ -58,33 +55,33 @@ class Mendable(NamedTuple):
 
 
 def fix(report: Report, *, unsafe: bool, diff: bool, outside: bool) -> Fixed:
-    """Mend the findings of a report; `api.fix` says how."""
-    _single(report)
+    """Fix the findings of a report; `api.fix` says how."""
+    single(report)
     ground = _ground(report, unsafe, outside=outside)
     return apply.preview(report.findings, ground) if diff else apply.fix(report.findings, ground)
 
 
 def mendable(report: Report, remember: bool) -> Mendable:
-    """What fixes would mend of a report; nothing is written.
+    """What fixes would fix of a report; nothing is written.
 
     Raises:
-        UsageError: nothing can be mended in such a dataset.
+        UsageError: nothing can be fixed in such a dataset.
     """
-    _single(report)
-    fixes = [f for f in report.findings if f.because is None and f.code in FIXES]
+    single(report)
+    fixes = [f for f in report.findings if f.because is None and f.code in autofixes()]
     if not fixes:
         return Mendable()
     ground = _ground(report, False, remember)
     have = _inside(fixes, ground.home)
     few = len(have) <= MOST_TRIED
     small = few and sum(counts["images"] for counts in report.counts.values()) <= MOST_LOOKED_AT
-    safe = apply.mendable(report.findings, ground) if few else _safe(have)
-    more = apply.mendable(report.findings, _ground(report, True, remember)) if small else have
+    safe = apply.fixable(report.findings, ground) if few else _safe(have)
+    more = apply.fixable(report.findings, _ground(report, True, remember)) if small else have
     return Mendable(safe, more - safe, (few, small), len(frozenset(fixes) - have))
 
 
 def tried(report: Report) -> tuple[frozenset[Finding], frozenset[Finding]] | None:
-    """The findings that safe fixes mend, and those that unsafe ones mend besides; None if that was not tried out."""
+    """The findings that safe fixes fix, and those that unsafe ones fix besides; None if that was not tried out."""
     try:
         found = mendable(report, True)
     except NanfixError:  # the dataset has gone meanwhile
@@ -96,12 +93,12 @@ def _inside(findings: Iterable[Finding], home: Home) -> frozenset[Finding]:
     """The findings about files of the dataset, or about the set as a whole."""
     files = list(dict.fromkeys(f.place.file for f in findings))
     held = dict(zip(files, home.within.hold(files), strict=True))
-    return frozenset(f for f in findings if held[f.place.file] or FIXES[f.code].how in SETS)
+    return frozenset(f for f in findings if held[f.place.file] or operation_of(f).scope is Scope.SET)
 
 
 def _safe(findings: Iterable[Finding]) -> frozenset[Finding]:
     """The findings that have a fix which may be safe."""
-    return frozenset(f for f in findings if FIXES[f.code].safety != "unsafe")
+    return frozenset(f for f in findings if autofixes()[f.code].safety is not Safety.UNSAFE)
 
 
 def undo(data: str | Path, *, outside: bool, root: str | Path | None) -> Undone:
@@ -131,75 +128,7 @@ def _name(data: str | Path) -> str:
         return os.path.realpath(data)
 
 
-def handoff(report: Report, out: Path, options: Options, progress: Progress | None) -> HandedOver:
-    """Write the images with findings for labellers; `api.handoff` says how."""
-    _single(report)
-    config = _config(report)
-    within = ground_of(config, report.given_root, follow_links=options.follow_links)
-    if report.task == "classify":
-        album = Album(report.data, report.task, str(_folder(report)), within, {}, None, lambda image: "")
-    else:
-        root, split_of = _common(config), partial(_split_of, config)
-        album = Album(report.data, report.task, root, within, config.names, config.kpt_shape, label_path, split_of)
-    return hand_over(report.findings, album, out, options, progress)
-
-
-def at_least(report: Report, severity: str) -> Report:
-    """The findings that are at least so severe.
-
-    Raises:
-        UsageError: there is no such severity.
-    """
-    try:
-        return report.select(at_least=severity)
-    except ValueError as error:
-        raise UsageError(f"{severity!r} is no severity: fatal, error, warning or info") from error
-
-
-def unlabelled(report: Report, progress: Progress | None) -> Unlabelled:
-    """The images of a dataset that are worth labelling: without a label file, sound, and no copy of another image.
-
-    Args:
-        report: all that lint found in it, nothing left out.
-        progress: called while the dataset is read again, as far as that is not remembered.
-
-    Raises:
-        UsageError: the dataset has no label files.
-    """
-    _single(report)
-    if report.task == "classify":
-        raise UsageError("images in class folders have no label files; --unlabelled is about the other tasks")
-    studied: list[Studied] = []
-    run(report.data, options=_options(report, report.deep), progress=progress, study=studied.append)
-    table = studied[0].table
-    bare = [file for file, labelled in zip(table.files, table.labelled.tolist(), strict=True) if not labelled]
-    chosen = choose(bare, report.findings)
-    paired = {f.code for f in report.findings if f.partner is not None}
-    unsound = sum(not paired.issuperset(choice.because) for choice in chosen)
-    worth = tuple(choice.image for choice in chosen if choice.keep)
-    return Unlabelled(worth, unsound, len(chosen) - len(worth) - unsound)
-
-
-def _common(config: DataConfig) -> str:
-    """The folder below which all images of a dataset lie: its root, or what its splits have in common."""
-    folders = [str(path if path.is_dir() else path.parent) for paths in config.splits.values() for path in paths]
-    root = str(config.root)
-    try:
-        common = os.path.commonpath([root, *folders])
-        return common if common == root else os.path.commonpath([str(Path(folder).parent) for folder in folders])
-    except ValueError:  # on several drives
-        return root
-
-
-def _split_of(config: DataConfig, image: str) -> str:
-    """The split whose folder holds an image; empty if none does."""
-    for split, paths in config.splits.items():
-        if any(image.startswith(f"{path}{os.sep}") for path in paths):
-            return split
-    return ""
-
-
-def _single(report: Report) -> None:
+def single(report: Report) -> None:
     """Refuse what is no single YOLO dataset: several at once, or annotations in another format."""
     data = Path(report.data)
     if not data.exists():
@@ -208,25 +137,19 @@ def _single(report: Report) -> None:
         raise UsageError(f"only datasets of YOLO labels or class folders can be mended or handed over, not {data}")
 
 
-def _options(report: Report, deep: bool = False) -> LintOptions:
+def options_of(report: Report, deep: bool = False) -> LintOptions:
     """How the dataset of a report is read again."""
     return LintOptions(report.asked, deep, root=Path(report.given_root) if report.given_root else None)
 
 
-def _config(report: Report) -> DataConfig:
+def config_of(report: Report) -> DataConfig:
     """The dataset of a report, its images where they were found."""
-    return discover.dataset(report.data, _options(report))
-
-
-def _folder(report: Report) -> Path:
-    """The folder of a dataset."""
-    data = Path(report.data)
-    return data if data.is_dir() else data.parent
+    return discover.dataset(report.data, options_of(report))
 
 
 def _ground(report: Report, unsafe: bool, remember: bool = True, *, outside: bool = False) -> Ground:
     """What fixing has to know of the dataset."""
-    config, classify = _config(report), report.task == "classify"
+    config, classify = config_of(report), report.task == "classify"
     classes: Container[int] = range(config.nc) if config.in_order else config.names
     named = (path for paths in config.splits.values() for path in paths if path.suffix == ".txt")
     return Ground(
@@ -244,7 +167,7 @@ def _ground(report: Report, unsafe: bool, remember: bool = True, *, outside: boo
 def _whole(report: Report, remember: bool) -> Whole:
     """The dataset as it stands now; files that nothing happened to are not read again."""
     studied: list[Studied] = []
-    run(report.data, options=_options(report), study=studied.append, cache=remember)
+    run(report.data, options=options_of(report), study=studied.append, cache=remember)
     table, config = studied[0].table, studied[0].config
     number = {file: i for i, file in enumerate(table.files)}
 

@@ -10,27 +10,21 @@ from collections.abc import Generator, Iterable, Iterator
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.files import ANYWHERE
 from yolo_nanfix.findings import Finding
-from yolo_nanfix.linting.autofix.edits import Edit as Edit
-from yolo_nanfix.linting.autofix.edits import Kept as Kept
-from yolo_nanfix.linting.autofix.file_changes import look
-from yolo_nanfix.linting.autofix.fix_table import FIXES
-from yolo_nanfix.linting.autofix.ground import Ground as Ground
-from yolo_nanfix.linting.autofix.ground import away, canonical, forget, siblings, unlabelled
+from yolo_nanfix.linting.autofix.file_changes import Edit, look
+from yolo_nanfix.linting.autofix.ground import Ground, away, canonical, forget, siblings, unlabelled
 from yolo_nanfix.linting.autofix.image_edits import complete_jpeg, end_jpeg, suffix_of
+from yolo_nanfix.linting.autofix.label_edits import allowed, edit_text, is_background, operation_of, relist
 from yolo_nanfix.linting.autofix.losses import judge, none
-from yolo_nanfix.linting.autofix.row_edits import ASK, OUTSIDE, Left
-from yolo_nanfix.linting.autofix.set_edits import OPERATIONS as SETS
+from yolo_nanfix.linting.autofix.operations import Operation, Scope
+from yolo_nanfix.linting.autofix.reasons import Kept, Left, Reason, Why
 from yolo_nanfix.linting.autofix.set_edits import Rewriting
-from yolo_nanfix.linting.autofix.text_edits import allowed, is_background, mend_text, relist
 
-PICTURES = ("quarantine", "complete", "end", "rename")
-"""The operations on image files, in the order in which they are asked; quarantine ends the matter."""
 LIST = "list of images"
 """What is said of the edit of a list of images."""
 
 
 def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
-    """The edits that mend the findings, one a file, and what is left as it is though it has a fixer.
+    """The edits that fix the findings, one a file, and what is left as it is though it has an autofix.
 
     Each file is read when its turn comes, so that the bytes of one file at a time are held. Findings that another one
     explains are left to its fix. While a set is rewritten as a whole, everything else waits for the next run. No image
@@ -40,14 +34,14 @@ def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
     asked = [f for f in dict.fromkeys(findings) if allowed(f, ground.unsafe)]
     asked, elsewhere = _in_dataset(asked, ground)
     yield from elsewhere
-    whole = [f for f in asked if FIXES[f.code].how in SETS]
-    others = [f for f in asked if FIXES[f.code].how not in SETS]
+    whole = [f for f in asked if operation_of(f).scope is Scope.SET]
+    others = [f for f in asked if operation_of(f).scope is not Scope.SET]
     rewritten = (yield from _sets(whole, ground)) if whole else None
     if rewritten is None:
         yield from _files(others, ground)
     elif others:
         codes = ",".join(sorted({f.code for f in others}))
-        yield Kept(ground.data, codes, f"{len(others)} others wait until {rewritten} is mended: lint and fix again")
+        yield Kept(ground.data, codes, Reason(Why.OTHERS_WAIT, {"findings": len(others), "code": rewritten}))
 
 
 def _in_dataset(findings: list[Finding], ground: Ground) -> tuple[list[Finding], list[Kept]]:
@@ -57,7 +51,7 @@ def _in_dataset(findings: list[Finding], ground: Ground) -> tuple[list[Finding],
     inside: list[Finding] = []
     outside: dict[str, list[Finding]] = {}
     for finding in findings:
-        if FIXES[finding.code].how in SETS or ground.home.holds(finding.place.file):
+        if operation_of(finding).scope is Scope.SET or ground.home.holds(finding.place.file):
             inside.append(finding)
         else:
             outside.setdefault(os.path.dirname(finding.place.file), []).append(finding)  # noqa: PTH120
@@ -67,33 +61,31 @@ def _in_dataset(findings: list[Finding], ground: Ground) -> tuple[list[Finding],
 def _elsewhere(folder: str, found: list[Finding]) -> Kept:
     """What is said of a folder outside of the dataset."""
     real = canonical(os.path.join(folder, ""))[: -len(os.sep)]  # noqa: PTH118
-    led = "" if real == os.path.normpath(folder) else f", where a link leads: {real}"
-    count, files = len(found), len({f.place.file for f in found})
-    what = f"{count} finding{'' if count == 1 else 's'} in {files} file{'' if files == 1 else 's'}"
-    codes = ",".join(sorted({f.code for f in found}))
-    return Kept(folder, codes, f"lies outside of the dataset{led}; {OUTSIDE} mends {what} there, too")
+    why = Why.OUTSIDE_FOLDER if real == os.path.normpath(folder) else Why.OUTSIDE_LINK
+    values = {"findings": len(found), "files": len({f.place.file for f in found}), "target": real}
+    return Kept(folder, ",".join(sorted({f.code for f in found})), Reason(why, values))
 
 
 def _sets(whole: list[Finding], ground: Ground) -> Generator[Edit | Kept, None, str | None]:
-    """The edits of the first finding about the set that can be mended; gives its code, None if there is none."""
+    """The edits of the first finding about the set that can be fixed; gives its code, None if there is none."""
     labels = tuple(label._replace(path=canonical(label.path)) for label in ground.whole().labels)
-    mended = None
+    fixed = None
     for finding in whole:
-        if mended is not None:
-            yield Kept(str(finding.place), finding.code, f"waits until {mended} is mended: lint and fix again")
+        if fixed is not None:
+            yield Kept(str(finding.place), finding.code, Reason(Why.WAITS, {"code": fixed}))
             continue
         rewriting = Rewriting(finding, ground.task, labels, ground.data, ground.since_ns, ground.home.check)
         try:
             rewriting.check()
         except Left as why:
-            yield Kept(str(finding.place), finding.code, str(why))
+            yield Kept(str(finding.place), finding.code, why.reason)
         else:
-            mended = finding.code
+            fixed = finding.code
             try:
                 yield from rewriting.edits()
             except Left as why:  # between the two looks
                 raise UsageError(f"{why}; nothing changed") from None
-    return mended
+    return fixed
 
 
 def _files(findings: list[Finding], ground: Ground) -> Iterator[Edit | Kept]:
@@ -102,11 +94,11 @@ def _files(findings: list[Finding], ground: Ground) -> Iterator[Edit | Kept]:
     texts: dict[str, list[Finding]] = {}
     for finding in findings:
         path = canonical(finding.place.file)
-        group = pictures if FIXES[finding.code].how in PICTURES else texts
+        group = pictures if operation_of(finding).scope is Scope.IMAGE else texts
         if group is pictures or path.endswith(".txt"):
             group.setdefault(path, []).append(finding)
     losses = judge(pictures, texts, ground) if ground.unsafe else none()
-    yield from (Kept(ground.data, code, why) for code, why in losses.reasons())
+    yield from (Kept(ground.data, code, reason) for code, reason in losses.reasons())
     renamed: dict[str, str | None] = {}
     taken: set[str] = set()
     for path, found in (*losses.spared(pictures), *losses.spared(texts)):
@@ -132,27 +124,25 @@ def _named(step: Edit, found: list[Finding]) -> set[str]:
 
 
 def _guarded(steps: Iterator[Edit | Kept], path: str, found: list[Finding]) -> Iterator[Edit | Kept]:
-    """The steps; where a file cannot be mended, the reason, once a file."""
+    """The steps; where a file cannot be fixed, the reason, once a file."""
     try:
         yield from steps
     except Left as why:
-        yield Kept(path, ",".join(sorted({f.code for f in found})), str(why), why.to_unsafe)
+        yield Kept(path, ",".join(sorted({f.code for f in found})), why.reason)
 
 
 def _text(path: str, found: list[Finding], ground: Ground, taken: set[str]) -> Iterator[Edit | Kept]:
     """The edit of one label file; where no row would be left, it goes to quarantine with its images."""
     seen = look(path, ground.since_ns, rewrite=True)
-    mended = mend_text(seen.content, found, ground.task, ground.unsafe, ground.classes)
-    codes = " ".join(sorted({f.code for f in mended.done}))
-    if is_background(mended.content) and not is_background(seen.content):
+    edited = edit_text(seen.content, found, ground.task, ground.unsafe, ground.classes)
+    codes = " ".join(sorted({f.code for f in edited.done}))
+    if is_background(edited.content) and not is_background(seen.content):
         if not ground.unsafe:
-            reason = f"no row would be left, and its image count as background: {ASK} moves both to quarantine"
-            raise Left(reason, to_unsafe=True)
-        yield from _set_aside(path, mended.done, ground, taken, f"{codes}, no row left, to quarantine")
-    elif mended.content != seen.content:
-        yield Edit(path, path, seen, mended.content, mended.done, codes)
-    for finding, why in mended.left:
-        yield Kept(str(finding.place), finding.code, str(why), why.to_unsafe)
+            raise Left(Why.NO_ROW_LEFT)
+        yield from _set_aside(path, edited.done, ground, taken, f"{codes}, no row left, to quarantine")
+    elif edited.content != seen.content:
+        yield Edit(path, path, seen, edited.content, edited.done, codes)
+    yield from (Kept(str(finding.place), finding.code, reason) for finding, reason in edited.left)
 
 
 def _set_aside(
@@ -162,7 +152,7 @@ def _set_aside(
     image = next((canonical(f.image) for f in done if f.image), "")
     images = [image, *siblings(image)] if image else []
     if not images or any(path in taken for path in images):
-        raise Left("no row would be left, and its image count as background; lint and fix again")
+        raise Left(Why.NO_ROW_LEFT_AGAIN)
     ground.check_names(f.image for f in done if f.image)
     edits = []
     for path in (*images, label):
@@ -170,7 +160,7 @@ def _set_aside(
             ground.home.check(path)
             seen = look(path, ground.since_ns, rewrite=False)
         except Left as why:
-            raise Left(f"no row would be left, and its image cannot go to quarantine: {path} {why}") from None
+            raise Left(Why.NO_ROW_LEFT_HELD, path=path, because=why) from None
         edits.append(Edit(path, away(path, ground, taken), seen, seen.content, (), what, group=label))
     yield from edits[:-1]
     yield edits[-1]._replace(done=done)
@@ -178,15 +168,15 @@ def _set_aside(
 
 def _picture(path: str, found: list[Finding], ground: Ground, taken: set[str]) -> Iterator[Edit | Kept]:
     """The edit of one image file (or .npy); with an image that goes to quarantine goes its label file."""
-    hows = {FIXES[f.code].how for f in found}
+    asked = {operation_of(f) for f in found}
     codes = " ".join(sorted({f.code for f in found}))
     after = None
-    if "complete" in hows:
+    if Operation.COMPLETE in asked:
         seen = look(path, ground.since_ns, rewrite=True)
         with contextlib.suppress(Left):
             if not unlabelled(found[0].place.file, ground):
                 after = complete_jpeg(seen.content)
-    if "quarantine" in hows or ("complete" in hows and after is None):
+    if Operation.QUARANTINE in asked or (Operation.COMPLETE in asked and after is None):
         ground.check_names(f.place.file for f in found)
         seen = look(path, ground.since_ns, rewrite=False)
         yield Edit(path, away(path, ground, taken), seen, seen.content, tuple(found), f"{codes} to quarantine")
@@ -194,12 +184,12 @@ def _picture(path: str, found: list[Finding], ground: Ground, taken: set[str]) -
             yield from _label_along(path, found[0].place.file, ground, taken)
         return
     seen = look(path, ground.since_ns, rewrite=True)
-    after = after or (end_jpeg(seen.content) if "end" in hows else seen.content)
+    after = after or (end_jpeg(seen.content) if Operation.END in asked else seen.content)
     target = path
-    if "rename" in hows:
+    if Operation.RENAME in asked:
         target = f"{path.rpartition('.')[0]}.{suffix_of(after)}"
         if target != path and (os.path.lexists(target) or target in taken):
-            raise Left(f"cannot be renamed: {os.path.basename(target)} is there already")  # noqa: PTH119
+            raise Left(Why.NAME_TAKEN, target=target)
         if target != path:
             ground.check_names(f.place.file for f in found)
     if target != path or after != seen.content:
@@ -213,8 +203,7 @@ def _label_along(path: str, image: str, ground: Ground, taken: set[str]) -> Iter
     if not named or not os.path.lexists(label):
         return
     if others := siblings(path):
-        name = os.path.basename(others[0])  # noqa: PTH119
-        yield Kept(label, "", f"stays where it is: it is the label file of {name} too")
+        yield Kept(label, "", Reason(Why.SHARED_LABEL, {"other": others[0]}))
         return
     ground.home.check(label)
     seen = look(label, ground.since_ns, rewrite=False)

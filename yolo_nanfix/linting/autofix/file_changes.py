@@ -1,4 +1,7 @@
-"""What is done to files: looked at, written in one step, moved. Every answer about a file is one clear line."""
+"""What is done to files: looked at, written in one step, moved, in folders that are held open meanwhile.
+
+Links that are put in the path of a folder that is held lead nowhere else. Every refusal is one clear reason.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,139 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from yolo_nanfix.linting.autofix.open_folders import Folder, held
-from yolo_nanfix.linting.autofix.row_edits import Left
+from yolo_nanfix.findings import Finding
+from yolo_nanfix.linting.autofix.reasons import Left, Why
 
 Stamp = tuple[int, ...]
 _CHUNK = 1 << 20
 LARGEST = 1 << 28
 """Bytes of a file that is changed at most: it is held in memory, and kept for the undo."""
+_HELD = {os.open, os.stat, os.unlink, os.rename, os.link, os.mkdir} <= os.supports_dir_fd
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FILE = (
+    getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # a pipe that takes the place of a file is not waited for
+)
+
+
+class Folder:
+    """A folder that is held open; names are those of files in it, and links among them are not followed."""
+
+    def __init__(self, path: str, number: int | None) -> None:
+        """`number` is the open folder; None where the system has no such thing."""
+        self.path, self._number = path, number
+
+    def _at(self, name: str) -> str:
+        return name if self._number is not None else os.path.join(self.path, name)  # noqa: PTH118
+
+    def status(self, name: str) -> os.stat_result:
+        """What is known of a file.
+
+        Raises:
+            OSError: it is not there.
+        """
+        return os.stat(self._at(name), dir_fd=self._number, follow_symlinks=False)
+
+    def has(self, name: str) -> bool:
+        """Whether anything is there."""
+        try:
+            self.status(name)
+        except OSError:
+            return False
+        return True
+
+    def open(self, name: str, flags: int) -> int:
+        """Open a file, never a link; it never waits for a pipe."""
+        return os.open(self._at(name), flags | _FILE, 0o600, dir_fd=self._number)
+
+    def unlink(self, name: str) -> None:
+        """Remove a name."""
+        os.unlink(self._at(name), dir_fd=self._number)
+
+    def replace(self, name: str, other: str) -> None:
+        """Let a file take the place of another one."""
+        os.replace(self._at(name), self._at(other), src_dir_fd=self._number, dst_dir_fd=self._number)
+
+    def take(self, source: Folder, name: str, other: str) -> None:
+        """Move a file here, to a name that is free; what holds that name meanwhile is never overwritten.
+
+        Raises:
+            OSError: it is where it was.
+        """
+        ends = {"src_dir_fd": source._number, "dst_dir_fd": self._number}
+        try:
+            os.link(source._at(name), self._at(other), follow_symlinks=False, **ends)
+        except FileExistsError:
+            raise
+        except (OSError, NotImplementedError) as error:  # on other disks, and on those without hard links
+            if self.has(other):
+                raise FileExistsError(errno.EEXIST, "is there already", other) from error
+            os.rename(source._at(name), self._at(other), **ends)  # noqa: PTH104
+        else:
+            try:
+                source.unlink(name)
+            except OSError:
+                self.unlink(other)
+                raise
+
+    def mkdir(self, name: str) -> None:
+        """Make a folder, unless another process just did."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._at(name), dir_fd=self._number)
+
+    def set(self, name: str, mode: int, mtime_ns: int, atime_ns: int) -> None:
+        """Give a file permission bits and times."""
+        if self._number is None:
+            os.chmod(self._at(name), mode)  # noqa: PTH101
+            os.utime(self._at(name), ns=(atime_ns, mtime_ns))
+            return
+        number = self.open(name, os.O_RDONLY)
+        try:
+            os.fchmod(number, mode)
+            os.utime(number, ns=(atime_ns, mtime_ns))
+        finally:
+            os.close(number)
+
+
+@contextlib.contextmanager
+def held(path: str) -> Iterator[Folder]:
+    """Hold a folder open.
+
+    Args:
+        path: where it is, all links resolved.
+
+    Raises:
+        Left: a link is in its path now.
+        OSError: it is not there, or is no folder.
+    """
+    number = os.open(path, _FOLDER) if _HELD else None
+    try:
+        there = os.stat(path) if number is None else os.fstat(number)  # noqa: PTH116
+        if not stat.S_ISDIR(there.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+        if os.path.realpath(path) != path or not os.path.samestat(there, os.lstat(path)):
+            raise Left(Why.BEHIND_LINK)
+        yield Folder(path, number)
+    finally:
+        if number is not None:
+            os.close(number)
+
+
+def make(path: str) -> None:
+    """Make a folder, with those above it, where it is missing; raises as `held` does."""
+    missing = []
+    while not os.path.lexists(path):
+        path, name = os.path.split(path)
+        missing.append(name)
+    for name in reversed(missing):
+        with held(path) as parent:
+            parent.mkdir(name)
+        path = os.path.join(path, name)  # noqa: PTH118
 
 
 class Seen(NamedTuple):
@@ -27,6 +153,27 @@ class Seen(NamedTuple):
     mode: int
     mtime_ns: int
     stamp: Stamp
+
+
+class Edit(NamedTuple):
+    """One file that is to change: `seen` at `path` becomes `after` at `target` (the same path unless it is moved).
+
+    Attributes:
+        done: the findings that are fixed by it.
+        what: why, in a word or two.
+        group: edits of one group are done all or none: the code of a finding about the whole set. Nothing for a file
+            that stands for itself.
+        whole: whether it belongs to a fix of the whole set.
+    """
+
+    path: str
+    target: str
+    seen: Seen
+    after: bytes
+    done: tuple[Finding, ...]
+    what: str
+    group: str = ""
+    whole: bool = False
 
 
 class Spot(NamedTuple):
@@ -72,7 +219,7 @@ def _read(spot: Spot) -> tuple[bytes, os.stat_result]:
     with open(spot.folder.open(spot.name, os.O_RDONLY), "rb") as stream:
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise Left("is not a regular file")
+            raise Left(Why.NOT_REGULAR)
         return stream.read(), status
 
 
@@ -95,35 +242,35 @@ def look(path: str, since_ns: int | None, *, rewrite: bool) -> Seen:
             try:
                 content, status = _read(Spot(here, name))
             except OSError as error:
-                raise Left(f"cannot be read ({say(error)})") from None
+                raise Left(Why.CANNOT_BE_READ, error=say(error)) from None
             after = stamp(Spot(here, name))
     except FileNotFoundError:
-        raise Left("vanished since the lint") from None
+        raise Left(Why.VANISHED) from None
     except (OSError, ValueError) as error:
-        raise Left(f"cannot be looked at ({say(error)})") from None
+        raise Left(Why.CANNOT_BE_LOOKED_AT, error=say(error)) from None
     if not _stamp(before) == _stamp(status) == after:
-        raise Left("changed while it was read; lint again")
+        raise Left(Why.CHANGED_MEANWHILE)
     return Seen(content, stat.S_IMODE(before.st_mode), before.st_mtime_ns, _stamp(before))
 
 
 def _check(folder: str, status: os.stat_result, since_ns: int | None, *, rewrite: bool) -> None:
     """Whether a file may be changed; raises `Left` if not."""
     if stat.S_ISLNK(status.st_mode):
-        raise Left("is a symbolic link; fix the file that it points to")
+        raise Left(Why.LINK)
     if status.st_size > LARGEST:
-        raise Left(f"is larger than {LARGEST >> 20} MB, more than is kept for an undo")
+        raise Left(Why.TOO_LARGE, megabytes=LARGEST >> 20)
     if not stat.S_ISREG(status.st_mode):
-        raise Left("is not a regular file")
+        raise Left(Why.NOT_REGULAR)
     if since_ns is not None:
         _unchanged(status, since_ns, time.time_ns())
     if not status.st_mode & 0o222:
-        raise Left("is read-only")
+        raise Left(Why.READ_ONLY)
     if not os.access(folder or ".", os.W_OK | os.X_OK):
-        raise Left("is in a read-only folder")
+        raise Left(Why.READ_ONLY_FOLDER)
     if rewrite and status.st_nlink > 1:
-        raise Left(f"has {status.st_nlink} names (hard links); a fix would part them")
+        raise Left(Why.HARD_LINKS, names=status.st_nlink)
     if rewrite and hasattr(os, "geteuid") and os.geteuid() not in (0, status.st_uid):
-        raise Left("belongs to another user")
+        raise Left(Why.OTHER_USER)
 
 
 def _unchanged(status: os.stat_result, since_ns: int, now_ns: int) -> None:
@@ -133,12 +280,9 @@ def _unchanged(status: os.stat_result, since_ns: int, now_ns: int) -> None:
     system's own: in the future it is where a clock is wrong, or the disk keeps but one time.
     """
     if any(since_ns < time_ns <= now_ns for time_ns in (status.st_mtime_ns, status.st_ctime_ns)):
-        raise Left("changed since the lint; lint again")
+        raise Left(Why.CHANGED)
     if status.st_ctime_ns > max(since_ns, now_ns):
-        raise Left(
-            "changed in the future, by the clock of this machine, so whether it changed since the lint cannot be told; "
-            "set the clock right, or touch the file, and lint again"
-        )
+        raise Left(Why.CHANGED_LATER)
 
 
 def put(
@@ -180,7 +324,7 @@ def put(
         if instead_of is None:
             folder.take(folder, temp, spot.name)
         elif stamp(spot) != instead_of:
-            raise Left("changed since the lint; lint again")
+            raise Left(Why.CHANGED)
         else:
             folder.replace(temp, spot.name)
     except BaseException:

@@ -1,20 +1,45 @@
-"""The dataset in which files are mended, and how its files are called and kept together."""
+"""The dataset in which files are fixed, and how its files are called and kept together."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 from yolo_nanfix.files import ANYWHERE, Within, inside
 from yolo_nanfix.linting.autofix.file_changes import look
-from yolo_nanfix.linting.autofix.limits import Whole
-from yolo_nanfix.linting.autofix.row_edits import OUTSIDE, Left
-from yolo_nanfix.linting.autofix.text_edits import is_background, listed
+from yolo_nanfix.linting.autofix.label_edits import is_background, listed
+from yolo_nanfix.linting.autofix.reasons import Left, Why
+from yolo_nanfix.linting.autofix.set_edits import LabelFile
 
 _SUFFIXES = ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What is known of the whole set.
+
+    Attributes:
+        labels: the label files that exist, each once.
+        splits: the image files of each split.
+        rows: how many rows they have, those among them that cannot be read.
+        classes: for each split how many rows have each class.
+        nc: the number of classes in data.yaml.
+        held: the classes of the rows of an image.
+    """
+
+    labels: tuple[LabelFile, ...]
+    splits: Mapping[str, Sequence[str]]
+    rows: int
+    classes: Mapping[str, Mapping[float, int]]
+    nc: int
+    held: Callable[[str], Iterable[float]]
+
+    def has(self, split: str, number: float) -> int:
+        """How many rows of a split have this class."""
+        return self.classes.get(split, {}).get(number, 0)
 
 
 @dataclass(frozen=True)
@@ -52,7 +77,7 @@ class Home:
             Left: one lies there.
         """
         if not self.outside and not all(map(self.holds, paths)):
-            raise Left(f"lies outside of the dataset; {OUTSIDE} changes it, too", to_outside=True)
+            raise Left(Why.OUTSIDE)
 
 
 def aside(root: str) -> str:
@@ -62,7 +87,7 @@ def aside(root: str) -> str:
 
 @dataclass(frozen=True)
 class Ground:
-    """The dataset in which files are mended.
+    """The dataset in which files are fixed.
 
     Attributes:
         home: where its files are.
@@ -95,9 +120,9 @@ class Ground:
         return self.home.quarantine
 
     @cached_property
-    def pinned(self) -> Mapping[str, str]:
+    def pinned(self) -> Mapping[str, Left]:
         """The images in lists that cannot be changed, as lint names them, each with the reason."""
-        found: dict[str, str] = {}
+        found: dict[str, Left] = {}
         for path in self.lists:
             real = canonical(path)
             try:
@@ -106,7 +131,7 @@ class Ground:
             except Left as why:
                 with contextlib.suppress(OSError):
                     names = listed(ANYWHERE.read(path), os.path.dirname(path), os.sep)  # noqa: PTH120
-                    found |= dict.fromkeys(names, f"is in a list that cannot be changed along: {path} {why}")
+                    found |= dict.fromkeys(names, Left(Why.IN_FIXED_LIST, list=path, because=why))
         return found
 
     def check_names(self, images: Iterable[str]) -> None:
@@ -117,7 +142,7 @@ class Ground:
         """
         for image in images:
             if image in self.pinned:
-                raise Left(self.pinned[image])
+                raise self.pinned[image]
 
     def is_aside(self, path: str) -> bool:
         """Whether a file is in the quarantine, or is to go there."""
@@ -149,10 +174,7 @@ def away(path: str, ground: Ground, taken: set[str]) -> str:
     """
     beside, quarantine = aside(ground.home.root), ground.quarantine
     if quarantine != beside and not ground.home.outside:
-        raise Left(
-            f"the quarantine {beside} is a link to {quarantine}, outside of the dataset; {OUTSIDE} moves files there",
-            to_outside=True,
-        )
+        raise Left(Why.QUARANTINE_LINK, quarantine=beside, target=quarantine)
     root = os.path.realpath(ground.home.root)
     held = path.startswith(root + os.sep)
     part = path[len(root) + 1 :] if held else f"outside{os.sep}{path.lstrip(os.sep).replace(':', '')}"
@@ -165,15 +187,15 @@ def away(path: str, ground: Ground, taken: set[str]) -> str:
     folder = os.path.dirname(wanted)  # noqa: PTH120
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)  # noqa: PTH120
-    reason = ""
+    why = None
     if os.path.realpath(folder) != folder:
-        reason = f"{folder} is a link"
+        why = Why.QUARANTINE_BEHIND_LINK
     elif not os.path.isdir(folder):  # noqa: PTH112
-        reason = f"{folder} is no folder"
+        why = Why.QUARANTINE_NO_FOLDER
     elif not os.access(folder, os.W_OK | os.X_OK):
-        reason = f"{folder} is read-only"
-    if reason:
-        raise Left(f"the quarantine {ground.quarantine} cannot be made: {reason}")
+        why = Why.QUARANTINE_READ_ONLY
+    if why is not None:
+        raise Left(why, quarantine=ground.quarantine, folder=folder)
     return wanted
 
 

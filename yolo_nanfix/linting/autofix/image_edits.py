@@ -1,4 +1,4 @@
-"""Mends image files: pure functions of their bytes. Called by unsafe fixes only."""
+"""Fixes image files: pure functions of their bytes. Called by unsafe fixes only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import simplejpeg
 from PIL import Image as PILImage
 
-from yolo_nanfix.linting.autofix.row_edits import Left
+from yolo_nanfix.linting.autofix.reasons import Left, Why
 
 _SUFFIXES = {
     "AVIF": "avif",
@@ -39,7 +39,7 @@ def suffix_of(content: bytes) -> str:
             with PILImage.open(io.BytesIO(content)) as image:
                 return _SUFFIXES[image.format or ""]
     except Exception as error:  # Pillow's readers raise anything on damaged files
-        raise Left(f"the content is of no format with a known suffix ({type(error).__name__})") from None
+        raise Left(Why.NO_SUFFIX, error=type(error).__name__) from None
 
 
 def end_jpeg(content: bytes) -> bytes:
@@ -72,7 +72,7 @@ def complete_jpeg(content: bytes) -> bytes:
         except ValueError:
             continue
         return candidate
-    raise Left("pixels are missing")
+    raise Left(Why.PIXELS_MISSING)
 
 
 def _ended(content: bytes) -> Iterator[bytes]:
@@ -93,7 +93,7 @@ def _decode(content: bytes) -> bytes:
             with PILImage.open(io.BytesIO(content)) as image:
                 return image.tobytes()
     except Exception as error:  # as above
-        raise Left(f"the image cannot be decoded whole ({type(error).__name__})") from None
+        raise Left(Why.NOT_DECODED, error=type(error).__name__) from None
 
 
 def _end_of(content: bytes) -> int | None:

@@ -9,7 +9,7 @@
     undone.json     steps that undo could not take back, because the files had changed since
     cleared.json    there once the temporary files of a run that was cut off are gone
 
-Whatever a disk or a hand did to these files, none of it is believed unread: `record.py` says what a journal may hold.
+Whatever a disk or a hand did to these files, none of it is believed unread: `loads` says what a journal may hold.
 """
 
 from __future__ import annotations
@@ -18,31 +18,75 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from platformdirs import user_data_path
 
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.linting.autofix import journal_record
-from yolo_nanfix.linting.autofix.edits import Edit
-from yolo_nanfix.linting.autofix.file_changes import Spot, digest, put, say, stamp, sync_folders
-from yolo_nanfix.linting.autofix.fix_table import FIXES
-from yolo_nanfix.linting.autofix.journal_record import Broken, Step
-from yolo_nanfix.linting.autofix.open_folders import held
-from yolo_nanfix.linting.autofix.row_edits import Left
+from yolo_nanfix.linting.autofix.file_changes import Edit, Spot, digest, held, put, say, stamp, sync_folders
+from yolo_nanfix.linting.autofix.reasons import Left, Why
 
 KEEP = 20
 """Journals kept of one dataset; older ones are removed when a new one is written."""
 _GONE = "gone-"
 """What stands before the number of a journal that is being removed."""
 _DIGITS = 12
+VERSION = 2
+LARGEST = 1 << 30
+"""Bytes; a step takes some 500."""
+_LINE = 1 << 16
+_HEX = re.compile(r"[0-9a-f]{64}")
+_TOKEN = re.compile(r"[0-9a-f]{8}")
+_MODE = 0o7777
+_WORD = 1 << 63
+_STAMP = 5
+
+
+class Broken(Exception):  # noqa: N818 - it says what the journal is
+    """A journal is damaged; the message says how.
+
+    Attributes:
+        data: the dataset that it names; None if it does not say even that.
+    """
+
+    def __init__(self, why: str, data: str | None = None) -> None:
+        """`why` is the message."""
+        super().__init__(why)
+        self.data = data
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change: `path` with the bytes `before` became `target` with the bytes `after`.
+
+    Attributes:
+        path, target: the same unless the file was moved.
+        before, after: SHA-256.
+        at, size: place of the original bytes in the pack.
+        new_at, new_size: place of the new bytes; the same as of the original ones where they do not change.
+        mode, mtime_ns: of the original file.
+        stamp: what told the file from any other state when it was read.
+    """
+
+    path: str
+    target: str
+    before: str
+    after: str
+    at: int
+    size: int
+    new_at: int
+    new_size: int
+    mode: int
+    mtime_ns: int
+    stamp: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -90,16 +134,16 @@ class Journal:
                 pack.seek(min(at, end))
                 content = pack.read(min(size, end))
         except (OSError, Left) as error:
-            raise Left(f"its bytes in {self.folder / 'pack.bin'} cannot be read ({say(error)})") from None
+            raise Left(Why.BYTES_UNREADABLE, pack=str(self.folder / "pack.bin"), error=say(error)) from None
         if digest(content) != wanted:
-            raise Left(f"its bytes in {self.folder / 'pack.bin'} are damaged")
+            raise Left(Why.BYTES_DAMAGED, pack=str(self.folder / "pack.bin"))
         return content
 
     def applied(self) -> set[int] | None:
         """The steps that were done; None if the run did not come to its end, or nothing that can be read says so."""
         try:
             with _opened(self.folder, "applied.json") as stream:
-                content = stream.read(journal_record.LARGEST)
+                content = stream.read(LARGEST)
             done, _, said = content.partition(b"\n")
             return set(json.loads(done)) if said == digest(done).encode() else None
         except (OSError, ValueError, TypeError, RecursionError, Left):
@@ -250,7 +294,7 @@ class Writer:
         sizes = (len(seen.content), new_at, len(edit.after))
         step = Step(edit.path, edit.target, before, after, at, *sizes, seen.mode, seen.mtime_ns, seen.stamp)
         self._steps.append(step)
-        self._whole |= edit.group in FIXES
+        self._whole |= edit.whole
         folder = Path(edit.target).parent
         missing = []
         while not folder.exists():
@@ -267,11 +311,11 @@ class Writer:
             self.abandon()
             return None
         steps, folders = tuple(self._steps), tuple(self._folders)
-        said = journal_record.Record(self._data, self._root, secrets.token_hex(4), steps, folders, self._whole)
-        _write(self._folder, "journal.json", journal_record.dumps(said))
+        journal = Journal(self._folder, self._data, self._root, secrets.token_hex(4), steps, folders, self._whole)
+        _write(self._folder, "journal.json", dumps(journal))
         (self._folder / "begun").unlink(missing_ok=True)
         sync_folders({str(self._folder), str(self._folder.parent)})
-        return Journal(self._folder, *said)
+        return journal
 
     def abandon(self) -> None:
         """Leave nothing behind."""
@@ -310,11 +354,9 @@ def journals(folder: Path) -> tuple[list[Journal], list[Damaged]]:
         if (run / "undone.json").exists():
             continue
         try:
-            said = _load(run / "journal.json")
+            found.append(_load(run / "journal.json"))
         except Broken as error:
             damaged.append(Damaged(run, str(error), error.data))
-        else:
-            found.append(Journal(run, *said))
     return found, damaged
 
 
@@ -324,7 +366,7 @@ def _runs(folder: Path) -> Sequence[Path]:
     return [run for _, run in sorted(numbered) if not run.is_symlink() and run.is_dir()]
 
 
-def _load(file: Path) -> journal_record.Record:
+def _load(file: Path) -> Journal:
     """What a journal says.
 
     Raises:
@@ -332,10 +374,82 @@ def _load(file: Path) -> journal_record.Record:
     """
     try:
         with _opened(file.parent, file.name) as stream:
-            if os.fstat(stream.fileno()).st_size > journal_record.LARGEST:
+            if os.fstat(stream.fileno()).st_size > LARGEST:
                 raise Broken("journal.json is larger than any")
-            return journal_record.loads(stream.read())
+            return loads(stream.read(), file.parent)
     except FileNotFoundError:
         raise Broken("journal.json is missing") from None
     except (OSError, Left) as error:
         raise Broken(f"journal.json cannot be read ({say(error)})") from None
+
+
+def dumps(journal: Journal) -> bytes:
+    """Two lines of JSON: whose journal it is, with a hash of the second; what is to happen."""
+    what = {name: getattr(journal, name) for name in ("root", "token", "whole", "folders")}
+    what["steps"] = [asdict(step) for step in journal.steps]
+    body = json.dumps(what).encode()
+    head = {"version": VERSION, "data": journal.data, "sha256": digest(body)}
+    return json.dumps(head).encode() + b"\n" + body + b"\n"
+
+
+def loads(content: bytes, folder: Path) -> Journal:
+    """The journal that `dumps` wrote, which stands in `folder`.
+
+    Raises:
+        Broken: it is damaged, of another release, or says what no fix run does.
+    """
+    line, _, body = content.partition(b"\n")
+    head = _json(line, None) if len(line) <= _LINE else None
+    data = head.get("data") if isinstance(head, dict) else None
+    if not isinstance(head, dict) or not isinstance(data, str) or not _is_path(data):
+        raise Broken("the first line of journal.json is damaged")
+    if head.get("version") != VERSION:
+        raise Broken(f"journal.json is of version {head.get('version')!r:.40}; this release reads {VERSION}", data)
+    body = body.removesuffix(b"\n")
+    if head.get("sha256") != digest(body):
+        raise Broken("journal.json is damaged: its hash is another one", data)
+    raw = _json(body, data)
+    try:
+        root, token, folders, whole = (raw[key] for key in ("root", "token", "folders", "whole"))
+        steps = tuple(map(_step, raw["steps"]))
+        sound = isinstance(folders, list) and all(map(_is_path, (root, *folders))) and _TOKEN.fullmatch(token)
+    except (TypeError, KeyError, ValueError) as error:
+        raise Broken(f"journal.json says what no fix does ({error!s:.80})", data) from None
+    if not sound or not steps or not isinstance(whole, bool):
+        raise Broken("journal.json says what no fix does", data)
+    return Journal(folder, data, root, token, steps, tuple(folders), whole)
+
+
+def _json(text: bytes, data: str | None) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Broken("journal.json is damaged: it is no JSON", data) from None
+
+
+def _step(raw: dict[str, Any]) -> Step:
+    """A step that a fix could have made.
+
+    Raises:
+        TypeError, KeyError, ValueError: it is none.
+    """
+    step = Step(**{**raw, "stamp": tuple(raw["stamp"])})
+    if not all(_is_path(path) and os.path.split(path)[1] for path in (step.path, step.target)):
+        raise ValueError("a path that is none")
+    if not (_HEX.fullmatch(step.before) and _HEX.fullmatch(step.after)):
+        raise ValueError("a hash that is none")
+    places = (step.at, step.size, step.new_at, step.new_size)
+    if not all(type(number) is int and abs(number) < _WORD for number in (*places, step.mode, step.mtime_ns)):
+        raise ValueError("a number that is none")
+    if min(places) < 0 or not 0 <= step.mode <= _MODE:
+        raise ValueError("a number out of its range")
+    if len(step.stamp) != _STAMP or not all(type(number) is int for number in step.stamp):
+        raise ValueError("a stamp that is none")
+    return step
+
+
+def _is_path(value: Any) -> bool:
+    """Whether a value is an absolute path that leads straight to where it leads."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    return os.path.normpath(value) == value and os.path.isabs(value)  # noqa: PTH117

@@ -1,19 +1,89 @@
-"""What fixes of single files would take out of a set, counted before the first of them: too much is left as it is."""
+"""How much of a set fixes may take out of it, counted before the first of them: too much is left as it is.
+
+What strikes many rows alike is a fault of the set, not of the rows.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import NamedTuple
 
+from yolo_nanfix.dataset.label_parser import PLAIN_COLUMNS, numbers_of
 from yolo_nanfix.files import ANYWHERE
 from yolo_nanfix.findings import Effect, Finding
-from yolo_nanfix.linting.autofix.fix_table import FIXES
-from yolo_nanfix.linting.autofix.ground import Ground, canonical, siblings, unlabelled
+from yolo_nanfix.linting.autofix.ground import Ground, Whole, canonical, siblings, unlabelled
 from yolo_nanfix.linting.autofix.image_edits import complete_jpeg
-from yolo_nanfix.linting.autofix.limits import Loss, Refused, read, refused
-from yolo_nanfix.linting.autofix.row_edits import Left
-from yolo_nanfix.linting.autofix.text_edits import is_background, mend_text
+from yolo_nanfix.linting.autofix.label_edits import Words, edit_text, is_background, operation_of
+from yolo_nanfix.linting.autofix.operations import Operation
+from yolo_nanfix.linting.autofix.reasons import Left, Reason, Why
+
+SHARE = 0.05
+"""No fix run takes more than this share of the rows out of a set: so many slips no labeller makes, an export does."""
+SLIP = 1
+"""A class number that data.yaml does not have is a slip if it stands in so many rows; more are a class."""
+
+
+class Loss(NamedTuple):
+    """One row that a fix would take out of the set.
+
+    Attributes:
+        code: of the finding that asks for it.
+        split: the split in which it is.
+        number: its class.
+        valid: whether it may hold an object: a class and a box of finite numbers.
+    """
+
+    code: str
+    split: str
+    number: float
+    valid: bool
+
+
+class Refused(NamedTuple):
+    """What may not be taken out, each with the reason: all rows that a code asks for, all of a class in a split."""
+
+    codes: dict[str, Reason]
+    classes: dict[tuple[str, float], Reason]
+
+
+def read(words: Words) -> tuple[float, bool] | None:
+    """The class of a row, and whether it may hold an object; None if it is no row of numbers."""
+    values = numbers_of(words)
+    if values is None or len(values) < PLAIN_COLUMNS or not isfinite(values[0]):
+        return None
+    return values[0], all(map(isfinite, values))
+
+
+def refused(lost: Sequence[Loss], whole: Whole) -> Refused:
+    """What would be too much: all rows of a class, or many rows of the set; codes that ask for least go first.
+
+    Rows that hold nothing may vanish from a split, not from the set.
+    """
+    out = Refused({}, {})
+    counted = [loss for loss in lost if loss.valid or whole.has(loss.split, loss.number)]
+    by_class = Counter((loss.split, loss.number) for loss in counted)
+    everywhere = Counter(loss.number for loss in counted)
+    valid = {(loss.split, loss.number) for loss in counted if loss.valid}
+    for (split, number), count in sorted(by_class.items()):
+        known = 0 <= number < whole.nc and number == int(number)
+        in_split = (split, number) in valid and count >= whole.has(split, number)
+        in_set = everywhere[number] >= sum(whole.has(one, number) for one in whole.classes)
+        if (in_split or in_set) and (known or everywhere[number] > SLIP):
+            values = {"class": number, "where": "the set" if in_set else split}
+            out.classes[split, number] = Reason(Why.CLASS_GONE, values)
+    by_code = Counter(loss.code for loss in lost if loss.valid and (loss.split, loss.number) not in out.classes)
+    gone = 0
+    for code, rows in sorted(by_code.items(), key=lambda item: (item[1], item[0])):
+        if gone + rows > SHARE * whole.rows:
+            values = {"rows": rows, "of": whole.rows, "together": gone + rows, "share": SHARE}
+            out.codes[code] = Reason(Why.MANY_ROWS_TOGETHER if gone else Why.MANY_ROWS, values)
+        else:
+            gone += rows
+    return out
+
 
 Groups = Mapping[str, list[Finding]]
 """The findings about each file."""
@@ -30,19 +100,23 @@ class Losses(NamedTuple):
         files: the images and label files that are left for the sake of a split.
     """
 
-    codes: dict[str, str]
-    classes: dict[tuple[str, float], str]
-    splits: dict[str, str]
+    codes: dict[str, Reason]
+    classes: dict[tuple[str, float], Reason]
+    splits: dict[str, Reason]
     findings: set[Finding]
     files: set[str]
 
-    def reasons(self) -> Iterator[tuple[str, str]]:
+    def reasons(self) -> Iterator[tuple[str, Reason]]:
         """Rule code, or nothing, and reason."""
         yield from self.codes.items()
-        yield from (("", why) for why in dict.fromkeys((*self.classes.values(), *self.splits.values())))
+        told: list[Reason] = []
+        for reason in (*self.classes.values(), *self.splits.values()):
+            if reason not in told:
+                told.append(reason)
+                yield "", reason
 
     def spared(self, groups: Groups) -> Iterator[tuple[str, list[Finding]]]:
-        """Files, each with the findings that may be mended."""
+        """Files, each with the findings that may be fixed."""
         for path, found in groups.items():
             left = [f for f in found if f.code not in self.codes and f not in self.findings]
             if left and path not in self.files:
@@ -76,22 +150,22 @@ def judge(pictures: Groups, texts: Groups, ground: Ground) -> Losses:
     for split, images in ground.whole().splits.items() if going else ():
         all_of = {canonical(image) for image in images}
         if all_of and all_of <= going:
-            out.splits[split] = f"all images of {split} would go to quarantine: see what is wrong with them"
+            out.splits[split] = Reason(Why.ALL_IMAGES, {"split": split})
             out.files.update(path for path, gone in count.images.items() if gone & all_of)
     return out
 
 
 def _count(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
-    """What would go if all these findings were mended."""
+    """What would go if all these findings were fixed."""
     out = _Count([], {})
     for path, found in texts.items():
         with contextlib.suppress(OSError):
             content = ANYWHERE.read(path)
-            mended = mend_text(content, found, ground.task, True, ground.classes)
-            for finding, words in mended.dropped:
+            edited = edit_text(content, found, ground.task, True, ground.classes)
+            for finding, words in edited.dropped:
                 if (row := read(words)) is not None:
                     out.rows.append((Loss(finding.code, finding.split or "", *row), finding))
-            if is_background(mended.content) and not is_background(content):
+            if is_background(edited.content) and not is_background(content):
                 images = {canonical(f.image) for f in found if f.image}
                 out.images[path] = images.union(*map(siblings, images))
     for path, found in pictures.items():
@@ -105,15 +179,15 @@ def _count(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
 
 def _quarantines(path: str, found: list[Finding], ground: Ground) -> Finding | None:
     """The finding for which an image goes to quarantine; None if it stays, or is no image."""
-    hows = {FIXES[f.code].how: f for f in found}
+    asked = {operation_of(f): f for f in found}
     if path.endswith(".npy"):
         return None
-    if "complete" in hows and "quarantine" not in hows:
+    if Operation.COMPLETE in asked and Operation.QUARANTINE not in asked:
         if unlabelled(found[0].place.file, ground):
-            return hows["complete"]
+            return asked[Operation.COMPLETE]
         try:
             complete_jpeg(ANYWHERE.read(path))
         except (Left, OSError):
-            return hows["complete"]
+            return asked[Operation.COMPLETE]
         return None
-    return hows.get("quarantine")
+    return asked.get(Operation.QUARANTINE)

@@ -3,8 +3,8 @@
 How to add one:
 
 1. The rule yields its `Hit` with `values`: the facts that the fix needs (which splits, how the columns are to be read).
-2. `catalogue.FIXES[code] = Fixer("name", "safe" or "unsafe", "does this and that")`.
-3. `OPERATIONS["name"] = Operation(row, yaml)`: pure functions, of one row and of the text of data.yaml.
+2. Its `@rule` has `autofix=unsafe(Operation.NAME)`: a new operation of `Scope.SET`, with what it does in a few words.
+3. `_SET_OPERATIONS[Operation.NAME] = Rewrite(row, yaml)`: pure functions, of one row and of the text of data.yaml.
 4. The row findings that the finding explains carry its code in `because`: no fix of rows touches them.
 
 What an operation need not care for: spelling, line ends and byte order marks of what it leaves as it is; splits that
@@ -19,21 +19,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from math import isfinite
 from typing import Any, NamedTuple, Protocol
 
+from yolo_nanfix.dataset.label_parser import PLAIN_COLUMNS as _BOX
+from yolo_nanfix.dataset.label_parser import is_polygon, numbers_of
 from yolo_nanfix.files import ANYWHERE
 from yolo_nanfix.findings import Finding
-from yolo_nanfix.linting.autofix.edits import Edit
-from yolo_nanfix.linting.autofix.file_changes import look, say
-from yolo_nanfix.linting.autofix.fix_table import FIXES
-from yolo_nanfix.linting.autofix.frame_change import into_shown, turn_row
-from yolo_nanfix.linting.autofix.renumber import renumber_names, renumber_row
-from yolo_nanfix.linting.autofix.reread import reread, without_behind, without_number
-from yolo_nanfix.linting.autofix.row_edits import Left, Words, joined, shift_class
+from yolo_nanfix.linting.autofix.file_changes import Edit, look, say
+from yolo_nanfix.linting.autofix.label_edits import BOM, Words, joined, numbers, operation_of, shift_class, spell
+from yolo_nanfix.linting.autofix.operations import Operation
+from yolo_nanfix.linting.autofix.reasons import Left, Why
 
 QUARTER = 5
 """From this orientation on, EXIF turns an image by a quarter."""
-BOM = b"\xef\xbb\xbf"
 
 
 class LabelFile(NamedTuple):
@@ -75,7 +74,7 @@ class Spot:
         """
         inside = [split in self.values[name] for split in self.file.splits]
         if any(inside) and not all(inside):
-            raise Left(f"is a label file of the splits {' and '.join(self.file.splits)}; the finding is not about all")
+            raise Left(Why.SEVERAL_SPLITS, splits=self.file.splits)
         return all(inside)
 
 
@@ -86,7 +85,7 @@ class ChangeYaml(Protocol):
         """From its text and the values of the finding."""
 
 
-class Operation(NamedTuple):
+class Rewrite(NamedTuple):
     """What is done to a whole set.
 
     Attributes:
@@ -132,7 +131,7 @@ class Rewriting:
         """
         self.paths = [edit.path for edit in self.edits()]
         if not self.paths:
-            raise Left("there is nothing to rewrite")
+            raise Left(Why.NOTHING_TO_REWRITE)
 
     def edits(self) -> Iterator[Edit]:
         """The edits, file by file; the first carries the finding.
@@ -140,7 +139,7 @@ class Rewriting:
         Raises:
             Left: a file cannot be rewritten; the reason begins with its path.
         """
-        operation = OPERATIONS[FIXES[self.finding.code].how]
+        operation = _SET_OPERATIONS[operation_of(self.finding)]
         values = dict(self.finding.values)
         done: tuple[Finding, ...] = (self.finding,)
         jobs: list[tuple[str, Callable[[str], str]]] = []
@@ -153,7 +152,7 @@ class Rewriting:
             try:
                 edit = self._edit(path, change_text, done)
             except Left as why:
-                raise Left(f"{path}: {why}") from None
+                raise why.at(path) from None
             if edit is not None:
                 done = ()
                 yield edit
@@ -163,20 +162,20 @@ class Rewriting:
         try:
             before = ANYWHERE.read(path)
         except OSError as error:
-            raise Left(f"cannot be read ({say(error)})") from None
+            raise Left(Why.CANNOT_BE_READ, error=say(error)) from None
         marked = before.startswith(BOM)
         try:
             text = before.removeprefix(BOM).decode("utf-8")
         except UnicodeDecodeError:
-            raise Left("is not UTF-8 text") from None
+            raise Left(Why.NOT_UTF8) from None
         if (new := change(text)) == text:
             return None
         self.check_place(path)
         seen = look(path, self.since_ns, rewrite=True)
         if seen.content != before:
-            raise Left("changed while it was read; lint again")
+            raise Left(Why.CHANGED_MEANWHILE)
         code = self.finding.code
-        return Edit(path, path, seen, (BOM if marked else b"") + new.encode("utf-8"), done, code, group=code)
+        return Edit(path, path, seen, (BOM if marked else b"") + new.encode("utf-8"), done, code, code, True)
 
 
 def _rows(text: str, operation: Callable[[Words, Spot], Words], spot: Spot) -> str:
@@ -192,18 +191,13 @@ def _rows(text: str, operation: Callable[[Words, Spot], Words], spot: Spot) -> s
             try:
                 lines[number] = joined(line, operation(words, spot))
             except Left as why:
-                raise Left(f"line {number + 1} {why}") from None
+                raise why.at(line=number + 1) from None
     return "".join(lines)
 
 
 def shift_classes(words: Words, spot: Spot) -> Words:
     """The row with `by` (of the finding) added to its class number, in the splits that the finding names."""
     return shift_class(words, spot.values["by"]) if spot.within() else words
-
-
-def renumber(words: Words, spot: Spot) -> Words:
-    """The row with its class numbered by the place of its key in `names`."""
-    return renumber_row(words, spot.values)
 
 
 def unswap_turned(words: Words, spot: Spot) -> Words:
@@ -220,18 +214,299 @@ def unswap_turned(words: Words, spot: Spot) -> Words:
 def turn_labels(words: Words, spot: Spot) -> Words:
     """The row of the stored pixels as it is on the shown picture, if EXIF turns its image by a quarter."""
     if not spot.values["sure"]:
-        raise Left("tells nothing for sure: look at some of the images with their labels")
+        raise Left(Why.NOT_PROVEN)
     turn = spot.file.turn
-    return words if 0 < turn < QUARTER else turn_row(words, spot.task, turn, dims=spot.values["dims"])
+    if 0 < turn < QUARTER:
+        return words
+    return into_shown(words, spot.task, (1, 1), turn, shown=False, dims=spot.values["dims"])
 
 
-OPERATIONS: dict[str, Operation] = {
-    "renumber": Operation(renumber, renumber_names),
-    "turn-labels": Operation(turn_labels),
-    "reread": Operation(reread),
-    "unswap-turned": Operation(unswap_turned),
-    "shift-classes": Operation(shift_classes),
-    "without-number": Operation(without_number),
-    "without-behind": Operation(without_behind),
+_BEYOND = 1e-5
+"""What stands out of the image by no more than this is rounding, and is cut off."""
+_TURNED: dict[int, Callable[[float, float], tuple[float, float]]] = {
+    5: lambda x, y: (y, x),
+    6: lambda x, y: (1 - y, x),
+    7: lambda x, y: (1 - y, 1 - x),
+    8: lambda x, y: (y, 1 - x),
 }
-"""What can be done to a whole set, by the name that `catalogue.Fixer.how` has."""
+"""Where a point of the stored pixels is on the shown picture, by the orientation of EXIF."""
+
+
+def into_shown(words: Words, task: str, size: tuple[int, int], turn: int, *, shown: bool, dims: int) -> Words:
+    """The row of an image that EXIF turns by a quarter, which was divided by the sides of the wrong frame.
+
+    Args:
+        words: class and numbers.
+        task: the task whose label format it has.
+        size: width and height of the shown picture.
+        turn: the orientation of EXIF.
+        shown: whether it was drawn on the shown picture; else on the stored pixels.
+        dims: numbers of a keypoint.
+
+    Raises:
+        Left: the size is not known, the image is not turned, or a word is no number.
+    """
+    if min(size) <= 0 or turn not in _TURNED:
+        raise Left(Why.TURN_UNKNOWN)
+    values, (width, height) = numbers(words), size
+    out = list(words)
+    polygon = is_polygon(len(words), task)
+    if not polygon and len(words) < _BOX:
+        raise Left(Why.NO_BOX)
+    ratio = height / width if shown else width / height
+
+    def point(at: int) -> None:
+        x, y = values[at] * ratio, values[at + 1] / ratio
+        x, y = (x, y) if shown else _TURNED[turn](x, y)
+        out[at : at + 2] = spell(_inside(x)), spell(_inside(y))
+
+    if polygon:
+        for at in range(1, len(words) - 1, 2):
+            point(at)
+        return out
+    point(1)
+    sides = values[3] * ratio, values[4] / ratio
+    out[3:_BOX] = map(spell, sides if shown else sides[::-1])
+    if task == "pose":
+        for at in range(_BOX, len(words) - 1, max(dims, 2)):
+            if values[at] or values[at + 1]:  # what is not labelled stands at 0, 0
+                point(at)
+    return out
+
+
+def _inside(value: float) -> float:
+    """The value without what is rounding."""
+    return min(max(value, 0.0), 1.0) if -_BEYOND <= value <= 1 + _BEYOND else value
+
+
+def renumber(words: Words, spot: Spot) -> Words:
+    """The row with the place of its class number among the keys; as it is where labels are numbered from 0 already.
+
+    Raises:
+        Left: its class is none of the keys.
+    """
+    values = spot.values
+    if not values["by_keys"]:
+        return words
+    try:
+        number = float(words[0])
+    except ValueError:
+        return words
+    if not isfinite(number):
+        return words
+    if number not in values["numbers"]:
+        raise Left(Why.CLASS_NO_KEY, **{"class": number})
+    return [str(values["numbers"].index(int(number))), *words[1:]]
+
+
+def renumber_names(text: str, *, values: Mapping[str, Any]) -> str:
+    """The text of data.yaml with the keys of `names` numbered from 0; names that stand as keys change places with them.
+
+    Raises:
+        Left: the names are not written where they are used, or not so that this can be done.
+    """
+    from yolo_nanfix import safe_yaml
+
+    edits = sorted(_edits(safe_yaml.compose(text), text, values))
+    for start, end, new in reversed(edits):
+        text = f"{text[:start]}{new}{text[end:]}"
+    try:
+        names = safe_yaml.load(text)["names"]
+    except safe_yaml.NotYaml as error:
+        raise Left(Why.NO_YAML_AFTERWARDS, error=str(error)) from None
+    if sorted(names) != list(range(len(values["numbers"]))):
+        raise Left(Why.KEYS_STAY)
+    return text
+
+
+def _edits(root: Any, text: str, values: Mapping[str, Any]) -> Iterator[tuple[int, int, str]]:
+    """Start, end and new text of each key of `names`, and of each value that changes places with it."""
+    import yaml
+
+    names = next((value for key, value in root.value if key.value == "names"), None)
+    if not isinstance(names, yaml.MappingNode):
+        raise Left(Why.NO_NAMES)
+    for key, value in names.value:
+        spans = [(node.start_mark.index, node.end_mark.index) for node in (key, value)]
+        written = [text[start:end] for start, end in spans]
+        number = value.value if values["swapped"] else key.value
+        try:
+            place = values["numbers"].index(int(number))
+        except ValueError:
+            raise Left(Why.KEY_NO_NUMBER, key=number) from None
+        yield *spans[0], str(place)
+        if values["swapped"]:
+            yield *spans[1], written[0]
+
+
+_SIDES = 4
+"""Numbers of a box."""
+UNITS = ("pixels", "pixels y x", "percent", "permille")
+"""Of sets in these units a row that lies in its image as it stands was written as it should be."""
+SMALL, TINY = ("twice", "hundredth"), 0.1
+"""Scales in which no number is larger than this."""
+ONLY = "only"
+"""Of the keypoints: they alone are to be written again."""
+SLACK = 0.02
+"""A box lies in its image if it reaches out by no more than this. A row whose box does, and would not afterwards, stays
+as it is."""
+Box = tuple[float, float, float, float]
+
+
+def reread(words: Words, spot: Spot) -> Words:
+    """The row with its coordinates normalised and its box by centre and size; what cannot be read stays.
+
+    The values of the finding say how they are written: `scale` and `form` as lint names them, `size` is
+    that by which all were divided, `dims` numbers belong to a keypoint.
+
+    Raises:
+        Left: how the box is written cannot be told, or the size of the image is not known.
+    """
+    values = spot.values
+    if not spot.within():
+        return words
+    if values["scale"] == "unknown":
+        raise Left(Why.UNIT_UNKNOWN)
+    if values["form"] == "unsure":
+        raise Left(Why.FORM_UNSURE)
+    if not (spot.file.width and spot.file.height):
+        raise Left(Why.SIZE_UNKNOWN)
+    numbers = _numbers(words)
+    step = int(values["dims"]) if spot.task == "pose" else 2
+    body = numbers[_SIDES:] if spot.task == "pose" else numbers
+    if len(numbers) < _SIDES or len(body) % step:
+        return words
+    new = list(numbers)
+    spots = _spots(numbers, spot, step)
+    for i in spots:
+        new[i], new[i + 1] = _scaled(numbers[i], numbers[i + 1], spot)
+    boxed = spot.task == "pose" or len(numbers) == _SIDES
+    if boxed and values["points"] != ONLY:
+        new[:_SIDES] = _formed((new[0], new[1], new[2], new[3]), str(values["form"]))
+    if not boxed or values["points"] != ONLY:
+        right = str(values["scale"]) in UNITS or not _lies_inside(new, boxed)
+        if right and _lies_inside(numbers, boxed):
+            return words
+    coordinates = {j for i in spots for j in (i, i + 1)}
+    return [words[0], *(f"{new[i]:.6f}" if i in coordinates else words[i + 1] for i in range(len(new)))]
+
+
+def _spots(numbers: list[float], spot: Spot, step: int) -> list[int]:
+    """Where the pairs begin that are to be scaled: of a pose row its keypoints only if they are in the same unit."""
+    if spot.task != "pose":
+        return list(range(0, len(numbers), 2))
+    wanted, scale = spot.values["points"], str(spot.values["scale"])
+    points = list(range(_SIDES, len(numbers), step))
+    largest = max((numbers[j] for i in points for j in (i, i + 1)), default=0.0)
+    other = (scale in UNITS and largest <= 1 + SLACK) or (scale in SMALL and largest > TINY)
+    scaled = [] if wanted == "stay" or other else points
+    return scaled if wanted == ONLY else [0, 2, *scaled]
+
+
+def without_number(words: Words, spot: Spot) -> Words:
+    """The row without the whole number beside its class, in the splits that the finding names.
+
+    Raises:
+        Left: which of the first two columns is the class cannot be told.
+    """
+    numbers = _numbers(words[:2])
+    if not spot.within() or len(words) not in _columns(spot) or not numbers or numbers[0] != int(numbers[0]):
+        return words
+    if spot.values["column"] not in (0, 1):
+        raise Left(Why.CLASS_UNSURE)
+    return words[1:] if spot.values["column"] == 0 else [words[0], *words[2:]]
+
+
+def without_behind(words: Words, spot: Spot) -> Words:
+    """The row without what a prediction put behind it, in the splits that the finding names.
+
+    The values of the finding say what `columns` a row of a pose set has, and whether rows have `two` too many.
+
+    Raises:
+        Left: whether the column too many stands behind the row or beside the class cannot be told.
+    """
+    numbers = _numbers(words)
+    if not spot.within() or not numbers:
+        return words
+    if spot.values["ahead"]:
+        raise Left(Why.WHERE_UNSURE)
+    if numbers[0] > 1 and numbers[0] == int(numbers[0]):
+        return words
+    last, before = numbers[-1], numbers[-2:][0]
+    if spot.task == "pose":
+        more = len(words) - int(spot.values["columns"])
+    elif len(words) % 2:
+        more = 2 if spot.values["two"] and len(words) >= (11 if spot.task == "obb" else 9) else 0
+    else:
+        more = int(len(words) >= 8)
+    whole = last >= 0 and last == int(last)
+    if more == 1:
+        return words[:-1] if whole or 0 <= last <= 1 else words
+    return words[:-2] if more == 2 and whole and 0 <= before <= 1 else words
+
+
+def _columns(spot: Spot) -> range | tuple[int, ...]:
+    """How many columns rows have that hold one too many."""
+    if spot.task == "pose":
+        return (int(spot.values["columns"]) + 1,)
+    return range(6, 1_000_000, 2)
+
+
+def _numbers(words: Words) -> list[float]:
+    """The numbers behind the class; none where one of them is no finite number."""
+    numbers = numbers_of(words[1:])
+    return numbers if numbers and all(map(isfinite, numbers)) else []
+
+
+def _scaled(x: float, y: float, spot: Spot) -> tuple[float, float]:
+    """A pair of numbers, normalised."""
+    width, height, scale = spot.file.width, spot.file.height, str(spot.values["scale"])
+    ratio = width / height
+    if scale == "pixels y x":
+        return y / width, x / height
+    if scale == "one size":
+        wide, high = spot.values["size"]
+        return x * wide / width, y * high / height
+    across, down = {
+        "parts": (1.0, 1.0),
+        "swapped": (ratio, 1 / ratio),
+        "height": (ratio, 1.0),
+        "width": (1.0, 1 / ratio),
+        "pixels": (float(width), float(height)),
+        "percent": (100.0, 100.0),
+        "permille": (1000.0, 1000.0),
+        "twice": (1 / width, 1 / height),
+        "hundredth": (0.01, 0.01),
+    }[scale]
+    return x / across, y / down
+
+
+def _formed(box: Box, form: str) -> Box:
+    """A box by centre and size."""
+    x, y, w, h = box
+    if form == "corners":
+        return (x + w) / 2, (y + h) / 2, w - x, h - y
+    if form == "corner":
+        return x + w / 2, y + h / 2, w, h
+    return box
+
+
+def _lies_inside(numbers: list[float], boxed: bool) -> bool:
+    """Whether a box (or a polygon) lies in its image, but for the slack."""
+    if boxed:
+        x, y, w, h = numbers[:_SIDES]
+        ends = (x - w / 2, x + w / 2, y - h / 2, y + h / 2)
+        return min(ends) >= -SLACK and max(ends) <= 1 + SLACK and min(w, h) >= 0
+    return min(numbers) >= -SLACK and max(numbers) <= 1 + SLACK
+
+
+_SET_OPERATIONS: dict[Operation, Rewrite] = {
+    Operation.RENUMBER: Rewrite(renumber, renumber_names),
+    Operation.TURN_LABELS: Rewrite(turn_labels),
+    Operation.REREAD: Rewrite(reread),
+    Operation.UNSWAP_TURNED: Rewrite(unswap_turned),
+    Operation.SHIFT_CLASSES: Rewrite(shift_classes),
+    Operation.WITHOUT_NUMBER: Rewrite(without_number),
+    Operation.WITHOUT_BEHIND: Rewrite(without_behind),
+}
+"""What can be done to a whole set."""

@@ -12,13 +12,10 @@ from functools import partial
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.files import inside
-from yolo_nanfix.linting.autofix.edits import Kept
-from yolo_nanfix.linting.autofix.file_changes import Spot, digest_at, move, put, say, stamp, sync_folders
+from yolo_nanfix.linting.autofix.file_changes import Spot, digest_at, held, make, move, put, say, stamp, sync_folders
 from yolo_nanfix.linting.autofix.ground import Home, aside, forget
-from yolo_nanfix.linting.autofix.journal import Damaged, Journal, journals, locked, store
-from yolo_nanfix.linting.autofix.journal_record import Step
-from yolo_nanfix.linting.autofix.open_folders import held, make
-from yolo_nanfix.linting.autofix.row_edits import Left
+from yolo_nanfix.linting.autofix.journal import Damaged, Journal, Step, journals, locked, store
+from yolo_nanfix.linting.autofix.reasons import Kept, Left, Reason, Why
 
 _YAML = (".yaml", ".yml")
 
@@ -81,10 +78,10 @@ def _take_back(journal: Journal, home: Home) -> tuple[int, list[Kept], bool]:
             restore(journal, number, step)
             restored += 1
         except Left as why:
-            kept.append(Kept(step.path, "", str(why)))
-            again |= why.to_outside
+            kept.append(Kept(step.path, "", why.reason))
+            again |= why.reason.to_outside
         except (OSError, ValueError) as error:
-            kept.append(Kept(step.path, "", f"cannot be restored ({say(error)}); --undo tries again"))
+            kept.append(Kept(step.path, "", Reason(Why.NOT_RESTORED, {"error": say(error)})))
             again = True
     places = {os.path.split(path)[0] for step in journal.steps for path in (step.path, step.target)}
     sync_folders({folder for folder in places if home.outside or home.holds(folder)})
@@ -200,7 +197,7 @@ def restore(journal: Journal, number: int, step: Step) -> None:
         now = None if here is None else digest_at(here)
         gone_to = None if there is None else digest_at(there)
         if now not in (None, step.before, step.after if not moved else None):
-            raise Left("changed since the fix; left as it is")
+            raise Left(Why.CHANGED_SINCE_FIX)
         if here is None:
             make(os.path.dirname(step.path))  # noqa: PTH120
             here = _spot(stack, step.path, temp)

@@ -12,6 +12,7 @@ from yolo_nanfix.dataset.label_boxes import HIGH, LOW, first_equal, in_pixels, l
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.autofix.operations import CLIP_SLIGHTLY, Operation, safe, unsafe
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.row_hits import file_hit, row_hits
 
@@ -33,7 +34,7 @@ AT_ONCE = 1 << 14
 _PIXELS = "the box is {width:.3g} x {height:.3g} pixels"
 
 
-@rule("BX001", "coordinate-over-one", Severity.ERROR, Effect.DROPS, BOXES)
+@rule("BX001", "coordinate-over-one", Severity.ERROR, Effect.DROPS, BOXES, autofix=unsafe(Operation.CLIP))
 def coordinate_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box has a coordinate above 1.01.
 
@@ -47,7 +48,7 @@ def coordinate_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "x y w h = {box}: above 1.01", box=labels.box[rows])
 
 
-@rule("BX002", "centre-below-zero", Severity.ERROR, Effect.DROPS)
+@rule("BX002", "centre-below-zero", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.CLIP))
 def centre_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     """The centre of a box is below -0.01.
 
@@ -60,7 +61,7 @@ def centre_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "x y = {centre}: below -0.01", centre=labels.box[rows, :2])
 
 
-@rule("BX003", "box-side-negative", Severity.ERROR, Effect.DROPS)
+@rule("BX003", "box-side-negative", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.SIDES))
 def box_side_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box has a negative width or height.
 
@@ -73,7 +74,7 @@ def box_side_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "the box has w h = {size}: negative", size=labels.box[rows, 2:])
 
 
-@rule("BX004", "box-side-zero", Severity.ERROR, Effect.ACCEPTS, PLAIN)
+@rule("BX004", "box-side-zero", Severity.ERROR, Effect.ACCEPTS, PLAIN, autofix=unsafe(Operation.DROP))
 def box_side_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box has no width or no height.
 
@@ -87,7 +88,7 @@ def box_side_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "the box has w h = {size}: a side is 0", size=labels.box[rows, 2:])
 
 
-@rule("BX005", "centre-outside-tolerated", Severity.WARNING, Effect.ACCEPTS, PLAIN)
+@rule("BX005", "centre-outside-tolerated", Severity.WARNING, Effect.ACCEPTS, PLAIN, autofix=CLIP_SLIGHTLY)
 def centre_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     """A coordinate is outside 0-1, but within the tolerance of one percent.
 
@@ -101,7 +102,7 @@ def centre_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "x y w h = {box}: outside 0-1", box=labels.box[rows])
 
 
-@rule("BX006", "box-spills-out", Severity.WARNING, Effect.ACCEPTS, PLAIN)
+@rule("BX006", "box-spills-out", Severity.WARNING, Effect.ACCEPTS, PLAIN, autofix=CLIP_SLIGHTLY)
 def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box reaches out of the image by more than a pixel.
 
@@ -118,7 +119,7 @@ def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "the box reaches {spill:.0f} px out of the image", spill=spill[rows])
 
 
-@rule("BX008", "box-under-one-pixel", Severity.WARNING, Effect.ACCEPTS, UPRIGHT)
+@rule("BX008", "box-under-one-pixel", Severity.WARNING, Effect.ACCEPTS, UPRIGHT, autofix=unsafe(Operation.DROP))
 def box_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     """A side of a box is shorter than one pixel of its image.
 
@@ -134,7 +135,7 @@ def box_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, _PIXELS, width=wide[rows], height=high[rows])
 
 
-@rule("BX010", "pose-box-infinite", Severity.ERROR, Effect.GARBAGE, ("pose",))
+@rule("BX010", "pose-box-infinite", Severity.ERROR, Effect.GARBAGE, ("pose",), autofix=unsafe(Operation.DROP))
 def pose_box_infinite(labels: Labels, images: Images) -> Iterator[Hit]:
     """The box of a pose label holds an infinite number.
 
@@ -151,7 +152,7 @@ def pose_box_infinite(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "x y w h = {box}", box=labels.box[rows])
 
 
-@rule("BX011", "pose-box-over-one", Severity.ERROR, Effect.GARBAGE, ("pose",))
+@rule("BX011", "pose-box-over-one", Severity.ERROR, Effect.GARBAGE, ("pose",), autofix=unsafe(Operation.CLIP))
 def pose_box_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     """The box of a pose label has a coordinate above 1.01.
 
@@ -231,7 +232,7 @@ def box_very_slim(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, _PIXELS, width=wide[rows], height=high[rows])
 
 
-@rule("BX007", "row-duplicate", Severity.WARNING, Effect.REWRITES)
+@rule("BX007", "row-duplicate", Severity.WARNING, Effect.REWRITES, autofix=safe(Operation.DUPLICATE))
 def row_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row stands twice in one file.
 

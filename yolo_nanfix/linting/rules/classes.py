@@ -15,6 +15,7 @@ from yolo_nanfix.dataset.label_boxes import once
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.row_hits import row_hits
@@ -37,7 +38,7 @@ SLIPS, SHARE = 3, 0.05
 """So many rows with class -1, and this share of all, are no slips: fewer are left to findings about rows."""
 
 
-@rule("CL001", "class-not-whole", Severity.ERROR, Effect.DROPS)
+@rule("CL001", "class-not-whole", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def class_not_whole(labels: Labels, images: Images) -> Iterator[Hit]:
     """A class is not a whole number.
 
@@ -50,7 +51,7 @@ def class_not_whole(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "class {cls} is not a whole number", cls=labels.cls[rows])
 
 
-@rule("CL002", "class-negative", Severity.ERROR, Effect.DROPS)
+@rule("CL002", "class-negative", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def class_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     """A class is negative.
 
@@ -63,7 +64,7 @@ def class_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "class {cls} is negative", cls=labels.cls[rows])
 
 
-@rule("CL003", "class-over-nc", Severity.ERROR, Effect.DROPS)
+@rule("CL003", "class-over-nc", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def class_over_nc(labels: Labels, images: Images, config: DataConfig) -> Iterator[Hit]:
     """A class number is not below the number of classes.
 
@@ -196,7 +197,7 @@ def background_share(table: Table) -> Iterator[Hit]:
         yield Hit(table.files[first], says, split="train", image=table.files[first], values=values)
 
 
-@rule("CL010", "classes-from-one", Severity.ERROR, Effect.DROPS, LABELLED)
+@rule("CL010", "classes-from-one", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.SHIFT_CLASSES))
 def classes_from_one(table: Table, config: DataConfig) -> Iterator[Hit]:
     """Class numbers start at 1: class 0 does not occur, and the number of classes does; in all splits or in some.
 
@@ -213,7 +214,14 @@ def classes_from_one(table: Table, config: DataConfig) -> Iterator[Hit]:
         yield _shifted(table, config, splits, -1, some, ("CL003",) if some else ("CL003", "CL004"))
 
 
-@rule("CL057", "classes-from-minus-one", Severity.ERROR, Effect.DROPS, LABELLED)
+@rule(
+    "CL057",
+    "classes-from-minus-one",
+    Severity.ERROR,
+    Effect.DROPS,
+    LABELLED,
+    autofix=unsafe(Operation.SHIFT_CLASSES, "adds 1 to all class numbers"),
+)
 def classes_from_minus_one(table: Table, config: DataConfig) -> Iterator[Hit]:
     """Class numbers start at -1, and the last class does not occur: 1 was taken from numbers that began at 0.
 

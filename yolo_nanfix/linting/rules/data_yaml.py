@@ -15,6 +15,7 @@ from yolo_nanfix.dataset.bounded import excess
 from yolo_nanfix.dataset.config import KNOWN_KEYS, DataConfig, Layout, class_numbers
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Place, Severity
+from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.shown import shown
@@ -49,7 +50,7 @@ def names_nc_mismatch(config: DataConfig) -> Iterator[Hit]:
         yield _hit(config, "nc", "'nc' is {nc}, but 'names' has {names:entry|entries}", nc=nc, names=len(names))
 
 
-@rule("CF003", "class-index-gap", Severity.FATAL, Effect.CRASHES)
+@rule("CF003", "class-index-gap", Severity.FATAL, Effect.CRASHES, autofix=unsafe(Operation.RENUMBER))
 def class_index_gap(config: DataConfig, table: Table) -> Iterator[Hit]:
     """The keys of `names` are not 0 to the number of classes minus one.
 

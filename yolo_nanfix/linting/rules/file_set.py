@@ -19,6 +19,7 @@ from yolo_nanfix.dataset.other_files import Census
 from yolo_nanfix.dataset.paths import folder_of, is_image
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
@@ -355,7 +356,7 @@ def npy_unlike_image(unusual: Images) -> Iterator[Hit]:
             yield Hit(image.npy, says, split=image.split, image=image.file, values=values)
 
 
-@rule("FS012", "npy-unusable", Severity.WARNING, Effect.REWRITES)
+@rule("FS012", "npy-unusable", Severity.WARNING, Effect.REWRITES, autofix=unsafe(Operation.QUARANTINE))
 def npy_unusable(unusual: Images, config: DataConfig) -> Iterator[Hit]:
     """The array beside an image cannot serve as its pixels.
 

@@ -20,6 +20,7 @@ from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import SUFFIX_FORMATS
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.file_set import some
 
@@ -38,7 +39,7 @@ def _with_fault(images: Images, fault: str, says: str) -> Iterator[Hit]:
             yield hit(image, says, reason=image.header.reason)
 
 
-@rule("IM001", "image-unreadable", Severity.ERROR, Effect.DROPS)
+@rule("IM001", "image-unreadable", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
 def image_unreadable(unusual: Images) -> Iterator[Hit]:
     """The file is not an image that Pillow can open.
 
@@ -50,7 +51,7 @@ def image_unreadable(unusual: Images) -> Iterator[Hit]:
     yield from _with_fault(unusual, "unreadable", "cannot be opened as an image ({reason})")
 
 
-@rule("IM002", "image-empty", Severity.ERROR, Effect.DROPS)
+@rule("IM002", "image-empty", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
 def image_empty(unusual: Images) -> Iterator[Hit]:
     """The file has no bytes.
 
@@ -62,7 +63,7 @@ def image_empty(unusual: Images) -> Iterator[Hit]:
     yield from _with_fault(unusual, "empty", "the file has 0 bytes")
 
 
-@rule("IM003", "image-truncated", Severity.ERROR, Effect.DROPS)
+@rule("IM003", "image-truncated", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.COMPLETE))
 def image_truncated(unusual: Images) -> Iterator[Hit]:
     """The image data breaks off or is damaged.
 
@@ -74,7 +75,7 @@ def image_truncated(unusual: Images) -> Iterator[Hit]:
     yield from _with_fault(unusual, "truncated", "the image data is damaged or breaks off ({reason})")
 
 
-@rule("IM004", "jpeg-trailing-bytes", Severity.ERROR, Effect.REWRITES)
+@rule("IM004", "jpeg-trailing-bytes", Severity.ERROR, Effect.REWRITES, autofix=unsafe(Operation.END))
 def jpeg_trailing_bytes(unusual: Images) -> Iterator[Hit]:
     """A JPEG that decodes does not end at its end marker.
 
@@ -86,7 +87,7 @@ def jpeg_trailing_bytes(unusual: Images) -> Iterator[Hit]:
     yield from _with_fault(unusual, "trailing", "the JPEG decodes, but does not end at its end marker FF D9")
 
 
-@rule("IM005", "image-under-ten-pixels", Severity.ERROR, Effect.DROPS)
+@rule("IM005", "image-under-ten-pixels", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
 def image_under_ten_pixels(unusual: Images) -> Iterator[Hit]:
     """A side of the image has fewer than 10 pixels.
 
@@ -102,7 +103,7 @@ def image_under_ten_pixels(unusual: Images) -> Iterator[Hit]:
             yield hit(image, says, size=(header.width, header.height), least=MIN_SIDE)
 
 
-@rule("IM006", "format-not-supported", Severity.ERROR, Effect.DROPS)
+@rule("IM006", "format-not-supported", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
 def format_not_supported(unusual: Images) -> Iterator[Hit]:
     """The content is of an image format that Ultralytics does not train on.
 
@@ -117,7 +118,7 @@ def format_not_supported(unusual: Images) -> Iterator[Hit]:
             yield hit(image, "the content is {format}, which Ultralytics does not take", format=name)
 
 
-@rule("IM007", "content-against-suffix", Severity.WARNING, Effect.ACCEPTS)
+@rule("IM007", "content-against-suffix", Severity.WARNING, Effect.ACCEPTS, autofix=unsafe(Operation.RENAME))
 def content_against_suffix(unusual: Images) -> Iterator[Hit]:
     """The content is of another format than the suffix says.
 
@@ -172,7 +173,7 @@ def decompression_bomb(unusual: Images) -> Iterator[Hit]:
             yield hit(image, says, millions=BOMB_PIXELS / 1e6, reason=image.header.reason)
 
 
-@rule("IM019", "not-an-image", Severity.ERROR, Effect.DROPS)
+@rule("IM019", "not-an-image", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
 def not_an_image(unusual: Images) -> Iterator[Hit]:
     """Something else than an image is stored under the name of one.
 

@@ -16,6 +16,7 @@ from yolo_nanfix.dataset.label_boxes import HIGH, LOW, label_boxes, once
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.row_hits import bad_hits, row_hits
@@ -210,7 +211,14 @@ def pose_set_of_boxes(table: Table, config: DataConfig) -> Iterator[Hit]:
         yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(UNREAD))
 
 
-@rule("KP013", "keypoints-in-pixels", Severity.ERROR, Effect.DROPS, POSE)
+@rule(
+    "KP013",
+    "keypoints-in-pixels",
+    Severity.ERROR,
+    Effect.DROPS,
+    POSE,
+    autofix=unsafe(Operation.REREAD, "writes the keypoints normalised"),
+)
 def keypoints_in_pixels(table: Table, config: DataConfig) -> Iterator[Hit]:
     """The keypoints of the set are pixels, or percent, and its boxes are normalised.
 

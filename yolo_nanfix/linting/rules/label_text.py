@@ -16,6 +16,7 @@ from yolo_nanfix.dataset.label_boxes import once
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.autofix.operations import Operation, safe, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.keypoints import BOX_COLUMNS, other_width
@@ -45,7 +46,7 @@ _EXPLAINED = (
 """What is found besides where rows cannot be read, or a confidence and a number are taken for a corner."""
 
 
-@rule("TX001", "label-unreadable", Severity.ERROR, Effect.DROPS)
+@rule("TX001", "label-unreadable", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.RECODE))
 def label_unreadable(labels: Labels, images: Images) -> Iterator[Hit]:
     """The label file is not UTF-8 text.
 
@@ -62,7 +63,7 @@ def label_unreadable(labels: Labels, images: Images) -> Iterator[Hit]:
             yield file_hit(labels, images, bad.file, says, bad.line, values)
 
 
-@rule("TX002", "not-a-number", Severity.ERROR, Effect.DROPS)
+@rule("TX002", "not-a-number", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def not_a_number(labels: Labels, images: Images, config: DataConfig) -> Iterator[Hit]:
     """A row holds something that is not a number.
 
@@ -79,7 +80,7 @@ def not_a_number(labels: Labels, images: Images, config: DataConfig) -> Iterator
     yield from bad_hits(labels, images, "number", "{text!r} is not a number", plain)
 
 
-@rule("TX003", "comma-separated", Severity.ERROR, Effect.DROPS)
+@rule("TX003", "comma-separated", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.COMMAS))
 def comma_separated(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row is separated by commas or semicolons, or has decimal commas.
 
@@ -94,7 +95,7 @@ def comma_separated(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from bad_hits(labels, images, "comma", says, lambda text: ";" not in text)
 
 
-@rule("TX004", "comment-in-label", Severity.ERROR, Effect.DROPS)
+@rule("TX004", "comment-in-label", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.COMMENT))
 def comment_in_label(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row holds a comment.
 
@@ -106,7 +107,7 @@ def comment_in_label(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from bad_hits(labels, images, "comment", "{text!r} holds a comment")
 
 
-@rule("TX005", "column-count", Severity.ERROR, Effect.DROPS)
+@rule("TX005", "column-count", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def column_count(labels: Labels, images: Images, config: DataConfig, task: str) -> Iterator[Hit]:
     """A row has a number of columns that no label format has.
 
@@ -143,7 +144,7 @@ def boxes_among_polygons(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from bad_hits(labels, images, "mixed", "boxes (or polygons of two points) among polygons in one file: {text}")
 
 
-@rule("TX007", "row-of-seven", Severity.ERROR, Effect.DROPS, ("detect",))
+@rule("TX007", "row-of-seven", Severity.ERROR, Effect.DROPS, ("detect",), autofix=unsafe(Operation.SEVEN))
 def row_of_seven(table: Table) -> Iterator[Hit]:
     """All rows of a file have seven columns, as trackers write them: class, box, confidence, number of the track.
 
@@ -206,7 +207,7 @@ def boxes_for_segment(labels: Labels, images: Images) -> Iterator[Hit]:
             yield file_hit(labels, images, index, "holds boxes of 5 columns where polygons are needed")
 
 
-@rule("TX010", "label-nan", Severity.ERROR, Effect.DROPS)
+@rule("TX010", "label-nan", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def label_nan(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row holds NaN.
 
@@ -218,7 +219,7 @@ def label_nan(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, np.flatnonzero(np.isnan(labels.extra)), "the row holds nan")
 
 
-@rule("TX011", "label-infinite", Severity.ERROR, Effect.DROPS)
+@rule("TX011", "label-infinite", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def label_infinite(labels: Labels, images: Images, task: str) -> Iterator[Hit]:
     """A row holds an infinite number.
 
@@ -234,7 +235,7 @@ def label_infinite(labels: Labels, images: Images, task: str) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "the row holds {number}", number=labels.extra[rows])
 
 
-@rule("TX012", "number-odd-spelling", Severity.WARNING, Effect.ACCEPTS)
+@rule("TX012", "number-odd-spelling", Severity.WARNING, Effect.ACCEPTS, autofix=unsafe(Operation.SPELLING))
 def number_odd_spelling(labels: Labels, images: Images) -> Iterator[Hit]:
     """A number is spelt with underscores or with digits outside ASCII.
 
@@ -249,7 +250,7 @@ def number_odd_spelling(labels: Labels, images: Images) -> Iterator[Hit]:
         yield file_hit(labels, images, odd.file, says, odd.line, {"text": odd.text, "number": number})
 
 
-@rule("TX013", "row-of-six", Severity.ERROR, Effect.DROPS)
+@rule("TX013", "row-of-six", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.COLUMNS))
 def row_of_six(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row has six columns: a confidence or an angle behind the box.
 
@@ -275,7 +276,7 @@ def class_name_for_number(labels: Labels, images: Images, config: DataConfig) ->
     yield from bad_hits(labels, images, "number", says, _names(config).__contains__)
 
 
-@rule("TX015", "label-nul-bytes", Severity.ERROR, Effect.DROPS)
+@rule("TX015", "label-nul-bytes", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
 def label_nul_bytes(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row holds NUL bytes.
 
@@ -287,7 +288,7 @@ def label_nul_bytes(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from bad_hits(labels, images, "number", "{text!r} holds NUL bytes", _has_nul)
 
 
-@rule("TX016", "byte-order-mark-inside", Severity.ERROR, Effect.DROPS)
+@rule("TX016", "byte-order-mark-inside", Severity.ERROR, Effect.DROPS, autofix=safe(Operation.MARK))
 def byte_order_mark_inside(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row begins with a byte order mark that cannot be seen.
 
@@ -317,7 +318,7 @@ def label_markup(labels: Labels, images: Images) -> Iterator[Hit]:
             yield file_hit(labels, images, bad.file, says, bad.line, {"text": bad.text[:60]})
 
 
-@rule("TX023", "instance-id-column", Severity.ERROR, Effect.DROPS, LABELLED)
+@rule("TX023", "instance-id-column", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.WITHOUT_NUMBER))
 def instance_id_column(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """All rows have one column too many: a whole number beside the class, of an instance or of a track.
 
@@ -338,7 +339,14 @@ def instance_id_column(table: Table, config: DataConfig, task: str) -> Iterator[
         yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(UNREAD))
 
 
-@rule("TX027", "prediction-columns", Severity.ERROR, Effect.DROPS, ("segment", "obb", "pose"))
+@rule(
+    "TX027",
+    "prediction-columns",
+    Severity.ERROR,
+    Effect.DROPS,
+    ("segment", "obb", "pose"),
+    autofix=unsafe(Operation.WITHOUT_BEHIND),
+)
 def prediction_columns(table: Table, config: DataConfig) -> Iterator[Hit]:
     """Predictions were saved with more behind each row: a confidence, the number of a track, or both.
 
@@ -374,7 +382,7 @@ def prediction_columns(table: Table, config: DataConfig) -> Iterator[Hit]:
         yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(_EXPLAINED))
 
 
-@rule("TX018", "byte-order-mark", Severity.INFO, Effect.ACCEPTS)
+@rule("TX018", "byte-order-mark", Severity.INFO, Effect.ACCEPTS, autofix=safe(Operation.BOM))
 def byte_order_mark(labels: Labels, images: Images) -> Iterator[Hit]:
     """The label file begins with a byte order mark.
 
@@ -386,7 +394,7 @@ def byte_order_mark(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from bad_hits(labels, images, "mark", "begins with a byte order mark")
 
 
-@rule("TX019", "line-ends-mixed", Severity.INFO, Effect.ACCEPTS)
+@rule("TX019", "line-ends-mixed", Severity.INFO, Effect.ACCEPTS, autofix=safe(Operation.LINE_ENDS))
 def line_ends_mixed(labels: Labels, images: Images) -> Iterator[Hit]:
     """The lines of the label file end in different ways, or in bare carriage returns.
 

@@ -14,6 +14,7 @@ from yolo_nanfix.dataset.label_boxes import CORNERS, Floats, label_boxes, quads,
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.geometry import areas, enclosing_rectangles, flat
@@ -45,7 +46,7 @@ def corner_outside_image(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, boxes.rows[chosen], says, spill=spill[chosen])
 
 
-@rule("OB002", "obb-area-zero", Severity.ERROR, Effect.ACCEPTS, OBB)
+@rule("OB002", "obb-area-zero", Severity.ERROR, Effect.ACCEPTS, OBB, autofix=unsafe(Operation.DROP))
 def obb_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     """All corners of an oriented box lie on one line, or at one point.
 

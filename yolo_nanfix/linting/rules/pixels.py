@@ -9,6 +9,7 @@ from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.decode import HALF_MAX, Pixels, Spot
 from yolo_nanfix.dataset.images import Image
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.image_headers import Images, hit
 
@@ -63,7 +64,7 @@ def _range_hit(image: Image, pixels: Pixels, says: str, /, **values: Any) -> Hit
     return _hit(image, pixels, says, dtype=pixels.dtype, low=float(pixels.low), high=float(pixels.high), **values)
 
 
-@rule("IM009", "image-undecodable", Severity.FATAL, Effect.CRASHES)
+@rule("IM009", "image-undecodable", Severity.FATAL, Effect.CRASHES, autofix=unsafe(Operation.QUARANTINE))
 def image_undecodable(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hit]:
     """The check at start takes the image, but the decoder used in training gives no image.
 
@@ -94,7 +95,7 @@ def channel_count(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hi
             yield _hit(image, pixels, says, channels=pixels.shape[2], wanted=config.channels)
 
 
-@rule("IM011", "pixel-nan", Severity.FATAL, Effect.POISONS)
+@rule("IM011", "pixel-nan", Severity.FATAL, Effect.POISONS, autofix=unsafe(Operation.QUARANTINE))
 def pixel_nan(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """The image holds pixels that are NaN.
 
@@ -108,7 +109,7 @@ def pixel_nan(unusual: tuple[Image, ...]) -> Iterator[Hit]:
             yield _spot_hit(image, pixels, "{count:NaN pixel value|NaN pixel values}", spot)
 
 
-@rule("IM012", "pixel-infinite", Severity.FATAL, Effect.POISONS)
+@rule("IM012", "pixel-infinite", Severity.FATAL, Effect.POISONS, autofix=unsafe(Operation.QUARANTINE))
 def pixel_infinite(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """The image holds infinite pixels.
 
@@ -122,7 +123,7 @@ def pixel_infinite(unusual: tuple[Image, ...]) -> Iterator[Hit]:
             yield _spot_hit(image, pixels, "{count:infinite pixel value|infinite pixel values}", spot)
 
 
-@rule("IM013", "pixel-huge", Severity.FATAL, Effect.POISONS)
+@rule("IM013", "pixel-huge", Severity.FATAL, Effect.POISONS, autofix=unsafe(Operation.QUARANTINE))
 def pixel_huge(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """The image holds pixels beyond the range of half precision.
 
@@ -263,7 +264,7 @@ def _contrasty(images: Images) -> Iterator[tuple[Image, Deep]]:
             yield image, deep
 
 
-@rule("IM028", "image-damaged-inside", Severity.ERROR, Effect.GARBAGE, deep=True)
+@rule("IM028", "image-damaged-inside", Severity.ERROR, Effect.GARBAGE, deep=True, autofix=unsafe(Operation.QUARANTINE))
 def image_damaged_inside(images: Images) -> Iterator[Hit]:
     """A JPEG ends as it should, but its data is damaged.
 
@@ -278,7 +279,7 @@ def image_damaged_inside(images: Images) -> Iterator[Hit]:
             yield hit(image, "the decoder says: {damage}", damage=deep.damage)
 
 
-@rule("IM029", "image-ends-early", Severity.ERROR, Effect.GARBAGE, deep=True)
+@rule("IM029", "image-ends-early", Severity.ERROR, Effect.GARBAGE, deep=True, autofix=unsafe(Operation.QUARANTINE))
 def image_ends_early(images: Images) -> Iterator[Hit]:
     """The lower part of the image is missing.
 

@@ -12,6 +12,7 @@ from yolo_nanfix.dataset.label_boxes import HIGH, LOW, Shapes, label_boxes, once
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.autofix.operations import Operation, safe, unsafe
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.geometry import areas, crossings, extents, flat
 from yolo_nanfix.linting.rules.rings import MOST_CORNERS, Kind, Outline, judge
@@ -26,7 +27,14 @@ MOST_PAIRS = 20_000_000
 """So many pairs of edges are held against each other in one part of a set; outlines beyond are said to cross."""
 
 
-@rule("SG001", "polygon-vertex-outside", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
+@rule(
+    "SG001",
+    "polygon-vertex-outside",
+    Severity.WARNING,
+    Effect.ACCEPTS,
+    SEGMENT,
+    autofix=unsafe(Operation.CLIP, "clips the polygon to the image"),
+)
 def polygon_vertex_outside(labels: Labels, images: Images) -> Iterator[Hit]:
     """A corner of a polygon is outside the image by more than one percent.
 
@@ -41,7 +49,7 @@ def polygon_vertex_outside(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, says, smallest=below[rows], largest=over[rows])
 
 
-@rule("SG002", "polygon-vertex-tolerated", Severity.INFO, Effect.ACCEPTS, SEGMENT)
+@rule("SG002", "polygon-vertex-tolerated", Severity.INFO, Effect.ACCEPTS, SEGMENT, autofix=safe(Operation.CLIP_ALL))
 def polygon_vertex_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     """Corners of polygons are outside the image, but by less than one percent.
 
@@ -55,7 +63,7 @@ def polygon_vertex_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from file_hits(labels, images, rows, "polygons that reach out by less than one percent: {count}")
 
 
-@rule("SG003", "polygon-area-zero", Severity.ERROR, Effect.ACCEPTS, SEGMENT)
+@rule("SG003", "polygon-area-zero", Severity.ERROR, Effect.ACCEPTS, SEGMENT, autofix=unsafe(Operation.DROP))
 def polygon_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     """All corners of a polygon lie on one line.
 
@@ -69,7 +77,7 @@ def polygon_area_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "all corners lie on one line: area 0")
 
 
-@rule("SG005", "polygon-few-points", Severity.ERROR, Effect.ACCEPTS, SEGMENT)
+@rule("SG005", "polygon-few-points", Severity.ERROR, Effect.ACCEPTS, SEGMENT, autofix=unsafe(Operation.DROP))
 def polygon_few_points(labels: Labels, images: Images) -> Iterator[Hit]:
     """A polygon has fewer than three different corners.
 

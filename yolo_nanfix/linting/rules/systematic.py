@@ -19,6 +19,7 @@ from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.label_boxes import once
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.label_text import behind, tracked
@@ -40,7 +41,7 @@ _REACH = (
 )
 
 
-@rule("BX022", "box-not-by-centre", Severity.ERROR, Effect.GARBAGE, BOXES)
+@rule("BX022", "box-not-by-centre", Severity.ERROR, Effect.GARBAGE, BOXES, autofix=unsafe(Operation.REREAD))
 def box_not_by_centre(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """Boxes are written by their corners (x1 y1 x2 y2), or by their upper left corner and size.
 
@@ -59,7 +60,7 @@ def box_not_by_centre(table: Table, config: DataConfig, task: str) -> Iterator[H
             yield _hit(table, config, split, reading, says)
 
 
-@rule("BX023", "axes-swapped", Severity.ERROR, Effect.DROPS, LABELLED)
+@rule("BX023", "axes-swapped", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
 def axes_swapped(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """x was divided by the height of the image and y by its width.
 
@@ -74,7 +75,7 @@ def axes_swapped(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
             yield _hit(table, config, split, reading, says)
 
 
-@rule("BX024", "set-in-pixels", Severity.ERROR, Effect.DROPS, LABELLED)
+@rule("BX024", "set-in-pixels", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
 def set_in_pixels(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """All coordinates of the set are pixels.
 
@@ -98,7 +99,7 @@ def set_in_pixels(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
             yield _hit(table, config, split, reading, says)
 
 
-@rule("BX025", "set-in-percent", Severity.ERROR, Effect.DROPS, LABELLED)
+@rule("BX025", "set-in-percent", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
 def set_in_percent(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """All coordinates of the set are percent of the image, or thousandths of it.
 
@@ -141,7 +142,7 @@ def axes_exchanged(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
             return
 
 
-@rule("BX027", "axes-by-one-side", Severity.ERROR, Effect.DROPS, LABELLED)
+@rule("BX027", "axes-by-one-side", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
 def axes_by_one_side(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """x and y were divided by one side of the image, the shorter one.
 
@@ -156,7 +157,7 @@ def axes_by_one_side(table: Table, config: DataConfig, task: str) -> Iterator[Hi
             yield _hit(table, config, split, reading, says)
 
 
-@rule("BX028", "axes-by-one-size", Severity.ERROR, Effect.DROPS, LABELLED)
+@rule("BX028", "axes-by-one-size", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
 def axes_by_one_size(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """The boxes of all images were divided by the size of some of them.
 
@@ -171,7 +172,7 @@ def axes_by_one_size(table: Table, config: DataConfig, task: str) -> Iterator[Hi
             yield _hit(table, config, split, reading, says)
 
 
-@rule("BX029", "normalised-twice", Severity.ERROR, Effect.GARBAGE, LABELLED)
+@rule("BX029", "normalised-twice", Severity.ERROR, Effect.GARBAGE, LABELLED, autofix=unsafe(Operation.REREAD))
 def normalised_twice(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """All boxes lie in the first pixel of their images, or in the first hundredth: they were divided twice.
 

@@ -17,6 +17,7 @@ from yolo_nanfix.dataset.formats.notes import Notes
 from yolo_nanfix.dataset.image_header import QUARTER
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
+from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
@@ -112,7 +113,7 @@ def turned_rows(table: Table, notes: Notes) -> Turned | None:
     return Turned(rows, table.row_box[rows].astype(np.float64), size) if len(rows) else None
 
 
-@rule("IM035", "turned-sides-swapped", Severity.ERROR, Effect.DROPS, LABELLED)
+@rule("IM035", "turned-sides-swapped", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.UNSWAP_TURNED))
 def turned_sides_swapped(table: Table, config: DataConfig, notes: Notes) -> Iterator[Hit]:
     """Labels of images that EXIF turns were divided by the wrong sides: width and height are swapped.
 
@@ -204,7 +205,9 @@ def _swapped(table: Table, config: DataConfig, swap: Swap) -> Hit:
     return Hit(str(config.yaml_file), says, values=values, explains=explains)
 
 
-@rule("IM036", "turned-labels-unturned", Severity.WARNING, Effect.GARBAGE, LABELLED)
+@rule(
+    "IM036", "turned-labels-unturned", Severity.WARNING, Effect.GARBAGE, LABELLED, autofix=unsafe(Operation.TURN_LABELS)
+)
 def turned_labels_unturned(table: Table, config: DataConfig, notes: Notes) -> Iterator[Hit]:
     """Labels of images that EXIF turns seem to be those of the stored pixels, which lie on their side.
 

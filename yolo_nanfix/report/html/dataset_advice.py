@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from yolo_nanfix.findings import Effect, Finding, Report, Severity
+from yolo_nanfix.findings import Effect, Finding, Report, Safety, Severity
 from yolo_nanfix.report.html.dataset_facts import Show
 from yolo_nanfix.report.words import explains, grouped, many, printable
 
@@ -152,7 +152,7 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
 
 def _cause(cause: Finding, report: Report, show: Show, lint: str) -> Step:
     """What to do about what strikes the whole set, before anything else: its fix writes all label files anew."""
-    option = "--fix" if show.fixes[cause.code][0].startswith("safe") else "--fix --unsafe-fixes"
+    option = show.fixes[cause.code][0].option
     return Step(
         f"First fix the cause of the rest: {cause.code} {cause.name} {explains(report, cause)}. "
         f"Its fix {show.fixes[cause.code][1]}; look at the diff, and lint again afterwards.",
@@ -163,8 +163,8 @@ def _cause(cause: Finding, report: Report, show: Show, lint: str) -> Step:
 def _safe(findings: Sequence[Finding], show: Show) -> str:
     """What safe fixes do: some fix a defect only where it is small."""
     sure = show.tried is not None
-    whole = [f for f in findings if sure or show.fixes[f.code][0] == "safe"]
-    small = [f for f in findings if not sure and show.fixes[f.code][0] != "safe"]
+    whole = [f for f in findings if sure or show.fixes[f.code][0] is Safety.SAFE]
+    small = [f for f in findings if not sure and show.fixes[f.code][0] is not Safety.SAFE]
     parts = [f"{many(len(whole), 'finding')} ({_codes(whole)})"] if whole else []
     if small:
         parts.append(f"of {many(len(small), 'finding')} ({_codes(small)}) those that reach 1 % out or less")
@@ -185,21 +185,21 @@ def _fatal(fatal: Sequence[Finding]) -> Step:
 
 def _split(report: Report, show: Show) -> tuple[list[Finding], list[Finding], list[Finding]]:
     """The findings above info that are fixed safely, unsafely, and by hand."""
-    sorts: dict[str, list[Finding]] = {"safe": [], "unsafe": [], "": []}
+    sorts: dict[Safety | None, list[Finding]] = {Safety.SAFE: [], Safety.UNSAFE: [], None: []}
     for finding in report.own:
         safety = _safety(finding, show)
-        if finding.severity is not Severity.INFO or safety == "safe":
+        if finding.severity is not Severity.INFO or safety is Safety.SAFE:
             sorts[safety].append(finding)
-    return sorts["safe"], sorts["unsafe"], sorts[""]
+    return sorts[Safety.SAFE], sorts[Safety.UNSAFE], sorts[None]
 
 
-def _safety(finding: Finding, show: Show) -> str:
-    """`safe`, `unsafe`, or nothing for what a person has to fix: as it was tried, else as its rule says."""
+def _safety(finding: Finding, show: Show) -> Safety | None:
+    """SAFE, UNSAFE, or None for what a person has to fix: as it was tried, else as its rule says."""
     if show.tried is not None:
         safe, unsafe = show.tried
-        return "safe" if finding in safe else "unsafe" if finding in unsafe else ""
-    safety = show.fixes.get(finding.code, ("", ""))[0]
-    return "safe" if safety.startswith("safe") else safety
+        return Safety.SAFE if finding in safe else Safety.UNSAFE if finding in unsafe else None
+    safety, _ = show.fixes.get(finding.code, (None, ""))
+    return Safety.SAFE if safety is Safety.SAFE_IF_SLIGHT else safety
 
 
 def _codes(findings: Sequence[Finding]) -> str:

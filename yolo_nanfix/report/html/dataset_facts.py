@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from yolo_nanfix.findings import Finding, RuleText
+from yolo_nanfix.findings import Finding, RuleText, Safety
 
 
 class About(NamedTuple):
@@ -87,7 +87,7 @@ class Show:
     Attributes:
         root: the folder from which file names are shown.
         rules: the texts of the rules.
-        fixes: for each rule code that has a fix how safe it is (`safe`, `unsafe`, ...), and what it does.
+        fixes: for each rule code that has a fix how safe it is, and what it does.
         fixable: `--fix` and `handoff` take this dataset.
         tried: the findings that `--fix` fixes, and those that `--unsafe-fixes` fixes besides; None if not known.
         about: what each finding of the report is about, in the same order; empty if none of this is known.
@@ -98,7 +98,7 @@ class Show:
 
     root: str = ""
     rules: tuple[RuleText, ...] = ()
-    fixes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    fixes: Mapping[str, tuple[Safety, str]] = field(default_factory=dict)
     fixable: bool = False
     tried: tuple[frozenset[Finding], frozenset[Finding]] | None = None
     about: tuple[About, ...] = ()

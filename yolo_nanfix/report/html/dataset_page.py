@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from yolo_nanfix.findings import Finding, Report, RuleText, Severity
+from yolo_nanfix.findings import Finding, Report, RuleText, Safety, Severity
 from yolo_nanfix.report.html import dataset_advice
 from yolo_nanfix.report.html.dataset_charts import bars
 from yolo_nanfix.report.html.dataset_facts import About, Outline, Picture, Show
@@ -151,10 +151,17 @@ def _rules(listed: Listed, show: Show, numbers: Mapping[str, int]) -> list[dict[
     return [_rule(each, texts.get(each[0][0].code), show, numbers) for each in ranked]
 
 
+_OPTIONS = {
+    Safety.SAFE: "`--fix`",
+    Safety.SAFE_IF_SLIGHT: "`--fix` (up to 1 %) or `--fix --unsafe-fixes`",
+    Safety.UNSAFE: "`--fix --unsafe-fixes`",
+}
+
+
 def _rule(found: Listed, text: RuleText | None, show: Show, numbers: Mapping[str, int]) -> dict[str, Any]:
     """One rule: what it means, and its first findings."""
     first = found[0][0]
-    safety, does = show.fixes.get(first.code, ("", ""))
+    safety, does = show.fixes.get(first.code, (None, ""))
     return {
         "code": first.code,
         "name": first.name,
@@ -167,7 +174,8 @@ def _rule(found: Listed, text: RuleText | None, show: Show, numbers: Mapping[str
         "upstream": text.upstream if text else "",
         "example": text.example if text else "",
         "fix": first.fix,
-        "safety": safety,
+        "safety": safety.value if safety else "",
+        "option": _OPTIONS[safety] if safety else "",
         "does": does,
         "examples": [(where(finding, show.root), message(finding, show.root)) for finding, _ in found[:EXAMPLES]],
         "more": grouped(len(found) - EXAMPLES) if len(found) > EXAMPLES else "",

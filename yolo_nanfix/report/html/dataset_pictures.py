@@ -17,7 +17,7 @@ from yolo_nanfix.dataset.paths import label_path
 from yolo_nanfix.dataset.scene import Album, Scene, Shape, pixels_of, plain, scene_of, size_of
 from yolo_nanfix.dataset.table import Studied
 from yolo_nanfix.files import Within
-from yolo_nanfix.findings import Finding, Report, RuleText
+from yolo_nanfix.findings import Finding, Report, RuleText, Safety
 from yolo_nanfix.report.html.dataset_charts import charts
 from yolo_nanfix.report.html.dataset_facts import About, Outline, Picture, Show
 
@@ -45,7 +45,7 @@ def gather(
     report: Report,
     studied: Sequence[Studied],
     rules: Sequence[RuleText],
-    fixes: Mapping[str, tuple[str, str]],
+    fixes: Mapping[str, tuple[Safety, str]],
     progress: Progress | None = None,
     *,
     follow_links: bool = False,

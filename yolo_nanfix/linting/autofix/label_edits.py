@@ -1,0 +1,526 @@
+"""Fixes label files and lists of images: pure functions of their rows and bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from math import isfinite
+from struct import pack, unpack
+from typing import NamedTuple
+
+from yolo_nanfix.dataset.label_parser import PLAIN_COLUMNS as _BOX
+from yolo_nanfix.dataset.label_parser import is_polygon, numbers_of
+from yolo_nanfix.findings import Finding, Safety
+from yolo_nanfix.linting.autofix.operations import TOLERANCE, Operation, Scope
+from yolo_nanfix.linting.autofix.reasons import Left, Reason, Why
+from yolo_nanfix.linting.registry import autofixes
+
+Words = list[str]
+Point = tuple[float, float]
+_CORNERS = 3
+_PIXELS = 2.0
+_SMALLEST = 1e-6
+_ROUND = 1e-9
+
+
+def spell(value: float) -> str:
+    """A number with at most nine decimals, never with an exponent."""
+    return f"{value:.9f}".rstrip("0").rstrip(".") or "0"
+
+
+def numbers(words: Words) -> list[float]:
+    """The words as finite numbers.
+
+    Raises:
+        Left: one of them is none.
+    """
+    values = numbers_of(words)
+    if values is None:
+        raise Left(Why.NOT_NUMBERS)
+    if not all(map(isfinite, values)):
+        raise Left(Why.NOT_FINITE)
+    return values
+
+
+def joined(line: str, words: Words) -> str:
+    """The line with other words and its own line end; the line itself if the words are the same."""
+    if words == line.split():
+        return line
+    return " ".join(words) + line[len(line.splitlines()[0]) :]
+
+
+def shift_class(words: Words, by: int) -> Words:
+    """The row with a number added to its class; the row itself where its first word is no class number.
+
+    Raises:
+        Left: there is no such class.
+    """
+    try:
+        number = float(words[0])
+    except ValueError:
+        return words
+    if not isfinite(number) or number != int(number) or number < min(-by, 0):
+        return words
+    if number + by < 0:
+        raise Left(Why.CLASS_TOO_LOW, **{"class": int(number), "by": -by})
+    return [str(int(number) + by), *words[1:]]
+
+
+def clip(words: Words, task: str, unsafe: bool) -> Words | None:
+    """The row clipped to the image; words of numbers that stay are kept as they are spelt. None: nothing is left.
+
+    Raises:
+        Left: it would take an unsafe fix, or no fix is right.
+    """
+    if task == "obb":
+        raise Left(Why.ROTATED)
+    values = numbers(words)
+    polygon = is_polygon(len(words), task)
+    if max(map(abs, values[1:] if polygon else values[1:_BOX]), default=0) > _PIXELS:
+        raise Left(Why.LOOKS_LIKE_PIXELS)
+    if polygon:
+        return _clip_polygon(words, values, unsafe)
+    if len(words) < _BOX or (task != "pose" and len(words) > _BOX + 1):
+        raise Left(Why.NO_BOX)
+    return _clip_box(words, values, unsafe)
+
+
+def _clip_box(words: Words, values: list[float], unsafe: bool) -> Words | None:
+    """As `clip`, for a row that begins with class x y w h."""
+    if min(values[3:_BOX]) < 0:
+        raise Left(Why.SIDE_NEGATIVE)
+    out, reach = list(words), max(max(values[1:_BOX]) - 1, -min(values[1:_BOX]))
+    for centre, side in ((1, 3), (2, 4)):
+        low, high = values[centre] - values[side] / 2, values[centre] + values[side] / 2
+        reach = max(reach, -low, high - 1)
+        if low >= -_ROUND and high <= 1 + _ROUND:
+            continue
+        low, high = max(low, 0.0), min(high, 1.0)
+        if high - low < _SMALLEST:
+            return _judge_outside(unsafe)
+        out[centre], out[side] = spell((low + high) / 2), spell(high - low)
+    _judge(reach, unsafe)
+    return out
+
+
+def _clip_polygon(words: Words, values: list[float], unsafe: bool) -> Words | None:
+    """As `clip`, for class and corners x y: what is just outside moves to the edge, what is far is cut off."""
+    points = values[1:]
+    reach = max(max(points) - 1, -min(points))
+    _judge(reach, unsafe)
+    if any(max(axis) <= 0 or min(axis) >= 1 for axis in (points[::2], points[1::2])):
+        return _judge_outside(unsafe)
+    if reach > TOLERANCE + _ROUND:
+        spelt = dict(zip(points, words[1:], strict=True))
+        corners = cut(list(zip(points[::2], points[1::2], strict=True)))
+        if len(corners) < _CORNERS:
+            return _judge_outside(unsafe)
+        return words[:1] + [spelt.get(v, spell(v)) for corner in corners for v in corner]
+    clipped = [min(max(value, 0.0), 1.0) for value in points]
+    return words[:1] + [
+        word if new == old else spell(new) for word, old, new in zip(words[1:], points, clipped, strict=True)
+    ]
+
+
+def cut(corners: list[Point]) -> list[Point]:
+    """A polygon cut at the four edges of the image (Sutherland and Hodgman); no corner twice in a row."""
+    for axis, edge, sign in ((0, 0.0, 1), (0, 1.0, -1), (1, 0.0, 1), (1, 1.0, -1)):
+        out: list[Point] = []
+        for one, two in zip([*corners[-1:], *corners[:-1]], corners, strict=True):
+            inside = [sign * (point[axis] - edge) >= 0 for point in (one, two)]
+            if inside[0] != inside[1]:
+                part = (edge - one[axis]) / (two[axis] - one[axis])
+                other = one[1 - axis] + part * (two[1 - axis] - one[1 - axis])
+                out.append((edge, other) if axis == 0 else (other, edge))
+            if inside[1]:
+                out.append(two)
+        corners = [point for point, before in zip(out, [*out[-1:], *out[:-1]], strict=True) if point != before]
+    return corners
+
+
+def _judge(reach: float, unsafe: bool) -> None:
+    """Raise Left where a clip by so much is no safe one, or where nothing is to be clipped."""
+    if reach <= _ROUND:
+        raise Left(Why.INSIDE)
+    if reach > TOLERANCE + _ROUND and not unsafe:
+        raise Left(Why.FAR, reach=reach)
+
+
+def _judge_outside(unsafe: bool) -> Words | None:
+    """The answer for a box that is wholly outside: None (dropped) under unsafe fixes only."""
+    if not unsafe:
+        raise Left(Why.BOX_OUTSIDE_KEPT)
+    return None
+
+
+def drop(words: Words, task: str, unsafe: bool) -> Words | None:
+    """Drop the row."""
+    return None
+
+
+def commas(words: Words, task: str, unsafe: bool) -> Words | None:
+    """The row with spaces for separating commas, or with points for decimal ones; None if it makes no box."""
+    line = " ".join(words)
+    pointed = line.replace(",", ".").replace(";", " ").split()
+    spaced = line.replace(",", " ").replace(";", " ").split()
+    decimal = len(words) >= _BOX or ";" in line  # where semicolons separate, commas are decimal
+    for candidate in (pointed, spaced) if decimal else (spaced, pointed):
+        if _reads_as_row(candidate):
+            return candidate
+    return None
+
+
+def comment(words: Words, task: str, unsafe: bool) -> Words | None:
+    """The row up to the comment; None if nothing that reads as a row stands before it."""
+    before = " ".join(words).partition("#")[0].split()
+    return before if _reads_as_row(before) else None
+
+
+def columns(words: Words, task: str, unsafe: bool) -> Words | None:
+    """Class and box of a row with a confidence behind them; None for any other width.
+
+    Raises:
+        Left: what stands behind the box is no confidence.
+    """
+    if task != "detect" or len(words) != _BOX + 1 or not _reads_as_row(words[:_BOX]):
+        return None
+    if not 0 <= numbers(words)[_BOX] <= 1:
+        raise Left(Why.NO_CONFIDENCE)
+    return words[:_BOX]
+
+
+def sides(words: Words, task: str, unsafe: bool) -> Words | None:
+    """The box with positive sides; its centre stays.
+
+    Raises:
+        Left: it would reach out of the image, so that x and y are hardly its centre: a corner, perhaps, from which the
+            box was drawn to the left or upwards.
+    """
+    if len(words) != _BOX:
+        raise Left(Why.NO_PLAIN_BOX)
+    values = numbers(words)
+    reach = max(abs(c - 0.5) + abs(side) / 2 - 0.5 for c, side in zip(values[1:3], values[3:], strict=True))
+    if reach > TOLERANCE + _ROUND:
+        raise Left(Why.MAY_BE_CORNER)
+    return words[:3] + [w.lstrip("-") if v < 0 else w for w, v in zip(words[3:], values[3:], strict=True)]
+
+
+def spelling(words: Words, task: str, unsafe: bool) -> Words | None:
+    """The numbers that read otherwise than they look, written with plain digits; the values stay."""
+    values = numbers(words)
+    return [
+        word if word.isascii() and "_" not in word else f"{value:.15g}"
+        for word, value in zip(words, values, strict=True)
+    ]
+
+
+def mark(words: Words, task: str, unsafe: bool) -> Words | None:
+    """The row without byte order marks."""
+    return [bare for word in words if (bare := word.replace("\ufeff", ""))]
+
+
+def _reads_as_row(words: Words) -> bool:
+    """Whether the words are a whole class and a box or polygon with finite numbers."""
+    try:
+        values = numbers(words)
+    except Left:
+        return False
+    return (len(values) == _BOX or is_polygon(len(values), "")) and values[0] >= 0 and values[0] == int(values[0])
+
+
+REVEALING = (Operation.COMMAS, Operation.COMMENT, Operation.COLUMNS, Operation.MARK)
+"""The operations after which a row can be read that could not before: what else is wrong with it shows only now."""
+
+
+def settled(words: Words, task: str, unsafe: bool, classes: Container[int], shapes: Collection[bool]) -> Words:
+    """A row that can be read now, as it may stay: its class is known, it lies in the image, it fits the other rows.
+
+    Args:
+        words: the row.
+        task: the task whose label format it has.
+        unsafe: whether it may be clipped far.
+        classes: the class numbers of the dataset.
+        shapes: whether the other rows of the file are polygons; empty if there are none, or none can be read.
+
+    Raises:
+        Left: it is not right; with this fix alone it would be another defect.
+    """
+    values = numbers(words)
+    if int(values[0]) not in classes:
+        raise Left(Why.CLASS_UNKNOWN, **{"class": values[0]})
+    polygon = is_polygon(len(words), task)
+    if shapes and polygon not in shapes:
+        raise Left(Why.AMONG_BOXES if polygon else Why.AMONG_POLYGONS)
+    if task == "obb" or (task != "pose" and polygon):
+        if max(values[1:]) > 1 or min(values[1:]) < 0:
+            raise Left(Why.CORNERS_OUTSIDE)
+        return words
+    if min(values[3:_BOX]) <= 0:
+        raise Left(Why.SIDE_NOT_POSITIVE)
+    if all(low >= -_ROUND and high <= 1 + _ROUND for low, high in _ends(values)):
+        return words
+    clipped = clip(words, task, unsafe)
+    if clipped is None:
+        raise Left(Why.BOX_OUTSIDE)
+    return clipped
+
+
+def _ends(values: list[float]) -> tuple[tuple[float, float], ...]:
+    """Where a box begins and ends, across and down."""
+    return tuple((values[c] - values[c + 2] / 2, values[c] + values[c + 2] / 2) for c in (1, 2))
+
+
+_ROW_OPERATIONS: dict[Operation, Callable[[Words, str, bool], Words | None]] = {
+    Operation.CLIP: clip,
+    Operation.DROP: drop,
+    Operation.MARK: mark,
+    Operation.COMMAS: commas,
+    Operation.COMMENT: comment,
+    Operation.COLUMNS: columns,
+    Operation.SIDES: sides,
+    Operation.SPELLING: spelling,
+}
+"""What can be done to a row: words, task and whether unsafe fixes are allowed, to words or None (dropped)."""
+
+
+BOM = b"\xef\xbb\xbf"
+SHAPED = ("segment", "obb")
+"""The tasks that stop at a file of boxes."""
+_ANY = range(1 << 31)
+
+
+class Edited(NamedTuple):
+    """What became of one file.
+
+    Attributes:
+        content: its new bytes; the old ones if nothing could be done.
+        done: the findings that were fixed.
+        left: the other ones, each with the reason.
+        dropped: the rows that were taken out, each with the finding that asked for it; not those that stand twice.
+    """
+
+    content: bytes
+    done: tuple[Finding, ...]
+    left: tuple[tuple[Finding, Reason], ...]
+    dropped: tuple[tuple[Finding, Words], ...] = ()
+
+
+def is_background(content: bytes) -> bool:
+    """Whether a label file holds no row, so that Ultralytics trains on its image as background."""
+    return not content.removeprefix(BOM).decode("utf-8", "replace").split()
+
+
+def allowed(finding: Finding, unsafe: bool) -> bool:
+    """Whether the finding has an autofix that may be applied; what follows from another finding goes with its cause."""
+    fix = autofixes().get(finding.code)
+    return finding.because is None and fix is not None and (unsafe or fix.safety is not Safety.UNSAFE)
+
+
+def operation_of(finding: Finding) -> Operation:
+    """What the autofix of a finding does; KeyError if it has none."""
+    return autofixes()[finding.code].operation
+
+
+def edit_text(
+    content: bytes, findings: Iterable[Finding], task: str, unsafe: bool, classes: Container[int] = _ANY
+) -> Edited:
+    """Fix a label file. Bytes that no finding is about stay as they are, line ends and a BOM among them.
+
+    Args:
+        content: the file's bytes.
+        findings: those about this file.
+        task: the task whose label format it has.
+        unsafe: whether unsafe fixes are allowed.
+        classes: the class numbers of the dataset.
+    """
+    done: list[Finding] = []
+    left: list[tuple[Finding, Reason]] = []
+    dropped: list[tuple[Finding, Words]] = []
+    asked = [finding for finding in findings if allowed(finding, unsafe)]
+    whole = {operation_of(finding): finding for finding in asked if operation_of(finding).scope is Scope.TEXT}
+    if Operation.RECODE in whole:
+        try:
+            return Edited(recode(content), (whole[Operation.RECODE],), ())
+        except Left as why:
+            return Edited(content, (), tuple((f, why.reason) for f in asked))
+    marked, body = content.startswith(BOM), content.removeprefix(BOM)
+    try:
+        lines = body.decode("utf-8").splitlines(keepends=True)
+    except UnicodeDecodeError:
+        return Edited(content, (), tuple((f, Reason(Why.NOT_UTF8)) for f in asked))
+    before = lines
+    by_line: dict[int, list[Finding]] = {}
+    for finding in asked:
+        if operation_of(finding) not in whole:
+            by_line.setdefault(finding.place.line or 0, []).append(finding)
+    if Operation.SEVEN in whole:
+        lines = [joined(line, line.split()[:_BOX]) if line.split() else line for line in lines]
+        done.append(whole[Operation.SEVEN])
+    if Operation.CLIP_ALL in whole:
+        lines = [_clipped(line, task) for line in lines]
+        done.append(whole[Operation.CLIP_ALL])
+    edited = _edit_lines(lines, by_line, _Manner(task, unsafe, classes), _Notes(done, left, dropped))
+    if task in SHAPED and edited != before and any(map(_is_box, edited)):
+        left, edited = [*left, *((finding, Reason(Why.BOXES_LEFT)) for finding in done)], before
+        done, dropped = [], []
+    text = "".join(edited)
+    if Operation.LINE_ENDS in whole:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        done.append(whole[Operation.LINE_ENDS])
+    if Operation.BOM in whole and marked:
+        marked = False
+        done.append(whole[Operation.BOM])
+    return Edited((BOM if marked else b"") + text.encode("utf-8"), tuple(done), tuple(left), tuple(dropped))
+
+
+class _Notes(NamedTuple):
+    """What was done to rows so far, as in `Edited`."""
+
+    done: list[Finding]
+    left: list[tuple[Finding, Reason]]
+    dropped: list[tuple[Finding, Words]]
+
+
+class _Manner(NamedTuple):
+    """How rows are fixed: the task, whether unsafe fixes are allowed, and the class numbers of the dataset."""
+
+    task: str
+    unsafe: bool
+    classes: Container[int]
+
+
+def _edit_lines(lines: list[str], by_line: Mapping[int, list[Finding]], manner: _Manner, notes: _Notes) -> list[str]:
+    """The lines with the rows fixed that findings name; notes what was done and what was not."""
+    seen: set[tuple[float, ...]] = set()
+    rows = (line.split() for line in lines if by_line and _values(line.split()))
+    shapes = {is_polygon(len(words), manner.task) for words in rows}
+    out = []
+    for number, line in enumerate(lines, 1):
+        row = _values(line.split())
+        used: set[Operation] = set()
+        for finding in by_line.get(number, ()):
+            operation = operation_of(finding)
+            if not line or operation in used:  # what fixed the row for another finding fixed it for this one
+                notes.done.append(finding)
+                continue
+            try:
+                words = _edit_row(line.split(), operation, manner, row is not None and row in seen)
+                if words is not None and operation in REVEALING:
+                    words = settled(words, *manner, shapes) if words else words
+            except Left as why:
+                notes.left.append((finding, why.reason))
+            else:
+                if words is None and operation is not Operation.DUPLICATE:
+                    notes.dropped.append((finding, line.split()))
+                line = "" if words is None else joined(line, words)
+                used.add(operation)
+                notes.done.append(finding)
+        if row is not None:
+            seen.add(row)
+        out.append(line)
+    _drop_repeated(lines, out)
+    lost = (found for n, found in by_line.items() if not 0 < n <= len(lines))
+    notes.left.extend((finding, Reason(Why.NO_SUCH_LINE)) for found in lost for finding in found)
+    return out
+
+
+def _drop_repeated(before: list[str], after: list[str]) -> None:
+    """Empty the lines that say after their fix what another line says."""
+    if before == after:
+        return
+    met = Counter(row for line in after if (row := _values(line.split())) is not None)
+    for number, (old, new) in enumerate(zip(before, after, strict=True)):
+        row = _values(new.split())
+        if old != new and row is not None and met[row] > 1:
+            met[row] -= 1
+            after[number] = ""
+
+
+def _is_box(line: str) -> bool:
+    """Whether a line is a class and a box, and no more."""
+    words = line.split()
+    return len(words) == _BOX and numbers_of(words) is not None
+
+
+def _clipped(line: str, task: str) -> str:
+    """The line clipped to the image as far as that is safe."""
+    try:
+        words = clip(line.split(), task, False)
+    except Left:
+        return line
+    return line if words is None else joined(line, words)
+
+
+def _edit_row(words: Words, operation: Operation, manner: _Manner, repeated: bool) -> Words | None:
+    """The words of a row after one operation, None if it is dropped; `repeated`: an earlier row is the same."""
+    if not words:
+        raise Left(Why.EMPTY_ROW)
+    if operation is not Operation.DUPLICATE:
+        return _ROW_OPERATIONS[operation](words, manner.task, manner.unsafe)
+    if not repeated:
+        raise Left(Why.NOT_REPEATED)
+    return None
+
+
+def _values(words: Words) -> tuple[float, ...] | None:
+    """The words as single-precision numbers, in which Ultralytics compares rows; None if they are no finite ones."""
+    values = numbers_of(words)
+    try:
+        single = tuple(v + 0.0 for v in unpack(f"{len(words)}f", pack(f"{len(words)}f", *values))) if values else ()
+    except OverflowError:
+        return None
+    return single if single and all(map(isfinite, single)) else None
+
+
+def recode(content: bytes) -> bytes:
+    """Labels in UTF-16 (with a byte order mark), or with bytes outside ASCII in comments, as UTF-8.
+
+    Raises:
+        Left: what comes out is no text of numbers.
+    """
+    utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        text = content.decode("utf-16" if utf16 else "latin-1")
+    except UnicodeDecodeError as error:
+        raise Left(Why.NOT_UTF16, error=str(error)) from None
+    rows = [line.split() for line in text.splitlines() if line.split()]
+    if not rows or any(numbers_of(words) is None for words in rows):
+        raise Left(Why.NO_NUMBERS)
+    return text.encode("utf-8")
+
+
+def relist(content: bytes, folder: str, sep: str, renamed: Mapping[str, str | None]) -> bytes:
+    """A list of images with renamed entries changed and those that went away (None) left out.
+
+    Args:
+        content: the list's bytes; returned as they are where they are not UTF-8 text.
+        folder: the folder of the list, which `./` in it means.
+        sep: the separator of paths here.
+        renamed: new path, or None, for the path of an image as lint names it.
+    """
+    marked, body = content.startswith(BOM), content.removeprefix(BOM)
+    try:
+        lines = body.decode("utf-8").splitlines(keepends=True)
+    except UnicodeDecodeError:
+        return content
+    out = []
+    for line in lines:
+        entry = line.strip()
+        path = _path_of(entry, folder, sep)
+        if path in renamed:
+            new = renamed[path]
+            suffix = "" if new is None else new.rpartition(".")[2]
+            line = "" if new is None else line.replace(entry, f"{entry.rpartition('.')[0]}.{suffix}")
+        out.append(line)
+    return (BOM if marked else b"") + "".join(out).encode("utf-8")
+
+
+def listed(content: bytes, folder: str, sep: str) -> set[str]:
+    """The images that a list names, as lint names them; the arguments are those of `relist`."""
+    lines = content.removeprefix(BOM).decode("utf-8", "replace").splitlines()
+    return {_path_of(line.strip(), folder, sep) for line in lines}
+
+
+def _path_of(entry: str, folder: str, sep: str) -> str:
+    """What lint calls the image of an entry in a list."""
+    return (f"{folder}{sep}{entry[2:]}" if entry.startswith("./") else entry).replace("/", sep)
