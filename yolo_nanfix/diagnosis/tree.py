@@ -22,6 +22,7 @@ from yolo_nanfix.diagnosis import advice
 from yolo_nanfix.diagnosis.advice import Suggest
 from yolo_nanfix.diagnosis.evidence import Evidence, Lack, rise
 from yolo_nanfix.diagnosis.scan import GROUPS, group_setting
+from yolo_nanfix.diagnosis.trace import Note
 from yolo_nanfix.events import Check, OnDisk
 from yolo_nanfix.verdicts import Cause, Verdict
 
@@ -45,18 +46,25 @@ DIVERGENCE = {Check.DIVERGENCE, Check.UPDATE_RATIO}
 
 @dataclass(frozen=True)
 class Answer:
-    """What a node says: a line of evidence, and, if it decides, the cause, a sentence and the confidence."""
+    """What a node says: a sentence, and, if it decides, the cause and the confidence.
 
-    line: str
+    Attributes:
+        says: the line of evidence, and the summary of the verdict if this node decides.
+        cause: of a node that decides.
+        confidence: see `SURE` and below.
+        seen: the line of evidence, where it is another one.
+        came_later: the file is in order on disk: code between it and the model spoilt the sample.
+        images: those that are named all the same, for it happens to them alone.
+        setting: the setting that is to blame: `optimizer.groups.N.NAME` or `args.NAME`.
+    """
+
+    says: str
     cause: Cause | None = None
-    summary: str = ""
     confidence: float = 0.0
+    seen: str = ""
     came_later: bool = False
-    """The file is in order on disk: code between it and the model spoilt the sample."""
     images: tuple[str, ...] = ()
-    """Those that are named all the same, for it happens to them alone."""
     setting: str = ""
-    """The setting that is to blame: `optimizer.groups.N.NAME` or `args.NAME`."""
 
 
 def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
@@ -69,12 +77,12 @@ def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
     seen = {"replay": _replayed(evidence)}
     for node in NODES:
         answer = node(evidence)
-        seen[node.__name__.replace("_", " ")] = answer.line
+        seen[node.__name__.replace("_", " ")] = answer.seen or answer.says
         if answer.cause is not None:
             break
     verdict = Verdict(
         cause=answer.cause or Cause.UNKNOWN,
-        summary=answer.summary or "the cause could not be found",
+        summary=answer.says if answer.cause else "the cause could not be found",
         confidence=answer.confidence,
         evidence=seen,
         reproduced=evidence.same,
@@ -110,7 +118,7 @@ def _where(evidence: Evidence) -> str:
     note = root.note
     changed = " (its running statistics, not its result)" if note.changed else ""
     read = f" reading {root.leaf.name}" if root.leaf else ""
-    span = f" of values from {note.smallest:.3g}, at most {note.largest:.3g} in size" if not root.leaf else ""
+    span = f" of values {_span(note)}" if not root.leaf else ""
     return f"{note.op} in {note.module} at {note.code or 'an unknown line'}{changed}{read}{span}"
 
 
@@ -141,10 +149,10 @@ def data(e: Evidence) -> Answer:
 def _sample(e: Evidence, cause: Cause, image: int, line: str, summary: str, tested: bool = True) -> Answer:
     """A sample is at fault: its files, or, where these are in order on disk, the code between them and the model."""
     if not _in_order(e, image):
-        return Answer(line, cause, summary, _confidence(e, tested))
+        return Answer(summary, cause, _confidence(e, tested), line)
     summary += "; augmentation or preprocessing code made them so, for the file is in order on disk"
     line += "; on disk they are in order"
-    return Answer(line, Cause.DEFINITION, summary, _confidence(e, True), came_later=True)
+    return Answer(summary, Cause.DEFINITION, _confidence(e, True), line, came_later=True)
 
 
 def _file(e: Evidence, image: int) -> str:
@@ -190,32 +198,32 @@ def setting(e: Evidence) -> Answer:
     grown = e.growth is None or bool(e.growth.jumped) or _grew(e)
     if e.groups.odd and grown and (damage or (e.outcome is not None and (e.outcome.norm or 0) > HUGE)):
         number, name, value = e.groups.odd[0]
-        line = f"{name} of optimizer group {number} is {value:g}: one step with it drives weights out of range"
+        says = f"{name} of optimizer group {number} is {value:g}: one step with it drives weights out of range"
         cause = Cause.LEARNING_RATE if name == "lr" else Cause.SETTING
-        summary = f"{name} of optimizer group {number} is {value:g}"
-        return Answer(line, cause, summary, SEEN, setting=group_setting(number, name))
+        return Answer(says, cause, SEEN, setting=group_setting(number, name))
     if not e.odd_arguments:
         return Answer("arguments and settings of the optimizer are in their usual range")
-    said = ", ".join(f"{name}={value:g}" for name, value in e.odd_arguments.items())
+    odd = ", ".join(f"{name}={value:g}" for name, value in e.odd_arguments.items())
     better = e.healthy_with_usual_arguments
     if better or (diverges(e) and not e.failed):
-        line = f"{said}; with the usual value the step is healthy" if better else f"{said}, and the run diverges"
-        summary, name = f"the training argument {said} is out of range", next(iter(e.odd_arguments))
-        return Answer(line, Cause.SETTING, summary, SURE if better else SEEN, setting=f"args.{name}")
-    return Answer(f"{said}; with the usual value the step is {'bad too' if better is False else 'not asked about'}")
+        what = "with the usual value the step is healthy" if better else "the run diverges"
+        says, setting = f"the training argument {odd} is out of range; {what}", f"args.{next(iter(e.odd_arguments))}"
+        return Answer(says, Cause.SETTING, SURE if better else SEEN, setting=setting)
+    return Answer(f"{odd}; with the usual value the step is {'bad too' if better is False else 'not asked about'}")
 
 
 def _non_finite_group(e: Evidence) -> Answer:
     first = e.groups.non_finite[0]
-    name, number, value = first.get("name"), first.get("group"), first.get("value")
+    name, number = first.get("name"), first.get("group")
     words = {"lr": "learning rate", "weight_decay": "weight decay"}.get(str(name), name)
-    step = first.get("step")
-    since = f"since step {step} (epoch {first.get('epoch')})" if step else "since the start of the run"
-    others = len(e.groups.non_finite) - 1
-    more = f", and {others} more setting{'' if others == 1 else 's'}" if others else ""
-    summary = f"{words} of optimizer group {number} is {value} {since}{more}; no step was taken with it"
-    line = f"{words} of group {number} is {value} {since}{more}"
-    return Answer(line, Cause.SETTING, summary, SURE, setting=group_setting(number, name))
+    since = f"step {step} (epoch {first.get('epoch')})" if (step := first.get("step")) else "the start of the run"
+    what = f"{words} of optimizer group {number} is {first.get('value')} since {since}"
+    says = f"{what}{_more(len(e.groups.non_finite) - 1, 'setting')}; no step was taken with it"
+    return Answer(says, Cause.SETTING, SURE, setting=group_setting(number, name))
+
+
+def _more(count: int, what: str) -> str:
+    return f", and {count} more {what}{'' if count == 1 else 's'}" if count else ""
 
 
 def state(e: Evidence) -> Answer:
@@ -230,22 +238,18 @@ def state(e: Evidence) -> Answer:
     if not bad:
         return Answer("weights, BatchNorm statistics and optimizer state were finite before the step")
     first = e.leaf if e.leaf in bad else bad[0]
-    line = f"{len(bad)} tensors were not finite before the step, {first} among them"
-    return Answer(line, Cause.STATE, f"{first} was not finite before the step began", SURE)
+    return Answer(f"{first} was not finite before the step began{_more(len(bad) - 1, 'tensor')}", Cause.STATE, SURE)
 
 
 def _set(e: Evidence) -> Answer:
     """Weights that are finite, and far larger than training makes them."""
     jumped = e.growth.jumped if e.growth is not None and e.growth.was_set else ()
     name = _large_weight(e)
-    size = (
-        f"up to {e.large[name]:.3g}" if name in e.large else f"{e.growth.factor if e.growth else 0:.3g} times as large"
-    )
-    others = len({*e.large, *jumped}) - 1
-    more = f", and {others} more" if others else ""
+    factor = e.growth.factor if e.growth else 0.0
+    size = f"up to {e.large[name]:.3g}" if name in e.large else f"{factor:.3g} times as large"
     when = " since the last snapshot, while the others stayed" if jumped else ""
-    line = f"{name} is {size}{when}{more}; without its large values the step is healthy"
-    return Answer(line, Cause.STATE, f"{name} holds finite values {size}{more}; it was set{when}, not learnt", SURE)
+    what = f"{name} holds finite values {size}{_more(len({*e.large, *jumped}) - 1, 'weight')}"
+    return Answer(f"{what}; it was set{when}, not learnt: without them the step is healthy", Cause.STATE, SURE)
 
 
 def _driven(e: Evidence) -> bool:
@@ -260,8 +264,7 @@ def _kept(e: Evidence, name: str) -> Answer:
     """State that no checkpoint holds and nothing puts back."""
     value, number = e.kept[name].get("value"), e.kept[name].get("since")
     since = {None: "", 0: ", as it was when the run began"}.get(number, f", not finite since incident {number}")
-    line = f"{name}, which is kept outside of weights and buffers, is {value}{since}"
-    return Answer(line, Cause.STATE, f"state kept outside of weights and buffers: {name} is {value}{since}", SURE)
+    return Answer(f"state kept outside of weights and buffers: {name} is {value}{since}", Cause.STATE, SURE)
 
 
 def learning_rate(e: Evidence) -> Answer:
@@ -274,14 +277,13 @@ def learning_rate(e: Evidence) -> Answer:
     line = f"lr {rates or 'unknown'}" + "".join(f"; {part}" for part in parts)
     if e.healthy_with_earlier_weights is not None:
         line += f"; with the earlier weights the step is {'healthy' if e.healthy_with_earlier_weights else 'bad too'}"
-    if diverges(e) and not e.failed and not e.hooked:
-        rising = any(value and value > ROSE for value in (loss, norm))
-        summary = f"the run diverges with finite numbers: {e.facts.get('detail') or 'its loss or its weights run away'}"
-        return Answer(line, Cause.LEARNING_RATE, summary, SEEN if rising or _grew(e) else LOOKED)
     rising = any(value and value > ROSE for value in (loss, norm))
+    if diverges(e) and not e.failed and not e.hooked:
+        says = f"the run diverges with finite numbers: {e.facts.get('detail') or 'its loss or its weights run away'}"
+        return Answer(says, Cause.LEARNING_RATE, SEEN if rising or _grew(e) else LOOKED, line)
     if e.failed and e.healthy_with_earlier_weights and (_grew(e) or rising):
-        summary = "the weights were driven out of range by too large steps; with those of an earlier step it is healthy"
-        return Answer(line, Cause.LEARNING_RATE, summary, SURE)
+        says = "the weights were driven out of range by too large steps; with those of an earlier step it is healthy"
+        return Answer(says, Cause.LEARNING_RATE, SURE, line)
     return Answer(line)
 
 
@@ -300,18 +302,16 @@ def gradient(e: Evidence) -> Answer:
     if outcome is None:
         return Answer("not asked")
     if outcome.norm is not None:
-        overflows = outcome.norm > HUGE
-        line = f"all gradients finite, norm {outcome.norm:.4g}{_in_the_run(e)}"
-        summary = f"every gradient is finite, but their norm is {outcome.norm:.3g}"
-        return Answer(line, Cause.GRADIENT, summary, SEEN) if overflows else Answer(line)
+        says = f"every gradient is finite, their norm is {outcome.norm:.4g}{_in_the_run(e)}"
+        return Answer(says, Cause.GRADIENT, SEEN) if outcome.norm > HUGE else Answer(says)
     roots = e.roots()
     if outcome.phase != "backward" or not roots:
         return Answer("the forward pass fails already")
     note = roots[0].note
-    line = f"gradients up to {note.largest:.3g} reach {note.op} in {note.module}"
+    what = f"gradients up to {note.largest:.3g} reach {note.op} in {note.module}"
     if note.largest > HUGE and not e.healthy_in_float32:
-        return Answer(line, Cause.GRADIENT, f"the gradient explodes; first in {note.module} ({note.op})", SEEN)
-    return Answer(line)
+        return Answer(f"the gradient explodes: {what}", Cause.GRADIENT, SEEN)
+    return Answer(what)
 
 
 def _in_the_run(e: Evidence) -> str:
@@ -335,9 +335,8 @@ def precision(e: Evidence) -> Answer:
         return Answer(f"in float32 the step {'is healthy' if e.healthy_in_float32 else 'fails too'}")
     note = e.roots()[0].note if e.roots() else None
     where = f": {note.op} in {note.module}" if note else ""
-    scale = f", with a loss scale of {e.facts['loss_scale']:g}" if e.facts.get("loss_scale") else ""
-    line = f"in float32 the step is healthy; the run is in {used}{scale}"
-    return Answer(line, Cause.PRECISION, f"a value leaves the range of {used}{where}; in float32 it does not", SURE)
+    scale = f" (loss scale {e.facts['loss_scale']:g})" if e.facts.get("loss_scale") else ""
+    return Answer(f"a value leaves the range of {used}{scale}{where}; in float32 it does not", Cause.PRECISION, SURE)
 
 
 def numerics(e: Evidence) -> Answer:
@@ -349,10 +348,13 @@ def numerics(e: Evidence) -> Answer:
     if not e.by_release:
         copy = ", whose text is not that of the release" if note.code.startswith("ultralytics/") else ""
         return Answer(f"{note.op} was asked for by {note.code or 'code that is not known'}{copy}")
-    line = f"{note.op} of values from {note.smallest:.3g}, at most {note.largest:.3g} in size ({note.dtype})"
     cards = f"; patches there: {', '.join(e.patches)}" if e.patches else ""
-    summary = f"{note.op} at {note.code} gives {'NaN' if note.nan else 'Inf'} from finite values"
-    return Answer(line + cards, Cause.NUMERICS, summary, SEEN)
+    says = f"{note.op} at {note.code} gives {'NaN' if note.nan else 'Inf'} from finite values"
+    return Answer(f"{says}, {_span(note)}, in {note.dtype}{cards}", Cause.NUMERICS, SEEN)
+
+
+def _span(note: Note) -> str:
+    return f"from {note.smallest:.3g} on, at most {note.largest:.3g} in size"
 
 
 def definition(e: Evidence) -> Answer:
@@ -366,31 +368,26 @@ def definition(e: Evidence) -> Answer:
     where = note.code or "code outside of ultralytics"
     half = e.facts.get("precision", "float32") != "float32" and e.healthy_in_float32 is None
     sure = (SEEN if half else SURE) if note.code else LOOKED
+    says = f"{note.op} in {note.module}, written in {where}, "
     if note.given:
         named = f" ({', '.join(note.names)})" if note.names else ""
-        line = f"{note.op} is given {note.given}{named}, which is of no tensor of the step"
-        summary = f"{note.op} in {note.module}, written in {where}, computes with {note.given}{named}"
-        return Answer(line, Cause.DEFINITION, summary + _hook(e), sure)
-    summary = f"{note.op} in {note.module}, written in {where}, leaves its domain{_hook(e)}"
-    line = f"{note.op} gets values from {note.smallest:.3g}, at most {note.largest:.3g} in size"
-    return Answer(line, Cause.DEFINITION, summary, sure)
-
-
-def _hook(e: Evidence) -> str:
-    return f"; it is a hook on {e.outcome.hook}" if e.outcome is not None and e.outcome.hook else ""
+        says += f"computes with {note.given}{named}, which is of no tensor of the step"
+    else:
+        says += f"leaves its domain: it gets values {_span(note)}"
+    hook = e.outcome.hook if e.outcome is not None else ""
+    return Answer(says + (f"; it is a hook on {hook}" if hook else ""), Cause.DEFINITION, sure)
 
 
 def _hooked(e: Evidence) -> Answer:
     """A hook that the replay's weights do not have, on the very weights whose gradients were bad in the run."""
-    first, others = e.hooked[0], len(e.hooked) - 1
+    first = e.hooked[0]
     seen = e.facts.get("gradients") or {}
     size = (seen.get("largest") or {}).get(first.name)
     what = "not finite" if first.name in (seen.get("bad") or ()) else f"up to {size:.3g}"
-    more = f" (and so on {others} more weight{'' if others == 1 else 's'})" if others else ""
-    summary = f"the hook of {first.place} on {first.name} makes its gradient {what}{more}; without it, it is healthy"
-    line = f"in the run the gradient of {first.name} was {what}{more}, and nothing else was; it has {first}"
+    what += _more(len(e.hooked) - 1, "weight")
+    says = f"the hook of {first.place} on {first.name} makes its gradient {what}; without it, it is healthy"
     whole = len(e.hooked) >= int(seen.get("of") or 0)  # then nothing tells the hooks from all else
-    return Answer(line, Cause.DEFINITION, summary, SURE if e.same and not whole else SEEN)
+    return Answer(says, Cause.DEFINITION, SURE if e.same and not whole else SEEN)
 
 
 def nondeterministic(e: Evidence) -> Answer:
@@ -400,24 +397,14 @@ def nondeterministic(e: Evidence) -> Answer:
     if e.outcome.error or e.outcome.bad:
         return Answer("the replay did not end healthy")
     if e.lacks:
-        lacks = _listed(e.lacks)
-        return Answer(
-            f"the replay is healthy, but lacks {lacks}",
-            Cause.UNKNOWN,
-            f"the step could not be rebuilt here: the replay lacks {lacks}",
-        )
+        return Answer(f"the step could not be rebuilt here: the replay lacks {_listed(e.lacks)}", Cause.UNKNOWN)
     if e.hooks:
-        line = f"the replay is healthy; {_listed(e.hooks)} may have done otherwise in the run"
-        return Answer(line, Cause.UNKNOWN, f"the step could not be rebuilt: {line}", LOOKED)
+        what = f"the replay is healthy; {_listed(e.hooks)} may have done otherwise in the run"
+        return Answer(f"the step could not be rebuilt: {what}", Cause.UNKNOWN, LOOKED)
+    says = "the same batch, weights and random numbers give a healthy step; the fault does not repeat"
     if e.same:
-        return Answer(
-            "the replay gives the run's loss terms; nothing in the step is bad",
-            Cause.NONDETERMINISTIC,
-            "the step is healthy, bit by bit; what was bad came from outside of it",
-            LOOKED,
-        )
-    summary = "the same batch, weights and random numbers give a healthy step; the fault does not repeat"
-    return Answer("the replay is healthy", Cause.NONDETERMINISTIC, summary, LOOKED)
+        says = "the step is healthy, bit by bit, and gives the run's loss terms; what was bad came from outside of it"
+    return Answer(says, Cause.NONDETERMINISTIC, LOOKED)
 
 
 def _listed(found: tuple[Lack, ...]) -> str:
