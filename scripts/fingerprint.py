@@ -39,7 +39,7 @@ def function_text(source: str, qualname: str) -> str | None:
 
 def wrapping() -> list[cards.Card]:
     """The cards whose code depends on the text of their targets; the others install something of their own."""
-    return [card for card in cards.load_all().values() if fixes.load(card.name).install is None]
+    return [card for card in cards.load_all().values() if fixes.load_fix(card.name).install is None]
 
 
 def targets() -> list[str]:

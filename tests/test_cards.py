@@ -53,11 +53,11 @@ def test_a_malformed_card_is_refused_by_file_and_key(old, new, says, tmp_path):
     assert old in GOOD
     path = written(tmp_path, GOOD.replace(old, new, 1))
     with pytest.raises(CardError, match=says) as error:
-        cards.load(path)
+        cards.load_card(path)
     assert str(path) in str(error.value)
 
 
 @pytest.mark.parametrize("text", ("", "- a list", "just text"))
 def test_a_card_is_a_mapping(text, tmp_path):
     with pytest.raises(CardError, match="a card is a mapping"):
-        cards.load(written(tmp_path, text))
+        cards.load_card(written(tmp_path, text))

@@ -28,7 +28,7 @@ BEYOND = {
     "hexadecimal": ("a: 0x" + "f" * 5_000, "5002 digits"),
     "base 60": ("a: 1" + ":59" * 100_000, "300001 digits"),
     "keys with one hash": ("".join(f"{n * (2**61 - 1)}: 1\n" for n in range(1, 30_000)), "a key of 19 digits"),
-    "text": ("#" * (safe_yaml.LARGEST + 1), "16 MB"),
+    "text": ("#" * (safe_yaml.LARGEST_TEXT + 1), "16 MB"),
 }
 """By name: the text, and what is said of it."""
 
@@ -38,17 +38,17 @@ def test_what_is_beyond_the_bounds_is_refused_at_once(name):
     text, said = BEYOND[name]
     started = time.process_time()
     with pytest.raises(safe_yaml.TooMuch, match=re.escape(said)):
-        safe_yaml.load(text)
+        safe_yaml.load_yaml(text)
     assert time.process_time() - started < 2
 
 
 def test_more_values_than_the_bound(monkeypatch):
     text = "names: [a, b, c]\nmore: &m [1, 2]\nagain: *m\n"
     monkeypatch.setattr(safe_yaml, "VALUES", 14)
-    assert safe_yaml.load(text) == {"names": ["a", "b", "c"], "more": [1, 2], "again": [1, 2]}
+    assert safe_yaml.load_yaml(text) == {"names": ["a", "b", "c"], "more": [1, 2], "again": [1, 2]}
     monkeypatch.setattr(safe_yaml, "VALUES", 13)
     with pytest.raises(safe_yaml.TooMuch) as caught:
-        safe_yaml.load(text)
+        safe_yaml.load_yaml(text)
     assert caught.value.line == 3
 
 
@@ -63,7 +63,7 @@ TEXTS = [
 @pytest.mark.parametrize("loader", safe_yaml._LOADERS)
 @pytest.mark.parametrize("text", TEXTS)
 def test_it_is_what_pyyaml_loads(text, loader):
-    assert repr(safe_yaml._parse(text, loader).value) == repr(yaml.safe_load(text)) == repr(safe_yaml.load(text))
+    assert repr(safe_yaml._parse(text, loader).value) == repr(yaml.safe_load(text)) == repr(safe_yaml.load_yaml(text))
 
 
 @pytest.mark.parametrize("loader", safe_yaml._LOADERS)
@@ -101,7 +101,7 @@ def test_what_pyyaml_refuses_is_refused_with_its_place(text):
     with pytest.raises((yaml.YAMLError, ValueError)) as theirs:
         yaml.safe_load(text)
     with pytest.raises(safe_yaml.NotYaml) as ours:
-        safe_yaml.load(text)
+        safe_yaml.load_yaml(text)
     mark = getattr(theirs.value, "problem_mark", None)
     assert (ours.value.line, ours.value.column) == ((mark.line + 1, mark.column + 1) if mark else (None, None))
     assert not isinstance(ours.value, safe_yaml.TooMuch)

@@ -97,13 +97,13 @@ def load_all() -> Mapping[str, Card]:
     Raises:
         CardError: a card is malformed, or there is none.
     """
-    found = {path.stem: load(path) for path in sorted(directory().glob("*.yaml"))}
+    found = {path.stem: load_card(path) for path in sorted(directory().glob("*.yaml"))}
     if not found:
         raise CardError(f"no patch cards in {directory()}; reinstall yolo-nanfix")
     return found
 
 
-def load(path: Path) -> Card:
+def load_card(path: Path) -> Card:
     """Read and check one card.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What `yolo-nanfix doctor` looks at: versions, torchvision, GPUs, precision, patches; each a `Check`."""
+"""What `yolo-nanfix doctor` looks at: versions, torchvision, GPUs, precision, patches; each a `DoctorCheck`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BF16_TRAINING = (8, 4, 129)
 
 
 @dataclass(frozen=True)
-class Check:
+class DoctorCheck:
     """One thing looked at: `state` is good, note (worth knowing) or bad (it breaks training, or ours cannot help)."""
 
     name: str
@@ -38,17 +38,17 @@ class Check:
         return asdict(self)
 
 
-def examine(status: Status) -> Iterator[Check]:
+def examine(status: Status) -> Iterator[DoctorCheck]:
     """Look at everything, while the default set of patches is on.
 
     Args:
         status: what became of the patches.
     """
-    yield Check("versions", GOOD, ", ".join(_versions()))
+    yield DoctorCheck("versions", GOOD, ", ".join(_versions()))
     yield _release()
     yield from _torchvision(status)
     yield from _devices()
-    yield from _patches(status)
+    yield from _patch_checks(status)
     yield from _shared_memory()
 
 
@@ -62,15 +62,15 @@ def _versions() -> Iterator[str]:
             yield f"no {package}"
 
 
-def _release() -> Check:
+def _release() -> DoctorCheck:
     here = upstream.version()
     if upstream.release(here) >= upstream.SUPPORTED:
-        return Check("ultralytics", GOOD, f"{here} is supported")
+        return DoctorCheck("ultralytics", GOOD, f"{here} is supported")
     detail = f"{here} is older than 8.0.136: only rect validation can be patched, and nothing is guarded"
-    return Check("ultralytics", BAD, detail, "pip install -U ultralytics")
+    return DoctorCheck("ultralytics", BAD, detail, "pip install -U ultralytics")
 
 
-def _torchvision(status: Status) -> Iterator[Check]:
+def _torchvision(status: Status) -> Iterator[DoctorCheck]:
     """The import tells whether its operators load; where the patch is on, it acts in it."""
     from yolo_nanfix.patching import engine
 
@@ -78,30 +78,36 @@ def _torchvision(status: Status) -> Iterator[Check]:
     try:
         importlib.import_module("torchvision")
     except Exception as error:  # whatever a broken build raises
-        yield Check("torchvision", BAD, f"cannot be imported: {error}", "install the one that belongs to your torch")
+        yield DoctorCheck(
+            "torchvision", BAD, f"cannot be imported: {error}", "install the one that belongs to your torch"
+        )
         return
     if {p.name: p for p in status.patches}[name].state == "on" == {p.name: p for p in engine.states()}[name].state:
         detail = "its operators do not fit this torch; stock training stops, patched training uses nms in pure torch"
-        yield Check("torchvision", NOTE, detail, "for full speed install the torchvision that belongs to your torch")
+        yield DoctorCheck(
+            "torchvision", NOTE, detail, "for full speed install the torchvision that belongs to your torch"
+        )
     else:
-        yield Check("torchvision", GOOD, "fits torch")
+        yield DoctorCheck("torchvision", GOOD, "fits torch")
 
 
-def _devices() -> Iterator[Check]:
+def _devices() -> Iterator[DoctorCheck]:
     import torch
 
     from yolo_nanfix.patching.fixes.gpu_half_broken import broken_half
 
     if not torch.cuda.is_available():
-        yield Check("devices", NOTE, "no CUDA device: training runs on the CPU (or MPS) in float32, AMP stays off")
+        yield DoctorCheck(
+            "devices", NOTE, "no CUDA device: training runs on the CPU (or MPS) in float32, AMP stays off"
+        )
         return
     for index in range(torch.cuda.device_count()):
         name, memory = torch.cuda.get_device_name(index), torch.cuda.get_device_properties(index).total_memory
         what = f"{name}, {memory / 2**30:.0f} GiB"
         if reason := broken_half(name):
-            yield Check(f"GPU {index}", BAD, f"{what}: {reason}", "train with amp=False")
+            yield DoctorCheck(f"GPU {index}", BAD, f"{what}: {reason}", "train with amp=False")
         else:
-            yield Check(f"GPU {index}", GOOD, f"{what}: no fault of its float16 is known", _precision(index))
+            yield DoctorCheck(f"GPU {index}", GOOD, f"{what}: no fault of its float16 is known", _precision(index))
 
 
 def _precision(index: int) -> str:
@@ -113,35 +119,37 @@ def _precision(index: int) -> str:
     return "amp=True is fine; if losses overflow, amp=False"
 
 
-def _patches(status: Status) -> Iterator[Check]:
+def _patch_checks(status: Status) -> Iterator[DoctorCheck]:
     names: dict[str, list[str]] = {}
     for patch in status.patches:
         names.setdefault(patch.state, []).append(patch.name)
     counts = ", ".join(f"{len(found)} {state}" for state, found in sorted(names.items()))
-    yield Check("patches", GOOD, counts, "yolo-nanfix patches lists them")
+    yield DoctorCheck("patches", GOOD, counts, "yolo-nanfix patches lists them")
     for patch in status.patches:
         if patch.state == "refused":
-            yield Check(f"patch {patch.name}", BAD, f"refused: {patch.reason}", _about_refusal(patch.name))
+            yield DoctorCheck(f"patch {patch.name}", BAD, f"refused: {patch.reason}", _about_refusal(patch.name))
     if status.guard_refused:
-        yield Check("guard", BAD, f"refused: {status.guard_refused}", "use a supported release of ultralytics")
+        yield DoctorCheck("guard", BAD, f"refused: {status.guard_refused}", "use a supported release of ultralytics")
 
 
 def _about_refusal(name: str) -> str:
     return f"training runs without it; yolo-nanfix explain {name} says what that means"
 
 
-def _shared_memory() -> Iterator[Check]:
+def _shared_memory() -> Iterator[DoctorCheck]:
     """Dataloader workers hand batches over in shared memory; containers often have 64 MiB of it."""
     if not SHARED_MEMORY.is_dir():
         return
     total = shutil.disk_usage(SHARED_MEMORY).total
     if total < LITTLE_SHARED_MEMORY:
         detail = f"{total >> 20} MiB: workers may die with a bus error"
-        yield Check("shared memory", NOTE, detail, "docker run --shm-size=8g (or --ipc=host), or train with workers=0")
+        yield DoctorCheck(
+            "shared memory", NOTE, detail, "docker run --shm-size=8g (or --ipc=host), or train with workers=0"
+        )
     else:
-        yield Check("shared memory", GOOD, f"{total >> 20} MiB, {os.cpu_count()} CPU cores")
+        yield DoctorCheck("shared memory", GOOD, f"{total >> 20} MiB, {os.cpu_count()} CPU cores")
 
 
-def as_dict(checks: list[Check]) -> dict[str, Any]:
+def as_dict(checks: list[DoctorCheck]) -> dict[str, Any]:
     """A JSON-ready dict; `healthy` is False if something is bad."""
     return {"healthy": not any(c.state == BAD for c in checks), "checks": [c.as_dict() for c in checks]}

@@ -79,12 +79,12 @@ class Within:
             folders: all below them may be opened.
             follow_links: files elsewhere may be opened, too; but nothing that is not a regular file.
         """
-        self.folders = tuple(dict.fromkeys(_real(folder) for folder in folders))
+        self.folders = tuple(dict.fromkeys(_real_path(folder) for folder in folders))
         self.follow_links = follow_links
 
     def holds(self, path: str | os.PathLike[str]) -> bool:
         """Whether the file that a path leads to, all links resolved, lies in one of the folders."""
-        return any(inside(_real(path), folder) for folder in self.folders)
+        return any(is_inside(_real_path(path), folder) for folder in self.folders)
 
     def hold(self, paths: Iterable[str]) -> list[bool]:
         """The same of many paths, faster: links are looked for once a folder, and in the last part of each path."""
@@ -93,10 +93,10 @@ class Within:
         for path in paths:
             folder, name = os.path.split(path)
             if folder not in real:
-                real[folder] = _real(folder)
+                real[folder] = _real_path(folder)
             place = os.path.join(real[folder], name)  # noqa: PTH118
-            place = _real(path) if name in ("", "..") or os.path.islink(place) else place  # noqa: PTH114
-            found.append(any(inside(place, one) for one in self.folders))
+            place = _real_path(path) if name in ("", "..") or os.path.islink(place) else place  # noqa: PTH114
+            found.append(any(is_inside(place, one) for one in self.folders))
         return found
 
     def refusal(self, path: str | os.PathLike[str]) -> Refusal | None:
@@ -106,10 +106,10 @@ class Within:
             OSError: nothing is there, or it may not be looked at.
             ValueError: it can be no path.
         """
-        real = _real(path)
-        if not (self.follow_links or any(inside(real, folder) for folder in self.folders)):
+        real = _real_path(path)
+        if not (self.follow_links or any(is_inside(real, folder) for folder in self.folders)):
             named = os.path.abspath(path)  # noqa: PTH100 - without following links
-            led = any(inside(named, folder) for folder in self.folders) or Path(path).is_symlink()
+            led = any(is_inside(named, folder) for folder in self.folders) or Path(path).is_symlink()
             return Refusal.LINK if led else Refusal.OUTSIDE
         return not_regular(real)
 
@@ -127,12 +127,12 @@ class Within:
         refused = self.refusal(path)
         if refused is not None:
             raise NotRegular(path, refused)
-        real = _real(path)
+        real = _real_path(path)
         number = os.open(real, _READ)
         try:
             opened = os.fstat(number)
-            refused = _kind(opened.st_mode)
-            if refused is None and (_real(path) != real or not os.path.samestat(opened, os.lstat(real))):
+            refused = _refused_mode(opened.st_mode)
+            if refused is None and (_real_path(path) != real or not os.path.samestat(opened, os.lstat(real))):
                 refused = Refusal.MOVED
             if refused is not None:
                 raise NotRegular(path, refused)
@@ -158,17 +158,17 @@ def not_regular(path: str | os.PathLike[str]) -> Refusal | None:
         OSError: nothing is there, or it may not be looked at.
         ValueError: it can be no path.
     """
-    if any(inside(_real(path), folder) for folder in SYSTEM):
+    if any(is_inside(_real_path(path), folder) for folder in SYSTEM):
         return Refusal.SYSTEM
-    return _kind(os.stat(path).st_mode)  # noqa: PTH116 - asked for each file
+    return _refused_mode(os.stat(path).st_mode)  # noqa: PTH116 - asked for each file
 
 
-def inside(path: str, folder: str) -> bool:
+def is_inside(path: str, folder: str) -> bool:
     """Whether a path is a folder or below it, as text: both absolute and without links."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _kind(mode: int) -> Refusal | None:
+def _refused_mode(mode: int) -> Refusal | None:
     if stat.S_ISREG(mode):
         return None
     if stat.S_ISDIR(mode):
@@ -178,7 +178,7 @@ def _kind(mode: int) -> Refusal | None:
     return Refusal.SOCKET if stat.S_ISSOCK(mode) else Refusal.DEVICE
 
 
-def _real(path: str | os.PathLike[str]) -> str:
+def _real_path(path: str | os.PathLike[str]) -> str:
     return os.path.realpath(path)
 
 
@@ -211,8 +211,8 @@ def check_safetensors_header(path: str | Path) -> None:
 OLD = 24 * 3600
 """Seconds after which a leftover is cleared of which it cannot be told whether its process lives."""
 _NAME = re.compile(r"\.(.*)\.nanfix-([0-9a-f]{8})-\d+-\d+\.(?:tmp|old)", re.DOTALL)
-_LONGEST = 100
-_numbers = count()
+_NAME_BYTES = 100
+_counter = count()
 
 
 @contextmanager
@@ -229,7 +229,7 @@ def file(path: Path, mode: int = 0o666) -> Iterator[Path]:
         OSError: it cannot be written; then nothing is left behind, and `path` is as it was.
     """
     clear(path.parent, of=path.name)
-    with _made(path, mode) as fresh:
+    with _temporary(path, mode) as fresh:
         yield fresh
         fresh.replace(path)
 
@@ -289,7 +289,7 @@ def folder(path: Path, mode: int = 0o777) -> Iterator[Path]:
         OSError: it cannot be made.
     """
     clear(path.parent, of=path.name)
-    with _made(path, mode, is_folder=True) as fresh:
+    with _temporary(path, mode, is_folder=True) as fresh:
         yield fresh
 
 
@@ -305,10 +305,10 @@ def moved_away(path: Path) -> Iterator[None]:
     if not os.path.lexists(path):
         yield
         return
-    old, descriptor = path.with_name(f".{_short(path.name)}.{_ours()}.old"), _folder(path)
+    old, descriptor = path.with_name(f".{_short(path.name)}.{_ours()}.old"), _open_folder(path)
     try:
         with suppress(BlockingIOError):
-            _lock(descriptor)
+            _try_lock(descriptor)
         path.rename(old)
         yield
     finally:
@@ -372,7 +372,7 @@ def _dead(parent: Path, of: str | None) -> Iterator[Path]:
         if match is None or (of is not None and match[1] != _short(of)):
             continue
         try:
-            descriptor = _opened(parent / name)
+            descriptor = _open_entry(parent / name)
         except OSError:
             continue
         try:
@@ -390,7 +390,7 @@ def _is_dead(descriptor: int, path: Path, *, is_ours: bool) -> bool:
     if not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
         return False
     try:
-        known = _lock(descriptor) and is_ours
+        known = _try_lock(descriptor) and is_ours
     except BlockingIOError:
         return False
     if not known and time.time() - status.st_mtime < OLD:
@@ -398,7 +398,7 @@ def _is_dead(descriptor: int, path: Path, *, is_ours: bool) -> bool:
     return _stands(descriptor, path)
 
 
-def _opened(path: Path) -> int:
+def _open_entry(path: Path) -> int:
     """A file or folder, opened so that it can be locked.
 
     Raises:
@@ -411,7 +411,7 @@ def _opened(path: Path) -> int:
         return os.open(path, os.O_RDONLY | flags)
 
 
-def _lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     """Lock a file or folder; False where the disk or the system has no locks.
 
     Raises:
@@ -437,7 +437,7 @@ def _stands(descriptor: int, path: Path) -> bool:
 
 
 @contextmanager
-def _made(path: Path, mode: int, *, is_folder: bool = False) -> Iterator[Path]:
+def _temporary(path: Path, mode: int, *, is_folder: bool = False) -> Iterator[Path]:
     """A new file or folder beside `path` under a name of this process, locked; it is removed at the end."""
     fresh, descriptor = path, -1
     try:
@@ -445,11 +445,11 @@ def _made(path: Path, mode: int, *, is_folder: bool = False) -> Iterator[Path]:
             fresh = path.with_name(f".{_short(path.name)}.{_ours()}.tmp")
             if is_folder:
                 fresh.mkdir(mode)
-                descriptor = _folder(fresh)
+                descriptor = _open_folder(fresh)
             else:
                 descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
             with suppress(BlockingIOError):  # one that clears took it for dead before it was locked
-                _lock(descriptor)
+                _try_lock(descriptor)
                 if descriptor < 0 or _stands(descriptor, fresh):
                     break
         else:
@@ -462,15 +462,15 @@ def _made(path: Path, mode: int, *, is_folder: bool = False) -> Iterator[Path]:
             os.close(descriptor)
 
 
-def _folder(path: Path) -> int:
+def _open_folder(path: Path) -> int:
     try:
-        return _opened(path)
+        return _open_entry(path)
     except OSError:  # Windows opens none
         return -1
 
 
 def _ours() -> str:
-    return f"nanfix-{machine()}-{os.getpid()}-{next(_numbers)}"
+    return f"nanfix-{machine()}-{os.getpid()}-{next(_counter)}"
 
 
 @lru_cache(maxsize=1)
@@ -485,4 +485,4 @@ def machine() -> str:
 
 def _short(name: str) -> str:
     """A name, cut so that what is put around it still fits into a name."""
-    return os.fsencode(name)[:_LONGEST].decode("utf-8", "ignore")
+    return os.fsencode(name)[:_NAME_BYTES].decode("utf-8", "ignore")

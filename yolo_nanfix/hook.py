@@ -43,7 +43,7 @@ def install() -> None:
         before, after = partial(_call, "prepare", **settings), partial(_call, "patch", **settings)
     else:
         return
-    sys.meta_path.insert(0, ImportHook("ultralytics", partial(_load, before, after), once=True))
+    sys.meta_path.insert(0, ImportHook("ultralytics", partial(_load_ultralytics, before, after), once=True))
 
 
 def _call(name: str, *args: Any, **kwargs: Any) -> None:
@@ -53,7 +53,9 @@ def _call(name: str, *args: Any, **kwargs: Any) -> None:
     getattr(api, name)(*args, **kwargs)
 
 
-def _load(before: Callable[[], None], after: Callable[[], None], module: ModuleType, run: Callable[[], None]) -> None:
+def _load_ultralytics(
+    before: Callable[[], None], after: Callable[[], None], module: ModuleType, run: Callable[[], None]
+) -> None:
     """Load ultralytics between the two halves of patching."""
     try:
         before()

@@ -17,7 +17,7 @@ from yaml.reader import Reader
 from yaml.resolver import Resolver
 from yaml.scanner import Scanner
 
-LARGEST = 16 << 20
+LARGEST_TEXT = 16 << 20
 """Bytes of a file, or characters of a text, at most."""
 VALUES = 500_000
 """Values in a text at most, aliases counted as what they stand for; a long text counts as one for each `LONG`."""
@@ -71,7 +71,7 @@ class Document(NamedTuple):
     repeated: tuple[Repeated, ...]
 
 
-def load(text: str) -> Any:
+def load_yaml(text: str) -> Any:
     """The value that a text holds: of mappings, lists, text, numbers, dates, bytes and None.
 
     Raises:
@@ -99,8 +99,8 @@ def compose(text: str) -> yaml.Node | None:
 
 
 def _by_a_loader(text: str, *, values: bool) -> Document:
-    if len(text) > LARGEST:
-        raise TooMuch(f"more than {LARGEST >> 20} MB of text")
+    if len(text) > LARGEST_TEXT:
+        raise TooMuch(f"more than {LARGEST_TEXT >> 20} MB of text")
     first, *others = _LOADERS
     try:
         return _parse(text, first, values=values)

@@ -225,7 +225,7 @@ def _toml(path: Path) -> dict[str, Any]:
 
 def _yaml(path: Path) -> Any:
     try:
-        return safe_yaml.load(_text(path))
+        return safe_yaml.load_yaml(_text(path))
     except (ValueError, OSError) as error:
         raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
@@ -263,7 +263,7 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[str, Mapping[str, Any
 
 def _scalar(name: str, text: str) -> Any:
     """A value as YAML reads it; words that YAML 1.1 takes for yes and no stay words, but for `guard`."""
-    value = safe_yaml.load(text)
+    value = safe_yaml.load_yaml(text)
     return text if isinstance(value, bool) and name != "guard" and text.lower() not in ("true", "false") else value
 
 

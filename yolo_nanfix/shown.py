@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-MOST = 200
+SHOWN_CHARACTERS = 200
 """Characters of a value that are shown."""
 _BITS = 400
 """Whole numbers of more bits are named by their size: from some size on Python refuses to write them."""
 _BRACKETS: dict[type, tuple[str, str]] = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), dict: ("{", "}")}
 
 
-def shown(value: Any, most: int = MOST) -> str:
+def shown(value: Any, most: int = SHOWN_CHARACTERS) -> str:
     """`repr(value)`, cut to `most` characters; of a long or large value no more is looked at than is shown.
 
     Args:
@@ -27,7 +27,7 @@ def shown(value: Any, most: int = MOST) -> str:
     return text
 
 
-def cut(text: str, most: int = MOST) -> str:
+def cut(text: str, most: int = SHOWN_CHARACTERS) -> str:
     """A text, cut to `most` characters."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
@@ -44,11 +44,11 @@ def _pieces(value: Any, most: int) -> Iterator[str]:
     else:
         start, end = _BRACKETS[kind]
         yield start
-        yield from _listed(value.items() if kind is dict else value, most, pairs=kind is dict)
+        yield from _entries(value.items() if kind is dict else value, most, pairs=kind is dict)
         yield ",)" if kind is tuple and len(value) == 1 else end
 
 
-def _listed(entries: Iterable[Any], most: int, *, pairs: bool) -> Iterator[str]:
+def _entries(entries: Iterable[Any], most: int, *, pairs: bool) -> Iterator[str]:
     for number, entry in enumerate(entries):
         if number:
             yield ", "

@@ -56,7 +56,7 @@ class _State:
         self.allowed = self.forks = False
 
 
-_state = _State()
+_handling = _State()
 
 
 @contextmanager
@@ -68,20 +68,20 @@ def handled() -> Iterator[None]:
     finally:
         if mine:
             _restore()
-            if _state.came is not None:
+            if _handling.came is not None:
                 gc.freeze()  # the process ends now: nothing is searched for garbage again, which takes torch seconds
-            _state.came = None
+            _handling.came = None
 
 
 def begin() -> bool:
     """Handle the signals from now on; say whether that was done, which it is once and in the main thread alone."""
-    if _state.before or threading.current_thread() is not threading.main_thread():
+    if _handling.before or threading.current_thread() is not threading.main_thread():
         return False
-    _state.owner, _state.came = os.getpid(), None
+    _handling.owner, _handling.came = os.getpid(), None
     for number in SIGNALS:
         usual = signal.getsignal(number)
         if usual in (signal.SIG_DFL, signal.default_int_handler):
-            _state.before[number] = usual
+            _handling.before[number] = usual
             signal.signal(number, _handle)
     return True
 
@@ -105,20 +105,20 @@ def done(code: int) -> None:
 
 def allow() -> None:
     """This process was started by our command line: a training in it may handle signals."""
-    _state.allowed = True
+    _handling.allowed = True
 
 
 def begin_if_allowed() -> bool:
     """As `begin`, in a process that was started by our command line."""
-    return _state.allowed and begin()
+    return _handling.allowed and begin()
 
 
 def end() -> None:
     """Handle them no longer; if one came, it has now the effect that it had without us."""
-    came, ours = _state.came, bool(_state.before)
-    before = dict(_state.before)
+    came, ours = _handling.came, bool(_handling.before)
+    before = dict(_handling.before)
     _restore()
-    _state.came = None
+    _handling.came = None
     if ours and came is not None and before.get(came) is signal.SIG_DFL:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
@@ -127,15 +127,15 @@ def end() -> None:
 
 
 def _restore() -> None:
-    for number, usual in _state.before.items():
+    for number, usual in _handling.before.items():
         if signal.getsignal(number) is _handle:
             signal.signal(number, usual)
-    _state.before = {}
+    _handling.before = {}
 
 
 def received() -> Stopped | None:
     """The signal that came while they were handled, also where some library swallowed what was raised for it."""
-    return None if _state.came is None else Stopped(_state.came)
+    return None if _handling.came is None else Stopped(_handling.came)
 
 
 def check() -> None:
@@ -144,15 +144,15 @@ def check() -> None:
     Raises:
         Stopped: a signal came.
     """
-    if _state.came is not None:
-        raise Stopped(_state.came)
+    if _handling.came is not None:
+        raise Stopped(_handling.came)
 
 
 def wait(seconds: float) -> None:
     """Give a signal time to come that child processes died of already: a scheduler sends it to each in turn."""
     until = time.monotonic() + seconds
     with suppress(Stopped):
-        while _state.before and _state.came is None and time.monotonic() < until:
+        while _handling.before and _handling.came is None and time.monotonic() < until:
             time.sleep(0.02)
 
 
@@ -172,7 +172,7 @@ def end_with(parent: int) -> None:
 
 def forks_end_with_us() -> None:
     """Let the processes that are forked in this one's main thread, as loader workers are, end with it."""
-    if _state.forks or not hasattr(os, "register_at_fork") or not sys.platform.startswith("linux"):
+    if _handling.forks or not hasattr(os, "register_at_fork") or not sys.platform.startswith("linux"):
         return
     import ctypes  # before the fork
 
@@ -181,7 +181,7 @@ def forks_end_with_us() -> None:
 
     def before() -> None:  # the system looks at the thread that forks: another one than the main thread may end early
         main = threading.current_thread() is threading.main_thread()
-        parent[0] = os.getpid() if main and _state.before else 0
+        parent[0] = os.getpid() if main and _handling.before else 0
 
     def in_child() -> None:
         if parent[0]:
@@ -190,21 +190,21 @@ def forks_end_with_us() -> None:
                 os._exit(1)
 
     os.register_at_fork(before=before, after_in_child=in_child)
-    _state.forks = True
+    _handling.forks = True
 
 
 def _handle(number: int, frame: Any) -> None:
-    if os.getpid() != _state.owner:  # a forked child that handles none of its own yet
+    if os.getpid() != _handling.owner:  # a forked child that handles none of its own yet
         _default(number)
         return
     now = time.monotonic()
-    if _state.came is not None:
-        if now - _state.at >= TOGETHER:
+    if _handling.came is not None:
+        if now - _handling.at >= TOGETHER:
             _at_once(number)
         return
-    _state.came, _state.at = number, now
+    _handling.came, _handling.at = number, now
     _let_go_of_dead_streams()
-    if _state.children is None or not _state.children(number):
+    if _handling.children is None or not _handling.children(number):
         raise Stopped(number)
 
 
@@ -253,8 +253,8 @@ def later(patience: float | None = None) -> Iterator[None]:
     over: list[bool] = []
 
     def hold(number: int, frame: Any) -> None:
-        raised = _state.came is not None and before[number] is _handle
-        first = _state.at if raised else waiting[0][1] if waiting else math.inf
+        raised = _handling.came is not None and before[number] is _handle
+        first = _handling.at if raised else waiting[0][1] if waiting else math.inf
         if over or time.monotonic() - first >= limit:
             signal.signal(number, before[number])
             signal.raise_signal(number)
@@ -282,7 +282,7 @@ def break_off_waiting() -> None:
 
     Polars handles SIGINT, too, and has the system go on waiting: Python's own handler would run only after the wait.
     """
-    for number in _state.before if hasattr(signal, "siginterrupt") else ():
+    for number in _handling.before if hasattr(signal, "siginterrupt") else ():
         signal.siginterrupt(number, True)
 
 
@@ -293,9 +293,9 @@ def passed_on(to: Callable[[int], bool]) -> Iterator[None]:
     Args:
         to: passes it on, called in the handler with the number of the signal; False if there is nobody to take it.
     """
-    _state.children = to
+    _handling.children = to
     break_off_waiting()
     try:
         yield
     finally:
-        _state.children = None
+        _handling.children = None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from yolo_nanfix.verdicts import Verdict
 
 
-_said: list[Overrides] = []
+_announced: list[Overrides] = []
 """What settings and arguments of all calls so far are in force."""
 
 
@@ -121,12 +121,12 @@ def patch(
     engine.apply(names, params, choice)
     if wanted is not None:
         try:
-            adapter.install(force, _listen, _examine, _known, _came_with)
+            adapter.install(force, _listen, _examine, _known_facts, _came_with)
         except PatchRefused:
             if guard:  # asked for by name; else status() tells
                 engine.restore(before)
                 raise
-    _said[:] = [decisions.later(_told(), decisions.overrides(settings, call, wanted), wanted)]
+    _announced[:] = [decisions.later(_overrides_told(), decisions.overrides(settings, call, wanted), wanted)]
     return _status(objects=False)
 
 
@@ -137,7 +137,7 @@ def unpatch(*names: str) -> None:
 
     if not names:
         adapter.uninstall()
-        _said.clear()
+        _announced.clear()
     engine.remove(names or None)
 
 
@@ -147,15 +147,15 @@ def patched(*names: str, **settings: Any) -> Iterator[Status]:
     from yolo_nanfix.guard import adapter
     from yolo_nanfix.patching import engine
 
-    before, guarded, said = engine.snapshot(), adapter.in_force(), list(_said)
+    before, guarded, said = engine.snapshot(), adapter.in_force(), list(_announced)
     try:
         yield patch(*names, **settings)
     finally:
         adapter.uninstall()
         engine.restore(before)
-        _said[:] = said
+        _announced[:] = said
         if guarded is not None:
-            adapter.install(guarded, _listen, _examine, _known, _came_with)
+            adapter.install(guarded, _listen, _examine, _known_facts, _came_with)
 
 
 @contextmanager
@@ -175,7 +175,7 @@ def prepare(**settings: Any) -> None:
 
     call = decisions.Call(enable=tuple(settings.get("enable", ())), disable=tuple(settings.get("disable", ())))
     found = decisions.settings_of(settings.get("data"), bool(settings.get("trust_dataset_settings")))
-    engine.prepare(decisions.choice(found, call))
+    engine.apply_installing(decisions.choice(found, call))
 
 
 @contextmanager
@@ -191,9 +191,9 @@ def prepared(**settings: Any) -> Iterator[None]:
         engine.restore(before)
 
 
-def _told() -> Overrides:
+def _overrides_told() -> Overrides:
     """What is to be said of all calls so far."""
-    return _said[-1] if _said else NOTHING
+    return _announced[-1] if _announced else NOTHING
 
 
 def _came_with(trainer: Any, file: str) -> bool:
@@ -204,8 +204,8 @@ def _came_with(trainer: Any, file: str) -> bool:
     data = getattr(getattr(trainer, "args", None), "data", None)
     if not isinstance(data, (str, Path)) or not Belongs(data)(Path(file)):
         return False
-    _said[:] = [decisions.distrusted(_told(), file)]
-    for line in _told().lines(off=True):
+    _announced[:] = [decisions.distrusted(_overrides_told(), file)]
+    for line in _overrides_told().lines(off=True):
         upstream.log(f"yolo-nanfix: {line}")
     return True
 
@@ -226,11 +226,11 @@ def restore(state: str) -> None:
     carried = json.loads(state)
     engine.restore(carried["patches"])
     if carried.get("label_caches"):
-        label_caches.put()
+        label_caches.read_as_values()
     quarantine.leave_out_here(carried["left_out"])
     if carried["guard"] is not None:
-        adapter.install(InForce.from_dict(carried["guard"]), _listen, _examine, _known, _came_with)
-    _said[:] = [Overrides.from_dict(carried["settings"])]
+        adapter.install(InForce.from_dict(carried["guard"]), _listen, _examine, _known_facts, _came_with)
+    _announced[:] = [Overrides.from_dict(carried["settings"])]
 
 
 def status() -> Status:
@@ -251,7 +251,7 @@ def _status(*, objects: bool) -> Status:
     force = adapter.in_force()
     off = (force.off or None) if force is not None else None
     states = engine.states(objects=objects)
-    return Status(upstream.version(), states, adapter.installed(), adapter.refusal(), off, _told())
+    return Status(upstream.version(), states, adapter.installed(), adapter.refusal(), off, _overrides_told())
 
 
 def _examine(incident: Incident, model: nn.Module, budget: float) -> Verdict:
@@ -261,7 +261,7 @@ def _examine(incident: Incident, model: nn.Module, budget: float) -> Verdict:
     return examine(incident, model, budget=budget)
 
 
-def _known() -> dict[str, Any]:
+def _known_facts() -> dict[str, Any]:
     """What an incident should hold beside what the guard sees: the patches under which it happened."""
     from yolo_nanfix.patching import engine
 
@@ -286,7 +286,7 @@ def _carried() -> dict[str, Any]:
         "label_caches": label_caches.on(),
         "guard": force.as_dict() if force is not None else None,
         "left_out": quarantine.left_out(),
-        "settings": _told().as_dict(),
+        "settings": _overrides_told().as_dict(),
     }
 
 

@@ -67,7 +67,7 @@ def check(overrides: Mapping[str, Any]) -> None:
     try:
         get_cfg(overrides=dict(overrides))
     except (TypeError, ValueError, SyntaxError) as error:
-        raise UsageError(f"training argument: {_plain(error)}") from error
+        raise UsageError(f"training argument: {_one_line(error)}") from error
 
 
 def load_model(model: Any, task: str | None) -> Any:
@@ -89,7 +89,7 @@ def load_model(model: Any, task: str | None) -> Any:
     try:
         return YOLO(name, task=task)
     except Exception as error:  # whatever a missing, foreign or damaged file makes upstream raise
-        raise UsageError(f"model={name} cannot be loaded: {_plain(error)}") from error
+        raise UsageError(f"model={name} cannot be loaded: {_one_line(error)}") from error
 
 
 def start(model: Any, arguments: Mapping[str, Any]) -> None:
@@ -107,7 +107,7 @@ def start(model: Any, arguments: Mapping[str, Any]) -> None:
         raise UsageError(f"{where}: {error.strerror}; choose a folder you can write with project=...") from error
 
 
-def _plain(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """An upstream message on one line, without its colours and emojis."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     text = " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())

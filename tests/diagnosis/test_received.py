@@ -94,7 +94,7 @@ def test_no_activation_fetches_a_model(whole, monkeypatch):
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *args, **kwargs: pytest.fail("it was fetched"))
     for text in ("TorchVision('resnet18')", "TorchVision(model='resnet18', weights=None)"):
         with pytest.raises(NotReadable, match="activation"):
-            rebuild.build(changed(whole, of_yaml(lambda y, t=text: y.update(activation=t))))
+            rebuild.build_model(changed(whole, of_yaml(lambda y, t=text: y.update(activation=t))))
 
 
 def test_the_markers_would_be_written_by_a_builder_that_evaluates(tmp_path):
@@ -127,7 +127,7 @@ def test_no_layer_takes_more_than_the_weights_account_for(whole):
         began = time.process_time()
         odd = changed(whole, of_yaml(lambda y, row=row: y["backbone"].__setitem__(1, copy.deepcopy(row))))
         with pytest.raises(NotReadable):
-            rebuild.build(odd)
+            rebuild.build_model(odd)
         assert time.process_time() - began < 20, name
 
 
@@ -167,7 +167,7 @@ def test_upstreams_own_yamls_are_built_as_before(file, name):
     facts = json.loads(
         json.dumps({"model": {**_definition(model), "yaml": {**model.yaml, "backbone": said["backbone"]}}})
     )
-    again = rebuild.build(Incident(facts, {f"model.{k}": v for k, v in model.state_dict().items()}))
+    again = rebuild.build_model(Incident(facts, {f"model.{k}": v for k, v in model.state_dict().items()}))
     mine, theirs = model.state_dict(), again.state_dict()
     assert list(mine) == list(theirs) and all(torch.equal(mine[k], theirs[k]) for k in mine)
     assert str(model) == str(again) and model.save == again.save
@@ -192,10 +192,10 @@ def test_the_default_activation_of_this_process_stays(whole):
     from ultralytics.nn.modules.conv import Conv
 
     usual = Conv.default_act
-    rebuild.build(whole)
+    rebuild.build_model(whole)
     assert Conv.default_act is usual
     with pytest.raises(NotReadable):
-        rebuild.build(changed(whole, of_yaml(lambda y: y["backbone"].__setitem__(1, [-1, 1, "Conv", ["a"]]))))
+        rebuild.build_model(changed(whole, of_yaml(lambda y: y["backbone"].__setitem__(1, [-1, 1, "Conv", ["a"]]))))
     assert Conv.default_act is usual
 
 
@@ -204,7 +204,7 @@ def test_only_the_numbers_of_the_loss_are_set(whole):
         facts["criterion"] = {"no": 7, "forward": 1, "hyp": 2, "new": 3, "__class__": 4}
         facts["attributes"] = {"model.3": {"nc": 99, "reg_max": 99}, "criterion": {"no": 8}}
 
-    model = rebuild.build(incident := changed(whole, odd))
+    model = rebuild.build_model(incident := changed(whole, odd))
     rebuild.restore_criterion(model, incident.facts)
     held = vars(model.criterion)
     assert held["no"] == 7 and not {"forward", "new", "__class__"} & held.keys() and held["hyp"] is model.args
@@ -218,7 +218,7 @@ def test_only_the_numbers_of_the_loss_are_set(whole):
 def test_no_other_module_is_imported_for_the_class(whole):
     for module in ("ultralytics.solutions.heatmap", "ultralytics.utils.benchmarks", "antigravity"):
         with pytest.raises(DataError):
-            rebuild.build(changed(whole, lambda f, m=module: f["model"].update({"class": f"{m}:X"})))
+            rebuild.build_model(changed(whole, lambda f, m=module: f["model"].update({"class": f"{m}:X"})))
         assert module not in sys.modules
 
 

@@ -145,7 +145,7 @@ def test_growth_and_rise():
 
 def test_settings_are_named_before_what_they_ruin():
     sick = {"group": 1, "name": "weight_decay", "value": "nan", "epoch": 2, "step": 8}
-    verdict = decide(evidence(groups=scans.Groups(non_finite=(sick,)), scan=replace(CLEAN, state=("w",))))
+    verdict = decide(evidence(groups=scans.OptimizerGroups(non_finite=(sick,)), scan=replace(CLEAN, state=("w",))))
     assert (verdict.cause, verdict.tensor) == (Cause.SETTING, "optimizer.groups.1.weight_decay")
     assert "weight decay of optimizer group 1 is nan since step 8 (epoch 2)" in verdict.summary
     odd = scans.groups({"groups": [{"lr": 0.01, "weight_decay": 1e8}, {"lr": 0.01, "weight_decay": 0.0005}]})

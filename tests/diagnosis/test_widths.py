@@ -51,7 +51,7 @@ def tuned(task, name):
 @pytest.mark.parametrize(("task", "name"), MODELS, ids=lambda value: str(value).rpartition("/")[2])
 def test_the_class_branches_have_the_widths_of_the_checkpoint(task, name):
     model, incident = tuned(task, name)
-    fresh = rebuild.build(incident)
+    fresh = rebuild.build_model(incident)
     assert {k: v.shape for k, v in fresh.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}
     images = torch.rand(2, 3, 64, 64)
     made, again = (list(_tensors(m(images))) for m in (model, fresh))
@@ -71,7 +71,7 @@ def test_widths_outside_of_the_class_branches_are_refused():
     for name in ("model.model.0.conv.weight", "model.model.7.cv2.0.0.conv.weight", "model.model.7.cv3.0.2.weight"):
         odd = Incident(incident.facts, {**incident.tensors, name: torch.zeros(5, 3, 7, 7)})
         with pytest.raises(DataError, match=r"has the shape \(5, 3, 7, 7\)"):
-            rebuild.build(odd)
+            rebuild.build_model(odd)
 
 
 def test_a_run_from_other_weights_is_diagnosed_with_a_model_built_anew(tmp_path, unpatched):

@@ -84,9 +84,9 @@ def test_it_runs_on_cuda_only(model):
 
 def test_the_image_has_the_trained_size_rounded_to_the_stride(model):
     model.args = get_cfg(overrides={"imgsz": 100, "batch": -1})
-    assert amp_check_skipped._shape(model) == (8, 3, 128, 128)
+    assert amp_check_skipped._image_batch(model) == (8, 3, 128, 128)
     model.args = get_cfg(overrides={"imgsz": 64, "batch": 2})
-    assert amp_check_skipped._shape(model) == (2, 3, 64, 64)
+    assert amp_check_skipped._image_batch(model) == (2, 3, 64, 64)
 
 
 def test_the_answer_on_the_cpu_is_that_of_stock(model):

@@ -60,7 +60,7 @@ def test_patch_replaces_every_holder_and_unpatch_restores_the_very_same_objects(
 def test_torchvision_is_mended_before_anything_imports_ultralytics():
     """Releases before 8.4 import torchvision when ultralytics is imported."""
     chosen = [card.name for card in engine._choose([], engine.Choice())]
-    installing = [name for name in chosen if fixes.load(name).install]
+    installing = [name for name in chosen if fixes.load_fix(name).install]
     assert "torchvision-operators-missing" in installing == chosen[: len(installing)]
     assert sorted(chosen) == sorted(load_all())
 
@@ -207,7 +207,7 @@ def test_every_card_has_code_and_every_code_a_card():
     modules = {m.name.replace("_", "-") for m in pkgutil.iter_modules(fixes.__path__)}
     assert modules == set(load_all())
     for name in modules:
-        fix = fixes.load(name)
+        fix = fixes.load_fix(name)
         assert (fix.install is None) == (fix.wrapper is not None)
         assert fix.install or fix.probe, f"{name} cannot be put on a release of unknown text"
 

@@ -44,7 +44,7 @@ def test_a_cache_of_ultralytics_own_has_the_same_values(data, tmp_path):
     lab.train(data, tmp_path / "run", epochs=1)
     (cache,) = (Path(data).parent / "labels").glob("train.cache")
     stock = np.load(str(cache), allow_pickle=True).item()
-    assert stock["labels"] and same(label_caches.read(cache), stock)
+    assert stock["labels"] and same(label_caches.read_cache(cache), stock)
 
 
 def test_a_cache_that_names_code_is_scanned_anew_and_nothing_runs(data, tmp_path):
@@ -61,23 +61,23 @@ def test_a_cache_that_names_code_is_scanned_anew_and_nothing_runs(data, tmp_path
         warnings.simplefilter("ignore")
         training.start(YOLO(lab.TINY), {**arguments, "data": str(data)})
     assert not marker.exists() and utils.load_dataset_cache_file is stock
-    assert len(label_caches.read(cache)["labels"]) == 4  # written anew
+    assert len(label_caches.read_cache(cache)["labels"]) == 4  # written anew
 
 
 def test_what_is_no_cache_is_refused(tmp_path):
     file = tmp_path / "a.cache"
     as_cache({"version": "1", "when": Path("a")}, file)
     whole = file.read_bytes()
-    assert label_caches.read(file) == {"version": "1", "when": Path("a")}
+    assert label_caches.read_cache(file) == {"version": "1", "when": Path("a")}
     for content in (b"", b"x" * 100, whole[:-5], whole[:60], whole.replace(b"pathlib", b"os.path")):
         file.write_bytes(content)
         with pytest.raises(AttributeError):
-            label_caches.read(file)
+            label_caches.read_cache(file)
     np.save(tmp_path / "b.npy", np.zeros(3))
     with pytest.raises(AttributeError):
-        label_caches.read(tmp_path / "b.npy")
+        label_caches.read_cache(tmp_path / "b.npy")
     with pytest.raises(FileNotFoundError):
-        label_caches.read(tmp_path / "missing")
+        label_caches.read_cache(tmp_path / "missing")
 
 
 class Calls:
@@ -101,22 +101,22 @@ def test_what_a_pickle_names_cannot_be_changed_or_made_huge(tmp_path):
     change = b"\x80\x02" + named("pathlib", "PosixPath") + b"(N}X\x06\x00\x00\x00existsI7\nstb."
     file.write_bytes(head.getvalue() + change)
     with pytest.raises(AttributeError):
-        label_caches.read(file)
+        label_caches.read_cache(file)
     assert Path.exists is usual and Path(tmp_path).exists()
     for made in ((bytearray, (1 << 40,)), (codecs.encode, ("a", "hex")), (np.dtype, ("V8",)), (np.dtype, ("f4,O",))):
         as_cache({"labels": Calls(*made)}, file)
         with pytest.raises(AttributeError):
-            label_caches.read(file)
+            label_caches.read_cache(file)
     swapped = np.arange(3, dtype=">f4")
     as_cache({"labels": [swapped, np.array(["ab"]), np.float32(2)]}, file)
-    assert same(label_caches.read(file), np.load(str(file), allow_pickle=True).item())
+    assert same(label_caches.read_cache(file), np.load(str(file), allow_pickle=True).item())
     assert np.dtype("f4").isnative
 
 
 def test_a_pipe_in_the_place_of_a_cache_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.cache")
     with pytest.raises(AttributeError, match="no file"):
-        label_caches.read(tmp_path / "a.cache")
+        label_caches.read_cache(tmp_path / "a.cache")
 
 
 def test_processes_that_a_training_starts_read_them_so_too():

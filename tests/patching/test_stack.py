@@ -25,12 +25,12 @@ def adding(number):
 
 @pytest.fixture
 def two_cards():
-    stack.put(PATH, "one", adding(1))
-    stack.put(PATH, "two", adding(2))
+    stack.wrap_target(PATH, "one", adding(1))
+    stack.wrap_target(PATH, "two", adding(2))
     yield
     for name in ("one", "two"):
         if PATH in stack._stacks and name in stack._stacks[PATH].wrappers:
-            stack.take(PATH, name)
+            stack.unwrap_target(PATH, name)
 
 
 BOXES = torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[10.0, 10, 12, 12]])
@@ -39,13 +39,13 @@ BOXES = torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[10.0, 10, 12, 12]])
 @pytest.mark.parametrize(("first", "left"), [("one", 2), ("two", 1)])
 def test_two_cards_on_one_function_leave_in_any_order(first, left):
     before = metrics.bbox_iou
-    stack.put(PATH, "one", adding(1))
-    stack.put(PATH, "two", adding(2))
+    stack.wrap_target(PATH, "one", adding(1))
+    stack.wrap_target(PATH, "two", adding(2))
     assert int(metrics.bbox_iou(*BOXES, xywh=False)) == 12
-    stack.take(PATH, first)
+    stack.unwrap_target(PATH, first)
     assert int(metrics.bbox_iou(*BOXES, xywh=False)) == left
     assert loss_module.bbox_iou is metrics.bbox_iou
-    stack.take(PATH, "two" if first == "one" else "one")
+    stack.unwrap_target(PATH, "two" if first == "one" else "one")
     assert metrics.bbox_iou is loss_module.bbox_iou is before
 
 
@@ -58,8 +58,8 @@ def test_what_another_library_put_on_top_stays(two_cards):
     patched = metrics.bbox_iou
     metrics.bbox_iou = theirs = lambda *args, **kwargs: patched(*args, **kwargs)
     try:
-        stack.take(PATH, "one")
-        stack.take(PATH, "two")
+        stack.unwrap_target(PATH, "one")
+        stack.unwrap_target(PATH, "two")
         assert metrics.bbox_iou is theirs
         assert not isinstance(loss_module.bbox_iou, stack.Patched)
     finally:

@@ -72,6 +72,6 @@ def test_rewrite_replaces_the_fingerprints_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(cards, "directory", lambda: tmp_path)
     mark = "sha256:" + "0" * 64
     fingerprint.rewrite(card, {mark: "9.9.9"})
-    changed = cards.load(tmp_path / "mask-area-zero.yaml")
+    changed = cards.load_card(tmp_path / "mask-area-zero.yaml")
     assert dict(changed.fingerprints) == {mark: "9.9.9"}
     assert changed.symptom == card.symptom and changed.params == card.params

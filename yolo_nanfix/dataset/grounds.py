@@ -15,7 +15,7 @@ from pathlib import Path
 
 from yolo_nanfix.dataset.config import DataConfig, Layout
 from yolo_nanfix.dataset.paths import labels_beside
-from yolo_nanfix.files import SYSTEM, Within, inside
+from yolo_nanfix.files import SYSTEM, Within, is_inside
 
 
 def ground(config: DataConfig, root: str | Path | None = None, *, follow_links: bool = False) -> Within:
@@ -65,7 +65,7 @@ class _Folders:
                 spots = (named, os.path.join(os.path.realpath(above), last))  # noqa: PTH118
                 if any(self._led_out(spot, place) for spot in spots):
                     continue
-            if any(inside(place, one) for one in self.real):
+            if any(is_inside(place, one) for one in self.real):
                 self.known[named] = place
                 continue
             if not too_wide(place):
@@ -74,15 +74,15 @@ class _Folders:
 
     def _led_out(self, spot: str, place: str) -> bool:
         """Whether a path in one of the folders leads out of them, or through a folder of the system."""
-        if any(inside(spot, folder) for folder in SYSTEM):
+        if any(is_inside(spot, folder) for folder in SYSTEM):
             return True
-        straight = [real + spot[len(text) :] for text, real in self.known.items() if inside(spot, text)]
-        return bool(straight) and place not in straight and not any(inside(place, folder) for folder in self.real)
+        straight = [real + spot[len(text) :] for text, real in self.known.items() if is_inside(spot, text)]
+        return bool(straight) and place not in straight and not any(is_inside(place, folder) for folder in self.real)
 
     def _add(self, folder: str) -> None:
         """Add a folder, and the one of the labels beside it unless that is a link."""
         for one in (folder, labels_beside(folder)):
-            known = any(inside(one, other) for other in self.real)
+            known = any(is_inside(one, other) for other in self.real)
             if not known and not too_wide(one) and os.path.realpath(one) == one:
                 self.real.append(one)
 
@@ -91,7 +91,7 @@ def too_wide(folder: str) -> bool:
     """Whether a folder, links resolved, holds far more than a dataset: the home folder of the user, or everything."""
     home = _home(os.path.expanduser("~"))  # noqa: PTH111 - raises nothing where there is no home
     root = os.path.dirname(folder) == folder  # noqa: PTH120
-    return root or inside(home, folder) or any(inside(folder, one) for one in SYSTEM)
+    return root or is_inside(home, folder) or any(is_inside(folder, one) for one in SYSTEM)
 
 
 @lru_cache(maxsize=4)

@@ -10,7 +10,7 @@ from yaml.reader import Reader
 
 from yolo_nanfix.dataset import bounded
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.safe_yaml import LARGEST, NotYaml, Repeated, TooMuch, parse
+from yolo_nanfix.safe_yaml import LARGEST_TEXT, NotYaml, Repeated, TooMuch, parse
 
 
 class YamlFile(NamedTuple):
@@ -43,7 +43,7 @@ def read_yaml(file: Path) -> YamlFile:
             is not a mapping.
     """
     try:
-        data = bounded.read(file, LARGEST)
+        data = bounded.read(file, LARGEST_TEXT)
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
     try:

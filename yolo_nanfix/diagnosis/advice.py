@@ -28,13 +28,13 @@ def of(verdict: Verdict, evidence: Evidence, rate: float | None) -> tuple[str, .
     """What to do about a verdict; `rate` is a proposed learning rate."""
     args = evidence.facts.get("args") or {}
     makers = {
-        Cause.DATA: _data,
-        Cause.LABEL: _label,
-        Cause.SETTING: _setting,
-        Cause.STATE: _state,
-        Cause.PRECISION: _precision,
-        Cause.NUMERICS: _numerics,
-        Cause.DEFINITION: _definition,
+        Cause.DATA: _for_data,
+        Cause.LABEL: _for_label,
+        Cause.SETTING: _for_setting,
+        Cause.STATE: _for_state,
+        Cause.PRECISION: _for_precision,
+        Cause.NUMERICS: _for_numerics,
+        Cause.DEFINITION: _for_definition,
     }
     if verdict.cause is Cause.LEARNING_RATE:
         return _learning_rate(evidence.facts, rate)
@@ -64,19 +64,19 @@ def came_later() -> tuple[str, ...]:
     return ("look at transforms of your own, at the dataset's code, and at preprocess_batch",)
 
 
-def _data(verdict: Verdict, evidence: Evidence) -> list[str]:
+def _for_data(verdict: Verdict, evidence: Evidence) -> list[str]:
     images = verdict.images or tuple(evidence.files[i] for i in evidence.scan.pixels if i < len(evidence.files))
     return [f"fix or remove {image}" for image in images[:5]]
 
 
-def _label(verdict: Verdict, evidence: Evidence) -> list[str]:
+def _for_label(verdict: Verdict, evidence: Evidence) -> list[str]:
     fixes = [f"correct {place}" for place in verdict.labels[:5]] or [
         f"correct the labels of {i}" for i in verdict.images
     ]
-    return [*fixes, *_patched(evidence)]
+    return [*fixes, *_with_patches(evidence)]
 
 
-def _setting(verdict: Verdict, evidence: Evidence) -> list[str]:
+def _for_setting(verdict: Verdict, evidence: Evidence) -> list[str]:
     if not verdict.tensor.startswith(GROUPS):
         return [f"{name}: its default is {usual:g}" for name, usual in evidence.usual_arguments.items()]
     name = verdict.tensor.rpartition(".")[2]
@@ -90,7 +90,7 @@ def _setting(verdict: Verdict, evidence: Evidence) -> list[str]:
     ]
 
 
-def _state(verdict: Verdict, evidence: Evidence) -> list[str]:
+def _for_state(verdict: Verdict, evidence: Evidence) -> list[str]:
     if verdict.tensor and verdict.tensor == evidence.kept_root:
         return [
             f"{verdict.tensor}: no checkpoint holds it and nothing puts it back; set it anew, and update it with "
@@ -104,22 +104,22 @@ def _state(verdict: Verdict, evidence: Evidence) -> list[str]:
     return [f"start from other weights than model={model}, or from the run's last clean checkpoint"]
 
 
-def _precision(verdict: Verdict, evidence: Evidence) -> list[str]:
+def _for_precision(verdict: Verdict, evidence: Evidence) -> list[str]:
     if verdict.phase == "backward" and evidence.facts.get("loss_scale"):
         return [
             "now and then this is how the GradScaler finds its scale: nothing has to be done",
             "if it comes again and again: amp=False, or amp=bf16",
-            *_patched(evidence),
+            *_with_patches(evidence),
         ]
-    return ["amp=False, or amp=bf16 where the GPU has it", *_patched(evidence)]
+    return ["amp=False, or amp=bf16 where the GPU has it", *_with_patches(evidence)]
 
 
-def _numerics(verdict: Verdict, evidence: Evidence) -> list[str]:
+def _for_numerics(verdict: Verdict, evidence: Evidence) -> list[str]:
     fallback = [f"report {verdict.code} with the incident file; until then leave the images out that do it"]
-    return _patched(evidence) or fallback
+    return _with_patches(evidence) or fallback
 
 
-def _definition(verdict: Verdict, evidence: Evidence) -> list[str]:
+def _for_definition(verdict: Verdict, evidence: Evidence) -> list[str]:
     where = verdict.code or verdict.module
     if evidence.hooked:
         return [f"{where}: find out what this hook does to the gradient of {verdict.tensor}"]
@@ -162,7 +162,7 @@ def _gains(args: Any) -> list[str]:
     return [f"lower the loss gains {', '.join(large)}"] if large else []
 
 
-def _patched(evidence: Evidence) -> list[str]:
+def _with_patches(evidence: Evidence) -> list[str]:
     return [f"the patch {name} covers this function: yolo_nanfix.patch('{name}')" for name in evidence.patches]
 
 

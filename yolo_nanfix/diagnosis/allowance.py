@@ -22,9 +22,9 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from yolo_nanfix.incident import NotReadable
 
-SMALL = 1 << 20
+SMALL_RESULT = 1 << 20
 """Operations whose results cannot have more elements are not asked."""
-LARGE = 1 << 26
+LARGE_RESULT = 1 << 26
 """Results of more bytes are compared with the memory that is left."""
 SPARE = 4
 """Of the memory that is left, one result may take all but this fraction."""
@@ -32,9 +32,9 @@ FACTOR = 6
 """Elements that are made anew while a model is built, as a multiple of its weights: upstream needs about two."""
 BASE = 1 << 25
 """And so many beside: the image of the first pass, anchors, text features."""
-STEPS, FEW = 15, 500
+STEPS, SPARE_STEPS = 15, 500
 """At most so many operations for each weight, and so many beside: upstream's models need two to five for each."""
-RESULTS = 1 << 23
+RESULT_ELEMENTS = 1 << 23
 """And so many elements of results for each weight, and as many as `BASE`; upstream's largest models make a fifth."""
 EACH, AT_LEAST = 16, 1 << 26
 """In a replay one result has at most so many elements for each that the incident holds, or so many; 1 000 objects an
@@ -58,8 +58,8 @@ class Allowance(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._building = weights is not None
         self._most = FACTOR * sum(t.numel() for t in weights or ()) + BASE
-        self._steps_most = STEPS * len(weights or ()) + FEW
-        self._passed_most = RESULTS * len(weights or ()) + BASE
+        self._steps_most = STEPS * len(weights or ()) + SPARE_STEPS
+        self._passed_most = RESULT_ELEMENTS * len(weights or ()) + BASE
         self._each = None if held is None else EACH * held + AT_LEAST
         self._made = self._steps = self._passed = 0
 
@@ -74,14 +74,14 @@ class Allowance(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         plan = _plan(func)
         if plan.makes:
-            made = _made(func, plan, args, kwargs)
+            made = _result_sizes(func, plan, args, kwargs)
             if self._building:
                 self._count(sum(count for count, _ in made), new=plan.from_none)
             if self._each is not None and (most := max((count for count, _ in made), default=0)) > self._each:
                 name = func._schema.name.removeprefix("aten::")
                 raise TooLarge(f"{name} would make {most} values, far more than the {self._each} that it accounts for")
             size = sum(count * width for count, width in made)
-            if size > LARGE and size > (left := memory_left()) * (1 - 1 / SPARE):
+            if size > LARGE_RESULT and size > (left := memory_left()) * (1 - 1 / SPARE):
                 raise TooLarge(
                     f"{func._schema.name.removeprefix('aten::')} would take {size / 2**30:.3g} GiB, "
                     f"and {left / 2**30:.3g} GiB of memory are left here"
@@ -96,17 +96,17 @@ class Allowance(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise TooLarge("its model yaml makes a far larger model than the weights that it holds")
 
 
-def _made(func: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[int, int]]:
+def _result_sizes(func: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[int, int]]:
     """How many elements each result has, and of how many bytes each; upper bounds where even these are small."""
     leaves = [*_leaves(args), *_leaves(tuple(kwargs.values()))]
     most = prod(max(1, x.numel() if isinstance(x, Tensor) else abs(x)) for x in leaves)
-    if most <= SMALL:
+    if most <= SMALL_RESULT:
         return [(most, 8)]
     if plan.by_element:
         shapes = [x.shape for x in leaves if isinstance(x, Tensor)]
         with suppress(RuntimeError):
             return [(prod(torch.broadcast_shapes(*shapes)), 8)]  # type: ignore[no-untyped-call]
-    return [(t.numel(), t.element_size()) for t in _shapes(func, plan, args, kwargs)]
+    return [(t.numel(), t.element_size()) for t in _meta_results(func, plan, args, kwargs)]
 
 
 def _leaves(values: tuple[Any, ...] | list[Any]) -> Iterator[Any]:
@@ -120,7 +120,7 @@ def _leaves(values: tuple[Any, ...] | list[Any]) -> Iterator[Any]:
             yield ceil(abs(value)) if isfinite(value) else 1
 
 
-def _shapes(func: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+def _meta_results(func: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     """The results as `meta` tensors; none where that cannot be told, as of operations whose shapes depend on values."""
     if plan.on_a_device:
         kwargs = {key: value for key, value in kwargs.items() if key != "pin_memory"}

@@ -61,13 +61,13 @@ def bisect(batch: Batch, suspects: Sequence[int], odd_rows: Sequence[int], fails
     """
     fails = _bounded(fails)
     try:
-        images, said = _images(batch, tuple(suspects), fails)
+        images, said = _blamed_images(batch, tuple(suspects), fails)
     except OutOfTime as error:
         return Bisection(said=f"{error or 'time was up'} before every image was asked")
     if not images:
         return Bisection(said=said)
     try:
-        by_labels, rows = _labels(batch, images, odd_rows, fails)
+        by_labels, rows = _blamed_rows(batch, images, odd_rows, fails)
     except OutOfTime as error:
         return Bisection(images, said=f"{said}; {error or 'time was up'} before its label rows were asked")
     return Bisection(images, by_labels, rows, said)
@@ -87,13 +87,13 @@ def _bounded(fails: Fails) -> Fails:
     return asks
 
 
-def _images(batch: Batch, suspects: tuple[int, ...], fails: Fails) -> tuple[tuple[int, ...], str]:
+def _blamed_images(batch: Batch, suspects: tuple[int, ...], fails: Fails) -> tuple[tuple[int, ...], str]:
     count = batches.size(batch)
     everyone = tuple(range(count))
     if suspects and len(suspects) < count:
         rest = tuple(sorted(set(everyone).difference(suspects)))
         if fails(batches.with_images(batch, rest)) is False and fails(batches.with_images(batch, suspects)):
-            return suspects, f"{_many(suspects)} alone fail, the other {len(rest)} do not"
+            return suspects, f"{_in_words(suspects)} alone fail, the other {len(rest)} do not"
     if fails(_blank(batch)):
         return (), "an empty grey image fails too, so no image is to blame"
     if count == 1:
@@ -105,8 +105,8 @@ def _images(batch: Batch, suspects: tuple[int, ...], fails: Fails) -> tuple[tupl
         return (), "no image fails alone"
     rest = tuple(sorted(set(everyone).difference(failing_alone)))
     if fails(batches.with_images(batch, rest)):
-        return (), f"{_many(failing_alone)} alone fail, but so do the other {len(rest)} together"
-    return failing_alone, f"{_many(failing_alone)} alone fail, the other {len(rest)} do not"
+        return (), f"{_in_words(failing_alone)} alone fail, but so do the other {len(rest)} together"
+    return failing_alone, f"{_in_words(failing_alone)} alone fail, the other {len(rest)} do not"
 
 
 def _halve(batch: Batch, group: tuple[int, ...], fails: Fails, most: int) -> tuple[int, ...] | None:
@@ -126,7 +126,7 @@ def _halve(batch: Batch, group: tuple[int, ...], fails: Fails, most: int) -> tup
     return tuple(sorted(failing_alone))
 
 
-def _labels(
+def _blamed_rows(
     batch: Batch, images: tuple[int, ...], odd_rows: Sequence[int], fails: Fails
 ) -> tuple[bool | None, tuple[int, ...]]:
     if "batch_idx" not in batch:
@@ -157,5 +157,5 @@ def _blank(batch: Batch) -> Batch:
     return batches.without_rows(few, range(len(few["batch_idx"].reshape(-1))))
 
 
-def _many(images: tuple[int, ...]) -> str:
+def _in_words(images: tuple[int, ...]) -> str:
     return f"image {images[0] + 1} of the batch" if len(images) == 1 else f"{len(images)} images"

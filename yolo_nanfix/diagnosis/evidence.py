@@ -13,7 +13,7 @@ from yolo_nanfix import kept, upstream
 from yolo_nanfix.diagnosis.bisect import Bisection
 from yolo_nanfix.diagnosis.label_lines import Origin
 from yolo_nanfix.diagnosis.replay import Outcome
-from yolo_nanfix.diagnosis.scan import FEW, JUMPED, STILL, Groups, Scan, largest
+from yolo_nanfix.diagnosis.scan import FEW_JUMPED, JUMPED, STILL, OptimizerGroups, Scan, largest
 from yolo_nanfix.diagnosis.trace import Leaf, Root
 from yolo_nanfix.incident import Incident
 
@@ -41,11 +41,11 @@ class Growth:
     @property
     def was_set(self) -> bool:
         """A few weights jumped and the others stayed: somebody set them, no learning rate drove them."""
-        few = 0 < len(self.jumped) <= max(2, FEW * self.count)
+        few = 0 < len(self.jumped) <= max(2, FEW_JUMPED * self.count)
         return few and self.rest < STILL
 
 
-FAR = 1e3
+FAR_GRADIENT = 1e3
 """A gradient this many times as large as the norm of all in the replay is far out."""
 
 
@@ -128,7 +128,7 @@ class Evidence:
     odd_arguments: Mapping[str, float] = field(default_factory=dict)
     usual_arguments: Mapping[str, float] = field(default_factory=dict)
     healthy_with_usual_arguments: bool | None = None
-    groups: Groups = field(default_factory=Groups)
+    groups: OptimizerGroups = field(default_factory=OptimizerGroups)
     large: Mapping[str, float] = field(default_factory=dict)
     healthy_without_large: bool | None = None
 

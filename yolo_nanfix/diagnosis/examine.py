@@ -15,7 +15,7 @@ from yolo_nanfix import kept, upstream
 from yolo_nanfix.diagnosis import advice, evidence, label_lines, places, scan, tree
 from yolo_nanfix.diagnosis.bisect import Bisection, bisect, failing
 from yolo_nanfix.diagnosis.evidence import Evidence, growth
-from yolo_nanfix.diagnosis.incident_checks import check
+from yolo_nanfix.diagnosis.incident_checks import check_incident
 from yolo_nanfix.diagnosis.rebuild import import_modules
 from yolo_nanfix.diagnosis.replay import Outcome, OutOfTime, Replay
 from yolo_nanfix.diagnosis.tree import HUGE, decide
@@ -52,7 +52,7 @@ def examine(
     if model is None:
         names = tuple(imports)
         import_modules(names)
-        check(incident)
+        check_incident(incident)
         with _threads(incident):
             verdict = _examine(incident, None, budget, names, suggest)
     else:
@@ -111,7 +111,7 @@ def _examine(
         why = f"the model cannot be copied: {type(error).__name__}: {error}"
         return decide(replace(seen, why_not=why), suggest)
     try:
-        asked = _asked(replay, incident, seen)
+        asked = _gathered(replay, incident, seen)
     except OutOfTime:
         asked = replace(seen, why_not="time was up before the first one")
     verdict = replace(decide(asked, suggest or advice.rate_proposer(replay)), replays=replay.count)
@@ -133,18 +133,18 @@ def _of_the_run(verdict: Verdict, seen: Evidence) -> Verdict:
     return replace(own, evidence=found, reproduced=verdict.reproduced, replays=verdict.replays)
 
 
-def _asked(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
+def _gathered(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
     """Replay, and ask as much further as the first answer calls for."""
     outcome = replay.run(traced=True)
     if outcome.norm is not None:
         outcome = replay.with_hooks(outcome)
-    seen = replace(seen, outcome=outcome, same=_same(outcome, incident), growth=growth(incident))
-    seen = replace(seen, kept=_kept(replay, incident))
+    seen = replace(seen, outcome=outcome, same=_reproduced(outcome, incident), growth=growth(incident))
+    seen = replace(seen, kept=_kept_values(replay, incident))
     missing = evidence.lacks_of(incident, replay.model) if replay.live is None else evidence.lacks_of_live(replay.hooks)
     on_modules = evidence.hooks_on_modules(replay.hooks, seen.same) if replay.live is not None else ()
     seen = replace(seen, lacks=missing, live=replay.live is not None, hooks=on_modules)
     if outcome.norm is not None and outcome.norm <= HUGE:
-        limit = min(HUGE, evidence.FAR * max(outcome.norm, 1.0))
+        limit = min(HUGE, evidence.FAR_GRADIENT * max(outcome.norm, 1.0))
         seen = replace(seen, hooked=evidence.hooks_at_fault(replay.hooks, incident.facts.get("gradients") or {}, limit))
     if roots := seen.roots():
         seen = replace(seen, by_release=places.of_release(roots[0].note.code))
@@ -163,7 +163,7 @@ def _asked(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
     return replace(seen, origins=label_lines.origins(incident.part("batch"), rows, incident.facts.get("sources") or ()))
 
 
-def _kept(replay: Replay, incident: Incident) -> dict[str, Mapping[str, Any]]:
+def _kept_values(replay: Replay, incident: Incident) -> dict[str, Mapping[str, Any]]:
     """What is kept and not finite: as the incident says, and as the replay's own copy has it."""
     found: dict[str, Mapping[str, Any]] = {
         name: {"value": said, "since": None} for name, said in kept.not_finite(replay.model).items()
@@ -222,7 +222,7 @@ def _bisected(replay: Replay, outcome: Outcome, seen: scan.Scan) -> Bisection:
     return bisect(replay.batch, suspects, odd, failing(replay, outcome.phase == "backward"))
 
 
-def _same(outcome: Outcome, incident: Incident) -> bool | None:
+def _reproduced(outcome: Outcome, incident: Incident) -> bool | None:
     """Whether the recorded loss terms came out again, bit by bit; NaN counts as NaN."""
     recorded = incident.facts.get("loss")
     if not isinstance(recorded, dict) or not recorded or outcome.error:

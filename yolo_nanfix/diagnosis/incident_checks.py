@@ -22,9 +22,9 @@ CLASSES = 100_000
 """At most so many classes."""
 TEXT = 1 << 16
 """Longest text, in characters."""
-MANY = 100_000
+MOST_ENTRIES = 100_000
 """At most so many entries of a list or mapping."""
-LIMIT = 2**63
+INT64 = 2**63
 NESTED = 8
 
 
@@ -48,22 +48,22 @@ Form = Callable[[Any], Any]
 def shown(value: Any) -> str:
     """A value for people, cut."""
     if isinstance(value, (list, tuple)):
-        return f"a list of {len(value)} entries" if len(value) > 4 else _cut(value)
+        return f"a list of {len(value)} entries" if len(value) > 4 else _shortened(value)
     if isinstance(value, Mapping):
         return f"a mapping of {len(value)} entries"
-    if isinstance(value, int) and abs(value) >= LIMIT:
+    if isinstance(value, int) and abs(value) >= INT64:
         return "a number of more than 64 bits"
-    return _cut(value)
+    return _shortened(value)
 
 
-def _cut(value: Any) -> str:
+def _shortened(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(shown(entry) for entry in value) + "]"
     text = repr(value[:61] if isinstance(value, str) else value)
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-def text(most: int = TEXT) -> Form:
+def text_of(most: int = TEXT) -> Form:
     """Text of at most so many characters."""
 
     def look(value: Any) -> None:
@@ -79,7 +79,7 @@ def number(value: Any) -> None:
     """A number of at most 64 bits, also one that is not finite; no truth value."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Wrong(f"must be a number, not {shown(value)}")
-    if isinstance(value, int) and abs(value) >= LIMIT:
+    if isinstance(value, int) and abs(value) >= INT64:
         raise Wrong("is a number of more than 64 bits")
 
 
@@ -89,12 +89,12 @@ def figure(value: Any) -> None:
         number(value)
 
 
-def whole(low: int = -LIMIT, high: int = LIMIT) -> Form:
+def whole_number(low: int = -INT64, high: int = INT64) -> Form:
     """A whole number within bounds."""
 
     def look(value: Any) -> int:
         if type(value) is not int or not low <= value <= high:
-            span = f" from {low} to {high}" if high < LIMIT else ""
+            span = f" from {low} to {high}" if high < INT64 else ""
             raise Wrong(f"must be a whole number{span}, not {shown(value)}")
         return value
 
@@ -121,7 +121,7 @@ def maybe(form: Form) -> Form:
     return look
 
 
-def listed(form: Form, most: int = MANY) -> Form:
+def list_of(form: Form, most: int = MOST_ENTRIES) -> Form:
     """A list of such."""
 
     def look(value: Any) -> None:
@@ -135,12 +135,12 @@ def listed(form: Form, most: int = MANY) -> Form:
     return look
 
 
-def table(form: Form, most: int = MANY, key: Form | None = None) -> Form:
+def table(form: Form, most: int = MOST_ENTRIES, key: Form | None = None) -> Form:
     """A mapping of texts to such."""
-    key = key or text(1024)
+    key = key or text_of(1024)
 
     def look(value: Any) -> None:
-        _mapping(value, most)
+        _check_mapping(value, most)
         for name, entry in value.items():
             key(name)
             _at(name, form, entry)
@@ -152,7 +152,7 @@ def record(**forms: Form) -> Form:
     """A mapping whose named entries have forms, where they are there; nobody reads others."""
 
     def look(value: Any) -> None:
-        _mapping(value, MANY)
+        _check_mapping(value, MOST_ENTRIES)
         for name, form in forms.items():
             if value.get(name) is not None:
                 _at(name, form, value[name])
@@ -160,16 +160,16 @@ def record(**forms: Form) -> Form:
     return look
 
 
-def plain(value: Any, depth: int = 0) -> None:
+def any_json(value: Any, depth: int = 0) -> None:
     """Whatever JSON holds, not too deep, and with numbers of at most 64 bits."""
     if depth > NESTED:
         raise Wrong(f"is nested deeper than {NESTED}")
     if isinstance(value, Mapping):
-        table(lambda entry: plain(entry, depth + 1))(value)
+        table(lambda entry: any_json(entry, depth + 1))(value)
     elif isinstance(value, (list, tuple)):
-        listed(lambda entry: plain(entry, depth + 1))(value)
+        list_of(lambda entry: any_json(entry, depth + 1))(value)
     elif isinstance(value, str):
-        text()(value)
+        text_of()(value)
     elif value is not None:
         figure(value)
 
@@ -180,7 +180,7 @@ def identifier(value: Any) -> None:
         raise Wrong(f"has the key {shown(value)}, which is no name")
 
 
-def _mapping(value: Any, most: int) -> None:
+def _check_mapping(value: Any, most: int) -> None:
     if not isinstance(value, Mapping):
         raise Wrong(f"must be a mapping, not {shown(value)}")
     if len(value) > most:
@@ -196,24 +196,24 @@ def _at(place: object, form: Form, value: Any) -> None:
 
 THREADS = 1024
 """At most so many threads; the largest machines have some hundred cores."""
-WORD = text(200)
-PATH = text(4096)
-LAYER = listed(lambda value: None if isinstance(value, str) else whole(0, 10_000)(value), 10_000)
+WORD = text_of(200)
+PATH = text_of(4096)
+LAYER = list_of(lambda value: None if isinstance(value, str) else whole_number(0, 10_000)(value), 10_000)
 
 
 def _freeze(value: Any) -> None:
     """`freeze`: how many of the first layers, or which."""
-    (LAYER if isinstance(value, list) else whole(0, 10_000))(value)
+    (LAYER if isinstance(value, list) else whole_number(0, 10_000))(value)
 
 
-def _task(value: Any) -> None:
+def _task_name(value: Any) -> None:
     WORD(value)
     if value and not value.replace("-", "_").isidentifier():
         raise Wrong("is no name of a task")
 
 
 def _args(value: Any) -> None:
-    table(plain, 1000, key=identifier)(value)
+    table(any_json, 1000, key=identifier)(value)
     record(
         freeze=_freeze,
         momentum=number,
@@ -225,9 +225,9 @@ def _args(value: Any) -> None:
     )(value)
 
 
-def _names(value: Any) -> None:
+def _class_names(value: Any) -> None:
     """A list, or a mapping from numbers, which are texts in JSON."""
-    form = listed(text(1024), CLASSES) if isinstance(value, list) else table(text(1024), CLASSES, key=_class)
+    form = list_of(text_of(1024), CLASSES) if isinstance(value, list) else table(text_of(1024), CLASSES, key=_class)
     form(value)
 
 
@@ -239,56 +239,58 @@ def _class(value: Any) -> None:
 NUMBERS = table(number)
 FACTS: Mapping[str, Any] = {
     "point": WORD,
-    "checks": listed(WORD, 20),
-    "detail": text(),
-    "epoch": whole(),
-    "batch": whole(),
-    "rank": whole(),
-    "number": whole(),
-    "task": _task,
+    "checks": list_of(WORD, 20),
+    "detail": text_of(),
+    "epoch": whole_number(),
+    "batch": whole_number(),
+    "rank": whole_number(),
+    "number": whole_number(),
+    "task": _task_name,
     "model": record(
-        **{"class": text(1024)},
+        **{"class": text_of(1024)},
         yaml=record(),
-        ch=whole(),
-        nc=whole(0, CLASSES),
-        names=_names,
-        kpt_shape=listed(whole(1, 10_000), 2),
-        kpt_oks_sigmas=listed(number, 10_000),
-        class_weights=listed(number, CLASSES),
+        ch=whole_number(),
+        nc=whole_number(0, CLASSES),
+        names=_class_names,
+        kpt_shape=list_of(whole_number(1, 10_000), 2),
+        kpt_oks_sigmas=list_of(number, 10_000),
+        class_weights=list_of(number, CLASSES),
     ),
     "args": _args,
     "precision": one_of("float32", "float16", "bfloat16", "float64"),
     "loss_scale": number,
     "optimizer": WORD,
-    "lr": listed(number),
+    "lr": list_of(number),
     "base_lr": number,
-    "groups": listed(table(plain)),
-    "settings": listed(record(group=whole(), name=WORD, value=lambda value: None, epoch=whole(), step=whole())),
-    "callbacks": listed(record(event=WORD, code=PATH)),
-    "history": listed(record(loss=number, norm=number)),
+    "groups": list_of(table(any_json)),
+    "settings": list_of(
+        record(group=whole_number(), name=WORD, value=lambda value: None, epoch=whole_number(), step=whole_number())
+    ),
+    "callbacks": list_of(record(event=WORD, code=PATH)),
+    "history": list_of(record(loss=number, norm=number)),
     "loss": NUMBERS,
-    "sources": listed(
+    "sources": list_of(
         record(
             file=PATH,
-            suspect=text(),
-            parents=listed(PATH, 1000),
+            suspect=text_of(),
+            parents=list_of(PATH, 1000),
             on_disk=WORD,
-            blamed=listed(PATH, 1000),
-            labels=record(file=PATH, rows=listed(text())),
+            blamed=list_of(PATH, 1000),
+            labels=record(file=PATH, rows=list_of(text_of())),
         )
     ),
     "criterion": table(figure),
     "attributes": table(table(figure)),
-    "kept": table(record(value=WORD, since=whole())),
-    "frozen": listed(WORD),
-    "born_non_finite": listed(WORD),
-    "other_buffers": listed(WORD),
-    "threads": whole(1, THREADS),
+    "kept": table(record(value=WORD, since=whole_number())),
+    "frozen": list_of(WORD),
+    "born_non_finite": list_of(WORD),
+    "other_buffers": list_of(WORD),
+    "threads": whole_number(1, THREADS),
     "versions": table(WORD),
-    "entries": table(plain, 1000),
-    "gradients": record(bad=listed(text(1024)), count=whole(), of=whole(), largest=table(number)),
+    "entries": table(any_json, 1000),
+    "gradients": record(bad=list_of(text_of(1024)), count=whole_number(), of=whole_number(), largest=table(number)),
     "own": record(
-        hooks=listed(record(on=text(1024), kind=WORD, code=PATH)),
+        hooks=list_of(record(on=text_of(1024), kind=WORD, code=PATH)),
         replaced=table(PATH),
         edited=table(PATH),
         classes=table(PATH),
@@ -297,20 +299,20 @@ FACTS: Mapping[str, Any] = {
     "verdict": record(
         confidence=number,
         lr0=number,
-        replays=whole(0, 1 << 31),
+        replays=whole_number(0, 1 << 31),
         seconds=number,
-        evidence=table(text(), 1000),
-        **dict.fromkeys(("images", "labels", "advice", "commands"), listed(text(), 1000)),
-        **dict.fromkeys(("cause", "summary", "op", "module", "code", "phase", "tensor", "dtype"), text()),
+        evidence=table(text_of(), 1000),
+        **dict.fromkeys(("images", "labels", "advice", "commands"), list_of(text_of(), 1000)),
+        **dict.fromkeys(("cause", "summary", "op", "module", "code", "phase", "tensor", "dtype"), text_of()),
     ),
-    "patches": listed(WORD, 1000),
+    "patches": list_of(WORD, 1000),
     "weights": record(sha256=WORD, here=figure),
 }
-ROWS: Mapping[str, tuple[int, int]] = {"cls": (1, 2), "bboxes": (2, 2), "keypoints": (3, 3)}
+ROW_DIMENSIONS: Mapping[str, tuple[int, int]] = {"cls": (1, 2), "bboxes": (2, 2), "keypoints": (3, 3)}
 """Entries of a batch with one row an object: how few and how many dimensions they have."""
 
 
-def check(incident: Incident) -> None:
+def check_incident(incident: Incident) -> None:
     """Refuse facts of the wrong type and tensors of the wrong shape.
 
     Raises:
@@ -348,23 +350,23 @@ def _batch(batch: Mapping[str, Tensor]) -> None:
         return
     image = batch.get("img")
     if image is None or image.dim() != 4 or not image.is_floating_point() or not image.numel():
-        raise NotReadable(f"its batch.img must be a float tensor of 4 dimensions, but is {_kind(image)}")
+        raise NotReadable(f"its batch.img must be a float tensor of 4 dimensions, but is {_tensor_kind(image)}")
     for key in ("masks", "depth"):
         if key in batch and not 2 <= batch[key].dim() <= 4:
-            raise NotReadable(f"its batch.{key} is {_kind(batch[key])}")
+            raise NotReadable(f"its batch.{key} is {_tensor_kind(batch[key])}")
     index = batch.get("batch_idx")
     if index is None:
         return
     owners = index.reshape(-1)
     if len(owners) and not 0 <= float(owners.min()) <= float(owners.max()) < len(image):
         raise NotReadable(f"its batch.batch_idx points outside of its {len(image)} images")
-    for key, (low, high) in ROWS.items():
+    for key, (low, high) in ROW_DIMENSIONS.items():
         rows = batch.get(key)
         if rows is None and key == "keypoints":
             continue
         few = rows is None or not low <= rows.dim() <= high or len(rows) != len(owners)
         if rows is None or few or (key == "bboxes" and len(rows) and rows.shape[1] < 4) or _empty(rows):
-            raise NotReadable(f"its batch.{key} is {_kind(rows)}, for {len(owners)} label rows")
+            raise NotReadable(f"its batch.{key} is {_tensor_kind(rows)}, for {len(owners)} label rows")
 
 
 def _empty(rows: Tensor) -> bool:
@@ -372,7 +374,7 @@ def _empty(rows: Tensor) -> bool:
     return len(rows) > 0 and not rows.numel()
 
 
-def _kind(tensor: Tensor | None) -> str:
+def _tensor_kind(tensor: Tensor | None) -> str:
     if tensor is None:
         return "missing"
     return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
@@ -396,7 +398,7 @@ def received(path: str | Path) -> Iterator[Incident]:
     file = newest(path)
     incident = load(file)
     try:
-        check(incident)
+        check_incident(incident)
         yield incident
     except NotReadable as error:
         raise NotReadable(error.what, file) from error

@@ -22,10 +22,10 @@ from typing import Any
 from torch import nn
 
 from yolo_nanfix import upstream
-from yolo_nanfix.diagnosis.incident_checks import CLASSES, Wrong, shown, whole
+from yolo_nanfix.diagnosis.incident_checks import CLASSES, Wrong, shown, whole_number
 from yolo_nanfix.incident import NotReadable
 
-TASKS = "ultralytics.nn.tasks"
+TASKS_MODULE = "ultralytics.nn.tasks"
 """The module whose names a model yaml uses."""
 LAYERS = 1000
 """Upstream's largest yaml has 43 rows."""
@@ -37,12 +37,12 @@ CHANNELS = 4096
 """Channels of an image: hyperspectral cameras give some hundred."""
 MULTIPLE = 64.0
 """Largest width or depth multiple."""
-LARGEST = 65_536
+LARGEST_ARGUMENT = 65_536
 """Largest magnitude of a number among arguments; upstream's largest is 2 048."""
-ENTRIES = 256
+MOST_ARGUMENTS = 256
 """At most so many entries of one list of arguments."""
 NESTED = 4
-LETTERS = 200
+LONGEST_TEXT = 200
 """Longest text of an argument or an activation."""
 NO_LAYERS = tuple(
     f"ultralytics.nn.{name}" for name in ("text_model", "autobackend", "backends", "distill_model", "tasks.Ensemble")
@@ -84,16 +84,16 @@ def checked(facts: Mapping[str, Any], *, users: bool = False) -> Definition:
     held = facts.get("yaml")
     if not isinstance(held, Mapping):
         raise NotReadable("it does not say how its model is built")
-    tasks = upstream.resolve(f"{TASKS}:parse_model").owner
+    tasks = upstream.resolve(f"{TASKS_MODULE}:parse_model").owner
     if not isinstance(tasks, ModuleType):  # it never is: the path names no class
-        raise NotReadable(f"{TASKS} is no module")
+        raise NotReadable(f"{TASKS_MODULE} is no module")
     found: dict[str, Any] = {}
     for key, value in held.items():
-        if key in KEYS:
+        if key in YAML_KEYS:
             if value is not None:
-                found[key] = _at(key, KEYS[key], value)
-        elif users and isinstance(key, str) and len(key) <= LETTERS:
-            found[key] = _at(key, _plain, value)
+                found[key] = _at(key, YAML_KEYS[key], value)
+        elif users and isinstance(key, str) and len(key) <= LONGEST_TEXT:
+            found[key] = _at(key, _literal, value)
     if act := found.get("activation"):
         _at("activation", lambda text: _activation(text, tasks), act)
     rows = [(part, i, row) for part in ("backbone", "head") for i, row in enumerate(found.get(part, ()))]
@@ -104,13 +104,13 @@ def checked(facts: Mapping[str, Any], *, users: bool = False) -> Definition:
     for part in ("backbone", "head"):
         found[part] = []
     for number, (part, i, row) in enumerate(rows):
-        found[part].append(_at(f"{part}[{i}]", partial(_row, number=number, tasks=tasks), row))
+        found[part].append(_at(f"{part}[{i}]", partial(_layer_row, number=number, tasks=tasks), row))
     repeats = sum(row[1] for part in ("backbone", "head") for row in found[part])
     if repeats > ALL_REPEATS:
         raise NotReadable(f"the layers of its model yaml are repeated {repeats} times; at most {ALL_REPEATS} are read")
-    ch = _at("ch", whole(1, CHANNELS), facts.get("ch") or 3)
+    ch = _at("ch", whole_number(1, CHANNELS), facts.get("ch") or 3)
     nc = facts.get("nc")
-    classes = None if nc is None else _at("nc", whole(1, CLASSES), nc)
+    classes = None if nc is None else _at("nc", whole_number(1, CLASSES), nc)
     if classes is None and "nc" not in found:
         raise NotReadable("its model yaml has no 'nc'")
     return Definition(found, ch, classes, not act or act.strip().startswith(("nn.", "torch.nn.")))
@@ -123,7 +123,7 @@ def _at(place: str, form: Callable[[Any], Any], value: Any) -> Any:
         raise NotReadable(f"'{place}' of its model yaml {wrong.what}") from None
 
 
-def _real(low: float, high: float) -> Callable[[Any], int | float]:
+def _bounded(low: float, high: float) -> Callable[[Any], int | float]:
     def look(value: Any) -> int | float:
         if type(value) not in (int, float) or not low <= value <= high:
             raise Wrong(f"must be a number from {low:g} to {high:g}, not {shown(value)}")
@@ -139,9 +139,9 @@ def _flag(value: Any) -> bool:
     return value
 
 
-def _text(value: Any) -> str:
-    if type(value) is not str or not value.isprintable() or len(value) > LETTERS:
-        raise Wrong(f"must be a text of at most {LETTERS} letters, not {shown(value)}")
+def _short_text(value: Any) -> str:
+    if type(value) is not str or not value.isprintable() or len(value) > LONGEST_TEXT:
+        raise Wrong(f"must be a text of at most {LONGEST_TEXT} letters, not {shown(value)}")
     return value
 
 
@@ -153,9 +153,9 @@ def _scale(value: Any) -> str:
 
 def _scales(value: Any) -> dict[str, list[int | float]]:
     """By name depth and width multiples and the largest number of channels."""
-    if not isinstance(value, Mapping) or len(value) > ENTRIES:
+    if not isinstance(value, Mapping) or len(value) > MOST_ARGUMENTS:
         raise Wrong(f"must be a mapping of scales, not {shown(value)}")
-    forms = (_real(0, MULTIPLE), _real(0, MULTIPLE), _real(0, math.inf))
+    forms = (_bounded(0, MULTIPLE), _bounded(0, MULTIPLE), _bounded(0, math.inf))
     found = {}
     for name, numbers in value.items():
         if not isinstance(numbers, list) or len(numbers) != len(forms):
@@ -167,50 +167,50 @@ def _scales(value: Any) -> dict[str, list[int | float]]:
 def _kpt_shape(value: Any) -> list[int]:
     if not isinstance(value, list) or len(value) != 2:
         raise Wrong(f"must be the number of keypoints and 2 or 3, not {shown(value)}")
-    return [whole(1, 10_000)(value[0]), whole(2, 3)(value[1])]
+    return [whole_number(1, 10_000)(value[0]), whole_number(2, 3)(value[1])]
 
 
-def _rows(value: Any) -> list[Any]:
+def _layers(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise Wrong(f"must be a list of layers, not {shown(value)}")
     return value
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
+def _literal(value: Any, depth: int = 0) -> Any:
     """Literals and texts, copied; what a model class of the user's own reads itself."""
     if isinstance(value, (list, tuple)):
-        if depth > NESTED or len(value) > ENTRIES:
-            raise Wrong(f"must not hold lists of more than {ENTRIES} entries, or in lists deeper than {NESTED}")
-        return [_plain(entry, depth + 1) for entry in value]
+        if depth > NESTED or len(value) > MOST_ARGUMENTS:
+            raise Wrong(f"must not hold lists of more than {MOST_ARGUMENTS} entries, or in lists deeper than {NESTED}")
+        return [_literal(entry, depth + 1) for entry in value]
     if isinstance(value, Mapping):
-        if depth > NESTED or len(value) > ENTRIES or not all(isinstance(key, str) for key in value):
-            raise Wrong(f"must not hold mappings of more than {ENTRIES} entries, or deeper than {NESTED}")
-        return {_text(key): _plain(entry, depth + 1) for key, entry in value.items()}
+        if depth > NESTED or len(value) > MOST_ARGUMENTS or not all(isinstance(key, str) for key in value):
+            raise Wrong(f"must not hold mappings of more than {MOST_ARGUMENTS} entries, or deeper than {NESTED}")
+        return {_short_text(key): _literal(entry, depth + 1) for key, entry in value.items()}
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _text(value)
-    return _real(-LARGEST, LARGEST)(value)
+        return _short_text(value)
+    return _bounded(-LARGEST_ARGUMENT, LARGEST_ARGUMENT)(value)
 
 
-KEYS: Mapping[str, Callable[[Any], Any]] = {
-    "nc": whole(1, CLASSES),
-    "ch": whole(1, CHANNELS),
-    "channels": whole(1, CHANNELS),
+YAML_KEYS: Mapping[str, Callable[[Any], Any]] = {
+    "nc": whole_number(1, CLASSES),
+    "ch": whole_number(1, CHANNELS),
+    "channels": whole_number(1, CHANNELS),
     "scales": _scales,
     "scale": _scale,
-    "depth_multiple": _real(0, MULTIPLE),
-    "width_multiple": _real(0, MULTIPLE),
-    "max_channels": _real(0, math.inf),
-    "reg_max": whole(1, 1024),
+    "depth_multiple": _bounded(0, MULTIPLE),
+    "width_multiple": _bounded(0, MULTIPLE),
+    "max_channels": _bounded(0, math.inf),
+    "reg_max": whole_number(1, 1024),
     "end2end": _flag,
     "inplace": _flag,
     "kpt_shape": _kpt_shape,
-    "activation": _text,
-    "task": _text,
+    "activation": _short_text,
+    "task": _short_text,
     "yaml_file": lambda value: value if isinstance(value, str) and len(value) < 4096 else "",
-    "backbone": _rows,
-    "head": _rows,
+    "backbone": _layers,
+    "head": _layers,
 }
 """The keys that a model is built from, and what each may hold; others are left out."""
 
@@ -228,7 +228,7 @@ def _activation(text: str, tasks: ModuleType) -> None:
     if not re.match(r"(torch\.nn\.|nn\.)?[A-Za-z_]\w*\Z", named) or None in keywords:
         raise Wrong(f"must be the call of one activation with numbers, as nn.ReLU(), not {shown(text)}")
     for literal in literals:
-        _plain(literal)
+        _literal(literal)
     if named.startswith(("nn.", "torch.nn.")):
         name = named.rpartition(".")[2]
         found = vars(nn).get(name)
@@ -240,7 +240,7 @@ def _activation(text: str, tasks: ModuleType) -> None:
         raise Wrong(f"is {shown(named)}, which is none of Ultralytics' modules; --import MODULE brings one of yours")
 
 
-def _row(row: Any, number: int, tasks: ModuleType) -> list[Any]:
+def _layer_row(row: Any, number: int, tasks: ModuleType) -> list[Any]:
     """A layer: where its input comes from, how often it is repeated, its module, its arguments."""
     if not isinstance(row, (list, tuple)) or len(row) != 4:
         raise Wrong(f"must be [from, repeats, module, arguments], not {shown(row)}")
@@ -248,15 +248,15 @@ def _row(row: Any, number: int, tasks: ModuleType) -> list[Any]:
     several = isinstance(come, (list, tuple))
     places = come if several else [come]
     low = -max(number, 1)
-    if not 0 < len(places) <= ENTRIES or not all(type(p) is int and low <= p < max(number, 0) for p in places):
+    if not 0 < len(places) <= MOST_ARGUMENTS or not all(type(p) is int and low <= p < max(number, 0) for p in places):
         raise Wrong(f"takes its input from {shown(come)}, where there is no layer")
-    if not isinstance(args, (list, tuple)) or len(args) > ENTRIES:
-        raise Wrong(f"must have a list of at most {ENTRIES} arguments, not {shown(args)}")
+    if not isinstance(args, (list, tuple)) or len(args) > MOST_ARGUMENTS:
+        raise Wrong(f"must have a list of at most {MOST_ARGUMENTS} arguments, not {shown(args)}")
     kind = _layer(name, number, tasks)
     given = [_argument(arg, tasks) for arg in args]
     if getattr(kind, "__name__", "") == "TorchVision":
         given = _without_weights(given)
-    return [list(places) if several else come, whole(1, REPEATS)(repeats), name, given]
+    return [list(places) if several else come, whole_number(1, REPEATS)(repeats), name, given]
 
 
 def _layer(name: Any, number: int, tasks: ModuleType) -> Any:
@@ -294,7 +294,7 @@ def _known_layer(found: Any) -> bool:
     """A module that may stand in a yaml: no whole model, which would be built from a yaml, or loaded, again."""
     if not _is_module(found) or f"{found.__module__}.{found.__name__}".startswith(NO_LAYERS):
         return False
-    return not issubclass(found, upstream.resolve(f"{TASKS}:BaseModel").raw)
+    return not issubclass(found, upstream.resolve(f"{TASKS_MODULE}:BaseModel").raw)
 
 
 def _is_module(found: Any) -> bool:
@@ -306,8 +306,8 @@ def _argument(value: Any, tasks: ModuleType) -> Any:
     if not isinstance(value, str):
         if isinstance(value, (list, tuple)):
             _no_texts(value)
-        return _plain(value)
-    if _text(value) in PASSED:
+        return _literal(value)
+    if _short_text(value) in PASSED:
         return value
     try:
         literal = ast.literal_eval(value)

@@ -115,7 +115,7 @@ def caller() -> str:
     if frame is None:
         return ""
     code = f"{file}:{frame.f_lineno}"
-    _files[code] = (frame.f_code.co_filename, frame.f_globals.get("__loader__"))
+    _sources[code] = (frame.f_code.co_filename, frame.f_globals.get("__loader__"))
     return code
 
 
@@ -153,16 +153,16 @@ def _bad_number(value: Any) -> bool:
     return isinstance(value, float) and not isfinite(value)
 
 
-_files: dict[str, tuple[str, Any]] = {}
+_sources: dict[str, tuple[str, Any]] = {}
 """File and loader by the name that a verdict gives to a line, as it was met last: two copies may have the same name."""
 
 
 def of_release(code: str) -> bool:
     """Whether a line that `caller` gave has the text of the installed release of Ultralytics."""
     line = code.rpartition(":")[2]
-    if code not in _files:
+    if code not in _sources:
         return False
-    file, loader = _files[code]
+    file, loader = _sources[code]
     return text_of_release(file, int(line), loader)
 
 
@@ -198,7 +198,7 @@ def text_of_release(file: str, line: int, loader: Any = None) -> bool:
     if found is None:
         return False
     mine = upstream.text_fingerprint(found.source)
-    return mine in _pristine(path, found.name) or mine in _known(path, found.name)
+    return mine in _pristine(path, found.name) or mine in _card_fingerprints(path, found.name)
 
 
 def _pristine(path: str, name: str) -> set[str]:
@@ -211,7 +211,7 @@ def _pristine(path: str, name: str) -> set[str]:
     return {upstream.text_fingerprint(f.source) for f in _functions(text) if f.name == name}
 
 
-def _known(path: str, name: str) -> set[str]:
+def _card_fingerprints(path: str, name: str) -> set[str]:
     """The fingerprints that cards know of a function, of whatever release."""
     target = f"{path.removesuffix('.py').replace('/', '.')}:{name}"
     return {known for card in cards.load_all().values() if target in card.targets for known in card.fingerprints}

@@ -41,7 +41,7 @@ def import_modules(names: Iterable[str]) -> None:
             raise DataError(f"--import {name}: {type(error).__name__}: {error}") from error
 
 
-def build(incident: Incident, imported: Iterable[str] = ()) -> nn.Module:
+def build_model(incident: Incident, imported: Iterable[str] = ()) -> nn.Module:
     """The model as it was, in training mode, with the incident's weights.
 
     Args:
@@ -102,7 +102,7 @@ def _restricted(plain: bool) -> Iterator[None]:
         if (usual := getattr(convolution, "default_act", None)) is not None:
             after.callback(setattr, convolution, "default_act", usual)
         try:
-            local = upstream.resolve(f"{model_yaml.TASKS}:_SafeLoad").raw._local
+            local = upstream.resolve(f"{model_yaml.TASKS_MODULE}:_SafeLoad").raw._local
         except (LookupError, AttributeError):
             local = None
         if local is not None and plain:
@@ -128,15 +128,17 @@ def _missing(own: Mapping[str, Any]) -> str:
 def _class(path: str, imported: Iterable[str]) -> type[nn.Module]:
     """Only Ultralytics' models and what the user imported are looked into: an incident may come from anybody."""
     module = path.partition(":")[0]
-    if module != model_yaml.TASKS and module not in set(imported):
+    if module != model_yaml.TASKS_MODULE and module not in set(imported):
         if module.partition(".")[0] == "ultralytics":
-            raise NotReadable(f"the model's class {path} is none of {model_yaml.TASKS}")
+            raise NotReadable(f"the model's class {path} is none of {model_yaml.TASKS_MODULE}")
         raise DataError(f"the model's class is {path}; import its module with --import {module or 'MODULE'}")
     try:
         found = upstream.resolve(path).raw
     except LookupError as error:
         raise NotReadable(f"the model's class {path} is not here: {error}") from error
-    base = nn.Module if module != model_yaml.TASKS else upstream.resolve(f"{model_yaml.TASKS}:BaseModel").raw
+    base = (
+        nn.Module if module != model_yaml.TASKS_MODULE else upstream.resolve(f"{model_yaml.TASKS_MODULE}:BaseModel").raw
+    )
     if not (isinstance(found, type) and issubclass(found, base)):
         raise NotReadable(f"{path} is not a model class")
     return found

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from yolo_nanfix import kept
 from yolo_nanfix.diagnosis.allowance import Allowance
 from yolo_nanfix.diagnosis.places import Places
-from yolo_nanfix.diagnosis.rebuild import build, device_of, restore_criterion
+from yolo_nanfix.diagnosis.rebuild import build_model, device_of, restore_criterion
 from yolo_nanfix.diagnosis.scan import calmed
 from yolo_nanfix.diagnosis.trace import Root, Tracer, finite, tree_leaves
 from yolo_nanfix.events import Check
@@ -81,7 +81,7 @@ class Replay:
             raise RuntimeError("SyncBatchNorm would wait for the other processes")
         with self._undisturbed(torch.device("cpu") if model is None else device_of(model)):
             # A model built here is copied too: modules that all models share, as activations, must not get the hooks.
-            self.model = copy.deepcopy(build(incident, imported) if model is None else model)
+            self.model = copy.deepcopy(build_model(incident, imported) if model is None else model)
             if model is None:
                 restore_criterion(self.model, self.facts)
         self.device = device_of(self.model)

@@ -19,9 +19,9 @@ from yolo_nanfix.incident import Incident
 
 PIXEL_LIMIT = 1e3
 """Ultralytics divides pixels by 255; even 16-bit data read by old releases stays under 257."""
-COORDINATE_LIMIT = 10.0
+FARTHEST_COORDINATE = 10.0
 """Boxes and keypoints are shares of the image; augmentation leaves them near 0 to 1."""
-TARGETS = ("bboxes", "cls", "keypoints")
+TARGET_KEYS = ("bboxes", "cls", "keypoints")
 MAPS = ("masks", "depth")
 """Targets with a value a pixel. Of a depth map all that is not above 0 is left open, so there -Inf does no harm."""
 
@@ -60,11 +60,11 @@ def scan(incident: Incident) -> Scan:
     batch = incident.part("batch")
     index = batch.get("batch_idx")
     owners = tuple(int(i) for i in index.reshape(-1).tolist()) if index is not None else ()
-    rows, odd = _rows(batch, len(owners))
+    rows, odd = _bad_rows(batch, len(owners))
     born = {str(n) for key in ("born_non_finite", "other_buffers") for n in incident.facts.get(key) or ()}
-    state = (name for name, t in incident.part("model").items() if name not in born and not _finite(t))
-    optimizer = (name for name, t in incident.part("optimizer").items() if not _finite(t))
-    pixels, beyond = _pixels(batch.get("img"), str(incident.facts.get("precision", "float32")))
+    state = (name for name, t in incident.part("model").items() if name not in born and not _is_finite(t))
+    optimizer = (name for name, t in incident.part("optimizer").items() if not _is_finite(t))
+    pixels, beyond = _bad_pixels(batch.get("img"), str(incident.facts.get("precision", "float32")))
     overlap = bool((incident.facts.get("args") or {}).get("overlap_mask", True))
     maps = _maps(batch, owners, overlap)
     return Scan(pixels, beyond, rows, odd, tuple(state), tuple(optimizer), owners, maps)
@@ -86,11 +86,11 @@ def _maps(batch: Mapping[str, Tensor], owners: tuple[int, ...], overlap: bool) -
     return found
 
 
-def _finite(tensor: Tensor) -> bool:
+def _is_finite(tensor: Tensor) -> bool:
     return not tensor.is_floating_point() or bool(tensor.detach().isfinite().all())
 
 
-def _pixels(images: Tensor | None, precision: str) -> tuple[dict[int, str], tuple[int, ...]]:
+def _bad_pixels(images: Tensor | None, precision: str) -> tuple[dict[int, str], tuple[int, ...]]:
     if images is None or not images.is_floating_point() or not images.numel():
         return {}, ()
     limit = torch.finfo(torch.float16 if precision == "float16" else torch.float32).max
@@ -106,11 +106,11 @@ def _pixels(images: Tensor | None, precision: str) -> tuple[dict[int, str], tupl
     return found, tuple(i for i, value in enumerate(largest) if not value <= limit)
 
 
-def _rows(batch: Mapping[str, Tensor], count: int) -> tuple[dict[int, str], dict[int, str]]:
+def _bad_rows(batch: Mapping[str, Tensor], count: int) -> tuple[dict[int, str], dict[int, str]]:
     """Rows with values that are not finite, and rows that are finite but odd."""
     bad: dict[int, str] = {}
     odd: dict[int, str] = {}
-    for key in TARGETS:
+    for key in TARGET_KEYS:
         values = batch.get(key)
         if values is None or not count or len(values) != count or not values.is_floating_point():
             continue
@@ -125,7 +125,7 @@ def _rows(batch: Mapping[str, Tensor], count: int) -> tuple[dict[int, str], dict
 def _odd(key: str, flat: Tensor, finite: Tensor) -> dict[int, str]:
     """What is odd about rows that are finite: `flat` (N, K)."""
     size = flat.abs().amax(1)
-    far = finite & (size > COORDINATE_LIMIT)
+    far = finite & (size > FARTHEST_COORDINATE)
     rows = far.nonzero().flatten().tolist()
     found = {r: f"{key} up to {s:.3g} of the image's size" for r, s in zip(rows, size[far].tolist(), strict=True)}
     if key == "bboxes":
@@ -142,7 +142,7 @@ LARGE_STATISTIC = 1e12
 """Variances are squares."""
 JUMPED = 100.0
 """A weight whose largest magnitude is this, and grew this much, has jumped."""
-FEW = 0.1
+FEW_JUMPED = 0.1
 """Share of all weights that may have jumped where somebody set them; where the rate drove them, nearly all do."""
 STILL = 0.2
 """How far all others may have moved then, as a share of their size."""
@@ -160,7 +160,7 @@ def group_setting(number: Any, name: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Groups:
+class OptimizerGroups:
     """Settings of the optimizer.
 
     Attributes:
@@ -184,7 +184,7 @@ def arguments(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
     return found
 
 
-def groups(facts: Mapping[str, Any]) -> Groups:
+def groups(facts: Mapping[str, Any]) -> OptimizerGroups:
     """Settings that are not finite, and those that are so large that they drive weights out of range at once."""
     odd: list[tuple[int, str, float]] = []
     for number, group in enumerate(facts.get("groups") or ()):
@@ -195,7 +195,7 @@ def groups(facts: Mapping[str, Any]) -> Groups:
             whole = name == "weight_decay" and abs(value) * max(rate, 1e-6) >= 1  # a step takes more than the weight
             if whole or (name == "momentum" and abs(value) > 1) or (name == "lr" and abs(value) >= 1e3):
                 odd.append((number, name, float(value)))
-    return Groups(tuple(facts.get("settings") or ()), tuple(odd))
+    return OptimizerGroups(tuple(facts.get("settings") or ()), tuple(odd))
 
 
 def large(incident: Incident) -> dict[str, float]:

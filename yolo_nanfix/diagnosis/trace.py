@@ -120,7 +120,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for name, tensor in leaves.items():
             if not finite(tensor):
                 nan = has_nan(tensor)
-                self._bad[_key(tensor)] = (Leaf(name, nan, name in meant and not nan), tensor.numel())
+                self._bad[_storage(tensor)] = (Leaf(name, nan, name in meant and not nan), tensor.numel())
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -135,14 +135,14 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         written += [kwargs[n] for n in plan.written_names if n in kwargs]
         written = [t for t in tree_leaves(written) if _floating(t)]
         reads = plan.name not in OVERWRITES
-        before = [self._bad[_key(t)][0] for t in written if reads and _key(t) in self._bad and not finite(t)]
+        before = [self._bad[_storage(t)][0] for t in written if reads and _storage(t) in self._bad and not finite(t)]
         result = func(*args, **kwargs)
         made = [t for t in tree_leaves(result) if _floating(t)] if plan.fresh else []
         bad = [t for t in (*made, *written) if not finite(t)]
         for tensor in (*made, *written):
             whole = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
             if whole and all(tensor is not b for b in bad):
-                self._bad.pop(_key(tensor), None)
+                self._bad.pop(_storage(tensor), None)
         if bad:
             self._note(plan, code, (args, kwargs), written, before, bad)
         return result
@@ -152,7 +152,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         leaves = tree_leaves(given)
         inputs = [t for t in leaves if _floating(t) and all(t is not w for w in written)]
-        numbers = [t for t in inputs if not t.dim() and _key(t) not in self._bad and not finite(t)]
+        numbers = [t for t in inputs if not t.dim() and _storage(t) not in self._bad and not finite(t)]
         spoilt = [t for t in inputs if self._was_bad(t) and all(t is not n for n in numbers)]
         parents = [*parents, *(self._source(t) for t in spoilt)]
         healthy = [] if parents else [t for t in inputs if t.numel()]
@@ -179,14 +179,14 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
         self.notes.append(note)
         for tensor in bad:
-            self._bad[_key(tensor)] = (note, tensor.numel())
+            self._bad[_storage(tensor)] = (note, tensor.numel())
 
     def _was_bad(self, tensor: Tensor) -> bool:
-        known = self._bad.get(_key(tensor))
+        known = self._bad.get(_storage(tensor))
         return (known is not None and known[1] == tensor.numel()) or not finite(tensor)
 
     def _source(self, tensor: Tensor) -> Note | Leaf:
-        known = self._bad.get(_key(tensor))
+        known = self._bad.get(_storage(tensor))
         nan = has_nan(tensor)
         return known[0] if known else Leaf("", nan, not nan)
 
@@ -203,7 +203,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         A NaN is followed through NaN inputs only; where it was made of infinities, through those. Written-down
         infinities count only if there is nothing else. Of several origins the first in time is taken.
         """
-        waiting = [self._bad[_key(t)][0] for t in results if _key(t) in self._bad]
+        waiting = [self._bad[_storage(t)][0] for t in results if _storage(t) in self._bad]
         seen: set[int] = set()
         origins: list[Note | Leaf] = []
         makers: list[Note] = []
@@ -271,7 +271,7 @@ def _floating(value: Any) -> bool:
     return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex()) and value.numel() > 0
 
 
-def _key(tensor: Tensor) -> int:
+def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 

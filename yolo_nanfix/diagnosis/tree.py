@@ -87,12 +87,12 @@ def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
         evidence=seen,
         reproduced=evidence.same,
         labels=tuple(origin.place for origin in evidence.origins),
-        images=_images(evidence),
+        images=_images_at_fault(evidence),
     )
     if answer.came_later:
         tensor = evidence.leaf if evidence.leaf.startswith("batch.") else ""
         return replace(verdict, images=answer.images, labels=(), tensor=tensor, advice=advice.came_later())
-    verdict = _named(verdict, evidence, answer.setting)
+    verdict = _located(verdict, evidence, answer.setting)
     rate = suggest(evidence) if suggest and verdict.cause is Cause.LEARNING_RATE else None
     way_out = advice.of(verdict, evidence, rate)
     return replace(verdict, advice=way_out, commands=advice.commands(verdict, evidence), lr0=rate)
@@ -131,22 +131,22 @@ def data(e: Evidence) -> Answer:
         first = _not_in_order(e, {i: i for i in scan.pixels})
         line = f"{len(scan.pixels)} {count} have bad pixels: {scan.pixels[first]}{said}"
         tested = bool(found.images or scan.beyond)
-        return _sample(e, Cause.DATA, first, line, f"{_file(e, first)}: {scan.pixels[first]}", tested)
+        return _bad_sample(e, Cause.DATA, first, line, f"{_file(e, first)}: {scan.pixels[first]}", tested)
     if rows := scan.rows or {r: why for r, why in scan.odd_rows.items() if r in found.rows}:
         first = _not_in_order(e, {r: scan.owners[r] for r in rows})
         where = e.origins[0].place if e.origins else f"label row {first} of the batch"
         line = f"label rows: {rows[first]}{said}"
-        return _sample(e, Cause.LABEL, scan.owners[first], line, f"{where}: {rows[first]}")
+        return _bad_sample(e, Cause.LABEL, scan.owners[first], line, f"{where}: {rows[first]}")
     if maps := {i: key for i, key in scan.maps.items() if i in found.images or e.leaf == f"batch.{key}"}:
         first = _not_in_order(e, {i: i for i in maps})
         what = f"{maps[first]} not finite"
         line = f"targets of {len(maps)} {count}: {what}{said}"
-        answer = _sample(e, Cause.LABEL, first, line, f"{_file(e, first)}: {what}")
+        answer = _bad_sample(e, Cause.LABEL, first, line, f"{_file(e, first)}: {what}")
         return replace(answer, images=tuple(e.files[i] for i in maps if i < len(e.files)))
     return Answer(f"pixels and label rows look healthy{said}" + _labels_said(e))
 
 
-def _sample(e: Evidence, cause: Cause, image: int, line: str, summary: str, tested: bool = True) -> Answer:
+def _bad_sample(e: Evidence, cause: Cause, image: int, line: str, summary: str, tested: bool = True) -> Answer:
     """A sample is at fault: its files, or, where these are in order on disk, the code between them and the model."""
     if not _in_order(e, image):
         return Answer(summary, cause, _confidence(e, tested), line)
@@ -218,11 +218,11 @@ def _non_finite_group(e: Evidence) -> Answer:
     words = {"lr": "learning rate", "weight_decay": "weight decay"}.get(str(name), name)
     since = f"step {step} (epoch {first.get('epoch')})" if (step := first.get("step")) else "the start of the run"
     what = f"{words} of optimizer group {number} is {first.get('value')} since {since}"
-    says = f"{what}{_more(len(e.groups.non_finite) - 1, 'setting')}; no step was taken with it"
+    says = f"{what}{_and_more(len(e.groups.non_finite) - 1, 'setting')}; no step was taken with it"
     return Answer(says, Cause.SETTING, SURE, setting=group_setting(number, name))
 
 
-def _more(count: int, what: str) -> str:
+def _and_more(count: int, what: str) -> str:
     return f", and {count} more {what}{'' if count == 1 else 's'}" if count else ""
 
 
@@ -230,7 +230,7 @@ def state(e: Evidence) -> Answer:
     """Weights, statistics and optimizer state before the step."""
     bad = (*e.scan.state, *(f"optimizer.{name}" for name in e.scan.optimizer))
     if not e.scan.state and (name := e.kept_root):
-        return _kept(e, name)
+        return _kept_state(e, name)
     if not e.scan.state and e.healthy_without_large and not e.healthy_in_float32 and not _driven(e):
         return _set(e)
     if e.leaf and not e.leaf.startswith("batch.") and e.leaf not in bad:
@@ -238,7 +238,7 @@ def state(e: Evidence) -> Answer:
     if not bad:
         return Answer("weights, BatchNorm statistics and optimizer state were finite before the step")
     first = e.leaf if e.leaf in bad else bad[0]
-    return Answer(f"{first} was not finite before the step began{_more(len(bad) - 1, 'tensor')}", Cause.STATE, SURE)
+    return Answer(f"{first} was not finite before the step began{_and_more(len(bad) - 1, 'tensor')}", Cause.STATE, SURE)
 
 
 def _set(e: Evidence) -> Answer:
@@ -248,7 +248,7 @@ def _set(e: Evidence) -> Answer:
     factor = e.growth.factor if e.growth else 0.0
     size = f"up to {e.large[name]:.3g}" if name in e.large else f"{factor:.3g} times as large"
     when = " since the last snapshot, while the others stayed" if jumped else ""
-    what = f"{name} holds finite values {size}{_more(len({*e.large, *jumped}) - 1, 'weight')}"
+    what = f"{name} holds finite values {size}{_and_more(len({*e.large, *jumped}) - 1, 'weight')}"
     return Answer(f"{what}; it was set{when}, not learnt: without them the step is healthy", Cause.STATE, SURE)
 
 
@@ -260,7 +260,7 @@ def _driven(e: Evidence) -> bool:
     return e.growth is not None and bool(e.growth.jumped) and not e.growth.was_set
 
 
-def _kept(e: Evidence, name: str) -> Answer:
+def _kept_state(e: Evidence, name: str) -> Answer:
     """State that no checkpoint holds and nothing puts back."""
     value, number = e.kept[name].get("value"), e.kept[name].get("since")
     since = {None: "", 0: ", as it was when the run began"}.get(number, f", not finite since incident {number}")
@@ -384,7 +384,7 @@ def _hooked(e: Evidence) -> Answer:
     seen = e.facts.get("gradients") or {}
     size = (seen.get("largest") or {}).get(first.name)
     what = "not finite" if first.name in (seen.get("bad") or ()) else f"up to {size:.3g}"
-    what += _more(len(e.hooked) - 1, "weight")
+    what += _and_more(len(e.hooked) - 1, "weight")
     says = f"the hook of {first.place} on {first.name} makes its gradient {what}; without it, it is healthy"
     whole = len(e.hooked) >= int(seen.get("of") or 0)  # then nothing tells the hooks from all else
     return Answer(says, Cause.DEFINITION, SURE if e.same and not whole else SEEN)
@@ -397,9 +397,9 @@ def nondeterministic(e: Evidence) -> Answer:
     if e.outcome.error or e.outcome.bad:
         return Answer("the replay did not end healthy")
     if e.lacks:
-        return Answer(f"the step could not be rebuilt here: the replay lacks {_listed(e.lacks)}", Cause.UNKNOWN)
+        return Answer(f"the step could not be rebuilt here: the replay lacks {_several(e.lacks)}", Cause.UNKNOWN)
     if e.hooks:
-        what = f"the replay is healthy; {_listed(e.hooks)} may have done otherwise in the run"
+        what = f"the replay is healthy; {_several(e.hooks)} may have done otherwise in the run"
         return Answer(f"the step could not be rebuilt: {what}", Cause.UNKNOWN, LOOKED)
     says = "the same batch, weights and random numbers give a healthy step; the fault does not repeat"
     if e.same:
@@ -407,7 +407,7 @@ def nondeterministic(e: Evidence) -> Answer:
     return Answer(says, Cause.NONDETERMINISTIC, LOOKED)
 
 
-def _listed(found: tuple[Lack, ...]) -> str:
+def _several(found: tuple[Lack, ...]) -> str:
     return ", ".join(map(str, found[:4])) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
 
 
@@ -417,7 +417,7 @@ def _confidence(e: Evidence, tested: bool) -> float:
     return SURE if tested or e.leaf else SEEN
 
 
-def _images(evidence: Evidence) -> tuple[str, ...]:
+def _images_at_fault(evidence: Evidence) -> tuple[str, ...]:
     """The images that alone fail; where a label row of theirs was traced to a mosaic parent, that one instead.
 
     Where there was no time to ask image by image: those whose pixels the run's dtype cannot hold, or, where the trace
@@ -440,7 +440,7 @@ def _blamed_files(evidence: Evidence, image: int) -> list[str]:
     return list(map(str, blamed)) if blamed else [evidence.files[image]]
 
 
-def _named(verdict: Verdict, evidence: Evidence, setting: str = "") -> Verdict:
+def _located(verdict: Verdict, evidence: Evidence, setting: str = "") -> Verdict:
     """With op, module and line, as the trace gave them; `setting` is the name of the one to blame, if one is."""
     if verdict.cause is Cause.NONDETERMINISTIC:
         return replace(verdict, images=(), labels=())

@@ -101,7 +101,7 @@ def lr_find(
         UsageError: an argument, the model or the dataset cannot be used.
         NanfixError: the data gives no batch to train on.
     """
-    _check(data, steps, min_lr, max_lr, arguments)
+    _refuse_impossible(data, steps, min_lr, max_lr, arguments)
     trust = {"data": data, "trust_dataset_settings": trust_dataset_settings}
     began, place = time.monotonic(), Path(tempfile.gettempdir()) / "yolo-nanfix-lr"
     with api.prepared(**trust):
@@ -112,7 +112,7 @@ def lr_find(
             model.add_callback(event, getattr(probe, event))
         with files.folder(place, 0o700) as folder, _quiet(), api.unguarded(**trust) as status:
             try:
-                training.start(model, _settings(data, str(folder), arguments))
+                training.start(model, _quiet_arguments(data, str(folder), arguments))
             except _Enough:
                 pass
             except (RuntimeError, OSError, ValueError) as error:
@@ -124,7 +124,9 @@ def lr_find(
     return replace(probe.report(time.monotonic() - began), settings=status.settings)
 
 
-def _check(data: str | Path, steps: int, min_lr: float, max_lr: float, arguments: Mapping[str, Any]) -> None:
+def _refuse_impossible(
+    data: str | Path, steps: int, min_lr: float, max_lr: float, arguments: Mapping[str, Any]
+) -> None:
     """Refuse what cannot be before a model is loaded or downloaded.
 
     Raises:
@@ -149,7 +151,7 @@ def _check(data: str | Path, steps: int, min_lr: float, max_lr: float, arguments
             raise DataError(f"{config.yaml_file}: {what}; yolo-nanfix lint {shlex.quote(str(data))} says what to write")
 
 
-def _settings(data: str | Path, folder: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _quiet_arguments(data: str | Path, folder: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The user's arguments, without what would write, validate, warm up or end early."""
     quiet = {"project": folder, "name": "run", "exist_ok": True, "save": False, "plots": False, "val": False}
     theirs = {k: v for k, v in arguments.items() if k != "time" and (k, v) != ("cache", "disk")}

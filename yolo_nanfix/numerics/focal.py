@@ -33,7 +33,7 @@ def varifocal_logits(logit: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     if not 0 < gamma < 1:
         return wide, far
     singular = wide < SMALLEST_LOGIT
-    return _moved(wide, torch.full_like(wide, SMALLEST_LOGIT), singular), singular | far
+    return _with_value(wide, torch.full_like(wide, SMALLEST_LOGIT), singular), singular | far
 
 
 def focal_logits(logit: Tensor, label: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
@@ -54,9 +54,9 @@ def focal_logits(logit: Tensor, label: Tensor, gamma: float) -> tuple[Tensor, Te
     with torch.no_grad():
         probability = wide.sigmoid()
         singular = 1.0 - (label * probability + (1 - label) * (1 - probability)) < SATURATED
-    return _moved(wide, wide.sign() * SATURATED_LOGIT, singular), singular | far
+    return _with_value(wide, wide.sign() * SATURATED_LOGIT, singular), singular | far
 
 
-def _moved(logit: Tensor, value: Tensor, where: Tensor) -> Tensor:
+def _with_value(logit: Tensor, value: Tensor, where: Tensor) -> Tensor:
     """The logits with another value at some places, in the forward pass only."""
     return torch.where(where, value, logit).detach() + (logit - logit.detach())

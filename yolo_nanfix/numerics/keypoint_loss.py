@@ -53,7 +53,7 @@ def any_half(*tensors: Tensor) -> bool:
 
 SMALLEST_DEVIATION = 1e-9
 """The floor that upstream itself puts under sigma where it divides the error by it."""
-LARGEST = 1e30
+RLE_LIMIT = 1e30
 """Largest log-likelihood or error let through; a batch of them adds up inside float32."""
 
 

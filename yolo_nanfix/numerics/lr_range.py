@@ -193,7 +193,7 @@ def suggest(curve: Curve, optimizer: str = "") -> Suggestion:
     if not curve.losses:
         return Suggestion(None, None, None, curve.diverged_at, f"{ended} already: not a matter of the learning rate")
     width = max(1.0, window(len(curve.losses)) / 2)
-    losses = smooth(curve.losses[: _reach(curve.losses, width)], width)
+    losses = smooth(curve.losses[: _steps_before_rise(curve.losses, width)], width)
     lowest = min(range(len(losses)), key=losses.__getitem__)
     if not _falls(curve, losses, lowest):
         if not curve.diverged_at:
@@ -209,7 +209,7 @@ def suggest(curve: Curve, optimizer: str = "") -> Suggestion:
     return Suggestion(lr, low, high, curve.diverged_at, said + (f"; {ended}" if ended else ""))
 
 
-def _reach(losses: Sequence[float], width: float) -> int:
+def _steps_before_rise(losses: Sequence[float], width: float) -> int:
     """How many losses come before the running mean rises: it looks back only, so that what follows cannot hide it."""
     means = _running_mean(_without_spikes(losses) if width > 1 else losses, width)
     for i, mean in enumerate(means):

@@ -26,17 +26,17 @@ PACKAGE = Path(__file__).resolve().parents[1]
 SITE = PACKAGE / "_site"
 """The folder whose `sitecustomize` every Python process runs that has it on PYTHONPATH."""
 
-_parts: list[Callable[[], Mapping[str, Any]]] = []
+_carried: list[Callable[[], Mapping[str, Any]]] = []
 
 
 def carry(what: Callable[[], Mapping[str, Any]]) -> None:
     """Let the state hold JSON-ready values by name; `what` is asked for them whenever the state is taken."""
-    _parts.append(what)
+    _carried.append(what)
 
 
 def state() -> str:
     """All that is carried, as JSON: `patches`, by name with their parameters, and what else is in force."""
-    return json.dumps({"patches": {}} | {name: value for what in _parts for name, value in what().items()})
+    return json.dumps({"patches": {}} | {name: value for what in _carried for name, value in what().items()})
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 from yolo_nanfix import upstream
 from yolo_nanfix.patching.stack import Patched
 
-LIMIT = 64
+MOST_WRAPPINGS = 64
 """Functions may be wrapped so often before the search for what they wrap ends."""
 
 PACKAGE = Path(__file__).parents[1]
@@ -109,13 +109,13 @@ def _mine(value: Any, path: str) -> bool:
     """
     if value is None or covers(value, path) or _made_upstream(value):
         return False
-    code = _code(value)
+    code = _python_code(value)
     return code is None or PACKAGE not in Path(code.co_filename).parents
 
 
 def covers(value: Any, path: str) -> bool:
     """Whether a callable is the patched function, or wraps it."""
-    for _ in range(LIMIT):
+    for _ in range(MOST_WRAPPINGS):
         parent = getattr(value, "_self_parent", None)  # of what wrapt hands out for one object
         if any(isinstance(one, Patched) and one._self_path == path for one in (value, parent)):
             return True
@@ -127,7 +127,7 @@ def covers(value: Any, path: str) -> bool:
     return False
 
 
-def _code(value: Any) -> Any:
+def _python_code(value: Any) -> Any:
     """The code of the outermost Python function."""
     value = getattr(value, "__func__", value)
     return getattr(value, "__code__", None) or getattr(getattr(value, "func", None), "__code__", None)
@@ -135,7 +135,7 @@ def _code(value: Any) -> Any:
 
 def _made_upstream(value: Any) -> bool:
     """Whether a callable is Ultralytics' own, by the file in which its code stands."""
-    code = _code(value)
+    code = _python_code(value)
     if code is None:
         module = getattr(value, "__module__", None) or type(value).__module__
         return _is_upstream(module) and _is_upstream(type(value).__module__ if not isinstance(value, type) else module)
@@ -165,10 +165,10 @@ def _subclasses(cls: type) -> list[type]:
 
 def _calls_super(value: Any) -> bool:
     """Whether a method refers to its class, as `super()` does, or to a base by name."""
-    code = _code(value)
+    code = _python_code(value)
     return code is not None and ("__class__" in code.co_freevars or code.co_name in code.co_names)
 
 
 def _described(where: str, name: str, value: Any) -> Own:
-    code = _code(value)
+    code = _python_code(value)
     return Own(where, name, code.co_filename, code.co_firstlineno) if code is not None else Own(where, name)

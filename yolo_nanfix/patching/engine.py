@@ -48,7 +48,7 @@ class _Applied:
 
 
 _applied: dict[str, _Applied] = {}
-_left_out: dict[str, tuple[str, str]] = {}
+_not_applied: dict[str, tuple[str, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -81,40 +81,40 @@ def apply(
     named = list(names)
     choice = choice or Choice()
     chosen = _choose(named, choice)
-    settings = _settings(chosen, dict(params or {}), choice.params)
+    settings = _params_in_force(chosen, dict(params or {}), choice.params)
     put: list[str] = []
     if not named:
         remove(choice.disable)
-        _left_out.update(dict.fromkeys(choice.disable, ("off", "left out by the settings")))
+        _not_applied.update(dict.fromkeys(choice.disable, ("off", "left out by the settings")))
     for card in chosen:
         if card.name in _applied and _applied[card.name].params == settings[card.name]:
             continue
         remove([card.name])
         try:
-            _put(card, settings[card.name])
+            _apply_card(card, settings[card.name])
         except PatchRefused as refusal:
             if card.name in named:
                 remove(put)
                 raise
-            _left_out[card.name] = ("refused", refusal.reason)
+            _not_applied[card.name] = ("refused", refusal.reason)
         else:
             put.extend([card.name] if card.name in _applied else [])
-    if refused := [card.name for card in chosen if _left_out.get(card.name, ("", ""))[0] == "refused"]:
+    if refused := [card.name for card in chosen if _not_applied.get(card.name, ("", ""))[0] == "refused"]:
         upstream.log(f"yolo-nanfix: refused here: {', '.join(refused)}; `yolo-nanfix patches` says why")
     return put
 
 
-def prepare(choice: Choice) -> None:
+def apply_installing(choice: Choice) -> None:
     """Put what has to be there before ultralytics is imported: the cards that install something of their own."""
-    apply([card.name for card in _choose([], choice) if fixes.load(card.name).install is not None], choice=choice)
+    apply([card.name for card in _choose([], choice) if fixes.load_fix(card.name).install is not None], choice=choice)
 
 
 def remove(names: Iterable[str] | None = None) -> None:
     """Undo the named patches, or all; what was replaced is restored to the very same objects."""
     for name in reversed(list(_applied) if names is None else [n for n in names if n in _applied]):
         _applied.pop(name).undo()
-    for name in list(_left_out) if names is None else names:
-        _left_out.pop(name, None)
+    for name in list(_not_applied) if names is None else names:
+        _not_applied.pop(name, None)
 
 
 def snapshot() -> dict[str, Mapping[str, Value]]:
@@ -132,7 +132,7 @@ def restore(before: Mapping[str, Mapping[str, Value]]) -> None:
 
 def installing(patches: Mapping[str, Mapping[str, Value]]) -> dict[str, Mapping[str, Value]]:
     """Of a snapshot, the patches that install something of their own and wrap nothing."""
-    return {name: params for name, params in patches.items() if fixes.load(name).install is not None}
+    return {name: params for name, params in patches.items() if fixes.load_fix(name).install is not None}
 
 
 def states(*, objects: bool = False) -> tuple[PatchState, ...]:
@@ -143,15 +143,15 @@ def states(*, objects: bool = False) -> tuple[PatchState, ...]:
     """
     counts = tally.read()
     mine = cover.own([stack.original(path) for path in stack.paths()], objects=objects)
-    return tuple(_state(card, counts.get(card.name, 0), mine) for card in load_all().values())
+    return tuple(_state_of(card, counts.get(card.name, 0), mine) for card in load_all().values())
 
 
-def _state(card: Card, counted: int, mine: Mapping[str, list[cover.Own]]) -> PatchState:
+def _state_of(card: Card, counted: int, mine: Mapping[str, list[cover.Own]]) -> PatchState:
     if applied := _applied.get(card.name):
-        standing = fixes.load(card.name).standing
+        standing = fixes.load_fix(card.name).standing
         state, reason = (standing() if standing else None) or _covered(card, mine) or ("on", applied.reason)
         return PatchState(card.name, state, reason, applied.params, counted)
-    state, reason = _left_out.get(card.name) or _outside(card) or ("off", "")
+    state, reason = _not_applied.get(card.name) or _outside(card) or ("off", "")
     return PatchState(card.name, state, reason, {})
 
 
@@ -186,10 +186,10 @@ def _choose(names: list[str], choice: Choice) -> list[Card]:
     defaults = {n for n, c in cards.items() if (c.default != "off" or n in choice.enable) and n not in choice.disable}
     chosen = [card for card in cards.values() if card.name in (names or defaults)]
     # what installs goes first: releases before 8.4 import torchvision when ultralytics itself is imported
-    return sorted(chosen, key=lambda card: fixes.load(card.name).install is None)
+    return sorted(chosen, key=lambda card: fixes.load_fix(card.name).install is None)
 
 
-def _settings(
+def _params_in_force(
     cards: list[Card], given: Mapping[str, Any], preferred: Mapping[str, Any]
 ) -> dict[str, Mapping[str, Value]]:
     """The parameters of the chosen cards: as given, else as in force, else as preferred, else the card's default."""
@@ -209,14 +209,14 @@ def _settings(
     return settings
 
 
-def _put(card: Card, params: Mapping[str, Value]) -> None:
-    _left_out.pop(card.name, None)
-    fix = fixes.load(card.name)
+def _apply_card(card: Card, params: Mapping[str, Value]) -> None:
+    _not_applied.pop(card.name, None)
+    fix = fixes.load_fix(card.name)
     if left_out := _outside(card):
-        _left_out[card.name] = left_out
+        _not_applied[card.name] = left_out
         return
     if fix.needed is not None and (reason := fix.needed()):
-        _left_out[card.name] = ("not-needed", reason)
+        _not_applied[card.name] = ("not-needed", reason)
         return
     if fix.install is not None:
         try:
@@ -225,7 +225,7 @@ def _put(card: Card, params: Mapping[str, Value]) -> None:
             raise PatchRefused(card.name, f"{type(error).__name__}: {error}") from error
         _applied[card.name] = _Applied(params, "condition met", undo)
         return
-    _wrap(card, fix, params)
+    _wrap_targets(card, fix, params)
 
 
 def _outside(card: Card) -> tuple[str, str] | None:
@@ -242,17 +242,17 @@ def _outside(card: Card) -> tuple[str, str] | None:
     return "not-needed", f"ultralytics {upstream.version()} does not have this defect yet"
 
 
-def _wrap(card: Card, fix: Fix, params: Mapping[str, Value]) -> None:
+def _wrap_targets(card: Card, fix: Fix, params: Mapping[str, Value]) -> None:
     """Wrap every target of the card that this release has; all of them or none."""
     assert fix.wrapper is not None
     found = _found(card)
     reasons = [_verify(card, fix, target, fix.wrapper(params)) for target in found]
     for target in found:
-        stack.put(target.path, card.name, fix.wrapper(params))
+        stack.wrap_target(target.path, card.name, fix.wrapper(params))
 
     def undo() -> None:
         for target in found:
-            stack.take(target.path, card.name)
+            stack.unwrap_target(target.path, card.name)
 
     _applied[card.name] = _Applied(params, "; ".join(dict.fromkeys(reasons)), undo)
 
@@ -285,7 +285,7 @@ def _verify(card: Card, fix: Fix, target: upstream.Target, wrapper: Any) -> str:
         raise PatchRefused(card.name, f"the text of {target.path} is unknown and cannot be probed")
     wrapped = stack.Patched(target.path, target.raw, wrapper)
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
-        difference = fix.probe(_plain(target, target.raw), _plain(target, wrapped))
+        difference = fix.probe(_callable(target, target.raw), _callable(target, wrapped))
     if difference:
         raise PatchRefused(card.name, f"the text of {target.path} is unknown and {difference}")
     reason = f"text of {target.path} unknown in ultralytics {upstream.version()}, parity probe passed"
@@ -293,7 +293,7 @@ def _verify(card: Card, fix: Fix, target: upstream.Target, wrapper: Any) -> str:
     return reason
 
 
-def _plain(target: upstream.Target, function: Any) -> Any:
+def _callable(target: upstream.Target, function: Any) -> Any:
     """Something callable: a static method as its class would hand it out, any other function as it is."""
     return function.__get__(None, target.owner) if isinstance(target.raw, staticmethod) else function
 

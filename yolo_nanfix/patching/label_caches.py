@@ -22,7 +22,7 @@ import numpy as np
 
 from yolo_nanfix import upstream
 
-TARGETS = ("ultralytics.data.utils:load_dataset_cache_file", "ultralytics.data.dataset:load_dataset_cache_file")
+READERS = ("ultralytics.data.utils:load_dataset_cache_file", "ultralytics.data.dataset:load_dataset_cache_file")
 """Where the function stands, in newer releases and in older ones; the oldest have none."""
 NUMPY = frozenset(
     f"{package}.multiarray.{name}" for package in ("numpy.core", "numpy._core") for name in ("_reconstruct", "scalar")
@@ -33,10 +33,10 @@ PATHS = frozenset(
     for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 )
 """What the values of a cache are made of, beside `numpy.dtype`; none does anything but hold them."""
-KINDS = "biufcUSO"
+ARRAY_KINDS = "biufcUSO"
 """Of what kinds the types of its arrays may be."""
-READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-_put: list[AbstractContextManager[None]] = []
+READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_swaps: list[AbstractContextManager[None]] = []
 
 
 class _Values(pickle.Unpickler):
@@ -68,7 +68,7 @@ def _dtype(kind: str, align: bool = False, copy: bool = True) -> np.dtype[Any]:
         ValueError: it is another one, as of records.
     """
     made = np.dtype(str(kind), copy=True)
-    if made.kind not in KINDS:
+    if made.kind not in ARRAY_KINDS:
         raise ValueError(f"it holds an array of {made}")
     return made
 
@@ -79,7 +79,7 @@ def _path(*parts: str, pure: bool, windows: bool) -> PurePath:
     return PureWindowsPath(*parts) if windows else PurePosixPath(*parts)
 
 
-def read(path: str | Path) -> Any:
+def read_cache(path: str | Path) -> Any:
     """The value in a label cache, as `numpy.load(path, allow_pickle=True).item()` gives it.
 
     Raises:
@@ -89,7 +89,7 @@ def read(path: str | Path) -> Any:
     collecting = gc.isenabled()
     gc.disable()  # as Ultralytics does: it takes a third of the time
     try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, READ)) as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, READ_FLAGS)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise AttributeError("it is no file")
             _header(file)
@@ -117,34 +117,34 @@ def _header(file: BinaryIO) -> None:
 
 
 def load_dataset_cache_file(path: Path) -> Any:
-    """What stands in the place of Ultralytics' function of this name; raises as `read` does."""
+    """What stands in the place of Ultralytics' function of this name; raises as `read_cache` does."""
     try:
-        return read(path)
+        return read_cache(path)
     except AttributeError as error:
         upstream.log(f"yolo-nanfix: {path} is not used: {error}; its labels are scanned again")
         raise
 
 
-def put() -> None:
+def read_as_values() -> None:
     """Let Ultralytics read its caches so. Twice is once; where a release has no function for it, nothing is put."""
-    for target in TARGETS if not _put else ():
+    for target in READERS if not _swaps else ():
         with suppress(LookupError):
             upstream.resolve(target)
             swap = upstream.swapped(target, load_dataset_cache_file)
             swap.__enter__()
-            _put.append(swap)
+            _swaps.append(swap)
             return
 
 
 def take_back() -> None:
     """Let Ultralytics read them as it does."""
-    while _put:
-        _put.pop().__exit__(None, None, None)
+    while _swaps:
+        _swaps.pop().__exit__(None, None, None)
 
 
 def on() -> bool:
     """Whether caches are read so."""
-    return bool(_put)
+    return bool(_swaps)
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def as_values() -> Iterator[None]:
     if on():
         yield
         return
-    put()
+    read_as_values()
     try:
         yield
     finally:

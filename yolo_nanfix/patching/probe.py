@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Call = Callable[[Any, Sequence[Tensor]], Tensor]
+Calling = Callable[[Any, Sequence[Tensor]], Tensor]
 RELATIVE = 1e-6
 STEPS = 3
 
@@ -25,7 +25,7 @@ def samples(make: Callable[[torch.Generator], Sequence[Tensor]], count: int = 3)
     return (make(generator(seed)) for seed in range(count))
 
 
-def calling(*rest: Any, instance: Any = None, **options: Any) -> Call:
+def calling(*rest: Any, instance: Any = None, **options: Any) -> Calling:
     """How `difference` calls a function: the tensors of a probe, then what stays the same.
 
     Args:
@@ -43,7 +43,7 @@ def calling(*rest: Any, instance: Any = None, **options: Any) -> Call:
     return call
 
 
-def difference(stock: Any, patched: Any, call: Call, inputs: Iterable[Sequence[Tensor]]) -> str | None:
+def difference(stock: Any, patched: Any, call: Calling, inputs: Iterable[Sequence[Tensor]]) -> str | None:
     """Compare two functions on the same inputs.
 
     Args:
@@ -71,7 +71,7 @@ def difference(stock: Any, patched: Any, call: Call, inputs: Iterable[Sequence[T
     return None
 
 
-def _run(function: Any, call: Call, tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+def _run(function: Any, call: Calling, tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     leaves = [t.clone().requires_grad_(True) for t in tensors]
     output = call(function, leaves)
     gradients = torch.autograd.grad(output.sum(), leaves, allow_unused=True)

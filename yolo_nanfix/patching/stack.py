@@ -74,7 +74,7 @@ def paths(name: str | None = None) -> list[str]:
     return [path for path, stack in _stacks.items() if name is None or name in stack.wrappers]
 
 
-def put(path: str, name: str, wrapper: Wrapper) -> None:
+def wrap_target(path: str, name: str, wrapper: Wrapper) -> None:
     """Wrap a target for a card."""
     target = original(path)
     stack = _stacks.setdefault(path, _Stack(target, target.raw))
@@ -82,7 +82,7 @@ def put(path: str, name: str, wrapper: Wrapper) -> None:
     _rebuild(stack)
 
 
-def take(path: str, name: str) -> None:
+def unwrap_target(path: str, name: str) -> None:
     """Take the wrapper of a card away; the last one to go leaves upstream's very own object."""
     stack = _stacks[path]
     del stack.wrappers[name]

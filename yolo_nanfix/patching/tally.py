@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_counts: dict[str, dict[str, Tensor]] = {}
+_totals: dict[str, dict[str, Tensor]] = {}
 
 
 def add(name: str, count: int | Tensor) -> None:
@@ -18,7 +18,7 @@ def add(name: str, count: int | Tensor) -> None:
     """
     number = count if isinstance(count, Tensor) else torch.tensor(count)
     with torch.inference_mode(False), torch.no_grad():
-        totals = _counts.setdefault(name, {})
+        totals = _totals.setdefault(name, {})
         where = str(number.device)
         if where not in totals:
             totals[where] = torch.zeros((), dtype=torch.int64, device=number.device)
@@ -27,10 +27,10 @@ def add(name: str, count: int | Tensor) -> None:
 
 def read() -> dict[str, int]:
     """What was counted since the last `clear`, by card; waits for the device."""
-    totals = {name: sum(int(total) for total in devices.values()) for name, devices in _counts.items()}
+    totals = {name: sum(int(total) for total in devices.values()) for name, devices in _totals.items()}
     return {name: total for name, total in totals.items() if total}
 
 
 def clear() -> None:
     """Start counting anew."""
-    _counts.clear()
+    _totals.clear()

@@ -155,7 +155,7 @@ def _arguments(path: Path, within: Within, notes: list[str]) -> Mapping[str, Any
     if not path.is_file():
         return {}
     try:
-        found = safe_yaml.load(_text(path, within))
+        found = safe_yaml.load_yaml(_text(path, within))
     except safe_yaml.TooMuch as error:
         notes.append(f"{ARGUMENTS} holds too much to be read: {error}.")
         return {}

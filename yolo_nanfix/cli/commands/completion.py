@@ -115,6 +115,6 @@ def _defaults() -> dict[str, Any]:
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder) / "cfg" / "default.yaml"
         if path.is_file():
-            found: dict[str, Any] = safe_yaml.load(path.read_text(encoding="utf-8"))
+            found: dict[str, Any] = safe_yaml.load_yaml(path.read_text(encoding="utf-8"))
             return found
     return {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from yolo_nanfix.cli.output import Answer, console, waiting
 
 if TYPE_CHECKING:
-    from yolo_nanfix.environment import Check
+    from yolo_nanfix.environment import DoctorCheck
 
 EXAMPLES = (
     ("will training work here?", "yolo-nanfix doctor"),
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> Answer:
     return Answer(code, result, partial(_show, checks, args.quiet))
 
 
-def _show(checks: list[Check], quiet: bool) -> None:
+def _show(checks: list[DoctorCheck], quiet: bool) -> None:
     """One line a check; if `quiet`, only what is bad."""
     from rich.markup import escape
 

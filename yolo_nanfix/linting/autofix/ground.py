@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-from yolo_nanfix.files import ANYWHERE, Within, inside
+from yolo_nanfix.files import ANYWHERE, Within, is_inside
 from yolo_nanfix.linting.autofix.file_changes import look
 from yolo_nanfix.linting.autofix.label_edits import is_background, listed
 from yolo_nanfix.linting.autofix.reasons import Left, Why
@@ -68,7 +68,7 @@ class Home:
         real = canonical(path)
         beside = aside(self.root)
         places = (*self.within.folders, *([beside] if os.path.realpath(beside) == beside else []))
-        return any(inside(real, folder) for folder in places)
+        return any(is_inside(real, folder) for folder in places)
 
     def check(self, *paths: str) -> None:
         """Refuse files outside of the dataset, unless these may be changed.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.files import inside
+from yolo_nanfix.files import is_inside
 from yolo_nanfix.linting.autofix.file_changes import Spot, digest_at, held, make, move, put, say, stamp, sync_folders
 from yolo_nanfix.linting.autofix.ground import Home, aside, forget
 from yolo_nanfix.linting.autofix.journal import Damaged, Journal, Step, journals, locked, store
@@ -148,7 +148,7 @@ def _placed(journal: Journal, home: Home) -> Journal:
 
     def now(path: str) -> str:
         for old, new in sorted(pairs, key=lambda pair: -len(pair[0])):
-            if inside(path, old):
+            if is_inside(path, old):
                 return new + path[len(old) :]
         return path
 

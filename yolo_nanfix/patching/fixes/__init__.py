@@ -7,7 +7,7 @@ import importlib
 from yolo_nanfix.patching.fix import Fix
 
 
-def load(name: str) -> Fix:
+def load_fix(name: str) -> Fix:
     """The code of one card, imported when it is asked for."""
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     fix: Fix = module.FIX

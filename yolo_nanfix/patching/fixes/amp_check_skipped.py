@@ -32,7 +32,7 @@ def _holds_in_half(model: Any) -> bool:
         return True
     plain = getattr(model, "_orig_mod", model)
     try:
-        module = overflow_in_half(plain, _shape(plain), torch.float16)
+        module = overflow_in_half(plain, _image_batch(plain), torch.float16)
     except Exception as error:  # models of users may refuse this call in any way
         upstream.log(f"yolo-nanfix: {NAME}: the check could not run ({type(error).__name__}: {error}), AMP stays on")
         return True
@@ -46,7 +46,7 @@ def _holds_in_half(model: Any) -> bool:
     return False
 
 
-def _shape(model: Any) -> tuple[int, int, int, int]:
+def _image_batch(model: Any) -> tuple[int, int, int, int]:
     """An image batch of the size that will be trained."""
     settings = getattr(model, "args", None)
     stride = int(max(model.stride)) if hasattr(model, "stride") else 32

@@ -21,7 +21,7 @@ from yolo_nanfix.patching.fix import Fix, wrapper
 from yolo_nanfix.patching.probe import text_difference
 
 NAME = "checkpoint-zeroed"
-FEW = 0.01
+FEW_WEIGHTS = 0.01
 """At most this share of the weights may be written as 0, as Ultralytics does with all that is not finite."""
 CLOCKS = 2.0
 """Seconds by which the clock of a file system may be off."""
@@ -33,29 +33,29 @@ _mended: weakref.WeakSet[Any] = weakref.WeakSet()
 @wrapper
 def save_model(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
     """Upstream's checkpoint if all in it is finite; else the one before stays, or one with few zeros is written."""
-    defect = _defect(instance)
+    defect = _poisoned_part(instance)
     if defect is None:
         _mended.discard(instance)
         return wrapped(*args, **kwargs)
     tally.add(NAME, 1)
     if _has_good_one(instance):
-        _say(f"{defect}; no checkpoint is written, the one before stays ({instance.last})")
+        _log(f"{defect}; no checkpoint is written, the one before stays ({instance.last})")
         return False
     plain, zeroed, total = _finite_state(instance)
-    if zeroed <= FEW * total:
+    if zeroed <= FEW_WEIGHTS * total:
         _mended.add(instance)
         how = f"{zeroed} of {total} weights are 0 in it, the rest is finite"
-        _say(f"{defect}; there is no good checkpoint yet, so a mended one is written: {how} ({instance.last})")
+        _log(f"{defect}; there is no good checkpoint yet, so a mended one is written: {how} ({instance.last})")
         with _in_place(plain, instance.optimizer):
             return wrapped(*args, **kwargs)
     none = f"{defect}; no checkpoint of this run was good, and none is written ({instance.last})"
     if instance.epoch + 1 >= instance.epochs or getattr(instance, "stop", False):
         raise PoisonedState(f"training ends without a model: {none}")
-    _say(none)
+    _log(none)
     return False
 
 
-def _say(message: str) -> None:
+def _log(message: str) -> None:
     upstream.log(f"yolo-nanfix: {NAME}: {message}")
 
 
@@ -67,9 +67,9 @@ def _has_good_one(trainer: Any) -> bool:
     return bool(trainer.last.exists() and trainer.last.stat().st_mtime >= began)
 
 
-def _defect(trainer: Any) -> str | None:
+def _poisoned_part(trainer: Any) -> str | None:
     """What is not finite in what would be written; a poisoned EMA beside a healthy model is mended first."""
-    model, ema = _plain(trainer.model), _plain(trainer.ema.ema)
+    model, ema = _unwrapped(trainer.model), _unwrapped(trainer.ema.ema)
     leave = by_design(model)
     if defect := first_not_finite(weights(model, leave)):
         return f"the model is poisoned: {defect}"
@@ -94,7 +94,7 @@ def _finite_state(trainer: Any) -> tuple[list[tuple[Tensor, Tensor]], int, int]:
     Each value is taken from the EMA or the model, whichever is finite; statistics of which neither knows anything start
     anew (mean 0, variance 1), and weights are 0.
     """
-    nets: list[nn.Module] = [_plain(trainer.model), _plain(trainer.ema.ema)]
+    nets: list[nn.Module] = [_unwrapped(trainer.model), _unwrapped(trainer.ema.ema)]
     known = [dict(weights(net, by_design(nets[0]))) for net in nets]
     found, most = [], 0
     for own, other in (known, known[::-1]):
@@ -141,10 +141,10 @@ def _resync(ema: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> None:
     for key in poisoned:
         ema[key].copy_(model[key])
     tally.add(NAME, len(poisoned))
-    _say(f"{len(poisoned)} tensors of the EMA were not finite and are the model's now")
+    _log(f"{len(poisoned)} tensors of the EMA were not finite and are the model's now")
 
 
-def _plain(model: Any) -> Any:
+def _unwrapped(model: Any) -> Any:
     """The model under DataParallel and `torch.compile`."""
     while (inner := getattr(model, "module", None) or getattr(model, "_orig_mod", None)) is not None:
         model = inner

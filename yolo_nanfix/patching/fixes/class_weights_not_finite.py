@@ -19,12 +19,12 @@ def init(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> None:
     """Upstream's constructor; then its weights, wherever the release keeps them, are made finite."""
     wrapped(*args, **kwargs)
     if isinstance(getattr(instance, "class_weights", None), Tensor):
-        instance.class_weights = _finite(instance.class_weights)
+        instance.class_weights = _finite_weights(instance.class_weights)
     elif isinstance(getattr(getattr(instance, "ce", None), "weight", None), Tensor):
-        instance.ce.weight = _finite(instance.ce.weight)
+        instance.ce.weight = _finite_weights(instance.ce.weight)
 
 
-def _finite(weights: Tensor) -> Tensor:
+def _finite_weights(weights: Tensor) -> Tensor:
     """1 in place of each weight that is not finite, and of each 0 beside one.
 
     Upstream divides the weights by their mean: one Inf among them becomes NaN and all others 0.

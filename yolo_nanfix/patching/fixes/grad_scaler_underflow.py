@@ -13,7 +13,7 @@ from yolo_nanfix.patching.fix import Fix, wrapper
 from yolo_nanfix.patching.probe import step_difference
 
 NAME = "grad-scaler-underflow"
-TINY = torch.finfo(torch.float32).tiny
+SMALLEST_NORMAL = torch.finfo(torch.float32).tiny
 """Below it, 1 / scale overflows float32, or nearly."""
 
 
@@ -24,7 +24,7 @@ def optimizer_step(wrapped: Any, instance: Any, *args: Any, min_loss_scale: floa
     if scale is None:  # a scaler that is off
         return wrapped(*args, **kwargs)
     # the losses of this window were multiplied by the scale as it is: only one that cannot be inverted is lifted
-    dead = _lift(scale, TINY, float(min_loss_scale))
+    dead = _lift(scale, SMALLEST_NORMAL, float(min_loss_scale))
     result = wrapped(*args, **kwargs)
     tally.add(NAME, dead | _lift(scale, float(min_loss_scale), float(min_loss_scale)))
     return result

@@ -13,7 +13,7 @@ from yolo_nanfix.patching.fix import Fix, wrapper
 from yolo_nanfix.patching.probe import text_difference
 
 NAME = "keep-alive-infinite"
-READ = ("mask_coefficient", "proto", "angle")
+KEPT_ALIVE = ("mask_coefficient", "proto", "angle")
 """What the keep-alive terms multiply by 0, as the heads of 8.4 and later name it."""
 
 
@@ -29,15 +29,15 @@ def loss(wrapped: Any, instance: Any, preds: Any, batch: dict[str, Any]) -> Any:
         return wrapped(preds, batch)
     empty = empty.to(feats[0].device, non_blocking=True)
     if isinstance(outputs, dict):
-        return wrapped({**outputs, **{k: _finite(outputs[k], empty) for k in READ if k in outputs}}, batch)
-    return wrapped((feats, *(_finite(output, empty) for output in outputs[1:])), batch)
+        return wrapped({**outputs, **{k: _finite_output(outputs[k], empty) for k in KEPT_ALIVE if k in outputs}}, batch)
+    return wrapped((feats, *(_finite_output(output, empty) for output in outputs[1:])), batch)
 
 
-def _finite(output: Any, empty: Tensor) -> Any:
+def _finite_output(output: Any, empty: Tensor) -> Any:
     """The output with finite rows for the images without labels."""
     if isinstance(output, tuple):  # prototypes and a semantic map, which is a target for all images if one has a label
         proto, semantic = output
-        return _finite(proto, empty), None if semantic is None else _finite(semantic, empty & empty.all())
+        return _finite_output(proto, empty), None if semantic is None else _finite_output(semantic, empty & empty.all())
     output, lost = finite_rows(output, empty)
     tally.add(NAME, lost)
     return output

@@ -19,7 +19,7 @@ BUILDERS = ("build_yolo_dataset", "build_dataloader", "create_dataloader")
 
 
 @wrapper
-def build(wrapped: Any, instance: Any, *args: Any, rect: str, **kwargs: Any) -> Any:
+def build_validation(wrapped: Any, instance: Any, *args: Any, rect: str, **kwargs: Any) -> Any:
     """Upstream's dataset or loader; that of a validation is built anew with square batches where it must."""
     function = inspect.unwrap(getattr(wrapped, "__func__", wrapped))  # not bound if called as Trainer.method(self)
     mode = inspect.signature(function).bind(instance, *args, **kwargs).arguments.get("mode", "train")
@@ -55,10 +55,10 @@ def _without_rect(scope: dict[str, Any]) -> Iterator[None]:
 
 
 def _square(builder: Any) -> Any:
-    def build(*args: Any, **kwargs: Any) -> Any:
+    def build_validation(*args: Any, **kwargs: Any) -> Any:
         return builder(*args, **({**kwargs, "rect": False} if "rect" in kwargs else kwargs))
 
-    return build
+    return build_validation
 
 
 def _misfit(trainer: Any, dataset: Any) -> str | None:
@@ -121,4 +121,4 @@ def _probe(stock: Any, patched: Any) -> str | None:
     return None
 
 
-FIX = Fix(wrapper=build, probe=_probe)
+FIX = Fix(wrapper=build_validation, probe=_probe)

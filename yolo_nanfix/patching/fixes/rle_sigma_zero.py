@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix import upstream
-from yolo_nanfix.numerics.keypoint_loss import LARGEST, positive_sigma
+from yolo_nanfix.numerics.keypoint_loss import RLE_LIMIT, positive_sigma
 from yolo_nanfix.numerics.precision import bounded
 from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, float32_wrapper
@@ -27,8 +27,8 @@ def forward(
 ) -> Any:
     """Upstream's loss on a positive sigma and bounded errors."""
     floored, small = positive_sigma(sigma)
-    log_phi, unlikely = bounded(log_phi, LARGEST)
-    error, far = bounded(error, LARGEST)
+    log_phi, unlikely = bounded(log_phi, RLE_LIMIT)
+    error, far = bounded(error, RLE_LIMIT)
     for moved in (small, unlikely, far):
         tally.add("rle-sigma-zero", moved)
     return wrapped(floored, log_phi, error, target_weight)

@@ -52,7 +52,7 @@ class _Operators:
 _operators = _Operators()
 
 
-def _load(module: ModuleType, run: Callable[[], None]) -> None:
+def _load_torchvision(module: ModuleType, run: Callable[[], None]) -> None:
     """Load torchvision with its own loader, twice where its operators are missing."""
     try:
         run()
@@ -97,7 +97,7 @@ def _needed() -> str | None:
 
 def _install(params: Params) -> Callable[[], None]:
     """Act when torchvision is imported, or now if it is; undo takes the operators away."""
-    hook = ImportHook("torchvision", _load)
+    hook = ImportHook("torchvision", _load_torchvision)
     sys.meta_path.insert(0, hook)
     if "torchvision" in sys.modules:
         _settle(sys.modules["torchvision"])

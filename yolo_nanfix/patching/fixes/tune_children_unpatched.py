@@ -15,7 +15,7 @@ import wrapt
 from yolo_nanfix.patching import children
 from yolo_nanfix.patching.fix import Fix, Params
 
-TARGETS = (("ultralytics.engine.tuner", "Tuner", "__call__"), ("ultralytics.engine.trainer", "MultiTrainer", "train"))
+TUNERS = (("ultralytics.engine.tuner", "Tuner", "__call__"), ("ultralytics.engine.trainer", "MultiTrainer", "train"))
 
 
 class _Wrapped:
@@ -46,7 +46,7 @@ def _with_children(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: d
 
 def _install(params: Params) -> Callable[[], None]:
     wrapped = _Wrapped()
-    for module, class_name, name in TARGETS:
+    for module, class_name, name in TUNERS:
         wrapt.register_post_import_hook(partial(wrapped.wrap, class_name, name), module)
     return wrapped.undo
 
