@@ -311,7 +311,7 @@ def renumber_names(text: str, *, values: Mapping[str, Any]) -> str:
     for start, end, new in reversed(edits):
         text = f"{text[:start]}{new}{text[end:]}"
     try:
-        names = safe_yaml.load(text)["names"]
+        names = safe_yaml.load_yaml(text)["names"]
     except safe_yaml.NotYaml as error:
         raise Left(Why.NO_YAML_AFTERWARDS, error=str(error)) from None
     if sorted(names) != list(range(len(values["numbers"]))):
