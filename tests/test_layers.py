@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from structure import Checkout
 
-VALUES = {"_version", "choices", "errors", "events", "findings", "health", "held", "overrides", "tasks", "verdicts"}
+VALUES = {"_version", "errors", "events", "findings", "health", "overrides", "tasks", "verdicts"}
 """What the rooms speak in."""
-FILES = {"cells", "files", "safe_yaml", "shown", "stopping", "wording"}
+FILES = {"files", "safe_yaml", "shown", "stopping", "wording"}
 """How files are read, written and shown, and how a process ends: every room may use them."""
 BASE = VALUES | FILES
 STEP = {"batches", "clipping", "incident", "kept", "numerics", "upstream"}
@@ -39,9 +39,9 @@ MAY = {
     "upstream": {"errors"},
     "cards": {"errors"},
     "events": {"wording"},
-    "findings": {"choices", "held", "overrides", "tasks", "wording"},
+    "findings": {"overrides", "shown", "tasks", "wording"},
     "wording": {"shown"},
-    "overrides": {"held"},
+    "overrides": {"shown"},
     "dataset": BASE,
     "linting": BASE | {"dataset", "settings"},
     "handoff": BASE | {"dataset"},
@@ -68,7 +68,7 @@ MAY = {
     "cli": BASE | {"api", "environment", "finetune", "hook", "report", "runs", "training"},
     "__init__": {"_version", "api", "errors", "runs"},
     "__main__": {"cli"},
-    **{key: set() for key in ("_version", "cells", "choices", "errors", "health", "held", "tasks")},
+    **{key: set() for key in ("_version", "errors", "health", "tasks")},
     **{key: {"stopping"} for key in ("safe_yaml", "shown", "stopping", "files", "verdicts")},
 }
 """Room -> rooms that it may import (itself aside)."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from yolo_nanfix.held import Held
+from yolo_nanfix.shown import Held
 
 TRUST = "--trust-dataset-settings"
 """The option that takes a dataset's own settings whole."""

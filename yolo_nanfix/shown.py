@@ -1,8 +1,9 @@
-"""How values out of files stand in messages: as Python writes them, cut, at no more cost than what is shown."""
+"""Values out of files: in messages as Python writes them, but cut; in cells of CSV files; of JSON with their types."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 SHOWN_CHARACTERS = 200
@@ -10,6 +11,10 @@ SHOWN_CHARACTERS = 200
 _BITS = 400
 """Whole numbers of more bits are named by their size: from some size on Python refuses to write them."""
 _BRACKETS: dict[type, tuple[str, str]] = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), dict: ("{", "}")}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_INSIDE = re.compile(r"([;\t]\s*)(?=[=@]|[+-]\s*[A-Za-z(@=])")
+"""Where a cell is cut by spreadsheets that part cells by semicolons or tabs, and what follows would be a formula."""
+_REQUIRED = object()
 
 
 def shown(value: Any, most: int = SHOWN_CHARACTERS) -> str:
@@ -63,3 +68,37 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def text_cell(text: str) -> str:
+    """Text for one cell of a CSV file, after OWASP: what a spreadsheet would take for a formula gets an apostrophe.
+
+    For text alone, such as names of files and classes; numbers are written as they are, also negative ones.
+    """
+    guarded = _INSIDE.sub(r"\1'", text)
+    return f"'{guarded}" if text.lstrip().startswith(_FORMULA) or text.startswith(_FORMULA) else guarded
+
+
+class Held:
+    """A mapping read from JSON, whose values are taken with their types."""
+
+    def __init__(self, values: Any, what: str) -> None:
+        """Hold the mapping; `what` is what it is called where it is wrong.
+
+        Raises:
+            ValueError: it is no mapping.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{what} is a mapping, not {type(values).__name__}")
+        self._values, self._what = values, what
+
+    def get(self, key: str, kind: type, default: Any = _REQUIRED) -> Any:
+        """The value of a key; the default, if there is one, where it is absent or null."""
+        value = self._values.get(key)
+        if value is None and default is not _REQUIRED:
+            return default
+        if key not in self._values:
+            raise ValueError(f"{self._what} has no {key!r}")
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ValueError(f"{self._what} has a {key!r} that is {type(value).__name__}, not {kind.__name__}")
+        return value

@@ -10,10 +10,9 @@ import pytest
 from linting.tiny_set import ROWS, TinySet, encode, picture
 
 from yolo_nanfix import api
-from yolo_nanfix.choices import Choice
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.dataset.options import LintOptions
-from yolo_nanfix.findings import Report
+from yolo_nanfix.findings import Choice, Report
 from yolo_nanfix.linting.runner import run
 from yolo_nanfix.tasks import TaskBasis
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import csv
 import io
 
-from yolo_nanfix.cells import text_cell
 from yolo_nanfix.dataset.scene import Scene, plain, worst
 from yolo_nanfix.findings import Finding
+from yolo_nanfix.shown import text_cell
 
 FILE = "handoff.csv"
 HEAD = (

@@ -28,11 +28,10 @@ from typing import TYPE_CHECKING, Any
 from xxhash import xxh3_64_hexdigest, xxh3_128_digest, xxh3_128_hexdigest
 
 from yolo_nanfix import files
-from yolo_nanfix.choices import Choice
 from yolo_nanfix.dataset import class_lists
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.options import LintOptions
-from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity, Skip, frozen
+from yolo_nanfix.findings import Choice, Effect, Finding, Place, Report, Severity, Skip, frozen
 from yolo_nanfix.tasks import Basis
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from yolo_nanfix.choices import Choice
 from yolo_nanfix.dataset.table import Table
-from yolo_nanfix.findings import Effect, Finding, Place, Severity
+from yolo_nanfix.findings import Choice, Effect, Finding, Place, Severity
 
 FOLDED = frozenset(
     ("IM008", "IM020", "IM021", "IM022", "IM025", "IM026", "IM027", "IM030", "IM031", "IM032", "IM033", "IM034")

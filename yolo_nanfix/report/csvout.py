@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 
-from yolo_nanfix.cells import text_cell
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.report.words import printable
+from yolo_nanfix.shown import text_cell
 
 COLUMNS = (
     "code", "name", "severity", "effect", "file", "line", "x", "y", "channel", "split", "image", "message", "fix",
