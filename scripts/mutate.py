@@ -32,8 +32,9 @@ import time
 import types
 from collections import defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -238,7 +239,8 @@ def runs(root: Path, mutant: Mutant) -> list[list[str]]:
     tests = [f"tests/{name}" for name in wanted if (root / "tests" / name).exists()]
     if not mutant.file.startswith(RULES):
         return [tests]
-    words = [rf"rules(\.| import ){Path(mutant.file).stem}", *mutant.codes]
+    codes = mutant.codes or _codes_of_users(root, Path(mutant.file).stem)
+    words = [rf"rules(\.| import ){Path(mutant.file).stem}", *codes]
     named = [
         path.relative_to(root).as_posix()
         for path in sorted((root / tests[0]).glob("test_*.py"), key=lambda path: path.stat().st_size)
@@ -246,8 +248,16 @@ def runs(root: Path, mutant: Mutant) -> list[list[str]]:
     ]
     table = "tests/linting/test_rules.py"
     twins = [table, "tests/linting/test_edges.py"]
-    first = [[*twins, "-k", " or ".join(mutant.codes)]] if mutant.codes else [twins]
-    return [*first, list(dict.fromkeys([*named, *twins]))]
+    first = [*twins, "-k", " or ".join(codes)] if codes else twins
+    return [first, list(dict.fromkeys([*named, *twins]))]
+
+
+@cache
+def _codes_of_users(root: Path, helper: str) -> tuple[str, ...]:
+    """The codes of all rules whose modules import a module without rules."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted((root / RULES).glob("*.py"))]
+    users = [text for text in texts if re.search(rf"rules(\.{helper} import| import .*\b{helper}\b)", text)]
+    return tuple(dict.fromkeys(code for text in users for code in re.findall(r'^@rule\(\s*"(\w+)"', text, re.M)))
 
 
 class Copy:
@@ -407,7 +417,8 @@ def tried(chosen: list[Mutant], jobs: int, first: bool) -> Iterator[Outcome]:
                 free.put(copy)
 
         with ThreadPoolExecutor(jobs) as pool:
-            yield from pool.map(one, chosen)
+            for future in as_completed([pool.submit(one, mutant) for mutant in chosen]):
+                yield future.result()
 
 
 def main() -> int:
