@@ -210,12 +210,12 @@ def test_targets_are_judged_as_they_should_be():
     batch = {"img": torch.zeros(2, 3, 8, 8), "batch_idx": torch.tensor([0.0, 0.0, 1.0])}
     batch["cls"] = torch.tensor([[0.0], [2.0], [1.0]])
     assert target_checks.sound(batch, 3) and not target_checks.sound(batch, 2) and target_checks.sound(batch, None)
-    assert target_checks.faults(batch, 2) == ({0: "class 2 outside of 0 to 1 in its row 2"}, "")
+    assert target_checks.faults(batch, 2) == ({0: "class 2 outside of 0 to 1 in its row 2"}, {})
     assert target_checks.sound({**batch, "texts": [[], []]}, 2)  # the classes of a text batch are its texts
     assert target_checks.sound({"img": batch["img"], "batch_idx": torch.zeros(0), "cls": torch.zeros(0, 1)}, 1)
     classified = {"img": batch["img"], "cls": torch.tensor([0, 3])}
     assert not target_checks.sound(classified, 3)
-    assert target_checks.faults(classified, 3) == ({1: "class 3 outside of 0 to 2 in its row 1"}, "")
+    assert target_checks.faults(classified, 3) == ({1: "class 3 outside of 0 to 2 in its row 1"}, {})
     mask = torch.tensor([[0, 1, 255]], dtype=torch.int32)
     assert [bool(target_checks.bad_classes(m, 2)) for m in (mask, mask + 1, mask - 1, mask * 2)] == [
         False,
@@ -274,7 +274,9 @@ def test_a_batch_of_quarantined_images_alone_is_left_out(data, tmp_path):
     assert ours.error is None
     assert guard(ours)["dropped_micro_batches"] == 4  # two that were seen to be sick, two that were not trained on
     late = [e for e in guard(ours)["events"] if e["epoch"] > 2]
-    assert [(e["checks"], e["values"], [*lab.did(e)]) for e in late] == [(["samples"], {"images": 1}, ["dropped"])] * 2
+    assert [(e["checks"], e["values"], [*lab.did(e)]) for e in late] == [
+        (["samples"], {"images": 1}, ["dropped", "batchnorm-restored"])
+    ] * 2
     assert len(list((ours.trainer.save_dir / "incidents").iterdir())) == 2
 
 

@@ -148,7 +148,7 @@ def test_what_is_known_of_its_samples_is_judged_when_it_is_preprocessed(form, da
     assert ours.error is None and guard(ours)["dropped_micro_batches"] == 0
     assert (guard(ours)["sick_samples"], guard(ours)["unreadable_samples"]) == (1, 1)
     named = {Path(s["file"]).name: e["checks"] for e in guard(ours)["events"] for s in e["sources"]}
-    assert named == {"0003.jpg": "targets", "0005.jpg": "samples"}
+    assert named == {"0003.jpg": ["targets"], "0005.jpg": ["samples"]}
 
 
 class Marked(DetectionModel):
