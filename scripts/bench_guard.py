@@ -79,31 +79,31 @@ class GuardSteps(benchlib.Alternating):
         """Seconds that each sensor takes on the trainer of this run, alone: the median of 200 calls."""
         import torch
 
-        from yolo_nanfix.guard import sensors
+        from yolo_nanfix.guard import remedies, sensors
         from yolo_nanfix.numerics.finite import first_not_finite, state_defect
 
-        guard, model = self.guard, self.guard.model
+        guard, model = self.guard, self.guard.run.model
         model.train()
         batch = self.batch
         outputs = model(batch["img"])
         loss = torch.ones(3)
         named = list(model.state_dict().items())
         heads = list(sensors._tensors(outputs))
-        divergence = type(guard.divergence)()
+        divergence = type(guard.run.divergence)()
         return {
             "loss": median_of(lambda: loss.sum()),
             "outputs": median_of(lambda: torch.stack([t.detach().sum(dtype=torch.float32) for t in heads]).sum()),
             "targets": median_of(lambda: [batch[k].sum(dtype=torch.float32) for k in ("bboxes", "cls")]),
             "pixels": median_of(lambda: torch.aminmax(batch["img"])),
-            "batchnorm": median_of(lambda: (guard.norms.copy(), guard.norms.sum())),
-            "gradient": median_of(guard.gradients.probe),
+            "batchnorm": median_of(lambda: (guard.run.norms.copy(), guard.run.norms.sum())),
+            "gradient": median_of(guard.run.gradients.probe),
             "divergence": median_of(lambda: (divergence.loss(3.0, 8), divergence.step(5.0))),
             "weights": median_of(lambda: state_defect(named)),
-            "ema": median_of(lambda: state_defect(guard.trainer.ema.ema.state_dict().items())),
-            "optimizer": median_of(lambda: first_not_finite(sensors.optimizer_tensors(guard.trainer.optimizer))),
-            "update-ratio": median_of(guard.snapshots.moved),
-            "snapshot": median_of(lambda: guard.snapshots.take(1)),
-            "rollback": median_of(guard.snapshots.restore),
+            "ema": median_of(lambda: state_defect(guard.run.trainer.ema.ema.state_dict().items())),
+            "optimizer": median_of(lambda: first_not_finite(sensors.optimizer_tensors(guard.run.trainer.optimizer))),
+            "update-ratio": median_of(guard.run.snapshots.moved),
+            "snapshot": median_of(lambda: guard.run.snapshots.take(1)),
+            "rollback": median_of(lambda: remedies.roll_back(guard.run.snapshots)),
         }
 
 

@@ -29,7 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from user_modules import NAN, behind
 
 import yolo_nanfix
-from yolo_nanfix.guard import inquiry
+from yolo_nanfix.guard import incident_writer
 
 SCRIPTS = Path(__file__).parent
 READS = ("aten._local_scalar_dense", "aten.nonzero")
@@ -190,13 +190,13 @@ class BeyondHalf(nn.Module):
 @contextlib.contextmanager
 def _unhurried(device: Device) -> Iterator[None]:
     """On a CPU, where the time of a step says little in a smoke test, the diagnosis may take as long as it likes."""
-    allowed = inquiry.STEP_TIMES
+    allowed = incident_writer.STEP_TIMES
     if not device.gpu:
-        inquiry.STEP_TIMES = 10**6
+        incident_writer.STEP_TIMES = 10**6
     try:
         yield
     finally:
-        inquiry.STEP_TIMES = allowed
+        incident_writer.STEP_TIMES = allowed
 
 
 def leave_half(device: Device) -> Seen:

@@ -12,8 +12,7 @@ from make_datasets import make_dataset
 from torch import nn
 
 import yolo_nanfix
-from yolo_nanfix.guard.module_state import SMALL, ModuleState
-from yolo_nanfix.guard.sensors import NormBuffers
+from yolo_nanfix.guard.module_state import SMALL, ModuleState, NormBuffers
 
 NAN, INF = float("nan"), float("inf")
 

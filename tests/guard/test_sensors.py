@@ -9,7 +9,7 @@ from torch import nn
 from yolo_nanfix.diagnosis.scan import scan
 from yolo_nanfix.events import Check
 from yolo_nanfix.guard import sensors
-from yolo_nanfix.guard.sensors import NormBuffers
+from yolo_nanfix.guard.module_state import NormBuffers
 from yolo_nanfix.incident import Incident
 from yolo_nanfix.numerics.finite import StateDefect, state_defect
 

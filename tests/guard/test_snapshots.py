@@ -8,6 +8,7 @@ import torch
 from make_datasets import make_dataset
 from marks import matrix
 
+from yolo_nanfix.guard import remedies
 from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
 
 
@@ -33,7 +34,7 @@ def test_a_rollback_restores_every_bit_in_place(optimizer, scaler, data, tmp_pat
             now = lab.state(trainer)
             assert any(not torch.equal(now[k], v) for k, v in seen["then"].items())
             assert seen["snapshots"].moved()[0] > 0
-            assert seen["snapshots"].restore() == 1
+            assert remedies.roll_back(seen["snapshots"]) == 1
             seen["after"] = lab.state(trainer)
             assert seen["places"] == [id(t) for t in trainer.ema.ema.state_dict(keep_vars=True).values()]
             assert seen["snapshots"].moved()[0] == 0
@@ -65,7 +66,7 @@ def test_two_copies_are_kept_and_the_older_one_gives_its_memory_to_a_third(data,
         if kept["step"] == 3:
             assert [c.step for c in snapshots.copies] == [2, 3]
             assert next(iter(snapshots.copies[1].tensors.values())).data_ptr() == kept["first"]
-            assert snapshots.restore(older=True) == 2 and len(snapshots) == 1
+            assert remedies.roll_back(snapshots, older=True) == 2 and len(snapshots) == 1
 
     with lab.bare():
         result = lab.train(data, tmp_path / "run", val=False, callbacks={"on_train_batch_end": at_step})
@@ -82,7 +83,7 @@ def test_state_that_an_optimizer_began_after_the_copy_is_forgotten(data, tmp_pat
     def at_step(trainer):
         if "done" not in kept:
             assert trainer.optimizer.state
-            kept["snapshots"].restore()
+            remedies.roll_back(kept["snapshots"])
             kept["done"] = len(trainer.optimizer.state)
 
     callbacks = {"on_train_start": start, "on_train_batch_end": at_step}

@@ -167,7 +167,7 @@ def test_trainings_in_threads_are_each_clipped_by_their_own_guard(data, tmp_path
     def guarded(number):
         def start(trainer):
             guard = adapter.attach(trainer, GuardSettings(), Recorder())
-            guard.ladder.clipped = lambda max_norm: 0.5 * (number + 1)
+            guard.run.ladder.clipped = lambda max_norm: 0.5 * (number + 1)
 
         return start
 

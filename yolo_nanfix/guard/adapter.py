@@ -29,7 +29,7 @@ from yolo_nanfix.guard import (
 from yolo_nanfix.guard.carry_over import CarryOver
 from yolo_nanfix.guard.guard import Guard
 from yolo_nanfix.guard.guard_settings import GuardSettings, InForce
-from yolo_nanfix.guard.inquiry import Examine, Known
+from yolo_nanfix.guard.incident_writer import Examine, Known
 from yolo_nanfix.guard.listener import Listen, Listener
 from yolo_nanfix.guard.lookout import Lookout
 from yolo_nanfix.guard.recorder import Recorder
@@ -249,12 +249,12 @@ def attach(
     with randomness.untouched():  # weights may be made anew
         guard = Guard(trainer, settings, recorder, examine, known, lookout, listener)
     if not trainer.start_epoch and distributed.rank() < 1:
-        recorder.start = start_weights.marks(guard.model)
-    earlier.in_force(guard.ladder)
-    recorder.in_force = guard.ladder.lasting
+        recorder.start = start_weights.marks(guard.run.model)
+    earlier.in_force(guard.run.ladder)
+    recorder.in_force = guard.run.ladder.lasting
     trainer.add_callback("on_train_epoch_start", lambda t: guard.epoch_start())
     trainer.add_callback("on_train_epoch_end", lambda t: guard.epoch_end())
-    trainer.add_callback("on_train_epoch_end", lambda t: guard.lookout.collect())
+    trainer.add_callback("on_train_epoch_end", lambda t: guard.run.lookout.collect())
     trainer.add_callback("on_train_epoch_end", lambda t: listener.epoch_trained())
     trainer.add_callback("on_fit_epoch_end", lambda t: listener.epoch_done())
     _around(trainer, "preprocess_batch", lambda call, batch: _batch(guard, call(guard.before_batch(batch))))
@@ -273,7 +273,7 @@ def attach(
 
 def _watch_optimizer(guard: Guard) -> None:
     """Look at the steps of the trainer's optimizer; callbacks may put another one in its place."""
-    guard.optimizer = optimizer = guard.trainer.optimizer
+    guard.optimizer = optimizer = guard.run.trainer.optimizer
     _around(optimizer, "zero_grad", lambda call, *args, **kwargs: _cleared(guard, call, *args, **kwargs))
     _before_step(optimizer, guard)
 
@@ -299,7 +299,7 @@ def _around(owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
 
 def _cleared(guard: Guard, clear: Callable[..., None], *args: Any, **kwargs: Any) -> None:
     """Whoever clears the gradients means those that are kept aside, too."""
-    guard.gradients.kept = []
+    guard.run.gradients.kept = []
     clear(*args, **kwargs)
 
 
@@ -341,7 +341,7 @@ def _batch(guard: Guard, batch: Any) -> Any:
 
 
 def _save(guard: Guard, write: Callable[[], Any]) -> Any:
-    guard.listener.about_to_save()
+    guard.run.listener.about_to_save()
     return guard.save(write)
 
 
@@ -362,11 +362,11 @@ def _step(guard: Guard, step: Callable[[], None]) -> None:
     """Run a step while the norm that `clip_grad_norm_` computes anyway is overheard."""
 
     def overheard(clip: clipping.Clip, parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> Any:
-        guard.gradients.measure()
-        guard.norm = clip(parameters, guard.ladder.clipped(max_norm), *args, **kwargs)
+        guard.run.gradients.measure()
+        guard.norm = clip(parameters, guard.run.ladder.clipped(max_norm), *args, **kwargs)
         return guard.norm
 
-    if guard.trainer.optimizer is not guard.optimizer:
+    if guard.run.trainer.optimizer is not guard.optimizer:
         _watch_optimizer(guard)
     with clipping.listen(overheard):
         guard.optimizer_step(step)

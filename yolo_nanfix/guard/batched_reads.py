@@ -1,7 +1,8 @@
-"""Scalars that are read to be written down, not to be judged: loss terms, loss scale, learning rate.
+"""Scalars that are read together with the guard's checks, in the one transfer that it makes of each micro-batch.
 
-Nothing is read from a device for them alone: they, and under a GradScaler the gradient norm of the step before, ride on
-the one read that the guard makes of each micro-batch anyway.
+Loss terms, loss scale, and under a GradScaler the gradient norm of the step before are read to be written down. The
+running loss terms are read for Ultralytics' progress bar, which formats them after each micro-batch with one read from
+the GPU each: it is left the same numbers on the host, and before the next forward pass the tensors are there again.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-PREFIX = "row."
+from yolo_nanfix.guard import remedies
+
+ROW = "row."
 """How the names begin of what belongs to this micro-batch."""
 NORM = "step.norm"
 
 
 def terms(trainer: Any) -> dict[str, Tensor]:
-    """The terms of the loss that was just computed, scalars on their device, by Ultralytics' names with `PREFIX`.
+    """The terms of the loss that was just computed, scalars on their device, by Ultralytics' names with `ROW`.
 
     Releases before 8.4.104 keep them in one tensor, and their names apart.
     """
@@ -26,16 +30,51 @@ def terms(trainer: Any) -> dict[str, Tensor]:
         items = dict(zip(getattr(trainer, "loss_names", ()), items.detach().flatten().unbind(), strict=False))
     if not isinstance(items, Mapping):
         return {}
-    return {f"{PREFIX}{k}": v for k, v in items.items() if isinstance(v, Tensor) and v.numel() == 1}
+    return {f"{ROW}{k}": v for k, v in items.items() if isinstance(v, Tensor) and v.numel() == 1}
 
 
 def scale(scaler: Any) -> dict[str, Tensor]:
     """The loss scale, a scalar on its device; nothing where none is in force, or none was needed yet."""
     held = getattr(scaler, "_scale", None) if scaler.is_enabled() else None
-    return {f"{PREFIX}loss_scale": held} if isinstance(held, Tensor) else {}
+    return {f"{ROW}loss_scale": held} if isinstance(held, Tensor) else {}
 
 
 def main_group(optimizer: Any) -> int:
     """The number of the parameter group that holds most of the weights; its learning rate is the one written down."""
     sizes = [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
     return sizes.index(max(sizes))
+
+
+RUNNING = "tloss."
+
+
+class ProgressReads:
+    """The running loss terms of one trainer."""
+
+    def __init__(self, trainer: Any) -> None:
+        """Nothing is taken over yet."""
+        self.trainer = trainer
+        self._device: Any = None
+        self._host: Any = None
+
+    def scalars(self) -> dict[str, Tensor]:
+        """The terms that the bar would read, to be read with the rest; none on a CPU, where reads cost nothing."""
+        terms = self.trainer.tloss
+        if self.trainer.device.type == "cpu" or not isinstance(terms, Mapping):
+            return {}
+        return {RUNNING + k: v for k, v in terms.items() if isinstance(v, Tensor) and v.dim() == 0}
+
+    def hand_over(self, values: Mapping[str, float]) -> None:
+        """Give the bar the numbers that were read, in the terms' own dtype."""
+        read = {k.removeprefix(RUNNING): v for k, v in values.items() if k.startswith(RUNNING)}
+        if not read or len(read) != len(self.trainer.tloss):
+            return
+        self._device = self.trainer.tloss
+        self._host = {k: torch.tensor(v, dtype=self._device[k].dtype) for k, v in read.items()}
+        remedies.set_running_loss(self.trainer, self._host)
+
+    def take_back(self) -> None:
+        """Before the next forward pass: the trainer goes on averaging its own tensors."""
+        if self._host is not None and self.trainer.tloss is self._host:
+            remedies.set_running_loss(self.trainer, self._device)
+        self._device = self._host = None

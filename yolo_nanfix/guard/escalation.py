@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
@@ -83,7 +82,7 @@ class Ladder:
             self._clip_to, self._clip_left = 3 * median(self.norms), CLIP_STEPS
             done.append(Action(Did.CLIPPED, factor=self._clip_to, count=CLIP_STEPS))
         if Rung.ROLLBACK in decision:
-            step = self.snapshots.restore(older=older)
+            step = remedies.roll_back(self.snapshots, older=older)
             remedies.skip_step(self.trainer)
             done.append(Action(Did.ROLLED_BACK, step=step, count=steps - step))
         if Rung.LOWER_LR in decision:
@@ -131,20 +130,3 @@ class Ladder:
     def rate(self) -> float:
         """What learning rates are multiplied by now."""
         return self.lr_scale * (1 - self._warm_up / (WARM_UP + 1))
-
-    @contextmanager
-    def rates(self) -> Iterator[None]:
-        """Lower the learning rates for one step; the trainer's own schedule goes on underneath."""
-        factor = self.rate
-        if factor == 1.0:
-            yield
-            return
-        groups = self.trainer.optimizer.param_groups
-        before = [group["lr"] for group in groups]
-        for group in groups:
-            group["lr"] = group["lr"] * factor
-        try:
-            yield
-        finally:
-            for group, rate in zip(groups, before, strict=True):
-                group["lr"] = rate

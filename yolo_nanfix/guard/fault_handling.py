@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
@@ -15,56 +14,25 @@ from yolo_nanfix.events import Action, Check, Did, Event, OnDisk, Point, Source
 from yolo_nanfix.guard import checkpoints, distributed, incident_writer, param_groups, randomness, remedies, sensors
 from yolo_nanfix.guard.distributed import Testimony
 from yolo_nanfix.guard.divergence import Alarm
-from yolo_nanfix.guard.incident_writer import MicroBatch
-from yolo_nanfix.guard.inquiry import Inquiry, cause_of
+from yolo_nanfix.guard.incident_writer import IncidentWriter, cause_of
 from yolo_nanfix.guard.param_groups import Setting
 from yolo_nanfix.guard.policy import Decision, Kind, Reading, Rung
 from yolo_nanfix.guard.rereading import Rereading
+from yolo_nanfix.guard.state import Fault, MicroBatch, RunState
 from yolo_nanfix.numerics.finite import StateDefect, first_not_finite, other_buffers, state_defect, weights
 from yolo_nanfix.verdicts import Cause, Verdict
-
-if TYPE_CHECKING:
-    from yolo_nanfix.guard.guard import Guard
 
 ALONE = frozenset({Cause.DATA, Cause.LABEL, Cause.NUMERICS})
 """Causes that lie in single images, so that a verdict's images are offenders."""
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One fault as the guard met it.
-
-    Attributes:
-        kind: what was met; None if only the gradient tells, which in DDP may be another rank's.
-        point: where in the loop.
-        checks: the sensors that fired.
-        says, values: what was seen, as `events.Event` has it.
-        micro: the micro-batch, where it is still known; its BatchNorm statistics are put back.
-        files: the images concerned, where it is not one micro-batch alone.
-        dropped: how many micro-batches are lost.
-        settings: those of the optimizer that are not finite.
-        verdict: the cause, where it is known already; then nothing is looked into.
-    """
-
-    kind: Kind | None
-    point: Point
-    checks: tuple[Check, ...]
-    says: str
-    values: Mapping[str, Any] = field(default_factory=dict)
-    micro: MicroBatch | None = None
-    files: tuple[Source, ...] = ()
-    dropped: int = 1
-    verdict: Verdict | None = None
-    settings: tuple[Setting, ...] = ()
-
-
 class Faults:
-    """The faults of one run; `guard.Guard` finds them."""
+    """The faults of one run; `Guard` and what looks at samples find them."""
 
-    def __init__(self, guard: Guard, inquiry: Inquiry) -> None:
+    def __init__(self, run: RunState, inquiry: IncidentWriter) -> None:
         """None yet."""
-        self.guard, self.inquiry = guard, inquiry
-        self.rereading = Rereading(getattr(getattr(guard.trainer, "train_loader", None), "dataset", None))
+        self.run, self.inquiry = run, inquiry
+        self.rereading = Rereading(getattr(getattr(run.trainer, "train_loader", None), "dataset", None))
         self._judged: tuple[Any, tuple[Source, ...]] = (None, ())
 
     def note(
@@ -86,7 +54,7 @@ class Faults:
             verdict: the cause, where it is known.
             val_batch: 1-based, where it is about one batch of validation.
         """
-        event = replace(self._event(point, (check,), says, values, files), actions=actions, val_batch=val_batch)
+        event = replace(self.run.event(point, (check,), says, values, files), actions=actions, val_batch=val_batch)
         self._record(event, verdict, common=point is Point.START)  # all ranks start from the same state
 
     def spike(self, alarm: Alarm, micro: MicroBatch | None, *, common: bool = True) -> None:
@@ -94,23 +62,23 @@ class Faults:
 
         Of several ranks, one must not clip harder alone: `common` tells whether all of them have this alarm.
         """
-        self.guard.recorder.spikes += 1
+        self.run.recorder.spikes += 1
         if not common:
             return
-        done = self.guard.ladder.carry_out(self.guard.ladder.judge(Reading(Kind.SPIKE)), self.guard.steps)
+        done = self.run.ladder.carry_out(self.run.ladder.judge(Reading(Kind.SPIKE)), self.run.steps)
         if done:
             files = sensors.sources(micro.batch) if micro else ()
             self.note(Point.AFTER_LOSS, Check.DIVERGENCE, alarm.says, alarm.values, *done, files=files)
 
     def scaler_skipped(self, micro: MicroBatch | None) -> None:
         """The GradScaler skipped a step: its own business, until it does so over and over."""
-        decision = self.guard.ladder.judge(Reading(Kind.SCALER, float16=True))
+        decision = self.run.ladder.judge(Reading(Kind.SCALER, float16=True))
         if not decision.rungs:
             return
-        scale = self.guard.trainer.scaler.get_scale()
+        scale = self.run.trainer.scaler.get_scale()
         says = "the GradScaler skipped step after step, its scale has fallen to {scale:g}"
-        event = self._event(Point.BEFORE_STEP, (Check.LOSS_SCALE,), says, {"scale": scale}, ())
-        done = self.guard.ladder.carry_out(decision, self.guard.steps) or [Action(Did.STOPPED)]
+        event = self.run.event(Point.BEFORE_STEP, (Check.LOSS_SCALE,), says, {"scale": scale}, ())
+        done = self.run.ladder.carry_out(decision, self.run.steps) or [Action(Did.STOPPED)]
         self._record(replace(event, actions=tuple(done)))
         if Rung.STOP in decision:
             self.stop(event.detail, None)
@@ -128,29 +96,31 @@ class Faults:
         Raises:
             GuardStop: the policy's last rung.
         """
-        guard = self.guard
+        run = self.run
         heard = distributed.agree(self._testify(fault, None))
         explained = any(t.kind is not None for t in heard)
         if left_to_scaler and not explained:
             return False
         undone: tuple[Action, ...] = ()
         if fault.micro is not None and fault.point is not Point.AFTER_STEP:
-            undone = remedies.put_back(guard.norms, guard.module_state, fault.micro.buffers, guard.snapshots)
+            undone = remedies.put_back(run.norms, run.module_state, fault.micro.buffers, run.snapshots)
             if fault.point is not Point.AFTER_LOSS:
-                guard.trainer.tloss = fault.micro.tloss if fault.micro.tloss is not None else guard.trainer.tloss
+                remedies.set_running_loss(
+                    run.trainer, run.trainer.tloss if fault.micro.tloss is None else fault.micro.tloss
+                )
         others_fault = fault.kind is None and explained and distributed.running()
         verdict = self._verdict(fault, beside=others_fault)
         those = distributed.guilty(distributed.agree(self._testify(fault, verdict, self.inquiry.written)))
         reading, theirs = self._worst(those)
-        decision = self._with_proposed_rate(guard.ladder.judge(reading), theirs.verdict)
-        done = guard.ladder.carry_out(decision, guard.steps, older=reading.kind is Kind.DIVERGING)
+        decision = self._with_proposed_rate(run.ladder.judge(reading), theirs.verdict)
+        done = run.ladder.carry_out(decision, run.steps, older=reading.kind is Kind.DIVERGING)
         if Rung.ROLLBACK in decision:
-            self._after_rollback()
+            run.forget_window()
         lost = [Action(Did.DROPPED, count=fault.dropped)] if fault.dropped else []
         stopped = [Action(Did.STOPPED)] if Rung.STOP in decision else []
         event = replace(distributed.merged(those), actions=(*lost, *undone, *done, *stopped))
         for other in those:
-            self.guard.recorder.learn(other.verdict)
+            self.run.recorder.learn(other.verdict)
         self._record(event, theirs.verdict, fault.micro, common=True)
         if Rung.STOP in decision:
             self._stop_for(decision, reading, replace(theirs, event=event))
@@ -162,18 +132,18 @@ class Faults:
         Raises:
             GuardStop: as many in a row were refused as may be bad micro-batches in a row.
         """
-        guard = self.guard
+        run = self.run
         facts, files = param_groups.facts(settings), tuple(source for sources in window for source in sources)
         checks = (Check.SETTINGS,)
         fault = Fault(Kind.NOT_FINITE, Point.BEFORE_STEP, checks, *facts, micro, files, len(window), settings=settings)
         if micro is not None:
-            remedies.put_back(guard.norms, guard.module_state, micro.buffers, guard.snapshots)
+            remedies.put_back(run.norms, run.module_state, micro.buffers, run.snapshots)
         verdict = self._verdict(fault)
         done = Action(Did.REFUSED_STEP), Action(Did.DROPPED, count=len(window))
         event = replace(self._event_of(fault), actions=done, incident=self.inquiry.written)
         self._record(event, verdict)
-        if guard.groups.refused_in_a_row >= guard.settings.max_bad_in_a_row:
-            self.stop(f"{guard.groups.refused_in_a_row} steps in a row refused: {event.detail}", verdict)
+        if run.groups.refused_in_a_row >= run.settings.max_bad_in_a_row:
+            self.stop(f"{run.groups.refused_in_a_row} steps in a row refused: {event.detail}", verdict)
 
     def sound_state(self, point: Point) -> None:
         """Weights must be finite, else all is rolled back; BatchNorm and EMA are mended where they are not.
@@ -181,31 +151,31 @@ class Faults:
         Raises:
             GuardStop: there is nothing to roll back to.
         """
-        guard = self.guard
+        run = self.run
         alone = (
             point is Point.SAVE and distributed.running()
         )  # rank 0 saves alone; the next micro-batch tells all of them
-        if not alone and (defect := state_defect(guard.parameters())):
+        if not alone and (defect := state_defect(run.parameters())):
             self.deal_with(Fault(Kind.POISONED, point, (Check.WEIGHTS,), defect.says, defect.values, dropped=0))
-        if (defect := first_not_finite(guard.norms.tensors())) and len(guard.snapshots):
-            guard.norms.restore_from(guard.snapshots.newest_first()[0].weights())
+        if (defect := first_not_finite(run.norms.tensors())) and len(run.snapshots):
+            run.norms.restore_from(run.snapshots.newest_first()[0].weights())
             done = Action(Did.BATCHNORM_FROM_SNAPSHOT)
             self.note(point, Check.BATCHNORM, defect.says, defect.values, done)
-        ema = guard.trainer.ema
+        ema = run.trainer.ema
         defect = self._ema_defect(ema.ema) if ema else None
-        if defect and (count := remedies.resync_ema(guard.trainer, guard.module_state.born_non_finite)):
+        if defect and (count := remedies.resync_ema(run.trainer, run.module_state.born_non_finite)):
             self.note(point, Check.EMA, defect.says, defect.values, Action(Did.EMA_COPIED, count=count))
 
     def _ema_defect(self, ema: nn.Module) -> StateDefect | None:
         """The first tensor of the average that is not finite, but for buffers that are so by design."""
-        born = self.guard.module_state.born_non_finite
+        born = self.run.module_state.born_non_finite
         others = [(name, tensor) for name, tensor in other_buffers(ema) if name not in born]
-        return first_not_finite([*weights(ema, self.guard.by_design), *others])
+        return first_not_finite([*weights(ema, self.run.by_design), *others])
 
     def ema_trap(self) -> None:
         """Say once where Ultralytics' average makes NaN of buffers that are infinite by design."""
-        recorder, ema = self.guard.recorder, self.guard.trainer.ema
-        born = self.guard.module_state.born_non_finite
+        recorder, ema = self.run.recorder, self.run.trainer.ema
+        born = self.run.module_state.born_non_finite
         if not ema or not born or recorder.ema_nan:
             return
         state = ema.ema.state_dict()
@@ -219,16 +189,16 @@ class Faults:
 
     def save(self, write: Callable[[], Any]) -> Any:
         """Let the trainer write its checkpoints aside, and put them in place if they are sound."""
-        guard = self.guard
+        run = self.run
         self.sound_state(Point.SAVE)
-        models = [("weights", guard.model), *([("ema", guard.trainer.ema.ema)] if guard.trainer.ema else [])]
+        models = [("weights", run.model), *([("ema", run.trainer.ema.ema)] if run.trainer.ema else [])]
         for what, model in models:
-            if defect := state_defect(weights(model, guard.by_design)):
+            if defect := state_defect(weights(model, run.by_design)):
                 says, values = "{model}: " + defect.says, {"model": what, **defect.values}
                 self.note(Point.SAVE, Check.CHECKPOINT, says, values, Action(Did.CHECKPOINT_NOT_WRITTEN))
                 return False
         with stopping.later():
-            result, torn = checkpoints.whole(guard.trainer, write)
+            result, torn = checkpoints.whole(run.trainer, write)
         for name, reason in torn:
             done = Action(Did.CHECKPOINT_NOT_REPLACED)
             self.note(Point.SAVE, Check.CHECKPOINT, "{file}: {reason}", {"file": name, "reason": reason}, done)
@@ -236,58 +206,37 @@ class Faults:
 
     def stop(self, reason: str, verdict: Verdict | None, error: type[GuardStop] = TooManyBadBatches) -> None:
         """Stop the run with a clean checkpoint in place: the last one, or the present state if there is none."""
-        guard, trainer = self.guard, self.guard.trainer
+        run, trainer = self.run, self.run.trainer
         if trainer.args.save and not trainer.last.exists() and distributed.rank() < 1:
             trainer.save_model()
         kept = f"the last clean checkpoint is {trainer.last}" if trainer.last.exists() else "no checkpoint was clean"
         why = f"; verdict: {verdict.summary}" if verdict else ""
-        where = f"epoch {self._epoch()}, batch {guard.batches_this_epoch}"
+        where = f"epoch {self.run.epoch}, batch {run.batches_this_epoch}"
         raise error(f"training stopped in {where}: {reason}{why}; {kept}")
 
     def _stop_for(self, decision: Decision, reading: Reading, theirs: Testimony) -> None:
-        guard = self.guard
-        bad = guard.ladder.standing.bad_in_a_row
-        if reading.kind in (Kind.NOT_FINITE, Kind.EMPTY) and bad >= guard.settings.max_bad_in_a_row:
+        run = self.run
+        bad = run.ladder.standing.bad_in_a_row
+        if reading.kind in (Kind.NOT_FINITE, Kind.EMPTY) and bad >= run.settings.max_bad_in_a_row:
             self.stop(f"{bad} bad micro-batches in a row (the last: {theirs.event.detail})", theirs.verdict)
-        what = "rolling back did not help" if guard.ladder.standing.rollbacks else "there is nothing to roll back to"
+        what = "rolling back did not help" if run.ladder.standing.rollbacks else "there is nothing to roll back to"
         poisoned = reading.kind is Kind.POISONED or reading.cause is Cause.STATE
         self.stop(f"{theirs.event.detail}; {what}", theirs.verdict, PoisonedState if poisoned else TooManyBadBatches)
 
     def _with_proposed_rate(self, decision: Decision, verdict: Verdict | None) -> Decision:
         """Where a range test proposed a lower learning rate than the ladder's next one, take that."""
-        now = incident_writer.base_rate(self.guard.trainer.optimizer) * self.guard.ladder.lr_scale
+        now = incident_writer.base_rate(self.run.trainer.optimizer) * self.run.ladder.lr_scale
         if Rung.LOWER_LR not in decision or verdict is None or not verdict.lr0 or not now > 0:
             return decision
         return replace(decision, lr_factor=min(decision.lr_factor, verdict.lr0 / now))
 
-    def _after_rollback(self) -> None:
-        """Gradients of the present window belong to weights that are gone."""
-        guard = self.guard
-        guard.gradients.clear()
-        guard.window = []
-        guard.divergence.reset()
-        guard.steps = guard.began_at = guard.snapshots.copies[-1].step
-
     def _verdict(self, fault: Fault, *, beside: bool = False) -> Verdict | None:
         """What the fault comes from. `beside`: another rank met one, and this one, too, if its replay explains it."""
-        micro, guard = fault.micro, self.guard
         if fault.verdict is not None or fault.kind is Kind.EMPTY:
             self.inquiry.written = ""
             return fault.verdict
-        event = self._event_of(fault)
-        before = {**guard.module_state.named(), **guard.norms.named(micro.buffers)} if micro is not None else {}
-        born = guard.module_state.born_non_finite
-        history, more = guard.history, (born, fault.settings, guard.gradients.sizes)
         with randomness.untouched():  # a replay runs the user's own code, too
-            return self.inquiry.look_into(
-                event,
-                lambda: incident_writer.build(
-                    guard.trainer, guard.model, event, micro, before, guard.snapshots, history, *more
-                ),
-                guard.model,
-                Path(guard.trainer.save_dir),
-                beside=beside,
-            )
+            return self.inquiry.look_into(self.run, self._event_of(fault), fault, beside=beside)
 
     def _testify(self, fault: Fault, verdict: Verdict | None, incident: str = "") -> Testimony:
         kind = fault.kind if distributed.running() else fault.kind or Kind.NOT_FINITE
@@ -314,47 +263,30 @@ class Faults:
             testimony.kind or Kind.NOT_FINITE,
             Cause.STATE if poisoned else self._cause(verdict),
             suspects,
-            float16=self.guard.trainer.scaler.is_enabled() or bool(self.guard.trainer.amp),
-            can_roll_back=len(self.guard.snapshots) > 0,
+            float16=self.run.trainer.scaler.is_enabled() or bool(self.run.trainer.amp),
+            can_roll_back=len(self.run.snapshots) > 0,
         )
 
     def _cause(self, verdict: Verdict | None) -> Cause | None:
         """The cause; a value kept outside of weights is its owner's business, for a rollback does not bring it back."""
-        rolled_back = dict(weights(self.guard.model))
+        rolled_back = dict(weights(self.run.model))
         named = verdict is not None and bool(verdict.tensor) and not verdict.tensor.startswith("optimizer.")
         if verdict is not None and verdict.cause is Cause.STATE and named and verdict.tensor not in rolled_back:
             return Cause.DEFINITION
         return cause_of(verdict)
 
     def _weights_poisoned(self) -> bool:
-        return first_not_finite(self.guard.parameters()) is not None
+        return first_not_finite(self.run.parameters()) is not None
 
     def _event_of(self, fault: Fault) -> Event:
         files = fault.files or (self._sources(fault.micro) if fault.micro else ())
-        return self._event(fault.point, fault.checks, fault.says, fault.values, files)
+        return self.run.event(fault.point, fault.checks, fault.says, fault.values, files)
 
     def _sources(self, micro: MicroBatch) -> tuple[Source, ...]:
         """The images of a micro-batch; the files of those that look sick are read again, once."""
         if self._judged[0] is not micro.batch:
             self._judged = micro.batch, self.rereading.judged(sensors.sources(micro.batch))
         return self._judged[1]
-
-    def _event(
-        self,
-        point: Point,
-        checks: tuple[Check, ...],
-        says: str,
-        values: Mapping[str, Any],
-        files: tuple[Source, ...],
-    ) -> Event:
-        whole = (Point.START, Point.EPOCH_END, Point.VALIDATION, Point.SAVE)
-        ahead = point is Point.BATCH  # the micro-batch is counted once it is preprocessed
-        batch = 0 if point in whole else self.guard.batches_this_epoch + ahead
-        step = self.guard.recorder.step + ahead
-        return Event(point, checks, self._epoch(), batch, files, says, values, step=step)
-
-    def _epoch(self) -> int:
-        return int(getattr(self.guard.trainer, "epoch", self.guard.trainer.start_epoch)) + 1
 
     def _record(
         self,
@@ -367,11 +299,11 @@ class Faults:
         """Write an event down; `common`: all ranks do, else rank 0 learns from the others' notes what they saw."""
         if not common and distributed.running():
             event = replace(event, ranks=(distributed.part_of(event, distributed.rank(), verdict),))
-            self.guard.lookout.note(event, verdict)
+            self.run.lookout.note(event, verdict)
         suspects = [s.file for s in event.sources if s.suspect] or list(verdict.images if verdict else ())
         batch = micro.batch if micro is not None else {}
-        self.guard.recorder.add(event, verdict)
-        self.guard.listener.event(event, lambda: sensors.pictures(batch, suspects))
+        self.run.recorder.add(event, verdict)
+        self.run.listener.event(event, lambda: sensors.pictures(batch, suspects))
 
 
 def _weight(reading: Reading) -> tuple[int, bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,29 +14,22 @@ from yolo_nanfix import batches
 from yolo_nanfix.events import Action, Check, Did, Point, Source
 from yolo_nanfix.guard import batched_reads, distributed, head_outputs, initial_state, lookouts, remedies, sensors
 from yolo_nanfix.guard import param_groups as groups
-from yolo_nanfix.guard.divergence import Alarm, Divergence
-from yolo_nanfix.guard.escalation import Ladder
-from yolo_nanfix.guard.fault_handling import Fault, Faults
-from yolo_nanfix.guard.gradients import Gradients
+from yolo_nanfix.guard.divergence import Alarm
+from yolo_nanfix.guard.fault_handling import Faults
 from yolo_nanfix.guard.guard_settings import GuardSettings
-from yolo_nanfix.guard.incident_writer import MicroBatch, precision, random_states
-from yolo_nanfix.guard.inquiry import Examine, Inquiry, Known
+from yolo_nanfix.guard.incident_writer import Examine, IncidentWriter, Known, precision, random_states
 from yolo_nanfix.guard.intake import Intake
 from yolo_nanfix.guard.listener import Listener
 from yolo_nanfix.guard.lookout import Lookout
-from yolo_nanfix.guard.module_state import ModuleState
-from yolo_nanfix.guard.param_groups import Groups, Setting
+from yolo_nanfix.guard.param_groups import Setting
 from yolo_nanfix.guard.policy import Kind
-from yolo_nanfix.guard.progress_bar import ProgressReads
 from yolo_nanfix.guard.recorder import Recorder
-from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
+from yolo_nanfix.guard.state import Fault, MicroBatch, RunState
 from yolo_nanfix.guard.validation import ValidationGuard
-from yolo_nanfix.numerics.finite import by_design, first_not_finite, weights
+from yolo_nanfix.numerics.finite import first_not_finite, weights
 
 EARLY = (5, 10, 20, 35)
 """So many steps after the start or a rollback it is also asked how far the weights moved, then at each snapshot."""
-HISTORY = 50
-"""So many good micro-batches are remembered for an incident."""
 
 
 class SkipStep(Exception):  # noqa: N818 - control flow between the optimizer's pre-hook and the guarded step
@@ -62,32 +54,18 @@ class Guard:
         Raises:
             PoisonedState: weights or buffers are not finite and may not be mended, so no step could be good.
         """
-        self.trainer, self.settings, self.recorder = trainer, settings, recorder
-        self.listener = listener or Listener()
-        self.lookout = lookout or lookouts.of(trainer, recorder, settings, self.listener)
-        self.model = unwrapped(trainer.model)
-        self.norms = sensors.NormBuffers(self.model)
-        self.by_design = by_design(self.model)
-        self.module_state = ModuleState(self.model, self.norms)
-        self.module_state.born_non_finite += tuple(self.by_design)
-        self.groups = Groups()
-        self.gradients = Gradients(list(self.model.parameters()))
-        self.snapshots = Snapshots(trainer, self.model, self.by_design)
-        self.ladder = Ladder(trainer, settings, self.snapshots)
-        self.faults = Faults(self, Inquiry(settings, examine, known))
-        self.validation = ValidationGuard(trainer, self.faults)
-        self.intake = Intake(self)
-        self.progress = ProgressReads(trainer)
-        self.divergence = Divergence()
-        self.together = distributed.running()
-        self.history: deque[dict[str, float | None]] = deque(maxlen=HISTORY)
-        self.batches_this_epoch = 0
-        self.good_this_epoch = 0
-        self.steps = self.began_at = 0
-        self.window: list[tuple[Source, ...]] = []
-        self.window_dropped = 0
+        listener = listener or Listener()
+        lookout = lookout or lookouts.of(trainer, recorder, settings, listener)
+        self.run = run = RunState(trainer, settings, recorder, listener, lookout)
+        self.faults = Faults(run, IncidentWriter(settings, examine, known))
+        self.validation = ValidationGuard(self.faults)
+        self.intake = Intake(self.faults)
+        self.progress = batched_reads.ProgressReads(trainer)
+        self.distributed = distributed.running()
+        self.good_this_epoch = self.window_dropped = 0
         self.norm: Tensor | None = None
         self.step_reached = False
+        self.optimizer: Any = trainer.optimizer
         self._current: MicroBatch | None = None
         self._pending: MicroBatch | None = None
         self._said: Fault | None = None
@@ -95,29 +73,24 @@ class Guard:
         self._held_back = False
         self._norm_value: float | None = None
         self._norm_to_read: Tensor | None = None
-        self.optimizer: Any = trainer.optimizer
         self._main_group = batched_reads.main_group(trainer.optimizer)
         self._odd_pixels = 0
         self._float_images = True
         self._epoch: int | None = None
-        initial_state.check(trainer, self.model, settings.repair, partial(self.faults.note, Point.START))
+        initial_state.check(trainer, run.model, settings.repair, partial(self.faults.note, Point.START))
         if settings.snapshot_every:
-            self.snapshots.take(0)
-
-    def parameters(self) -> list[tuple[str, Tensor]]:
-        """The model's parameters, but for those that are infinite by design."""
-        return [(name, p) for name, p in self.model.named_parameters() if name not in self.by_design]
+            run.snapshots.take(0)
 
     def epoch_start(self) -> None:
         """Forget the counts of the last epoch; where Ultralytics begins one again, also what was left open in it."""
-        if self._epoch is not None and self.trainer.epoch <= self._epoch:
-            self.recorder.epochs_redone += 1
+        if self._epoch is not None and self.run.trainer.epoch <= self._epoch:
+            self.run.recorder.epochs_redone += 1
             self._unjudged()
             self.abandon_window()
-            self.divergence.reset()
-        self._epoch = self.trainer.epoch
-        self.batches_this_epoch = self.good_this_epoch = 0
-        self.ladder.epoch(len(self.trainer.train_loader))
+            self.run.divergence.reset()
+        self._epoch = self.run.trainer.epoch
+        self.run.batches_this_epoch = self.good_this_epoch = 0
+        self.run.ladder.epoch(len(self.run.trainer.train_loader))
 
     @property
     def training(self) -> bool:
@@ -126,8 +99,8 @@ class Guard:
 
     def abandon_window(self) -> None:
         """Drop what is pending: gradients and micro-batches of a window that upstream has ended."""
-        self.gradients.kept = []
-        self.window, self.window_dropped = [], 0
+        self.run.gradients.kept = []
+        self.run.window, self.window_dropped = [], 0
         self._current = self._pending = self._said = None
         self.progress.take_back()
 
@@ -146,28 +119,30 @@ class Guard:
 
     def batch(self, batch: Any) -> None:
         """BATCH: remember the sources, the generators and a copy of the BatchNorm buffers."""
-        self.batches_this_epoch += 1
-        self.recorder.micro_batches += 1
-        self.recorder.processes.place = self.trainer.epoch + 1, self.batches_this_epoch
-        self.gradients.sizes = {}
+        self.run.batches_this_epoch += 1
+        self.run.recorder.micro_batches += 1
+        self.run.recorder.processes.place = self.run.trainer.epoch + 1, self.run.batches_this_epoch
+        self.run.gradients.sizes = {}
         self.progress.take_back()
-        self.faults.inquiry.tick(self.model)
-        head_outputs.overhear(self.model)
+        self.faults.inquiry.tick(self.run.model)
+        head_outputs.overhear(self.run.model)
         if not self.good_this_epoch:
-            self.trainer.tloss = None  # only dropped micro-batches so far: the running mean starts here
-        states, dtype = random_states(self.trainer.device), precision(self.trainer.device.type)
-        self.module_state.copy()
+            remedies.set_running_loss(self.run.trainer, None)  # only dropped micro-batches so far
+        states, dtype = random_states(self.run.trainer.device), precision(self.run.trainer.device.type)
+        self.run.module_state.copy()
         held = batch if isinstance(batch, Mapping) else {}
-        self._current = MicroBatch(held, self.norms.copy(), self.trainer.tloss, states, dtype)
+        self._current = MicroBatch(held, self.run.norms.copy(), self.run.trainer.tloss, states, dtype)
 
     def _unjudged(self) -> None:
         """A micro-batch that upstream itself dropped before backward, as 8.3.210 and 8.3.211 do: mend BatchNorm."""
         current, self._current = self._current, None
         if current is not None:
-            self.recorder.readings.add(self.recorder.step, self.trainer.epoch + 1, self.batches_this_epoch, {})
-        if current is None or math.isfinite(float(self.norms.sum())):
+            self.run.recorder.readings.add(
+                self.run.recorder.step, self.run.trainer.epoch + 1, self.run.batches_this_epoch, {}
+            )
+        if current is None or math.isfinite(float(self.run.norms.sum())):
             return
-        done = remedies.put_back(self.norms, self.module_state, current.buffers, self.snapshots)
+        done = remedies.put_back(self.run.norms, self.run.module_state, current.buffers, self.run.snapshots)
         files, says = sensors.sources(current.batch), sensors.CHECKS[Check.BATCHNORM]
         lost = Action(Did.DROPPED_UPSTREAM, count=1)
         self.faults.note(Point.AFTER_LOSS, Check.BATCHNORM, says, {}, lost, *done, files=files)
@@ -181,79 +156,83 @@ class Guard:
         micro, self._current = self._current, None
         if micro is None:
             return loss
-        look = self._float_images or self.batches_this_epoch == 1
+        look = self._float_images or self.run.batches_this_epoch == 1
         tensors = sensors.step_tensors(
-            loss, self.norms, micro.batch, head_outputs.take(self.model), look_at_pixels=look
+            loss, self.run.norms, micro.batch, head_outputs.take(self.run.model), look_at_pixels=look
         )
         scalars = {name: tensor.detach() for name, tensor in tensors.items()}
         values = sensors.read(scalars | self._aside())
         self._write_down(values)
         if (fault := self.intake.take()) is not None:
             return self._drop(replace(fault, micro=micro), loss)
-        if settings := self._sick_settings() if self.together else ():  # said by the gradient, as all is among ranks
+        if settings := self._bad_settings() if self.distributed else ():  # said by the gradient, as all is among ranks
             facts = groups.facts(settings)
             found = Fault(Kind.NOT_FINITE, Point.AFTER_LOSS, (Check.SETTINGS,), *facts, micro, settings=settings)
             return self._drop(found, loss)
         if not all(math.isfinite(values[name]) for name in scalars):
             checks = sensors.fired(sensors.read(scalars | sensors.pixel_tensors(micro.batch)))
             says = ", ".join(sensors.CHECKS[check] for check in checks)
-            terms = {"terms": sensors.describe_items(self.trainer.loss_items)}
+            terms = {"terms": sensors.describe_items(self.run.trainer.loss_items)}
             return self._drop(Fault(Kind.NOT_FINITE, Point.AFTER_LOSS, checks, says, terms, micro), loss)
         self._look_at_pixels(values, micro)
         labels = micro.batch.get("cls")
-        alarm = self.divergence.loss(values["loss"], len(labels) if isinstance(labels, Tensor) and labels.dim() else 1)
+        alarm = self.run.divergence.loss(
+            values["loss"], len(labels) if isinstance(labels, Tensor) and labels.dim() else 1
+        )
         if alarm is not None and alarm.severe:
             return self._drop(_diverging(Point.AFTER_LOSS, Check.DIVERGENCE, alarm, micro), loss)
         if alarm is not None:
-            self.faults.spike(alarm, micro, common=not self.together)
+            self.faults.spike(alarm, micro, common=not self.distributed)
         self.progress.hand_over(values)
-        self.history.append({"loss": values["loss"], "norm": self._norm_value})
+        self.run.history.append({"loss": values["loss"], "norm": self._norm_value})
         self._pending = micro
-        if self.together or not self.trainer.scaler.is_enabled():
-            self.gradients.set_aside()
+        if self.distributed or not self.run.trainer.scaler.is_enabled():
+            self.run.gradients.set_aside()
         else:
             self._good(micro)
-            self.ladder.good_micro_batch()
+            self.run.ladder.good_micro_batch()
         return loss
 
     def _aside(self) -> dict[str, Tensor]:
         """What is read together with the checks without being judged."""
         late = {} if self._norm_to_read is None else {batched_reads.NORM: self._norm_to_read}
-        scale = batched_reads.scale(self.trainer.scaler)
-        return {**self.progress.scalars(), **batched_reads.terms(self.trainer), **scale, **late}
+        scale = batched_reads.scale(self.run.trainer.scaler)
+        return {**self.progress.scalars(), **batched_reads.terms(self.run.trainer), **scale, **late}
 
     def _write_down(self, values: Mapping[str, float]) -> None:
         """Keep what is known of this micro-batch, and of the step before it, for the curves of the run."""
-        rows = self.recorder.readings
-        if self._norm_to_read is not None:
+        run, rows = self.run, self.run.recorder.readings
+        if values and self._norm_to_read is not None:
             self._norm_to_read = None
             rows.norm(values[batched_reads.NORM])
-        row = {k.removeprefix(batched_reads.PREFIX): v for k, v in values.items() if k.startswith(batched_reads.PREFIX)}
-        row["loss"] = values["loss"]
-        groups = self.trainer.optimizer.param_groups
-        rate = groups[min(self._main_group, len(groups) - 1)]["lr"]
-        if not isinstance(rate, Tensor):
-            row["lr"] = rate * self.ladder.rate
-        rows.add(self.recorder.step, self.trainer.epoch + 1, self.batches_this_epoch, row)
-        self.listener.micro_batch()
+        row = {k.removeprefix(batched_reads.ROW): v for k, v in values.items() if k.startswith(batched_reads.ROW)}
+        if values:
+            row["loss"] = values["loss"]
+            groups = run.trainer.optimizer.param_groups
+            rate = groups[min(self._main_group, len(groups) - 1)]["lr"]
+            if not isinstance(rate, Tensor):
+                row["lr"] = rate * run.ladder.rate
+        rows.add(run.recorder.step, run.trainer.epoch + 1, run.batches_this_epoch, row)
+        if values:
+            run.listener.micro_batch()
 
     def _drop(self, fault: Fault, loss: Tensor) -> Tensor:
         """Deal with a fault found before backward; among several ranks, tell the others by the gradient first."""
         micro = fault.micro
         assert micro is not None
-        if self.together:
+        if self.distributed:
             self._said, self._pending = fault, micro
-            remedies.forget_loss(self.trainer, loss, micro.tloss)
-            self.gradients.set_aside()
+            remedies.forget_loss(self.run.trainer, loss, micro.tloss)
+            self.run.gradients.set_aside()
             return distributed.poisoned(loss)
         self.window_dropped += 1
-        neutral = remedies.without_effect(self.trainer, loss, micro.tloss)
+        neutral = remedies.without_effect(self.run.trainer, loss, micro.tloss)
         self.faults.deal_with(fault)
         return neutral
 
     def _good(self, micro: MicroBatch) -> None:
         self.good_this_epoch += 1
-        self.window.append(tuple(Source(str(f)) for f in batches.names(micro.batch)))
+        self.run.window.append(tuple(Source(str(f)) for f in batches.names(micro.batch)))
 
     def settle(self, *, stepping: bool = False) -> None:
         """AFTER_BACKWARD: let the last micro-batch's gradient join its window if it is good, else drop it alone.
@@ -262,32 +241,32 @@ class Guard:
         one micro-batch to a step the norm before the step tells.
         """
         micro, said = self._pending, self._said
-        scaled = self.trainer.scaler.is_enabled()
-        if micro is None or (not self.together and (scaled or (stepping and not self.gradients.kept))):
+        scaled = self.run.trainer.scaler.is_enabled()
+        if micro is None or (not self.distributed and (scaled or (stepping and not self.run.gradients.kept))):
             if micro is not None and scaled:
                 self._pending = None
             return
         self._pending = self._said = None
-        if not self.gradients.apart:
+        if not self.run.gradients.apart:
             self._good(micro)  # the norm before the step tells
-            self.ladder.good_micro_batch()
+            self.run.ladder.good_micro_batch()
             return
-        probe = self.gradients.probe()
+        probe = self.run.gradients.probe()
         value = sensors.read({"gradient": probe})["gradient"] if said is None and probe is not None else 0.0
         if said is None and math.isfinite(value):
             self._good(micro)
-            self.ladder.good_micro_batch()
-            self.gradients.join()
+            self.run.ladder.good_micro_batch()
+            self.run.gradients.join()
             return
         if said is None:
-            self.recorder.readings.norm(value)
+            self.run.recorder.readings.norm(value)
         says = "the gradient is not finite, the loss is"
         seen = Fault(None, Point.AFTER_BACKWARD, (Check.GRADIENT,), says, micro=micro)
         if self.faults.deal_with(said or seen, left_to_scaler=scaled and said is None):
             self.window_dropped += 1
-            self.gradients.drop()
+            self.run.gradients.drop()
         else:
-            self.gradients.join()
+            self.run.gradients.join()
 
     def optimizer_step(self, step: Callable[[], None]) -> None:
         """BEFORE_STEP: run the trainer's own step, unless the window holds no good micro-batch or a bad gradient."""
@@ -295,37 +274,37 @@ class Guard:
         micro, self._pending = self._pending, None
         if micro is not None:
             self._good(micro)
-        window, dropped = self.window, self.window_dropped
-        self.window, self.window_dropped, self.norm, self.step_reached = [], 0, None, False
+        window, dropped = self.run.window, self.window_dropped
+        self.run.window, self.window_dropped, self.norm, self.step_reached = [], 0, None, False
         if dropped and not window:
-            self.recorder.refused()
-            remedies.skip_step(self.trainer)
+            self.run.recorder.refused()
+            remedies.skip_step(self.run.trainer)
             return
-        if settings := () if self.together else self._sick_settings():
-            self.recorder.refused()
+        if settings := () if self.distributed else self._bad_settings():
+            self.run.recorder.refused()
             self.good_this_epoch -= len(window)
             try:
                 self.faults.refuse(settings, window, micro)
             finally:
-                remedies.skip_step(self.trainer)
+                remedies.skip_step(self.run.trainer)
             return
         try:
-            with self.ladder.rates():
+            with remedies.rates(self.run.trainer, self.run.ladder.rate):
                 self._held_back = False
                 step()
                 if self._held_back:  # a trainer of the user's own caught it
                     raise SkipStep
         except SkipStep:
-            self.recorder.refused()
+            self.run.recorder.refused()
             try:
                 self._skipped(window, micro)  # an incident names the weights whose gradient is bad
             finally:
-                remedies.skip_step(self.trainer)
+                remedies.skip_step(self.run.trainer)
             return
         self._stepped(micro)
 
-    def _sick_settings(self) -> tuple[Setting, ...]:
-        return self.groups.defects(self.trainer.optimizer, self.trainer.epoch + 1, self.steps + 1)
+    def _bad_settings(self) -> tuple[Setting, ...]:
+        return self.run.groups.defects(self.run.trainer.optimizer, self.run.trainer.epoch + 1, self.run.steps + 1)
 
     def _skipped(self, window: list[tuple[Source, ...]], micro: MicroBatch | None) -> None:
         """The optimizer's pre-hook held a step back."""
@@ -343,19 +322,19 @@ class Guard:
 
     def _stepped(self, micro: MicroBatch | None) -> None:
         """AFTER_STEP: count the GradScaler's skips, and every so often look how far the weights moved."""
-        if self.trainer.scaler.is_enabled():
+        if self.run.trainer.scaler.is_enabled():
             self._norm_to_read = self.norm
-        if self.trainer.scaler.is_enabled() and not self.step_reached:
-            self.recorder.scaler_skips += 1
+        if self.run.trainer.scaler.is_enabled() and not self.step_reached:
+            self.run.recorder.scaler_skips += 1
             self.faults.scaler_skipped(micro)
             return
-        self.steps += 1
-        self.recorder.stepped()
-        self.ladder.good_step(self._norm_value)
-        every = self.settings.snapshot_every
-        wary = self.recorder.rollbacks and self.steps % self.ladder.wary_steps == 0
-        if every and (self.steps % every == 0 or wary or self.steps - self.began_at in EARLY):
-            self._measure(micro, keep=self.steps % every == 0)
+        self.run.steps += 1
+        self.run.recorder.stepped()
+        self.run.ladder.good_step(self._norm_value)
+        every = self.run.settings.snapshot_every
+        wary = self.run.recorder.rollbacks and self.run.steps % self.run.ladder.wary_steps == 0
+        if every and (self.run.steps % every == 0 or wary or self.run.steps - self.run.began_at in EARLY):
+            self._measure(micro, keep=self.run.steps % every == 0)
 
     def _measure(self, micro: MicroBatch | None, *, keep: bool) -> None:
         """How far did the weights move since the last copy? If not too far, keep one of them as they are.
@@ -364,23 +343,23 @@ class Guard:
             micro: the last micro-batch.
             keep: as a regular copy, from which the next distance is measured; else as a late one.
         """
-        self.module_state.find()
-        changed, size, step = self.snapshots.moved()
+        self.run.module_state.find()
+        changed, size, step = self.run.snapshots.moved()
         if not math.isfinite(changed):
-            defect = first_not_finite(weights(self.model, self.by_design))
+            defect = first_not_finite(weights(self.run.model, self.run.by_design))
             says, values = (defect.says, defect.values) if defect else ("weights not finite", {})
             self.faults.deal_with(
                 Fault(Kind.POISONED, Point.AFTER_STEP, (Check.WEIGHTS,), says, values, micro, dropped=0)
             )
             return
-        alarm = self.divergence.ratio(changed, size, self.steps - step)
+        alarm = self.run.divergence.ratio(changed, size, self.run.steps - step)
         if alarm is not None and alarm.severe:
             self.faults.deal_with(replace(_diverging(Point.AFTER_STEP, Check.UPDATE_RATIO, alarm, micro), dropped=0))
             return
         if keep:
-            self.snapshots.take(self.steps)
+            self.run.snapshots.take(self.run.steps)
         else:
-            self.snapshots.take_late(self.steps)
+            self.run.snapshots.take_late(self.run.steps)
 
     def before_optimizer(self) -> None:
         """The optimizer's pre-hook: without a GradScaler, the gradient norm must be finite, and not explode.
@@ -389,14 +368,14 @@ class Guard:
             SkipStep: it is not.
         """
         self.step_reached = True
-        if self.trainer.scaler.is_enabled():
+        if self.run.trainer.scaler.is_enabled():
             self._norm_value = None  # the scaler has looked at every gradient and does not call this on a bad one
             return
         if self.norm is None:
-            self.norm = sensors.gradient_norm(list(self.model.parameters()))
+            self.norm = sensors.gradient_norm(list(self.run.model.parameters()))
         self._norm_value = sensors.read({"norm": self.norm})["norm"]
-        self.recorder.readings.norm(self._norm_value)
-        alarm = self.divergence.step(self._norm_value) if math.isfinite(self._norm_value) else None
+        self.run.recorder.readings.norm(self._norm_value)
+        alarm = self.run.divergence.step(self._norm_value) if math.isfinite(self._norm_value) else None
         severe = alarm is not None and alarm.severe
         self._held_back = severe or not math.isfinite(self._norm_value)
         if self._held_back:
@@ -411,26 +390,26 @@ class Guard:
         Raises:
             GuardStop: they are not, and there is nothing to roll back to.
         """
-        self.recorder.epoch_over(self.trainer.epoch + 1)
+        self.run.recorder.epoch_over(self.run.trainer.epoch + 1)
         late, self._norm_to_read = self._norm_to_read, None
         if late is not None:
-            self.recorder.readings.norm(sensors.read({batched_reads.NORM: late})[batched_reads.NORM])
+            self.run.recorder.readings.norm(sensors.read({batched_reads.NORM: late})[batched_reads.NORM])
         self.settle(stepping=False)
         self.faults.sound_state(Point.EPOCH_END)
         self.faults.ema_trap()
-        if self.settings.snapshot_every and self.steps > self.snapshots.last_step:
-            self.snapshots.take_late(self.steps)
-        if self.ladder.lr_scale != 1.0:
-            self.trainer.lr = {k: v * self.ladder.lr_scale for k, v in self.trainer.lr.items()}
+        if self.run.settings.snapshot_every and self.run.steps > self.run.snapshots.last_step:
+            self.run.snapshots.take_late(self.run.steps)
+        if self.run.ladder.lr_scale != 1.0:
+            remedies.lower_reported_rates(self.run.trainer, self.run.ladder.lr_scale)
 
     def save(self, write: Callable[[], Any]) -> Any:
         """SAVE: let the trainer write its checkpoints, unless they would be NaN or zeros."""
         return self.faults.save(write)
 
     def _look_at_pixels(self, values: Mapping[str, float], micro: MicroBatch) -> None:
-        odd = sensors.pixel_range(values) if self.trainer.args.task != "classify" else None
-        if odd and self._odd_pixels != self.trainer.epoch + 1:
-            self._odd_pixels = self.trainer.epoch + 1
+        odd = sensors.pixel_range(values) if self.run.trainer.args.task != "classify" else None
+        if odd and self._odd_pixels != self.run.trainer.epoch + 1:
+            self._odd_pixels = self.run.trainer.epoch + 1
             files = sensors.sources(micro.batch)
             self.faults.note(Point.AFTER_LOSS, Check.PIXELS, *odd, Action(Did.REPORTED), files=files)
 

@@ -1,31 +1,33 @@
-"""Builds the incident of a bad step from the trainer: what the model saw, and the state it had before.
+"""Writes the incident of a bad step, and has it replayed to find the cause.
 
-Nothing is copied but the BatchNorm statistics: an incident is written, or replayed on a copy of the model, before
-training goes on.
-"""
+An incident is what the model saw and the state it had before. Nothing is copied for it but BatchNorm statistics: it is
+written, or replayed on a copy of the model, before training goes on. Only asked after a fault; reads tensors only."""
 
 from __future__ import annotations
 
+import json
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from types import MappingProxyType
+from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from yolo_nanfix import upstream
+from yolo_nanfix import kept, upstream
 from yolo_nanfix._version import __version__
 from yolo_nanfix.dataset.paths import label_path
 from yolo_nanfix.events import Check, Event
-from yolo_nanfix.guard import distributed, origins
-from yolo_nanfix.guard.param_groups import Setting
-from yolo_nanfix.guard.sensors import NormCopy
-from yolo_nanfix.guard.snapshots import Snapshots
-from yolo_nanfix.incident import Incident
+from yolo_nanfix.guard import distributed
+from yolo_nanfix.guard.guard_settings import GuardSettings
+from yolo_nanfix.guard.recorder import INCIDENTS
+from yolo_nanfix.guard.state import Fault, RunState
+from yolo_nanfix.incident import SUFFIX, Incident, digest
 from yolo_nanfix.numerics.finite import weights
+from yolo_nanfix.verdicts import Cause, Verdict
 
 TORCH_ASKS_BY_DEVICE = hasattr(torch, "get_autocast_dtype")
 """From torch 2.4 on."""
@@ -33,25 +35,6 @@ ELSEWHERE = ("sources", "says", "values", "actions", "level", "incident", "ranks
 """What an incident has in another form than its event, or not at all."""
 LINES = 200
 """At most so many label rows of an image are kept as text."""
-
-
-@dataclass(frozen=True)
-class MicroBatch:
-    """What is remembered of a micro-batch until it is judged.
-
-    Attributes:
-        batch: the preprocessed batch.
-        buffers: BatchNorm statistics and counters before its forward pass (see `NormBuffers.copy`).
-        tloss: the epoch's running mean of the loss before it.
-        rng: state of torch's random number generator (of the CPU, and of the GPU where it trains on one).
-        precision: the dtype of its forward pass, as `precision` names it.
-    """
-
-    batch: Mapping[str, Any]
-    buffers: NormCopy
-    tloss: Any
-    rng: Mapping[str, Tensor]
-    precision: str
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
@@ -62,32 +45,11 @@ def random_states(device: torch.device) -> dict[str, Tensor]:
     return states
 
 
-def build(
-    trainer: Any,
-    model: nn.Module,
-    event: Event,
-    micro: MicroBatch | None,
-    before: Mapping[str, Tensor],
-    snapshots: Snapshots,
-    history: Sequence[Mapping[str, float | None]],
-    born_non_finite: Sequence[str] = (),
-    settings: Sequence[Setting] = (),
-    sizes: Mapping[int, Tensor] = MappingProxyType({}),
-) -> Incident:
-    """The incident of one bad micro-batch.
-
-    Args:
-        trainer: Ultralytics' trainer.
-        model: its model, unwrapped.
-        event: what was seen.
-        micro: the micro-batch; None where the fault is not one micro-batch's.
-        before: BatchNorm statistics and other buffers before its forward pass, by their names.
-        snapshots: for the weights of an earlier step.
-        history: loss and gradient norm of the last good micro-batches, oldest first.
-        born_non_finite: buffers that held values that are not finite when the run began.
-        settings: those of the optimizer that are not finite.
-        sizes: of gradients before they were clipped, see `Gradients.measure`.
-    """
+def build(run: RunState, event: Event, fault: Fault) -> Incident:
+    """The incident of a fault: what was seen, as `event` has it, and the state before its micro-batch, if any."""
+    trainer, model, micro, snapshots = run.trainer, run.model, fault.micro, run.snapshots
+    before = {**run.module_state.named(), **run.norms.named(micro.buffers)} if micro is not None else {}
+    sizes = run.gradients.sizes
     state = {**model.state_dict(), **{k: v for k, v in model.named_buffers() if k in before}}
     tensors = {f"model.{k}": before.get(k, v) for k, v in state.items()}
     if micro is not None:
@@ -95,7 +57,7 @@ def build(
         tensors |= micro.rng
     if len(snapshots):
         tensors |= {f"earlier.{k}": v for k, v in snapshots.copies[0].weights().items()}
-    tensors |= _sick_optimizer_state(trainer.optimizer, model)
+    tensors |= _bad_optimizer_state(trainer.optimizer, model)
     criterion = getattr(model, "criterion", None)
     entries = {k: v for k, v in micro.batch.items() if not isinstance(v, Tensor)} if micro is not None else {}
     facts = {
@@ -108,16 +70,16 @@ def build(
         "loss_scale": trainer.scaler.get_scale() if trainer.scaler.is_enabled() else None,
         "loss": _loss_terms(trainer) if micro is not None else {},
         **_optimizer(trainer.optimizer),
-        "settings": [asdict(setting) for setting in settings],
-        "callbacks": origins.callbacks(trainer),
-        "history": list(history),
+        "settings": [asdict(setting) for setting in fault.settings],
+        "callbacks": callbacks(trainer),
+        "history": list(run.history),
         "sources": _sources(trainer, event),
         "criterion": {k: v for k, v in vars(criterion).items() if isinstance(v, (int, float))} if criterion else {},
         "threads": torch.get_num_threads(),
-        "entries": origins.writable(entries),
-        "gradients": origins.gradients(model, sizes) if sizes or Check.GRADIENT in event.checks else None,
-        "own": origins.own(model),
-        **_buffers(model, born_non_finite),
+        "entries": writable(entries),
+        "gradients": gradients(model, sizes) if sizes or Check.GRADIENT in event.checks else None,
+        "own": own_code(model),
+        **_buffers(model, run.module_state.born_non_finite),
         "versions": _versions(),
     }
     return Incident(facts, tensors, entries)
@@ -128,7 +90,7 @@ def _optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         "optimizer": type(optimizer).__name__,
         "lr": [group["lr"] for group in optimizer.param_groups],
         "base_lr": base_rate(optimizer),
-        "groups": origins.settings(optimizer),
+        "groups": [{k: _number(v) for k, v in group.items() if k != "params"} for group in optimizer.param_groups],
     }
 
 
@@ -231,7 +193,7 @@ def label_file(dataset: Any, image: str) -> Path | None:
     return Path(path) if path in set(map(str, labels)) else None
 
 
-def _sick_optimizer_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+def _bad_optimizer_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
     names = {id(p): name for name, p in model.named_parameters()}
     return {
         f"optimizer.{names.get(id(parameter), '?')}.{key}": value
@@ -248,3 +210,194 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+Examine = Callable[[Incident, nn.Module, float], Verdict]
+"""Finds the cause of an incident: given it, the live model (which stays as it is), and the seconds it may take."""
+Known = Callable[[], Mapping[str, Any]]
+"""Gives what else an incident should hold, as JSON-ready facts."""
+SAME = 2
+"""So many faults of one kind with the same suspects are looked into; the verdict of later ones is the last one's."""
+BESIDE = 20
+"""So many faults of other ranks does a rank look into whose own loss was finite: its gradient may not have been."""
+VAGUE = (Cause.UNKNOWN, Cause.NONDETERMINISTIC)
+"""Causes that explain nothing."""
+STEP_TIMES = 10
+"""A diagnosis in the run may take this many step times."""
+
+
+class IncidentWriter:
+    """Incidents and verdicts of one run: each is written, and replayed in the time allowed, to find its cause."""
+
+    def __init__(self, settings: GuardSettings, examine: Examine | None, known: Known = dict) -> None:
+        """Nothing has happened yet."""
+        self.settings, self.examine, self.known = settings, examine if settings.diagnose else None, known
+        self.seen: Counter[tuple[str, ...]] = Counter()
+        self.verdicts: dict[tuple[str, ...], Verdict] = {}
+        self.files: deque[Path] = deque()
+        self.written = ""
+        self.keeper = kept.Keeper()
+        self.number = 0
+        self._steps: deque[float] = deque(maxlen=21)
+        self._last = perf_counter()
+
+    def tick(self, model: nn.Module | None = None) -> None:
+        """A micro-batch begins: measure how long they take, and remember what the model keeps beside its weights."""
+        if model is not None:
+            self.keeper.tick(model)
+        now = perf_counter()
+        self._steps.append(now - self._last)
+        self._last = now
+
+    def look_into(self, run: RunState, event: Event, fault: Fault, *, beside: bool = False) -> Verdict | None:
+        """The verdict on a fault, or None where diagnosis is off. Never raises: training goes on whatever happens.
+
+        `written` names the incident file that this left, or is empty. `beside`: the fault is another rank's, and this
+        one had one of its own only if its replay says so; else nothing is written.
+        """
+        self.written = ""
+        key = (*event.checks, *sorted(s.file for s in event.sources if s.suspect), *(("beside",) if beside else ()))
+        self.seen[key] += 1
+        if self.seen[key] > (BESIDE if beside else SAME):
+            return None if beside else self.verdicts.get(key)
+        try:
+            incident = self._completed(build(run, event, fault), run.model)
+            verdict = self._examined(incident, run.model)
+            if beside and cause_of(verdict) in (None, *VAGUE):
+                return None
+            if verdict is not None:
+                self.verdicts[key] = verdict
+                incident = replace(incident, facts={**incident.facts, "verdict": verdict.as_dict()})
+            self._write(incident, Path(run.trainer.save_dir))
+        except Exception as error:
+            upstream.log(f"yolo-nanfix guard: the fault could not be looked into: {type(error).__name__}: {error}")
+            return None
+        finally:
+            self._last = perf_counter()
+        return verdict
+
+    def _completed(self, incident: Incident, model: nn.Module) -> Incident:
+        """With what others know, and with what the model and its loss keep outside of weights and buffers."""
+        self.number += 1
+        facts = {**incident.facts, **self.known(), "number": self.number}
+        facts["kept"] = self.keeper.since(model, self.number)
+        before = [(o, k, v) for o, attributes in self.keeper.before.items() for k, v in attributes.items()]
+        facts["attributes"] = {owner: {} for owner, _, _ in before}
+        for owner, key, value in before:
+            if not isinstance(value, Tensor):
+                facts["attributes"][owner][key] = value
+        tensors = {f"kept.{owner}.{key}": v for owner, key, v in before if isinstance(v, Tensor)}
+        return replace(incident, facts=facts, tensors={**incident.tensors, **tensors})
+
+    def _examined(self, incident: Incident, model: nn.Module) -> Verdict | None:
+        if self.examine is None:
+            return None
+        usual = sorted(self._steps)[len(self._steps) // 2] if self._steps else 1.0
+        return self.examine(incident, model, STEP_TIMES * usual)
+
+    def _write(self, incident: Incident, folder: Path) -> None:
+        """Write the incident; the oldest files make room beyond the limit, large ones go without their weights."""
+        if not self.settings.incidents:
+            return
+        facts, tensors = dict(incident.facts), dict(incident.tensors)
+        weights = {k: v for k, v in tensors.items() if k.startswith("model.")}
+        facts["weights"] = {"sha256": digest(weights), "here": True}
+        limit = self.settings.incident_mb * 2**20
+        for part in ("earlier.", "model."):
+            if Incident(facts, tensors).size > limit:
+                tensors = {k: v for k, v in tensors.items() if not k.startswith(part)}
+                facts["weights"]["here"] = part != "model."
+        name = f"{facts['epoch']:04d}-{facts['batch']:05d}-{'-'.join(facts['checks'])}"
+        rank = f"-rank{facts['rank']}" if facts["rank"] >= 0 else ""
+        path = folder / INCIDENTS / f"{name}{rank}{SUFFIX}"
+        Incident(facts, tensors).save(path)
+        self.written = path.name
+        if path in self.files:
+            self.files.remove(path)
+        self.files.append(path)
+        while len(self.files) > self.settings.incidents:
+            self.files.popleft().unlink(missing_ok=True)
+
+
+def cause_of(verdict: Verdict | None) -> Cause | None:
+    """The class of cause, where there is a verdict."""
+    return verdict.cause if verdict else None
+
+
+SHOWN = 20
+"""At most so many weights, and so many hooks, are named."""
+ENTRIES = 1 << 20
+"""Entries of a batch whose JSON is longer (characters) are not written."""
+
+
+def own_code(model: nn.Module) -> dict[str, Any]:
+    """What the run has that is not of the installed release, and the device that it runs on."""
+    hooks = [
+        {"on": on, "kind": kind, "code": upstream.place_of(kept.plain_function(hook))}
+        for on, kind, hook in kept.hooks(model)
+    ]
+    return {
+        "hooks": hooks[:SHOWN],
+        "replaced": upstream.replaced(),
+        "edited": upstream.edited(),
+        "classes": kept.classes(kept.owners(model).items()),
+        "device": next((p.device.type for p in model.parameters()), "cpu"),
+    }
+
+
+def callbacks(trainer: Any) -> list[dict[str, str]]:
+    """The callbacks of the user's own: the event, and where each is written."""
+    found = []
+    for event, functions in (getattr(trainer, "callbacks", None) or {}).items():
+        for function in functions:
+            plain = kept.plain_function(function)
+            if kept.module_of(function).partition(".")[0] not in kept.STOCK:
+                found.append({"event": str(event), "code": upstream.place_of(plain)})
+    return found[:SHOWN]
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return float(value) if value.numel() == 1 else str(tuple(value.shape))
+    if isinstance(value, (list, tuple)):
+        return [_number(v) for v in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def gradients(model: nn.Module, before: Mapping[int, Tensor]) -> dict[str, Any]:
+    """Which weights have a gradient that is not finite, and the largest magnitudes of those that are.
+
+    Args:
+        model: whose weights.
+        before: their magnitudes before they were clipped, by the ids of the weights, where those are known.
+    """
+    weights = [(n, p) for n, p in model.named_parameters() if p.grad is not None and p.grad.numel()]
+    named = [(n, p.grad.detach()) for n, p in weights if p.grad is not None]
+    if not named:
+        return {"bad": [], "count": 0, "of": 0, "largest": {}}
+    norms = [before[id(p)] for _, p in weights if id(p) in before]
+    if len(norms) != len(named):
+        norms = list(torch._foreach_norm([g for _, g in named], float("inf")))
+    largest = torch.stack([n.float() for n in norms]).tolist()
+    sizes = {name: size for (name, _), size in zip(named, largest, strict=True)}
+    bad = [name for name, size in sizes.items() if not size < float("inf")]
+    finite = sorted((name for name in sizes if name not in bad), key=lambda n: -sizes[n])
+    return {
+        "bad": bad[:SHOWN],
+        "count": len(bad),
+        "of": len(named),
+        "largest": {name: sizes[name] for name in finite[:SHOWN]},
+    }
+
+
+def writable(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Those entries of a batch that JSON can hold, and whose text is not too long."""
+    found = {}
+    for key, value in entries.items():
+        try:
+            text = json.dumps(value)
+        except (TypeError, ValueError):
+            continue
+        if len(text) <= ENTRIES:
+            found[key] = json.loads(text)
+    return found

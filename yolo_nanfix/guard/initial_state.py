@@ -1,4 +1,4 @@
-"""Looks at the state that training starts from, and mends or refuses what is poisoned in it.
+"""Looks at the state that training starts from, and repairs or refuses what is non-finite in it.
 
 Pretrained weights, a resumed checkpoint and its optimizer may hold NaN, Inf or nothing but zeros; no step could then
 be good, and upstream checks none of it.
@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from yolo_nanfix.errors import PoisonedState
 from yolo_nanfix.events import Action, Check, Did
-from yolo_nanfix.guard import sensors
+from yolo_nanfix.guard import remedies, sensors
 from yolo_nanfix.numerics.finite import by_design, first_not_finite, state_defect, weights
 from yolo_nanfix.verdicts import Cause, Verdict
 
@@ -34,23 +34,23 @@ class Notice(Protocol):
 
 
 def check(trainer: Any, model: nn.Module, repair: str, notice: Notice) -> None:
-    """Mend what `repair` allows, with notice, and refuse the rest.
+    """Repair what `repair` allows, with notice, and refuse the rest.
 
     Args:
         trainer: Ultralytics' trainer, set up.
         model: its model, unwrapped.
         repair: none, state or all, as `GuardSettings.repair`.
-        notice: told of everything that was mended.
+        notice: told of everything that was repaired.
 
     Raises:
-        PoisonedState: something is not finite, or all zero, that may not be mended.
+        PoisonedState: something is not finite, or all zero, that may not be repaired.
     """
     if repair != "none":
-        _mend_norms(trainer, model, notice)
-        _mend_optimizer(trainer.optimizer, notice)
-        _mend_scale(trainer.scaler, notice)
+        _repair_norms(trainer, model, notice)
+        _repair_optimizer(trainer.optimizer, notice)
+        _repair_scale(trainer.scaler, notice)
     if repair == "all":
-        _mend_weights(trainer, model, notice)
+        _repair_weights(trainer, model, notice)
     ema, leave = trainer.ema, by_design(model)
     states = [(Check.WEIGHTS, weights(model, leave)), *([(Check.EMA, weights(ema.ema, leave))] if ema else [])]
     for check, tensors in (*states, (Check.OPTIMIZER, sensors.optimizer_tensors(trainer.optimizer))):
@@ -81,7 +81,7 @@ def _way_out(trainer: Any, repair: str) -> str:
 
 
 @torch.no_grad()
-def _mend_norms(trainer: Any, model: nn.Module, notice: Notice) -> None:
+def _repair_norms(trainer: Any, model: nn.Module, notice: Notice) -> None:
     """Statistics that are not finite, and negative variances, start anew: mean 0, variance 1, as a new layer has."""
     models = [("model", model), *([("ema", trainer.ema.ema)] if trainer.ema else [])]
     for owner, net in models:
@@ -91,40 +91,37 @@ def _mend_norms(trainer: Any, model: nn.Module, notice: Notice) -> None:
             mean, var = module.running_mean, module.running_var
             bad = ~mean.isfinite() | ~var.isfinite() | (var < 0)
             if count := int(bad.sum()):
-                mean[bad], var[bad] = 0.0, 1.0
+                remedies.reset_channels(mean, var, bad)
                 says = "{count} of {channels} running statistics of {layer} ({owner}) are not finite or negative"
                 values = {"count": count, "channels": len(bad), "layer": name, "owner": owner}
                 notice(Check.BATCHNORM, says, values, Action(Did.CHANNELS_RESET))
 
 
 @torch.no_grad()
-def _mend_optimizer(optimizer: torch.optim.Optimizer, notice: Notice) -> None:
+def _repair_optimizer(optimizer: torch.optim.Optimizer, notice: Notice) -> None:
     """State that is not finite is forgotten, parameter by parameter: the optimizer begins it again."""
     bad = [
         (number, parameter)
         for number, (parameter, state) in enumerate(optimizer.state.items())
         if any(isinstance(v, Tensor) and not bool(v.isfinite().all()) for v in state.values())
     ]
-    for _, parameter in bad:
-        for key, value in optimizer.state[parameter].items():
-            if isinstance(value, Tensor) and value.dim():
-                optimizer.state[parameter][key] = torch.zeros_like(value)
     if bad:
+        remedies.reset_optimizer(optimizer, [parameter for _, parameter in bad])
         says = "state of {count:parameter|parameters} is not finite (number {numbers:,5})"
         values = {"count": len(bad), "numbers": tuple(number for number, _ in bad)}
         notice(Check.OPTIMIZER, says, values, Action(Did.OPTIMIZER_RESET))
 
 
-def _mend_scale(scaler: Any, notice: Notice) -> None:
+def _repair_scale(scaler: Any, notice: Notice) -> None:
     state = scaler.state_dict()
     if state and not 0 < state["scale"] < float("inf"):
-        scaler.load_state_dict({**state, "scale": FIRST_SCALE, "_growth_tracker": 0})
+        remedies.reset_scale(scaler, FIRST_SCALE)
         values = {"scale": state["scale"]}
         notice(Check.LOSS_SCALE, "the loss scale is {scale}", values, Action(Did.SCALE_RESET, factor=FIRST_SCALE))
 
 
 @torch.no_grad()
-def _mend_weights(trainer: Any, model: Any, notice: Notice) -> None:
+def _repair_weights(trainer: Any, model: Any, notice: Notice) -> None:
     """Tensors that are not finite take the values of a newly built model; all of them where all are zero.
 
     Modules of the user's own may be in no model's definition: their tensors stay, and are refused afterwards.
@@ -142,12 +139,9 @@ def _mend_weights(trainer: Any, model: Any, notice: Notice) -> None:
         notice(Check.WEIGHTS, "{model} cannot be built anew: {error}", described, Action(Did.LEFT_AS_IS))
         return
     new = fresh.state_dict()
-    mended = [name for name in bad if name in new and new[name].shape == dict(named)[name].shape]
-    for net in (model, *((trainer.ema.ema,) if trainer.ema else ())):
-        state = net.state_dict()
-        for name in mended:
-            state[name].copy_(new[name])
-    if mended:
+    repaired = [name for name in bad if name in new and new[name].shape == dict(named)[name].shape]
+    remedies.reset_weights((model, *((trainer.ema.ema,) if trainer.ema else ())), repaired, new)
+    if repaired:
         says = "all weights are zero" if zeroed else "{count:tensor|tensors} not finite, the first {tensor}"
-        values = {"count": len(mended), "tensor": mended[0]}
+        values = {"count": len(repaired), "tensor": repaired[0]}
         notice(Check.WEIGHTS, says, values, Action(Did.WEIGHTS_RESET))

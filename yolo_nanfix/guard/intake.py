@@ -17,22 +17,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from yolo_nanfix import batches
 from yolo_nanfix.events import Action, Check, Defect, Did, OnDisk, Point, Source
 from yolo_nanfix.guard import ownership, sample_sources, target_checks, telltales
-from yolo_nanfix.guard.fault_handling import Fault
+from yolo_nanfix.guard.fault_handling import Faults
 from yolo_nanfix.guard.policy import Kind
 from yolo_nanfix.guard.sample_sources import Composed
+from yolo_nanfix.guard.state import Fault
 from yolo_nanfix.guard.unreadable import Unreadable
 from yolo_nanfix.verdicts import Verdict
 from yolo_nanfix.wording import sentence
-
-if TYPE_CHECKING:
-    from yolo_nanfix.guard.guard import Guard
 
 Batch = Mapping[str, Any]
 ONE_LEFT = "one image of {images} is left of the micro-batch"
@@ -42,13 +40,14 @@ NONE_LEFT = "no image of {images} is left of the micro-batch"
 class Intake:
     """Looks at each micro-batch of one run as the loader gives it, and on the CPU again as the trainer sees it."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, faults: Faults) -> None:
         """Nothing was left out yet."""
-        self.guard = guard
-        self.unreadable = Unreadable(Point.BATCH, getattr(guard.trainer, "train_loader", None), guard.faults)
-        self.nc = target_checks.classes_of_model(guard.model)
-        self._on_host = guard.trainer.device.type == "cpu"
-        self._own = not ownership.stock(guard.trainer, "preprocess_batch")
+        self.faults, self.run = faults, faults.run
+        trainer = self.run.trainer
+        self.unreadable = Unreadable(Point.BATCH, getattr(trainer, "train_loader", None), faults)
+        self.nc = target_checks.classes_of_model(self.run.model)
+        self._on_host = trainer.device.type == "cpu"
+        self._own = not ownership.stock(trainer, "preprocess_batch")
         self._looked = self._judging = False
         self._added: Sequence[Any] = ()
         self._offences: Counter[str] = Counter()
@@ -105,15 +104,14 @@ class Intake:
 
     def _last_before_the_loss(self) -> bool:
         """Whether what comes back from here goes to Ultralytics' own loss, and through nobody's hands before."""
-        guard = self.guard
-        return ownership.untouched(guard.trainer, "preprocess_batch") and ownership.stock_loss(guard.model)
+        return ownership.untouched(self.run.trainer, "preprocess_batch") and ownership.stock_loss(self.run.model)
 
     def _sound(self, batch: Batch) -> bool:
         return not self._judging or target_checks.sound(batch, self.nc)
 
     def _known_by_name(self, names: Sequence[Any]) -> set[int]:
         """Where another sample stands in for one that cannot be read."""
-        out = set(self.unreadable.look(names, int(self.guard.trainer.epoch)))
+        out = set(self.unreadable.look(names, int(self.run.trainer.epoch)))
         self._leave_out_for_good()
         return out
 
@@ -126,11 +124,11 @@ class Intake:
         return {key: value for key, value in batch.items() if key != "im_file"}
 
     def _quarantined(self, names: Sequence[Any], out: set[int]) -> set[int]:
-        gone = self.guard.ladder.quarantined
+        gone = self.run.ladder.quarantined
         if not gone:
             return set()
         found = {i for i, n in enumerate(names) if str(n) in gone or gone.keys() & set(sample_sources.parents(n))} - out
-        self.guard.recorder.left_out += len(found)
+        self.run.recorder.left_out += len(found)
         return found
 
     def _leave_out_for_good(self) -> None:
@@ -140,11 +138,11 @@ class Intake:
             self._quarantine(file, epochs, "could not be read in {epochs:epoch|epochs}: {error}", values)
 
     def _quarantine(self, file: str, offences: int, says: str, values: Mapping[str, Any]) -> None:
-        limit, ladder = self.guard.settings.quarantine_after, self.guard.ladder
+        limit, ladder = self.run.settings.quarantine_after, self.run.ladder
         if limit and offences >= limit and file not in ladder.quarantined:
             ladder.quarantined[file] = offences
             files, done = (Source(file, sentence(says, values)),), Action(Did.QUARANTINED, images=(file,))
-            self.guard.faults.note(Point.BATCH, Check.SAMPLES, says, values, done, files=files)
+            self.faults.note(Point.BATCH, Check.SAMPLES, says, values, done, files=files)
 
     def _sick(self, names: Sequence[Any], out: set[int], made: Batch | None = None) -> set[int]:
         """Samples that are not finite, or out of range, although their files are in order; or that must not go on.
@@ -158,7 +156,7 @@ class Intake:
         if not found:
             return set()
         sources = tuple(Source(str(n), n.sick, n.parents, defect=n.defect) for n in (names[i] for i in found))
-        judged = self.guard.faults.rereading.judged(sources)
+        judged = self.faults.rereading.judged(sources)
         alone = {
             i: source
             for i, source in zip(found, judged, strict=True)
@@ -170,13 +168,12 @@ class Intake:
 
     def _say(self, check: Check, sources: tuple[Source, ...], count: int) -> Verdict:
         """Record samples that are taken out of a micro-batch, and why; count what their files did."""
-        guard = self.guard
-        verdict = telltales.verdict(sources, guard.trainer, self.nc)
-        guard.recorder.sick_samples += len(sources)
+        verdict = telltales.verdict(sources, self.run.trainer, self.nc)
+        self.run.recorder.sick_samples += len(sources)
         says = "{bad} of {count} samples no good: {suspect}" + telltales.WHOSE.get(sources[0].on_disk, "")
         values = {"bad": len(sources), "count": count, "suspect": sources[0].suspect}
         done = Action(Did.SAMPLES_LEFT_OUT)
-        guard.faults.note(Point.BATCH, check, says, values, done, files=sources, verdict=verdict)
+        self.faults.note(Point.BATCH, check, says, values, done, files=sources, verdict=verdict)
         for file in {file for source in sources for file in source.blamed}:
             self._offences[file] += 1
             said = {"batches": self._offences[file]}
@@ -200,7 +197,7 @@ class Intake:
                 Source(str(names[i]), why, sample_sources.parents(names[i]), defect=Defect.CLASS)
                 for i, why in bad.items()
             )
-            judged = self.guard.faults.rereading.judged(sources)
+            judged = self.faults.rereading.judged(sources)
             verdict = self._say(Check.TARGETS, judged, len(names)) if judged else None
             out = out | bad.keys()
         keep = [i for i in range(len(names)) if i not in out]
@@ -209,7 +206,7 @@ class Intake:
         if keep and spare is not None and (filled := self._filled(batches.with_images(batch, keep), spare)) is not None:
             fill = filled["im_file"][1]
             done = Action(Did.FILLED_UP, images=(str(fill),))
-            self.guard.faults.note(
+            self.faults.note(
                 Point.BATCH, Check.SAMPLES, ONE_LEFT, {"images": len(names)}, done, files=(Source(str(fill)),)
             )
             return filled
@@ -232,7 +229,7 @@ class Intake:
 
     def _filled(self, one: Batch, spare: Batch) -> Batch | None:
         """A batch of one image with a healthy one of an earlier batch beside it; None where none fits."""
-        gone = self.guard.ladder.quarantined
+        gone = self.run.ladder.quarantined
         for place, name in enumerate(spare["im_file"]):
             healthy = str(name) not in gone and not gone.keys() & set(sample_sources.parents(name))
             pixels = spare["img"][place]

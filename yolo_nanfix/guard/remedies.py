@@ -1,17 +1,21 @@
-"""The only code of the guard that changes the trainer; each function says what it changed."""
+"""The only code of the guard that changes the trainer, its optimizer, scaler, models and their state.
+
+Beside it `adapter` puts wrappers around methods when a run is set up, `head_outputs` one around the loss, `gradients`
+keeps those of single micro-batches apart, and `validation` puts sums of a validator right.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from yolo_nanfix.events import Action, Did
-from yolo_nanfix.guard.module_state import ModuleState
-from yolo_nanfix.guard.sensors import NormBuffers, NormCopy
-from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
+from yolo_nanfix.guard.module_state import ModuleState, NormBuffers, NormCopy
+from yolo_nanfix.guard.snapshots import Snapshots, parameters, unwrapped
 from yolo_nanfix.upstream import release, version
 
 BF16_SINCE = (8, 4, 129)
@@ -34,8 +38,68 @@ def without_effect(trainer: Any, loss: Tensor, tloss: Any) -> Tensor:
 
 def forget_loss(trainer: Any, loss: Tensor, tloss: Any) -> None:
     """Put the epoch's running mean back to what it was, and the trainer's current loss to 0."""
-    trainer.tloss = tloss if tloss is not None else _not_a_number(trainer.tloss)
+    set_running_loss(trainer, tloss if tloss is not None else _not_a_number(trainer.tloss))
     trainer.loss = torch.zeros_like(loss.detach())
+
+
+def set_running_loss(trainer: Any, tloss: Any) -> None:
+    """The epoch's running mean of the loss; with None it starts with the next micro-batch."""
+    trainer.tloss = tloss
+
+
+def lower_reported_rates(trainer: Any, factor: float) -> None:
+    """Multiply the learning rates that the trainer writes to results.csv by what they were lowered by."""
+    trainer.lr = {name: rate * factor for name, rate in trainer.lr.items()}
+
+
+@contextmanager
+def rates(trainer: Any, factor: float) -> Iterator[None]:
+    """Multiply the learning rates for one step; the trainer's own schedule goes on underneath."""
+    groups = trainer.optimizer.param_groups if factor != 1.0 else []
+    before = [group["lr"] for group in groups]
+    for group in groups:
+        group["lr"] = group["lr"] * factor
+    try:
+        yield
+    finally:
+        for group, rate in zip(groups, before, strict=True):
+            group["lr"] = rate
+
+
+@torch.no_grad()
+def roll_back(snapshots: Snapshots, *, older: bool = False) -> int:
+    """Write the newest clean copy back in place and return its step; it is the only one afterwards.
+
+    Args:
+        snapshots: the copies.
+        older: take the older of the regular ones, for damage that may have begun before the newer ones.
+    """
+    trainer, copy = snapshots.trainer, snapshots.chosen(older=older)
+    if trainer.ema:
+        trainer.ema.updates = copy.scalars["ema.updates"]
+    optimizer = trainer.optimizer
+    for i, parameter in enumerate(parameters(optimizer)):
+        state = optimizer.state.get(parameter, {})
+        if any(isinstance(t, Tensor) and f"optimizer.{i}.{k}" not in copy.tensors for k, t in state.items()):
+            del optimizer.state[parameter]  # begun after the copy was taken
+    for name, tensor in snapshots.live().items():
+        if name in copy.tensors:  # a GradScaler makes its tensors with the first step
+            _put(tensor, copy.tensors[name], resize=name not in copy.scalars["parameters"])
+    for parameter, saved in zip(parameters(optimizer), copy.scalars["optimizer"], strict=False):
+        if parameter in optimizer.state:
+            optimizer.state[parameter].update(saved)
+    snapshots.copies, snapshots.late = [copy], None
+    return copy.step
+
+
+def _put(tensor: Tensor, values: Tensor, *, resize: bool) -> None:
+    """Values in place; a tensor that cannot be written to (expanded, of inference mode) was not changed in place."""
+    with suppress(RuntimeError):
+        if tensor.shape != values.shape:
+            if not resize:
+                return  # another parameter by now
+            tensor.resize_(values.shape)  # an observer had seen nothing yet
+        tensor.copy_(values, non_blocking=True)
 
 
 def _not_a_number(items: Any) -> Any:
@@ -102,3 +166,29 @@ def leave_float16(trainer: Any) -> str:
         return "bfloat16"
     trainer.args.amp, trainer.amp = False, False
     return "float32"
+
+
+def reset_channels(mean: Tensor, var: Tensor, bad: Tensor) -> None:
+    """BatchNorm channels start with mean 0 and variance 1, as a new layer has them."""
+    mean[bad], var[bad] = 0.0, 1.0
+
+
+def reset_optimizer(optimizer: torch.optim.Optimizer, of: Iterable[Tensor]) -> None:
+    """Set the state of parameters to 0: the optimizer begins it again."""
+    for parameter in of:
+        for key, value in optimizer.state[parameter].items():
+            if isinstance(value, Tensor) and value.dim():
+                optimizer.state[parameter][key] = torch.zeros_like(value)
+
+
+def reset_scale(scaler: Any, scale: float) -> None:
+    """Let a GradScaler start with another scale."""
+    scaler.load_state_dict({**scaler.state_dict(), "scale": scale, "_growth_tracker": 0})
+
+
+def reset_weights(models: Sequence[nn.Module], names: Sequence[str], new: Mapping[str, Tensor]) -> None:
+    """Give named tensors of models the values of a state_dict."""
+    for model in models:
+        state = model.state_dict()
+        for name in names:
+            state[name].copy_(new[name])

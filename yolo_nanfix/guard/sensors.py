@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch import Tensor
 
 from yolo_nanfix import batches
 from yolo_nanfix.events import Check, Source
 from yolo_nanfix.guard import sample_sources
 from yolo_nanfix.guard.listener import Picture
+from yolo_nanfix.guard.module_state import NormBuffers
 
-NormCopy = tuple[Tensor, list[int]]
 TARGETS = ("bboxes", "cls", "keypoints")
 CHECKS = {
     Check.LOSS: "loss not finite ({terms})",
@@ -35,65 +33,6 @@ MAPS = ("masks", "semantic_mask", "depth")
 """Targets with one map an image."""
 DARK = 1.5 / 255
 """A batch whose brightest pixel is at most this is black, or was scaled to [0, 1] before it was divided by 255."""
-
-
-class NormBuffers:
-    """The running statistics of all normalisation layers of a model: one flat copy, one finite check.
-
-    A NaN in a running mean or variance never decays (0.97 * NaN), so these are what one bad forward ruins.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        """Collect the buffers once; they are updated in place, so the list stays valid."""
-        norms = [m for m in model.modules() if isinstance(m, _NormBase)]
-        stats = [b for m in norms for b in (m.running_mean, m.running_var) if b is not None]
-        names = {id(b): name for name, b in model.named_buffers()}
-        self.names = [names[id(b)] for b in stats]
-        self.running: list[Tensor] = stats
-        self.counters: list[Tensor] = [m.num_batches_tracked for m in norms if m.num_batches_tracked is not None]
-        device = stats[0].device if stats else torch.device("cpu")
-        dtype = reduce(torch.promote_types, (b.dtype for b in stats), torch.float32)
-        self._kept = torch.zeros(sum(b.numel() for b in stats), dtype=dtype, device=device)
-        self._seen = torch.zeros_like(self._kept)
-
-    @torch.no_grad()
-    def copy(self) -> NormCopy:
-        """Copies of the statistics, flat (float), and how often each batch counter was changed; valid until the next.
-
-        Each forward pass adds 1 to a counter, which torch counts as one change; to copy all of them costs more.
-        """
-        if self.running:
-            torch.cat(self.running, out=self._kept)
-        return self._kept, [c._version for c in self.counters]
-
-    @torch.no_grad()
-    def sum(self) -> Tensor:
-        """The sum of all statistics, a scalar on the model's device: finite if and only if all of them are."""
-        return torch.cat(self.running, out=self._seen).sum() if self.running else self._seen.sum()
-
-    @torch.no_grad()
-    def restore(self, saved: NormCopy) -> None:
-        """Write a copy back in place, bit for bit."""
-        flat, versions = saved
-        if self.running:
-            torch._foreach_copy_(self.running, list(torch.split(flat, [b.numel() for b in self.running])))
-        for i, (counter, version) in enumerate(zip(self.counters, versions, strict=True)):
-            counter.sub_(counter._version - version)
-            versions[i] = counter._version  # a second call changes nothing
-
-    def tensors(self) -> list[tuple[str, Tensor]]:
-        """The statistics by their names in the state_dict."""
-        return list(zip(self.names, self.running, strict=True))
-
-    def restore_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Write the statistics of a state_dict back in place; the batch counters stay."""
-        for name, buffer in zip(self.names, self.running, strict=True):
-            buffer.copy_(weights[name])
-
-    def named(self, saved: NormCopy) -> dict[str, Tensor]:
-        """A copy as a part of a state_dict."""
-        parts = torch.split(saved[0].clone(), [b.numel() for b in self.running])
-        return {n: p.to(b.dtype).view_as(b) for n, p, b in zip(self.names, parts, self.running, strict=True)}
 
 
 def step_tensors(

@@ -9,7 +9,6 @@ Cost (YOLOv8n: 48 MB a copy): 0.08 % of a step at one copy every 50 steps.
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +70,7 @@ class Snapshots:
     @torch.no_grad()
     def _copy(self, step: int, spare: dict[str, Tensor]) -> Copy:
         copy = Copy(step, scalars=self._scalars())
-        live = self._live()
+        live = self.live()
         if live.keys() == spare.keys() and all(live[k].shape == t.shape for k, t in spare.items()):
             for dtype in {t.dtype for t in live.values()}:
                 names = [k for k, t in live.items() if t.dtype == dtype]
@@ -81,30 +80,9 @@ class Snapshots:
             copy.tensors = {k: _copied(t) for k, t in live.items()}
         return copy
 
-    @torch.no_grad()
-    def restore(self, *, older: bool = False) -> int:
-        """Write the newest clean copy back in place and return its step; it is the only one afterwards.
-
-        Args:
-            older: take the older of the regular ones, for damage that may have begun before the newer ones.
-        """
-        copy = self.copies[0] if older else next(filter(_clean, self.newest_first()), self.copies[0])
-        ema = self.trainer.ema
-        if ema:
-            ema.updates = copy.scalars["ema.updates"]
-        optimizer = self.trainer.optimizer
-        for i, parameter in enumerate(_parameters(optimizer)):
-            state = optimizer.state.get(parameter, {})
-            if any(isinstance(t, Tensor) and f"optimizer.{i}.{k}" not in copy.tensors for k, t in state.items()):
-                del optimizer.state[parameter]  # begun after the copy was taken
-        for name, tensor in self._live().items():
-            if name in copy.tensors:  # a GradScaler makes its tensors with the first step
-                _put(tensor, copy.tensors[name], resize=name not in copy.scalars["parameters"])
-        for parameter, saved in zip(_parameters(optimizer), copy.scalars["optimizer"], strict=False):
-            if parameter in optimizer.state:
-                optimizer.state[parameter].update(saved)
-        self.copies, self.late = [copy], None
-        return copy.step
+    def chosen(self, *, older: bool = False) -> Copy:
+        """The copy to go back to: the newest clean one, or the older of the regular ones."""
+        return self.copies[0] if older else next(filter(_clean, self.newest_first()), self.copies[0])
 
     @torch.no_grad()
     def moved(self) -> tuple[float, float, int]:
@@ -129,13 +107,13 @@ class Snapshots:
         changed, before = torch.stack([apart, size]).tolist()
         return changed, before, copy.step
 
-    def _live(self) -> dict[str, Tensor]:
+    def live(self) -> dict[str, Tensor]:
         """Every tensor that training changes, by owner and name."""
         parts = {f"model.{k}": v for k, v in (*self.model.named_buffers(), *self.model.state_dict().items())}
         if self.trainer.ema:
             parts |= {f"ema.{k}": v for k, v in self.trainer.ema.ema.state_dict().items()}
         optimizer = self.trainer.optimizer
-        for i, parameter in enumerate(_parameters(optimizer)):
+        for i, parameter in enumerate(parameters(optimizer)):
             state = optimizer.state.get(parameter, {})
             parts |= {f"optimizer.{i}.{k}": t for k, t in state.items() if isinstance(t, Tensor)}
         scaler = self.trainer.scaler
@@ -146,14 +124,15 @@ class Snapshots:
         optimizer, ema = self.trainer.optimizer, self.trainer.ema
         plain = [
             {k: v for k, v in optimizer.state.get(p, {}).items() if not isinstance(v, Tensor)}
-            for p in _parameters(optimizer)
+            for p in parameters(optimizer)
         ]
         names = (name for name, _ in self.model.named_parameters() if name not in self.by_design)
-        parameters = frozenset(f"model.{name}" for name in names)
-        return {"optimizer": plain, "ema.updates": ema.updates if ema else 0, "parameters": parameters}
+        learnt = frozenset(f"model.{name}" for name in names)
+        return {"optimizer": plain, "ema.updates": ema.updates if ema else 0, "parameters": learnt}
 
 
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+def parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """The parameters of an optimizer, group by group."""
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
@@ -167,16 +146,6 @@ def _clean(copy: Copy) -> bool:
 
 def _fits(copy: Tensor | None, tensor: Tensor) -> bool:
     return copy is not None and copy.shape == tensor.shape
-
-
-def _put(tensor: Tensor, values: Tensor, *, resize: bool) -> None:
-    """Values in place; a tensor that cannot be written to (expanded, of inference mode) was not changed in place."""
-    with suppress(RuntimeError):
-        if tensor.shape != values.shape:
-            if not resize:
-                return  # another parameter by now
-            tensor.resize_(values.shape)  # an observer had seen nothing yet
-        tensor.copy_(values, non_blocking=True)
 
 
 def _copied(tensor: Tensor) -> Tensor:

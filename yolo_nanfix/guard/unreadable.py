@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from yolo_nanfix.errors import TooManyUnreadable
 from yolo_nanfix.events import Action, Check, Did, Point, Source
 from yolo_nanfix.guard import sample_sources
+from yolo_nanfix.guard.fault_handling import Faults
 from yolo_nanfix.guard.sample_sources import Composed, Failure
-
-if TYPE_CHECKING:
-    from yolo_nanfix.guard.fault_handling import Faults
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Unreadable:
         """Nothing has failed yet; `loader` gives the batches of the set."""
         self.point, self.faults = point, faults
         self.size = _length(getattr(loader, "dataset", ()))
-        self.record = faults.guard.recorder
+        self.record = faults.run.recorder
         self.epochs: dict[str, int] = {}
         self.in_a_row = 0
         self._last: dict[str, int] = {}

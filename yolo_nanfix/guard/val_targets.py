@@ -6,7 +6,7 @@ Ultralytics checks the classes of both sets when it reads them, but not those of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,11 +14,9 @@ from torch import Tensor
 from yolo_nanfix import batches
 from yolo_nanfix.events import Action, Check, Defect, Did, Point, Source
 from yolo_nanfix.guard import ownership, sample_sources, target_checks, telltales
+from yolo_nanfix.guard.fault_handling import Faults
 from yolo_nanfix.guard.rereading import Rereading
 from yolo_nanfix.guard.sample_sources import Composed
-
-if TYPE_CHECKING:
-    from yolo_nanfix.guard.fault_handling import Faults
 
 Batch = Mapping[str, Any]
 ENTRIES = ("cls", "semantic_mask")
@@ -28,11 +26,12 @@ ENTRIES = ("cls", "semantic_mask")
 class ValTargets:
     """Judges the targets of val batches while they are on the host."""
 
-    def __init__(self, trainer: Any, faults: Faults) -> None:
+    def __init__(self, faults: Faults) -> None:
         """Nothing was left out yet."""
-        self.trainer, self.faults = trainer, faults
+        self.faults = faults
+        self.trainer = trainer = faults.run.trainer
         self.rereading = Rereading(getattr(getattr(trainer, "test_loader", None), "dataset", None))
-        self.nc = target_checks.classes_of_model(faults.guard.model)
+        self.nc = target_checks.classes_of_model(faults.run.model)
 
     def part(self, batch: Batch) -> tuple[Batch, set[int], bool]:
         """The batch without the images whose targets would end validation; each is named and counted.
@@ -44,7 +43,7 @@ class ValTargets:
         names = batches.names(batch)
         bad = {i: n.sick for i, n in enumerate(names) if isinstance(n, Composed) and n.defect is Defect.CLASS}
         sound = target_checks.sound(batch, self.nc)
-        if (sound and not bad) or not ownership.stock_loss(self.faults.guard.model):
+        if (sound and not bad) or not ownership.stock_loss(self.faults.run.model):
             return batch, set(), False
         if not sound:
             found, strays = target_checks.faults(batch, self.nc)
@@ -71,7 +70,7 @@ class ValTargets:
         judged = self.rereading.judged(sources)
         says = "{bad} of {count} val images no good: {suspect}" + telltales.WHOSE.get(judged[0].on_disk, "")
         values = {"bad": len(bad), "count": count, "suspect": judged[0].suspect}
-        self.faults.guard.recorder.sick_samples += len(bad)
+        self.faults.run.recorder.sick_samples += len(bad)
         verdict = telltales.verdict(judged, self.trainer, self.nc)
         done = Action(Did.VAL_IMAGES_LEFT_OUT)
         self.faults.note(Point.VALIDATION, Check.TARGETS, says, values, done, files=judged, verdict=verdict)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +20,10 @@ from torch import Tensor
 from yolo_nanfix import batches
 from yolo_nanfix.events import Action, Check, Did, Point, Source
 from yolo_nanfix.guard import distributed, ownership, predictions, randomness, sensors
+from yolo_nanfix.guard.fault_handling import Faults
 from yolo_nanfix.guard.sample_sources import Composed
 from yolo_nanfix.guard.unreadable import Unreadable
 from yolo_nanfix.guard.val_targets import ValTargets
-
-if TYPE_CHECKING:
-    from yolo_nanfix.guard.fault_handling import Faults
 
 Call = Callable[..., Any]
 
@@ -33,11 +31,12 @@ Call = Callable[..., Any]
 class ValidationGuard:
     """Watches the val batches inside training and in the evaluation after it; `adapter` connects it."""
 
-    def __init__(self, trainer: Any, faults: Faults) -> None:
+    def __init__(self, faults: Faults) -> None:
         """Nothing is left out yet."""
-        self.trainer, self.faults = trainer, faults
+        self.faults = faults
+        self.trainer = trainer = faults.run.trainer
         self.unreadable = Unreadable(Point.VALIDATION, getattr(trainer, "test_loader", None), faults)
-        self.targets = ValTargets(trainer, faults)
+        self.targets = ValTargets(faults)
         self._stock = ownership.stock(
             getattr(trainer, "validator", None), "preprocess"
         )  # the guard is not around it yet
@@ -57,7 +56,7 @@ class ValidationGuard:
             GuardStop: too many samples cannot be read.
         """
         self._empty, self._batch = False, {}
-        self.faults.guard.recorder.processes.val_batches += 1
+        self.faults.run.recorder.processes.val_batches += 1
         looked, added = batches.collated(batch), None
         judged = looked and self._stock  # on the host, where nothing comes between
         if looked:
@@ -178,7 +177,7 @@ class ValidationGuard:
     @property
     def _explained(self) -> bool:
         """Whether it is said already that the averaged model itself gives NaN, so that no image is to blame."""
-        return bool(self.faults.guard.recorder.ema_nan)
+        return bool(self.faults.run.recorder.ema_nan)
 
     def _healthy_loss(self, sources: tuple[Source, ...]) -> dict[str, Tensor]:
         """The loss terms of the batch without its sick images; empty if there are none to take it over."""
