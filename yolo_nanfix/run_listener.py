@@ -15,7 +15,7 @@ from yolo_nanfix.errors import DataError, GuardStop
 from yolo_nanfix.events import Event
 from yolo_nanfix.files import write_text
 from yolo_nanfix.findings import Finding
-from yolo_nanfix.guard import carry_over, start_weights
+from yolo_nanfix.guard import carry_over, snapshots
 from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.listener import Listener, Pictures
 from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
@@ -328,7 +328,7 @@ def figures(
         last_metric=by_epoch[-1] if by_epoch else None,
         best_metric=max(by_epoch) if by_epoch else None,
         pretrained=recorder.pretrained,
-        start_weights=start_weights.unchanged(best, recorder.start) if finished and best.is_file() else None,
+        start_weights=snapshots.unchanged(best, recorder.start) if finished and best.is_file() else None,
     )
 
 

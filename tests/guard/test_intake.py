@@ -15,7 +15,7 @@ from marks import matrix
 
 import yolo_nanfix
 from yolo_nanfix import batches
-from yolo_nanfix.guard import target_checks
+from yolo_nanfix.guard import sample_checks
 
 pytestmark = pytest.mark.usefixtures("unpatched")
 NAN = float("nan")
@@ -209,21 +209,21 @@ def test_rows_of_no_image_cost_their_micro_batch(value, data, tmp_path):
 def test_targets_are_judged_as_they_should_be():
     batch = {"img": torch.zeros(2, 3, 8, 8), "batch_idx": torch.tensor([0.0, 0.0, 1.0])}
     batch["cls"] = torch.tensor([[0.0], [2.0], [1.0]])
-    assert target_checks.sound(batch, 3) and not target_checks.sound(batch, 2) and target_checks.sound(batch, None)
-    assert target_checks.faults(batch, 2) == ({0: "class 2 outside of 0 to 1 in its row 2"}, {})
-    assert target_checks.sound({**batch, "texts": [[], []]}, 2)  # the classes of a text batch are its texts
-    assert target_checks.sound({"img": batch["img"], "batch_idx": torch.zeros(0), "cls": torch.zeros(0, 1)}, 1)
+    assert sample_checks.sound(batch, 3) and not sample_checks.sound(batch, 2) and sample_checks.sound(batch, None)
+    assert sample_checks.faults(batch, 2) == ({0: "class 2 outside of 0 to 1 in its row 2"}, {})
+    assert sample_checks.sound({**batch, "texts": [[], []]}, 2)  # the classes of a text batch are its texts
+    assert sample_checks.sound({"img": batch["img"], "batch_idx": torch.zeros(0), "cls": torch.zeros(0, 1)}, 1)
     classified = {"img": batch["img"], "cls": torch.tensor([0, 3])}
-    assert not target_checks.sound(classified, 3)
-    assert target_checks.faults(classified, 3) == ({1: "class 3 outside of 0 to 2 in its row 1"}, {})
+    assert not sample_checks.sound(classified, 3)
+    assert sample_checks.faults(classified, 3) == ({1: "class 3 outside of 0 to 2 in its row 1"}, {})
     mask = torch.tensor([[0, 1, 255]], dtype=torch.int32)
-    assert [bool(target_checks.bad_classes(m, 2)) for m in (mask, mask + 1, mask - 1, mask * 2)] == [
+    assert [bool(sample_checks.bad_classes(m, 2)) for m in (mask, mask + 1, mask - 1, mask * 2)] == [
         False,
         True,
         True,
         True,
     ]
-    assert not target_checks.bad_classes(mask, 1)
+    assert not sample_checks.bad_classes(mask, 1)
 
 
 def test_a_class_folder_that_the_model_does_not_know(data, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 import torch.distributed as dist
 
 from yolo_nanfix import stopping
-from yolo_nanfix.guard import adapter, endings, lookout, process_state
+from yolo_nanfix.guard import adapter, endings, lookout
 from yolo_nanfix.guard.board import Board
 from yolo_nanfix.guard.lost_ranks import Limits, Sign, as_json
 from yolo_nanfix.guard.recorder import Recorder
@@ -98,7 +98,7 @@ def test_a_report_of_a_lost_rank_is_whole_whenever_the_launcher_s_signal_comes(s
     monkeypatch.setattr(lookout, "BEAT", 0.01)
     with subprocess.Popen([sys.executable, "-S", "-c", ""]) as gone:
         pass
-    dead = Sign(beat=3, epoch=1, batch=2, step=2, progress=2, host=process_state.HOST, pid=gone.pid)
+    dead = Sign(beat=3, epoch=1, batch=2, step=2, progress=2, host=endings.HOST, pid=gone.pid)
     over, moment = False, 0
     while not over:
         moment += 1 if moment < FIRST else EACH

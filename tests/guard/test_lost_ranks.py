@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 import torch.distributed as dist
 
-from yolo_nanfix.guard import endings, process_state
+from yolo_nanfix.guard import endings
 from yolo_nanfix.guard.board import Board
 from yolo_nanfix.guard.lost_ranks import End, How, Limits, LostRank, Process, Seen, Sign, as_json, ending, lost
 
@@ -93,20 +93,20 @@ def test_what_is_said_of_a_lost_rank_names_it_its_process_and_place():
 
 def test_a_process_is_known_as_running_stopped_and_gone():
     with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"]) as child:
-        host = process_state.HOST
-        assert process_state.process(child.pid, host) is Process.RUNNING
-        assert process_state.process(child.pid, "another machine") is Process.UNKNOWN
-        assert process_state.parent(child.pid) in (0, endings.os.getpid())
+        host = endings.HOST
+        assert endings.process_of(child.pid, host) is Process.RUNNING
+        assert endings.process_of(child.pid, "another machine") is Process.UNKNOWN
+        assert endings.parent_of(child.pid) in (0, endings.os.getpid())
         child.send_signal(signal.SIGSTOP)
         until = time.monotonic() + 20
-        while process_state.process(child.pid, host) is not Process.SUSPENDED and time.monotonic() < until:
+        while endings.process_of(child.pid, host) is not Process.SUSPENDED and time.monotonic() < until:
             time.sleep(0.02)
-        assert process_state.process(child.pid, host) is Process.SUSPENDED
+        assert endings.process_of(child.pid, host) is Process.SUSPENDED
         child.kill()
-        while process_state.process(child.pid, host) is not Process.GONE and time.monotonic() < until:
+        while endings.process_of(child.pid, host) is not Process.GONE and time.monotonic() < until:
             time.sleep(0.02)
-        assert process_state.process(child.pid, host) is Process.GONE  # though nobody has asked for its exit code yet
-    assert process_state.process(child.pid, host) is Process.GONE
+        assert endings.process_of(child.pid, host) is Process.GONE  # though nobody has asked for its exit code yet
+    assert endings.process_of(child.pid, host) is Process.GONE
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from make_datasets import make_dataset
 from marks import matrix
 
 import yolo_nanfix
-from yolo_nanfix.guard import predictions
+from yolo_nanfix.guard import validation
 
 pytestmark = pytest.mark.usefixtures("unpatched")
 NAN = float("nan")
@@ -145,20 +145,20 @@ def test_probabilities_of_nan_in_classification(data, tmp_path):
 
 def test_rows_that_are_finite_stay_the_very_same():
     rows = {"bboxes": torch.rand(3, 4), "conf": torch.rand(3), "cls": torch.zeros(3), "keypoints": torch.rand(3, 2, 3)}
-    made, gone = predictions.finite_rows([rows, rows], {})
+    made, gone = validation.finite_rows([rows, rows], {})
     assert gone == 0 and made[0] is rows
     sick = {**rows, "keypoints": rows["keypoints"].clone()}
     sick["keypoints"][1, 0, 0] = NAN
-    made, gone = predictions.finite_rows([rows, sick], {1: 1})
+    made, gone = validation.finite_rows([rows, sick], {1: 1})
     assert gone == 1 and made[0] is rows and torch.equal(made[1]["conf"], rows["conf"][[0, 2]])
     masks = {"conf": torch.rand(2), "masks": torch.tensor([[[True]], [[False]]])}
-    assert predictions.finite_rows([masks], {0: 4})[1] == 1 and predictions.finite_rows([masks], {})[1] == 0
+    assert validation.finite_rows([masks], {0: 4})[1] == 1 and validation.finite_rows([masks], {})[1] == 0
     old = [torch.tensor([[1.0, 2.0, 3.0, 4.0, 0.9, 0.0], [NAN, 2.0, 3.0, 4.0, 0.9, 0.0]])]
-    (kept,), gone = predictions.finite_rows(old, {})
+    (kept,), gone = validation.finite_rows(old, {})
     assert gone == 1 and len(kept) == 1
-    pair, gone = predictions.finite_rows((old, torch.zeros(1)), {})
+    pair, gone = validation.finite_rows((old, torch.zeros(1)), {})
     assert gone == 1 and len(pair) == 2
-    assert predictions.finite_rows(SimpleNamespace(), {})[1] == 0
+    assert validation.finite_rows(SimpleNamespace(), {})[1] == 0
 
 
 def test_class_maps_and_depth_lose_the_image():
@@ -166,16 +166,16 @@ def test_class_maps_and_depth_lose_the_image():
         torch.rand(3, 4, 4),
         {"img": torch.rand(3, 3, 4, 4), "semantic_mask": torch.arange(3)},
     )
-    kept, part = predictions.without_images(made, {**batch, "im_file": ["a", "b", "c"]}, {1: 5})
+    kept, part = validation.without_images(made, {**batch, "im_file": ["a", "b", "c"]}, {1: 5})
     assert torch.equal(kept, made[[0, 2]]) and part["im_file"] == ["a", "c"]
     assert part["semantic_mask"].tolist() == [0, 2]
-    assert len(predictions.without_images(made, batch, {0: 1, 1: 1, 2: 1})[0]) == 0
+    assert len(validation.without_images(made, batch, {0: 1, 1: 1, 2: 1})[0]) == 0
 
 
 def test_one_read_tells_losses_and_predictions():
     good, bad = torch.zeros(2, 3), torch.tensor([[0.0, NAN, 1.0], [0.0, 0.0, 0.0]])
-    assert predictions.both_finite([torch.tensor(1.0)], good) == (True, True)
-    assert predictions.both_finite([torch.tensor(NAN)], (good, {"feats": bad})) == (False, True)
-    assert predictions.both_finite([], ((good, bad), None)) == (True, False)
-    assert predictions.both_finite([], None) == (True, True)
-    assert predictions.bad_images(bad, 2) == {0: 1}
+    assert validation.both_finite([torch.tensor(1.0)], good) == (True, True)
+    assert validation.both_finite([torch.tensor(NAN)], (good, {"feats": bad})) == (False, True)
+    assert validation.both_finite([], ((good, bad), None)) == (True, False)
+    assert validation.both_finite([], None) == (True, True)
+    assert validation.bad_images(bad, 2) == {0: 1}

@@ -9,10 +9,10 @@ import pytest
 
 from yolo_nanfix.events import Action, Check, Did, Event, Point, Source
 from yolo_nanfix.guard import distributed
+from yolo_nanfix.guard.board import MOST, Notes
 from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.listener import Listener
 from yolo_nanfix.guard.policy import Kind, Reading, Rung, Standing, decide
-from yolo_nanfix.guard.rank_notes import MOST, Notes
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.report import event_text
 from yolo_nanfix.verdicts import Cause, Verdict

@@ -17,22 +17,21 @@ from torch.utils.data import default_collate
 from yolo_nanfix import clipping, stopping, upstream
 from yolo_nanfix.errors import PatchRefused
 from yolo_nanfix.guard import (
-    absent,
     distributed,
-    lone_validation,
-    lookouts,
     ownership,
     randomness,
     samples,
-    start_weights,
+    snapshots,
+    validation,
 )
 from yolo_nanfix.guard.carry_over import CarryOver
 from yolo_nanfix.guard.guard import Guard
 from yolo_nanfix.guard.guard_settings import GuardSettings, InForce
 from yolo_nanfix.guard.incident_writer import Examine, Known
 from yolo_nanfix.guard.listener import Listen, Listener
-from yolo_nanfix.guard.lookout import Lookout
+from yolo_nanfix.guard.lookout import Lookout, lookout_of
 from yolo_nanfix.guard.recorder import Recorder
+from yolo_nanfix.overrides import ahead, behind
 
 TRAINER = "ultralytics.engine.trainer:BaseTrainer"
 NEEDED = ("preprocess_batch", "optimizer_step", "validate", "save_model", "run_callbacks", "_setup_train")
@@ -99,7 +98,7 @@ def _install_nothing(
             _watch_data()
             _enlist(trainer, force.instead, listen, examine, known)
         elif not _launches(trainer):
-            absent.announce(trainer, force.off)
+            _announce(trainer, force.off)
 
     if target is not None:
         _wrap(target, build)
@@ -120,7 +119,7 @@ def _wrap(target: upstream.Target, build: Callable[[Any], None]) -> None:
 def _watch_data() -> None:
     """Look at samples, and at validations without a trainer."""
     _undo.append(samples.install())
-    _undo.append(lone_validation.install())
+    _undo.append(validation.install_lone())
 
 
 def uninstall() -> None:
@@ -157,7 +156,7 @@ def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Exam
     recorder, earlier = Recorder(), CarryOver(trainer)
     first = not distributed.launched() or int(os.environ["RANK"]) == 0
     listener = listen(trainer, recorder) if first else Listener()  # rank 0 writes the report of all
-    lookout = lookouts.of(trainer, recorder, settings, listener)
+    lookout = lookout_of(trainer, recorder, settings, listener)
     if hasattr(trainer, "_setup_ddp"):
         _around(trainer, "_setup_ddp", partial(_found_each_other, lookout))
     _around(trainer, "_setup_train", lambda call, *args, **kwargs: _set_up(trainer, call, *args, **kwargs))
@@ -249,7 +248,7 @@ def attach(
     with randomness.untouched():  # weights may be made anew
         guard = Guard(trainer, settings, recorder, examine, known, lookout, listener)
     if not trainer.start_epoch and distributed.rank() < 1:
-        recorder.start = start_weights.marks(guard.run.model)
+        recorder.start = snapshots.checksums(guard.run.model)
     earlier.in_force(guard.run.ladder)
     recorder.in_force = guard.run.ladder.lasting
     trainer.add_callback("on_train_epoch_start", lambda t: guard.epoch_start())
@@ -347,7 +346,7 @@ def _save(guard: Guard, write: Callable[[], Any]) -> Any:
 
 def _around_validation(guard: Guard, validator: Any) -> None:
     watch = guard.validation
-    vars(validator)[lone_validation.GUARDED] = True
+    vars(validator)[validation.GUARDED] = True
     wrappers: dict[str, Callable[..., Any]] = {
         "preprocess": lambda call, batch: watch.preprocess(call, validator, batch),
         "postprocess": lambda call, raw: watch.postprocess(call, validator, raw),
@@ -375,3 +374,16 @@ def _step(guard: Guard, step: Callable[[], None]) -> None:
 def _validate(guard: Guard, validate: Callable[[], Any]) -> Any:
     metrics, fitness = validate()
     return guard.validation.judge(metrics, fitness), fitness
+
+
+def _announce(trainer: Any, off: str) -> None:
+    """Let a trainer say at the start and at the end of its run that no step is guarded.
+
+    Args:
+        trainer: Ultralytics' trainer, just built.
+        off: what switched the guard off.
+    """
+    if distributed.launched() and int(os.environ["RANK"]) > 0:
+        return
+    trainer.add_callback("on_pretrain_routine_end", lambda _: upstream.log(f"yolo-nanfix: {ahead(off)}"))
+    trainer.add_callback("teardown", lambda _: upstream.log(f"yolo-nanfix: {behind(off)}"))

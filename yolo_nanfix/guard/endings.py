@@ -1,4 +1,4 @@
-"""How a process of a run on several is asked to end, and how it ends when its main thread cannot."""
+"""The processes of a run on several: whether they live and where one stands; how one is asked to end, and ends."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import multiprocessing
 import os
 import select
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from yolo_nanfix.guard import process_state
+from yolo_nanfix.guard.lost_ranks import Process
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
 COLLECTIVE = ("gloo", "nccl", "closed by peer", "connection reset", "processgroup", "store")
@@ -104,7 +106,7 @@ def parents() -> tuple[int, int]:
     if AGENT not in os.environ:
         return 0, 0
     launcher = os.getppid()
-    return launcher, process_state.parent(launcher) if LAUNCHED in os.environ else 0
+    return launcher, parent_of(launcher) if LAUNCHED in os.environ else 0
 
 
 def of_a_collective(error: BaseException) -> bool:
@@ -127,3 +129,52 @@ def leave() -> None:
 def _flush(action: Callable[[], object]) -> None:
     with suppress(Exception):
         action()
+
+
+HOST = socket.gethostname()
+WAITING = (f"{os.sep}torch{os.sep}distributed{os.sep}", f"{os.sep}torch{os.sep}autograd{os.sep}")
+"""In code of these folders a training process waits for the others: in a collective, or in a backward pass with one."""
+
+
+def process_of(pid: int, host: str) -> Process:
+    """The state of a process; unknown where it runs on another machine."""
+    if not pid or host != HOST:
+        return Process.UNKNOWN
+    letter, _ = _status(pid)
+    if letter:
+        return {"T": Process.SUSPENDED, "t": Process.SUSPENDED, "Z": Process.GONE, "X": Process.GONE}.get(
+            letter, Process.RUNNING
+        )
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return Process.GONE
+    except OSError:
+        return Process.UNKNOWN
+    return Process.RUNNING
+
+
+def parent_of(pid: int) -> int:
+    """The process that started another one, or took it over; 0 where that is not known."""
+    return _status(pid)[1]
+
+
+def _status(pid: int) -> tuple[str, int]:
+    """The letter of a process's state and its parent, from `/proc`; empty and 0 where there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        letter, above = text.rpartition(")")[2].split()[:2]
+        return letter, int(above)
+    except (OSError, ValueError):
+        return "", 0
+
+
+def place_of_main() -> tuple[str, bool]:
+    """Where the main thread stands, as `file:line in function`, and whether it waits there for other ranks."""
+    main = threading.main_thread().ident
+    frame = sys._current_frames().get(main) if main is not None else None
+    if frame is None:
+        return "", False
+    code = frame.f_code
+    file = "/".join(Path(code.co_filename).parts[-3:])
+    return f"{file}:{frame.f_lineno} in {code.co_name}", any(part in code.co_filename for part in WAITING)

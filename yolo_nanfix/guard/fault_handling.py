@@ -17,7 +17,7 @@ from yolo_nanfix.guard.divergence import Alarm
 from yolo_nanfix.guard.incident_writer import IncidentWriter, cause_of
 from yolo_nanfix.guard.param_groups import Setting
 from yolo_nanfix.guard.policy import Decision, Kind, Reading, Rung
-from yolo_nanfix.guard.rereading import Rereading
+from yolo_nanfix.guard.sample_checks import Rereading
 from yolo_nanfix.guard.state import Fault, MicroBatch, RunState
 from yolo_nanfix.numerics.finite import StateDefect, first_not_finite, other_buffers, state_defect, weights
 from yolo_nanfix.verdicts import Cause, Verdict
@@ -29,9 +29,9 @@ ALONE = frozenset({Cause.DATA, Cause.LABEL, Cause.NUMERICS})
 class Faults:
     """The faults of one run; `Guard` and what looks at samples find them."""
 
-    def __init__(self, run: RunState, inquiry: IncidentWriter) -> None:
+    def __init__(self, run: RunState, incidents: IncidentWriter) -> None:
         """None yet."""
-        self.run, self.inquiry = run, inquiry
+        self.run, self.incidents = run, incidents
         self.rereading = Rereading(getattr(getattr(run.trainer, "train_loader", None), "dataset", None))
         self._judged: tuple[Any, tuple[Source, ...]] = (None, ())
 
@@ -110,7 +110,7 @@ class Faults:
                 )
         others_fault = fault.kind is None and explained and distributed.running()
         verdict = self._verdict(fault, beside=others_fault)
-        those = distributed.guilty(distributed.agree(self._testify(fault, verdict, self.inquiry.written)))
+        those = distributed.guilty(distributed.agree(self._testify(fault, verdict, self.incidents.written)))
         reading, theirs = self._worst(those)
         decision = self._with_proposed_rate(run.ladder.judge(reading), theirs.verdict)
         done = run.ladder.carry_out(decision, run.steps, older=reading.kind is Kind.DIVERGING)
@@ -140,7 +140,7 @@ class Faults:
             remedies.put_back(run.norms, run.module_state, micro.buffers, run.snapshots)
         verdict = self._verdict(fault)
         done = Action(Did.REFUSED_STEP), Action(Did.DROPPED, count=len(window))
-        event = replace(self._event_of(fault), actions=done, incident=self.inquiry.written)
+        event = replace(self._event_of(fault), actions=done, incident=self.incidents.written)
         self._record(event, verdict)
         if run.groups.refused_in_a_row >= run.settings.max_bad_in_a_row:
             self.stop(f"{run.groups.refused_in_a_row} steps in a row refused: {event.detail}", verdict)
@@ -158,7 +158,7 @@ class Faults:
         if not alone and (defect := state_defect(run.parameters())):
             self.deal_with(Fault(Kind.POISONED, point, (Check.WEIGHTS,), defect.says, defect.values, dropped=0))
         if (defect := first_not_finite(run.norms.tensors())) and len(run.snapshots):
-            run.norms.restore_from(run.snapshots.newest_first()[0].weights())
+            remedies.norms_from_snapshot(run.norms, run.snapshots)
             done = Action(Did.BATCHNORM_FROM_SNAPSHOT)
             self.note(point, Check.BATCHNORM, defect.says, defect.values, done)
         ema = run.trainer.ema
@@ -233,10 +233,10 @@ class Faults:
     def _verdict(self, fault: Fault, *, beside: bool = False) -> Verdict | None:
         """What the fault comes from. `beside`: another rank met one, and this one, too, if its replay explains it."""
         if fault.verdict is not None or fault.kind is Kind.EMPTY:
-            self.inquiry.written = ""
+            self.incidents.written = ""
             return fault.verdict
         with randomness.untouched():  # a replay runs the user's own code, too
-            return self.inquiry.look_into(self.run, self._event_of(fault), fault, beside=beside)
+            return self.incidents.look_into(self.run, self._event_of(fault), fault, beside=beside)
 
     def _testify(self, fault: Fault, verdict: Verdict | None, incident: str = "") -> Testimony:
         kind = fault.kind if distributed.running() else fault.kind or Kind.NOT_FINITE

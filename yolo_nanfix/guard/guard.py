@@ -12,7 +12,7 @@ from torch import Tensor
 
 from yolo_nanfix import batches
 from yolo_nanfix.events import Action, Check, Did, Point, Source
-from yolo_nanfix.guard import batched_reads, distributed, head_outputs, initial_state, lookouts, remedies, sensors
+from yolo_nanfix.guard import batched_reads, distributed, head_outputs, initial_state, remedies, sensors
 from yolo_nanfix.guard import param_groups as groups
 from yolo_nanfix.guard.divergence import Alarm
 from yolo_nanfix.guard.fault_handling import Faults
@@ -20,7 +20,7 @@ from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.incident_writer import Examine, IncidentWriter, Known, precision, random_states
 from yolo_nanfix.guard.intake import Intake
 from yolo_nanfix.guard.listener import Listener
-from yolo_nanfix.guard.lookout import Lookout
+from yolo_nanfix.guard.lookout import Lookout, lookout_of
 from yolo_nanfix.guard.param_groups import Setting
 from yolo_nanfix.guard.policy import Kind
 from yolo_nanfix.guard.recorder import Recorder
@@ -55,7 +55,7 @@ class Guard:
             PoisonedState: weights or buffers are not finite and may not be mended, so no step could be good.
         """
         listener = listener or Listener()
-        lookout = lookout or lookouts.of(trainer, recorder, settings, listener)
+        lookout = lookout or lookout_of(trainer, recorder, settings, listener)
         self.run = run = RunState(trainer, settings, recorder, listener, lookout)
         self.faults = Faults(run, IncidentWriter(settings, examine, known))
         self.validation = ValidationGuard(self.faults)
@@ -124,7 +124,7 @@ class Guard:
         self.run.recorder.processes.place = self.run.trainer.epoch + 1, self.run.batches_this_epoch
         self.run.gradients.sizes = {}
         self.progress.take_back()
-        self.faults.inquiry.tick(self.run.model)
+        self.faults.incidents.tick(self.run.model)
         head_outputs.overhear(self.run.model)
         if not self.good_this_epoch:
             remedies.set_running_loss(self.run.trainer, None)  # only dropped micro-batches so far

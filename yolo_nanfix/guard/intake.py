@@ -15,21 +15,26 @@ NaN, or to other numbers of classes. After it they are judged on the CPU; on a G
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from yolo_nanfix import batches
+from yolo_nanfix.errors import TooManyUnreadable
 from yolo_nanfix.events import Action, Check, Defect, Did, OnDisk, Point, Source
-from yolo_nanfix.guard import ownership, sample_sources, target_checks, telltales
+from yolo_nanfix.guard import ownership, sample_checks, sample_sources
 from yolo_nanfix.guard.fault_handling import Faults
+from yolo_nanfix.guard.incident_writer import label_rows
 from yolo_nanfix.guard.policy import Kind
-from yolo_nanfix.guard.sample_sources import Composed
+from yolo_nanfix.guard.sample_sources import Composed, Failure
 from yolo_nanfix.guard.state import Fault
-from yolo_nanfix.guard.unreadable import Unreadable
-from yolo_nanfix.verdicts import Verdict
+from yolo_nanfix.tasks import option
+from yolo_nanfix.verdicts import Cause, Verdict
 from yolo_nanfix.wording import sentence
 
 Batch = Mapping[str, Any]
@@ -45,7 +50,7 @@ class Intake:
         self.faults, self.run = faults, faults.run
         trainer = self.run.trainer
         self.unreadable = Unreadable(Point.BATCH, getattr(trainer, "train_loader", None), faults)
-        self.nc = target_checks.classes_of_model(self.run.model)
+        self.nc = sample_checks.classes_of_model(self.run.model)
         self._on_host = trainer.device.type == "cpu"
         self._own = not ownership.stock(trainer, "preprocess_batch")
         self._looked = self._judging = False
@@ -107,7 +112,7 @@ class Intake:
         return ownership.untouched(self.run.trainer, "preprocess_batch") and ownership.stock_loss(self.run.model)
 
     def _sound(self, batch: Batch) -> bool:
-        return not self._judging or target_checks.sound(batch, self.nc)
+        return not self._judging or sample_checks.sound(batch, self.nc)
 
     def _known_by_name(self, names: Sequence[Any]) -> set[int]:
         """Where another sample stands in for one that cannot be read."""
@@ -152,7 +157,7 @@ class Intake:
         """
         found = [i for i, n in enumerate(names) if isinstance(n, Composed) and n.sick and i not in out]
         if made is not None:
-            found = [i for i in found if telltales.still(made, i, names[i].defect, self.nc)]
+            found = [i for i in found if still(made, i, names[i].defect, self.nc)]
         if not found:
             return set()
         sources = tuple(Source(str(n), n.sick, n.parents, defect=n.defect) for n in (names[i] for i in found))
@@ -168,9 +173,9 @@ class Intake:
 
     def _say(self, check: Check, sources: tuple[Source, ...], count: int) -> Verdict:
         """Record samples that are taken out of a micro-batch, and why; count what their files did."""
-        verdict = telltales.verdict(sources, self.run.trainer, self.nc)
+        verdict = verdict_on(sources, self.run.trainer, self.nc)
         self.run.recorder.sick_samples += len(sources)
-        says = "{bad} of {count} samples no good: {suspect}" + telltales.WHOSE.get(sources[0].on_disk, "")
+        says = "{bad} of {count} samples no good: {suspect}" + WHOSE.get(sources[0].on_disk, "")
         values = {"bad": len(sources), "count": count, "suspect": sources[0].suspect}
         done = Action(Did.SAMPLES_LEFT_OUT)
         self.faults.note(Point.BATCH, check, says, values, done, files=sources, verdict=verdict)
@@ -185,13 +190,13 @@ class Intake:
         names = batches.names(batch)
         verdict = None
         if not self._sound(batch):
-            bad, strays = target_checks.faults(batch, self.nc)
+            bad, strays = sample_checks.faults(batch, self.nc)
             if strays or not names:
-                says, values = target_checks.STRAYS, strays
+                says, values = sample_checks.STRAYS, strays
                 if not strays:
                     says, values = "{first}", {"first": next(iter(bad.values()))}
                 seen = Check.TARGETS, says, values
-                return self._dropped(batch, seen, (), telltales.strays(says, values), spare)
+                return self._dropped(batch, seen, (), verdict_on_strays(says, values), spare)
             bad = {i: why for i, why in bad.items() if i not in out}
             sources = tuple(
                 Source(str(names[i]), why, sample_sources.parents(names[i]), defect=Defect.CLASS)
@@ -249,3 +254,201 @@ def _harmless(batch: Batch) -> Batch:
     if "batch_idx" not in batch and isinstance(fresh.get("cls"), Tensor):
         fresh["cls"] = fresh["cls"] * 0
     return fresh
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When samples that cannot be made end the run.
+
+    Attributes:
+        share: of the set's images. With a quarter of them gone, what is learned from is not what was chosen any more;
+            single files and folders that go missing lie far below it, a drive or a share that is gone far above.
+        least: images, however small the set is: one file more or less is no reason in a set of ten.
+        in_a_row: samples without one in between that could be read. Nothing comes any more: the drive is gone, or code
+            raises at each sample. It is met long before a quarter of a large set.
+    """
+
+    share: float = 0.25
+    least: int = 5
+    in_a_row: int = 50
+
+
+LIMITS = Limits()
+SAID = "could not be read"
+
+
+class Unreadable:
+    """The samples of one set that could not be made so far.
+
+    Attributes:
+        epochs: for each file that could not be read when it was last asked for, in how many epochs that was so.
+    """
+
+    def __init__(self, point: Point, loader: Any, faults: Faults) -> None:
+        """Nothing has failed yet; `loader` gives the batches of the set."""
+        self.point, self.faults = point, faults
+        self.size = _length(getattr(loader, "dataset", ()))
+        self.record = faults.run.recorder
+        self.epochs: dict[str, int] = {}
+        self.in_a_row = 0
+        self._last: dict[str, int] = {}
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """The last error of each file that ever failed, in either set."""
+        return self.record.unreadable
+
+    def look(self, names: Sequence[Any], epoch: int) -> list[int]:
+        """Tell of what failed in a batch, and of what came back.
+
+        Returns:
+            The places at which another sample stands in.
+
+        Raises:
+            GuardStop: too many fail.
+        """
+        if not self.epochs and not any(isinstance(name, Composed) and name.failures for name in names):
+            self.in_a_row = 0
+            return []
+        out = []
+        for place, name in enumerate(names):
+            if isinstance(name, Composed):
+                for failure in name.failures:
+                    self._failed(failure, epoch, mixed=not name.stands_in)
+                if name.stands_in:
+                    out.append(place)
+            self.in_a_row = self.in_a_row + 1 if place in out[-1:] else 0
+            self._stop_where_many_fail()
+            if self.epochs and place not in out[-1:]:
+                self._came_back([str(name), *sample_sources.parents(name)])
+        self.record.unreadable_samples += len(out)
+        return out
+
+    def _failed(self, failure: Failure, epoch: int, *, mixed: bool) -> None:
+        file, seen = failure.file, self._last.get(failure.file) == epoch
+        self._last[file] = epoch
+        self.errors[file] = failure.error
+        if not failure.overcome:
+            self.epochs[file] = self.epochs.get(file, 0) + (not seen)
+        if seen:
+            return
+        did = Did.REPLACED_IN_MIX if mixed else Did.SAMPLES_LEFT_OUT
+        says = f"{SAID}: {{error}}"
+        if failure.overcome:
+            says, did = f"{SAID} at first: {{error}}", Did.READ_AGAIN
+        files = (Source(file, SAID),)
+        self.faults.note(self.point, Check.SAMPLES, says, {"error": failure.error}, Action(did), files=files)
+
+    def _came_back(self, files: Sequence[str]) -> None:
+        for file in files:
+            if self.epochs.pop(file, None) is not None:
+                del self._last[file]
+                done = Action(Did.CAME_BACK)
+                self.faults.note(self.point, Check.SAMPLES, "can be read again", {}, done, files=(Source(file),))
+
+    def _stop_where_many_fail(self) -> None:
+        many = bool(self.size) and len(self.epochs) > max(LIMITS.least, LIMITS.share * self.size)
+        if not many and self.in_a_row < LIMITS.in_a_row:
+            return
+        file = next(reversed(self.epochs), "")
+        what = (
+            f"{len(self.epochs)} of {self.size} images cannot be read"
+            if many
+            else f"{self.in_a_row} samples in a row could not be read"
+        )
+        self.faults.stop(f"{what} (the last: {file}: {self.errors.get(file, '')})", None, TooManyUnreadable)
+
+
+def _length(dataset: Any) -> int:
+    """The number of samples of a set, 0 where it cannot say it, as one that is only gone through."""
+    try:
+        return len(dataset)
+    except TypeError:
+        return 0
+
+
+SURE = 0.95
+"""The sample was seen, and its files were read again."""
+LOOKED = 0.6
+"""The sample was seen; its files could not be read again."""
+WHOSE = {OnDisk.FINITE: ", though the file is in order", OnDisk.NOT_FINITE: ", as in the file"}
+"""How an event goes on that names the first sample."""
+STOCK = ("ultralytics.", "torchvision.", "torch.", "albumentations.")
+
+
+def still(batch: Mapping[str, Any], place: int, defect: Defect | None, nc: int | None) -> bool:
+    """Whether a preprocessed batch on the CPU still has what was seen in one of its samples."""
+    entry = batch.get("semantic_mask" if defect is Defect.CLASS else "img")
+    if not isinstance(entry, Tensor) or not sample_checks.on_host(entry) or place >= len(entry):
+        return False
+    if defect is Defect.CLASS:
+        return bool(sample_checks.bad_classes(entry[place], nc))
+    return entry.is_floating_point() and not bool(entry[place].isfinite().all())
+
+
+def verdict_on(sources: tuple[Source, ...], trainer: Any, nc: int | None) -> Verdict:
+    """Why samples are no good that were taken out of their batch."""
+    labels = any(s.defect is Defect.CLASS for s in sources)
+    tensor = "batch.cls" if labels else "batch.img"
+    blamed = tuple(dict.fromkeys(file for s in sources for file in s.blamed))
+    shown = f"{sources[0].file}: {sources[0].suspect}"
+    if blamed and labels:
+        places = tuple(place for file in blamed for place in _bad_rows(trainer, file, nc))
+        where = places or tuple(f"the labels of {file}" for file in blamed)
+        lint = f"yolo-nanfix lint {shlex.quote(str(trainer.args.data))}{option(str(trainer.args.task), None)}"
+        advice = tuple(f"correct {place}" for place in where[:5])
+        verdict = Verdict(Cause.LABEL, shown, images=blamed, labels=places, confidence=SURE)
+        return replace(verdict, advice=advice, commands=(lint,))
+    if any(s.on_disk is not OnDisk.FINITE for s in sources):
+        advice = ("look at the file and at the code of the dataset",)
+        return Verdict(Cause.UNKNOWN, f"{shown}; its file could not be read again", confidence=LOOKED, advice=advice)
+    what = "label rows" if labels else "pixels"
+    summary = f"augmentation or other code of the dataset spoils {what}: the files themselves are in order"
+    evidence = {"data": f"{shown}; read again from disk, it is in order"}
+    return Verdict(
+        Cause.DEFINITION,
+        summary,
+        tensor=tensor,
+        confidence=SURE,
+        evidence=evidence,
+        advice=tuple(_advice(trainer)),
+    )
+
+
+def verdict_on_strays(says: str, values: Mapping[str, Any]) -> Verdict:
+    """Why a micro-batch is no good whose label rows belong to no image: nothing of the kind stands in a file."""
+    summary = f"the code that puts batches together numbers images wrongly: {sentence(says, values)}"
+    advice = ("look at collate_fn, and at what changes batch_idx after it",)
+    return Verdict(Cause.DEFINITION, summary, tensor="batch.batch_idx", confidence=SURE, advice=advice)
+
+
+def _advice(trainer: Any) -> Iterator[str]:
+    own = list(dict.fromkeys(_own_transforms(getattr(trainer.train_loader, "dataset", None))))
+    if own:
+        yield f"look at the augmentation of your own: {', '.join(own[:5])}"
+    else:
+        yield "look at augmentation settings and at code of the dataset and its transforms"
+
+
+def _own_transforms(dataset: Any) -> Iterator[str]:
+    """Transforms that are neither Ultralytics' nor torchvision's."""
+    for part in getattr(dataset, "datasets", None) or [dataset]:
+        for name in ("transforms", "torch_transforms"):
+            held = getattr(part, name, None)
+            listed: Iterable[Any] = getattr(held, "transforms", None) or ([held] if callable(held) else [])
+            for transform in listed:
+                kind = type(transform)
+                if not f"{kind.__module__}.".startswith(STOCK):
+                    yield f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _bad_rows(trainer: Any, image: str, nc: int | None) -> Iterator[str]:
+    """The rows (`file:line`) of an image's label file whose class does not exist."""
+    found = label_rows(trainer, image)
+    for number, row in enumerate(found["rows"] if found else (), 1):
+        try:
+            cls = float(row.split()[0])
+        except (ValueError, IndexError):
+            continue
+        if found and not (nc is None or 0 <= cls < nc):
+            yield f"{Path(found['file'])}:{number}"

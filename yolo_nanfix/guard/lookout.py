@@ -19,11 +19,11 @@ from typing import Any
 from yolo_nanfix import stopping, upstream
 from yolo_nanfix.errors import GuardStop, RankLost
 from yolo_nanfix.events import Event
-from yolo_nanfix.guard import board, distributed, endings, process_state
-from yolo_nanfix.guard.board import Board
+from yolo_nanfix.guard import board, distributed, endings
+from yolo_nanfix.guard.board import Board, Notes
+from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.listener import Listener
 from yolo_nanfix.guard.lost_ranks import End, How, Limits, LostRank, Process, Seen, Sign, as_json, ending, lost
-from yolo_nanfix.guard.rank_notes import Notes
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.verdicts import Verdict
 
@@ -247,7 +247,7 @@ class Lookout:
     def _end(self, found: tuple[LostRank, ...], *, orphaned: bool) -> None:
         """End the process, unless its main thread does so by itself in time."""
         until = time.monotonic() + SLOW
-        while not self._ending.wait(GRACE) and time.monotonic() < until and not process_state.place()[1]:
+        while not self._ending.wait(GRACE) and time.monotonic() < until and not endings.place_of_main()[1]:
             pass
         if self._ending.is_set():
             self._over.wait(TEARDOWN)
@@ -283,9 +283,9 @@ class Lookout:
         """Leave a sign of life and, if there are new ones, the notes."""
         known = self.board
         assert known is not None
-        now = replace(self.place(), beat=self.sign.beat + 1, host=process_state.HOST, pid=os.getpid())
+        now = replace(self.place(), beat=self.sign.beat + 1, host=endings.HOST, pid=os.getpid())
         if now.progress == self.sign.progress and time.monotonic() - self._changed.get(known.rank, (0, 0))[1] > STILL:
-            at, waits = process_state.place()
+            at, waits = endings.place_of_main()
             now = replace(now, at=at, waits=waits)
         if end is not None or self.sign.end is not None:
             now = ending(now, end or self.sign.end or End.ASKED, _told(error) if error is not None else self.sign.error)
@@ -302,7 +302,7 @@ class Lookout:
         """Read the others' signs; first what the operating system says, so that a last sign is not missed."""
         for rank in self.board.others if self.board is not None else ():
             last = self.seen[rank].sign if rank in self.seen else Sign()
-            state = process_state.process(last.pid, last.host)
+            state = endings.process_of(last.pid, last.host)
             self._saw(rank, _quietly(lambda rank=rank: self._read(rank)) or last, state)  # type: ignore[misc]
 
     def _read(self, rank: int) -> Sign | None:
@@ -349,3 +349,23 @@ def _quietly(action: Callable[[], Any]) -> Any:
         return action()
     except Exception:
         return None
+
+
+def lookout_of(trainer: Any, recorder: Recorder, settings: GuardSettings, listener: Listener) -> Lookout:
+    """The lookout of one trainer; it watches once it is started."""
+
+    def place() -> Sign:
+        epoch, batch = recorder.processes.place
+        progress = recorder.micro_batches + recorder.processes.val_batches
+        return Sign(epoch=epoch, batch=batch, step=recorder.step, progress=progress)
+
+    limits = Limits(settings.rank_timeout, settings.step_timeout)
+    return Lookout(recorder, place, limits, lambda: _kept(trainer), listener)
+
+
+def _kept(trainer: Any) -> str:
+    """Which checkpoint is in place, and how to go on from it."""
+    last = getattr(trainer, "last", None)
+    if last is None or not last.exists():
+        return "no epoch was saved yet"
+    return f"the last whole epoch is in {last}; go on from it with model={last} resume=True"

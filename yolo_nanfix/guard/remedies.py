@@ -124,8 +124,13 @@ def put_back(norms: NormBuffers, others: ModuleState, saved: NormCopy, snapshots
         return Action(Did.BATCHNORM_RESTORED), *more
     if not copies:
         return Action(Did.BATCHNORM_LEFT), *more
-    norms.restore_from(copies[0])
+    norms_from_snapshot(norms, snapshots)
     return Action(Did.BATCHNORM_FROM_SNAPSHOT), *more
+
+
+def norms_from_snapshot(norms: NormBuffers, snapshots: Snapshots) -> None:
+    """BatchNorm statistics take the values of the newest snapshot."""
+    norms.restore_from(snapshots.newest_first()[0].weights())
 
 
 def resync_ema(trainer: Any, leave: Collection[str] = ()) -> int:

@@ -23,7 +23,7 @@ from torch import Tensor
 from yolo_nanfix import upstream
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.events import Defect
-from yolo_nanfix.guard import randomness, sample_sources, target_checks
+from yolo_nanfix.guard import randomness, sample_checks, sample_sources
 from yolo_nanfix.guard.sample_sources import Failure
 
 Method = tuple[type, str]
@@ -299,10 +299,10 @@ def _sick(sample: dict[str, Any], dataset: Any) -> tuple[str, Defect | None]:
     Ultralytics' own pixels are integers until the trainer divides them.
     """
     pixels, mask = sample.get("img"), sample.get("semantic_mask")
-    readable = isinstance(mask, Tensor) and target_checks.on_host(mask)
-    if readable and (said := target_checks.bad_classes(mask, target_checks.classes_of(dataset))):
+    readable = isinstance(mask, Tensor) and sample_checks.on_host(mask)
+    if readable and (said := sample_checks.bad_classes(mask, sample_checks.classes_of(dataset))):
         return said, Defect.CLASS
-    if not isinstance(pixels, Tensor) or not pixels.is_floating_point() or not target_checks.on_host(pixels):
+    if not isinstance(pixels, Tensor) or not pixels.is_floating_point() or not sample_checks.on_host(pixels):
         return "", None
     if pixels.dtype not in FLOATS or _sums_up(pixels.detach()):
         return "", None

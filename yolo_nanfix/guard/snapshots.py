@@ -4,12 +4,17 @@ Everything is restored in place: `ModelEMA` and the optimizers hold on to their 
 pinned host memory, so that they take none of the model's.
 
 Cost (YOLOv8n: 48 MB a copy): 0.08 % of a step at one copy every 50 steps.
+
+`checksums` tell whether a checkpoint holds the very weights that its run started with: one pass over the weights when a
+run starts; at its end, mostly, one parameter of the checkpoint is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -161,3 +166,24 @@ def unwrapped(model: Any) -> nn.Module:
         if not isinstance(inner, nn.Module):
             return model  # type: ignore[no-any-return]
         model = inner
+
+
+def checksums(model: nn.Module) -> dict[str, int]:
+    """A checksum of each parameter of a model, by name, as the float16 that checkpoints hold."""
+    return {name: _checksum(parameter) for name, parameter in model.named_parameters()}
+
+
+def unchanged(checkpoint: str | Path, start: Mapping[str, int]) -> bool | None:
+    """Whether all parameters in a checkpoint are those that `checksums` saw; None if that cannot be told."""
+    try:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
+        named = dict((saved.get("ema") or saved["model"]).named_parameters())
+    except Exception:  # missing, torn, or of classes that cannot be imported here
+        return None
+    if not start or named.keys() != start.keys():
+        return None
+    return all(_checksum(parameter) == start[name] for name, parameter in named.items())
+
+
+def _checksum(tensor: Tensor) -> int:
+    return zlib.crc32(tensor.detach().half().cpu().contiguous().numpy().tobytes())

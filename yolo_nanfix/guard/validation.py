@@ -1,29 +1,36 @@
-"""Keeps sick validation images, and predictions that are not finite, out of val losses and metrics.
+"""Keeps bad validation images, and predictions that are not finite, out of val losses and metrics.
 
-Upstream adds the loss terms of every val batch and divides by the number of batches, so one NaN is all. Here the
-sick images of such a batch are left out and its loss is taken over the others; a batch that is not finite even
-then is left out whole, and the mean is taken over the rest. Every image left out is reported, and so is every image
-that cannot be read (`unreadable`), whose targets would end validation (`val_targets`), or whose predictions are not
-finite (`predictions`).
+Upstream adds the loss terms of every val batch and divides by the number of batches, so one NaN is all. Here the non-
+finite images of such a batch are left out and its loss is taken over the others; a batch that is not finite even then
+is left out whole, and the mean is taken over the rest. Every image left out is reported, and so is every image that
+cannot be read, or whose targets would end validation: classes that do not exist (Ultralytics checks those of both sets
+when it reads them, but not those of an older cache, nor what code makes), and label rows of no image.
+
+Predictions are looked at before Ultralytics' postprocessing, which drops some of them silently, and what is left of
+them is taken out after it: metrics may take them for right ones. A healthy batch costs one host read, before the many
+that metrics make of it. Where no training goes on (`model.val()`, `yolo val`) there is no guard and no report: what
+was left out is said in the log, batch by batch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
 from typing import Any
 
 import numpy as np
 import torch
+import wrapt
 from torch import Tensor
 
-from yolo_nanfix import batches
-from yolo_nanfix.events import Action, Check, Did, Point, Source
-from yolo_nanfix.guard import distributed, ownership, predictions, randomness, sensors
+from yolo_nanfix import batches, upstream
+from yolo_nanfix.events import Action, Check, Defect, Did, Point, Source
+from yolo_nanfix.guard import distributed, ownership, randomness, sample_checks, sample_sources, sensors
 from yolo_nanfix.guard.fault_handling import Faults
+from yolo_nanfix.guard.intake import WHOSE, Unreadable, verdict_on, verdict_on_strays
+from yolo_nanfix.guard.sample_checks import Rereading
 from yolo_nanfix.guard.sample_sources import Composed
-from yolo_nanfix.guard.unreadable import Unreadable
-from yolo_nanfix.guard.val_targets import ValTargets
 
 Call = Callable[..., Any]
 
@@ -103,16 +110,16 @@ class ValidationGuard:
     def postprocess(self, call: Call, validator: Any, raw: Any) -> Any:
         """Look at the predictions and at the loss, with one host read; give on what is finite."""
         losses = validator.loss.values() if _watched(validator) else ()
-        self._finite, sound = predictions.both_finite(losses, raw)
+        self._finite, sound = both_finite(losses, raw)
         if sound:
             return call(raw)
-        self._bad = predictions.bad_images(raw, batches.size(self._batch)) if self._batch else {}
-        made, gone = predictions.finite_rows(call(raw), self._bad)
+        self._bad = bad_images(raw, batches.size(self._batch)) if self._batch else {}
+        made, gone = finite_rows(call(raw), self._bad)
         number = validator.batch_i + 1
         says = "{bad} raw predictions of {images:image|images} not finite in val batch {batch}"
         values = {"bad": sum(self._bad.values()), "images": len(self._bad), "batch": number}
         if not self._explained:
-            files = predictions.sources(self._batch, self._bad)
+            files = predicted(self._batch, self._bad)
             done = Action(Did.PREDICTIONS_LEFT_OUT, count=None if isinstance(made, Tensor) else gone)
             self.faults.note(Point.VALIDATION, Check.VAL_PREDICTIONS, says, values, done, files=files, val_batch=number)
         return made
@@ -122,7 +129,7 @@ class ValidationGuard:
         if self._empty:
             return None
         if self._bad and isinstance(made, Tensor):
-            made, batch = predictions.without_images(made, batch, self._bad)
+            made, batch = without_images(made, batch, self._bad)
             if not len(made):
                 return None
         return call(made, batch)
@@ -130,14 +137,14 @@ class ValidationGuard:
     def batch_end(self, validator: Any) -> None:
         """If this batch made a sum not finite, put the sums back and add the loss of its healthy images only."""
         if _watched(validator) and not (self._finite and not self._empty) and not self._explained:
-            self._mend(validator)
+            self._repair(validator)
         last = _watched(validator) and validator.batch_i + 1 == len(validator.dataloader)
         if last and self.left_out and distributed.running():  # the ranks' sums are averaged next
             factor = _factor(len(validator.dataloader), self.left_out)
             self.left_out = 0
             validator.loss = {k: v * factor for k, v in validator.loss.items()}
 
-    def _mend(self, validator: Any) -> None:
+    def _repair(self, validator: Any) -> None:
         if self._empty:
             validator.loss = dict(self._before)
             self.left_out += 1
@@ -218,3 +225,214 @@ def _watched(validator: Any) -> bool:
 
 def _all_finite(items: Mapping[str, Tensor]) -> bool:
     return bool(torch.stack([v.isfinite().all() for v in items.values()]).all())
+
+
+Batch = Mapping[str, Any]
+ENTRIES = ("cls", "semantic_mask")
+"""What holds classes."""
+
+
+class ValTargets:
+    """Judges the targets of val batches while they are on the host."""
+
+    def __init__(self, faults: Faults) -> None:
+        """Nothing was left out yet."""
+        self.faults = faults
+        self.trainer = trainer = faults.run.trainer
+        self.rereading = Rereading(getattr(getattr(trainer, "test_loader", None), "dataset", None))
+        self.nc = sample_checks.classes_of_model(faults.run.model)
+
+    def part(self, batch: Batch) -> tuple[Batch, set[int], bool]:
+        """The batch without the images whose targets would end validation; each is named and counted.
+
+        Returns:
+            The batch, the places that were taken out of it, and whether no image of it may count: those are in it
+            still, with harmless classes. Where the loss is the user's own, the batch as it is.
+        """
+        names = batches.names(batch)
+        bad = {i: n.sick for i, n in enumerate(names) if isinstance(n, Composed) and n.defect is Defect.CLASS}
+        sound = sample_checks.sound(batch, self.nc)
+        if (sound and not bad) or not ownership.stock_loss(self.faults.run.model):
+            return batch, set(), False
+        if not sound:
+            found, strays = sample_checks.faults(batch, self.nc)
+            bad |= found
+            if strays:
+                says, done = sample_checks.STRAYS, Action(Did.ROWS_LEFT_OUT)
+                verdict = verdict_on_strays(says, strays)
+                self.faults.note(Point.VALIDATION, Check.TARGETS, says, strays, done, verdict=verdict)
+                batch = _without_strays(batch)
+        if not bad:
+            return batch, set(), False
+        self._say(names, bad, batches.size(batch))
+        keep = [i for i in range(batches.size(batch)) if i not in bad]
+        if keep:
+            return batches.with_images(batch, keep), set(bad), False
+        blank = {k: torch.zeros_like(v) for k in ENTRIES if isinstance(v := batch.get(k), Tensor)}
+        return {**batch, **blank}, set(), True
+
+    def _say(self, names: Any, bad: Mapping[int, str], count: int) -> None:
+        found = {i: names[i] if names else f"image {i + 1} of a batch without names" for i in sorted(bad)}
+        sources = tuple(
+            Source(str(name), bad[i], sample_sources.parents(name), defect=Defect.CLASS) for i, name in found.items()
+        )
+        judged = self.rereading.judged(sources)
+        says = "{bad} of {count} val images no good: {suspect}" + WHOSE.get(judged[0].on_disk, "")
+        values = {"bad": len(bad), "count": count, "suspect": judged[0].suspect}
+        self.faults.run.recorder.sick_samples += len(bad)
+        verdict = verdict_on(judged, self.trainer, self.nc)
+        done = Action(Did.VAL_IMAGES_LEFT_OUT)
+        self.faults.note(Point.VALIDATION, Check.TARGETS, says, values, done, files=judged, verdict=verdict)
+
+
+def _without_strays(batch: Batch) -> Batch:
+    """The batch without label rows that belong to no image."""
+    owner = batch["batch_idx"].reshape(-1)
+    mine = (owner >= 0) & (owner < batches.size(batch))
+    return batches.without_rows(batch, (~mine).nonzero().flatten().tolist())
+
+
+def both_finite(losses: Iterable[Tensor], raw: Any) -> tuple[bool, bool]:
+    """Whether scalars of the loss are finite, and whether all raw predictions are: one host read for both."""
+    loss = [t.detach().float().reshape(()) for t in losses]
+    made = [t.detach().sum(dtype=torch.float32) for t in _floating(raw)]
+    sums = [torch.stack(found).sum() for found in (loss, made) if found]
+    good = iter(torch.stack([s.to(sums[0].device) for s in sums]).isfinite().tolist() if sums else ())
+    return (not loss or next(good)), (not made or next(good))
+
+
+def _floating(raw: Any) -> Iterator[Tensor]:
+    """What the model gives out; of pairs of predictions and what the loss needs, the predictions alone."""
+    if isinstance(raw, Tensor):
+        if raw.is_floating_point() and raw.numel():
+            yield raw
+    elif isinstance(raw, (list, tuple)) and raw:
+        for part in raw[0] if isinstance(raw[0], (list, tuple)) else raw[:1]:  # rows and mask prototypes
+            if isinstance(part, Tensor):
+                yield from _floating(part)
+
+
+def bad_images(raw: Any, count: int) -> dict[int, int]:
+    """How many raw predictions of each image are not finite, for those that have some."""
+    found: dict[int, int] = {}
+    for tensor in _floating(raw):
+        if len(tensor) == count:
+            for place, number in enumerate((~tensor.isfinite()).flatten(1).sum(1).tolist()):
+                if number:
+                    found[place] = found.get(place, 0) + int(number)
+    return found
+
+
+def predicted(batch: Mapping[str, Any], bad: Mapping[int, int]) -> tuple[Source, ...]:
+    """The images that they belong to."""
+    names = batches.names(batch)
+    return tuple(Source(str(names[i]), f"{n} predictions not finite") for i, n in bad.items() if i < len(names))
+
+
+def finite_rows(made: Any, bad: Mapping[int, int]) -> tuple[Any, int]:
+    """Predictions of objects without those that are not finite, and how many were taken out.
+
+    Args:
+        made: after postprocessing: one entry an image, of rows: a tensor, or a mapping of tensors with one row
+            a prediction. Older releases have mask prototypes beside that list. Anything else stays as it is.
+        bad: the images whose raw predictions are not finite; what such numbers made of a mask is empty.
+    """
+    if isinstance(made, tuple) and made and isinstance(made[0], list):
+        rows, gone = finite_rows(made[0], bad)
+        return (rows, *made[1:]), gone
+    if not isinstance(made, list):
+        return made, 0
+    pairs = [_rows(entry, i in bad) for i, entry in enumerate(made)]
+    return [entry for entry, _ in pairs], sum(gone for _, gone in pairs)
+
+
+def _rows(entry: Any, bad: bool) -> tuple[Any, int]:
+    """The finite rows of one image's predictions, and how many others there were."""
+    parts = entry if isinstance(entry, Mapping) else {"conf": entry}
+    if not isinstance(parts.get("conf"), Tensor) or not len(parts["conf"]):
+        return entry, 0
+    count = len(parts["conf"])
+    tensors = {k: v for k, v in parts.items() if isinstance(v, Tensor) and len(v) == count}
+    good = torch.ones(count, dtype=torch.bool, device=parts["conf"].device)
+    for key, value in tensors.items():
+        if value.is_floating_point():
+            good &= value.isfinite().reshape(count, -1).all(1)
+        if bad and key == "masks":
+            good &= value.reshape(count, -1).any(1).bool()
+    if bool(good.all()):
+        return entry, 0
+    kept = {k: v[good] if k in tensors else v for k, v in parts.items()}
+    return (kept if isinstance(entry, Mapping) else kept["conf"]), int((~good).sum())
+
+
+def without_images(
+    predictions: Tensor, batch: Mapping[str, Any], bad: Mapping[int, int]
+) -> tuple[Tensor, Mapping[str, Any]]:
+    """One tensor of predictions for all images (classes, class maps, depth) without some, and the batch without them.
+
+    Where none is left, both are empty.
+    """
+    keep = [i for i in range(len(predictions)) if i not in bad]
+    return predictions[keep], batches.with_images(batch, keep) if keep else {}
+
+
+VALIDATOR = "ultralytics.engine.validator:BaseValidator"
+GUARDED = "_nanfix_guarded"
+"""Attribute of a validator whose trainer has a guard, which does the same and more."""
+
+
+def install_lone() -> Callable[[], None]:
+    """Watch every validator that is built from now on; call the result to take it back."""
+    try:
+        target = upstream.resolve(f"{VALIDATOR}.__init__")
+    except LookupError:
+        return lambda: None
+
+    def build(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        wrapped(*args, **kwargs)
+        if all(hasattr(instance, name) for name in ("preprocess", "postprocess", "update_metrics")):
+            _LoneValidation(instance)
+
+    setattr(target.owner, target.attribute, wrapt.FunctionWrapper(target.raw, build))
+    return lambda: setattr(target.owner, target.attribute, target.raw)
+
+
+class _LoneValidation:
+    """Stands around three methods of one validator."""
+
+    def __init__(self, validator: Any) -> None:
+        self.validator = validator
+        self.batch: Mapping[str, Any] = {}
+        self.bad: dict[int, int] = {}
+        for name in ("preprocess", "postprocess", "update_metrics"):
+            setattr(validator, name, self._around(getattr(validator, name), getattr(self, name)))
+
+    def _around(self, bound: Call, ours: Call) -> Call:
+        @wraps(bound)
+        def either(*args: Any, **kwargs: Any) -> Any:
+            guarded = GUARDED in vars(self.validator) or kwargs
+            return bound(*args, **kwargs) if guarded else ours(bound, *args)
+
+        return either
+
+    def preprocess(self, call: Call, batch: Any) -> Any:
+        self.batch, self.bad = call(batch), {}
+        return self.batch
+
+    def postprocess(self, call: Call, raw: Any, *rest: Any) -> Any:
+        _, sound = both_finite((), raw)
+        if sound or not batches.collated(self.batch):
+            return call(raw, *rest)
+        self.bad = bad_images(raw, batches.size(self.batch))
+        made, gone = finite_rows(call(raw, *rest), self.bad)
+        files = ", ".join(s.file for s in predicted(self.batch, self.bad)[:4])
+        what = "left out" if isinstance(made, Tensor) else f"{gone} rows left out"
+        upstream.log(f"yolo-nanfix: predictions that are not finite: {what} of the metrics; images: {files}")
+        return made
+
+    def update_metrics(self, call: Call, made: Any, batch: Any) -> Any:
+        if self.bad and isinstance(made, Tensor):
+            made, batch = without_images(made, batch, self.bad)
+            if not len(made):
+                return None
+        return call(made, batch)
