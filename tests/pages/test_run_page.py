@@ -82,24 +82,24 @@ def test_val_metrics_stand_at_the_last_step_of_their_epoch(trained):
     assert found.readings()["epochs"] == [[3, 1], [6, 2]]
 
 
-def test_an_incident_shows_the_guilty_image_with_its_boxes_and_tinted_pixels(trained):
+def test_an_incident_shows_the_suspect_image_with_its_boxes_and_tinted_pixels(trained):
     found = built(trained / "sick")
     files = sorted((trained / "sick" / "incidents").iterdir())
     with safe_open(files[0], framework="np") as stream:
         images = stream.get_tensor("batch.img")
         boxes = stream.get_tensor("batch.batch_idx")
-    guilty = next(i for i, image in enumerate(images) if not np.isfinite(image).all())
-    bad = ~np.isfinite(images[guilty]).all(axis=0)
-    shot = found.pictures()[0]
-    assert shot.shape == (64, 64, 3)
-    tint, other = shot[bad].mean(axis=0), shot[~bad].mean(axis=0)
+    suspect = next(i for i, image in enumerate(images) if not np.isfinite(image).all())
+    bad = ~np.isfinite(images[suspect]).all(axis=0)
+    drawn_image = found.pictures()[0]
+    assert drawn_image.shape == (64, 64, 3)
+    tint, other = drawn_image[bad].mean(axis=0), drawn_image[~bad].mean(axis=0)
     assert np.abs(tint - TINT).max() < 60 < np.abs(other - TINT).max()
-    shown = np.clip(images[guilty].transpose(1, 2, 0)[..., ::-1] * 255, 0, 255)[~bad]
-    assert np.abs(shot[~bad].astype(float) - shown).mean() < 8
-    first = next(i for i, (_, a) in enumerate(found.elements) if a.get("class") == "sample guilty")
+    shown = np.clip(images[suspect].transpose(1, 2, 0)[..., ::-1] * 255, 0, 255)[~bad]
+    assert np.abs(drawn_image[~bad].astype(float) - shown).mean() < 8
+    first = next(i for i, (_, a) in enumerate(found.elements) if a.get("class") == "sample suspect")
     later = [a for tag, a in found.elements[first:] if tag == "figure"]
     drawn = found.elements[first : found.elements.index(("figure", later[1]))]
-    assert sum(a.get("class") == "box" for _, a in drawn) == int((boxes == guilty).sum())
+    assert sum(a.get("class") == "box" for _, a in drawn) == int((boxes == suspect).sum())
     assert len(found.pictures()) == 2 * 4  # all images of both micro-batches
 
 
@@ -183,7 +183,7 @@ def test_train_gives_back_what_a_notebook_shows(trained):
 def test_more_pictures_than_there_is_room_for_are_counted(sick, monkeypatch):
     monkeypatch.setattr("yolo_nanfix.report.html.incident_list.THUMBNAILS", 3)
     found = built(sick)
-    assert len(found.of("img")) == 2 + 3  # the guilty ones come first
+    assert len(found.of("img")) == 2 + 3  # the suspect ones come first
     assert "3 of 4 images of the micro-batch have no picture here" in found.text
 
 
