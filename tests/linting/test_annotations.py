@@ -29,7 +29,7 @@ def _lint(tiny: TinySet, change, task: str = "detect", data: str = ""):
 
 def _rows(tiny: TinySet, change, task: str = "detect", data: str = ""):
     change(tiny)
-    return formats.read(tiny.root / data, LintOptions(task)).dataset
+    return formats.read(tiny.root / data, LintOptions(task))
 
 
 @pytest.fixture
@@ -61,10 +61,10 @@ def test_rows_are_normalised(tiny: TinySet):
     whole = _rows(tiny, coco())
     assert np.allclose(whole.labels.box[0], [15 / WIDTH, 15 / HEIGHT, 10 / WIDTH, 10 / HEIGHT])
     assert whole.labels.cls.tolist() == [0, 1] and whole.labels.line.tolist() == [1, 2]
-    polygons = formats.read(tiny.root, LintOptions("segment")).dataset.labels
+    polygons = formats.read(tiny.root, LintOptions("segment")).labels
     assert polygons.columns.tolist() == [9, 9] and np.allclose(polygons.points[2], [20 / WIDTH, 20 / HEIGHT])
     annotation(keypoints=[10, 10, 2, 20, 20, 1])(_again(tiny))
-    pose = formats.read(tiny.root, LintOptions("pose")).dataset
+    pose = formats.read(tiny.root, LintOptions("pose"))
     assert pose.config.kpt_shape == (2, 3) and pose.labels.visible.tolist() == [2, 1]
     assert np.allclose(pose.labels.points[1], [20 / WIDTH, 20 / HEIGHT])
 

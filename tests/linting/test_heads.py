@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 
 from yolo_nanfix.dataset import scanning
 from yolo_nanfix.dataset.image_header import judge_heads, read_header, read_heads
-from yolo_nanfix.dataset.images import MOST, Image, ImageColumns, Listed, gather, read_images, read_one
+from yolo_nanfix.dataset.images import MOST, Image, ImageColumns, Part, gather, read_images, read_one
 from yolo_nanfix.dataset.paths import NOTHING, Stamp, stamp_of
 
 MARKERS = (0, 1, 8, 0xC0, 0xC4, 0xD8, 0xE0, 0xFE, 0xFF)
@@ -53,7 +53,7 @@ def files() -> dict[str, bytes]:
     }
 
 
-def listed(folder: Path, contents: dict[str, bytes]) -> Listed:
+def listed(folder: Path, contents: dict[str, bytes]) -> Part:
     names, stamps = [], []
     for name, content in contents.items():
         (folder / name).write_bytes(content)
@@ -63,7 +63,7 @@ def listed(folder: Path, contents: dict[str, bytes]) -> Listed:
     stamps.append(NOTHING)
     count = len(names)
     labels = [f"{name}.txt" for name in names]
-    return Listed(names, ["train"] * count, labels, [True] * count, [None] * count, np.array(stamps))
+    return Part(names, ["train"] * count, labels, [True] * count, [None] * count, np.array(stamps))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -107,7 +107,7 @@ def test_many_are_read_as_one_by_one(tmp_path: Path, channels: int):
 
 
 def test_nothing_is_made_of_nothing(tmp_path: Path):
-    none = Listed((), (), (), (), (), np.zeros((0, 4), np.int64))
+    none = Part((), (), (), (), (), np.zeros((0, 4), np.int64))
     for images in (read_images(none, 3, deep=False), read_images(none, 3, deep=True), gather((), 3)):
         assert list(images) == [] and images.unusual() == ()
         assert {len(getattr(images.columns, name)) for name in ImageColumns._fields} == {0}

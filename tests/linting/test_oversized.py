@@ -50,10 +50,10 @@ def test_lines_are_counted_as_python_splits_them(end: str, monkeypatch):
         check_lines(text.encode())
     with pytest.raises(TooLarge) as many:
         check_lines(f"a{end}b{end}c{end}d".encode())
-    assert many.value.found == ("many", 4, 4, None)
+    assert many.value.args == ("many", 4, 4, None)
     with pytest.raises(TooLarge) as long:
         check_lines(f"a{end}123456789{end}".encode())
-    assert long.value.found == ("long", 9, 2, 2)
+    assert long.value.args == ("long", 9, 2, 2)
 
 
 @pytest.mark.parametrize("part", [1, 2, 3, 1 << 20])
@@ -64,7 +64,7 @@ def test_numbers_are_counted_as_python_splits_them(part: int, monkeypatch):
     check_lines(b" 0 .1\t\t.2  \n0 .1   .2\n")
     with pytest.raises(TooLarge) as many:
         check_lines(b"0 .1\t\t.2  \n0 .1   .2\n0")
-    assert many.value.found == ("numbers", 7, 3, None)
+    assert many.value.args == ("numbers", 7, 3, None)
 
 
 def test_a_file_among_many_is_left_out_alone(tmp_path: Path, monkeypatch):

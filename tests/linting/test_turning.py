@@ -10,7 +10,7 @@ import pytest
 from linting.tiny_set import picture, turned
 
 from yolo_nanfix.dataset.image_header import read_header, shown_size, turn_of
-from yolo_nanfix.dataset.images import Listed, read_images, read_one
+from yolo_nanfix.dataset.images import Part, read_images, read_one
 from yolo_nanfix.dataset.paths import stamp_of
 
 FLAGS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR, 4: cv2.IMREAD_UNCHANGED}
@@ -31,7 +31,7 @@ def test_an_image_has_the_size_that_ultralytics_loads(name: str, suffix: str, ch
         assert turn_of(header, channels) in (turn, 1)
     stamps = np.array([stamp_of(file.stat()) for file in files], np.int64)
     paths, count = [str(file) for file in files], len(files)
-    listed = Listed(paths, ["train"] * count, paths, [False] * count, [None] * count, stamps)
+    listed = Part(paths, ["train"] * count, paths, [False] * count, [None] * count, stamps)
     columns = read_images(listed, channels, deep=False).columns
     headers = [read_one(listed, i, channels).header for i in range(count)]
     sizes = np.column_stack([columns.width, columns.height]).tolist()

@@ -8,7 +8,6 @@ import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.files import ANYWHERE, NotRegular, Refusal, not_regular
@@ -47,8 +46,8 @@ _WIDE_ENDS = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 _ANY_END = re.compile(rb"\r\n|[\n\r\v\f\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")
 
 
-class Oversized(NamedTuple):
-    """What of a label file is too large.
+class TooLarge(Exception):  # noqa: N818 - a fact about a file
+    """A label file is too large to be read.
 
     Attributes:
         kind: `large` (the file), `many` (its lines), `numbers` (its words) or `long` (one of its lines).
@@ -57,19 +56,10 @@ class Oversized(NamedTuple):
         line: the long one, from 1.
     """
 
-    kind: str
-    number: int
-    lines: int = 1
-    line: int | None = None
-
-
-class TooLarge(Exception):  # noqa: N818 - a fact about a file
-    """A label file is not read; `found` says why."""
-
-    def __init__(self, found: Oversized) -> None:
-        """Keep it."""
-        super().__init__(found)
-        self.found = found
+    def __init__(self, kind: str, number: int, lines: int = 1, line: int | None = None) -> None:
+        """Keep what is known of it."""
+        super().__init__(kind, number, lines, line)
+        self.kind, self.number, self.lines, self.line = kind, number, lines, line
 
 
 def check_size(size: int) -> None:
@@ -79,7 +69,7 @@ def check_size(size: int) -> None:
         TooLarge: there are too many.
     """
     if size > LABEL_BYTES:
-        raise TooLarge(Oversized("large", size))
+        raise TooLarge("large", size)
 
 
 def check_lines(data: bytes) -> None:
@@ -93,16 +83,16 @@ def check_lines(data: bytes) -> None:
     ends = len(data) - len(data.translate(None, _ENDS)) + sum(map(data.count, _WIDE_ENDS)) - data.count(b"\r\n")
     lines = ends + (data[-1:] not in _ENDS and not data.endswith(_WIDE_ENDS))
     if lines > ROWS:
-        raise TooLarge(Oversized("many", lines, lines))
+        raise TooLarge("many", lines, lines)
     if len(data) > 2 * NUMBERS and (words := _words(data)) > NUMBERS:
-        raise TooLarge(Oversized("numbers", words, lines))
+        raise TooLarge("numbers", words, lines)
     start = number = 0
     while len(data) - start > LINE_BYTES:  # as far as the last line that can be too long
         end = _ANY_END.search(data, start)
         length = (end.start() if end else len(data)) - start
         number += 1
         if length > LINE_BYTES:
-            raise TooLarge(Oversized("long", length, lines, number))
+            raise TooLarge("long", length, lines, number)
         start = end.end() if end else len(data)
 
 

@@ -30,7 +30,7 @@ MIN_SIDE = 10
 """Ultralytics takes no image with a shorter side."""
 ACCEPTED = frozenset(name.upper() for name in SUFFIX_FORMATS) | {"JPEG2000"}
 """Pillow's names of the formats that it takes."""
-_HARMLESS = ("mark", "ends", "large", "many", "numbers", "long")
+_HARMLESS = ("spelling", "mark", "ends", "large", "many", "numbers", "long")
 """What Ultralytics takes as it is, or what nothing more is known of."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,11 +94,15 @@ def npy_differs(image: Image) -> bool | None:
 _SUFFIXES = tuple(f".{suffix}" for jpeg in JPEGS for suffix in (jpeg, jpeg.upper()))
 
 
-class Listed(NamedTuple):
-    """What is known of N images before they are read; the fields are those of `Image`, each as a column.
+class Part(NamedTuple):
+    """Some images of a dataset before they are read, each field a column.
 
     Attributes:
-        stamps: (N, 5) int64.
+        files, splits, labels, labelled, npys: as in `Image`.
+        stamps: (n, 5) int64, of each image file.
+        numbers: their places in the survey.
+        owns: whether the label file is read for this image.
+        sizes: bytes of each label file.
     """
 
     files: Sequence[str]
@@ -107,6 +111,16 @@ class Listed(NamedTuple):
     labelled: Sequence[bool]
     npys: Sequence[str | None]
     stamps: NDArray[np.int64]
+    numbers: Sequence[int] = ()
+    owns: Sequence[bool] = ()
+    sizes: Sequence[int] = ()
+
+    def split_up(self) -> tuple[Part, ...]:
+        """Two halves of it."""
+        half = len(self.files) // 2
+        first: Any = [column[:half] for column in self]
+        second: Any = [column[half:] for column in self]
+        return Part(*first), Part(*second)
 
     def stamp(self, i: int) -> Stamp:
         """The stamp of one image file."""
@@ -144,7 +158,7 @@ class Images:
 
     columns: ImageColumns
     made: Mapping[int, Image]
-    listed: Listed | None = None
+    listed: Part | None = None
 
     def __len__(self) -> int:
         """N."""
@@ -189,7 +203,7 @@ def _has_alpha(image: Image) -> bool:
     return header.mode in ALPHA and header.fault in SOUND and (pixels is None or pixels.alpha == 1)
 
 
-def read_images(listed: Listed, channels: int, *, deep: bool) -> Images:
+def read_images(listed: Part, channels: int, *, deep: bool) -> Images:
     """Read images for a model of so many channels: their headers, siblings and, where needed, pixels; all if `deep`."""
     count = len(listed.files)
     if deep:
@@ -233,14 +247,14 @@ def _usual(columns: ImageColumns) -> NDArray[np.bool_]:
     return np.asarray((short >= LEAST) & (long <= MOST) & (long <= SLIM * short), np.bool_)
 
 
-def _ordinary(listed: Listed, columns: ImageColumns, i: int) -> Header:
+def _ordinary(listed: Part, columns: ImageColumns, i: int) -> Header:
     """The header of an image that has an ordinary one."""
     size, mtime_ns, device, inode, _ = listed.stamp(i)
     width, height, content = int(columns.width[i]), int(columns.height[i]), int(columns.content[i])
     return Header(size, mtime_ns, (device, inode), width, height, "JPEG", "RGB", content=content, ordinary=True)
 
 
-def read_one(listed: Listed, i: int, channels: int) -> Image:
+def read_one(listed: Part, i: int, channels: int) -> Image:
     """Header, sibling and, where needed, pixels of one image."""
     file, npy = listed.files[i], listed.npys[i]
     header = read_header(file, listed.stamp(i))
@@ -253,7 +267,7 @@ def read_one(listed: Listed, i: int, channels: int) -> Image:
     return image._replace(pixels=read_image(file, image.suffix, channels)) if decoded else image
 
 
-def _read_deep(listed: Listed, channels: int) -> list[Image]:
+def _read_deep(listed: Part, channels: int) -> list[Image]:
     """As `read_one`, all of them, decoded."""
     from yolo_nanfix.dataset.image_stats import look_all  # the decoders take a while to load
 

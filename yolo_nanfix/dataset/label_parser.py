@@ -18,9 +18,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.bounded import LABEL_BYTES, LINE_BYTES, ROWS, Oversized, TooLarge, check_lines, read_label
+from yolo_nanfix.dataset.bounded import LABEL_BYTES, LINE_BYTES, ROWS, TooLarge, check_lines, read_label
 from yolo_nanfix.dataset.image_header import READ
-from yolo_nanfix.dataset.labels import BadRow, LabelFile, Labels, OddNumber, join
+from yolo_nanfix.dataset.labels import BadRow, LabelFile, Labels, join
 from yolo_nanfix.shown import cut
 
 PLAIN_COLUMNS = 5
@@ -61,7 +61,6 @@ class LabelReader:
         self._dims = kpt_shape[1] if kpt_shape else 2
         self._files: list[LabelFile] = []
         self._bad: list[BadRow] = []
-        self._odd: list[OddNumber] = []
         self._file, self._line, self._columns = array("i"), array("i"), array("i")
         self._numbers = array("f")  # class and four box numbers of each row
         self._polygons: dict[int, int] = {}  # row: hash of its points
@@ -78,7 +77,8 @@ class LabelReader:
             self._note_encoding(index, data)
             text = data.decode("utf-8-sig")
         except TooLarge as large:
-            self._note_oversized(path, image, large.found)
+            self._bad.append(BadRow(index, large.line, large.kind, str(large.number)))
+            self._files.append(LabelFile(path, image, large.lines, False))
             return True
         except (OSError, UnicodeDecodeError) as error:
             self._files.append(LabelFile(path, image, 0, False))
@@ -89,11 +89,6 @@ class LabelReader:
         rows, polygons = self._add(index, text)
         self._files.append(LabelFile(path, image, rows, polygons))
         return True
-
-    def _note_oversized(self, path: str, image: int, found: Oversized) -> None:
-        """Keep that a file is not read."""
-        self._bad.append(BadRow(len(self._files), found.line, found.kind, str(found.number)))
-        self._files.append(LabelFile(path, image, found.lines, False))
 
     def _note_encoding(self, index: int, data: bytes) -> None:
         """Keep what of the bytes other tools stumble over."""
@@ -108,12 +103,12 @@ class LabelReader:
     def _note_odd(self, index: int, text: str) -> None:
         """Keep the first tokens that Python reads as numbers although they do not look like plain ones."""
         odd = (
-            OddNumber(index, line, cut(token, KEPT))
+            BadRow(index, line, "spelling", cut(token, KEPT))
             for line, words in rows_of(text)
             for token in words
             if ("_" in token or not token.isascii()) and numbers_of((token,)) is not None
         )
-        self._odd += islice(odd, KEPT)
+        self._bad += islice(odd, KEPT)
 
     def _add(self, index: int, text: str) -> tuple[int, bool]:
         """Add the rows of one file that are numbers: how many rows it has, and whether Ultralytics reads polygons."""
@@ -239,7 +234,6 @@ class LabelReader:
         return Labels(
             files=tuple(self._files),
             bad=tuple(self._bad),
-            odd=tuple(self._odd),
             file=np.array(self._file, np.int32),
             line=np.array(self._line, np.int32),
             cls=numbers[:, 0].copy(),
@@ -485,7 +479,6 @@ def _columns(
     return Labels(
         files=_files(owners, counts.tolist(), polygons),
         bad=(),
-        odd=(),
         file=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         line=np.arange(1, rows + 1, dtype=np.int32) - np.repeat(ends - counts, counts).astype(np.int32),
         cls=numbers[:, 0].copy(),

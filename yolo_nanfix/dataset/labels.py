@@ -30,8 +30,9 @@ class BadRow(NamedTuple):
     Attributes:
         file: index into the label files.
         line: 1-based line, or None for the whole file.
-        kind: `unreadable`, `number`, `comma`, `comment`, `columns` or `mixed`; or, of a file that can be read, `mark`
-            (it begins with a byte order mark) or `ends` (its lines end in different ways).
+        kind: `unreadable`, `number`, `comma`, `comment`, `columns`, `mixed`, or, of a file that is too large, a kind of
+            `bounded.TooLarge`; of what can be read `spelling` (a number reads otherwise than it looks: underscores,
+            digits outside ASCII), `mark` (the file begins with a byte order mark) or `ends` (lines end in two ways).
         text: the offending text, the number of columns, or what the reader said.
         head: the first two numbers of a row that has one column too many, if the second one is whole: one of the two is
             the number of an instance, or of a track. Else None.
@@ -51,18 +52,6 @@ class BadRow(NamedTuple):
     masked: bool = False
 
 
-class OddNumber(NamedTuple):
-    """A number that reads otherwise than it looks: with underscores or with digits outside ASCII.
-
-    `masked` as of `BadRow`.
-    """
-
-    file: int
-    line: int
-    text: str
-    masked: bool = False
-
-
 @dataclass(frozen=True)
 class Labels:
     """All label rows as columns; row i of each array belongs to one line of one file.
@@ -70,7 +59,6 @@ class Labels:
     Attributes:
         files: the label files that exist.
         bad: rows and files that could not be read.
-        odd: numbers in an odd spelling.
         file: (N,) int32, index into `files`.
         line: (N,) int32, 1-based.
         cls: (N,) float32, class.
@@ -85,7 +73,6 @@ class Labels:
 
     files: tuple[LabelFile, ...]
     bad: tuple[BadRow, ...]
-    odd: tuple[OddNumber, ...]
     file: NDArray[np.int32]
     line: NDArray[np.int32]
     cls: NDArray[np.float32]
@@ -115,7 +102,6 @@ def join(parts: Sequence[Labels]) -> Labels:
     return Labels(
         files=tuple(file for file, _, _ in files),
         bad=tuple(bad._replace(file=int(number[p][bad.file])) for p, part in enumerate(parts) for bad in part.bad),
-        odd=tuple(odd._replace(file=int(number[p][odd.file])) for p, part in enumerate(parts) for odd in part.odd),
         file=file[order],
         line=line[order],
         cls=np.concatenate([part.cls for part in parts])[order],
@@ -134,7 +120,7 @@ def _shifts(parts: Sequence[Labels]) -> list[int]:
     return [sum(len(part.points) for part in parts[:p]) for p in range(len(parts))]
 
 
-QUOTED = ("number", "comma", "comment")
+QUOTED = ("number", "comma", "comment", "spelling")
 """The kinds of bad rows whose text stands in messages."""
 _LETTER, _DIGIT = re.compile(r"[^\W\d_]"), re.compile(r"\d")
 
@@ -149,23 +135,17 @@ def masked(labels: Labels, config: DataConfig, root: Path | None) -> Labels:
         config: their dataset.
         root: the folder that the command names for its images.
     """
-    spoken = {bad.file for bad in labels.bad if bad.kind in QUOTED} | {odd.file for odd in labels.odd}
+    spoken = {bad.file for bad in labels.bad if bad.kind in QUOTED}
     if not spoken:
         return labels
     within = ground(config, root)
     held = dict(zip(spoken, within.hold(labels.files[file].path for file in spoken), strict=True))
     if all(held.values()):
         return labels
-    return replace(
-        labels,
-        bad=tuple(_bad(bad) if bad.kind in QUOTED and not held[bad.file] else bad for bad in labels.bad),
-        odd=tuple(odd if held[odd.file] else _odd(odd) for odd in labels.odd),
-    )
+    bad = (_masked(bad) if bad.kind in QUOTED and not held[bad.file] else bad for bad in labels.bad)
+    return replace(labels, bad=tuple(bad))
 
 
-def _bad(row: BadRow) -> BadRow:
-    return row._replace(text=_DIGIT.sub("9", _LETTER.sub("x", row.text)), masked=True)
-
-
-def _odd(number: OddNumber) -> OddNumber:
-    return number._replace(text=_DIGIT.sub("9", number.text), masked=True)
+def _masked(row: BadRow) -> BadRow:
+    letters = row.text if row.kind == "spelling" else _LETTER.sub("x", row.text)
+    return row._replace(text=_DIGIT.sub("9", letters), masked=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,27 +15,6 @@ from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 
 Columns = dict[str, NDArray[np.generic]]
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A dataset that was read whole, as annotation files are.
-
-    Attributes:
-        config: the resolved data.yaml.
-        task: `detect`, `segment`, `pose` or `obb`.
-        images: all image files, each once.
-        splits: for each split the indices of its images, repeated where a file is listed twice.
-        labels: the label rows as columns.
-        strays: .txt files in the folders of images and labels that are the label file of no image.
-    """
-
-    config: DataConfig
-    task: str
-    images: Images
-    splits: Mapping[str, tuple[int, ...]]
-    labels: Labels
-    strays: tuple[str, ...]
 
 
 def columns(images: Images, labels: Labels, config: DataConfig, task: str, *, deep: bool) -> Columns:
@@ -61,12 +38,25 @@ def columns(images: Images, labels: Labels, config: DataConfig, task: str, *, de
     }
 
 
-def tabulate(dataset: Dataset, parts: Sequence[tuple[Images, Labels]]) -> Table:
-    """The columns of a dataset that was read whole, and is now in parts, one image and label file after the other."""
-    images, names = dataset.images, tuple(dataset.splits)
-    number = {name: i for i, name in enumerate(names)}
+def tabulate(
+    images: Images,
+    splits: Mapping[str, Sequence[int]],
+    parts: Sequence[tuple[Images, Labels]],
+    config: DataConfig,
+    task: str,
+) -> Table:
+    """The columns of a dataset that was read whole.
+
+    Args:
+        images: all image files, each once.
+        splits: for each split the indices of its images, repeated where a file is listed twice.
+        parts: the images and their label rows, in parts, as `pieces` gives them.
+        config: its data.yaml, or what stands for it.
+        task: `detect`, `segment`, `pose` or `obb`.
+    """
+    number = {name: i for i, name in enumerate(splits)}
     deep = any(image.looks for image in images)
-    columned = [columns(*part, dataset.config, dataset.task, deep=deep) for part in parts]
+    columned = [columns(*part, config, task, deep=deep) for part in parts]
     before = np.cumsum([0, *(len(some) for some, _ in parts)]).astype(np.int32)
     for one, shift in zip(columned, before.tolist(), strict=False):
         one["row_image"] = np.asarray(one["row_image"], np.int32) + np.int32(shift)
@@ -74,9 +64,9 @@ def tabulate(dataset: Dataset, parts: Sequence[tuple[Images, Labels]]) -> Table:
     return Table(
         files=tuple(image.file for image in images),
         labels=tuple(image.label for image in images),
-        split_names=names,
+        split_names=tuple(splits),
         split=np.array([number[image.split] for image in images], np.int8),
-        splits={name: np.array(listed, np.int32) for name, listed in dataset.splits.items()},
+        splits={name: np.array(listed, np.int32) for name, listed in splits.items()},
         labelled=np.array([image.labelled for image in images], np.bool_),
         **found,  # type: ignore[arg-type]
     )
@@ -87,29 +77,22 @@ SIZE = 1 << 20
 PER_ROW = 4
 
 
-class Piece(NamedTuple):
-    """Some images, and their label rows; both count from 0."""
-
-    images: Images
-    labels: Labels
-
-
-def pieces(dataset: Dataset) -> Iterator[Piece]:
-    """The images and rows of a dataset, in order; of a small one all of them at once.
+def pieces(images: Images, labels: Labels) -> Iterator[tuple[Images, Labels]]:
+    """Images and their label rows in order, some at a time, each counted from 0; of a small set all of them at once.
 
     Args:
-        dataset: one with one label file for each image, as annotation files have it.
+        images: all of a set.
+        labels: their rows, with one label file for each image, as annotation files have it.
     """
-    images, labels = dataset.images, dataset.labels
     count, rows = len(images), np.searchsorted(labels.file, np.arange(len(images) + 1))
     if labels.first[-1] + PER_ROW * len(labels.cls) <= SIZE:
-        yield Piece(images, labels)
+        yield images, labels
         return
     ends = labels.first[rows] + PER_ROW * rows
     low = 0
     while low < count:
         high = max(low + 1, int(np.searchsorted(ends, ends[low] + SIZE, side="right")) - 1)
-        yield Piece(_images(images, low, high), _labels(labels, low, high, int(rows[low]), int(rows[high])))
+        yield _images(images, low, high), _labels(labels, low, high, int(rows[low]), int(rows[high]))
         low = high
 
 
@@ -123,7 +106,6 @@ def _labels(labels: Labels, low: int, high: int, begin: int, end: int) -> Labels
     return Labels(
         files=tuple(file._replace(image=file.image - low) for file in labels.files[low:high]),
         bad=(),
-        odd=(),
         file=labels.file[some] - np.int32(low),
         line=labels.line[some],
         cls=labels.cls[some],

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.clues import COUNT
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import shared
-from yolo_nanfix.dataset.images import Images, Listed, read_images
+from yolo_nanfix.dataset.images import Images, Part, read_images
 from yolo_nanfix.dataset.index import Survey
 from yolo_nanfix.dataset.label_parser import read_labels
 from yolo_nanfix.dataset.labels import Labels, masked
@@ -57,38 +57,6 @@ Context = tuple[DataConfig, LintOptions]
 """What is the same for all parts of a dataset."""
 
 
-class Part(NamedTuple):
-    """Some images of a dataset.
-
-    Attributes:
-        numbers: their places in the survey.
-        files, labels: as in `Survey`.
-        splits: the name of the split in which each is met first.
-        labelled: whether each has a label file.
-        owns: whether that file is read for it.
-        npys: the .npy that is loaded in the place of each.
-        stamps: (n, 5) int64, of each image file.
-        sizes: bytes of each label file.
-    """
-
-    numbers: tuple[int, ...]
-    files: tuple[str, ...]
-    labels: tuple[str, ...]
-    splits: tuple[str, ...]
-    labelled: tuple[bool, ...]
-    owns: tuple[bool, ...]
-    npys: tuple[str | None, ...]
-    stamps: NDArray[np.int64]
-    sizes: tuple[int, ...]
-
-    def split_up(self) -> tuple[Part, ...]:
-        """Two halves of it."""
-        half = len(self.files) // 2
-        first: Any = [column[:half] for column in self]
-        second: Any = [column[half:] for column in self]
-        return Part(*first), Part(*second)
-
-
 class Found(NamedTuple):
     """One hit of a rule about files: the place of its image in the part, the rule's code, and the rest of the hit.
 
@@ -121,8 +89,7 @@ def read_part(part: Part, context: Context) -> Facts:
     """Read the files of a part and ask all rules about single files; whatever they hold, the answer is facts."""
     config, options = context
     with _quiet():
-        listed = Listed(part.files, part.splits, part.labels, part.labelled, part.npys, part.stamps)
-        images = read_images(listed, config.channels, deep=options.deep)
+        images = read_images(part, config.channels, deep=options.deep)
         chosen = np.flatnonzero(np.array(part.labelled) & np.array(part.owns)).tolist()
         paths, sizes = [part.labels[i] for i in chosen], [part.sizes[i] for i in chosen]
         labels = masked(read_labels(paths, chosen, options.settled, config.kpt_shape, sizes), config, options.root)

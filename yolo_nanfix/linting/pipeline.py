@@ -92,9 +92,9 @@ def check(
 
 def check_annotations(annotated: Annotated, study: Study | None = None) -> Report:
     """The report on annotation files: the rules about them, and those about images, rows, classes and splits."""
-    dataset, options = annotated.dataset, annotated.options
-    config, parts = dataset.config, list(pieces(dataset))
-    table = tabulate(dataset, parts)
+    config, options = annotated.config, annotated.options
+    parts = list(pieces(annotated.images, annotated.labels))
+    table = tabulate(annotated.images, annotated.splits, parts, config, options.settled)
     if study is not None:
         study(Studied(config, options.settled, table, annotated.where))
     asked = {rule: NOT_IN_ANNOTATIONS.get(rule.code[:2]) or rule.skipped(options) for rule in all_rules()}

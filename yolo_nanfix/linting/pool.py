@@ -24,9 +24,10 @@ from typing import IO, Any
 import numpy as np
 
 from yolo_nanfix import stopping
+from yolo_nanfix.dataset.images import Part
 from yolo_nanfix.dataset.index import Survey
 from yolo_nanfix.dataset.paths import NOTHING
-from yolo_nanfix.linting.parts import Context, Facts, Found, Part, read_part
+from yolo_nanfix.linting.parts import Context, Facts, Found, read_part
 
 Progress = Callable[[int, int, str], None]
 PART, DEEP_PART = 2000, 512

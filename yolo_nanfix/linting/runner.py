@@ -61,7 +61,7 @@ def run(
         if annotated is not None:
             from yolo_nanfix.linting.pipeline import check_annotations
 
-            config, report = annotated.dataset.config, check_annotations(annotated, study)
+            config, report = annotated.config, check_annotations(annotated, study)
         else:
             config = dataset(data, options)
             report = _run(config, options, progress, jobs, cache, study)

@@ -23,13 +23,12 @@ from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.formats.defects import Defect
 from yolo_nanfix.dataset.formats.notes import Note, Notes, Total, brief, folded, plain
 from yolo_nanfix.dataset.image_header import QUARTER, Header, shown_size, turn_of
-from yolo_nanfix.dataset.images import Image, Images, Listed, gather, read_images
+from yolo_nanfix.dataset.images import Image, Images, Part, gather, read_images
 from yolo_nanfix.dataset.labels import LabelFile, Labels
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import NOTHING, Stamp, folder_of, is_image, stamp_of
 from yolo_nanfix.dataset.table import Where
 from yolo_nanfix.dataset.task_guess import settled
-from yolo_nanfix.dataset.whole_set import Dataset
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.tasks import Basis, TaskBasis
 
@@ -200,14 +199,20 @@ class Annotated:
     """A dataset as annotation files describe it.
 
     Attributes:
-        dataset: its images and rows; the number of a row stands for its line.
+        config: what stands for its data.yaml.
+        images: all image files, each once.
+        splits: for each split the indices of its images, repeated where a file is listed twice.
+        labels: the rows as columns; the number of a row stands for its line.
         notes: what is wrong with the files themselves.
         where: for each annotation file how its rows are found and called.
         options: how it is linted; `task` is that of the annotations.
         basis: why it is this task.
     """
 
-    dataset: Dataset
+    config: DataConfig
+    images: Images
+    splits: Mapping[str, tuple[int, ...]]
+    labels: Labels
     notes: Notes
     where: Mapping[str, Where]
     options: LintOptions
@@ -316,10 +321,10 @@ class Builder:
         )
         numbers = {split: [i for i, own in enumerate(self._splits) if own == split] for split in config.splits}
         splits = {split: tuple(listed) for split, listed in numbers.items()}
-        dataset = Dataset(config, self._options.settled, images, splits, self._table(images, frames), ())
+        labels = self._table(images, frames)
         self._alike()
         notes = tuple(folded(self.notes, self.totals, str(self._source)))
-        return Annotated(dataset, notes, self.where, self._options, self._basis)
+        return Annotated(config, images, splits, labels, notes, self.where, self._options, self._basis)
 
     def _alike(self) -> None:
         """Note classes whose names differ in spelling only."""
@@ -370,7 +375,7 @@ class Builder:
             paths = self._paths[some]
             stamps = np.array([_stamp(path) if is_image(path) else NOTHING for path in paths], np.int64)
             count = len(paths)
-            listed = Listed(paths, self._splits[some], self._labels[some], [True] * count, [None] * count, stamps)
+            listed = Part(paths, self._splits[some], self._labels[some], [True] * count, [None] * count, stamps)
             yield from read_images(listed, CHANNELS, deep=self._options.deep)
 
     def _compare(self, images: list[Image]) -> None:
@@ -422,7 +427,6 @@ class Builder:
         return Labels(
             files=files,
             bad=(),
-            odd=(),
             file=owner,
             line=number[rows],
             cls=cls,

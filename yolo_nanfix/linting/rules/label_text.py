@@ -244,7 +244,7 @@ def number_odd_spelling(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5_1 0.5 0.2 0.2`.
     Fix: write the number with plain digits.
     """
-    for odd in labels.odd:
+    for odd in (bad for bad in labels.bad if bad.kind == "spelling"):
         says = "{text!r} is an odd spelling" + MASKED if odd.masked else "{text!r} is read as {number}"
         number = None if odd.masked else facts(np.array([float(odd.text)]))[0]
         yield file_hit(labels, images, odd.file, says, odd.line, {"text": odd.text, "number": number})
