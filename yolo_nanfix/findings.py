@@ -234,9 +234,15 @@ def _inside(text: str, folder: str) -> str:
     return text.replace(folder, "") if folder != os.sep else text
 
 
-def frozen(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a finding as `Finding` holds them: lists as tuples."""
-    return {str(name): _frozen(value) for name, value in values.items()}
+def frozen(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values of a finding as `Finding` holds them: lists as tuples. The same object where there are no lists."""
+    if any(isinstance(value, (list, tuple)) and not _is_frozen(value) for value in values.values()):
+        return {name: _frozen(value) for name, value in values.items()}
+    return values
+
+
+def _is_frozen(value: Any) -> bool:
+    return type(value) is tuple and not any(isinstance(entry, (list, tuple)) for entry in value)
 
 
 def _frozen(value: Any) -> Any:

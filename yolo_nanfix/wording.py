@@ -33,10 +33,13 @@ def sentence(says: str, values: Mapping[str, Any]) -> str:
     What does not fit its values, which only text of other versions does, is returned as it is.
     """
     try:
-        return "".join(
-            text if name is None else text + _formatted(_converted(_named(name, values), conversion), spec)
-            for text, name, spec, conversion in _parsed(says)
-        )
+        pieces, ready = _parsed(says), []
+        for text, name, spec, conversion in pieces:
+            ready.append(text)
+            if name is not None:
+                value = values[name] if name in values else _PARSER.get_field(name, (), values)[0]
+                ready.append(_formatted(value if conversion is None else _converted(value, conversion), spec))
+        return "".join(ready)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError):
         return says
 
@@ -52,15 +55,7 @@ def _parsed(says: str) -> tuple[tuple[str, str | None, str, str | None], ...]:
     return tuple((text, name, spec or "", conversion) for text, name, spec, conversion in _PARSER.parse(says))
 
 
-def _named(name: str, values: Mapping[str, Any]) -> Any:
-    if "." in name:
-        raise KeyError(name)  # entries, but no attributes
-    return _PARSER.get_field(name, (), values)[0] if name.endswith("]") else values[name]
-
-
-def _converted(value: Any, conversion: str | None) -> Any:
-    if conversion is None:
-        return value
+def _converted(value: Any, conversion: str) -> Any:
     if conversion == "r":
         return shown(value)
     if conversion == "n":
@@ -73,19 +68,19 @@ def _converted(value: Any, conversion: str | None) -> Any:
 
 
 def _formatted(value: Any, spec: str) -> str:
+    if not spec:
+        if isinstance(value, float):
+            return f"{value:.6g}"
+        return " ".join([_formatted(part, "") for part in value]) if isinstance(value, (tuple, list)) else str(value)
     if isinstance(value, (tuple, list)):
         return _listed(value, spec)
     if spec == "more":
         spec = "0=| and # more"
     if "|" in spec:
         return _chosen(value, spec.split("|"))
-    if isinstance(value, str):  # also `inf` and `nan`, which are text in the values of findings
-        return value
-    if isinstance(value, float) and not spec:
-        return f"{value:.6g}"
-    if _WIDE.search(spec):
-        raise ValueError(spec)
-    return format(value, spec)
+    return (
+        value if isinstance(value, str) else format(value, spec)
+    )  # `inf` and `nan` are text in the values of findings
 
 
 def _chosen(value: Any, texts: Sequence[str]) -> str:

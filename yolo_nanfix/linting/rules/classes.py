@@ -81,7 +81,7 @@ def class_over_nc(labels: Labels, images: Images, config: DataConfig) -> Iterato
         return
     whole = finite & (labels.cls >= 0) & (np.floor(labels.cls) == labels.cls)  # CF003 tells of the keys
     rows = np.flatnonzero(whole & ~np.isin(labels.cls, list(config.names)))
-    says, known = "class {cls}, but data.yaml has the classes {classes:,}{more:0=|, ...}", list(config.names)[:_SHOWN]
+    says, known = "class {cls}, but data.yaml has the classes {classes:,}{more:0=|, ...}", tuple(config.names)[:_SHOWN]
     yield from row_hits(labels, images, rows, says, cls=labels.cls[rows], classes=known, more=config.nc - len(known))
 
 

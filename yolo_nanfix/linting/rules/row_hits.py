@@ -20,6 +20,8 @@ MASKED = " (the file lies outside of the dataset, so each digit is shown as 9 an
 """What is said behind the text of a file that links or lists name outside of the dataset."""
 _DIGITS = 7
 """What float32 holds of a number."""
+_EQUAL = 256
+"""So many different values of the rows of one rule are shared."""
 
 
 def row_hits(
@@ -37,27 +39,31 @@ def row_hits(
     if other is not None:
         values["line"] = labels.line[other]
     columns = [facts(v) if isinstance(v, np.ndarray) else repeat(v, len(rows)) for v in values.values()]
+    entries = zip(*columns, strict=True) if columns else repeat((), len(rows))
     file, hit = -1, None
-    for of, line, *row in zip(labels.file[rows].tolist(), labels.line[rows].tolist(), *columns, strict=True):
+    equal: dict[tuple[Any, ...], dict[str, Any]] = {}  # one mapping for many hits saves half of their memory
+    for of, line, row in zip(labels.file[rows].tolist(), labels.line[rows].tolist(), entries, strict=True):
         if hit is None or of != file:
             file, hit = of, file_hit(labels, images, of, says)
+        if (named := equal.get(row)) is None:
+            named = dict(zip(values, row, strict=True))
+            if len(equal) < _EQUAL:
+                equal[row] = named
         related = () if other is None else (Place(hit.file, row[-1]),)
-        named = dict(zip(values, row, strict=True))
         yield Hit(hit.file, says, line, None, hit.split, hit.image, named, related)
 
 
 def facts(values: NDArray[Any]) -> list[Any]:
     """Values as plain Python has them: float32 with the digits that it holds, and what is not finite as text."""
-    if values.dtype.kind != "f":
-        return list(values.tolist())
-    exact = values.astype(np.float64)
-    finite = np.isfinite(exact)
     if values.dtype == np.float32:
+        exact = values.astype(np.float64)
         with np.errstate(all="ignore"):
             scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(exact))))
             rounded = np.round(exact * scale) / scale
-        exact = np.where(np.isfinite(rounded), rounded, exact)
-    return list(exact.tolist() if finite.all() else np.where(finite, exact, exact.astype(str).astype(object)).tolist())
+        values = np.where(np.isfinite(rounded), rounded, exact)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        values = np.where(np.isfinite(values), values, values.astype(str).astype(object))
+    return list(map(tuple, values.tolist()) if values.ndim > 1 else values.tolist())
 
 
 def file_hits(labels: Labels, images: Images, rows: Rows, says: str) -> Iterator[Hit]:
