@@ -57,14 +57,14 @@ class Refusal(str, Enum):
 
 
 class NotRegular(OSError):  # noqa: N818 - it says what the file is
-    """A file is not opened; an OSError, so that whoever bears files which cannot be read bears this one, too.
+    """A file that `Within` refuses to open; an OSError, as of any file that cannot be read.
 
     Attributes:
         refusal: why.
     """
 
     def __init__(self, path: str | os.PathLike[str], refusal: Refusal) -> None:
-        """`path` is the file as it was named."""
+        """Make the message of the file, as it was named, and of the refusal."""
         super().__init__(errno.EINVAL, f"not opened: it is {refusal.value}", os.fspath(path))
         self.refusal = refusal
 

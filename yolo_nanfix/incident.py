@@ -35,7 +35,7 @@ class NotReadable(DataError):  # noqa: N818 - the name says what the file is
     """A file is no incident, is damaged, or holds what no incident may hold; `what` says what is wrong with it."""
 
     def __init__(self, what: str, file: str | Path = "this") -> None:
-        """Keep what is wrong beside the message."""
+        """Make the message of the file and of what is wrong with it."""
         super().__init__(f"{file} is not a readable incident: {what}")
         self.what = what
 

@@ -46,13 +46,13 @@ class NotYaml(ValueError):  # noqa: N818 - what the text is
     """
 
     def __init__(self, problem: str, line: int | None = None, column: int | None = None) -> None:
-        """Keep all three."""
+        """Make the message of all three."""
         super().__init__(f"line {line}, column {column}: {problem}" if line else problem)
         self.problem, self.line, self.column = problem, line, column
 
 
 class TooMuch(NotYaml):
-    """A text beyond the bounds."""
+    """A text that is larger, deeper or stands for more values than the bounds allow."""
 
 
 class Repeated(NamedTuple):

@@ -45,7 +45,7 @@ class Status:
     settings: Overrides = NOTHING
 
     def __str__(self) -> str:
-        """A table for people."""
+        """A table with a line for each patch, and one for the guard."""
         rows = [f"{p.name:<32}{p.state:<12}{p.reason}" for p in self.patches]
         off = f"off         by {self.guard_off}" if self.guard_off else "off"
         off = f"refused     {self.guard_refused}" if self.guard_refused else off
@@ -77,7 +77,7 @@ def patch(
     trust_dataset_settings: bool = False,
     **params: Any,
 ) -> Status:
-    """Put patches over ultralytics, and the guard over its trainers. Twice is once; `unpatch()` takes all back.
+    """Put patches over ultralytics, and the guard over its trainers. `unpatch()` takes all back.
 
     What is not given here comes from `YOLO_NANFIX_*` variables, then from `nanfix.yaml` or `[tool.yolo-nanfix]` in
     `pyproject.toml`, then from the cards. A file that came with the dataset decides nothing; without `data` this is

@@ -49,7 +49,7 @@ class Allowance(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Looks at each operation before it runs."""
 
     def __init__(self, weights: Collection[Tensor] | None = None, held: int | None = None) -> None:
-        """Begin.
+        """Set the bounds.
 
         Args:
             weights: those of the incident, while a model for them is built; None: there is a model.
@@ -143,7 +143,7 @@ def _meta(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What an operation makes.
+    """What an operation makes, by its schema.
 
     Attributes:
         makes: new tensors at all.

@@ -23,7 +23,7 @@ Fails = Callable[[Batch], "bool | None"]
 
 @dataclass(frozen=True)
 class Bisection:
-    """What came out.
+    """Which images and label rows a bisection blames.
 
     Attributes:
         images: those that alone make the step fail, while it runs without them; by number.

@@ -51,7 +51,7 @@ FAR_GRADIENT = 1e3
 
 @dataclass(frozen=True)
 class Lack:
-    """One thing.
+    """One thing that the run had and the replay has not.
 
     Attributes:
         kind: hook, function, file, class, device, release, entry.
@@ -64,7 +64,7 @@ class Lack:
     place: str = ""
 
     def __str__(self) -> str:
-        """For people."""
+        """As in `the hook of run.py:8 on model.0.conv.weight`."""
         at = f" of {self.place}" if self.place else ""
         return {
             "hook": f"the hook{at} on {self.name or 'all modules'}",
@@ -79,7 +79,7 @@ class Lack:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was asked and seen.
+    """All that a diagnosis asked, and the answers.
 
     Attributes:
         facts: of the incident.

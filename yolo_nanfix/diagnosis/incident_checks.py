@@ -32,12 +32,12 @@ class Wrong(Exception):  # noqa: N818 - becomes NotReadable where the place is k
     """What is wrong, and at which place in the facts."""
 
     def __init__(self, what: str, place: str = "") -> None:
-        """Keep both."""
+        """Keep what is wrong, and where: dotted keys."""
         super().__init__(what)
         self.what, self.place = what, place
 
     def inside(self, key: object) -> Wrong:
-        """The same, inside of the entry `key`."""
+        """The same one level up: inside of the entry `key`."""
         return Wrong(self.what, f"{key}.{self.place}" if self.place else f"{key}")
 
 
@@ -46,7 +46,7 @@ Form = Callable[[Any], Any]
 
 
 def shown(value: Any) -> str:
-    """A value for people, cut."""
+    """A value as a message quotes it, cut to some 60 characters."""
     if isinstance(value, (list, tuple)):
         return f"a list of {len(value)} entries" if len(value) > 4 else _shortened(value)
     if isinstance(value, Mapping):
@@ -90,7 +90,7 @@ def figure(value: Any) -> None:
 
 
 def whole_number(low: int = -INT64, high: int = INT64) -> Form:
-    """A whole number within bounds."""
+    """A whole number from `low` to `high`."""
 
     def look(value: Any) -> int:
         if type(value) is not int or not low <= value <= high:
@@ -102,7 +102,7 @@ def whole_number(low: int = -INT64, high: int = INT64) -> Form:
 
 
 def one_of(*values: str) -> Form:
-    """One of some texts."""
+    """One of the given texts."""
 
     def look(value: Any) -> None:
         if not isinstance(value, str) or value not in values:
@@ -112,7 +112,7 @@ def one_of(*values: str) -> Form:
 
 
 def maybe(form: Form) -> Form:
-    """That, or nothing."""
+    """Values of a form, or None."""
 
     def look(value: Any) -> None:
         if value is not None:
@@ -122,7 +122,7 @@ def maybe(form: Form) -> Form:
 
 
 def list_of(form: Form, most: int = MOST_ENTRIES) -> Form:
-    """A list of such."""
+    """A list of at most `most` entries of a form."""
 
     def look(value: Any) -> None:
         if not isinstance(value, (list, tuple)):
@@ -136,7 +136,7 @@ def list_of(form: Form, most: int = MOST_ENTRIES) -> Form:
 
 
 def table(form: Form, most: int = MOST_ENTRIES, key: Form | None = None) -> Form:
-    """A mapping of texts to such."""
+    """A mapping of at most `most` texts to values of a form."""
     key = key or text_of(1024)
 
     def look(value: Any) -> None:

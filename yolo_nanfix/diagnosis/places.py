@@ -40,7 +40,7 @@ class Places:
     """Follows one forward pass of a model. Its hooks stay on the model, which is a copy, until they are taken back."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Put the hooks."""
+        """Put forward hooks on every module."""
         self._names = {id(m): name for name, m in model.named_modules()}
         self._children = {(id(m), id(c)): n for m in model.modules() for n, c in m.named_children()}
         self._stack: list[tuple[int, str]] = []
@@ -58,7 +58,7 @@ class Places:
             hook.remove()
 
     def restart(self) -> None:
-        """Forget the last pass."""
+        """Forget the last forward pass before the next one."""
         self._stack, self._marks, self._lines = [], [], []
 
     def module(self) -> str:

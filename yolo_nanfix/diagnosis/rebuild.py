@@ -235,5 +235,5 @@ def _with_integer_keys(value: Mapping[str, Any]) -> dict[Any, Any]:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where the model lives."""
+    """The device of the model's parameters; the CPU for a model without any."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))

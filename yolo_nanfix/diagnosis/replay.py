@@ -31,16 +31,16 @@ TRACING = 2.5
 
 
 class OutOfTime(Exception):  # noqa: N818 - control flow: no further replay is allowed
-    """The budget is used up."""
+    """A further replay would not end within the budget of seconds."""
 
 
 class _Enough(Exception):  # noqa: N818 - control flow: the first bad gradient has arrived
-    """Ends a backward pass."""
+    """Leaves a backward pass at the first gradient that is not finite."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one replay gave.
+    """What came out of one replay of the step.
 
     Attributes:
         items: the loss terms by name.

@@ -28,7 +28,7 @@ MAPS = ("masks", "depth")
 
 @dataclass(frozen=True)
 class Scan:
-    """What is not finite, or odd.
+    """What in an incident is not finite, or finite and out of range.
 
     Attributes:
         pixels: for each image (by number), what is wrong with its pixels.
@@ -161,7 +161,7 @@ def group_setting(number: Any, name: Any) -> str:
 
 @dataclass(frozen=True)
 class OptimizerGroups:
-    """Settings of the optimizer.
+    """Settings of the optimizer's parameter groups that no training can work with.
 
     Attributes:
         non_finite: as the guard saw them: group, name, value, epoch, step.

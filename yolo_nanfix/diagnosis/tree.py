@@ -325,7 +325,7 @@ def _in_the_run(e: Evidence) -> str:
 
 
 def precision(e: Evidence) -> Answer:
-    """The same step in float32."""
+    """Whether the step is healthy in float32, where the run was in half precision."""
     used = e.facts.get("precision", "float32")
     if used == "float32":
         return Answer("the run is in float32 already")
@@ -358,7 +358,7 @@ def _span(note: Note) -> str:
 
 
 def definition(e: Evidence) -> Answer:
-    """The same in code of the user's own."""
+    """Range and domain of the operation, in code that is not the release's."""
     if e.hooked:
         return _hooked(e)
     roots = e.roots()

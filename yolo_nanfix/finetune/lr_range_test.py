@@ -34,7 +34,7 @@ BRIGHTEST = 65504.0
 
 @dataclass(frozen=True)
 class LrReport:
-    """What a range test found.
+    """The result of a range test: the suggestion, the curve, and how to train with it.
 
     Attributes:
         optimizer: the class that trained (`AdamW`).

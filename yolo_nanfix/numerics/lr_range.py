@@ -75,7 +75,7 @@ class Sweep:
     """Rates that grow by a constant factor from `low` to `high`, and the losses that they gave."""
 
     def __init__(self, low: float, high: float, steps: int) -> None:
-        """Plan the sweep.
+        """Plan `steps` rates from `low` to `high`.
 
         Raises:
             ValueError: not 0 < low < high, or fewer than 2 steps.
@@ -108,7 +108,7 @@ class Sweep:
             self._losses.append(loss)
 
     def curve(self) -> Curve:
-        """What was seen so far."""
+        """The rates used so far and their losses."""
         count = len(self._losses)
         return Curve(self.planned[:count], tuple(self._losses), self._diverged_at, self._reason)
 
@@ -128,7 +128,7 @@ def _divergence(losses: Sequence[float], width: int) -> str:
 
 
 def sweep(step: Callable[[float], float], low: float, high: float, steps: int, seconds: float = math.inf) -> Curve:
-    """Run a whole sweep.
+    """Train one step at each rate of a sweep, until its end or until the loss diverges.
 
     Args:
         step: trains one step at the given rate and returns the loss after it.

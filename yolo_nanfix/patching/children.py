@@ -64,7 +64,7 @@ class ImportHook(MetaPathFinder):
     """Put at the front of `sys.meta_path`: loads one module where it is, by a function of ours."""
 
     def __init__(self, name: str, load: Load, *, once: bool = False) -> None:
-        """Begin.
+        """Describe the import to catch.
 
         Args:
             name: of the module.

@@ -25,7 +25,7 @@ PACKAGE = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Own:
-    """A function of the user's own.
+    """A function of the user's own that stands where a patched one would.
 
     Attributes:
         where: the module or class that holds it, or that of the object that does.

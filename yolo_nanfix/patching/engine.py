@@ -22,11 +22,11 @@ Undo = Callable[[], None]
 
 @dataclass(frozen=True)
 class PatchState:
-    """What became of one patch.
+    """The state of one patch, as `status()` tells it.
 
     Attributes:
         name: the card's.
-        state: on, off, refused, fixed (upstream mended it before this release) or not-needed; partly-on or replaced
+        state: on, off, refused, fixed (upstream fixed it before this release) or not-needed; partly-on or replaced
             where functions of the user's own stand in some or all places that the patch would cover.
         reason: why.
         params: its parameters, if it is on.
@@ -238,7 +238,7 @@ def _outside(card: Card) -> tuple[str, str] | None:
                 return None
             fixed = span.fixed
     if fixed:
-        return "fixed", f"mended upstream in ultralytics {fixed}"
+        return "fixed", f"fixed upstream in ultralytics {fixed}"
     return "not-needed", f"ultralytics {upstream.version()} does not have this defect yet"
 
 
@@ -258,7 +258,7 @@ def _wrap_targets(card: Card, fix: Fix, params: Mapping[str, Value]) -> None:
 
 
 def _found(card: Card) -> list[upstream.Target]:
-    """The targets that this release has.
+    """The targets of a card that the installed release has.
 
     Raises:
         PatchRefused: it has none of them.

@@ -104,7 +104,7 @@ def read_cache(path: str | Path) -> Any:
 
 
 def _header(file: BinaryIO) -> None:
-    """Go past the header of a `.npy` file.
+    """Read past the header of a `.npy` file.
 
     Raises:
         ValueError: it is none, or not of one Python object.
@@ -126,7 +126,7 @@ def load_dataset_cache_file(path: Path) -> Any:
 
 
 def read_as_values() -> None:
-    """Let Ultralytics read its caches so. Twice is once; where a release has no function for it, nothing is put."""
+    """Let Ultralytics read its caches as values, until `take_back`; releases without the function stay as they are."""
     for target in READERS if not _swaps else ():
         with suppress(LookupError):
             upstream.resolve(target)
@@ -137,13 +137,13 @@ def read_as_values() -> None:
 
 
 def take_back() -> None:
-    """Let Ultralytics read them as it does."""
+    """Give Ultralytics its own function back."""
     while _swaps:
         _swaps.pop().__exit__(None, None, None)
 
 
 def on() -> bool:
-    """Whether caches are read so."""
+    """Whether Ultralytics reads its caches as values now."""
     return bool(_swaps)
 
 

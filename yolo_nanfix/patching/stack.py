@@ -27,7 +27,7 @@ class Patched(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt has no 
     """An upstream function under wrappers. Its pickle carries the patch set, which is put where it is loaded."""
 
     def __init__(self, path: str, wrapped: Any, wrapper: Wrapper) -> None:
-        """Wrap one more time.
+        """Put one more wrapper around a function.
 
         Args:
             path: the target, `package.module:Qual.name`.
@@ -75,7 +75,7 @@ def paths(name: str | None = None) -> list[str]:
 
 
 def wrap_target(path: str, name: str, wrapper: Wrapper) -> None:
-    """Wrap a target for a card."""
+    """Put the wrapper of a card around a target, outside of those that are there."""
     target = original(path)
     stack = _stacks.setdefault(path, _Stack(target, target.raw))
     stack.wrappers[name] = wrapper

@@ -32,5 +32,5 @@ def read() -> dict[str, int]:
 
 
 def clear() -> None:
-    """Start counting anew."""
+    """Forget all counts: the next run counts from 0."""
     _totals.clear()

@@ -1,4 +1,4 @@
-"""`strip_optimizer` that puts the stripped checkpoint in place in one step, in place of writing over the good one."""
+"""`strip_optimizer` that renames the stripped checkpoint into place in one step, and never writes over the good one."""
 
 from __future__ import annotations
 

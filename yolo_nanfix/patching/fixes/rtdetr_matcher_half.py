@@ -20,7 +20,7 @@ NAME = "rtdetr-matcher-half"
 def forward(
     wrapped: Any, instance: Any, pred_bboxes: Tensor, pred_scores: Tensor, *targets: Any, **options: Any
 ) -> Any:
-    """Upstream's matches in float32."""
+    """Match in float32, and count the predictions whose costs upstream sets to 0."""
     boxes, scores = in_float32(pred_bboxes.detach()), in_float32(pred_scores.detach())
     tally.add(NAME, ~boxes.isfinite().all(-1) | scores.isnan().any(-1))
     return wrapped(boxes, scores, *targets, **options)
