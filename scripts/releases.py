@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import subprocess
-import sys
 import tempfile
 import urllib.request
 import zipfile
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urljoin
+
+import warm_python
 
 ROOT = Path(__file__).resolve().parents[1]
 INDEX = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/")
@@ -143,10 +143,9 @@ def run(release: str, code: str, *arguments: str, timeout: float = 300) -> str:
     Raises:
         ReleaseError: the code ended with an error; the message carries the end of its standard error.
     """
-    command = [sys.executable, "-c", code, *arguments]
     with tempfile.TemporaryDirectory(prefix="yolo-nanfix-") as folder:
         settings = {**environment(release), "YOLO_CONFIG_DIR": folder, "MPLCONFIGDIR": folder}
-        done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=timeout, cwd=folder)
+        done = warm_python.run(code, arguments, settings, folder, timeout)
     if done.returncode:
         raise ReleaseError(f"ultralytics {release}, exit code {done.returncode}: {done.stderr[-4000:]}")
     return done.stdout

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
 import injections
 import pytest
 import torch
+import warm_python
 from safetensors.torch import save_file
 from surroundings import LIMIT
 
@@ -27,8 +26,7 @@ EACH = "import sys; from yolo_nanfix.cli.main import main; sys.exit(max(main(w.s
 
 def in_another_process(folder, *commands):
     """What several command lines print as JSON, one after another in one new process."""
-    command = [sys.executable, "-c", EACH, *commands]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=os.environ, timeout=LIMIT)
+    done = warm_python.run(EACH, commands, os.environ, str(folder), LIMIT)
     assert done.returncode == 0, done.stderr
     decoder, rest, found = json.JSONDecoder(), done.stdout.strip(), []
     while rest:

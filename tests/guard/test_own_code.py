@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import lab
 import pytest
 import torch
+import warm_python
 from make_datasets import make_dataset
 from own_loss import OwnModel
+from surroundings import LIMIT
 
 import yolo_nanfix
 from yolo_nanfix.incident import load, newest
@@ -52,12 +52,10 @@ def test_a_loss_that_reads_the_names_of_the_images_is_replayed_and_named(own_los
 
 
 def diagnose(run, *options):
-    command = [sys.executable, "-m", "yolo_nanfix", "diagnose", str(run), "--json", *options]
-    there = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
-    }
-    return subprocess.run(command, capture_output=True, text=True, env=there, timeout=600)
+    code = "import sys; from yolo_nanfix.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    there = {**os.environ, "PYTHONPATH": paths}
+    return warm_python.run(code, ("diagnose", str(run), "--json", *options), there, str(Path.cwd()), LIMIT)
 
 
 def test_another_process_replays_it_with_the_names(own_loss):

@@ -7,15 +7,15 @@ import logging
 import os
 import signal
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import ultralytics.engine.trainer as trainer_module
+import warm_python
 from marks import matrix
 from releases import run
+from surroundings import LIMIT
 from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import torch_utils
@@ -79,8 +79,7 @@ strip_optimizer(file)
 
 
 def killed(file: Path, how: str, moment: str) -> None:
-    words = [sys.executable, "-c", KILL, str(file), how, moment]
-    done = subprocess.run(words, env=os.environ, capture_output=True, text=True)
+    done = warm_python.run(KILL, (str(file), how, moment), os.environ, str(file.parents[1]), LIMIT)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
