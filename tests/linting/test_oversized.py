@@ -77,7 +77,7 @@ def test_a_file_among_many_is_left_out_alone(tmp_path: Path, monkeypatch):
     paths[7].write_text("0 0.5 0.5 0.2 0.2\n" * 51)
     sizes = [path.stat().st_size for path in paths]
     labels = read_labels(list(map(str, paths)), range(70), "detect", None, sizes)
-    assert [(bad.file, bad.kind, bad.text) for bad in labels.bad] == [(7, "many", "51")]
+    assert [(bad.file, bad.kind, bad.number) for bad in labels.bad] == [(7, "many", 51)]
     assert len(labels.cls) == 69 * 50 and labels.files[7].rows == 51
 
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from yolo_nanfix.dataset.images import Images
 from yolo_nanfix.dataset.label_boxes import quads
+from yolo_nanfix.dataset.label_parser import PLAIN_COLUMNS
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.dataset.table import Table
 
-BOX_COLUMNS = "5"
 SEVEN = 7
 INSIDE, LARGE = 1.02, 2.0
 """So far keypoints and boxes end in their image, careless ones among them; what is larger than the other is no part."""
@@ -93,7 +93,7 @@ def clues(images: Images, labels: Labels, nc: int, task: str) -> NDArray[np.int3
         if bad.kind == "columns":
             here = found[labels.files[bad.file].image]
             here[Clue.MISFIT] += 1
-            here[Clue.PLAIN_BOX] += bad.text == BOX_COLUMNS
+            here[Clue.PLAIN_BOX] += bad.number == PLAIN_COLUMNS
             behind = bad.behind == 1 and (bad.head is None or 0 <= bad.head[0] < nc)
             here[Clue.ONE_BEHIND] += behind
             here[Clue.ONE_AHEAD] += behind and bad.ahead

@@ -77,7 +77,7 @@ class LabelReader:
             self._note_encoding(index, data)
             text = data.decode("utf-8-sig")
         except TooLarge as large:
-            self._bad.append(BadRow(index, large.line, large.kind, str(large.number)))
+            self._bad.append(BadRow(index, large.line, large.kind, number=large.number))
             self._files.append(LabelFile(path, image, large.lines, False))
             return True
         except (OSError, UnicodeDecodeError) as error:
@@ -93,12 +93,11 @@ class LabelReader:
     def _note_encoding(self, index: int, data: bytes) -> None:
         """Keep what of the bytes other tools stumble over."""
         if data.startswith(codecs.BOM_UTF8):
-            self._bad.append(BadRow(index, 1, "mark", ""))
+            self._bad.append(BadRow(index, 1, "mark"))
         if b"\r" in data and not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             pairs, lone = data.count(b"\r\n"), data.count(b"\r") - data.count(b"\r\n")
             if lone or pairs < data.count(b"\n"):
-                said = f"{lone} bare carriage returns" if lone else "CR LF and LF are mixed"
-                self._bad.append(BadRow(index, None, "ends", said))
+                self._bad.append(BadRow(index, None, "ends", number=lone))
 
     def _note_odd(self, index: int, text: str) -> None:
         """Keep the first tokens that Python reads as numbers although they do not look like plain ones."""
@@ -129,7 +128,7 @@ class LabelReader:
         polygons = not self._pose and any(len(numbers) > PLAIN_COLUMNS + 1 for _, numbers in parsed)
         mixed = [line for line, numbers in parsed if polygons and len(numbers) == PLAIN_COLUMNS]
         if mixed:
-            self._bad.append(BadRow(index, mixed[0], "mixed", f"{len(mixed)} of {len(parsed)} rows are boxes"))
+            self._bad.append(BadRow(index, mixed[0], "mixed", number=len(mixed), of=len(parsed)))
         for line, numbers in parsed:
             if not self._fits(len(numbers), polygons):
                 self._bad.append(self._misfit(index, line, numbers))
@@ -177,7 +176,7 @@ class LabelReader:
         if head is not None and head[1] > 1:
             behind = 0  # no coordinate: the number beside the class is the one too many
         ahead = behind == 1 and not self._pose and abs(numbers[1] - numbers[3]) > abs(numbers[-1] - numbers[-3])
-        return BadRow(index, line, "columns", str(len(numbers)), head, behind, ahead)
+        return BadRow(index, line, "columns", "", len(numbers), 0, head, behind, ahead)
 
     def _behind(self, numbers: Numbers) -> int:
         """How many columns a prediction may have put behind a row that would fit without them."""

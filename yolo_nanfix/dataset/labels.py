@@ -33,7 +33,10 @@ class BadRow(NamedTuple):
         kind: `unreadable`, `number`, `comma`, `comment`, `columns`, `mixed`, or, of a file that is too large, a kind of
             `bounded.TooLarge`; of what can be read `spelling` (a number reads otherwise than it looks: underscores,
             digits outside ASCII), `mark` (the file begins with a byte order mark) or `ends` (lines end in two ways).
-        text: the offending text, the number of columns, or what the reader said.
+        text: the offending text, or what the reader said.
+        number: the columns; of `mixed` the rows that are boxes; of `ends` the bare carriage returns, 0 where CR LF and
+            LF are mixed; of what is too large its `number`.
+        of: of `mixed` all rows.
         head: the first two numbers of a row that has one column too many, if the second one is whole: one of the two is
             the number of an instance, or of a track. Else None.
         behind: how many columns, 1 or 2, a prediction may have put behind the row: a confidence, the number of a track,
@@ -45,7 +48,9 @@ class BadRow(NamedTuple):
     file: int
     line: int | None
     kind: str
-    text: str
+    text: str = ""
+    number: int = 0
+    of: int = 0
     head: tuple[float, float] | None = None
     behind: int = 0
     ahead: bool = False

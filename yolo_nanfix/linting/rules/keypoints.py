@@ -32,7 +32,6 @@ PERCENT_FROM = 130
 POINTS = ("KP001", "KP003", "KP004", "KP005", "KP007", "KP008", "KP009", "SP007")
 """What is wrong with keypoints that are not normalised."""
 _VISIBILITY = "has visibility {visibility}"
-_BOX = str(BOX_COLUMNS)
 
 
 @rule("KP001", "visibility-odd", Severity.WARNING, Effect.ACCEPTS, POSE)
@@ -187,7 +186,9 @@ def keypoints_missing(labels: Labels, images: Images, config: DataConfig) -> Ite
     if config.kpt_shape:
         points, dims = config.kpt_shape
         says = "a box without its {keypoints:keypoint|keypoints} of {dims} numbers"
-        yield from bad_hits(labels, images, "columns", says, _BOX.__eq__, name="columns", keypoints=points, dims=dims)
+        yield from bad_hits(
+            labels, images, "columns", says, number=BOX_COLUMNS, name="columns", keypoints=points, dims=dims
+        )
 
 
 @rule("KP012", "pose-set-of-boxes", Severity.ERROR, Effect.DROPS, POSE)
@@ -253,9 +254,9 @@ def keypoint_dimensions(labels: Labels, images: Images, config: DataConfig) -> I
     Fix: correct the second number of `kpt_shape`: 2 for x y, 3 for x y visibility.
     """
     if config.kpt_shape:
-        (points, dims), other = config.kpt_shape, str(other_width(config.kpt_shape))
+        (points, dims), other = config.kpt_shape, other_width(config.kpt_shape)
         says = "{columns} columns are {keypoints} keypoints of {dims:2=3|2} numbers; 'kpt_shape' says {dims}"
-        yield from bad_hits(labels, images, "columns", says, other.__eq__, name="columns", keypoints=points, dims=dims)
+        yield from bad_hits(labels, images, "columns", says, number=other, name="columns", keypoints=points, dims=dims)
 
 
 def other_width(shape: tuple[int, int]) -> int:

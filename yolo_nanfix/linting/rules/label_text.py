@@ -23,7 +23,7 @@ from yolo_nanfix.linting.rules.keypoints import BOX_COLUMNS, other_width
 from yolo_nanfix.linting.rules.row_hits import MASKED, bad_hits, facts, file_hit, row_hits
 
 BOXES = ("detect", "segment", "obb")
-SIX = "6"
+SIX = 6
 BYTE_ORDER_MARK = "\ufeff"
 _ABOUT_BOXES = (
     *("BX001", "BX002", "BX004", "BX005", "BX006", "BX008", "BX009", "BX012", "BX013", "BX014", "BX015", "BX016"),
@@ -119,14 +119,14 @@ def column_count(labels: Labels, images: Images, config: DataConfig, task: str) 
     """
     named, pose = {SIX}, config.pose_columns if task == "pose" else 0
     if pose and config.kpt_shape:
-        named |= {str(BOX_COLUMNS), str(other_width(config.kpt_shape))}
+        named |= {BOX_COLUMNS, other_width(config.kpt_shape)}
     says = (
         "{columns} columns; {task} labels have {wanted:0=5 columns, or 1 and pairs of x y from 3 points on|# columns}"
         "{predicted:; a confidence or a track's number behind the row?|}"
     )
     for bad in labels.bad:
-        if bad.kind == "columns" and bad.text not in named:
-            width = int(bad.text)  # 8: a confidence behind a triangle
+        if bad.kind == "columns" and bad.number not in named:
+            width = bad.number  # 8: a confidence behind a triangle
             predicted = width - pose in (1, 2) if pose else width % 2 == 0 and width >= 8
             values = {"columns": width, "task": task, "wanted": pose, "predicted": predicted}
             yield file_hit(labels, images, bad.file, says, bad.line, values)
@@ -141,7 +141,9 @@ def boxes_among_polygons(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: one row of 5 columns, a box or a polygon of two points, among rows of 9.
     Fix: write all objects of the file as boxes, or all as polygons.
     """
-    yield from bad_hits(labels, images, "mixed", "boxes (or polygons of two points) among polygons in one file: {text}")
+    yield from bad_hits(
+        labels, images, "mixed", "boxes (or polygons of two points) among polygons in one file: {count} of {of} rows"
+    )
 
 
 @rule("TX007", "row-of-seven", Severity.ERROR, Effect.DROPS, ("detect",), autofix=unsafe(Operation.SEVEN))
@@ -260,7 +262,7 @@ def row_of_six(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: cut the confidence off; write boxes with an angle as four corners for the task obb.
     """
     says = "{columns} columns: a confidence, a track's number or an angle behind the box?"
-    yield from bad_hits(labels, images, "columns", says, SIX.__eq__, name="columns")
+    yield from bad_hits(labels, images, "columns", says, number=SIX, name="columns")
 
 
 @rule("TX014", "class-name-for-number", Severity.ERROR, Effect.DROPS)
@@ -403,7 +405,12 @@ def line_ends_mixed(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: rows of a Windows and of a Linux tool in one file.
     Fix: end all lines with a line feed.
     """
-    yield from bad_hits(labels, images, "ends", "the lines end in different ways: {text}")
+    yield from bad_hits(
+        labels,
+        images,
+        "ends",
+        "the lines end in different ways: {count:0=CR LF and LF are mixed|# bare carriage returns}",
+    )
 
 
 @rule("TX030", "label-file-too-large", Severity.FATAL, Effect.ACCEPTS)

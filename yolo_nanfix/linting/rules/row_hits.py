@@ -94,7 +94,8 @@ def bad_hits(
     says: str,
     wanted: Callable[[str], bool] = lambda _: True,
     *,
-    name: str = "text",
+    number: int | None = None,
+    name: str = "count",
     **values: Any,
 ) -> Iterator[Hit]:
     """A hit for each row that could not be read for this reason.
@@ -104,11 +105,12 @@ def bad_hits(
         kind: the reason, see `labels.BadRow`.
         says: the form of the messages.
         wanted: chooses among them by the text that was in the way.
-        name: of the value that holds this text; if it is a number, it is one there.
+        number: chooses among them by their `number`.
+        name: of the value that holds their `number`.
         values: other ones that all of them have.
     """
     for bad in labels.bad:
-        if bad.kind == kind and wanted(bad.text):
-            text: str | int = int(bad.text) if name != "text" else cut(bad.text, 60)
-            said = {name: text, **values} if bad.text else values
+        if bad.kind == kind and wanted(bad.text) and number in (None, bad.number):
+            facts_of = {"text": cut(bad.text, 60)} if bad.text else {name: bad.number, "of": bad.of}
+            said = {**facts_of, **values}
             yield file_hit(labels, images, bad.file, says + MASKED if bad.masked else says, bad.line, said)
