@@ -29,21 +29,21 @@ from PIL import Image
 
 CHILD = """
 import signal, sys, time
-from yolo_nanfix import linter, mending
+from yolo_nanfix import api
 from yolo_nanfix.errors import UsageError
 action, root, outside = sys.argv[1:]
 signal.signal(signal.SIGINT, signal.default_int_handler)
-report = linter.lint(root, linter.Request({}, settings=False)) if action == "fix" else None
+report = api.lint(root, settings=False) if action == "fix" else None
 if report is not None:  # what is imported late is there before the time counts
-    mending.fix(report, unsafe=True, diff=True, outside=outside == "True")
+    api.fix(report, unsafe=True, diff=True, outside=outside == "True")
 print("ready", flush=True)
 sys.stdin.readline()
 began = time.perf_counter()
 if report is not None:
-    mending.fix(report, unsafe=True, diff=False, outside=outside == "True")
+    api.fix(report, unsafe=True, outside=outside == "True")
 else:
     try:
-        assert not mending.undo(root, outside=outside == "True", root=None).kept
+        assert not api.undo(root, outside=outside == "True").kept
     except UsageError:
         print("nothing to undo", flush=True)
 print(time.perf_counter() - began, flush=True)
@@ -55,7 +55,7 @@ SICK = (
     b"0,0.5,0.5,0.2,0.2\n# checked\n",
     b"0 inf 0.5 0.2 0.2\n",
 )
-"""Labels of which each is mended in another way; the last sort goes to quarantine with its image."""
+"""Labels of which each is fixed in another way; the last sort goes to quarantine with its image."""
 FROM_ONE = (
     b"1 0.5 0.5 0.2 0.2\r\n2 0.3 0.5 0.2 0.2\r\n",
     b"\xef\xbb\xbf2  0.5 0.5 0.2 0.2",

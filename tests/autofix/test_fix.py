@@ -240,7 +240,7 @@ def test_annotations_in_other_formats_are_refused(tiny: TinySet):
         "categories": [],
     }
     file = tiny.put("images/train/all.json", json.dumps(whole))
-    with pytest.raises(UsageError, match=r"only datasets of YOLO labels or class folders can be mended"):
+    with pytest.raises(UsageError, match=r"only datasets of YOLO labels or class folders can be fixed"):
         yolo_nanfix.fix(yolo_nanfix.lint(file))
 
 

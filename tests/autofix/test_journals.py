@@ -18,7 +18,7 @@ from linting.tiny_set import YAML, TinySet
 
 import yolo_nanfix
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.linting.autofix.journal import Broken, Journal, Step, dumps, loads
+from yolo_nanfix.linting.autofix.journal import Damaged, Journal, Step, dumps, loads
 from yolo_nanfix.linting.autofix.reasons import Why
 
 SPILL = "0 0.5 0.5 0.2 1.005\n"
@@ -352,6 +352,6 @@ def test_what_a_fix_writes_is_read_back():
     ids=lambda record: str(record)[-20:],
 )
 def test_what_no_fix_writes_is_not_believed(record: Journal):
-    with pytest.raises(Broken, match="what no fix does") as caught:
+    with pytest.raises(Damaged, match="what no fix does") as caught:
         loads(dumps(record), record.folder)
     assert caught.value.data == "/set/data.yaml"

@@ -145,7 +145,7 @@ def test_an_operation_knows_splits_sizes_task_and_values_and_may_change_data_yam
         met.append(spot)
         return words if spot.within() else [words[0], f"{float(words[1]) / spot.file.width:.4f}", *words[2:]]
 
-    def names(text: str, /, *, values) -> str:
+    def names(text: str, values) -> str:
         return text.replace("[cat, dog]", f"[cat, dog{values['by']}]")
 
     monkeypatch.setitem(set_edits._SET_OPERATIONS, Operation.SHIFT_CLASSES, Rewrite(row, names))

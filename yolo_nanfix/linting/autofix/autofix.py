@@ -134,7 +134,7 @@ def single(report: Report) -> None:
     if not data.exists():
         raise UsageError(f"one dataset at a time, please; this report is about {report.data}")
     if report.task != "classify" and sniff(data) is not None:
-        raise UsageError(f"only datasets of YOLO labels or class folders can be mended or handed over, not {data}")
+        raise UsageError(f"only datasets of YOLO labels or class folders can be fixed or handed over, not {data}")
 
 
 def options_of(report: Report, deep: bool = False) -> LintOptions:

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from platformdirs import user_data_path
 
@@ -50,17 +50,18 @@ _WORD = 1 << 63
 _STAMP = 5
 
 
-class Broken(Exception):  # noqa: N818 - it says what the journal is
-    """A journal is damaged; the message says how.
+class Damaged(Exception):  # noqa: N818 - it says what the journal is
+    """A journal cannot be read; the message says why.
 
     Attributes:
+        folder: where it stands.
         data: the dataset that it names; None if it does not say even that.
     """
 
-    def __init__(self, why: str, data: str | None = None) -> None:
+    def __init__(self, folder: Path, why: str, data: str | None = None) -> None:
         """`why` is the message."""
         super().__init__(why)
-        self.data = data
+        self.folder, self.data = folder, data
 
 
 @dataclass(frozen=True)
@@ -160,20 +161,6 @@ class Journal:
         with contextlib.suppress(OSError):
             self.folder.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
-
-
-class Damaged(NamedTuple):
-    """A journal that cannot be read.
-
-    Attributes:
-        folder: where it stands.
-        why: what is wrong with it.
-        data: the dataset that it names; None if it does not say even that.
-    """
-
-    folder: Path
-    why: str
-    data: str | None
 
 
 def store() -> Path:
@@ -355,8 +342,8 @@ def journals(folder: Path) -> tuple[list[Journal], list[Damaged]]:
             continue
         try:
             found.append(_load(run / "journal.json"))
-        except Broken as error:
-            damaged.append(Damaged(run, str(error), error.data))
+        except Damaged as error:
+            damaged.append(error)
     return found, damaged
 
 
@@ -370,17 +357,17 @@ def _load(file: Path) -> Journal:
     """What a journal says.
 
     Raises:
-        Broken: it cannot be read.
+        Damaged: it cannot be read.
     """
     try:
         with _opened(file.parent, file.name) as stream:
             if os.fstat(stream.fileno()).st_size > LARGEST:
-                raise Broken("journal.json is larger than any")
+                raise Damaged(file.parent, "journal.json is larger than any")
             return loads(stream.read(), file.parent)
     except FileNotFoundError:
-        raise Broken("journal.json is missing") from None
+        raise Damaged(file.parent, "journal.json is missing") from None
     except (OSError, Left) as error:
-        raise Broken(f"journal.json cannot be read ({say(error)})") from None
+        raise Damaged(file.parent, f"journal.json cannot be read ({say(error)})") from None
 
 
 def dumps(journal: Journal) -> bytes:
@@ -396,35 +383,36 @@ def loads(content: bytes, folder: Path) -> Journal:
     """The journal that `dumps` wrote, which stands in `folder`.
 
     Raises:
-        Broken: it is damaged, of another release, or says what no fix run does.
+        Damaged: it is damaged, of another release, or says what no fix run does.
     """
     line, _, body = content.partition(b"\n")
-    head = _json(line, None) if len(line) <= _LINE else None
+    head = _json(line, folder, None) if len(line) <= _LINE else None
     data = head.get("data") if isinstance(head, dict) else None
     if not isinstance(head, dict) or not isinstance(data, str) or not _is_path(data):
-        raise Broken("the first line of journal.json is damaged")
+        raise Damaged(folder, "the first line of journal.json is damaged")
     if head.get("version") != VERSION:
-        raise Broken(f"journal.json is of version {head.get('version')!r:.40}; this release reads {VERSION}", data)
+        why = f"journal.json is of version {head.get('version')!r:.40}; this release reads {VERSION}"
+        raise Damaged(folder, why, data)
     body = body.removesuffix(b"\n")
     if head.get("sha256") != digest(body):
-        raise Broken("journal.json is damaged: its hash is another one", data)
-    raw = _json(body, data)
+        raise Damaged(folder, "journal.json is damaged: its hash is another one", data)
+    raw = _json(body, folder, data)
     try:
         root, token, folders, whole = (raw[key] for key in ("root", "token", "folders", "whole"))
         steps = tuple(map(_step, raw["steps"]))
-        sound = isinstance(folders, list) and all(map(_is_path, (root, *folders))) and _TOKEN.fullmatch(token)
+        valid = isinstance(folders, list) and all(map(_is_path, (root, *folders))) and _TOKEN.fullmatch(token)
     except (TypeError, KeyError, ValueError) as error:
-        raise Broken(f"journal.json says what no fix does ({error!s:.80})", data) from None
-    if not sound or not steps or not isinstance(whole, bool):
-        raise Broken("journal.json says what no fix does", data)
+        raise Damaged(folder, f"journal.json says what no fix does ({error!s:.80})", data) from None
+    if not valid or not steps or not isinstance(whole, bool):
+        raise Damaged(folder, "journal.json says what no fix does", data)
     return Journal(folder, data, root, token, steps, tuple(folders), whole)
 
 
-def _json(text: bytes, data: str | None) -> Any:
+def _json(text: bytes, folder: Path, data: str | None) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise Broken("journal.json is damaged: it is no JSON", data) from None
+        raise Damaged(folder, "journal.json is damaged: it is no JSON", data) from None
 
 
 def _step(raw: dict[str, Any]) -> Step:

@@ -21,6 +21,12 @@ _CORNERS = 3
 _PIXELS = 2.0
 _SMALLEST = 1e-6
 _ROUND = 1e-9
+REVEALING = (Operation.COMMAS, Operation.COMMENT, Operation.COLUMNS, Operation.MARK)
+"""The operations after which a row can be read that could not before: what else is wrong with it shows only now."""
+BOM = b"\xef\xbb\xbf"
+SHAPED = ("segment", "obb")
+"""The tasks that stop at a file of boxes."""
+_ANY = range(1 << 31)
 
 
 def spell(value: float) -> str:
@@ -228,10 +234,6 @@ def _reads_as_row(words: Words) -> bool:
     return (len(values) == _BOX or is_polygon(len(values), "")) and values[0] >= 0 and values[0] == int(values[0])
 
 
-REVEALING = (Operation.COMMAS, Operation.COMMENT, Operation.COLUMNS, Operation.MARK)
-"""The operations after which a row can be read that could not before: what else is wrong with it shows only now."""
-
-
 def settled(words: Words, task: str, unsafe: bool, classes: Container[int], shapes: Collection[bool]) -> Words:
     """A row that can be read now, as it may stay: its class is known, it lies in the image, it fits the other rows.
 
@@ -281,12 +283,6 @@ _ROW_OPERATIONS: dict[Operation, Callable[[Words, str, bool], Words | None]] = {
     Operation.SPELLING: spelling,
 }
 """What can be done to a row: words, task and whether unsafe fixes are allowed, to words or None (dropped)."""
-
-
-BOM = b"\xef\xbb\xbf"
-SHAPED = ("segment", "obb")
-"""The tasks that stop at a file of boxes."""
-_ANY = range(1 << 31)
 
 
 class Edited(NamedTuple):
@@ -359,7 +355,7 @@ def edit_text(
     if Operation.CLIP_ALL in whole:
         lines = [_clipped(line, task) for line in lines]
         done.append(whole[Operation.CLIP_ALL])
-    edited = _edit_lines(lines, by_line, _Manner(task, unsafe, classes), _Notes(done, left, dropped))
+    edited = _edit_lines(lines, by_line, _Work(task, unsafe, classes, done, left, dropped))
     if task in SHAPED and edited != before and any(map(_is_box, edited)):
         left, edited = [*left, *((finding, Reason(Why.BOXES_LEFT)) for finding in done)], before
         done, dropped = [], []
@@ -373,27 +369,22 @@ def edit_text(
     return Edited((BOM if marked else b"") + text.encode("utf-8"), tuple(done), tuple(left), tuple(dropped))
 
 
-class _Notes(NamedTuple):
-    """What was done to rows so far, as in `Edited`."""
+class _Work(NamedTuple):
+    """How rows are fixed, as in `edit_text`, and what was done to them so far, as in `Edited`."""
 
+    task: str
+    unsafe: bool
+    classes: Container[int]
     done: list[Finding]
     left: list[tuple[Finding, Reason]]
     dropped: list[tuple[Finding, Words]]
 
 
-class _Manner(NamedTuple):
-    """How rows are fixed: the task, whether unsafe fixes are allowed, and the class numbers of the dataset."""
-
-    task: str
-    unsafe: bool
-    classes: Container[int]
-
-
-def _edit_lines(lines: list[str], by_line: Mapping[int, list[Finding]], manner: _Manner, notes: _Notes) -> list[str]:
+def _edit_lines(lines: list[str], by_line: Mapping[int, list[Finding]], work: _Work) -> list[str]:
     """The lines with the rows fixed that findings name; notes what was done and what was not."""
     seen: set[tuple[float, ...]] = set()
     rows = (line.split() for line in lines if by_line and _values(line.split()))
-    shapes = {is_polygon(len(words), manner.task) for words in rows}
+    shapes = {is_polygon(len(words), work.task) for words in rows}
     out = []
     for number, line in enumerate(lines, 1):
         row = _values(line.split())
@@ -401,26 +392,26 @@ def _edit_lines(lines: list[str], by_line: Mapping[int, list[Finding]], manner: 
         for finding in by_line.get(number, ()):
             operation = operation_of(finding)
             if not line or operation in used:  # what fixed the row for another finding fixed it for this one
-                notes.done.append(finding)
+                work.done.append(finding)
                 continue
             try:
-                words = _edit_row(line.split(), operation, manner, row is not None and row in seen)
-                if words is not None and operation in REVEALING:
-                    words = settled(words, *manner, shapes) if words else words
+                words = _edit_row(line.split(), operation, work, row is not None and row in seen)
+                if words and operation in REVEALING:
+                    words = settled(words, work.task, work.unsafe, work.classes, shapes)
             except Left as why:
-                notes.left.append((finding, why.reason))
+                work.left.append((finding, why.reason))
             else:
                 if words is None and operation is not Operation.DUPLICATE:
-                    notes.dropped.append((finding, line.split()))
+                    work.dropped.append((finding, line.split()))
                 line = "" if words is None else joined(line, words)
                 used.add(operation)
-                notes.done.append(finding)
+                work.done.append(finding)
         if row is not None:
             seen.add(row)
         out.append(line)
     _drop_repeated(lines, out)
     lost = (found for n, found in by_line.items() if not 0 < n <= len(lines))
-    notes.left.extend((finding, Reason(Why.NO_SUCH_LINE)) for found in lost for finding in found)
+    work.left.extend((finding, Reason(Why.NO_SUCH_LINE)) for found in lost for finding in found)
     return out
 
 
@@ -451,12 +442,12 @@ def _clipped(line: str, task: str) -> str:
     return line if words is None else joined(line, words)
 
 
-def _edit_row(words: Words, operation: Operation, manner: _Manner, repeated: bool) -> Words | None:
+def _edit_row(words: Words, operation: Operation, work: _Work, repeated: bool) -> Words | None:
     """The words of a row after one operation, None if it is dropped; `repeated`: an earlier row is the same."""
     if not words:
         raise Left(Why.EMPTY_ROW)
     if operation is not Operation.DUPLICATE:
-        return _ROW_OPERATIONS[operation](words, manner.task, manner.unsafe)
+        return _ROW_OPERATIONS[operation](words, work.task, work.unsafe)
     if not repeated:
         raise Left(Why.NOT_REPEATED)
     return None

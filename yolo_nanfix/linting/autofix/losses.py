@@ -24,6 +24,8 @@ SHARE = 0.05
 """No fix run takes more than this share of the rows out of a set: so many slips no labeller makes, an export does."""
 SLIP = 1
 """A class number that data.yaml does not have is a slip if it stands in so many rows; more are a class."""
+Groups = Mapping[str, list[Finding]]
+"""The findings about each file."""
 
 
 class Loss(NamedTuple):
@@ -83,10 +85,6 @@ def refused(lost: Sequence[Loss], whole: Whole) -> Refused:
         else:
             gone += rows
     return out
-
-
-Groups = Mapping[str, list[Finding]]
-"""The findings about each file."""
 
 
 class Losses(NamedTuple):

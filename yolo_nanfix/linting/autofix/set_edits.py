@@ -17,10 +17,10 @@ of the same files wait for the next run, since they were found under the wrong r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from math import isfinite
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from yolo_nanfix.dataset.label_parser import PLAIN_COLUMNS as _BOX
 from yolo_nanfix.dataset.label_parser import is_polygon, numbers_of
@@ -33,6 +33,27 @@ from yolo_nanfix.linting.autofix.reasons import Left, Why
 
 QUARTER = 5
 """From this orientation on, EXIF turns an image by a quarter."""
+_BEYOND = 1e-5
+"""What stands out of the image by no more than this is rounding, and is cut off."""
+_TURNED: dict[int, Callable[[float, float], tuple[float, float]]] = {
+    5: lambda x, y: (y, x),
+    6: lambda x, y: (1 - y, x),
+    7: lambda x, y: (1 - y, 1 - x),
+    8: lambda x, y: (y, 1 - x),
+}
+"""Where a point of the stored pixels is on the shown picture, by the orientation of EXIF."""
+_SIDES = 4
+"""Numbers of a box."""
+UNITS = ("pixels", "pixels y x", "percent", "permille")
+"""Of sets in these units a row that lies in its image as it stands was written as it should be."""
+SMALL, TINY = ("twice", "hundredth"), 0.1
+"""Scales in which no number is larger than this."""
+ONLY = "only"
+"""Of the keypoints: they alone are to be written again."""
+SLACK = 0.02
+"""A box lies in its image if it reaches out by no more than this. A row whose box does, and would not afterwards, stays
+as it is."""
+Box = tuple[float, float, float, float]
 
 
 class LabelFile(NamedTuple):
@@ -78,30 +99,23 @@ class Spot:
         return all(inside)
 
 
-class ChangeYaml(Protocol):
-    """Gives the new text of data.yaml."""
-
-    def __call__(self, text: str, /, *, values: Mapping[str, Any]) -> str:
-        """From its text and the values of the finding."""
-
-
 class Rewrite(NamedTuple):
     """What is done to a whole set.
 
     Attributes:
         row: the words of one row (never none) and where it stands, to its new words; the same words where nothing is
             to be done. A set is rewritten without losing a row: it gives words, never nothing.
-        yaml: the text of data.yaml and the values of the finding (as `values=`), to its new text; None where data.yaml
+        yaml: the text of data.yaml and the values of the finding, to its new text; None where data.yaml
             stays.
 
     Both raise `Left` where the finding cannot be right after all; nothing is rewritten then.
     """
 
     row: Callable[[Words, Spot], Words]
-    yaml: ChangeYaml | None = None
+    yaml: Callable[[str, Mapping[str, Any]], str] | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Rewriting:
     """What a fix of the whole set would rewrite.
 
@@ -112,7 +126,6 @@ class Rewriting:
         yaml: data.yaml.
         since_ns: files that changed after this time are not rewritten.
         check_place: raises `Left` for a file that may not be rewritten, because of where it is.
-        paths: the files that would change; known after `check`.
     """
 
     finding: Finding
@@ -121,7 +134,6 @@ class Rewriting:
     yaml: str
     since_ns: int | None
     check_place: Callable[[str], None]
-    paths: list[str] = field(default_factory=list)
 
     def check(self) -> None:
         """Find out whether every file can be rewritten.
@@ -129,8 +141,7 @@ class Rewriting:
         Raises:
             Left: one cannot; the reason begins with its path.
         """
-        self.paths = [edit.path for edit in self.edits()]
-        if not self.paths:
+        if not [edit.path for edit in self.edits()]:
             raise Left(Why.NOTHING_TO_REWRITE)
 
     def edits(self) -> Iterator[Edit]:
@@ -147,7 +158,8 @@ class Rewriting:
             spot = Spot(self.task, label, values)
             jobs.append((label.path, partial(_rows, operation=operation.row, spot=spot)))
         if operation.yaml is not None:
-            jobs.append((self.yaml, partial(operation.yaml, values=values)))
+            change_yaml = operation.yaml
+            jobs.append((self.yaml, lambda text: change_yaml(text, values)))
         for path, change_text in jobs:
             try:
                 edit = self._edit(path, change_text, done)
@@ -221,17 +233,6 @@ def turn_labels(words: Words, spot: Spot) -> Words:
     return into_shown(words, spot.task, (1, 1), turn, shown=False, dims=spot.values["dims"])
 
 
-_BEYOND = 1e-5
-"""What stands out of the image by no more than this is rounding, and is cut off."""
-_TURNED: dict[int, Callable[[float, float], tuple[float, float]]] = {
-    5: lambda x, y: (y, x),
-    6: lambda x, y: (1 - y, x),
-    7: lambda x, y: (1 - y, 1 - x),
-    8: lambda x, y: (y, 1 - x),
-}
-"""Where a point of the stored pixels is on the shown picture, by the orientation of EXIF."""
-
-
 def into_shown(words: Words, task: str, size: tuple[int, int], turn: int, *, shown: bool, dims: int) -> Words:
     """The row of an image that EXIF turns by a quarter, which was divided by the sides of the wrong frame.
 
@@ -299,7 +300,7 @@ def renumber(words: Words, spot: Spot) -> Words:
     return [str(values["numbers"].index(int(number))), *words[1:]]
 
 
-def renumber_names(text: str, *, values: Mapping[str, Any]) -> str:
+def renumber_names(text: str, values: Mapping[str, Any]) -> str:
     """The text of data.yaml with the keys of `names` numbered from 0; names that stand as keys change places with them.
 
     Raises:
@@ -337,20 +338,6 @@ def _edits(root: Any, text: str, values: Mapping[str, Any]) -> Iterator[tuple[in
         yield *spans[0], str(place)
         if values["swapped"]:
             yield *spans[1], written[0]
-
-
-_SIDES = 4
-"""Numbers of a box."""
-UNITS = ("pixels", "pixels y x", "percent", "permille")
-"""Of sets in these units a row that lies in its image as it stands was written as it should be."""
-SMALL, TINY = ("twice", "hundredth"), 0.1
-"""Scales in which no number is larger than this."""
-ONLY = "only"
-"""Of the keypoints: they alone are to be written again."""
-SLACK = 0.02
-"""A box lies in its image if it reaches out by no more than this. A row whose box does, and would not afterwards, stays
-as it is."""
-Box = tuple[float, float, float, float]
 
 
 def reread(words: Words, spot: Spot) -> Words:

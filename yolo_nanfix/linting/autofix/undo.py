@@ -110,7 +110,7 @@ def _readable(data: str, found: Sequence[Journal], damaged: Sequence[Damaged]) -
         bad = mine[-1]
         more = f"; move that folder away to undo the run before it, {last}" if found else ""
         raise UsageError(
-            f"the journal of the last fix run of {data} cannot be used ({bad.why}), and nothing was changed; the "
+            f"the journal of the last fix run of {data} cannot be used ({bad}), and nothing was changed; the "
             f"original bytes of its files are in {bad.folder / 'pack.bin'}{more}"
         )
     if not found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -19,6 +20,23 @@ from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.shown import shown
+
+POSE = ("pose",)
+SETTINGS = frozenset((
+    "epochs", "patience", "batch", "imgsz", "workers", "pretrained", "optimizer", "seed", "single_cls", "rect",
+    "cos_lr", "close_mosaic", "resume", "amp", "fraction", "freeze", "multi_scale", "lr0", "lrf", "momentum",
+    "weight_decay", "warmup_epochs", "dfl", "kobj", "hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale",
+    "shear", "perspective", "flipud", "fliplr", "bgr", "mosaic", "mixup", "cutmix", "copy_paste", "erasing",
+    "dropout", "overlap_mask", "mask_ratio", "cls_pw", "nbs", "max_det",
+))  # fmt: skip
+"""Settings of a training, which have no effect in data.yaml; none that may as well be a note (`task`, `project`)."""
+_SHOWN = 6
+_ELSEWHERE = "its lines begin in another folder and lead nowhere"
+_NAMES = {
+    "empty": "the name of class {index} is empty: {name!r}",
+    "spaces": "the name of class {index} has spaces around it: {name!r}",
+    "control": "the name of class {index} holds control characters: {name!r}",
+}
 
 
 @rule("CF001", "duplicate-key", Severity.ERROR, Effect.ACCEPTS)
@@ -182,9 +200,6 @@ def _key(name: str) -> str:
     return re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", name.strip().casefold())
 
 
-POSE = ("pose",)
-
-
 @rule("CF010", "flip-idx-missing", Severity.WARNING, Effect.REWRITES, POSE)
 def flip_idx_missing(config: DataConfig) -> Iterator[Hit]:
     """`flip_idx` is missing in a pose dataset.
@@ -319,23 +334,6 @@ def _kpt_names(config: DataConfig) -> list[list[str]]:
     return [[str(name) for name in names] for names in lists if isinstance(names, list)]
 
 
-SETTINGS = frozenset((
-    "epochs", "patience", "batch", "imgsz", "workers", "pretrained", "optimizer", "seed", "single_cls", "rect",
-    "cos_lr", "close_mosaic", "resume", "amp", "fraction", "freeze", "multi_scale", "lr0", "lrf", "momentum",
-    "weight_decay", "warmup_epochs", "dfl", "kobj", "hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale",
-    "shear", "perspective", "flipud", "fliplr", "bgr", "mosaic", "mixup", "cutmix", "copy_paste", "erasing",
-    "dropout", "overlap_mask", "mask_ratio", "cls_pw", "nbs", "max_det",
-))  # fmt: skip
-"""Settings of a training, which have no effect in data.yaml; none that may as well be a note (`task`, `project`)."""
-_SHOWN = 6
-_ELSEWHERE = "its lines begin in another folder and lead nowhere"
-_NAMES = {
-    "empty": "the name of class {index} is empty: {name!r}",
-    "spaces": "the name of class {index} has spaces around it: {name!r}",
-    "control": "the name of class {index} holds control characters: {name!r}",
-}
-
-
 @rule("CF017", "nc-not-whole", Severity.INFO, Effect.REWRITES, LABELLED)
 def nc_not_whole(config: DataConfig) -> Iterator[Hit]:
     """`nc` is written as text or with a decimal point.
@@ -379,7 +377,7 @@ def path_of_working_folder(config: DataConfig) -> Iterator[Hit]:
     Fix: remove `path:` and write `train` and `val` relative to the yaml.
     """
     given = config.raw.get("path")
-    if isinstance(given, str) and given and not Path(given).is_absolute() and _exists(given):
+    if isinstance(given, str) and given and not Path(given).is_absolute() and os.path.exists(given):  # noqa: PTH110
         says = "'path: {path}' is taken from the working folder {folder}"
         yield _hit(config, "path", says, path=given, folder=str(Path.cwd()))
 
@@ -574,17 +572,10 @@ def image_list_too_long(config: DataConfig) -> Iterator[Hit]:
     Fix: write the list anew, each image once.
     """
     for path in (path for paths in config.splits.values() for path in paths if path.is_file()):
-        if (size := _excess(path)) is not None:
-            says = "{size}: it is not read, and none of its images was looked at"
-            yield Hit(str(path), says, values={"size": size})
-
-
-def _excess(path: Path) -> str | None:
-    """As `excess`; None also of a list that cannot be read."""
-    try:
-        return excess(path)
-    except OSError:  # that it cannot be read is told elsewhere
-        return None
+        with contextlib.suppress(OSError):  # that it cannot be read is told elsewhere
+            if (size := excess(path)) is not None:
+                says = "{size}: it is not read, and none of its images was looked at"
+                yield Hit(str(path), says, values={"size": size})
 
 
 @rule("CF031", "list-paths-nowhere", Severity.FATAL, Effect.CRASHES, LABELLED)
@@ -610,14 +601,6 @@ def _from(config: DataConfig, path: Path) -> str:
     home = config.home.resolve()
     near = path.is_relative_to(home) or path.is_relative_to(home.parent)
     return os.path.relpath(path, home).replace(os.sep, "/") if near else str(path)
-
-
-def _exists(path: str) -> bool:
-    """Whether a path leads anywhere from the working folder."""
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _hit(config: DataConfig, key: str, says: str, /, **values: Any) -> Hit:

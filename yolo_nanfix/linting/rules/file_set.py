@@ -27,6 +27,9 @@ Images = tuple[Image, ...]
 FEW_BARE, BARE_SHARE = 3, 0.1
 """From so many images without a label file on, and from this share of a split, their labels are looked for."""
 _NO_START = "; training does not start: {error}"
+Fates = Mapping[str, Fate]
+TRAINED = ("train", "val")
+"""The splits that are scanned before the first step."""
 
 
 def some(paths: Iterable[str]) -> dict[str, Any]:
@@ -376,11 +379,6 @@ def npy_unusable(unusual: Images, config: DataConfig) -> Iterator[Hit]:
             values = {"channels": pixels.shape[2], "dtype": pixels.dtype}
         if pixels.dtype in ("", "uint16") or pixels.shape[2] != config.channels:
             yield Hit(image.npy, says, split=image.split, image=image.file, values=values)
-
-
-Fates = Mapping[str, Fate]
-TRAINED = ("train", "val")
-"""The splits that are scanned before the first step."""
 
 
 @rule("FS055", "split-unusable", Severity.FATAL, Effect.CRASHES)

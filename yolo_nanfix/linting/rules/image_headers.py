@@ -25,11 +25,41 @@ from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.file_set import some
 
 Images = Iterable[Image]
+WIDEST = 10.0
+"""A longer side of more than so many times the shorter one is told."""
+ALPHA_LOOKED_AT = 32
+"""Of so many images with alpha, spread over the set, the alpha is decoded where --deep does not decode all."""
+LARGEST_DECODED = 50_000_000
+"""The alpha of images of more pixels is not decoded."""
+LEAST_CLEAR = 0.001
+"""A smaller share of transparent pixels is the rounded corners of a screenshot."""
+_DROPPED_ALPHA = (1, 3)
+"""Channel counts for which Ultralytics loads images without alpha."""
+_TURNS = {
+    2: "mirrored",
+    3: "turned by 180 degrees",
+    4: "flipped upside down",
+    5: "mirrored and turned left",
+    6: "turned right",
+    7: "mirrored and turned right",
+    8: "turned left",
+}
+LOOKED_AT = 400
+"""So many colour PNGs are looked at, from all over the set: whether they are of two kinds shows in a part of them."""
+_LINEAR, _NEAR = 100_000, 5_000
+"""A gamma of 1 as a gAMA chunk has it: nothing is to be bent. libpng takes what is within 5 % for it."""
 
 
 def hit(image: Image, says: str, /, **values: Any) -> Hit:
     """A hit on the image file itself."""
     return Hit(image.file, says, split=image.split, image=image.file, values=values)
+
+
+def _taken(images: Images) -> Iterator[tuple[Image, Header]]:
+    """The images that Ultralytics does not drop, with their headers."""
+    for image in images:
+        if image.header.fault in ("", "trailing"):
+            yield image, image.header
 
 
 def _with_fault(images: Images, fault: str, says: str) -> Iterator[Hit]:
@@ -96,9 +126,8 @@ def image_under_ten_pixels(unusual: Images) -> Iterator[Hit]:
     Example: a thumbnail of 8x8 pixels among photographs.
     Fix: remove the image, or replace it with the full-size one.
     """
-    for image in unusual:
-        header = image.header
-        if (header.width < MIN_SIDE or header.height < MIN_SIDE) and header.fault in ("", "trailing"):
+    for image, header in _taken(unusual):
+        if min(header.width, header.height) < MIN_SIDE:
             says = "the image is {size[0]}x{size[1]} pixels; each side needs at least {least}"
             yield hit(image, says, size=(header.width, header.height), least=MIN_SIDE)
 
@@ -112,10 +141,9 @@ def format_not_supported(unusual: Images) -> Iterator[Hit]:
     Example: a GIF saved under the name cat.jpg.
     Fix: convert the image to JPEG or PNG.
     """
-    for image in unusual:
-        name = image.header.format
-        if name and image.header.fault in ("", "trailing") and name not in ACCEPTED:
-            yield hit(image, "the content is {format}, which Ultralytics does not take", format=name)
+    for image, header in _taken(unusual):
+        if header.format and header.format not in ACCEPTED:
+            yield hit(image, "the content is {format}, which Ultralytics does not take", format=header.format)
 
 
 @rule("IM007", "content-against-suffix", Severity.WARNING, Effect.ACCEPTS, autofix=unsafe(Operation.RENAME))
@@ -127,11 +155,10 @@ def content_against_suffix(unusual: Images) -> Iterator[Hit]:
     Example: PNG or WebP bytes under the name 12.jpg.
     Fix: rename the file to the suffix of its content, and its label file stays as it is.
     """
-    for image in unusual:
-        name = image.header.format
-        if name in ACCEPTED and image.header.fault in ("", "trailing") and name not in SUFFIX_FORMATS[image.suffix]:
+    for image, header in _taken(unusual):
+        if header.format in ACCEPTED and header.format not in SUFFIX_FORMATS[image.suffix]:
             says = "the suffix is .{suffix}, but the content is {format}"
-            yield hit(image, says, suffix=image.suffix, format=name)
+            yield hit(image, says, suffix=image.suffix, format=header.format)
 
 
 @rule("IM008", "pixel-count-huge", Severity.INFO, Effect.ACCEPTS)
@@ -145,11 +172,9 @@ def pixel_count_huge(images: Images, unusual: Images, config: DataConfig) -> Ite
     """
     pillow = sys.modules.get("PIL.Image")  # as long as it is not loaded, nobody has changed its limit
     limit: int | None = pillow.MAX_IMAGE_PIXELS if pillow else BOMB_PIXELS // 2
-    for image in unusual if limit is None or limit >= MOST**2 else images:
-        header = image.header
+    for image, header in _taken(unusual if limit is None or limit >= MOST**2 else images):
         count = header.width * header.height * header.frames
-        large = too_large(header) or (limit is not None and count > limit)
-        if large and header.fault in ("", "trailing"):
+        if too_large(header) or (limit is not None and count > limit):
             says = "{millions:.0f} million pixels"
             says += " in {pages} pages" if header.frames > 1 else ""
             says += "; decoded to {gigabytes:.1f} GB"
@@ -183,34 +208,6 @@ def not_an_image(unusual: Images) -> Iterator[Hit]:
     Fix: download the image again; for pointers run `git lfs pull`.
     """
     yield from _with_fault(unusual, "foreign", "no image: {reason}")
-
-
-WIDEST = 10.0
-"""A longer side of more than so many times the shorter one is told."""
-ALPHA_LOOKED_AT = 32
-"""Of so many images with alpha, spread over the set, the alpha is decoded where --deep does not decode all."""
-LARGEST_DECODED = 50_000_000
-"""The alpha of images of more pixels is not decoded."""
-LEAST_CLEAR = 0.001
-"""A smaller share of transparent pixels is the rounded corners of a screenshot."""
-_DROPPED_ALPHA = (1, 3)
-"""Channel counts for which Ultralytics loads images without alpha."""
-_TURNS = {
-    2: "mirrored",
-    3: "turned by 180 degrees",
-    4: "flipped upside down",
-    5: "mirrored and turned left",
-    6: "turned right",
-    7: "mirrored and turned right",
-    8: "turned left",
-}
-
-
-def _taken(images: Images) -> Iterator[tuple[Image, Header]]:
-    """The images that Ultralytics does not drop, with their headers."""
-    for image in images:
-        if image.header.fault in ("", "trailing"):
-            yield image, image.header
 
 
 @rule("IM020", "exif-turned", Severity.INFO, Effect.ACCEPTS)
@@ -359,15 +356,9 @@ def extreme_aspect(unusual: Images) -> Iterator[Hit]:
     """
     for image, header in _taken(unusual):
         short, long = sorted((header.width, header.height))
-        if long > WIDEST * short and short >= MIN_SIDE and header.fault in ("", "trailing"):
+        if long > WIDEST * short and short >= MIN_SIDE:
             says = "{size[0]}x{size[1]} pixels, one side {ratio:.0f} times the other"
             yield hit(image, says, size=(header.width, header.height), ratio=long / short)
-
-
-LOOKED_AT = 400
-"""So many colour PNGs are looked at, from all over the set: whether they are of two kinds shows in a part of them."""
-_LINEAR, _NEAR = 100_000, 5_000
-"""A gamma of 1 as a gAMA chunk has it: nothing is to be bent. libpng takes what is within 5 % for it."""
 
 
 @rule("IM039", "grey-by-gamma", Severity.WARNING, Effect.REWRITES)

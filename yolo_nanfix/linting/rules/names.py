@@ -24,6 +24,16 @@ from yolo_nanfix.linting.rules.file_set import some, twins
 LONG = 250
 _CONTROLS = tuple(map(chr, (*range(32), 127)))
 _AWKWARD = frozenset(" ()[]{}'\"&;#%*?!$|<>,")
+_DIFFERS = {
+    "case": "differs in case from {wanted!n}, which is looked for",
+    "unicode": "differs in the Unicode form of its letters from {wanted!n}, which is looked for",
+    "suffix": "differs in a suffix or space from {wanted!n}, which is looked for",
+}
+IGNORED = frozenset(
+    ("arw", "cr2", "dcm", "exr", "gif", "hdr", "ico", "jfif", "jpe", "jpf", "jpx", "jxl", "nef", "pbm", "pcx")
+) | frozenset(("pgm", "pjp", "pjpeg", "pnm", "ppm", "psd", "raw", "svg", "tga", "xcf"))
+"""Suffixes of images that Ultralytics does not list."""
+NOTES = frozenset(("json", "xml", "csv"))
 
 
 def _name(path: str) -> str:
@@ -65,13 +75,6 @@ def label_name_suffix(strays: tuple[str, ...], table: Table, census: Census) -> 
     Fix: rename the label file to the name that the finding gives.
     """
     yield from _twin_hits(strays, table, census, "suffix")
-
-
-_DIFFERS = {
-    "case": "differs in case from {wanted!n}, which is looked for",
-    "unicode": "differs in the Unicode form of its letters from {wanted!n}, which is looked for",
-    "suffix": "differs in a suffix or space from {wanted!n}, which is looked for",
-}
 
 
 def _twin_hits(strays: tuple[str, ...], table: Table, census: Census, kind: str) -> Iterator[Hit]:
@@ -193,13 +196,6 @@ def path_long(table: Table) -> Iterator[Hit]:
         values = {"paths": len(long), "most": LONG, "characters": len(longest)}
         says = "{paths:path|paths} over {most} characters; this one has {characters}"
         yield Hit(longest, says, values=values)
-
-
-IGNORED = frozenset(
-    ("arw", "cr2", "dcm", "exr", "gif", "hdr", "ico", "jfif", "jpe", "jpf", "jpx", "jxl", "nef", "pbm", "pcx")
-) | frozenset(("pgm", "pjp", "pjpeg", "pnm", "ppm", "psd", "raw", "svg", "tga", "xcf"))
-"""Suffixes of images that Ultralytics does not list."""
-NOTES = frozenset(("json", "xml", "csv"))
 
 
 def names_in(folder: str) -> frozenset[str]:

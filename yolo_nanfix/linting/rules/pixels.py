@@ -22,6 +22,16 @@ _OPAQUE = 0.99
 """Alpha of this mean and more takes hardly anything from the colours."""
 _DARK = 1 << 14
 """16-bit images whose values stay below this use less than a quarter of the 8 bits that remain."""
+LEAST_TAIL = 0.02
+"""From this share of the height on, an even lower part is what damage left out."""
+GREY_TAIL = 0.1
+_FILLED = range(127, 130)
+"""The grey that decoders put where data is missing."""
+_SAME = 2
+"""Values that differ by at most so much are one colour."""
+DARK, BRIGHT = 40, 225
+FLAT = 24
+BLURRED, BLURRED_CONTRAST = 0.02, 10.0
 
 
 def _decoded(images: tuple[Image, ...]) -> Iterator[tuple[Image, Pixels]]:
@@ -229,18 +239,6 @@ def signed_pixels_wrap(unusual: tuple[Image, ...]) -> Iterator[Hit]:
             )
             says += ", those from 0 to {high:.0f} as 0 to {most}" if pixels.high >= 0 else ""
             yield _range_hit(image, pixels, says, first=first, last=least, most=most)
-
-
-LEAST_TAIL = 0.02
-"""From this share of the height on, an even lower part is what damage left out."""
-GREY_TAIL = 0.1
-_FILLED = range(127, 130)
-"""The grey that decoders put where data is missing."""
-_SAME = 2
-"""Values that differ by at most so much are one colour."""
-DARK, BRIGHT = 40, 225
-FLAT = 24
-BLURRED, BLURRED_CONTRAST = 0.02, 10.0
 
 
 def _looked_at(images: Images) -> Iterator[tuple[Image, Deep]]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +32,13 @@ others may be images of one name only."""
 NEARLY = 0.03
 """Turning and mirroring leave the areas of boxes as they are, but for this part of them."""
 _COPY = re.compile(re.escape(MARK) + r"[0-9A-Za-z]{8,}\.\w+$")
+FEW_VAL, MANY_TRAIN = 30, 100
+LEAST_SHARE = 0.01
+ENOUGH_VAL = 1000
+MANY_ALIKE = 5
+"""From so many images on that cannot be told apart by their looks, the set is meant."""
+LITTLE = 0.95
+"""Boxes of this overlap (IoU) were drawn twice around one object: no COCO threshold tells them apart."""
 
 
 @once
@@ -121,56 +127,19 @@ def _areas(rows: Rows, image: int) -> np.ndarray:
     return np.sort(rows.of(image)[:, 3:].astype(np.float64).prod(axis=1))
 
 
-FEW_VAL, MANY_TRAIN = 30, 100
-LEAST_SHARE = 0.01
-ENOUGH_VAL = 1000
-MANY_ALIKE = 5
-"""From so many images on that cannot be told apart by their looks, the set is meant."""
-LITTLE = 0.95
-"""Boxes of this overlap (IoU) were drawn twice around one object: no COCO threshold tells them apart."""
-
-T = TypeVar("T")
-
-
-class _Last:
-    """The last answer to a costly question about a table; several rules ask the same."""
-
-    def __init__(self) -> None:
-        self._table: Callable[[], Table | None] = lambda: None
-        self._answer: object = None
-
-    def ask(self, table: Table, question: Callable[[], T]) -> T:
-        """The answer, by `question` if it was not asked of this table before."""
-        if self._table() is not table:
-            self._answer = question()
-            self._table = weakref.ref(table)
-        return self._answer  # type: ignore[return-value]
-
-
-_same, _near = _Last(), _Last()
-
-
+@once
 def _groups(table: Table) -> list[list[int]]:
     """Groups of equal files, without those that no one can read: they are left out of every split."""
-
-    def question() -> list[list[int]]:
-        groups = same_groups(table)
-        read = [[image for image in members if not table.fate[image] & IMAGE_DROPPED] for members in groups]
-        return [members for members in read if len(members) > 1]
-
-    return _same.ask(table, question)
+    read = ([image for image in members if not table.fate[image] & IMAGE_DROPPED] for members in same_groups(table))
+    return [members for members in read if len(members) > 1]
 
 
+@once
 def _alike(table: Table, config: DataConfig) -> Likeness:
-    """Pairs of images that look alike; copies are told by the rules on duplicates."""
+    """Pairs of images that look alike; the rules on duplicates tell of copies."""
+    from yolo_nanfix.linting.confirming import near_pairs  # loads the decoders
 
-    def question() -> Likeness:
-        from yolo_nanfix.linting.confirming import near_pairs  # loads the decoders
-
-        copies = {image for members in _groups(table) for image in members[1:]}
-        return near_pairs(table, config.channels, copies)
-
-    return _near.ask(table, question)
+    return near_pairs(table, config.channels, {image for members in _groups(table) for image in members[1:]})
 
 
 def _hit(table: Table, image: int, other: int, says: str, /, **values: Any) -> Hit:
