@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from yolo_nanfix.files import ANYWHERE, Within, is_inside
 from yolo_nanfix.linting.autofix.file_changes import look
 from yolo_nanfix.linting.autofix.label_edits import is_background, listed
-from yolo_nanfix.linting.autofix.reasons import Left, Why
+from yolo_nanfix.linting.autofix.reasons import Left, Reason, Why
 from yolo_nanfix.linting.autofix.set_edits import LabelFile
 
 _SUFFIXES = ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
@@ -120,9 +120,9 @@ class Ground:
         return self.home.quarantine
 
     @cached_property
-    def pinned(self) -> Mapping[str, Left]:
+    def pinned(self) -> Mapping[str, Reason]:
         """The images in lists that cannot be changed, as lint names them, each with the reason."""
-        found: dict[str, Left] = {}
+        found: dict[str, Reason] = {}
         for path in self.lists:
             real = canonical(path)
             try:
@@ -131,7 +131,8 @@ class Ground:
             except Left as why:
                 with contextlib.suppress(OSError):
                     names = listed(ANYWHERE.read(path), os.path.dirname(path), os.sep)  # noqa: PTH120
-                    found |= dict.fromkeys(names, Left(Why.IN_FIXED_LIST, list=path, because=why))
+                    values = {"list": path, "because": why.reason}
+                    found |= dict.fromkeys(names, Reason(Why.IN_FIXED_LIST, values))
         return found
 
     def check_names(self, images: Iterable[str]) -> None:
@@ -142,7 +143,8 @@ class Ground:
         """
         for image in images:
             if image in self.pinned:
-                raise self.pinned[image]
+                reason = self.pinned[image]
+                raise Left(reason.why, **reason.values)
 
     def is_aside(self, path: str) -> bool:
         """Whether a file is in the quarantine, or is to go there."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import warnings
 from collections.abc import Iterator
 
 import simplejpeg
 from PIL import Image as PILImage
 
+from yolo_nanfix.dataset.image_header import quiet
 from yolo_nanfix.linting.autofix.reasons import Left, Why
 
 _SUFFIXES = {
@@ -34,10 +34,8 @@ def suffix_of(content: bytes) -> str:
         Left: it is not an image, or of no such format.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with PILImage.open(io.BytesIO(content)) as image:
-                return _SUFFIXES[image.format or ""]
+        with quiet(), PILImage.open(io.BytesIO(content)) as image:
+            return _SUFFIXES[image.format or ""]
     except Exception as error:  # Pillow's readers raise anything on damaged files
         raise Left(Why.NO_SUFFIX, error=type(error).__name__) from None
 
@@ -88,10 +86,8 @@ def _ended(content: bytes) -> Iterator[bytes]:
 def _decode(content: bytes) -> bytes:
     """The pixels of a whole image."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with PILImage.open(io.BytesIO(content)) as image:
-                return image.tobytes()
+        with quiet(), PILImage.open(io.BytesIO(content)) as image:
+            return image.tobytes()
     except Exception as error:  # as above
         raise Left(Why.NOT_DECODED, error=type(error).__name__) from None
 
