@@ -5,13 +5,14 @@ from __future__ import annotations
 import bench_runs
 import injected_runs
 import pytest
+from marks import matrix
 
 from yolo_nanfix.verdicts import Cause, Verdict
 
 CASES = (("parameter-hook", 101), ("projection", 106), ("float-attribute", 109), ("instance-masks", 305))
 
 
-@pytest.mark.parametrize(("kind", "seed"), CASES, ids=[kind for kind, _ in CASES])
+@pytest.mark.parametrize(("kind", "seed"), [*CASES[:2], *matrix(*CASES[2:])])
 def test_a_fault_in_a_run_is_named_exactly(kind, seed, tmp_path, unpatched):
     bench_runs.alone(kind, seed, str(tmp_path))
     cause, wrong = bench_runs.judge(kind, seed, tmp_path)

@@ -59,6 +59,7 @@ def loss_after(data, run, optimizer, rate, epochs=10):
     return sum(losses[-3:]) / 3, result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "decade"), [("SGD", (1e-3, 1e-1)), *matrix(("AdamW", (1e-4, 1e-2)))])
 def test_the_suggestion_trains_better_than_a_hundredth_of_it_and_a_hundredfold_ruins_the_run(
     name, decade, data, reports, tmp_path

@@ -10,6 +10,7 @@ import lab
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 
 import yolo_nanfix
 from yolo_nanfix.guard.param_groups import Groups
@@ -35,7 +36,7 @@ def spoil(key, weights):
     return {"on_train_epoch_end": end}
 
 
-@pytest.mark.parametrize(("key", "nbs"), (("lr", 4), ("weight_decay", 8)))
+@pytest.mark.parametrize(("key", "nbs"), (("lr", 4), *matrix(("weight_decay", 8))))
 def test_the_step_is_refused_where_stock_makes_nan_of_every_weight(key, nbs, data, tmp_path, unpatched):
     with lab.bare():
         stock = lab.train(data, tmp_path / "stock", callbacks=spoil(key, {}), nbs=nbs)

@@ -6,15 +6,14 @@ import healthy_runs
 import lab
 import pytest
 from healthy_specs import MODULES, OPTIMIZERS, SETTINGS, SPECS, TASKS, Spec
+from marks import matrix
 
 import yolo_nanfix
 
 CASES = (
-    "mask of -inf, not persistent",
-    "FakeQuantize",
-    "instance, group, frozen norms",
     "accumulation, GradScaler",
     "resume",
+    *matrix("mask of -inf, not persistent", "FakeQuantize", "instance, group, frozen norms"),
 )
 
 

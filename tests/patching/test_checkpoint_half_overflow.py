@@ -8,6 +8,7 @@ import lab
 import pytest
 import torch
 from make_datasets import make_dataset
+from marks import matrix
 from releases import run
 from ultralytics import YOLO
 from ultralytics.utils.torch_utils import strip_optimizer
@@ -154,7 +155,7 @@ print("\\n" + json.dumps(out))
 """
 
 
-@pytest.mark.parametrize("release", ("8.4.190", "8.4.60"))
+@pytest.mark.parametrize("release", ("8.4.190", *matrix("8.4.60")))
 def test_mixed_checkpoints_load_validate_and_resume(release):
     """In stock, 8.4.60 skips such a save: "EMA contains NaN/Inf"."""
     out = json.loads(run(release, RUN).splitlines()[-1])

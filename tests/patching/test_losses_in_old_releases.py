@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 import torch
+from marks import matrix
 from releases import run
 
 HEAD = """
@@ -100,7 +101,7 @@ def finite(numbers):
 
 
 @pytest.mark.parametrize("case", ("keypoint, sigma 0", "focal, gamma 0.5", "varifocal, gamma 0.5"))
-@pytest.mark.parametrize("release", ("8.0.136", "8.0.191"))
+@pytest.mark.parametrize("release", ("8.0.136", *matrix("8.0.191")))
 def test_the_edges_are_nan_in_stock_and_finite_in_ours(release, case):
     """8.0.136: alpha and gamma as arguments of methods, one factor for all keypoints; 8.0.191: static methods."""
     done = results(release, FIRST)
@@ -108,7 +109,7 @@ def test_the_edges_are_nan_in_stock_and_finite_in_ours(release, case):
     assert finite(done["ours"][case])
 
 
-@pytest.mark.parametrize("release", ("8.0.136", "8.0.191"))
+@pytest.mark.parametrize("release", ("8.0.136", *matrix("8.0.191")))
 def test_the_static_dfl_raises_in_stock_and_gives_nan_for_that_row_in_ours(release):
     done = results(release, FIRST)
     assert done["stock"]["dfl, nan"] == "IndexError"
@@ -118,7 +119,7 @@ def test_the_static_dfl_raises_in_stock_and_gives_nan_for_that_row_in_ours(relea
 
 
 @pytest.mark.parametrize("case", ("keypoint, healthy", "focal, healthy", "varifocal, healthy", "dfl, healthy"))
-@pytest.mark.parametrize("release", ("8.0.136", "8.0.191"))
+@pytest.mark.parametrize("release", ("8.0.136", *matrix("8.0.191")))
 def test_healthy_input_is_bit_identical(release, case):
     done = results(release, FIRST)
     assert finite(done["stock"][case]) and done["ours"][case] == done["stock"][case]

@@ -83,6 +83,7 @@ def test_a_fault_on_one_rank_drops_the_same_micro_batch_on_both(fault, nbs, tmp_
         assert event["checks"] == ["gradient"] and verdict["cause"] == "definition" and "cpu_ddp.py" in verdict["code"]
 
 
+@pytest.mark.slow
 def test_faults_on_both_ranks_in_one_step_are_one_event(tmp_path):
     ranks, report = train(tmp_path, "0:1:pixel;1:1:backward")
     assert ranks[0]["sum"] == ranks[1]["sum"] and ranks[0]["finite"] and [r["gathered"] for r in ranks] == [2, 2]
@@ -111,6 +112,7 @@ def test_a_run_that_loses_a_rank_ends_with_its_name_and_leaves_no_process(tmp_pa
             os.kill(pid, 0)
 
 
+@pytest.mark.slow
 def test_the_same_fault_ruins_both_in_stock(tmp_path):
     ranks, _ = train(tmp_path, "1:2:pixel", guard=False, patches=["torchvision-operators-missing"], epochs=1)
     assert not ranks[0]["finite"] and not ranks[1]["finite"]

@@ -202,7 +202,7 @@ print(json.dumps([told, same, tuner.Tuner.__dict__["__call__"] is stock]))
 """
 
 
-@pytest.mark.parametrize("release", ["8.1.47", "8.4.190"])
+@pytest.mark.parametrize("release", [*matrix("8.1.47"), "8.4.190"])
 def test_the_trials_of_tune_have_the_patches_and_the_guard_of_the_process_that_tunes(release):
     told, same_environment, same_method = json.loads(run(release, TUNE, str(HERE), "[]").splitlines()[-1])
     assert told == [["on", 7]]
@@ -218,6 +218,7 @@ def test_every_one_of_several_datasets_is_trained_on_under_the_guard(tmp_path):
     assert set(reports) == {"one", "two"} and all(r["guard"]["micro_batches"] == 1 for r in reports.values())
 
 
+@pytest.mark.slow
 def test_without_the_card_the_trials_are_stock():
     told, *same = json.loads(run("8.4.190", TUNE, str(HERE), '["tune-children-unpatched"]').splitlines()[-1])
     assert told == [] and same == [True, True]

@@ -1,0 +1,107 @@
+"""Where the sick twin of each rule is found: its places -> the rules, below the folder of the set."""
+
+from __future__ import annotations
+
+_PLACES = {
+    ("labels/train/a.txt:1", "labels/val/b.txt:1"): (
+        "BX010 BX011 SG001 SG002 SG003 SG004 SG005 SG006 SG007 SG008 SG009 SG010 KP001 KP002 KP003 KP004 "
+        "KP005 KP006 KP007 KP008 KP009 KP011 OB001 OB002 OB003 OB004 OB005 OB006 OB007 "
+    ),
+    ("labels/train/a.txt:1",): (
+        "TX004 TX005 TX006 TX007 TX012 TX018 TX032 BX001 BX002 BX003 BX004 BX005 BX006 BX008 CL001 CL002 "
+        "CL003 TX013 TX017 BX014 BX015 BX016 BX017 BX021 SG011 "
+    ),
+    ("images/train/a.jpg",): (
+        "FS008 IM001 IM002 IM003 IM004 IM005 IM006 IM007 FS024 IM019 IM020 IM021 IM027 IM028 IM029 IM030 "
+        "IM031 IM032 IM033 IM034 "
+    ),
+    ("data.yaml",): (
+        "FS058 IM035 IM039 IM036 BX022 BX023 BX024 BX025 BX026 BX027 BX028 BX029 TX023 TX027 KP012 KP013 "
+        "OB008 CL008 CL052 CL054 "
+    ),
+    ("data.yaml:3",): "CF003 CF004 CF005 CF007 CL004 CF021 CF022 CF023 CF027 CL005 CL006 CL007 CL010 CL057 CL053",
+    ("images/train",): "FS002 FS003 FS009 FS010 FS018 FS025 FS027 FS055 FS061 IM023 IM024 SP011 SP010",
+    ("instances.json:17",): "AN003 AN008 AN009 AN014 AN015 AN016 AN017 AN018 AN019 AN020 AN037",
+    ("data.yaml:4",): "CF001 CF002 CF006 CF008 CF009 CF010 CF017 CF020 CF026",
+    ("instances.json",): "AN007 AN011 AN013 AN021 AN032 AN033 AN036 AN038 AN034",
+    ("labels/train/a.txt",): "TX001 TX008 TX019 TX030 TX031 FS016 BX018",
+    ("images/train/a.png",): "FS007 IM008 IM016 IM018 IM022 IM025",
+    ("labels/train/a.txt:2",): "TX010 TX011 BX007 BX009 BX012 BX013",
+    ("images/val",): "FS004 SP006 SP008 SP009 SP012",
+    ("labels/train/a.txt:3",): "TX002 TX003 TX014 TX015 TX016",
+    (".",): "FS046 AN031 AN035 CF030",
+    ("images/train/a.npy",): "FS011 FS012 IM015",
+    ("images/train/a.tiff",): "IM009 IM014 IM017",
+    ("images/train/a.tiff@0,0,1",): "IM011 IM012 IM013",
+    ("train",): "FS044 FS047 CL043",
+    ("train/cat",): "FS045 FS048 CL042",
+    ("instances.json:9",): "AN004 AN005 AN023",
+    ("set.ndjson:2",): "AN027 AN028 AN030",
+    ("images/train/c.jpg",): "SP001 SP003 SP005",
+    ("data.yaml:5",): "CF011 CF012 CF013",
+    ("data.yaml:6",): "CF014 CF015 CF016",
+    ("data.yaml:1",): "CF018 CF019 CF028",
+    ("data.yaml:2",): "CF024 CF025 CF029",
+    ("labels/train",): "FS021 FS022",
+    ("images/test",): "FS056 FS057",
+    ("train/fox",): "FS059 CL040",
+    ("instances.json:3",): "AN012 AN024",
+    ("images/train/a.tif",): "IM037 IM038",
+    ("images/val/c.jpg",): "SP002 SP004",
+    ("train.txt",): "CF031 FS062",
+    ("images/train/gone.jpg",): "FS001",
+    ("labels/train/c.txt",): "FS005",
+    ("labels/train/b.txt",): "FS006",
+    ("images/train/a.jpg", "images/val/b.jpg"): "IM010",
+    ("labels/train/a.txt", "labels/val/b.txt"): "TX009",
+    ("labels/train/A.TXT",): "FS013",
+    ("labels/train/café.txt",): "FS014",
+    ("labels/train/a.jpg.txt",): "FS015",
+    ("images/train/all",): "FS017",
+    ("images/train/c.jpg ",): "FS019",
+    ("images/train/.c.jpg",): "FS020",
+    ("images/train/c\n.jpg",): "FS023",
+    ("labels/train.cache",): "FS028",
+    ("images/train/more",): "FS029",
+    ("images/more",): "FS060",
+    ("train/.ipynb_checkpoints",): "FS040",
+    ("val",): "FS041",
+    ("val/fox",): "FS042",
+    ("train/ant",): "FS043",
+    ("train/dog/copy.jpg",): "CL041",
+    ("instances.json:36",): "AN001",
+    ("instances.json:15",): "AN002",
+    ("instances.json:40",): "AN006",
+    ("instances.json:73",): "AN010",
+    ("Annotations/a.xml:2",): "AN022",
+    ("set.ndjson", "set.ndjson:2"): "AN025",
+    ("set.ndjson:1",): "AN026",
+    ("ImageSets/Main/train.txt:2",): "AN029",
+    ("images/train/a.webp",): "IM026",
+    ("labels/val",): "SP007",
+    ("labels/train/a.txt:201", "labels/val/b.txt:1"): "BX019",
+    ("labels/train/a.txt:201",): "BX020",
+    (
+        "labels/train/a.txt:1",
+        "labels/train/a.txt:2",
+        "labels/train/a.txt:3",
+        "labels/train/a.txt:4",
+        "labels/train/a.txt:5",
+        "labels/train/a.txt:6",
+        "labels/train/a.txt:7",
+        "labels/train/a.txt:8",
+        "labels/val/b.txt:1",
+        "labels/val/b.txt:2",
+        "labels/val/b.txt:3",
+        "labels/val/b.txt:4",
+        "labels/val/b.txt:5",
+        "labels/val/b.txt:6",
+        "labels/val/b.txt:7",
+        "labels/val/b.txt:8",
+    ): "OB009",
+    ("images/train/10.jpg",): "CL009",
+    ("classes.txt",): "CL050",
+    ("obj.names",): "CL051",
+    ("labels/train/a.txt:2", "labels/val/b.txt:2"): "KP010",
+}
+PLACES = {code: places for places, codes in _PLACES.items() for code in codes.split()}
