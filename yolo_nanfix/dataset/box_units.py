@@ -147,7 +147,7 @@ class Reading(NamedTuple):
 
 
 class Boxes(NamedTuple):
-    """Some rows: centre and size in the usual reading, the size of their image, and whether EXIF turns it."""
+    """Some rows: centre and size in the usual reading, the size of their image, and whether EXIF rotates it."""
 
     x: Floats
     y: Floats
@@ -368,7 +368,7 @@ def _same(boxes: Boxes, scales: list[Scale]) -> bool:
 def _proves_sides(boxes: Boxes, usual: Mask, scale: Scale) -> bool:
     """Whether rows of images that are not square show that they were divided by the wrong side.
 
-    Images that EXIF turns are left out: what is wrong with their sides alone has a rule of its own.
+    Images that EXIF rotates are left out: what is wrong with their sides alone has a rule of its own.
     """
     boxes, usual = boxes.some(~boxes.turned), usual[~boxes.turned]
     ratio = boxes.width / boxes.height

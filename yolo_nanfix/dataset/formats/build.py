@@ -106,7 +106,7 @@ def judge(
     Args:
         given: (N, 2) width and height that the annotations give.
         stored: (N, 2) those of the stored pixels; 0 where they are not known.
-        turned: (N,) whether EXIF turns the image by a quarter.
+        turned: (N,) whether EXIF rotates the image by 90 degrees.
         out: its boxes.
     """
     frame = np.zeros(len(given), np.int8)
@@ -391,7 +391,7 @@ class Builder:
             elif min(*there, *size) > 0 and size not in (there, (image.header.width, image.header.height)):
                 says = "{name}: {width}x{height}, but the file is {own_width}x{own_height}"
                 if turn_of(image.header, CHANNELS) >= QUARTER:
-                    says += ", as EXIF turns it"
+                    says += ", as EXIF rotates it"
                 own = {"own_width": there[0], "own_height": there[1]}
                 about: dict[str, Any] = {"name": _last(image.file), "width": size[0], "height": size[1], **own}
                 self.note(image.label, Defect.IMAGE_SIZE_DIFFERS, says, None, i, **about)

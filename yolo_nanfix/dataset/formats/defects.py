@@ -257,16 +257,16 @@ class Defect(Enum):
     Fix: convert the image to JPEG or PNG, and correct the name.
     """
 
-    BOXES_UNTURNED = """AN033 error garbage: Boxes or sizes are those of the stored pixels of images that EXIF turns.
+    BOXES_UNTURNED = """AN033 error garbage: Boxes or sizes are those of the stored pixels of images that EXIF rotates.
     Why: the picture is turned, the boxes are not: nearly all of them lie on something else than their object.
-    Ultralytics: turns the image by EXIF when it loads it, and its converters take boxes and sizes as they are.
+    Ultralytics: rotates the image by EXIF when it loads it, and its converters take boxes and sizes as they are.
     Example: photographs of a phone held upright (orientation 6), labelled in a tool that does not heed EXIF.
     Fix: remove the orientation from the EXIF of these images if all their boxes fit the stored pixels, or turn boxes,
         width and height with the picture; look at some of them afterwards. A file that was made from YOLO labels fits
         neither way (globox, pylabel and panlabel stretch boxes to the stored sides): train on those labels.
     """
 
-    IMAGE_SIZE_SWAPPED = """AN034 error drops: Width and height of images that EXIF turns are swapped; boxes are right.
+    IMAGE_SIZE_SWAPPED = """AN034 error drops: Sizes of images that EXIF rotates are swapped; boxes are right.
     Why: boxes of the shown picture are divided by the wrong sides, so they are stretched and reach out of the image.
     Ultralytics: its converters divide by width and height as they are given; images with rows beyond 1 are dropped.
     Example: width and height asked of a library that does not heed EXIF, for boxes drawn on the upright picture.

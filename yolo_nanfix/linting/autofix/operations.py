@@ -44,7 +44,7 @@ class Operation(Enum):
     RENUMBER = ("numbers the names from 0, and the classes of all labels with them", Scope.SET)
     REREAD = ("writes all coordinates normalised, boxes by centre and size", Scope.SET)
     SHIFT_CLASSES = ("takes 1 from all class numbers", Scope.SET)
-    TURN_LABELS = ("turns the labels as EXIF turns their images, where that is proven", Scope.SET)
+    TURN_LABELS = ("turns the labels as EXIF rotates their images, where that is proven", Scope.SET)
     UNSWAP_TURNED = ("divides the labels of turned images by the sides of the shown picture", Scope.SET)
     WITHOUT_BEHIND = ("cuts what stands behind box, outline or keypoints from all rows", Scope.SET)
     WITHOUT_NUMBER = ("takes the number beside the class out of all rows", Scope.SET)

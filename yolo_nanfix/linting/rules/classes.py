@@ -308,8 +308,8 @@ def _counts(table: Table, nc: int) -> dict[str, NDArray[np.int64]]:
     """For each split how many rows each class has; classes that are no class are left out."""
     nc = min(nc, MAX_CLASSES)
     cls = table.row_cls
-    sound = len(cls) and cls.min() >= 0 and cls.max() < nc
-    number = (cls if sound else np.where((cls >= 0) & (cls < nc), cls, nc)).astype(np.int64)
+    valid = len(cls) and cls.min() >= 0 and cls.max() < nc
+    number = (cls if valid else np.where((cls >= 0) & (cls < nc), cls, nc)).astype(np.int64)
     counts = {}
     for split in table.splits:
         rows = table.rows_in(split)

@@ -22,7 +22,7 @@ from yolo_nanfix.linting.rules.row_hits import row_hits
 
 OBB = ("obb",)
 FEW, MOST = 3, 0.9
-"""So many boxes turned in percent, and this share of all whose angles tell, are no chance."""
+"""So many boxes rotated in percent, and this share of all whose angles tell, are no chance."""
 FILLED = 0.7
 """A quadrilateral that fills less of its rectangle is far from being one."""
 
@@ -142,12 +142,12 @@ def obb_side_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
 
 @rule("OB008", "obb-turned-in-percent", Severity.ERROR, Effect.GARBAGE, OBB)
 def obb_turned_in_percent(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """Oriented boxes were turned in normalised coordinates, not in pixels, and the images are not square.
+    """Oriented boxes were rotated in normalised coordinates, not in pixels, and the images are not square.
 
-    Why: what was drawn as a rectangle is written as a parallelogram: angles and sides of all turned boxes are wrong.
+    Why: what was drawn as a rectangle is written as a parallelogram: angles and sides of all rotated boxes are wrong.
     Ultralytics: takes the smallest rectangle around the corners, which is none of the objects.
-    Example: a converter turns x, y, width and height in percent, as Label Studio gives them, by the angle.
-    Fix: convert again: first to pixels, then turn, then divide by width and height.
+    Example: a converter rotates x, y, width and height in percent, as Label Studio gives them, by the angle.
+    Fix: convert again: first to pixels, then rotate, then divide by width and height.
     """
     for split in (None, *table.splits):
         counts = table.clues[table.images_in(split)]
@@ -155,7 +155,7 @@ def obb_turned_in_percent(table: Table, config: DataConfig) -> Iterator[Hit]:
         if parts >= FEW and parts >= MOST * (parts + pixels):
             says = (
                 "{rows} boxes have right angles in normalised coordinates, but not in pixels, {in_pixels} the other "
-                "way round: they were turned in percent of images that are not square"
+                "way round: they were rotated in percent of images that are not square"
             )
             values, explains = {"rows": parts, "in_pixels": pixels}, Explains(("OB001", "OB005", "OB009"))
             yield Hit(str(config.yaml_file), says, split=split, values=values, explains=explains)
@@ -167,10 +167,10 @@ def obb_turned_in_percent(table: Table, config: DataConfig) -> Iterator[Hit]:
 def obb_right_in_percent(labels: Labels, images: Images) -> Iterator[Hit]:
     """An oriented box has right angles in normalised coordinates, but not in pixels.
 
-    Why: it was turned in percent of an image that is not square, so that its angle and its sides are wrong.
+    Why: it was rotated in percent of an image that is not square, so that its angle and its sides are wrong.
     Ultralytics: takes the smallest rectangle around the corners, which is another one than was drawn.
     Example: `0 0.35 0.25 0.48 0.475 0.324 0.565 0.194 0.34` on an image of 192x96.
-    Fix: turn the box in pixels, then divide by width and height.
+    Fix: rotate the box in pixels, then divide by width and height.
     """
     found = quads(labels, images)
     rows = found.shapes.rows[found.rows[found.in_parts]]

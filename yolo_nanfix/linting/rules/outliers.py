@@ -188,8 +188,8 @@ def _classes(table: Table, nc: int) -> tuple[NDArray[np.intp], int]:
     """
     rows = _shapes(table).rows
     cls = table.row_cls if len(rows) == len(table.row_cls) else table.row_cls[rows]
-    sound = len(cls) and cls.min() >= 0 and cls.max() < nc
-    number = (cls if sound else np.where((cls >= 0) & (cls < nc), cls, nc)).astype(np.intp)
+    valid = len(cls) and cls.min() >= 0 and cls.max() < nc
+    number = (cls if valid else np.where((cls >= 0) & (cls < nc), cls, nc)).astype(np.intp)
     usual = np.flatnonzero(np.bincount(number, minlength=nc + 1)[:nc] >= ENOUGH)[:MAX_CLASSES]
     if len(usual) < nc:
         compact = np.full(nc + 1, len(usual), np.intp)

@@ -110,7 +110,7 @@ def polygon_vertex_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
 def polygon_closed_twice(labels: Labels, images: Images) -> Iterator[Hit]:
     """Polygons end with their first corner.
 
-    Why: of no use, for polygons are closed anyhow; it tells that the file comes from COCO, GeoJSON or the like.
+    Why: of no use, for polygons are closed anyway; it tells that the file comes from COCO, GeoJSON or the like.
     Ultralytics: closes polygons itself, and keeps the corner.
     Example: `0 0.1 0.1 0.5 0.1 0.3 0.4 0.1 0.1`.
     Fix: remove the last corner.
@@ -127,7 +127,7 @@ def polygon_many_points(labels: Labels, images: Images) -> Iterator[Hit]:
     Why: the loader gives all polygons of the image as many points, which costs time and memory in each epoch.
     Ultralytics: stretches polygons to 1000 points, or to one more than the longest of the image has.
     Example: an outline traced pixel by pixel.
-    Fix: simplify the polygon, by Douglas-Peucker for one.
+    Fix: simplify the polygon, for example by Douglas-Peucker.
     """
     count = np.diff(labels.first)
     rows = np.flatnonzero(count > RESAMPLED)

@@ -46,7 +46,7 @@ Edges = NDArray[np.int64]
 class Kind(Enum):
     """What an outline is."""
 
-    SOUND = "rings with bridges, or one without a crossing"
+    VALID = "rings with bridges, or one without a crossing"
     CROSSING = "a ring that crosses itself"
     JOINED = "rings one after the other, without a bridge"
     OVERLAPPING = "rings that cover each other in part"
@@ -95,7 +95,7 @@ def _as_rings(points: Floats, least: float) -> Outline:
     if (common := _overlap(solid)) >= least:
         return Outline(Kind.OVERLAPPING, len(solid), common)
     wide = [area for i, j in cut if (area := _between(points, i, j)) > max(least, NECK * _length(points, i))]
-    return Outline(Kind.LOOSE if wide else Kind.SOUND, len(solid), sum(wide))
+    return Outline(Kind.LOOSE if wide else Kind.VALID, len(solid), sum(wide))
 
 
 def _slim(ring: Floats) -> Floats:

@@ -50,14 +50,12 @@ def box_not_by_centre(table: Table, config: DataConfig, task: str) -> Iterator[H
     Example: `0 0.1 0.2 0.5 0.6` for a box from 0.1 0.2 to 0.5 0.6.
     Fix: write centre x, centre y, width and height.
     """
-    for split, reading in _readings(table, task).items():
-        if reading.scale is Scale.PARTS:
-            says = (
-                "{form:corners=the last two numbers are larger than the two before: corners x1 y1 x2 y2|read as "
-                "centres, boxes reach out to the left and above only: upper left corners}, not centres"
-                " ({fit} of {rows} boxes lie inside so, {inside} as they are read)"
-            )
-            yield _hit(table, config, split, reading, says)
+    says = (
+        "{form:corners=the last two numbers are larger than the two before: corners x1 y1 x2 y2|read as centres, boxes "
+        "reach out to the left and above only: upper left corners}, not centres ({fit} of {rows} boxes lie inside so, "
+        "{inside} as they are read)"
+    )
+    yield from _hits(table, config, task, says, Scale.PARTS)
 
 
 @rule("BX023", "axes-swapped", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
@@ -69,10 +67,8 @@ def axes_swapped(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     Example: in images of 160x90 x ends at 1.78, which is 160 / 90, and y at 0.56, which is 90 / 160.
     Fix: divide x and width by the width of the image, y and height by its height; clipping destroys the boxes.
     """
-    for split, reading in _readings(table, task).items():
-        if reading.scale is Scale.SWAPPED:
-            says = "x was divided by the height and y by the width of the images" + _REACH
-            yield _hit(table, config, split, reading, says)
+    says = "x was divided by the height and y by the width of the images" + _REACH
+    yield from _hits(table, config, task, says, Scale.SWAPPED)
 
 
 @rule("BX024", "set-in-pixels", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
@@ -86,17 +82,14 @@ def set_in_pixels(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     Fix: divide x and width by the width of the image, y and height by its height; where images were resized after
     labelling, by the sides that they had then.
     """
-    for split, reading in _readings(table, task).items():
-        if reading.scale is Scale.UNKNOWN:
-            says = (
-                "the numbers are not normalised: pixels of images of another size? boxes end at x {right:.4g} and y "
-                "{bottom:.4g}; the images have {one_size:|up to }{width}x{height} pixels ({inside} of {rows} boxes lie "
-                "inside as they are read)"
-            )
-            yield _hit(table, config, split, reading, says)
-        elif reading.scale in (Scale.PIXELS, Scale.PIXELS_YX):
-            says = "the numbers are pixels{scale:pixels=|, y before x}" + _FORM + _REACH
-            yield _hit(table, config, split, reading, says)
+    says = (
+        "the numbers are not normalised: pixels of images of another size? boxes end at x {right:.4g} and y "
+        "{bottom:.4g}; the images have {one_size:|up to }{width}x{height} pixels ({inside} of {rows} boxes lie inside "
+        "as they are read)"
+    )
+    yield from _hits(table, config, task, says, Scale.UNKNOWN)
+    says = "the numbers are pixels{scale:pixels=|, y before x}" + _FORM + _REACH
+    yield from _hits(table, config, task, says, Scale.PIXELS, Scale.PIXELS_YX)
 
 
 @rule("BX025", "set-in-percent", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
@@ -109,15 +102,13 @@ def set_in_percent(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
     Example: `0 50 50 20 20` for a box in the middle of the image, as Label Studio counts.
     Fix: divide all coordinates by 100 (or 1000).
     """
-    for split, reading in _readings(table, task).items():
-        if reading.scale in (Scale.PERCENT, Scale.PERMILLE):
-            says = "the numbers are {scale:percent=percent|thousandths} of the image" + _FORM + _REACH
-            yield _hit(table, config, split, reading, says)
+    says = "the numbers are {scale:percent=percent|thousandths} of the image" + _FORM + _REACH
+    yield from _hits(table, config, task, says, Scale.PERCENT, Scale.PERMILLE)
 
 
 @rule("BX026", "axes-exchanged", Severity.ERROR, Effect.GARBAGE, BOXES)
 def axes_exchanged(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
-    """The numbers of the set lie on the pixels of the other axis: y stands before x, or the images were turned.
+    """The numbers of the set lie on the pixels of the other axis: y stands before x, or the images were rotated.
 
     Why: boxes lie mirrored at the diagonal, nothing leaves the image, and nothing warns.
     Ultralytics: trains on it.
@@ -133,7 +124,7 @@ def axes_exchanged(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
         if fit is None:
             continue
         says = (
-            "{exchanged:.0%} of the boxes lie on whole pixels if y stands before x (or the images were turned after "
+            "{exchanged:.0%} of the boxes lie on whole pixels if y stands before x (or the images were rotated after "
             "labelling), {as_read:.0%} as they are read"
         )
         values = {"exchanged": float(fit[0]), "as_read": float(fit[1])}
@@ -151,10 +142,8 @@ def axes_by_one_side(table: Table, config: DataConfig, task: str) -> Iterator[Hi
     Example: in images of 160x90 x ends at 1.78, which is 160 / 90, and y at 1.
     Fix: divide x and width by the width of the image, y and height by its height; clipping destroys the boxes.
     """
-    for split, reading in _readings(table, task).items():
-        if reading.scale in (Scale.HEIGHT, Scale.WIDTH):
-            says = "x and y were both divided by the {scale} of the images" + _REACH
-            yield _hit(table, config, split, reading, says)
+    says = "x and y were both divided by the {scale} of the images" + _REACH
+    yield from _hits(table, config, task, says, Scale.HEIGHT, Scale.WIDTH)
 
 
 @rule("BX028", "axes-by-one-size", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
@@ -166,10 +155,8 @@ def axes_by_one_size(table: Table, config: DataConfig, task: str) -> Iterator[Hi
     Example: 640 and 480 for all images, also for those of 480x640: there y ends at 1.33.
     Fix: divide x and width by the width of each image, y and height by its height; clipping destroys the boxes.
     """
-    for split, reading in _readings(table, task).items():
-        if reading.scale is Scale.SIZE:
-            says = "x was divided by {x_by} and y by {y_by} in images of any size" + _REACH
-            yield _hit(table, config, split, reading, says)
+    says = "x was divided by {size[0]} and y by {size[1]} in images of any size" + _REACH
+    yield from _hits(table, config, task, says, Scale.SIZE)
 
 
 @rule("BX029", "normalised-twice", Severity.ERROR, Effect.GARBAGE, LABELLED, autofix=unsafe(Operation.REREAD))
@@ -182,10 +169,8 @@ def normalised_twice(table: Table, config: DataConfig, task: str) -> Iterator[Hi
     Fix: multiply x and width by the width of the image, y and height by its height; better, convert again, for the
     decimals that were cut are lost.
     """
-    for split, reading in _readings(table, task).items():
-        if reading.scale in (Scale.TWICE, Scale.HUNDREDTH):
-            says = "the numbers were divided by {scale:twice=the sides of the images|100} twice" + _REACH
-            yield _hit(table, config, split, reading, says)
+    says = "the numbers were divided by {scale:twice=the sides of the images|100} twice" + _REACH
+    yield from _hits(table, config, task, says, Scale.TWICE, Scale.HUNDREDTH)
 
 
 @once
@@ -222,6 +207,13 @@ def _points(table: Table, split: str | None, reading: Reading) -> str:
     return "stay" if sides and not table.clues[table.images_in(split), Clue.POINTS_OUT].any() else "too"
 
 
+def _hits(table: Table, config: DataConfig, task: str, says: str, *scales: Scale) -> Iterator[Hit]:
+    """The hit about the set, or about each of its splits, whose numbers are read in one of some scales."""
+    for split, reading in _readings(table, task).items():
+        if reading.scale in scales:
+            yield _hit(table, config, split, reading, says)
+
+
 def _hit(table: Table, config: DataConfig, split: str | None, reading: Reading, says: str) -> Hit:
     """The one hit about the set, or about one of its splits."""
     width, height = int(table.width.max()), int(table.height.max())
@@ -232,8 +224,6 @@ def _hit(table: Table, config: DataConfig, split: str | None, reading: Reading, 
         "right": float(reading.reach[0]),
         "bottom": float(reading.reach[1]),
         "inside": reading.rows - reading.out,
-        "x_by": reading.size[0],
-        "y_by": reading.size[1],
         "width": width,
         "height": height,
         "one_size": bool(same),

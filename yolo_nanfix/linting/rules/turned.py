@@ -1,4 +1,4 @@
-"""IM035 and IM036: labels of images that EXIF turns, by the frame in which they were drawn and divided."""
+"""IM035 and IM036: labels of images that EXIF rotates, by the frame in which they were drawn and divided."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 SOME, FAR = 3, 0.1
 """Where others do not fit, so many images must have a box that reaches out this far, which is no slip of the mouse."""
 LEAST = 2
-"""So many boxes of turned images have to reach out before their sides are said to be swapped."""
+"""So many boxes of rotated images have to reach out before their sides are said to be swapped."""
 SPILL = 0.02
 """A box reaches out of its image if it does by more than this part of it: careless drawing spills less."""
 STRAY = 0.02
@@ -34,7 +34,7 @@ RARER = 0.25
 GRID_LEAST = 8
 """So many boxes on whole pixels are no chance: of one, all four numbers are on them once in 400 000 times."""
 VOTES = 10
-"""So many turned images have to speak of labels that were drawn on the stored pixels, ..."""
+"""So many rotated images have to speak of labels that were drawn on the stored pixels, ..."""
 AGAINST = 0.1
 """... and no more than this share of those that speak may say the opposite."""
 ENOUGH = 20
@@ -58,7 +58,7 @@ _FOLLOW = (
 
 @dataclass(frozen=True)
 class Turned:
-    """The T rows of images that EXIF turns by a quarter and that are not square.
+    """The T rows of images that EXIF rotates by 90 degrees and that are not square.
 
     Attributes:
         rows: (T,) their numbers in the table.
@@ -100,7 +100,7 @@ def reaches_out(box: NDArray[np.floating[Any]], far: float = SPILL) -> NDArray[n
 
 
 def turned_rows(table: Table, notes: Notes) -> Turned | None:
-    """The rows of images that are turned by a quarter; None if there are none, or their frame is told already."""
+    """The rows of images that EXIF rotates by 90 degrees; None if there are none, or their frame is told already."""
     if any(note.defect in _TOLD for note in notes):
         return None
     images = (table.turn >= QUARTER) & (table.width != table.height) & (table.width > 0)
@@ -115,10 +115,10 @@ def turned_rows(table: Table, notes: Notes) -> Turned | None:
 
 @rule("IM035", "turned-sides-swapped", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.UNSWAP_TURNED))
 def turned_sides_swapped(table: Table, config: DataConfig, notes: Notes) -> Iterator[Hit]:
-    """Labels of images that EXIF turns were divided by the wrong sides: width and height are swapped.
+    """Labels of images that EXIF rotates were divided by the wrong sides: width and height are swapped.
 
     Why: boxes are stretched along one side and squeezed along the other, and many reach out of the image.
-    Ultralytics: turns the image by EXIF, and drops images with rows beyond 1.
+    Ultralytics: rotates the image by EXIF, and drops images with rows beyond 1.
     Example: boxes drawn on the upright picture of 3000x4000, divided by 4000 and 3000, the sides of the stored pixels.
     Fix: multiply x and widths of these rows by one ratio of the sides, y and heights by the other; never clip them.
     """
@@ -177,10 +177,10 @@ def _swapped(table: Table, config: DataConfig, swap: Swap) -> Hit:
     images = np.unique(table.row_image[turned.rows])
     first = int(images[0])
     says = (
-        "width and height are swapped in the labels of {images}{others: of the|} images that EXIF turns by a quarter: "
-        "boxes of {shown:0=the stored pixels|the shown picture} were divided by the sides of the other frame ({first}: "
-        "by {x_by} and {y_by}, {shown:0=those of the shown picture|the sides of the stored pixels}); {out} of {rows} "
-        "boxes reach out, {stray} if that is put right"
+        "width and height are swapped in the labels of {images}{others: of the|} images that EXIF rotates by 90 "
+        "degrees: boxes of {shown:0=the stored pixels|the shown picture} were divided by the sides of the other frame "
+        "({first}: by {x_by} and {y_by}, {shown:0=those of the shown picture|the sides of the stored pixels}); {out} "
+        "of {rows} boxes reach out, {stray} if that is put right"
     )
     own = table.row_image[turned.rows[stray]].tolist()
     without = {
@@ -209,21 +209,21 @@ def _swapped(table: Table, config: DataConfig, swap: Swap) -> Hit:
     "IM036", "turned-labels-unturned", Severity.WARNING, Effect.GARBAGE, LABELLED, autofix=unsafe(Operation.TURN_LABELS)
 )
 def turned_labels_unturned(table: Table, config: DataConfig, notes: Notes) -> Iterator[Hit]:
-    """Labels of images that EXIF turns seem to be those of the stored pixels, which lie on their side.
+    """Labels of images that EXIF rotates seem to be those of the stored pixels, which lie on their side.
 
-    Why: the picture is turned and the labels are not, so hardly a box lies on its object.
-    Ultralytics: turns the image by EXIF when it loads it, and takes the labels as they are.
+    Why: the picture is rotated and the labels are not, so hardly a box lies on its object.
+    Ultralytics: rotates the image by EXIF when it loads it, and takes the labels as they are.
     Example: boxes that lie on whole pixels of 4000x3000, the stored pixels, and not of 3000x4000, the picture; people
         that are tall boxes on upright images, and wide ones on photographs of a phone that was held upright.
     Fix: look at some of these images with their labels; if they do not fit, remove the orientation from their EXIF, or
-        turn the labels, too.
+        rotate the labels, too.
     """
     turned = turned_rows(table, notes)
     if turned is None or _swap(table, turned) is not None:
         return
     if (shares := _on_pixels(turned)) is not None and grid_exchanged(boxes_of(table, sample(table))) is None:
         says = (
-            "{stored:.0%} of {boxes} boxes of images that EXIF turns by a quarter lie on whole pixels if they are "
+            "{stored:.0%} of {boxes} boxes of images that EXIF rotates by 90 degrees lie on whole pixels if they are "
             "normalised by the stored pixels, {shown:.0%} if by the shown picture"
             "{sure:0=; whether they were drawn on the shown picture cannot be told|}"
         )
@@ -240,8 +240,8 @@ def turned_labels_unturned(table: Table, config: DataConfig, notes: Notes) -> It
     if unturned < VOTES or np.count_nonzero(speaking < 0) > AGAINST * np.count_nonzero(speaking):
         return
     says = (
-        "on {images} of {of} images that EXIF turns by a quarter and whose boxes tell, they have the shape of their "
-        "class only if they are turned, too: {first}"
+        "on {images} of {of} images that EXIF rotates by 90 degrees and whose boxes tell, they have the shape of their "
+        "class only if they are rotated, too: {first}"
     )
     first = table.files[int(images[int(np.argmax(speaking > 0))])]
     values = {"images": unturned, "of": int(np.count_nonzero(speaking)), "first": first}
@@ -270,7 +270,7 @@ def _not_shown(turned: Turned) -> bool:
 
 
 def _votes(table: Table, turned: Turned) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-    """(n,) 1 if the boxes of a turned image look unturned, -1 if they look right, 0 if they do not tell; the images."""
+    """(n,) 1 if the boxes of a rotated image look unrotated, -1 if they look right, else 0; and the (n,) images."""
     box, rows = turned.box, turned.rows
     asked = np.ones(len(table.row_box), np.bool_)
     asked[rows] = False
