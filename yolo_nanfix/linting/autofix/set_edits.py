@@ -32,7 +32,7 @@ from yolo_nanfix.linting.autofix.operations import Operation
 from yolo_nanfix.linting.autofix.reasons import Left, Why
 
 QUARTER = 5
-"""From this orientation on, EXIF turns an image by a quarter."""
+"""From this orientation on, EXIF rotates an image by 90 degrees."""
 _BEYOND = 1e-5
 """What stands out of the image by no more than this is rounding, and is cut off."""
 _TURNED: dict[int, Callable[[float, float], tuple[float, float]]] = {
@@ -63,7 +63,7 @@ class LabelFile(NamedTuple):
         path: the label file.
         splits: the splits in which its image is.
         width, height: of the image in pixels, as lint's table has them; 0 if unknown.
-        turn: the orientation by which EXIF turns the image; 0 if several do.
+        turn: the orientation by which EXIF rotates the image; 0 if several do.
     """
 
     path: str
@@ -213,7 +213,7 @@ def shift_classes(words: Words, spot: Spot) -> Words:
 
 
 def unswap_turned(words: Words, spot: Spot) -> Words:
-    """The row as it is on the shown picture, if EXIF turns its image by a quarter and it is not square."""
+    """The row as it is on the shown picture, if EXIF rotates its image by 90 degrees and it is not square."""
     _, _, width, height, turn = spot.file
     if turn < QUARTER and turn != 0:
         return words
@@ -224,7 +224,7 @@ def unswap_turned(words: Words, spot: Spot) -> Words:
 
 
 def turn_labels(words: Words, spot: Spot) -> Words:
-    """The row of the stored pixels as it is on the shown picture, if EXIF turns its image by a quarter."""
+    """The row of the stored pixels as it is on the shown picture, if EXIF rotates its image by 90 degrees."""
     if not spot.values["sure"]:
         raise Left(Why.NOT_PROVEN)
     turn = spot.file.turn
@@ -234,7 +234,7 @@ def turn_labels(words: Words, spot: Spot) -> Words:
 
 
 def into_shown(words: Words, task: str, size: tuple[int, int], turn: int, *, shown: bool, dims: int) -> Words:
-    """The row of an image that EXIF turns by a quarter, which was divided by the sides of the wrong frame.
+    """The row of an image that EXIF rotates by 90 degrees, which was divided by the sides of the wrong frame.
 
     Args:
         words: class and numbers.
