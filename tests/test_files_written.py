@@ -77,7 +77,7 @@ def test_a_folder_stays_only_under_another_name(tmp_path: Path):
 def test_what_a_living_process_writes_stays_and_what_a_dead_one_left_goes(what: str, tmp_path: Path):
     living = writer(what, tmp_path / "a")
     try:
-        assert files.clear(tmp_path) == 0 and len(names(tmp_path)) == 1
+        assert files.clear_leftovers(tmp_path) == 0 and len(names(tmp_path)) == 1
         write_text(tmp_path / "a.json", "beside")
         assert len(names(tmp_path)) == 2
     finally:
@@ -113,7 +113,7 @@ def test_of_another_machine_only_what_is_old_is_cleared(tmp_path: Path):
     for file in (young, old):
         file.write_text("half")
     os.utime(old, (1, 1))
-    assert files.clear(tmp_path) == 1 and names(tmp_path) == [young.name]
+    assert files.clear_leftovers(tmp_path) == 1 and names(tmp_path) == [young.name]
 
 
 def test_nothing_but_its_own_is_touched(tmp_path: Path):
@@ -125,7 +125,7 @@ def test_nothing_but_its_own_is_touched(tmp_path: Path):
     for name in (".notes.123.tmp", ".nanfix-ab-1.tmp", "a.tmp", ours):
         (tmp_path / name).touch()
     before = names(tmp_path)
-    assert files.clear(tmp_path) == 0 and files.clear(tmp_path / "not there") == 0
+    assert files.clear_leftovers(tmp_path) == 0 and files.clear_leftovers(tmp_path / "not there") == 0
     assert names(tmp_path) == before and names(tmp_path / "elsewhere") == ["kept"]
 
 

@@ -63,12 +63,14 @@ TEXTS = [
 @pytest.mark.parametrize("loader", safe_yaml._LOADERS)
 @pytest.mark.parametrize("text", TEXTS)
 def test_it_is_what_pyyaml_loads(text, loader):
-    assert repr(safe_yaml._parse(text, loader).value) == repr(yaml.safe_load(text)) == repr(safe_yaml.load_yaml(text))
+    assert (
+        repr(safe_yaml._parsed_by(text, loader).value) == repr(yaml.safe_load(text)) == repr(safe_yaml.load_yaml(text))
+    )
 
 
 @pytest.mark.parametrize("loader", safe_yaml._LOADERS)
 def test_keys_that_stand_twice_and_lines(loader):
-    document = safe_yaml._parse("a: 1\nb: {c: 1,\n  c: 2}\na: 2\nd: &d {x: 1}\ne:\n  <<: *d\n  x: 2\n", loader)
+    document = safe_yaml._parsed_by("a: 1\nb: {c: 1,\n  c: 2}\na: 2\nd: &d {x: 1}\ne:\n  <<: *d\n  x: 2\n", loader)
     assert document.repeated == (("c", 2, 3), ("a", 1, 4))
     assert [key.start_mark.line for key, _ in document.node.value] == [0, 1, 3, 4, 5]
 
@@ -76,7 +78,7 @@ def test_keys_that_stand_twice_and_lines(loader):
 @pytest.mark.parametrize("loader", safe_yaml._LOADERS)
 def test_nodes_know_their_characters(loader):
     text = "größe: 1\nnames: {0: 'ü', 1: \U0001f600, 2: x}\n"
-    _, value = safe_yaml._parse(text, loader, values=False).node.value[1]
+    _, value = safe_yaml._parsed_by(text, loader, values=False).node.value[1]
     spans = [(node.start_mark.index, node.end_mark.index) for pair in value.value for node in pair]
     assert [text[start:end] for start, end in spans] == ["0", "'ü'", "1", "\U0001f600", "2", "x"]
 

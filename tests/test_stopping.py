@@ -48,11 +48,11 @@ class Loader:
         signal.raise_signal(NUMBER)
 sys.unraisablehook = lambda _: None
 with stopping.handled():
-    stopping.check()
+    stopping.raise_if_stopped()
     del (loader := Loader()), loader
     print("swallowed", stopping.received())
     try:
-        stopping.check()
+        stopping.raise_if_stopped()
     except stopping.Stopped as error:
         sys.exit(error.exit_code)
 """.replace("del (loader := Loader()), loader", "loader = Loader()\n    del loader"),

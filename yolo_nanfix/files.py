@@ -228,7 +228,7 @@ def file(path: Path, mode: int = 0o666) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written; then nothing is left behind, and `path` is as it was.
     """
-    clear(path.parent, of=path.name)
+    clear_leftovers(path.parent, of=path.name)
     with _temporary(path, mode) as fresh:
         yield fresh
         fresh.replace(path)
@@ -288,7 +288,7 @@ def folder(path: Path, mode: int = 0o777) -> Iterator[Path]:
     Raises:
         OSError: it cannot be made.
     """
-    clear(path.parent, of=path.name)
+    clear_leftovers(path.parent, of=path.name)
     with _temporary(path, mode, is_folder=True) as fresh:
         yield fresh
 
@@ -327,7 +327,7 @@ def waiting(path: Path) -> Path | None:
     return next((entry for entry in _dead(path.parent, path.name) if entry.suffix == ".old"), None)
 
 
-def clear(parent: Path, of: str | None = None) -> int:
+def clear_leftovers(parent: Path, of: str | None = None) -> int:
     """Remove what dead processes left in a folder; this never raises.
 
     Args:

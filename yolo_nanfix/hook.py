@@ -1,7 +1,7 @@
-"""Brings commands under patches without changing them: `environment` for their start, `install` inside their processes.
+"""Brings commands under patches without changing them.
 
-`yolo-nanfix run` starts them with settings, `patching.children.patched_children`
-with the state of a process that is patched.
+`environment` is for their start, `patch_on_import` for inside of their processes. `yolo-nanfix run` starts them with
+settings, `patching.children.patched_children` with the state of a process that is patched.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def environment(settings: Mapping[str, Any], environ: Mapping[str, str] | None =
     return {**base, VARIABLE: json.dumps(settings), "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
-def install() -> None:
+def patch_on_import() -> None:
     """Wait for the import of ultralytics, and patch then; what imports no ultralytics is left alone."""
     if any(isinstance(finder, ImportHook) and finder.name == "ultralytics" for finder in sys.meta_path):
         return

@@ -76,7 +76,7 @@ class RunListener(Listener):
             runs = [here]
         for run in runs:
             for folder in (run, run / "weights", run / INCIDENTS):
-                files.clear(folder)
+                files.clear_leftovers(folder)
 
     def micro_batch(self) -> None:
         """Every so often the trackers are given what was read last."""

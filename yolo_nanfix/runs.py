@@ -130,7 +130,7 @@ def _model(data: str | Path, arguments: Mapping[str, Any]) -> Any:
     from yolo_nanfix.dataset.config import read_config
     from yolo_nanfix.linting import request
 
-    training.check({**arguments, "data": str(data)})
+    training.check_arguments({**arguments, "data": str(data)})
     if Path(data).suffix in (".yaml", ".yml"):
         read_config(data)
         request.Request().selection(data)

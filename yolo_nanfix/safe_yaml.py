@@ -20,8 +20,9 @@ from yaml.scanner import Scanner
 LARGEST_TEXT = 16 << 20
 """Bytes of a file, or characters of a text, at most."""
 VALUES = 500_000
-"""Values in a text at most, aliases counted as what they stand for; a long text counts as one for each `LONG`."""
-LONG = 100
+"""Values in a text at most, aliases counted as what they stand for; a long text counts as several."""
+CHARACTERS_A_VALUE = 100
+"""Of a text; each further so many count as one value more."""
 DEPTH = 100
 """Lists and mappings within each other at most."""
 DIGITS = 100
@@ -103,13 +104,13 @@ def _by_a_loader(text: str, *, values: bool) -> Document:
         raise TooMuch(f"more than {LARGEST_TEXT >> 20} MB of text")
     first, *others = _LOADERS
     try:
-        return _parse(text, first, values=values)
+        return _parsed_by(text, first, values=values)
     except TooMuch:
         raise
     except NotYaml:
         if not others or len(text) > _TOLD_AGAIN:
             raise
-    return _parse(text, others[0], values=values)
+    return _parsed_by(text, others[0], values=values)
 
 
 class _Bounded(Composer, SafeConstructor):
@@ -142,7 +143,7 @@ class _Bounded(Composer, SafeConstructor):
     def _worth(self, event: Any) -> int:
         """How many values an event counts as."""
         if type(event) is yaml.ScalarEvent:
-            return MERGE if event.value == "<<" else 1 + len(event.value) // LONG
+            return MERGE if event.value == "<<" else 1 + len(event.value) // CHARACTERS_A_VALUE
         if type(event) is yaml.AliasEvent and event.anchor and event.anchor in self.anchors:
             if event.anchor not in self.stand_for:
                 raise _too_much(f"the alias *{event.anchor[:40]} stands inside of what it stands for", event)
@@ -189,7 +190,7 @@ if yaml.__with_libyaml__:
     _LOADERS = (_InC, _InPython)
 
 
-def _parse(text: str, loader: Any, *, values: bool = True) -> Document:
+def _parsed_by(text: str, loader: Any, *, values: bool = True) -> Document:
     """What a text holds, by one of the loaders; without values, if not asked for."""
     try:
         reading = loader(text)

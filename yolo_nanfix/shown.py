@@ -49,11 +49,11 @@ def _pieces(value: Any, most: int) -> Iterator[str]:
     else:
         start, end = _BRACKETS[kind]
         yield start
-        yield from _entries(value.items() if kind is dict else value, most, pairs=kind is dict)
+        yield from _entry_pieces(value.items() if kind is dict else value, most, pairs=kind is dict)
         yield ",)" if kind is tuple and len(value) == 1 else end
 
 
-def _entries(entries: Iterable[Any], most: int, *, pairs: bool) -> Iterator[str]:
+def _entry_pieces(entries: Iterable[Any], most: int, *, pairs: bool) -> Iterator[str]:
     for number, entry in enumerate(entries):
         if number:
             yield ", "

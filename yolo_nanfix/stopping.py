@@ -138,7 +138,7 @@ def received() -> Stopped | None:
     return None if _handling.came is None else Stopped(_handling.came)
 
 
-def check() -> None:
+def raise_if_stopped() -> None:
     """A safe point of long work: raise again what was swallowed, as exceptions in destructors are.
 
     Raises:

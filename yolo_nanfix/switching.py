@@ -124,7 +124,7 @@ def patch(
             adapter.install(force, _listen, _examine, _known_facts, _came_with)
         except PatchRefused:
             if guard:  # asked for by name; else status() tells
-                engine.restore(before)
+                engine.restore_patches(before)
                 raise
     _announced[:] = [decisions.later(_overrides_told(), decisions.overrides(settings, call, wanted), wanted)]
     return _status(objects=False)
@@ -152,7 +152,7 @@ def patched(*names: str, **settings: Any) -> Iterator[Status]:
         yield patch(*names, **settings)
     finally:
         adapter.uninstall()
-        engine.restore(before)
+        engine.restore_patches(before)
         _announced[:] = said
         if guarded is not None:
             adapter.install(guarded, _listen, _examine, _known_facts, _came_with)
@@ -188,7 +188,7 @@ def prepared(**settings: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        engine.restore(before)
+        engine.restore_patches(before)
 
 
 def _overrides_told() -> Overrides:
@@ -214,7 +214,7 @@ def restore_before(state: str) -> None:
     """What of the state of another process has to be put before ultralytics is imported; `restore` puts the rest."""
     from yolo_nanfix.patching import engine
 
-    engine.restore(engine.installing(json.loads(state)["patches"]))
+    engine.restore_patches(engine.installing(json.loads(state)["patches"]))
 
 
 def restore(state: str) -> None:
@@ -224,7 +224,7 @@ def restore(state: str) -> None:
     from yolo_nanfix.patching import engine, label_caches
 
     carried = json.loads(state)
-    engine.restore(carried["patches"])
+    engine.restore_patches(carried["patches"])
     if carried.get("label_caches"):
         label_caches.read_as_values()
     quarantine.leave_out_here(carried["left_out"])

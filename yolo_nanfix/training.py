@@ -44,7 +44,7 @@ def _plain_value(text: str) -> Any:
         return text
 
 
-def check(overrides: Mapping[str, Any]) -> None:
+def check_arguments(overrides: Mapping[str, Any]) -> None:
     """Check names, types and ranges of training arguments as Ultralytics will.
 
     Raises:

@@ -24,7 +24,7 @@ def _wait_for_ultralytics() -> None:
     except ImportError as error:
         print(f"yolo-nanfix: {sys.executable} has no yolo-nanfix, nothing is patched there ({error})", file=sys.stderr)
     else:
-        hook.install()
+        hook.patch_on_import()
 
 
 _run_the_other()

@@ -16,8 +16,8 @@ MOST_ROWS = 24
 ASKED = 128
 """At most so many replays are made; a batch of 64 in which ten images fail alone takes fewer."""
 
-Batch = Mapping[str, Any]
-Fails = Callable[[Batch], "bool | None"]
+StepBatch = Mapping[str, Any]
+Fails = Callable[[StepBatch], "bool | None"]
 """Whether a batch fails; None where the step cannot be run on it."""
 
 
@@ -41,7 +41,7 @@ class Bisection:
 def failing(replay: Replay, backward: bool) -> Fails:
     """Ask by a replay without a trace. A part too small for BatchNorm is asked about twice over."""
 
-    def fails(batch: Batch) -> bool | None:
+    def fails(batch: StepBatch) -> bool | None:
         outcome = replay.run(batch, backward=backward)
         if outcome.error and batches.size(batch) == 1:
             outcome = replay.run(batches.with_images(batch, (0, 0)), backward=backward)
@@ -50,7 +50,7 @@ def failing(replay: Replay, backward: bool) -> Fails:
     return fails
 
 
-def bisect(batch: Batch, suspects: Sequence[int], odd_rows: Sequence[int], fails: Fails) -> Bisection:
+def bisect(batch: StepBatch, suspects: Sequence[int], odd_rows: Sequence[int], fails: Fails) -> Bisection:
     """Find the images that alone fail, and the label rows that make them.
 
     Args:
@@ -77,7 +77,7 @@ def _bounded(fails: Fails) -> Fails:
     """The same, but it is asked only so often: the batch of an incident from anybody may hold any number of images."""
     asked = 0
 
-    def asks(batch: Batch) -> bool | None:
+    def asks(batch: StepBatch) -> bool | None:
         nonlocal asked
         asked += 1
         if asked > ASKED:
@@ -87,7 +87,7 @@ def _bounded(fails: Fails) -> Fails:
     return asks
 
 
-def _blamed_images(batch: Batch, suspects: tuple[int, ...], fails: Fails) -> tuple[tuple[int, ...], str]:
+def _blamed_images(batch: StepBatch, suspects: tuple[int, ...], fails: Fails) -> tuple[tuple[int, ...], str]:
     count = batches.size(batch)
     everyone = tuple(range(count))
     if suspects and len(suspects) < count:
@@ -109,7 +109,7 @@ def _blamed_images(batch: Batch, suspects: tuple[int, ...], fails: Fails) -> tup
     return failing_alone, f"{_in_words(failing_alone)} alone fail, the other {len(rest)} do not"
 
 
-def _halve(batch: Batch, group: tuple[int, ...], fails: Fails, most: int) -> tuple[int, ...] | None:
+def _halve(batch: StepBatch, group: tuple[int, ...], fails: Fails, most: int) -> tuple[int, ...] | None:
     """The images of a group that fail alone, by halving groups that fail; None if they are more than `most`."""
     failing_alone: list[int] = []
     waiting = [group[: len(group) // 2], group[len(group) // 2 :]]
@@ -127,7 +127,7 @@ def _halve(batch: Batch, group: tuple[int, ...], fails: Fails, most: int) -> tup
 
 
 def _blamed_rows(
-    batch: Batch, images: tuple[int, ...], odd_rows: Sequence[int], fails: Fails
+    batch: StepBatch, images: tuple[int, ...], odd_rows: Sequence[int], fails: Fails
 ) -> tuple[bool | None, tuple[int, ...]]:
     if "batch_idx" not in batch:
         return None, ()
@@ -148,7 +148,7 @@ def _blamed_rows(
     return True, tuple(numbers[i] for i in tried if fails(batches.without_rows(alone, [i])) is False)
 
 
-def _blank(batch: Batch) -> Batch:
+def _blank(batch: StepBatch) -> StepBatch:
     """The first two images, grey, without label rows."""
     few = batches.with_images(batch, range(min(2, batches.size(batch))))
     few = {**few, "img": few["img"].clone().fill_(GREY)}

@@ -105,7 +105,7 @@ def lr_find(
     trust = {"data": data, "trust_dataset_settings": trust_dataset_settings}
     began, place = time.monotonic(), Path(tempfile.gettempdir()) / "yolo-nanfix-lr"
     with api.prepared(**trust):
-        training.check({**arguments, "data": str(data)})
+        training.check_arguments({**arguments, "data": str(data)})
         model = training.load_model(arguments.get("model"), arguments.get("task"))
         probe = _Probe(Sweep(min_lr, max_lr, steps), progress, arguments.get("optimizer", "auto"))
         for event in ("on_train_start", "on_train_batch_start", "on_train_batch_end"):
@@ -208,7 +208,7 @@ class _Probe:
 
     def on_train_batch_start(self, trainer: Any) -> None:
         """Set the rate of the next step."""
-        stopping.check()
+        stopping.raise_if_stopped()
         planned = self.plan.planned
         set_rate(trainer.optimizer, self.ratios, planned[min(self._stepped, len(planned) - 1)])
 

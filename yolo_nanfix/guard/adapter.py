@@ -331,7 +331,7 @@ def _loader(build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _batch(guard: Guard, batch: Any) -> Any:
-    stopping.check()
+    stopping.raise_if_stopped()
     if not guard.training:
         return batch
     batch = guard.intake.after(batch)

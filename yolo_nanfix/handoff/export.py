@@ -180,7 +180,7 @@ def _fill(
         (folder / "overlays").mkdir()
     shown = []
     for number, scene in enumerate(scenes):
-        stopping.check()
+        stopping.raise_if_stopped()
         if progress is not None:
             progress(number, len(scenes), "images")
         shown.append(_one(folder, number, scene, album, options))

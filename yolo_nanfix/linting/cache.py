@@ -283,4 +283,4 @@ def _tidy(path: Path) -> None:
         same = [file for file in by_age if file.name.startswith(path.name.partition("-")[0])]
         for old in {*same[:-3], *by_age[:-MOST]} - {path}:
             old.unlink(missing_ok=True)
-    files.clear(path.parent)
+    files.clear_leftovers(path.parent)

@@ -72,7 +72,7 @@ def read_all(
     if progress is not None:
         progress(0, len(numbers), "images")
     for part, facts in asked:
-        stopping.check()
+        stopping.raise_if_stopped()
         done += len(part.files)
         if progress is not None:
             progress(done, len(numbers), "images")

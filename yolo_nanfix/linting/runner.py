@@ -94,7 +94,7 @@ def _run(
     ahead = scanning.start(_folders(config))
     place = caching.place(config, options) if cache else None  # by the task that is asked: perhaps none
     if place is not None:
-        files.clear(place.parent)
+        files.clear_leftovers(place.parent)
     known = place is not None and study is None and caching.has_latest(place)
     if not known:
         from yolo_nanfix.linting.registry import all_rules

@@ -118,11 +118,11 @@ def remove(names: Iterable[str] | None = None) -> None:
 
 
 def snapshot() -> dict[str, Mapping[str, Value]]:
-    """The patches that are on, with their parameters, for `restore`."""
+    """The patches that are on, with their parameters, for `restore_patches`."""
     return {name: applied.params for name, applied in _applied.items()}
 
 
-def restore(before: Mapping[str, Mapping[str, Value]]) -> None:
+def restore_patches(before: Mapping[str, Mapping[str, Value]]) -> None:
     """Go back to a snapshot: what was put since is undone, what had other parameters gets them back."""
     remove([name for name, applied in _applied.items() if before.get(name) != applied.params])
     for name, params in before.items():
