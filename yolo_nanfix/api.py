@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from yolo_nanfix.dataset.table import Study
     from yolo_nanfix.handoff.export import HandedOver as HandedOver
     from yolo_nanfix.linting.autofix.apply import Fixed as Fixed
-    from yolo_nanfix.linting.autofix.autofix import Mendable as Mendable
+    from yolo_nanfix.linting.autofix.autofix import Fixes as Fixes
     from yolo_nanfix.linting.autofix.operations import Autofix as Autofix
     from yolo_nanfix.linting.autofix.reasons import Kept as Kept
     from yolo_nanfix.linting.autofix.undo import Undone as Undone
@@ -139,7 +139,7 @@ def watched(
 
 
 def fix(report: Report, *, unsafe: bool = False, diff: bool = False, outside: bool = False) -> Fixed:
-    """Mend what a report found, as far as it can be mended; `undo` takes it back.
+    """Fix what a report found, as far as there is an autofix; `undo` takes it back.
 
     Before the first change the original bytes of all files that are to change go to a journal in the user's data
     folder. Each file changes whole or not at all. Files that changed since the lint are left alone, and so are those
@@ -152,7 +152,7 @@ def fix(report: Report, *, unsafe: bool = False, diff: bool = False, outside: bo
         outside: also change files outside of the dataset, and use a quarantine that is a link.
 
     Returns:
-        What was mended, and what was not and why. Lint again to see what is left.
+        What was fixed, and what was not and why. Lint again to see what is left.
 
     Raises:
         UsageError: another fix is running, or the journal cannot be written; nothing was changed.
@@ -163,20 +163,20 @@ def fix(report: Report, *, unsafe: bool = False, diff: bool = False, outside: bo
     return autofix.fix(report, unsafe=unsafe, diff=diff, outside=outside)
 
 
-def mendable(report: Report, *, cache: bool = True) -> Mendable:
-    """What `fix` would mend of a report, tried out unless it is much; nothing is written.
+def fixable(report: Report, *, cache: bool = True) -> Fixes:
+    """What `fix` would fix of a report, tried out unless it is much; nothing is written.
 
     Args:
         report: what `lint` found.
         cache: leave files unread that have not changed since an earlier run.
 
     Raises:
-        UsageError: the dataset is none in which anything can be mended.
+        UsageError: it is no dataset in which anything can be fixed.
         DataError: the dataset cannot be used any more.
     """
     from yolo_nanfix.linting.autofix import autofix
 
-    return autofix.mendable(report, cache)
+    return autofix.fixable(report, cache)
 
 
 def fix_of(code: str) -> Autofix | None:
@@ -227,8 +227,8 @@ def handoff(
         to: cvat, label-studio, coco or csv.
         max_images: at most so many, those with the worst findings; by default all.
         images: copy or link the images into the folder; None to leave them where they are.
-        unlabelled: hand over the images that are worth labelling instead: without a label file, sound, and no copies of
-            others. `report` must hold all findings; near duplicates are known from `deep=True` only.
+        unlabelled: hand over the images that are worth labelling instead: those without a label file that are undamaged
+            and no copies of others. `report` must hold all findings; near duplicates are known from `deep=True` only.
         overwrite: replace an earlier handoff.
         severity: only findings at least so severe; `info` hands over those, too, that need no work.
         follow_links: also open images and labels that links or lists name outside of the dataset's folders.

@@ -35,7 +35,7 @@ PREFIX = "YOLO_NANFIX_"
 LISTS = ("enable", "disable")
 """Card names: put beside the default set, and taken out of it."""
 CACHE = "YOLO_NANFIX_CACHE"
-"""The variable that says where lint remembers files; a place on this machine, no setting."""
+"""The variable that names the folder of the cache; a place on this machine, no setting."""
 ANNOTATIONS = "YOLO_NANFIX_ANNOTATIONS_MB"
 """The variable that says how large annotation files lint reads: what the memory of this machine bears, no setting."""
 TRUST = "YOLO_NANFIX_TRUST_DATASET_SETTINGS"

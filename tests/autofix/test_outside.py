@@ -68,7 +68,7 @@ def test_what_lies_outside_is_named_and_changed_only_if_that_is_asked(tiny: Tiny
     label = make(tiny, elsewhere)
     before = snapshot(tiny.root.parent)
     report = yolo_nanfix.lint(tiny.root, settings=False)
-    found = api.mendable(report)
+    found = api.fixable(report)
     assert (len(found.safe), found.outside) == (1, 1)
     shown = yolo_nanfix.fix(report, diff=True)
     fixed = yolo_nanfix.fix(report)

@@ -17,7 +17,7 @@ from yolo_nanfix.tasks import TASKS
 
 COMMANDS = {
     "train": "lint, patch, guard and train",
-    "lint": "scan a dataset for what breaks, poisons or thins out training",
+    "lint": "check a dataset for what breaks, poisons or silently weakens training",
     "rule": "what one rule of lint looks for, or a list of all",
     "handoff": "give the images with findings to labellers: CVAT, Label Studio, COCO or CSV",
     "lr-find": "find the learning rate by a range test with your model, data and optimizer",

@@ -78,7 +78,7 @@ def check(
     waiting = np.delete(np.arange(len(seen.files)), kept[0]).tolist()
     facts = assemble(seen, cached, kept, read_all(seen, waiting, (config, options), jobs, progress), deep=options.deep)
     if place is not None and (known is None or len(waiting) > FEW * len(seen.files)):
-        _remember(place, names, seen, census, facts)
+        _save(place, names, seen, census, facts)
     table = table_of(seen, facts.columns)
     if study is not None:
         study(Studied(config, options.settled, table))
@@ -118,7 +118,7 @@ def _unlabelled(config: DataConfig, options: LintOptions, folders: Folders) -> M
     return None
 
 
-def _remember(place: Path, names: str, seen: Survey, census: other_files.Census, facts: Facts) -> None:
+def _save(place: Path, names: str, seen: Survey, census: other_files.Census, facts: Facts) -> None:
     """Cache what is needed to leave unchanged files unread next time."""
     columns, texts = pack(seen)
     texts |= {"found": json.dumps(facts.found, separators=(",", ":")), "census": other_files.dumps(census)}

@@ -4,7 +4,7 @@ A rule is a generator function under `@rule(...)`. It asks for what it needs by 
 defect, and its docstring documents it. There are two kinds:
 
 - rules about single files ask for `images`, for the `unusual` ones among them (see `Image.usual`) or for `labels`. They
-  are given one part of the dataset after the other, in several processes, and their hits are remembered as long as the
+  are given one part of the dataset after the other, in several processes, and their hits are cached as long as the
   file, its label file and data.yaml stay the same;
 - rules about the whole set ask for `table`, `fates` (see `fates.Fate`), `strays`, `census`, `folders` or `notes`, or
   for none. They are asked once, at the end.
@@ -84,8 +84,6 @@ class Rule:
         fix: what to do about it.
         tasks: the tasks whose label format the rule understands.
         deep: whether it is asked only when images are decoded.
-        lasting: whether its hits, over the whole set, follow from data.yaml and from which files there are, so that
-            they stay the same until one comes or goes.
         autofix: what `lint --fix` does about it; None if a person has to.
         check: the function that yields the hits.
     """
@@ -101,14 +99,14 @@ class Rule:
     fix: str
     tasks: tuple[str, ...]
     deep: bool
-    lasting: bool
     autofix: Autofix | None
     check: Check
 
     @cached_property
     def asks(self) -> tuple[str, ...]:
         """What the rule asks for, by name."""
-        return tuple(inspect.signature(self.check).parameters)
+        code = self.check.__code__
+        return code.co_varnames[: code.co_argcount]
 
     @cached_property
     def about_files(self) -> bool:
@@ -160,13 +158,12 @@ def rule(
     tasks: tuple[str, ...] | None = None,
     *,
     deep: bool = False,
-    lasting: bool = False,
     autofix: Autofix | None = None,
 ) -> Callable[[Check], Check]:
     """Register a function as a rule; its docstring must have a title line and all four sections.
 
     Args:
-        code, name, severity, effect, tasks, deep, lasting, autofix: as in `Rule`; `tasks` is by default all, and for a
+        code, name, severity, effect, tasks, deep, autofix: as in `Rule`; `tasks` is by default all, and for a
             rule that asks for `labels` all that have label files.
     """
 
@@ -176,12 +173,12 @@ def rule(
         if missing or not title or not re.fullmatch(r"[A-Z]{2}\d{3}", code) or code in _registry:
             raise TypeError(f"rule {code}: the docstring lacks {missing}, or the code is malformed or taken")
         why, upstream, example, fix = (sections[s] for s in _SECTIONS)
-        asked = inspect.signature(check).parameters
+        asked = check.__code__.co_varnames[: check.__code__.co_argcount]
         known = tasks or (LABELLED if "labels" in asked else TASKS)
         if ABOUT_FILES & set(asked) and {"table", "strays"} & set(asked):
             raise TypeError(f"rule {code} asks for single files and for the whole set")
         texts = (title, why, upstream, example, fix)
-        _registry[code] = Rule(code, name, severity, effect, *texts, known, deep, lasting, autofix, check)
+        _registry[code] = Rule(code, name, severity, effect, *texts, known, deep, autofix, check)
         return check
 
     return register

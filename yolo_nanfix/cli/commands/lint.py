@@ -411,7 +411,7 @@ def _fixable(args: argparse.Namespace, report: Report) -> Fixable:
     from yolo_nanfix.report import text
 
     try:
-        found = api.mendable(report, cache=not args.no_cache)
+        found = api.fixable(report, cache=not args.no_cache)
     except NanfixError:
         return text.NOTHING
     marked = found.safe | found.unsafe if args.unsafe_fixes else found.safe

@@ -38,7 +38,7 @@ MOST_LOOKED_AT = 500
 """The same of images, for unsafe fixes: these look at the whole set, so that they take no large part out of it."""
 
 
-class Mendable(NamedTuple):
+class Fixes(NamedTuple):
     """What fixes would fix.
 
     Attributes:
@@ -61,7 +61,7 @@ def fix(report: Report, *, unsafe: bool, diff: bool, outside: bool) -> Fixed:
     return apply.preview(report.findings, ground) if diff else apply.fix(report.findings, ground)
 
 
-def mendable(report: Report, remember: bool) -> Mendable:
+def fixable(report: Report, remember: bool) -> Fixes:
     """What fixes would fix of a report; nothing is written.
 
     Raises:
@@ -70,20 +70,20 @@ def mendable(report: Report, remember: bool) -> Mendable:
     single(report)
     fixes = [f for f in report.findings if f.because is None and f.code in autofixes()]
     if not fixes:
-        return Mendable()
+        return Fixes()
     ground = _ground(report, False, remember)
     have = _inside(fixes, ground.home)
     few = len(have) <= MOST_TRIED
     small = few and sum(counts["images"] for counts in report.counts.values()) <= MOST_LOOKED_AT
     safe = apply.fixable(report.findings, ground) if few else _safe(have)
     more = apply.fixable(report.findings, _ground(report, True, remember)) if small else have
-    return Mendable(safe, more - safe, (few, small), len(frozenset(fixes) - have))
+    return Fixes(safe, more - safe, (few, small), len(frozenset(fixes) - have))
 
 
 def tried(report: Report) -> tuple[frozenset[Finding], frozenset[Finding]] | None:
     """The findings that safe fixes fix, and those that unsafe ones fix besides; None if that was not tried out."""
     try:
-        found = mendable(report, True)
+        found = fixable(report, True)
     except NanfixError:  # the dataset has gone meanwhile
         return None
     return (found.safe, found.unsafe) if all(found.tried) else None

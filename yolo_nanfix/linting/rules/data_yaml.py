@@ -561,7 +561,7 @@ def data_yaml_missing(config: DataConfig) -> Iterator[Hit]:
     yield Hit(str(config.yaml_file), says, values={**splits, "source": source, "names": names})
 
 
-@rule("FS062", "image-list-too-long", Severity.ERROR, Effect.ACCEPTS, LABELLED, lasting=True)
+@rule("FS062", "image-list-too-long", Severity.ERROR, Effect.ACCEPTS, LABELLED)
 def image_list_too_long(config: DataConfig) -> Iterator[Hit]:
     """A list of images has more than 10 million lines, or 256 MB.
 

@@ -258,7 +258,7 @@ def label_misplaced(strays: tuple[str, ...], table: Table) -> Iterator[Hit]:
             yield Hit(path, "should be {wanted}", split=split, image=table.files[image], values=values)
 
 
-@rule("FS007", "label-shared", Severity.WARNING, Effect.ACCEPTS, LABELLED, lasting=True)
+@rule("FS007", "label-shared", Severity.WARNING, Effect.ACCEPTS, LABELLED)
 def label_shared(table: Table) -> Iterator[Hit]:
     """Two images share one label file.
 

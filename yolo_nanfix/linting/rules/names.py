@@ -121,7 +121,7 @@ def name_ends_in_blank(census: Census) -> Iterator[Hit]:
             yield Hit(other.path, "the name is {name!r}", values={"name": other.name})
 
 
-@rule("FS023", "name-control-character", Severity.WARNING, Effect.ACCEPTS, lasting=True)
+@rule("FS023", "name-control-character", Severity.WARNING, Effect.ACCEPTS)
 def name_control_character(table: Table) -> Iterator[Hit]:
     """The name of an image holds a newline, a tab or another control character.
 
@@ -139,7 +139,7 @@ def name_control_character(table: Table) -> Iterator[Hit]:
             yield Hit(file, "the name is {name!a}", split=table.split_of(i), image=file, values=values)
 
 
-@rule("FS024", "name-case-clash", Severity.WARNING, Effect.ACCEPTS, lasting=True)
+@rule("FS024", "name-case-clash", Severity.WARNING, Effect.ACCEPTS)
 def name_case_clash(table: Table) -> Iterator[Hit]:
     """The names of two files differ in case only.
 
@@ -159,7 +159,7 @@ def name_case_clash(table: Table) -> Iterator[Hit]:
             yield Hit(table.files[i], says, split=table.split_of(i), image=table.files[i], values=values)
 
 
-@rule("FS025", "name-awkward", Severity.INFO, Effect.ACCEPTS, lasting=True)
+@rule("FS025", "name-awkward", Severity.INFO, Effect.ACCEPTS)
 def name_awkward(table: Table) -> Iterator[Hit]:
     """Names of images hold spaces, brackets or letters beyond ASCII.
 
@@ -181,7 +181,7 @@ def name_awkward(table: Table) -> Iterator[Hit]:
         yield Hit(folder, says, split=split, values={"names": len(odd), **some(odd)})
 
 
-@rule("FS026", "path-long", Severity.INFO, Effect.ACCEPTS, lasting=True)
+@rule("FS026", "path-long", Severity.INFO, Effect.ACCEPTS)
 def path_long(table: Table) -> Iterator[Hit]:
     """The path of an image is very long.
 
@@ -271,7 +271,7 @@ def _images_in(folder: str) -> list[str]:
     return sorted(name for name in names_in(folder) if is_image(name) and name[0] != ".")
 
 
-@rule("FS021", "image-among-labels", Severity.WARNING, Effect.DROPS, LABELLED, lasting=True)
+@rule("FS021", "image-among-labels", Severity.WARNING, Effect.DROPS, LABELLED)
 def image_among_labels(census: Census, folders: Folders) -> Iterator[Hit]:
     """The folder of labels holds images.
 

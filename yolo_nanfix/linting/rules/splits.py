@@ -55,7 +55,7 @@ def originals(table: Table) -> list[list[int]]:
     return [images for images in found.values() if len(images) > 1]
 
 
-@rule("SP011", "augmented-copies", Severity.INFO, Effect.ACCEPTS, lasting=True)
+@rule("SP011", "augmented-copies", Severity.INFO, Effect.ACCEPTS)
 def augmented_copies(table: Table) -> Iterator[Hit]:
     """A split holds several images of each original, which an export has augmented.
 
