@@ -1,7 +1,7 @@
 """The training loop with the points at which the guard looks, and the value that records what it saw.
 
 set up                       ── START        weights, BatchNorm, EMA, optimizer, loss scale finite?
-batch from loader            ── BATCH        leave out samples that are no good; keep a copy of the BatchNorm buffers
+batch from loader            ── BATCH        leave out bad samples; keep a copy of the BatchNorm buffers
 loss, items = model(batch)   ── AFTER_LOSS   loss, BatchNorm, targets, pixels, outputs finite? loss in its usual range?
 scaler.scale(loss).backward()
 next batch, or the step      ── AFTER_BACKWARD  the gradient of this micro-batch finite? then it joins the window

@@ -312,7 +312,7 @@ def figures(
         dropped=recorder.dropped,
         images=_images(trainer) + len(set(out) - set(recorder.quarantined)),
         left_out=len(out),
-        samples=recorder.unreadable_samples + recorder.sick_samples,
+        samples=recorder.unreadable_samples + recorder.bad_samples,
         steps_taken=recorder.steps_taken,
         steps_refused=recorder.steps_refused,
         steps_undone=recorder.steps_undone,

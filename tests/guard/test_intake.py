@@ -69,7 +69,7 @@ def test_augmentation_that_yields_nan_costs_its_sample_and_blames_no_file(data, 
         ours = lab.train(data, tmp_path / "ours", trainer=augmented(holes, seen), epochs=4)
     assert ours.error is None and len(holes.files) == 10
     assert guard(ours)["dropped_micro_batches"] == 0 and guard(ours)["quarantined"] == []
-    assert guard(ours)["sick_samples"] == 10 and len(seen) == 64  # the user's own code sees all of them
+    assert guard(ours)["bad_samples"] == 10 and len(seen) == 64  # the user's own code sees all of them
     named = [s for e in guard(ours)["events"] for s in e["sources"]]
     assert [s["file"] for s in named] == holes.files and {s["on_disk"] for s in named} == {"finite"}
     (verdict,) = guard(ours)["verdicts"]
@@ -181,11 +181,11 @@ def test_a_class_that_does_not_exist_ends_stock_and_costs_its_sample(value, wher
         assert all(place.startswith(f"{tmp_path}/set/labels/train/0003.txt:") for place in verdict["labels"])
         assert verdict["cause"] == "label" and source["on_disk"] == "not-finite"
         assert guard(ours)["quarantined"] == [source["file"]]
-        assert (guard(ours)["sick_samples"], guard(ours)["quarantined_samples"]) == (2, 1)
+        assert (guard(ours)["bad_samples"], guard(ours)["quarantined_samples"]) == (2, 1)
     else:
         assert verdict["cause"] == "definition" and source["on_disk"] == "finite"
         assert not any("correct" in advice for advice in verdict["advice"])
-        assert guard(ours)["quarantined"] == [] and guard(ours)["sick_samples"] == 3
+        assert guard(ours)["quarantined"] == [] and guard(ours)["bad_samples"] == 3
 
 
 @pytest.mark.parametrize("value", [9.0, *matrix(-1.0, NAN)])
@@ -209,12 +209,12 @@ def test_rows_of_no_image_cost_their_micro_batch(value, data, tmp_path):
 def test_targets_are_judged_as_they_should_be():
     batch = {"img": torch.zeros(2, 3, 8, 8), "batch_idx": torch.tensor([0.0, 0.0, 1.0])}
     batch["cls"] = torch.tensor([[0.0], [2.0], [1.0]])
-    assert sample_checks.sound(batch, 3) and not sample_checks.sound(batch, 2) and sample_checks.sound(batch, None)
+    assert sample_checks.valid(batch, 3) and not sample_checks.valid(batch, 2) and sample_checks.valid(batch, None)
     assert sample_checks.faults(batch, 2) == ({0: "class 2 outside of 0 to 1 in its row 2"}, {})
-    assert sample_checks.sound({**batch, "texts": [[], []]}, 2)  # the classes of a text batch are its texts
-    assert sample_checks.sound({"img": batch["img"], "batch_idx": torch.zeros(0), "cls": torch.zeros(0, 1)}, 1)
+    assert sample_checks.valid({**batch, "texts": [[], []]}, 2)  # the classes of a text batch are its texts
+    assert sample_checks.valid({"img": batch["img"], "batch_idx": torch.zeros(0), "cls": torch.zeros(0, 1)}, 1)
     classified = {"img": batch["img"], "cls": torch.tensor([0, 3])}
-    assert not sample_checks.sound(classified, 3)
+    assert not sample_checks.valid(classified, 3)
     assert sample_checks.faults(classified, 3) == ({1: "class 3 outside of 0 to 2 in its row 1"}, {})
     mask = torch.tensor([[0, 1, 255]], dtype=torch.int32)
     assert [bool(sample_checks.bad_classes(m, 2)) for m in (mask, mask + 1, mask - 1, mask * 2)] == [
@@ -245,7 +245,7 @@ def test_a_class_folder_that_the_model_does_not_know(data, tmp_path):
     assert isinstance(stock.error, IndexError)
     with yolo_nanfix.patched():
         ours = lab.train(tmp_path / "classes", tmp_path / "ours", task="classify", trainer=Classes, epochs=2)
-    assert ours.error is None and guard(ours)["sick_samples"] == 2
+    assert ours.error is None and guard(ours)["bad_samples"] == 2
     assert guard(ours)["events"][0]["sources"][0]["suspect"] == "class 5 outside of 0 to 1 in its row 1"
     assert guard(ours)["verdicts"][0]["cause"] == "definition" and guard(ours)["quarantined"] == []
 

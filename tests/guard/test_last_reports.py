@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -15,7 +16,7 @@ import torch.distributed as dist
 from yolo_nanfix import stopping
 from yolo_nanfix.guard import adapter, endings, lookout
 from yolo_nanfix.guard.board import Board
-from yolo_nanfix.guard.lost_ranks import Limits, Sign, as_json
+from yolo_nanfix.guard.lost_ranks import Limits, Sign
 from yolo_nanfix.guard.recorder import Recorder
 
 WATCHED = (*(module.__file__ for module in (endings, lookout, stopping, contextlib, threading)), __file__)
@@ -103,7 +104,7 @@ def test_a_report_of_a_lost_rank_is_whole_whenever_the_launcher_s_signal_comes(s
     while not over:
         moment += 1 if moment < FIRST else EACH
         boards = [Board(dist.PrefixStore(str(moment), store), rank, 2) for rank in (0, 1)]
-        boards[1].put("sign", as_json(dead))
+        boards[1].put("sign", asdict(dead))
         watch = lookout.Lookout(Recorder(), Sign, Limits(300, 1800), lambda: "nothing is kept")
         watch.board = boards[0]
         with signals() as watch._signals:

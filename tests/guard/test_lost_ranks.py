@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -14,7 +15,7 @@ import torch.distributed as dist
 
 from yolo_nanfix.guard import endings
 from yolo_nanfix.guard.board import Board
-from yolo_nanfix.guard.lost_ranks import End, How, Limits, LostRank, Process, Seen, Sign, as_json, ending, lost
+from yolo_nanfix.guard.lost_ranks import End, How, Limits, LostRank, Process, Seen, Sign, lost
 
 LIMITS = Limits(silent=300, still=1800)
 TRAINS = Sign(beat=9, epoch=2, batch=3, step=11, progress=11, host="here", pid=7)
@@ -118,14 +119,14 @@ def boards():
 def test_ranks_leave_facts_for_each_other_and_wait_for_none(boards):
     first, second = boards
     assert first.read(1, "sign") is None and first.others == (1,)
-    sign = ending(Sign(**{**vars(TRAINS), "at": "a.py:1 in f"}), End.RAISED, "no" * 9999)
-    second.put("sign", as_json(sign))
+    sign = Sign(**{**vars(TRAINS), "at": "a.py:1 in f"}).ending(End.RAISED, "no" * 9999)
+    second.put("sign", asdict(sign))
     assert Sign.from_dict(first.read(1, "sign")) == sign and len(sign.error) == 1000
     second.put("sign", "x" * 2**21)  # too large: what was there stays
     assert Sign.from_dict(first.read(1, "sign")) == sign
 
 
-@pytest.mark.parametrize("damaged", [{}, {"beat": 1}, {**as_json(TRAINS), "end": "no"}, {**as_json(TRAINS), "more": 1}])
+@pytest.mark.parametrize("damaged", [{}, {"beat": 1}, {**asdict(TRAINS), "end": "no"}, {**asdict(TRAINS), "more": 1}])
 def test_a_sign_that_something_else_wrote_is_refused(damaged):
     with pytest.raises((ValueError, TypeError, KeyError)):
         Sign.from_dict(json.loads(json.dumps(damaged)))

@@ -118,7 +118,7 @@ def test_a_batch_in_a_form_of_its_own_trains_as_under_stock(form, data, plain, t
     before, after = lab.state(stock.trainer), lab.state(ours.trainer)
     assert before.keys() == after.keys() and all(torch.equal(before[k], after[k]) for k in before)
     assert ours.losses == stock.losses and len(ours.losses) == 2
-    assert guard(ours)["events"] == [] and guard(ours)["sick_samples"] == 0
+    assert guard(ours)["events"] == [] and guard(ours)["bad_samples"] == 0
 
 
 @pytest.mark.parametrize("form", ["tuple", "classes from 1"])
@@ -146,7 +146,7 @@ def test_what_is_known_of_its_samples_is_judged_when_it_is_preprocessed(form, da
     with yolo_nanfix.patched():
         ours = lab.train(data, tmp_path / "ours", trainer=Broken, epochs=1, val=False)
     assert ours.error is None and guard(ours)["dropped_micro_batches"] == 0
-    assert (guard(ours)["sick_samples"], guard(ours)["unreadable_samples"]) == (1, 1)
+    assert (guard(ours)["bad_samples"], guard(ours)["unreadable_samples"]) == (1, 1)
     named = {Path(s["file"]).name: e["checks"] for e in guard(ours)["events"] for s in e["sources"]}
     assert named == {"0003.jpg": ["targets"], "0005.jpg": ["samples"]}
 

@@ -36,7 +36,7 @@ def test_all_ranks_that_met_something_are_named_with_images_and_causes():
         heard(2, "gradient", kind=None, cause=Cause.DEFINITION),  # and this one's own was not finite
         heard(3, "loss", "/set/b.jpg"),
     ]
-    those = distributed.guilty(everybody)
+    those = distributed.suspects(everybody)
     event = distributed.merged(those)
     assert [part.rank for part in event.ranks] == [0, 2, 3]
     assert [part.images for part in event.ranks] == [("/set/a.jpg",), (), ("/set/b.jpg",)]
@@ -51,11 +51,11 @@ def test_all_ranks_that_met_something_are_named_with_images_and_causes():
 
 def test_one_rank_alone_and_one_process_are_told_as_ever():
     alone = heard(1, image="/set/a.jpg")
-    event = distributed.merged(distributed.guilty([heard(0, kind=None), alone]))
+    event = distributed.merged(distributed.suspects([heard(0, kind=None), alone]))
     assert event.detail == "rank 1: loss bad" and event.sources == alone.event.sources and len(event.ranks) == 1
     single = heard(-1)
-    assert distributed.merged(distributed.guilty([single])) is single.event
-    assert distributed.guilty([heard(0, kind=None), heard(1, kind=None)])[0].rank == 0  # nobody knows why
+    assert distributed.merged(distributed.suspects([single])) is single.event
+    assert distributed.suspects([heard(0, kind=None), heard(1, kind=None)])[0].rank == 0  # nobody knows why
     assert event_text.rank_lines(event.as_dict()) == [] and event_text.detail(event.as_dict()) == event.detail
 
 
@@ -100,14 +100,14 @@ def tell(notes, *others):
 
 def test_what_other_ranks_noted_is_in_the_report_of_the_first_once():
     first, other = Recorder(), Recorder()
-    other.sick_samples = 5  # of an earlier part of the run, which the first one knows of as well
+    other.bad_samples = 5  # of an earlier part of the run, which the first one knows of as well
     mine, theirs = Notes(first, Listener()), Notes(other, Listener())
     first.add(noted(0))
     tell(mine, theirs)
     assert len(first.events) == 1 and theirs.told == 0
     theirs.add(noted(1, image="y.jpg"), verdict(Cause.LABEL))
     theirs.add(noted(1, step=7), None)
-    other.sick_samples += 2
+    other.bad_samples += 2
     other.leave_out(["y.jpg"])
     tell(mine, theirs)
     tell(mine, theirs)
@@ -115,10 +115,10 @@ def test_what_other_ranks_noted_is_in_the_report_of_the_first_once():
     assert [part.rank for part in both.ranks] == [0, 1] and both.detail == "rank 0: 1 of 2; rank 1: 1 of 2"
     assert {s.file for s in both.sources} == {"x.jpg", "y.jpg"} and first.latest["samples"] is later
     assert later.step == 7 and later.detail == "rank 1: 1 of 2" and first.counts["samples"] == 2
-    assert first.sick_samples == 2 and first.quarantined == ["y.jpg"] and first.dropped == 0
+    assert first.bad_samples == 2 and first.quarantined == ["y.jpg"] and first.dropped == 0
     assert [v.cause for v in first.verdicts] == [Cause.LABEL]
     told = mine.to_tell()
-    assert not mine.news(1, theirs.told) and told is not None and told["counts"]["sick_samples"] == 0
+    assert not mine.news(1, theirs.told) and told is not None and told["counts"]["bad_samples"] == 0
 
 
 @pytest.mark.parametrize("other", [{"val_batch": 2}, {"check": Check.TARGETS}, {"step": 5}], ids=str)

@@ -86,7 +86,7 @@ def test_a_val_class_that_does_not_exist_ends_stock_and_costs_its_image(where, v
     events = [e for e in report(ours)["events"] if e["checks"] == ["targets"]]
     assert {Path(s["file"]).name for e in events for s in e["sources"]} == {f"{n:04}.jpg" for n in values}
     assert all(e["point"] == "validation" for e in events)
-    assert report(ours)["sick_samples"] == 3 * len(values)  # two epochs, and the evaluation at the end
+    assert report(ours)["bad_samples"] == 3 * len(values)  # two epochs, and the evaluation at the end
     for verdict in report(ours)["verdicts"]:
         assert verdict["cause"] == ("label" if where == "file" else "definition")
         assert any("correct" in advice for advice in verdict["advice"]) == (where == "file")

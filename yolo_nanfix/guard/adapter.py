@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial, wraps
 from typing import Any
 
-import wrapt
 from torch.utils.data import default_collate
 
 from yolo_nanfix import clipping, stopping, upstream
@@ -79,7 +79,7 @@ def install(
         assert settings is not None
         _enlist(trainer, settings, listen, examine, known)
 
-    _wrap(target, build)
+    _wrap(build)
     _watch_data()
     _in_force.append(force)
 
@@ -88,10 +88,6 @@ def _install_nothing(
     force: InForce, listen: Listen, examine: Examine | None, known: Known, came_with: CameWith
 ) -> None:
     """Trainers say that they are not guarded, unless what says so came with their dataset."""
-    try:
-        target = upstream.resolve(f"{TRAINER}.__init__")
-    except LookupError:
-        target = None
 
     def build(trainer: Any) -> None:
         if force.instead is not None and came_with(trainer, force.doubtful):
@@ -100,20 +96,19 @@ def _install_nothing(
         elif not _launches(trainer):
             _announce(trainer, force.off)
 
-    if target is not None:
-        _wrap(target, build)
+    with suppress(LookupError):
+        _wrap(build)
     _in_force.append(force)
 
 
-def _wrap(target: upstream.Target, build: Callable[[Any], None]) -> None:
+def _wrap(build: Callable[[Any], None]) -> None:
     """Call `build` with each trainer once it is built."""
 
     def built(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         wrapped(*args, **kwargs)
         build(instance)
 
-    target.owner.__init__ = wrapt.FunctionWrapper(target.raw, built)  # type: ignore[misc]
-    _undo.append(lambda: setattr(target.owner, "__init__", target.raw))
+    _undo.append(ownership.put_around(f"{TRAINER}.__init__", built))
 
 
 def _watch_data() -> None:

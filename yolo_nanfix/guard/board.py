@@ -88,7 +88,7 @@ MOST, SOURCES = 100, 32
 """At most so many events does a rank tell, with so many images each; of further ones it tells how many."""
 TOLD = "events"
 """Under this name stands how many further events there were; beside it how many of each check."""
-COUNTS = ("left_out", "unreadable_samples", "sick_samples", "spikes")
+COUNTS = ("left_out", "unreadable_samples", "bad_samples", "spikes")
 
 
 class Notes:

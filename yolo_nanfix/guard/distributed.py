@@ -73,14 +73,11 @@ def bounded(mine: Testimony) -> Testimony:
     return replace(mine, event=replace(event, sources=kept, values=values))
 
 
-def guilty(everybody: list[Testimony]) -> list[Testimony]:
+def suspects(everybody: list[Testimony]) -> list[Testimony]:
     """The ranks whose fault it is, in their order: all that met one, and all whose replay explains one."""
-    found = [t for t in everybody if t.kind is not None or _explained(t)]
+    vague = (Cause.UNKNOWN, Cause.NONDETERMINISTIC)
+    found = [t for t in everybody if t.kind is not None or (t.verdict is not None and t.verdict.cause not in vague)]
     return found or everybody[:1]
-
-
-def _explained(testimony: Testimony) -> bool:
-    return testimony.verdict is not None and testimony.verdict.cause not in (Cause.UNKNOWN, Cause.NONDETERMINISTIC)
 
 
 def merged(those: list[Testimony]) -> Event:
@@ -88,7 +85,7 @@ def merged(those: list[Testimony]) -> Event:
     first = those[0].event
     if those[0].rank < 0:
         return first
-    parts = tuple(part for t in those for part in t.event.ranks or (_part(t),))
+    parts = tuple(part for t in those for part in t.event.ranks or (part_of(t.event, t.rank, t.verdict),))
     return joined(first, [t.event for t in those], parts)
 
 
@@ -110,10 +107,6 @@ def part_of(event: Event, number: int, verdict: Verdict | None = None) -> RankFa
     return RankFault(number, event.checks, event.says, event.values, images, cause, event.incident)
 
 
-def _part(testimony: Testimony) -> RankFault:
-    return part_of(testimony.event, testimony.rank, testimony.verdict)
-
-
-def poisoned(loss: torch.Tensor) -> torch.Tensor:
+def not_finite(loss: torch.Tensor) -> torch.Tensor:
     """A loss whose backward pass makes every gradient NaN, by which a rank tells the others."""
     return loss * float("nan")

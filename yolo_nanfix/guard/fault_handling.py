@@ -110,7 +110,7 @@ class Faults:
                 )
         others_fault = fault.kind is None and explained and distributed.running()
         verdict = self._verdict(fault, beside=others_fault)
-        those = distributed.guilty(distributed.agree(self._testify(fault, verdict, self.incidents.written)))
+        those = distributed.suspects(distributed.agree(self._testify(fault, verdict, self.incidents.written)))
         reading, theirs = self._worst(those)
         decision = self._with_proposed_rate(run.ladder.judge(reading), theirs.verdict)
         done = run.ladder.carry_out(decision, run.steps, older=reading.kind is Kind.DIVERGING)
@@ -127,7 +127,7 @@ class Faults:
         return True
 
     def refuse(self, settings: tuple[Setting, ...], window: list[tuple[Source, ...]], micro: MicroBatch | None) -> None:
-        """An optimizer step that settings would make NaN of all weights is not taken, whatever else is sound.
+        """An optimizer step that settings would make NaN of all weights is not taken, whatever else is finite.
 
         Raises:
             GuardStop: as many in a row were refused as may be bad micro-batches in a row.
@@ -145,8 +145,8 @@ class Faults:
         if run.groups.refused_in_a_row >= run.settings.max_bad_in_a_row:
             self.stop(f"{run.groups.refused_in_a_row} steps in a row refused: {event.detail}", verdict)
 
-    def sound_state(self, point: Point) -> None:
-        """Weights must be finite, else all is rolled back; BatchNorm and EMA are mended where they are not.
+    def finite_state(self, point: Point) -> None:
+        """Weights must be finite, else all is rolled back; BatchNorm and EMA are repaired where they are not.
 
         Raises:
             GuardStop: there is nothing to roll back to.
@@ -188,9 +188,9 @@ class Faults:
             )
 
     def save(self, write: Callable[[], Any]) -> Any:
-        """Let the trainer write its checkpoints aside, and put them in place if they are sound."""
+        """Let the trainer write its checkpoints aside, and put them in place if they are finite."""
         run = self.run
-        self.sound_state(Point.SAVE)
+        self.finite_state(Point.SAVE)
         models = [("weights", run.model), *([("ema", run.trainer.ema.ema)] if run.trainer.ema else [])]
         for what, model in models:
             if defect := state_defect(weights(model, run.by_design)):
@@ -220,8 +220,8 @@ class Faults:
         if reading.kind in (Kind.NOT_FINITE, Kind.EMPTY) and bad >= run.settings.max_bad_in_a_row:
             self.stop(f"{bad} bad micro-batches in a row (the last: {theirs.event.detail})", theirs.verdict)
         what = "rolling back did not help" if run.ladder.standing.rollbacks else "there is nothing to roll back to"
-        poisoned = reading.kind is Kind.POISONED or reading.cause is Cause.STATE
-        self.stop(f"{theirs.event.detail}; {what}", theirs.verdict, PoisonedState if poisoned else TooManyBadBatches)
+        damaged = reading.kind is Kind.POISONED or reading.cause is Cause.STATE
+        self.stop(f"{theirs.event.detail}; {what}", theirs.verdict, PoisonedState if damaged else TooManyBadBatches)
 
     def _with_proposed_rate(self, decision: Decision, verdict: Verdict | None) -> Decision:
         """Where a range test proposed a lower learning rate than the ladder's next one, take that."""
@@ -258,10 +258,10 @@ class Faults:
         if not suspects and verdict and verdict.cause in ALONE:
             innocent = {s.file for s in sources if s.on_disk in (OnDisk.FINITE, OnDisk.UNREADABLE)}
             suspects = tuple(image for image in verdict.images if image not in innocent)
-        poisoned = not suspects and cause_of(verdict) is not Cause.DATA and self._weights_poisoned()
+        damaged = not suspects and cause_of(verdict) is not Cause.DATA and self._weights_not_finite()
         return Reading(
             testimony.kind or Kind.NOT_FINITE,
-            Cause.STATE if poisoned else self._cause(verdict),
+            Cause.STATE if damaged else self._cause(verdict),
             suspects,
             float16=self.run.trainer.scaler.is_enabled() or bool(self.run.trainer.amp),
             can_roll_back=len(self.run.snapshots) > 0,
@@ -275,7 +275,7 @@ class Faults:
             return Cause.DEFINITION
         return cause_of(verdict)
 
-    def _weights_poisoned(self) -> bool:
+    def _weights_not_finite(self) -> bool:
         return first_not_finite(self.run.parameters()) is not None
 
     def _event_of(self, fault: Fault) -> Event:
@@ -283,7 +283,7 @@ class Faults:
         return self.run.event(fault.point, fault.checks, fault.says, fault.values, files)
 
     def _sources(self, micro: MicroBatch) -> tuple[Source, ...]:
-        """The images of a micro-batch; the files of those that look sick are read again, once."""
+        """The images of a micro-batch; the files of those that look suspect are read again, once."""
         if self._judged[0] is not micro.batch:
             self._judged = micro.batch, self.rereading.judged(sensors.sources(micro.batch))
         return self._judged[1]

@@ -52,7 +52,7 @@ class Guard:
         """Check the state that training starts from, and keep a first copy of it.
 
         Raises:
-            PoisonedState: weights or buffers are not finite and may not be mended, so no step could be good.
+            PoisonedState: weights or buffers are not finite and may not be repaired, so no step could be good.
         """
         listener = listener or Listener()
         lookout = lookout or lookout_of(trainer, recorder, settings, listener)
@@ -105,7 +105,7 @@ class Guard:
         self.progress.take_back()
 
     def before_batch(self, batch: Any) -> Any:
-        """BATCH: judge the gradient of the last micro-batch, and leave samples out of this one that are no good.
+        """BATCH: judge the gradient of the last micro-batch, and leave samples out of this one that are bad.
 
         The batch is as the user's loader gives it, which may be anything.
         """
@@ -134,7 +134,7 @@ class Guard:
         self._current = MicroBatch(held, self.run.norms.copy(), self.run.trainer.tloss, states, dtype)
 
     def _unjudged(self) -> None:
-        """A micro-batch that upstream itself dropped before backward, as 8.3.210 and 8.3.211 do: mend BatchNorm."""
+        """A micro-batch that upstream itself dropped before backward, as 8.3.210 and 8.3.211 do: put BatchNorm back."""
         current, self._current = self._current, None
         if current is not None:
             self.run.recorder.readings.add(
@@ -224,7 +224,7 @@ class Guard:
             self._said, self._pending = fault, micro
             remedies.forget_loss(self.run.trainer, loss, micro.tloss)
             self.run.gradients.set_aside()
-            return distributed.poisoned(loss)
+            return distributed.not_finite(loss)
         self.window_dropped += 1
         neutral = remedies.without_effect(self.run.trainer, loss, micro.tloss)
         self.faults.deal_with(fault)
@@ -269,7 +269,7 @@ class Guard:
             self.run.gradients.join()
 
     def optimizer_step(self, step: Callable[[], None]) -> None:
-        """BEFORE_STEP: run the trainer's own step, unless the window holds no good micro-batch or a bad gradient."""
+        """BEFORE_STEP: run the trainer's own step, unless the window holds bad micro-batch or a bad gradient."""
         self.settle(stepping=True)
         micro, self._pending = self._pending, None
         if micro is not None:
@@ -395,7 +395,7 @@ class Guard:
         if late is not None:
             self.run.recorder.readings.norm(sensors.read({batched_reads.NORM: late})[batched_reads.NORM])
         self.settle(stepping=False)
-        self.faults.sound_state(Point.EPOCH_END)
+        self.faults.finite_state(Point.EPOCH_END)
         self.faults.ema_trap()
         if self.run.settings.snapshot_every and self.run.steps > self.run.snapshots.last_step:
             self.run.snapshots.take_late(self.run.steps)

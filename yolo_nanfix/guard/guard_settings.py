@@ -42,7 +42,7 @@ class GuardSettings:
     )
     repair: str = _setting(
         "state",
-        "poisoned state at the start: 'state' mends BatchNorm statistics, optimizer state and loss scale, "
+        "non-finite state at the start: 'state' repairs BatchNorm statistics, optimizer state and loss scale, "
         "'all' also weights (by fresh ones), 'none' refuses them all",
     )
 

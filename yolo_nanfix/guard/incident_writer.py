@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
@@ -60,6 +60,7 @@ def build(run: RunState, event: Event, fault: Fault) -> Incident:
     tensors |= _bad_optimizer_state(trainer.optimizer, model)
     criterion = getattr(model, "criterion", None)
     entries = {k: v for k, v in micro.batch.items() if not isinstance(v, Tensor)} if micro is not None else {}
+    judged, param_groups = dict(weights(model)), trainer.optimizer.param_groups
     facts = {
         **{k: v for k, v in event.as_dict().items() if k not in ELSEWHERE},
         "rank": distributed.rank(),
@@ -69,7 +70,10 @@ def build(run: RunState, event: Event, fault: Fault) -> Incident:
         "precision": micro.precision if micro is not None else "float32",
         "loss_scale": trainer.scaler.get_scale() if trainer.scaler.is_enabled() else None,
         "loss": _loss_terms(trainer) if micro is not None else {},
-        **_optimizer(trainer.optimizer),
+        "optimizer": type(trainer.optimizer).__name__,
+        "lr": [group["lr"] for group in param_groups],
+        "base_lr": base_rate(trainer.optimizer),
+        "groups": [{k: _number(v) for k, v in group.items() if k != "params"} for group in param_groups],
         "settings": [asdict(setting) for setting in fault.settings],
         "callbacks": callbacks(trainer),
         "history": list(run.history),
@@ -79,37 +83,17 @@ def build(run: RunState, event: Event, fault: Fault) -> Incident:
         "entries": writable(entries),
         "gradients": gradients(model, sizes) if sizes or Check.GRADIENT in event.checks else None,
         "own": own_code(model),
-        **_buffers(model, run.module_state.born_non_finite),
-        "versions": _versions(),
+        "frozen": [n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d) and not m.training],
+        "born_non_finite": list(run.module_state.born_non_finite),
+        "other_buffers": [name for name, _ in model.named_buffers() if name not in judged],
+        "versions": {
+            "yolo_nanfix": __version__,
+            "ultralytics": upstream.version(),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
     }
     return Incident(facts, tensors, entries)
-
-
-def _optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    return {
-        "optimizer": type(optimizer).__name__,
-        "lr": [group["lr"] for group in optimizer.param_groups],
-        "base_lr": base_rate(optimizer),
-        "groups": [{k: _number(v) for k, v in group.items() if k != "params"} for group in optimizer.param_groups],
-    }
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "yolo_nanfix": __version__,
-        "ultralytics": upstream.version(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def _buffers(model: nn.Module, born_non_finite: Sequence[str]) -> dict[str, list[str]]:
-    judged = dict(weights(model))
-    return {
-        "frozen": [n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d) and not m.training],
-        "born_non_finite": list(born_non_finite),
-        "other_buffers": [name for name, _ in model.named_buffers() if name not in judged],
-    }
 
 
 def base_rate(optimizer: torch.optim.Optimizer) -> float:

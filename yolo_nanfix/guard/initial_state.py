@@ -6,9 +6,9 @@ be good, and upstream checks none of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,15 +22,8 @@ from yolo_nanfix.verdicts import Cause, Verdict
 
 FIRST_SCALE = 65536.0
 """What a GradScaler starts with."""
-
-
-class Notice(Protocol):
-    """Told of what was found at the start, what was done, and why training does not start, if so."""
-
-    def __call__(
-        self, check: Check, says: str, values: Mapping[str, Any], action: Action, /, *, verdict: Verdict | None = None
-    ) -> None:
-        """Record it; the arguments are those of an `events.Event`."""
+Notice = Callable[..., None]
+"""Told of what was found and done: check, form, values and action of an `events.Event`, perhaps `verdict`."""
 
 
 def check(trainer: Any, model: nn.Module, repair: str, notice: Notice) -> None:
@@ -55,7 +48,7 @@ def check(trainer: Any, model: nn.Module, repair: str, notice: Notice) -> None:
     states = [(Check.WEIGHTS, weights(model, leave)), *([(Check.EMA, weights(ema.ema, leave))] if ema else [])]
     for check, tensors in (*states, (Check.OPTIMIZER, sensors.optimizer_tensors(trainer.optimizer))):
         if defect := (first_not_finite if check is Check.OPTIMIZER else state_defect)(tensors):
-            said = f"training would start from poisoned {check.value}: {defect} (model={trainer.args.model})"
+            said = f"training would start from non-finite {check.value}: {defect} (model={trainer.args.model})"
             way_out = _way_out(trainer, repair)
             verdict = Verdict(
                 Cause.STATE,

@@ -1,4 +1,4 @@
-"""What becomes of a micro-batch before its forward pass: samples that are no good are taken out of it, each named.
+"""What becomes of a micro-batch before its forward pass: samples that are bad are taken out of it, each named.
 
     cannot be read              another stands in for it (`samples`); it comes back when it can be read
     not finite, files are       augmentation or other code of the loader made it so: the file is innocent
@@ -65,7 +65,7 @@ class Intake:
         return fault
 
     def before(self, batch: Batch) -> Batch:
-        """The batch without the samples that are no good.
+        """The batch without the samples that are bad.
 
         Raises:
             GuardStop: too many samples cannot be read.
@@ -78,16 +78,16 @@ class Intake:
         self._judging = not self._own and self._last_before_the_loss()
         out = self._known_by_name(names)
         if self._judging:
-            out |= self._sick(names, out)
+            out |= self._bad(names, out)
         out |= self._quarantined(names, out)
-        if self._sound(batch) and not out:
+        if self._valid(batch) and not out:
             self._spare = dict(batch) if names else None
         else:
             batch = self._part(batch, out, self._spare)
         return self._as_the_dataset_names(batch) if self._own else batch
 
     def after(self, batch: Batch) -> Batch:
-        """The preprocessed batch, without the samples that are seen to be no good only now.
+        """The preprocessed batch, without the samples that are seen to be bad only now.
 
         Raises:
             GuardStop: too many samples cannot be read.
@@ -100,10 +100,10 @@ class Intake:
         self._judging = self._on_host and self._last_before_the_loss()
         out = set() if self._looked else self._known_by_name(names)
         if self._judging and (self._own or not self._looked):
-            out |= self._sick(names, out, batch)
+            out |= self._bad(names, out, batch)
         if not self._looked:
             out |= self._quarantined(names, out)
-        if self._sound(batch) and not out:
+        if self._valid(batch) and not out:
             return batch
         return self._part(batch, out, None)  # what was kept of earlier batches is not preprocessed
 
@@ -111,8 +111,8 @@ class Intake:
         """Whether what comes back from here goes to Ultralytics' own loss, and through nobody's hands before."""
         return ownership.untouched(self.run.trainer, "preprocess_batch") and ownership.stock_loss(self.run.model)
 
-    def _sound(self, batch: Batch) -> bool:
-        return not self._judging or sample_checks.sound(batch, self.nc)
+    def _valid(self, batch: Batch) -> bool:
+        return not self._judging or sample_checks.valid(batch, self.nc)
 
     def _known_by_name(self, names: Sequence[Any]) -> set[int]:
         """Where another sample stands in for one that cannot be read."""
@@ -149,18 +149,18 @@ class Intake:
             files, done = (Source(file, sentence(says, values)),), Action(Did.QUARANTINED, images=(file,))
             self.faults.note(Point.BATCH, Check.SAMPLES, says, values, done, files=files)
 
-    def _sick(self, names: Sequence[Any], out: set[int], made: Batch | None = None) -> set[int]:
+    def _bad(self, names: Sequence[Any], out: set[int], made: Batch | None = None) -> set[int]:
         """Samples that are not finite, or out of range, although their files are in order; or that must not go on.
 
         One whose file is not finite itself goes on to the forward pass, to be dropped there, looked into and blamed.
         Of a preprocessed batch, `made`, only those count that are so still.
         """
-        found = [i for i, n in enumerate(names) if isinstance(n, Composed) and n.sick and i not in out]
+        found = [i for i, n in enumerate(names) if isinstance(n, Composed) and n.suspect and i not in out]
         if made is not None:
             found = [i for i in found if still(made, i, names[i].defect, self.nc)]
         if not found:
             return set()
-        sources = tuple(Source(str(n), n.sick, n.parents, defect=n.defect) for n in (names[i] for i in found))
+        sources = tuple(Source(str(n), n.suspect, n.parents, defect=n.defect) for n in (names[i] for i in found))
         judged = self.faults.rereading.judged(sources)
         alone = {
             i: source
@@ -174,22 +174,22 @@ class Intake:
     def _say(self, check: Check, sources: tuple[Source, ...], count: int) -> Verdict:
         """Record samples that are taken out of a micro-batch, and why; count what their files did."""
         verdict = verdict_on(sources, self.run.trainer, self.nc)
-        self.run.recorder.sick_samples += len(sources)
-        says = "{bad} of {count} samples no good: {suspect}" + WHOSE.get(sources[0].on_disk, "")
+        self.run.recorder.bad_samples += len(sources)
+        says = "{bad} of {count} samples bad: {suspect}" + WHOSE.get(sources[0].on_disk, "")
         values = {"bad": len(sources), "count": count, "suspect": sources[0].suspect}
         done = Action(Did.SAMPLES_LEFT_OUT)
         self.faults.note(Point.BATCH, check, says, values, done, files=sources, verdict=verdict)
         for file in {file for source in sources for file in source.blamed}:
             self._offences[file] += 1
             said = {"batches": self._offences[file]}
-            self._quarantine(file, said["batches"], "its labels were no good in {batches:batch|batches}", said)
+            self._quarantine(file, said["batches"], "its labels were bad in {batches:batch|batches}", said)
         return verdict
 
     def _part(self, batch: Batch, out: set[int], spare: Batch | None) -> Batch:
-        """A batch without some of its images and those whose targets are no good, filled up to two if it had more."""
+        """A batch without some of its images and those whose targets are bad, filled up to two if it had more."""
         names = batches.names(batch)
         verdict = None
-        if not self._sound(batch):
+        if not self._valid(batch):
             bad, strays = sample_checks.faults(batch, self.nc)
             if strays or not names:
                 says, values = sample_checks.STRAYS, strays
@@ -387,7 +387,7 @@ def still(batch: Mapping[str, Any], place: int, defect: Defect | None, nc: int |
 
 
 def verdict_on(sources: tuple[Source, ...], trainer: Any, nc: int | None) -> Verdict:
-    """Why samples are no good that were taken out of their batch."""
+    """Why samples are bad that were taken out of their batch."""
     labels = any(s.defect is Defect.CLASS for s in sources)
     tensor = "batch.cls" if labels else "batch.img"
     blamed = tuple(dict.fromkeys(file for s in sources for file in s.blamed))
@@ -416,7 +416,7 @@ def verdict_on(sources: tuple[Source, ...], trainer: Any, nc: int | None) -> Ver
 
 
 def verdict_on_strays(says: str, values: Mapping[str, Any]) -> Verdict:
-    """Why a micro-batch is no good whose label rows belong to no image: nothing of the kind stands in a file."""
+    """Why a micro-batch is bad whose label rows belong to no image: nothing of the kind stands in a file."""
     summary = f"the code that puts batches together numbers images wrongly: {sentence(says, values)}"
     advice = ("look at collate_fn, and at what changes batch_idx after it",)
     return Verdict(Cause.DEFINITION, summary, tensor="batch.batch_idx", confidence=SURE, advice=advice)

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from yolo_nanfix import stopping, upstream
@@ -23,7 +23,7 @@ from yolo_nanfix.guard import board, distributed, endings
 from yolo_nanfix.guard.board import Board, Notes
 from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.listener import Listener
-from yolo_nanfix.guard.lost_ranks import End, How, Limits, LostRank, Process, Seen, Sign, as_json, ending, lost
+from yolo_nanfix.guard.lost_ranks import End, How, Limits, LostRank, Process, Seen, Sign, lost
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.verdicts import Verdict
 
@@ -288,7 +288,7 @@ class Lookout:
             at, waits = endings.place_of_main()
             now = replace(now, at=at, waits=waits)
         if end is not None or self.sign.end is not None:
-            now = ending(now, end or self.sign.end or End.ASKED, _told(error) if error is not None else self.sign.error)
+            now = now.ending(end or self.sign.end or End.ASKED, _told(error) if error is not None else self.sign.error)
         self.sign = now
         self._saw(known.rank, now, Process.RUNNING)
         _quietly(lambda: self._leave(known, now))
@@ -296,7 +296,7 @@ class Lookout:
     def _leave(self, known: Board, sign: Sign) -> None:
         if (told := self.notes.to_tell()) is not None:
             known.put("notes", told)
-        known.put("sign", as_json(replace(sign, notes=self.notes.told)))
+        known.put("sign", asdict(replace(sign, notes=self.notes.told)))
 
     def _look(self) -> None:
         """Read the others' signs; first what the operating system says, so that a last sign is not missed."""

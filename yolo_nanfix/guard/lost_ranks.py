@@ -50,6 +50,12 @@ class Process(str, Enum):
     """It is on another machine, or nothing can be known of it here."""
 
 
+MISSED = 4
+"""So many signs of life in a row may be late."""
+ERROR = 1000
+"""At most so many letters of an error are told."""
+
+
 @dataclass(frozen=True)
 class Sign:
     """One sign of life.
@@ -88,6 +94,10 @@ class Sign:
             ValueError, TypeError, KeyError: it did not.
         """
         return cls(**{**values, "end": End(values["end"]) if values["end"] else None})
+
+    def ending(self, end: End, error: str = "") -> Sign:
+        """One that says how the rank ends."""
+        return replace(self, end=end, error=error[:ERROR])
 
 
 @dataclass(frozen=True)
@@ -242,19 +252,3 @@ def _behind(ranks: Mapping[int, Seen], limits: Limits) -> list[LostRank]:
         still = min(seen.still for seen in training.values())
         return [LostRank.of(r, How.ENDED, s, still) for r, s in sorted(ended.items())]
     return [LostRank.of(r, How.HUNG, s, s.still) for r, s in sorted((behind or training).items())]
-
-
-def as_json(sign: Sign) -> dict[str, Any]:
-    """A sign as `Sign.from_dict` reads it."""
-    return {**asdict(sign), "end": sign.end.value if sign.end else None}
-
-
-def ending(sign: Sign, end: End, error: str = "") -> Sign:
-    """A sign that says how the rank ends."""
-    return replace(sign, end=end, error=error[:ERROR])
-
-
-MISSED = 4
-"""So many signs of life in a row may be late."""
-ERROR = 1000
-"""At most so many letters of an error are told."""

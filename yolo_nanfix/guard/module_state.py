@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from yolo_nanfix.kept import OWN, foreign
 from yolo_nanfix.numerics.finite import ordinary
 
 SMALL = 65_536
@@ -31,13 +32,6 @@ FEW = 64
 """Lists, deques and mappings of at most so many entries are copied."""
 EARLY = 3
 """Before so many first forward passes modules are asked whether they have made new buffers."""
-OURS = ("torch", "ultralytics", "yolo_nanfix")
-"""Modules whose plain attributes are not looked at: they keep their state in buffers."""
-
-TORCH_S = frozenset(vars(nn.Module()))
-"""The attributes that every module has."""
-
-
 NormCopy = tuple[Tensor, list[int]]
 
 
@@ -226,7 +220,7 @@ class ModuleState:
         return healed
 
     def named(self) -> dict[str, Tensor]:
-        """The copies by name as they were before the last forward pass, poisoned or not; attributes included."""
+        """The copies by name as they were before the last forward pass, non-finite or not; attributes included."""
         return {name: kept.copy for name, kept in self._kept.items()}
 
     def _state(self) -> Iterator[tuple[str, dict[str, Any], str, Any]]:
@@ -237,7 +231,7 @@ class ModuleState:
                     yield (f"{path}.{key}" if path else key), owner, key, value
         criterion = getattr(self.model, "criterion", None)
         criterion = getattr(criterion, "__wrapped__", criterion)  # the guard stands in for it
-        if not isinstance(criterion, nn.Module) and hasattr(criterion, "__dict__") and _foreign(criterion):
+        if not isinstance(criterion, nn.Module) and hasattr(criterion, "__dict__") and foreign(criterion):
             for owner, key, value in _plain(vars(criterion)):
                 yield f"criterion.{key}", owner, key, value
 
@@ -257,13 +251,8 @@ def _attributes(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, Any]]:
     for key, buffer in module._buffers.items():
         if buffer is not None and ordinary(buffer):
             yield module._buffers, key, buffer
-    if _foreign(module):
+    if foreign(module):
         yield from _plain(vars(module))
-
-
-def _foreign(owner: Any) -> bool:
-    """Whether an object's class is the user's own."""
-    return type(owner).__module__.partition(".")[0] not in OURS
 
 
 def _plain(attributes: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Any]]:
@@ -277,7 +266,7 @@ def _plain(attributes: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, An
 
 def _own_collection(key: str, value: Any) -> bool:
     """Whether an attribute is a short list, deque or dictionary of the user's, not one that torch's modules have."""
-    return type(value) in (list, deque, dict) and len(value) <= FEW and key not in TORCH_S
+    return type(value) in (list, deque, dict) and len(value) <= FEW and key not in OWN
 
 
 def _values(collection: Any) -> Iterable[Any]:

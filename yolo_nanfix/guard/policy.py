@@ -4,7 +4,7 @@ drop the micro-batch          always, when something in it is not finite
 quarantine the image          it was the suspect of `quarantine_after` dropped micro-batches
 leave float16                 float16 alone failed PRECISION_FAULTS times, or the loss scale keeps falling
 clip harder                   the gradient norm keeps jumping, finite
-roll back in memory           weights, optimizer or EMA are poisoned, or the run diverges
+roll back in memory           weights, optimizer or EMA are non-finite, or the run diverges
 ... and lower the rate        by LR_CUT, more at each further rollback, and warm up again
 stop with the verdict         nothing above is left, or the limit of bad micro-batches in a row is reached
 """

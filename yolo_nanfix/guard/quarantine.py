@@ -7,10 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import wrapt
-
-from yolo_nanfix import upstream
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.guard import ownership
 
 TARGET = "ultralytics.data.base:BaseDataset.get_img_files"
 CLASSIFY = "ultralytics.data.dataset:ClassificationDataset"
@@ -65,11 +63,11 @@ def _wrap(out: set[str]) -> Callable[[], None]:
         wrapped(*args, **kwargs)
         instance.samples = samples_of(instance.samples, instance)
 
-    undo = [_put(TARGET, get_img_files)]
+    undo = [ownership.put_around(TARGET, get_img_files)]
     try:
-        undo.append(_put(f"{CLASSIFY}.verify_images", verify_images))
+        undo.append(ownership.put_around(f"{CLASSIFY}.verify_images", verify_images))
     except LookupError:  # the oldest releases take what is in the folder
-        undo.append(_put(f"{CLASSIFY}.__init__", built))
+        undo.append(ownership.put_around(f"{CLASSIFY}.__init__", built))
 
     def restore() -> None:
         for back in undo:
@@ -78,16 +76,9 @@ def _wrap(out: set[str]) -> Callable[[], None]:
     return restore
 
 
-def _put(path: str, wrapper: Any) -> Callable[[], None]:
-    """Wrap a method of a dataset; what is returned puts the very same object back."""
-    target = upstream.resolve(path)
-    setattr(target.owner, target.attribute, wrapt.FunctionWrapper(target.raw, wrapper))
-    return lambda: setattr(target.owner, target.attribute, target.raw)
-
-
 def _kept(found: list[Any], leave: list[bool], where: object) -> list[Any]:
     if found and all(leave):
-        raise DataError(f"all {len(found)} images of {where} have fatal findings; mend them first")
+        raise DataError(f"all {len(found)} images of {where} have fatal findings; correct them first")
     return [one for one, gone in zip(found, leave, strict=True) if not gone]
 
 

@@ -25,7 +25,7 @@ class Recorder:
     The first 1 000 events are kept whole, all are counted (`seen`; `counts` and `latest` by check). `quarantined` lists
     the images that the guard left out from some batch on, `left_out` counts the samples that this kept out.
     `unreadable` has the last error of each image that could not be read at some time, `unreadable_samples` counts the
-    samples that this kept out of a batch, `sick_samples` those left out alone for what code or labels made of them.
+    samples that this kept out of a batch, `bad_samples` those left out alone for what code or labels made of them.
     `spikes` counts alarms about finite losses and norms that were not severe, so that nothing was done about each.
     `steps_taken` counts optimizer steps, `steps_refused` those that the guard held back, `steps_undone` those that
     `rollbacks` took back. `epochs_without_step` lists the epochs (1-based) in which no step was taken because of
@@ -71,7 +71,7 @@ class Recorder:
         self._carried = 0
         self.quarantined: list[str] = []
         self.unreadable: dict[str, str] = {}
-        self.unreadable_samples = self.sick_samples = 0
+        self.unreadable_samples = self.bad_samples = 0
         self.verdicts: list[Verdict] = []
         self.readings = Readings()
         self.processes = Processes()
@@ -201,7 +201,7 @@ class Recorder:
             "quarantined_samples": self.left_out,
             "unreadable": dict(self.unreadable),
             "unreadable_samples": self.unreadable_samples,
-            "sick_samples": self.sick_samples,
+            "bad_samples": self.bad_samples,
             "verdicts": [verdict.as_dict() for verdict in self.verdicts],
             "spikes": self.spikes,
             "events_by_check": dict(self.counts),

@@ -103,7 +103,7 @@ def _put(tensor: Tensor, values: Tensor, *, resize: bool) -> None:
 
 
 def _not_a_number(items: Any) -> Any:
-    """Loss terms of an epoch that has had no good micro-batch yet: NaN, for there is no number to report."""
+    """Loss terms of an epoch that has had bad micro-batch yet: NaN, for there is no number to report."""
     if isinstance(items, Mapping):
         return {k: torch.full_like(v, float("nan")) for k, v in items.items()}
     return torch.full_like(items, float("nan")) if isinstance(items, Tensor) else items
@@ -115,7 +115,7 @@ def skip_step(trainer: Any) -> None:
 
 
 def put_back(norms: NormBuffers, others: ModuleState, saved: NormCopy, snapshots: Snapshots) -> tuple[Action, ...]:
-    """Statistics and other state of modules as before the forward pass; what was poisoned then, from a snapshot."""
+    """Statistics and other state of modules as before the forward pass; what was non-finite then, from a snapshot."""
     copies = [copy.weights() for copy in snapshots.newest_first()]
     healed = others.restore(copies)
     more = (Action(Did.STATE_FROM_SNAPSHOT, names=tuple(healed)),) if healed else ()
@@ -143,14 +143,14 @@ def resync_ema(trainer: Any, leave: Collection[str] = ()) -> int:
     Upstream does the same when it saves (from 8.4.84 on); here validation already sees a healthy average.
     """
     model = unwrapped(trainer.model).state_dict()
-    mended = 0
+    copied = 0
     for name, tensor in trainer.ema.ema.state_dict().items():
         if not tensor.is_floating_point() or name not in model or name in leave or bool(tensor.isfinite().all()):
             continue
         if bool(model[name].isfinite().all()):
             tensor.copy_(model[name])
-            mended += 1
-    return mended
+            copied += 1
+    return copied
 
 
 def leave_float16(trainer: Any) -> str:

@@ -5,7 +5,7 @@ assertion of the device after which nothing works any more. They are looked at w
 read from a GPU.
 
 What is wrong with a sample is a file's fault only if it is there, too. An image is read by the dataset's own reader,
-past its memory, and nothing is kept of it. Labels that are no good in the dataset's memory are looked up in their file:
+past its memory, and nothing is kept of it. Labels that are bad in the dataset's memory are looked up in their file:
 code of the dataset may have changed them since.
 """
 
@@ -32,7 +32,7 @@ STRAYS = "label row {row} belongs to image {image:g} of {images}"
 """What is said of label rows that belong to no image of their batch."""
 
 
-def sound(batch: Mapping[str, Any], nc: int | None) -> bool:
+def valid(batch: Mapping[str, Any], nc: int | None) -> bool:
     """Whether all classes lie in 0 to `nc` - 1 and all rows belong to an image; what is not on the host counts as so.
 
     Args:
@@ -60,7 +60,7 @@ def on_host(tensor: Tensor) -> bool:
 
 
 def faults(batch: Mapping[str, Any], nc: int | None) -> tuple[dict[int, str], dict[str, Any]]:
-    """What is wrong with targets that are not sound.
+    """What is wrong with targets that are not valid.
 
     Returns:
         For each image (by its place in the batch) what is wrong with its first bad row; and, if rows belong to no
@@ -237,28 +237,28 @@ def _finite(values: Any) -> bool:
 def _labels(dataset: Any, index: int, file: str) -> OnDisk:
     """What the labels of an image are on disk: its rows finite and of known classes, its mask of known classes."""
     nc = classes_of(dataset)
-    if getattr(dataset, "labels", None) is not None and not _held_sound(dataset.labels[index], nc):
+    if getattr(dataset, "labels", None) is not None and not _held_valid(dataset.labels[index], nc):
         return _rows(label_file(dataset, file), nc)
     if hasattr(dataset, "_load_depth"):
         try:
-            return _sound(bool((np.asarray(dataset._load_depth(index)) < np.inf).all()))
+            return _on_disk(bool((np.asarray(dataset._load_depth(index)) < np.inf).all()))
         except Exception:
             return OnDisk.NOT_FINITE
     if hasattr(dataset, "load_mask"):
         try:
             shape = dataset.load_image(index)[0].shape[:2]
-            return _sound(not bad_classes(dataset.load_mask(index, image_shape=shape), nc))
+            return _on_disk(not bad_classes(dataset.load_mask(index, image_shape=shape), nc))
         except Exception:
             return OnDisk.NOT_FINITE
     listed = getattr(dataset, "samples", None)
-    return _sound(listed is None or not nc or 0 <= int(listed[index][1]) < nc or _folder(Path(file)) < nc)
+    return _on_disk(listed is None or not nc or 0 <= int(listed[index][1]) < nc or _folder(Path(file)) < nc)
 
 
-def _sound(sound: bool) -> OnDisk:
-    return OnDisk.FINITE if sound else OnDisk.NOT_FINITE
+def _on_disk(valid: bool) -> OnDisk:
+    return OnDisk.FINITE if valid else OnDisk.NOT_FINITE
 
 
-def _held_sound(own: Any, nc: int | None) -> bool:
+def _held_valid(own: Any, nc: int | None) -> bool:
     """Whether the label rows of an image that a dataset keeps in memory are finite and of known classes."""
     parts = [own.get(k) for k in ("cls", "bboxes", "keypoints")] + list(own.get("segments") or ())
     if not all(_finite(part) for part in parts if part is not None):
@@ -279,7 +279,7 @@ def _rows(file: Path | None, nc: int | None) -> OnDisk:
     except (OSError, ValueError):
         return OnDisk.UNKNOWN
     finite = all(np.isfinite(row).all() for row in rows)
-    return _sound(finite and not (nc and outside(np.array([row[0] for row in rows]), nc).any()))
+    return _on_disk(finite and not (nc and outside(np.array([row[0] for row in rows]), nc).any()))
 
 
 def _folder(file: Path) -> int:

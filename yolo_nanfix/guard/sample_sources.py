@@ -34,7 +34,7 @@ class Composed(str):
         parents: the other files that were mixed into it.
         failures: files that could not be read when it was made; another image has the place of each.
         stands_in: the pixels and labels are not of this file but another's, for it is among the failures itself.
-        sick: what in the finished sample is not finite or out of range, or empty.
+        suspect: what in the finished sample is not finite or out of range, or empty.
         defect: what kind of thing that is.
         added: the dataset itself gives its samples no name.
     """
@@ -42,13 +42,13 @@ class Composed(str):
     parents: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
     stands_in: bool = False
-    sick: str = ""
+    suspect: str = ""
     added: bool = False
     defect: Defect | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle with all of it."""
-        return named, (str(self), self.parents, self.failures, self.stands_in, self.sick, self.added, self.defect)
+        return named, (str(self), self.parents, self.failures, self.stands_in, self.suspect, self.added, self.defect)
 
 
 def named(
@@ -56,13 +56,13 @@ def named(
     parents: tuple[str, ...] = (),
     failures: tuple[Failure, ...] = (),
     stands_in: bool = False,
-    sick: str = "",
+    suspect: str = "",
     added: bool = False,
     defect: Defect | None = None,
 ) -> Composed:
     """A file name with what is known of its sample."""
     made = Composed(name)
-    made.parents, made.failures, made.stands_in, made.sick = parents, failures, stands_in, sick
+    made.parents, made.failures, made.stands_in, made.suspect = parents, failures, stands_in, suspect
     made.added, made.defect = added, defect
     return made
 

@@ -269,10 +269,10 @@ def _made(wrapped: Any, dataset: Any, index: Any, watched: Watch | None) -> Any:
         return sample
     own = str(sample["im_file"])
     others = tuple(dict.fromkeys(f for f in draw.files if f != own))
-    sick, defect = _sick(sample, dataset) if watched is not None else ("", None)
-    if others or draw.failures or sick or added:
+    suspect, defect = _defect_of(sample, dataset) if watched is not None else ("", None)
+    if others or draw.failures or suspect or added:
         sample["im_file"] = sample_sources.named(
-            own, others, tuple(draw.failures), sick=sick, added=added, defect=defect
+            own, others, tuple(draw.failures), suspect=suspect, added=added, defect=defect
         )
     return sample
 
@@ -293,7 +293,7 @@ def _log(failures: Iterable[Failure]) -> None:
         upstream.log(f"yolo-nanfix guard: {failure.file} could not be read: {failure.error}: {what}")
 
 
-def _sick(sample: dict[str, Any], dataset: Any) -> tuple[str, Defect | None]:
+def _defect_of(sample: dict[str, Any], dataset: Any) -> tuple[str, Defect | None]:
     """What is not finite in float pixels, or out of range in a semantic mask, and its kind; empty and None if nothing.
 
     Ultralytics' own pixels are integers until the trainer divides them.
@@ -335,7 +335,7 @@ def _renamed(
         isinstance(old, sample_sources.Composed) and old.added,
     )
     told = (*failures, *more.failures)
-    sample["im_file"] = sample_sources.named(file or str(old), mixed, told, stands_in, more.sick, added, more.defect)
+    sample["im_file"] = sample_sources.named(file or str(old), mixed, told, stands_in, more.suspect, added, more.defect)
     return sample
 
 

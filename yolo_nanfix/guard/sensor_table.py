@@ -97,7 +97,7 @@ SENSORS = (
         "the optimizer's state: NaN, Inf",
         "at the start and at a fault",
         "2.9 % of that step",
-        "mends it, rolls back",
+        "repairs it, rolls back",
     ),
     Sensor(
         "ema",
@@ -111,7 +111,7 @@ SENSORS = (
         "each validation batch, the mean, fitness",
         "each validation",
         "a sum a batch",
-        "leaves the sick images out",
+        "leaves the non-finite images out",
     ),
     Sensor(
         "val-predictions",

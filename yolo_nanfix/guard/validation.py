@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import wrapt
 from torch import Tensor
 
 from yolo_nanfix import batches, upstream
@@ -110,8 +109,8 @@ class ValidationGuard:
     def postprocess(self, call: Call, validator: Any, raw: Any) -> Any:
         """Look at the predictions and at the loss, with one host read; give on what is finite."""
         losses = validator.loss.values() if _watched(validator) else ()
-        self._finite, sound = both_finite(losses, raw)
-        if sound:
+        self._finite, finite = both_finite(losses, raw)
+        if finite:
             return call(raw)
         self._bad = bad_images(raw, batches.size(self._batch)) if self._batch else {}
         made, gone = finite_rows(call(raw), self._bad)
@@ -187,7 +186,7 @@ class ValidationGuard:
         return bool(self.faults.run.recorder.ema_nan)
 
     def _healthy_loss(self, sources: tuple[Source, ...]) -> dict[str, Tensor]:
-        """The loss terms of the batch without its sick images; empty if there are none to take it over."""
+        """The loss terms of the batch without its non-finite images; empty if there are none to take it over."""
         healthy = [i for i, s in enumerate(sources) if not s.suspect]
         if not healthy or len(healthy) == len(sources):
             return {}
@@ -250,11 +249,11 @@ class ValTargets:
             still, with harmless classes. Where the loss is the user's own, the batch as it is.
         """
         names = batches.names(batch)
-        bad = {i: n.sick for i, n in enumerate(names) if isinstance(n, Composed) and n.defect is Defect.CLASS}
-        sound = sample_checks.sound(batch, self.nc)
-        if (sound and not bad) or not ownership.stock_loss(self.faults.run.model):
+        bad = {i: n.suspect for i, n in enumerate(names) if isinstance(n, Composed) and n.defect is Defect.CLASS}
+        finite = sample_checks.valid(batch, self.nc)
+        if (finite and not bad) or not ownership.stock_loss(self.faults.run.model):
             return batch, set(), False
-        if not sound:
+        if not finite:
             found, strays = sample_checks.faults(batch, self.nc)
             bad |= found
             if strays:
@@ -277,9 +276,9 @@ class ValTargets:
             Source(str(name), bad[i], sample_sources.parents(name), defect=Defect.CLASS) for i, name in found.items()
         )
         judged = self.rereading.judged(sources)
-        says = "{bad} of {count} val images no good: {suspect}" + WHOSE.get(judged[0].on_disk, "")
+        says = "{bad} of {count} val images bad: {suspect}" + WHOSE.get(judged[0].on_disk, "")
         values = {"bad": len(bad), "count": count, "suspect": judged[0].suspect}
-        self.faults.run.recorder.sick_samples += len(bad)
+        self.faults.run.recorder.bad_samples += len(bad)
         verdict = verdict_on(judged, self.trainer, self.nc)
         done = Action(Did.VAL_IMAGES_LEFT_OUT)
         self.faults.note(Point.VALIDATION, Check.TARGETS, says, values, done, files=judged, verdict=verdict)
@@ -383,18 +382,16 @@ GUARDED = "_nanfix_guarded"
 
 def install_lone() -> Callable[[], None]:
     """Watch every validator that is built from now on; call the result to take it back."""
-    try:
-        target = upstream.resolve(f"{VALIDATOR}.__init__")
-    except LookupError:
-        return lambda: None
 
     def build(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         wrapped(*args, **kwargs)
         if all(hasattr(instance, name) for name in ("preprocess", "postprocess", "update_metrics")):
             _LoneValidation(instance)
 
-    setattr(target.owner, target.attribute, wrapt.FunctionWrapper(target.raw, build))
-    return lambda: setattr(target.owner, target.attribute, target.raw)
+    try:
+        return ownership.put_around(f"{VALIDATOR}.__init__", build)
+    except LookupError:
+        return lambda: None
 
 
 class _LoneValidation:
@@ -420,8 +417,8 @@ class _LoneValidation:
         return self.batch
 
     def postprocess(self, call: Call, raw: Any, *rest: Any) -> Any:
-        _, sound = both_finite((), raw)
-        if sound or not batches.collated(self.batch):
+        _, finite = both_finite((), raw)
+        if finite or not batches.collated(self.batch):
             return call(raw, *rest)
         self.bad = bad_images(raw, batches.size(self.batch))
         made, gone = finite_rows(call(raw, *rest), self.bad)
