@@ -18,7 +18,7 @@ from linting.tiny_set import YAML, TinySet
 
 import yolo_nanfix
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.linting.autofix.journal import Damaged, Journal, Step, dumps, loads
+from yolo_nanfix.linting.autofix.journal import Damaged, Journal, Step, journal_of, journal_text
 from yolo_nanfix.linting.autofix.reasons import Why
 
 SPILL = "0 0.5 0.5 0.2 1.005\n"
@@ -322,7 +322,7 @@ def test_what_a_fix_writes_is_read_back():
         RECORD, data="/s\n\udcff/data.yaml", root="/", steps=(replace(STEP, path="/'\x1b.txt"),) * 2, whole=True
     )
     for record in (RECORD, odd):
-        assert loads(dumps(record), record.folder) == record
+        assert journal_of(journal_text(record), record.folder) == record
 
 
 @pytest.mark.parametrize(
@@ -353,5 +353,5 @@ def test_what_a_fix_writes_is_read_back():
 )
 def test_what_no_fix_writes_is_not_believed(record: Journal):
     with pytest.raises(Damaged, match="what no fix does") as caught:
-        loads(dumps(record), record.folder)
+        journal_of(journal_text(record), record.folder)
     assert caught.value.data == "/set/data.yaml"

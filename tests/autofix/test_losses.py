@@ -12,7 +12,7 @@ from linting.tiny_set import YAML, TinySet, encode, picture, tiff_pages
 
 import yolo_nanfix
 from yolo_nanfix.linting.autofix.ground import Whole
-from yolo_nanfix.linting.autofix.losses import Loss, read, refused
+from yolo_nanfix.linting.autofix.losses import Loss, class_of_row, refused
 from yolo_nanfix.linting.autofix.reasons import Kept, Reason, Why
 
 GOOD = "0 0.5 0.5 0.2 0.2\n1 0.3 0.3 0.1 0.2\n"
@@ -279,4 +279,4 @@ def test_the_limits():
     ],
 )
 def test_which_rows_may_hold_an_object(row: str, seen: tuple[float, bool] | None):
-    assert read(row.split()) == seen
+    assert class_of_row(row.split()) == seen

@@ -14,12 +14,12 @@ from typing import NamedTuple
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding, Safety
 from yolo_nanfix.linting.autofix.edit_plan import LIST, diff, plan
-from yolo_nanfix.linting.autofix.file_changes import Edit, Spot, held, make, move, put, say, stamp, sync_folders
+from yolo_nanfix.linting.autofix.file_changes import Edit, Spot, held, make, move, put_file, say, stamp, sync_folders
 from yolo_nanfix.linting.autofix.ground import Ground
 from yolo_nanfix.linting.autofix.journal import KEEP, Journal, Step, Writer, journals, locked, store
 from yolo_nanfix.linting.autofix.label_edits import is_background
 from yolo_nanfix.linting.autofix.reasons import Kept, Left, Reason, Why
-from yolo_nanfix.linting.autofix.undo import clear, restore
+from yolo_nanfix.linting.autofix.undo import clear_temporary, restore_file
 from yolo_nanfix.linting.registry import autofixes
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -70,10 +70,10 @@ def preview(findings: Iterable[Finding], ground: Ground) -> Fixed:
     steps = list(plan(findings, ground))
     edits = [step for step in steps if isinstance(step, Edit)]
     done = tuple(finding for edit in edits for finding in edit.done)
-    kept, unsafe = _split([step for step in steps if isinstance(step, Kept)], findings, ground)
-    aside, empty = (sum(map(ask, edits)) for ask in (partial(_sets_aside, ground), _empties))
-    outside = _outside(ground, edits)
-    return Fixed(done, len(edits), aside, empty, kept, unsafe, diff="".join(map(diff, edits)), outside=outside)
+    kept, unsafe = _left_for_good([step for step in steps if isinstance(step, Kept)], findings, ground)
+    aside, empty = sum(_sets_aside(ground, edit) for edit in edits), sum(map(_empties, edits))
+    shown, outside = "".join(map(diff, edits)), _outside(ground, edits)
+    return Fixed(done, len(edits), aside, empty, kept, unsafe, diff=shown, outside=outside)
 
 
 def _outside(ground: Ground, steps: Iterable[Edit | Step]) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
     kept: list[Kept] = []
     edits: list[_Done] = []
     with locked(folder, ground.home.root):
-        _tidy([j for j in journals(folder)[0] if j.data == ground.data])
+        _clear_cut_off([j for j in journals(folder)[0] if j.data == ground.data])
         try:
             writer = Writer(folder, ground.data, ground.home.root)
             try:
@@ -132,7 +132,7 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
                 f"the undo journal in {folder} cannot be written ({say(error)}); nothing changed"
             ) from None
         if journal is None:
-            left, unsafe = _split(kept, findings, ground)
+            left, unsafe = _left_for_good(kept, findings, ground)
             return Fixed(kept=left, unsafe=unsafe)
         applied, failed = _carry_out(journal, [edit.group for edit in edits])
         if not applied:
@@ -140,7 +140,7 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
         for old in [j for j in journals(folder)[0] if j.data == ground.data][:-KEEP]:
             old.remove()
     moved = any(ground.is_aside(journal.steps[i].target) for i in applied)
-    left, unsafe = _split((*kept, *failed), findings, ground)
+    left, unsafe = _left_for_good((*kept, *failed), findings, ground)
     return Fixed(
         done=tuple(finding for i in applied for finding in edits[i].done),
         files=len(applied),
@@ -154,7 +154,7 @@ def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
     )
 
 
-def _tidy(mine: Iterable[Journal]) -> None:
+def _clear_cut_off(mine: Iterable[Journal]) -> None:
     """Remove the temporary files of runs that were cut off.
 
     Raises:
@@ -169,12 +169,12 @@ def _tidy(mine: Iterable[Journal]) -> None:
                 f"it back first: yolo-nanfix lint {shlex.quote(journal.data)} --undo"
             )
         if not (journal.folder / "cleared.json").exists():
-            clear(journal)
+            clear_temporary(journal)
             with contextlib.suppress(OSError, Left):
                 journal.note("cleared.json", True)
 
 
-def _split(kept: Sequence[Kept], findings: tuple[Finding, ...], ground: Ground) -> tuple[tuple[Kept, ...], int]:
+def _left_for_good(kept: Sequence[Kept], findings: tuple[Finding, ...], ground: Ground) -> tuple[tuple[Kept, ...], int]:
     """What was left for good, and how many findings unsafe fixes would fix."""
     for_good = tuple(one for one in kept if not one.reason.to_unsafe)
     if ground.unsafe:
@@ -234,7 +234,7 @@ def _take_back(journal: Journal, steps: Sequence[int], applied: list[int]) -> It
     for number in reversed(steps):
         step = journal.steps[number]
         try:
-            restore(journal, number, step)
+            restore_file(journal, number, step)
         except (Left, OSError) as error:
             because = error.reason if isinstance(error, Left) else say(error)
             yield Kept(step.path, "", Reason(Why.PARTED, {"because": because}))
@@ -255,13 +255,13 @@ def _do(journal: Journal, number: int, step: Step) -> None:
             if now != step.stamp:
                 raise Left(Why.CHANGED)
             if step.target == step.path:
-                return put(here, journal.fresh(step), step.mode, temp, like=here, instead_of=step.stamp)
+                return put_file(here, journal.fresh(step), step.mode, temp, like=here, instead_of=step.stamp)
             away, name = os.path.split(step.target)
             make(away)
             there = Spot(stack.enter_context(held(away)), name)
             if step.after == step.before:
                 return move(here, there, partial(journal.original, step), step.mode, step.mtime_ns, temp)
-            put(there, journal.fresh(step), step.mode, temp, like=here)
+            put_file(there, journal.fresh(step), step.mode, temp, like=here)
             try:
                 here.folder.unlink(here.name)
             except OSError:

@@ -72,10 +72,10 @@ def fixable(report: Report, remember: bool) -> Fixes:
     if not fixes:
         return Fixes()
     ground = _ground(report, False, remember)
-    have = _inside(fixes, ground.home)
+    have = _about_dataset(fixes, ground.home)
     few = len(have) <= MOST_TRIED
     small = few and sum(counts["images"] for counts in report.counts.values()) <= MOST_LOOKED_AT
-    safe = apply.fixable(report.findings, ground) if few else _safe(have)
+    safe = apply.fixable(report.findings, ground) if few else _may_be_safe(have)
     more = apply.fixable(report.findings, _ground(report, True, remember)) if small else have
     return Fixes(safe, more - safe, (few, small), len(frozenset(fixes) - have))
 
@@ -89,14 +89,14 @@ def tried(report: Report) -> tuple[frozenset[Finding], frozenset[Finding]] | Non
     return (found.safe, found.unsafe) if all(found.tried) else None
 
 
-def _inside(findings: Iterable[Finding], home: Home) -> frozenset[Finding]:
+def _about_dataset(findings: Iterable[Finding], home: Home) -> frozenset[Finding]:
     """The findings about files of the dataset, or about the set as a whole."""
     files = list(dict.fromkeys(f.place.file for f in findings))
     held = dict(zip(files, home.within.hold(files), strict=True))
     return frozenset(f for f in findings if held[f.place.file] or operation_of(f).scope is Scope.SET)
 
 
-def _safe(findings: Iterable[Finding]) -> frozenset[Finding]:
+def _may_be_safe(findings: Iterable[Finding]) -> frozenset[Finding]:
     """The findings that have a fix which may be safe."""
     return frozenset(f for f in findings if autofixes()[f.code].safety is not Safety.UNSAFE)
 
@@ -112,7 +112,7 @@ def undo(data: str | Path, *, outside: bool, root: str | Path | None) -> Undone:
 
 def _home(data: str | Path, config: DataConfig | None, root: str | Path | None, outside: bool) -> Home:
     """Where the files of a dataset are; if it cannot be read now, in the folder of its data.yaml."""
-    name = _name(data)
+    name = _journal_name(data)
     folder = name if os.path.isdir(name) else os.path.dirname(name)  # noqa: PTH112, PTH120
     if config is None:
         return Home(name, folder, Within(() if too_wide(folder) else (folder,)), outside)
@@ -120,7 +120,7 @@ def _home(data: str | Path, config: DataConfig | None, root: str | Path | None, 
     return Home(name, top if outside or within.holds(top) else folder, within, outside)
 
 
-def _name(data: str | Path) -> str:
+def _journal_name(data: str | Path) -> str:
     """What journals call a dataset: the real path of its data.yaml, or of its folder if it has none."""
     try:
         return os.path.realpath(find_yaml(data))
@@ -158,13 +158,13 @@ def _ground(report: Report, unsafe: bool, remember: bool = True, *, outside: boo
         classes=() if classify else classes,
         lists=() if classify else tuple(map(str, named)),
         label_of=(lambda image: "") if classify else label_path,
-        whole=cache(lambda: _whole(report, remember)),
+        whole=cache(lambda: _whole_set(report, remember)),
         since_ns=report.started_ns,
         unsafe=unsafe,
     )
 
 
-def _whole(report: Report, remember: bool) -> Whole:
+def _whole_set(report: Report, remember: bool) -> Whole:
     """The dataset as it stands now; files that nothing happened to are not read again."""
     studied: list[Studied] = []
     run(report.data, options=options_of(report), study=studied.append, cache=remember)
@@ -179,10 +179,10 @@ def _whole(report: Report, remember: bool) -> Whole:
     splits = {split: [table.files[i] for i in images.tolist()] for split, images in table.members.items()}
     home = table.of_rows(table.split)
     classes = {s: Counter(table.row_cls[home == i].tolist()) for i, s in enumerate(table.split_names)}
-    return Whole(_labels(table), splits, int(table.lines.sum()), classes, config.nc, held)
+    return Whole(_label_files(table), splits, int(table.lines.sum()), classes, config.nc, held)
 
 
-def _labels(table: Table) -> tuple[LabelFile, ...]:
+def _label_files(table: Table) -> tuple[LabelFile, ...]:
     """The label files of a dataset, each once.
 
     One that two images use has the size 0 x 0 unless both are of one size, and turned alike.

@@ -14,7 +14,7 @@ from yolo_nanfix.linting.autofix.file_changes import Edit, look
 from yolo_nanfix.linting.autofix.ground import Ground, away, canonical, forget, siblings, unlabelled
 from yolo_nanfix.linting.autofix.image_edits import complete_jpeg, end_jpeg, suffix_of
 from yolo_nanfix.linting.autofix.label_edits import allowed, edit_text, is_background, operation_of, relist
-from yolo_nanfix.linting.autofix.losses import judge, none
+from yolo_nanfix.linting.autofix.losses import none, too_much
 from yolo_nanfix.linting.autofix.operations import Operation, Scope
 from yolo_nanfix.linting.autofix.reasons import Kept, Left, Reason, Why
 from yolo_nanfix.linting.autofix.set_edits import Rewriting
@@ -38,7 +38,7 @@ def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
     others = [f for f in asked if operation_of(f).scope is not Scope.SET]
     rewritten = (yield from _sets(whole, ground)) if whole else None
     if rewritten is None:
-        yield from _files(others, ground)
+        yield from _file_edits(others, ground)
     elif others:
         codes = ",".join(sorted({f.code for f in others}))
         yield Kept(ground.data, codes, Reason(Why.OTHERS_WAIT, {"findings": len(others), "code": rewritten}))
@@ -88,7 +88,7 @@ def _sets(whole: list[Finding], ground: Ground) -> Generator[Edit | Kept, None, 
     return fixed
 
 
-def _files(findings: list[Finding], ground: Ground) -> Iterator[Edit | Kept]:
+def _file_edits(findings: list[Finding], ground: Ground) -> Iterator[Edit | Kept]:
     """The edits of findings about single files."""
     pictures: dict[str, list[Finding]] = {}
     texts: dict[str, list[Finding]] = {}
@@ -97,26 +97,26 @@ def _files(findings: list[Finding], ground: Ground) -> Iterator[Edit | Kept]:
         group = pictures if operation_of(finding).scope is Scope.IMAGE else texts
         if group is pictures or path.endswith(".txt"):
             group.setdefault(path, []).append(finding)
-    losses = judge(pictures, texts, ground) if ground.unsafe else none()
+    losses = too_much(pictures, texts, ground) if ground.unsafe else none()
     yield from (Kept(ground.data, code, reason) for code, reason in losses.reasons())
     renamed: dict[str, str | None] = {}
     taken: set[str] = set()
     for path, found in (*losses.spared(pictures), *losses.spared(texts)):
         if path in taken:
             continue  # a label file that went with its image
-        work = _picture if path in pictures else _text
+        work = _picture if path in pictures else _label_edit
         for step in _guarded(work(path, found, ground, taken), path, found):
             if isinstance(step, Edit):
                 taken.update((step.path, step.target))
                 if step.target != step.path and not step.path.endswith((".npy", ".txt")):
                     gone = ground.is_aside(step.target)
-                    renamed.update(dict.fromkeys(_named(step, found), None if gone else step.target))
+                    renamed.update(dict.fromkeys(_names_in_lists(step, found), None if gone else step.target))
             yield step
     for path in ground.lists if renamed else ():
-        yield from _guarded(_list(canonical(path), path, renamed, ground), path, [])
+        yield from _guarded(_list_edit(canonical(path), path, renamed, ground), path, [])
 
 
-def _named(step: Edit, found: list[Finding]) -> set[str]:
+def _names_in_lists(step: Edit, found: list[Finding]) -> set[str]:
     """How lists of images may call an image that moves: as findings do, whatever links are among its folders."""
     name = os.path.basename(step.path)  # noqa: PTH119
     folders = {os.path.dirname(f.image or f.place.file) for f in found}  # noqa: PTH120
@@ -131,7 +131,7 @@ def _guarded(steps: Iterator[Edit | Kept], path: str, found: list[Finding]) -> I
         yield Kept(path, ",".join(sorted({f.code for f in found})), why.reason)
 
 
-def _text(path: str, found: list[Finding], ground: Ground, taken: set[str]) -> Iterator[Edit | Kept]:
+def _label_edit(path: str, found: list[Finding], ground: Ground, taken: set[str]) -> Iterator[Edit | Kept]:
     """The edit of one label file; where no row would be left, it goes to quarantine with its images."""
     seen = look(path, ground.since_ns, rewrite=True)
     edited = edit_text(seen.content, found, ground.task, ground.unsafe, ground.classes)
@@ -210,7 +210,7 @@ def _label_along(path: str, image: str, ground: Ground, taken: set[str]) -> Iter
     yield Edit(label, away(label, ground, taken), seen, seen.content, (), "label file of the image above")
 
 
-def _list(path: str, named: str, renamed: dict[str, str | None], ground: Ground) -> Iterator[Edit | Kept]:
+def _list_edit(path: str, named: str, renamed: dict[str, str | None], ground: Ground) -> Iterator[Edit | Kept]:
     """The edit of a list of images, some of which were renamed or went to quarantine."""
     try:
         content = ANYWHERE.read(path)

@@ -18,7 +18,7 @@ from yolo_nanfix.findings import Finding
 from yolo_nanfix.linting.autofix.reasons import Left, Why
 
 Stamp = tuple[int, ...]
-_CHUNK = 1 << 20
+_READ_AT_ONCE = 1 << 20
 LARGEST = 1 << 28
 """Bytes of a file that is changed at most: it is held in memory, and kept for the undo."""
 _HELD = {os.open, os.stat, os.unlink, os.rename, os.link, os.mkdir} <= os.supports_dir_fd
@@ -198,7 +198,7 @@ def digest_at(spot: Spot) -> str | None:
         return "not a file"
     state = hashlib.sha256()
     with open(spot.folder.open(spot.name, os.O_RDONLY), "rb") as stream:
-        while chunk := stream.read(_CHUNK):
+        while chunk := stream.read(_READ_AT_ONCE):
             state.update(chunk)
     return state.hexdigest()
 
@@ -206,16 +206,16 @@ def digest_at(spot: Spot) -> str | None:
 def stamp(spot: Spot) -> Stamp | None:
     """Device, number, size and times of a file; None if nothing is there."""
     try:
-        return _stamp(spot.folder.status(spot.name))
+        return _stamp_of(spot.folder.status(spot.name))
     except (OSError, ValueError):
         return None
 
 
-def _stamp(s: os.stat_result) -> Stamp:
+def _stamp_of(s: os.stat_result) -> Stamp:
     return (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
 
 
-def _read(spot: Spot) -> tuple[bytes, os.stat_result]:
+def _read_at(spot: Spot) -> tuple[bytes, os.stat_result]:
     with open(spot.folder.open(spot.name, os.O_RDONLY), "rb") as stream:
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -238,9 +238,9 @@ def look(path: str, since_ns: int | None, *, rewrite: bool) -> Seen:
     try:
         with held(folder) as here:
             before = here.status(name)
-            _check(folder, before, since_ns, rewrite=rewrite)
+            _check_status(folder, before, since_ns, rewrite=rewrite)
             try:
-                content, status = _read(Spot(here, name))
+                content, status = _read_at(Spot(here, name))
             except OSError as error:
                 raise Left(Why.CANNOT_BE_READ, error=say(error)) from None
             after = stamp(Spot(here, name))
@@ -248,12 +248,12 @@ def look(path: str, since_ns: int | None, *, rewrite: bool) -> Seen:
         raise Left(Why.VANISHED) from None
     except (OSError, ValueError) as error:
         raise Left(Why.CANNOT_BE_LOOKED_AT, error=say(error)) from None
-    if not _stamp(before) == _stamp(status) == after:
+    if not _stamp_of(before) == _stamp_of(status) == after:
         raise Left(Why.CHANGED_MEANWHILE)
-    return Seen(content, stat.S_IMODE(before.st_mode), before.st_mtime_ns, _stamp(before))
+    return Seen(content, stat.S_IMODE(before.st_mode), before.st_mtime_ns, _stamp_of(before))
 
 
-def _check(folder: str, status: os.stat_result, since_ns: int | None, *, rewrite: bool) -> None:
+def _check_status(folder: str, status: os.stat_result, since_ns: int | None, *, rewrite: bool) -> None:
     """Whether a file may be changed; raises `Left` if not."""
     if stat.S_ISLNK(status.st_mode):
         raise Left(Why.LINK)
@@ -285,7 +285,7 @@ def _unchanged(status: os.stat_result, since_ns: int, now_ns: int) -> None:
         raise Left(Why.CHANGED_LATER)
 
 
-def put(
+def put_file(
     spot: Spot,
     content: bytes,
     mode: int,
@@ -369,7 +369,7 @@ def move(source: Spot, target: Spot, content: Callable[[], bytes], mode: int, mt
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        put(target, content(), mode, temp, mtime_ns=mtime_ns, like=source)
+        put_file(target, content(), mode, temp, mtime_ns=mtime_ns, like=source)
         source.folder.unlink(source.name)
 
 

@@ -14,7 +14,7 @@ from yolo_nanfix.linting.autofix.label_edits import is_background, listed
 from yolo_nanfix.linting.autofix.reasons import Left, Reason, Why
 from yolo_nanfix.linting.autofix.set_edits import LabelFile
 
-_SUFFIXES = ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
+_SIBLING_SUFFIXES = ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def away(path: str, ground: Ground, taken: set[str]) -> str:
 def siblings(image: str) -> list[str]:
     """Other images in the folder that have the same label file."""
     stem = image.rpartition(".")[0]
-    names = (f"{stem}.{s}" for suffix in _SUFFIXES for s in (suffix, suffix.upper()))
+    names = (f"{stem}.{s}" for suffix in _SIBLING_SUFFIXES for s in (suffix, suffix.upper()))
     return [name for name in names if name != image and os.path.exists(name)]  # noqa: PTH110
 
 

@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 from yolo_nanfix.dataset.image_header import quiet
 from yolo_nanfix.linting.autofix.reasons import Left, Why
 
-_SUFFIXES = {
+_SUFFIX_OF = {
     "AVIF": "avif",
     "BMP": "bmp",
     "DIB": "bmp",
@@ -35,7 +35,7 @@ def suffix_of(content: bytes) -> str:
     """
     try:
         with quiet(), PILImage.open(io.BytesIO(content)) as image:
-            return _SUFFIXES[image.format or ""]
+            return _SUFFIX_OF[image.format or ""]
     except Exception as error:  # Pillow's readers raise anything on damaged files
         raise Left(Why.NO_SUFFIX, error=type(error).__name__) from None
 
@@ -46,10 +46,10 @@ def end_jpeg(content: bytes) -> bytes:
     Raises:
         Left: it cannot be decoded whole.
     """
-    pixels = _decode(content)
+    pixels = _pixels_of(content)
     for candidate in _ended(content):
         with contextlib.suppress(Left):
-            if _decode(candidate) == pixels:
+            if _pixels_of(candidate) == pixels:
                 return candidate
     with PILImage.open(io.BytesIO(content)) as image:
         image.load()
@@ -83,7 +83,7 @@ def _ended(content: bytes) -> Iterator[bytes]:
         yield content + _END
 
 
-def _decode(content: bytes) -> bytes:
+def _pixels_of(content: bytes) -> bytes:
     """The pixels of a whole image."""
     try:
         with quiet(), PILImage.open(io.BytesIO(content)) as image:

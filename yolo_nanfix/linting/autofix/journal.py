@@ -9,7 +9,7 @@
     undone.json     steps that undo could not take back, because the files had changed since
     cleared.json    there once the temporary files of a run that was cut off are gone
 
-Whatever a disk or a hand did to these files, none of it is believed unread: `loads` says what a journal may hold.
+Whatever a disk or a hand did to these files, none of it is believed unread: `journal_of` says what a journal may hold.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from typing import Any, BinaryIO
 from platformdirs import user_data_path
 
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.linting.autofix.file_changes import Edit, Spot, digest, held, put, say, stamp, sync_folders
+from yolo_nanfix.linting.autofix.file_changes import Edit, Spot, digest, held, put_file, say, stamp, sync_folders
 from yolo_nanfix.linting.autofix.reasons import Left, Why
 
 KEEP = 20
 """Journals kept of one dataset; older ones are removed when a new one is written."""
 _GONE = "gone-"
 """What stands before the number of a journal that is being removed."""
-_DIGITS = 12
+_NUMBER_DIGITS = 12
 VERSION = 2
-LARGEST = 1 << 30
+LARGEST_JOURNAL = 1 << 30
 """Bytes; a step takes some 500."""
 _LINE = 1 << 16
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -130,7 +130,7 @@ class Journal:
 
     def _read(self, at: int, size: int, wanted: str) -> bytes:
         try:
-            with _opened(self.folder, "pack.bin") as pack:
+            with _opened_file(self.folder, "pack.bin") as pack:
                 end = os.fstat(pack.fileno()).st_size
                 pack.seek(min(at, end))
                 content = pack.read(min(size, end))
@@ -143,8 +143,8 @@ class Journal:
     def applied(self) -> set[int] | None:
         """The steps that were done; None if the run did not come to its end, or nothing that can be read says so."""
         try:
-            with _opened(self.folder, "applied.json") as stream:
-                content = stream.read(LARGEST)
+            with _opened_file(self.folder, "applied.json") as stream:
+                content = stream.read(LARGEST_JOURNAL)
             done, _, said = content.partition(b"\n")
             return set(json.loads(done)) if said == digest(done).encode() else None
         except (OSError, ValueError, TypeError, RecursionError, Left):
@@ -153,7 +153,7 @@ class Journal:
     def note(self, name: str, content: Any) -> None:
         """Write a file that is named above, flushed to the disk: JSON, and behind it a hash of that."""
         text = json.dumps(content).encode()
-        _write(self.folder, name, text + b"\n" + digest(text).encode())
+        _write_file(self.folder, name, text + b"\n" + digest(text).encode())
 
     def remove(self) -> None:
         """Forget the run; from the new name on it counts as gone."""
@@ -186,13 +186,13 @@ def locked(folder: Path, dataset: str | None = None) -> Iterator[None]:
         raise _unusable(folder, error) from None
     with stream, contextlib.ExitStack() as stack:
         try:
-            _lock(stream.fileno())
+            _flock(stream.fileno())
             if dataset is not None:
                 stack.enter_context(_locked_folder(dataset))
         except OSError:
             raise UsageError("another fix or undo is running; wait for its end, nothing changed") from None
         try:
-            _tidy(folder)
+            _remove_gone(folder)
         except OSError as error:
             raise _unusable(folder, error) from None
         yield
@@ -202,19 +202,19 @@ def _unusable(folder: Path, error: OSError) -> UsageError:
     return UsageError(f"the folder of undo journals {folder} cannot be used ({say(error)}); nothing changed")
 
 
-def _tidy(folder: Path) -> None:
+def _remove_gone(folder: Path) -> None:
     """Remove what is left of runs that were killed before their first change, and of journals that were removed."""
     for one in folder.iterdir():
-        if _number(one.name.removeprefix(_GONE)) is None or not one.is_dir():
+        if _journal_number(one.name.removeprefix(_GONE)) is None or not one.is_dir():
             continue
         never = not (one / "journal.json").exists() and ((one / "begun").exists() or not any(one.iterdir()))
         if never or one.name.startswith(_GONE):
             shutil.rmtree(one, ignore_errors=True)
 
 
-def _number(name: str) -> int | None:
+def _journal_number(name: str) -> int | None:
     """The number of a journal; None for any other name."""
-    return int(name) if name.isascii() and name.isdecimal() and len(name) <= _DIGITS else None
+    return int(name) if name.isascii() and name.isdecimal() and len(name) <= _NUMBER_DIGITS else None
 
 
 @contextmanager
@@ -231,7 +231,7 @@ def _locked_folder(path: str) -> Iterator[None]:
         return
     try:
         try:
-            _lock(number)
+            _flock(number)
         except BlockingIOError:
             raise
         except OSError:  # a disk without locks
@@ -241,7 +241,7 @@ def _locked_folder(path: str) -> Iterator[None]:
         os.close(number)
 
 
-def _lock(fd: int) -> None:
+def _flock(fd: int) -> None:
     """Take an exclusive lock or raise OSError at once."""
     try:
         import fcntl
@@ -258,7 +258,7 @@ class Writer:
 
     def __init__(self, store_: Path, data: str, root: str) -> None:
         """Begin a journal behind all others."""
-        numbers = (_number(folder.name.removeprefix(_GONE)) for folder in store_.iterdir())
+        numbers = (_journal_number(folder.name.removeprefix(_GONE)) for folder in store_.iterdir())
         last = max((number for number in numbers if number is not None), default=0)
         self._folder = store_ / f"{last + 1:06d}"
         self._folder.mkdir(mode=0o700)
@@ -299,7 +299,7 @@ class Writer:
             return None
         steps, folders = tuple(self._steps), tuple(self._folders)
         journal = Journal(self._folder, self._data, self._root, secrets.token_hex(4), steps, folders, self._whole)
-        _write(self._folder, "journal.json", dumps(journal))
+        _write_file(self._folder, "journal.json", journal_text(journal))
         (self._folder / "begun").unlink(missing_ok=True)
         sync_folders({str(self._folder), str(self._folder.parent)})
         return journal
@@ -311,7 +311,7 @@ class Writer:
 
 
 @contextmanager
-def _opened(folder: Path, name: str) -> Iterator[BinaryIO]:
+def _opened_file(folder: Path, name: str) -> Iterator[BinaryIO]:
     """A file of a journal for reading.
 
     Raises:
@@ -323,13 +323,13 @@ def _opened(folder: Path, name: str) -> Iterator[BinaryIO]:
         yield stream
 
 
-def _write(folder: Path, name: str, content: bytes) -> None:
+def _write_file(folder: Path, name: str, content: bytes) -> None:
     """Write a file of a journal in one step, flushed to the disk."""
     with held(os.path.realpath(folder)) as here:
         spot = Spot(here, name)
         with contextlib.suppress(OSError):
             here.unlink(f".{name}.tmp")
-        put(spot, content, 0o600, f".{name}.tmp", instead_of=stamp(spot))
+        put_file(spot, content, 0o600, f".{name}.tmp", instead_of=stamp(spot))
     sync_folders({str(folder)})
 
 
@@ -341,7 +341,7 @@ def journals(folder: Path) -> tuple[list[Journal], list[Damaged]]:
         if (run / "undone.json").exists():
             continue
         try:
-            found.append(_load(run / "journal.json"))
+            found.append(_load_journal(run / "journal.json"))
         except Damaged as error:
             damaged.append(error)
     return found, damaged
@@ -349,28 +349,28 @@ def journals(folder: Path) -> tuple[list[Journal], list[Damaged]]:
 
 def _runs(folder: Path) -> Sequence[Path]:
     """The folders of journals by number, links to folders aside."""
-    numbered = [(number, run) for run in folder.iterdir() if (number := _number(run.name)) is not None]
+    numbered = [(number, run) for run in folder.iterdir() if (number := _journal_number(run.name)) is not None]
     return [run for _, run in sorted(numbered) if not run.is_symlink() and run.is_dir()]
 
 
-def _load(file: Path) -> Journal:
+def _load_journal(file: Path) -> Journal:
     """What a journal says.
 
     Raises:
         Damaged: it cannot be read.
     """
     try:
-        with _opened(file.parent, file.name) as stream:
-            if os.fstat(stream.fileno()).st_size > LARGEST:
+        with _opened_file(file.parent, file.name) as stream:
+            if os.fstat(stream.fileno()).st_size > LARGEST_JOURNAL:
                 raise Damaged(file.parent, "journal.json is larger than any")
-            return loads(stream.read(), file.parent)
+            return journal_of(stream.read(), file.parent)
     except FileNotFoundError:
         raise Damaged(file.parent, "journal.json is missing") from None
     except (OSError, Left) as error:
         raise Damaged(file.parent, f"journal.json cannot be read ({say(error)})") from None
 
 
-def dumps(journal: Journal) -> bytes:
+def journal_text(journal: Journal) -> bytes:
     """Two lines of JSON: whose journal it is, with a hash of the second; what is to happen."""
     what = {name: getattr(journal, name) for name in ("root", "token", "whole", "folders")}
     what["steps"] = [asdict(step) for step in journal.steps]
@@ -379,8 +379,8 @@ def dumps(journal: Journal) -> bytes:
     return json.dumps(head).encode() + b"\n" + body + b"\n"
 
 
-def loads(content: bytes, folder: Path) -> Journal:
-    """The journal that `dumps` wrote, which stands in `folder`.
+def journal_of(content: bytes, folder: Path) -> Journal:
+    """The journal that `journal_text` wrote, which stands in `folder`.
 
     Raises:
         Damaged: it is damaged, of another release, or says what no fix run does.

@@ -16,9 +16,9 @@ from yolo_nanfix.linting.autofix.reasons import Left, Reason, Why
 from yolo_nanfix.linting.registry import autofixes
 
 Words = list[str]
-Point = tuple[float, float]
+Corner = tuple[float, float]
 _CORNERS = 3
-_PIXELS = 2.0
+_LIKE_PIXELS = 2.0
 _SMALLEST = 1e-6
 _ROUND = 1e-9
 REVEALING = (Operation.COMMAS, Operation.COMMENT, Operation.COLUMNS, Operation.MARK)
@@ -48,7 +48,7 @@ def numbers(words: Words) -> list[float]:
     return values
 
 
-def joined(line: str, words: Words) -> str:
+def with_words(line: str, words: Words) -> str:
     """The line with other words and its own line end; the line itself if the words are the same."""
     if words == line.split():
         return line
@@ -82,7 +82,7 @@ def clip(words: Words, task: str, unsafe: bool) -> Words | None:
         raise Left(Why.ROTATED)
     values = numbers(words)
     polygon = is_polygon(len(words), task)
-    if max(map(abs, values[1:] if polygon else values[1:_BOX]), default=0) > _PIXELS:
+    if max(map(abs, values[1:] if polygon else values[1:_BOX]), default=0) > _LIKE_PIXELS:
         raise Left(Why.LOOKS_LIKE_PIXELS)
     if polygon:
         return _clip_polygon(words, values, unsafe)
@@ -128,10 +128,10 @@ def _clip_polygon(words: Words, values: list[float], unsafe: bool) -> Words | No
     ]
 
 
-def cut(corners: list[Point]) -> list[Point]:
+def cut(corners: list[Corner]) -> list[Corner]:
     """A polygon cut at the four edges of the image (Sutherland and Hodgman); no corner twice in a row."""
     for axis, edge, sign in ((0, 0.0, 1), (0, 1.0, -1), (1, 0.0, 1), (1, 1.0, -1)):
-        out: list[Point] = []
+        out: list[Corner] = []
         for one, two in zip([*corners[-1:], *corners[:-1]], corners, strict=True):
             inside = [sign * (point[axis] - edge) >= 0 for point in (one, two)]
             if inside[0] != inside[1]:
@@ -234,7 +234,7 @@ def _reads_as_row(words: Words) -> bool:
     return (len(values) == _BOX or is_polygon(len(values), "")) and values[0] >= 0 and values[0] == int(values[0])
 
 
-def settled(words: Words, task: str, unsafe: bool, classes: Container[int], shapes: Collection[bool]) -> Words:
+def as_it_may_stay(words: Words, task: str, unsafe: bool, classes: Container[int], shapes: Collection[bool]) -> Words:
     """A row that can be read now, as it may stay: its class is known, it lies in the image, it fits the other rows.
 
     Args:
@@ -259,7 +259,7 @@ def settled(words: Words, task: str, unsafe: bool, classes: Container[int], shap
         return words
     if min(values[3:_BOX]) <= 0:
         raise Left(Why.SIDE_NOT_POSITIVE)
-    if all(low >= -_ROUND and high <= 1 + _ROUND for low, high in _ends(values)):
+    if all(low >= -_ROUND and high <= 1 + _ROUND for low, high in _box_ends(values)):
         return words
     clipped = clip(words, task, unsafe)
     if clipped is None:
@@ -267,7 +267,7 @@ def settled(words: Words, task: str, unsafe: bool, classes: Container[int], shap
     return clipped
 
 
-def _ends(values: list[float]) -> tuple[tuple[float, float], ...]:
+def _box_ends(values: list[float]) -> tuple[tuple[float, float], ...]:
     """Where a box begins and ends, across and down."""
     return tuple((values[c] - values[c + 2] / 2, values[c] + values[c + 2] / 2) for c in (1, 2))
 
@@ -350,7 +350,7 @@ def edit_text(
         if operation_of(finding) not in whole:
             by_line.setdefault(finding.place.line or 0, []).append(finding)
     if Operation.SEVEN in whole:
-        lines = [joined(line, line.split()[:_BOX]) if line.split() else line for line in lines]
+        lines = [with_words(line, line.split()[:_BOX]) if line.split() else line for line in lines]
         done.append(whole[Operation.SEVEN])
     if Operation.CLIP_ALL in whole:
         lines = [_clipped(line, task) for line in lines]
@@ -397,13 +397,13 @@ def _edit_lines(lines: list[str], by_line: Mapping[int, list[Finding]], work: _W
             try:
                 words = _edit_row(line.split(), operation, work, row is not None and row in seen)
                 if words and operation in REVEALING:
-                    words = settled(words, work.task, work.unsafe, work.classes, shapes)
+                    words = as_it_may_stay(words, work.task, work.unsafe, work.classes, shapes)
             except Left as why:
                 work.left.append((finding, why.reason))
             else:
                 if words is None and operation is not Operation.DUPLICATE:
                     work.dropped.append((finding, line.split()))
-                line = "" if words is None else joined(line, words)
+                line = "" if words is None else with_words(line, words)
                 used.add(operation)
                 work.done.append(finding)
         if row is not None:
@@ -439,7 +439,7 @@ def _clipped(line: str, task: str) -> str:
         words = clip(line.split(), task, False)
     except Left:
         return line
-    return line if words is None else joined(line, words)
+    return line if words is None else with_words(line, words)
 
 
 def _edit_row(words: Words, operation: Operation, work: _Work, repeated: bool) -> Words | None:

@@ -20,7 +20,7 @@ from yolo_nanfix.linting.autofix.label_edits import Words, edit_text, is_backgro
 from yolo_nanfix.linting.autofix.operations import Operation
 from yolo_nanfix.linting.autofix.reasons import Left, Reason, Why
 
-SHARE = 0.05
+MOST_LOST = 0.05
 """No fix run takes more than this share of the rows out of a set: so many slips no labeller makes, an export does."""
 SLIP = 1
 """A class number that data.yaml does not have is a slip if it stands in so many rows; more are a class."""
@@ -51,7 +51,7 @@ class Refused(NamedTuple):
     classes: dict[tuple[str, float], Reason]
 
 
-def read(words: Words) -> tuple[float, bool] | None:
+def class_of_row(words: Words) -> tuple[float, bool] | None:
     """The class of a row, and whether it may hold an object; None if it is no row of numbers."""
     values = numbers_of(words)
     if values is None or len(values) < PLAIN_COLUMNS or not isfinite(values[0]):
@@ -79,8 +79,8 @@ def refused(lost: Sequence[Loss], whole: Whole) -> Refused:
     by_code = Counter(loss.code for loss in lost if loss.valid and (loss.split, loss.number) not in out.classes)
     gone = 0
     for code, rows in sorted(by_code.items(), key=lambda item: (item[1], item[0])):
-        if gone + rows > SHARE * whole.rows:
-            values = {"rows": rows, "of": whole.rows, "together": gone + rows, "share": SHARE}
+        if gone + rows > MOST_LOST * whole.rows:
+            values = {"rows": rows, "of": whole.rows, "together": gone + rows, "share": MOST_LOST}
             out.codes[code] = Reason(Why.MANY_ROWS_TOGETHER if gone else Why.MANY_ROWS, values)
         else:
             gone += rows
@@ -133,11 +133,11 @@ class _Count(NamedTuple):
     images: dict[str, set[str]]
 
 
-def judge(pictures: Groups, texts: Groups, ground: Ground) -> Losses:
+def too_much(pictures: Groups, texts: Groups, ground: Ground) -> Losses:
     """Find out what unsafe fixes may not do, as the set stands now."""
     out = none()
     while True:  # a row that one fix may not take, another one may ask for
-        count = _count(dict(out.spared(pictures)), dict(out.spared(texts)), ground)
+        count = _count_losses(dict(out.spared(pictures)), dict(out.spared(texts)), ground)
         more = refused([loss for loss, _ in count.rows], ground.whole()) if count.rows else Refused({}, {})
         if not any(more):
             break
@@ -153,7 +153,7 @@ def judge(pictures: Groups, texts: Groups, ground: Ground) -> Losses:
     return out
 
 
-def _count(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
+def _count_losses(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
     """What would go if all these findings were fixed."""
     out = _Count([], {})
     for path, found in texts.items():
@@ -161,7 +161,7 @@ def _count(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
             content = ANYWHERE.read(path)
             edited = edit_text(content, found, ground.task, True, ground.classes)
             for finding, words in edited.dropped:
-                if (row := read(words)) is not None:
+                if (row := class_of_row(words)) is not None:
                     out.rows.append((Loss(finding.code, finding.split or "", *row), finding))
             if is_background(edited.content) and not is_background(content):
                 images = {canonical(f.image) for f in found if f.image}

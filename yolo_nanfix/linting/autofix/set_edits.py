@@ -27,7 +27,7 @@ from yolo_nanfix.dataset.label_parser import is_polygon, numbers_of
 from yolo_nanfix.files import ANYWHERE
 from yolo_nanfix.findings import Finding
 from yolo_nanfix.linting.autofix.file_changes import Edit, look, say
-from yolo_nanfix.linting.autofix.label_edits import BOM, Words, joined, numbers, operation_of, shift_class, spell
+from yolo_nanfix.linting.autofix.label_edits import BOM, Words, numbers, operation_of, shift_class, spell, with_words
 from yolo_nanfix.linting.autofix.operations import Operation
 from yolo_nanfix.linting.autofix.reasons import Left, Why
 
@@ -46,11 +46,11 @@ _SIDES = 4
 """Numbers of a box."""
 UNITS = ("pixels", "pixels y x", "percent", "permille")
 """Of sets in these units a row that lies in its image as it stands was written as it should be."""
-SMALL, TINY = ("twice", "hundredth"), 0.1
+SMALL_SCALES, TINY = ("twice", "hundredth"), 0.1
 """Scales in which no number is larger than this."""
 ONLY = "only"
 """Of the keypoints: they alone are to be written again."""
-SLACK = 0.02
+_SLACK_INSIDE = 0.02
 """A box lies in its image if it reaches out by no more than this. A row whose box does, and would not afterwards, stays
 as it is."""
 Box = tuple[float, float, float, float]
@@ -156,7 +156,7 @@ class Rewriting:
         jobs: list[tuple[str, Callable[[str], str]]] = []
         for label in self.labels:
             spot = Spot(self.task, label, values)
-            jobs.append((label.path, partial(_rows, operation=operation.row, spot=spot)))
+            jobs.append((label.path, partial(_rewrite_rows, operation=operation.row, spot=spot)))
         if operation.yaml is not None:
             change_yaml = operation.yaml
             jobs.append((self.yaml, lambda text: change_yaml(text, values)))
@@ -190,7 +190,7 @@ class Rewriting:
         return Edit(path, path, seen, (BOM if marked else b"") + new.encode("utf-8"), done, code, code, True)
 
 
-def _rows(text: str, operation: Callable[[Words, Spot], Words], spot: Spot) -> str:
+def _rewrite_rows(text: str, operation: Callable[[Words, Spot], Words], spot: Spot) -> str:
     """The text of a label file with each row rewritten.
 
     Raises:
@@ -201,7 +201,7 @@ def _rows(text: str, operation: Callable[[Words, Spot], Words], spot: Spot) -> s
         words = line.split()
         if words:
             try:
-                lines[number] = joined(line, operation(words, spot))
+                lines[number] = with_words(line, operation(words, spot))
             except Left as why:
                 raise why.at(line=number + 1) from None
     return "".join(lines)
@@ -259,7 +259,7 @@ def into_shown(words: Words, task: str, size: tuple[int, int], turn: int, *, sho
     def point(at: int) -> None:
         x, y = values[at] * ratio, values[at + 1] / ratio
         x, y = (x, y) if shown else _TURNED[turn](x, y)
-        out[at : at + 2] = spell(_inside(x)), spell(_inside(y))
+        out[at : at + 2] = spell(_without_rounding(x)), spell(_without_rounding(y))
 
     if polygon:
         for at in range(1, len(words) - 1, 2):
@@ -275,7 +275,7 @@ def into_shown(words: Words, task: str, size: tuple[int, int], turn: int, *, sho
     return out
 
 
-def _inside(value: float) -> float:
+def _without_rounding(value: float) -> float:
     """The value without what is rounding."""
     return min(max(value, 0.0), 1.0) if -_BEYOND <= value <= 1 + _BEYOND else value
 
@@ -358,7 +358,7 @@ def reread(words: Words, spot: Spot) -> Words:
         raise Left(Why.FORM_UNSURE)
     if not (spot.file.width and spot.file.height):
         raise Left(Why.SIZE_UNKNOWN)
-    numbers = _numbers(words)
+    numbers = _coordinates(words)
     step = int(values["dims"]) if spot.task == "pose" else 2
     body = numbers[_SIDES:] if spot.task == "pose" else numbers
     if len(numbers) < _SIDES or len(body) % step:
@@ -385,7 +385,7 @@ def _spots(numbers: list[float], spot: Spot, step: int) -> list[int]:
     wanted, scale = spot.values["points"], str(spot.values["scale"])
     points = list(range(_SIDES, len(numbers), step))
     largest = max((numbers[j] for i in points for j in (i, i + 1)), default=0.0)
-    other = (scale in UNITS and largest <= 1 + SLACK) or (scale in SMALL and largest > TINY)
+    other = (scale in UNITS and largest <= 1 + _SLACK_INSIDE) or (scale in SMALL_SCALES and largest > TINY)
     scaled = [] if wanted == "stay" or other else points
     return scaled if wanted == ONLY else [0, 2, *scaled]
 
@@ -396,8 +396,8 @@ def without_number(words: Words, spot: Spot) -> Words:
     Raises:
         Left: which of the first two columns is the class cannot be told.
     """
-    numbers = _numbers(words[:2])
-    if not spot.within() or len(words) not in _columns(spot) or not numbers or numbers[0] != int(numbers[0]):
+    numbers = _coordinates(words[:2])
+    if not spot.within() or len(words) not in _too_wide(spot) or not numbers or numbers[0] != int(numbers[0]):
         return words
     if spot.values["column"] not in (0, 1):
         raise Left(Why.CLASS_UNSURE)
@@ -412,7 +412,7 @@ def without_behind(words: Words, spot: Spot) -> Words:
     Raises:
         Left: whether the column too many stands behind the row or beside the class cannot be told.
     """
-    numbers = _numbers(words)
+    numbers = _coordinates(words)
     if not spot.within() or not numbers:
         return words
     if spot.values["ahead"]:
@@ -432,14 +432,14 @@ def without_behind(words: Words, spot: Spot) -> Words:
     return words[:-2] if more == 2 and whole and 0 <= before <= 1 else words
 
 
-def _columns(spot: Spot) -> range | tuple[int, ...]:
+def _too_wide(spot: Spot) -> range | tuple[int, ...]:
     """How many columns rows have that hold one too many."""
     if spot.task == "pose":
         return (int(spot.values["columns"]) + 1,)
     return range(6, 1_000_000, 2)
 
 
-def _numbers(words: Words) -> list[float]:
+def _coordinates(words: Words) -> list[float]:
     """The numbers behind the class; none where one of them is no finite number."""
     numbers = numbers_of(words[1:])
     return numbers if numbers and all(map(isfinite, numbers)) else []
@@ -483,8 +483,8 @@ def _lies_inside(numbers: list[float], boxed: bool) -> bool:
     if boxed:
         x, y, w, h = numbers[:_SIDES]
         ends = (x - w / 2, x + w / 2, y - h / 2, y + h / 2)
-        return min(ends) >= -SLACK and max(ends) <= 1 + SLACK and min(w, h) >= 0
-    return min(numbers) >= -SLACK and max(numbers) <= 1 + SLACK
+        return min(ends) >= -_SLACK_INSIDE and max(ends) <= 1 + _SLACK_INSIDE and min(w, h) >= 0
+    return min(numbers) >= -_SLACK_INSIDE and max(numbers) <= 1 + _SLACK_INSIDE
 
 
 _SET_OPERATIONS: dict[Operation, Rewrite] = {

@@ -12,7 +12,17 @@ from functools import partial
 
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.files import is_inside
-from yolo_nanfix.linting.autofix.file_changes import Spot, digest_at, held, make, move, put, say, stamp, sync_folders
+from yolo_nanfix.linting.autofix.file_changes import (
+    Spot,
+    digest_at,
+    held,
+    make,
+    move,
+    put_file,
+    say,
+    stamp,
+    sync_folders,
+)
 from yolo_nanfix.linting.autofix.ground import Home, aside, forget
 from yolo_nanfix.linting.autofix.journal import Damaged, Journal, Step, journals, locked, store
 from yolo_nanfix.linting.autofix.reasons import Kept, Left, Reason, Why
@@ -75,7 +85,7 @@ def _take_back(journal: Journal, home: Home) -> tuple[int, list[Kept], bool]:
     for number, step in reversed(_done(journal)):
         try:
             home.check(step.path, step.target)
-            restore(journal, number, step)
+            restore_file(journal, number, step)
             restored += 1
         except Left as why:
             kept.append(Kept(step.path, "", why.reason))
@@ -139,7 +149,7 @@ def _same_kind(old: str, new: str) -> bool:
 
 def _placed(journal: Journal, home: Home) -> Journal:
     """The journal with its paths where the dataset is now, if it is no longer where it was."""
-    pairs = [(_folder(journal.data), _folder(home.data)), (journal.root, home.root)]
+    pairs = [(_folder_of_data(journal.data), _folder_of_data(home.data)), (journal.root, home.root)]
     pairs = [(old, new) for old, new in pairs if old != new and not os.path.lexists(old)]
     if journal.root != home.root and not os.path.lexists(journal.root):
         pairs.append((aside(journal.root), home.quarantine))
@@ -156,23 +166,23 @@ def _placed(journal: Journal, home: Home) -> Journal:
     return replace(journal, data=home.data, steps=steps, folders=tuple(map(now, journal.folders)))
 
 
-def _folder(data: str) -> str:
+def _folder_of_data(data: str) -> str:
     """The folder of a data.yaml; a folder itself."""
     return os.path.dirname(data) if data.endswith(_YAML) else data  # noqa: PTH120
 
 
 def _may_be(step: Step) -> bool:
     """Whether a file may be as the fix left it, or as it was before."""
-    now = _digest(step.path)
+    now = _digest_of(step.path)
     return now in (None, step.before) if step.target != step.path else now in (step.before, step.after)
 
 
 def _is_fixed(step: Step) -> bool:
     """Whether a file is as the fix left it."""
-    return _digest(step.target) == step.after
+    return _digest_of(step.target) == step.after
 
 
-def _digest(path: str) -> str | None:
+def _digest_of(path: str) -> str | None:
     """As `digest_at`, of a path; None also if nothing can be told."""
     folder, name = os.path.split(path)
     try:
@@ -182,7 +192,7 @@ def _digest(path: str) -> str | None:
         return None
 
 
-def restore(journal: Journal, number: int, step: Step) -> None:
+def restore_file(journal: Journal, number: int, step: Step) -> None:
     """Bring one file back to what it was, from whatever state a killed run or undo left it in.
 
     Raises:
@@ -191,8 +201,8 @@ def restore(journal: Journal, number: int, step: Step) -> None:
     """
     temp, moved = journal.temp(number), step.target != step.path
     with contextlib.ExitStack() as stack:
-        here = _spot(stack, step.path, temp)
-        there = _spot(stack, step.target, temp) if moved else None
+        here = _entry(stack, step.path, temp)
+        there = _entry(stack, step.target, temp) if moved else None
         met = None if here is None else stamp(here)
         now = None if here is None else digest_at(here)
         gone_to = None if there is None else digest_at(there)
@@ -200,7 +210,7 @@ def restore(journal: Journal, number: int, step: Step) -> None:
             raise Left(Why.CHANGED_SINCE_FIX)
         if here is None:
             make(os.path.dirname(step.path))  # noqa: PTH120
-            here = _spot(stack, step.path, temp)
+            here = _entry(stack, step.path, temp)
         if here is None:  # it went again at this moment
             raise FileNotFoundError(errno.ENOENT, "its folder is gone", step.path)
         if now == step.before:
@@ -211,20 +221,20 @@ def restore(journal: Journal, number: int, step: Step) -> None:
         else:
             like = there if gone_to is not None else here
             content = journal.original(step)
-            put(here, content, step.mode, temp, mtime_ns=step.mtime_ns, like=like, instead_of=met)
+            put_file(here, content, step.mode, temp, mtime_ns=step.mtime_ns, like=like, instead_of=met)
         if there is not None and gone_to == step.after and there.folder.has(there.name):
             there.folder.unlink(there.name)
 
 
-def clear(journal: Journal) -> None:
+def clear_temporary(journal: Journal) -> None:
     """Remove the temporary files of a run that was cut off."""
     for number, step in enumerate(journal.steps):
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError, Left, ValueError):
             for path in {step.path, step.target}:
-                _spot(stack, path, journal.temp(number))
+                _entry(stack, path, journal.temp(number))
 
 
-def _spot(stack: contextlib.ExitStack, path: str, temp: str) -> Spot | None:
+def _entry(stack: contextlib.ExitStack, path: str, temp: str) -> Spot | None:
     """A file in its folder, without a temporary file of a run that was killed; None if the folder is not there."""
     folder, name = os.path.split(path)
     try:

@@ -18,34 +18,34 @@ from yolo_nanfix.dataset.paths import is_image
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Place, Severity
 from yolo_nanfix.linting.registry import Hit, rule
-from yolo_nanfix.linting.rules.file_set import some
+from yolo_nanfix.linting.rules.file_set import image_hit, some
 
-CLASSIFY = ("classify",)
-FEW = 5
+OF_CLASS_FOLDERS = ("classify",)
+FEW_IMAGES = 5
 """A class with fewer training images is called small."""
 TRAIN_SHARE = 0.8
 """The share of each class, rounded down, that Ultralytics copies to train where there is no split."""
 
 
-def _folder(config: DataConfig, split: str) -> Path:
+def _split_folder(config: DataConfig, split: str) -> Path:
     """The folder of a split."""
     return config.splits[split][0]
 
 
-def _hit(config: DataConfig, split: str, name: str, says: str, /, **values: Any) -> Hit:
+def _folder_hit(config: DataConfig, split: str, name: str, says: str, /, **values: Any) -> Hit:
     """A hit on a class folder of a split; on the split itself if no name is given."""
-    return Hit(str(_folder(config, split) / name), says, split=split, values=values)
+    return Hit(str(_split_folder(config, split) / name), says, split=split, values=values)
 
 
-def _counts(config: DataConfig, table: Table, split: str, *, read: bool = False) -> Counter[str]:
+def _images_by_class(config: DataConfig, table: Table, split: str, *, read: bool = False) -> Counter[str]:
     """How many images each class has in a split; on demand of those that can be read."""
-    top, listed = _folder(config, split), table.splits[split]
+    top, listed = _split_folder(config, split), table.splits[split]
     if read:
         listed = listed[(table.fate[listed] & IMAGE_DROPPED) == 0]
     return Counter(class_of(table.files[i], top) for i in listed.tolist())
 
 
-@rule("FS040", "class-folder-hidden", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
+@rule("FS040", "class-folder-hidden", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def class_folder_hidden(config: DataConfig) -> Iterator[Hit]:
     """A hidden folder among the class folders counts as a class.
 
@@ -56,10 +56,10 @@ def class_folder_hidden(config: DataConfig) -> Iterator[Hit]:
     """
     for index, name in config.names.items():
         if name.startswith((".", "__")):
-            yield _hit(config, "train", name, "counts as class {index}", index=index)
+            yield _folder_hit(config, "train", name, "counts as class {index}", index=index)
 
 
-@rule("FS041", "class-missing-in-split", Severity.WARNING, Effect.ACCEPTS, CLASSIFY)
+@rule("FS041", "class-missing-in-split", Severity.WARNING, Effect.ACCEPTS, OF_CLASS_FOLDERS)
 def class_missing_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
     """A class has no image in val or test that can be read.
 
@@ -68,17 +68,17 @@ def class_missing_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
     Example: train/cat, train/dog and val/cat, but no val/dog.
     Fix: move some images of the class to the split.
     """
-    trained = _counts(config, table, "train")
+    trained = _images_by_class(config, table, "train")
     for split in table.splits:
         if split != "train":
-            there = _counts(config, table, split, read=True)
+            there = _images_by_class(config, table, split, read=True)
             missing = [name for name in config.names.values() if trained[name] and not there[name]]
             if missing:
                 says = "no image that can be read of {missing} of {classes} classes: {examples:,}{more:more}"
-                yield _hit(config, split, "", says, missing=len(missing), classes=config.nc, **some(missing))
+                yield _folder_hit(config, split, "", says, missing=len(missing), classes=config.nc, **some(missing))
 
 
-@rule("FS042", "class-extra-in-split", Severity.ERROR, Effect.DROPS, CLASSIFY)
+@rule("FS042", "class-extra-in-split", Severity.ERROR, Effect.DROPS, OF_CLASS_FOLDERS)
 def class_extra_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
     """Val or test has a class that train has not.
 
@@ -90,13 +90,13 @@ def class_extra_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
     known = set(config.names.values())
     for split in table.splits:
         if split != "train":
-            for name, count in sorted(_counts(config, table, split).items()):
+            for name, count in sorted(_images_by_class(config, table, split).items()):
                 if name not in known:
                     says = "the class is not in train; its {images:image is|images are} skipped"
-                    yield _hit(config, split, name, says, images=count)
+                    yield _folder_hit(config, split, name, says, images=count)
 
 
-@rule("FS043", "class-folder-empty", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
+@rule("FS043", "class-folder-empty", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def class_folder_empty(config: DataConfig, table: Table) -> Iterator[Hit]:
     """A class folder in train holds no image.
 
@@ -105,13 +105,13 @@ def class_folder_empty(config: DataConfig, table: Table) -> Iterator[Hit]:
     Example: train/fox without a file, left over from sorting.
     Fix: put images of the class there, or remove the folder.
     """
-    there = _counts(config, table, "train")
+    there = _images_by_class(config, table, "train")
     for index, name in config.names.items():
         if not there[name]:
-            yield _hit(config, "train", name, "no image; still it is class {index}", index=index)
+            yield _folder_hit(config, "train", name, "no image; still it is class {index}", index=index)
 
 
-@rule("FS059", "class-unreadable", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
+@rule("FS059", "class-unreadable", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def class_unreadable(config: DataConfig, table: Table) -> Iterator[Hit]:
     """A class has images in train, but not one of them can be read.
 
@@ -120,14 +120,14 @@ def class_unreadable(config: DataConfig, table: Table) -> Iterator[Hit]:
     Example: train/oak with ten images of 0 bytes after a copy that broke off.
     Fix: copy or download the images of the class again, or remove its folder.
     """
-    there, read = _counts(config, table, "train"), _counts(config, table, "train", read=True)
+    there, read = _images_by_class(config, table, "train"), _images_by_class(config, table, "train", read=True)
     for index, name in config.names.items():
         if there[name] and not read[name]:
             says = "not one of {images:image|images} can be read; still it is class {index}"
-            yield _hit(config, "train", name, says, images=there[name], index=index)
+            yield _folder_hit(config, "train", name, says, images=there[name], index=index)
 
 
-@rule("FS044", "image-outside-class", Severity.ERROR, Effect.DROPS, CLASSIFY)
+@rule("FS044", "image-outside-class", Severity.ERROR, Effect.DROPS, OF_CLASS_FOLDERS)
 def image_outside_class(config: DataConfig) -> Iterator[Hit]:
     """Images lie in a split, but in no class folder.
 
@@ -143,10 +143,10 @@ def image_outside_class(config: DataConfig) -> Iterator[Hit]:
             continue
         if names:
             says = "{images:image|images} in no class folder: {examples:,}{more:more}"
-            yield _hit(config, split, "", says, images=len(names), **some(names))
+            yield _folder_hit(config, split, "", says, images=len(names), **some(names))
 
 
-@rule("FS045", "class-folder-nested", Severity.WARNING, Effect.GARBAGE, CLASSIFY)
+@rule("FS045", "class-folder-nested", Severity.WARNING, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def class_folder_nested(config: DataConfig, table: Table) -> Iterator[Hit]:
     """A class folder holds its images in folders of its own.
 
@@ -156,7 +156,7 @@ def class_folder_nested(config: DataConfig, table: Table) -> Iterator[Hit]:
     Fix: give each class a folder directly in the split; nothing, if the folders below are no classes.
     """
     for split, listed in table.splits.items():
-        top = _folder(config, split)
+        top = _split_folder(config, split)
         start, inner = len(str(top)) + 1, defaultdict(set)
         for i in listed.tolist():
             parts = table.files[i][start:].split(os.sep, 2)
@@ -165,10 +165,10 @@ def class_folder_nested(config: DataConfig, table: Table) -> Iterator[Hit]:
         for name, folders in sorted(inner.items()):
             if len(folders) > 1:
                 says = "{folders} folders in one class: {examples:,}{more:more}"
-                yield _hit(config, split, name, says, folders=len(folders), **some(sorted(folders)))
+                yield _folder_hit(config, split, name, says, folders=len(folders), **some(sorted(folders)))
 
 
-@rule("FS046", "split-missing", Severity.FATAL, Effect.CRASHES, CLASSIFY)
+@rule("FS046", "split-missing", Severity.FATAL, Effect.CRASHES, OF_CLASS_FOLDERS)
 def split_missing(config: DataConfig, table: Table) -> Iterator[Hit]:
     """There is no folder for validation, or none for training.
 
@@ -178,7 +178,7 @@ def split_missing(config: DataConfig, table: Table) -> Iterator[Hit]:
     Example: a folder with train/ alone.
     Fix: move a fifth of the images of each class to val/CLASS.
     """
-    if _folder(config, "train") == config.root:
+    if _split_folder(config, "train") == config.root:
         yield _unsplit(config, table)
     elif "val" not in config.splits:
         says = "no folder 'val', 'validation' or 'valid': training does not start"
@@ -191,7 +191,7 @@ def split_missing(config: DataConfig, table: Table) -> Iterator[Hit]:
 
 def _unsplit(config: DataConfig, table: Table) -> Hit:
     """A hit on class folders without a split: what Ultralytics makes of them."""
-    counts = _counts(config, table, "train")
+    counts = _images_by_class(config, table, "train")
     trained = {name: int(count * TRAIN_SHARE) for name, count in counts.items()}
     train, total = sum(trained.values()), counts.total()
     says = "no folder 'train'; Ultralytics copies the images to a new folder"
@@ -204,7 +204,7 @@ def _unsplit(config: DataConfig, table: Table) -> Hit:
     return Hit(str(config.root), says, values=values, severity=Severity.WARNING, effect=Effect.ACCEPTS)
 
 
-@rule("FS047", "class-alone", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
+@rule("FS047", "class-alone", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def class_alone(config: DataConfig) -> Iterator[Hit]:
     """There is one class only.
 
@@ -214,10 +214,10 @@ def class_alone(config: DataConfig) -> Iterator[Hit]:
     Fix: add a folder with images of everything else.
     """
     if config.nc == 1:
-        yield _hit(config, "train", "", "the only class is {name!r}", name=config.names[0])
+        yield _folder_hit(config, "train", "", "the only class is {name!r}", name=config.names[0])
 
 
-@rule("CL040", "class-few-images", Severity.WARNING, Effect.ACCEPTS, CLASSIFY)
+@rule("CL040", "class-few-images", Severity.WARNING, Effect.ACCEPTS, OF_CLASS_FOLDERS)
 def class_few_images(config: DataConfig, table: Table) -> Iterator[Hit]:
     """A class has very few images while others have many.
 
@@ -226,15 +226,15 @@ def class_few_images(config: DataConfig, table: Table) -> Iterator[Hit]:
     Example: 3 images of foxes among 2000 of cats.
     Fix: collect more images of the class, or merge it with another one.
     """
-    there = _counts(config, table, "train")
+    there = _images_by_class(config, table, "train")
     most = max(there.values(), default=0)
     for name, count in sorted(there.items()):
-        if count < FEW and most >= 10 * count:
+        if count < FEW_IMAGES and most >= 10 * count:
             says = "{images:training image|training images}; the largest class has {most}"
-            yield _hit(config, "train", name, says, images=count, most=most)
+            yield _folder_hit(config, "train", name, says, images=count, most=most)
 
 
-@rule("CL041", "image-in-two-classes", Severity.ERROR, Effect.GARBAGE, CLASSIFY)
+@rule("CL041", "image-in-two-classes", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def image_in_two_classes(config: DataConfig, table: Table) -> Iterator[Hit]:
     """The same image, byte for byte, lies in two classes.
 
@@ -249,12 +249,11 @@ def image_in_two_classes(config: DataConfig, table: Table) -> Iterator[Hit]:
     same &= (table.fate[order[1:]] & IMAGE_DROPPED) == 0
     for i in np.flatnonzero(same).tolist():
         one, other = sorted((int(order[i]), int(order[i + 1])))
-        names = [class_of(table.files[j], _folder(config, table.split_of(j))) for j in (one, other)]
+        names = [class_of(table.files[j], _split_folder(config, table.split_of(j))) for j in (one, other)]
         if names[0] != names[1] and _equal(table.files[one], table.files[other]):
-            says = "the same file as {other}, which is of class {class!r}"
-            file, first = table.files[other], table.files[one]
-            values, split = {"other": first, "class": names[0]}, table.split_of(other)
-            yield Hit(file, says, split=split, image=file, values=values, related=(Place(first),))
+            says, first = "the same file as {other}, which is of class {class!r}", table.files[one]
+            hit = image_hit(table, other, says, **{"other": first, "class": names[0]})
+            yield hit._replace(related=(Place(first),))
 
 
 def _equal(one: str, other: str) -> bool:
@@ -269,7 +268,7 @@ def _equal(one: str, other: str) -> bool:
     return False
 
 
-@rule("CL042", "class-folders-alike", Severity.WARNING, Effect.ACCEPTS, CLASSIFY)
+@rule("CL042", "class-folders-alike", Severity.WARNING, Effect.ACCEPTS, OF_CLASS_FOLDERS)
 def class_folders_alike(config: DataConfig) -> Iterator[Hit]:
     """Two class folders differ only in case, spaces or underscores.
 
@@ -282,10 +281,10 @@ def class_folders_alike(config: DataConfig) -> Iterator[Hit]:
     for name in config.names.values():
         other = first.setdefault("".join(c for c in name.casefold() if c.isalnum()) or name, name)
         if other != name:
-            yield _hit(config, "train", name, "differs from {other!r} in spelling only", other=other)
+            yield _folder_hit(config, "train", name, "differs from {other!r} in spelling only", other=other)
 
 
-@rule("CL043", "class-numbers-sorted-as-text", Severity.INFO, Effect.ACCEPTS, CLASSIFY)
+@rule("CL043", "class-numbers-sorted-as-text", Severity.INFO, Effect.ACCEPTS, OF_CLASS_FOLDERS)
 def class_numbers_sorted_as_text(config: DataConfig) -> Iterator[Hit]:
     """Class folders are numbers, and as text they sort in another order.
 
@@ -298,10 +297,10 @@ def class_numbers_sorted_as_text(config: DataConfig) -> Iterator[Hit]:
     off = [(i, name) for i, name in config.names.items() if name.isdigit() and str(i) != name.lstrip("0")]
     if len(numbers) == config.nc > 1 and numbers != sorted(numbers, key=int):
         says = "{classes} class numbers differ, the first: {index} is folder {folder}"
-        yield _hit(config, "train", "", says, classes=len(off), index=off[0][0], folder=off[0][1])
+        yield _folder_hit(config, "train", "", says, classes=len(off), index=off[0][0], folder=off[0][1])
 
 
-@rule("FS048", "stray-file-in-class", Severity.INFO, Effect.ACCEPTS, CLASSIFY)
+@rule("FS048", "stray-file-in-class", Severity.INFO, Effect.ACCEPTS, OF_CLASS_FOLDERS)
 def stray_file_in_class(config: DataConfig, census: Census) -> Iterator[Hit]:
     """Class folders hold files that are no images.
 

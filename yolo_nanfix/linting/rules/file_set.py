@@ -23,7 +23,6 @@ from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
-Images = tuple[Image, ...]
 FEW_BARE, BARE_SHARE = 3, 0.1
 """From so many images without a label file on, and from this share of a split, their labels are looked for."""
 _NO_START = "; training does not start: {error}"
@@ -38,6 +37,17 @@ def some(paths: Iterable[str]) -> dict[str, Any]:
     return {"examples": tuple(names[:3]), "more": max(0, len(names) - 3)}
 
 
+def image_hit(table: Table, image: int, says: str, file: str = "", /, **values: Any) -> Hit:
+    """A hit on an image of the table, or on a file that belongs to it."""
+    path = table.files[image]
+    return Hit(file or path, says, split=table.split_of(image), image=path, values=values)
+
+
+def home_of(table: Table, split: str) -> str:
+    """The folder of the first image of a split."""
+    return str(Path(table.files[int(table.splits[split][0])]).parent)
+
+
 def twins(strays: tuple[str, ...], table: Table, census: Census) -> dict[str, tuple[int, str]]:
     """Label files that would belong to an image if their name were spelt a little otherwise.
 
@@ -47,19 +57,19 @@ def twins(strays: tuple[str, ...], table: Table, census: Census) -> dict[str, tu
     suspects = [*strays, *(o.path for o in census.others if o.kind == "file" and o.suffix == "txt")]
     if not suspects:
         return {}
-    bare = {_plain(table.labels[i]): int(i) for i in np.flatnonzero(~table.labelled)}
+    bare = {_normal_path(table.labels[i]): int(i) for i in np.flatnonzero(~table.labelled)}
     found = {}
     for path in suspects:
         stem = path[:-4]
         for name, how in ((path, ""), (stem if is_image(stem) else "", "suffix"), (stem, "suffix")):
-            image = bare.get(_plain(name if not how else f"{name.rpartition('.')[0]}.txt"))
+            image = bare.get(_normal_path(name if not how else f"{name.rpartition('.')[0]}.txt"))
             if image is not None:
                 found[path] = (image, how or _difference(path, table.labels[image]))
                 break
     return found
 
 
-def _plain(path: str) -> str:
+def _normal_path(path: str) -> str:
     """A path as NFC, in lowercase, without spaces around its name and its suffix."""
     folder, slash, name = unicodedata.normalize("NFC", path).rpartition(os.sep)
     stem, dot, suffix = name.strip().lower().rpartition(".")
@@ -75,7 +85,7 @@ def _difference(path: str, wanted: str) -> str:
 
 
 @rule("FS001", "image-missing", Severity.ERROR, Effect.DROPS)
-def image_missing(unusual: Images) -> Iterator[Hit]:
+def image_missing(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """A list names an image that is not there, or a link in a folder leads nowhere.
 
     Why: the image and all its labels are missing from training.
@@ -119,12 +129,12 @@ def labels_elsewhere(table: Table, strays: tuple[str, ...], config: DataConfig) 
     for split, chosen in table.members.items():
         bare = chosen[~table.labelled[chosen]]
         if len(bare) < len(chosen) and len(bare) >= max(FEW_BARE, BARE_SHARE * len(chosen)):
-            near = _near(table, bare.tolist(), config, strays)
+            near = _labels_near(table, bare.tolist(), config, strays)
             if near is not None:
                 says = "{bare} of {images} images have no label file" + _near_says(near)
                 values = {"bare": len(bare), "images": len(chosen), **_near_values(near)}
                 explains = Explains(("FS002",))
-                yield Hit(_home(table, split), says, split=split, values=values, explains=explains)
+                yield Hit(home_of(table, split), says, split=split, values=values, explains=explains)
 
 
 @rule("FS003", "train-unlabelled", Severity.FATAL, Effect.CRASHES, LABELLED)
@@ -140,9 +150,9 @@ def train_unlabelled(fates: Mapping[str, Fate], table: Table, config: DataConfig
     if fate.kept and not fate.found and table.labelled[table.splits["train"]].any():
         says = "the images of all label files are left out; the other {images:image has|images have} none" + _NO_START
         values = {"images": fate.kept, "error": "ValueError"}
-        yield Hit(_home(table, "train"), says, split="train", values=values)
+        yield Hit(home_of(table, "train"), says, split="train", values=values)
     elif fate.kept:
-        yield from _unlabelled("train", table, config, "ValueError")
+        yield from _without_labels("train", table, config, "ValueError")
 
 
 @rule("FS004", "val-unlabelled", Severity.ERROR, Effect.GARBAGE, LABELLED)
@@ -154,7 +164,7 @@ def val_unlabelled(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: val labels in labels/train while the images are in images/val.
     Fix: put the labels where the finding says, one .txt per image.
     """
-    yield from _unlabelled("val", table, config)
+    yield from _without_labels("val", table, config)
 
 
 @rule("FS057", "test-unlabelled", Severity.WARNING, Effect.GARBAGE, LABELLED)
@@ -166,10 +176,10 @@ def test_unlabelled(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: `test: images/test` without labels/test.
     Fix: put the labels where the finding says, one .txt per image, or take `test` out of data.yaml.
     """
-    yield from _unlabelled("test", table, config)
+    yield from _without_labels("test", table, config)
 
 
-def _unlabelled(split: str, table: Table, config: DataConfig, error: str = "") -> Iterator[Hit]:
+def _without_labels(split: str, table: Table, config: DataConfig, error: str = "") -> Iterator[Hit]:
     """A hit if no image of the split is labelled; where its labels lie, if they can be found.
 
     Args:
@@ -187,7 +197,7 @@ def _unlabelled(split: str, table: Table, config: DataConfig, error: str = "") -
     says += _near_says(near) if near is not None else ""
     says += _NO_START if error else ""
     values = {"images": len(chosen), "wanted": table.labels[first], **_near_values(near), "error": error}
-    yield Hit(_home(table, split), says, split=split, values=values)
+    yield Hit(home_of(table, split), says, split=split, values=values)
 
 
 def _near_says(near: Near) -> str:
@@ -207,15 +217,10 @@ def _near_values(near: Near | None) -> dict[str, Any]:
     return {"folder": None, "matching": 0} if near is None else near._asdict()
 
 
-def _near(table: Table, bare: list[int], config: DataConfig, known: Iterable[str] = ()) -> Near | None:
+def _labels_near(table: Table, bare: list[int], config: DataConfig, known: Iterable[str] = ()) -> Near | None:
     """Where the labels of some images lie; those of others, and those that are known, aside."""
     taken = {table.labels[i] for i in np.flatnonzero(table.labelled).tolist()} | set(known)
     return find_labels([table.files[i] for i in bare], [str(config.root), str(config.yaml_file.parent)], taken)
-
-
-def _home(table: Table, split: str) -> str:
-    """The folder of the first image of a split."""
-    return str(Path(table.files[int(table.splits[split][0])]).parent)
 
 
 def _bare_by_stem(table: Table) -> dict[str, int]:
@@ -254,8 +259,7 @@ def label_misplaced(strays: tuple[str, ...], table: Table) -> Iterator[Hit]:
     for path in strays:
         image = bare.get(Path(path).stem)
         if image is not None:
-            values, split = {"wanted": table.labels[image]}, table.split_of(image)
-            yield Hit(path, "should be {wanted}", split=split, image=table.files[image], values=values)
+            yield image_hit(table, image, "should be {wanted}", path, wanted=table.labels[image])
 
 
 @rule("FS007", "label-shared", Severity.WARNING, Effect.ACCEPTS, LABELLED)
@@ -273,9 +277,7 @@ def label_shared(table: Table) -> Iterator[Hit]:
     for image, label in enumerate(table.labels):
         first = owners.setdefault(label, image)
         if first != image:
-            says, values = "shares the label file with {other!n}", {"other": table.files[first]}
-            file = table.files[image]
-            yield Hit(file, says, split=table.split_of(image), image=file, values=values)
+            yield image_hit(table, image, "shares the label file with {other!n}", other=table.files[first])
 
 
 @rule("FS008", "image-repeated", Severity.WARNING, Effect.ACCEPTS)
@@ -340,7 +342,7 @@ def npy_replaces_image(table: Table) -> Iterator[Hit]:
 
 
 @rule("FS011", "npy-unlike-image", Severity.ERROR, Effect.GARBAGE)
-def npy_unlike_image(unusual: Images) -> Iterator[Hit]:
+def npy_unlike_image(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """The array beside an image differs from it in size or type.
 
     Why: the array is trained on in place of the image, with the labels of the image.
@@ -360,7 +362,7 @@ def npy_unlike_image(unusual: Images) -> Iterator[Hit]:
 
 
 @rule("FS012", "npy-unusable", Severity.WARNING, Effect.REWRITES, autofix=unsafe(Operation.QUARANTINE))
-def npy_unusable(unusual: Images, config: DataConfig) -> Iterator[Hit]:
+def npy_unusable(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hit]:
     """The array beside an image cannot serve as its pixels.
 
     Why: a file of yours that only happens to have that name is lost.
@@ -449,4 +451,4 @@ def _unusable(table: Table, fate: Fate, split: str, error: str = "") -> Hit:
     says += "{refused:image file is|image files are} refused" if refused else ""
     says += " and " if 0 < refused < len(listed) else ""
     says += "the label files of {labels} are refused" if refused < len(listed) else ""
-    return Hit(_home(table, split), says + _NO_START if error else says, split=split, values=values)
+    return Hit(home_of(table, split), says + _NO_START if error else says, split=split, values=values)

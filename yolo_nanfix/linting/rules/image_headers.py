@@ -44,7 +44,7 @@ _TURNS = {
     7: "mirrored and turned right",
     8: "turned left",
 }
-LOOKED_AT = 400
+PNGS_LOOKED_AT = 400
 """So many colour PNGs are looked at, from all over the set: whether they are of two kinds shows in a part of them."""
 _LINEAR, _NEAR = 100_000, 5_000
 """A gamma of 1 as a gAMA chunk has it: nothing is to be bent. libpng takes what is within 5 % for it."""
@@ -374,7 +374,7 @@ def grey_by_gamma(table: Table, config: DataConfig) -> Iterator[Hit]:
         return
     colour = np.flatnonzero(~table.grey & (table.width > 0)).tolist()
     png = [i for i in colour if table.files[i].lower().endswith(".png")]
-    looked = [png[i] for i in np.unique(np.linspace(0, len(png) - 1, LOOKED_AT).astype(np.int64))] if png else []
+    looked = [png[i] for i in np.unique(np.linspace(0, len(png) - 1, PNGS_LOOKED_AT).astype(np.int64))] if png else []
     bent = [i for i in looked if bends(table.files[i])]
     if bent and (len(bent) < len(looked) or len(png) < len(colour)):
         others = len(looked) - len(bent) + len(colour) - len(png)

@@ -19,9 +19,9 @@ from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.dataset.unlisted import images_below, siblings
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
-from yolo_nanfix.linting.rules.file_set import some, twins
+from yolo_nanfix.linting.rules.file_set import image_hit, some, twins
 
-LONG = 250
+LONG_PATH = 250
 _CONTROLS = tuple(map(chr, (*range(32), 127)))
 _AWKWARD = frozenset(" ()[]{}'\"&;#%*?!$|<>,")
 _DIFFERS = {
@@ -33,10 +33,10 @@ IGNORED = frozenset(
     ("arw", "cr2", "dcm", "exr", "gif", "hdr", "ico", "jfif", "jpe", "jpf", "jpx", "jxl", "nef", "pbm", "pcx")
 ) | frozenset(("pgm", "pjp", "pjpeg", "pnm", "ppm", "psd", "raw", "svg", "tga", "xcf"))
 """Suffixes of images that Ultralytics does not list."""
-NOTES = frozenset(("json", "xml", "csv"))
+NOTE_SUFFIXES = frozenset(("json", "xml", "csv"))
 
 
-def _name(path: str) -> str:
+def _last_part(path: str) -> str:
     """The last part of a path."""
     return path.rpartition(os.sep)[2]
 
@@ -81,8 +81,7 @@ def _twin_hits(strays: tuple[str, ...], table: Table, census: Census, kind: str)
     """A hit for each label file that is looked for under a name that differs so (a key of `_DIFFERS`)."""
     for path, (image, how) in twins(strays, table, census).items():
         if how == kind:
-            values, split = {"wanted": table.labels[image]}, table.split_of(image)
-            yield Hit(path, _DIFFERS[kind], split=split, image=table.files[image], values=values)
+            yield image_hit(table, image, _DIFFERS[kind], path, wanted=table.labels[image])
 
 
 @rule("FS016", "label-link-broken", Severity.ERROR, Effect.GARBAGE, LABELLED)
@@ -103,7 +102,7 @@ def label_link_broken(table: Table) -> Iterator[Hit]:
         if name in names[folder] and not os.path.isfile(label):  # noqa: PTH113
             there = os.path.exists(label)  # noqa: PTH110
             says = "is a folder or a device" if there else "is a link that leads nowhere"
-            yield Hit(label, says, split=table.split_of(image), image=table.files[image], values={"exists": there})
+            yield image_hit(table, image, says, label, exists=there)
 
 
 @rule("FS019", "name-ends-in-blank", Severity.ERROR, Effect.DROPS)
@@ -134,9 +133,8 @@ def name_control_character(table: Table) -> Iterator[Hit]:
     if joined.isascii() and not any(c in joined for c in _CONTROLS):
         return
     for i, file in enumerate(table.files):
-        if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in _name(file)):
-            values = {"name": _name(file)}
-            yield Hit(file, "the name is {name!a}", split=table.split_of(i), image=file, values=values)
+        if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in _last_part(file)):
+            yield image_hit(table, i, "the name is {name!a}", name=_last_part(file))
 
 
 @rule("FS024", "name-case-clash", Severity.WARNING, Effect.ACCEPTS)
@@ -155,8 +153,7 @@ def name_case_clash(table: Table) -> Iterator[Hit]:
     for i, name in enumerate(lower):
         other = first.setdefault(name, i)
         if other != i:
-            says, values = "differs from {other!n} in case only", {"other": table.files[other]}
-            yield Hit(table.files[i], says, split=table.split_of(i), image=table.files[i], values=values)
+            yield image_hit(table, i, "differs from {other!n} in case only", other=table.files[other])
 
 
 @rule("FS025", "name-awkward", Severity.INFO, Effect.ACCEPTS)
@@ -172,7 +169,7 @@ def name_awkward(table: Table) -> Iterator[Hit]:
     if joined.isascii() and not any(c in joined for c in _AWKWARD):
         return
     for split, listed in table.splits.items():
-        names = [_name(table.files[i]) for i in listed.tolist()]
+        names = [_last_part(table.files[i]) for i in listed.tolist()]
         odd = [name for name in names if not name.isascii() or not _AWKWARD.isdisjoint(name)]
         if not odd:
             continue
@@ -190,10 +187,10 @@ def path_long(table: Table) -> Iterator[Hit]:
     Example: a chain of export folders, each named after the whole project.
     Fix: move the dataset to a shorter path.
     """
-    if max(map(len, table.files), default=0) > LONG:
-        long = [i for i, file in enumerate(table.files) if len(file) > LONG]
+    if max(map(len, table.files), default=0) > LONG_PATH:
+        long = [i for i, file in enumerate(table.files) if len(file) > LONG_PATH]
         longest = max((table.files[i] for i in long), key=len)
-        values = {"paths": len(long), "most": LONG, "characters": len(longest)}
+        values = {"paths": len(long), "most": LONG_PATH, "characters": len(longest)}
         says = "{paths:path|paths} over {most} characters; this one has {characters}"
         yield Hit(longest, says, values=values)
 
@@ -298,7 +295,7 @@ def annotation_unread(census: Census, table: Table) -> Iterator[Hit]:
     Example: labels/train/7.xml of Pascal VOC, or images/train/7.json of labelme, and no 7.txt.
     Fix: convert the annotations; `yolo-nanfix lint` reads COCO and Pascal VOC as they are.
     """
-    notes = [o for o in census.others if o.kind == "file" and o.suffix in NOTES and o.name[0] != "."]
+    notes = [o for o in census.others if o.kind == "file" and o.suffix in NOTE_SUFFIXES and o.name[0] != "."]
     if not notes:
         return
     bare = {table.labels[i].rpartition(os.sep)[2][:-4] for i in np.flatnonzero(~table.labelled).tolist()}

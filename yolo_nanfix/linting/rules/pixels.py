@@ -34,7 +34,7 @@ FLAT = 24
 BLURRED, BLURRED_CONTRAST = 0.02, 10.0
 
 
-def _decoded(images: tuple[Image, ...]) -> Iterator[tuple[Image, Pixels]]:
+def _with_pixels(images: tuple[Image, ...]) -> Iterator[tuple[Image, Pixels]]:
     """The images with pixels that could be decoded."""
     for image in images:
         if image.pixels is not None and image.pixels.dtype:
@@ -43,20 +43,20 @@ def _decoded(images: tuple[Image, ...]) -> Iterator[tuple[Image, Pixels]]:
 
 def _floats(images: tuple[Image, ...]) -> Iterator[tuple[Image, Pixels]]:
     """The images that are trained on as float or int numbers, not as bytes."""
-    for image, pixels in _decoded(images):
+    for image, pixels in _with_pixels(images):
         if pixels.dtype.startswith(("float", "int", "uint32", "uint64")) and not pixels.cut:
             yield image, pixels
 
 
 def _uint16(images: tuple[Image, ...]) -> Iterator[tuple[Image, Pixels]]:
     """The images of 16 bits a sample, of which Ultralytics keeps the upper 8; of signed ones those without a sign."""
-    for image, pixels in _decoded(images):
+    for image, pixels in _with_pixels(images):
         unsigned = pixels.dtype == "uint16" or (pixels.dtype == "int16" and pixels.cut and pixels.low >= 0)
         if unsigned and image.npy is None:
             yield image, pixels
 
 
-def _hit(image: Image, pixels: Pixels, says: str, /, **values: Any) -> Hit:
+def _pixels_hit(image: Image, pixels: Pixels, says: str, /, **values: Any) -> Hit:
     """A hit on the decoded file, which may be the .npy beside the image."""
     if pixels.file != image.file:
         says, values = says + "; this .npy is loaded in place of {image}", {**values, "image": image.file}
@@ -66,12 +66,14 @@ def _hit(image: Image, pixels: Pixels, says: str, /, **values: Any) -> Hit:
 def _spot_hit(image: Image, pixels: Pixels, says: str, spot: Spot) -> Hit:
     """A hit on the first of the pixel values that `spot` tells of."""
     says += ", the first at x={at[0]}, y={at[1]}, channel {at[2]}"
-    return _hit(image, pixels, says, count=spot.total, at=spot.at)._replace(pixel=spot.at)
+    return _pixels_hit(image, pixels, says, count=spot.total, at=spot.at)._replace(pixel=spot.at)
 
 
 def _range_hit(image: Image, pixels: Pixels, says: str, /, **values: Any) -> Hit:
     """A hit on an image whose values are of a wrong range."""
-    return _hit(image, pixels, says, dtype=pixels.dtype, low=float(pixels.low), high=float(pixels.high), **values)
+    return _pixels_hit(
+        image, pixels, says, dtype=pixels.dtype, low=float(pixels.low), high=float(pixels.high), **values
+    )
 
 
 @rule("IM009", "image-undecodable", Severity.FATAL, Effect.CRASHES, autofix=unsafe(Operation.QUARANTINE))
@@ -87,7 +89,7 @@ def image_undecodable(unusual: tuple[Image, ...], config: DataConfig) -> Iterato
         pixels = image.pixels
         if pixels is not None and image.npy is None and not pixels.dtype:
             says = "cannot be decoded for {channels:channel|channels} ({reason})"
-            yield _hit(image, pixels, says, channels=config.channels, reason=pixels.reason)
+            yield _pixels_hit(image, pixels, says, channels=config.channels, reason=pixels.reason)
 
 
 @rule("IM010", "channel-count", Severity.FATAL, Effect.CRASHES)
@@ -99,10 +101,10 @@ def channel_count(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hi
     Example: an RGB image in a set with `channels: 6`.
     Fix: correct `channels` in data.yaml, or export the image with all its bands.
     """
-    for image, pixels in _decoded(unusual):
+    for image, pixels in _with_pixels(unusual):
         if image.npy is None and pixels.shape[2] != config.channels:
             says = "{channels:channel|channels}, but data.yaml says {wanted}"
-            yield _hit(image, pixels, says, channels=pixels.shape[2], wanted=config.channels)
+            yield _pixels_hit(image, pixels, says, channels=pixels.shape[2], wanted=config.channels)
 
 
 @rule("IM011", "pixel-nan", Severity.FATAL, Effect.POISONS, autofix=unsafe(Operation.QUARANTINE))
@@ -114,7 +116,7 @@ def pixel_nan(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     Example: a GeoTIFF whose no-data pixels are NaN.
     Fix: replace NaN with a number (0, or the mean of the band) and save the image as 8 bits.
     """
-    for image, pixels in _decoded(unusual):
+    for image, pixels in _with_pixels(unusual):
         if spot := pixels.nan:
             yield _spot_hit(image, pixels, "{count:NaN pixel value|NaN pixel values}", spot)
 
@@ -128,7 +130,7 @@ def pixel_infinite(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     Example: a ratio of two bands with a division by zero.
     Fix: replace infinite values with a number and save the image as 8 bits.
     """
-    for image, pixels in _decoded(unusual):
+    for image, pixels in _with_pixels(unusual):
         if spot := pixels.inf:
             yield _spot_hit(image, pixels, "{count:infinite pixel value|infinite pixel values}", spot)
 
@@ -142,7 +144,7 @@ def pixel_huge(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     Example: -3.4e38, the usual no-data value of float GeoTIFFs.
     Fix: replace no-data values with a number and scale the image to 0-255.
     """
-    for image, pixels in _decoded(unusual):
+    for image, pixels in _with_pixels(unusual):
         if spot := pixels.huge:
             hit = _spot_hit(image, pixels, "{count:pixel value|pixel values} beyond {most:.0f} ({value:.4g})", spot)
             yield hit._replace(values={**hit.values, "most": HALF_MAX, "value": spot.value})
@@ -215,10 +217,10 @@ def tiff_alpha_multiplied(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     Example: an RGBA image saved as TIFF by Pillow; red, green, blue and infrared whose fourth band is tagged as alpha.
     Fix: save the image without alpha, or as PNG; with a fourth band that is no alpha, write ExtraSamples 0.
     """
-    for image, pixels in _decoded(unusual):
+    for image, pixels in _with_pixels(unusual):
         if image.npy is None and pixels.alpha < _OPAQUE:
             says = "red, green and blue are multiplied by alpha, which is {alpha:.1%} of opaque on average"
-            yield _hit(image, pixels, says, alpha=pixels.alpha)
+            yield _pixels_hit(image, pixels, says, alpha=pixels.alpha)
 
 
 @rule("IM038", "signed-pixels-wrap", Severity.ERROR, Effect.GARBAGE)
@@ -230,7 +232,7 @@ def signed_pixels_wrap(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     Example: hundredths of a degree, heights or Hounsfield units in an int16 TIFF.
     Fix: add an offset and scale the values that matter to 0-255, by one rule for all images; save them as 8 bits.
     """
-    for image, pixels in _decoded(unusual):
+    for image, pixels in _with_pixels(unusual):
         if pixels.cut and pixels.low < 0:
             shift = 8 if pixels.dtype == "int16" else 0
             first, least, most = (int(value) >> shift & 0xFF for value in (pixels.low, -1, max(pixels.high, 0)))

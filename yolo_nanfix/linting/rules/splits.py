@@ -20,9 +20,9 @@ from yolo_nanfix.findings import Effect, Place, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.near_duplicates import Likeness, Near, same_groups
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
-from yolo_nanfix.linting.rules.file_set import some
+from yolo_nanfix.linting.rules.file_set import home_of, image_hit, some
 
-MARK = ".rf."
+ROBOFLOW_MARK = ".rf."
 """What Roboflow writes between the name of an original and a hash of the copy."""
 LEAST_COPIED = 5
 """From so many originals with copies on, a split is meant; fewer are told as pairs by --deep."""
@@ -31,7 +31,7 @@ PROVEN, LEAST_PROVEN = 0.3, 3
 others may be images of one name only."""
 NEARLY = 0.03
 """Turning and mirroring leave the areas of boxes as they are, but for this part of them."""
-_COPY = re.compile(re.escape(MARK) + r"[0-9A-Za-z]{8,}\.\w+$")
+_COPY = re.compile(re.escape(ROBOFLOW_MARK) + r"[0-9A-Za-z]{8,}\.\w+$")
 FEW_VAL, MANY_TRAIN = 30, 100
 LEAST_SHARE = 0.01
 ENOUGH_VAL = 1000
@@ -44,12 +44,12 @@ LITTLE = 0.95
 @once
 def originals(table: Table) -> list[list[int]]:
     """The images of each original that has several, in order; in sets of class folders of each class."""
-    if MARK not in "\0".join(table.files):
+    if ROBOFLOW_MARK not in "\0".join(table.files):
         return []
     found: dict[str, list[int]] = defaultdict(list)
     classes = not any(table.labels)
     for image, file in enumerate(table.files):
-        if MARK in file and (copy := _COPY.search(file)):
+        if ROBOFLOW_MARK in file and (copy := _COPY.search(file)):
             folder, _, name = file[: copy.start()].rpartition(os.sep)
             found[f"{os.path.basename(folder)}{os.sep}{name}" if classes else name].append(image)  # noqa: PTH119
     return [images for images in found.values() if len(images) > 1]
@@ -142,11 +142,10 @@ def _alike(table: Table, config: DataConfig) -> Likeness:
     return near_pairs(table, config.channels, {image for members in _groups(table) for image in members[1:]})
 
 
-def _hit(table: Table, image: int, other: int, says: str, /, **values: Any) -> Hit:
+def _pair_hit(table: Table, image: int, other: int, says: str, /, **values: Any) -> Hit:
     """A hit on an image and its partner, whose path and split are among the values."""
-    file, partner = table.files[image], table.files[other]
-    facts = {"other": partner, "other_split": table.split_of(other), **values}
-    return Hit(file, says, split=table.split_of(image), image=file, values=facts, related=(Place(partner),))
+    facts = {"other": table.files[other], "other_split": table.split_of(other), **values}
+    return image_hit(table, image, says, **facts)._replace(related=(Place(table.files[other]),))
 
 
 def _copies(table: Table) -> Iterator[tuple[int, int]]:
@@ -171,7 +170,7 @@ def duplicate_in_split(table: Table) -> Iterator[Hit]:
     """
     for first, image in _copies(table):
         if table.split[first] == table.split[image]:
-            yield _hit(table, image, first, "the same bytes as {other}")
+            yield _pair_hit(table, image, first, "the same bytes as {other}")
 
 
 @rule("SP002", "duplicate-across-splits", Severity.WARNING, Effect.ACCEPTS)
@@ -185,7 +184,7 @@ def duplicate_across_splits(table: Table) -> Iterator[Hit]:
     """
     for first, image in _copies(table):
         if table.split[first] != table.split[image]:
-            yield _hit(table, image, first, "the same bytes as {other} ({other_split})")
+            yield _pair_hit(table, image, first, "the same bytes as {other} ({other_split})")
 
 
 @rule("SP003", "duplicate-labelled-otherwise", Severity.ERROR, Effect.ACCEPTS, LABELLED)
@@ -213,7 +212,7 @@ def duplicate_labelled_otherwise(table: Table) -> Iterator[Hit]:
             mild = Severity.WARNING if least >= LITTLE else None
             says += " (overlap at least {least_overlap:.2f})" if mild else ""
             values = {"labels": counts[0], "other_labels": counts[1], "least_overlap": round(least, 4)}
-            yield _hit(table, image, first, says, **values)._replace(severity=mild)
+            yield _pair_hit(table, image, first, says, **values)._replace(severity=mild)
 
 
 @rule("SP004", "near-duplicate-across-splits", Severity.WARNING, Effect.ACCEPTS, deep=True)
@@ -281,7 +280,7 @@ def _near_hit(table: Table, pair: Near, says: str) -> Hit:
     """A hit on an image that looks like an earlier one."""
     from yolo_nanfix.dataset.image_stats import LOOKS
 
-    return _hit(table, pair.second, pair.first, says, look=LOOKS[pair.turn], alike=float(pair.alike))
+    return _pair_hit(table, pair.second, pair.first, says, look=LOOKS[pair.turn], alike=float(pair.alike))
 
 
 @rule("SP006", "val-repeats-train", Severity.ERROR, Effect.ACCEPTS, LABELLED)
@@ -305,9 +304,13 @@ def val_repeats_train(table: Table) -> Iterator[Hit]:
             if trained.intersection(members):
                 missing.difference_update(members)
         if not missing:
-            folder = str(Path(table.files[int(listed[0])]).parent)
             values = {"images": len(table.members[split]), "split": split}
-            yield Hit(folder, "all {images} images of '{split}' are in 'train', too", split=split, values=values)
+            yield Hit(
+                home_of(table, split),
+                "all {images} images of '{split}' are in 'train', too",
+                split=split,
+                values=values,
+            )
 
 
 @rule("SP007", "split-without-objects", Severity.ERROR, Effect.GARBAGE, LABELLED)
@@ -367,4 +370,4 @@ def _size(table: Table, split: str) -> int:
 def _sizes_hit(table: Table, val: int, train: int) -> Hit:
     """A hit on the folder of the first image of val, with the sizes of both splits."""
     says, values = "{val:image|images} in 'val' and {train} in 'train'", {"val": val, "train": train}
-    return Hit(str(Path(table.files[int(table.splits["val"][0])]).parent), says, split="val", values=values)
+    return Hit(home_of(table, "val"), says, split="val", values=values)
