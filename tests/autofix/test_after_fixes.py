@@ -35,7 +35,7 @@ def test_fixes_only_ever_make_a_set_better(tmp_path: Path, task: str, seed: int)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_set_that_is_counted_from_one_is_mended_step_by_step(tmp_path: Path, seed: int):
+def test_a_set_that_is_counted_from_one_is_fixed_step_by_step(tmp_path: Path, seed: int):
     """First the numbers, with nothing else; then the rest."""
     sick = make(tmp_path / "set", "detect", seed, 0.2, first=1)
     before, background = snapshot(tmp_path), sick.background()

@@ -219,7 +219,7 @@ def test_a_quarantined_file_comes_back_even_if_the_quarantine_was_emptied(tiny: 
     assert snapshot(tiny.root) == before
 
 
-def test_a_classification_folder_is_mended_too(tmp_path: Path):
+def test_a_classification_folder_is_fixed_too(tmp_path: Path):
     root = tmp_path / "set"
     for place in ("train/cat", "train/dog", "val/cat", "val/dog"):
         (root / place).mkdir(parents=True)
