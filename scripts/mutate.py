@@ -52,7 +52,7 @@ UNITS = {
     "yolo_nanfix/numerics/*.py": ("numerics",),
     f"{RULES}/*.py": ("linting",),
 }
-"""Module -> the tests of its unit, below tests/; of rules, those files in the folder that name them or their module."""
+"""Module -> the tests of its unit, below tests/; of a folder those files that name the module, or a rule of it."""
 FUNCTIONS: dict[str, list[types.FunctionType]] = defaultdict(list)
 """File -> the functions made from it, in the process that answers."""
 SWAPPED: dict[type[ast.cmpop], tuple[str, str]] = {
@@ -106,8 +106,9 @@ def mutants(file: str, source: str) -> Iterator[Mutant]:
                 yield from _changed(file, source, number, codes(name))
     known = _imported(tree) | constants
     for top in tree.body:
+        words = _words(top)
         for node in ast.walk(top):
-            if isinstance(node, ast.Compare):
+            if isinstance(node, ast.Compare) and node not in words:
                 yield from _comparisons(file, source, node, known, codes(getattr(top, "name", "")))
 
 
@@ -171,15 +172,39 @@ def _codes(tree: ast.Module):
 
 
 def _numbers(node: ast.AST) -> Iterator[ast.Constant]:
-    """Numbers of an expression; not those that choose an axis or a part of an array."""
+    """Numbers of an expression; not those that choose a part of an array, are a key, or are handed to a function."""
     if isinstance(node, ast.Constant):
         if type(node.value) in (int, float) and node.value == node.value:
             yield node
     elif isinstance(node, ast.Subscript):
         yield from _numbers(node.value)
+    elif isinstance(node, ast.Dict):
+        for value in node.values:
+            yield from _numbers(value)
+    elif isinstance(node, ast.Call):
+        if getattr(node.func, "id", "") in ("min", "max", "abs", "float", "int"):
+            for part in node.args:
+                yield from _numbers(part)
     elif not isinstance(node, (ast.keyword, ast.Lambda)):
         for part in ast.iter_child_nodes(node):
             yield from _numbers(part)
+
+
+def _words(tree: ast.AST) -> set[ast.AST]:
+    """Parts of an expression that choose between words, so that they change a message alone."""
+    found: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            found |= set(ast.walk(node))
+        elif isinstance(node, ast.IfExp) and all(map(_is_text, (node.body, node.orelse))):
+            found |= set(ast.walk(node.test))
+    return found
+
+
+def _is_text(node: ast.AST) -> bool:
+    if isinstance(node, ast.IfExp):
+        return _is_text(node.body) and _is_text(node.orelse)
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def _changed(file: str, source: str, number: ast.Constant, codes: tuple[str, ...]) -> Iterator[Mutant]:
@@ -238,7 +263,14 @@ def runs(root: Path, mutant: Mutant) -> list[list[str]]:
     wanted = next(tests for glob, tests in UNITS.items() if Path(mutant.file).match(glob))
     tests = [f"tests/{name}" for name in wanted if (root / "tests" / name).exists()]
     if not mutant.file.startswith(RULES):
-        return [tests]
+        stem = Path(mutant.file).stem
+        users = [
+            path.relative_to(root).as_posix()
+            for folder in tests
+            for path in sorted((root / folder).glob("test_*.py"))
+            if re.search(rf"numerics(\.{stem} import| import .*\b{stem}\b)", path.read_text(encoding="utf-8"))
+        ]
+        return [users or tests]
     codes = mutant.codes or _codes_of_users(root, Path(mutant.file).stem)
     words = [rf"rules(\.| import ){Path(mutant.file).stem}", *codes]
     named = [

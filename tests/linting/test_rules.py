@@ -40,7 +40,7 @@ def test_finds_the_sick_one(code: str, tmp_path: Path):
     found = _found(tiny, task, code)
     places = sorted(str(finding.place).replace(f"{tmp_path}/", "").replace(str(tmp_path), ".") for finding in found)
     if code == "FS026":  # the path is as long as the folder of the test lets it be
-        assert [set(place.removeprefix("images/train/")) for place in places] == [{"a", "/", ".", "j", "p", "g"}]
+        assert [place.partition("aaaa")[0] for place in places] == ["images/train/"]
     else:
         assert places == list(PLACES[code])
     for finding in found:
