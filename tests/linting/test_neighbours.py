@@ -8,7 +8,7 @@ import pytest
 from linting.cases_files import noise
 from linting.tiny_set import ROWS, YAML, TinySet
 
-from yolo_nanfix.dataset import neighbours
+from yolo_nanfix.dataset import unlisted
 from yolo_nanfix.linting.runner import run
 
 
@@ -111,17 +111,17 @@ def test_a_report_that_tells_of_other_folders_is_not_remembered(tmp_path: Path, 
 
 
 def test_a_search_ends(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(neighbours, "MOST_FOLDERS", 4)
+    monkeypatch.setattr(unlisted, "MOST_FOLDERS", 4)
     for i in range(5):
         (tmp_path / f"{i}/a").mkdir(parents=True)
         (tmp_path / f"{i}/a/x.txt").write_text(ROWS)
     image = str(tmp_path / "images/x.jpg")
-    assert neighbours.find_labels([image], [str(tmp_path)]) is None
+    assert unlisted.find_labels([image], [str(tmp_path)]) is None
 
 
 def test_a_disk_is_not_searched(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(neighbours.os, "scandir", pytest.fail)
-    assert neighbours.find_labels(["/a/images/x.jpg", "/b/images/x.jpg"], [str(tmp_path), "/"]) is None
+    monkeypatch.setattr(unlisted.os, "scandir", pytest.fail)
+    assert unlisted.find_labels(["/a/images/x.jpg", "/b/images/x.jpg"], [str(tmp_path), "/"]) is None
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 from yolo_nanfix.dataset import bounded
 from yolo_nanfix.dataset.config import DataConfig, class_numbers
-from yolo_nanfix.dataset.find_yaml import resolve
+from yolo_nanfix.dataset.find_yaml import read_yaml, resolve
 from yolo_nanfix.dataset.grounds import ground
 from yolo_nanfix.dataset.paths import Stamp, labels_beside, stamp_of
-from yolo_nanfix.dataset.yaml_lines import read_yaml
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.files import Within
 

@@ -9,10 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from yolo_nanfix.dataset.find_yaml import find_yaml
-from yolo_nanfix.dataset.moved_lists import Moved, moved
-from yolo_nanfix.dataset.split_paths import Astray, Placed, at, place
-from yolo_nanfix.dataset.yaml_lines import YamlFile, read_yaml
+from yolo_nanfix.dataset.find_yaml import YamlFile, find_yaml, read_yaml
+from yolo_nanfix.dataset.split_paths import Astray, Moved, Placed, at, moved, place
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.safe_yaml import Repeated
 from yolo_nanfix.shown import shown

@@ -1,21 +1,21 @@
-"""What is linted for a path or name: its data.yaml, the dataset in a folder, and which settings files came with it."""
+"""What is linted for a path or name, and which files belong to it: its data.yaml, the dataset in a folder, settings."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from yolo_nanfix.dataset.config import DataConfig, Layout, class_numbers, read_config
-from yolo_nanfix.dataset.find_yaml import dataset_yamls, find_yaml
+from yolo_nanfix.dataset.find_yaml import dataset_yamls, find_yaml, read_yaml
 from yolo_nanfix.dataset.grounds import ground
 from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import is_image
-from yolo_nanfix.dataset.yaml_lines import read_yaml
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.files import Within
+from yolo_nanfix.findings import Report
 
 _LEAVES = ("*/*.yaml", "*/*.yml", "*/*/*.yaml", "*/*/*.yml")
 _BESIDE = (".md", ".zip", ".pdf", ".html", ".rst")
@@ -184,3 +184,56 @@ class Belongs:
             return Within((place, *ground(dataset(self._data, LintOptions())).folders))
         except (DataError, UsageError, OSError, ValueError):
             return Within((place,))
+
+
+def datasets_of(files: Iterable[Path]) -> tuple[Path, ...]:
+    """The data.yaml files that stand beside these files or above them, the nearest folder that has any.
+
+    The way up ends at the top of a git repository.
+    """
+    met: dict[Path, tuple[Path, ...]] = {}
+    found: dict[Path, None] = {}
+    for file in files:
+        way: list[Path] = []
+        here: tuple[Path, ...] = ()
+        for folder in Path(os.path.abspath(file)).parents:  # noqa: PTH100 - links stay links
+            way.append(folder)
+            here = met[folder] if folder in met else _datasets_in(folder)
+            if here or (folder / ".git").exists():
+                break
+        met |= dict.fromkeys(way, here)
+        found |= dict.fromkeys(here)
+    return tuple(found)
+
+
+def about(report: Report, files: Iterable[Path]) -> Report:
+    """The report with the findings whose place or image is one of these files."""
+    wanted = {os.path.realpath(file) for file in files}
+    names = {os.path.basename(file) for file in wanted} | {Path(file).name for file in files}  # noqa: PTH119
+    known: dict[str, bool] = {}
+
+    def given(file: str | None) -> bool:
+        if file is None or file.rpartition(os.sep)[2] not in names:
+            return False
+        if file not in known:
+            known[file] = os.path.realpath(file) in wanted
+        return known[file]
+
+    return replace(report, findings=tuple(f for f in report.findings if given(f.place.file) or given(f.image)))
+
+
+def _datasets_in(folder: Path) -> tuple[Path, ...]:
+    """The yaml files in a folder that name images to train on; also data.yaml when it cannot be read."""
+    try:
+        found = sorted(file for file in folder.iterdir() if file.suffix.lower() in (".yaml", ".yml"))
+    except OSError:
+        return ()
+    return tuple(file for file in found if file.is_file() and _is_dataset(file))
+
+
+def _is_dataset(file: Path) -> bool:
+    try:
+        keys = read_yaml(file).values
+    except DataError:
+        return file.stem == "data"
+    return "train" in keys and not {"names", "nc", "val"}.isdisjoint(keys)

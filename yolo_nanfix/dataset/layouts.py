@@ -11,8 +11,8 @@ from yolo_nanfix.dataset import bounded, class_lists
 from yolo_nanfix.dataset.bounded import TooLarge, read_label
 from yolo_nanfix.dataset.config import DataConfig, Layout
 from yolo_nanfix.dataset.grounds import too_wide
-from yolo_nanfix.dataset.moved_lists import Moved, moved
 from yolo_nanfix.dataset.paths import NO_LABELS, is_image, label_path, labels_beside
+from yolo_nanfix.dataset.split_paths import Moved, moved
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.files import ANYWHERE, Within
 

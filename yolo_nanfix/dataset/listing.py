@@ -15,9 +15,9 @@ from xxhash import xxh3_128
 from yolo_nanfix.dataset import bounded
 from yolo_nanfix.dataset.bounded import LIST_BYTES
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.moved_lists import Moved
 from yolo_nanfix.dataset.paths import NOTHING, folder_of, images_among, is_image, labels_beside
 from yolo_nanfix.dataset.scanning import STAMP, Ahead, Scan, scan
+from yolo_nanfix.dataset.split_paths import Moved
 from yolo_nanfix.dataset.unlisted import siblings, state_below
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.shown import cut

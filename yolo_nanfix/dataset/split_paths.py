@@ -1,4 +1,4 @@
-"""Where the splits of a data.yaml are: where Ultralytics looks, or, if nothing is there, beside the yaml.
+"""Where the splits of a data.yaml are, and the images of their lists: where Ultralytics looks, or else beside the yaml.
 
 Most published yamls hold paths of the machine on which they were written. Ultralytics does not start with them; the
 images nearly always lie beside the yaml, under the last folders of these paths.
@@ -8,13 +8,68 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from yolo_nanfix.dataset.find_yaml import datasets_dir, foreign, real, resolve, there
-from yolo_nanfix.dataset.yaml_lines import YamlFile
+from yolo_nanfix.dataset.find_yaml import YamlFile, datasets_dir, foreign, real, resolve, there
 from yolo_nanfix.errors import DataError
+from yolo_nanfix.files import ANYWHERE
+
+TRIED = 5
+"""So many lines of a list are looked for; none of them is where it says in a list that was moved."""
+HEAD = 1 << 14
+"""Bytes in which these lines are looked for."""
+_SEPARATOR = re.compile(r"[\\/]+")
+
+
+class Moved(NamedTuple):
+    """How the lines of a list are read.
+
+    Attributes:
+        start: what they begin with.
+        place: what is read in its place.
+        windows: whether their folders are parted by backslashes.
+    """
+
+    start: str
+    place: str
+    windows: bool
+
+    def read(self, text: str) -> str:
+        """The text of the list, with the paths that are there."""
+        lines = (text.replace("\\", "/") if self.windows else text).splitlines()
+        return "\n".join(
+            self.place + line[len(self.start) :] if line.startswith(self.start) else line for line in lines
+        )
+
+
+def moved(listed: Path, bases: Iterable[Path]) -> Moved | None:
+    """How a list is read whose first images are not where it says, but in one of these folders; None for any other."""
+    lines = _first(listed)
+    if not lines or any(line.startswith("./") or os.path.exists(line) for line in lines):  # noqa: PTH110
+        return None
+    for base in bases:
+        for line in lines:
+            windows = "\\" in line
+            plain = line.replace("\\", "/") if windows else line
+            parts = [part for part in _SEPARATOR.split(plain) if part]
+            for cut in range(len(parts)):
+                tail = "/".join(parts[cut:])
+                if plain.endswith(tail) and os.path.isfile(base / tail):  # noqa: PTH113
+                    return Moved(plain[: len(plain) - len(tail)], f"{base}{os.sep}", windows)
+    return None
+
+
+def _first(listed: Path) -> Sequence[str]:
+    """The first lines of a list; none if it cannot be read."""
+    try:
+        head = ANYWHERE.read(listed, HEAD)
+    except OSError:
+        return ()
+    lines = [line.strip() for line in head.decode("utf-8-sig", "replace").splitlines()]
+    return [line for line in lines if line and "\0" not in line][:TRIED]
+
 
 SPLITS = ("train", "val", "test")
 ABOVE = 2
@@ -22,7 +77,6 @@ ABOVE = 2
 VAL = ("val", "valid", "validation")
 """What the split for validation is called."""
 _RENAMED: tuple[dict[str, str], ...] = tuple(dict.fromkeys(VAL, name) for name in VAL)
-_SEPARATOR = re.compile(r"[\\/]+")
 
 
 class Astray(NamedTuple):

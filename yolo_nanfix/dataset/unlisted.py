@@ -1,12 +1,16 @@
-"""Folders beside those of the splits, and the images in them: images that are in no split."""
+"""Where Ultralytics does not look: folders of images beside those of the splits, and label files in other folders."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Set
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
+from pathlib import Path
+from typing import NamedTuple
 
 from yolo_nanfix.dataset.config import DataConfig
-from yolo_nanfix.dataset.paths import folder_of, is_image
+from yolo_nanfix.dataset.paths import folder_of, is_image, label_path
+from yolo_nanfix.files import ANYWHERE
 
 MOST_FOLDERS = 2000
 """So many folders are looked at: the root may be a whole disk."""
@@ -84,3 +88,115 @@ def _below(top: str) -> Iterator[tuple[str, list[str]]]:
     for count, (folder, below, names) in enumerate(os.walk(top)):
         below[:] = sorted(name for name in below if name[0] != ".") if count < MOST_FOLDERS else []
         yield folder, names
+
+
+DEEPEST = 6
+"""So deep folders are looked at: the root may be a whole disk."""
+SHALLOW = 3
+"""Folders so near to the root of a disk are not searched, unless data.yaml lies there."""
+ENOUGH = 0.5
+"""A folder is worth naming if it has a label file for this share of the images."""
+_TRIED = 3
+_LEAST_NUMBERS = 3
+
+
+class Near(NamedTuple):
+    """Where label files of images were found.
+
+    Attributes:
+        folder: the folder; of several the one above them.
+        files: how many .txt files are in it.
+        matching: how many of them are named as one of the images.
+        capitals: folders of images or labels that are written with a capital, which Ultralytics does not know.
+        nameless: whether the images lie in no folder `images`, so that their labels are looked for beside them.
+        above: whether it is a folder above the one in which Ultralytics looks: the images lie in folders of their own.
+        repeated: how many of the names stand for several images each.
+    """
+
+    folder: str
+    files: int
+    matching: int
+    capitals: tuple[str, ...]
+    nameless: bool
+    above: bool
+    repeated: int
+
+
+def find_labels(images: Sequence[str], roots: Sequence[str], taken: Set[str] = frozenset()) -> Near | None:
+    """The folder that holds label files named as most of some images; None if there is none.
+
+    Args:
+        images: images of which none has a label file.
+        roots: folders of the dataset; the first one above the images is searched, else what lies beside the images.
+        taken: label files that belong to other images.
+    """
+    home = os.path.commonpath([folder_of(image) for image in images])
+    above = [root for root in roots if root != os.sep and f"{home}{os.sep}".startswith(f"{root}{os.sep}")]
+    if not above and len(Path(home).parts) <= SHALLOW:
+        return None  # the images lie here and there on the disk
+    top = above[0] if above else folder_of(home)
+    stems = Counter(_stem(image) for image in images)
+    wanted = folder_of(label_path(images[0]))
+    found: dict[str, tuple[int, list[str]]] = {}
+    for folder, texts in _texts(top):
+        matching = [text for text in texts if text[:-4] in stems and f"{folder}{os.sep}{text}" not in taken]
+        if matching:
+            found[folder] = len(texts), matching
+    if not found:
+        return None
+    best = max(found, key=lambda folder: (len(found[folder][1]), len(os.path.commonpath([folder, wanted]))))
+    folders = [best] if len(found[best][1]) >= ENOUGH * len(stems) else sorted(found)
+    names = {name for folder in folders for name in found[folder][1]}
+    if len(names) < ENOUGH * len(stems) or not any(_is_label(f"{f}{os.sep}{found[f][1][0]}") for f in folders[:_TRIED]):
+        return None
+    folder = os.path.commonpath(folders)
+    return Near(
+        folder=folder,
+        files=sum(found[one][0] for one in folders),
+        matching=len(names),
+        capitals=_capitals(home, folder),
+        nameless=f"{os.sep}images{os.sep}" not in images[0],
+        above=f"{wanted}{os.sep}".startswith(f"{folder}{os.sep}") and folder != wanted,
+        repeated=sum(stems[name[:-4]] > 1 for name in names),
+    )
+
+
+def _stem(path: str) -> str:
+    """The name of a file without its suffix."""
+    return path.rpartition(os.sep)[2].rpartition(".")[0]
+
+
+def _texts(top: str) -> Iterator[tuple[str, list[str]]]:
+    """The folders below and with `top` that hold .txt files, and their names; hidden ones and links aside."""
+    waiting = [(top, 0)]
+    for _ in range(MOST_FOLDERS):
+        if not waiting:
+            return
+        folder, depth = waiting.pop(0)
+        texts = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.endswith(".txt"):
+                        texts += [entry.name] if entry.is_file() else []  # a pipe would be waited for
+                    elif depth < DEEPEST and entry.name[0] != "." and entry.is_dir(follow_symlinks=False):
+                        waiting.append((entry.path, depth + 1))
+        except OSError:
+            continue
+        if texts:
+            yield folder, sorted(texts)
+
+
+def _is_label(path: str) -> bool:
+    """Whether a text file looks like a label file: empty, or its first row is numbers."""
+    try:
+        row = ANYWHERE.read(path, 4096).decode("utf-8", "replace").strip().partition("\n")[0].split()
+        return len([float(token) for token in row]) >= _LEAST_NUMBERS or not row
+    except (OSError, ValueError):
+        return False
+
+
+def _capitals(*paths: str) -> tuple[str, ...]:
+    """Folders in paths that are `images` or `labels` but for their capitals."""
+    names = dict.fromkeys(name for path in paths for name in Path(path).parts)
+    return tuple(name for name in names if name.lower() in ("images", "labels") and name != name.lower())

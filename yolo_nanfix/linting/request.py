@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from yolo_nanfix import files
-from yolo_nanfix.dataset import class_lists, membership
+from yolo_nanfix.dataset import class_lists, discover
 from yolo_nanfix.dataset.discover import Belongs, dataset, home, inside
 from yolo_nanfix.dataset.find_yaml import find_yaml, several_yamls
 from yolo_nanfix.dataset.listing import Folders
@@ -112,7 +112,7 @@ def datasets(data: str | Path | None, request: Request) -> tuple[str | Path, ...
         raise UsageError("say which dataset: data.yaml, a folder that holds one, or a name such as coco8")
     from yolo_nanfix.dataset.formats.sniff import is_annotations
 
-    found = membership.datasets_of(request.files)
+    found = discover.datasets_of(request.files)
     alone = None if found else next(filter(is_annotations, request.files), None)
     if alone is not None:
         named = f"yolo-nanfix lint {shlex.quote(str(alone))} --files ..."
@@ -234,7 +234,7 @@ def _one(data: str | Path, request: Request, progress: Progress | None) -> Repor
         before, report = report, baseline.without_known(report, file)
         overrides += _left_out(layer, What.BASELINE, before, report, str(file))
     if request.files is not None:
-        before, report = report, membership.about(report, request.files)
+        before, report = report, discover.about(report, request.files)
         overrides += _left_out(request.asked, What.FILES, before, report)
     return replace(report, overrides=overrides)
 

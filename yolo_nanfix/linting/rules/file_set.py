@@ -14,10 +14,10 @@ import numpy as np
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.fates import DROPPED, IMAGE_DROPPED, Fate
 from yolo_nanfix.dataset.images import Image, npy_differs
-from yolo_nanfix.dataset.neighbours import Near, find_labels
 from yolo_nanfix.dataset.other_files import Census
 from yolo_nanfix.dataset.paths import folder_of, is_image
 from yolo_nanfix.dataset.table import Table
+from yolo_nanfix.dataset.unlisted import Near, find_labels
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
