@@ -8,7 +8,20 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "yolo_nanfix"
-PROSE = {"action", "advice", "detail", "evidence", "fix", "mend", "message", "reason", "reasons", "says", "summary"}
+PROSE = {
+    "action",
+    "advice",
+    "detail",
+    "evidence",
+    "fix",
+    "mend",
+    "message",
+    "reason",
+    "reasons",
+    "says",
+    "stock",
+    "summary",
+}
 """Attributes and keys that hold sentences, or lists of them."""
 METHODS = {
     *("startswith", "endswith", "partition", "rpartition", "split", "rsplit", "find", "rfind", "index", "count"),

@@ -178,11 +178,7 @@ class Finding:
 
     def seen_from(self, *folders: str) -> Finding:
         """The same finding, whose message names files inside some folders (each with its final slash) from there on."""
-        says = self.says
-        for folder in folders:
-            says = _inside(says, folder)
-        values = {name: seen_from(value, *folders) for name, value in self.values.items()}
-        return replace(self, says=says, values=values)
+        return replace(self, values={name: seen_from(value, *folders) for name, value in self.values.items()})
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict; enums become their values, the place a nested dict without its empty fields."""
@@ -228,10 +224,6 @@ class Finding:
             values=frozen(held.get("values", Mapping, {})),
             related=tuple(map(Place.from_dict, held.get("related", list, []))),
         )
-
-
-def _inside(text: str, folder: str) -> str:
-    return text.replace(folder, "") if folder != os.sep else text
 
 
 def frozen(values: Mapping[str, Any]) -> Mapping[str, Any]:

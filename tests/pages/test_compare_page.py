@@ -10,10 +10,11 @@ import reading
 
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.report.html import comparison_page
+from yolo_nanfix.run_folder.read import read as read_run
 
 
 def test_two_runs_stand_beside_each_other(trained):
-    found = reading.read(comparison_page.build(trained / "healthy", trained / "sick"))
+    found = reading.read(comparison_page.page((read_run(trained / "healthy"), read_run(trained / "sick"))))
     assert found.wrong == []
     assert "None of 6 micro-batches dropped" in found.text and "2 of 6 micro-batches dropped because of 1" in found.text
     rows = found.text.partition("Settings that differ")[2].partition("Figures")[0]
@@ -28,12 +29,12 @@ def test_two_runs_stand_beside_each_other(trained):
 
 
 def test_a_run_beside_itself_differs_in_nothing(trained):
-    found = reading.read(comparison_page.build(trained / "sick", trained / "sick"))
+    found = reading.read(comparison_page.page((read_run(trained / "sick"), read_run(trained / "sick"))))
     assert found.wrong == [] and "Settings that differ None." in found.text
 
 
 def test_stock_beside_ours(trained):
-    found = reading.read(comparison_page.build(trained / "stock", trained / "sick"))
+    found = reading.read(comparison_page.page((read_run(trained / "stock"), read_run(trained / "sick"))))
     assert found.wrong == []
     assert found.readings()["name"] == "epoch"  # stock knows of no steps
     assert "Nothing is known: the run has no report of yolo-nanfix." in found.text

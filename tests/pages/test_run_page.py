@@ -19,11 +19,12 @@ from yolo_nanfix import runs
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.report.html import run_page as page
 from yolo_nanfix.report.html.incident_list import TINT
+from yolo_nanfix.run_folder.read import read as read_run
 from yolo_nanfix.run_folder.summary import RunContext
 
 
 def built(folder) -> reading.Read:
-    found = reading.read(page.build(folder))
+    found = reading.read(page.page(read_run(folder)))
     assert found.wrong == []
     return found
 
@@ -113,7 +114,7 @@ def test_an_incident_says_what_was_found_out(trained):
 
 
 def test_the_command_of_the_page_trains_the_same(trained, tmp_path, capsys, unpatched):
-    command = shlex.split(page.context(page.read(trained / "sick"))["command"])
+    command = shlex.split(page.context(read_run(trained / "sick"))["command"])
     assert command[:5] == ["yolo-nanfix", "train", str(trained / "set" / "data.yaml"), "--on-fatal", "ignore"]
     assert {"imgsz=64", "epochs=2"} <= set(command) and len(command) < 25  # what is at its default is left out
     assert main([*command[1:], f"project={tmp_path}", "name=again"]) == 0
@@ -125,7 +126,7 @@ def test_without_what_is_default_all_arguments_stand_in_the_command(sick, tmp_pa
     report = json.loads((sick / "yolo-nanfix.json").read_text())
     del report["arguments"], report["guard"]["changed"]
     (sick / "yolo-nanfix.json").write_text(json.dumps(report))
-    command = shlex.split(page.context(page.read(sick))["command"])
+    command = shlex.split(page.context(read_run(sick))["command"])
     assert "--max-bad-in-a-row" in command and "momentum=0.937" in command
     assert main([*command[1:], f"project={tmp_path}", "--dry-run"]) == 0
     assert "training would start" in capsys.readouterr().out
@@ -195,10 +196,10 @@ def test_old_incidents_are_counted_when_there_are_too_many(sick):
     found = built(sick)
     assert "2 older incidents are not shown." in found.text
     assert sum("incident card" in (a.get("class") or "") for a in found.of("article")) == 20
-    assert len(page.build(sick)) < 3_000_000
+    assert len(page.page(read_run(sick))) < 3_000_000
 
 
 def test_the_folder_may_have_moved(trained, tmp_path):
     moved = Path(shutil.copytree(trained / "sick", tmp_path / "moved & <away>"))
-    assert "moved &amp; &lt;away&gt;" in page.build(moved)
+    assert "moved &amp; &lt;away&gt;" in page.page(read_run(moved))
     assert built(moved).of("img")

@@ -17,6 +17,7 @@ from yolo_nanfix.cli.main import main
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.report.html import comparison_page
 from yolo_nanfix.report.html import run_page as page
+from yolo_nanfix.run_folder.read import read as read_run
 
 REPORT = "yolo-nanfix.json"
 HOSTILE = [
@@ -29,7 +30,7 @@ HOSTILE = [
 
 
 def built(folder) -> reading.Read:
-    found = reading.read(page.build(folder))
+    found = reading.read(page.page(read_run(folder)))
     assert found.wrong == []
     return found
 
@@ -216,7 +217,7 @@ def test_a_folder_that_is_no_run_is_one_error(tmp_path, trained, capsys):
     (tmp_path / "file").write_text("x")
     for words in (["empty"], ["none"], ["file"], ["."]):
         with pytest.raises(DataError):
-            page.build(tmp_path / words[0])
+            page.page(read_run(tmp_path / words[0]))
         assert main(["report", str(tmp_path / words[0])]) == 2
     error = capsys.readouterr().err
     assert error.count("yolo-nanfix: error:") == 4 and "Traceback" not in error
@@ -228,8 +229,8 @@ def test_compare_bears_damaged_runs(sick, trained, tmp_path):
     (sick / REPORT).write_text("{")
     (sick / "results.csv").write_text("epoch,metrics/mAP50(B),val/box_loss\n1,nan,inf\n2,inf,-inf\n3")
     (sick / "args.yaml").write_text("[1, 2")
-    found = reading.read(comparison_page.build(sick, trained / "healthy"))
+    found = reading.read(comparison_page.page((read_run(sick), read_run(trained / "healthy"))))
     assert found.wrong == [] and "cannot be read" in found.text
     shutil.rmtree(sick / "incidents")
     (sick / REPORT).unlink()
-    assert reading.read(comparison_page.build(trained / "stock", sick)).wrong == []
+    assert reading.read(comparison_page.page((read_run(trained / "stock"), read_run(sick)))).wrong == []

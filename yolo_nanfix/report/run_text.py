@@ -160,12 +160,13 @@ def _lost(summary: Mapping[str, Any], state: State) -> list[str]:
     dropped, total = guard.get("dropped_micro_batches", 0), guard.get("micro_batches", 0)
     left_out = len({*summary["quarantined"], *guard.get("quarantined", ())})
     many = health_text.counts(summary, Kind.IMAGES)  # then its phrase says of how many
-    phrases = health_text.phrases(summary, (Kind.MICRO_BATCHES, Kind.STEPS_REFUSED, *(() if many else (Kind.IMAGES,))))
-    said = set(summary["reasons"]) if state is State.FAILED else set()
+    below = state is State.FAILED and summary["outcome"] == "finished"
+    lost = [one for one in summary.get("lost", ()) if not below or state_of(one) is State.HEALTHY]
+    without = (Kind.MICRO_BATCHES, Kind.STEPS_REFUSED, *(() if many else (Kind.IMAGES,)))
     return [
         *([f"{dropped} of {total} micro-batches dropped"] if total else []),
         *([] if many else [f"{left_out} image{'' if left_out == 1 else 's'} left out"]),
-        *(phrase for phrase in phrases if phrase not in said),
+        *health_text.phrases({"lost": lost}, without),
     ]
 
 

@@ -8,11 +8,8 @@ the last of them, its values are their means, and not finite where one of them w
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -109,53 +106,22 @@ def read_steps(path: str | Path) -> Columns:
     """The columns of a steps file, in its order; `step`, `epoch` and `batch` are whole numbers, and steps rise.
 
     Raises:
-        DataError: there is no such file, or it is not one that the guard wrote, whole; the message names file and line.
+        DataError: there is no such file, or it is not one that the guard wrote, whole.
     """
     path = Path(path)
-    try:
-        if path.stat().st_size > LARGEST:
-            raise DataError(f"{path}: not a steps file of yolo-nanfix: larger than {LARGEST >> 20} MB")
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file; the guard writes it at the end of each epoch") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except csv.Error as error:
-        raise DataError(f"{path}: not a steps file of yolo-nanfix: {error}") from error
-    names = rows[0] if rows else []
-    if tuple(names[:3]) != PLACE or len(set(names)) != len(names):
-        raise DataError(f"{path}:1: not a steps file of yolo-nanfix: it must begin with {','.join(PLACE)}")
-    if not text.endswith("\n"):
-        raise DataError(f"{path}:{len(rows)}: the file breaks off")
-    columns: Columns = {name: [] for name in names}
-    for number, cells in enumerate(rows[1:], 2):
-        try:
-            _take(columns, cells)
-        except ValueError as error:
-            raise DataError(f"{path}:{number}: {error}") from None
-    return columns
-
-
-def _take(columns: Columns, cells: Sequence[str]) -> None:
-    """Add one row.
-
-    Raises:
-        ValueError: it has another number of cells, holds something that is no number, or its step does not rise.
-    """
-    if len(cells) != len(columns):
-        raise ValueError(f"{len(cells)} cells where there are {len(columns)} columns")
-    for (name, column), cell in zip(columns.items(), cells, strict=True):
-        try:
-            value = float(cell) if cell else None
-        except ValueError:
-            raise ValueError(f"{name} is not a number: {cell[:40]!r}") from None
-        if name not in PLACE:
-            column.append(value)
-            continue
-        if value is None or not isfinite(value) or value != int(value) or value < 0:
-            raise ValueError(f"{name} is not a whole number: {cell[:40]!r}")
-        if name == "step" and column and value <= (column[-1] or 0):
-            raise ValueError(f"step {cell} comes after step {column[-1]}")
-        column.append(int(value))
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file; the guard writes it at the end of each epoch")
+    table = read(path)
+    if table.notes:
+        raise DataError(f"{path}: not a whole steps file of yolo-nanfix: {' '.join(table.notes)}")
+    if tuple(table.columns)[:3] != PLACE:
+        raise DataError(f"{path}: not a steps file of yolo-nanfix: it must begin with {','.join(PLACE)}")
+    place = np.stack([table.columns[name] for name in PLACE])
+    if not path.read_bytes().endswith(b"\n"):
+        raise DataError(f"{path}: the file breaks off")
+    if not (place == np.floor(np.abs(place))).all() or (np.diff(place[0]) <= 0).any():
+        raise DataError(f"{path}: step, epoch and batch are not whole numbers, or steps do not rise")
+    return {
+        name: [value if known else None for value, known in zip(column.tolist(), table.known[name], strict=True)]
+        for name, column in table.columns.items()
+    }

@@ -34,7 +34,7 @@ def text(value: Any, *keys: str) -> str:
 
 
 def line(value: Any) -> str:
-    """A text with all its white space as single blanks, so that a message of several lines is read as one."""
+    """A text with all its white space as single spaces, so that a message of several lines is read as one."""
     return printable(" ".join(value.split())[:LONGEST]) if isinstance(value, str) else text(value)
 
 

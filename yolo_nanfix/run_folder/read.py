@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,8 @@ def read(path: str | Path, *, follow_links: bool = False) -> RunFolder:
     notes: list[str] = []
     within = Within([path], follow_links=follow_links)
     summary = _summary(path / REPORT_NAME, within, notes)
-    args = _arguments(path / ARGUMENTS, within, notes)
+    given = path / ARGUMENTS
+    args = _loaded(given, within, safe_yaml.load_yaml, "training arguments", notes) if given.is_file() else None
     steps = csv_tables.read(path / STEPS_NAME, within) if (path / STEPS_NAME).is_file() else Table()
     results = csv_tables.read(path / RESULTS, within) if (path / RESULTS).is_file() else Table()
     if summary and not (path / STEPS_NAME).is_file():
@@ -89,7 +90,7 @@ def read(path: str | Path, *, follow_links: bool = False) -> RunFolder:
     if not (path / RESULTS).is_file():
         notes.append(f"There is no {RESULTS}: no epoch came to its end, or the file was removed.")
     incidents = _incidents(path / INCIDENTS, within, notes)
-    return RunFolder(path, summary, args, steps, results, incidents, (*notes, *steps.notes, *results.notes))
+    return RunFolder(path, summary, args or {}, steps, results, incidents, (*notes, *steps.notes, *results.notes))
 
 
 def _incidents(folder: Path, within: Within, notes: list[str]) -> tuple[Path, ...]:
@@ -115,16 +116,8 @@ def _summary(path: Path, within: Within, notes: list[str]) -> Mapping[str, Any]:
     if not path.is_file():
         notes.append(f"There is no {REPORT_NAME}: the run was not guarded by yolo-nanfix, or was killed.")
         return {}
-    try:
-        found = json.loads(_text(path, within))
-    except NotRegular as error:
-        notes.append(f"{REPORT_NAME} is {error.strerror}.")
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        notes.append(f"{REPORT_NAME} cannot be read, half-written perhaps: {printable(str(error))[:200]}.")
-        return {}
-    if not isinstance(found, Mapping):
-        notes.append(f"{REPORT_NAME} does not hold the report of a run.")
+    found = _loaded(path, within, json.loads, "the report of a run", notes)
+    if found is None:
         return {}
     version = lenient.text(found, "yolo_nanfix")
     if version != __version__:
@@ -138,34 +131,25 @@ def _summary(path: Path, within: Within, notes: list[str]) -> Mapping[str, Any]:
     return found
 
 
-def _text(path: Path, within: Within) -> str:
-    """The text of a file.
-
-    Raises:
-        OSError: it cannot be read, or not be opened.
-        ValueError: it is too large.
-    """
-    data = within.read(path, LARGEST + 1)
-    if len(data) > LARGEST:
-        raise ValueError(f"larger than {LARGEST // 2**20} MB")
-    return data.decode("utf-8", "replace")
-
-
-def _arguments(path: Path, within: Within, notes: list[str]) -> Mapping[str, Any]:
-    if not path.is_file():
-        return {}
+def _loaded(
+    path: Path, within: Within, load: Callable[[str], Any], what: str, notes: list[str]
+) -> Mapping[str, Any] | None:
+    """The mapping in a JSON or YAML file; None, with a note, where there is none."""
     try:
-        found = safe_yaml.load_yaml(_text(path, within))
-    except safe_yaml.TooMuch as error:
-        notes.append(f"{ARGUMENTS} holds too much to be read: {error}.")
-        return {}
+        data = within.read(path, LARGEST + 1)
+        if len(data) > LARGEST:
+            raise ValueError(f"larger than {LARGEST // 2**20} MB")
+        found = load(data.decode("utf-8", "replace"))
     except NotRegular as error:
-        notes.append(f"{ARGUMENTS} is {error.strerror}.")
-        return {}
-    except (OSError, ValueError):
-        notes.append(f"{ARGUMENTS} cannot be read, half-written perhaps.")
-        return {}
+        notes.append(f"{path.name} is {error.strerror}.")
+        return None
+    except safe_yaml.TooMuch as error:
+        notes.append(f"{path.name} holds too much to be read: {error}.")
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        notes.append(f"{path.name} cannot be read, half-written perhaps: {printable(str(error))[:200]}.")
+        return None
     if not isinstance(found, Mapping):
-        notes.append(f"{ARGUMENTS} does not hold training arguments.")
-        return {}
+        notes.append(f"{path.name} does not hold {what}.")
+        return None
     return {str(key): value for key, value in found.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from yolo_nanfix.report.html.page import render
 from yolo_nanfix.report.html.run_page import OTHER_MODES
 from yolo_nanfix.report.words import figure, grouped, printable
 from yolo_nanfix.run_folder import lenient
-from yolo_nanfix.run_folder.read import RunFolder, read
+from yolo_nanfix.run_folder.read import RunFolder
 
 LETTERS = ("A", "B")
 NOT_COMPARED = ("project", "name", "save_dir", "exist_ok", "mode", *OTHER_MODES)
@@ -24,20 +23,8 @@ SHORT_TITLES = {"losses": "Loss", "val-losses": "Validation loss", "metrics": "V
 LOWER_IS_BETTER = ("val/", "train/")
 
 
-def build(first: str | Path, second: str | Path) -> str:
-    """The page of two runs as HTML text that stands alone; the first is called A, the second B.
-
-    Args:
-        first, second: run folders, as for `run.build`.
-
-    Raises:
-        DataError: one is not the folder of a training run.
-    """
-    return page((read(first), read(second)))
-
-
 def page(pair: tuple[RunFolder, RunFolder]) -> str:
-    """The page of two runs that were read already."""
+    """The page of two runs as HTML text that stands alone; the first is called A, the second B."""
     axis = replace(charts.axis(*pair), epochs=())
     listed = [event_list.grouped_events(one, axis) for one in pair]
     marks = [m for letter, found in zip(LETTERS, listed, strict=True) for m in event_list.marks(found, letter)]

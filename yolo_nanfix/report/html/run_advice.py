@@ -65,43 +65,37 @@ def sentence(run: RunFolder) -> str:
         parts.append(f"rolled back {'once' if backs == 1 else f'{backs} times'}")
     parts += [_images_left_out(run)]
     parts += map(printable, health_text.phrases(run.summary, (Kind.MICRO_BATCHES, Kind.IMAGES, Kind.STEPS_REFUSED)))
-    return f"{', '.join(filter(None, parts))}; {health(run)}{metric}."
-
-
-def health(run: RunFolder) -> str:
-    """`the model is healthy`, or how else the run ended."""
-    outcome, state = lenient.text(run.summary, "outcome"), state_of(run.summary)
-    if outcome == "finished" and state is State.HEALTHY and lenient.text(run.summary, "guard", "off"):
-        return "the run came to its end"
-    if outcome == "finished" and state is State.HEALTHY:
-        return (
-            "too early to tell whether it learns"
-            if health_text.finds_nothing_yet(run.summary)
-            else "the model is healthy"
-        )
-    if outcome == "finished" and state is State.DEGRADED:
-        return "the run is degraded"
-    if (signal := lenient.text(run.summary, "signal")) in stopping.NAMES:
-        return f"the run was ended by {signal}"
-    ends = {
-        "finished": "the run came to its end, but failed",
-        "stopped": "the guard stopped the run",
-        "failed": "the run failed with an error",
-        "interrupted": "the run was interrupted",
-    }
-    return ends.get(outcome, "how the run ended is not known")
+    return f"{', '.join(filter(None, parts))}; {_ending(run)[0]}{metric}."
 
 
 def level(run: RunFolder) -> str:
     """The colour of the sentence: good, warning or fatal; empty where nothing is known."""
     if not run.summary:
         return "warning" if _nan_epochs(run) else ""
+    return _ending(run)[1]
+
+
+def _ending(run: RunFolder) -> tuple[str, str]:
+    """How a run ended, in words and as a level."""
     outcome, state = lenient.text(run.summary, "outcome"), state_of(run.summary)
-    if outcome == "finished" and state is State.HEALTHY and lenient.text(run.summary, "guard", "off"):
-        return "warning"
+    if outcome == "finished" and state is State.DEGRADED:
+        return "the run is degraded", "warning"
     if outcome == "finished" and state is State.HEALTHY:
-        return "" if health_text.finds_nothing_yet(run.summary) else "good"
-    return "warning" if outcome == "interrupted" or state is State.DEGRADED else "fatal"
+        if lenient.text(run.summary, "guard", "off"):
+            return "the run came to its end", "warning"
+        if health_text.finds_nothing_yet(run.summary):
+            return "too early to tell whether it learns", ""
+        return "the model is healthy", "good"
+    bad = "warning" if outcome == "interrupted" or state is State.DEGRADED else "fatal"
+    if (signal := lenient.text(run.summary, "signal")) in stopping.NAMES:
+        return f"the run was ended by {signal}", bad
+    ends = {
+        "finished": "the run came to its end, but failed",
+        "stopped": "the guard stopped the run",
+        "failed": "the run failed with an error",
+        "interrupted": "the run was interrupted",
+    }
+    return ends.get(outcome, "how the run ended is not known"), bad
 
 
 def metric_of(run: RunFolder) -> str:

@@ -19,7 +19,7 @@ from yolo_nanfix.report.html.page import fragment, render
 from yolo_nanfix.report.words import figure, grouped, printable
 from yolo_nanfix.run_folder import lenient
 from yolo_nanfix.run_folder.csv_tables import Table
-from yolo_nanfix.run_folder.read import RunFolder, read
+from yolo_nanfix.run_folder.read import RunFolder
 
 NOTEBOOK_STEPS = 3
 """At most so many pieces of advice are shown in a notebook."""
@@ -50,21 +50,13 @@ SETTINGS = (
 SWITCHES = ("leave_fp16", "diagnose")
 
 
-def build(folder: str | Path, show: Show = NOTHING) -> str:
+def page(run: RunFolder, show: Show = NOTHING) -> str:
     """The page of a run as HTML text that stands alone.
 
     Args:
-        folder: the run folder. Files in it that are missing, damaged or of another version are named on the page.
+        run: what was read of its folder.
         show: what is known of the dataset besides what lint found.
-
-    Raises:
-        DataError: it is not the folder of a training run.
     """
-    return page(read(folder), show)
-
-
-def page(run: RunFolder, show: Show = NOTHING) -> str:
-    """The page of a run that was read already."""
     notes = list(run.notes)
     part = dataset_part(run, show, notes)
     return render(
@@ -121,7 +113,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "events_hidden": len(listed) - len(listed[: event_list.LISTED]),
         "events_left_out": lenient.count(run.summary, "guard", "events_left_out"),
         "measured": event_list.MEASURED,
-        "stock": next(((e.number, e.stock) for e in listed if e.stock and "survives" not in e.stock), None),
+        "stock": next(((e.number, e.stock) for e in listed if e.stock and e.stock != event_list.SURVIVES), None),
         "incidents": views,
         "incidents_hidden": hidden,
         "guarded": bool(run.summary),
