@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from linting.cases import _bands, npy
+from linting.cases_files import classes, noise
+from linting.cases_images import PHOTO, many, second
 from linting.cases_labels import BOX, FLIP, PERSON, Change, both, boxes, large, person, rows
 from linting.tiny_set import ROWS, TinySet, encode, picture
 
 from yolo_nanfix.dataset.options import LintOptions
+from yolo_nanfix.findings import Severity
 from yolo_nanfix.linting.registry import all_rules
 from yolo_nanfix.linting.runner import run
 
@@ -92,6 +95,11 @@ def empty(images: int, without: int) -> Change:
 
 def minus_one(number: int, others: int) -> Change:
     return both("-1 0.5 0.5 0.2 0.2\n" * number + "0 0.3 0.3 0.2 0.2\n" * others)
+
+
+def foxes(number: int, others: int) -> Change:
+    """A classification set with so many images of a third class, and of each of the two others."""
+    return classes(*(f"train/fox/{i}.jpg" for i in range(number)), count=others)
 
 
 def from_to(low: int, high: int) -> Change:
@@ -182,6 +190,9 @@ EDGES = [
     Edge("CL008", "detect", counts, DATA).sick((100, 1), lines=(None,)).clean((99, 1), (100, 0)),
     Edge("CL009", "detect", empty, "images/train/c0.jpg").sick((20, 11), lines=(None,)).clean((20, 10), (19, 11)),
     Edge("CL057", "detect", minus_one, DATA).sick((3, 3), (5, 95), lines=(3,)).clean((2, 2), (4, 96)),
+    Edge("CL040", "classify", foxes, "train/fox").sick((4, 40), (1, 10), lines=(None,)).clean((5, 50), (4, 39), (1, 9)),
+    Edge("SP008", "detect", many, "images/val").sick((100, 29), lines=(None,)).clean((100, 30), (99, 29)),
+    Edge("SP009", "detect", many, "images/val").sick((99, 100), lines=(None,)).clean((100, 100), (98, 99)),
     Edge("IM014", "detect", _bands, "images/train/a.tiff").sick(255.5, -0.5, lines=(None,)).clean(255.0, 0.0),
     Edge("IM015", "detect", floats, "images/train/a.npy")
     .sick((0, 1), (0, 0.7), lines=(None,))
@@ -212,6 +223,26 @@ def test_what_is_over_a_threshold_is_found_and_what_is_under_it_is_not(edge, cha
     tiny = TinySet(tmp_path)
     change(tiny)
     report = run(tiny.root, options=LintOptions(edge.task, deep=RULES[edge.code].deep))
-    found = [f.place for f in report.findings if f.code == edge.code and f.split != "val"]
+    found = [f.place for f in report.findings if f.code == edge.code and (f.split != "val" or "/val" in edge.file)]
     assert sorted((p.line or 0) for p in found if p.file == str(tmp_path / edge.file)) == [line or 0 for line in lines]
     assert not lines or {p.file for p in found} == {str(tmp_path / edge.file)}
+
+
+@pytest.mark.parametrize(("length", "found"), [(250, 0), (251, 1)])
+def test_paths_over_250_characters_are_long(length: int, found: int, tmp_path: Path):
+    tiny = TinySet(tmp_path)
+    folder = tmp_path / "images/train"
+    name = "a" * (length - len(f"{folder}/.jpg")) + ".jpg"
+    assert len(name) < 256
+    tiny.put(f"images/train/{name}", noise(1))
+    places = [f.place.file for f in run(tmp_path).findings if f.code == "FS026"]
+    assert places == [str(folder / name)] * found
+
+
+@pytest.mark.parametrize(("x", "severity"), [(0.5051, Severity.WARNING), (0.5052, Severity.ERROR)])
+def test_labels_of_copies_that_overlap_by_less_than_95_percent_differ(x: float, severity: Severity, tmp_path: Path):
+    """An IoU of 0.9503 and of 0.9493."""
+    tiny = TinySet(tmp_path)
+    second(PHOTO, rows=ROWS.replace("0.5", str(x), 1))(tiny)
+    (finding,) = [f for f in run(tmp_path).findings if f.code == "SP003"]
+    assert (finding.severity, finding.place.file) == (severity, str(tmp_path / "images/train/c.jpg"))
