@@ -99,7 +99,7 @@ def test_a_few_values_that_are_not_finite_from_the_first_epoch_on_cost_no_checkp
     saved = lab.checkpoint(ours.trainer.last)
     assert lab.not_finite(saved.values()) == 0 and not lab.is_zeroed(saved)
     assert lab.not_finite(ours.trainer.model.state_dict().values()), "the model itself is left as it is"
-    told = [m for m in messages if "a mended one is written" in m]
+    told = [m for m in messages if "one with replaced values is written" in m]
     assert len(told) == 3 and all(f"{zeros} of " in m for m in told)
     trained = ours.trainer.ema.ema.state_dict()["model.7.cv3.0.2.weight"].half()
     assert torch.equal(saved["model.7.cv3.0.2.weight"].half(), trained), "the last epoch's, not the first's"
@@ -116,7 +116,7 @@ def test_a_checkpoint_of_an_earlier_run_in_the_folder_is_not_taken_for_one_of_th
     assert ours.error is None and ours.trainer.last == old and old.stat().st_mtime > 1e9
 
 
-def test_what_is_mended_for_writing_is_put_back_bit_for_bit(trained):
+def test_what_is_replaced_for_writing_is_put_back_bit_for_bit(trained):
     trained.last.unlink()
     poison_model(trained)
     poison_optimizer(trained)

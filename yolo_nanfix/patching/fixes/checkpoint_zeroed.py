@@ -26,8 +26,8 @@ FEW_WEIGHTS = 0.01
 CLOCKS = 2.0
 """Seconds by which the clock of a file system may be off."""
 
-_mended: weakref.WeakSet[Any] = weakref.WeakSet()
-"""Trainers whose last checkpoint is not good, but mended."""
+_with_replaced_values: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Trainers whose last checkpoint holds replaced values."""
 
 
 @wrapper
@@ -35,7 +35,7 @@ def save_model(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
     """Upstream's checkpoint if all in it is finite; else the one before stays, or one with few zeros is written."""
     defect = _poisoned_part(instance)
     if defect is None:
-        _mended.discard(instance)
+        _with_replaced_values.discard(instance)
         return wrapped(*args, **kwargs)
     tally.add(NAME, 1)
     if _has_good_one(instance):
@@ -43,9 +43,9 @@ def save_model(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
         return False
     plain, zeroed, total = _finite_state(instance)
     if zeroed <= FEW_WEIGHTS * total:
-        _mended.add(instance)
-        how = f"{zeroed} of {total} weights are 0 in it, the rest is finite"
-        _log(f"{defect}; there is no good checkpoint yet, so a mended one is written: {how} ({instance.last})")
+        _with_replaced_values.add(instance)
+        how = f"one with replaced values is written: {zeroed} of {total} weights are 0 in it, the rest is finite"
+        _log(f"{defect}; there is no good checkpoint yet, so {how} ({instance.last})")
         with _in_place(plain, instance.optimizer):
             return wrapped(*args, **kwargs)
     none = f"{defect}; no checkpoint of this run was good, and none is written ({instance.last})"
@@ -61,14 +61,14 @@ def _log(message: str) -> None:
 
 def _has_good_one(trainer: Any) -> bool:
     """Whether this run has written a good checkpoint; one that lies there from an earlier run is none."""
-    if trainer in _mended:
+    if trainer in _with_replaced_values:
         return False
     began = 0.0 if getattr(trainer, "resume", False) else getattr(trainer, "train_time_start", 0.0) - CLOCKS
     return bool(trainer.last.exists() and trainer.last.stat().st_mtime >= began)
 
 
 def _poisoned_part(trainer: Any) -> str | None:
-    """What is not finite in what would be written; a poisoned EMA beside a healthy model is mended first."""
+    """What is not finite in what would be written; a poisoned EMA beside a healthy model is given its values first."""
     model, ema = _unwrapped(trainer.model), _unwrapped(trainer.ema.ema)
     leave = by_design(model)
     if defect := first_not_finite(weights(model, leave)):
@@ -117,17 +117,17 @@ def _finite_state(trainer: Any) -> tuple[list[tuple[Tensor, Tensor]], int, int]:
 def _in_place(plain: list[tuple[Tensor, Tensor]], optimizer: Any) -> Iterator[None]:
     """Let tensors hold other values, and the optimizer's state 0 where it is not finite; then all is as before."""
     before = [(tensor, tensor.clone()) for tensor, _ in plain]  # detached: autograd does not see what follows
-    sick = [(held, k, v) for held, k, v in _optimizer(optimizer) if v.is_floating_point() and not v.isfinite().all()]
+    bad = [(held, k, v) for held, k, v in _optimizer(optimizer) if v.is_floating_point() and not v.isfinite().all()]
     try:
         for tensor, value in plain:
             tensor.copy_(value)
-        for held, key, value in sick:
+        for held, key, value in bad:
             held[key] = value.nan_to_num(0.0, 0.0, 0.0)
         yield
     finally:
         for tensor, value in before:
             tensor.copy_(value)
-        for held, key, value in sick:
+        for held, key, value in bad:
             held[key] = value
 
 
