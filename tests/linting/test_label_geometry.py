@@ -104,13 +104,13 @@ def test_many_edges_side_by_side_cost_no_more(tmp_path_factory):
 def test_near_duplicates_are_those_of_brute_force(boxes: list, tmp_path_factory):
     lines = [f"0 {x / 64} {y / 64} {w / 64} {h / 64}" for x, y, w, h in boxes] or ["0 0.5 0.5 0.1 0.1"]
     labels, images = read(tmp_path_factory.mktemp("rows"), lines, "detect")
-    other, overlap = box_rules._near(labels, images)
+    other, overlap = box_rules._near_duplicates(labels, images)
     box = labels.box.astype(np.float64)
     for i in range(len(box)):
         a, b = np.repeat(box[i : i + 1], i, axis=0), box[:i]
         shared = box_rules._shared(a, b)
         iou = shared / (a[:, 2:].prod(axis=1) + b[:, 2:].prod(axis=1) - shared)
-        near = set(np.flatnonzero((iou > box_rules.NEAR) & (a != b).any(axis=1)).tolist())
+        near = set(np.flatnonzero((iou > box_rules.NEAR_IOU) & (a != b).any(axis=1)).tolist())
         assert other[i] == min(near, default=-1)
         if near:
             assert overlap[i] == pytest.approx(iou[other[i]])

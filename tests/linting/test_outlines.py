@@ -208,7 +208,7 @@ def test_a_scribble_of_thousands_of_crossings_is_judged_at_once(monkeypatch):
     asked, is_neck = [], judging._is_neck
     monkeypatch.setattr(judging, "_is_neck", lambda *edges: asked.append(edges) or is_neck(*edges))
     x, y = np.random.default_rng(0).uniform(0, 600, (2, 500))
-    scribble = judging.judge(x, y, 16.0)
-    assert scribble.kind is judging.Kind.CROSSING and len(asked) < 10 * judging.MOST_CROSSINGS
+    scribble = judging.judge_outline(x, y, 16.0)
+    assert scribble.kind is judging.RingKind.CROSSING and len(asked) < 10 * judging.MOST_CROSSINGS
     monkeypatch.setattr(judging, "MOST_CROSSINGS", 1 << 20)
-    assert judging.judge(x, y, 16.0) == scribble and len(asked) > 5000
+    assert judging.judge_outline(x, y, 16.0) == scribble and len(asked) > 5000

@@ -16,25 +16,25 @@ from yolo_nanfix.linting.autofix.operations import CLIP_SLIGHTLY, Operation, saf
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.row_hits import file_hit, row_hits
 
-BOXES = ("detect", "segment", "obb")
-PLAIN = ("detect", "pose")
+NOT_POSE = ("detect", "segment", "obb")
+BY_CENTRE = ("detect", "pose")
 """The tasks whose boxes stand in the rows; those of polygons follow from the corners, which have rules of their own."""
-UPRIGHT = ("detect", "segment", "pose")
-LEAST = 2
+WITH_BOXES = ("detect", "segment", "pose")
+LEAST_SIDE = 2
 """Augmentation drops boxes with a side of so many pixels or less (`box_candidates`, `wh_thr`)."""
 SLIM = 100
 """Augmentation drops boxes whose one side is so many times the other (`ar_thr`)."""
 MAX_DET = 300
-NEAR = 0.95
+NEAR_IOU = 0.95
 """Two boxes are nearly one from this overlap (IoU) on."""
 MAX_NEIGHBOURS = 16
 """A box is held against so many others at most: those that begin next, from left to right."""
 AT_ONCE = 1 << 14
 """Boxes that are held against their neighbours in one go: 200 bytes are held of each pair."""
-_PIXELS = "the box is {width:.3g} x {height:.3g} pixels"
+_IN_PIXELS = "the box is {width:.3g} x {height:.3g} pixels"
 
 
-@rule("BX001", "coordinate-over-one", Severity.ERROR, Effect.DROPS, BOXES, autofix=unsafe(Operation.CLIP))
+@rule("BX001", "coordinate-over-one", Severity.ERROR, Effect.DROPS, NOT_POSE, autofix=unsafe(Operation.CLIP))
 def coordinate_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box has a coordinate above 1.01.
 
@@ -74,7 +74,7 @@ def box_side_negative(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "the box has w h = {size}: negative", size=labels.box[rows, 2:])
 
 
-@rule("BX004", "box-side-zero", Severity.ERROR, Effect.ACCEPTS, PLAIN, autofix=unsafe(Operation.DROP))
+@rule("BX004", "box-side-zero", Severity.ERROR, Effect.ACCEPTS, BY_CENTRE, autofix=unsafe(Operation.DROP))
 def box_side_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box has no width or no height.
 
@@ -88,7 +88,7 @@ def box_side_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "the box has w h = {size}: a side is 0", size=labels.box[rows, 2:])
 
 
-@rule("BX005", "centre-outside-tolerated", Severity.WARNING, Effect.ACCEPTS, PLAIN, autofix=CLIP_SLIGHTLY)
+@rule("BX005", "centre-outside-tolerated", Severity.WARNING, Effect.ACCEPTS, BY_CENTRE, autofix=CLIP_SLIGHTLY)
 def centre_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     """A coordinate is outside 0-1, but within the tolerance of one percent.
 
@@ -102,7 +102,7 @@ def centre_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "x y w h = {box}: outside 0-1", box=labels.box[rows])
 
 
-@rule("BX006", "box-spills-out", Severity.WARNING, Effect.ACCEPTS, PLAIN, autofix=CLIP_SLIGHTLY)
+@rule("BX006", "box-spills-out", Severity.WARNING, Effect.ACCEPTS, BY_CENTRE, autofix=CLIP_SLIGHTLY)
 def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box reaches out of the image by more than a pixel.
 
@@ -119,7 +119,7 @@ def box_spills_out(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, "the box reaches {spill:.0f} px out of the image", spill=spill[rows])
 
 
-@rule("BX008", "box-under-one-pixel", Severity.WARNING, Effect.ACCEPTS, UPRIGHT, autofix=unsafe(Operation.DROP))
+@rule("BX008", "box-under-one-pixel", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES, autofix=unsafe(Operation.DROP))
 def box_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     """A side of a box is shorter than one pixel of its image.
 
@@ -132,7 +132,7 @@ def box_under_one_pixel(labels: Labels, images: Images) -> Iterator[Hit]:
     wide, high = boxes.w * boxes.width, boxes.h * boxes.height
     short = np.minimum(wide, high)
     rows = np.flatnonzero(boxes.valid & boxes.known & (short > 0) & (short < 0.999))
-    yield from row_hits(labels, images, rows, _PIXELS, width=wide[rows], height=high[rows])
+    yield from row_hits(labels, images, rows, _IN_PIXELS, width=wide[rows], height=high[rows])
 
 
 @rule("BX010", "pose-box-infinite", Severity.ERROR, Effect.GARBAGE, ("pose",), autofix=unsafe(Operation.DROP))
@@ -167,7 +167,7 @@ def pose_box_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, says, box=labels.box[rows], pixels=largest[rows] > 2)
 
 
-@rule("BX015", "box-in-pixels", Severity.ERROR, Effect.DROPS, BOXES)
+@rule("BX015", "box-in-pixels", Severity.ERROR, Effect.DROPS, NOT_POSE)
 def box_in_pixels(labels: Labels, images: Images) -> Iterator[Hit]:
     """The coordinates of a box look like pixels.
 
@@ -184,7 +184,7 @@ def box_in_pixels(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, says, box=labels.box[rows], width=width, height=height)
 
 
-@rule("BX016", "box-under-two-pixels", Severity.WARNING, Effect.ACCEPTS, UPRIGHT)
+@rule("BX016", "box-under-two-pixels", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES)
 def box_under_two_pixels(labels: Labels, images: Images, options: LintOptions) -> Iterator[Hit]:
     """At the image size of the training a side of a box is two pixels or less.
 
@@ -196,7 +196,7 @@ def box_under_two_pixels(labels: Labels, images: Images, options: LintOptions) -
     boxes = label_boxes(labels, images)
     own = np.minimum(boxes.w * boxes.width, boxes.h * boxes.height)
     side = own * (options.imgsz / np.maximum(np.maximum(boxes.width, boxes.height), 1))
-    rows = np.flatnonzero(boxes.valid & boxes.known & (side <= LEAST) & (own >= 0.999) & ~boxes.dropped)
+    rows = np.flatnonzero(boxes.valid & boxes.known & (side <= LEAST_SIDE) & (own >= 0.999) & ~boxes.dropped)
     says = "the shorter side has {side:.2g} pixels at an image size of {imgsz}"
     yield from row_hits(labels, images, rows, says, side=side[rows], imgsz=options.imgsz)
 
@@ -216,7 +216,7 @@ def many_boxes(labels: Labels, images: Images) -> Iterator[Hit]:
             yield file_hit(labels, images, index, "{objects} objects; max_det is {max_det} unless set", values=values)
 
 
-@rule("BX021", "box-very-slim", Severity.WARNING, Effect.ACCEPTS, UPRIGHT)
+@rule("BX021", "box-very-slim", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES)
 def box_very_slim(labels: Labels, images: Images) -> Iterator[Hit]:
     """A box is a hundred times as long as it is wide.
 
@@ -229,7 +229,7 @@ def box_very_slim(labels: Labels, images: Images) -> Iterator[Hit]:
     wide, high = boxes.w * boxes.width, boxes.h * boxes.height
     short, long = np.minimum(wide, high), np.maximum(wide, high)
     rows = np.flatnonzero(boxes.valid & boxes.known & (short >= 0.999) & (long >= SLIM * short) & ~boxes.dropped)
-    yield from row_hits(labels, images, rows, _PIXELS, width=wide[rows], height=high[rows])
+    yield from row_hits(labels, images, rows, _IN_PIXELS, width=wide[rows], height=high[rows])
 
 
 @rule("BX007", "row-duplicate", Severity.WARNING, Effect.REWRITES, autofix=safe(Operation.DUPLICATE))
@@ -261,7 +261,7 @@ def box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
     yield from row_hits(labels, images, rows, says, other=other, cls=labels.cls[rows], other_cls=labels.cls[other])
 
 
-@rule("BX012", "box-near-duplicate", Severity.WARNING, Effect.ACCEPTS, UPRIGHT)
+@rule("BX012", "box-near-duplicate", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES)
 def box_near_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
     """Two boxes of one class are nearly the same (IoU above 0.95).
 
@@ -270,13 +270,13 @@ def box_near_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.2 0.2` and `0 0.501 0.5 0.2 0.2`.
     Fix: remove one of the rows.
     """
-    other, overlap = _near(labels, images)
+    other, overlap = _near_duplicates(labels, images)
     rows = np.flatnonzero((other >= 0) & (labels.cls == labels.cls[other]))
     says = "overlaps the box of {line!l} by {iou:.1%} (IoU), the same class"
     yield from row_hits(labels, images, rows, says, other=other[rows], iou=overlap[rows])
 
 
-@rule("BX013", "near-box-of-two-classes", Severity.WARNING, Effect.ACCEPTS, UPRIGHT)
+@rule("BX013", "near-box-of-two-classes", Severity.WARNING, Effect.ACCEPTS, WITH_BOXES)
 def near_box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
     """Two boxes of different classes are nearly the same (IoU above 0.95).
 
@@ -285,7 +285,7 @@ def near_box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.2 0.2` and `1 0.501 0.5 0.2 0.2`.
     Fix: keep the row with the right class.
     """
-    other, overlap = _near(labels, images)
+    other, overlap = _near_duplicates(labels, images)
     rows = np.flatnonzero((other >= 0) & (labels.cls != labels.cls[other]))
     says = "class {cls} for a box that overlaps that of class {other_cls} on {line!l} by {iou:.1%} (IoU)"
     mine, its = labels.cls[rows], labels.cls[other[rows]]
@@ -293,7 +293,7 @@ def near_box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
 
 
 @once
-def _near(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _near_duplicates(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """For each row the first one before it in its file with nearly, but not exactly, the same box, else -1; their IoU.
 
     Boxes with exactly the same numbers are left to BX007 and BX009, unless their polygons differ.
@@ -305,7 +305,7 @@ def _near(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDArray[np
     left = labels.file[rows] * 8.0 + (boxes.x[rows] - width / 2)
     order = np.argsort(left, kind="stable")
     left = left[order]
-    end = left + width[order] * (1 / NEAR - 1)
+    end = left + width[order] * (1 / NEAR_IOU - 1)
     mine = np.flatnonzero(left[1:] <= end[:-1])  # those with any neighbour close enough
     count = np.minimum(np.searchsorted(left, end[mine], side="right") - mine - 1, MAX_NEIGHBOURS)
     rows = rows[order]
@@ -338,7 +338,7 @@ def _near_pairs(
     shared = _shared(one, two)
     iou = shared / (one[:, 2] * one[:, 3] + two[:, 2] * two[:, 3] - shared)
     equal = (one == two).all(axis=1) & (labels.shape[a] == labels.shape[b])
-    near = (iou > NEAR) & ~equal
+    near = (iou > NEAR_IOU) & ~equal
     return np.maximum(a, b)[near], np.minimum(a, b)[near], iou[near]
 
 

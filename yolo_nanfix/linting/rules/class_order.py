@@ -14,21 +14,21 @@ from yolo_nanfix.dataset import class_lists
 from yolo_nanfix.dataset.box_units import sample
 from yolo_nanfix.dataset.colours import class_colours
 from yolo_nanfix.dataset.config import DataConfig
+from yolo_nanfix.dataset.label_boxes import Floats
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
 _LISTS = 6
-LEAST = 20
+LEAST_ROWS = 20
 """A split with so many rows tells which class numbers it has."""
 OVER = 0.02
 """Numbers above the last class are no slips from this share of the rows of a split on."""
 ALIKE = 0.25
 """Sizes are alike where no fewer pairs than this are the other way round."""
-MANY = 64
+MANY_CLASSES = 64
 """With more classes than this some look like others by chance."""
-Floats = NDArray[np.float64]
 
 
 @rule("CL050", "class-list-differs", Severity.WARNING, Effect.ACCEPTS, LABELLED)
@@ -83,12 +83,12 @@ def class_sizes_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: in train class 0 is 60x22 and class 1 30x18 pixels; in val class 0 is 30x18.
     Fix: draw some images of both splits; renumber the labels of one of them by the names of the other.
     """
-    if config.nc < 2 or config.nc > MANY:
+    if config.nc < 2 or config.nc > MANY_CLASSES:
         return
     rows = sample(table)
     sizes = {split: _sizes(table, rows, split, config) for split in table.splits}
     for first, second in combinations(sizes, 2):
-        moved = _moved(sizes[first], sizes[second], SIZE)
+        moved = _moved(sizes[first], sizes[second], BY_SIZE)
         if len(moved) >= 2:
             says = (
                 "{classes:;4:{0!r} has {4:.0f}x{5:.0f} pixels in {2} and {6:.0f}x{7:.0f} in {3}, as {1!r} in {2}}: "
@@ -106,11 +106,11 @@ def class_colours_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: class 0 is red in train and green in val, where class 1 was green in train.
     Fix: draw some images of both splits; renumber the labels of one of them by the names of the other.
     """
-    if not 2 <= config.nc <= MANY:
+    if not 2 <= config.nc <= MANY_CLASSES:
         return
     colours = {split: class_colours(table, split) for split in table.splits}
     for first, second in combinations(colours, 2):
-        moved = _moved(colours[first], colours[second], COLOUR)
+        moved = _moved(colours[first], colours[second], BY_COLOUR)
         if len(moved) >= 2:
             says = "{classes:;4:{0!r} has in {3} the colours of {1!r} in {2}}: were they numbered anew for {second}?"
             yield _moved_hit(config, says, moved, (first, second))
@@ -160,8 +160,8 @@ class _Measure(NamedTuple):
     compared: int
 
 
-SIZE = _Measure(float(np.log(1.25)), 0.02, 15, 10)
-COLOUR = _Measure(30.0, 0.1, 10, 8)
+BY_SIZE = _Measure(float(np.log(1.25)), 0.02, 15, 10)
+BY_COLOUR = _Measure(30.0, 0.1, 10, 8)
 """Objects cover each other, so that some show the colours of others."""
 
 
@@ -180,19 +180,19 @@ def _lists(config: DataConfig) -> list[class_lists.ClassList]:
     return list(found.values())[::-1][:_LISTS]
 
 
-def _plain(name: str) -> str:
+def _folded(name: str) -> str:
     return re.sub(r"[\s_\-]+", " ", name.strip()).casefold()
 
 
 def _alike(name: str, other: str) -> bool:
     """Whether two names differ in spelling at most: capitals, spaces and signs that stand for them, a plural."""
-    one, two = _plain(name), _plain(other)
+    one, two = _folded(name), _folded(other)
     return one == two or one.rstrip("s") == two.rstrip("s")
 
 
 def _is_order(names: Mapping[int, str], other: Mapping[int, str]) -> bool:
     """Whether two lists hold the same names."""
-    return sorted(map(_plain, names.values())) == sorted(map(_plain, other.values()))
+    return sorted(map(_folded, names.values())) == sorted(map(_folded, other.values()))
 
 
 def _pairs(wrong: Mapping[int, str], ours: Mapping[int, str]) -> tuple[tuple[int, str, str], ...]:
@@ -204,7 +204,7 @@ def _top(table: Table, split: str, nc: int) -> tuple[int, float] | None:
     """The highest class of a split whose numbers stand in a row, and the share of rows above `nc`; None: not told."""
     cls = table.row_cls[table.rows_in(split)]
     cls = cls[np.isfinite(cls) & (cls >= 0) & (np.floor(cls) == cls)]
-    if len(cls) < LEAST:
+    if len(cls) < LEAST_ROWS:
         return None
     numbers = np.unique(cls.astype(np.int64))
     top = int(numbers[-1])
@@ -246,12 +246,12 @@ def _moved(first: Mapping[int, Floats], second: Mapping[int, Floats], measure: _
     moved = []
     for number in shared:
         own, sizes = first[number], second[number]
-        if not (_apart(own, sizes, measure) and _apart(own, sizes - common, measure)):
+        if not (_differ(own, sizes, measure) and _differ(own, sizes - common, measure)):
             continue
         others = [
             n
             for n, other in first.items()
-            if n != number and other.shape[1] >= measure.known and _same(other, sizes, measure.far)
+            if n != number and other.shape[1] >= measure.known and _look_alike(other, sizes, measure.far)
         ]
         if others:
             moved.append(_Moved(number, others[0]))
@@ -265,7 +265,7 @@ def _order(one: Floats, other: Floats) -> float:
     return float(below.mean() / len(one))
 
 
-def _apart(one: Floats, other: Floats, measure: _Measure) -> bool:
+def _differ(one: Floats, other: Floats, measure: _Measure) -> bool:
     """Whether the boxes of two splits differ in one of their numbers, hardly one excepted."""
     for a, b in zip(one, other, strict=True):
         if abs(float(np.median(a) - np.median(b))) >= measure.far:
@@ -275,7 +275,7 @@ def _apart(one: Floats, other: Floats, measure: _Measure) -> bool:
     return False
 
 
-def _same(one: Floats, other: Floats, far: float) -> bool:
+def _look_alike(one: Floats, other: Floats, far: float) -> bool:
     """Whether the boxes of two splits have the same numbers."""
     for a, b in zip(one, other, strict=True):
         order = _order(a, b)

@@ -23,18 +23,18 @@ from yolo_nanfix.linting.rules.row_hits import row_hits
 _SHOWN = 8
 LEARNABLE = 20
 """A class with so many training examples is expected in val too."""
-FEW, MANY = 10, 100
-"""A class with fewer examples than `FEW` is rare, where another one has at least `MANY`."""
-MAX_CLASSES = 100_000
+FEW_EXAMPLES, MANY_EXAMPLES = 10, 100
+"""A class with fewer examples than `FEW_EXAMPLES` is rare, where another one has at least `MANY_EXAMPLES`."""
+COUNTED_CLASSES = 100_000
 _BLOCK = 1 << 14
 """Rows looked at at once: mostly the first ones have all classes."""
 STRAY = 0.01
 """So large a share of the rows may have a class beyond the last one, by slips of their own, without hiding the rule."""
-MOST = 0.5
+MOST_USED = 0.5
 """Where more than this share of the classes 1 to n is used, and 0 never, they were counted from 1."""
-SOME = 0.25
+SOME_USED = 0.25
 """So many are enough where 1 is among them: then both ends are those of a list that is counted from 1."""
-SLIPS, SHARE = 3, 0.05
+SLIPS, SLIP_SHARE = 3, 0.05
 """So many rows with class -1, and this share of all, are no slips: fewer are left to findings about rows."""
 
 
@@ -109,7 +109,7 @@ def class_unused(table: Table, config: DataConfig) -> Iterator[Hit]:
     unused = [name for name, there in zip(config.names.values(), used.tolist(), strict=True) if not there]
     if unused:
         says = "{count} of {classes:class|classes} occur in no label: {names:,8}"
-        yield _hit(config, says, count=len(unused), classes=config.nc, names=unused)
+        yield _names_hit(config, says, count=len(unused), classes=config.nc, names=unused)
 
 
 @rule("CL005", "class-not-in-train", Severity.WARNING, Effect.ACCEPTS, LABELLED)
@@ -121,11 +121,11 @@ def class_not_in_train(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: a rare class whose three images all went to val.
     Fix: split the images again, so that each class is in train.
     """
-    counts = _counts(table, config.ceiling)
+    counts = _class_counts(table, config.ceiling)
     missing = np.flatnonzero((counts["train"] == 0) & (np.sum(list(counts.values()), axis=0) > 0))
     if len(missing) and counts["train"].any():
         says = "in other splits, but not in train ({count}): {names:,8}"
-        yield _hit(config, says, count=len(missing), names=[config.name(c) for c in missing.tolist()])
+        yield _names_hit(config, says, count=len(missing), names=[config.name(c) for c in missing.tolist()])
 
 
 @rule("CL006", "class-not-in-val", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -137,13 +137,13 @@ def class_not_in_val(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: a class recorded on one day, all of whose images went to train.
     Fix: split the images again, so that each class is in all splits.
     """
-    counts = _counts(table, config.ceiling)
+    counts = _class_counts(table, config.ceiling)
     for split in ("val", "test"):
         if split in counts and counts[split].any():
             missing = np.flatnonzero((counts["train"] >= LEARNABLE) & (counts[split] == 0))
             if len(missing):
                 says, names = "in train, but not in {split} ({count}): {names:,8}", map(config.name, missing.tolist())
-                yield _hit(config, says, split=split, count=len(missing), names=list(names))
+                yield _names_hit(config, says, split=split, count=len(missing), names=list(names))
 
 
 @rule("CL007", "class-rare", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -155,11 +155,11 @@ def class_rare(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: 3 bicycles among 4000 cars.
     Fix: collect more examples, repeat the images that have it, or leave the class out.
     """
-    train = _counts(table, config.ceiling)["train"]
-    rare = np.flatnonzero((train > 0) & (train < FEW))
-    if len(rare) and train.max() >= MANY:
+    train = _class_counts(table, config.ceiling)["train"]
+    rare = np.flatnonzero((train > 0) & (train < FEW_EXAMPLES))
+    if len(rare) and train.max() >= MANY_EXAMPLES:
         says = "fewer than {few} examples in train ({count}): {examples:,8:{0} ({1})}"
-        yield _hit(config, says, few=FEW, count=len(rare), examples=_examples(config, rare, train))
+        yield _names_hit(config, says, few=FEW_EXAMPLES, count=len(rare), examples=_examples(config, rare, train))
 
 
 @rule("CL008", "class-imbalance", Severity.INFO, Effect.ACCEPTS, LABELLED)
@@ -171,7 +171,7 @@ def class_imbalance(table: Table, config: DataConfig) -> Iterator[Hit]:
     Example: 40 000 cars and 300 buses.
     Fix: set `cls_pw`, repeat the images that have the rare class, or collect more of it.
     """
-    train = _counts(table, config.ceiling)["train"]
+    train = _class_counts(table, config.ceiling)["train"]
     used = np.flatnonzero(train)
     if len(used) > 1 and train.max() >= 100 * train[used].min():
         ends = np.array([np.argmax(train), used[np.argmin(train[used])]])
@@ -233,7 +233,7 @@ def classes_from_minus_one(table: Table, config: DataConfig) -> Iterator[Hit]:
     if not config.in_order:
         return  # CF003 tells of the keys
     known = {split: cls for split in table.splits if len(cls := table.row_cls[table.rows_in(split)])}
-    below = {split for split, cls in known.items() if (cls == -1).sum() >= max(SLIPS, SHARE * len(cls))}
+    below = {split for split, cls in known.items() if (cls == -1).sum() >= max(SLIPS, SLIP_SHARE * len(cls))}
     whole = {split for split, cls in known.items() if cls.min() >= -1 and cls.max() < config.nc - 1}
     if below and below <= whole:
         some = len(whole) < len(known)
@@ -252,7 +252,7 @@ def _shifted(
     values = {"splits": splits, "by": by, "nc": config.nc, "first": -by, "last": top - by, "top": top}
     values |= {"whole": not some, "of": splits if some else ()}
     files = frozenset(table.labels[i] for split in splits for i in table.members[split].tolist()) if some else None
-    return _hit(config, says, **values)._replace(explains=Explains(codes, files))
+    return _names_hit(config, says, **values)._replace(explains=Explains(codes, files))
 
 
 class Start(Enum):
@@ -291,7 +291,7 @@ def _start(cls: NDArray[np.float32], nc: int) -> Start:
         return Start.ZERO if zero else Start.EITHER
     used = np.unique(cls[(cls >= 1) & (cls <= nc)])
     share = len(used) / nc
-    return Start.ONE if share > MOST or (used[0] == 1 and share >= SOME) else Start.FEW
+    return Start.ONE if share > MOST_USED or (used[0] == 1 and share >= SOME_USED) else Start.FEW
 
 
 def from_one(found: Mapping[str, Start]) -> tuple[str, ...]:
@@ -304,9 +304,9 @@ def from_one(found: Mapping[str, Start]) -> tuple[str, ...]:
 
 
 @once
-def _counts(table: Table, nc: int) -> dict[str, NDArray[np.int64]]:
+def _class_counts(table: Table, nc: int) -> dict[str, NDArray[np.int64]]:
     """For each split how many rows each class has; classes that are no class are left out."""
-    nc = min(nc, MAX_CLASSES)
+    nc = min(nc, COUNTED_CLASSES)
     cls = table.row_cls
     valid = len(cls) and cls.min() >= 0 and cls.max() < nc
     number = (cls if valid else np.where((cls >= 0) & (cls < nc), cls, nc)).astype(np.int64)
@@ -324,6 +324,6 @@ def _examples(config: DataConfig, classes: NDArray[np.int64], counts: NDArray[np
     return [(config.name(c), int(counts[c])) for c in classes.tolist()]
 
 
-def _hit(config: DataConfig, says: str, **values: Any) -> Hit:
+def _names_hit(config: DataConfig, says: str, **values: Any) -> Hit:
     """A hit on `names` in data.yaml."""
     return Hit(str(config.yaml_file), says, config.key_lines.get("names"), values=values)

@@ -13,8 +13,8 @@ MAX_NEIGHBOURS = 64
 """An edge is held against so many others at most: those that begin next, from left to right."""
 FLAT = 1e-2
 """Points no further off a line than so many pixels lie on it."""
-_CHUNK = 1 << 18
-_FAR = 1e5
+_AT_ONCE = 1 << 18
+_FARTHEST = 1e5
 
 
 @once
@@ -96,7 +96,7 @@ def _sweep(polygons: Shapes) -> dict[int, float]:
     found: dict[int, float] = {}
     if not len(polygons.x):
         return found
-    x = np.clip(polygons.x, -_FAR, _FAR)
+    x = np.clip(polygons.x, -_FARTHEST, _FARTHEST)
     shift = polygons.owner * (2 * float(np.abs(x).max()) + 1)  # polygons side by side, so that they never meet
     ends = x + shift, polygons.ahead(x) + shift
     left = np.minimum(*ends)
@@ -105,7 +105,7 @@ def _sweep(polygons: Shapes) -> dict[int, float]:
     number = np.arange(len(order))
     meeting = np.minimum(np.searchsorted(left, right, side="right") - number - 1, MAX_NEIGHBOURS)
     edges = _Edges(polygons)
-    step = max(1, _CHUNK // MAX_NEIGHBOURS)
+    step = max(1, _AT_ONCE // MAX_NEIGHBOURS)
     for low in range(0, len(order), step):
         part = meeting[low : low + step]
         mine = np.repeat(number[low : low + step], part)

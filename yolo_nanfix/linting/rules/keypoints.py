@@ -29,7 +29,7 @@ FITTING = 0.98
 """This share of the rows must fit a unit."""
 PERCENT_FROM = 130
 """In images of fewer pixels a side percent and pixels look alike."""
-POINTS = ("KP001", "KP003", "KP004", "KP005", "KP007", "KP008", "KP009", "SP007")
+ABOUT_POINTS = ("KP001", "KP003", "KP004", "KP005", "KP007", "KP008", "KP009", "SP007")
 """What is wrong with keypoints that are not normalised."""
 _VISIBILITY = "has visibility {visibility}"
 
@@ -69,7 +69,7 @@ def keypoint_over_one(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.4 0.4 320 240 2 0.6 0.6 2`.
     Fix: divide x by the image width and y by its height; give a keypoint outside the image 0 0 and visibility 0.
     """
-    far = _points(labels).largest
+    far = _keypoints(labels).largest
     says, pixels = "is at {point}: above 1.01{pixels:; pixels?|}", (far > 2) & (far < np.inf)
     yield from _point_hits(labels, images, far > HIGH, says, point=labels.points, pixels=pixels)
 
@@ -83,7 +83,7 @@ def keypoint_below_zero(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.4 0.4 -1 -1 0 0.6 0.6 2`.
     Fix: give a keypoint that is missing or outside the image 0 0 and visibility 0.
     """
-    below = _points(labels).smallest < LOW
+    below = _keypoints(labels).smallest < LOW
     yield from _point_hits(labels, images, below, "is at {point}: below -0.01", point=labels.points)
 
 
@@ -96,7 +96,7 @@ def keypoint_outside_tolerated(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.4 0.4 1.005 0.4 2 0.6 0.6 2`.
     Fix: clip the keypoint to the image.
     """
-    ranges = _points(labels)
+    ranges = _keypoints(labels)
     outside = (ranges.largest > 1) | (ranges.smallest < 0)
     mask = outside & (ranges.largest <= HIGH) & (ranges.smallest >= LOW) & (labels.visible != 0)
     yield from _point_hits(labels, images, mask, "is at {point}: outside 0-1", point=labels.points)
@@ -126,7 +126,7 @@ def keypoint_at_corner(labels: Labels, images: Images, config: DataConfig) -> It
     Example: `0 0.5 0.5 0.4 0.4 0 0 2 0.6 0.6 2`, or 0 0 with `kpt_shape: [2, 2]`.
     Fix: write visibility 0; for that `kpt_shape` has to end in 3.
     """
-    points = _points(labels)
+    points = _keypoints(labels)
     mask = (points.x == 0) & (points.y == 0) & (labels.visible != 0)
     says = "is at 0 0, {dims:2=without a column for visibility it counts as visible|as a visible one}"
     yield from _point_hits(labels, images, mask, says, dims=config.kpt_dims)
@@ -141,7 +141,7 @@ def keypoint_far_from_box(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.2 0.2 0.1 0.1 0.9 0.9 2 0.2 0.2 2`.
     Fix: draw the box around the object with all its visible keypoints.
     """
-    points, boxes, count = _points(labels), label_boxes(labels, images), np.diff(labels.first)
+    points, boxes, count = _keypoints(labels), label_boxes(labels, images), np.diff(labels.first)
     long = np.where((boxes.dropped | (boxes.side < 0)), np.nan, np.maximum(boxes.w, boxes.h))
     side = np.repeat(np.where(long > 0, long, np.nan), count)
     across = np.abs(points.x - np.repeat(boxes.x, count)) - np.repeat(boxes.w / 2, count)
@@ -160,7 +160,7 @@ def keypoints_coincide(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 0.4 0.4 0.5 0.5 2 0.5 0.5 2`.
     Fix: label the keypoints, or give those that are not visible 0 0 and visibility 0.
     """
-    points, rows = _points(labels), np.flatnonzero(np.diff(labels.first))
+    points, rows = _keypoints(labels), np.flatnonzero(np.diff(labels.first))
     if not len(rows):
         return
     start = labels.first[rows]
@@ -241,7 +241,7 @@ def keypoints_in_pixels(table: Table, config: DataConfig) -> Iterator[Hit]:
         )
         values: dict[str, Any] = {"rows": count, "of": rows, "dims": config.kpt_dims or 2, "points": "only"}
         values |= {"scale": scale, "form": "centre", "splits": table.splits_in(split), "size": (1, 1)}
-        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(POINTS))
+        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(ABOUT_POINTS))
 
 
 @rule("KP011", "keypoint-dimensions", Severity.ERROR, Effect.DROPS, POSE)
@@ -276,7 +276,7 @@ class _Points:
 
 
 @once
-def _points(labels: Labels) -> _Points:
+def _keypoints(labels: Labels) -> _Points:
     """The keypoints of a label table, coordinate by coordinate."""
     x, y = np.ascontiguousarray(labels.points[:, 0]), np.ascontiguousarray(labels.points[:, 1])
     seen = (labels.visible != 0) & ((x != 0) | (y != 0))

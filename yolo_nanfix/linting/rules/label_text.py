@@ -19,10 +19,10 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, safe, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
+from yolo_nanfix.linting.rules.boxes import NOT_POSE
 from yolo_nanfix.linting.rules.keypoints import BOX_COLUMNS, other_width
-from yolo_nanfix.linting.rules.row_hits import MASKED, bad_hits, facts, file_hit, row_hits
+from yolo_nanfix.linting.rules.row_hits import MASKED, bad_hits, file_hit, plain_facts, row_hits
 
-BOXES = ("detect", "segment", "obb")
 SIX = 6
 BYTE_ORDER_MARK = "\ufeff"
 _ABOUT_BOXES = (
@@ -30,7 +30,7 @@ _ABOUT_BOXES = (
     *("BX019", "BX020", "BX021"),
 )
 """What is found besides where a confidence and a number are taken for a corner."""
-MANY = 0.5
+MANY_BEHIND = 0.5
 """A tracker leaves rows without a number where it has no track: so many of all rows with one will do, if no row has
 another number of columns for another reason."""
 OVER = 0.25
@@ -72,7 +72,7 @@ def not_a_number(labels: Labels, images: Images, config: DataConfig) -> Iterator
     Example: `0 0.5 0.5 0.2 n/a`.
     Fix: write class numbers and coordinates as numbers.
     """
-    names = _names(config)
+    names = _class_words(config)
 
     def plain(text: str) -> bool:
         return not (_has_nul(text) or _has_mark(text) or _is_markup(text) or text in names)
@@ -132,7 +132,7 @@ def column_count(labels: Labels, images: Images, config: DataConfig, task: str) 
             yield file_hit(labels, images, bad.file, says, bad.line, values)
 
 
-@rule("TX006", "boxes-among-polygons", Severity.ERROR, Effect.DROPS, BOXES)
+@rule("TX006", "boxes-among-polygons", Severity.ERROR, Effect.DROPS, NOT_POSE)
 def boxes_among_polygons(labels: Labels, images: Images) -> Iterator[Hit]:
     """A file mixes boxes and polygons.
 
@@ -248,7 +248,7 @@ def number_odd_spelling(labels: Labels, images: Images) -> Iterator[Hit]:
     """
     for odd in (bad for bad in labels.bad if bad.kind == "spelling"):
         says = "{text!r} is an odd spelling" + MASKED if odd.masked else "{text!r} is read as {number}"
-        number = None if odd.masked else facts(np.array([float(odd.text)]))[0]
+        number = None if odd.masked else plain_facts(np.array([float(odd.text)]))[0]
         yield file_hit(labels, images, odd.file, says, odd.line, {"text": odd.text, "number": number})
 
 
@@ -275,7 +275,7 @@ def class_name_for_number(labels: Labels, images: Images, config: DataConfig) ->
     Fix: write the class number, counted from 0 in the order of `names`.
     """
     says = "{text!r} is the name of a class; its number belongs here"
-    yield from bad_hits(labels, images, "number", says, _names(config).__contains__)
+    yield from bad_hits(labels, images, "number", says, _class_words(config).__contains__)
 
 
 @rule("TX015", "label-nul-bytes", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
@@ -497,10 +497,10 @@ def _of(table: Table, split: str | None) -> Behind | None:
         return None
     if over and over >= OVER * two and one + two >= MOST * rows:
         return Behind(one, two, rows, bool(ahead and not two))
-    return Behind(one, 0, rows, bool(ahead)) if one >= max(LEAST, MANY * rows, MOST * misfits) else None
+    return Behind(one, 0, rows, bool(ahead)) if one >= max(LEAST, MANY_BEHIND * rows, MOST * misfits) else None
 
 
-def _names(config: DataConfig) -> frozenset[str]:
+def _class_words(config: DataConfig) -> frozenset[str]:
     """The class names, and the single words of them, that are no numbers."""
     words = {word for name in config.names.values() for word in (name, *name.split())}
     return frozenset(word for word in words if word)

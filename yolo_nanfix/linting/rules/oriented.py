@@ -21,7 +21,7 @@ from yolo_nanfix.linting.rules.geometry import areas, enclosing_rectangles, flat
 from yolo_nanfix.linting.rules.row_hits import row_hits
 
 OBB = ("obb",)
-FEW, MOST = 3, 0.9
+FEW_ROTATED, MOST_ROTATED = 3, 0.9
 """So many boxes rotated in percent, and this share of all whose angles tell, are no chance."""
 FILLED = 0.7
 """A quadrilateral that fills less of its rectangle is far from being one."""
@@ -152,7 +152,7 @@ def obb_turned_in_percent(table: Table, config: DataConfig) -> Iterator[Hit]:
     for split in (None, *table.splits):
         counts = table.clues[table.images_in(split)]
         parts, pixels = (int(counts[:, clue].sum()) for clue in (Clue.RIGHT_IN_PARTS, Clue.RIGHT_IN_PIXELS))
-        if parts >= FEW and parts >= MOST * (parts + pixels):
+        if parts >= FEW_ROTATED and parts >= MOST_ROTATED * (parts + pixels):
             says = (
                 "{rows} boxes have right angles in normalised coordinates, but not in pixels, {in_pixels} the other "
                 "way round: they were rotated in percent of images that are not square"

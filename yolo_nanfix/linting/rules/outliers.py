@@ -15,8 +15,8 @@ from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.table import Table
 from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.registry import Hit, rule
+from yolo_nanfix.linting.rules.boxes import WITH_BOXES
 
-UPRIGHT = ("detect", "segment", "pose")
 STRIDE = 8
 """The finest grid of the models has one cell for so many pixels."""
 SMALL_SHARE = 0.1
@@ -24,15 +24,15 @@ COVERED = 0.002
 """So far from the border of the image, normalised, a box still covers it: one pixel of 500."""
 MANY_COVERED, MOST_COVERED = 3, 0.5
 """From so many boxes, and this part of those of a folder on, the folder is meant, not the box."""
-ENOUGH = 100
+ENOUGH_BOXES = 100
 """A class says what is usual from so many boxes on."""
 SPREADS = 7.0
 """An outlier is further from the median than so many standard deviations (estimated from the quartiles)."""
-RARE, FEW = 0.002, 3
-"""More boxes than this part of a class, and more than `FEW`, are not outliers but another kind of it."""
+RARE, FEW_OUTLIERS = 0.002, 3
+"""More boxes than this part of a class, and more than `FEW_OUTLIERS`, are not outliers but another kind of it."""
 BORDER = 0.005
-SHOWN = 20
-MAX_CLASSES = 4096
+SHOWN_OUTLIERS = 20
+MOST_CLASSES = 4096
 _BINS, _PER_OCTAVE, _LOWEST = 1024, 32, -16
 
 
@@ -56,7 +56,7 @@ def _shapes(table: Table) -> _Shape:
     return _Shape(rows, width[rows], height[rows])
 
 
-@rule("BX014", "box-covers-image", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
+@rule("BX014", "box-covers-image", Severity.INFO, Effect.ACCEPTS, WITH_BOXES)
 def box_covers_image(table: Table) -> Iterator[Hit]:
     """A box covers the whole image; or in a folder most boxes do.
 
@@ -80,7 +80,7 @@ def box_covers_image(table: Table) -> Iterator[Hit]:
     total, many = np.bincount(home, table.each, size), np.bincount(where, minlength=size)
     meant = (many >= MANY_COVERED) & (many >= MOST_COVERED * total)
     for row in rows[~meant[where]].tolist():
-        yield _hit(table, row, "the box covers the whole image", {})
+        yield _row_hit(table, row, "the box covers the whole image", {})
     for folder in np.flatnonzero(meant).tolist():
         images = np.unique(table.row_image[rows[where == folder]])
         boxed = np.count_nonzero((home == folder) & (table.each > 0))
@@ -90,7 +90,7 @@ def box_covers_image(table: Table) -> Iterator[Hit]:
         yield Hit(str(folders[folder]), says, split=split, values=values)
 
 
-@rule("BX017", "boxes-small-at-imgsz", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
+@rule("BX017", "boxes-small-at-imgsz", Severity.INFO, Effect.ACCEPTS, WITH_BOXES)
 def boxes_small_at_imgsz(table: Table, options: LintOptions) -> Iterator[Hit]:
     """A good part of all boxes is smaller than a cell of the finest grid, at the image size of the training.
 
@@ -106,14 +106,14 @@ def boxes_small_at_imgsz(table: Table, options: LintOptions) -> Iterator[Hit]:
     side *= own if len(side) == len(own) else own[shape.rows]
     small = side < STRIDE
     count = np.count_nonzero(small)
-    if len(small) >= ENOUGH and count / len(small) >= SMALL_SHARE:
+    if len(small) >= ENOUGH_BOXES and count / len(small) >= SMALL_SHARE:
         first = int(shape.rows[np.argmax(small)])
         says = "{boxes} of {of} boxes are under {stride}x{stride} pixels at imgsz {imgsz}"
         values = {"boxes": int(count), "of": len(small), "stride": STRIDE, "imgsz": options.imgsz}
-        yield _hit(table, first, says, values)
+        yield _row_hit(table, first, says, values)
 
 
-@rule("BX019", "box-size-outlier", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
+@rule("BX019", "box-size-outlier", Severity.INFO, Effect.ACCEPTS, WITH_BOXES)
 def box_size_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
     """A box is far larger or smaller than the boxes of its class.
 
@@ -127,10 +127,10 @@ def box_size_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
     np.sqrt(side, out=side)
     for row, usual in _outliers(table, shape, side, config.ceiling):
         says = "{width:.0f}x{height:.0f} pixels, where {name!r} typically has {typical:.0f}"
-        yield _hit(table, row, says, _sides(table, config, shape, row) | {"typical": usual})
+        yield _row_hit(table, row, says, _sides(table, config, shape, row) | {"typical": usual})
 
 
-@rule("BX020", "box-aspect-outlier", Severity.INFO, Effect.ACCEPTS, UPRIGHT)
+@rule("BX020", "box-aspect-outlier", Severity.INFO, Effect.ACCEPTS, WITH_BOXES)
 def box_aspect_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
     """A box inside the image is far wider or higher than the boxes of its class, for its size.
 
@@ -145,15 +145,15 @@ def box_aspect_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
         if (np.minimum(box[:2], 1 - box[:2]) - box[2:] / 2 < BORDER).any():
             continue
         says = "{width:.0f}x{height:.0f} pixels, where {name!r} typically has width to height {typical:.2g}"
-        yield _hit(table, row, says, _sides(table, config, shape, row) | {"typical": usual})
+        yield _row_hit(table, row, says, _sides(table, config, shape, row) | {"typical": usual})
 
 
 def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int) -> list[tuple[int, float]]:
-    """Rows whose value is unusual for their class, the furthest `SHOWN` of each, with the class's median.
+    """Rows whose value is unusual for their class, the furthest `SHOWN_OUTLIERS` of each, with the class's median.
 
     Values are judged by their logarithm, counted in bins of 1/32 octave: medians need no sorting. They are overwritten.
     """
-    start, usual = _classes(table, nc)
+    start, usual = _class_bins(table, nc)
     if not usual:
         return []
     octaves = np.log2(values, out=values)
@@ -166,13 +166,13 @@ def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int)
     spread = np.maximum((quartiles[:, 2] - quartiles[:, 0]) / 1.349, _PER_OCTAVE / 8)
     distance = np.abs(np.arange(_BINS) - quartiles[:, 1, None]) / spread[:, None]
     far = (distance > SPREADS) & (counts > 0)
-    far &= ((counts * far).sum(axis=1) <= np.maximum(FEW, RARE * counts.sum(axis=1)))[:, None]
+    far &= ((counts * far).sum(axis=1) <= np.maximum(FEW_OUTLIERS, RARE * counts.sum(axis=1)))[:, None]
     if not far.any():
         return []
     chosen = np.flatnonzero(np.append(far.ravel(), np.zeros(_BINS, np.bool_)).take(spot))
     chosen = chosen[np.argsort(-distance.ravel()[spot[chosen]], kind="stable")]
     rows: list[tuple[int, float]] = []
-    left = np.full(usual, SHOWN)
+    left = np.full(usual, SHOWN_OUTLIERS)
     for i, place in zip(chosen.tolist(), (spot[chosen] // _BINS).tolist(), strict=True):
         left[place] -= 1
         if left[place] >= 0:
@@ -181,7 +181,7 @@ def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int)
 
 
 @once
-def _classes(table: Table, nc: int) -> tuple[NDArray[np.intp], int]:
+def _class_bins(table: Table, nc: int) -> tuple[NDArray[np.intp], int]:
     """For each box of `_shapes` the first bin of its class among those with enough boxes, and how many these are.
 
     Boxes of other classes have the bins behind the last.
@@ -190,7 +190,7 @@ def _classes(table: Table, nc: int) -> tuple[NDArray[np.intp], int]:
     cls = table.row_cls if len(rows) == len(table.row_cls) else table.row_cls[rows]
     valid = len(cls) and cls.min() >= 0 and cls.max() < nc
     number = (cls if valid else np.where((cls >= 0) & (cls < nc), cls, nc)).astype(np.intp)
-    usual = np.flatnonzero(np.bincount(number, minlength=nc + 1)[:nc] >= ENOUGH)[:MAX_CLASSES]
+    usual = np.flatnonzero(np.bincount(number, minlength=nc + 1)[:nc] >= ENOUGH_BOXES)[:MOST_CLASSES]
     if len(usual) < nc:
         compact = np.full(nc + 1, len(usual), np.intp)
         compact[usual] = np.arange(len(usual))
@@ -212,7 +212,7 @@ def _sides(table: Table, config: DataConfig, shape: _Shape, row: int) -> dict[st
     return {"width": width, "height": height, "name": config.name(int(table.row_cls[row]))}
 
 
-def _hit(table: Table, row: int, says: str, values: Mapping[str, Any]) -> Hit:
+def _row_hit(table: Table, row: int, says: str, values: Mapping[str, Any]) -> Hit:
     """A hit on one label row."""
     image, line = int(table.row_image[row]), int(table.row_line[row])
     split, file = table.split_of(image), table.files[image]

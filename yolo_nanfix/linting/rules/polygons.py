@@ -15,7 +15,7 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, safe, unsafe
 from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.geometry import areas, crossings, extents, flat
-from yolo_nanfix.linting.rules.rings import MOST_CORNERS, Kind, Outline, judge
+from yolo_nanfix.linting.rules.rings import MOST_CORNERS, Outline, RingKind, judge_outline
 from yolo_nanfix.linting.rules.row_hits import file_hits, row_hits
 
 SEGMENT = ("segment",)
@@ -163,7 +163,7 @@ def polygon_self_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: put the corners in the order of the outline, or draw the object again.
     """
     says = "the polygon crosses itself; the loop has {area:.0f} square pixels"
-    yield from _outline_hits(labels, images, Kind.CROSSING, says)
+    yield from _outline_hits(labels, images, RingKind.CROSSING, says)
 
 
 @rule("SG010", "polygon-rings-joined", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
@@ -178,9 +178,9 @@ def polygon_rings_joined(labels: Labels, images: Images) -> Iterator[Hit]:
     own; a hole needs the bridge.
     """
     says = "{rings} rings in one outline, one after the other, without a bridge"
-    yield from _outline_hits(labels, images, Kind.JOINED, says)
+    yield from _outline_hits(labels, images, RingKind.JOINED, says)
     says = "{rings} rings in one outline; the sides of the bridge lie apart, by {area:.0f} square pixels"
-    yield from _outline_hits(labels, images, Kind.LOOSE, says)
+    yield from _outline_hits(labels, images, RingKind.LOOSE, says)
 
 
 @rule("SG011", "polygon-parts-overlap", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
@@ -193,7 +193,7 @@ def polygon_parts_overlap(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: unite the parts to one outline, or write each to a row of its own.
     """
     says = "{rings} parts, which share {area:.0f} square pixels; there the mask is empty"
-    yield from _outline_hits(labels, images, Kind.OVERLAPPING, says)
+    yield from _outline_hits(labels, images, RingKind.OVERLAPPING, says)
 
 
 @once
@@ -240,14 +240,14 @@ def _outlines(labels: Labels, images: Images) -> dict[int, Outline]:
         if loop >= least:
             spent += min(int(polygons.count[owner]), MOST_CORNERS) ** 2
             if spent > MOST_PAIRS:
-                found[int(polygons.rows[owner])] = Outline(Kind.CROSSING, 1, loop)
+                found[int(polygons.rows[owner])] = Outline(RingKind.CROSSING, 1, loop)
                 continue
             spots = slice(polygons.start[owner], polygons.start[owner] + polygons.count[owner])
-            found[int(polygons.rows[owner])] = judge(polygons.x[spots], polygons.y[spots], least)
+            found[int(polygons.rows[owner])] = judge_outline(polygons.x[spots], polygons.y[spots], least)
     return found
 
 
-def _outline_hits(labels: Labels, images: Images, kind: Kind, says: str) -> Iterator[Hit]:
+def _outline_hits(labels: Labels, images: Images, kind: RingKind, says: str) -> Iterator[Hit]:
     """A hit for each row whose outline is of this kind."""
     found = [(row, one.rings, one.area) for row, one in sorted(_outlines(labels, images).items()) if one.kind is kind]
     rows, rings, area = map(np.array, zip(*found, strict=True)) if found else (np.zeros(0, np.int64),) * 3

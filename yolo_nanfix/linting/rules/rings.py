@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo_nanfix.dataset.label_boxes import Shapes
+from yolo_nanfix.dataset.label_boxes import Floats, Shapes
 from yolo_nanfix.linting.rules.geometry import crossings
 
 MOST_CORNERS = 512
@@ -22,7 +22,7 @@ MOST_CROSSINGS = 256
 """Of rings that cross themselves more often the largest loop counts, be it thin: a scribble is no slip of a tool."""
 MOST_BRIDGES = 1024
 """So many pairs of edges are tried as bridges, the closest first."""
-NECK, SHARE, LEAST_SHARE = 1.5, 0.12, 0.35
+NECK, BRIDGE_SHARE, LEAST_SHARE = 1.5, 0.12, 0.35
 """The sides of a bridge are so many pixels apart at most, or this part of its length; but never more than the last."""
 THIN = 3.0
 """Where two sides of a thin part cross, they are no more than so many pixels apart beside each other."""
@@ -39,11 +39,10 @@ MOST_CHORDS, MOST_LONG = 8, 32
 """Rings are joined by so many chords at most; by more where these stand out by their length."""
 _RASTER = 256
 
-Floats = NDArray[np.float64]
 Edges = NDArray[np.int64]
 
 
-class Kind(Enum):
+class RingKind(Enum):
     """What an outline is."""
 
     VALID = "rings with bridges, or one without a crossing"
@@ -62,12 +61,12 @@ class Outline(NamedTuple):
         area: square pixels that are filled wrong by it; 0 unless known.
     """
 
-    kind: Kind
+    kind: RingKind
     rings: int = 1
     area: float = 0.0
 
 
-def judge(x: Floats, y: Floats, least: float) -> Outline:
+def judge_outline(x: Floats, y: Floats, least: float) -> Outline:
     """What an outline with a crossing is, of its corners in pixels.
 
     Args:
@@ -77,10 +76,10 @@ def judge(x: Floats, y: Floats, least: float) -> Outline:
     points = np.column_stack([x, y])
     points = points[np.any(points != np.roll(points, -1, axis=0), axis=1)]
     cut = _as_rings(points, least)
-    if cut.kind not in (Kind.CROSSING, Kind.OVERLAPPING):
+    if cut.kind not in (RingKind.CROSSING, RingKind.OVERLAPPING):
         return cut
     chords = _chords(points, least)
-    return cut if chords is None else Outline(Kind.JOINED, len(chords))
+    return cut if chords is None else Outline(RingKind.JOINED, len(chords))
 
 
 def _as_rings(points: Floats, least: float) -> Outline:
@@ -90,12 +89,12 @@ def _as_rings(points: Floats, least: float) -> Outline:
     if loop >= least:
         loop = max((_largest_loop(_slim(points[ring])) for ring in rings), default=0.0)
     if loop >= least:
-        return Outline(Kind.CROSSING, len(rings), loop)
+        return Outline(RingKind.CROSSING, len(rings), loop)
     solid = [points[ring] for ring in rings if abs(_area(points[ring])) >= least]
     if (common := _overlap(solid)) >= least:
-        return Outline(Kind.OVERLAPPING, len(solid), common)
-    wide = [area for i, j in cut if (area := _between(points, i, j)) > max(least, NECK * _length(points, i))]
-    return Outline(Kind.LOOSE if wide else Kind.VALID, len(solid), sum(wide))
+        return Outline(RingKind.OVERLAPPING, len(solid), common)
+    wide = [area for i, j in cut if (area := _between(points, i, j)) > max(least, NECK * _edge_length(points, i))]
+    return Outline(RingKind.LOOSE if wide else RingKind.VALID, len(solid), sum(wide))
 
 
 def _slim(ring: Floats) -> Floats:
@@ -173,7 +172,7 @@ def _between(points: Floats, i: int, j: int) -> float:
     return abs(_area(np.stack([a, meet, d]))) + abs(_area(np.stack([b, meet, c])))
 
 
-def _length(points: Floats, i: int) -> float:
+def _edge_length(points: Floats, i: int) -> float:
     return float(np.hypot(*(points[(i + 1) % len(points)] - points[i])))
 
 
@@ -186,7 +185,7 @@ def _bridges(points: Floats) -> list[tuple[int, int]]:
     length = np.hypot(*along.T)
     far = np.hypot(*np.moveaxis(points[:, None] - after[None], 2, 0))  # from the start of one to the end of another
     shorter = np.minimum(length[:, None], length[None])
-    width = np.minimum(np.maximum(NECK, SHARE * shorter), LEAST_SHARE * shorter)
+    width = np.minimum(np.maximum(NECK, BRIDGE_SHARE * shorter), LEAST_SHARE * shorter)
     turn = along @ along.T <= ANTIPARALLEL * length[:, None] * length[None]
     far = np.maximum(far, far.T)
     before = np.arange(len(points)) - 1  # edges that follow each other are a spike, which has no width
@@ -300,14 +299,14 @@ def _best_split(points: Floats, inner: Edges) -> list[int]:
     return [int(np.argmin(share[2 : last - 2])) + 2] if last > 4 else []
 
 
-def _parts(points: Floats, chords: list[int]) -> list[Floats]:
+def _between_chords(points: Floats, chords: list[int]) -> list[Floats]:
     starts = [0, *(chord + 1 for chord in chords[:-1])]
     return [points[start : chord + 1] for start, chord in zip(starts, chords, strict=True)]
 
 
 def _openness(points: Floats, chords: list[int]) -> float:
     """The length that lies open between the ends of the rings, by that of the chords."""
-    gaps = sum(float(np.hypot(*(part[0] - part[-1]))) for part in _parts(points, chords))
+    gaps = sum(float(np.hypot(*(part[0] - part[-1]))) for part in _between_chords(points, chords))
     after = points[(np.array(chords) + 1) % len(points)]
     return gaps / max(float(np.hypot(*(points[chords] - after).T).sum()), 1e-9)
 
@@ -317,7 +316,7 @@ def _are_rings(points: Floats, chords: list[int], least: float, *, closing: bool
 
     `closing` says that the closing one crosses another edge.
     """
-    parts = _parts(points, chords)
+    parts = _between_chords(points, chords)
     if any(len(part) < 3 or _largest_loop(part) >= least for part in parts):
         return False
     signed = [_area(part) for part in parts]

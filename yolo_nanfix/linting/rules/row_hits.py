@@ -15,17 +15,17 @@ from yolo_nanfix.findings import Place
 from yolo_nanfix.linting.registry import Hit
 from yolo_nanfix.shown import cut
 
-Rows = NDArray[np.integer[Any]]
+RowNumbers = NDArray[np.integer[Any]]
 MASKED = " (the file lies outside of the dataset, so each digit is shown as 9 and each letter as x)"
 """What is said behind the text of a file that links or lists name outside of the dataset."""
-_DIGITS = 7
+_FLOAT_DIGITS = 7
 """What float32 holds of a number."""
 _EQUAL = 256
 """So many different values of the rows of one rule are shared."""
 
 
 def row_hits(
-    labels: Labels, images: Images, rows: Rows, says: str, *, other: Rows | None = None, **values: Any
+    labels: Labels, images: Images, rows: RowNumbers, says: str, *, other: RowNumbers | None = None, **values: Any
 ) -> Iterator[Hit]:
     """A hit for each of M rows of the label table.
 
@@ -38,7 +38,7 @@ def row_hits(
     """
     if other is not None:
         values["line"] = labels.line[other]
-    columns = [facts(v) if isinstance(v, np.ndarray) else repeat(v, len(rows)) for v in values.values()]
+    columns = [plain_facts(v) if isinstance(v, np.ndarray) else repeat(v, len(rows)) for v in values.values()]
     entries = zip(*columns, strict=True) if columns else repeat((), len(rows))
     file, hit = -1, None
     equal: dict[tuple[Any, ...], dict[str, Any]] = {}  # one mapping for many hits saves half of their memory
@@ -53,12 +53,12 @@ def row_hits(
         yield Hit(hit.file, says, line, None, hit.split, hit.image, named, related)
 
 
-def facts(values: NDArray[Any]) -> list[Any]:
+def plain_facts(values: NDArray[Any]) -> list[Any]:
     """Values as plain Python has them: float32 with the digits that it holds, and what is not finite as text."""
     if values.dtype == np.float32:
         exact = values.astype(np.float64)
         with np.errstate(all="ignore"):
-            scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(exact))))
+            scale = 10.0 ** (_FLOAT_DIGITS - 1 - np.floor(np.log10(np.abs(exact))))
             rounded = np.round(exact * scale) / scale
         values = np.where(np.isfinite(rounded), rounded, exact)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -66,7 +66,7 @@ def facts(values: NDArray[Any]) -> list[Any]:
     return list(map(tuple, values.tolist()) if values.ndim > 1 else values.tolist())
 
 
-def file_hits(labels: Labels, images: Images, rows: Rows, says: str) -> Iterator[Hit]:
+def file_hits(labels: Labels, images: Images, rows: RowNumbers, says: str) -> Iterator[Hit]:
     """One hit for each file with some of the rows, on the first of them; their number is the value `count`."""
     files, start, counts = np.unique(labels.file[rows], return_index=True, return_counts=True)
     for file, row, count in zip(files.tolist(), rows[start].tolist(), counts.tolist(), strict=True):

@@ -22,9 +22,9 @@ from yolo_nanfix.findings import Effect, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
+from yolo_nanfix.linting.rules.boxes import BY_CENTRE
 from yolo_nanfix.linting.rules.label_text import behind, tracked
 
-BOXES = ("detect", "pose")
 EXPLAINED = (
     "BX001", "BX002", "BX005", "BX006", "BX008", "BX011", "BX012", "BX013", "BX014", "BX015", "BX016", "BX017",
     "BX019", "BX020", "BX021", "SG001", "SG002", "SG003", "SG009", "OB001", "OB002", "OB005", "OB007", "OB008",
@@ -41,7 +41,7 @@ _REACH = (
 )
 
 
-@rule("BX022", "box-not-by-centre", Severity.ERROR, Effect.GARBAGE, BOXES, autofix=unsafe(Operation.REREAD))
+@rule("BX022", "box-not-by-centre", Severity.ERROR, Effect.GARBAGE, BY_CENTRE, autofix=unsafe(Operation.REREAD))
 def box_not_by_centre(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """Boxes are written by their corners (x1 y1 x2 y2), or by their upper left corner and size.
 
@@ -106,7 +106,7 @@ def set_in_percent(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
     yield from _hits(table, config, task, says, Scale.PERCENT, Scale.PERMILLE)
 
 
-@rule("BX026", "axes-exchanged", Severity.ERROR, Effect.GARBAGE, BOXES)
+@rule("BX026", "axes-exchanged", Severity.ERROR, Effect.GARBAGE, BY_CENTRE)
 def axes_exchanged(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """The numbers of the set lie on the pixels of the other axis: y stands before x, or the images were rotated.
 
@@ -178,7 +178,7 @@ def _readings(table: Table, task: str) -> Mapping[str | None, Reading]:
     """How the rows of the set (None) are to be read, or of single splits, where that is not as usual."""
     if behind(table) or (task == "detect" and tracked(table).any()):  # numbers of tracks are taken for coordinates
         return {}
-    text, forms = _is_text(table), task in BOXES and not table.polygons.any()
+    text, forms = _is_text(table), task in BY_CENTRE and not table.polygons.any()
     rows = sample(table)
     boxes, image = boxes_of(table, rows), table.row_image[rows]
     parts = {split: boxes.some(table.inside(split)[image]) for split in table.splits}
@@ -201,7 +201,7 @@ def _is_text(table: Table) -> bool:
     return bool(table.labels) and table.labels[0].endswith(".txt")
 
 
-def _points(table: Table, split: str | None, reading: Reading) -> str:
+def _points_move(table: Table, split: str | None, reading: Reading) -> str:
     """Whether keypoints are written as the boxes are: where axes are concerned, only if some of them reach out, too."""
     sides = reading.scale in (Scale.SWAPPED, Scale.HEIGHT, Scale.WIDTH, Scale.SIZE)
     return "stay" if sides and not table.clues[table.images_in(split), Clue.POINTS_OUT].any() else "too"
@@ -211,16 +211,16 @@ def _hits(table: Table, config: DataConfig, task: str, says: str, *scales: Scale
     """The hit about the set, or about each of its splits, whose numbers are read in one of some scales."""
     for split, reading in _readings(table, task).items():
         if reading.scale in scales:
-            yield _hit(table, config, split, reading, says)
+            yield _reading_hit(table, config, split, reading, says)
 
 
-def _hit(table: Table, config: DataConfig, split: str | None, reading: Reading, says: str) -> Hit:
+def _reading_hit(table: Table, config: DataConfig, split: str | None, reading: Reading, says: str) -> Hit:
     """The one hit about the set, or about one of its splits."""
     width, height = int(table.width.max()), int(table.height.max())
     same = (table.width[table.width > 0] == width).all() and (table.height[table.height > 0] == height).all()
     values = {
         **values_of(reading, table.splits_in(split), config.kpt_dims or 2),
-        "points": _points(table, split, reading),
+        "points": _points_move(table, split, reading),
         "right": float(reading.reach[0]),
         "bottom": float(reading.reach[1]),
         "inside": reading.rows - reading.out,

@@ -21,9 +21,9 @@ from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
-SOME, FAR = 3, 0.1
+SOME_IMAGES, FAR = 3, 0.1
 """Where others do not fit, so many images must have a box that reaches out this far, which is no slip of the mouse."""
-LEAST = 2
+LEAST_OUT = 2
 """So many boxes of rotated images have to reach out before their sides are said to be swapped."""
 SPILL = 0.02
 """A box reaches out of its image if it does by more than this part of it: careless drawing spills less."""
@@ -37,11 +37,11 @@ VOTES = 10
 """So many rotated images have to speak of labels that were drawn on the stored pixels, ..."""
 AGAINST = 0.1
 """... and no more than this share of those that speak may say the opposite."""
-ENOUGH = 20
+ENOUGH_UPRIGHT = 20
 """The shape of a class is known from so many boxes on upright images."""
 LONGER = 0.1
 """Only boxes of classes are asked that are longer than the image by this much more (in logarithms of the sides)."""
-LARGE = 0.5
+LARGE_BOX = 0.5
 """A box of more than this share of a side takes its shape from the image: it is not asked."""
 SHARP = 1.0
 """A box speaks if one reading is better than the other by so much, in squared deviations."""
@@ -145,7 +145,7 @@ class Swap(NamedTuple):
 
 def _swap(table: Table, turned: Turned) -> Swap | None:
     """By which sides the rows were divided, if what reaches out proves that they are the wrong ones."""
-    if np.count_nonzero(turned.out) < LEAST:
+    if np.count_nonzero(turned.out) < LEAST_OUT:
         return None
     share = np.count_nonzero(turned.out) / len(turned.rows)
     other = np.delete(np.arange(len(table.row_box)), turned.rows)
@@ -166,7 +166,7 @@ def _swap_in_some(table: Table, turned: Turned, shown: bool) -> Swap | None:
         np.bincount(place[stray], minlength=len(images)) == 0
     )
     chosen = proven[place]
-    if np.count_nonzero(proven) < SOME or np.count_nonzero(chosen & far) < (1 - STRAY) * np.count_nonzero(far):
+    if np.count_nonzero(proven) < SOME_IMAGES or np.count_nonzero(chosen & far) < (1 - STRAY) * np.count_nonzero(far):
         return None
     return Swap(turned.some(chosen), shown, stray[chosen], others=True)
 
@@ -266,7 +266,7 @@ def _on_pixels(turned: Turned) -> tuple[float, float] | None:
 
 def _not_shown(turned: Turned) -> bool:
     """Whether boxes are where, if they were of the shown picture and divided by the stored sides, none could be."""
-    return int(np.count_nonzero(reaches_out(turned.scaled(shown=True)))) >= LEAST
+    return int(np.count_nonzero(reaches_out(turned.scaled(shown=True)))) >= LEAST_OUT
 
 
 def _votes(table: Table, turned: Turned) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
@@ -277,14 +277,14 @@ def _votes(table: Table, turned: Turned) -> tuple[NDArray[np.int8], NDArray[np.i
     asked &= (table.row_box[:, 2:] > 0).all(axis=1) & table.of_rows(table.width > 0)
     image = table.row_image[asked]
     known = np.log(table.row_box[asked, 2] * table.width[image]) - np.log(table.row_box[asked, 3] * table.height[image])
-    good = (box[:, 2:] > 0).all(axis=1) & (box[:, 2:] < LARGE).all(axis=1)
+    good = (box[:, 2:] > 0).all(axis=1) & (box[:, 2:] < LARGE_BOX).all(axis=1)
     box, rows, length = box[good], rows[good], -np.log(turned.ratio[good])
     right = np.log(box[:, 2] / box[:, 3]) + length
     unturned = 2 * length - right
     gain = np.zeros(len(rows))
     for cls in np.unique(table.row_cls[rows]).tolist():
         shapes = known[table.row_cls[asked] == cls]
-        if len(shapes) < ENOUGH:
+        if len(shapes) < ENOUGH_UPRIGHT:
             continue
         middle = float(np.median(shapes))
         spread = max(_TIGHT, 1.4826 * float(np.median(np.abs(shapes - middle))))
