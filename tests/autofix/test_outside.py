@@ -291,12 +291,12 @@ def test_two_users_do_not_fix_one_dataset_at_once(tiny: TinySet, tmp_path: Path,
 
 
 def test_a_file_that_is_too_large_to_be_kept_is_left_alone(tmp_path: Path):
-    from yolo_nanfix.linting.autofix.file_changes import LARGEST, look
+    from yolo_nanfix.linting.autofix.file_changes import LARGEST_CHANGED, look
     from yolo_nanfix.linting.autofix.reasons import Left
 
     file = tmp_path / "a.jpg"
     with file.open("wb") as stream:
-        stream.truncate(LARGEST + 1)
+        stream.truncate(LARGEST_CHANGED + 1)
     with pytest.raises(Left, match="larger than 256 MB"):
         look(str(file), None, rewrite=False)
     os.truncate(file, 10)

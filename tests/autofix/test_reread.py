@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from yolo_nanfix.linting.autofix.reasons import Left
-from yolo_nanfix.linting.autofix.set_edits import LabelFile, Spot, reread, without_number
+from yolo_nanfix.linting.autofix.set_edits import LabelFile, RowPlace, reread, without_number
 
 FILE = LabelFile("a.txt", ("train",), 200, 100)
 
 
-def spot(task: str = "detect", file: LabelFile = FILE, **values: object) -> Spot:
+def spot(task: str = "detect", file: LabelFile = FILE, **values: object) -> RowPlace:
     known = {
         "scale": "parts",
         "form": "centre",
@@ -21,7 +21,7 @@ def spot(task: str = "detect", file: LabelFile = FILE, **values: object) -> Spot
         "points": "too",
         "size": (400, 50),
     }
-    return Spot(task, file, {**known, **values})
+    return RowPlace(task, file, {**known, **values})
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from yolo_nanfix.linting.autofix import set_edits
 from yolo_nanfix.linting.autofix.label_edits import Words
 from yolo_nanfix.linting.autofix.operations import Operation
 from yolo_nanfix.linting.autofix.reasons import Left, Reason, Why
-from yolo_nanfix.linting.autofix.set_edits import Rewrite, Spot
+from yolo_nanfix.linting.autofix.set_edits import Rewrite, RowPlace
 
 FROM_ONE = "1 0.5 0.5 0.2 0.2\n2 0.3 0.3 0.1 0.2\n"
 ODD = b"\xef\xbb\xbf2  0.50 0.5 0.2 0.2\r\n\r\n1.0\t0.3 0.3 0.1 0.2"
@@ -139,9 +139,9 @@ def test_what_another_finding_explains_is_left_to_its_fix(tiny: TinySet):
 def test_an_operation_knows_splits_sizes_task_and_values_and_may_change_data_yaml(
     from_one: TinySet, monkeypatch: pytest.MonkeyPatch
 ):
-    met: list[Spot] = []
+    met: list[RowPlace] = []
 
-    def row(words: Words, spot: Spot) -> Words:
+    def row(words: Words, spot: RowPlace) -> Words:
         met.append(spot)
         return words if spot.within() else [words[0], f"{float(words[1]) / spot.file.width:.4f}", *words[2:]]
 
@@ -170,10 +170,10 @@ def test_an_operation_knows_splits_sizes_task_and_values_and_may_change_data_yam
 
 def test_a_file_of_two_splits_is_not_rewritten_for_one_of_them():
     both = set_edits.LabelFile("a.txt", ("train", "val"), 10, 10)
-    assert Spot("detect", both, {"splits": ("val", "train")}).within()
-    assert not Spot("detect", both, {"splits": ("test",)}).within()
+    assert RowPlace("detect", both, {"splits": ("val", "train")}).within()
+    assert not RowPlace("detect", both, {"splits": ("test",)}).within()
     with pytest.raises(Left) as left:
-        Spot("detect", both, {"splits": ("val",)}).within()
+        RowPlace("detect", both, {"splits": ("val",)}).within()
     assert left.value.reason == Reason(Why.SEVERAL_SPLITS, {"splits": ("train", "val")})
 
 

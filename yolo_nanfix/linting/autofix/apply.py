@@ -14,7 +14,17 @@ from typing import NamedTuple
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.findings import Finding, Safety
 from yolo_nanfix.linting.autofix.edit_plan import LIST, diff, plan
-from yolo_nanfix.linting.autofix.file_changes import Edit, Spot, held, make, move, put_file, say, stamp, sync_folders
+from yolo_nanfix.linting.autofix.file_changes import (
+    Edit,
+    FolderEntry,
+    held,
+    make,
+    move,
+    put_file,
+    say,
+    stamp,
+    sync_folders,
+)
 from yolo_nanfix.linting.autofix.ground import Ground
 from yolo_nanfix.linting.autofix.journal import KEEP, Journal, Step, Writer, journals, locked, store
 from yolo_nanfix.linting.autofix.label_edits import is_background
@@ -65,7 +75,7 @@ class _Done(NamedTuple):
 
 
 def preview(findings: Iterable[Finding], ground: Ground) -> Fixed:
-    """What `fix` would do; nothing is written, not even a journal."""
+    """What `apply_fixes` would do; nothing is written, not even a journal."""
     findings = tuple(findings)
     steps = list(plan(findings, ground))
     edits = [step for step in steps if isinstance(step, Edit)]
@@ -95,13 +105,13 @@ def _empties(edit: Edit) -> bool:
     return there and is_background(edit.after) and not is_background(edit.seen.content)
 
 
-def fixable(findings: Iterable[Finding], ground: Ground) -> frozenset[Finding]:
-    """The findings that `fix` would fix now; nothing is written."""
+def would_fix(findings: Iterable[Finding], ground: Ground) -> frozenset[Finding]:
+    """The findings that `apply_fixes` would fix now; nothing is written."""
     steps = plan(tuple(findings), ground)
     return frozenset(finding for step in steps if isinstance(step, Edit) for finding in step.done)
 
 
-def fix(findings: Iterable[Finding], ground: Ground) -> Fixed:
+def apply_fixes(findings: Iterable[Finding], ground: Ground) -> Fixed:
     """Fix what can be fixed; a file is either changed whole or not at all, and `undo` takes everything back.
 
     Raises:
@@ -248,7 +258,7 @@ def _do(journal: Journal, number: int, step: Step) -> None:
     folder, name = os.path.split(step.path)
     try:
         with contextlib.ExitStack() as stack:
-            here = Spot(stack.enter_context(held(folder)), name)
+            here = FolderEntry(stack.enter_context(held(folder)), name)
             now = stamp(here)
             if now is None:
                 raise Left(Why.VANISHED)
@@ -258,7 +268,7 @@ def _do(journal: Journal, number: int, step: Step) -> None:
                 return put_file(here, journal.fresh(step), step.mode, temp, like=here, instead_of=step.stamp)
             away, name = os.path.split(step.target)
             make(away)
-            there = Spot(stack.enter_context(held(away)), name)
+            there = FolderEntry(stack.enter_context(held(away)), name)
             if step.after == step.before:
                 return move(here, there, partial(journal.original, step), step.mode, step.mtime_ns, temp)
             put_file(there, journal.fresh(step), step.mode, temp, like=here)

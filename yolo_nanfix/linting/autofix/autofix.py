@@ -21,31 +21,29 @@ from yolo_nanfix.dataset.table import Studied, Table
 from yolo_nanfix.errors import DataError, NanfixError, UsageError
 from yolo_nanfix.files import Within
 from yolo_nanfix.findings import Finding, Report, Safety
-from yolo_nanfix.linting.autofix import apply
-from yolo_nanfix.linting.autofix import undo as undoing
-from yolo_nanfix.linting.autofix.apply import Fixed
+from yolo_nanfix.linting.autofix.apply import Fixed, apply_fixes, preview, would_fix
 from yolo_nanfix.linting.autofix.ground import Ground, Home, Whole
 from yolo_nanfix.linting.autofix.label_edits import operation_of
 from yolo_nanfix.linting.autofix.operations import Scope
 from yolo_nanfix.linting.autofix.set_edits import LabelFile
-from yolo_nanfix.linting.autofix.undo import Undone
+from yolo_nanfix.linting.autofix.undo import Undone, undo_last
 from yolo_nanfix.linting.registry import autofixes
 from yolo_nanfix.linting.runner import run
 
 MOST_TRIED = 1000
-"""Of so many findings with a fix it is tried out how many a fix would fix; of more it is not, for that takes long."""
+"""Of so many findings with an autofix it is tried out which ones it can fix; of more that takes too long."""
 MOST_LOOKED_AT = 500
 """The same of images, for unsafe fixes: these look at the whole set, so that they take no large part out of it."""
 
 
 class Fixes(NamedTuple):
-    """What fixes would fix.
+    """Which findings `fix` can fix.
 
     Attributes:
-        safe: the findings that a safe fix fixes.
-        unsafe: those that unsafe fixes fix besides.
-        tried: whether it was tried out what safe fixes, and what unsafe fixes would do; else that is all that has one.
-        outside: how many findings have a fix, but are about files outside of the dataset, and left for that.
+        safe: by safe autofixes.
+        unsafe: by unsafe ones besides.
+        tried: whether that was tried out of safe and of unsafe ones; else it is all that has an autofix.
+        outside: how many have an autofix, but are about files outside of the dataset, and left for that.
     """
 
     safe: frozenset[Finding] = frozenset()
@@ -58,11 +56,11 @@ def fix(report: Report, *, unsafe: bool, diff: bool, outside: bool) -> Fixed:
     """Fix the findings of a report; `api.fix` says how."""
     single(report)
     ground = _ground(report, unsafe, outside=outside)
-    return apply.preview(report.findings, ground) if diff else apply.fix(report.findings, ground)
+    return preview(report.findings, ground) if diff else apply_fixes(report.findings, ground)
 
 
 def fixable(report: Report, remember: bool) -> Fixes:
-    """What fixes would fix of a report; nothing is written.
+    """Which findings of a report `fix` can fix; nothing is written.
 
     Raises:
         UsageError: nothing can be fixed in such a dataset.
@@ -75,13 +73,13 @@ def fixable(report: Report, remember: bool) -> Fixes:
     have = _about_dataset(fixes, ground.home)
     few = len(have) <= MOST_TRIED
     small = few and sum(counts["images"] for counts in report.counts.values()) <= MOST_LOOKED_AT
-    safe = apply.fixable(report.findings, ground) if few else _may_be_safe(have)
-    more = apply.fixable(report.findings, _ground(report, True, remember)) if small else have
+    safe = would_fix(report.findings, ground) if few else _may_be_safe(have)
+    more = would_fix(report.findings, _ground(report, True, remember)) if small else have
     return Fixes(safe, more - safe, (few, small), len(frozenset(fixes) - have))
 
 
 def tried(report: Report) -> tuple[frozenset[Finding], frozenset[Finding]] | None:
-    """The findings that safe fixes fix, and those that unsafe ones fix besides; None if that was not tried out."""
+    """The findings that safe autofixes, and that unsafe ones can fix besides; None if that was not tried out."""
     try:
         found = fixable(report, True)
     except NanfixError:  # the dataset has gone meanwhile
@@ -107,7 +105,7 @@ def undo(data: str | Path, *, outside: bool, root: str | Path | None) -> Undone:
         config = discover.dataset(data, LintOptions(root=Path(root) if root else None))
     except NanfixError:
         config = None
-    return undoing.undo(_home(data, config, root, outside))
+    return undo_last(_home(data, config, root, outside))
 
 
 def _home(data: str | Path, config: DataConfig | None, root: str | Path | None, outside: bool) -> Home:

@@ -19,7 +19,7 @@ from yolo_nanfix.linting.autofix.reasons import Left, Why
 
 Stamp = tuple[int, ...]
 _READ_AT_ONCE = 1 << 20
-LARGEST = 1 << 28
+LARGEST_CHANGED = 1 << 28
 """Bytes of a file that is changed at most: it is held in memory, and kept for the undo."""
 _HELD = {os.open, os.stat, os.unlink, os.rename, os.link, os.mkdir} <= os.supports_dir_fd
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -176,7 +176,7 @@ class Edit(NamedTuple):
     whole: bool = False
 
 
-class Spot(NamedTuple):
+class FolderEntry(NamedTuple):
     """A name in a folder that is held open; there may be a file of that name or not."""
 
     folder: Folder
@@ -188,7 +188,7 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def digest_at(spot: Spot) -> str | None:
+def digest_at(spot: FolderEntry) -> str | None:
     """SHA-256 of what is at a spot; None if nothing is, something no file has for links, folders and the like."""
     try:
         before = spot.folder.status(spot.name)
@@ -203,7 +203,7 @@ def digest_at(spot: Spot) -> str | None:
     return state.hexdigest()
 
 
-def stamp(spot: Spot) -> Stamp | None:
+def stamp(spot: FolderEntry) -> Stamp | None:
     """Device, number, size and times of a file; None if nothing is there."""
     try:
         return _stamp_of(spot.folder.status(spot.name))
@@ -215,7 +215,7 @@ def _stamp_of(s: os.stat_result) -> Stamp:
     return (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
 
 
-def _read_at(spot: Spot) -> tuple[bytes, os.stat_result]:
+def _read_at(spot: FolderEntry) -> tuple[bytes, os.stat_result]:
     with open(spot.folder.open(spot.name, os.O_RDONLY), "rb") as stream:
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -240,10 +240,10 @@ def look(path: str, since_ns: int | None, *, rewrite: bool) -> Seen:
             before = here.status(name)
             _check_status(folder, before, since_ns, rewrite=rewrite)
             try:
-                content, status = _read_at(Spot(here, name))
+                content, status = _read_at(FolderEntry(here, name))
             except OSError as error:
                 raise Left(Why.CANNOT_BE_READ, error=say(error)) from None
-            after = stamp(Spot(here, name))
+            after = stamp(FolderEntry(here, name))
     except FileNotFoundError:
         raise Left(Why.VANISHED) from None
     except (OSError, ValueError) as error:
@@ -257,8 +257,8 @@ def _check_status(folder: str, status: os.stat_result, since_ns: int | None, *, 
     """Whether a file may be changed; raises `Left` if not."""
     if stat.S_ISLNK(status.st_mode):
         raise Left(Why.LINK)
-    if status.st_size > LARGEST:
-        raise Left(Why.TOO_LARGE, megabytes=LARGEST >> 20)
+    if status.st_size > LARGEST_CHANGED:
+        raise Left(Why.TOO_LARGE, megabytes=LARGEST_CHANGED >> 20)
     if not stat.S_ISREG(status.st_mode):
         raise Left(Why.NOT_REGULAR)
     if since_ns is not None:
@@ -286,13 +286,13 @@ def _unchanged(status: os.stat_result, since_ns: int, now_ns: int) -> None:
 
 
 def put_file(
-    spot: Spot,
+    spot: FolderEntry,
     content: bytes,
     mode: int,
     temp: str,
     *,
     mtime_ns: int | None = None,
-    like: Spot | None = None,
+    like: FolderEntry | None = None,
     instead_of: Stamp | None = None,
 ) -> None:
     """Write a file in one step: to `temp` in the same folder, flushed to the disk, which then takes its place.
@@ -333,7 +333,7 @@ def put_file(
         raise
 
 
-def _adopt(like: Spot, number: int) -> None:
+def _adopt(like: FolderEntry, number: int) -> None:
     """Give an open file the owner and the extended attributes of another one, as far as that is there and allowed."""
     try:
         source = like.folder.open(like.name, os.O_RDONLY)
@@ -351,7 +351,9 @@ def _adopt(like: Spot, number: int) -> None:
         os.close(source)
 
 
-def move(source: Spot, target: Spot, content: Callable[[], bytes], mode: int, mtime_ns: int, temp: str) -> None:
+def move(
+    source: FolderEntry, target: FolderEntry, content: Callable[[], bytes], mode: int, mtime_ns: int, temp: str
+) -> None:
     """Move a file to where nothing is; across disks its bytes are copied first.
 
     Args:

@@ -31,7 +31,16 @@ from typing import Any, BinaryIO
 from platformdirs import user_data_path
 
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.linting.autofix.file_changes import Edit, Spot, digest, held, put_file, say, stamp, sync_folders
+from yolo_nanfix.linting.autofix.file_changes import (
+    Edit,
+    FolderEntry,
+    digest,
+    held,
+    put_file,
+    say,
+    stamp,
+    sync_folders,
+)
 from yolo_nanfix.linting.autofix.reasons import Left, Why
 
 KEEP = 20
@@ -326,7 +335,7 @@ def _opened_file(folder: Path, name: str) -> Iterator[BinaryIO]:
 def _write_file(folder: Path, name: str, content: bytes) -> None:
     """Write a file of a journal in one step, flushed to the disk."""
     with held(os.path.realpath(folder)) as here:
-        spot = Spot(here, name)
+        spot = FolderEntry(here, name)
         with contextlib.suppress(OSError):
             here.unlink(f".{name}.tmp")
         put_file(spot, content, 0o600, f".{name}.tmp", instead_of=stamp(spot))

@@ -74,7 +74,7 @@ class LabelFile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Spot:
+class RowPlace:
     """Where a row stands, and why it is looked at.
 
     Attributes:
@@ -111,7 +111,7 @@ class Rewrite(NamedTuple):
     Both raise `Left` where the finding cannot be right after all; nothing is rewritten then.
     """
 
-    row: Callable[[Words, Spot], Words]
+    row: Callable[[Words, RowPlace], Words]
     yaml: Callable[[str, Mapping[str, Any]], str] | None = None
 
 
@@ -155,7 +155,7 @@ class Rewriting:
         done: tuple[Finding, ...] = (self.finding,)
         jobs: list[tuple[str, Callable[[str], str]]] = []
         for label in self.labels:
-            spot = Spot(self.task, label, values)
+            spot = RowPlace(self.task, label, values)
             jobs.append((label.path, partial(_rewrite_rows, operation=operation.row, spot=spot)))
         if operation.yaml is not None:
             change_yaml = operation.yaml
@@ -190,7 +190,7 @@ class Rewriting:
         return Edit(path, path, seen, (BOM if marked else b"") + new.encode("utf-8"), done, code, code, True)
 
 
-def _rewrite_rows(text: str, operation: Callable[[Words, Spot], Words], spot: Spot) -> str:
+def _rewrite_rows(text: str, operation: Callable[[Words, RowPlace], Words], spot: RowPlace) -> str:
     """The text of a label file with each row rewritten.
 
     Raises:
@@ -207,12 +207,12 @@ def _rewrite_rows(text: str, operation: Callable[[Words, Spot], Words], spot: Sp
     return "".join(lines)
 
 
-def shift_classes(words: Words, spot: Spot) -> Words:
+def shift_classes(words: Words, spot: RowPlace) -> Words:
     """The row with `by` (of the finding) added to its class number, in the splits that the finding names."""
     return shift_class(words, spot.values["by"]) if spot.within() else words
 
 
-def unswap_turned(words: Words, spot: Spot) -> Words:
+def unswap_turned(words: Words, spot: RowPlace) -> Words:
     """The row as it is on the shown picture, if EXIF rotates its image by 90 degrees and it is not square."""
     _, _, width, height, turn = spot.file
     if turn < QUARTER and turn != 0:
@@ -223,7 +223,7 @@ def unswap_turned(words: Words, spot: Spot) -> Words:
     return words if width == height > 0 else into_shown(words, spot.task, (width, height), turn, shown=shown, dims=dims)
 
 
-def turn_labels(words: Words, spot: Spot) -> Words:
+def turn_labels(words: Words, spot: RowPlace) -> Words:
     """The row of the stored pixels as it is on the shown picture, if EXIF rotates its image by 90 degrees."""
     if not spot.values["sure"]:
         raise Left(Why.NOT_PROVEN)
@@ -280,7 +280,7 @@ def _without_rounding(value: float) -> float:
     return min(max(value, 0.0), 1.0) if -_BEYOND <= value <= 1 + _BEYOND else value
 
 
-def renumber(words: Words, spot: Spot) -> Words:
+def renumber(words: Words, spot: RowPlace) -> Words:
     """The row with the place of its class number among the keys; as it is where labels are numbered from 0 already.
 
     Raises:
@@ -340,7 +340,7 @@ def _edits(root: Any, text: str, values: Mapping[str, Any]) -> Iterator[tuple[in
             yield *spans[1], written[0]
 
 
-def reread(words: Words, spot: Spot) -> Words:
+def reread(words: Words, spot: RowPlace) -> Words:
     """The row with its coordinates normalised and its box by centre and size; what cannot be read stays.
 
     The values of the finding say how they are written: `scale` and `form` as lint names them, `size` is
@@ -378,7 +378,7 @@ def reread(words: Words, spot: Spot) -> Words:
     return [words[0], *(f"{new[i]:.6f}" if i in coordinates else words[i + 1] for i in range(len(new)))]
 
 
-def _spots(numbers: list[float], spot: Spot, step: int) -> list[int]:
+def _spots(numbers: list[float], spot: RowPlace, step: int) -> list[int]:
     """Where the pairs begin that are to be scaled: of a pose row its keypoints only if they are in the same unit."""
     if spot.task != "pose":
         return list(range(0, len(numbers), 2))
@@ -390,7 +390,7 @@ def _spots(numbers: list[float], spot: Spot, step: int) -> list[int]:
     return scaled if wanted == ONLY else [0, 2, *scaled]
 
 
-def without_number(words: Words, spot: Spot) -> Words:
+def without_number(words: Words, spot: RowPlace) -> Words:
     """The row without the whole number beside its class, in the splits that the finding names.
 
     Raises:
@@ -404,7 +404,7 @@ def without_number(words: Words, spot: Spot) -> Words:
     return words[1:] if spot.values["column"] == 0 else [words[0], *words[2:]]
 
 
-def without_behind(words: Words, spot: Spot) -> Words:
+def without_behind(words: Words, spot: RowPlace) -> Words:
     """The row without what a prediction put behind it, in the splits that the finding names.
 
     The values of the finding say what `columns` a row of a pose set has, and whether rows have `two` too many.
@@ -432,7 +432,7 @@ def without_behind(words: Words, spot: Spot) -> Words:
     return words[:-2] if more == 2 and whole and 0 <= before <= 1 else words
 
 
-def _too_wide(spot: Spot) -> range | tuple[int, ...]:
+def _too_wide(spot: RowPlace) -> range | tuple[int, ...]:
     """How many columns rows have that hold one too many."""
     if spot.task == "pose":
         return (int(spot.values["columns"]) + 1,)
@@ -445,7 +445,7 @@ def _coordinates(words: Words) -> list[float]:
     return numbers if numbers and all(map(isfinite, numbers)) else []
 
 
-def _scaled(x: float, y: float, spot: Spot) -> tuple[float, float]:
+def _scaled(x: float, y: float, spot: RowPlace) -> tuple[float, float]:
     """A pair of numbers, normalised."""
     width, height, scale = spot.file.width, spot.file.height, str(spot.values["scale"])
     ratio = width / height

@@ -13,7 +13,7 @@ from functools import partial
 from yolo_nanfix.errors import UsageError
 from yolo_nanfix.files import is_inside
 from yolo_nanfix.linting.autofix.file_changes import (
-    Spot,
+    FolderEntry,
     digest_at,
     held,
     make,
@@ -51,7 +51,7 @@ class Undone:
     damaged: tuple[str, ...] = ()
 
 
-def undo(home: Home) -> Undone:
+def undo_last(home: Home) -> Undone:
     """Take the newest fix run of a dataset back; asked again, the one before it.
 
     Nothing is written outside of the dataset and its quarantine, whatever a journal says, unless that was allowed; and
@@ -187,7 +187,7 @@ def _digest_of(path: str) -> str | None:
     folder, name = os.path.split(path)
     try:
         with held(folder) as here:
-            return digest_at(Spot(here, name))
+            return digest_at(FolderEntry(here, name))
     except (OSError, Left):
         return None
 
@@ -234,7 +234,7 @@ def clear_temporary(journal: Journal) -> None:
                 _entry(stack, path, journal.temp(number))
 
 
-def _entry(stack: contextlib.ExitStack, path: str, temp: str) -> Spot | None:
+def _entry(stack: contextlib.ExitStack, path: str, temp: str) -> FolderEntry | None:
     """A file in its folder, without a temporary file of a run that was killed; None if the folder is not there."""
     folder, name = os.path.split(path)
     try:
@@ -243,10 +243,10 @@ def _entry(stack: contextlib.ExitStack, path: str, temp: str) -> Spot | None:
         return None
     with contextlib.suppress(OSError):
         here.unlink(temp)
-    return Spot(here, name)
+    return FolderEntry(here, name)
 
 
-def _settle(spot: Spot, step: Step) -> None:
+def _settle(spot: FolderEntry, step: Step) -> None:
     """Give the file its permission bits and its time of change back."""
     now = spot.folder.status(spot.name)
     if (stat.S_IMODE(now.st_mode), now.st_mtime_ns) != (step.mode, step.mtime_ns):
