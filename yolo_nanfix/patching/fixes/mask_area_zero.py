@@ -15,15 +15,7 @@ from yolo_nanfix.patching.probe import difference, generator, samples
 
 @wrapper
 def single_mask_loss(
-    wrapped: Any,
-    instance: Any,
-    gt_mask: Tensor,
-    pred: Tensor,
-    proto: Tensor,
-    xyxy: Tensor,
-    area: Tensor,
-    *,
-    min_area_px: float,
+    wrapped: Any, instance: Any, gt_mask: Tensor, pred: Any, proto: Any, xyxy: Any, area: Tensor, *, min_area_px: float
 ) -> Any:
     """Upstream's loss, divided by at least `min_area_px` mask pixels."""
     floored = positive_area(area, gt_mask.shape[-1] * gt_mask.shape[-2], float(min_area_px))

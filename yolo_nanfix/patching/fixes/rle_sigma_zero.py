@@ -18,12 +18,7 @@ from yolo_nanfix.patching.probe import calling, difference, generator
 
 @float32_wrapper
 def forward(
-    wrapped: Any,
-    instance: Any,
-    sigma: Tensor,
-    log_phi: Tensor,
-    error: Tensor,
-    target_weight: Tensor | None = None,
+    wrapped: Any, instance: Any, sigma: Tensor, log_phi: Tensor, error: Tensor, target_weight: Tensor | None = None
 ) -> Any:
     """Upstream's loss on a positive sigma and bounded errors."""
     floored, small = positive_sigma(sigma)
