@@ -250,18 +250,18 @@ def test_label_files_are_read_within_bounds_and_devices_not_at_all(tmp_path, mon
     (tmp_path / "labels").mkdir()
     image, label = str(tmp_path / "images" / "a.jpg"), tmp_path / "labels" / "a.txt"
     label.write_text("0 0.5 0.5 0.1 0.1\n0 nan 0.5 0.1 0.1\n")
-    assert label_lines._Parents().sick([image]) == label_lines.Origin(f"{label}:2", image)
+    assert label_lines._Parents().first_suspect([image]) == label_lines.Origin(f"{label}:2", image)
     parents = label_lines._Parents()
     with monkeypatch.context() as only_once:
-        parents.sick([image])
+        parents.first_suspect([image])
         only_once.setattr(label_lines, "_read", None)
-        assert parents.sick([image, image]) == label_lines.Origin(f"{label}:2", image)
+        assert parents.first_suspect([image, image]) == label_lines.Origin(f"{label}:2", image)
     monkeypatch.setattr(label_lines, "LONGEST", 31)
-    assert label_lines._Parents().sick([image]) is None  # a line that is cut is no sick line
+    assert label_lines._Parents().first_suspect([image]) is None  # a line that is cut is no suspect line
     label.unlink()
     os.mkfifo(label)
     odd = ["/dev/images/zero.jpg", "\0", "//host/share/images/a.jpg", "", ".", "..", "/", "images/", "\ud800"]
-    assert label_lines._Parents().sick([image, *odd]) is None
+    assert label_lines._Parents().first_suspect([image, *odd]) is None
 
 
 def test_what_is_asked_grows_with_what_an_incident_holds_and_no_faster():
