@@ -203,7 +203,8 @@ def all_rules() -> tuple[Rule, ...]:
     """Every rule, by family and code."""
     for family in FAMILIES:
         import_module(f"yolo_nanfix.linting.rules.{family}")
-    return tuple(_registry.values())
+    place = {f"yolo_nanfix.linting.rules.{family}": number for number, family in enumerate(FAMILIES)}
+    return tuple(sorted(_registry.values(), key=lambda rule: place.get(rule.check.__module__, len(place))))
 
 
 @lru_cache(maxsize=1)
