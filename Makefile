@@ -1,5 +1,5 @@
 # make demo   watch a training survive data that kills stock Ultralytics
-# make check  before a commit: ruff, mypy --strict, and the tests of rules, numerics, reports and layers (a minute and a half)
+# make check  before a commit: ruff, mypy --strict, and the quick tests of rules, numerics, reports and layers
 # make test   what must hold in every commit: ruff, mypy, pytest without what is marked slow or matrix (8 minutes on two cores)
 # make test-all   all tests (22 minutes), and the scoreboard of the zoo (25)
 # make docs   the documentation, in build/docs (30 seconds)
@@ -34,7 +34,8 @@ style: $(STAMP)
 	@$(BIN)/ruff format --check . || { echo "make: not formatted; run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/mypy || { echo "make: the types above do not fit"; exit 1; }
 
-FAST := tests/linting tests/numerics tests/report tests/test_layers.py tests/guard/test_policy.py tests/scripts/test_generated.py
+FAST := $(addprefix tests/,linting/test_rules.py linting/test_edges.py linting/test_label_rules.py linting/test_selection.py \
+  numerics report guard/test_policy.py guard/test_ladder.py scripts/test_generated.py test_layers.py test_prose.py)
 
 check: WHICH := $(FAST)
 check test: style
