@@ -42,3 +42,10 @@ def test_the_search_sees_each_way_to_write():
 def test_no_other_module_of_the_guard_writes_to_a_trainer(file):
     allowed = {"head_outputs": ["model"]}  # stands in for the loss
     assert written(ast.parse(file.read_text(encoding="utf-8"))) == allowed.get(file.stem, [])
+
+
+def test_the_table_of_sensors_has_each_check():
+    from yolo_nanfix.events import Check
+    from yolo_nanfix.guard.sensor_table import SENSORS
+
+    assert {sensor.name for sensor in SENSORS} == {check.value for check in Check} and len(SENSORS) == len(Check)

@@ -336,7 +336,7 @@ def _batch(guard: Guard, batch: Any) -> Any:
 
 def _save(guard: Guard, write: Callable[[], Any]) -> Any:
     guard.run.listener.about_to_save()
-    return guard.save(write)
+    return guard.faults.save(write)
 
 
 def _around_validation(guard: Guard, validator: Any) -> None:

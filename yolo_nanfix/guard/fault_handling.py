@@ -188,7 +188,7 @@ class Faults:
             )
 
     def save(self, write: Callable[[], Any]) -> Any:
-        """Let the trainer write its checkpoints aside, and put them in place if they are finite."""
+        """SAVE: let the trainer write its checkpoints aside, and put them in place if they are finite and whole."""
         run = self.run
         self.finite_state(Point.SAVE)
         models = [("weights", run.model), *([("ema", run.trainer.ema.ema)] if run.trainer.ema else [])]

@@ -402,10 +402,6 @@ class Guard:
         if self.run.ladder.lr_scale != 1.0:
             remedies.lower_reported_rates(self.run.trainer, self.run.ladder.lr_scale)
 
-    def save(self, write: Callable[[], Any]) -> Any:
-        """SAVE: let the trainer write its checkpoints, unless they would be NaN or zeros."""
-        return self.faults.save(write)
-
     def _look_at_pixels(self, values: Mapping[str, float], micro: MicroBatch) -> None:
         odd = sensors.pixel_range(values) if self.run.trainer.args.task != "classify" else None
         if odd and self._odd_pixels != self.run.trainer.epoch + 1:

@@ -107,12 +107,13 @@ SENSORS = (
         "copies the model's",
     ),
     Sensor(
-        "val-loss",
-        "each validation batch, the mean, fitness",
-        "each validation",
+        "val-batch",
+        "the loss of a validation batch: NaN, Inf",
+        "each validation batch",
         "a sum a batch",
         "leaves the non-finite images out",
     ),
+    Sensor("val-loss", "mean validation losses and fitness: NaN, Inf", "each validation", "none", "reports it"),
     Sensor(
         "val-predictions",
         "what the model predicts: NaN, Inf, which metrics may take for right",
