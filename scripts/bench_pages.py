@@ -21,7 +21,7 @@ import chromium
 import many_findings
 from playwright.sync_api import Browser
 
-from yolo_nanfix.report.html.page import render
+from yolo_nanfix.report.html.page import render_page
 
 TYPED = "0001"
 
@@ -62,7 +62,7 @@ def main() -> None:
     print(benchlib.header())
     with tempfile.TemporaryDirectory() as folder, chromium.browser() as running:
         empty = Path(folder) / "empty.html"
-        empty.write_text(render("base.html.j2"), encoding="utf-8")
+        empty.write_text(render_page("base.html.j2"), encoding="utf-8")
         files = args.files or [drawn(Path(folder), args.findings)]
         times: dict[Path, list[tuple[float, float]]] = {file: [] for file in (empty, *files)}
         for _ in range(args.rounds):

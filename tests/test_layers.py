@@ -86,7 +86,7 @@ def room(module: str) -> str:
 
 
 CYCLES_LEFT = 1
-NAMES_LEFT = 120
+NAMES_LEFT = 57
 
 
 @pytest.mark.parametrize("module", MODULES)

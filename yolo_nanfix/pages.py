@@ -97,16 +97,16 @@ def draw(
         UsageError: the page cannot be written.
     """
     from yolo_nanfix.report.html import run_advice, run_page
-    from yolo_nanfix.run_folder.read import read
+    from yolo_nanfix.run_folder.read import read_run
     from yolo_nanfix.run_folder.summary import PAGE_NAME
 
-    found = read(folder, follow_links=follow_links)
+    found = read_run(folder, follow_links=follow_links)
     notes = list(found.notes)
     if show is None:
         show = _show_again(found, pictures, follow_links, progress, notes)
     steps = tuple(" ".join((step.why, *step.what, *step.commands)) for step in run_advice.to_do(found))
     path = Path(out) if out is not None else found.path / PAGE_NAME
-    return _written(path, run_page.page(found, show), (run_advice.sentence(found),), steps, tuple(notes))
+    return _written(path, run_page.page(found, show), (run_advice.headline(found),), steps, tuple(notes))
 
 
 def compare(
@@ -124,10 +124,10 @@ def compare(
         UsageError: the page cannot be written.
     """
     from yolo_nanfix.report.html import comparison_page, run_advice
-    from yolo_nanfix.run_folder.read import read
+    from yolo_nanfix.run_folder.read import read_run
 
-    pair = (read(first, follow_links=follow_links), read(second, follow_links=follow_links))
-    sentences = tuple(f"{one.name}: {run_advice.sentence(one)}" for one in pair)
+    pair = (read_run(first, follow_links=follow_links), read_run(second, follow_links=follow_links))
+    sentences = tuple(f"{one.name}: {run_advice.headline(one)}" for one in pair)
     notes = tuple(f"{one.name}: {note}" for one in pair for note in one.notes)
     return _written(Path(out or COMPARISON_NAME), comparison_page.page(pair), sentences, (), notes)
 

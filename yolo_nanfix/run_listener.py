@@ -276,8 +276,8 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
 
 def save(folder: Path, report: dict[str, Any], context: RunContext) -> None:
     """Write the report, which names the page of the run among its paths, then draw that page."""
-    if summary.write(folder, report) and not pages.at_the_end(folder, context.show):
-        summary.write(folder, report, page=False)
+    if summary.write_summary(folder, report) and not pages.at_the_end(folder, context.show):
+        summary.write_summary(folder, report, page=False)
 
 
 def _wait_for_signal(trainer: Any) -> None:
@@ -299,7 +299,7 @@ def figures(
         beforehand: the images that were left out before the run, with the findings about them.
         finished: whether it came to its end.
     """
-    results = csv_tables.read(Path(trainer.csv)) if Path(trainer.csv).is_file() else Table()
+    results = csv_tables.read_table(Path(trainer.csv)) if Path(trainer.csv).is_file() else Table()
     epochs = _epochs(results)
     out = _left_out(recorder, beforehand)
     refused, validation = recorder.latest.get("checkpoint"), recorder.latest.get("val-loss")

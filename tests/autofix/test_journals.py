@@ -201,7 +201,7 @@ def test_a_damaged_journal_of_the_last_run_is_named_and_the_one_before_it_can_be
     (journals / "000002/journal.json").write_bytes(text[:-9])
     state = snapshot(tiny.root)
     for _ in range(2):
-        with pytest.raises(UsageError, match=r"hash is another one.*nothing was changed.*000002/pack.bin; move that"):
+        with pytest.raises(UsageError, match=r"hash differs.*nothing was changed.*000002/pack.bin; move that"):
             yolo_nanfix.undo(tiny.root)
     assert snapshot(tiny.root) == state
     (journals / "000002").rename(journals / "kept")
@@ -249,7 +249,7 @@ def test_a_fix_of_the_whole_set_that_was_cut_off_is_taken_back_before_the_next(t
     (journals / "000001/applied.json").unlink()  # as a kill leaves it
     tiny.rows(rows)
     half = snapshot(tiny.root)
-    with pytest.raises(UsageError, match=r"was cut off.*take it back first: yolo-nanfix lint .*data.yaml'? --undo"):
+    with pytest.raises(UsageError, match=r"was interrupted.*undo it first: yolo-nanfix lint .*data.yaml'? --undo"):
         yolo_nanfix.fix(yolo_nanfix.lint(tiny.root, settings=False), unsafe=True)
     assert snapshot(tiny.root) == half
     yolo_nanfix.undo(tiny.root)
@@ -352,6 +352,6 @@ def test_what_a_fix_writes_is_read_back():
     ids=lambda record: str(record)[-20:],
 )
 def test_what_no_fix_writes_is_not_believed(record: Journal):
-    with pytest.raises(Damaged, match="what no fix does") as caught:
+    with pytest.raises(Damaged, match="not what a fix run writes") as caught:
         journal_of(journal_text(record), record.folder)
     assert caught.value.data == "/set/data.yaml"

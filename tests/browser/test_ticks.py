@@ -58,7 +58,7 @@ def test_the_list_is_ticked_off_copied_and_remembered(visit, pairs):
         first, second = clipboard(page).splitlines()
         assert first.startswith("- [x] images/train/0002.jpg: BX004 labels/train/0002.txt:")
         assert second == "- [ ] images/val/0090.jpg: SP002 the same bytes as images/train/0004.jpg (train)"
-        page.get_by_role("button", name="Copy the names that are left").click()
+        page.get_by_role("button", name="Copy the remaining names").click()
         page.get_by_role("button", name="Copied").first.wait_for()
         page.wait_for_function("navigator.clipboard.readText().then((text) => text === 'images/val/0090.jpg\\n')")
         page.reload()

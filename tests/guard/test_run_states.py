@@ -14,7 +14,7 @@ from rich.console import Console
 import yolo_nanfix
 from yolo_nanfix.report import run_text
 from yolo_nanfix.report.html import run_advice
-from yolo_nanfix.run_folder.read import read
+from yolo_nanfix.run_folder.read import read_run
 from yolo_nanfix.runs import Run
 
 pytestmark = pytest.mark.usefixtures("unpatched")
@@ -33,7 +33,7 @@ def told(result):
     console = Console(file=io.StringIO(), soft_wrap=True, no_color=True)
     run_text.render(summary, console)
     first = next(line for line in console.file.getvalue().splitlines() if line.startswith("The run "))
-    return summary, first, run_advice.sentence(read(folder)), run_advice.level(read(folder))
+    return summary, first, run_advice.headline(read_run(folder)), run_advice.level(read_run(folder))
 
 
 def exit_code(summary):

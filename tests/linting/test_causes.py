@@ -14,7 +14,7 @@ from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity
 from yolo_nanfix.linting import cache
 from yolo_nanfix.linting.autofix.label_edits import allowed
 from yolo_nanfix.linting.causes import Cause, Explains, explained
-from yolo_nanfix.report import csvout, github, plain, text
+from yolo_nanfix.report import ci_forms, plain, text, text_forms
 from yolo_nanfix.tasks import Basis, TaskBasis
 
 
@@ -96,10 +96,10 @@ def test_text_shows_them_under_their_cause(report: Report):
 def test_every_format_says_it(report: Report):
     assert Report.from_dict(json.loads(json.dumps(report.as_dict()))).findings == report.findings
     assert report.frame()["because"].to_list() == [None, "BX900", "BX900", "BX900"]
-    rows = list(csv.DictReader(io.StringIO(csvout.dumps(report))))
+    rows = list(csv.DictReader(io.StringIO(text_forms.csv_text(report))))
     assert [row["because"] for row in rows] == ["", "BX900", "BX900", "BX900"]
 
 
 def test_github_which_shows_ten_gets_the_cause_alone(report: Report):
-    assert github.dumps(report).count("\n") == 1 and "BX900" in github.dumps(report)
-    assert github.dumps(report.select("BX001")).count("\n") == 2
+    assert ci_forms.github_commands(report).count("\n") == 1 and "BX900" in ci_forms.github_commands(report)
+    assert ci_forms.github_commands(report.select("BX001")).count("\n") == 2

@@ -16,7 +16,7 @@ from yolo_nanfix.cli.main import main
 from yolo_nanfix.dataset.discover import Belongs
 from yolo_nanfix.findings import Report
 from yolo_nanfix.overrides import Overrides, What
-from yolo_nanfix.report.text_forms import FORMATS
+from yolo_nanfix.report.text_forms import TEXT_FORMS
 
 SICK = "0 0.5 0.5 0 0.2\n1 0.3 0.3 0.1 0.2\n0 0.5 0.9 0.2 0.5\n"
 """BX004 (error) on line 1, BX006 (warning) on line 3."""
@@ -83,7 +83,7 @@ def test_what_came_with_the_dataset_narrows_and_hides_no_fatal_finding(
     assert main(["lint", "set", "--fail-on", "fatal", "--quiet"]) == 1
     assert main(["lint", "set", "--fail-on", "fatal", "--quiet", "--trust-dataset-settings"]) == 0
     assert yolo_nanfix.lint(tiny.root, settings=False).overrides == Overrides()
-    again = Report.from_dict(json.loads(FORMATS["json"](report, ())))
+    again = Report.from_dict(json.loads(TEXT_FORMS["json"](report, ())))
     assert again.overrides == report.overrides and again.exit_code == 1
 
 
@@ -122,13 +122,13 @@ def test_a_baseline_that_came_with_the_dataset_is_written_in_its_folder_alone(ti
 def test_every_form_says_it(tiny: TinySet, capsys):
     (tiny.root / "nanfix.yaml").write_text("lint: {ignore: [IM011], task: detect}")
     file, report = str(tiny.root / "nanfix.yaml"), yolo_nanfix.lint(tiny.root)
-    sarif = json.loads(FORMATS["sarif"](report, api.rules()))["runs"][0]
+    sarif = json.loads(TEXT_FORMS["sarif"](report, api.rules()))["runs"][0]
     assert file in sarif["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"]
     assert [one["descriptor"]["id"] for one in sarif["invocations"][0]["ruleConfigurationOverrides"]] == ["IM011"]
-    junit = FORMATS["junit"](report, api.rules())
+    junit = TEXT_FORMS["junit"](report, api.rules())
     assert f'<skipped message="left out by {file}: lint.ignore" />' in junit and 'name="settings" tests="1"' in junit
     assert '<failure type="fatal"' in junit.partition("CF001")[0]
-    assert f"::error title=settings::Settings of {file}" in FORMATS["github"](report, api.rules())
+    assert f"::error title=settings::Settings of {file}" in TEXT_FORMS["github"](report, api.rules())
     assert file in api.lint_page(report) and file in report._repr_html_()
     for words in ([], ["--quiet"], ["--output-format", "concise"], ["--json"], ["--statistics"]):
         capsys.readouterr()

@@ -104,7 +104,7 @@ def test_charts_without_points_are_left_out():
 
 def test_marks_that_would_hide_each_other_are_one_with_the_worst_level():
     marks = [Mark(5000 + i, str(i + 1), level, f"m{i}") for i, level in enumerate(["info", "fatal", "warning"])]
-    joined = charts.joined([*marks, Mark(9000, "4", "info", "late")], STEPS)
+    joined = charts.joined_marks([*marks, Mark(9000, "4", "info", "late")], STEPS)
     assert [(m["text"], m["level"]) for m in joined] == [("1+", "fatal"), ("4", "info")]
     assert joined[0]["words"] == "m0; m1; m2"
 

@@ -10,7 +10,7 @@ import reading
 
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.report.html import comparison_page
-from yolo_nanfix.run_folder.read import read as read_run
+from yolo_nanfix.run_folder.read import read_run
 
 
 def test_two_runs_stand_beside_each_other(trained):

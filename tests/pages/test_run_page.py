@@ -19,7 +19,7 @@ from yolo_nanfix import runs
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.report.html import run_page as page
 from yolo_nanfix.report.html.incident_list import TINT
-from yolo_nanfix.run_folder.read import read as read_run
+from yolo_nanfix.run_folder.read import read_run
 from yolo_nanfix.run_folder.summary import RunContext
 
 

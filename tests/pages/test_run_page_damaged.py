@@ -17,7 +17,7 @@ from yolo_nanfix.cli.main import main
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.report.html import comparison_page
 from yolo_nanfix.report.html import run_page as page
-from yolo_nanfix.run_folder.read import read as read_run
+from yolo_nanfix.run_folder.read import read_run
 
 REPORT = "yolo-nanfix.json"
 HOSTILE = [
@@ -123,9 +123,7 @@ def test_a_report_of_another_version_is_shown_as_far_as_it_is_understood(sick):
     document = json.loads((sick / REPORT).read_text())
     (sick / REPORT).write_text(json.dumps({**document, "yolo_nanfix": "9.9.9", "new": {"thing": 1}, "patches": 3}))
     text = built(sick).text
-    assert (
-        "was written by yolo-nanfix 9.9.9" in text and "'patches' in yolo-nanfix.json is not what it should be" in text
-    )
+    assert "was written by yolo-nanfix 9.9.9" in text and "'patches' in yolo-nanfix.json has a wrong type" in text
     assert "2 of 6 micro-batches dropped" in text
 
 

@@ -74,7 +74,7 @@ NAMES = ("stroller_0040.jpg", "bus_stopped/a.jpg", "dropped/a.jpg", "reported/a.
 def test_names_of_images_change_nothing_that_a_page_says(name, tmp_path):
     from yolo_nanfix.events import Action, Check, Did, Event, Point, Source
     from yolo_nanfix.report.html import charts, event_list, run_advice
-    from yolo_nanfix.run_folder.read import read
+    from yolo_nanfix.run_folder.read import read_run
 
     image = f"/data/{name}"
     left_out = (Action(Did.SAMPLES_LEFT_OUT), Action(Did.QUARANTINED, images=(image,)))
@@ -83,8 +83,8 @@ def test_names_of_images_change_nothing_that_a_page_says(name, tmp_path):
         guard = {"micro_batches": 100, "rollbacks": backs, "quarantined": [image], "events": [event.as_dict()]}
         report = {"outcome": "finished", "healthy": True, "guard": guard}
         (tmp_path / "yolo-nanfix.json").write_text(json.dumps(report))
-        run = read(tmp_path)
-        assert ("rolled back once" in run_advice.sentence(run)) == bool(backs)
+        run = read_run(tmp_path)
+        assert ("rolled back once" in run_advice.headline(run)) == bool(backs)
         (listed,) = event_list.grouped_events(run, charts.axis(run))
         assert listed.level == "warning" and not event_list.dropped(guard["events"][0])
         assert not event_list.RunFacts(run).case(guard["events"][0]).severe

@@ -17,7 +17,7 @@ from junitparser import Failure, JUnitXml, Skipped
 from yolo_nanfix.api import rules
 from yolo_nanfix.findings import Effect, Finding, Place, Report, Severity, Skip
 from yolo_nanfix.report import plain, sarif
-from yolo_nanfix.report.text_forms import FORMATS
+from yolo_nanfix.report.text_forms import TEXT_FORMS
 
 RULES = rules()
 HOSTILE = "/d/a b%,:]]>&<\"'\x1b[0m\n::error::x\r\u202e\ud800\udcff\ufffe/ä=.txt"
@@ -57,10 +57,10 @@ def several(tmp_path: Path, monkeypatch) -> Report:
 
 
 def formed(form: str, what: Report) -> str:
-    return FORMATS[form](what, RULES)
+    return TEXT_FORMS[form](what, RULES)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", TEXT_FORMS)
 def test_every_form_survives_hostile_text_and_an_empty_report(form: str, several: Report):
     text = formed(form, several)
     text.encode("utf-8")

@@ -23,9 +23,9 @@ from sarif.sarif_file import SarifFileSet
 
 from yolo_nanfix.api import rules
 from yolo_nanfix.findings import Finding, Place, Report, Severity, Skip
-from yolo_nanfix.report import github, sarif
-from yolo_nanfix.report.text_forms import FORMATS
-from yolo_nanfix.report.words import printable, sentence
+from yolo_nanfix.report import ci_forms, sarif
+from yolo_nanfix.report.text_forms import TEXT_FORMS
+from yolo_nanfix.report.words import finding_sentence, printable
 
 RULES = rules()
 SCHEMA = "https://raw.githubusercontent.com/oasis-tcs/sarif-spec/master/Schemata/sarif-schema-2.1.0.json"
@@ -62,7 +62,7 @@ def everything(tmp_path: Path, monkeypatch) -> Report:
 
 
 def written(form: str, report: Report, to: Path) -> str:
-    to.write_text(FORMATS[form](report, RULES), encoding="utf-8")
+    to.write_text(TEXT_FORMS[form](report, RULES), encoding="utf-8")
     return str(to)
 
 
@@ -82,7 +82,7 @@ def schema() -> dict:
 def test_sarif_fits_the_official_schema(everything: Report, schema: dict):
     validator = Draft7Validator(schema, format_checker=Draft7Validator.FORMAT_CHECKER)
     assert "uri" in Draft7Validator.FORMAT_CHECKER.checkers
-    log = json.loads(FORMATS["sarif"](everything, RULES))
+    log = json.loads(TEXT_FORMS["sarif"](everything, RULES))
     assert len(log["runs"][0]["results"]) == 2 * len(RULES)
     assert [error.message for error in validator.iter_errors(log)] == []
     log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] = "a b"
@@ -96,7 +96,7 @@ def test_sarif_stays_within_the_limits_of_github():
         Finding(r.code, r.name, r.severity, r.effect, Place(f"/d/{i}/{'long' * 50}.txt", i + 1), "m" * 200, r.fix)
         for i, r in enumerate(RULES * 130)
     )
-    text = FORMATS["sarif"](Report("/d/data.yaml", "detect", many), RULES)
+    text = TEXT_FORMS["sarif"](Report("/d/data.yaml", "detect", many), RULES)
     (run,) = json.loads(text)["runs"]
     assert len(many) > 25_000 and len(run["results"]) == sarif.MAX_RESULTS == 5000
     assert all(len(rule["properties"]["tags"]) <= 20 for rule in run["tool"]["driver"]["rules"])
@@ -121,7 +121,7 @@ def test_gitlab_gets_what_sarif_tools_makes_of_the_sarif_file(everything: Report
     files.add_file(loader.load_sarif_file(written("sarif", everything, tmp_path / "lint.sarif")))
     codeclimate_op.generate(files, str(tmp_path / "theirs.json"), False)
     theirs = json.loads((tmp_path / "theirs.json").read_text())
-    ours = json.loads(FORMATS["gitlab"](everything, RULES))
+    ours = json.loads(TEXT_FORMS["gitlab"](everything, RULES))
 
     def told(entries: list[dict]) -> list[tuple[str, int]]:
         return sorted((entry["check_name"], int(entry["location"]["lines"]["begin"])) for entry in entries)
@@ -131,7 +131,7 @@ def test_gitlab_gets_what_sarif_tools_makes_of_the_sarif_file(everything: Report
 
 def test_gitlab_entries_have_what_gitlab_asks_for(everything: Report):
     """GitLab's server wants text as description, fingerprint, severity and path, and a whole number as line."""
-    entries = json.loads(FORMATS["gitlab"](everything, RULES))
+    entries = json.loads(TEXT_FORMS["gitlab"](everything, RULES))
     for entry in entries:
         texts = (entry["description"], entry["fingerprint"], entry["check_name"], entry["location"]["path"])
         assert all(isinstance(text, str) and text and text.isprintable() for text in texts)
@@ -168,12 +168,12 @@ def _plain(text: str, more: str) -> str:
 
 
 def test_annotations_decode_to_the_findings(everything: Report, tmp_path: Path):
-    lines = FORMATS["github"](everything, RULES).split("\n")
+    lines = TEXT_FORMS["github"](everything, RULES).split("\n")
     assert lines.pop() == "" and len(lines) == len(everything.findings)
     meant = sorted(everything.findings, key=lambda finding: finding.severity.rank)
     for line, finding in zip(lines, meant, strict=True):
         name, given, message = decoded(line)
-        assert name == github.COMMANDS[finding.severity] and message == sentence(finding)
+        assert name == ci_forms.COMMANDS[finding.severity] and message == finding_sentence(finding)
         assert given.pop("title") == f"{finding.code} {finding.name}"
         assert given.pop("line", None) == (str(finding.place.line) if finding.place.line else None)
         assert given == {"file": printable(finding.place.file.removeprefix(f"{tmp_path}/"))}

@@ -66,6 +66,6 @@ def test_a_missing_file_a_folder_and_binary_data_too(tmp_path):
 def test_a_file_far_too_large_is_not_read(tmp_path):
     path = tmp_path / STEPS_NAME
     with path.open("wb") as stream:
-        stream.truncate(csv_tables.LARGEST + 1)
+        stream.truncate(csv_tables.LARGEST_TABLE + 1)
     with pytest.raises(DataError, match="larger than 64 MB"):
         read_steps(path)

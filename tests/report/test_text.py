@@ -36,15 +36,17 @@ def test_a_line_says_where_what_and_what_ultralytics_does():
     out = _rendered(_report(_finding()))
     assert "/data/a.txt:3: BX004 [error] bad\n" in out
     assert re.search(r"^BX004 +error +1 +a-defect: Ultralytics drops the image. Mend it.", out, re.MULTILINE)
-    assert "Not asked: TX009 (images are decoded under --deep only)." in out
+    assert "Not checked: TX009 (images are decoded under --deep only)." in out
     assert out.endswith("Training runs, but not on the data that you see: fix the errors.\n")
     assert "Found 1 error in 3 images and 6 label rows in train, val." in out
 
 
 def test_rules_of_other_tasks_are_one_line():
     skipped = [(code, Skip.OTHER_TASK) for code in ("KP001", *(f"SG{n:03d}" for n in range(30)))]
-    lines = [line for line in _rendered(replace(_report(), skipped=tuple(skipped))).splitlines() if "Not asked" in line]
-    assert lines == ["Not asked: 31 rules (they read the labels of other tasks)."]
+    lines = [
+        line for line in _rendered(replace(_report(), skipped=tuple(skipped))).splitlines() if "Not checked" in line
+    ]
+    assert lines == ["Not checked: 31 rules (they read the labels of other tasks)."]
 
 
 def test_quiet_leaves_the_findings():
@@ -86,7 +88,7 @@ def test_the_worst_come_first_then_by_file():
     assert [line.split(":")[0] for line in lines] == [
         *("/d/c.txt", "/d/z.yaml", "/d/a.txt", "/d/b.txt", "/d/a.txt", "/d/b.txt")
     ]
-    plainly = text_forms.FORMATS["concise"](_report(*found), ())
+    plainly = text_forms.TEXT_FORMS["concise"](_report(*found), ())
     assert [line.split(":")[0] for line in plainly.splitlines()] == [line.split(":")[0] for line in lines]
 
 

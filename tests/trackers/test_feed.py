@@ -56,10 +56,12 @@ def test_only_finite_numbers_are_given():
 def test_events_and_images_beyond_their_limits_are_not_given():
     diary = Diary()
     fed = feed.Feed({"Diary": diary})
-    assert [fed.note(*note(i)) for i in range(60)] == [True] * feed.NOTES + [False] * (60 - feed.NOTES)
+    assert [fed.note(*note(i)) for i in range(60)] == [True] * feed.MOST_NOTES + [False] * (60 - feed.MOST_NOTES)
     for i in range(60):
         fed.picture(*shown(i))
-    assert fed.as_dict() == {"Diary": {"scalars": 0, "notes": feed.NOTES, "pictures": feed.PICTURES, "left_out": ""}}
+    assert fed.as_dict() == {
+        "Diary": {"scalars": 0, "notes": feed.MOST_NOTES, "pictures": feed.MOST_PICTURES, "left_out": ""}
+    }
 
 
 def test_scalars_are_due_each_so_many_micro_batches_but_not_too_often(monkeypatch):
@@ -75,7 +77,7 @@ def test_scalars_are_due_each_so_many_micro_batches_but_not_too_often(monkeypatc
     assert not feed.Feed({}).due(feed.EVERY)
 
 
-@pytest.mark.parametrize("kind", feed.KINDS)
+@pytest.mark.parametrize("kind", feed.GIVEN)
 def test_one_that_raises_is_left_out_and_the_others_are_not(kind):
     good, bad = Diary(), Diary(fails=(kind,))
     fed = feed.Feed({"Bad": bad, "Good": good})
@@ -85,7 +87,7 @@ def test_one_that_raises_is_left_out_and_the_others_are_not(kind):
             fed.note(*note(i))
             fed.picture(*shown(i))
     assert len(good.taken) == 9
-    assert len(bad.taken) == feed.KINDS.index(kind)
+    assert len(bad.taken) == feed.GIVEN.index(kind)
     reason = "ConnectionError: the server is gone"
     (message,) = messages
     assert message.endswith(f"yolo-nanfix: Bad did not take the guard's readings: {reason}; it is left out")

@@ -10,8 +10,8 @@ from yolo_nanfix.events import Action, Check, Did, Event, Level
 from yolo_nanfix.run_folder import lenient
 from yolo_nanfix.wording import seen_from, sentence
 
-SHOWN = 4
-"""At most so many images of an event are named."""
+SHOWN_IMAGES = 4
+"""At most this many images of an event are named."""
 DONE = {
     Did.DROPPED: "{count:micro-batch|micro-batches} dropped",
     Did.DROPPED_UPSTREAM: "dropped by Ultralytics itself",
@@ -64,12 +64,12 @@ def line(event: Event) -> str:
     where = f"epoch {event.epoch}" + (f", batch {event.batch}" if event.batch else "")
     suspects = [f"{s.file} ({s.suspect})" for s in event.sources if s.suspect]
     files = tuple(suspects or [s.file for s in event.sources])
-    images = sentence(f"; images: {{files:,{SHOWN}}}", {"files": files}) if files else ""
+    images = sentence(f"; images: {{files:,{SHOWN_IMAGES}}}", {"files": files}) if files else ""
     return f"{where}: {event.detail}; {done(event.actions)}{images}"
 
 
 def actions(event: Any) -> tuple[Action, ...]:
-    """The actions of an event as a report holds it; what is no action is left out."""
+    """The actions of an event of a report; entries that are no actions are left out."""
     found = []
     for entry in lenient.entries(event, "actions"):
         try:
@@ -80,7 +80,7 @@ def actions(event: Any) -> tuple[Action, ...]:
 
 
 def level(event: Any) -> Level:
-    """How bad an event of a report is; a warning where it does not say it."""
+    """The level of an event of a report; a warning if it has none."""
     try:
         return Level(lenient.text(event, "level"))
     except ValueError:
@@ -88,24 +88,24 @@ def level(event: Any) -> Level:
 
 
 def checks(event: Any) -> tuple[Check, ...]:
-    """The sensors that fired in an event of a report, as far as they are known."""
+    """The sensors that fired in an event of a report, without unknown ones."""
     known = {check.value: check for check in Check}
     return tuple(known[name] for name in map(lenient.text, lenient.entries(event, "checks")) if name in known)
 
 
 def action(event: Mapping[str, Any], root: str = "") -> str:
-    """What was done about an event of a report, in a few words that are printable and not too long.
+    """What was done about an event of a report, in a few words, printable and of limited length.
 
     Args:
-        event: as `Event.as_dict` gives it, or anything else.
-        root: images are named from this folder, which ends with a slash, on.
+        event: from `Event.as_dict`, or anything else.
+        root: a folder, with a final slash; images are named relative to it.
     """
     known = (replace(one, images=seen_from(one.images, root)) for one in actions(event))
     return lenient.text(done(known))
 
 
 def detail(event: Mapping[str, Any], root: str = "") -> str:
-    """What was seen in an event of a report, or by each of its ranks, printable and not too long; see `action`."""
+    """What was seen in an event of a report, or by each of its ranks, printable and of limited length; see `action`."""
     parts = [part for part in lenient.entries(event, "ranks") if isinstance(part, Mapping)]
     return "; ".join(f"rank {lenient.text(part, 'rank')}: {_seen(part, root)}" for part in parts) or _seen(event, root)
 
@@ -116,13 +116,13 @@ def _seen(part: Mapping[str, Any], root: str) -> str:
 
 
 def rank_lines(event: Mapping[str, Any]) -> list[str]:
-    """A line for each rank with what it met, its images, and the cause that was found; none of one rank alone."""
+    """A line for each rank with what it saw, its images, and the cause; empty for a single rank."""
     parts = [part for part in lenient.entries(event, "ranks") if isinstance(part, Mapping)]
     return [_rank_line(part) for part in parts] if len(parts) > 1 else []
 
 
 def _rank_line(part: Mapping[str, Any]) -> str:
     images = tuple(map(str, lenient.entries(part, "images")))
-    named = sentence(f" [{{images:,{SHOWN}}}]", {"images": images}) if images else ""
+    named = sentence(f" [{{images:,{SHOWN_IMAGES}}}]", {"images": images}) if images else ""
     cause = f"; cause: {part['cause']}" if part.get("cause") else ""
     return f"rank {part.get('rank')}: {_seen(part, '')}{cause}{named}"

@@ -1,48 +1,43 @@
-"""What a run lost, in words; from the list `lost` of its report, which holds kinds and figures."""
+"""What a run lost, in words, from the list `lost` of its report, which holds kinds and numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from yolo_nanfix.health import Kind, State, state_of
 
-SHOWN = 5
-"""At most so many epochs are named."""
+SHOWN_EPOCHS = 5
+"""At most this many epochs are named."""
 
 
-def phrases(summary: Mapping[str, Any], leave_out: Iterable[Kind] = ()) -> list[str]:
+def phrases(summary: Mapping[str, Any], leave_out: Collection[Kind] = ()) -> list[str]:
     """What was lost, the worst first, one short phrase each.
 
     Args:
-        summary: the report of a run; what cannot be understood in it is left out.
-        leave_out: kinds that are said elsewhere.
+        summary: the report of a run; what cannot be read in it is left out.
+        leave_out: kinds that are reported elsewhere.
     """
-    without = set(leave_out)
-    found = []
-    for entry in _entries(summary):
-        kind = _kind(entry)
-        if kind is not None and kind not in without:
-            found.append(_phrase(kind, entry, state_of(entry)))
-    return found
+    kinds = ((_kind(entry), entry) for entry in _losses(summary))
+    return [_phrase(kind, one, state_of(one)) for kind, one in kinds if kind is not None and kind not in leave_out]
 
 
 def reasons(lost: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The phrases of those losses that count: why a run is degraded or failed."""
+    """The phrases of the losses that make a run degraded or failed."""
     return tuple(phrases({"lost": [entry for entry in lost if state_of(entry) is not State.HEALTHY]}))
 
 
-def counts(summary: Mapping[str, Any], kind: Kind) -> bool:
-    """Whether so much of one kind was lost that the run is not healthy for it."""
-    return any(_kind(entry) is kind and state_of(entry) is not State.HEALTHY for entry in _entries(summary))
+def not_healthy_for(summary: Mapping[str, Any], kind: Kind) -> bool:
+    """Whether a loss of this kind makes the run not healthy."""
+    return any(_kind(entry) is kind and state_of(entry) is not State.HEALTHY for entry in _losses(summary))
 
 
 def finds_nothing_yet(summary: Mapping[str, Any]) -> bool:
-    """Whether a healthy run has no validation metric above 0, so that its model is not known to be any good."""
-    return any(_kind(entry) is Kind.NOTHING_FOUND for entry in _entries(summary))
+    """Whether a healthy run has no validation metric above 0: its model may be useless."""
+    return any(_kind(entry) is Kind.NOTHING_FOUND for entry in _losses(summary))
 
 
-def _entries(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _losses(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     lost = summary.get("lost")
     return [entry for entry in lost if isinstance(entry, Mapping)] if isinstance(lost, (list, tuple)) else []
 
@@ -52,15 +47,15 @@ def _kind(entry: Mapping[str, Any]) -> Kind | None:
     return Kind(named) if isinstance(named, str) and named in {kind.value for kind in Kind} else None
 
 
-def _number(entry: Mapping[str, Any], key: str) -> float:
+def _count_in(entry: Mapping[str, Any], key: str) -> float:
     value = entry.get(key)
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
 
 
 def _phrase(kind: Kind, entry: Mapping[str, Any], state: State) -> str:
-    count, of = _number(entry, "count"), _number(entry, "of")
+    count, of = _count_in(entry, "count"), _count_in(entry, "of")
     epochs = entry.get("epochs")
-    which = _epochs([e for e in epochs if isinstance(e, int)] if isinstance(epochs, (list, tuple)) else [])
+    which = _named_epochs([e for e in epochs if isinstance(e, int)] if isinstance(epochs, (list, tuple)) else [])
     yet = "finds nothing yet" if state is State.HEALTHY else "finds nothing"
     return {
         Kind.MICRO_BATCHES: f"{count:.0f} of {of:.0f} micro-batches dropped",
@@ -86,10 +81,10 @@ def _phrase(kind: Kind, entry: Mapping[str, Any], state: State) -> str:
     }[kind]
 
 
-def _epochs(numbers: Sequence[int]) -> str:
+def _named_epochs(numbers: Sequence[int]) -> str:
     """`epoch 2`, `epochs 2, 3`, `8 epochs (2, 3, 4, 5, 6, ...)`."""
-    shown = ", ".join(map(str, numbers[:SHOWN]))
-    if len(numbers) > SHOWN:
+    shown = ", ".join(map(str, numbers[:SHOWN_EPOCHS]))
+    if len(numbers) > SHOWN_EPOCHS:
         return f"{len(numbers)} epochs ({shown}, ...)"
     return f"epoch{'' if len(numbers) == 1 else 's'} {shown}"
 

@@ -17,17 +17,17 @@ from yolo_nanfix.report.panel import boxed, put
 from yolo_nanfix.report.words import printable
 
 WIDTH, HEIGHT = 64, 10
-SHOWN = 8
+SHOWN_FILES = 8
 _ASCII = str.maketrans("│┤└─•", "|++-*")
 
 
-def render(report: Mapping[str, Any], console: Console | None = None, *, quiet: bool = False) -> None:
+def render_range_test(report: Mapping[str, Any], console: Console | None = None, *, quiet: bool = False) -> None:
     """Print what `LrReport.as_dict()` holds: the suggestion, the range, how to use it, and the curve.
 
     Args:
         report: as a JSON-ready dict.
         console: where to print.
-        quiet: the arguments for training alone, or why there are none.
+        quiet: print only the arguments for training, or why there are none.
     """
     console = console or Console(soft_wrap=True, highlight=False, emoji=False)
     found, lr = report["suggestion"], report["suggestion"]["lr"]
@@ -38,16 +38,16 @@ def render(report: Mapping[str, Any], console: Console | None = None, *, quiet: 
     chosen = ", chosen by optimizer=auto" if report["automatic"] else ""
     console.print()
     if lr is None:
-        told = [f"[red]No learning rate can be suggested[/]: {escape(found['reason'])}."]
+        said = [f"[red]No learning rate can be suggested[/]: {escape(found['reason'])}."]
     else:
         span = f"{found['low']:.2g} to {found['high']:.2g}" if found["low"] else "not seen: the loss does not fall"
-        told = [
+        said = [
             f"[green]Suggested lr0: {lr:.2g}[/] for {report['optimizer']}{chosen}",
             f"Range that trains: {span}; training would have used {report['default_lr']:.2g}",
             f"Why: {escape(found['reason'])}",
             f"Train with: {escape(arguments)}",
         ]
-    parts = [Text.from_markup(line, emoji=False) for line in told]
+    parts = [Text.from_markup(line, emoji=False) for line in said]
     put(console, "yolo-nanfix lr-find", parts, "red" if lr is None else "green")
     _more(report, console)
     for line in chart(report["curve"]["rates"], report["curve"]["smoothed"], lr, lines=boxed(console)):
@@ -55,7 +55,7 @@ def render(report: Mapping[str, Any], console: Console | None = None, *, quiet: 
 
 
 def _more(report: Mapping[str, Any], console: Console) -> None:
-    """Settings in force, rates of parameter groups, and batches that were left out."""
+    """Print settings, rates of parameter groups, and batches that were left out."""
     for line in overrides.read(report).lines():
         console.print(escape(printable(line)))
     if any(group["multiple"] != 1 for group in report["groups"]):
@@ -65,20 +65,20 @@ def _more(report: Mapping[str, Any], console: Console) -> None:
         console.print(
             f"[yellow]{report['batches_left_out']} batches were not finite and left out[/]; see yolo-nanfix lint"
         )
-        for file in report["left_out"][:SHOWN]:
+        for file in report["left_out"][:SHOWN_FILES]:
             console.print(f"  {escape(printable(file))}")
 
 
 def chart(rates: Sequence[float], losses: Sequence[float], lr: float | None, *, lines: bool = True) -> list[str]:
-    """The curve in characters: the loss (logarithmic where it can be) over the logarithm of the rate.
+    """The curve in characters: the loss (logarithmic if positive) over the logarithm of the rate.
 
-    A vertical line marks the suggestion where it lies within the rates. Without `lines` all of it is ASCII.
+    A vertical line marks the suggestion if it lies within the rates. Without `lines` all of it is ASCII.
     """
-    drawn = _drawn(rates, losses, lr)
+    drawn = _characters(rates, losses, lr)
     return drawn if lines else [line.translate(_ASCII) for line in drawn]
 
 
-def _drawn(rates: Sequence[float], losses: Sequence[float], lr: float | None) -> list[str]:
+def _characters(rates: Sequence[float], losses: Sequence[float], lr: float | None) -> list[str]:
     if len(rates) < 2:
         return []
     x = np.log10(rates)
@@ -103,10 +103,10 @@ def _drawn(rates: Sequence[float], losses: Sequence[float], lr: float | None) ->
 
 
 def save_png(report: Mapping[str, Any], path: Path) -> None:
-    """Write the curve as a PNG in one step; another process sees the old file or the whole new one.
+    """Write the curve as a PNG, atomically.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind.
+        OSError: it cannot be written; no partial file remains.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

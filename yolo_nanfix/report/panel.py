@@ -11,7 +11,7 @@ from rich.text import Text
 
 
 def boxed(console: Console) -> bool:
-    """Whether lines may be drawn: colours that are forced on (`FORCE_COLOR`) make no terminal of a file or a pipe."""
+    """Whether frames may be drawn: on real terminals only, not in files or pipes with `FORCE_COLOR`."""
     isatty = getattr(console.file, "isatty", None)
     return console.is_terminal and not console.is_dumb_terminal and isatty is not None and bool(isatty())
 
@@ -21,8 +21,8 @@ def put(console: Console, title: str, parts: Sequence[RenderableType], style: st
 
     Args:
         console: where to print.
-        title: what stands in the frame; it is left out where there is none.
-        parts: texts, wrapped in the frame but not outside of it, and tables.
+        title: the title of the frame; not printed without a frame.
+        parts: texts (wrapped in a frame only) and tables.
         style: colour of the frame.
     """
     if boxed(console):

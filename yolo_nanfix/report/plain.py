@@ -8,12 +8,12 @@ from pathlib import Path
 
 from yolo_nanfix.files import Within
 from yolo_nanfix.findings import Finding, Report, RuleText, Severity
-from yolo_nanfix.report.words import EFFECT_WORDS, in_order, printable, relative, told, where
+from yolo_nanfix.report.words import EFFECT_WORDS, in_order, printable, relative, relative_message, where
 
 _MAX_ROW = 160
-"""So many characters of an offending row are shown."""
+"""Characters of an offending row that are shown."""
 _MAX_BYTES = 1 << 20
-"""So much of a label file is read to show its rows."""
+"""Bytes of a label file that are read to show its rows."""
 
 
 def concise(report: Report) -> str:
@@ -27,12 +27,13 @@ def full(report: Report, rules: Iterable[RuleText]) -> str:
     here, known = Path.cwd(), {rule.code: rule for rule in rules}
     rows = _Rows(Within(report.folders))
     return "\n".join(
-        "\n".join(_lines(finding, here, known.get(finding.code), rows)) + "\n" for finding in in_order(report.findings)
+        "\n".join(_finding_lines(finding, here, known.get(finding.code), rows)) + "\n"
+        for finding in in_order(report.findings)
     )
 
 
-def counts(report: Report) -> list[tuple[int, str, Severity, str]]:
-    """For each rule with findings of its own their number, code, worst severity and name; most first."""
+def rule_counts(report: Report) -> list[tuple[int, str, Severity, str]]:
+    """For each rule with unexplained findings their number, code, worst severity and name; most first."""
     first: dict[str, Finding] = {}
     counted = Counter(finding.code for finding in report.own)
     for finding in report.own:
@@ -43,8 +44,8 @@ def counts(report: Report) -> list[tuple[int, str, Severity, str]]:
 
 
 def statistics(report: Report) -> str:
-    """One line a rule: `count  CODE  [severity]  name`; the last one is the total, if there is any."""
-    found = counts(report)
+    """One line a rule: `count  CODE  [severity]  name`; the last one is the total, if there are findings."""
+    found = rule_counts(report)
     total = sum(count for count, *_ in found)
     wide = len(str(total))
     lines = [f"{count:>{wide}}  {code}  {f'[{severity.value}]':<9}  {name}" for count, code, severity, name in found]
@@ -53,11 +54,11 @@ def statistics(report: Report) -> str:
 
 def _head(finding: Finding, here: Path) -> str:
     follows = f" (follows from {finding.because})" if finding.because else ""
-    message = told(finding, here)
+    message = relative_message(finding, here)
     return f"{where(finding.place, here)}: {finding.code} [{finding.severity.value}] {message}{follows}"
 
 
-def _lines(finding: Finding, here: Path, rule: RuleText | None, rows: _Rows) -> Iterator[str]:
+def _finding_lines(finding: Finding, here: Path, rule: RuleText | None, rows: _Rows) -> Iterator[str]:
     yield _head(finding, here)
     if row := rows.at(finding.place.file, finding.place.line):
         yield f"  {finding.place.line} | {printable(row[:_MAX_ROW])}"
@@ -71,14 +72,14 @@ def _lines(finding: Finding, here: Path, rule: RuleText | None, rows: _Rows) -> 
 
 
 class _Rows:
-    """Rows of text files of the dataset; the file read last is kept."""
+    """Rows of text files of the dataset; the last file is cached."""
 
     def __init__(self, within: Within) -> None:
         self._within, self._file = within, ""
         self._rows: list[bytes] = []
 
     def at(self, file: str, line: int | None) -> str:
-        """A line (1-based) of a text file; empty where there is none."""
+        """A line (1-based) of a text file; empty if there is none."""
         if line is None:
             return ""
         if file != self._file:

@@ -1,4 +1,4 @@
-"""A training run as text for a terminal: what is said before it, its summary, and the verdicts on its faults."""
+"""A training run as text for a terminal: lines before it, its summary, and verdicts."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from yolo_nanfix.run_folder.summary import REPORT_NAME
 from yolo_nanfix.tasks import option
 
 VAGUE = ("unknown", "nondeterministic")
-"""Causes that explain nothing stand last."""
+"""Causes that explain nothing; listed last."""
 SHOWN = 8
 BEFOREHAND = 5
-"""So many findings about the whole set are told before a run."""
+"""At most this many findings about the whole set are printed before a run."""
 TOLD = {"refused": "red", "replaced": "red", "partly-on": "yellow"}
-"""States of patches that are told with their reasons, and their colours."""
+"""States of patches that are printed with their reasons, and their colours."""
 
 
 def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet: bool = False) -> None:
@@ -37,7 +37,7 @@ def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet:
     Args:
         summary: what the file holds.
         console: where to print.
-        quiet: of a healthy run nothing, else how it ended and why; and what settings switched off.
+        quiet: print nothing of a healthy run, else how it ended and why; and what settings switched off.
     """
     console = console or Console(soft_wrap=True, highlight=False, emoji=False)
     if quiet:
@@ -53,39 +53,38 @@ def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet:
     if paths := summary.get("paths"):
         console.print("\n[bold]Files[/]")
         for name, path in paths.items():
-            console.print(f"  {name:<9} {_safe(_short(path))}")
+            console.print(f"  {name:<9} {_escaped(_short(path))}")
     console.print()
-    told = [
+    lines = [
         *_unguarded(summary, ahead),
         _headline(summary),
         *_reasons(summary),
         *_go_on(summary),
-        *_steps(summary),
+        *_step_lines(summary),
         *_lint(summary),
         _counts(summary),
         *_metrics(summary),
         *_settings(summary),
         *_unguarded(summary, behind),
     ]
-    parts = [Text.from_markup(line, emoji=False) for line in told]
-    put(console, "yolo-nanfix", parts, _colour(summary))
+    put(console, "yolo-nanfix", [Text.from_markup(line, emoji=False) for line in lines], _colour(summary))
 
 
 def _unguarded(summary: Mapping[str, Any], words: Callable[[str], str]) -> list[str]:
-    """That there was no guard, and what switched it off."""
+    """The line that there was no guard, and what switched it off."""
     off = summary["guard"].get("off")
-    return [f"[yellow]{_safe(words(str(off)))}[/]"] if off else []
+    return [f"[yellow]{_escaped(words(str(off)))}[/]"] if off else []
 
 
 def _settings(summary: Mapping[str, Any], *, off: bool = False) -> list[str]:
-    """The settings in force and what they change, a line each source."""
+    """The settings and what they change, one line for each source."""
     found = joined((overrides.read(summary, "lint"), overrides.read(summary)))
     colour = "yellow" if found.switch_off else "dim"
-    return [f"[{colour}]{_safe(line)}[/]" for line in found.lines(off=off)]
+    return [f"[{colour}]{_escaped(line)}[/]" for line in found.lines(off=off)]
 
 
 def _colour(summary: Mapping[str, Any]) -> str:
-    """Green for what is known to be good alone."""
+    """The colour of the frame; green only for runs that are known to be good."""
     state = state_of(summary)
     if state is State.HEALTHY and summary["guard"].get("off"):
         return "yellow"
@@ -95,29 +94,29 @@ def _colour(summary: Mapping[str, Any]) -> str:
 
 
 def _reasons(summary: Mapping[str, Any]) -> list[str]:
-    """Why a run failed; what a degraded run lost, and a signal, stand in the first line."""
+    """Why a run failed; the headline names what a degraded run lost, and a signal."""
     if state_of(summary) is not State.FAILED or summary.get("signal"):
         return []
-    return [f"[red]-[/] {_safe(str(reason))}" for reason in summary["reasons"]]
+    return [f"[red]-[/] {_escaped(str(reason))}" for reason in summary["reasons"]]
 
 
 def _go_on(summary: Mapping[str, Any]) -> list[str]:
-    """How a run that a signal ended goes on, if an epoch of it came to its end."""
+    """How to resume a run that a signal ended, if it has a checkpoint."""
     if not summary.get("signal"):
         return []
     if (last := summary.get("paths", {}).get("last")) is None:
-        return ["No epoch had come to its end, so there is no checkpoint to go on from"]
+        return ["No epoch was finished, so there is no checkpoint to resume from"]
     data = shlex.quote(str((summary["lint"] or summary.get("arguments") or {}).get("data", "data.yaml")))
-    return [_safe(f"To go on: yolo-nanfix train {_short(data)} model={shlex.quote(_short(last))} resume=True")]
+    return [_escaped(f"To go on: yolo-nanfix train {_short(data)} model={shlex.quote(_short(last))} resume=True")]
 
 
-def _steps(summary: Mapping[str, Any]) -> list[str]:
-    """Optimizer steps and checkpoints, where some were refused or undone."""
+def _step_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Optimizer steps, rate and checkpoints, if any were refused, undone or lowered."""
     guard = summary["guard"]
     refused, undone, backs = (guard.get(key, 0) for key in ("steps_refused", "steps_undone", "rollbacks"))
-    told = [f"{refused} held back"] if refused else []
-    told += [f"{undone} undone by {backs} rollback{'' if backs == 1 else 's'}"] if backs else []
-    lines = [f"Optimizer steps: {guard.get('steps_taken', 0)} taken, {', '.join(told)}"] if told else []
+    shown = [f"{refused} held back"] if refused else []
+    shown += [f"{undone} undone by {backs} rollback{'' if backs == 1 else 's'}"] if backs else []
+    lines = [f"Optimizer steps: {guard.get('steps_taken', 0)} taken, {', '.join(shown)}"] if shown else []
     if (times := guard.get("learning_rate_times", 1.0)) != 1.0:
         lines.append(f"Learning rate: lowered by the guard to {times:.3g} of what was asked for")
     if checkpoints := (guard.get("events_by_check") or {}).get("checkpoint"):
@@ -126,16 +125,12 @@ def _steps(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _metrics(summary: Mapping[str, Any]) -> list[str]:
-    metrics = summary.get("metrics") or {}
-    return (
-        [_safe("Metrics: " + ", ".join(f"{k.removeprefix('metrics/')} {v:.4g}" for k, v in metrics.items()))]
-        if metrics
-        else []
-    )
+    named = (f"{key.removeprefix('metrics/')} {value:.4g}" for key, value in (summary.get("metrics") or {}).items())
+    return [_escaped(f"Metrics: {line}")] if (line := ", ".join(named)) else []
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
-    """How the run ended, and what was lost."""
+    """How the run ended, and what it lost."""
     state, outcome, colour = state_of(summary), summary["outcome"], _colour(summary)
     detail = ", ".join(_lost(summary, state))
     ends = {"finished": "The run ended, but failed", "stopped": "The run was stopped"}
@@ -155,11 +150,11 @@ def _headline(summary: Mapping[str, Any]) -> str:
 
 
 def _lost(summary: Mapping[str, Any], state: State) -> list[str]:
-    """What was lost; the reasons of a failed run stand below it by themselves."""
+    """What was lost; the reasons of a failed run are printed below."""
     guard = summary["guard"]
     dropped, total = guard.get("dropped_micro_batches", 0), guard.get("micro_batches", 0)
     left_out = len({*summary["quarantined"], *guard.get("quarantined", ())})
-    many = health_text.counts(summary, Kind.IMAGES)  # then its phrase says of how many
+    many = health_text.not_healthy_for(summary, Kind.IMAGES)  # then its phrase says of how many
     below = state is State.FAILED and summary["outcome"] == "finished"
     lost = [one for one in summary.get("lost", ()) if not below or state_of(one) is State.HEALTHY]
     without = (Kind.MICRO_BATCHES, Kind.STEPS_REFUSED, *(() if many else (Kind.IMAGES,)))
@@ -173,33 +168,33 @@ def _lost(summary: Mapping[str, Any], state: State) -> list[str]:
 def _lint(summary: Mapping[str, Any]) -> list[str]:
     lint = summary["lint"]
     if why := summary.get("not_linted"):
-        return [f"Lint: not done, {_safe(why)}"]
+        return [f"Lint: not done, {_escaped(why)}"]
     if not lint or not lint["findings"]:
         return []
-    there = {finding.get("code", "") for finding in lint["findings"]}
-    own = (finding for finding in lint["findings"] if finding.get("because") not in there)
+    codes = {finding.get("code", "") for finding in lint["findings"]}
+    own = (finding for finding in lint["findings"] if finding.get("because") not in codes)
     counts = Counter(finding["severity"] for finding in own)
     plural = {s: "s" if counts[s] > 1 and s in ("error", "warning") else "" for s in counts}
     found = ", ".join(f"{counts[s]} {s}{plural[s]}" for s in ("fatal", "error", "warning", "info") if counts[s])
     task = option(str(lint.get("task", "")), (lint.get("basis") or {}).get("guess"))
-    return [f"Lint: {found}; see them with: yolo-nanfix lint {_safe(shlex.quote(_short(lint['data'])))}{task}"]
+    return [f"Lint: {found}; see them with: yolo-nanfix lint {_escaped(shlex.quote(_short(lint['data'])))}{task}"]
 
 
 def _counts(summary: Mapping[str, Any]) -> str:
-    """How many patches are on, off, refused."""
+    """How many patches are in which state."""
     states = Counter(patch["state"] for patch in summary["patches"].values())
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items(), key=lambda s: s[0] != "on"))
-    return f"Patches (ultralytics {_safe(summary['environment']['ultralytics'])}): {counts}"
+    return f"Patches (ultralytics {_escaped(summary['environment']['ultralytics'])}): {counts}"
 
 
 def _patches(summary: Mapping[str, Any], console: Console) -> None:
-    """The patches that were refused or do not cover the run, and those that had something to do."""
-    told = {name: patch for name, patch in summary["patches"].items() if patch["state"] in TOLD or patch["counted"]}
-    if told:
+    """Print the patches that were refused or do not cover the run, and those that changed values."""
+    shown = {name: patch for name, patch in summary["patches"].items() if patch["state"] in TOLD or patch["counted"]}
+    if shown:
         console.print("\n[bold]Patches[/]")
-    for name, patch in told.items():
+    for name, patch in shown.items():
         if patch["state"] in TOLD:
-            console.print(f"  {name:<30} [{TOLD[patch['state']]}]{patch['state']}[/]: {_safe(patch['reason'])}")
+            console.print(f"  {name:<30} [{TOLD[patch['state']]}]{patch['state']}[/]: {_escaped(patch['reason'])}")
         else:
             console.print(f"  {name:<30} acted on {patch['counted']} values")
 
@@ -211,7 +206,7 @@ def _quarantine(summary: Mapping[str, Any], console: Console) -> None:
     console.print("\n[bold]Left out of this run[/] (no image or label on disk was changed)")
     for image, findings in list(quarantined.items())[:SHOWN]:
         first = findings[0]
-        console.print(f"  {_safe(_short(image))}: {first['code']} {_safe(first['message'])}")
+        console.print(f"  {_escaped(_short(image))}: {first['code']} {_escaped(first['message'])}")
     if len(quarantined) > SHOWN:
         console.print(f"  ... and {len(quarantined) - SHOWN} more")
 
@@ -223,26 +218,26 @@ def _guard(guard: Mapping[str, Any], console: Console) -> None:
     console.print("\n[bold]What the guard did[/]")
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for event in events:
-        key = (*event_text.checks(event), event_text.action(event), *_files(event))
+        key = (*event_text.checks(event), event_text.action(event), *_event_files(event))
         groups.setdefault(key, []).append(event)
     for same in list(groups.values())[:SHOWN]:
-        files = [_short(f) for f in _files(same[0])][:3]
+        files = [_short(f) for f in _event_files(same[0])][:3]
         images = f" [{', '.join(files)}]" if files else ""
         times = f"{len(same)} times, " if len(same) > 1 else ""
         where = _where(same[0]) + (f" to {_where(same[-1])}" if len(same) > 1 else "")
         ranks = event_text.rank_lines(same[0])
         said = f"{len(ranks)} ranks met a fault in the same step" if ranks else event_text.detail(same[0])
         shown = "" if ranks else images
-        console.print(f"  {times}{where}: {_safe(said)}; {_safe(event_text.action(same[0]))}{_safe(shown)}")
+        console.print(f"  {times}{where}: {_escaped(said)}; {_escaped(event_text.action(same[0]))}{_escaped(shown)}")
         for line in ranks:
-            console.print(f"    {_safe(line)}")
+            console.print(f"    {_escaped(line)}")
     more = len(groups) - SHOWN
     if more > 0 or guard.get("events_left_out"):
         console.print(f"  ... and more in {REPORT_NAME}")
 
 
 def _verdicts(summary: Mapping[str, Any], console: Console) -> None:
-    """Why it happened, the first cause first, for later ones may follow from it; and where to look further."""
+    """Print the causes, the first one first, since later ones may follow from it; and the command for details."""
     verdicts = sorted(summary["guard"].get("verdicts", ()), key=lambda v: v["cause"] in VAGUE)
     if not verdicts:
         return
@@ -253,10 +248,10 @@ def _verdicts(summary: Mapping[str, Any], console: Console) -> None:
         console.print(f"  ... and {len(verdicts) - SHOWN} more in {REPORT_NAME}")
     folder = summary.get("paths", {}).get("incidents")
     if folder:
-        console.print(f"  All about each of them: yolo-nanfix diagnose {_safe(shlex.quote(_short(folder)))}/FILE")
+        console.print(f"  All about each of them: yolo-nanfix diagnose {_escaped(shlex.quote(_short(folder)))}/FILE")
 
 
-def _files(event: Mapping[str, Any]) -> list[str]:
+def _event_files(event: Mapping[str, Any]) -> list[str]:
     """The images an event suspects; all of its images where it suspects none."""
     return [s["file"] for s in event["sources"] if s["suspect"]] or [s["file"] for s in event["sources"]]
 
@@ -265,44 +260,46 @@ def _where(event: Mapping[str, Any]) -> str:
     return f"epoch {event['epoch']}" + (f", batch {event['batch']}" if event["batch"] else "")
 
 
-def _safe(text: str) -> str:
-    """Text that is neither markup nor more than text to a terminal."""
+def _escaped(text: str) -> str:
+    """Printable text without rich markup."""
     return escape(printable(text))
 
 
 def _short(path: str) -> str:
-    """A path relative to the current folder where it lies inside it."""
+    """A path relative to the current folder, if it is below that."""
     here = str(Path.cwd()) + "/"
     return path.removeprefix(here)
 
 
 def verdict_text(verdict: Mapping[str, Any], console: Console | None = None, *, short: bool = False) -> None:
-    """Print a verdict (`Verdict.as_dict()`), its text literally and with control characters escaped.
+    """Print a verdict, its text without markup and with control characters escaped.
 
     Args:
-        verdict: as a JSON-ready dict.
+        verdict: from `Verdict.as_dict()`.
         console: where to print.
-        short: the verdict, the operation and what to do alone.
+        short: only the verdict, the operation and what to do.
     """
     console = console or Console()
     cause, confidence = str(verdict["cause"]), float(verdict["confidence"])
     style = "yellow" if cause in VAGUE else "bold red"
-    _line(console, (f"{cause}", style), (f" (confidence {confidence:.2f}): ", "dim"), (str(verdict["summary"]), ""))
+    _print_line(
+        console, (f"{cause}", style), (f" (confidence {confidence:.2f}): ", "dim"), (str(verdict["summary"]), "")
+    )
     if short:
         where = " ".join(filter(None, [verdict["op"], f"in {verdict['module']}" if verdict["module"] else ""]))
         for line in (where, *_to_do(verdict)):
             if line:
-                _line(console, ("  - ", "dim"), (str(line), ""))
+                _print_line(console, ("  - ", "dim"), (str(line), ""))
         return
     for key, name in PLACES:
         if verdict[key]:
-            _line(console, (f"  {name:<10}", "bold"), (str(verdict[key]), ""))
+            _print_line(console, (f"  {name:<10}", "bold"), (str(verdict[key]), ""))
     _list(console, "images", verdict["images"])
     _list(console, "labels", verdict["labels"])
     _list(console, "what was seen", [f"{asked}: {line}" for asked, line in verdict["evidence"].items()])
     _list(console, "what to do", _to_do(verdict))
     count = int(verdict["replays"])
-    _line(console, (f"{count} replay{'' if count == 1 else 's'} in {float(verdict['seconds']):.1f} s", "dim"))
+    _print_line(console, (f"{count} replay{'' if count == 1 else 's'} in {float(verdict['seconds']):.1f} s", "dim"))
 
 
 def _to_do(verdict: Mapping[str, Any]) -> list[str]:
@@ -313,28 +310,28 @@ def _list(console: Console, name: str, entries: Any) -> None:
     entries = list(entries)
     if not entries:
         return
-    _line(console, (name, "bold"))
+    _print_line(console, (name, "bold"))
     limit = SHOWN if name in ("images", "labels") else len(entries)
     for entry in entries[:limit]:
-        _line(console, ("  - ", "dim"), (str(entry), ""))
+        _print_line(console, ("  - ", "dim"), (str(entry), ""))
     if len(entries) > limit:
-        _line(console, (f"    and {len(entries) - limit} more", "dim"))
+        _print_line(console, (f"    and {len(entries) - limit} more", "dim"))
 
 
-def _line(console: Console, *parts: tuple[str, str]) -> None:
-    """Print one line in what the console's encoding can show."""
+def _print_line(console: Console, *parts: tuple[str, str]) -> None:
+    """Print one line, with escapes for what the console's encoding cannot show."""
     shown = [(printable(t).encode(console.encoding, "backslashreplace").decode(console.encoding), s) for t, s in parts]
     console.print(Text.assemble(*shown), soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def beforehand(report: Report, left: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, bool]]:
-    """What is said before a training: findings that cost or twist whole splits, and what is left of each split.
+    """The lines before a training: findings about whole splits, and how many images of each remain.
 
-    With each line comes whether it is good news.
+    With each line: whether it is good news.
 
     Args:
         report: what lint found.
-        left: for each split its numbers by the names of `fates.Left`.
+        left: for each split its numbers, by the names in `fates.Left`.
     """
     heavy = (Severity.FATAL, Severity.ERROR)
     found = [f for f in report.findings if f.image is None and f.because is None and f.severity in heavy]

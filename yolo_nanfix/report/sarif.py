@@ -1,4 +1,4 @@
-"""Findings as SARIF 2.1.0, the form that GitHub's code scanning and editors read."""
+"""Findings as SARIF 2.1.0, the format that GitHub's code scanning and editors read."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from yolo_nanfix._version import __version__
 from yolo_nanfix.files import json_text
 from yolo_nanfix.findings import Finding, Report, RuleText, Severity
 from yolo_nanfix.overrides import What
-from yolo_nanfix.report.words import EFFECT_WORDS, fingerprint, printable, relative, sentence, worst_first
+from yolo_nanfix.report.words import EFFECT_WORDS, finding_sentence, fingerprint, printable, relative, worst_first
 
 MAX_RESULTS = 5000
 """GitHub shows 5 000 results of a run and refuses a run of more than 25 000."""
 ROOT = "%SRCROOT%"
-LEVELS = {Severity.FATAL: "error", Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+SARIF_LEVELS = {Severity.FATAL: "error", Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 _GITHUB = {"error": "error", "warning": "warning", "note": "recommendation"}
 
 
-def dumps(report: Report, rules: Iterable[RuleText]) -> str:
+def sarif_json(report: Report, rules: Iterable[RuleText]) -> str:
     """One run with all rules, and at most `MAX_RESULTS` findings, the worst first; a notification counts the rest.
 
-    Notifications also tell what settings change, and rules that they leave out are so in the invocation.
-
-    Paths start at the current folder, which a CI job has at the root of the checkout; files elsewhere have whole URIs.
-    Fingerprints hold no line numbers.
+    Notifications also say what settings change; rules that they switch off are disabled in the invocation. Paths are
+    relative to the current folder (in CI the root of the checkout), of other files absolute URIs. Fingerprints hold no
+    line numbers.
     """
     here = Path.cwd()
     documented = [_rule(rule) for rule in rules]
@@ -62,7 +61,7 @@ def dumps(report: Report, rules: Iterable[RuleText]) -> str:
 
 def _rule(rule: RuleText) -> dict[str, Any]:
     parts = (("Why", rule.why), ("Ultralytics", rule.upstream), ("Example", rule.example), ("Fix", rule.fix))
-    level = LEVELS[rule.severity]
+    level = SARIF_LEVELS[rule.severity]
     return {
         "id": rule.code,
         "name": rule.name,
@@ -83,8 +82,8 @@ def _result(finding: Finding, identity: str, index: dict[str, int], here: Path) 
         place["region"] = {"startLine": finding.place.line}
     result: dict[str, Any] = {
         "ruleId": finding.code,
-        "level": LEVELS[finding.severity],
-        "message": {"text": sentence(finding)},
+        "level": SARIF_LEVELS[finding.severity],
+        "message": {"text": finding_sentence(finding)},
         "locations": [{"physicalLocation": place}],
         "partialFingerprints": {"yoloNanfix/v1": fingerprint(identity)},
         "properties": {"severity": finding.severity.value, "ultralytics": EFFECT_WORDS[finding.effect]},
@@ -111,12 +110,12 @@ def _artifact(file: str, here: Path) -> dict[str, str]:
 
 
 def _uri(path: str) -> str:
-    """A file URI of an absolute path, whatever bytes are in it."""
+    """A file URI of an absolute path, with any bytes."""
     return f"file:///{_quoted(path.replace(os.sep, '/').lstrip('/'))}"
 
 
 def _quoted(path: str) -> str:
-    """A path as part of a URI: the bytes that it has on disk; half surrogates, which no disk can hold, as they come."""
+    """A path as part of a URI: its bytes on disk; lone surrogates, which no disk can hold, are passed through."""
     try:
         return quote(os.fsencode(path))
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Findings as text for people: one line a finding, a table of the rules, what stock keeps, and what to do next."""
+"""Findings as text for a terminal: a line each, a table of rules, what Ultralytics keeps, what to do next."""
 
 from __future__ import annotations
 
@@ -21,26 +21,18 @@ from yolo_nanfix.report.words import (
     explains,
     in_order,
     printable,
+    relative_message,
     task_sentence,
-    told,
     where,
 )
 
 MAX_LINES_PER_CODE = 50
-"""So many findings of one code are listed; the rest are counted. JSON output lists all."""
-
+"""At most this many findings of one code are listed; the rest are counted. JSON output lists all."""
 MAX_LEFT_OUT = 50
-"""So many images that are not worth labelling are named; the rest are counted."""
-
+"""At most this many images that are not worth labelling are named; the rest are counted."""
 MAX_CODES = 6
-"""So many codes that were not asked for one reason are named."""
-
-STYLES = {
-    Severity.FATAL: "bold red",
-    Severity.ERROR: "red",
-    Severity.WARNING: "yellow",
-    Severity.INFO: "cyan",
-}
+"""At most this many codes that were not checked for one reason are named."""
+STYLES = {Severity.FATAL: "bold red", Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 _NEXT = {
     Severity.FATAL: "Training on this data breaks or is poisoned: fix the fatal findings first.",
     Severity.ERROR: "Training runs, but not on the data that you see: fix the errors.",
@@ -55,12 +47,12 @@ class Fixable:
     """What autofix would fix of a report.
 
     Attributes:
-        marked: the findings that it would fix with the options at hand.
-        safe: so many are fixed by `--fix`.
-        unsafe: so many more by `--fix --unsafe-fixes`.
-        tried: whether the two numbers were tried out; else they are upper bounds, for there is too much to look at.
+        marked: the findings that it would fix with the given options.
+        safe: how many `--fix` fixes.
+        unsafe: how many more `--fix --unsafe-fixes` fixes.
+        tried: whether the two numbers were tried out; else they are upper bounds.
         command: the command that fixes, without these options.
-        outside: so many more, at most, could be fixed in files outside of the dataset.
+        outside: at most how many more could be fixed in files outside of the dataset.
     """
 
     marked: frozenset[Finding] = frozenset()
@@ -71,23 +63,24 @@ class Fixable:
     outside: int = 0
 
 
-NOTHING = Fixable()
+NOT_FIXABLE = Fixable()
 
 
 def render(
-    report: Report, console: Console, *, quiet: bool = False, fixable: Fixable = NOTHING, root: Path | None = None
+    report: Report, console: Console, *, quiet: bool = False, fixable: Fixable = NOT_FIXABLE, root: Path | None = None
 ) -> None:
     """Print a report to a rich console.
 
     Text from the dataset (file names, label text) is printed literally: never as rich markup, with control
-    characters escaped. Paths are printed from the folder of the dataset on, also those in messages.
+    characters escaped. Paths, also those in messages, are printed relative to the
+    folder of the dataset.
 
     Args:
         report: what lint found.
-        console: where to print; rich leaves colours out where they do not belong.
-        quiet: print the findings only, without the task, table and closing sentence.
+        console: where to print.
+        quiet: print the findings only, without task, table and closing sentence.
         fixable: what autofix would fix.
-        root: another folder from which paths are printed.
+        root: another folder to which printed paths are relative.
     """
     root = root or base(report)
     if not quiet and (task := task_sentence(report)):
@@ -96,7 +89,7 @@ def render(
     for finding in in_order(report.own):
         listed[finding.code] += 1
         if listed[finding.code] <= MAX_LINES_PER_CODE:
-            _print(console, _line(finding, root, finding in fixable.marked))
+            _print(console, _finding_line(finding, root, finding in fixable.marked))
             if follows := explains(report, finding):
                 _print(console, Text(f"    {follows}", style="dim"))
     for code, count in sorted(listed.items()):
@@ -107,18 +100,18 @@ def render(
         return
     if report.findings:
         console.print()
-    parts = [_in(console, part) if isinstance(part, Text) else part for part in _summary(report, fixable, root)]
+    parts = [_in(console, part) if isinstance(part, Text) else part for part in _summary_parts(report, fixable, root)]
     put(console, "yolo-nanfix lint", parts, _style(report))
 
 
-def _summary(report: Report, fixable: Fixable, root: Path) -> Iterator[Table | Text]:
-    """What stands below the findings."""
+def _summary_parts(report: Report, fixable: Fixable, root: Path) -> Iterator[Table | Text]:
+    """What is printed below the findings."""
     if report.findings:
-        yield _table(report)
+        yield _rules_table(report)
         if root.absolute() != Path.cwd():
             yield Text(f"Files are named from {printable(str(root))} on.", style="dim")
     if skipped := ", ".join(f"{codes} ({reason})" for codes, reason in _skipped(report)):
-        yield Text(f"Not asked: {skipped}.", style="dim")
+        yield Text(f"Not checked: {skipped}.", style="dim")
     yield from (Text(printable(line), style=_said(report)) for line in report.overrides.lines())
     if report.known:
         yield Text(f"{report.known} findings of the baseline are not shown.", style="dim")
@@ -134,23 +127,23 @@ def _print(console: Console, text: Text) -> None:
 
 
 def _in(console: Console, text: Text) -> Text:
-    """The text in what the console's encoding can show."""
+    """The text, with escapes for what the console's encoding cannot show."""
     plain = text.plain.encode(console.encoding, "backslashreplace").decode(console.encoding)
     return text if plain == text.plain else Text(plain)
 
 
-def _line(finding: Finding, root: Path, fixable: bool) -> Text:
-    """`file:line: CODE [severity] [*] message`; the star says that autofix fixes it."""
+def _finding_line(finding: Finding, root: Path, fixable: bool) -> Text:
+    """`file:line: CODE [severity] [*] message`; the star marks what autofix fixes."""
     return Text.assemble(
         (where(finding.place, root), "bold"),
         ": ",
         (f"{finding.code} [{finding.severity.value}]", STYLES[finding.severity]),
         (f" {_MARK}" if fixable else "", "green"),
-        f" {told(finding, root)}",
+        f" {relative_message(finding, root)}",
     )
 
 
-def _table(report: Report) -> Table:
+def _rules_table(report: Report) -> Table:
     """Counts by code, the worst first, with what stock does and what to do."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("code", "severity", "count", "defect: what happens; what to do"):
@@ -200,7 +193,7 @@ def _fixes(fixable: Fixable) -> Iterator[str]:
 
 
 def _skipped(report: Report) -> list[tuple[str, str]]:
-    """The codes that were not asked, by reason; where they are many, their number."""
+    """The codes that were not checked, by reason; if they are many, their number."""
     reasons: dict[Skip, list[str]] = {}
     for code, why in report.skipped:
         reasons.setdefault(why, []).append(code)
@@ -211,7 +204,7 @@ def _skipped(report: Report) -> list[tuple[str, str]]:
 
 
 def _choice(report: Report, root: Path) -> Iterator[str]:
-    """How many images of a set without labels are worth labelling, and each that is left out with its reasons."""
+    """How many images of a set without labels are worth labelling, and which are left out, with reasons."""
     out = [choice for choice in report.choice if not choice.keep]
     total = len(report.choice)
     if not total:
@@ -228,7 +221,7 @@ def _choice(report: Report, root: Path) -> Iterator[str]:
 
 
 def _closing(report: Report) -> Text:
-    """How much was read, how much was found, and what to do next."""
+    """What was read, what was found, and what to do next."""
     images = sum(counts["images"] for counts in report.counts.values())
     rows = sum(counts["rows"] for counts in report.counts.values())
     read = f"{images} images and {rows} label rows in {', '.join(report.counts)}"
@@ -254,16 +247,16 @@ def _style(report: Report) -> str:
 
 
 def _said(report: Report) -> str:
-    """The style of the lines about settings: it stands out where they make less be looked at or shown."""
+    """The style of the lines about settings: yellow if they hide findings or skip checks."""
     return "yellow" if report.overrides.switch_off else "dim"
 
 
 def found(report: Report) -> str:
     """`1 fatal, 2 errors, 3 info`; empty for none."""
     kinds = Counter(finding.severity for finding in report.own)
-    return ", ".join(_count(kinds[severity], severity) for severity in Severity if kinds[severity])
+    return ", ".join(_severity_count(kinds[severity], severity) for severity in Severity if kinds[severity])
 
 
-def _count(count: int, severity: Severity) -> str:
+def _severity_count(count: int, severity: Severity) -> str:
     """`2 errors`, `1 warning`, `3 fatal`, `4 info`."""
     return f"{count} {severity.value}{'s' if count > 1 and severity in (Severity.ERROR, Severity.WARNING) else ''}"

@@ -1,14 +1,22 @@
-"""The forms of a lint report that are plain text for files and programs, by name."""
+"""The output formats of a lint report for files and programs, by name; short ones are here."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from yolo_nanfix.findings import Report, RuleText
-from yolo_nanfix.report.words import json_rows
+from yolo_nanfix.findings import Finding, Report, RuleText
+from yolo_nanfix.report.words import json_rows, printable
+from yolo_nanfix.shown import text_cell
+
+CSV_COLUMNS = (
+    "code", "name", "severity", "effect", "file", "line", "x", "y", "channel", "split", "image", "message", "fix",
+    "because", "partner",
+)  # fmt: skip
 
 
 def strict_json(report: Report) -> str:
@@ -21,7 +29,7 @@ def strict_json(report: Report) -> str:
 
 
 def _module(name: str) -> Any:
-    """What writes a form, imported once it is wanted: the command line needs the names alone."""
+    """A module that writes a format, imported when needed: the command line needs only the names."""
     return import_module(f"yolo_nanfix.report.{name}")
 
 
@@ -30,15 +38,41 @@ def jsonl(report: Report) -> str:
     return "".join(json.dumps(finding.as_dict(), allow_nan=False) + "\n" for finding in report.findings)
 
 
-FORMATS: dict[str, Callable[[Report, Sequence[RuleText]], str]] = {
+def csv_text(report: Report) -> str:
+    """A header and one row a finding, with the columns of `Report.frame()`, safe to open in a spreadsheet.
+
+    Text that a spreadsheet would take for a formula gets a leading apostrophe; control characters are escaped.
+    """
+    page = io.StringIO()
+    writer = csv.writer(page, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows(map(_csv_row, report.findings))
+    return page.getvalue()
+
+
+def _csv_row(finding: Finding) -> list[str | int]:
+    place = finding.place
+    x, y, channel = place.pixel or ("", "", "")
+    line = "" if place.line is None else place.line
+    fixed = [finding.code, finding.name, finding.severity.value, finding.effect.value, _cell(place.file)]
+    texts = (finding.split, finding.image, finding.message, finding.fix, finding.because, finding.partner)
+    return [*fixed, line, x, y, channel, *(_cell(text or "") for text in texts)]
+
+
+def _cell(text: str) -> str:
+    shown = text_cell(printable(text))
+    return f"'{shown}" if text_cell(text)[:1] == "'" != shown[:1] else shown
+
+
+TEXT_FORMS: dict[str, Callable[[Report, Sequence[RuleText]], str]] = {
     "full": lambda report, rules: _module("plain").full(report, rules),
     "concise": lambda report, rules: _module("plain").concise(report),
     "json": lambda report, rules: strict_json(report),
     "jsonl": lambda report, rules: jsonl(report),
-    "csv": lambda report, rules: _module("csvout").dumps(report),
-    "sarif": lambda report, rules: _module("sarif").dumps(report, rules),
-    "github": lambda report, rules: _module("github").dumps(report),
-    "gitlab": lambda report, rules: _module("gitlab").dumps(report),
-    "junit": lambda report, rules: _module("junit").dumps(report, rules),
+    "csv": lambda report, rules: csv_text(report),
+    "sarif": lambda report, rules: _module("sarif").sarif_json(report, rules),
+    "github": lambda report, rules: _module("ci_forms").github_commands(report),
+    "gitlab": lambda report, rules: _module("ci_forms").code_quality_json(report),
+    "junit": lambda report, rules: _module("ci_forms").junit_xml(report, rules),
 }
-"""Name -> what writes it. `text`, which depends on a terminal, is in `text.render`."""
+"""From names to the functions that write them. `text`, which depends on a terminal, is in `text.render`."""

@@ -1,4 +1,4 @@
-"""What all forms of a report share: paths as a checkout knows them, text that breaks no format, the worst first."""
+"""What the output formats share: relative paths, printable text, order by severity, numbers and task in words."""
 
 from __future__ import annotations
 
@@ -40,51 +40,50 @@ PLACES = (
     ("tensor", "tensor"),
     ("dtype", "dtype"),
 )
-"""What a verdict says of the place of a fault: its key, and what to call it."""
+"""Keys of a verdict about the place of a fault, and their names."""
 ROW_KINDS = {
     "boxes": ("is a box", "are boxes"),
     "corners": ("has 9 columns: four corners", "have 9 columns: four corners"),
     "polygons": ("is a polygon", "are polygons"),
     "other": ("is none of these", "are none of these"),
 }
-"""What is said of one row, and of several, by the names of `Basis.numbers`."""
+"""One row, and several, in words, by the names in `Basis.numbers`."""
 _OVERRULES = "--task overrules"
 
 
 def relative(file: str, root: Path) -> str:
-    """The path of a file from `root` on, with slashes; the path as it is if the file lies elsewhere."""
+    """The path of a file relative to `root`, with slashes; the path itself if the file lies elsewhere."""
     inside = next((file.removeprefix(start) for start in _starts(root) if file.startswith(start)), file)
     return inside.replace(os.sep, "/")
 
 
 @lru_cache(maxsize=8)
 def _starts(root: Path) -> tuple[str, ...]:
-    """The folder as written and as it is on disk, each with a final slash."""
+    """The folder as given and with links resolved, each with a final separator."""
     return tuple(f"{path.rstrip(os.sep)}{os.sep}" for path in (os.fspath(root), os.path.realpath(root)))
 
 
-def told(finding: Finding, root: Path) -> str:
-    """The message of a finding with the paths in it from `root` on, on one printable line."""
+def relative_message(finding: Finding, root: Path) -> str:
+    """The message of a finding with paths relative to `root`, on one printable line."""
     return printable(finding.seen_from(*_starts(root)).message)
 
 
 def base(report: Report) -> Path:
-    """The folder from which files are shown: the dataset's; of several datasets the current one."""
+    """The folder to which shown paths are relative: the dataset's; of several datasets the current one."""
     return Path(report.root) if report.root else Path.cwd()
 
 
 def where(place: Place, root: Path) -> str:
-    """`labels/train/7.txt:3`, `images/train/7.npy@60,60,0`, from `root` on; `.` for that folder itself."""
+    """`labels/train/7.txt:3`, `images/train/7.npy@60,60,0`, relative to `root`; `.` for that folder itself."""
     file = "." if f"{place.file}{os.sep}" in _starts(root) else relative(place.file, root)
-    file = f"./{file}" if file.lstrip().startswith("::") else file  # CI systems take lines that begin so for commands
+    file = f"./{file}" if file.lstrip().startswith("::") else file  # CI systems read such lines as commands
     return printable(str(replace(place, file=file)))
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
-    """The worst first, of each severity those about the whole set, then by file, line and code."""
+    """Findings by severity, the worst first; then those about the whole set; then by file, line and code."""
     return sorted(
-        findings,
-        key=lambda f: (f.severity.rank, f.image is not None, f.place.file, f.place.line or 0, f.code),
+        findings, key=lambda f: (f.severity.rank, f.image is not None, f.place.file, f.place.line or 0, f.code)
     )
 
 
@@ -94,7 +93,7 @@ def fingerprint(identity: str) -> str:
 
 
 def worst_first(report: Report) -> list[tuple[Finding, str]]:
-    """The findings with their identities, the worst severity first, else in their order."""
+    """The findings with their identities, the worst severity first, else in their original order."""
     return sorted(zip(report.findings, report.identities(), strict=True), key=lambda pair: pair[0].severity.rank)
 
 
@@ -108,7 +107,7 @@ def explains(report: Report, finding: Finding) -> str:
     return f"explains {most} {code}" + (f" and {others} other{'s' if others > 1 else ''}" if others else "")
 
 
-def sentence(finding: Finding) -> str:
+def finding_sentence(finding: Finding) -> str:
     """What is wrong, what Ultralytics does with it and how to fix it, on one line."""
     return printable(f"{finding.message} ({EFFECT_WORDS[finding.effect]}). {finding.fix}")
 
@@ -135,7 +134,7 @@ def compact(value: float) -> str:
 
 
 def grouped(value: int) -> str:
-    """A whole number with narrow spaces between groups of three digits, which do not break."""
+    """A whole number with narrow no-break spaces between groups of three digits."""
     return f"{value:,}".replace(",", "\u202f")
 
 
@@ -145,7 +144,7 @@ def many(number: float, what: str) -> str:
 
 
 def json_rows(objects: Iterable[Any]) -> str:
-    """A JSON list with one line for each object; for lists that are too long to be laid out key by key."""
+    """A JSON list with one line for each object."""
     lines = ",\n".join(json.dumps(obj, allow_nan=False) for obj in objects)
     return f"[\n{lines}\n]" if lines else "[]"
 
@@ -165,7 +164,7 @@ def task_sentence(report: Report) -> str:
 
 
 def _reason(basis: Basis) -> str:
-    """Why the set speaks for a task."""
+    """Why the dataset has a task, in words."""
     numbers = basis.numbers
     if basis.kind is TaskBasis.KPT_SHAPE:
         return "data.yaml has kpt_shape"
@@ -174,27 +173,27 @@ def _reason(basis: Basis) -> str:
     if basis.kind is TaskBasis.NO_ROWS:
         return "no label row tells another one"
     if basis.kind is TaskBasis.KEYPOINT_ROWS:
-        rows = _rows(numbers.get("rows", 0))
+        rows = _rows_looked_at(numbers.get("rows", 0))
         return f"{rows} have {numbers.get('columns', 0)} columns: a box and keypoints"
     return _annotations(numbers) if basis.kind is TaskBasis.ANNOTATIONS else _columns(numbers)
 
 
-def _rows(count: int) -> str:
+def _rows_looked_at(count: int) -> str:
     return "the only label row" if count == 1 else f"all {count} label rows looked at"
 
 
 def _columns(numbers: Mapping[str, int]) -> str:
-    """What the columns of the rows say, the commonest kind first."""
-    there = sorted(((numbers.get(kind, 0), kind) for kind in ROW_KINDS if numbers.get(kind)), reverse=True)
+    """The kinds of rows by their columns, the most frequent first."""
+    kinds = sorted(((numbers.get(kind, 0), kind) for kind in ROW_KINDS if numbers.get(kind)), reverse=True)
     total = numbers.get("rows", 0)
-    if len(there) == 1:
-        return f"{_rows(total)} {ROW_KINDS[there[0][1]][total > 1]}"
-    parts = [f"{count} {ROW_KINDS[kind][count > 1]}" for count, kind in there]
+    if len(kinds) == 1:
+        return f"{_rows_looked_at(total)} {ROW_KINDS[kinds[0][1]][total > 1]}"
+    parts = [f"{count} {ROW_KINDS[kind][count > 1]}" for count, kind in kinds]
     return f"of {total} label rows looked at {', '.join(parts)}"
 
 
 def _annotations(numbers: Mapping[str, int]) -> str:
-    """What annotation files hold."""
+    """The kinds of annotations in words."""
     total = numbers.get("annotations", 0)
     if numbers.get("keypoints"):
         return f"{numbers['keypoints']} of {total} annotations have keypoints"
@@ -204,7 +203,7 @@ def _annotations(numbers: Mapping[str, int]) -> str:
 
 
 def why_skipped(why: Skip, report: Report, rule: RuleText | None) -> str:
-    """Why a rule was not asked; of another task, which ones it reads, where the rule is known."""
+    """Why a rule was not checked; for another task, which ones it reads, if the rule is known."""
     if why is Skip.OTHER_TASK and rule is not None:
         return f"the rule reads {', '.join(rule.tasks)} datasets; the task is {report.task}"
     return SKIP_WORDS[why]

@@ -1,1 +1,1 @@
-"""What a training run leaves in its folder: written here, and read back here. Imports no torch."""
+"""The files that a training run leaves in its folder: written and read here. Imports no torch."""

@@ -1,9 +1,9 @@
-"""Reads the CSV files of a run: as columns of numbers, also torn ones; the steps file also strictly, to go on after it.
+"""Reads the CSV files of a run as columns of numbers, damaged ones too; the steps file also strictly.
 
 Columns of `yolo-nanfix.csv`: `step` (1-based count of the micro-batches of the run), `epoch` and `batch` (1-based), the
 terms of the loss by Ultralytics' names, then `loss` (their total), `grad_norm`, `loss_scale`, `lr`. An empty cell is
-not known; `NaN` and `inf` are what was read. In long runs a row stands for several micro-batches: its place is that of
-the last of them, its values are their means, and not finite where one of them was.
+unknown; `NaN` and `inf` are values that were read. In long runs a row is for several micro-batches: it has the step,
+epoch and batch of the last one, and the means of their values, non-finite if one of them was.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.files import ANYWHERE, NotRegular, Within
 
-LARGEST = 64 * 2**20
+LARGEST_TABLE = 64 * 2**20
 """Larger files are not read."""
 
 STEPS_NAME = "yolo-nanfix.csv"
-"""The file in a run's folder with what the guard read of each micro-batch; it has at most 10 000 rows, about 1 MB."""
+"""The file in a run folder with the guard's readings of each micro-batch: at most 10 000 rows, about 1 MB."""
 PLACE = ("step", "epoch", "batch")
 Numbers = NDArray[np.float64]
 Columns = dict[str, list[float | None]]
-"""By name, all of one length; None where the value is not known."""
+"""By name, all of one length; None if the value is not known."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Table:
     """Columns of one length.
 
     Attributes:
-        columns: by name; NaN both for `nan` and for a cell that holds nothing.
-        known: for each column whether its cells hold a number, also one that is not finite.
+        columns: by name; NaN both for `nan` and for an empty cell.
+        known: for each column whether its cells hold a number, finite or not.
         rows: their number.
         notes: what could not be read, in words.
     """
@@ -46,21 +46,21 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def column(self, name: str) -> Numbers | None:
-        """A column of which at least one cell holds a number; else None."""
+        """A column; None if none of its cells holds a number."""
         return self.columns[name] if name in self.columns and bool(self.known[name].any()) else None
 
 
-def read(path: Path, within: Within = ANYWHERE) -> Table:
-    """The table in a file; an empty one, with a note, where there is nothing to be read. Never raises.
+def read_table(path: Path, within: Within = ANYWHERE) -> Table:
+    """The table in a file; an empty one, with a note, if it cannot be read. Never raises.
 
     Args:
         path: the file.
         within: the folders from which it may be opened.
     """
     try:
-        data = within.read(path, LARGEST + 1)
-        if len(data) > LARGEST:
-            return Table(notes=(f"{path.name} is larger than {LARGEST // 2**20} MB and was not read.",))
+        data = within.read(path, LARGEST_TABLE + 1)
+        if len(data) > LARGEST_TABLE:
+            return Table(notes=(f"{path.name} is larger than {LARGEST_TABLE // 2**20} MB and was not read.",))
         lines = data.decode("utf-8", "replace").splitlines()
     except NotRegular as error:
         return Table(notes=(f"{path.name} is {error.strerror}.",))
@@ -73,17 +73,17 @@ def read(path: Path, within: Within = ANYWHERE) -> Table:
     whole = [row for row in split if len(row) == len(names)]
     notes = []
     if torn := len(split) - len(whole):
-        notes.append(f"{torn} of {len(split)} rows of {path.name} are torn and left out.")
-    columns, known, odd = {}, {}, 0
+        notes.append(f"{torn} of {len(split)} rows of {path.name} are incomplete and left out.")
+    columns, known, bad = {}, {}, 0
     for index, name in enumerate(names):
         if not name or name in columns:
             continue
         cells = [row[index].strip() for row in whole]
         columns[name], strange = _numbers(cells)
         known[name] = np.array([bool(cell) for cell in cells], bool) & ~strange
-        odd += int(strange.sum())
-    if odd:
-        notes.append(f"{odd} cells of {path.name} hold no number and are left out.")
+        bad += int(strange.sum())
+    if bad:
+        notes.append(f"{bad} cells of {path.name} hold no number and are left out.")
     return Table(columns, known, len(whole), tuple(notes))
 
 
@@ -103,24 +103,24 @@ def _numbers(cells: list[str]) -> tuple[Numbers, NDArray[np.bool_]]:
 
 
 def read_steps(path: str | Path) -> Columns:
-    """The columns of a steps file, in its order; `step`, `epoch` and `batch` are whole numbers, and steps rise.
+    """The columns of a steps file, in its order; `step`, `epoch` and `batch` are whole numbers, and steps increase.
 
     Raises:
-        DataError: there is no such file, or it is not one that the guard wrote, whole.
+        DataError: there is no such file, or it is not a complete one that the guard wrote.
     """
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path}: there is no such file; the guard writes it at the end of each epoch")
-    table = read(path)
+    table = read_table(path)
     if table.notes:
-        raise DataError(f"{path}: not a whole steps file of yolo-nanfix: {' '.join(table.notes)}")
+        raise DataError(f"{path}: not a complete steps file of yolo-nanfix: {' '.join(table.notes)}")
     if tuple(table.columns)[:3] != PLACE:
         raise DataError(f"{path}: not a steps file of yolo-nanfix: it must begin with {','.join(PLACE)}")
     place = np.stack([table.columns[name] for name in PLACE])
     if not path.read_bytes().endswith(b"\n"):
         raise DataError(f"{path}: the file breaks off")
     if not (place == np.floor(np.abs(place))).all() or (np.diff(place[0]) <= 0).any():
-        raise DataError(f"{path}: step, epoch and batch are not whole numbers, or steps do not rise")
+        raise DataError(f"{path}: step, epoch and batch are not whole numbers, or steps do not increase")
     return {
         name: [value if known else None for value, known in zip(column.tolist(), table.known[name], strict=True)]
         for name, column in table.columns.items()

@@ -1,4 +1,4 @@
-"""Reads values that may be damaged or of another version: what is missing or of a wrong type counts as empty."""
+"""Reads values that may be damaged or of another version: missing ones and those of a wrong type count as empty."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from yolo_nanfix.shown import printable
 
-LONGEST = 2000
-"""Texts are cut to so many characters."""
+MOST_CHARACTERS = 2000
+"""Longer texts are cut."""
 
 
 def mapping(value: Any, *keys: str) -> Mapping[str, Any]:
-    """The mapping under a path of keys, with text for keys; an empty one if there is none."""
+    """The mapping under a path of keys, with its keys as text; an empty one if there is none."""
     found = _under(value, keys)
     return {str(key): entry for key, entry in found.items()} if isinstance(found, Mapping) else {}
 
@@ -29,28 +29,28 @@ def text(value: Any, *keys: str) -> str:
     found = _under(value, keys)
     if isinstance(found, bool) or not isinstance(found, (str, int, float)):
         return ""
-    shown = printable(str(found)[: LONGEST + 1])
-    return shown if len(shown) <= LONGEST else shown[:LONGEST] + "…"
+    shown = printable(str(found)[: MOST_CHARACTERS + 1])
+    return shown if len(shown) <= MOST_CHARACTERS else shown[:MOST_CHARACTERS] + "…"
 
 
 def line(value: Any) -> str:
-    """A text with all its white space as single spaces, so that a message of several lines is read as one."""
-    return printable(" ".join(value.split())[:LONGEST]) if isinstance(value, str) else text(value)
+    """A text with all white space as single spaces: a message of several lines in one."""
+    return printable(" ".join(value.split())[:MOST_CHARACTERS]) if isinstance(value, str) else text(value)
 
 
 def texts(value: Any, *keys: str) -> list[str]:
-    """The texts that are not empty in the list under a path of keys."""
+    """The texts in the list under a path of keys, without empty ones."""
     return [found for entry in entries(value, *keys) if (found := text(entry))]
 
 
 def raw(value: Any, *keys: str) -> str:
-    """The text under a path of keys exactly as it is; for comparisons, not for the page."""
+    """The text under a path of keys, unchanged: for comparisons, not to be shown."""
     found = _under(value, keys)
     return found if isinstance(found, str) else ""
 
 
 def number(value: Any, *keys: str) -> float | None:
-    """The number under a path of keys, perhaps one that is not finite; None if there is none."""
+    """The number under a path of keys, finite or not; None if there is none."""
     found = _under(value, keys)
     if isinstance(found, str) and found in ("nan", "inf", "-inf"):
         return float(found)
@@ -63,7 +63,7 @@ def number(value: Any, *keys: str) -> float | None:
 
 
 def count(value: Any, *keys: str) -> int:
-    """The number under a path of keys as a whole one that is not negative; 0 if there is none."""
+    """The number under a path of keys as a non-negative whole one; 0 if there is none."""
     found = number(value, *keys)
     return int(found) if found is not None and math.isfinite(found) and found > 0 else 0
 

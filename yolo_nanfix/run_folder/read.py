@@ -1,4 +1,4 @@
-"""What a run folder holds, read with care: files may be missing, half-written, or of another version."""
+"""Reads a run folder, whose files may be missing, half-written, or of another version."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ METRICS = (
     ("metrics/mAP50(P)", "pose mAP50"),
     ("metrics/accuracy_top1", "top-1 accuracy"),
 )
-"""The metrics that people look at first, by their names in `results.csv`, and what to call them."""
-LARGEST = 256 * 2**20
+"""The most important metrics: their names in `results.csv`, and how to call them."""
+LARGEST_REPORT = 256 * 2**20
 """Larger files are not read."""
-KINDS = {"outcome": str, "reasons": list, "environment": dict, "patches": dict, "guard": dict, "quarantined": dict}
-"""What the report of a run must hold, and as what."""
+REQUIRED = {"outcome": str, "reasons": list, "environment": dict, "patches": dict, "guard": dict, "quarantined": dict}
+"""Keys that the report of a run must have, and their types."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,16 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """The folder's name, printable."""
+        """The name of the folder, printable."""
         return printable(self.path.name)
 
 
-def read(path: str | Path, *, follow_links: bool = False) -> RunFolder:
+def read_run(path: str | Path, *, follow_links: bool = False) -> RunFolder:
     """Read a run folder; the path may also be that of its `yolo-nanfix.json`.
 
     Args:
-        path: the folder. It may be of somebody else: links in it that lead elsewhere are not followed.
-        follow_links: they are, as far as they lead to regular files.
+        path: the folder. It may be somebody else's: links that lead out of it are not followed.
+        follow_links: follow these, if they lead to regular files.
 
     Raises:
         DataError: it is not the folder of a training run.
@@ -80,15 +80,15 @@ def read(path: str | Path, *, follow_links: bool = False) -> RunFolder:
         raise DataError(f"{path} is not the folder of a training run: no {REPORT_NAME}, no {RESULTS}{hint}")
     notes: list[str] = []
     within = Within([path], follow_links=follow_links)
-    summary = _summary(path / REPORT_NAME, within, notes)
+    summary = _read_summary(path / REPORT_NAME, within, notes)
     given = path / ARGUMENTS
     args = _loaded(given, within, safe_yaml.load_yaml, "training arguments", notes) if given.is_file() else None
-    steps = csv_tables.read(path / STEPS_NAME, within) if (path / STEPS_NAME).is_file() else Table()
-    results = csv_tables.read(path / RESULTS, within) if (path / RESULTS).is_file() else Table()
+    steps = csv_tables.read_table(path / STEPS_NAME, within) if (path / STEPS_NAME).is_file() else Table()
+    results = csv_tables.read_table(path / RESULTS, within) if (path / RESULTS).is_file() else Table()
     if summary and not (path / STEPS_NAME).is_file():
-        notes.append(f"There is no {STEPS_NAME}: nothing is known of single steps.")
+        notes.append(f"There is no {STEPS_NAME}: single steps are not known.")
     if not (path / RESULTS).is_file():
-        notes.append(f"There is no {RESULTS}: no epoch came to its end, or the file was removed.")
+        notes.append(f"There is no {RESULTS}: no epoch was finished, or the file was removed.")
     incidents = _incidents(path / INCIDENTS, within, notes)
     return RunFolder(path, summary, args or {}, steps, results, incidents, (*notes, *steps.notes, *results.notes))
 
@@ -112,7 +112,7 @@ def _incidents(folder: Path, within: Within, notes: list[str]) -> tuple[Path, ..
     return tuple(found)
 
 
-def _summary(path: Path, within: Within, notes: list[str]) -> Mapping[str, Any]:
+def _read_summary(path: Path, within: Within, notes: list[str]) -> Mapping[str, Any]:
     if not path.is_file():
         notes.append(f"There is no {REPORT_NAME}: the run was not guarded by yolo-nanfix, or was killed.")
         return {}
@@ -123,22 +123,22 @@ def _summary(path: Path, within: Within, notes: list[str]) -> Mapping[str, Any]:
     if version != __version__:
         made = f"yolo-nanfix {version}" if version else "an unknown version of yolo-nanfix"
         notes.append(f"{REPORT_NAME} was written by {made}; this page, by {__version__}, shows what it understands.")
-    for key, kind in KINDS.items():
+    for key, kind in REQUIRED.items():
         if key not in found:
             notes.append(f"{REPORT_NAME} has no '{key}'.")
         elif not isinstance(found[key], kind):
-            notes.append(f"'{key}' in {REPORT_NAME} is not what it should be and is left out.")
+            notes.append(f"'{key}' in {REPORT_NAME} has a wrong type and is left out.")
     return found
 
 
 def _loaded(
     path: Path, within: Within, load: Callable[[str], Any], what: str, notes: list[str]
 ) -> Mapping[str, Any] | None:
-    """The mapping in a JSON or YAML file; None, with a note, where there is none."""
+    """The mapping in a JSON or YAML file; None, with a note, if there is none."""
     try:
-        data = within.read(path, LARGEST + 1)
-        if len(data) > LARGEST:
-            raise ValueError(f"larger than {LARGEST // 2**20} MB")
+        data = within.read(path, LARGEST_REPORT + 1)
+        if len(data) > LARGEST_REPORT:
+            raise ValueError(f"larger than {LARGEST_REPORT // 2**20} MB")
         found = load(data.decode("utf-8", "replace"))
     except NotRegular as error:
         notes.append(f"{path.name} is {error.strerror}.")

@@ -1,4 +1,4 @@
-"""`yolo-nanfix.json`: how one training run went, written into its folder however it ended, and read back."""
+"""`yolo-nanfix.json`: the report of a training run, written into its folder however the run ended, and read back."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from yolo_nanfix.overrides import NOTHING, Overrides
 from yolo_nanfix.run_folder import own_mark
 
 REPORT_NAME = "yolo-nanfix.json"
-"""The file in a run's folder that says how the run went."""
+"""The report in a run folder."""
 PAGE_NAME = "yolo-nanfix.html"
-"""The page in a run's folder."""
-SLACK = 2.0
-"""Seconds by which clocks of this machine and of the folder's may differ."""
+"""The page in a run folder."""
+CLOCK_SLACK = 2.0
+"""Seconds by which the clocks of this machine and of the file system may differ."""
 
 
 @dataclass
 class RunContext:
-    """What is known of the current run besides its trainer; `summary` is filled when the run ends.
+    """What is known of the current run besides its trainer; `summary` is set when the run ends.
 
     Attributes:
-        lint: what lint found before the run; None where it did not look, and `not_linted` says why.
+        lint: the lint report before the run; None if it was not linted, and `not_linted` says why.
         left: by split how many images are kept, dropped, left out.
         show: what its page shows of the dataset besides (a `dataset_facts.Show`); None if nothing.
-        on_fatal: what was asked for images with fatal findings.
+        on_fatal: the option for images with fatal findings.
         quarantined: the images left out of the run beforehand, with the findings about them.
         summary: what `yolo-nanfix.json` holds.
         overrides: what settings and the call change.
@@ -51,20 +51,20 @@ class RunContext:
 
 
 current: ContextVar[RunContext | None] = ContextVar("yolo_nanfix_run", default=None)
-"""The context of the run that `yolo_nanfix.train` has under way; None for a run that Ultralytics started."""
+"""The context of the run that `yolo_nanfix.train` has started; None for a run that Ultralytics started."""
 
 
 def summarise(
     context: RunContext, force: Mapping[str, Any], outcome: str, reasons: tuple[str, ...], state: State | None = None
 ) -> dict[str, Any]:
-    """The part of the report that does not need a trainer.
+    """The part of the report that needs no trainer.
 
     Args:
         context: the run.
-        force: the patches and guard in force, as `Status.as_dict()` gives them.
+        force: the active patches and guard, from `Status.as_dict()`.
         outcome: how it ended: finished, stopped, failed, interrupted or dry-run.
         reasons: why it is not healthy.
-        state: how good it is; without one, reasons mean that it failed.
+        state: its state; by default failed if there are reasons, else healthy.
     """
     state = state or (State.FAILED if reasons else State.HEALTHY)
     return {
@@ -89,7 +89,7 @@ def summarise(
 
 
 def known_beforehand(context: RunContext) -> dict[str, Any]:
-    """The part of the report that is known before the run, to the process that lints."""
+    """The part of the report that the linting process knows before the run."""
     return {
         "on_fatal": context.on_fatal,
         "quarantined": {image: [f.as_dict() for f in found] for image, found in context.quarantined.items()},
@@ -100,28 +100,29 @@ def known_beforehand(context: RunContext) -> dict[str, Any]:
 
 
 def _off(force: Mapping[str, Any]) -> str:
-    """What switched the guard off; empty where it is on."""
+    """What switched the guard off; empty if it is on."""
     if force["guard"] is not None:
         return ""
     refused = force.get("guard_refused")
     return force.get("guard_off") or (f"refused: {refused}" if refused else "")
 
 
-def write(folder: Path, summary: dict[str, Any], *, page: bool = True) -> bool:
-    """Write the report into a run's folder; the run's own outcome must not be hidden if this fails, so it is logged.
+def write_summary(folder: Path, summary: dict[str, Any], *, page: bool = True) -> bool:
+    """Write the report into a run folder; returns whether that worked, and only logs a failure: the run counts.
 
-    It is marked, so that its page can be drawn again with pictures of its dataset.
+    The report is marked, so that its page can later be drawn again with pictures of the dataset.
 
     Args:
-        folder: the run's.
-        summary: what the report holds; the page of the run is put among its paths, or taken out of them.
-        page: whether there is one.
+        folder: the run folder.
+        summary: the report; the page of the run is added to its paths.
+        page: whether there is a page.
     """
-    summary["paths"]["page"] = str(folder / PAGE_NAME)
     if lint := summary["lint"]:
         summary["own"] = own_mark.mark(str(folder.resolve()), lint["data"], lint["given_root"])
-    if not page:
-        del summary["paths"]["page"]
+    if page:
+        summary["paths"]["page"] = str(folder / PAGE_NAME)
+    else:
+        summary["paths"].pop("page", None)
     try:
         files.write_json(folder / REPORT_NAME, summary)
     except OSError as problem:
@@ -132,14 +133,14 @@ def write(folder: Path, summary: dict[str, Any], *, page: bool = True) -> bool:
 
 
 def written_since(folder: Path, since: float = 0.0) -> dict[str, Any]:
-    """The report that another process left in a run folder; empty if there is none.
+    """The report that another process wrote into a run folder; empty if there is none.
 
     Args:
-        folder: the run's.
-        since: when the run was launched, in seconds since the epoch: an older report is of another one.
+        folder: the run folder.
+        since: when the run was started, in seconds since the epoch: an older report is of another run.
     """
     path = folder / REPORT_NAME
-    if not path.is_file() or path.stat().st_mtime < since - SLACK:
+    if not path.is_file() or path.stat().st_mtime < since - CLOCK_SLACK:
         return {}
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
@@ -149,7 +150,7 @@ def written_since(folder: Path, since: float = 0.0) -> dict[str, Any]:
 
 
 def given_arguments(trainer: Any) -> dict[str, Any]:
-    """The training arguments that are not as the installed release has them by default."""
+    """The training arguments that differ from the defaults of the installed release."""
     defaults = upstream.default_arguments()
     given = {k: v for k, v in vars(trainer.args).items() if k not in defaults or defaults[k] != v}
     return {k: v if isinstance(v, (str, int, float, list, type(None))) else str(v) for k, v in given.items()}

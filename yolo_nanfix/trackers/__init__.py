@@ -1,1 +1,1 @@
-"""Gives the guard's readings and events to the trackers that Ultralytics itself has active in a run."""
+"""Sends the guard's readings and events to the trackers that Ultralytics has active in a run."""

@@ -1,4 +1,4 @@
-"""The trackers that Ultralytics knows, each reached through Ultralytics' own callback module, never by an import."""
+"""The trackers that Ultralytics supports, each used through Ultralytics' callback module, never imported."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GROUP = "nanfix"
-"""All that is given stands under this name."""
+"""The prefix of all names that are sent."""
 _AXIS = f"{GROUP}/step"
 _EPOCH_AXIS = (8, 4, 184)
-"""From this release on Ultralytics writes rows of W&B as they come; before, each of its rows says its number, and is
-thrown away once a later one was written, so that nothing of ours may close a row."""
+"""From this release on Ultralytics lets W&B number its rows. Before, it gives each row a number, and W&B drops a row
+whose number is lower than the last one, so that rows of ours must not end a step."""
 
 
 class Tracker:
     """One tracker in one run; what its methods raise is caught by `feed.Feed`."""
 
     def __init__(self, module: ModuleType, trainer: Any) -> None:
-        """Write nothing yet.
+        """Nothing is written yet.
 
         Args:
             module: Ultralytics' callback module of this tracker.
@@ -33,24 +33,24 @@ class Tracker:
         self.module, self.trainer = module, trainer
 
     def target(self) -> Any:
-        """What is written to; None where it takes nothing now: not begun, ended, or given up by Ultralytics."""
+        """The object to write to; None if the tracker has not started, has ended, or Ultralytics gave it up."""
         raise NotImplementedError
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Take finite numbers by their names without the group, after so many micro-batches of the run."""
+        """Write finite numbers by name (without `GROUP`); `step` counts the micro-batches of the run."""
         raise NotImplementedError
 
     def note(self, step: int, title: str, text: str) -> None:
-        """Take an event: where and what in a few words, and what was seen and done, as plain text without markup."""
+        """Write an event: a short title, and what was seen and done, as plain text without markup."""
         raise NotImplementedError
 
     def picture(self, step: int, name: str, pixels: NDArray[np.uint8]) -> None:
-        """Take an image that an event is about: its file name and RGB pixels (HxWx3)."""
+        """Write an image of an event: its file name and RGB pixels (HxWx3)."""
         raise NotImplementedError
 
 
 class _TensorBoard(Tracker):
-    """Writes into the event file of the run folder; text is indented, so that no markup in a file name is read."""
+    """Writes to the event file of the run folder; text is indented, so that markup in file names has no effect."""
 
     def target(self) -> Any:
         """Ultralytics' SummaryWriter; before 8.0.159 its name was lowercase."""
@@ -68,7 +68,7 @@ class _TensorBoard(Tracker):
 
 
 class _WeightsAndBiases(Tracker):
-    """Writes rows into the current run; events are one table, since W&B has no running text."""
+    """Writes rows to the current run; events are one table, since W&B has no text log."""
 
     def __init__(self, module: ModuleType, trainer: Any) -> None:
         super().__init__(module, trainer)
@@ -99,7 +99,7 @@ class _WeightsAndBiases(Tracker):
 
 
 class _MLflow(Tracker):
-    """Writes metrics into the run, and events and images, whose names are made of numbers only, to its artifacts."""
+    """Writes metrics to the run, and events and images (named by numbers only) to its artifacts."""
 
     def __init__(self, module: ModuleType, trainer: Any) -> None:
         super().__init__(module, trainer)
@@ -107,7 +107,7 @@ class _MLflow(Tracker):
         self.pictures = 0
 
     def target(self) -> Any:
-        """The library while the run is open and Ultralytics tracks it; from 8.4.64 on the trainer says so."""
+        """The library while the run is active and Ultralytics tracks it; from 8.4.64 on the trainer knows that."""
         library = getattr(self.module, "mlflow", None)
         given_up = getattr(self.trainer, "_mlflow_active", True) is False
         return library if library is not None and not given_up and library.active_run() is not None else None
@@ -125,7 +125,7 @@ class _MLflow(Tracker):
 
 
 class _Comet(Tracker):
-    """Writes curves, text samples and images into the running experiment."""
+    """Writes curves, texts and images to the running experiment."""
 
     def target(self) -> Any:
         """The running experiment; older versions of Comet have only a global one."""
@@ -144,7 +144,7 @@ class _Comet(Tracker):
 
 
 class _ClearML(Tracker):
-    """Reports series, console lines (not printed here once more) and debug samples to the logger of the task."""
+    """Reports series, console lines (not printed again) and debug samples to the logger of the task."""
 
     def target(self) -> Any:
         task = getattr(self.module, "Task", None)
@@ -169,4 +169,4 @@ TRACKERS: Mapping[str, tuple[str, type[Tracker]]] = {
     "comet": ("Comet", _Comet),
     "clearml": ("ClearML", _ClearML),
 }
-"""By the name of Ultralytics' callback module: what the tracker is called, and its class."""
+"""By the name of Ultralytics' callback module: the name of the tracker, and its class."""

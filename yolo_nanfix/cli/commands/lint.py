@@ -22,7 +22,7 @@ from yolo_nanfix.cli.parsing import add_dataset, add_reading, add_trust, words_o
 from yolo_nanfix.errors import NanfixError, UsageError
 from yolo_nanfix.findings import Report, Severity
 from yolo_nanfix.overrides import What
-from yolo_nanfix.report.text_forms import FORMATS
+from yolo_nanfix.report.text_forms import TEXT_FORMS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from yolo_nanfix.api import Fixed, Kept
     from yolo_nanfix.report.text import Fixable
 
-FORMS = ("text", *FORMATS, "html")
+FORMS = ("text", *TEXT_FORMS, "html")
 EXAMPLES = (
     ("what is wrong with a dataset", "yolo-nanfix lint data.yaml"),
     ("boxes and polygons only, with every image decoded", "yolo-nanfix lint data.yaml --deep --select BX,SG"),
@@ -317,11 +317,11 @@ def _formed(report: Report, args: argparse.Namespace, form: str) -> str:
 
     if args.statistics and form == "json":
         names = ("count", "code", "severity", "name")
-        return json.dumps([dict(zip(names, row, strict=True)) for row in plain.counts(report)], indent=2) + "\n"
+        return json.dumps([dict(zip(names, row, strict=True)) for row in plain.rule_counts(report)], indent=2) + "\n"
     if args.statistics:
         return plain.statistics(report)
     if form != "text":
-        return FORMATS[form](report, api.rules())
+        return TEXT_FORMS[form](report, api.rules())
     page = io.StringIO()
     _render(report, Console(file=page, width=120, no_color=True, force_terminal=False), args)
     return page.getvalue()
@@ -413,7 +413,7 @@ def _fixable(args: argparse.Namespace, report: Report) -> Fixable:
     try:
         found = api.fixable(report, cache=not args.no_cache)
     except NanfixError:
-        return text.NOTHING
+        return text.NOT_FIXABLE
     marked = found.safe | found.unsafe if args.unsafe_fixes else found.safe
     return text.Fixable(marked, len(found.safe), len(found.unsafe), found.tried, _command(args, report), found.outside)
 

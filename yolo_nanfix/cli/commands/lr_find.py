@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> Answer:
         if not args.quiet:
             print(f"Plot: {args.plot}", file=sys.stderr)
     code = FINDINGS if report["suggestion"]["lr"] is None else CLEAN
-    return Answer(code, report, partial(lr_text.render, report, quiet=args.quiet))
+    return Answer(code, report, partial(lr_text.render_range_test, report, quiet=args.quiet))
 
 
 def _sweep(args: argparse.Namespace) -> dict[str, Any]:

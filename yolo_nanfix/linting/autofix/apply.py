@@ -1,4 +1,4 @@
-"""Carries out a plan: first the journal, then one file after the other, each in one step."""
+"""Applies a plan: writes the journal first, then changes the files one by one, each atomically."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Fixed:
         done: the findings that were fixed (with `diff`: that would be).
         files: number of files that changed.
         quarantined: number of images that went to quarantine, most of them with a label file.
-        background: number of images whose last label row was taken out, so that they count as background: always 0,
-            since such images go to quarantine instead.
-        kept: what was left as it is though it has an autofix, each with the reason.
+        background: number of images whose last label row was removed, so that they count as background: always 0, since
+            such images go to quarantine instead.
+        kept: what was not fixed although it has an autofix, each with the reason.
         unsafe: number of findings that only unsafe fixes fix; 0 if these were allowed.
-        journal: the folder that holds the undo journal; None if nothing changed.
+        journal: the folder of the undo journal; None if nothing changed.
         quarantine: the folder to which unusable files were moved; None if none was.
-        diff: what would change, as text; None if it was done.
+        diff: what would change, as text; None if the changes were made.
         outside: the folders outside of the dataset in which files changed.
     """
 
@@ -66,7 +66,7 @@ class Fixed:
 
 
 class _Done(NamedTuple):
-    """What is kept of an edit once its bytes are in the journal: findings, group, to quarantine, to background."""
+    """What is remembered of an edit in the journal: its findings, its group, to quarantine, to background."""
 
     done: tuple[Finding, ...]
     group: str
@@ -75,12 +75,12 @@ class _Done(NamedTuple):
 
 
 def preview(findings: Iterable[Finding], ground: Ground) -> Fixed:
-    """What `apply_fixes` would do; nothing is written, not even a journal."""
+    """What `apply_fixes` would do; writes nothing, not even a journal."""
     findings = tuple(findings)
     steps = list(plan(findings, ground))
     edits = [step for step in steps if isinstance(step, Edit)]
     done = tuple(finding for edit in edits for finding in edit.done)
-    kept, unsafe = _left_for_good([step for step in steps if isinstance(step, Kept)], findings, ground)
+    kept, unsafe = _not_fixed([step for step in steps if isinstance(step, Kept)], findings, ground)
     aside, empty = sum(_sets_aside(ground, edit) for edit in edits), sum(map(_empties, edits))
     shown, outside = "".join(map(diff, edits)), _outside(ground, edits)
     return Fixed(done, len(edits), aside, empty, kept, unsafe, diff=shown, outside=outside)
@@ -112,12 +112,12 @@ def would_fix(findings: Iterable[Finding], ground: Ground) -> frozenset[Finding]
 
 
 def apply_fixes(findings: Iterable[Finding], ground: Ground) -> Fixed:
-    """Fix what can be fixed; a file is either changed whole or not at all, and `undo` takes everything back.
+    """Fix what can be fixed; each file is changed completely or not at all, and `undo` restores everything.
 
     Raises:
-        UsageError: another fix is running, one of the whole set was cut off, or the journal cannot be written; nothing
-            was changed.
-        KeyboardInterrupt: it was interrupted; the message says what is changed, if anything is.
+        UsageError: another fix is running, one of the whole set was interrupted, or the journal cannot be written;
+            nothing was changed.
+        KeyboardInterrupt: it was interrupted; the message says what was changed, if anything.
     """
     findings, folder = tuple(findings), store()
     kept: list[Kept] = []
@@ -142,7 +142,7 @@ def apply_fixes(findings: Iterable[Finding], ground: Ground) -> Fixed:
                 f"the undo journal in {folder} cannot be written ({say(error)}); nothing changed"
             ) from None
         if journal is None:
-            left, unsafe = _left_for_good(kept, findings, ground)
+            left, unsafe = _not_fixed(kept, findings, ground)
             return Fixed(kept=left, unsafe=unsafe)
         applied, failed = _carry_out(journal, [edit.group for edit in edits])
         if not applied:
@@ -150,7 +150,7 @@ def apply_fixes(findings: Iterable[Finding], ground: Ground) -> Fixed:
         for old in [j for j in journals(folder)[0] if j.data == ground.data][:-KEEP]:
             old.remove()
     moved = any(ground.is_aside(journal.steps[i].target) for i in applied)
-    left, unsafe = _left_for_good((*kept, *failed), findings, ground)
+    left, unsafe = _not_fixed((*kept, *failed), findings, ground)
     return Fixed(
         done=tuple(finding for i in applied for finding in edits[i].done),
         files=len(applied),
@@ -165,18 +165,18 @@ def apply_fixes(findings: Iterable[Finding], ground: Ground) -> Fixed:
 
 
 def _clear_cut_off(mine: Iterable[Journal]) -> None:
-    """Remove the temporary files of runs that were cut off.
+    """Remove the temporary files of interrupted runs.
 
     Raises:
-        UsageError: one of them was a fix of the whole set, which is to be done to all its files or none.
+        UsageError: one of them was a fix of the whole set, which must change all its files or none.
     """
     for journal in mine:
         if journal.applied() is not None:
             continue
         if journal.whole:
             raise UsageError(
-                f"a fix of the whole set was cut off, so that some of its files may be rewritten and others not; take "
-                f"it back first: yolo-nanfix lint {shlex.quote(journal.data)} --undo"
+                f"a fix of the whole set was interrupted, so that some of its files may be rewritten and others not; "
+                f"undo it first: yolo-nanfix lint {shlex.quote(journal.data)} --undo"
             )
         if not (journal.folder / "cleared.json").exists():
             clear_temporary(journal)
@@ -184,21 +184,21 @@ def _clear_cut_off(mine: Iterable[Journal]) -> None:
                 journal.note("cleared.json", True)
 
 
-def _left_for_good(kept: Sequence[Kept], findings: tuple[Finding, ...], ground: Ground) -> tuple[tuple[Kept, ...], int]:
-    """What was left for good, and how many findings unsafe fixes would fix."""
-    for_good = tuple(one for one in kept if not one.reason.to_unsafe)
+def _not_fixed(kept: Sequence[Kept], findings: tuple[Finding, ...], ground: Ground) -> tuple[tuple[Kept, ...], int]:
+    """What is not fixed, even by unsafe fixes; and how many findings unsafe fixes would fix."""
+    remaining = tuple(one for one in kept if not one.reason.to_unsafe)
     if ground.unsafe:
-        return for_good, 0
+        return remaining, 0
     codes = {code for code, fix in autofixes().items() if fix.safety is Safety.UNSAFE}
     have = (f for f in findings if f.because is None and f.code in codes)
     unsafe = sum(ground.home.outside or ground.home.holds(f.place.file) for f in have)
-    return for_good, unsafe + sum(one.reason.to_unsafe for one in kept)
+    return remaining, unsafe + sum(one.reason.to_unsafe for one in kept)
 
 
 def _carry_out(journal: Journal, groups: Sequence[str]) -> tuple[list[int], list[Kept]]:
-    """Do the steps of a committed journal; gives the steps that were done, and the reasons of the others.
+    """Do the steps of a committed journal; returns the steps that were done, and the reasons of the others.
 
-    Of the steps of one group all are done or none: where one cannot be, those before it are taken back.
+    Of a group all steps are done or none: if one fails, those before it are undone.
     """
     applied: list[int] = []
     try:
@@ -208,13 +208,13 @@ def _carry_out(journal: Journal, groups: Sequence[str]) -> tuple[list[int], list
         said = f"{changed} changed, the others are as they were; --undo takes {them} back"
         raise KeyboardInterrupt(*[said] if applied else []) from None
     sync_folders({os.path.dirname(p) for i in applied for p in (journal.steps[i].path, journal.steps[i].target)})  # noqa: PTH120
-    with contextlib.suppress(OSError, Left):  # without it undo looks at each file, as after a kill
+    with contextlib.suppress(OSError, Left):  # without it undo checks each file, as after a kill
         journal.note("applied.json", applied)
     return applied, failed
 
 
 def _do_all(journal: Journal, groups: Sequence[str], applied: list[int]) -> list[Kept]:
-    """Do all steps, and note those that were done; gives the reasons of the others."""
+    """Do all steps, and add those that were done to `applied`; returns the reasons of the others."""
     failed: list[Kept] = []
     broken: set[str] = set()
     full = ""
@@ -240,7 +240,7 @@ def _do_all(journal: Journal, groups: Sequence[str], applied: list[int]) -> list
 
 
 def _take_back(journal: Journal, steps: Sequence[int], applied: list[int]) -> Iterator[Kept]:
-    """Restore the files of steps that were done, and strike them from `applied`; gives those that cannot be."""
+    """Restore the files of steps and remove them from `applied`; yields those that cannot be restored."""
     for number in reversed(steps):
         step = journal.steps[number]
         try:
@@ -253,7 +253,7 @@ def _take_back(journal: Journal, steps: Sequence[int], applied: list[int]) -> It
 
 
 def _do(journal: Journal, number: int, step: Step) -> None:
-    """One step. OSError: the file is as it was."""
+    """Do one step; after an OSError the file is as it was."""
     temp = journal.temp(number)
     folder, name = os.path.split(step.path)
     try:

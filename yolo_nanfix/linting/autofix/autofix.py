@@ -1,4 +1,4 @@
-"""Fixes and undo, joined with what lint knows of the dataset."""
+"""Fixing and undo of a dataset, from its lint report."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from yolo_nanfix.linting.registry import autofixes
 from yolo_nanfix.linting.runner import run
 
 MOST_TRIED = 1000
-"""Of so many findings with an autofix it is tried out which ones it can fix; of more that takes too long."""
+"""Up to this many findings with an autofix are tried out; more take too long."""
 MOST_LOOKED_AT = 500
-"""The same of images, for unsafe fixes: these look at the whole set, so that they take no large part out of it."""
+"""In sets of up to this many images unsafe fixes are tried out, too: these need the whole set."""
 
 
 class Fixes(NamedTuple):
@@ -41,9 +41,9 @@ class Fixes(NamedTuple):
 
     Attributes:
         safe: by safe autofixes.
-        unsafe: by unsafe ones besides.
-        tried: whether that was tried out of safe and of unsafe ones; else it is all that has an autofix.
-        outside: how many have an autofix, but are about files outside of the dataset, and left for that.
+        unsafe: those that need unsafe ones.
+        tried: whether safe and unsafe ones were tried out; else these are all that have an autofix.
+        outside: how many have an autofix, but are about files outside of the dataset.
     """
 
     safe: frozenset[Finding] = frozenset()
@@ -53,7 +53,7 @@ class Fixes(NamedTuple):
 
 
 def fix(report: Report, *, unsafe: bool, diff: bool, outside: bool) -> Fixed:
-    """Fix the findings of a report; `api.fix` says how."""
+    """Fix the findings of a report; see `api.fix`."""
     single(report)
     ground = _ground(report, unsafe, outside=outside)
     return preview(report.findings, ground) if diff else apply_fixes(report.findings, ground)
@@ -79,7 +79,7 @@ def fixable(report: Report, remember: bool) -> Fixes:
 
 
 def tried(report: Report) -> tuple[frozenset[Finding], frozenset[Finding]] | None:
-    """The findings that safe autofixes, and that unsafe ones can fix besides; None if that was not tried out."""
+    """The findings that safe autofixes can fix, and those that need unsafe ones; None if that was not tried out."""
     try:
         found = fixable(report, True)
     except NanfixError:  # the dataset has gone meanwhile
@@ -100,7 +100,7 @@ def _may_be_safe(findings: Iterable[Finding]) -> frozenset[Finding]:
 
 
 def undo(data: str | Path, *, outside: bool, root: str | Path | None) -> Undone:
-    """Take the newest fix run of a dataset back; `api.undo` says how."""
+    """Undo the newest fix run of a dataset; see `api.undo`."""
     try:
         config = discover.dataset(data, LintOptions(root=Path(root) if root else None))
     except NanfixError:
@@ -109,7 +109,7 @@ def undo(data: str | Path, *, outside: bool, root: str | Path | None) -> Undone:
 
 
 def _home(data: str | Path, config: DataConfig | None, root: str | Path | None, outside: bool) -> Home:
-    """Where the files of a dataset are; if it cannot be read now, in the folder of its data.yaml."""
+    """Where the files of a dataset are; if it cannot be read, the folder of its data.yaml."""
     name = _journal_name(data)
     folder = name if os.path.isdir(name) else os.path.dirname(name)  # noqa: PTH112, PTH120
     if config is None:
@@ -119,7 +119,7 @@ def _home(data: str | Path, config: DataConfig | None, root: str | Path | None, 
 
 
 def _journal_name(data: str | Path) -> str:
-    """What journals call a dataset: the real path of its data.yaml, or of its folder if it has none."""
+    """The name of a dataset in journals: the real path of its data.yaml, or of its folder if it has none."""
     try:
         return os.path.realpath(find_yaml(data))
     except DataError:
@@ -127,7 +127,7 @@ def _journal_name(data: str | Path) -> str:
 
 
 def single(report: Report) -> None:
-    """Refuse what is no single YOLO dataset: several at once, or annotations in another format."""
+    """Raise UsageError for reports on several datasets, or on annotations in another format."""
     data = Path(report.data)
     if not data.exists():
         raise UsageError(f"one dataset at a time, please; this report is about {report.data}")
@@ -136,7 +136,7 @@ def single(report: Report) -> None:
 
 
 def options_of(report: Report, deep: bool = False) -> LintOptions:
-    """How the dataset of a report is read again."""
+    """The options with which the dataset of a report is read again."""
     return LintOptions(report.asked, deep, root=Path(report.given_root) if report.given_root else None)
 
 
@@ -146,7 +146,7 @@ def config_of(report: Report) -> DataConfig:
 
 
 def _ground(report: Report, unsafe: bool, remember: bool = True, *, outside: bool = False) -> Ground:
-    """What fixing has to know of the dataset."""
+    """What fixing needs to know of the dataset."""
     config, classify = config_of(report), report.task == "classify"
     classes: Container[int] = range(config.nc) if config.in_order else config.names
     named = (path for paths in config.splits.values() for path in paths if path.suffix == ".txt")
@@ -163,7 +163,7 @@ def _ground(report: Report, unsafe: bool, remember: bool = True, *, outside: boo
 
 
 def _whole_set(report: Report, remember: bool) -> Whole:
-    """The dataset as it stands now; files that nothing happened to are not read again."""
+    """The dataset as it is now; unchanged files are not read again."""
     studied: list[Studied] = []
     run(report.data, options=options_of(report), study=studied.append, cache=remember)
     table, config = studied[0].table, studied[0].config
@@ -183,7 +183,7 @@ def _whole_set(report: Report, remember: bool) -> Whole:
 def _label_files(table: Table) -> tuple[LabelFile, ...]:
     """The label files of a dataset, each once.
 
-    One that two images use has the size 0 x 0 unless both are of one size, and turned alike.
+    If several images use one, its size is 0 x 0 unless they have the same size and orientation.
     """
     splits: dict[int, list[str]] = {}
     for split, images in table.members.items():

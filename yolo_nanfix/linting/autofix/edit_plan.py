@@ -14,21 +14,21 @@ from yolo_nanfix.linting.autofix.file_changes import Edit, look
 from yolo_nanfix.linting.autofix.ground import Ground, away, canonical, forget, siblings, unlabelled
 from yolo_nanfix.linting.autofix.image_edits import complete_jpeg, end_jpeg, suffix_of
 from yolo_nanfix.linting.autofix.label_edits import allowed, edit_text, is_background, operation_of, relist
-from yolo_nanfix.linting.autofix.losses import none, too_much
+from yolo_nanfix.linting.autofix.losses import too_much
 from yolo_nanfix.linting.autofix.operations import Operation, Scope
 from yolo_nanfix.linting.autofix.reasons import Kept, Left, Reason, Why
 from yolo_nanfix.linting.autofix.set_edits import Rewriting
 
 LIST = "list of images"
-"""What is said of the edit of a list of images."""
+"""`Edit.what` of a list of images."""
 
 
 def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
-    """The edits that fix the findings, one a file, and what is left as it is though it has an autofix.
+    """The edits that fix the findings, one for each file, and what is not fixed although it has an autofix.
 
-    Each file is read when its turn comes, so that the bytes of one file at a time are held. Findings that another one
-    explains are left to its fix. While a set is rewritten as a whole, everything else waits for the next run. No image
-    becomes background that was none: where no row of a label file would be left, image and label go to quarantine.
+    Files are read one by one, so that only one is in memory. Findings that another one explains are left to its fix.
+    While the whole set is rewritten, everything else waits for the next run. No image becomes background: if no row of
+    its label file would remain, image and label file go to quarantine.
     """
     forget()
     asked = [f for f in dict.fromkeys(findings) if allowed(f, ground.unsafe)]
@@ -45,7 +45,7 @@ def plan(findings: Iterable[Finding], ground: Ground) -> Iterator[Edit | Kept]:
 
 
 def _in_dataset(findings: list[Finding], ground: Ground) -> tuple[list[Finding], list[Kept]]:
-    """The findings about files of the dataset; and one line for each folder outside of it, unless that may change."""
+    """The findings about files of the dataset; and a reason for each folder outside, unless these may be changed."""
     if ground.home.outside:
         return findings, []
     inside: list[Finding] = []
@@ -55,11 +55,11 @@ def _in_dataset(findings: list[Finding], ground: Ground) -> tuple[list[Finding],
             inside.append(finding)
         else:
             outside.setdefault(os.path.dirname(finding.place.file), []).append(finding)  # noqa: PTH120
-    return inside, [_elsewhere(folder, found) for folder, found in outside.items()]
+    return inside, [_outside_dataset(folder, found) for folder, found in outside.items()]
 
 
-def _elsewhere(folder: str, found: list[Finding]) -> Kept:
-    """What is said of a folder outside of the dataset."""
+def _outside_dataset(folder: str, found: list[Finding]) -> Kept:
+    """Why the findings in a folder outside of the dataset are not fixed."""
     real = canonical(os.path.join(folder, ""))[: -len(os.sep)]  # noqa: PTH118
     why = Why.OUTSIDE_FOLDER if real == os.path.normpath(folder) else Why.OUTSIDE_LINK
     values = {"findings": len(found), "files": len({f.place.file for f in found}), "target": real}
@@ -67,7 +67,7 @@ def _elsewhere(folder: str, found: list[Finding]) -> Kept:
 
 
 def _sets(whole: list[Finding], ground: Ground) -> Generator[Edit | Kept, None, str | None]:
-    """The edits of the first finding about the set that can be fixed; gives its code, None if there is none."""
+    """The edits of the first finding about the set that can be fixed; returns its code, None if there is none."""
     labels = tuple(label._replace(path=canonical(label.path)) for label in ground.whole().labels)
     fixed = None
     for finding in whole:
@@ -83,7 +83,7 @@ def _sets(whole: list[Finding], ground: Ground) -> Generator[Edit | Kept, None, 
             fixed = finding.code
             try:
                 yield from rewriting.edits()
-            except Left as why:  # between the two looks
+            except Left as why:  # a file changed after the check
                 raise UsageError(f"{why}; nothing changed") from None
     return fixed
 
@@ -97,13 +97,15 @@ def _file_edits(findings: list[Finding], ground: Ground) -> Iterator[Edit | Kept
         group = pictures if operation_of(finding).scope is Scope.IMAGE else texts
         if group is pictures or path.endswith(".txt"):
             group.setdefault(path, []).append(finding)
-    losses = too_much(pictures, texts, ground) if ground.unsafe else none()
-    yield from (Kept(ground.data, code, reason) for code, reason in losses.reasons())
+    if ground.unsafe:
+        losses = too_much(pictures, texts, ground)
+        yield from (Kept(ground.data, code, reason) for code, reason in losses.reasons())
+        pictures, texts = dict(losses.spared(pictures)), dict(losses.spared(texts))
     renamed: dict[str, str | None] = {}
     taken: set[str] = set()
-    for path, found in (*losses.spared(pictures), *losses.spared(texts)):
+    for path, found in (*pictures.items(), *texts.items()):
         if path in taken:
-            continue  # a label file that went with its image
+            continue  # a label file that goes with its image
         work = _picture if path in pictures else _label_edit
         for step in _guarded(work(path, found, ground, taken), path, found):
             if isinstance(step, Edit):
@@ -117,14 +119,14 @@ def _file_edits(findings: list[Finding], ground: Ground) -> Iterator[Edit | Kept
 
 
 def _names_in_lists(step: Edit, found: list[Finding]) -> set[str]:
-    """How lists of images may call an image that moves: as findings do, whatever links are among its folders."""
+    """The paths by which lists may name an image that moves: those of findings, whatever links are in them."""
     name = os.path.basename(step.path)  # noqa: PTH119
     folders = {os.path.dirname(f.image or f.place.file) for f in found}  # noqa: PTH120
     return {os.path.join(folder, name) for folder in folders}  # noqa: PTH118
 
 
 def _guarded(steps: Iterator[Edit | Kept], path: str, found: list[Finding]) -> Iterator[Edit | Kept]:
-    """The steps; where a file cannot be fixed, the reason, once a file."""
+    """The steps; if a file cannot be fixed, the reason instead."""
     try:
         yield from steps
     except Left as why:
@@ -132,7 +134,7 @@ def _guarded(steps: Iterator[Edit | Kept], path: str, found: list[Finding]) -> I
 
 
 def _label_edit(path: str, found: list[Finding], ground: Ground, taken: set[str]) -> Iterator[Edit | Kept]:
-    """The edit of one label file; where no row would be left, it goes to quarantine with its images."""
+    """The edit of one label file; if no row would remain, it goes to quarantine with its images."""
     seen = look(path, ground.since_ns, rewrite=True)
     edited = edit_text(seen.content, found, ground.task, ground.unsafe, ground.classes)
     codes = " ".join(sorted({f.code for f in edited.done}))
@@ -148,7 +150,7 @@ def _label_edit(path: str, found: list[Finding], ground: Ground, taken: set[str]
 def _set_aside(
     label: str, done: tuple[Finding, ...], ground: Ground, taken: set[str], what: str
 ) -> Iterator[Edit | Kept]:
-    """The images of a label file, and behind them the file itself as it is, to quarantine: all of them or none."""
+    """Moves the images of a label file, then the file itself, to quarantine: all of them or none."""
     image = next((canonical(f.image) for f in done if f.image), "")
     images = [image, *siblings(image)] if image else []
     if not images or any(path in taken for path in images):
@@ -167,7 +169,7 @@ def _set_aside(
 
 
 def _picture(path: str, found: list[Finding], ground: Ground, taken: set[str]) -> Iterator[Edit | Kept]:
-    """The edit of one image file (or .npy); with an image that goes to quarantine goes its label file."""
+    """The edit of one image file (or .npy); if it goes to quarantine, its label file does, too."""
     asked = {operation_of(f) for f in found}
     codes = " ".join(sorted({f.code for f in found}))
     after = None
@@ -224,7 +226,7 @@ def _list_edit(path: str, named: str, renamed: dict[str, str | None], ground: Gr
 
 
 def diff(edit: Edit) -> str:
-    """An edit for people: a unified diff of a text, one line for anything else."""
+    """A unified diff of a text file; one line for any other edit."""
     lines = [] if edit.target == edit.path else [f"move {edit.path} -> {edit.target} ({edit.what})"]
     if edit.after != edit.seen.content:
         if edit.path.endswith((".txt", ".yaml", ".yml")):
@@ -237,5 +239,5 @@ def diff(edit: Edit) -> str:
 
 
 def _invisible(edit: Edit) -> str:
-    """What changed in a text whose lines look the same."""
+    """The diff line of a text whose lines look the same."""
     return f"@@ {edit.what}: byte order mark or line ends, {len(edit.seen.content)} -> {len(edit.after)} bytes @@"

@@ -1,6 +1,6 @@
-"""What is done to files: looked at, written in one step, moved, in folders that are held open meanwhile.
+"""Reads, writes and moves files atomically, in folders that are held open meanwhile.
 
-Links that are put in the path of a folder that is held lead nowhere else. Every refusal is one clear reason.
+Links that others put into the path of a held folder have no effect. Each refusal is a `Left` with its reason.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from yolo_nanfix.linting.autofix.reasons import Left, Why
 Stamp = tuple[int, ...]
 _READ_AT_ONCE = 1 << 20
 LARGEST_CHANGED = 1 << 28
-"""Bytes of a file that is changed at most: it is held in memory, and kept for the undo."""
+"""Largest file in bytes that is changed: it is held in memory, and stored for undo."""
 _HELD = {os.open, os.stat, os.unlink, os.rename, os.link, os.mkdir} <= os.supports_dir_fd
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _FILE = (
@@ -35,22 +35,18 @@ class Folder:
     """A folder that is held open; names are those of files in it, and links among them are not followed."""
 
     def __init__(self, path: str, number: int | None) -> None:
-        """`number` is the open folder; None where the system has no such thing."""
+        """`number` is its file descriptor; None on systems without `dir_fd`."""
         self.path, self._number = path, number
 
     def _at(self, name: str) -> str:
         return name if self._number is not None else os.path.join(self.path, name)  # noqa: PTH118
 
     def status(self, name: str) -> os.stat_result:
-        """What is known of a file.
-
-        Raises:
-            OSError: it is not there.
-        """
+        """The status of a file; raises OSError if it does not exist."""
         return os.stat(self._at(name), dir_fd=self._number, follow_symlinks=False)
 
     def has(self, name: str) -> bool:
-        """Whether anything is there."""
+        """Whether anything has this name."""
         try:
             self.status(name)
         except OSError:
@@ -58,7 +54,7 @@ class Folder:
         return True
 
     def open(self, name: str, flags: int) -> int:
-        """Open a file, never a link; it never waits for a pipe."""
+        """Open a file, never a link, without waiting for a pipe."""
         return os.open(self._at(name), flags | _FILE, 0o600, dir_fd=self._number)
 
     def unlink(self, name: str) -> None:
@@ -66,21 +62,17 @@ class Folder:
         os.unlink(self._at(name), dir_fd=self._number)
 
     def replace(self, name: str, other: str) -> None:
-        """Let a file take the place of another one."""
+        """Replace a file by another one of the folder."""
         os.replace(self._at(name), self._at(other), src_dir_fd=self._number, dst_dir_fd=self._number)
 
     def take(self, source: Folder, name: str, other: str) -> None:
-        """Move a file here, to a name that is free; what holds that name meanwhile is never overwritten.
-
-        Raises:
-            OSError: it is where it was.
-        """
+        """Move a file here, to a free name; never overwrites. After an OSError it is where it was."""
         ends = {"src_dir_fd": source._number, "dst_dir_fd": self._number}
         try:
             os.link(source._at(name), self._at(other), follow_symlinks=False, **ends)
         except FileExistsError:
             raise
-        except (OSError, NotImplementedError) as error:  # on other disks, and on those without hard links
+        except (OSError, NotImplementedError) as error:  # another disk, or one without hard links
             if self.has(other):
                 raise FileExistsError(errno.EEXIST, "is there already", other) from error
             os.rename(source._at(name), self._at(other), **ends)  # noqa: PTH104
@@ -92,7 +84,7 @@ class Folder:
                 raise
 
     def mkdir(self, name: str) -> None:
-        """Make a folder, unless another process just did."""
+        """Make a folder, if it does not exist."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._at(name), dir_fd=self._number)
 
@@ -115,11 +107,11 @@ def held(path: str) -> Iterator[Folder]:
     """Hold a folder open.
 
     Args:
-        path: where it is, all links resolved.
+        path: its path, all links resolved.
 
     Raises:
-        Left: a link is in its path now.
-        OSError: it is not there, or is no folder.
+        Left: its path contains a link now.
+        OSError: it does not exist, or is no folder.
     """
     number = os.open(path, _FOLDER) if _HELD else None
     try:
@@ -135,7 +127,7 @@ def held(path: str) -> Iterator[Folder]:
 
 
 def make(path: str) -> None:
-    """Make a folder, with those above it, where it is missing; raises as `held` does."""
+    """Make a folder, with missing parents; raises as `held` does."""
     missing = []
     while not os.path.lexists(path):
         path, name = os.path.split(path)
@@ -147,7 +139,7 @@ def make(path: str) -> None:
 
 
 class Seen(NamedTuple):
-    """A file as it was met: its bytes, permission bits, time of change, and what tells it from any other state."""
+    """A file as it was read: bytes, permission bits, modification time, and a stamp that changes when it does."""
 
     content: bytes
     mode: int
@@ -159,10 +151,10 @@ class Edit(NamedTuple):
     """One file that is to change: `seen` at `path` becomes `after` at `target` (the same path unless it is moved).
 
     Attributes:
-        done: the findings that are fixed by it.
-        what: why, in a word or two.
-        group: edits of one group are done all or none: the code of a finding about the whole set. Nothing for a file
-            that stands for itself.
+        done: the findings that it fixes.
+        what: the reason, in a word or two.
+        group: of edits with one group all are done or none: the code of a finding about the whole set, or a label file
+            that goes to quarantine with its images. Empty for a single file.
         whole: whether it belongs to a fix of the whole set.
     """
 
@@ -177,7 +169,7 @@ class Edit(NamedTuple):
 
 
 class FolderEntry(NamedTuple):
-    """A name in a folder that is held open; there may be a file of that name or not."""
+    """A name in a folder that is held open; the file may exist or not."""
 
     folder: Folder
     name: str
@@ -189,7 +181,7 @@ def digest(content: bytes) -> str:
 
 
 def digest_at(spot: FolderEntry) -> str | None:
-    """SHA-256 of what is at a spot; None if nothing is, something no file has for links, folders and the like."""
+    """SHA-256 of a file; None if it does not exist, `not a file` for links, folders and the like."""
     try:
         before = spot.folder.status(spot.name)
     except FileNotFoundError:
@@ -204,7 +196,7 @@ def digest_at(spot: FolderEntry) -> str | None:
 
 
 def stamp(spot: FolderEntry) -> Stamp | None:
-    """Device, number, size and times of a file; None if nothing is there."""
+    """Device, inode, size and times of a file; None if it does not exist."""
     try:
         return _stamp_of(spot.folder.status(spot.name))
     except (OSError, ValueError):
@@ -229,10 +221,10 @@ def look(path: str, since_ns: int | None, *, rewrite: bool) -> Seen:
     Args:
         path: the file, links among its folders resolved.
         since_ns: it must not have changed after this time.
-        rewrite: whether its bytes are to change, or only its place.
+        rewrite: whether its bytes are to change, or only its path.
 
     Raises:
-        Left: it may or can not be changed; the message says why.
+        Left: it must not, or cannot, be changed.
     """
     folder, name = os.path.split(path)
     try:
@@ -254,7 +246,7 @@ def look(path: str, since_ns: int | None, *, rewrite: bool) -> Seen:
 
 
 def _check_status(folder: str, status: os.stat_result, since_ns: int | None, *, rewrite: bool) -> None:
-    """Whether a file may be changed; raises `Left` if not."""
+    """Raise `Left` if a file must not be changed."""
     if stat.S_ISLNK(status.st_mode):
         raise Left(Why.LINK)
     if status.st_size > LARGEST_CHANGED:
@@ -274,10 +266,10 @@ def _check_status(folder: str, status: os.stat_result, since_ns: int | None, *, 
 
 
 def _unchanged(status: os.stat_result, since_ns: int, now_ns: int) -> None:
-    """Whether a file is as it was at a time, by its times; raises `Left` if not.
+    """Raise `Left` if a file has changed since a time, by its own times.
 
-    Any program may date a file to the future, which tells nothing. The time of the last change of its entry is the
-    system's own: in the future it is where a clock is wrong, or the disk keeps but one time.
+    Any program can set a modification time in the future, so that tells nothing. The system sets the time of the last
+    change of the inode: it is in the future if a clock is wrong, or if the disk stores only one time.
     """
     if any(since_ns < time_ns <= now_ns for time_ns in (status.st_mtime_ns, status.st_ctime_ns)):
         raise Left(Why.CHANGED)
@@ -295,20 +287,20 @@ def put_file(
     like: FolderEntry | None = None,
     instead_of: Stamp | None = None,
 ) -> None:
-    """Write a file in one step: to `temp` in the same folder, flushed to the disk, which then takes its place.
+    """Write a file atomically: to `temp` in the same folder, flushed to the disk, which then replaces it.
 
     Args:
-        spot: where.
+        spot: folder and name.
         content: its new bytes.
         mode: permission bits.
         temp: name of the temporary file.
-        mtime_ns: time of change to set; by default now.
-        like: a file whose owner and extended attributes are taken over, if it is there.
-        instead_of: what tells the file whose place it takes; None: it is written where nothing is.
+        mtime_ns: modification time to set; by default now.
+        like: a file whose owner and extended attributes are copied, if it exists.
+        instead_of: the stamp of the file that it replaces; None if there must be none.
 
     Raises:
-        Left: another file is there than the one whose place it is to take; nothing was changed.
-        OSError: the same; FileExistsError if something is where nothing should be.
+        Left: the file to replace has changed; nothing was changed.
+        OSError: nothing was changed; FileExistsError if there is a file where none must be.
     """
     folder = spot.folder
     stream = open(folder.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")  # noqa: SIM115 - closed below
@@ -334,7 +326,7 @@ def put_file(
 
 
 def _adopt(like: FolderEntry, number: int) -> None:
-    """Give an open file the owner and the extended attributes of another one, as far as that is there and allowed."""
+    """Copy owner and extended attributes of another file to an open one, as far as that exists and is allowed."""
     try:
         source = like.folder.open(like.name, os.O_RDONLY)
     except OSError:
@@ -354,17 +346,16 @@ def _adopt(like: FolderEntry, number: int) -> None:
 def move(
     source: FolderEntry, target: FolderEntry, content: Callable[[], bytes], mode: int, mtime_ns: int, temp: str
 ) -> None:
-    """Move a file to where nothing is; across disks its bytes are copied first.
+    """Move a file to a free name; across disks its bytes are copied first.
 
     Args:
-        source: where it is.
-        target: where it goes.
-        content: gives its bytes.
-        mode, mtime_ns: its permission bits and time of change.
+        source, target: folder and name, before and after.
+        content: returns its bytes.
+        mode, mtime_ns: its permission bits and modification time.
         temp: name of the temporary file.
 
     Raises:
-        OSError: it is where it was; FileExistsError if something is where it should go.
+        OSError: it was not moved; FileExistsError if the target exists.
     """
     try:
         target.folder.take(source.folder, source.name, target.name)
@@ -376,7 +367,7 @@ def move(
 
 
 def sync_folders(folders: set[str]) -> None:
-    """Flush the entries of folders to the disk, where the system can."""
+    """Flush the entries of folders to the disk, if the system can."""
     for folder in folders:
         with contextlib.suppress(OSError):
             fd = os.open(folder or ".", os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))

@@ -1,4 +1,4 @@
-"""The dataset in which files are fixed, and how its files are called and kept together."""
+"""The dataset in which files are fixed: its folders, labels, lists and quarantine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Whole:
     Attributes:
         labels: the label files that exist, each once.
         splits: the image files of each split.
-        rows: how many rows they have, those among them that cannot be read.
+        rows: how many rows they have, with unreadable ones.
         classes: for each split how many rows have each class.
         nc: the number of classes in data.yaml.
         held: the classes of the rows of an image.
@@ -44,13 +44,13 @@ class Whole:
 
 @dataclass(frozen=True)
 class Home:
-    """Where the files of a dataset are, and so where fixes and undo write.
+    """Where the files of a dataset are: where fixes and undo may write.
 
     Attributes:
-        data: path of its data.yaml, or of its folder, which names its journals.
-        root: its folder; the quarantine stands beside it.
+        data: path of its data.yaml, or of its folder; journals name it by this.
+        root: its folder; the quarantine is beside it.
         within: the folders that it consists of.
-        outside: whether files elsewhere may be changed, too.
+        outside: whether files outside of these may be changed, too.
     """
 
     data: str
@@ -60,28 +60,24 @@ class Home:
 
     @property
     def quarantine(self) -> str:
-        """The folder for unusable files: beside the dataset, named after it; if that is a link, where it leads."""
+        """The folder for unusable files: beside the dataset, named after it; if it is a link, its target."""
         return os.path.realpath(aside(self.root))
 
     def holds(self, path: str) -> bool:
-        """Whether a file lies in the dataset, or in its quarantine if that is no link; links above it count."""
+        """Whether a file lies in the dataset, or in its quarantine if that is no link; folders are resolved."""
         real = canonical(path)
         beside = aside(self.root)
         places = (*self.within.folders, *([beside] if os.path.realpath(beside) == beside else []))
         return any(is_inside(real, folder) for folder in places)
 
     def check(self, *paths: str) -> None:
-        """Refuse files outside of the dataset, unless these may be changed.
-
-        Raises:
-            Left: one lies there.
-        """
+        """Raise `Left` if a file lies outside of the dataset, unless these may be changed."""
         if not self.outside and not all(map(self.holds, paths)):
             raise Left(Why.OUTSIDE)
 
 
 def aside(root: str) -> str:
-    """What the quarantine of a dataset in a folder is called."""
+    """The path of the quarantine of a dataset."""
     return f"{root.rstrip(os.sep)}-quarantine"
 
 
@@ -91,12 +87,12 @@ class Ground:
 
     Attributes:
         home: where its files are.
-        task: the task whose label format it has.
-        classes: its class numbers; what is none of these is no row that may be written.
+        task: the task of its label format.
+        classes: its class numbers; rows with other numbers are not written.
         lists: the .txt files that list images.
         label_of: the path of the label file of an image; empty for the task classify.
-        whole: gives what is known of the whole set; asked only where it is to be rewritten, or rows are to be dropped.
-        since_ns: when it was linted; files that changed later are left alone. None: do not ask.
+        whole: returns what is known of the whole set; called only to rewrite it, or to drop rows.
+        since_ns: when it was linted; files that changed later are not changed. None: not checked.
         unsafe: whether unsafe fixes are allowed.
     """
 
@@ -111,7 +107,7 @@ class Ground:
 
     @property
     def data(self) -> str:
-        """What the dataset is called."""
+        """The path that names the dataset in journals."""
         return self.home.data
 
     @cached_property
@@ -121,7 +117,7 @@ class Ground:
 
     @cached_property
     def pinned(self) -> Mapping[str, Reason]:
-        """The images in lists that cannot be changed, as lint names them, each with the reason."""
+        """The images in lists that cannot be changed, by the paths that lint uses, each with the reason."""
         found: dict[str, Reason] = {}
         for path in self.lists:
             real = canonical(path)
@@ -136,11 +132,7 @@ class Ground:
         return found
 
     def check_names(self, images: Iterable[str]) -> None:
-        """Refuse images that may not get another name or place.
-
-        Raises:
-            Left: a list that cannot be changed names one of them.
-        """
+        """Raise `Left` if a list that cannot be changed names one of the images: they may not be moved or renamed."""
         for image in images:
             if image in self.pinned:
                 reason = self.pinned[image]
@@ -152,24 +144,24 @@ class Ground:
 
 
 def canonical(path: str) -> str:
-    """The path with links among its folders resolved, not the file itself: one name for one file."""
+    """The path with links among its folders resolved, but not a link of the file itself: one name for one file."""
     folder, name = os.path.split(path)
     return os.path.join(_real(folder), name)  # noqa: PTH118
 
 
 @lru_cache(maxsize=1024)
 def _real(folder: str) -> str:
-    """A folder with all links resolved; remembered for one plan."""
+    """A folder with all links resolved; cached for one plan."""
     return os.path.realpath(folder)
 
 
 def forget() -> None:
-    """Look at folders anew: a plan begins."""
+    """Clear the cache of resolved folders: a plan begins."""
     _real.cache_clear()
 
 
 def away(path: str, ground: Ground, taken: set[str]) -> str:
-    """A free place for a file in the quarantine, which repeats the folders of the dataset.
+    """A free path for a file in the quarantine, which repeats the folders of the dataset.
 
     Raises:
         Left: the quarantine cannot be made, or is elsewhere.
@@ -209,7 +201,7 @@ def siblings(image: str) -> list[str]:
 
 
 def unlabelled(image: str, ground: Ground) -> bool:
-    """Whether an image, once it can be read, would count as background: it has no label row, or no label file."""
+    """Whether an image, if it were readable, would be background: it has no label row, or no label file."""
     named = ground.label_of(image)
     if not named:
         return False

@@ -1,4 +1,4 @@
-"""Fixes image files: pure functions of their bytes. Called by unsafe fixes only."""
+"""Fixes for image files, as pure functions of their bytes; all of them are unsafe."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _END = b"\xff\xd9"
 
 
 def suffix_of(content: bytes) -> str:
-    """The suffix that belongs to the content, among those that Ultralytics takes.
+    """The suffix of an image's format, if Ultralytics takes that.
 
     Raises:
-        Left: it is not an image, or of no such format.
+        Left: it is no image of such a format.
     """
     try:
         with quiet(), PILImage.open(io.BytesIO(content)) as image:
@@ -41,10 +41,10 @@ def suffix_of(content: bytes) -> str:
 
 
 def end_jpeg(content: bytes) -> bytes:
-    """A JPEG that ends at its end marker, with the same pixels wherever that is possible, else encoded again.
+    """A JPEG that ends at its end marker, with the same pixels if that is possible, else encoded again.
 
     Raises:
-        Left: it cannot be decoded whole.
+        Left: it cannot be decoded completely.
     """
     pixels = _pixels_of(content)
     for candidate in _ended(content):
@@ -59,7 +59,7 @@ def end_jpeg(content: bytes) -> bytes:
 
 
 def complete_jpeg(content: bytes) -> bytes:
-    """A JPEG that lacks nothing but its end, with its end.
+    """A JPEG that lacks nothing but its end marker, with that.
 
     Raises:
         Left: it is no JPEG, or pixels are missing.
@@ -74,7 +74,7 @@ def complete_jpeg(content: bytes) -> bytes:
 
 
 def _ended(content: bytes) -> Iterator[bytes]:
-    """The JPEG up to its end marker, or with one behind its data."""
+    """The JPEG up to its end marker, or with one added after its data."""
     end = _end_of(content)
     if end is not None:
         yield content[:end]
@@ -84,7 +84,7 @@ def _ended(content: bytes) -> Iterator[bytes]:
 
 
 def _pixels_of(content: bytes) -> bytes:
-    """The pixels of a whole image."""
+    """The decoded pixels, as bytes; raises Left if that fails."""
     try:
         with quiet(), PILImage.open(io.BytesIO(content)) as image:
             return image.tobytes()
@@ -93,7 +93,7 @@ def _pixels_of(content: bytes) -> bytes:
 
 
 def _end_of(content: bytes) -> int | None:
-    """The position behind the end marker of the first image in a JPEG file; None if there is none."""
+    """The position after the end marker of the first image in a JPEG file; None if there is none."""
     at, size = 2, len(content)
     while at + 4 <= size and content[at] == 0xFF:
         marker = content[at + 1]
@@ -109,7 +109,7 @@ def _end_of(content: bytes) -> int | None:
 
 
 def _behind_scan(content: bytes, at: int) -> int:
-    """The position of the first marker behind entropy-coded data, in which FF 00 and restart markers are data."""
+    """The position of the first marker after entropy-coded data, in which FF 00 and restart markers are data."""
     while (at := content.find(b"\xff", at)) >= 0 and at + 1 < len(content):
         if content[at + 1] != 0 and not 0xD0 <= content[at + 1] <= 0xD7:
             return at

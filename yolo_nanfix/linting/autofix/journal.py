@@ -1,15 +1,15 @@
-"""The undo journal: the original bytes of every file that a fix run touches, on disk before the first change.
+"""The undo journal: the original bytes of every file that a fix run changes, on disk before the first change.
 
-<user data folder>/yolo-nanfix/fixes/lock          held by the one run that may write
+<user data folder>/yolo-nanfix/fixes/lock          locked by the one run that may write
 <user data folder>/yolo-nanfix/fixes/<number>/
-    begun           there until journal.json is whole: with it nothing of this run has happened
-    pack.bin        bytes of the files, before and after, one behind the other
-    journal.json    two lines: of which dataset it is, with a hash of the second, and what is to happen
-    applied.json    which steps did happen; missing if the run was killed
-    undone.json     steps that undo could not take back, because the files had changed since
-    cleared.json    there once the temporary files of a run that was cut off are gone
+    begun           exists until journal.json is complete: until then the run has changed nothing
+    pack.bin        bytes of the files, before and after, one after the other
+    journal.json    two lines: the dataset, with a hash of the second line; the steps to do
+    applied.json    the steps that were done; missing if the run was killed
+    undone.json     the steps that undo could not revert, because the files had changed since
+    cleared.json    exists once the temporary files of an interrupted run are removed
 
-Whatever a disk or a hand did to these files, none of it is believed unread: `journal_of` says what a journal may hold.
+These files may be damaged or edited, so all of them are checked: `journal_of` says what a journal may hold.
 """
 
 from __future__ import annotations
@@ -31,26 +31,17 @@ from typing import Any, BinaryIO
 from platformdirs import user_data_path
 
 from yolo_nanfix.errors import UsageError
-from yolo_nanfix.linting.autofix.file_changes import (
-    Edit,
-    FolderEntry,
-    digest,
-    held,
-    put_file,
-    say,
-    stamp,
-    sync_folders,
-)
+from yolo_nanfix.linting.autofix.file_changes import Edit, FolderEntry, digest, held, put_file, say, stamp, sync_folders
 from yolo_nanfix.linting.autofix.reasons import Left, Why
 
 KEEP = 20
-"""Journals kept of one dataset; older ones are removed when a new one is written."""
+"""Number of journals stored for one dataset; older ones are removed when a new one is written."""
 _GONE = "gone-"
-"""What stands before the number of a journal that is being removed."""
+"""Prefix of the folder of a journal that is being removed."""
 _NUMBER_DIGITS = 12
 VERSION = 2
 LARGEST_JOURNAL = 1 << 30
-"""Bytes; a step takes some 500."""
+"""Bytes; a step takes about 500."""
 _LINE = 1 << 16
 _HEX = re.compile(r"[0-9a-f]{64}")
 _TOKEN = re.compile(r"[0-9a-f]{8}")
@@ -59,12 +50,12 @@ _WORD = 1 << 63
 _STAMP = 5
 
 
-class Damaged(Exception):  # noqa: N818 - it says what the journal is
+class Damaged(Exception):  # noqa: N818 - a state, not an error
     """A journal cannot be read; the message says why.
 
     Attributes:
-        folder: where it stands.
-        data: the dataset that it names; None if it does not say even that.
+        folder: its folder.
+        data: the dataset that it names; None if that cannot be read either.
     """
 
     def __init__(self, folder: Path, why: str, data: str | None = None) -> None:
@@ -80,10 +71,10 @@ class Step:
     Attributes:
         path, target: the same unless the file was moved.
         before, after: SHA-256.
-        at, size: place of the original bytes in the pack.
-        new_at, new_size: place of the new bytes; the same as of the original ones where they do not change.
-        mode, mtime_ns: of the original file.
-        stamp: what told the file from any other state when it was read.
+        at, size: where the original bytes are in the pack.
+        new_at, new_size: where the new bytes are; the same if they do not change.
+        mode, mtime_ns: permission bits and modification time of the original file.
+        stamp: of the file when it was read, see `file_changes.stamp`.
     """
 
     path: str
@@ -101,16 +92,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Journal:
-    """One committed fix run, as it stands in `folder`.
+    """One committed fix run.
 
     Attributes:
-        folder: where it stands.
-        data: what the dataset was called: the real path of its data.yaml, or of its folder.
-        root: the real path of the folder that its images were looked for in.
-        token: what stands in the names of its temporary files.
-        steps: what is to happen.
-        folders: those that had to be made.
-        whole: whether it is a fix of the whole set, to be done to all files or none.
+        folder: the folder of the journal.
+        data: the dataset: the real path of its data.yaml, or of its folder.
+        root: the real path of the folder of its images.
+        token: a part of the names of its temporary files.
+        steps: the changes.
+        folders: the folders that had to be made.
+        whole: whether it is a fix of the whole set, which must change all files or none.
     """
 
     folder: Path
@@ -126,11 +117,7 @@ class Journal:
         return f".nanfix-{self.token}-{step}.tmp"
 
     def original(self, step: Step) -> bytes:
-        """The bytes before the step.
-
-        Raises:
-            Left: they are not in the journal any more.
-        """
+        """The bytes before the step; raises `Left` if they are no longer in the journal."""
         return self._read(step.at, step.size, step.before)
 
     def fresh(self, step: Step) -> bytes:
@@ -150,22 +137,22 @@ class Journal:
         return content
 
     def applied(self) -> set[int] | None:
-        """The steps that were done; None if the run did not come to its end, or nothing that can be read says so."""
+        """The steps that were done; None if the run did not finish, or if that cannot be read."""
         try:
             with _opened_file(self.folder, "applied.json") as stream:
                 content = stream.read(LARGEST_JOURNAL)
-            done, _, said = content.partition(b"\n")
-            return set(json.loads(done)) if said == digest(done).encode() else None
+            done, _, hashed = content.partition(b"\n")
+            return set(json.loads(done)) if hashed == digest(done).encode() else None
         except (OSError, ValueError, TypeError, RecursionError, Left):
             return None
 
     def note(self, name: str, content: Any) -> None:
-        """Write a file that is named above, flushed to the disk: JSON, and behind it a hash of that."""
+        """Write one of the small files of the journal, flushed to the disk: JSON, and after it a hash of that."""
         text = json.dumps(content).encode()
         _write_file(self.folder, name, text + b"\n" + digest(text).encode())
 
     def remove(self) -> None:
-        """Forget the run; from the new name on it counts as gone."""
+        """Remove the journal; once renamed, it counts as removed."""
         gone = self.folder.with_name(f"{_GONE}{self.folder.name}")
         with contextlib.suppress(OSError):
             self.folder.rename(gone)
@@ -179,14 +166,14 @@ def store() -> Path:
 
 @contextmanager
 def locked(folder: Path, dataset: str | None = None) -> Iterator[None]:
-    """Hold the right to write; it ends with the process, however that ends.
+    """Hold the lock of all writers; it ends with the process, however that ends.
 
     Args:
         folder: of all journals.
-        dataset: a folder in which another user may not write meanwhile either.
+        dataset: a folder that is locked, too, against other users.
 
     Raises:
-        UsageError: another run holds it, or the folder cannot be used.
+        UsageError: another run holds the lock, or the folder cannot be used.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -212,7 +199,7 @@ def _unusable(folder: Path, error: OSError) -> UsageError:
 
 
 def _remove_gone(folder: Path) -> None:
-    """Remove what is left of runs that were killed before their first change, and of journals that were removed."""
+    """Remove the remains of runs that were killed before their first change, and of removed journals."""
     for one in folder.iterdir():
         if _journal_number(one.name.removeprefix(_GONE)) is None or not one.is_dir():
             continue
@@ -228,10 +215,10 @@ def _journal_number(name: str) -> int | None:
 
 @contextmanager
 def _locked_folder(path: str) -> Iterator[None]:
-    """Hold a folder for this run, where the system and the disk can: users have locks of their own.
+    """Lock a folder, if system and disk can: the lock of the journals is one of each user.
 
     Raises:
-        BlockingIOError: another run holds it.
+        BlockingIOError: another run holds the lock.
     """
     try:
         number = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
@@ -266,7 +253,7 @@ class Writer:
     """Writes a new journal; nothing of it counts before `commit`."""
 
     def __init__(self, store_: Path, data: str, root: str) -> None:
-        """Begin a journal behind all others."""
+        """Begin a journal with the next number."""
         numbers = (_journal_number(folder.name.removeprefix(_GONE)) for folder in store_.iterdir())
         last = max((number for number in numbers if number is not None), default=0)
         self._folder = store_ / f"{last + 1:06d}"
@@ -279,7 +266,7 @@ class Writer:
         self._whole = False
 
     def add(self, edit: Edit) -> None:
-        """Keep the bytes of one edit."""
+        """Store the bytes of one edit."""
         seen = edit.seen
         at = new_at = self._pack.tell()
         self._pack.write(seen.content)
@@ -299,7 +286,7 @@ class Writer:
         self._folders.update(dict.fromkeys(reversed(missing)))
 
     def commit(self) -> Journal | None:
-        """Flush everything to the disk; from now on the run can be undone. None if there is nothing to do."""
+        """Flush everything to the disk, so that the run can be undone. None if there are no edits."""
         self._pack.flush()
         os.fsync(self._pack.fileno())
         self._pack.close()
@@ -314,18 +301,14 @@ class Writer:
         return journal
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Remove the journal."""
         self._pack.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @contextmanager
 def _opened_file(folder: Path, name: str) -> Iterator[BinaryIO]:
-    """A file of a journal for reading.
-
-    Raises:
-        OSError: it is no regular file, or cannot be read.
-    """
+    """A file of a journal, open for reading; raises OSError if it is no regular file, or cannot be read."""
     with held(os.path.realpath(folder)) as here, open(here.open(name, os.O_RDONLY), "rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file")
@@ -333,7 +316,7 @@ def _opened_file(folder: Path, name: str) -> Iterator[BinaryIO]:
 
 
 def _write_file(folder: Path, name: str, content: bytes) -> None:
-    """Write a file of a journal in one step, flushed to the disk."""
+    """Write a file of a journal atomically, flushed to the disk."""
     with held(os.path.realpath(folder)) as here:
         spot = FolderEntry(here, name)
         with contextlib.suppress(OSError):
@@ -357,17 +340,13 @@ def journals(folder: Path) -> tuple[list[Journal], list[Damaged]]:
 
 
 def _runs(folder: Path) -> Sequence[Path]:
-    """The folders of journals by number, links to folders aside."""
+    """The folders of journals by number, without links to folders."""
     numbered = [(number, run) for run in folder.iterdir() if (number := _journal_number(run.name)) is not None]
     return [run for _, run in sorted(numbered) if not run.is_symlink() and run.is_dir()]
 
 
 def _load_journal(file: Path) -> Journal:
-    """What a journal says.
-
-    Raises:
-        Damaged: it cannot be read.
-    """
+    """The journal in a file; raises `Damaged` if it cannot be read."""
     try:
         with _opened_file(file.parent, file.name) as stream:
             if os.fstat(stream.fileno()).st_size > LARGEST_JOURNAL:
@@ -380,7 +359,7 @@ def _load_journal(file: Path) -> Journal:
 
 
 def journal_text(journal: Journal) -> bytes:
-    """Two lines of JSON: whose journal it is, with a hash of the second; what is to happen."""
+    """A journal as two lines of JSON: the dataset, with a hash of the second line; the steps."""
     what = {name: getattr(journal, name) for name in ("root", "token", "whole", "folders")}
     what["steps"] = [asdict(step) for step in journal.steps]
     body = json.dumps(what).encode()
@@ -389,10 +368,10 @@ def journal_text(journal: Journal) -> bytes:
 
 
 def journal_of(content: bytes, folder: Path) -> Journal:
-    """The journal that `journal_text` wrote, which stands in `folder`.
+    """The journal that `journal_text` wrote, of a folder.
 
     Raises:
-        Damaged: it is damaged, of another release, or says what no fix run does.
+        Damaged: it is damaged, of another release, or not what a fix run writes.
     """
     line, _, body = content.partition(b"\n")
     head = _json(line, folder, None) if len(line) <= _LINE else None
@@ -404,16 +383,16 @@ def journal_of(content: bytes, folder: Path) -> Journal:
         raise Damaged(folder, why, data)
     body = body.removesuffix(b"\n")
     if head.get("sha256") != digest(body):
-        raise Damaged(folder, "journal.json is damaged: its hash is another one", data)
+        raise Damaged(folder, "journal.json is damaged: its hash differs", data)
     raw = _json(body, folder, data)
     try:
         root, token, folders, whole = (raw[key] for key in ("root", "token", "folders", "whole"))
         steps = tuple(map(_step, raw["steps"]))
         valid = isinstance(folders, list) and all(map(_is_path, (root, *folders))) and _TOKEN.fullmatch(token)
     except (TypeError, KeyError, ValueError) as error:
-        raise Damaged(folder, f"journal.json says what no fix does ({error!s:.80})", data) from None
+        raise Damaged(folder, f"journal.json is not what a fix run writes ({error!s:.80})", data) from None
     if not valid or not steps or not isinstance(whole, bool):
-        raise Damaged(folder, "journal.json says what no fix does", data)
+        raise Damaged(folder, "journal.json is not what a fix run writes", data)
     return Journal(folder, data, root, token, steps, tuple(folders), whole)
 
 
@@ -425,28 +404,24 @@ def _json(text: bytes, folder: Path, data: str | None) -> Any:
 
 
 def _step(raw: dict[str, Any]) -> Step:
-    """A step that a fix could have made.
-
-    Raises:
-        TypeError, KeyError, ValueError: it is none.
-    """
+    """A step from JSON; raises TypeError, KeyError or ValueError if no fix run could have written it."""
     step = Step(**{**raw, "stamp": tuple(raw["stamp"])})
     if not all(_is_path(path) and os.path.split(path)[1] for path in (step.path, step.target)):
-        raise ValueError("a path that is none")
+        raise ValueError("an invalid path")
     if not (_HEX.fullmatch(step.before) and _HEX.fullmatch(step.after)):
-        raise ValueError("a hash that is none")
+        raise ValueError("an invalid hash")
     places = (step.at, step.size, step.new_at, step.new_size)
     if not all(type(number) is int and abs(number) < _WORD for number in (*places, step.mode, step.mtime_ns)):
-        raise ValueError("a number that is none")
+        raise ValueError("an invalid number")
     if min(places) < 0 or not 0 <= step.mode <= _MODE:
-        raise ValueError("a number out of its range")
+        raise ValueError("a number out of range")
     if len(step.stamp) != _STAMP or not all(type(number) is int for number in step.stamp):
-        raise ValueError("a stamp that is none")
+        raise ValueError("an invalid stamp")
     return step
 
 
 def _is_path(value: Any) -> bool:
-    """Whether a value is an absolute path that leads straight to where it leads."""
+    """Whether a value is an absolute, normalised path."""
     if not isinstance(value, str) or "\0" in value:
         return False
     return os.path.normpath(value) == value and os.path.isabs(value)  # noqa: PTH117

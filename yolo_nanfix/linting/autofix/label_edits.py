@@ -1,4 +1,4 @@
-"""Fixes label files and lists of images: pure functions of their rows and bytes."""
+"""Fixes for label files and lists of images, as pure functions of their rows and bytes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LIKE_PIXELS = 2.0
 _SMALLEST = 1e-6
 _ROUND = 1e-9
 REVEALING = (Operation.COMMAS, Operation.COMMENT, Operation.COLUMNS, Operation.MARK)
-"""The operations after which a row can be read that could not before: what else is wrong with it shows only now."""
+"""Operations that make an unreadable row readable, so that its other defects show only now."""
 BOM = b"\xef\xbb\xbf"
 SHAPED = ("segment", "obb")
-"""The tasks that stop at a file of boxes."""
+"""The tasks whose training stops at a file of boxes."""
 _ANY = range(1 << 31)
 
 
@@ -35,11 +35,7 @@ def spell(value: float) -> str:
 
 
 def numbers(words: Words) -> list[float]:
-    """The words as finite numbers.
-
-    Raises:
-        Left: one of them is none.
-    """
+    """The words as finite numbers; raises `Left` if one of them is none."""
     values = numbers_of(words)
     if values is None:
         raise Left(Why.NOT_NUMBERS)
@@ -49,18 +45,14 @@ def numbers(words: Words) -> list[float]:
 
 
 def with_words(line: str, words: Words) -> str:
-    """The line with other words and its own line end; the line itself if the words are the same."""
+    """The line with other words and the same line end; the line itself if the words are the same."""
     if words == line.split():
         return line
     return " ".join(words) + line[len(line.splitlines()[0]) :]
 
 
 def shift_class(words: Words, by: int) -> Words:
-    """The row with a number added to its class; the row itself where its first word is no class number.
-
-    Raises:
-        Left: there is no such class.
-    """
+    """The row with a number added to its class, or unchanged if it has none; raises `Left` if that gives no class."""
     try:
         number = float(words[0])
     except ValueError:
@@ -73,10 +65,10 @@ def shift_class(words: Words, by: int) -> Words:
 
 
 def clip(words: Words, task: str, unsafe: bool) -> Words | None:
-    """The row clipped to the image; words of numbers that stay are kept as they are spelt. None: nothing is left.
+    """The row clipped to the image; unchanged numbers keep their spelling. None: nothing remains.
 
     Raises:
-        Left: it would take an unsafe fix, or no fix is right.
+        Left: it needs an unsafe fix, or no fix is right.
     """
     if task == "obb":
         raise Left(Why.ROTATED)
@@ -110,7 +102,7 @@ def _clip_box(words: Words, values: list[float], unsafe: bool) -> Words | None:
 
 
 def _clip_polygon(words: Words, values: list[float], unsafe: bool) -> Words | None:
-    """As `clip`, for class and corners x y: what is just outside moves to the edge, what is far is cut off."""
+    """As `clip`, for class and corners x y: points just outside move to the edge, parts far outside are cut off."""
     points = values[1:]
     reach = max(max(points) - 1, -min(points))
     _judge(reach, unsafe)
@@ -145,7 +137,7 @@ def cut(corners: list[Corner]) -> list[Corner]:
 
 
 def _judge(reach: float, unsafe: bool) -> None:
-    """Raise Left where a clip by so much is no safe one, or where nothing is to be clipped."""
+    """Raise `Left` if a clip by so much is not safe, or if there is nothing to clip."""
     if reach <= _ROUND:
         raise Left(Why.INSIDE)
     if reach > TOLERANCE + _ROUND and not unsafe:
@@ -153,7 +145,7 @@ def _judge(reach: float, unsafe: bool) -> None:
 
 
 def _judge_outside(unsafe: bool) -> Words | None:
-    """The answer for a box that is wholly outside: None (dropped) under unsafe fixes only."""
+    """A box completely outside: None (dropped) with unsafe fixes, else raises `Left`."""
     if not unsafe:
         raise Left(Why.BOX_OUTSIDE_KEPT)
     return None
@@ -165,11 +157,11 @@ def drop(words: Words, task: str, unsafe: bool) -> Words | None:
 
 
 def commas(words: Words, task: str, unsafe: bool) -> Words | None:
-    """The row with spaces for separating commas, or with points for decimal ones; None if it makes no box."""
+    """The row with spaces for separating commas, or with points for decimal ones; None if that is no row."""
     line = " ".join(words)
     pointed = line.replace(",", ".").replace(";", " ").split()
     spaced = line.replace(",", " ").replace(";", " ").split()
-    decimal = len(words) >= _BOX or ";" in line  # where semicolons separate, commas are decimal
+    decimal = len(words) >= _BOX or ";" in line  # if semicolons separate, commas are decimal
     for candidate in (pointed, spaced) if decimal else (spaced, pointed):
         if _reads_as_row(candidate):
             return candidate
@@ -177,17 +169,13 @@ def commas(words: Words, task: str, unsafe: bool) -> Words | None:
 
 
 def comment(words: Words, task: str, unsafe: bool) -> Words | None:
-    """The row up to the comment; None if nothing that reads as a row stands before it."""
+    """The row up to the comment; None if that is no row."""
     before = " ".join(words).partition("#")[0].split()
     return before if _reads_as_row(before) else None
 
 
 def columns(words: Words, task: str, unsafe: bool) -> Words | None:
-    """Class and box of a row with a confidence behind them; None for any other width.
-
-    Raises:
-        Left: what stands behind the box is no confidence.
-    """
+    """Class and box of a row that ends with a confidence; None of other rows. Raises `Left` for other numbers."""
     if task != "detect" or len(words) != _BOX + 1 or not _reads_as_row(words[:_BOX]):
         return None
     if not 0 <= numbers(words)[_BOX] <= 1:
@@ -199,8 +187,8 @@ def sides(words: Words, task: str, unsafe: bool) -> Words | None:
     """The box with positive sides; its centre stays.
 
     Raises:
-        Left: it would reach out of the image, so that x and y are hardly its centre: a corner, perhaps, from which the
-            box was drawn to the left or upwards.
+        Left: it would reach out of the image, so that x and y are hardly its centre, but perhaps a corner from which
+            the box was drawn to the left or upwards.
     """
     if len(words) != _BOX:
         raise Left(Why.NO_PLAIN_BOX)
@@ -212,7 +200,7 @@ def sides(words: Words, task: str, unsafe: bool) -> Words | None:
 
 
 def spelling(words: Words, task: str, unsafe: bool) -> Words | None:
-    """The numbers that read otherwise than they look, written with plain digits; the values stay."""
+    """The row with plain digits for unusual spellings; the values do not change."""
     values = numbers(words)
     return [
         word if word.isascii() and "_" not in word else f"{value:.15g}"
@@ -234,18 +222,18 @@ def _reads_as_row(words: Words) -> bool:
     return (len(values) == _BOX or is_polygon(len(values), "")) and values[0] >= 0 and values[0] == int(values[0])
 
 
-def as_it_may_stay(words: Words, task: str, unsafe: bool, classes: Container[int], shapes: Collection[bool]) -> Words:
-    """A row that can be read now, as it may stay: its class is known, it lies in the image, it fits the other rows.
+def as_valid(words: Words, task: str, unsafe: bool, classes: Container[int], shapes: Collection[bool]) -> Words:
+    """A row that can be read now, if it is valid: its class is known, it lies in the image, it fits the other rows.
 
     Args:
         words: the row.
-        task: the task whose label format it has.
+        task: the task of its label format.
         unsafe: whether it may be clipped far.
         classes: the class numbers of the dataset.
-        shapes: whether the other rows of the file are polygons; empty if there are none, or none can be read.
+        shapes: whether the other rows of the file are polygons; empty if there are no readable ones.
 
     Raises:
-        Left: it is not right; with this fix alone it would be another defect.
+        Left: it is not valid; the fix would only replace its defect by another one.
     """
     values = numbers(words)
     if int(values[0]) not in classes:
@@ -268,7 +256,7 @@ def as_it_may_stay(words: Words, task: str, unsafe: bool, classes: Container[int
 
 
 def _box_ends(values: list[float]) -> tuple[tuple[float, float], ...]:
-    """Where a box begins and ends, across and down."""
+    """Start and end of a box, across and down."""
     return tuple((values[c] - values[c + 2] / 2, values[c] + values[c + 2] / 2) for c in (1, 2))
 
 
@@ -282,17 +270,17 @@ _ROW_OPERATIONS: dict[Operation, Callable[[Words, str, bool], Words | None]] = {
     Operation.SIDES: sides,
     Operation.SPELLING: spelling,
 }
-"""What can be done to a row: words, task and whether unsafe fixes are allowed, to words or None (dropped)."""
+"""Operations on a row: from words, task and whether unsafe fixes are allowed to words, or None (dropped)."""
 
 
 class Edited(NamedTuple):
-    """What became of one file.
+    """The result of fixing one file.
 
     Attributes:
-        content: its new bytes; the old ones if nothing could be done.
+        content: its new bytes; the old ones if nothing was fixed.
         done: the findings that were fixed.
-        left: the other ones, each with the reason.
-        dropped: the rows that were taken out, each with the finding that asked for it; not those that stand twice.
+        left: the others, each with the reason.
+        dropped: the rows that were removed, each with its finding; without repeated ones.
     """
 
     content: bytes
@@ -307,25 +295,25 @@ def is_background(content: bytes) -> bool:
 
 
 def allowed(finding: Finding, unsafe: bool) -> bool:
-    """Whether the finding has an autofix that may be applied; what follows from another finding goes with its cause."""
+    """Whether the finding has an autofix that may be applied; one that another finding explains has none."""
     fix = autofixes().get(finding.code)
     return finding.because is None and fix is not None and (unsafe or fix.safety is not Safety.UNSAFE)
 
 
 def operation_of(finding: Finding) -> Operation:
-    """What the autofix of a finding does; KeyError if it has none."""
+    """The operation of a finding's autofix; KeyError if it has none."""
     return autofixes()[finding.code].operation
 
 
 def edit_text(
     content: bytes, findings: Iterable[Finding], task: str, unsafe: bool, classes: Container[int] = _ANY
 ) -> Edited:
-    """Fix a label file. Bytes that no finding is about stay as they are, line ends and a BOM among them.
+    """Fix a label file. Bytes that no finding is about do not change, nor do line ends and a byte order mark.
 
     Args:
         content: the file's bytes.
         findings: those about this file.
-        task: the task whose label format it has.
+        task: the task of its label format.
         unsafe: whether unsafe fixes are allowed.
         classes: the class numbers of the dataset.
     """
@@ -370,7 +358,7 @@ def edit_text(
 
 
 class _Work(NamedTuple):
-    """How rows are fixed, as in `edit_text`, and what was done to them so far, as in `Edited`."""
+    """The arguments of `edit_text`, and the results so far, as in `Edited`."""
 
     task: str
     unsafe: bool
@@ -381,7 +369,7 @@ class _Work(NamedTuple):
 
 
 def _edit_lines(lines: list[str], by_line: Mapping[int, list[Finding]], work: _Work) -> list[str]:
-    """The lines with the rows fixed that findings name; notes what was done and what was not."""
+    """The lines with the rows of findings fixed; adds the results to `work`."""
     seen: set[tuple[float, ...]] = set()
     rows = (line.split() for line in lines if by_line and _values(line.split()))
     shapes = {is_polygon(len(words), work.task) for words in rows}
@@ -391,13 +379,13 @@ def _edit_lines(lines: list[str], by_line: Mapping[int, list[Finding]], work: _W
         used: set[Operation] = set()
         for finding in by_line.get(number, ()):
             operation = operation_of(finding)
-            if not line or operation in used:  # what fixed the row for another finding fixed it for this one
+            if not line or operation in used:  # the same operation fixed it for another finding
                 work.done.append(finding)
                 continue
             try:
                 words = _edit_row(line.split(), operation, work, row is not None and row in seen)
                 if words and operation in REVEALING:
-                    words = as_it_may_stay(words, work.task, work.unsafe, work.classes, shapes)
+                    words = as_valid(words, work.task, work.unsafe, work.classes, shapes)
             except Left as why:
                 work.left.append((finding, why.reason))
             else:
@@ -416,7 +404,7 @@ def _edit_lines(lines: list[str], by_line: Mapping[int, list[Finding]], work: _W
 
 
 def _drop_repeated(before: list[str], after: list[str]) -> None:
-    """Empty the lines that say after their fix what another line says."""
+    """Empty the lines that their fix made equal to another line."""
     if before == after:
         return
     met = Counter(row for line in after if (row := _values(line.split())) is not None)
@@ -428,7 +416,7 @@ def _drop_repeated(before: list[str], after: list[str]) -> None:
 
 
 def _is_box(line: str) -> bool:
-    """Whether a line is a class and a box, and no more."""
+    """Whether a line is just a class and a box."""
     words = line.split()
     return len(words) == _BOX and numbers_of(words) is not None
 
@@ -454,7 +442,7 @@ def _edit_row(words: Words, operation: Operation, work: _Work, repeated: bool) -
 
 
 def _values(words: Words) -> tuple[float, ...] | None:
-    """The words as single-precision numbers, in which Ultralytics compares rows; None if they are no finite ones."""
+    """The words as float32, as Ultralytics compares rows; None if one is no finite number."""
     values = numbers_of(words)
     try:
         single = tuple(v + 0.0 for v in unpack(f"{len(words)}f", pack(f"{len(words)}f", *values))) if values else ()
@@ -467,7 +455,7 @@ def recode(content: bytes) -> bytes:
     """Labels in UTF-16 (with a byte order mark), or with bytes outside ASCII in comments, as UTF-8.
 
     Raises:
-        Left: what comes out is no text of numbers.
+        Left: the result is no text of numbers.
     """
     utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
@@ -481,13 +469,13 @@ def recode(content: bytes) -> bytes:
 
 
 def relist(content: bytes, folder: str, sep: str, renamed: Mapping[str, str | None]) -> bytes:
-    """A list of images with renamed entries changed and those that went away (None) left out.
+    """A list of images with renamed entries changed and moved ones (None) removed.
 
     Args:
-        content: the list's bytes; returned as they are where they are not UTF-8 text.
-        folder: the folder of the list, which `./` in it means.
-        sep: the separator of paths here.
-        renamed: new path, or None, for the path of an image as lint names it.
+        content: the list's bytes; returned unchanged if they are not UTF-8 text.
+        folder: the folder of the list, for which `./` stands.
+        sep: the separator of paths on this system.
+        renamed: from the path of an image, as lint names it, to the new path or None.
     """
     marked, body = content.startswith(BOM), content.removeprefix(BOM)
     try:
@@ -513,5 +501,5 @@ def listed(content: bytes, folder: str, sep: str) -> set[str]:
 
 
 def _path_of(entry: str, folder: str, sep: str) -> str:
-    """What lint calls the image of an entry in a list."""
+    """The path that lint uses for an entry of a list."""
     return (f"{folder}{sep}{entry[2:]}" if entry.startswith("./") else entry).replace("/", sep)

@@ -1,6 +1,6 @@
-"""How much of a set fixes may take out of it, counted before the first of them: too much is left as it is.
+"""Limits on what unsafe fixes may remove from a set, counted before the first one is applied.
 
-What strikes many rows alike is a fault of the set, not of the rows.
+A defect of many rows is a fault of the set, not of the rows.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from yolo_nanfix.linting.autofix.operations import Operation
 from yolo_nanfix.linting.autofix.reasons import Left, Reason, Why
 
 MOST_LOST = 0.05
-"""No fix run takes more than this share of the rows out of a set: so many slips no labeller makes, an export does."""
+"""No fix run removes more than this share of the rows of a set: so many defects are not slips, but a faulty export."""
 SLIP = 1
-"""A class number that data.yaml does not have is a slip if it stands in so many rows; more are a class."""
+"""A class number that data.yaml does not have is a slip in at most this many rows; in more it is a class."""
 Groups = Mapping[str, list[Finding]]
 """The findings about each file."""
 
 
 class Loss(NamedTuple):
-    """One row that a fix would take out of the set.
+    """One row that a fix would remove from the set.
 
     Attributes:
-        code: of the finding that asks for it.
-        split: the split in which it is.
+        code: the code of the finding.
+        split: its split.
         number: its class.
         valid: whether it may hold an object: a class and a box of finite numbers.
     """
@@ -45,7 +45,7 @@ class Loss(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """What may not be taken out, each with the reason: all rows that a code asks for, all of a class in a split."""
+    """What may not be removed, with reasons: rows with findings of a code; rows of a class in a split."""
 
     codes: dict[str, Reason]
     classes: dict[tuple[str, float], Reason]
@@ -60,9 +60,9 @@ def class_of_row(words: Words) -> tuple[float, bool] | None:
 
 
 def refused(lost: Sequence[Loss], whole: Whole) -> Refused:
-    """What would be too much: all rows of a class, or many rows of the set; codes that ask for least go first.
+    """What would be too much: all rows of a class, or many rows of the set; codes with the fewest rows come first.
 
-    Rows that hold nothing may vanish from a split, not from the set.
+    All invalid rows of a class may be removed from a split, but not from the set.
     """
     out = Refused({}, {})
     counted = [loss for loss in lost if loss.valid or whole.has(loss.split, loss.number)]
@@ -91,11 +91,11 @@ class Losses(NamedTuple):
     """What may not be done, each with the reason.
 
     Attributes:
-        codes: the rule codes whose fixes would take out too much.
-        classes: the classes that would be taken out of a split.
-        splits: the splits that would be left without an image.
-        findings: those that are left for the sake of a class.
-        files: the images and label files that are left for the sake of a split.
+        codes: the rule codes whose fixes would remove too much.
+        classes: the classes that would be removed from a split.
+        splits: the splits that would lose all images.
+        findings: those that are not fixed for the sake of a class.
+        files: the images and label files that are not changed for the sake of a split.
     """
 
     codes: dict[str, Reason]
@@ -105,38 +105,33 @@ class Losses(NamedTuple):
     files: set[str]
 
     def reasons(self) -> Iterator[tuple[str, Reason]]:
-        """Rule code, or nothing, and reason."""
+        """Rule code, or an empty text, and reason."""
         yield from self.codes.items()
-        told: list[Reason] = []
+        seen: list[Reason] = []
         for reason in (*self.classes.values(), *self.splits.values()):
-            if reason not in told:
-                told.append(reason)
+            if reason not in seen:
+                seen.append(reason)
                 yield "", reason
 
     def spared(self, groups: Groups) -> Iterator[tuple[str, list[Finding]]]:
         """Files, each with the findings that may be fixed."""
         for path, found in groups.items():
-            left = [f for f in found if f.code not in self.codes and f not in self.findings]
-            if left and path not in self.files:
-                yield path, left
-
-
-def none() -> Losses:
-    """Where nothing is refused."""
-    return Losses({}, {}, {}, set(), set())
+            spared = [f for f in found if f.code not in self.codes and f not in self.findings]
+            if spared and path not in self.files:
+                yield path, spared
 
 
 class _Count(NamedTuple):
-    """The rows that would be taken out, with the findings that ask for it; for each file the images that go with it."""
+    """The rows that would be removed, with their findings; for each file the images that would go to quarantine."""
 
     rows: list[tuple[Loss, Finding]]
     images: dict[str, set[str]]
 
 
 def too_much(pictures: Groups, texts: Groups, ground: Ground) -> Losses:
-    """Find out what unsafe fixes may not do, as the set stands now."""
-    out = none()
-    while True:  # a row that one fix may not take, another one may ask for
+    """What unsafe fixes may not do to the set as it is now."""
+    out = Losses({}, {}, {}, set(), set())
+    while True:  # a row that one fix may not remove may have another finding
         count = _count_losses(dict(out.spared(pictures)), dict(out.spared(texts)), ground)
         more = refused([loss for loss, _ in count.rows], ground.whole()) if count.rows else Refused({}, {})
         if not any(more):
@@ -154,7 +149,7 @@ def too_much(pictures: Groups, texts: Groups, ground: Ground) -> Losses:
 
 
 def _count_losses(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
-    """What would go if all these findings were fixed."""
+    """What would be removed if all these findings were fixed."""
     out = _Count([], {})
     for path, found in texts.items():
         with contextlib.suppress(OSError):
@@ -169,7 +164,7 @@ def _count_losses(pictures: Groups, texts: Groups, ground: Ground) -> _Count:
     for path, found in pictures.items():
         if (gone := _quarantines(path, found, ground)) is not None:
             out.images[path] = {path}
-            kept = gone.effect is not Effect.DROPS  # rows of what Ultralytics drops itself hold nothing
+            kept = gone.effect is not Effect.DROPS  # rows of images that Ultralytics drops are not trained on
             held = ground.whole().held(gone.image or "")
             out.rows.extend((Loss(gone.code, gone.split or "", number, kept), gone) for number in held)
     return out

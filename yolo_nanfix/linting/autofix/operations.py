@@ -1,4 +1,4 @@
-"""What can be done about a defect: the autofix that stands in the `@rule` of its rule, and how safe that is."""
+"""The operations of autofixes, which the `@rule` of a rule names with their safety."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from yolo_nanfix.findings import Safety
 
 TOLERANCE = 0.01
-"""A box that reaches out of its image by this share of it or less is clipped by a safe autofix."""
+"""A box that reaches out of its image by at most this share of it is clipped by a safe autofix."""
 
 
 class Scope(Enum):
@@ -21,7 +21,7 @@ class Scope(Enum):
 
 
 class Operation(Enum):
-    """What is done to files, in a few words; the function is in `label_edits`, `edit_plan` or `set_edits`, by scope."""
+    """What is done to files, in a few words; the functions are in `label_edits`, `edit_plan` and `set_edits`."""
 
     CLIP = ("clips the box to the image", Scope.ROW)
     DROP = ("drops the row", Scope.ROW)
@@ -29,7 +29,7 @@ class Operation(Enum):
     MARK = ("removes the mark", Scope.ROW)
     COMMAS = ("replaces commas, or drops the row", Scope.ROW)
     COMMENT = ("cuts the comment", Scope.ROW)
-    COLUMNS = ("cuts a confidence behind a box; in other tasks drops the row", Scope.ROW)
+    COLUMNS = ("cuts a confidence after a box; in other tasks drops the row", Scope.ROW)
     SIDES = ("makes the sides positive", Scope.ROW)
     SPELLING = ("writes the number with plain digits", Scope.ROW)
     BOM = ("removes the mark", Scope.TEXT)
@@ -38,16 +38,16 @@ class Operation(Enum):
     SEVEN = ("cuts the rows to class x y width height", Scope.TEXT)
     CLIP_ALL = ("clips the polygons of the file to the image", Scope.TEXT)
     QUARANTINE = ("moves the file to quarantine", Scope.IMAGE)
-    COMPLETE = ("ends a labelled JPEG that lacks nothing else; moves any other file to quarantine", Scope.IMAGE)
-    END = ("ends the JPEG at its end marker; the pixels stay, or it is encoded again", Scope.IMAGE)
+    COMPLETE = ("ends a labelled JPEG that lacks only its end marker; moves other files to quarantine", Scope.IMAGE)
+    END = ("cuts the JPEG at its end marker; keeps the pixels, or encodes it again", Scope.IMAGE)
     RENAME = ("renames the image to the suffix of its content", Scope.IMAGE)
-    RENUMBER = ("numbers the names from 0, and the classes of all labels with them", Scope.SET)
+    RENUMBER = ("numbers the names from 0, and the classes in all labels with them", Scope.SET)
     REREAD = ("writes all coordinates normalised, boxes by centre and size", Scope.SET)
-    SHIFT_CLASSES = ("takes 1 from all class numbers", Scope.SET)
-    TURN_LABELS = ("turns the labels as EXIF rotates their images, where that is proven", Scope.SET)
-    UNSWAP_TURNED = ("divides the labels of turned images by the sides of the shown picture", Scope.SET)
-    WITHOUT_BEHIND = ("cuts what stands behind box, outline or keypoints from all rows", Scope.SET)
-    WITHOUT_NUMBER = ("takes the number beside the class out of all rows", Scope.SET)
+    SHIFT_CLASSES = ("subtracts 1 from all class numbers", Scope.SET)
+    TURN_LABELS = ("rotates the labels as EXIF rotates their images, if it is proven that they need it", Scope.SET)
+    UNSWAP_TURNED = ("divides the labels of rotated images by the sides of the shown picture", Scope.SET)
+    WITHOUT_BEHIND = ("cuts the columns after box, outline or keypoints from all rows", Scope.SET)
+    WITHOUT_NUMBER = ("removes the number beside the class from all rows", Scope.SET)
 
     @property
     def scope(self) -> Scope:
@@ -60,8 +60,8 @@ class Autofix(NamedTuple):
 
     Attributes:
         operation: what is done.
-        safety: whether that is safe.
-        text: the same in a few words, for tables and `rule CODE`.
+        safety: whether it is safe.
+        text: what is done, in a few words, for tables and `rule CODE`.
     """
 
     operation: Operation
@@ -75,9 +75,9 @@ def safe(operation: Operation) -> Autofix:
 
 
 def unsafe(operation: Operation, text: str = "") -> Autofix:
-    """An autofix that has to be asked for; `text` says what it does, by default what the operation says."""
+    """An autofix that needs `--unsafe-fixes`; `text` says what it does, by default the operation's own text."""
     return Autofix(operation, Safety.UNSAFE, text or operation.value[0])
 
 
 CLIP_SLIGHTLY = Autofix(Operation.CLIP, Safety.SAFE_IF_SLIGHT, Operation.CLIP.value[0])
-"""Safe where a box reaches out of its image by `TOLERANCE` at most."""
+"""Safe if a box reaches out of its image by `TOLERANCE` at most."""

@@ -1,4 +1,4 @@
-"""Why something is left as it is, as facts: an enum with values, of which a sentence is made on demand."""
+"""Why something is not fixed: an enum of reasons with values, from which a sentence is made on demand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from yolo_nanfix.wording import sentence
 
 
 class Why(Enum):
-    """A reason; the value is the form of its sentence, in which the names of its values stand in braces."""
+    """A reason; its value is the format of a sentence, see `wording.sentence`."""
 
     # files
     BEHIND_LINK = "lies behind another link than before; lint again"
@@ -20,7 +20,7 @@ class Why(Enum):
     CANNOT_BE_READ = "cannot be read ({error})"
     CHANGED = "changed since the lint; lint again"
     CHANGED_LATER = (
-        "changed in the future, by the clock of this machine, so whether it changed since the lint cannot be told; "
+        "changed in the future, by the clock of this machine, so whether it changed since the lint is not known; "
         "set the clock right, or touch the file, and lint again"
     )
     CHANGED_MEANWHILE = "changed while it was read; lint again"
@@ -112,19 +112,19 @@ class Why(Enum):
     # the whole set
     CLASS_NO_KEY = "has the class {class:g}, which is none of the keys of 'names'"
     CLASS_TOO_LOW = "has the class {class}, from which {by} cannot be taken"
-    CLASS_UNSURE = "begins with two numbers of which either may be the class"
-    FORM_UNSURE = "may begin with the centre or with a corner of the box: the numbers do not tell"
+    CLASS_UNSURE = "begins with two numbers, either of which may be the class"
+    FORM_UNSURE = "may begin with the centre or with a corner of the box: the numbers do not show which"
     KEYS_STAY = "has 'names' whose keys cannot be numbered anew"
     KEY_NO_NUMBER = "has the key {key!r} in 'names', which is no number"
     NOTHING_TO_REWRITE = "there is nothing to rewrite"
-    NOT_PROVEN = "tells nothing for sure: look at some of the images with their labels"
+    NOT_PROVEN = "is not proven: look at some of the images with their labels"
     NO_NAMES = "has no mapping 'names'"
     NO_YAML_AFTERWARDS = "would be no valid YAML with other keys in 'names' ({error})"
     SEVERAL_SPLITS = "is a label file of the splits {splits:,}; the finding is not about all"
     SIZE_UNKNOWN = "belongs to an image whose size is not known"
     TURN_UNKNOWN = "is of an image whose size and orientation are not known, or of several"
-    UNIT_UNKNOWN = "is in a unit that the numbers do not tell"
-    WHERE_UNSURE = "has a column too many, which may stand beside the class or behind the outline"
+    UNIT_UNKNOWN = "is in an unknown unit"
+    WHERE_UNSURE = "has a column too many, which may be beside the class or after the outline"
 
 
 _TO_UNSAFE = frozenset((Why.NO_ROW_LEFT, Why.BOX_OUTSIDE_KEPT, Why.FAR))
@@ -133,13 +133,13 @@ _TO_OUTSIDE = frozenset((Why.OUTSIDE, Why.QUARANTINE_LINK))
 
 @dataclass(frozen=True)
 class Reason:
-    """Why something is left as it is; as text it is a sentence.
+    """Why something is not fixed; as text a sentence.
 
     Attributes:
         why: the reason.
         values: its facts, by name.
-        file: the file that it is about, where that is not the one that is left.
-        line: the line in it.
+        file: the file that it is about, if that is not the one that is not fixed.
+        line: the line in that file.
     """
 
     why: Why
@@ -154,7 +154,7 @@ class Reason:
 
     @property
     def to_outside(self) -> bool:
-        """Whether it is left for nothing but its place, which is outside of the dataset."""
+        """Whether the only reason is that it lies outside of the dataset."""
         return self.why in _TO_OUTSIDE
 
     def __str__(self) -> str:
@@ -165,10 +165,10 @@ class Reason:
 
 
 class Left(Exception):  # noqa: N818 - an answer, not an error
-    """A defect, or a file, is left as it is; `reason` says why."""
+    """A defect is not fixed, or a file is not changed; `reason` says why."""
 
     def __init__(self, why: Why, **values: Any) -> None:
-        """The reason and its values; other reasons among these are given as `Left`."""
+        """The reason and its values; a value that is a `Left` becomes its reason."""
         super().__init__(why)
         facts = {name: value.reason if isinstance(value, Left) else value for name, value in values.items()}
         self.reason: Reason = Reason(why, facts)
@@ -184,11 +184,11 @@ class Left(Exception):  # noqa: N818 - an answer, not an error
 
 
 class Kept(NamedTuple):
-    """One thing that is left as it is.
+    """One thing that is not fixed.
 
     Attributes:
         place: a file or `file:line`.
-        code: the codes of the findings, or nothing.
+        code: the codes of the findings, separated by commas; may be empty.
         reason: why.
     """
 

@@ -2,16 +2,16 @@
 
 How to add one:
 
-1. The rule yields its `Hit` with `values`: the facts that the fix needs (which splits, how the columns are to be read).
-2. Its `@rule` has `autofix=unsafe(Operation.NAME)`: a new operation of `Scope.SET`, with what it does in a few words.
+1. The rule yields its `Hit` with `values`: the facts that the fix needs (which splits, how the columns are read).
+2. Its `@rule` has `autofix=unsafe(Operation.NAME)`: a new operation of `Scope.SET`, described in a few words.
 3. `_SET_OPERATIONS[Operation.NAME] = Rewrite(row, yaml)`: pure functions, of one row and of the text of data.yaml.
 4. The row findings that the finding explains carry its code in `because`: no fix of rows touches them.
 
-What an operation need not care for: spelling, line ends and byte order marks of what it leaves as it is; splits that
-share label files (each is rewritten once); files that changed since the lint, links, read-only files. If but one file
-cannot be rewritten, or one row raises `Left`, none is, and the finding is left with that reason. On disk, too, all
-files are rewritten or none: what was done is put back where a later file fails. While a set is rewritten other fixes
-of the same files wait for the next run, since they were found under the wrong reading.
+An operation need not handle: spelling, line ends and byte order marks of what it does not change; splits that share
+label files (each is rewritten once); files that changed since the lint, links, read-only files. If one file cannot be
+rewritten, or one row raises `Left`, none is, and the finding is not fixed for that reason. On disk, too, all files are
+rewritten or none: if a later file fails, the earlier ones are restored. While a set is rewritten, other fixes wait for
+the next run, since their findings come from the wrong reading.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from yolo_nanfix.linting.autofix.reasons import Left, Why
 QUARTER = 5
 """From this orientation on, EXIF rotates an image by 90 degrees."""
 _BEYOND = 1e-5
-"""What stands out of the image by no more than this is rounding, and is cut off."""
+"""What reaches out of the image by at most this is rounding, and is cut off."""
 _TURNED: dict[int, Callable[[float, float], tuple[float, float]]] = {
     5: lambda x, y: (y, x),
     6: lambda x, y: (1 - y, x),
@@ -45,14 +45,14 @@ _TURNED: dict[int, Callable[[float, float], tuple[float, float]]] = {
 _SIDES = 4
 """Numbers of a box."""
 UNITS = ("pixels", "pixels y x", "percent", "permille")
-"""Of sets in these units a row that lies in its image as it stands was written as it should be."""
+"""In sets in these units, a row that lies in its image as it is was written correctly."""
 SMALL_SCALES, TINY = ("twice", "hundredth"), 0.1
 """Scales in which no number is larger than this."""
 ONLY = "only"
-"""Of the keypoints: they alone are to be written again."""
-_SLACK_INSIDE = 0.02
-"""A box lies in its image if it reaches out by no more than this. A row whose box does, and would not afterwards, stays
-as it is."""
+"""Value `points`: only the keypoints are to be rewritten."""
+_TOLERATED = 0.02
+"""A box lies in its image if it reaches out by at most this. A row whose box does, and would not afterwards, is not
+changed."""
 Box = tuple[float, float, float, float]
 
 
@@ -75,10 +75,10 @@ class LabelFile(NamedTuple):
 
 @dataclass(frozen=True)
 class RowPlace:
-    """Where a row stands, and why it is looked at.
+    """A row's file, and the finding for which it is rewritten.
 
     Attributes:
-        task: the task whose label format it has.
+        task: the task of its label format.
         file: its label file, with the splits and the size of the image.
         values: the values of the finding, by name.
     """
@@ -91,7 +91,7 @@ class RowPlace:
         """Whether the file is in the splits that the finding names.
 
         Raises:
-            Left: it is in some that are named and in some that are not.
+            Left: it is in splits that are named and in others.
         """
         inside = [split in self.values[name] for split in self.file.splits]
         if any(inside) and not all(inside):
@@ -100,15 +100,15 @@ class RowPlace:
 
 
 class Rewrite(NamedTuple):
-    """What is done to a whole set.
+    """The functions that rewrite a whole set.
 
     Attributes:
-        row: the words of one row (never none) and where it stands, to its new words; the same words where nothing is
-            to be done. A set is rewritten without losing a row: it gives words, never nothing.
-        yaml: the text of data.yaml and the values of the finding, to its new text; None where data.yaml
-            stays.
+        row: from the words of one row (at least one) and its place to its new words, or the same words; no row is
+            dropped.
+        yaml: from the text of data.yaml and the values of the finding to its new text; None if data.yaml does not
+            change.
 
-    Both raise `Left` where the finding cannot be right after all; nothing is rewritten then.
+    Both raise `Left` if the finding proves wrong; then nothing is rewritten.
     """
 
     row: Callable[[Words, RowPlace], Words]
@@ -121,11 +121,11 @@ class Rewriting:
 
     Attributes:
         finding: the finding about the set.
-        task: the task whose label format the files have.
+        task: the task of the label format.
         labels: the label files of the set that exist, each once.
         yaml: data.yaml.
         since_ns: files that changed after this time are not rewritten.
-        check_place: raises `Left` for a file that may not be rewritten, because of where it is.
+        check_place: raises `Left` for a file that may not be rewritten because of its path.
     """
 
     finding: Finding
@@ -136,12 +136,8 @@ class Rewriting:
     check_place: Callable[[str], None]
 
     def check(self) -> None:
-        """Find out whether every file can be rewritten.
-
-        Raises:
-            Left: one cannot; the reason begins with its path.
-        """
-        if not [edit.path for edit in self.edits()]:
+        """Raise `Left` if a file cannot be rewritten, or if none changes; the reason begins with its path."""
+        if not sum(1 for _ in self.edits()):
             raise Left(Why.NOTHING_TO_REWRITE)
 
     def edits(self) -> Iterator[Edit]:
@@ -170,7 +166,7 @@ class Rewriting:
                 yield edit
 
     def _edit(self, path: str, change: Callable[[str], str], done: tuple[Finding, ...]) -> Edit | None:
-        """The edit of one file; None if it stays as it is."""
+        """The edit of one file; None if it does not change."""
         try:
             before = ANYWHERE.read(path)
         except OSError as error:
@@ -194,7 +190,7 @@ def _rewrite_rows(text: str, operation: Callable[[Words, RowPlace], Words], spot
     """The text of a label file with each row rewritten.
 
     Raises:
-        Left: a row cannot be; the reason names the line.
+        Left: a row cannot be rewritten; the reason names the line.
     """
     lines = text.splitlines(keepends=True)
     for number, line in enumerate(lines):
@@ -213,7 +209,7 @@ def shift_classes(words: Words, spot: RowPlace) -> Words:
 
 
 def unswap_turned(words: Words, spot: RowPlace) -> Words:
-    """The row as it is on the shown picture, if EXIF rotates its image by 90 degrees and it is not square."""
+    """The row on the shown picture, if EXIF rotates its image by 90 degrees and it is not square."""
     _, _, width, height, turn = spot.file
     if turn < QUARTER and turn != 0:
         return words
@@ -224,7 +220,7 @@ def unswap_turned(words: Words, spot: RowPlace) -> Words:
 
 
 def turn_labels(words: Words, spot: RowPlace) -> Words:
-    """The row of the stored pixels as it is on the shown picture, if EXIF rotates its image by 90 degrees."""
+    """The row of the stored pixels on the shown picture, if EXIF rotates its image by 90 degrees."""
     if not spot.values["sure"]:
         raise Left(Why.NOT_PROVEN)
     turn = spot.file.turn
@@ -234,18 +230,18 @@ def turn_labels(words: Words, spot: RowPlace) -> Words:
 
 
 def into_shown(words: Words, task: str, size: tuple[int, int], turn: int, *, shown: bool, dims: int) -> Words:
-    """The row of an image that EXIF rotates by 90 degrees, which was divided by the sides of the wrong frame.
+    """A row of an image that EXIF rotates by 90 degrees, divided by the sides of the wrong frame, corrected.
 
     Args:
         words: class and numbers.
-        task: the task whose label format it has.
+        task: the task of its label format.
         size: width and height of the shown picture.
         turn: the orientation of EXIF.
         shown: whether it was drawn on the shown picture; else on the stored pixels.
         dims: numbers of a keypoint.
 
     Raises:
-        Left: the size is not known, the image is not turned, or a word is no number.
+        Left: the size is not known, EXIF does not rotate the image, or a word is no number.
     """
     if min(size) <= 0 or turn not in _TURNED:
         raise Left(Why.TURN_UNKNOWN)
@@ -270,18 +266,18 @@ def into_shown(words: Words, task: str, size: tuple[int, int], turn: int, *, sho
     out[3:_BOX] = map(spell, sides if shown else sides[::-1])
     if task == "pose":
         for at in range(_BOX, len(words) - 1, max(dims, 2)):
-            if values[at] or values[at + 1]:  # what is not labelled stands at 0, 0
+            if values[at] or values[at + 1]:  # 0, 0: not labelled
                 point(at)
     return out
 
 
 def _without_rounding(value: float) -> float:
-    """The value without what is rounding."""
+    """The value, clipped to 0-1 if it is outside by rounding only."""
     return min(max(value, 0.0), 1.0) if -_BEYOND <= value <= 1 + _BEYOND else value
 
 
 def renumber(words: Words, spot: RowPlace) -> Words:
-    """The row with the place of its class number among the keys; as it is where labels are numbered from 0 already.
+    """The row with the place of its class number among the keys; unchanged if labels are already numbered from 0.
 
     Raises:
         Left: its class is none of the keys.
@@ -301,10 +297,10 @@ def renumber(words: Words, spot: RowPlace) -> Words:
 
 
 def renumber_names(text: str, values: Mapping[str, Any]) -> str:
-    """The text of data.yaml with the keys of `names` numbered from 0; names that stand as keys change places with them.
+    """The text of data.yaml with the keys of `names` numbered from 0; if names are the keys, both are swapped.
 
     Raises:
-        Left: the names are not written where they are used, or not so that this can be done.
+        Left: `names` is no mapping of numbers in this file, or the result is no such mapping.
     """
     from yolo_nanfix import safe_yaml
 
@@ -321,7 +317,7 @@ def renumber_names(text: str, values: Mapping[str, Any]) -> str:
 
 
 def _edits(root: Any, text: str, values: Mapping[str, Any]) -> Iterator[tuple[int, int, str]]:
-    """Start, end and new text of each key of `names`, and of each value that changes places with it."""
+    """Start, end and new text of each key of `names`, and of each value that is swapped with it."""
     import yaml
 
     names = next((value for key, value in root.value if key.value == "names"), None)
@@ -341,13 +337,13 @@ def _edits(root: Any, text: str, values: Mapping[str, Any]) -> Iterator[tuple[in
 
 
 def reread(words: Words, spot: RowPlace) -> Words:
-    """The row with its coordinates normalised and its box by centre and size; what cannot be read stays.
+    """The row with its coordinates normalised and its box by centre and size; unchanged if it cannot be read.
 
-    The values of the finding say how they are written: `scale` and `form` as lint names them, `size` is
-    that by which all were divided, `dims` numbers belong to a keypoint.
+    The values of the finding say how it is written: `scale` and `form`, `size` by which all rows were divided, `dims`
+    numbers of a keypoint.
 
     Raises:
-        Left: how the box is written cannot be told, or the size of the image is not known.
+        Left: scale, form, or the size of the image is not known.
     """
     values = spot.values
     if not spot.within():
@@ -379,13 +375,13 @@ def reread(words: Words, spot: RowPlace) -> Words:
 
 
 def _spots(numbers: list[float], spot: RowPlace, step: int) -> list[int]:
-    """Where the pairs begin that are to be scaled: of a pose row its keypoints only if they are in the same unit."""
+    """Where the pairs to be scaled begin; those of keypoints only if they are in the same unit."""
     if spot.task != "pose":
         return list(range(0, len(numbers), 2))
     wanted, scale = spot.values["points"], str(spot.values["scale"])
     points = list(range(_SIDES, len(numbers), step))
     largest = max((numbers[j] for i in points for j in (i, i + 1)), default=0.0)
-    other = (scale in UNITS and largest <= 1 + _SLACK_INSIDE) or (scale in SMALL_SCALES and largest > TINY)
+    other = (scale in UNITS and largest <= 1 + _TOLERATED) or (scale in SMALL_SCALES and largest > TINY)
     scaled = [] if wanted == "stay" or other else points
     return scaled if wanted == ONLY else [0, 2, *scaled]
 
@@ -394,7 +390,7 @@ def without_number(words: Words, spot: RowPlace) -> Words:
     """The row without the whole number beside its class, in the splits that the finding names.
 
     Raises:
-        Left: which of the first two columns is the class cannot be told.
+        Left: which of the first two columns is the class is not known.
     """
     numbers = _coordinates(words[:2])
     if not spot.within() or len(words) not in _too_wide(spot) or not numbers or numbers[0] != int(numbers[0]):
@@ -405,12 +401,12 @@ def without_number(words: Words, spot: RowPlace) -> Words:
 
 
 def without_behind(words: Words, spot: RowPlace) -> Words:
-    """The row without what a prediction put behind it, in the splits that the finding names.
+    """The row without the columns that predictions have at their end, in the splits that the finding names.
 
-    The values of the finding say what `columns` a row of a pose set has, and whether rows have `two` too many.
+    The values of the finding say how many `columns` a row of a pose set has, and whether rows have `two` too many.
 
     Raises:
-        Left: whether the column too many stands behind the row or beside the class cannot be told.
+        Left: whether the column too many is at the end of the row or beside the class is not known.
     """
     numbers = _coordinates(words)
     if not spot.within() or not numbers:
@@ -433,14 +429,14 @@ def without_behind(words: Words, spot: RowPlace) -> Words:
 
 
 def _too_wide(spot: RowPlace) -> range | tuple[int, ...]:
-    """How many columns rows have that hold one too many."""
+    """The numbers of columns of rows with one too many."""
     if spot.task == "pose":
         return (int(spot.values["columns"]) + 1,)
     return range(6, 1_000_000, 2)
 
 
 def _coordinates(words: Words) -> list[float]:
-    """The numbers behind the class; none where one of them is no finite number."""
+    """The numbers after the class; empty if one of them is no finite number."""
     numbers = numbers_of(words[1:])
     return numbers if numbers and all(map(isfinite, numbers)) else []
 
@@ -479,12 +475,12 @@ def _formed(box: Box, form: str) -> Box:
 
 
 def _lies_inside(numbers: list[float], boxed: bool) -> bool:
-    """Whether a box (or a polygon) lies in its image, but for the slack."""
+    """Whether a box (or a polygon) lies in its image, within the tolerance."""
     if boxed:
         x, y, w, h = numbers[:_SIDES]
         ends = (x - w / 2, x + w / 2, y - h / 2, y + h / 2)
-        return min(ends) >= -_SLACK_INSIDE and max(ends) <= 1 + _SLACK_INSIDE and min(w, h) >= 0
-    return min(numbers) >= -_SLACK_INSIDE and max(numbers) <= 1 + _SLACK_INSIDE
+        return min(ends) >= -_TOLERATED and max(ends) <= 1 + _TOLERATED and min(w, h) >= 0
+    return min(numbers) >= -_TOLERATED and max(numbers) <= 1 + _TOLERATED
 
 
 _SET_OPERATIONS: dict[Operation, Rewrite] = {

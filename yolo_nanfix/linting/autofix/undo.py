@@ -1,4 +1,4 @@
-"""Takes the last fix run back: every byte, permission bits and times of change. May be killed and asked again."""
+"""Undoes the last fix run: bytes, permission bits and modification times. It may be killed and run again."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Undone:
 
     Attributes:
         files: number of files that are again as they were before the fix run.
-        kept: files that were left as they are, each with the reason.
+        kept: files that were not restored, each with the reason.
         bytes_in: the folder that still holds the original bytes of these; None if there are none.
         more: how many earlier fix runs of this dataset can be undone.
-        moved_from: what the dataset was called when it was fixed; None if that is what it is called now.
-        damaged: folders of journals that cannot be read, and do not say of which dataset they are.
+        moved_from: the path of the dataset when it was fixed; None if it has not moved.
+        damaged: folders of unreadable journals of unknown datasets.
     """
 
     files: int
@@ -52,13 +52,13 @@ class Undone:
 
 
 def undo_last(home: Home) -> Undone:
-    """Take the newest fix run of a dataset back; asked again, the one before it.
+    """Undo the newest fix run of a dataset; called again, the one before it.
 
-    Nothing is written outside of the dataset and its quarantine, whatever a journal says, unless that was allowed; and
-    a journal goes only when all that it holds is back.
+    Nothing is written outside of the dataset and its quarantine, whatever a journal says, unless that was allowed. A
+    journal is removed only when everything in it is restored.
 
     Raises:
-        UsageError: there is none, it cannot be read, or another fix or undo is running.
+        UsageError: there is no fix run, its journal cannot be read, or another fix or undo is running.
     """
     folder = store()
     forget()
@@ -79,7 +79,7 @@ def undo_last(home: Home) -> Undone:
 
 
 def _take_back(journal: Journal, home: Home) -> tuple[int, list[Kept], bool]:
-    """Restore the files of a journal; how many are as before, what was left, and whether asking again may help."""
+    """Restore the files of a journal: how many, which not, and whether another try may help."""
     kept: list[Kept] = []
     again, restored = False, 0
     for number, step in reversed(_done(journal)):
@@ -109,11 +109,7 @@ def _done(journal: Journal) -> list[tuple[int, Step]]:
 
 
 def _readable(data: str, found: Sequence[Journal], damaged: Sequence[Damaged]) -> None:
-    """Refuse where the last fix run cannot be told.
-
-    Raises:
-        UsageError: there is none, or its journal cannot be read.
-    """
+    """Raise UsageError if there is no fix run to undo, or if the journal of the last one cannot be read."""
     last = found[-1].folder.name if found else ""
     mine = [one for one in damaged if one.data == data and (len(one.folder.name), one.folder.name) > (len(last), last)]
     if mine:
@@ -130,13 +126,14 @@ def _readable(data: str, found: Sequence[Journal], damaged: Sequence[Damaged]) -
 
 
 def _moved(whole: Sequence[Journal], home: Home) -> list[Journal]:
-    """The journals of a dataset that was moved here: nothing is where it was, and all is here as the fix left it."""
+    """The journals of a dataset that was moved: its old place is empty, its files are as the fix left them."""
     for last in reversed(whole):
         if os.path.lexists(last.data) or not _same_kind(last.data, home.data):
             continue
         steps = [step for _, step in _done(_placed(last, home))]
-        there = [*steps, *(step for _, step in _done(last))]  # a quarantine may have stayed where it was
-        if all(home.holds(step.path) and _may_be(step) for step in steps) and any(map(_is_fixed, there)):
+        moved = all(home.holds(step.path) and _may_be(step) for step in steps)
+        places = [*steps, *(step for _, step in _done(last))]  # the quarantine may not have moved
+        if moved and any(_digest_of(step.target) == step.after for step in places):
             return [_placed(journal, home) for journal in whole if journal.data == last.data]
     return []
 
@@ -148,7 +145,7 @@ def _same_kind(old: str, new: str) -> bool:
 
 
 def _placed(journal: Journal, home: Home) -> Journal:
-    """The journal with its paths where the dataset is now, if it is no longer where it was."""
+    """The journal with its paths moved to where the dataset is now."""
     pairs = [(_folder_of_data(journal.data), _folder_of_data(home.data)), (journal.root, home.root)]
     pairs = [(old, new) for old, new in pairs if old != new and not os.path.lexists(old)]
     if journal.root != home.root and not os.path.lexists(journal.root):
@@ -172,18 +169,13 @@ def _folder_of_data(data: str) -> str:
 
 
 def _may_be(step: Step) -> bool:
-    """Whether a file may be as the fix left it, or as it was before."""
+    """Whether a file is as the fix left it, or as it was before."""
     now = _digest_of(step.path)
     return now in (None, step.before) if step.target != step.path else now in (step.before, step.after)
 
 
-def _is_fixed(step: Step) -> bool:
-    """Whether a file is as the fix left it."""
-    return _digest_of(step.target) == step.after
-
-
 def _digest_of(path: str) -> str | None:
-    """As `digest_at`, of a path; None also if nothing can be told."""
+    """`digest_at` of a path; None also if it cannot be read."""
     folder, name = os.path.split(path)
     try:
         with held(folder) as here:
@@ -193,10 +185,10 @@ def _digest_of(path: str) -> str | None:
 
 
 def restore_file(journal: Journal, number: int, step: Step) -> None:
-    """Bring one file back to what it was, from whatever state a killed run or undo left it in.
+    """Restore one file, from any state in which a killed run or undo may have left it.
 
     Raises:
-        Left: someone else changed it since, or its bytes are not in the journal any more.
+        Left: it was changed since, or its bytes are no longer in the journal.
         OSError: it could not be written.
     """
     temp, moved = journal.temp(number), step.target != step.path
@@ -211,7 +203,7 @@ def restore_file(journal: Journal, number: int, step: Step) -> None:
         if here is None:
             make(os.path.dirname(step.path))  # noqa: PTH120
             here = _entry(stack, step.path, temp)
-        if here is None:  # it went again at this moment
+        if here is None:  # removed at this moment
             raise FileNotFoundError(errno.ENOENT, "its folder is gone", step.path)
         if now == step.before:
             _settle(here, step)
@@ -235,7 +227,7 @@ def clear_temporary(journal: Journal) -> None:
 
 
 def _entry(stack: contextlib.ExitStack, path: str, temp: str) -> FolderEntry | None:
-    """A file in its folder, without a temporary file of a run that was killed; None if the folder is not there."""
+    """A file in its held folder, from which the temporary file of a killed run is removed; None without a folder."""
     folder, name = os.path.split(path)
     try:
         here = stack.enter_context(held(folder))
@@ -247,7 +239,7 @@ def _entry(stack: contextlib.ExitStack, path: str, temp: str) -> FolderEntry | N
 
 
 def _settle(spot: FolderEntry, step: Step) -> None:
-    """Give the file its permission bits and its time of change back."""
+    """Restore permission bits and modification time."""
     now = spot.folder.status(spot.name)
     if (stat.S_IMODE(now.st_mode), now.st_mtime_ns) != (step.mode, step.mtime_ns):
         spot.folder.set(spot.name, step.mode, step.mtime_ns, now.st_atime_ns)

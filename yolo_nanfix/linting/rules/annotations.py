@@ -1,7 +1,4 @@
-"""AN: annotation files of other formats: COCO JSON, Pascal VOC and Ultralytics NDJSON.
-
-Their readers note what is wrong; each `Defect` that they know is a rule, which says what was noted.
-"""
+"""AN: COCO JSON, Pascal VOC and Ultralytics NDJSON: their readers note defects, and each `Defect` is a rule."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from yolo_nanfix.dataset.formats.notes import Notes
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
 
-def _check(defect: Defect) -> Callable[[Notes], Iterator[Hit]]:
+def _hits_of(defect: Defect) -> Callable[[Notes], Iterator[Hit]]:
     """The check of a rule: a hit for each note of one defect."""
 
     def check(notes: Notes) -> Iterator[Hit]:
@@ -25,4 +22,4 @@ def _check(defect: Defect) -> Callable[[Notes], Iterator[Hit]]:
 
 
 for _defect in Defect:
-    rule(_defect.code, _defect.rule, _defect.severity, _defect.effect, LABELLED)(_check(_defect))
+    rule(_defect.code, _defect.rule, _defect.severity, _defect.effect, LABELLED)(_hits_of(_defect))

@@ -18,19 +18,19 @@ from yolo_nanfix.linting.rules.row_hits import file_hit, row_hits
 
 NOT_POSE = ("detect", "segment", "obb")
 BY_CENTRE = ("detect", "pose")
-"""The tasks whose boxes stand in the rows; those of polygons follow from the corners, which have rules of their own."""
+"""The tasks whose rows hold boxes; those of the other tasks follow from corners, which other rules check."""
 WITH_BOXES = ("detect", "segment", "pose")
 LEAST_SIDE = 2
-"""Augmentation drops boxes with a side of so many pixels or less (`box_candidates`, `wh_thr`)."""
+"""Augmentation drops boxes with a side of this many pixels or fewer (`box_candidates`, `wh_thr`)."""
 SLIM = 100
-"""Augmentation drops boxes whose one side is so many times the other (`ar_thr`)."""
+"""Augmentation drops boxes with one side this many times as long as the other (`ar_thr`)."""
 MAX_DET = 300
 NEAR_IOU = 0.95
-"""Two boxes are nearly one from this overlap (IoU) on."""
+"""Two boxes with a larger overlap (IoU) than this are near duplicates."""
 MAX_NEIGHBOURS = 16
-"""A box is held against so many others at most: those that begin next, from left to right."""
+"""A box is compared with at most this many others: those that begin next, from left to right."""
 AT_ONCE = 1 << 14
-"""Boxes that are held against their neighbours in one go: 200 bytes are held of each pair."""
+"""Boxes compared with their neighbours in one block: each pair takes 200 bytes."""
 _IN_PIXELS = "the box is {width:.3g} x {height:.3g} pixels"
 
 
@@ -144,7 +144,7 @@ def pose_box_infinite(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5 0.5 inf 0.4 0.4 0.4 2 0.6 0.6 2`.
     Fix: convert the annotation again with the right image size.
     """
-    mask = np.isinf(labels.extra)  # of pose rows what is above all others and in the box is not seen
+    mask = np.isinf(labels.extra)  # of these, an infinite class or -inf is TX011
     box = labels.box[mask]
     seen = np.isinf(labels.cls[mask]) | np.isneginf(box).any(axis=1)
     mask[mask] = np.isposinf(box).any(axis=1) & ~seen
@@ -234,9 +234,9 @@ def box_very_slim(labels: Labels, images: Images) -> Iterator[Hit]:
 
 @rule("BX007", "row-duplicate", Severity.WARNING, Effect.REWRITES, autofix=safe(Operation.DUPLICATE))
 def row_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
-    """A row stands twice in one file.
+    """A row occurs twice in one file.
 
-    Why: the second one is of no use, and tells of a merge that went wrong.
+    Why: the second one is useless, and often a sign of a merge that went wrong.
     Ultralytics: removes the repeated row in memory, with one line in the log.
     Example: two rows `0 0.5 0.5 0.2 0.2`.
     Fix: remove one of the rows.
@@ -248,9 +248,9 @@ def row_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
 
 @rule("BX009", "box-of-two-classes", Severity.WARNING, Effect.ACCEPTS)
 def box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
-    """One box stands twice in a file, with two classes.
+    """One box occurs twice in a file, with two classes.
 
-    Why: the two rows contradict each other, and each is an error of the other in training.
+    Why: the two rows contradict each other: in training each makes the other one an error.
     Ultralytics: keeps both.
     Example: `0 0.5 0.5 0.2 0.2` and `1 0.5 0.5 0.2 0.2`.
     Fix: keep the row with the right class.
@@ -265,7 +265,7 @@ def box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
 def box_near_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
     """Two boxes of one class are nearly the same (IoU above 0.95).
 
-    Why: one object is labelled twice; in evaluation the second one can never be found.
+    Why: one object is labelled twice; in evaluation the second one can never be matched.
     Ultralytics: keeps both; it removes rows only if they are exactly equal.
     Example: `0 0.5 0.5 0.2 0.2` and `0 0.501 0.5 0.2 0.2`.
     Fix: remove one of the rows.
@@ -280,7 +280,7 @@ def box_near_duplicate(labels: Labels, images: Images) -> Iterator[Hit]:
 def near_box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
     """Two boxes of different classes are nearly the same (IoU above 0.95).
 
-    Why: mostly one object labelled by two people, who disagree: each row is an error of the other in training.
+    Why: mostly one object labelled by two people who disagree: in training each row makes the other one an error.
     Ultralytics: keeps both.
     Example: `0 0.5 0.5 0.2 0.2` and `1 0.501 0.5 0.2 0.2`.
     Fix: keep the row with the right class.
@@ -294,9 +294,9 @@ def near_box_of_two_classes(labels: Labels, images: Images) -> Iterator[Hit]:
 
 @once
 def _near_duplicates(labels: Labels, images: Images) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For each row the first one before it in its file with nearly, but not exactly, the same box, else -1; their IoU.
+    """For each row the first earlier one of its file with nearly, but not exactly, the same box, else -1; their IoU.
 
-    Boxes with exactly the same numbers are left to BX007 and BX009, unless their polygons differ.
+    BX007 and BX009 report boxes with exactly the same numbers, unless their polygons differ.
     """
     other, overlap = np.full(len(labels.cls), -1), np.zeros(len(labels.cls))
     boxes = label_boxes(labels, images)
@@ -315,7 +315,7 @@ def _near_duplicates(labels: Labels, images: Images) -> tuple[NDArray[np.int64],
     ]
     if found:
         late, early, iou = map(np.concatenate, zip(*found, strict=True))
-        last = np.argsort(-early, kind="stable")  # of several earlier rows the first one stays
+        last = np.argsort(-early, kind="stable")  # of several earlier rows the first one counts
         other[late[last]], overlap[late[last]] = early[last], iou[last]
     return other, overlap
 
@@ -328,8 +328,8 @@ def _near_pairs(
     Args:
         labels: the label rows.
         rows: some of them, from left to right.
-        mine: places among these; each box is held against the `count` next ones.
-        count: how many.
+        mine: (M,) places among these.
+        count: (M,) with how many of the next boxes each is compared.
     """
     first = np.repeat(mine, count)
     second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)

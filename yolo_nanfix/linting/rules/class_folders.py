@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,24 +21,19 @@ from yolo_nanfix.linting.rules.file_set import image_hit, some
 
 OF_CLASS_FOLDERS = ("classify",)
 FEW_IMAGES = 5
-"""A class with fewer training images is called small."""
+"""A class with fewer training images than this is small."""
 TRAIN_SHARE = 0.8
-"""The share of each class, rounded down, that Ultralytics copies to train where there is no split."""
-
-
-def _split_folder(config: DataConfig, split: str) -> Path:
-    """The folder of a split."""
-    return config.splits[split][0]
+"""The share of each class, rounded down, that Ultralytics copies to train if there is no split."""
 
 
 def _folder_hit(config: DataConfig, split: str, name: str, says: str, /, **values: Any) -> Hit:
-    """A hit on a class folder of a split; on the split itself if no name is given."""
-    return Hit(str(_split_folder(config, split) / name), says, split=split, values=values)
+    """A hit on a class folder of a split; on the split itself if the name is empty."""
+    return Hit(str(config.splits[split][0] / name), says, split=split, values=values)
 
 
 def _images_by_class(config: DataConfig, table: Table, split: str, *, read: bool = False) -> Counter[str]:
-    """How many images each class has in a split; on demand of those that can be read."""
-    top, listed = _split_folder(config, split), table.splits[split]
+    """How many images each class has in a split; with `read`, how many that can be read."""
+    top, listed = config.splits[split][0], table.splits[split]
     if read:
         listed = listed[(table.fate[listed] & IMAGE_DROPPED) == 0]
     return Counter(class_of(table.files[i], top) for i in listed.tolist())
@@ -49,7 +43,7 @@ def _images_by_class(config: DataConfig, table: Table, split: str, *, read: bool
 def class_folder_hidden(config: DataConfig) -> Iterator[Hit]:
     """A hidden folder among the class folders counts as a class.
 
-    Why: the model gets an output for it, and every class behind it in the alphabet another number.
+    Why: the model gets an output for it, and every class after it in the alphabet another number.
     Ultralytics: takes each folder in train for a class, hidden and empty ones too; a dot sorts first, so it is class 0.
     Example: train/.ipynb_checkpoints, which Jupyter leaves behind.
     Fix: remove the folder.
@@ -64,15 +58,15 @@ def class_missing_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
     """A class has no image in val or test that can be read.
 
     Why: nothing tells how well it is recognised, and the accuracy is that of the other classes.
-    Ultralytics: says that the split "requires" more classes, and goes on.
+    Ultralytics: logs that the split "requires" more classes, and trains.
     Example: train/cat, train/dog and val/cat, but no val/dog.
     Fix: move some images of the class to the split.
     """
     trained = _images_by_class(config, table, "train")
     for split in table.splits:
         if split != "train":
-            there = _images_by_class(config, table, split, read=True)
-            missing = [name for name in config.names.values() if trained[name] and not there[name]]
+            counts = _images_by_class(config, table, split, read=True)
+            missing = [name for name in config.names.values() if trained[name] and not counts[name]]
             if missing:
                 says = "no image that can be read of {missing} of {classes} classes: {examples:,}{more:more}"
                 yield _folder_hit(config, split, "", says, missing=len(missing), classes=config.nc, **some(missing))
@@ -80,7 +74,7 @@ def class_missing_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
 
 @rule("FS042", "class-extra-in-split", Severity.ERROR, Effect.DROPS, OF_CLASS_FOLDERS)
 def class_extra_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
-    """Val or test has a class that train has not.
+    """Val or test has a class that is not in train.
 
     Why: its images are left out of the evaluation; often the folder is a misspelt class.
     Ultralytics: skips them ("Skipping 12 samples from classes the model lacks"); old releases give them wrong numbers.
@@ -100,31 +94,31 @@ def class_extra_in_split(config: DataConfig, table: Table) -> Iterator[Hit]:
 def class_folder_empty(config: DataConfig, table: Table) -> Iterator[Hit]:
     """A class folder in train holds no image.
 
-    Why: the model gets an output that nothing trains, and the classes behind it other numbers.
+    Why: the model gets an output that nothing trains, and the classes after it other numbers.
     Ultralytics: counts the folder as a class; with torchvision before 0.18 it raises FileNotFoundError.
     Example: train/fox without a file, left over from sorting.
-    Fix: put images of the class there, or remove the folder.
+    Fix: put images of the class into it, or remove the folder.
     """
-    there = _images_by_class(config, table, "train")
+    counts = _images_by_class(config, table, "train")
     for index, name in config.names.items():
-        if not there[name]:
+        if not counts[name]:
             yield _folder_hit(config, "train", name, "no image; still it is class {index}", index=index)
 
 
 @rule("FS059", "class-unreadable", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def class_unreadable(config: DataConfig, table: Table) -> Iterator[Hit]:
-    """A class has images in train, but not one of them can be read.
+    """A class has images in train, but none of them can be read.
 
     Why: the model gets an output that nothing trains: it never finds the class.
     Ultralytics: leaves out the images one by one, and counts the folder as a class.
     Example: train/oak with ten images of 0 bytes after a copy that broke off.
     Fix: copy or download the images of the class again, or remove its folder.
     """
-    there, read = _images_by_class(config, table, "train"), _images_by_class(config, table, "train", read=True)
+    counts, read = _images_by_class(config, table, "train"), _images_by_class(config, table, "train", read=True)
     for index, name in config.names.items():
-        if there[name] and not read[name]:
+        if counts[name] and not read[name]:
             says = "not one of {images:image|images} can be read; still it is class {index}"
-            yield _folder_hit(config, "train", name, says, images=there[name], index=index)
+            yield _folder_hit(config, "train", name, says, images=counts[name], index=index)
 
 
 @rule("FS044", "image-outside-class", Severity.ERROR, Effect.DROPS, OF_CLASS_FOLDERS)
@@ -148,15 +142,15 @@ def image_outside_class(config: DataConfig) -> Iterator[Hit]:
 
 @rule("FS045", "class-folder-nested", Severity.WARNING, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def class_folder_nested(config: DataConfig, table: Table) -> Iterator[Hit]:
-    """A class folder holds its images in folders of its own.
+    """A class folder holds its images in several folders.
 
     Why: only the first level names the class; what looks like several classes is trained as one.
     Ultralytics: takes all images below a class folder for that class.
     Example: train/animals/cat/1.jpg and train/animals/dog/1.jpg are one class, animals.
-    Fix: give each class a folder directly in the split; nothing, if the folders below are no classes.
+    Fix: give each class a folder directly in the split; nothing if the folders below are no classes.
     """
     for split, listed in table.splits.items():
-        top = _split_folder(config, split)
+        top = config.splits[split][0]
         start, inner = len(str(top)) + 1, defaultdict(set)
         for i in listed.tolist():
             parts = table.files[i][start:].split(os.sep, 2)
@@ -172,13 +166,13 @@ def class_folder_nested(config: DataConfig, table: Table) -> Iterator[Hit]:
 def split_missing(config: DataConfig, table: Table) -> Iterator[Hit]:
     """There is no folder for validation, or none for training.
 
-    Why: without val and test training does not start; a split that was not chosen is no crash, but a warning.
+    Why: without val and test training does not start; where Ultralytics finds a way, a warning.
     Ultralytics: without val it validates on test, and raises without that; without train it copies all images to
         a folder NAME_split beside yours, of each class 80 % to train and the rest to val.
     Example: a folder with train/ alone.
     Fix: move a fifth of the images of each class to val/CLASS.
     """
-    if _split_folder(config, "train") == config.root:
+    if config.splits["train"][0] == config.root:
         yield _unsplit(config, table)
     elif "val" not in config.splits:
         says = "no folder 'val', 'validation' or 'valid': training does not start"
@@ -206,11 +200,11 @@ def _unsplit(config: DataConfig, table: Table) -> Hit:
 
 @rule("FS047", "class-alone", Severity.ERROR, Effect.GARBAGE, OF_CLASS_FOLDERS)
 def class_alone(config: DataConfig) -> Iterator[Hit]:
-    """There is one class only.
+    """There is only one class.
 
     Why: the loss is 0 from the first step, the accuracy 100 %, and nothing is learned.
     Ultralytics: trains a model with one output.
-    Example: train/cat without a folder for what is no cat.
+    Example: train/cat, and no folder for what is not a cat.
     Fix: add a folder with images of everything else.
     """
     if config.nc == 1:
@@ -226,9 +220,9 @@ def class_few_images(config: DataConfig, table: Table) -> Iterator[Hit]:
     Example: 3 images of foxes among 2000 of cats.
     Fix: collect more images of the class, or merge it with another one.
     """
-    there = _images_by_class(config, table, "train")
-    most = max(there.values(), default=0)
-    for name, count in sorted(there.items()):
+    counts = _images_by_class(config, table, "train")
+    most = max(counts.values(), default=0)
+    for name, count in sorted(counts.items()):
         if count < FEW_IMAGES and most >= 10 * count:
             says = "{images:training image|training images}; the largest class has {most}"
             yield _folder_hit(config, "train", name, says, images=count, most=most)
@@ -249,7 +243,7 @@ def image_in_two_classes(config: DataConfig, table: Table) -> Iterator[Hit]:
     same &= (table.fate[order[1:]] & IMAGE_DROPPED) == 0
     for i in np.flatnonzero(same).tolist():
         one, other = sorted((int(order[i]), int(order[i + 1])))
-        names = [class_of(table.files[j], _split_folder(config, table.split_of(j))) for j in (one, other)]
+        names = [class_of(table.files[j], config.splits[table.split_of(j)][0]) for j in (one, other)]
         if names[0] != names[1] and _equal(table.files[one], table.files[other]):
             says, first = "the same file as {other}, which is of class {class!r}", table.files[one]
             hit = image_hit(table, other, says, **{"other": first, "class": names[0]})
@@ -272,7 +266,7 @@ def _equal(one: str, other: str) -> bool:
 def class_folders_alike(config: DataConfig) -> Iterator[Hit]:
     """Two class folders differ only in case, spaces or underscores.
 
-    Why: probably they are one class that was named twice; each is trained as the opposite of the other.
+    Why: probably one class was named twice; each is trained as what the other is not.
     Ultralytics: trains two classes.
     Example: train/Cat and train/cat.
     Fix: move the images into one folder.
@@ -286,7 +280,7 @@ def class_folders_alike(config: DataConfig) -> Iterator[Hit]:
 
 @rule("CL043", "class-numbers-sorted-as-text", Severity.INFO, Effect.ACCEPTS, OF_CLASS_FOLDERS)
 def class_numbers_sorted_as_text(config: DataConfig) -> Iterator[Hit]:
-    """Class folders are numbers, and as text they sort in another order.
+    """Class folders are named by numbers, which sort in another order as text.
 
     Why: the class number in the predictions is not the number of the folder.
     Ultralytics: sorts folder names as text: 0, 1, 10, 11, 2.
@@ -302,10 +296,10 @@ def class_numbers_sorted_as_text(config: DataConfig) -> Iterator[Hit]:
 
 @rule("FS048", "stray-file-in-class", Severity.INFO, Effect.ACCEPTS, OF_CLASS_FOLDERS)
 def stray_file_in_class(config: DataConfig, census: Census) -> Iterator[Hit]:
-    """Class folders hold files that are no images.
+    """Class folders hold files that are not images.
 
     Why: usually harmless; if they are labels, the dataset was made for another task.
-    Ultralytics: lists files with the suffix of an image only.
+    Ultralytics: lists only files with the suffix of an image.
     Example: train/cat/1.txt, or a notebook among the images.
     Fix: remove the files, or choose the task that they belong to.
     """

@@ -1,4 +1,4 @@
-"""CL: whether the numbers of classes mean the same everywhere: in lists beside the set, and in all splits."""
+"""CL: whether class numbers mean the same everywhere: in lists of names beside the set, and in all splits."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
 _LISTS = 6
 LEAST_ROWS = 20
-"""A split with so many rows tells which class numbers it has."""
+"""The class numbers of a split are known from this many rows on."""
 OVER = 0.02
-"""Numbers above the last class are no slips from this share of the rows of a split on."""
+"""Numbers above the last class in this share of the rows of a split are no slips."""
 ALIKE = 0.25
-"""Sizes are alike where no fewer pairs than this are the other way round."""
+"""Sizes are alike if in at least this share of the pairs either one is the larger."""
 MANY_CLASSES = 64
-"""With more classes than this some look like others by chance."""
+"""With more classes than this, some look like others by chance."""
 
 
 @rule("CL050", "class-list-differs", Severity.WARNING, Effect.ACCEPTS, LABELLED)
@@ -47,10 +47,7 @@ def class_list_differs(config: DataConfig) -> Iterator[Hit]:
             continue
         says = "not as `names` of data.yaml: {order:1=in another order, |}{names:,4:{0} is {1!r}, not {2!r}}"
         if len(one.names) != len(ours):
-            says = (
-                "not as `names` of data.yaml: {order:1=in another order, |}{names:,4:{0} is {1!r}, not {2!r}}"
-                "{wrong:0=|, }it has {count:name|names}, data.yaml has {of}"
-            )
+            says += "{wrong:0=|, }it has {count:name|names}, data.yaml has {of}"
         values = {"numbers": tuple(wrong), "names": _pairs(wrong, ours), "count": len(one.names), "of": len(ours)}
         values |= {"wrong": len(wrong), "order": int(_is_order(one.names, ours))}
         yield Hit(one.file, says, values=values)
@@ -58,7 +55,7 @@ def class_list_differs(config: DataConfig) -> Iterator[Hit]:
 
 @rule("CL051", "class-list-spelling", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def class_list_spelling(config: DataConfig) -> Iterator[Hit]:
-    """A list of class names beside the set spells names otherwise than data.yaml.
+    """A list of class names beside the set spells names in another way than data.yaml.
 
     Why: other tools go by names, and take two spellings for two classes.
     Ultralytics: reads `names` in data.yaml alone.
@@ -118,7 +115,7 @@ def class_colours_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 @rule("CL053", "class-numbers-by-split", Severity.ERROR, Effect.DROPS, LABELLED)
 def class_numbers_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """One split has more class numbers than `names`, all in a row, and another one has no more.
+    """One split uses class numbers beyond `names`, without gaps, and another one does not.
 
     Why: the classes were numbered split by split, and data.yaml holds the names of one of them: in the others all
     numbers may mean something else.
@@ -132,7 +129,7 @@ def class_numbers_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
     known = {split: top for split, top in tops.items() if top is not None}
     fits = [split for split, (top, _) in known.items() if top == config.nc - 1]
     over = {split: top for split, (top, share) in known.items() if top >= config.nc and share >= OVER}
-    if not fits or not over or min(_lowest(table, split) for split in over) > 0:
+    if not fits or not over or min(table.row_cls[table.rows_in(split)].min() for split in over) > 0:
         return
     says = (
         "{found:,:{0} has the classes 0 to {1}}, {fits:,} 0 to {last}, as data.yaml: were the classes numbered split "
@@ -145,13 +142,13 @@ def class_numbers_by_split(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 
 class _Measure(NamedTuple):
-    """When the objects of two splits are held to be others: by sizes (as logarithms), or by colours.
+    """When the objects of two splits count as different: by sizes (as logarithms), or by colours.
 
     Attributes:
-        far: their medians differ by this much at least.
-        other: no more than this share of the pairs is the other way round.
-        known: a class is known from so many boxes on.
-        compared: so many of another split are held against it.
+        far: their medians differ by at least this much.
+        other: at most this share of the pairs are in the other order.
+        known: a class is known from this many boxes on.
+        compared: this many boxes of another split are needed for a comparison.
     """
 
     far: float
@@ -162,7 +159,7 @@ class _Measure(NamedTuple):
 
 BY_SIZE = _Measure(float(np.log(1.25)), 0.02, 15, 10)
 BY_COLOUR = _Measure(30.0, 0.1, 10, 8)
-"""Objects cover each other, so that some show the colours of others."""
+"""Less strict: objects cover each other, so that some show the colours of others."""
 
 
 class _Moved(NamedTuple):
@@ -173,7 +170,7 @@ class _Moved(NamedTuple):
 
 
 def _lists(config: DataConfig) -> list[class_lists.ClassList]:
-    """The lists beside the set that can be held against `names`, each content once."""
+    """The lists beside the set that can be compared with `names`, each content once."""
     if config.raw.get("names") is None or not any(config.splits.values()):
         return []
     found = {tuple(one.names.items()): one for one in reversed(list(class_lists.read(config)))}
@@ -181,11 +178,12 @@ def _lists(config: DataConfig) -> list[class_lists.ClassList]:
 
 
 def _folded(name: str) -> str:
+    """A name in lowercase, with one space for each run of spaces, hyphens and underscores."""
     return re.sub(r"[\s_\-]+", " ", name.strip()).casefold()
 
 
 def _alike(name: str, other: str) -> bool:
-    """Whether two names differ in spelling at most: capitals, spaces and signs that stand for them, a plural."""
+    """Whether two names are equal but for case, spaces, hyphens, underscores and a plural s."""
     one, two = _folded(name), _folded(other)
     return one == two or one.rstrip("s") == two.rstrip("s")
 
@@ -196,12 +194,12 @@ def _is_order(names: Mapping[int, str], other: Mapping[int, str]) -> bool:
 
 
 def _pairs(wrong: Mapping[int, str], ours: Mapping[int, str]) -> tuple[tuple[int, str, str], ...]:
-    """Numbers of classes with their name in a list and in data.yaml."""
+    """Class numbers with their names in a list and in data.yaml."""
     return tuple((n, name, ours[n]) for n, name in wrong.items())
 
 
 def _top(table: Table, split: str, nc: int) -> tuple[int, float] | None:
-    """The highest class of a split whose numbers stand in a row, and the share of rows above `nc`; None: not told."""
+    """The highest class of a split whose numbers have no gaps, and the share of rows from `nc` on; None: not known."""
     cls = table.row_cls[table.rows_in(split)]
     cls = cls[np.isfinite(cls) & (cls >= 0) & (np.floor(cls) == cls)]
     if len(cls) < LEAST_ROWS:
@@ -211,31 +209,21 @@ def _top(table: Table, split: str, nc: int) -> tuple[int, float] | None:
     return (top, float((cls >= nc).mean())) if len(numbers) >= top else None  # one at most is missing
 
 
-def _lowest(table: Table, split: str) -> float:
-    """The lowest class of a split."""
-    return float(table.row_cls[table.rows_in(split)].min())
-
-
 def _sizes(table: Table, rows: NDArray[np.int64], split: str, config: DataConfig) -> dict[int, Floats]:
-    """For each class of a split the logarithms of width and height of its boxes, in pixels: (2, n); of some rows."""
+    """For each class of a split (2, n) the logarithms of width and height of its boxes in pixels; of some rows."""
     rows = rows[table.inside(split)[table.row_image[rows]]]
     image = table.row_image[rows]
     w = table.row_box[rows, 2].astype(np.float64) * table.width[image]
     h = table.row_box[rows, 3].astype(np.float64) * table.height[image]
     good = (w > 0) & (h > 0) & np.isfinite(w) & np.isfinite(h)
     cls, log = table.row_cls[rows][good], np.log(np.stack([w[good], h[good]]))
-    found = {}
-    for number in config.names:
-        own = cls == number
-        if own.any():
-            found[number] = log[:, own]
-    return found
+    return {number: log[:, own] for number in config.names if (own := cls == number).any()}
 
 
 def _moved(first: Mapping[int, Floats], second: Mapping[int, Floats], measure: _Measure) -> list[_Moved]:
     """The classes of the second split that look like another class of the first one, and not like their own.
 
-    Where all objects of a split are larger, since it was taken from nearer by, none is said to look like another one.
+    If all objects of a split are larger, since it was taken from nearer by, none counts as looking like another one.
     """
     second = {number: values for number, values in second.items() if values.shape[1] >= measure.compared}
     shared = [number for number in second if number in first and first[number].shape[1] >= measure.known]
@@ -259,14 +247,14 @@ def _moved(first: Mapping[int, Floats], second: Mapping[int, Floats], measure: _
 
 
 def _order(one: Floats, other: Floats) -> float:
-    """The share of pairs in which the second number is the larger one; equal ones count half."""
+    """The share of pairs in which the second number is larger; equal ones count half."""
     place = np.sort(one)
     below = (np.searchsorted(place, other, "left") + np.searchsorted(place, other, "right")) / 2
     return float(below.mean() / len(one))
 
 
 def _differ(one: Floats, other: Floats, measure: _Measure) -> bool:
-    """Whether the boxes of two splits differ in one of their numbers, hardly one excepted."""
+    """Whether the boxes of two splits differ in one of their numbers, almost without exception."""
     for a, b in zip(one, other, strict=True):
         if abs(float(np.median(a) - np.median(b))) >= measure.far:
             order = _order(a, b)
@@ -291,9 +279,9 @@ def _moved_hit(
     splits: tuple[str, str],
     sizes: Mapping[str, Mapping[int, Floats]] | None = None,
 ) -> Hit:
-    """The finding that classes of a split look like others of the first one; with the median sizes, if these tell.
+    """The finding that classes of a split look like others of the first one; with median sizes, if these tell.
 
-    The value `classes` has for each its name, that of the other, both splits, and width and height in both.
+    Each entry of the value `classes`: its name, that of the other class, both splits, width and height in both.
     """
     classes = []
     for number, other in moved:

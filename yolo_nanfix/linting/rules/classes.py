@@ -22,20 +22,20 @@ from yolo_nanfix.linting.rules.row_hits import row_hits
 
 _SHOWN = 8
 LEARNABLE = 20
-"""A class with so many training examples is expected in val too."""
+"""A class with this many training examples is expected in val, too."""
 FEW_EXAMPLES, MANY_EXAMPLES = 10, 100
-"""A class with fewer examples than `FEW_EXAMPLES` is rare, where another one has at least `MANY_EXAMPLES`."""
+"""A class with fewer examples than the first is rare, if another one has at least the second."""
 COUNTED_CLASSES = 100_000
 _BLOCK = 1 << 14
-"""Rows looked at at once: mostly the first ones have all classes."""
+"""Rows checked at once: mostly the first block has all classes."""
 STRAY = 0.01
-"""So large a share of the rows may have a class beyond the last one, by slips of their own, without hiding the rule."""
+"""At most this share of the rows may be slips, with a class further beyond the last one."""
 MOST_USED = 0.5
-"""Where more than this share of the classes 1 to n is used, and 0 never, they were counted from 1."""
+"""If more than this share of the classes 1 to n is used, and 0 never, they are counted from 1."""
 SOME_USED = 0.25
-"""So many are enough where 1 is among them: then both ends are those of a list that is counted from 1."""
+"""This share is enough if 1 is among them: both ends are then those of a list that is counted from 1."""
 SLIPS, SLIP_SHARE = 3, 0.05
-"""So many rows with class -1, and this share of all, are no slips: fewer are left to findings about rows."""
+"""This many rows with class -1, and this share of all, are no slips; fewer are reported row by row."""
 
 
 @rule("CL001", "class-not-whole", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.DROP))
@@ -79,7 +79,7 @@ def class_over_nc(labels: Labels, images: Images, config: DataConfig) -> Iterato
         says = "class {cls}, but data.yaml has the classes 0 to {last}"
         yield from row_hits(labels, images, rows, says, cls=labels.cls[rows], last=config.nc - 1)
         return
-    whole = finite & (labels.cls >= 0) & (np.floor(labels.cls) == labels.cls)  # CF003 tells of the keys
+    whole = finite & (labels.cls >= 0) & (np.floor(labels.cls) == labels.cls)  # CF003 is about the keys
     rows = np.flatnonzero(whole & ~np.isin(labels.cls, list(config.names)))
     says, known = "class {cls}, but data.yaml has the classes {classes:,}{more:0=|, ...}", tuple(config.names)[:_SHOWN]
     yield from row_hits(labels, images, rows, says, cls=labels.cls[rows], classes=known, more=config.nc - len(known))
@@ -89,13 +89,13 @@ def class_over_nc(labels: Labels, images: Images, config: DataConfig) -> Iterato
 def class_unused(table: Table, config: DataConfig) -> Iterator[Hit]:
     """Some classes occur in no label.
 
-    Why: they are never learned, and count in no average; the class list may be of another dataset.
+    Why: they are never learned, and no average counts them; the class list may be of another dataset.
     Ultralytics: builds the model with all classes.
     Example: 80 classes of COCO for a set that labels 3.
     Fix: nothing if they come later; else remove them from `names` and renumber the labels.
     """
     if not len(table.row_cls):
-        return  # a class is missing for a reason that other rules tell
+        return  # other rules tell why
     used = np.zeros(config.nc, np.bool_)
     numbers = np.array(list(config.names)) if not config.in_order else None
     for start in range(0, len(table.row_cls), _BLOCK):
@@ -106,7 +106,7 @@ def class_unused(table: Table, config: DataConfig) -> Iterator[Hit]:
             used |= np.isin(numbers, cls)
         if used.all():
             return
-    unused = [name for name, there in zip(config.names.values(), used.tolist(), strict=True) if not there]
+    unused = [name for name, is_used in zip(config.names.values(), used.tolist(), strict=True) if not is_used]
     if unused:
         says = "{count} of {classes:class|classes} occur in no label: {names:,8}"
         yield _names_hit(config, says, count=len(unused), classes=config.nc, names=unused)
@@ -117,7 +117,7 @@ def class_not_in_train(table: Table, config: DataConfig) -> Iterator[Hit]:
     """A class occurs in val or test, but not in train.
 
     Why: it is never learned, and its mAP of 0 pulls down the mean of all classes.
-    Ultralytics: trains and evaluates as told.
+    Ultralytics: trains and evaluates as configured.
     Example: a rare class whose three images all went to val.
     Fix: split the images again, so that each class is in train.
     """
@@ -166,7 +166,7 @@ def class_rare(table: Table, config: DataConfig) -> Iterator[Hit]:
 def class_imbalance(table: Table, config: DataConfig) -> Iterator[Hit]:
     """The most frequent class of train has a hundred times as many examples as the rarest.
 
-    Why: the frequent class rules the loss; the rare one is overlooked.
+    Why: the frequent class dominates the loss; the rare one is overlooked.
     Ultralytics: weighs all objects alike, unless `cls_pw` is set.
     Example: 40 000 cars and 300 buses.
     Fix: set `cls_pw`, repeat the images that have the rare class, or collect more of it.
@@ -183,7 +183,7 @@ def class_imbalance(table: Table, config: DataConfig) -> Iterator[Hit]:
 def background_share(table: Table) -> Iterator[Hit]:
     """More than half of the images of train hold no object.
 
-    Why: a few images of background help against false alarms; so many make the model see nothing.
+    Why: a few background images help against false alarms; so many make the model see nothing.
     Ultralytics: trains on them as background.
     Example: frames of a camera, most of them empty.
     Fix: leave some of them out, or label what is missing.
@@ -199,7 +199,7 @@ def background_share(table: Table) -> Iterator[Hit]:
 
 @rule("CL010", "classes-from-one", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.SHIFT_CLASSES))
 def classes_from_one(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """Class numbers start at 1: class 0 does not occur, and the number of classes does; in all splits or in some.
+    """Class numbers start at 1, in all splits or in some: class 0 does not occur, and the number of classes does.
 
     Why: all objects are trained as the class after their own, and those of the last class are dropped.
     Ultralytics: drops images with the last class, and trains the others with the wrong names.
@@ -207,7 +207,7 @@ def classes_from_one(table: Table, config: DataConfig) -> Iterator[Hit]:
     Fix: subtract 1 from the class numbers of all label files of these splits.
     """
     if not config.in_order:
-        return  # CF003 tells of the keys
+        return  # CF003 is about the keys
     found = starts(table, config.nc)
     if splits := from_one(found):
         some = len(splits) < len(found)
@@ -223,7 +223,7 @@ def classes_from_one(table: Table, config: DataConfig) -> Iterator[Hit]:
     autofix=unsafe(Operation.SHIFT_CLASSES, "adds 1 to all class numbers"),
 )
 def classes_from_minus_one(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """Class numbers start at -1, and the last class does not occur: 1 was taken from numbers that began at 0.
+    """Class numbers start at -1, and the last class does not occur: 1 was subtracted from numbers that began at 0.
 
     Why: all objects are trained as the class before their own, and those of the first class are dropped.
     Ultralytics: drops images with class -1, and trains the others with the wrong names.
@@ -231,7 +231,7 @@ def classes_from_minus_one(table: Table, config: DataConfig) -> Iterator[Hit]:
     Fix: add 1 to the class numbers of all label files of these splits.
     """
     if not config.in_order:
-        return  # CF003 tells of the keys
+        return  # CF003 is about the keys
     known = {split: cls for split in table.splits if len(cls := table.row_cls[table.rows_in(split)])}
     below = {split for split, cls in known.items() if (cls == -1).sum() >= max(SLIPS, SLIP_SHARE * len(cls))}
     whole = {split for split, cls in known.items() if cls.min() >= -1 and cls.max() < config.nc - 1}
@@ -244,7 +244,7 @@ def classes_from_minus_one(table: Table, config: DataConfig) -> Iterator[Hit]:
 def _shifted(
     table: Table, config: DataConfig, splits: tuple[str, ...], by: int, some: bool, codes: tuple[str, ...]
 ) -> Hit:
-    """The finding that all class numbers of some splits, or of all, are to be changed by 1."""
+    """The finding that all class numbers of some or all splits are off by one."""
     says = "labels{whole:| of }{of:,} have class {first} alone; data.yaml has class 0"
     if config.nc > 1:
         says = "labels{whole:| of }{of:,} have the classes {first} to {last}; data.yaml has 0 to {top}"
@@ -265,21 +265,17 @@ class Start(Enum):
     FEW = "from 1, or a new class"
     """As from 1, but too few classes occur to tell."""
     EITHER = "from 0 or 1"
-    """Neither class 0 nor a class beyond the last occurs."""
+    """Neither class 0 nor a class beyond the last one occurs."""
     OTHER = "otherwise"
-    """Class 0 occurs, and so does a class beyond the last; or many rows are further beyond."""
+    """Class 0 and a class beyond the last one occur; or many rows are further beyond."""
 
 
 def starts(table: Table, nc: int) -> Mapping[str, Start]:
-    """How the classes of each split that has rows are counted; nothing where no class is beyond the last one."""
+    """How the classes of each split that has rows are counted; empty if no class is beyond the last one."""
     if not len(table.row_cls) or not (table.row_cls >= nc).any():
         return {}
-    found = {}
-    for split in table.splits:
-        cls = table.row_cls[table.rows_in(split)]
-        if len(cls):
-            found[split] = _start(cls, nc)
-    return found
+    classes = {split: table.row_cls[table.rows_in(split)] for split in table.splits}
+    return {split: _start(cls, nc) for split, cls in classes.items() if len(cls)}
 
 
 def _start(cls: NDArray[np.float32], nc: int) -> Start:
@@ -295,7 +291,7 @@ def _start(cls: NDArray[np.float32], nc: int) -> Start:
 
 
 def from_one(found: Mapping[str, Start]) -> tuple[str, ...]:
-    """The splits whose classes are counted from 1; those that could be either way go with the others."""
+    """The splits whose classes are counted from 1; those that may be either way are treated as the others are."""
     kinds = set(found.values())
     if Start.ONE not in kinds or Start.OTHER in kinds:
         return ()
@@ -305,7 +301,7 @@ def from_one(found: Mapping[str, Start]) -> tuple[str, ...]:
 
 @once
 def _class_counts(table: Table, nc: int) -> dict[str, NDArray[np.int64]]:
-    """For each split how many rows each class has; classes that are no class are left out."""
+    """For each split how many rows each class has; numbers that are no class are not counted."""
     nc = min(nc, COUNTED_CLASSES)
     cls = table.row_cls
     valid = len(cls) and cls.min() >= 0 and cls.max() < nc

@@ -1,4 +1,4 @@
-"""CF: data.yaml: its keys, what it says of keypoints, and where its paths lead."""
+"""CF: data.yaml: its keys, class names, keypoints and paths."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SETTINGS = frozenset((
     "shear", "perspective", "flipud", "fliplr", "bgr", "mosaic", "mixup", "cutmix", "copy_paste", "erasing",
     "dropout", "overlap_mask", "mask_ratio", "cls_pw", "nbs", "max_det",
 ))  # fmt: skip
-"""Settings of a training, which have no effect in data.yaml; none that may as well be a note (`task`, `project`)."""
+"""Training arguments, which have no effect in data.yaml; none that may be just a note (`task`, `project`)."""
 _SHOWN = 6
 _ELSEWHERE = "its lines begin in another folder and lead nowhere"
 _NAMES = {
@@ -41,16 +41,16 @@ _NAMES = {
 
 @rule("CF001", "duplicate-key", Severity.ERROR, Effect.ACCEPTS)
 def duplicate_key(config: DataConfig) -> Iterator[Hit]:
-    """A key stands twice in one mapping of data.yaml.
+    """A key occurs twice in one mapping of data.yaml.
 
-    Why: the first value is lost silently: a second `train:` or a second class 3 hides the first one.
-    Ultralytics: takes the last value; its YAML reader does not notice.
+    Why: the first value is silently lost: a second `train:` or a second class 3 hides the first one.
+    Ultralytics: takes the last value; its YAML reader does not warn.
     Example: `names: {0: cat, 1: dog, 1: bird}`.
     Fix: remove or renumber one of the two keys.
     """
     for key, first, line in config.duplicate_keys:
         values, related = {"key": key, "at": first}, (Place(str(config.yaml_file), first),)
-        says = "key {key!r} stands on line {at} already; the later value wins"
+        says = "key {key!r} is on line {at} already; the later value wins"
         yield Hit(str(config.yaml_file), says, line, values=values, related=related)
 
 
@@ -61,7 +61,7 @@ def names_nc_mismatch(config: DataConfig) -> Iterator[Hit]:
     Why: one of the two is wrong, and training does not start.
     Ultralytics: raises SyntaxError ("'names' length 3 and 'nc: 5' must match").
     Example: `nc: 5` with three names.
-    Fix: remove `nc` (it follows from `names`), or complete `names`.
+    Fix: remove `nc` (it follows from `names`), or correct `names`.
     """
     names, nc = config.raw.get("names"), config.raw.get("nc")
     if names is not None and nc is not None and len(names) != int(float(nc)):
@@ -72,7 +72,7 @@ def names_nc_mismatch(config: DataConfig) -> Iterator[Hit]:
 def class_index_gap(config: DataConfig, table: Table) -> Iterator[Hit]:
     """The keys of `names` are not 0 to the number of classes minus one.
 
-    Why: training does not start. The numbers in the labels are read by these keys here: those of COCO begin at 1.
+    Why: training does not start. Lint reads the class numbers in the labels by these keys: those of COCO begin at 1.
     Ultralytics: raises KeyError ("2-class dataset requires class indices 0-1") before it looks at an image.
     Example: `names: {1: cat, 2: dog}`.
     Fix: number the names from 0 without gaps, and the classes in all label files with them.
@@ -97,12 +97,12 @@ def class_index_gap(config: DataConfig, table: Table) -> Iterator[Hit]:
 
 @rule("CF004", "class-name-duplicate", Severity.WARNING, Effect.ACCEPTS)
 def class_name_duplicate(config: DataConfig) -> Iterator[Hit]:
-    """Two classes have the same name, but for case, spaces, hyphens and underscores.
+    """Two classes have the same name, apart from case, spaces, hyphens and underscores.
 
     Why: objects of one kind are split over two classes, which then compete in training and evaluation.
     Ultralytics: trains them as two classes.
     Example: `names: [car, bus, car]`.
-    Fix: merge the two classes in the labels, or give each a name of its own.
+    Fix: merge the two classes in the labels, or give them different names.
     """
     seen: dict[str, int] = {}
     for index, name in config.names.items():
@@ -123,7 +123,7 @@ def key_misspelt(config: DataConfig) -> Iterator[Hit]:
     Example: `nmaes: [cat, dog]` beside `nc: 2` trains classes named class_0 and class_1.
     Fix: correct the spelling of the key.
     """
-    import difflib  # for mistakes alone
+    import difflib  # needed for mistakes only
 
     for key in config.raw:
         near = difflib.get_close_matches(key.lower(), KNOWN_KEYS, n=1, cutoff=0.75)
@@ -135,7 +135,7 @@ def key_misspelt(config: DataConfig) -> Iterator[Hit]:
 def download_entry(config: DataConfig) -> Iterator[Hit]:
     """data.yaml holds a download entry.
 
-    Why: it may be a script that Ultralytics runs, as you, as soon as the val path is missing.
+    Why: it may be a script that Ultralytics runs, with your rights, as soon as the val path is missing.
     Ultralytics: downloads the address or executes the text as Python when the images are not found.
     Example: `download: https://example.org/data.zip`.
     Fix: nothing if you trust the file; lint never executes it.
@@ -146,10 +146,10 @@ def download_entry(config: DataConfig) -> Iterator[Hit]:
 
 @rule("CF007", "class-name-not-text", Severity.WARNING, Effect.ACCEPTS)
 def class_name_not_text(config: DataConfig) -> Iterator[Hit]:
-    """YAML does not read a class name as text.
+    """A class name is not text in YAML.
 
     Why: `yes`, `no`, `on`, `off`, `null` and bare numbers are values in YAML: the class is named True.
-    Ultralytics: turns the value into text and goes on.
+    Ultralytics: converts the value to text.
     Example: `names: [yes, no]` gives the classes True and False.
     Fix: put the name in quotes.
     """
@@ -207,7 +207,7 @@ def flip_idx_missing(config: DataConfig) -> Iterator[Hit]:
     Why: images cannot be mirrored, which is one of the most useful augmentations.
     Ultralytics: sets `fliplr` and `flipud` to 0, with a warning in the log.
     Example: `kpt_shape: [17, 3]` and no `flip_idx`.
-    Fix: list for each keypoint the one that it becomes in a mirror: left eye and right eye change places.
+    Fix: list for each keypoint the one that it becomes when mirrored: left eye and right eye are swapped.
     """
     if config.kpt_shape and not config.raw.get("flip_idx"):
         says = "no 'flip_idx' for {keypoints:keypoint|keypoints}: images are not mirrored"
@@ -216,12 +216,12 @@ def flip_idx_missing(config: DataConfig) -> Iterator[Hit]:
 
 @rule("CF011", "flip-idx-length", Severity.FATAL, Effect.CRASHES, POSE)
 def flip_idx_length(config: DataConfig) -> Iterator[Hit]:
-    """`flip_idx` has not one entry for each keypoint.
+    """`flip_idx` does not have one entry for each keypoint.
 
     Why: training does not start.
     Ultralytics: raises ValueError ("length must be equal to kpt_shape[0]").
     Example: `kpt_shape: [3, 3]` with `flip_idx: [1, 0]`.
-    Fix: list for each keypoint the one that it becomes in a mirror.
+    Fix: list for each keypoint the one that it becomes when mirrored.
     """
     flip = config.raw.get("flip_idx")
     if config.kpt_shape and flip and len(flip) != config.kpt_shape[0]:
@@ -249,10 +249,10 @@ def flip_idx_unusable(config: DataConfig) -> Iterator[Hit]:
 def flip_idx_not_mutual(config: DataConfig) -> Iterator[Hit]:
     """`flip_idx` applied twice does not give back the keypoints.
 
-    Why: in mirrored images keypoints get the places of others, or one twice.
+    Why: in mirrored images keypoints get the positions of others, or one occurs twice.
     Ultralytics: takes the list as it is.
     Example: `flip_idx: [1, 2, 0]`, or `flip_idx: [0, 0]`.
-    Fix: if a becomes b in a mirror, b becomes a: correct the pairs.
+    Fix: if a becomes b when mirrored, b becomes a: correct the pairs.
     """
     flip = _flip(config)
     usable = all(type(entry) is int and -len(flip) <= entry < len(flip) for entry in flip)
@@ -266,7 +266,7 @@ def flip_idx_not_mutual(config: DataConfig) -> Iterator[Hit]:
 def flip_idx_against_names(config: DataConfig) -> Iterator[Hit]:
     """`flip_idx` does not swap a keypoint named left with the one named right.
 
-    Why: in mirrored images left and right are mixed up.
+    Why: in mirrored images left and right are confused.
     Ultralytics: takes `flip_idx` as it is; names are for display only.
     Example: `kpt_names: {0: [nose, left_eye, right_eye]}` with `flip_idx: [0, 1, 2]`.
     Fix: correct the list, or the names.
@@ -307,7 +307,7 @@ def kpt_sigmas_unusable(config: DataConfig) -> Iterator[Hit]:
 
 @rule("CF016", "kpt-names-count", Severity.INFO, Effect.ACCEPTS, POSE)
 def kpt_names_count(config: DataConfig) -> Iterator[Hit]:
-    """`kpt_names` has not one name for each keypoint.
+    """`kpt_names` does not have one name for each keypoint.
 
     Why: the names go into the exported model, where they no longer fit the keypoints.
     Ultralytics: writes them as they are.
@@ -322,13 +322,13 @@ def kpt_names_count(config: DataConfig) -> Iterator[Hit]:
 
 
 def _flip(config: DataConfig) -> list[Any]:
-    """`flip_idx` if its length is right, else an empty list."""
+    """`flip_idx` if it has an entry for each keypoint, else an empty list."""
     flip = config.raw.get("flip_idx") or []
     return flip if config.kpt_shape and len(flip) == config.kpt_shape[0] else []
 
 
 def _kpt_names(config: DataConfig) -> list[list[str]]:
-    """The lists of keypoint names, one a class."""
+    """The lists of keypoint names, one for each class."""
     given = config.raw.get("kpt_names")
     lists = list(given.values()) if isinstance(given, dict) else [given]
     return [[str(name) for name in names] for names in lists if isinstance(names, list)]
@@ -339,7 +339,7 @@ def nc_not_whole(config: DataConfig) -> Iterator[Hit]:
     """`nc` is written as text or with a decimal point.
 
     Why: other tools, and older releases of Ultralytics, compare it with a whole number and stop.
-    Ultralytics: turns it into a whole number.
+    Ultralytics: converts it to a whole number.
     Example: `nc: "2"` or `nc: 2.0`.
     Fix: write a whole number, or remove the key: it follows from `names`.
     """
@@ -358,7 +358,7 @@ def path_absolute(config: DataConfig) -> Iterator[Hit]:
     Fix: remove `path:` and write `train` and `val` relative to the yaml.
     """
     if config.astray:
-        return  # CF028 is about it
+        return  # CF028 is about these
     for key in ("path", "train", "val", "validation", "test"):
         given = config.raw.get(key)
         for entry in given if isinstance(given, list) else [given]:
@@ -369,11 +369,11 @@ def path_absolute(config: DataConfig) -> Iterator[Hit]:
 
 @rule("CF019", "path-of-working-folder", Severity.WARNING, Effect.ACCEPTS, LABELLED)
 def path_of_working_folder(config: DataConfig) -> Iterator[Hit]:
-    """`path:` is relative, and is found from the folder in which the program was started.
+    """`path:` is relative, and exists in the folder in which the program was started.
 
-    Why: started elsewhere, Ultralytics looks in its own folder for datasets instead, or finds another set.
-    Ultralytics: starts from the working folder, not from the folder of the yaml.
-    Example: `path: ../cats`, which works in one terminal and not in the next.
+    Why: started elsewhere, Ultralytics looks in its own datasets folder instead, or finds another set.
+    Ultralytics: takes the path from the working folder, not from the folder of the yaml.
+    Example: `path: ../cats`, which works in one terminal and fails in the next.
     Fix: remove `path:` and write `train` and `val` relative to the yaml.
     """
     given = config.raw.get("path")
@@ -384,12 +384,12 @@ def path_of_working_folder(config: DataConfig) -> Iterator[Hit]:
 
 @rule("CF020", "training-key-in-data", Severity.WARNING, Effect.ACCEPTS, LABELLED)
 def training_key_in_data(config: DataConfig) -> Iterator[Hit]:
-    """data.yaml holds settings of a training.
+    """data.yaml holds training arguments.
 
-    Why: they have no effect: the training runs with the defaults.
+    Why: they have no effect: training runs with the defaults.
     Ultralytics: ignores them silently.
     Example: `epochs: 300` or `imgsz: 1280` in data.yaml.
-    Fix: give them to the command (`epochs=300`), or in a file of their own with `cfg=`.
+    Fix: give them to the command (`epochs=300`), or in a separate file with `cfg=`.
     """
     found = [key for key in config.raw if key in SETTINGS and key not in KNOWN_KEYS]
     if found:
@@ -400,7 +400,7 @@ def training_key_in_data(config: DataConfig) -> Iterator[Hit]:
 def class_name_unprintable(config: DataConfig) -> Iterator[Hit]:
     """A class name is empty, has spaces around it or holds control characters.
 
-    Why: names that look alike differ, and tables and files made from them break.
+    Why: names that look the same differ, and tables and files made from them break.
     Ultralytics: takes the name as it is.
     Example: `names: ["cat ", "dog"]`, or a name over two lines.
     Fix: correct the name.
@@ -443,10 +443,10 @@ def names_missing(config: DataConfig) -> Iterator[Hit]:
 def val_inside_train(config: DataConfig) -> Iterator[Hit]:
     """`train` is the same path as `val` or `test`, or a folder that holds it.
 
-    Why: folders are read with all that is below them: the images of evaluation are trained on.
-    Ultralytics: trains and evaluates as told.
+    Why: folders are read with all subfolders, so images of the evaluation are trained on.
+    Ultralytics: trains and evaluates as configured.
     Example: `train: images` with `val: images/val`.
-    Fix: give each split a folder of its own, side by side.
+    Fix: give each split its own folder, side by side.
     """
     train = [path.resolve() for path in config.splits.get("train", ())]
     for split, paths in config.splits.items():
@@ -465,14 +465,14 @@ def val_inside_train(config: DataConfig) -> Iterator[Hit]:
 def validation_key(config: DataConfig) -> Iterator[Hit]:
     """data.yaml has the key `validation`.
 
-    Why: beside `val` it has no effect; alone it is another name for it that other tools do not know.
-    Ultralytics: ignores it if there is `val`, else renames it with a warning.
+    Why: beside `val` it has no effect; alone it is another name for `val` that other tools do not know.
+    Ultralytics: ignores it if `val` exists, else renames it with a warning.
     Example: `validation: images/val`.
     Fix: write `val`.
     """
     if "validation" in config.raw:
-        both = "val" in config.raw
-        says = "'validation' is ignored, for there is 'val'" if both else "'validation' is taken as 'val'"
+        ignored = "val" in config.raw
+        says = "'validation' is ignored, since 'val' exists" if ignored else "'validation' is taken as 'val'"
         yield _key_hit(config, "validation", says)
 
 
@@ -480,7 +480,7 @@ def validation_key(config: DataConfig) -> Iterator[Hit]:
 def key_overwritten(config: DataConfig) -> Iterator[Hit]:
     """data.yaml holds the key `yaml_file`.
 
-    Why: it has no effect; the file was written back from memory by a tool, perhaps with other changes.
+    Why: it has no effect; a tool wrote the file back from memory, perhaps with other changes.
     Ultralytics: overwrites it with the path of the file that it read.
     Example: `yaml_file: /content/data.yaml`.
     Fix: remove the key.
@@ -493,10 +493,10 @@ def key_overwritten(config: DataConfig) -> Iterator[Hit]:
 def class_name_slash(config: DataConfig) -> Iterator[Hit]:
     """A class name holds a slash.
 
-    Why: cut-outs of objects are saved in folders named after the class: a slash makes a folder in a folder.
+    Why: crops of objects are saved in folders named after the class: a slash makes a folder in a folder.
     Ultralytics: saves crops of the class `a/b` under `crops/a/b`.
     Example: `names: [car/van, bus]`.
-    Fix: take another sign: `car or van`.
+    Fix: use another character: `car or van`.
     """
     for index, name in config.names.items():
         if "/" in name or "\\" in name:
@@ -510,7 +510,7 @@ def path_nowhere(config: DataConfig) -> Iterator[Hit]:
     Why: training does not start; a yaml with a download entry may even fetch another copy of the set.
     Ultralytics: raises FileNotFoundError ("images not found, missing path"), or runs the download entry.
     Example: `train: C:\\Users\\ann\\cells\\train\\images` in a yaml that was downloaded with the images.
-    Fix: remove `path:` and write the paths from the folder of the yaml on, as the finding names them.
+    Fix: remove `path:` and write the paths relative to the folder of the yaml, as the finding names them.
     """
     needed = [one for one in config.astray if one.key != "test"]
     if not needed:
@@ -518,7 +518,7 @@ def path_nowhere(config: DataConfig) -> Iterator[Hit]:
     first = needed[0]
     says = "'{split}' leads to {path}"
     says += ", a path of another machine" if first.foreign else ""
-    says += ", and nothing is there; linted in its place is {found:,}"
+    says += ", which does not exist; linted in its place is {found:,}"
     key = "path" if config.raw.get("path") and not first.looked.is_relative_to(config.yaml_file.parent) else first.key
     found = tuple(f"{one.key}: {_from(config, one.found)}" for one in config.astray)
     yield _key_hit(config, key, says, split=first.key, path=str(first.looked), found=found, foreign=first.foreign)
@@ -526,12 +526,12 @@ def path_nowhere(config: DataConfig) -> Iterator[Hit]:
 
 @rule("CF029", "val-empty", Severity.FATAL, Effect.CRASHES, LABELLED)
 def val_empty(config: DataConfig) -> Iterator[Hit]:
-    """`val` is there, but empty.
+    """`val` is empty.
 
     Why: training does not start.
-    Ultralytics: raises RuntimeError ("'val:' images not found"); a test split does not stand in for it.
+    Ultralytics: raises RuntimeError ("'val:' images not found"); a test split does not replace it.
     Example: `val: ''`, as some tools write it when they are given no split.
-    Fix: put a fifth of the images into a split of their own, and write its path.
+    Fix: put a fifth of the images into a separate split, and write its path.
     """
     key = "validation" if "val" not in config.raw else "val"
     if key in config.raw and not config.raw[key]:
@@ -540,10 +540,10 @@ def val_empty(config: DataConfig) -> Iterator[Hit]:
 
 @rule("CF030", "data-yaml-missing", Severity.FATAL, Effect.CRASHES, LABELLED)
 def data_yaml_missing(config: DataConfig) -> Iterator[Hit]:
-    """Images and labels are there, but no data.yaml.
+    """There are images and labels, but no data.yaml.
 
-    Why: training needs one; lint takes splits and classes from the folders and the list of classes beside them.
-    Ultralytics: raises an error ("No YAML file found"); it reads no `obj.data` nor `classes.txt`.
+    Why: training needs one; lint takes splits and classes from the folders and a list of classes beside them.
+    Ultralytics: raises an error ("No YAML file found"); it reads neither `obj.data` nor `classes.txt`.
     Example: a YOLO export of Label Studio or CVAT as it was unpacked.
     Fix: write a data.yaml as the finding says, with a split for validation that shares no image with train.
     """
@@ -565,14 +565,14 @@ def data_yaml_missing(config: DataConfig) -> Iterator[Hit]:
 def image_list_too_long(config: DataConfig) -> Iterator[Hit]:
     """A list of images has more than 10 million lines, or 256 MB.
 
-    Why: no set has so many images; something else was written there, or one list over and over. Lint does not read it:
-        nothing is known of these images.
+    Why: no set has so many images: something else was written, or one list over and over. Lint does not read it, so
+        these images are not checked.
     Ultralytics: reads it whole, and looks for a label file for each line.
     Example: a script that appends to train.txt, started again and again.
-    Fix: write the list anew, each image once.
+    Fix: write the list again, each image once.
     """
     for path in (path for paths in config.splits.values() for path in paths if path.is_file()):
-        with contextlib.suppress(OSError):  # that it cannot be read is told elsewhere
+        with contextlib.suppress(OSError):  # unreadable lists are reported elsewhere
             if (size := excess(path)) is not None:
                 says = "{size}: it is not read, and none of its images was looked at"
                 yield Hit(str(path), says, values={"size": size})
@@ -583,10 +583,10 @@ def list_paths_nowhere(config: DataConfig) -> Iterator[Hit]:
     """The lines of a list of images lead nowhere; the images lie beside the list, or in the folder of the dataset.
 
     Why: no image is found, and training does not start.
-    Ultralytics: takes lines from the folder that it is started in, but for those that begin with `./`; then it raises
+    Ultralytics: takes lines from the folder in which it is started, except those that begin with `./`; then it raises
         RuntimeError ("No valid images found").
     Example: `/home/ann/cats/images/1.jpg` in a train.txt, or `data/obj_train_data/1.jpg` in one of CVAT.
-    Fix: write the paths from the folder of the list on, with `./` before each.
+    Fix: write the paths relative to the folder of the list, with `./` before each.
     """
     for path, how in config.lists.items() if config.layout is Layout.YAML else ():
         folder = _from(config, Path(how.place))
@@ -597,7 +597,7 @@ def list_paths_nowhere(config: DataConfig) -> Iterator[Hit]:
 
 
 def _from(config: DataConfig, path: Path) -> str:
-    """A path from the folder of the yaml on, where it is below or beside it."""
+    """A path relative to the folder of the yaml if it is below or beside that, else absolute."""
     home = config.home.resolve()
     near = path.is_relative_to(home) or path.is_relative_to(home.parent)
     return os.path.relpath(path, home).replace(os.sep, "/") if near else str(path)

@@ -1,4 +1,4 @@
-"""FS: which files there are, which belong together, and whether training can start with them."""
+"""FS: images, labels and arrays: what is missing, misplaced or shared, and whether training can start."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
 FEW_BARE, BARE_SHARE = 3, 0.1
-"""From so many images without a label file on, and from this share of a split, their labels are looked for."""
+"""If this many images of a split, and this share, have no label file, their labels are looked for."""
 _NO_START = "; training does not start: {error}"
 Fates = Mapping[str, Fate]
 TRAINED = ("train", "val")
@@ -32,7 +32,7 @@ TRAINED = ("train", "val")
 
 
 def some(paths: Iterable[str]) -> dict[str, Any]:
-    """The names of the first three files, and how many more there are: the values of `SOME`."""
+    """The names of the first three files, and how many more there are: the values `examples` and `more`."""
     names = [Path(path).name for path in paths]
     return {"examples": tuple(names[:3]), "more": max(0, len(names) - 3)}
 
@@ -49,7 +49,7 @@ def home_of(table: Table, split: str) -> str:
 
 
 def twins(strays: tuple[str, ...], table: Table, census: Census) -> dict[str, tuple[int, str]]:
-    """Label files that would belong to an image if their name were spelt a little otherwise.
+    """Label files that would belong to an image if their names differed a little.
 
     Returns:
         for each such file the image and how the names differ: in `case`, in their `unicode` form, or in a `suffix`.
@@ -70,14 +70,14 @@ def twins(strays: tuple[str, ...], table: Table, census: Census) -> dict[str, tu
 
 
 def _normal_path(path: str) -> str:
-    """A path as NFC, in lowercase, without spaces around its name and its suffix."""
+    """A path in Unicode form NFC, its name in lowercase, without spaces around stem and suffix."""
     folder, slash, name = unicodedata.normalize("NFC", path).rpartition(os.sep)
     stem, dot, suffix = name.strip().lower().rpartition(".")
     return f"{folder}{slash}{stem.strip()}{dot}{suffix}"
 
 
 def _difference(path: str, wanted: str) -> str:
-    """How two paths differ that are the same when plain."""
+    """How two paths differ that `_normal_path` makes equal."""
     one, other = unicodedata.normalize("NFC", path), unicodedata.normalize("NFC", wanted)
     if one == other:
         return "unicode"
@@ -86,12 +86,12 @@ def _difference(path: str, wanted: str) -> str:
 
 @rule("FS001", "image-missing", Severity.ERROR, Effect.DROPS)
 def image_missing(unusual: tuple[Image, ...]) -> Iterator[Hit]:
-    """A list names an image that is not there, or a link in a folder leads nowhere.
+    """A list names an image that does not exist, or a link in a folder leads nowhere.
 
     Why: the image and all its labels are missing from training.
     Ultralytics: drops the entry with one line in the log.
     Example: train.txt written before images were moved; a link to a disk that is gone.
-    Fix: restore the image, or write the list anew.
+    Fix: restore the image, or write the list again.
     """
     for image in unusual:
         if image.header.fault == "missing":
@@ -104,10 +104,10 @@ def image_missing(unusual: tuple[Image, ...]) -> Iterator[Hit]:
 def label_missing(table: Table) -> Iterator[Hit]:
     """Some images of a split have no label file.
 
-    Why: they are trained as pure background; right if nothing is on them, harmful if their labels got lost.
+    Why: they are trained as pure background: right if nothing is on them, harmful if their labels got lost.
     Ultralytics: trains on them as background and counts them in the log.
     Example: images/train/7.jpg without labels/train/7.txt.
-    Fix: nothing if the images are meant as background; an empty label file says so clearly.
+    Fix: nothing if the images are meant as background; an empty label file makes that clear.
     """
     for split, indices in table.members.items():
         bare = [table.files[i] for i in indices[~table.labelled[indices]]]
@@ -119,7 +119,7 @@ def label_missing(table: Table) -> Iterator[Hit]:
 
 @rule("FS061", "labels-elsewhere", Severity.WARNING, Effect.GARBAGE, LABELLED)
 def labels_elsewhere(table: Table, strays: tuple[str, ...], config: DataConfig) -> Iterator[Hit]:
-    """Many images of a split have no label file, and files of their names lie in another folder of the dataset.
+    """Many images of a split have no label file, and files with their names lie in another folder of the dataset.
 
     Why: the images are trained as pure background although someone labelled them.
     Ultralytics: replaces the last folder `images` of the path by `labels`, and looks nowhere else.
@@ -141,7 +141,7 @@ def labels_elsewhere(table: Table, strays: tuple[str, ...], config: DataConfig) 
 def train_unlabelled(fates: Mapping[str, Fate], table: Table, config: DataConfig) -> Iterator[Hit]:
     """No image of the train split has a label file.
 
-    Why: there is nothing to learn from; usually the labels are in a place where no one looks.
+    Why: there is nothing to learn from; usually the labels are where Ultralytics does not look.
     Ultralytics: raises ValueError ("No labels found").
     Example: labels beside the folder `images` under another name than `labels`.
     Fix: put the labels where the finding says, one .txt per image.
@@ -159,8 +159,8 @@ def train_unlabelled(fates: Mapping[str, Fate], table: Table, config: DataConfig
 def val_unlabelled(table: Table, config: DataConfig) -> Iterator[Hit]:
     """No image of the val split has a label file.
 
-    Why: mAP stays 0, so early stopping and the choice of best.pt work on nothing.
-    Ultralytics: warns once and validates against an empty truth.
+    Why: mAP stays 0, so early stopping and the choice of best.pt are meaningless.
+    Ultralytics: warns once and validates against no objects.
     Example: val labels in labels/train while the images are in images/val.
     Fix: put the labels where the finding says, one .txt per image.
     """
@@ -172,7 +172,7 @@ def test_unlabelled(table: Table, config: DataConfig) -> Iterator[Hit]:
     """No image of the test split has a label file.
 
     Why: an evaluation on the split gives a mAP of 0, whatever the model does.
-    Ultralytics: warns once and evaluates against an empty truth.
+    Ultralytics: warns once and evaluates against no objects.
     Example: `test: images/test` without labels/test.
     Fix: put the labels where the finding says, one .txt per image, or take `test` out of data.yaml.
     """
@@ -180,12 +180,12 @@ def test_unlabelled(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 
 def _without_labels(split: str, table: Table, config: DataConfig, error: str = "") -> Iterator[Hit]:
-    """A hit if no image of the split is labelled; where its labels lie, if they can be found.
+    """A hit if no image of the split has labels; it says where they lie, if they can be found.
 
     Args:
         split: the split.
         table, config: the dataset.
-        error: what Ultralytics raises at start for that.
+        error: what Ultralytics raises at start.
     """
     chosen = table.members.get(split)
     if chosen is None or not len(chosen) or table.labelled[chosen].any():
@@ -201,24 +201,24 @@ def _without_labels(split: str, table: Table, config: DataConfig, error: str = "
 
 
 def _near_says(near: Near) -> str:
-    """What is said of the place at which labels were found; the values are those of `_near_values`."""
+    """The format text about where labels were found, for the values of `_near_values`."""
     says = "; {folder} holds {files} .txt files, {matching} of them named as these images"
     if near.capitals:
         says += ": only 'images' and 'labels' in lowercase are known; rename {capitals:,}"
     elif near.nameless:
         says += ": the images lie in no folder 'images', which would be replaced by 'labels'"
     says += ": the labels lack the folders in which the images lie" if near.above else ""
-    more = "; {repeated:name stands|names stand} for several images each, so their labels cannot be told apart"
+    more = "; {repeated:name is|names are} of several images each, so it is not known whose labels they are"
     return says + (more if near.repeated else "")
 
 
 def _near_values(near: Near | None) -> dict[str, Any]:
-    """What was found out about the place of labels, by name."""
+    """Where labels were found, by name."""
     return {"folder": None, "matching": 0} if near is None else near._asdict()
 
 
 def _labels_near(table: Table, bare: list[int], config: DataConfig, known: Iterable[str] = ()) -> Near | None:
-    """Where the labels of some images lie; those of others, and those that are known, aside."""
+    """Where the labels of some images lie, without label files of other images and known ones."""
     taken = {table.labels[i] for i in np.flatnonzero(table.labelled).tolist()} | set(known)
     return find_labels([table.files[i] for i in bare], [str(config.root), str(config.yaml_file.parent)], taken)
 
@@ -232,8 +232,8 @@ def _bare_by_stem(table: Table) -> dict[str, int]:
 def label_orphan(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
     """A label file has no image.
 
-    Why: someone labelled an image that is not trained on; it was lost, renamed or put elsewhere.
-    Ultralytics: never looks at the file.
+    Why: someone labelled an image that is not trained on: it was lost, renamed or moved.
+    Ultralytics: never reads the file.
     Example: labels/train/8.txt without images/train/8.jpg.
     Fix: restore the image, or remove the label file.
     """
@@ -253,7 +253,7 @@ def label_misplaced(strays: tuple[str, ...], table: Table) -> Iterator[Hit]:
     Why: the image is trained as pure background although its objects are labelled.
     Ultralytics: replaces the last folder `images` of the path by `labels`, and looks nowhere else.
     Example: labels/train/5.txt for images/val/5.jpg, or 5.txt beside images/val/5.jpg.
-    Fix: move the label file to the place that the finding names.
+    Fix: move the label file to the path that the finding names.
     """
     bare = _bare_by_stem(table) if strays else {}
     for path in strays:
@@ -282,25 +282,24 @@ def label_shared(table: Table) -> Iterator[Hit]:
 
 @rule("FS008", "image-repeated", Severity.WARNING, Effect.ACCEPTS)
 def image_repeated(table: Table) -> Iterator[Hit]:
-    """One image file is met several times in a split.
+    """One image file occurs several times in a split.
 
     Why: it counts several times in training and evaluation; a link to a folder above repeats it 40 times.
     Ultralytics: trains on each occurrence.
-    Example: a symbolic link inside images/ that points to images/, or a line that stands twice in train.txt.
+    Example: a symbolic link inside images/ that points to images/, or a repeated line in train.txt.
     Fix: remove the link or the repeated lines.
     """
     identity = table.identity
     for split, listed in table.splits.items():
         if table.distinct and len(listed) == len(table.members[split]):
             continue
-        there = listed[identity[listed] != 0]
         times: dict[int, list[int]] = defaultdict(list)
-        for i in there.tolist():
+        for i in listed[identity[listed] != 0].tolist():
             times[int(identity[i])].append(i)
         for first, *others in times.values():
             if others:
                 file = table.files[first]
-                says, values = "met {times} times in this split", {"times": len(others) + 1}
+                says, values = "{times} times in this split", {"times": len(others) + 1}
                 yield Hit(file, says, split=split, image=file, values=values)
 
 
@@ -308,10 +307,10 @@ def image_repeated(table: Table) -> Iterator[Hit]:
 def image_in_two_splits(table: Table) -> Iterator[Hit]:
     """Train and another split share image files.
 
-    Why: evaluation on images that were trained on says nothing about new ones.
-    Ultralytics: trains and evaluates as told.
+    Why: evaluation on images seen in training says nothing about new ones.
+    Ultralytics: trains and evaluates as configured.
     Example: `train` and `val` name the same folder.
-    Fix: give each split images of its own.
+    Fix: put each image into one split only.
     """
     for split, indices in table.members.items():
         if split == "train":
@@ -325,9 +324,9 @@ def image_in_two_splits(table: Table) -> Iterator[Hit]:
 
 @rule("FS010", "npy-replaces-image", Severity.INFO, Effect.ACCEPTS)
 def npy_replaces_image(table: Table) -> Iterator[Hit]:
-    """Arrays of the same size stand beside the images.
+    """There are arrays of the same size beside the images.
 
-    Why: they are loaded in place of the images; editing an image by a tool that keeps its date has no effect.
+    Why: they are loaded in place of the images; editing an image with a tool that keeps its date has no effect.
     Ultralytics: loads x.npy instead of x.jpg unless it is older; `cache="disk"` writes such files.
     Example: x.npy beside x.jpg, left by an earlier run.
     Fix: delete the .npy files if the images changed since.
@@ -366,7 +365,7 @@ def npy_unusable(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hit
     """The array beside an image cannot serve as its pixels.
 
     Why: a file of yours that only happens to have that name is lost.
-    Ultralytics: deletes a .npy it cannot read, and overwrites one of other channels or of type uint16.
+    Ultralytics: deletes a .npy it cannot read, and overwrites one with other channels or of type uint16.
     Example: x.npy with one channel beside x.jpg in a set of 3 channels.
     Fix: move arrays that are no images out of the image folder.
     """
@@ -385,13 +384,13 @@ def npy_unusable(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hit
 
 @rule("FS055", "split-unusable", Severity.FATAL, Effect.CRASHES)
 def split_unusable(fates: Fates, table: Table, task: str) -> Iterator[Hit]:
-    """Not one image of train, or of val, can be used.
+    """No image of train, or of val, can be used.
 
     Why: training does not start.
-    Ultralytics: leaves out each image with a line in the log, then raises RuntimeError ("No valid images found"), for
+    Ultralytics: drops each image with a line in the log, then raises RuntimeError ("No valid images found"), for
         class folders FileNotFoundError ("No images found in 'val' split").
     Example: a pose dataset whose rows hold boxes without keypoints, or images of 0 bytes.
-    Fix: look at the findings in the images and label files of the split; they have one cause, mostly.
+    Fix: look at the findings in the images and label files of the split; mostly they have one cause.
     """
     for split in TRAINED:
         if split in fates and fates[split].images and not fates[split].kept:
@@ -401,12 +400,12 @@ def split_unusable(fates: Fates, table: Table, task: str) -> Iterator[Hit]:
 
 @rule("FS056", "test-unusable", Severity.WARNING, Effect.CRASHES)
 def test_unusable(fates: Fates, table: Table) -> Iterator[Hit]:
-    """Not one image of test can be used.
+    """No image of test can be used.
 
     Why: training runs, but the model cannot be evaluated on the split.
     Ultralytics: raises RuntimeError ("No valid images found") as soon as `split=test` is asked for.
     Example: test images of 0 bytes after a copy that broke off.
-    Fix: look at the findings in the images and label files of the split; they have one cause, mostly.
+    Fix: look at the findings in the images and label files of the split; mostly they have one cause.
     """
     if "test" in fates and fates["test"].images and not fates["test"].kept:
         yield _unusable(table, fates["test"], "test")
@@ -430,13 +429,13 @@ def set_of_boxes(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
 
 
 def _unusable(table: Table, fate: Fate, split: str, error: str = "") -> Hit:
-    """A hit on a split of which no image can be used; whether images or labels are in the way.
+    """A hit on a split of which no image can be used: for its images or for its labels.
 
     Args:
         table: the dataset.
-        fate: what becomes of the images of the split.
+        fate: what Ultralytics does with the images of the split.
         split: its name.
-        error: what Ultralytics raises at start for that.
+        error: what Ultralytics raises at start.
     """
     listed = table.splits[split]
     refused = int(((table.fate[listed] & IMAGE_DROPPED) != 0).sum())

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.label_boxes import Floats, Shapes, once
 
 MAX_NEIGHBOURS = 64
-"""An edge is held against so many others at most: those that begin next, from left to right."""
+"""An edge is compared with at most this many others: those that begin next, from left to right."""
 FLAT = 1e-2
-"""Points no further off a line than so many pixels lie on it."""
+"""Points at most this many pixels from a line count as on it."""
 _AT_ONCE = 1 << 18
 _FARTHEST = 1e5
 
 
 @once
 def _local(polygons: Shapes) -> tuple[Floats, Floats]:
-    """(P,) x and y as seen from the first point of each polygon: small numbers, so that nothing cancels."""
+    """(P,) x and y relative to the first point of each polygon: small numbers, so that no digits cancel."""
     x, y, start = polygons.x, polygons.y, polygons.start
     return x - polygons.each(x[start]), y - polygons.each(y[start])
 
@@ -46,7 +46,7 @@ def extents(polygons: Shapes) -> Floats:
 
 @once
 def flat(polygons: Shapes) -> NDArray[np.bool_]:
-    """(K,) whether all points lie on one line: none is `FLAT` off that from the first to the furthest."""
+    """(K,) whether all points lie on one line: within `FLAT` of that from the first point to the furthest one."""
     result = np.asarray(np.abs(areas(polygons)) <= 2 * FLAT * extents(polygons))  # others are too large for it
     few = polygons.subset(result)
     x, y = _local(few)
@@ -61,7 +61,7 @@ def flat(polygons: Shapes) -> NDArray[np.bool_]:
 
 
 class Crossing(NamedTuple):
-    """Two edges of the polygon `owner` (its place in `rows`) that cross, and the area of the loop between them."""
+    """Where the polygon `owner` (its place in `rows`) crosses itself; the area of the loop, in square pixels."""
 
     owner: int
     loop: float
@@ -71,7 +71,7 @@ def crossings(polygons: Shapes) -> list[Crossing]:
     """For each polygon that crosses itself the crossing with the largest loop.
 
     Edges that merely touch do not cross. The smaller of the two parts that a crossing makes is its loop. An edge is
-    held against `MAX_NEIGHBOURS` others, so that polygons made to have all edges side by side cost no more.
+    compared with `MAX_NEIGHBOURS` others, so that a polygon with all edges side by side takes no longer.
     """
     doubtful = np.flatnonzero(~_star_shaped(polygons))
     chosen = np.zeros(len(polygons.rows), np.bool_)
@@ -81,7 +81,7 @@ def crossings(polygons: Shapes) -> list[Crossing]:
 
 
 def _star_shaped(polygons: Shapes) -> NDArray[np.bool_]:
-    """(K,) polygons that go once around the middle of their corners, always the same way: they cannot cross."""
+    """(K,) whether polygons go once around the mean of their corners, always the same way: these cannot cross."""
     x = polygons.x - polygons.each(polygons.total(polygons.x) / polygons.count)
     y = polygons.y - polygons.each(polygons.total(polygons.y) / polygons.count)
     turn = x * polygons.ahead(y) - polygons.ahead(x) * y
@@ -92,7 +92,7 @@ def _star_shaped(polygons: Shapes) -> NDArray[np.bool_]:
 
 
 def _sweep(polygons: Shapes) -> dict[int, float]:
-    """For each polygon (by its place) that crosses itself the largest loop: edges from left to right."""
+    """The largest loop of each polygon (by its place) that crosses itself; sweeps the edges from left to right."""
     found: dict[int, float] = {}
     if not len(polygons.x):
         return found
@@ -128,7 +128,7 @@ class _Edges:
         self.start, self.count = polygons.start, polygons.count
 
     def cross(self, a: NDArray[np.int64], b: NDArray[np.int64], found: dict[int, float]) -> None:
-        """Note the pairs of edges that cross, with their loops."""
+        """Update the largest loops in `found` by the pairs of edges that cross."""
         near = (self.high[a] >= self.low[b]) & (self.high[b] >= self.low[a]) & (self.owner[a] == self.owner[b])
         a, b = np.minimum(a[near], b[near]), np.maximum(a[near], b[near])
         dx, dy = self.x[b] - self.x[a], self.y[b] - self.y[a]

@@ -1,4 +1,4 @@
-"""IM: image files as their headers show them."""
+"""IM: image files, by their headers."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from yolo_nanfix.linting.rules.file_set import some
 
 Images = Iterable[Image]
 WIDEST = 10.0
-"""A longer side of more than so many times the shorter one is told."""
+"""Longer sides of more than this many times the shorter one are reported."""
 ALPHA_LOOKED_AT = 32
-"""Of so many images with alpha, spread over the set, the alpha is decoded where --deep does not decode all."""
+"""The alpha of at most this many images, spread over the set, is decoded; of all of them with --deep."""
 LARGEST_DECODED = 50_000_000
-"""The alpha of images of more pixels is not decoded."""
+"""The alpha of images with more pixels is not decoded."""
 LEAST_CLEAR = 0.001
-"""A smaller share of transparent pixels is the rounded corners of a screenshot."""
+"""A smaller share of transparent pixels does not count: the rounded corners of a screenshot."""
 _DROPPED_ALPHA = (1, 3)
 """Channel counts for which Ultralytics loads images without alpha."""
 _TURNS = {
@@ -45,9 +45,9 @@ _TURNS = {
     8: "turned left",
 }
 PNGS_LOOKED_AT = 400
-"""So many colour PNGs are looked at, from all over the set: whether they are of two kinds shows in a part of them."""
+"""At most this many colour PNGs, spread over the set, are read: enough to see whether they are of two kinds."""
 _LINEAR, _NEAR = 100_000, 5_000
-"""A gamma of 1 as a gAMA chunk has it: nothing is to be bent. libpng takes what is within 5 % for it."""
+"""A gamma of 1 in a gAMA chunk, and how near to it (5 %) libpng treats a gamma as 1."""
 
 
 def hit(image: Image, says: str, /, **values: Any) -> Hit:
@@ -56,14 +56,14 @@ def hit(image: Image, says: str, /, **values: Any) -> Hit:
 
 
 def _taken(images: Images) -> Iterator[tuple[Image, Header]]:
-    """The images that Ultralytics does not drop, with their headers."""
+    """The images that Ultralytics does not drop for their header, with it."""
     for image in images:
         if image.header.fault in ("", "trailing"):
             yield image, image.header
 
 
 def _with_fault(images: Images, fault: str, says: str) -> Iterator[Hit]:
-    """A hit for each image whose header has that fault."""
+    """A hit for each image whose header has this fault."""
     for image in images:
         if image.header.fault == fault:
             yield hit(image, says, reason=image.header.reason)
@@ -150,10 +150,10 @@ def format_not_supported(unusual: Images) -> Iterator[Hit]:
 def content_against_suffix(unusual: Images) -> Iterator[Hit]:
     """The content is of another format than the suffix says.
 
-    Why: tools that trust the suffix fail on the file, and some decoding hangs on the suffix alone.
+    Why: tools that trust the suffix fail on the file, and some decoders depend on the suffix.
     Ultralytics: usually decodes it by content; multi-band TIFF only under its own suffix.
     Example: PNG or WebP bytes under the name 12.jpg.
-    Fix: rename the file to the suffix of its content, and its label file stays as it is.
+    Fix: give the file the suffix of its content; its label file stays as it is.
     """
     for image, header in _taken(unusual):
         if header.format in ACCEPTED and header.format not in SUFFIX_FORMATS[image.suffix]:
@@ -170,7 +170,7 @@ def pixel_count_huge(images: Images, unusual: Images, config: DataConfig) -> Ite
     Example: a scan of 12000x9000 pixels.
     Fix: cut the image into tiles, or scale it down once.
     """
-    pillow = sys.modules.get("PIL.Image")  # as long as it is not loaded, nobody has changed its limit
+    pillow = sys.modules.get("PIL.Image")  # until it is loaded, nobody has changed its limit
     limit: int | None = pillow.MAX_IMAGE_PIXELS if pillow else BOMB_PIXELS // 2
     for image, header in _taken(unusual if limit is None or limit >= MOST**2 else images):
         count = header.width * header.height * header.frames
@@ -200,7 +200,7 @@ def decompression_bomb(unusual: Images) -> Iterator[Hit]:
 
 @rule("IM019", "not-an-image", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.QUARANTINE))
 def not_an_image(unusual: Images) -> Iterator[Hit]:
-    """Something else than an image is stored under the name of one.
+    """A file with the name of an image is not an image.
 
     Why: the image and all its labels are missing from training; usually a download returned an error page.
     Ultralytics: drops the image with one line in the log, after an attempt to install a HEIF reader.
@@ -212,10 +212,10 @@ def not_an_image(unusual: Images) -> Iterator[Hit]:
 
 @rule("IM020", "exif-turned", Severity.INFO, Effect.ACCEPTS)
 def exif_turned(unusual: Images, config: DataConfig) -> Iterator[Hit]:
-    """EXIF says that the image is to be turned or mirrored before it is shown.
+    """EXIF says that the image is to be rotated or mirrored before it is shown.
 
-    Why: labels fit only if the tool in which they were drawn turned the image, too; many do not.
-    Ultralytics: trains on the turned image; if `channels` is not 1 or 3, of most formats only the size is turned.
+    Why: labels fit only if the tool in which they were drawn rotated the image, too; many do not.
+    Ultralytics: trains on the rotated image; if `channels` is not 1 or 3, it rotates only the size of most formats.
     Example: a photograph of a phone that was held upright (orientation 6).
     Fix: look at some of these images with their labels; if they do not fit, remove the EXIF tag.
     """
@@ -225,9 +225,9 @@ def exif_turned(unusual: Images, config: DataConfig) -> Iterator[Hit]:
             if turned:
                 says = "orientation {orientation} of EXIF: it is trained on {turn}"
             elif config.channels in TURNING:
-                says = "orientation {orientation} of EXIF: this OpenCV does not turn WebP, later ones do"
+                says = "orientation {orientation} of EXIF: this OpenCV does not rotate WebP, later ones do"
             else:
-                says = "orientation {orientation} of EXIF: it is not turned for {channels:channel|channels}"
+                says = "orientation {orientation} of EXIF: it is not rotated for {channels:channel|channels}"
                 says += ", but its size is" if header.turn >= QUARTER else ""
             values = {"orientation": header.turn, "turn": _TURNS[header.turn], "channels": config.channels}
             yield hit(image, says, **values, turned=turned)
@@ -235,9 +235,9 @@ def exif_turned(unusual: Images, config: DataConfig) -> Iterator[Hit]:
 
 @rule("IM021", "color-cmyk", Severity.INFO, Effect.ACCEPTS)
 def color_cmyk(unusual: Images) -> Iterator[Hit]:
-    """The image is stored in printing colours.
+    """The colours of the image are CMYK, as for printing.
 
-    Why: the decoder turns CMYK into RGB without a colour profile, so colours differ from what viewers show.
+    Why: the decoder converts CMYK to RGB without a colour profile, so colours differ from what viewers show.
     Ultralytics: converts it silently.
     Example: a photograph taken from a print layout.
     Fix: convert the image to RGB with its profile.
@@ -253,7 +253,7 @@ def color_palette(unusual: Images) -> Iterator[Hit]:
 
     Why: photographs lose shades in a palette, and a palette is often the sign of a mask among the images.
     Ultralytics: trains on the colours of the palette.
-    Example: a mask of class numbers saved among the images; a GIF turned to PNG.
+    Example: a mask of class numbers saved among the images; a GIF converted to PNG.
     Fix: check that it is no mask; else nothing.
     """
     for image, header in _taken(unusual):
@@ -267,19 +267,19 @@ def color_palette(unusual: Images) -> Iterator[Hit]:
 def alpha_dropped(table: Table, config: DataConfig, options: LintOptions) -> Iterator[Hit]:
     """Images of a folder have transparent pixels, and alpha is dropped.
 
-    Why: where an image is transparent, the model sees whatever colour lies below: black, white or noise.
+    Why: where an image is transparent, the model sees whatever colour is stored: black, white or noise.
     Ultralytics: drops alpha with 1 or 3 channels; an alpha channel that is opaque everywhere does no harm.
-    Example: cut-out products on a transparent ground, saved as PNG.
-    Fix: put the images on the ground that they shall be seen on, or set `channels: 4` if all images have alpha.
+    Example: cut-out products on a transparent background, saved as PNG.
+    Fix: put the images on a suitable background, or set `channels: 4` if all images have alpha.
     """
     if config.channels not in _DROPPED_ALPHA or not table.alpha.any():
         return
-    there = np.flatnonzero(table.alpha & (table.width.astype(np.int64) * table.height <= LARGEST_DECODED))
-    if not options.deep and len(there) > ALPHA_LOOKED_AT:
-        there = there[np.linspace(0, len(there) - 1, ALPHA_LOOKED_AT).astype(np.int64)]
+    sample = np.flatnonzero(table.alpha & (table.width.astype(np.int64) * table.height <= LARGEST_DECODED))
+    if not options.deep and len(sample) > ALPHA_LOOKED_AT:
+        sample = sample[np.linspace(0, len(sample) - 1, ALPHA_LOOKED_AT).astype(np.int64)]
     looked: Counter[str] = Counter()
     clear: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    for image in there.tolist():
+    for image in sample.tolist():
         folder = table.files[image].rpartition(os.sep)[0]
         looked[folder] += 1
         if (share := transparent(table.files[image])) >= LEAST_CLEAR:
@@ -297,10 +297,10 @@ def alpha_dropped(table: Table, config: DataConfig, options: LintOptions) -> Ite
 
 @rule("IM024", "grey-in-color-set", Severity.INFO, Effect.ACCEPTS)
 def grey_in_color_set(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """Grey images in a set of 3 channels.
+    """A set with 3 channels holds grey images.
 
-    Why: a model for grey images alone can have one channel; a few among colours may come from another source.
-    Ultralytics: repeats the one band three times.
+    Why: a model for grey images can have one channel; a few among colour images may come from another source.
+    Ultralytics: repeats the one channel three times.
     Example: X-ray images saved as grey PNG, in a data.yaml without `channels`.
     Fix: set `channels: 1` if all images are grey; else nothing.
     """
@@ -317,7 +317,7 @@ def grey_in_color_set(table: Table, config: DataConfig) -> Iterator[Hit]:
 def more_than_8_bits(unusual: Images) -> Iterator[Hit]:
     """The image has 9 to 16 bits a sample.
 
-    Why: training sees 256 levels, and what is stored beyond is lost; IM016 and IM017 tell where hardly any is left.
+    Why: training sees 256 levels; finer ones are lost. IM016 and IM017 report images of which almost nothing remains.
     Ultralytics: keeps the upper 8 of 16 bits.
     Example: a 16-bit PNG of a thermal camera.
     Fix: scale the values that matter to 8 bits once, by a window of your choice.
@@ -363,10 +363,10 @@ def extreme_aspect(unusual: Images) -> Iterator[Hit]:
 
 @rule("IM039", "grey-by-gamma", Severity.WARNING, Effect.REWRITES)
 def grey_by_gamma(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """With one channel, some colour images become grey by the gamma in their file, others without.
+    """With one channel, some colour images are converted to grey by the gamma in their file, others without.
 
-    Why: equal colours become grey values up to 70 of 255 apart, by no more than the program that saved the file.
-    Ultralytics: reads with `channels: 1` by `IMREAD_GRAYSCALE`, for which libpng obeys sRGB and gAMA chunks.
+    Why: equal colours become grey values up to 70 of 255 apart, depending on the program that saved the file.
+    Ultralytics: reads with `IMREAD_GRAYSCALE` if `channels` is 1; libpng then applies sRGB and gAMA chunks.
     Example: screenshots with an sRGB chunk among PNGs or JPEGs of another program.
     Fix: save all images as grey, or save the PNGs again without gAMA and sRGB chunks.
     """
@@ -387,7 +387,7 @@ def grey_by_gamma(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 
 def bends(file: str) -> bool:
-    """Whether a PNG has a chunk by which libpng bends its colours on their way to grey; False if it is no PNG."""
+    """Whether libpng applies a gamma when it converts a PNG to grey, by its chunks; False if it is no PNG."""
     gamma = _LINEAR
     for name, data in chunks(file):
         if name == b"sRGB":

@@ -24,13 +24,13 @@ from yolo_nanfix.linting.rules.row_hits import bad_hits, row_hits
 POSE = ("pose",)
 BOX_COLUMNS = 5
 FAR = 0.5
-"""A keypoint is far from its box if it is outside by more than this part of the box's longer side."""
+"""A keypoint is far from its box if it is outside by more than this share of the box's longer side."""
 FITTING = 0.98
 """This share of the rows must fit a unit."""
 PERCENT_FROM = 130
-"""In images of fewer pixels a side percent and pixels look alike."""
+"""In images with sides of fewer pixels, percent and pixels look alike."""
 ABOUT_POINTS = ("KP001", "KP003", "KP004", "KP005", "KP007", "KP008", "KP009", "SP007")
-"""What is wrong with keypoints that are not normalised."""
+"""What else is found where keypoints are not normalised."""
 _VISIBILITY = "has visibility {visibility}"
 
 
@@ -44,8 +44,8 @@ def visibility_odd(labels: Labels, images: Images) -> Iterator[Hit]:
     Fix: write 0 for a keypoint that is not labelled, 1 for a hidden one and 2 for a visible one.
     """
     seen = labels.visible
-    odd = (seen >= LOW) & (seen != 0) & (seen != 1) & (seen != 2)
-    yield from _point_hits(labels, images, odd, _VISIBILITY, visibility=seen)
+    other = (seen >= LOW) & (seen != 0) & (seen != 1) & (seen != 2)
+    yield from _point_hits(labels, images, other, _VISIBILITY, visibility=seen)
 
 
 @rule("KP002", "visibility-negative", Severity.ERROR, Effect.DROPS, POSE)
@@ -136,7 +136,7 @@ def keypoint_at_corner(labels: Labels, images: Images, config: DataConfig) -> It
 def keypoint_far_from_box(labels: Labels, images: Images) -> Iterator[Hit]:
     """A visible keypoint is outside its box, by more than half of the box's longer side.
 
-    Why: it belongs to another object, or x and y, or the columns of the row, are mixed up.
+    Why: it belongs to another object, or x and y or the columns of the row are mixed up.
     Ultralytics: keeps the row; the keypoint is predicted from inside the box.
     Example: `0 0.2 0.2 0.1 0.1 0.9 0.9 2 0.2 0.2 2`.
     Fix: draw the box around the object with all its visible keypoints.
@@ -193,10 +193,10 @@ def keypoints_missing(labels: Labels, images: Images, config: DataConfig) -> Ite
 
 @rule("KP012", "pose-set-of-boxes", Severity.ERROR, Effect.DROPS, POSE)
 def pose_set_of_boxes(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """The rows of a pose set are plain boxes: there are no keypoints in this export.
+    """The rows of a pose set are plain boxes, without keypoints.
 
-    Why: not one image with objects is left to train on.
-    Ultralytics: drops each image ("labels require 11 columns each"); where none is left training does not start.
+    Why: no image with objects remains to train on.
+    Ultralytics: drops each image ("labels require 11 columns each"); where none remains, training does not start.
     Example: `0 0.5 0.5 0.2 0.2` in all rows, with `kpt_shape: [2, 3]`.
     Fix: export the set again in a format that has keypoints; or remove `kpt_shape` and train the task detect.
     """
@@ -223,7 +223,7 @@ def pose_set_of_boxes(table: Table, config: DataConfig) -> Iterator[Hit]:
 def keypoints_in_pixels(table: Table, config: DataConfig) -> Iterator[Hit]:
     """The keypoints of the set are pixels, or percent, and its boxes are normalised.
 
-    Why: hardly an image is left to train on.
+    Why: almost no image remains to train on.
     Ultralytics: drops the images ("non-normalized or out of bounds coordinates").
     Example: `0 0.5 0.5 0.2 0.2 300 220 2 340 260 2`.
     Fix: divide x of the keypoints by the width of the image and y by its height, as in the boxes.
@@ -246,7 +246,7 @@ def keypoints_in_pixels(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 @rule("KP011", "keypoint-dimensions", Severity.ERROR, Effect.DROPS, POSE)
 def keypoint_dimensions(labels: Labels, images: Images, config: DataConfig) -> Iterator[Hit]:
-    """A row has visibilities and `kpt_shape` says that there are none, or the other way round.
+    """A row has visibilities although `kpt_shape` says that there are none, or the other way round.
 
     Why: all images with such rows are missing from training, mostly the whole set.
     Ultralytics: drops the image ("labels require 11 columns each").
@@ -260,7 +260,7 @@ def keypoint_dimensions(labels: Labels, images: Images, config: DataConfig) -> I
 
 
 def other_width(shape: tuple[int, int]) -> int:
-    """The columns of a row with the other number of dimensions."""
+    """The columns of a row with the other number of dimensions (2 for 3, 3 for 2)."""
     return BOX_COLUMNS + shape[0] * (5 - shape[1])
 
 
@@ -284,7 +284,7 @@ def _keypoints(labels: Labels) -> _Points:
 
 
 def _point_hits(labels: Labels, images: Images, marked: NDArray[np.bool_], says: str, **values: Any) -> Iterator[Hit]:
-    """A hit for each row with marked points, which tells of the first of these; of `values` (P, ...) it has its own."""
+    """A hit for each row with marked points, about the first of these, with its entries of `values` (P, ...)."""
     spots = np.flatnonzero(marked)
     owners = np.searchsorted(labels.first, spots, side="right") - 1
     rows, first, counts = np.unique(owners, return_index=True, return_counts=True)

@@ -1,4 +1,4 @@
-"""TX: label files as text: what cannot be read, and columns that belong to another format."""
+"""TX: label files as text: what cannot be read, and columns of other formats."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _ABOUT_BOXES = (
     *("BX001", "BX002", "BX004", "BX005", "BX006", "BX008", "BX009", "BX012", "BX013", "BX014", "BX015", "BX016"),
     *("BX019", "BX020", "BX021"),
 )
-"""What is found besides where a confidence and a number are taken for a corner."""
+"""What else is found where a confidence and a track number are read as a corner."""
 MANY_BEHIND = 0.5
-"""A tracker leaves rows without a number where it has no track: so many of all rows with one will do, if no row has
-another number of columns for another reason."""
+"""This share of rows with a track number is enough, if no row has another number of columns for another reason: a
+tracker writes none where it has no track."""
 OVER = 0.25
-"""So many numbers must be above 1 where they are read as a coordinate: those of the first two tracks are not."""
+"""At least this share of the track numbers must be above 1, so no coordinates: the first two tracks are not."""
 AHEAD = 0.5
-"""More rows than this with an outline that jumps at its first corner rather than at its end: nothing is cut."""
+"""If more than this share of the outlines jump at their first corner, not at their end, nothing is cut."""
 _EXPLAINED = (
     *UNREAD,
     *_ABOUT_BOXES,
     *("SG001", "SG002", "SG003", "SG004", "SG005", "SG006", "SG007", "SG009", "SG010"),
     *("SG011", "SG012", "SG013", "SG014", "OB001", "OB002", "OB003", "OB004", "OB005", "OB006", "OB007", "OB009"),
 )
-"""What is found besides where rows cannot be read, or a confidence and a number are taken for a corner."""
+"""What else is found where rows cannot be read, or a confidence and a track number are read as a corner."""
 
 
 @rule("TX001", "label-unreadable", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.RECODE))
@@ -99,7 +99,7 @@ def comma_separated(labels: Labels, images: Images) -> Iterator[Hit]:
 def comment_in_label(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row holds a comment.
 
-    Why: label files have no comments; one takes the whole image out of training.
+    Why: label files cannot hold comments; one takes the whole image out of training.
     Ultralytics: drops the image with one line in the log.
     Example: `# checked by Ann`.
     Fix: remove the comment.
@@ -122,11 +122,11 @@ def column_count(labels: Labels, images: Images, config: DataConfig, task: str) 
         named |= {BOX_COLUMNS, other_width(config.kpt_shape)}
     says = (
         "{columns} columns; {task} labels have {wanted:0=5 columns, or 1 and pairs of x y from 3 points on|# columns}"
-        "{predicted:; a confidence or a track's number behind the row?|}"
+        "{predicted:; a confidence or a track number at the end of the row?|}"
     )
     for bad in labels.bad:
         if bad.kind == "columns" and bad.number not in named:
-            width = bad.number  # 8: a confidence behind a triangle
+            width = bad.number  # at least 8: a triangle and a confidence
             predicted = width - pose in (1, 2) if pose else width % 2 == 0 and width >= 8
             values = {"columns": width, "task": task, "wanted": pose, "predicted": predicted}
             yield file_hit(labels, images, bad.file, says, bad.line, values)
@@ -156,24 +156,24 @@ def row_of_seven(table: Table) -> Iterator[Hit]:
     Fix: cut the rows to class x y width height.
     """
     says = "rows of 7 columns, as trackers write them, are read as polygons of 3 points"
-    told: set[str] = set()
+    explained: set[str] = set()
     chosen = np.flatnonzero(tracked(table))
     for image in chosen.tolist():
         split = table.split_of(image)
         hit = Hit(table.labels[image], says, 1, split=split, image=table.files[image])
-        if split not in told:  # one a split says what follows
-            told.add(split)
+        if split not in explained:  # one of each split explains what follows
+            explained.add(split)
             files = (table.labels[i] for i in chosen[table.split[chosen] == table.split[image]].tolist())
             hit = hit._replace(explains=Explains(_ABOUT_BOXES, frozenset(files)))
         yield hit
 
 
 def tracked(table: Table) -> NDArray[np.bool_]:
-    """(N,) bool, the images all of whose rows are those of a tracker."""
+    """(N,) bool, the images whose rows are all those of a tracker."""
     tracked = table.clues[:, Clue.TRACKED]
     sure = table.clues[:, Clue.NUMBER_OVER_ONE] > 0
     if not table.clues[:, Clue.CORNERS].any():
-        sure[:] = True  # where the set has polygons as well, 0 and 1 may be coordinates of a triangle
+        sure[:] = True  # if the set has polygons, too, 0 and 1 may be coordinates of a triangle
     return np.asarray((tracked > 0) & (tracked == table.lines) & sure)
 
 
@@ -181,7 +181,7 @@ def tracked(table: Table) -> NDArray[np.bool_]:
 def polygons_for_detect(table: Table) -> Iterator[Hit]:
     """Label files hold polygons, and the task is detect.
 
-    Why: fine if the set is made for segmentation; worth knowing if you expected boxes.
+    Why: fine for a segmentation set; worth knowing if you expected boxes.
     Ultralytics: trains on the boxes around the polygons.
     Example: COCO segmentation labels used with a detection model.
     Fix: nothing; use the task segment to train on the shapes.
@@ -231,7 +231,7 @@ def label_infinite(labels: Labels, images: Images, task: str) -> Iterator[Hit]:
     Fix: convert the annotation again with the right image size.
     """
     mask = np.isinf(labels.extra)
-    if task == "pose":  # there only the class, x and y of keypoints, and what is negative are looked at
+    if task == "pose":  # Ultralytics checks only the class, x and y of keypoints, and negative numbers
         mask = np.isinf(labels.cls) | np.isneginf(labels.box).any(axis=1)
     rows = np.flatnonzero(mask)
     yield from row_hits(labels, images, rows, "the row holds {number}", number=labels.extra[rows])
@@ -246,22 +246,22 @@ def number_odd_spelling(labels: Labels, images: Images) -> Iterator[Hit]:
     Example: `0 0.5_1 0.5 0.2 0.2`.
     Fix: write the number with plain digits.
     """
-    for odd in (bad for bad in labels.bad if bad.kind == "spelling"):
-        says = "{text!r} is an odd spelling" + MASKED if odd.masked else "{text!r} is read as {number}"
-        number = None if odd.masked else plain_facts(np.array([float(odd.text)]))[0]
-        yield file_hit(labels, images, odd.file, says, odd.line, {"text": odd.text, "number": number})
+    for bad in (bad for bad in labels.bad if bad.kind == "spelling"):
+        says = "{text!r} is an unusual spelling" + MASKED if bad.masked else "{text!r} is read as {number}"
+        number = None if bad.masked else plain_facts(np.array([float(bad.text)]))[0]
+        yield file_hit(labels, images, bad.file, says, bad.line, {"text": bad.text, "number": number})
 
 
 @rule("TX013", "row-of-six", Severity.ERROR, Effect.DROPS, autofix=unsafe(Operation.COLUMNS))
 def row_of_six(labels: Labels, images: Images) -> Iterator[Hit]:
-    """A row has six columns: a confidence or an angle behind the box.
+    """A row has six columns: a confidence or an angle after the box.
 
     Why: predictions saved with `save_conf`, or boxes with an angle; the whole image is missing from training.
     Ultralytics: drops the image ("labels require 5 columns, 6 columns detected").
     Example: `0 0.5 0.5 0.2 0.2 0.93`.
     Fix: cut the confidence off; write boxes with an angle as four corners for the task obb.
     """
-    says = "{columns} columns: a confidence, a track's number or an angle behind the box?"
+    says = "{columns} columns: a confidence, a track number or an angle after the box?"
     yield from bad_hits(labels, images, "columns", says, number=SIX, name="columns")
 
 
@@ -282,7 +282,7 @@ def class_name_for_number(labels: Labels, images: Images, config: DataConfig) ->
 def label_nul_bytes(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row holds NUL bytes.
 
-    Why: the file was cut short when a disk was full or a machine crashed, or is UTF-16 without a mark.
+    Why: the file was cut short when a disk was full or a machine crashed, or it is UTF-16 without a mark.
     Ultralytics: drops the image with one line in the log.
     Example: a file of the right size that holds nothing but zeros.
     Fix: restore the file from a copy, or convert the annotation again.
@@ -292,10 +292,10 @@ def label_nul_bytes(labels: Labels, images: Images) -> Iterator[Hit]:
 
 @rule("TX016", "byte-order-mark-inside", Severity.ERROR, Effect.DROPS, autofix=safe(Operation.MARK))
 def byte_order_mark_inside(labels: Labels, images: Images) -> Iterator[Hit]:
-    """A row begins with a byte order mark that cannot be seen.
+    """A row begins with an invisible byte order mark.
 
-    Why: files with such a mark were joined; the row looks right in every editor, and the image is missing.
-    Ultralytics: takes the mark at the start of a file, and drops the image for one further down.
+    Why: files with such a mark were joined; the row looks right in every editor, but the image is dropped.
+    Ultralytics: accepts the mark at the start of a file, and drops the image for one further down.
     Example: `copy a.txt + b.txt` on Windows.
     Fix: remove the mark: U+FEFF.
     """
@@ -315,19 +315,18 @@ def label_markup(labels: Labels, images: Images) -> Iterator[Hit]:
     for bad in labels.bad:
         if bad.kind == "number" and _is_markup(bad.text) and bad.file not in seen:
             seen.add(bad.file)
-            says = "{text!r} is XML, HTML or JSON, not a label"
-            says = says + MASKED if bad.masked else says
+            says = "{text!r} is XML, HTML or JSON, not a label" + (MASKED if bad.masked else "")
             yield file_hit(labels, images, bad.file, says, bad.line, {"text": bad.text[:60]})
 
 
 @rule("TX023", "instance-id-column", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.WITHOUT_NUMBER))
 def instance_id_column(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
-    """All rows have one column too many: a whole number beside the class, of an instance or of a track.
+    """All rows have one column too many: a whole number beside the class, the id of an instance or of a track.
 
-    Why: not one image with objects is left to train on.
-    Ultralytics: drops each image with one line in the log; where none is left training does not start.
+    Why: no image with objects remains to train on.
+    Ultralytics: drops each image with one line in the log; where none remains, training does not start.
     Example: `0 1907 0.1 0.1 0.5 0.1 0.3 0.4`: class, instance, corners.
-    Fix: take the column that is not the class out of all rows.
+    Fix: remove the column that is not the class from all rows.
     """
     for split, count, rows in met(table, Clue.NUMBERED):
         clues = table.clues[table.images_in(split)]
@@ -350,10 +349,10 @@ def instance_id_column(table: Table, config: DataConfig, task: str) -> Iterator[
     autofix=unsafe(Operation.WITHOUT_BEHIND),
 )
 def prediction_columns(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """Predictions were saved with more behind each row: a confidence, the number of a track, or both.
+    """Rows are predictions with more columns at their end: a confidence, a track number, or both.
 
     Why: the images are missing from training, or trained on with a corner at (confidence, number).
-    Ultralytics: drops images with rows of one column too many, or with a number above 1; two more columns behind an
+    Ultralytics: drops images with rows of one column too many, or with a number above 1; two more columns after an
         outline or an oriented box are read as a corner.
     Example: `0 0.1 0.1 0.5 0.1 0.3 0.4 0.93`, as `save_txt` writes it with `save_conf`.
     Fix: cut these columns off; save predictions without `save_conf`, and by `predict` rather than `track`.
@@ -361,23 +360,23 @@ def prediction_columns(table: Table, config: DataConfig) -> Iterator[Hit]:
     for split, (one, two, rows, ahead) in behind(table).items():
         if one and two:
             says = (
-                "a confidence stands behind {rows} of {of} rows, and the number of a track behind {tracks}, as "
+                "{rows} of {of} rows end with a confidence, {tracks} of them with a track number, too, as "
                 "predictions are saved with `save_conf` or by `track`"
             )
         elif two:
             says = (
-                "a confidence and the number of a track stand behind {rows} of {of} rows, as predictions are saved "
-                "with `save_conf` or by `track`"
+                "{rows} of {of} rows end with a confidence and a track number, as predictions are saved with "
+                "`save_conf` or by `track`"
             )
         elif ahead:
             says = (
-                "{rows} of {of} rows have a column too many: a confidence, beside the class or behind the outline, as "
+                "{rows} of {of} rows have a column too many: a confidence, beside the class or after the outline, as "
                 "predictions are saved with `save_conf` or by `track`"
             )
         else:
             says = (
-                "a column too many stands behind {rows} of {of} rows: a confidence, or the number of a track, as "
-                "predictions are saved with `save_conf` or by `track`"
+                "{rows} of {of} rows end with a column too many: a confidence or a track number, as predictions are "
+                "saved with `save_conf` or by `track`"
             )
         values = {"splits": table.splits_in(split), "columns": config.pose_columns, "two": bool(two), "ahead": ahead}
         values |= {"rows": one + two, "of": rows, "tracks": two}
@@ -388,8 +387,8 @@ def prediction_columns(table: Table, config: DataConfig) -> Iterator[Hit]:
 def byte_order_mark(labels: Labels, images: Images) -> Iterator[Hit]:
     """The label file begins with a byte order mark.
 
-    Why: other tools take the mark for a part of the first class number; joined files have it in their middle.
-    Ultralytics: leaves the mark out.
+    Why: other tools take the mark for a part of the first class number; in joined files it is inside the text.
+    Ultralytics: skips the mark.
     Example: a label file saved by Notepad as "UTF-8 with BOM".
     Fix: save the file as UTF-8 without the mark.
     """
@@ -400,8 +399,8 @@ def byte_order_mark(labels: Labels, images: Images) -> Iterator[Hit]:
 def line_ends_mixed(labels: Labels, images: Images) -> Iterator[Hit]:
     """The lines of the label file end in different ways, or in bare carriage returns.
 
-    Why: a tool that knows line feeds only reads rows with bare carriage returns as one; mixed ends tell of a merge.
-    Ultralytics: takes each of them for the end of a row.
+    Why: a tool that knows only line feeds reads rows with bare carriage returns as one; mixed ends hint at a merge.
+    Ultralytics: takes each of them as the end of a row.
     Example: rows of a Windows and of a Linux tool in one file.
     Fix: end all lines with a line feed.
     """
@@ -417,11 +416,10 @@ def line_ends_mixed(labels: Labels, images: Images) -> Iterator[Hit]:
 def label_file_too_large(labels: Labels, images: Images) -> Iterator[Hit]:
     """The label file has more than 64 MB.
 
-    Why: no image has so many objects: something else was written there, or one file over and over. Lint does not read
-        it.
+    Why: no image has so many objects: something else was written, or one file over and over. Lint does not read it.
     Ultralytics: reads it whole into memory, which takes many times its size, once for each process that caches labels.
     Example: a converter that appends all labels of the set to one file.
-    Fix: write the labels of this image anew.
+    Fix: write the labels of this image again.
     """
     says = "{bytes} bytes, more than the {limit} MB of a label file that are read; what it holds was not looked at"
     yield from bad_hits(labels, images, "large", says, name="bytes", limit=LABEL_BYTES >> 20)
@@ -431,12 +429,12 @@ def label_file_too_large(labels: Labels, images: Images) -> Iterator[Hit]:
 def label_rows_too_many(labels: Labels, images: Images) -> Iterator[Hit]:
     """The label file has more than 100 000 lines, or 5 million numbers.
 
-    Why: the fullest images, crowds and stars, have some ten thousand objects. In training each row is held against
+    Why: the fullest images, crowds and stars, have some ten thousand objects. In training each row is compared with
         each cell of the image, for every image of the batch: 100 000 rows at 640 px take 3 GB for each number that is
-        kept of such a pair. Lint does not read the file.
-    Ultralytics: takes them all, and runs out of memory in the first batch that the image is in.
+        stored of such a pair. Lint does not read the file.
+    Ultralytics: reads all of them, and runs out of memory in the first batch with the image.
     Example: a converter that appends all labels of the set to one file.
-    Fix: write the labels of this image anew.
+    Fix: write the labels of this image again.
     """
     says = "{rows} lines, more than the {limit} of a label file that are read; what it holds was not looked at"
     yield from bad_hits(labels, images, "many", says, name="rows", limit=ROWS)
@@ -448,24 +446,24 @@ def label_rows_too_many(labels: Labels, images: Images) -> Iterator[Hit]:
 def label_line_too_long(labels: Labels, images: Images) -> Iterator[Hit]:
     """A line of the label file has more than 1 MB.
 
-    Why: an outline of so many points is none that was drawn; mostly line ends are missing, and all rows are one. Lint
-        does not read the file.
+    Why: nobody draws an outline of so many points; mostly line ends are missing, and all rows are one. Lint does not
+        read the file.
     Ultralytics: reads it as one row: a box around all of its points, or the image is dropped.
-    Example: rows that were joined with spaces in the place of line ends.
-    Fix: write the labels of this image anew, one object a line.
+    Example: rows that were joined with spaces instead of line ends.
+    Fix: write the labels of this image again, one object a line.
     """
     says = "a line of {bytes} bytes, more than the {limit} MB of a line that are read; what it holds was not looked at"
     yield from bad_hits(labels, images, "long", says, name="bytes", limit=LINE_BYTES >> 20)
 
 
 class Behind(NamedTuple):
-    """What stands behind rows.
+    """How many rows of a set, or of a split, have columns too many.
 
     Attributes:
         one: rows with one column too many.
-        two: rows with a confidence and a number.
+        two: rows with a confidence and a track number.
         rows: all rows.
-        ahead: whether most of those with one column have it beside the class rather than behind.
+        ahead: whether most rows with one column too many have it beside the class, not at their end.
     """
 
     one: int
@@ -476,18 +474,19 @@ class Behind(NamedTuple):
 
 @once
 def behind(table: Table) -> Mapping[str | None, Behind]:
-    """What stands behind the rows of the set (None), or else of single splits, where it is there."""
+    """The columns too many of the set (None), or else of single splits; empty if there are none."""
     parts: dict[str | None, Behind] = {}
     parts |= {split: found for split in table.splits if (found := _of(table, split)) is not None}
     whole = _of(table, None)
     if whole is None:
         return parts
-    there = sum(part.one + part.two for part in parts.values())
-    of_some = len(parts) < len(table.splits) and there == whole.one + whole.two < whole.rows
+    extra = sum(part.one + part.two for part in parts.values())
+    of_some = len(parts) < len(table.splits) and extra == whole.one + whole.two < whole.rows
     return parts if of_some else {None: whole}
 
 
 def _of(table: Table, split: str | None) -> Behind | None:
+    """The columns too many of a split, or of the set (None); None if there are none."""
     images = table.images_in(split)
     counts, rows = table.clues[images].sum(axis=0), int(table.lines[images].sum())
     one, two, over = (int(counts[clue]) for clue in (Clue.ONE_BEHIND, Clue.TWO_BEHIND, Clue.TWO_OVER_ONE))
@@ -501,9 +500,8 @@ def _of(table: Table, split: str | None) -> Behind | None:
 
 
 def _class_words(config: DataConfig) -> frozenset[str]:
-    """The class names, and the single words of them, that are no numbers."""
-    words = {word for name in config.names.values() for word in (name, *name.split())}
-    return frozenset(word for word in words if word)
+    """The class names and their single words, without empty ones."""
+    return frozenset(word for name in config.names.values() for word in (name, *name.split()) if word)
 
 
 def _has_nul(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""FS: names, links and folders that hide a file from Ultralytics, or trouble other tools."""
+"""FS: names, links and folders that hide files from Ultralytics, or break other tools."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _last_part(path: str) -> str:
 
 @rule("FS013", "label-name-case", Severity.ERROR, Effect.GARBAGE, LABELLED)
 def label_name_case(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
-    """A label file differs from the name that is looked for in case only.
+    """The name of a label file differs from the one that is looked for only in case.
 
     Why: on Linux the label is not found, so the image is trained as pure background; on Windows it is found.
     Ultralytics: looks for the stem of the image with `.txt`, letter by letter.
@@ -55,7 +55,7 @@ def label_name_case(strays: tuple[str, ...], table: Table, census: Census) -> It
 
 @rule("FS014", "label-name-unicode", Severity.ERROR, Effect.GARBAGE, LABELLED)
 def label_name_unicode(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
-    """A label file has the name of its image in another Unicode form.
+    """A label file has its name in another Unicode form than the image.
 
     Why: both names look the same, but the label is not found, so the image is trained as pure background.
     Ultralytics: compares names byte by byte; macOS and zip tools turn one `é` into `e` and an accent.
@@ -67,7 +67,7 @@ def label_name_unicode(strays: tuple[str, ...], table: Table, census: Census) ->
 
 @rule("FS015", "label-name-suffix", Severity.ERROR, Effect.GARBAGE, LABELLED)
 def label_name_suffix(strays: tuple[str, ...], table: Table, census: Census) -> Iterator[Hit]:
-    """A label file carries a suffix or a space too many in its name.
+    """The name of a label file has a suffix or a space too many.
 
     Why: the label is not found, so the image is trained as pure background.
     Ultralytics: replaces the suffix of the image by `.txt`; a.jpg has its label in a.txt, not in a.jpg.txt.
@@ -78,7 +78,7 @@ def label_name_suffix(strays: tuple[str, ...], table: Table, census: Census) -> 
 
 
 def _twin_hits(strays: tuple[str, ...], table: Table, census: Census, kind: str) -> Iterator[Hit]:
-    """A hit for each label file that is looked for under a name that differs so (a key of `_DIFFERS`)."""
+    """A hit for each label file whose name differs in this way (a key of `_DIFFERS`) from the one looked for."""
     for path, (image, how) in twins(strays, table, census).items():
         if how == kind:
             yield image_hit(table, image, _DIFFERS[kind], path, wanted=table.labels[image])
@@ -89,7 +89,7 @@ def label_link_broken(table: Table) -> Iterator[Hit]:
     """A label file is a link that leads nowhere, or a folder.
 
     Why: the image is trained as pure background although it seems to be labelled.
-    Ultralytics: takes what is no regular file for a missing label.
+    Ultralytics: treats anything but a regular file as a missing label.
     Example: labels/train/7.txt -> /mnt/old-disk/7.txt.
     Fix: restore the target, or copy the labels into the dataset.
     """
@@ -100,17 +100,17 @@ def label_link_broken(table: Table) -> Iterator[Hit]:
         if folder not in names:
             names[folder] = names_in(folder)
         if name in names[folder] and not os.path.isfile(label):  # noqa: PTH113
-            there = os.path.exists(label)  # noqa: PTH110
-            says = "is a folder or a device" if there else "is a link that leads nowhere"
-            yield image_hit(table, image, says, label, exists=there)
+            exists = os.path.exists(label)  # noqa: PTH110
+            says = "is a folder or a device" if exists else "is a link that leads nowhere"
+            yield image_hit(table, image, says, label, exists=exists)
 
 
 @rule("FS019", "name-ends-in-blank", Severity.ERROR, Effect.DROPS)
 def name_ends_in_blank(census: Census) -> Iterator[Hit]:
     """The name of an image or label ends in a space.
 
-    Why: the file is not taken for an image or label, though it looks like one; Windows cannot even open it.
-    Ultralytics: the suffix `jpg ` is none that it knows.
+    Why: the file does not count as an image or label, though it looks like one; Windows cannot even open it.
+    Ultralytics: does not know the suffix `jpg `.
     Example: `7.jpg ` with a space at the end.
     Fix: rename the file without the space.
     """
@@ -124,8 +124,8 @@ def name_ends_in_blank(census: Census) -> Iterator[Hit]:
 def name_control_character(table: Table) -> Iterator[Hit]:
     """The name of an image holds a newline, a tab or another control character.
 
-    Why: a list of images (train.txt) cannot name the file, and every tool that prints names is misled.
-    Ultralytics: trains on it if it lists the folder; in a list the name breaks into two that do not exist.
+    Why: a list of images (train.txt) cannot name the file, and tools that print names show something else.
+    Ultralytics: trains on it if it reads the folder; in a list the name becomes two that do not exist.
     Example: a download saved as `cat\\n.jpg`.
     Fix: rename the image and its label file.
     """
@@ -139,7 +139,7 @@ def name_control_character(table: Table) -> Iterator[Hit]:
 
 @rule("FS024", "name-case-clash", Severity.WARNING, Effect.ACCEPTS)
 def name_case_clash(table: Table) -> Iterator[Hit]:
-    """The names of two files differ in case only.
+    """The names of two files differ only in case.
 
     Why: on Windows and macOS one overwrites the other, as soon as the dataset is copied or unpacked there.
     Ultralytics: trains on both; on a file system that ignores case there is only one.
@@ -161,7 +161,7 @@ def name_awkward(table: Table) -> Iterator[Hit]:
     """Names of images hold spaces, brackets or letters beyond ASCII.
 
     Why: training works, but shell scripts, archives and other systems often garble such names.
-    Ultralytics: reads them all; a name that ends in a space is the exception (FS019).
+    Ultralytics: reads all of them, except names that end in a space (FS019).
     Example: `photo (1).jpg`, `größe.png`.
     Fix: nothing if everything works; else rename the images and their labels to plain letters.
     """
@@ -170,19 +170,19 @@ def name_awkward(table: Table) -> Iterator[Hit]:
         return
     for split, listed in table.splits.items():
         names = [_last_part(table.files[i]) for i in listed.tolist()]
-        odd = [name for name in names if not name.isascii() or not _AWKWARD.isdisjoint(name)]
-        if not odd:
+        awkward = [name for name in names if not name.isascii() or not _AWKWARD.isdisjoint(name)]
+        if not awkward:
             continue
         folder = folder_of(table.files[int(listed[0])])
         says = "{names:name|names} with spaces, brackets or letters beyond ASCII: {examples:,}{more:more}"
-        yield Hit(folder, says, split=split, values={"names": len(odd), **some(odd)})
+        yield Hit(folder, says, split=split, values={"names": len(awkward), **some(awkward)})
 
 
 @rule("FS026", "path-long", Severity.INFO, Effect.ACCEPTS)
 def path_long(table: Table) -> Iterator[Hit]:
     """The path of an image is very long.
 
-    Why: Windows opens no path over 259 characters unless it was told to, and archives drop them.
+    Why: Windows opens no path over 259 characters unless that is enabled, and archives drop them.
     Ultralytics: reads the file wherever the system can open it.
     Example: a chain of export folders, each named after the whole project.
     Fix: move the dataset to a shorter path.
@@ -204,7 +204,7 @@ def names_in(folder: str) -> frozenset[str]:
 
 
 def _grouped(others: Iterable[Other]) -> Iterator[tuple[str, str, list[str]]]:
-    """Folder, suffix and sorted names of files that share both."""
+    """Files by folder and suffix: both, and the sorted names."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for other in others:
         found[other.folder, other.suffix].append(other.name)
@@ -216,8 +216,8 @@ def _grouped(others: Iterable[Other]) -> Iterator[tuple[str, str, list[str]]]:
 def link_loop(census: Census) -> Iterator[Hit]:
     """A link leads to a folder above it.
 
-    Why: every image is met about 40 times in an epoch; two such links in one folder never end.
-    Ultralytics: follows links until the system says that there are too many.
+    Why: every image occurs about 40 times in an epoch; with two such links in one folder listing never ends.
+    Ultralytics: follows links until the system refuses.
     Example: images/train/all -> ../train.
     Fix: remove the link.
     """
@@ -310,7 +310,7 @@ def annotation_unread(census: Census, table: Table) -> Iterator[Hit]:
 
 @rule("FS027", "npy-orphan", Severity.INFO, Effect.ACCEPTS)
 def npy_orphan(table: Table, census: Census) -> Iterator[Hit]:
-    """Arrays lie among the images, and no image belongs to them.
+    """Arrays among the images belong to no image.
 
     Why: they take much space, and become training data as soon as an image of that name arrives.
     Ultralytics: writes them under `cache=disk` and never removes those of deleted images.
@@ -351,11 +351,11 @@ def folder_empty(census: Census, config: DataConfig, task: str) -> Iterator[Hit]
     """A folder of images or labels is empty.
 
     Why: usually harmless; sometimes an export or copy that broke off.
-    Ultralytics: passes over it.
+    Ultralytics: ignores it.
     Example: images/train/extra without a file.
     Fix: fill the folder or remove it.
     """
-    classes = str(config.splits["train"][0]) if task == "classify" else None  # FS043 tells of these
+    classes = str(config.splits["train"][0]) if task == "classify" else None  # FS043 is about these
     for folder in census.empty:
         if classes is None or folder_of(folder) != classes:
             yield Hit(folder, "the folder is empty")
@@ -363,12 +363,12 @@ def folder_empty(census: Census, config: DataConfig, task: str) -> Iterator[Hit]
 
 @rule("FS060", "images-in-no-split", Severity.INFO, Effect.ACCEPTS, LABELLED)
 def images_in_no_split(config: DataConfig, table: Table, folders: Folders) -> Iterator[Hit]:
-    """Images lie beside those of the splits, and no split names them.
+    """Images lie beside those of the splits, but are in no split.
 
     Why: they are neither trained on nor evaluated; often a split was forgotten in data.yaml, or a list is too short.
     Ultralytics: reads what `train`, `val` and `test` name.
     Example: images/test beside images/train, and no `test:` in data.yaml.
-    Fix: name the folder in data.yaml, or add the images to a list; nothing if they are put by.
+    Fix: name the folder in data.yaml, or add the images to a list; nothing if they are kept out on purpose.
     """
     beside = siblings(config)
     listing = not all(path.is_dir() for paths in config.splits.values() for path in paths)
@@ -385,7 +385,7 @@ def images_in_no_split(config: DataConfig, table: Table, folders: Folders) -> It
     listed = set(table.files)
     for folder in sorted(homes):
         names = [name for name in folders.names(folder) if is_image(name) and name[0] != "."]
-        left = sorted(name for name in names if f"{folder}{os.sep}{name}" not in listed)
-        if left:
+        unlisted = sorted(name for name in names if f"{folder}{os.sep}{name}" not in listed)
+        if unlisted:
             says = "{images} of {of} images are in no list: {examples:,}{more:more}"
-            yield Hit(folder, says, values={"images": len(left), "of": len(names), **some(left)})
+            yield Hit(folder, says, values={"images": len(unlisted), "of": len(names), **some(unlisted)})

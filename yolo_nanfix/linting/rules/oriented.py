@@ -22,7 +22,7 @@ from yolo_nanfix.linting.rules.row_hits import row_hits
 
 OBB = ("obb",)
 FEW_ROTATED, MOST_ROTATED = 3, 0.9
-"""So many boxes rotated in percent, and this share of all whose angles tell, are no chance."""
+"""At least this many boxes rotated in percent, and this share of the boxes whose angles tell, are no chance."""
 FILLED = 0.7
 """A quadrilateral that fills less of its rectangle is far from being one."""
 
@@ -31,10 +31,10 @@ FILLED = 0.7
 def corner_outside_image(labels: Labels, images: Images) -> Iterator[Hit]:
     """A corner of an oriented box is outside the image by more than a pixel.
 
-    Why: its centre and sides are not those of the visible part; sets cut into tiles are full of them.
+    Why: its centre and sides are not those of the visible part; common in sets cut into tiles.
     Ultralytics: keeps the box; augmentation cuts it at the border, validation does not.
     Example: `0 0.8 0.7 0.6 0.5 0.9 0.3 1.04 0.5`.
-    Fix: nothing if the boxes are meant to go on beyond the tile; else clip them.
+    Fix: nothing if the boxes are meant to extend beyond the tile; else clip them.
     """
     boxes = shapes(labels, images)
     upright = label_boxes(labels, images)
@@ -80,8 +80,8 @@ def obb_corner_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
 def obb_corners_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
     """The corners of an oriented box are not in the order of its outline.
 
-    Why: a rectangle comes out all the same; but the tool that wrote the corners did not mean what other tools read.
-    Ultralytics: takes the smallest rectangle around the corners, in whatever order.
+    Why: training gets the right rectangle all the same, but tools that follow the outline read another shape.
+    Ultralytics: takes the smallest rectangle around the corners, whatever their order.
     Example: `0 0.1 0.1 0.5 0.1 0.1 0.3 0.5 0.3`.
     Fix: write the corners around the box, clockwise or the other way.
     """
@@ -92,7 +92,7 @@ def obb_corners_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
 
 @rule("OB005", "obb-not-rectangular", Severity.WARNING, Effect.REWRITES, OBB)
 def obb_not_rectangular(labels: Labels, images: Images) -> Iterator[Hit]:
-    """Four corners fill less than 70 % of the smallest rectangle around them.
+    """The corners of an oriented box fill less than 70 % of the smallest rectangle around them.
 
     Why: the box that is trained on is far larger than what was drawn; often a corner is misplaced.
     Ultralytics: takes the smallest rectangle around the corners.
@@ -168,7 +168,7 @@ def obb_right_in_percent(labels: Labels, images: Images) -> Iterator[Hit]:
     """An oriented box has right angles in normalised coordinates, but not in pixels.
 
     Why: it was rotated in percent of an image that is not square, so that its angle and its sides are wrong.
-    Ultralytics: takes the smallest rectangle around the corners, which is another one than was drawn.
+    Ultralytics: takes the smallest rectangle around the corners, which differs from the one that was drawn.
     Example: `0 0.35 0.25 0.48 0.475 0.324 0.565 0.194 0.34` on an image of 192x96.
     Fix: rotate the box in pixels, then divide by width and height.
     """

@@ -1,4 +1,4 @@
-"""BX: boxes held against all others of the set."""
+"""BX: boxes compared with all others of the set."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from yolo_nanfix.linting.registry import Hit, rule
 from yolo_nanfix.linting.rules.boxes import WITH_BOXES
 
 STRIDE = 8
-"""The finest grid of the models has one cell for so many pixels."""
+"""Side in pixels of a cell of the models' finest grid."""
 SMALL_SHARE = 0.1
 COVERED = 0.002
-"""So far from the border of the image, normalised, a box still covers it: one pixel of 500."""
+"""A box that ends this near to the border of the image (normalised) still covers it: one pixel of 500."""
 MANY_COVERED, MOST_COVERED = 3, 0.5
-"""From so many boxes, and this part of those of a folder on, the folder is meant, not the box."""
+"""From this many boxes, and this share of those of a folder on, one finding is about the folder."""
 ENOUGH_BOXES = 100
-"""A class says what is usual from so many boxes on."""
+"""What is typical of a class is known from this many boxes on."""
 SPREADS = 7.0
-"""An outlier is further from the median than so many standard deviations (estimated from the quartiles)."""
+"""An outlier is further from the median than this many standard deviations (estimated from the quartiles)."""
 RARE, FEW_OUTLIERS = 0.002, 3
-"""More boxes than this part of a class, and more than `FEW_OUTLIERS`, are not outliers but another kind of it."""
+"""More boxes than this share of a class, and more than `FEW_OUTLIERS`, are another kind of it, not outliers."""
 BORDER = 0.005
 SHOWN_OUTLIERS = 20
 MOST_CLASSES = 4096
@@ -58,9 +58,9 @@ def _shapes(table: Table) -> _Shape:
 
 @rule("BX014", "box-covers-image", Severity.INFO, Effect.ACCEPTS, WITH_BOXES)
 def box_covers_image(table: Table) -> Iterator[Hit]:
-    """A box covers the whole image; or in a folder most boxes do.
+    """A box covers the whole image; or most boxes of a folder do.
 
-    Why: often a placeholder, or a set for classification turned into boxes: nothing is learned about place.
+    Why: often a placeholder, or a classification set turned into boxes: no position is learned.
     Ultralytics: keeps the box.
     Example: `0 0.5 0.5 1 1`.
     Fix: nothing if the object fills the image; else draw the box again, or train the task classify.
@@ -92,7 +92,7 @@ def box_covers_image(table: Table) -> Iterator[Hit]:
 
 @rule("BX017", "boxes-small-at-imgsz", Severity.INFO, Effect.ACCEPTS, WITH_BOXES)
 def boxes_small_at_imgsz(table: Table, options: LintOptions) -> Iterator[Hit]:
-    """A good part of all boxes is smaller than a cell of the finest grid, at the image size of the training.
+    """At the image size of the training, a tenth of all boxes or more are smaller than a cell of the finest grid.
 
     Why: objects under 8x8 pixels share a cell with their neighbours and leave little to see.
     Ultralytics: trains on them; the finest stride of the usual models is 8 pixels.
@@ -134,7 +134,7 @@ def box_size_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
 def box_aspect_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
     """A box inside the image is far wider or higher than the boxes of its class, for its size.
 
-    Why: a slip of the mouse, or the wrong class. Boxes at the border are left out: it cuts objects.
+    Why: a slip of the mouse, or the wrong class. Boxes at the border are not checked: it cuts objects.
     Ultralytics: trains on it.
     Example: one box of 300x10 pixels among faces.
     Fix: look at the box; draw it again if it is wrong.
@@ -149,9 +149,9 @@ def box_aspect_outlier(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 
 def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int) -> list[tuple[int, float]]:
-    """Rows whose value is unusual for their class, the furthest `SHOWN_OUTLIERS` of each, with the class's median.
+    """Outlier rows, the furthest `SHOWN_OUTLIERS` of each class, with the median of their class.
 
-    Values are judged by their logarithm, counted in bins of 1/32 octave: medians need no sorting. They are overwritten.
+    Logarithms of the values are counted in bins of 1/32 octave: medians need no sorting. `values` is overwritten.
     """
     start, usual = _class_bins(table, nc)
     if not usual:
@@ -172,10 +172,10 @@ def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int)
     chosen = np.flatnonzero(np.append(far.ravel(), np.zeros(_BINS, np.bool_)).take(spot))
     chosen = chosen[np.argsort(-distance.ravel()[spot[chosen]], kind="stable")]
     rows: list[tuple[int, float]] = []
-    left = np.full(usual, SHOWN_OUTLIERS)
+    room = np.full(usual, SHOWN_OUTLIERS)
     for i, place in zip(chosen.tolist(), (spot[chosen] // _BINS).tolist(), strict=True):
-        left[place] -= 1
-        if left[place] >= 0:
+        room[place] -= 1
+        if room[place] >= 0:
             rows.append((int(shape.rows[i]), float(2.0 ** (quartiles[place, 1] / _PER_OCTAVE + _LOWEST))))
     return rows
 
@@ -184,7 +184,7 @@ def _outliers(table: Table, shape: _Shape, values: NDArray[np.float32], nc: int)
 def _class_bins(table: Table, nc: int) -> tuple[NDArray[np.intp], int]:
     """For each box of `_shapes` the first bin of its class among those with enough boxes, and how many these are.
 
-    Boxes of other classes have the bins behind the last.
+    Boxes of other classes get the bins after the last.
     """
     rows = _shapes(table).rows
     cls = table.row_cls if len(rows) == len(table.row_cls) else table.row_cls[rows]

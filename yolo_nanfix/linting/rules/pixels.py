@@ -1,4 +1,4 @@
-"""IM: pixels as they reach the model; those of ordinary files are looked at under --deep alone."""
+"""IM: pixels as the model gets them; ordinary files are decoded with --deep only."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ from yolo_nanfix.linting.rules.image_headers import Images, hit
 if TYPE_CHECKING:
     from yolo_nanfix.dataset.image_stats import Deep
 
-
 _WHOLE_BYTE = 255.0
 _OPAQUE = 0.99
-"""Alpha of this mean and more takes hardly anything from the colours."""
+"""Alpha with at least this mean hardly darkens the colours."""
 _DARK = 1 << 14
 """16-bit images whose values stay below this use less than a quarter of the 8 bits that remain."""
 LEAST_TAIL = 0.02
-"""From this share of the height on, an even lower part is what damage left out."""
+"""In a damaged file, an even lower part of at least this share of the height is missing data."""
 GREY_TAIL = 0.1
+"""The same in a file without other damage, if the part has the grey of missing data."""
 _FILLED = range(127, 130)
 """The grey that decoders put where data is missing."""
 _SAME = 2
 """Values that differ by at most so much are one colour."""
 DARK, BRIGHT = 40, 225
+"""Nothing on a very dark image is brighter than the first, nothing on a very bright one darker than the second."""
 FLAT = 24
+"""Values of an image of low contrast span at most this much of 255."""
 BLURRED, BLURRED_CONTRAST = 0.02, 10.0
+"""An image with less detail than the first is blurred, if its values deviate by at least the second."""
 
 
 def _with_pixels(images: tuple[Image, ...]) -> Iterator[tuple[Image, Pixels]]:
@@ -49,7 +52,7 @@ def _floats(images: tuple[Image, ...]) -> Iterator[tuple[Image, Pixels]]:
 
 
 def _uint16(images: tuple[Image, ...]) -> Iterator[tuple[Image, Pixels]]:
-    """The images of 16 bits a sample, of which Ultralytics keeps the upper 8; of signed ones those without a sign."""
+    """The images of 16 bits a sample, of which Ultralytics keeps the upper 8; signed ones if not negative."""
     for image, pixels in _with_pixels(images):
         unsigned = pixels.dtype == "uint16" or (pixels.dtype == "int16" and pixels.cut and pixels.low >= 0)
         if unsigned and image.npy is None:
@@ -70,7 +73,7 @@ def _spot_hit(image: Image, pixels: Pixels, says: str, spot: Spot) -> Hit:
 
 
 def _range_hit(image: Image, pixels: Pixels, says: str, /, **values: Any) -> Hit:
-    """A hit on an image whose values are of a wrong range."""
+    """A hit on an image whose values are in a wrong range."""
     return _pixels_hit(
         image, pixels, says, dtype=pixels.dtype, low=float(pixels.low), high=float(pixels.high), **values
     )
@@ -111,7 +114,7 @@ def channel_count(unusual: tuple[Image, ...], config: DataConfig) -> Iterator[Hi
 def pixel_nan(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """The image holds pixels that are NaN.
 
-    Why: one NaN pixel makes the loss and the BatchNorm statistics NaN, for ever if no one notices.
+    Why: one NaN pixel makes the loss NaN, and the BatchNorm statistics for the rest of the run.
     Ultralytics: accepts the image, hides it while mosaic is on, and trains to NaN weights or mAP 0.
     Example: a GeoTIFF whose no-data pixels are NaN.
     Fix: replace NaN with a number (0, or the mean of the band) and save the image as 8 bits.
@@ -154,7 +157,7 @@ def pixel_huge(unusual: tuple[Image, ...]) -> Iterator[Hit]:
 def pixel_out_of_range(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """Float or int pixels lie outside 0-255.
 
-    Why: inputs are divided by 255 whatever they are, and mosaic writes them into bytes, where they wrap.
+    Why: inputs are divided by 255 whatever their type, and mosaic writes them into bytes, where they wrap.
     Ultralytics: accepts the image.
     Example: reflectance stored as float32 from 0 to 10000.
     Fix: scale all bands to 0-255 and save them as 8 bits.
@@ -166,9 +169,9 @@ def pixel_out_of_range(unusual: tuple[Image, ...]) -> Iterator[Hit]:
 
 @rule("IM015", "pixels-prescaled", Severity.ERROR, Effect.GARBAGE)
 def pixels_prescaled(unusual: tuple[Image, ...]) -> Iterator[Hit]:
-    """Float pixels are scaled to 0-1 already.
+    """Float pixels are already scaled to 0-1.
 
-    Why: they are divided by 255 once more, so the model sees black, and mosaic cuts them all to 0.
+    Why: they are divided by 255 again, so the model sees black, and mosaic cuts them all to 0.
     Ultralytics: accepts the image.
     Example: a float32 TIFF or .npy with values from 0.0 to 1.0.
     Fix: multiply by 255 and save the image as 8 bits.
@@ -182,7 +185,7 @@ def pixels_prescaled(unusual: tuple[Image, ...]) -> Iterator[Hit]:
 def uint16_black(unusual: tuple[Image, ...]) -> Iterator[Hit]:
     """8-bit values are stored in 16 bits.
 
-    Why: only the upper byte of 16-bit pixels is used, and here it is 0 everywhere: the image is black.
+    Why: only the upper byte of 16-bit pixels is used, which is 0 everywhere: the image is black.
     Ultralytics: accepts the image and trains on black.
     Example: a mask or photograph with values 0-255 saved as a uint16 PNG.
     Fix: save the image as 8 bits.
@@ -209,13 +212,13 @@ def uint16_dark(unusual: tuple[Image, ...]) -> Iterator[Hit]:
 
 @rule("IM037", "tiff-alpha-multiplied", Severity.ERROR, Effect.GARBAGE)
 def tiff_alpha_multiplied(unusual: tuple[Image, ...]) -> Iterator[Hit]:
-    """A TIFF has an alpha channel by which its colours are multiplied when it is decoded.
+    """The decoder multiplies the colours of a TIFF by its alpha channel.
 
     Why: what is transparent is trained as black, and all else is darkened; no viewer shows it like that.
     Ultralytics: OpenCV has libtiff multiply red, green and blue by alpha if the tag ExtraSamples is 2 (unassociated),
-        whatever `channels` is; of 16 bits a sample only with `channels: 1`.
+        whatever `channels` is; with 16 bits a sample only if `channels` is 1.
     Example: an RGBA image saved as TIFF by Pillow; red, green, blue and infrared whose fourth band is tagged as alpha.
-    Fix: save the image without alpha, or as PNG; with a fourth band that is no alpha, write ExtraSamples 0.
+    Fix: save the image without alpha, or as PNG; if the fourth band is no alpha, write ExtraSamples 0.
     """
     for image, pixels in _with_pixels(unusual):
         if image.npy is None and pixels.alpha < _OPAQUE:
@@ -225,10 +228,10 @@ def tiff_alpha_multiplied(unusual: tuple[Image, ...]) -> Iterator[Hit]:
 
 @rule("IM038", "signed-pixels-wrap", Severity.ERROR, Effect.GARBAGE)
 def signed_pixels_wrap(unusual: tuple[Image, ...]) -> Iterator[Hit]:
-    """Pixels below zero are read as if they had no sign.
+    """Negative pixels are read as unsigned ones.
 
     Why: the order of the values is lost: -1 is trained as 255, and 0 as 0.
-    Ultralytics: OpenCV takes the upper byte of 16 bits as it stands, and 8 bits as they stand.
+    Ultralytics: OpenCV takes the upper byte of 16 bits, and 8 bits, as unsigned.
     Example: hundredths of a degree, heights or Hounsfield units in an int16 TIFF.
     Fix: add an offset and scale the values that matter to 0-255, by one rule for all images; save them as 8 bits.
     """
@@ -244,14 +247,14 @@ def signed_pixels_wrap(unusual: tuple[Image, ...]) -> Iterator[Hit]:
 
 
 def _looked_at(images: Images) -> Iterator[tuple[Image, Deep]]:
-    """The images that could be decoded, with what was seen."""
+    """The images that were decoded, with their statistics."""
     for image in images:
         if image.deep is not None:
             yield image, image.deep
 
 
 def _ends_early(deep: Deep) -> bool:
-    """Whether the lower part of an image is what a decoder puts in place of missing data."""
+    """Whether the lower part of an image is what a decoder fills in for missing data."""
     if deep.damage:
         return deep.tail >= LEAST_TAIL
     return deep.tail >= GREY_TAIL and deep.tail_value in _FILLED and deep.high - deep.low > _SAME
@@ -268,8 +271,8 @@ def _contrasty(images: Images) -> Iterator[tuple[Image, Deep]]:
 def image_damaged_inside(images: Images) -> Iterator[Hit]:
     """A JPEG ends as it should, but its data is damaged.
 
-    Why: from the damage on the picture is shifted, smeared or grey, and labels point at nothing.
-    Ultralytics: accepts the image, for it looks at the end marker alone.
+    Why: behind the damage the picture is shifted, smeared or grey, and labels point at nothing.
+    Ultralytics: accepts the image: it checks the end marker only.
     Example: a block of zeros in the middle of the file, from a bad disk or an aborted copy; a progressive JPEG that was
         cut after its first scan and ended.
     Fix: copy or download the image again.
@@ -285,7 +288,7 @@ def image_ends_early(images: Images) -> Iterator[Hit]:
 
     Why: objects there are labelled, but the model sees one even colour.
     Ultralytics: accepts the image.
-    Example: a download that broke off, to which a tool put an end marker, or which it saved again.
+    Example: a download that broke off, and to which a tool added an end marker, or which it saved again.
     Fix: copy or download the image again.
     """
     for image, deep in _looked_at(images):
@@ -299,8 +302,8 @@ def image_ends_early(images: Images) -> Iterator[Hit]:
 def image_one_color(images: Images) -> Iterator[Hit]:
     """The image is all black, all white or of one colour.
 
-    Why: there is nothing to see, so labels on it teach noise. Without labels, as sea on a map, it is background
-        that teaches little: an info.
+    Why: there is nothing to see, so labels on it teach noise. Without labels (sea on a map) it is background that
+        teaches little: an info.
     Ultralytics: accepts the image.
     Example: a frame from before the camera opened its shutter.
     Fix: remove the image and its label file.
@@ -315,7 +318,7 @@ def image_one_color(images: Images) -> Iterator[Hit]:
 def image_very_dark(images: Images) -> Iterator[Hit]:
     """Nothing on the image is brighter than a sixth of the range.
 
-    Why: little of the range is used; often the sign of values that were never scaled to 8 bits.
+    Why: little of the range is used; often a sign of values that were never scaled to 8 bits.
     Ultralytics: accepts the image.
     Example: an underexposed night frame; 5-bit data in 8 bits.
     Fix: brighten the image, unless the model will see such images.
@@ -361,7 +364,7 @@ def image_blurred(images: Images) -> Iterator[Hit]:
 
     Why: edges of objects cannot be seen, so boxes around them are guesses.
     Ultralytics: accepts the image.
-    Example: a frame that is badly out of focus; only strong blur is told, of some 3 % of the width.
+    Example: a frame that is badly out of focus; only strong blur is found, of some 3 % of the width.
     Fix: remove the image, unless the model will see such images.
     """
     for image, deep in _looked_at(images):

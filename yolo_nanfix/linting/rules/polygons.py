@@ -20,11 +20,11 @@ from yolo_nanfix.linting.rules.row_hits import file_hits, row_hits
 
 SEGMENT = ("segment",)
 MASK_CELL = 4
-"""Ultralytics draws masks at a quarter of the image size (`mask_ratio`): one of their pixels has this side."""
+"""Side of a mask pixel in pixels of the image: masks are drawn at a quarter of its size (`mask_ratio`)."""
 RESAMPLED = 1000
-"""Ultralytics stretches each polygon to so many points."""
+"""Ultralytics resamples each polygon to this many points."""
 MOST_PAIRS = 20_000_000
-"""So many pairs of edges are held against each other in one part of a set; outlines beyond are said to cross."""
+"""Pairs of edges compared in one part of a set; outlines beyond that are reported as crossing, unjudged."""
 
 
 @rule(
@@ -96,7 +96,7 @@ def polygon_few_points(labels: Labels, images: Images) -> Iterator[Hit]:
 def polygon_vertex_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
     """Polygons hold the same corner several times in a row.
 
-    Why: of no use; the points into which Ultralytics stretches a polygon crowd there.
+    Why: useless; the points to which Ultralytics resamples a polygon crowd there.
     Ultralytics: keeps the corners.
     Example: `0 0.1 0.1 0.1 0.1 0.5 0.1 0.3 0.4`.
     Fix: remove the repeated corners.
@@ -110,7 +110,7 @@ def polygon_vertex_repeated(labels: Labels, images: Images) -> Iterator[Hit]:
 def polygon_closed_twice(labels: Labels, images: Images) -> Iterator[Hit]:
     """Polygons end with their first corner.
 
-    Why: of no use, for polygons are closed anyway; it tells that the file comes from COCO, GeoJSON or the like.
+    Why: useless, since polygons are closed anyway; a sign that the file comes from COCO, GeoJSON or the like.
     Ultralytics: closes polygons itself, and keeps the corner.
     Example: `0 0.1 0.1 0.5 0.1 0.3 0.4 0.1 0.1`.
     Fix: remove the last corner.
@@ -125,7 +125,7 @@ def polygon_many_points(labels: Labels, images: Images) -> Iterator[Hit]:
     """A polygon has more than 1000 corners.
 
     Why: the loader gives all polygons of the image as many points, which costs time and memory in each epoch.
-    Ultralytics: stretches polygons to 1000 points, or to one more than the longest of the image has.
+    Ultralytics: resamples polygons to 1000 points, or to one more than the longest of the image has.
     Example: an outline traced pixel by pixel.
     Fix: simplify the polygon, for example by Douglas-Peucker.
     """
@@ -157,7 +157,7 @@ def polygon_under_mask_pixel(labels: Labels, images: Images, options: LintOption
 def polygon_self_crossing(labels: Labels, images: Images) -> Iterator[Hit]:
     """A polygon crosses itself (a bow-tie), and the loop is larger than a pixel of the mask.
 
-    Why: what the loop holds counts as outside where the outline goes round it twice; corners are out of order.
+    Why: the corners are out of order; what lies in a loop that the outline encircles twice counts as outside.
     Ultralytics: fills the polygon by the even-odd rule, silently.
     Example: `0 0.1 0.1 0.5 0.5 0.5 0.1 0.1 0.5`.
     Fix: put the corners in the order of the outline, or draw the object again.
@@ -171,7 +171,7 @@ def polygon_rings_joined(labels: Labels, images: Images) -> Iterator[Hit]:
     """A row holds several rings (parts of an object, or a hole in it) that are not joined by a clean bridge.
 
     Why: between the rings the outline runs across the picture, and what lies there is filled, or left out.
-    Ultralytics: reads one outline, and fills it by the even-odd rule. A bridge that is walked there and back has no
+    Ultralytics: reads one outline, and fills it by the even-odd rule. A bridge that runs there and back has no
         area, so holes and parts that are joined by one are filled as they should be.
     Example: the four corners of one part and the four of another, one after the other.
     Fix: join the rings with `merge_multi_segment` of `ultralytics.data.converter`, or write each part to a row of its
@@ -185,12 +185,12 @@ def polygon_rings_joined(labels: Labels, images: Images) -> Iterator[Hit]:
 
 @rule("SG011", "polygon-parts-overlap", Severity.WARNING, Effect.ACCEPTS, SEGMENT)
 def polygon_parts_overlap(labels: Labels, images: Images) -> Iterator[Hit]:
-    """The parts of an object, joined by a bridge, cover each other in part.
+    """The parts of an object, joined by a bridge, overlap.
 
     Why: what two parts share is missing from the mask.
     Ultralytics: fills the outline by the even-odd rule: what lies in two rings is outside.
     Example: two polygons of one COCO annotation that overlap, joined by `convert_coco`.
-    Fix: unite the parts to one outline, or write each to a row of its own.
+    Fix: merge the parts into one outline, or write each to a row of its own.
     """
     says = "{rings} parts, which share {area:.0f} square pixels; there the mask is empty"
     yield from _outline_hits(labels, images, RingKind.OVERLAPPING, says)
@@ -233,7 +233,7 @@ def _distinct(polygons: Shapes) -> NDArray[np.int64]:
 
 @once
 def _outlines(labels: Labels, images: Images) -> dict[int, Outline]:
-    """For each row whose outline crosses itself, by more than a pixel of the mask, what it is."""
+    """For each row whose outline crosses itself by more than a pixel of the mask: what it is."""
     polygons, least = shapes(labels, images), float(MASK_CELL**2)
     found, spent = {}, 0
     for owner, loop in crossings(polygons):

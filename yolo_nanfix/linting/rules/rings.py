@@ -1,8 +1,8 @@
 """What an outline that crosses itself is: one ring with a slip in it, or several rings that were joined into one row.
 
-A row of YOLO holds one outline. Objects of several parts, and such with holes, are brought into one by a bridge that is
-walked there and back (`merge_multi_segment` of Ultralytics, keyholes of labelling tools): it fills right, whatever the
-bridge crosses on its way. Written one after the other without a bridge, the parts are joined by two chords instead.
+A YOLO row holds one outline. Objects with several parts or with holes are written as one outline by a bridge that runs
+there and back (`merge_multi_segment` of Ultralytics, keyholes of labelling tools): it is filled correctly, whatever the
+bridge crosses. Written one after the other without a bridge, the parts are joined by two chords instead.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from yolo_nanfix.dataset.label_boxes import Floats, Shapes
 from yolo_nanfix.linting.rules.geometry import crossings
 
 MOST_CORNERS = 512
-"""Of outlines of more corners not all pairs of edges are looked at: bridges must be exact then, and chords long."""
+"""Not all pairs of edges of larger outlines are compared: there bridges must be exact, and chords long."""
 MOST_CROSSINGS = 256
-"""Of rings that cross themselves more often the largest loop counts, be it thin: a scribble is no slip of a tool."""
+"""Of rings with more crossings the largest loop counts even if it is thin: a scribble is no slip of a tool."""
 MOST_BRIDGES = 1024
-"""So many pairs of edges are tried as bridges, the closest first."""
+"""At most this many pairs of edges are tried as bridges, the closest first."""
 NECK, BRIDGE_SHARE, LEAST_SHARE = 1.5, 0.12, 0.35
-"""The sides of a bridge are so many pixels apart at most, or this part of its length; but never more than the last."""
+"""The sides of a bridge are at most this many pixels, or this share of its length, apart; never more than the third,
+also a share of its length."""
 THIN = 3.0
-"""Where two sides of a thin part cross, they are no more than so many pixels apart beside each other."""
+"""If two sides of a thin part cross, they are at most this many pixels apart where they run side by side."""
 ANTIPARALLEL = -0.9
-"""The cosine of the angle between the two sides of a bridge, at most."""
+"""The largest cosine of the angle between the two sides of a bridge."""
 WIDER = 4.0
-"""A ring has so many times the area that lies between the sides of its bridge, if they cross."""
+"""A ring has at least this many times the area between the sides of its bridge."""
 OPEN, GAP_BY_CHORD = 1.0, 1 / 3
-"""What is open between the ends of rings, by the length of the chords that join them, at most: where the closing chord
-crosses the outline and the rings are turned one way, and else."""
+"""The largest gap between the ends of rings, in lengths of the chords that join them: the first if rings are nested, or
+the closing chord crosses the outline and all rings run the same way; else the second."""
 FAR_LONGER = 4.0
-"""A chord has so many times the usual length of an edge, where an outline has many corners."""
+"""A chord is at least this many times as long as the median edge."""
 MOST_CHORDS, MOST_LONG = 8, 32
-"""Rings are joined by so many chords at most; by more where these stand out by their length."""
+"""Rings are joined by at most the first number of chords; by fewer than the second if these are clearly longer."""
 _RASTER = 256
 
 Edges = NDArray[np.int64]
@@ -67,11 +68,11 @@ class Outline(NamedTuple):
 
 
 def judge_outline(x: Floats, y: Floats, least: float) -> Outline:
-    """What an outline with a crossing is, of its corners in pixels.
+    """What an outline with a crossing is.
 
     Args:
-        x, y: the corners.
-        least: loops and overlaps of fewer square pixels are none.
+        x, y: (n,) its corners in pixels.
+        least: loops and overlaps of fewer square pixels do not count.
     """
     points = np.column_stack([x, y])
     points = points[np.any(points != np.roll(points, -1, axis=0), axis=1)]
@@ -98,7 +99,7 @@ def _as_rings(points: Floats, least: float) -> Outline:
 
 
 def _slim(ring: Floats) -> Floats:
-    """A ring without its smallest steps, so that both sides of something thin are straight, and found to be sides."""
+    """A ring without its smallest steps, so that both sides of something thin are straight."""
     import cv2
 
     slim = cv2.approxPolyDP(ring.astype(np.float32)[:, None], THIN / 2, True)
@@ -106,7 +107,7 @@ def _slim(ring: Floats) -> Floats:
 
 
 def _crossing(points: Floats) -> Edges:
-    """(m, 2) the pairs of edges (by the numbers of the corners where they begin) that cross; touching is not."""
+    """(m, 2) the pairs of edges (by the numbers of their first corners) that cross; touching does not count."""
     start, along = points, np.roll(points, -1, axis=0) - points
     between = start[None] - start[:, None]
     begin = along[:, None, 0] * between[..., 1] - along[:, None, 1] * between[..., 0]
@@ -116,13 +117,13 @@ def _crossing(points: Floats) -> Edges:
 
 
 def _area(ring: Floats) -> float:
-    """Signed, by the shoelace formula."""
+    """The signed area of a ring, by the shoelace formula."""
     x, y = (ring - ring[:1]).T
     return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2)
 
 
 def _largest_loop(ring: Floats) -> float:
-    """The largest of the loops of a ring: of the two parts that a crossing makes the smaller one; 0 without any."""
+    """The area of the largest loop of a ring (of the parts that a crossing makes the smaller one); 0 without any."""
     if len(ring) < 4:
         return 0.0
     if len(ring) <= MOST_CORNERS and len(crossing := _crossing(ring)) <= MOST_CROSSINGS:
@@ -150,13 +151,14 @@ def _is_neck(points: Floats, i: int, j: int) -> bool:
 
 
 def _meet(points: Floats, i: int, j: int) -> Floats:
-    """Where two edges that cross do so."""
+    """The point where two edges cross."""
     a, b, c, d = points[i], points[(i + 1) % len(points)], points[j], points[(j + 1) % len(points)]
     u, v, w = b - a, d - c, c - a
     return np.asarray(a + u * (w[0] * v[1] - w[1] * v[0]) / (u[0] * v[1] - u[1] * v[0]))
 
 
 def _loop(points: Floats, i: int, j: int) -> float:
+    """The area of the smaller of the parts that the crossing of two edges makes."""
     meet = _meet(points, i, j)[None]
     inner = abs(_area(np.concatenate([meet, points[i + 1 : j + 1]])))
     return min(inner, abs(_area(np.concatenate([meet, points[j + 1 :], points[: i + 1]]))))
@@ -197,7 +199,7 @@ def _bridges(points: Floats) -> list[tuple[int, int]]:
 
 
 def _exact_bridges(points: Floats) -> list[tuple[int, int]]:
-    """Pairs of edges of which one goes back where the other came from."""
+    """Pairs of edges of which one is the other one reversed."""
     corners = list(map(tuple, points.tolist()))
     number = {edge: i for i, edge in enumerate(zip(corners, corners[1:] + corners[:1], strict=True))}
     back = ((i, number.get((end, start), -1)) for (start, end), i in number.items())
@@ -205,7 +207,7 @@ def _exact_bridges(points: Floats) -> list[tuple[int, int]]:
 
 
 def _rings(points: Floats) -> tuple[list[Edges], list[tuple[int, int]]]:
-    """The rings that are left when bridges are cut, as numbers of their corners; and the bridges."""
+    """The rings that remain when bridges are cut, as numbers of their corners; and the bridges."""
     rings, cut = [np.arange(len(points))], []
     for i, j in _bridges(points):
         for k, ring in enumerate(rings):
@@ -213,7 +215,7 @@ def _rings(points: Floats) -> tuple[list[Edges], list[tuple[int, int]]]:
             if len(at) and len(to) and _is_edge(ring, int(at[0]), i, points) and _is_edge(ring, int(to[0]), j, points):
                 low, high = sorted((int(at[0]), int(to[0])))
                 two = [ring[low + 1 : high + 1], np.concatenate([ring[high + 1 :], ring[: low + 1]])]
-                least = WIDER * _between(points, i, j)  # else it is no bridge, but what there is
+                least = WIDER * _between(points, i, j)  # else it is a thin object, no bridge
                 if all(abs(_area(points[one])) >= least for one in two):
                     rings[k : k + 1] = two
                     cut.append((i, j))
@@ -227,7 +229,7 @@ def _is_edge(ring: Edges, place: int, corner: int, points: Floats) -> bool:
 
 
 def _overlap(rings: list[Floats]) -> float:
-    """Square pixels that rings cover together where none lies in the other."""
+    """Square pixels covered by two rings of which neither lies inside the other."""
     if len(rings) < 2:
         return 0.0
     import cv2
@@ -244,7 +246,7 @@ def _overlap(rings: list[Floats]) -> float:
         for other in masks[:i]:
             both = int((one & other).sum())
             inside = both >= 0.95 * min(one.sum(), other.sum())  # a hole, or a part in one
-            border = _RASTER // 32  # where two merely touch, their drawn borders cover each other
+            border = _RASTER // 32  # of two that merely touch, the drawn borders overlap
             common += 0 if inside or both <= border else both
     return common / scale**2
 
@@ -269,14 +271,14 @@ def _chords(points: Floats, least: float) -> list[int] | None:
 
 
 def _outliers(points: Floats) -> list[int]:
-    """The edges but the closing one that are far longer than is usual for the outline; empty if they are many."""
+    """The edges but the closing one that are far longer than the median; empty if they are many."""
     length = np.hypot(*(np.roll(points, -1, axis=0) - points).T)
     long = np.flatnonzero(length[:-1] >= FAR_LONGER * np.median(length)).tolist()
     return long if len(long) < MOST_LONG else []
 
 
 def _cover(crossing: Edges, points: Floats) -> list[int]:
-    """As few edges as may be of which one is in each pair; none if many are needed."""
+    """A small set of edges of which one is in each pair (greedy); empty if many are needed."""
     chords: list[int] = []
     while len(crossing):
         if len(chords) == MOST_CHORDS:
@@ -289,7 +291,7 @@ def _cover(crossing: Edges, points: Floats) -> list[int]:
 
 
 def _best_split(points: Floats, inner: Edges) -> list[int]:
-    """Where all crossings are of the closing edge, the chord beside it: the one that leaves the rings most closed."""
+    """If the closing edge is in all crossings, the other chord: the edge that leaves the rings most closed."""
     last = len(points) - 1
     if len(inner):
         return []
@@ -300,21 +302,22 @@ def _best_split(points: Floats, inner: Edges) -> list[int]:
 
 
 def _between_chords(points: Floats, chords: list[int]) -> list[Floats]:
+    """The parts of an outline between its chords."""
     starts = [0, *(chord + 1 for chord in chords[:-1])]
     return [points[start : chord + 1] for start, chord in zip(starts, chords, strict=True)]
 
 
 def _openness(points: Floats, chords: list[int]) -> float:
-    """The length that lies open between the ends of the rings, by that of the chords."""
+    """The gaps between the ends of the rings, in lengths of the chords."""
     gaps = sum(float(np.hypot(*(part[0] - part[-1]))) for part in _between_chords(points, chords))
     after = points[(np.array(chords) + 1) % len(points)]
     return gaps / max(float(np.hypot(*(points[chords] - after).T).sum()), 1e-9)
 
 
 def _are_rings(points: Floats, chords: list[int], least: float, *, closing: bool = False) -> bool:
-    """Whether what lies between chords are rings of their own: simple, and more closed than the chords are long.
+    """Whether the parts between chords are rings: without crossings, and with gaps shorter than the chords.
 
-    `closing` says that the closing one crosses another edge.
+    `closing` says that the closing chord crosses another edge.
     """
     parts = _between_chords(points, chords)
     if any(len(part) < 3 or _largest_loop(part) >= least for part in parts):
@@ -328,6 +331,6 @@ def _are_rings(points: Floats, chords: list[int], least: float, *, closing: bool
 
 
 def _nested(parts: list[Floats]) -> bool:
-    """Whether all rings lie in the box around the first, and smaller: holes are turned the other way by some tools."""
+    """Whether all rings lie in the box around the first one: some tools write holes in the other direction."""
     low, high = parts[0].min(axis=0), parts[0].max(axis=0)
     return all(bool((part >= low).all() and (part <= high).all()) for part in parts[1:])

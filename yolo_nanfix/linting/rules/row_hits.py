@@ -1,4 +1,4 @@
-"""From rows of the label table to hits: what the rules on label files share."""
+"""Hits on rows of the label table: what the rules on label files share."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from yolo_nanfix.shown import cut
 
 RowNumbers = NDArray[np.integer[Any]]
 MASKED = " (the file lies outside of the dataset, so each digit is shown as 9 and each letter as x)"
-"""What is said behind the text of a file that links or lists name outside of the dataset."""
+"""Follows the masked text of a file outside of the dataset, to which a link or a list leads."""
 _FLOAT_DIGITS = 7
-"""What float32 holds of a number."""
+"""Significant digits of a float32."""
 _EQUAL = 256
-"""So many different values of the rows of one rule are shared."""
+"""At most this many different mappings of values are shared by the hits of one rule."""
 
 
 def row_hits(
@@ -30,11 +30,11 @@ def row_hits(
     """A hit for each of M rows of the label table.
 
     Args:
-        labels, images: what the rule was asked about.
+        labels, images: of one part of the set.
         rows: (M,) the numbers of the rows.
-        says: the form of the messages, see `wording.sentence`.
-        other: (M,) the row of the same file to which each is related; its line is the value `line`.
-        values: by name arrays (M, ...), one entry for each row, or one value for all of them.
+        says: the format of the messages, see `wording.sentence`.
+        other: (M,) for each a related row of the same file; its line is the value `line`.
+        values: by name, arrays (M, ...) with one entry for each row, or one value for all rows.
     """
     if other is not None:
         values["line"] = labels.line[other]
@@ -54,7 +54,7 @@ def row_hits(
 
 
 def plain_facts(values: NDArray[Any]) -> list[Any]:
-    """Values as plain Python has them: float32 with the digits that it holds, and what is not finite as text."""
+    """An array as plain Python values: float32 rounded to its significant digits, non-finite numbers as text."""
     if values.dtype == np.float32:
         exact = values.astype(np.float64)
         with np.errstate(all="ignore"):
@@ -67,7 +67,7 @@ def plain_facts(values: NDArray[Any]) -> list[Any]:
 
 
 def file_hits(labels: Labels, images: Images, rows: RowNumbers, says: str) -> Iterator[Hit]:
-    """One hit for each file with some of the rows, on the first of them; their number is the value `count`."""
+    """One hit for each file that has any of the rows, on the first of them; the value `count` is their number."""
     files, start, counts = np.unique(labels.file[rows], return_index=True, return_counts=True)
     for file, row, count in zip(files.tolist(), rows[start].tolist(), counts.tolist(), strict=True):
         yield file_hit(labels, images, file, says, int(labels.line[row]), {"count": count})
@@ -98,19 +98,19 @@ def bad_hits(
     name: str = "count",
     **values: Any,
 ) -> Iterator[Hit]:
-    """A hit for each row that could not be read for this reason.
+    """A hit for each row that could not be read, for one reason.
 
     Args:
-        labels, images: what the rule was asked about.
+        labels, images: of one part of the set.
         kind: the reason, see `labels.BadRow`.
-        says: the form of the messages.
-        wanted: chooses among them by the text that was in the way.
+        says: the format of the messages.
+        wanted: chooses among them by the text that could not be read.
         number: chooses among them by their `number`.
         name: of the value that holds their `number`.
-        values: other ones that all of them have.
+        values: further values of all hits.
     """
     for bad in labels.bad:
         if bad.kind == kind and wanted(bad.text) and number in (None, bad.number):
-            facts_of = {"text": cut(bad.text, 60)} if bad.text else {name: bad.number, "of": bad.of}
-            said = {**facts_of, **values}
-            yield file_hit(labels, images, bad.file, says + MASKED if bad.masked else says, bad.line, said)
+            facts = {"text": cut(bad.text, 60)} if bad.text else {name: bad.number, "of": bad.of}
+            masked = MASKED if bad.masked else ""
+            yield file_hit(labels, images, bad.file, says + masked, bad.line, {**facts, **values})

@@ -1,4 +1,4 @@
-"""SP: images that are the same or nearly the same, and splits that cannot tell how good a model is."""
+"""SP: images that are the same or look alike, and splits on which a model cannot be evaluated."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 from yolo_nanfix.linting.rules.file_set import home_of, image_hit, some
 
 ROBOFLOW_MARK = ".rf."
-"""What Roboflow writes between the name of an original and a hash of the copy."""
+"""What Roboflow writes between the name of an original and the hash of a copy."""
 LEAST_COPIED = 5
-"""From so many originals with copies on, a split is meant; fewer are told as pairs by --deep."""
+"""From this many originals with copies on, one finding is about the split; --deep reports fewer as pairs."""
 PROVEN, LEAST_PROVEN = 0.3, 3
-"""Of the originals whose copies lie in several splits so many have, and at least so many, with equal boxes in both:
-others may be images of one name only."""
+"""At least this share, and this number, of the originals with copies in several splits have equal boxes in both: others
+may just have the same name."""
 NEARLY = 0.03
-"""Turning and mirroring leave the areas of boxes as they are, but for this part of them."""
+"""Rotating and mirroring change the areas of boxes by at most this share."""
 _COPY = re.compile(re.escape(ROBOFLOW_MARK) + r"[0-9A-Za-z]{8,}\.\w+$")
 FEW_VAL, MANY_TRAIN = 30, 100
 LEAST_SHARE = 0.01
 ENOUGH_VAL = 1000
 MANY_ALIKE = 5
-"""From so many images on that cannot be told apart by their looks, the set is meant."""
+"""From this many images on that cannot be told apart by their looks, one finding is about the set."""
 LITTLE = 0.95
-"""Boxes of this overlap (IoU) were drawn twice around one object: no COCO threshold tells them apart."""
+"""Boxes with at least this overlap (IoU) were drawn around one object: no COCO threshold tells them apart."""
 
 
 @once
 def originals(table: Table) -> list[list[int]]:
-    """The images of each original that has several, in order; in sets of class folders of each class."""
+    """The images of each original that has several, in order; with class folders, in each class."""
     if ROBOFLOW_MARK not in "\0".join(table.files):
         return []
     found: dict[str, list[int]] = defaultdict(list)
@@ -59,7 +59,7 @@ def originals(table: Table) -> list[list[int]]:
 def augmented_copies(table: Table) -> Iterator[Hit]:
     """A split holds several images of each original, which an export has augmented.
 
-    Why: there is less to learn from than the number of images says, and Ultralytics augments anyway, anew each epoch.
+    Why: there is less to learn from than the number of images suggests, and Ultralytics augments anyway, each epoch.
     Ultralytics: trains on all of them.
     Example: a Roboflow export with three outputs for each training image.
     Fix: nothing; better export without augmentation. Count originals, not images, and split by original.
@@ -86,8 +86,8 @@ def augmented_copies(table: Table) -> Iterator[Hit]:
 def original_across_splits(table: Table) -> Iterator[Hit]:
     """Images that were made of one original lie in several splits.
 
-    Why: evaluation on copies of what was trained on says nothing about new images.
-    Ultralytics: trains and evaluates as told.
+    Why: evaluation on copies of training images says nothing about new ones.
+    Ultralytics: trains and evaluates as configured.
     Example: a set that was exported with augmentation and split by image afterwards.
     Fix: put all copies of an original into one split.
     """
@@ -129,14 +129,14 @@ def _areas(rows: Rows, image: int) -> np.ndarray:
 
 @once
 def _groups(table: Table) -> list[list[int]]:
-    """Groups of equal files, without those that no one can read: they are left out of every split."""
+    """Groups of equal files, without unreadable ones: these are in no split."""
     read = ([image for image in members if not table.fate[image] & IMAGE_DROPPED] for members in same_groups(table))
     return [members for members in read if len(members) > 1]
 
 
 @once
 def _alike(table: Table, config: DataConfig) -> Likeness:
-    """Pairs of images that look alike; the rules on duplicates tell of copies."""
+    """Pairs of images that look alike, without exact copies."""
     from yolo_nanfix.linting.confirming import near_pairs  # loads the decoders
 
     return near_pairs(table, config.channels, {image for members in _groups(table) for image in members[1:]})
@@ -149,7 +149,7 @@ def _pair_hit(table: Table, image: int, other: int, says: str, /, **values: Any)
 
 
 def _copies(table: Table) -> Iterator[tuple[int, int]]:
-    """(original, copy) for each file that repeats an earlier one: of its own split if there is one, else of another."""
+    """(original, copy) for each file that repeats an earlier one, preferably of its own split."""
     for members in _groups(table):
         firsts: dict[int, int] = {}
         for image in members:
@@ -161,7 +161,7 @@ def _copies(table: Table) -> Iterator[tuple[int, int]]:
 
 @rule("SP001", "duplicate-in-split", Severity.WARNING, Effect.ACCEPTS)
 def duplicate_in_split(table: Table) -> Iterator[Hit]:
-    """An image file is there twice in one split, under two names.
+    """One split holds the same image file twice, under two names.
 
     Why: it counts twice in training or evaluation.
     Ultralytics: trains on both.
@@ -177,8 +177,8 @@ def duplicate_in_split(table: Table) -> Iterator[Hit]:
 def duplicate_across_splits(table: Table) -> Iterator[Hit]:
     """An image of one split is also in another, under another name.
 
-    Why: evaluation on images that were trained on says nothing about new ones.
-    Ultralytics: trains and evaluates as told.
+    Why: evaluation on images seen in training says nothing about new ones.
+    Ultralytics: trains and evaluates as configured.
     Example: images/val/7.jpg has the same bytes as images/train/70.jpg.
     Fix: remove the image from one of the two splits.
     """
@@ -191,7 +191,7 @@ def duplicate_across_splits(table: Table) -> Iterator[Hit]:
 def duplicate_labelled_otherwise(table: Table) -> Iterator[Hit]:
     """Two copies of one image have different labels.
 
-    Why: at least one of the two is wrong, and the model is taught both; a warning where boxes overlap by 0.95 or more.
+    Why: at least one of the two is wrong, and the model learns both; a warning if the boxes overlap by 0.95 or more.
     Ultralytics: trains on both.
     Example: 7.jpg and 70.jpg are the same, but an object is labelled in one of them only.
     Fix: keep the better labels, and remove the other image with its label file.
@@ -217,12 +217,12 @@ def duplicate_labelled_otherwise(table: Table) -> Iterator[Hit]:
 
 @rule("SP004", "near-duplicate-across-splits", Severity.WARNING, Effect.ACCEPTS, deep=True)
 def near_duplicate_across_splits(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """An image of one split repeats one of another, perhaps mirrored, turned, scaled, cropped a little or saved again.
+    """An image of one split repeats one of another, perhaps mirrored, rotated, scaled, cropped a little or saved again.
 
-    Why: evaluation on images that were trained on says nothing about new ones.
-    Ultralytics: trains and evaluates as told.
-    Example: augmented copies of one image, or frames of a film that hardly differ, dealt out to train and val.
-    Fix: split by film or by original, not by image.
+    Why: evaluation on images seen in training says nothing about new ones.
+    Ultralytics: trains and evaluates as configured.
+    Example: augmented copies of one image, or almost equal frames of a video, spread over train and val.
+    Fix: split by video or by original, not by image.
     """
     for pair in _alike(table, config).pairs:
         if table.split[pair.first] != table.split[pair.second]:
@@ -231,12 +231,12 @@ def near_duplicate_across_splits(table: Table, config: DataConfig) -> Iterator[H
 
 @rule("SP005", "near-duplicate-in-split", Severity.INFO, Effect.ACCEPTS, deep=True)
 def near_duplicate_in_split(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """An image repeats one of its split, perhaps mirrored, turned, scaled, cropped a little or saved again.
+    """An image repeats one of its split, perhaps mirrored, rotated, scaled, cropped a little or saved again.
 
     Why: they count twice; if someone labelled both, that work was wasted, and their labels may disagree.
     Ultralytics: trains on both.
     Example: augmented copies that an export wrote to disk, or an image saved again with a caption.
-    Fix: nothing if they are meant; else keep the better one.
+    Fix: nothing if that is intended; else keep the better one.
     """
     found = _alike(table, config)
     for pair in found.pairs:
@@ -249,15 +249,15 @@ def near_duplicate_in_split(table: Table, config: DataConfig) -> Iterator[Hit]:
 
 @rule("SP010", "alike-throughout", Severity.INFO, Effect.ACCEPTS, deep=True)
 def alike_throughout(table: Table, config: DataConfig) -> Iterator[Hit]:
-    """Images look alike, but no more than others of the set do: their looks do not tell which of them repeat another.
+    """Images look alike, but no more than others of the set do: which of them repeat another is not known.
 
-    Why: if they are frames of one film or scans of one object, val is easier than what the model will meet.
-    Ultralytics: trains and evaluates as told.
-    Example: frames of a fixed camera or of one film, scans with a common frame, fields of view of one microscope.
-    Fix: nothing if the images were taken independently; else split by film, place or object, not by image.
+    Why: if they are frames of one video or scans of one object, val is easier than real use.
+    Ultralytics: trains and evaluates as configured.
+    Example: frames of a fixed camera or of one video, scans with a common frame, fields of view of one microscope.
+    Fix: nothing if the images were taken independently; else split by video, place or object, not by image.
     """
     found = _alike(table, config)
-    copies = {image for images in originals(table) for image in images}  # SP011 tells of them
+    copies = {image for images in originals(table) for image in images}  # SP011 is about these
     unsure = [pair for pair in zip(found.unsure, found.examples, strict=True) if pair[0] not in copies]
     if len(unsure) >= MANY_ALIKE:
         image, other = unsure[0]
@@ -287,10 +287,10 @@ def _near_hit(table: Table, pair: Near, says: str) -> Hit:
 def val_repeats_train(table: Table) -> Iterator[Hit]:
     """All images of val, or of test, are in train, as the same files or as copies.
 
-    Why: mAP, early stopping and the choice of best.pt tell how well images are remembered, not found.
-    Ultralytics: trains and evaluates as told.
+    Why: mAP, early stopping and the choice of best.pt measure how well training images are remembered.
+    Ultralytics: trains and evaluates as configured.
     Example: `val: images/train`, or a folder copied to get a val split.
-    Fix: take images out of train for the other split.
+    Fix: move some images from train to the other split.
     """
     for split in ("val", "test"):
         listed, train = table.splits.get(split), table.splits.get("train")
@@ -304,21 +304,16 @@ def val_repeats_train(table: Table) -> Iterator[Hit]:
             if trained.intersection(members):
                 missing.difference_update(members)
         if not missing:
-            values = {"images": len(table.members[split]), "split": split}
-            yield Hit(
-                home_of(table, split),
-                "all {images} images of '{split}' are in 'train', too",
-                split=split,
-                values=values,
-            )
+            says, values = "all {images} images of '{split}' are in 'train', too", {"images": len(table.members[split])}
+            yield Hit(home_of(table, split), says, split=split, values={**values, "split": split})
 
 
 @rule("SP007", "split-without-objects", Severity.ERROR, Effect.GARBAGE, LABELLED)
 def split_without_objects(table: Table, fates: Mapping[str, Fate]) -> Iterator[Hit]:
-    """A split has label files, but no image that is kept holds an object.
+    """A split has label files, but none of the images that Ultralytics keeps has an object.
 
-    Why: train without objects teaches that there are none; with such a val, or test, mAP stays 0.
-    Ultralytics: leaves out what it cannot read, warns once and goes on with the rest as background.
+    Why: without objects in train the model learns to find none; without objects in val or test mAP stays 0.
+    Ultralytics: drops what it cannot read, warns once and takes the rest as background.
     Example: an export that wrote an empty label file for each image.
     Fix: export the labels again.
     """
@@ -334,10 +329,10 @@ def split_without_objects(table: Table, fates: Mapping[str, Fate]) -> Iterator[H
 
 @rule("SP008", "val-tiny", Severity.INFO, Effect.ACCEPTS)
 def val_tiny(table: Table) -> Iterator[Hit]:
-    """Val has fewer than 30 images although train has 100 and more.
+    """Val has fewer than 30 images although train has 100 or more.
 
     Why: mAP jumps by some hundredths from run to run, so differences between models are noise.
-    Ultralytics: evaluates as told.
+    Ultralytics: evaluates as configured.
     Example: 2 000 images in train and 12 in val.
     Fix: move images from train to val until it has some hundred, or a tenth of all.
     """
@@ -351,7 +346,7 @@ def val_share_odd(table: Table) -> Iterator[Hit]:
     """Val is larger than train, or has less than one image in a hundred.
 
     Why: often the splits were swapped, or a folder was forgotten.
-    Ultralytics: trains as told.
+    Ultralytics: trains as configured.
     Example: `train: images/val` and `val: images/train`.
     Fix: check both entries of data.yaml.
     """

@@ -1,19 +1,10 @@
-"""BX: boxes of a whole set that were written otherwise than Ultralytics reads them; one finding for all of them."""
+"""BX: sets whose boxes are written in another way than Ultralytics reads them; one finding for all boxes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from yolo_nanfix.dataset.box_units import (
-    Reading,
-    Scale,
-    boxes_of,
-    contradicts,
-    grid_exchanged,
-    read,
-    sample,
-    values_of,
-)
+from yolo_nanfix.dataset.box_units import Reading, Scale, boxes_of, contradicts, grid_exchanged, read, sample, values_of
 from yolo_nanfix.dataset.clues import Clue
 from yolo_nanfix.dataset.config import DataConfig
 from yolo_nanfix.dataset.label_boxes import once
@@ -30,10 +21,10 @@ EXPLAINED = (
     "BX019", "BX020", "BX021", "SG001", "SG002", "SG003", "SG009", "OB001", "OB002", "OB005", "OB007", "OB008",
     "OB009", "KP003", "KP004", "KP005", "KP007", "KP008", "KP009",
 )  # fmt: skip
-"""What is wrong with rows where all numbers are read wrongly."""
+"""What else is found where all numbers of the rows are misread."""
 _FORM = (
     "{form:corners=, as two corners x1 y1 x2 y2|corner=, as upper left corner and size|"
-    "unsure=; whether x y is the centre or the upper left corner cannot be told from the numbers|}"
+    "unsure=; the numbers do not show whether x y is the centre or the upper left corner|}"
 )
 _REACH = (
     ": boxes end at x {right:.4g} and y {bottom:.4g}; the images have {one_size:|up to }{width}x{height} pixels"
@@ -46,7 +37,8 @@ def box_not_by_centre(table: Table, config: DataConfig, task: str) -> Iterator[H
     """Boxes are written by their corners (x1 y1 x2 y2), or by their upper left corner and size.
 
     Why: all boxes are in the wrong place, and many of the wrong size.
-    Ultralytics: reads the centre first, and trains on what comes out; drops images with numbers above 1.01.
+    Ultralytics: reads the first two numbers as the centre, and trains on the result; drops images with numbers above
+    1.01.
     Example: `0 0.1 0.2 0.5 0.6` for a box from 0.1 0.2 to 0.5 0.6.
     Fix: write centre x, centre y, width and height.
     """
@@ -75,12 +67,12 @@ def axes_swapped(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
 def set_in_pixels(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """All coordinates of the set are pixels.
 
-    Why: hardly an image is left to train on.
+    Why: almost no image remains to train on.
     Ultralytics: drops the images ("non-normalized or out of bounds coordinates"); of pose labels it looks at the
     keypoints only.
     Example: `0 320 240 64 48` in all rows.
     Fix: divide x and width by the width of the image, y and height by its height; where images were resized after
-    labelling, by the sides that they had then.
+    labelling, by the sides that they had before.
     """
     says = (
         "the numbers are not normalised: pixels of images of another size? boxes end at x {right:.4g} and y "
@@ -96,7 +88,7 @@ def set_in_pixels(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
 def set_in_percent(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
     """All coordinates of the set are percent of the image, or thousandths of it.
 
-    Why: hardly an image is left to train on.
+    Why: almost no image remains to train on.
     Ultralytics: drops the images ("non-normalized or out of bounds coordinates"); of pose labels it looks at the
     keypoints only.
     Example: `0 50 50 20 20` for a box in the middle of the image, as Label Studio counts.
@@ -108,12 +100,12 @@ def set_in_percent(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
 
 @rule("BX026", "axes-exchanged", Severity.ERROR, Effect.GARBAGE, BY_CENTRE)
 def axes_exchanged(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
-    """The numbers of the set lie on the pixels of the other axis: y stands before x, or the images were rotated.
+    """y is written before x, or the images were rotated: the numbers fit the pixels of the other axis.
 
-    Why: boxes lie mirrored at the diagonal, nothing leaves the image, and nothing warns.
+    Why: boxes are mirrored at the diagonal; none leaves the image, and nothing warns.
     Ultralytics: trains on it.
     Example: `0 0.5 0.25 0.1 0.05` for a box whose centre is at x 0.25, y 0.5.
-    Fix: write x y width height, from the left and from above, of the image as it is now.
+    Fix: write x y width height of the image as it is now.
     """
     if not _is_text(table) or _readings(table, task):
         return
@@ -124,7 +116,7 @@ def axes_exchanged(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
         if fit is None:
             continue
         says = (
-            "{exchanged:.0%} of the boxes lie on whole pixels if y stands before x (or the images were rotated after "
+            "{exchanged:.0%} of the boxes lie on whole pixels if y is before x (or the images were rotated after "
             "labelling), {as_read:.0%} as they are read"
         )
         values = {"exchanged": float(fit[0]), "as_read": float(fit[1])}
@@ -135,7 +127,7 @@ def axes_exchanged(table: Table, config: DataConfig, task: str) -> Iterator[Hit]
 
 @rule("BX027", "axes-by-one-side", Severity.ERROR, Effect.DROPS, LABELLED, autofix=unsafe(Operation.REREAD))
 def axes_by_one_side(table: Table, config: DataConfig, task: str) -> Iterator[Hit]:
-    """x and y were divided by one side of the image, the shorter one.
+    """x and y were both divided by the shorter side of the image.
 
     Why: all boxes are out of place along the longer side, and too long.
     Ultralytics: drops the images in which a number is above 1.01, and trains on the others as they are.
@@ -166,8 +158,8 @@ def normalised_twice(table: Table, config: DataConfig, task: str) -> Iterator[Hi
     Why: no box has anything in it, and nothing is learned.
     Ultralytics: trains on them; augmentation drops most of them.
     Example: a converter divides by the sides of the image what a tool has divided already.
-    Fix: multiply x and width by the width of the image, y and height by its height; better, convert again, for the
-    decimals that were cut are lost.
+    Fix: multiply x and width by the width of the image, y and height by its height; better, convert again: decimals
+    were lost.
     """
     says = "the numbers were divided by {scale:twice=the sides of the images|100} twice" + _REACH
     yield from _hits(table, config, task, says, Scale.TWICE, Scale.HUNDREDTH)
@@ -175,7 +167,7 @@ def normalised_twice(table: Table, config: DataConfig, task: str) -> Iterator[Hi
 
 @once
 def _readings(table: Table, task: str) -> Mapping[str | None, Reading]:
-    """How the rows of the set (None) are to be read, or of single splits, where that is not as usual."""
+    """How the rows of the set (None), or of single splits, are to be read, where Ultralytics reads them otherwise."""
     if behind(table) or (task == "detect" and tracked(table).any()):  # numbers of tracks are taken for coordinates
         return {}
     text, forms = _is_text(table), task in BY_CENTRE and not table.polygons.any()
@@ -197,12 +189,12 @@ def _readings(table: Table, task: str) -> Mapping[str | None, Reading]:
 
 
 def _is_text(table: Table) -> bool:
-    """Whether the rows stand in label files; those of annotation files are converted, and have rules of their own."""
+    """Whether the rows are from label files; those of annotation files are converted, and have their own rules."""
     return bool(table.labels) and table.labels[0].endswith(".txt")
 
 
 def _points_move(table: Table, split: str | None, reading: Reading) -> str:
-    """Whether keypoints are written as the boxes are: where axes are concerned, only if some of them reach out, too."""
+    """Whether keypoints are written as the boxes are (`too`) or not (`stay`): by wrong sides only if some reach out."""
     sides = reading.scale in (Scale.SWAPPED, Scale.HEIGHT, Scale.WIDTH, Scale.SIZE)
     return "stay" if sides and not table.clues[table.images_in(split), Clue.POINTS_OUT].any() else "too"
 
@@ -210,22 +202,18 @@ def _points_move(table: Table, split: str | None, reading: Reading) -> str:
 def _hits(table: Table, config: DataConfig, task: str, says: str, *scales: Scale) -> Iterator[Hit]:
     """The hit about the set, or about each of its splits, whose numbers are read in one of some scales."""
     for split, reading in _readings(table, task).items():
-        if reading.scale in scales:
-            yield _reading_hit(table, config, split, reading, says)
-
-
-def _reading_hit(table: Table, config: DataConfig, split: str | None, reading: Reading, says: str) -> Hit:
-    """The one hit about the set, or about one of its splits."""
-    width, height = int(table.width.max()), int(table.height.max())
-    same = (table.width[table.width > 0] == width).all() and (table.height[table.height > 0] == height).all()
-    values = {
-        **values_of(reading, table.splits_in(split), config.kpt_dims or 2),
-        "points": _points_move(table, split, reading),
-        "right": float(reading.reach[0]),
-        "bottom": float(reading.reach[1]),
-        "inside": reading.rows - reading.out,
-        "width": width,
-        "height": height,
-        "one_size": bool(same),
-    }
-    return Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(EXPLAINED))
+        if reading.scale not in scales:
+            continue
+        width, height = int(table.width.max()), int(table.height.max())
+        same = (table.width[table.width > 0] == width).all() and (table.height[table.height > 0] == height).all()
+        values = {
+            **values_of(reading, table.splits_in(split), config.kpt_dims or 2),
+            "points": _points_move(table, split, reading),
+            "right": float(reading.reach[0]),
+            "bottom": float(reading.reach[1]),
+            "inside": reading.rows - reading.out,
+            "width": width,
+            "height": height,
+            "one_size": bool(same),
+        }
+        yield Hit(str(config.yaml_file), says, split=split, values=values, explains=Explains(EXPLAINED))

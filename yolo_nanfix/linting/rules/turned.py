@@ -22,38 +22,38 @@ from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
 
 SOME_IMAGES, FAR = 3, 0.1
-"""Where others do not fit, so many images must have a box that reaches out this far, which is no slip of the mouse."""
+"""If other images do not fit, this many must have a box that reaches out this far: no slip of the mouse."""
 LEAST_OUT = 2
-"""So many boxes of rotated images have to reach out before their sides are said to be swapped."""
+"""This many boxes of rotated images must reach out before their sides are reported as swapped."""
 SPILL = 0.02
-"""A box reaches out of its image if it does by more than this part of it: careless drawing spills less."""
+"""A box reaches out of its image if it does by more than this share of it: careless drawing spills less."""
 STRAY = 0.02
-"""So large a share of the boxes may lie outside under the right reading: slips of the mouse, as in any set."""
+"""At most this share of the boxes may reach out under the right reading: slips of the mouse, as in any set."""
 RARER = 0.25
-"""Upright images must have boxes that reach out this much more rarely; else it is not for EXIF that they do."""
+"""Boxes of upright images must reach out this much more rarely; else EXIF is not the reason."""
 GRID_LEAST = 8
-"""So many boxes on whole pixels are no chance: of one, all four numbers are on them once in 400 000 times."""
+"""This many boxes on whole pixels are no chance: all four numbers of one box are once in 400 000 times."""
 VOTES = 10
-"""So many rotated images have to speak of labels that were drawn on the stored pixels, ..."""
+"""At least this many rotated images must speak for labels that were drawn on the stored pixels, ..."""
 AGAINST = 0.1
-"""... and no more than this share of those that speak may say the opposite."""
+"""... and at most this share of those that speak may say the opposite."""
 ENOUGH_UPRIGHT = 20
-"""The shape of a class is known from so many boxes on upright images."""
+"""The shape of a class is known from this many boxes on upright images on."""
 LONGER = 0.1
-"""Only boxes of classes are asked that are longer than the image by this much more (in logarithms of the sides)."""
+"""Only classes that are longer than the image by this much more (in logarithms of the sides) are asked."""
 LARGE_BOX = 0.5
 """A box of more than this share of a side takes its shape from the image: it is not asked."""
 SHARP = 1.0
-"""A box speaks if one reading is better than the other by so much, in squared deviations."""
+"""A box speaks if one reading is better than the other by this much, in squared deviations."""
 _TIGHT = 0.15
-"""The least deviation of the logarithm of width by height that a class is given: no object looks always the same."""
+"""The smallest deviation of log(width / height) assumed of a class: no object always looks the same."""
 _TOLD = (Defect.BOXES_UNTURNED, Defect.IMAGE_SIZE_SWAPPED)
-"""Defects that tell the frame of boxes by the width and height that annotation files give."""
+"""Defects that tell the frame of the boxes, from the width and height in annotation files."""
 _FOLLOW = (
     *("BX001", "BX002", "BX005", "BX006", "BX008", "BX011", "BX014", "BX016", "BX019", "BX020", "BX021", "BX022"),
     *("SG001", "SG002", "SG009", "OB001", "OB005", "OB007", "KP003", "KP004", "KP005", "KP008"),
 )
-"""What is said of rows that reach out, or whose shapes are drawn out along one side."""
+"""What else is found of rows that reach out, or are stretched along one side."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class Turned:
 
     @cached_property
     def ratio(self) -> NDArray[np.float64]:
-        """(T,) height by width: what was divided by the other side is off by this factor."""
+        """(T,) height / width: what was divided by the other side is off by this factor."""
         return np.asarray(self.size[:, 1] / self.size[:, 0])
 
     def scaled(self, *, shown: bool) -> NDArray[np.float64]:
-        """(T, 4) the boxes as they are right if they were drawn on the shown picture, or on the stored pixels.
+        """(T, 4) the right boxes, if they were drawn on the shown picture, or else on the stored pixels.
 
         In both cases they were divided by the sides of the other frame.
         """
@@ -85,7 +85,7 @@ class Turned:
 
     @cached_property
     def out(self) -> NDArray[np.bool_]:
-        """(T,) which of them reach out as they stand."""
+        """(T,) which boxes reach out of their images."""
         return reaches_out(self.box)
 
     def some(self, chosen: NDArray[np.bool_]) -> Turned:
@@ -94,13 +94,13 @@ class Turned:
 
 
 def reaches_out(box: NDArray[np.floating[Any]], far: float = SPILL) -> NDArray[np.bool_]:
-    """(R,) which boxes reach out of their images, by more than a part of them."""
+    """(R,) which boxes reach out of their images by more than the share `far`."""
     half = np.abs(box[:, 2:]) / 2
     return np.asarray(((box[:, :2] + half > 1 + far) | (box[:, :2] - half < -far)).any(axis=1))
 
 
 def turned_rows(table: Table, notes: Notes) -> Turned | None:
-    """The rows of images that EXIF rotates by 90 degrees; None if there are none, or their frame is told already."""
+    """The rows of images that EXIF rotates by 90 degrees; None without any, or if other findings tell."""
     if any(note.defect in _TOLD for note in notes):
         return None
     images = (table.turn >= QUARTER) & (table.width != table.height) & (table.width > 0)
@@ -128,13 +128,14 @@ def turned_sides_swapped(table: Table, config: DataConfig, notes: Notes) -> Iter
 
 
 class Swap(NamedTuple):
-    """By which sides rows were divided: those of the stored pixels, if they are of the `shown` picture, or else.
+    """Rows that were divided by the sides of the wrong frame.
 
     Attributes:
         turned: the rows.
-        shown: whether the boxes are of the shown picture.
-        stray: (T,) the boxes that reach out although that is put right.
-        others: whether there are turned images whose rows are not of this kind.
+        shown: whether the boxes are of the shown picture, and divided by the sides of the stored pixels; else the
+            other way round.
+        stray: (T,) the boxes that reach out even if that is corrected.
+        others: whether other images that EXIF rotates are not of this kind.
     """
 
     turned: Turned
@@ -159,7 +160,7 @@ def _swap(table: Table, turned: Turned) -> Swap | None:
 
 
 def _swap_in_some(table: Table, turned: Turned, shown: bool) -> Swap | None:
-    """The images among others whose rows reach out far and are all inside once that is put right."""
+    """Those images whose rows reach out far, and are all inside once that is corrected."""
     stray, far = reaches_out(turned.scaled(shown=shown)), reaches_out(turned.box, FAR)
     images, place = np.unique(table.row_image[turned.rows], return_inverse=True)
     proven = (np.bincount(place[far], minlength=len(images)) > 0) & (
@@ -209,7 +210,7 @@ def _swapped(table: Table, config: DataConfig, swap: Swap) -> Hit:
     "IM036", "turned-labels-unturned", Severity.WARNING, Effect.GARBAGE, LABELLED, autofix=unsafe(Operation.TURN_LABELS)
 )
 def turned_labels_unturned(table: Table, config: DataConfig, notes: Notes) -> Iterator[Hit]:
-    """Labels of images that EXIF rotates seem to be those of the stored pixels, which lie on their side.
+    """Labels of images that EXIF rotates seem to be drawn on the stored pixels, which lie on their side.
 
     Why: the picture is rotated and the labels are not, so hardly a box lies on its object.
     Ultralytics: rotates the image by EXIF when it loads it, and takes the labels as they are.
@@ -225,7 +226,7 @@ def turned_labels_unturned(table: Table, config: DataConfig, notes: Notes) -> It
         says = (
             "{stored:.0%} of {boxes} boxes of images that EXIF rotates by 90 degrees lie on whole pixels if they are "
             "normalised by the stored pixels, {shown:.0%} if by the shown picture"
-            "{sure:0=; whether they were drawn on the shown picture cannot be told|}"
+            "{sure:0=; whether they were drawn on the shown picture is not known|}"
         )
         values: dict[str, Any] = {
             "stored": shares[0],
@@ -249,9 +250,9 @@ def turned_labels_unturned(table: Table, config: DataConfig, notes: Notes) -> It
 
 
 def _on_pixels(turned: Turned) -> tuple[float, float] | None:
-    """The shares of boxes on whole pixels of the stored frame, and of the shown one; None: no proof of the first.
+    """The shares of boxes on whole pixels of the stored frame, and of the shown one; None if that proves nothing.
 
-    Tools draw on whole pixels: sides are whole numbers of them, and centres halves.
+    Tools draw on whole pixels: sides are whole numbers of them, centres multiples of a half.
     """
     rows = slice(None, None, max(1, len(turned.rows) // SAMPLE))
     box, size = turned.box[rows], turned.size[rows]
@@ -265,7 +266,7 @@ def _on_pixels(turned: Turned) -> tuple[float, float] | None:
 
 
 def _not_shown(turned: Turned) -> bool:
-    """Whether boxes are where, if they were of the shown picture and divided by the stored sides, none could be."""
+    """Whether the boxes cannot be of the shown picture and divided by the stored sides: too many reach out."""
     return int(np.count_nonzero(reaches_out(turned.scaled(shown=True)))) >= LEAST_OUT
 
 

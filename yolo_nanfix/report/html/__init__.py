@@ -1,1 +1,1 @@
-"""HTML pages that stand alone: a run, a dataset, two runs side by side."""
+"""Self-contained HTML pages: of a run, of a dataset, of two runs side by side."""

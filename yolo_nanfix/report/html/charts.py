@@ -1,8 +1,8 @@
-"""Line charts of a run: which ones it has, on one horizontal axis, as shapes for `chart.html.j2`.
+"""The line charts of a run, on one horizontal axis, as shapes for `chart.html.j2`.
 
-They are drawn here, so that they stand in print and without scripts. The curves are one SVG that stretches with the
-page (`preserveAspectRatio="none"`, strokes that do not scale); numbers and marks stand over it as text of the page, so
-that they can be read on a phone. Positions are in percent.
+They are drawn here, so that they work in print and without scripts. The curves are one SVG that stretches with the page
+(`preserveAspectRatio="none"`, strokes that do not scale); numbers and marks are text of the page above it, so that they
+are readable on a phone. Positions are in percent.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ from yolo_nanfix.run_folder.read import RunFolder
 
 WIDTH, HEIGHT = 2000, 600
 POINTS = 1500
-"""About so many points of a curve are drawn and can be hovered; the smallest and largest values are among them."""
+"""About this many points of a curve are drawn and shown on hovering, the smallest and largest ones included."""
 SMOOTHED = 200
-"""Noisy curves of more points are drawn thinly, with their running mean over them."""
+"""Noisy curves with more points are drawn thin, with their running mean over them."""
 DOTTED = 60
-"""Curves of at most so many points have a dot at each."""
+"""Curves with at most this many points have a dot at each."""
 NEAR = 0.006
-"""Gaps nearer than this share of the width are joined, and marks nearer than three times of it."""
+"""Gaps nearer than this share of the width are joined, and marks nearer than three times this."""
 DECADES = 100.0
-"""Positive values whose largest is so many times the small ones are shown on a logarithmic scale."""
-SMALLEST, LARGEST = 1e-300, 1e300
-LEVELS = ("fatal", "error", "warning", "info")
+"""Positive values with the largest more than this many times the small ones get a logarithmic scale."""
+SMALLEST_DRAWN, LARGEST_DRAWN = 1e-300, 1e300
+WORST_FIRST = ("fatal", "error", "warning", "info")
 READINGS = {"grad_norm": "Gradient norm", "loss_scale": "Loss scale", "lr": "Learning rate"}
 TOTAL = "loss"
 COUNTS = ("step", "epoch", "batch")
-MOST = 8
-"""At most so many curves stand in one chart."""
+MOST_CURVES = 8
+"""At most this many curves are in one chart."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve: `x` increasing, `y` of the same length, NaN or Inf where the value was."""
+    """One curve: `x` increasing, `y` of the same length, perhaps with NaN and Inf."""
 
     name: str
     x: Numbers
     y: Numbers
     style: int = 0
-    """Which colour and dash; 0 for that of its place in the chart."""
+    """Number of its colour and dash; 0: by its place in the chart."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """An event on the curves: where, the number it has in the list of events, how bad, and what to say of it."""
+    """An event on the curves: position, number in the list of events, level, text, and the id that it links to."""
 
     x: float
     number: str
@@ -67,8 +67,8 @@ class Chart:
     Attributes:
         key: for ids: letters and dashes.
         title: what it shows.
-        curves: those without any point are left out.
-        noisy: whether long curves are drawn thinly, with their running mean over them.
+        curves: empty ones are not drawn.
+        noisy: whether long curves are drawn thin, with their running mean over them.
     """
 
     key: str
@@ -84,7 +84,7 @@ class Axis:
     Attributes:
         low, high: its ends.
         name: what it counts (`micro-batch`, `epoch`).
-        epochs: pairs of a step and the epoch that ends with it, for what hovering says.
+        epochs: pairs of a step and the epoch that ends with it, for hovering.
     """
 
     low: float
@@ -101,7 +101,7 @@ class Axis:
         return float(self.shares(np.array([x]))[0])
 
     def ticks(self) -> list[dict[str, Any]]:
-        """Positions in percent and texts, at round whole numbers."""
+        """Ticks at round whole numbers: position in percent, and text."""
         step = max(1, round(_round_step(max(self.high - self.low, 1) / 5)))
         first, last = math.ceil(self.low / step), math.floor(self.high / step)
         numbers = [n * step for n in range(first, last + 1)] or [math.ceil(self.low)]
@@ -114,7 +114,7 @@ class Scale:
 
     Attributes:
         low, high: the values at the lower and the upper edge.
-        log: whether it is logarithmic; what is 0 then stands at the lower edge.
+        log: whether it is logarithmic; then 0 is at the lower edge.
         ticks: pairs of height (0 at the lower edge, 1 at the upper) and text.
     """
 
@@ -124,7 +124,7 @@ class Scale:
     ticks: tuple[tuple[float, str], ...] = ()
 
     def heights(self, values: Numbers) -> Numbers:
-        """Heights from 0 to 1; what lies outside is put on the edge, NaN stays NaN."""
+        """Heights from 0 to 1; values outside are at the edge, NaN stays NaN."""
         low, high, values = self.low, self.high, np.clip(values, self.low, self.high)
         if self.log:
             low, high, values = math.log10(low), math.log10(high), np.log10(values)
@@ -132,11 +132,11 @@ class Scale:
 
 
 def fitting(values: Numbers) -> Scale:
-    """The scale for values of which some may not be finite: linear or logarithmic, with ticks at round numbers."""
-    finite = np.clip(values[np.isfinite(values)], -LARGEST, LARGEST)
+    """The scale for values, some perhaps non-finite: linear or logarithmic, with ticks at round numbers."""
+    finite = np.clip(values[np.isfinite(values)], -LARGEST_DRAWN, LARGEST_DRAWN)
     if not finite.size:
         return _linear(0.0, 1.0)
-    finite = np.where(np.abs(finite) < SMALLEST, 0.0, finite)
+    finite = np.where(np.abs(finite) < SMALLEST_DRAWN, 0.0, finite)
     positive = finite[finite > 0]
     if positive.size and finite.min() >= 0 and positive.max() > DECADES * _small(positive, 0.05):
         return _logarithmic(max(float(positive.min()), _small(positive, 0.01) / 100), float(positive.max()))
@@ -144,7 +144,7 @@ def fitting(values: Numbers) -> Scale:
 
 
 def _small(positive: Numbers, share: float) -> float:
-    """The value below which this share of the values lies; few outliers do not move it."""
+    """The quantile of the values at this share."""
     return float(np.quantile(positive, share, method="lower"))
 
 
@@ -167,25 +167,25 @@ def _logarithmic(low: float, high: float) -> Scale:
 
 
 def _round_step(wanted: float) -> float:
-    """1, 2 or 5 times a power of ten, not below what is wanted."""
+    """The smallest of 1, 2 or 5 times a power of ten that is not below `wanted`."""
     power = 10.0 ** math.floor(math.log10(wanted))
     return next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power >= wanted * 0.999)
 
 
 def axis(*runs: RunFolder) -> Axis:
-    """Steps where every run knows its own and has all epochs of `results.csv` among them, else epochs."""
+    """The axis of some runs: steps if each has them for all epochs of `results.csv`, else epochs."""
     if runs and all(_by_steps(run) for run in runs):
-        last = max(float(_finite(run.steps.columns["step"]).max()) for run in runs)
+        last = max(float(_only_finite(run.steps.columns["step"]).max()) for run in runs)
         pairs = tuple((step, int(epoch)) for epoch, step in sorted(_ends(runs[0]).items()))
         return Axis(1.0, max(last, 2.0), "micro-batch", pairs)
-    epochs = [_finite(run.results.columns["epoch"]) for run in runs if run.results.column("epoch") is not None]
+    epochs = [_only_finite(run.results.columns["epoch"]) for run in runs if run.results.column("epoch") is not None]
     known = np.concatenate(epochs) if epochs else np.array([1.0])
     known = known if known.size else np.array([1.0])
     return Axis(float(known.min()), max(float(known.max()), float(known.min()) + 1), "epoch")
 
 
-def place(run: RunFolder, on: Axis, event: Mapping[str, float]) -> float | None:
-    """Where on the axis an event stands, given its `step`, `epoch` and `batch`; None if it is not known."""
+def place_on(run: RunFolder, on: Axis, event: Mapping[str, float]) -> float | None:
+    """The position of an event on the axis, from its `step`, `epoch` and `batch`; None if not known."""
     step, epoch, batch = (event.get(key) or 0.0 for key in COUNTS)
     if on.name == "epoch":
         return epoch if epoch >= 1 else on.low
@@ -198,10 +198,10 @@ def place(run: RunFolder, on: Axis, event: Mapping[str, float]) -> float | None:
 
 
 def charts(run: RunFolder, on: Axis) -> list[Chart]:
-    """The charts of a run, those without any curve left out: its readings by step, losses and metrics by epoch."""
+    """The charts of a run that have curves: readings by step, losses and metrics by epoch."""
     found = []
     if on.name != "epoch":
-        terms = [name for name in run.steps.columns if name not in (*COUNTS, *READINGS, TOTAL)][:MOST]
+        terms = [name for name in run.steps.columns if name not in (*COUNTS, *READINGS, TOTAL)][:MOST_CURVES]
         found += [
             Chart("losses", "Loss", _by_step(run.steps, {name: name for name in terms}), noisy=True),
             Chart("total", "Loss in total", _by_step(run.steps, {TOTAL: TOTAL}), noisy=True),
@@ -225,7 +225,7 @@ def charts(run: RunFolder, on: Axis) -> list[Chart]:
 
 
 def _by_step(table: Table, names: Mapping[str, str]) -> tuple[Curve, ...]:
-    """Columns over the column `step`, by what they are called; those that hold nothing are left out."""
+    """Columns over the column `step`; `names` maps them to the names of curves. Empty columns are left out."""
     steps = table.column("step")
     if steps is None:
         return ()
@@ -238,13 +238,13 @@ def _by_step(table: Table, names: Mapping[str, str]) -> tuple[Curve, ...]:
 
 
 def _of_prefix(table: Table, x: Numbers, prefix: str) -> tuple[Curve, ...]:
-    """The columns whose names begin so, over `x`."""
+    """The columns whose names begin with a prefix, over `x`."""
     found = []
     for name in table.columns:
         if name.startswith(prefix) and table.column(name) is not None:
             known = table.known[name] & np.isfinite(x)
             found.append(_sorted(name.removeprefix(prefix), x[known], table.columns[name][known]))
-    return tuple(curve for curve in found[:MOST] if curve.x.size)
+    return tuple(curve for curve in found[:MOST_CURVES] if curve.x.size)
 
 
 def _sorted(name: str, x: Numbers, y: Numbers) -> Curve:
@@ -266,22 +266,22 @@ def _ends(run: RunFolder) -> dict[float, float]:
 
 def _by_steps(run: RunFolder) -> bool:
     steps, epochs = run.steps.column("step"), run.results.column("epoch")
-    if steps is None or not _finite(steps).size:
+    if steps is None or not _only_finite(steps).size:
         return False
-    return epochs is None or set(_finite(epochs).tolist()) <= set(_ends(run))
+    return epochs is None or set(_only_finite(epochs).tolist()) <= set(_ends(run))
 
 
-def _finite(values: Numbers) -> Numbers:
+def _only_finite(values: Numbers) -> Numbers:
     return values[np.isfinite(values)]
 
 
 def shape(chart: Chart, axis: Axis, marks: Sequence[Mark] = ()) -> dict[str, Any] | None:
-    """A chart as `chart.html.j2` draws it; None if no curve has a point."""
+    """A chart for `chart.html.j2`; None if no curve has a point."""
     curves = [curve for curve in chart.curves if curve.x.size]
     if not curves:
         return None
     scale = fitting(np.concatenate([curve.y for curve in curves]))
-    drawn = [_drawn(c, c.style or 1 + number % 6, axis, scale, chart.noisy) for number, c in enumerate(curves)]
+    drawn = [_curve_shape(c, c.style or 1 + number % 6, axis, scale, chart.noisy) for number, c in enumerate(curves)]
     gaps = _gaps(curves, axis)
     return {
         "key": chart.key,
@@ -293,7 +293,7 @@ def shape(chart: Chart, axis: Axis, marks: Sequence[Mark] = ()) -> dict[str, Any
         "ys": [{"at": round(100 * height, 2), "text": text} for height, text in scale.ticks],
         "xs": axis.ticks(),
         "gaps": gaps,
-        "marks": joined(marks, axis),
+        "marks": joined_marks(marks, axis),
         "data": {
             "key": chart.key,
             "low": axis.low,
@@ -303,8 +303,8 @@ def shape(chart: Chart, axis: Axis, marks: Sequence[Mark] = ()) -> dict[str, Any
     }
 
 
-def joined(marks: Sequence[Mark], axis: Axis) -> list[dict[str, Any]]:
-    """Marks as they are drawn: those that would hide each other as one, with the worst level among them."""
+def joined_marks(marks: Sequence[Mark], axis: Axis) -> list[dict[str, Any]]:
+    """Marks for the template; those that would overlap are one, with the worst level among them."""
     groups: list[list[Mark]] = []
     for mark in sorted(marks, key=lambda m: m.x):
         if groups and axis.share(mark.x) - axis.share(groups[-1][0].x) < 3 * NEAR:
@@ -315,7 +315,7 @@ def joined(marks: Sequence[Mark], axis: Axis) -> list[dict[str, Any]]:
         {
             "at": round(100 * axis.share(group[0].x), 2),
             "text": group[0].number if len({m.number for m in group}) == 1 else f"{group[0].number}+",
-            "level": min((m.level for m in group), key=LEVELS.index),
+            "level": min((m.level for m in group), key=WORST_FIRST.index),
             "words": "; ".join(dict.fromkeys(m.words for m in group[:3])) + (" …" if len(group) > 3 else ""),
             "link": group[0].link,
         }
@@ -324,7 +324,7 @@ def joined(marks: Sequence[Mark], axis: Axis) -> list[dict[str, Any]]:
 
 
 def kept(y: Numbers) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Indices of the points that are drawn: of each stretch its first, smallest, largest and first not finite one."""
+    """Indices of the points to draw: both ends, and of each part the smallest, largest and first non-finite one."""
     if y.size <= POINTS:
         return np.arange(y.size)
     chosen = [0, y.size - 1]
@@ -339,8 +339,8 @@ def kept(y: Numbers) -> np.ndarray[Any, np.dtype[np.intp]]:
     return np.unique(chosen)
 
 
-def _drawn(curve: Curve, style: int, axis: Axis, scale: Scale, noisy: bool) -> dict[str, Any]:
-    """The paths of one curve, its entry in the legend, and what is said of it."""
+def _curve_shape(curve: Curve, style: int, axis: Axis, scale: Scale, noisy: bool) -> dict[str, Any]:
+    """One curve for the template: its paths, its entry in the legend, and its description."""
     across, heights = axis.shares(curve.x), scale.heights(curve.y)
     index = kept(curve.y)
     finite = curve.y[np.isfinite(curve.y)]
@@ -368,7 +368,7 @@ def _drawn(curve: Curve, style: int, axis: Axis, scale: Scale, noisy: bool) -> d
 
 
 def path(across: Numbers, heights: Numbers) -> str:
-    """The SVG path of points given by their shares of width and height; it breaks where a height is NaN."""
+    """The SVG path of points, given as shares of width and height; interrupted where a height is NaN."""
     good = np.isfinite(heights)
     px = np.rint(across * WIDTH).astype(int)
     py = np.rint((1 - np.where(good, heights, 0.0)) * HEIGHT).astype(int)
@@ -387,7 +387,7 @@ def path(across: Numbers, heights: Numbers) -> str:
 
 
 def dots(across: Numbers, heights: Numbers) -> str:
-    """An SVG path of one point each, which round line ends make visible."""
+    """An SVG path with one dot for each point, made visible by round line ends."""
     good = np.isfinite(heights)
     px, py = np.rint(across[good] * WIDTH).astype(int), np.rint((1 - heights[good]) * HEIGHT).astype(int)
     return "".join(f"M{x} {y}h0" for x, y in zip(px.tolist(), py.tolist(), strict=True))
@@ -398,13 +398,13 @@ def _running_mean(heights: Numbers, window: int) -> Numbers:
     good = np.isfinite(heights)
     sums = np.concatenate([[0.0], np.cumsum(np.where(good, heights, 0.0))])
     counts = np.concatenate([[0], np.cumsum(good)])
-    place = np.arange(heights.size)
-    low, high = np.maximum(place - window // 2, 0), np.minimum(place + window // 2 + 1, heights.size)
+    place_on = np.arange(heights.size)
+    low, high = np.maximum(place_on - window // 2, 0), np.minimum(place_on + window // 2 + 1, heights.size)
     return np.asarray((sums[high] - sums[low]) / np.maximum(counts[high] - counts[low], 1), np.float64)
 
 
 def _gaps(curves: Sequence[Curve], axis: Axis) -> list[dict[str, Any]]:
-    """Where curves are not finite: position and width in percent, and which they are."""
+    """Where curves are not finite: position and width in percent, and their names."""
     spans: list[tuple[float, float, str]] = []
     for curve in curves:
         bad = np.flatnonzero(~np.isfinite(curve.y))
@@ -424,7 +424,7 @@ def _gaps(curves: Sequence[Curve], axis: Axis) -> list[dict[str, Any]]:
 
 
 def _data(curve: Curve, scale: Scale) -> dict[str, Any]:
-    """What hovering shows: names, positions, values as texts, heights in percent."""
+    """What hovering shows: name, positions, values, heights in percent."""
     index = kept(curve.y)
     values, heights = curve.y[index], scale.heights(curve.y[index])
     return {

@@ -1,4 +1,4 @@
-"""The page of two runs beside each other: how they went, which settings differ, their curves in the same charts."""
+"""The page that compares two runs: how they went, which settings differ, their curves in the same charts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from yolo_nanfix.report.html import charts, event_list, run_advice, run_page
 from yolo_nanfix.report.html.charts import Axis, Chart, Curve
-from yolo_nanfix.report.html.page import render
+from yolo_nanfix.report.html.page import render_page
 from yolo_nanfix.report.html.run_page import OTHER_MODES
 from yolo_nanfix.report.words import figure, grouped, printable
 from yolo_nanfix.run_folder import lenient
@@ -17,14 +17,14 @@ from yolo_nanfix.run_folder.read import RunFolder
 
 LETTERS = ("A", "B")
 NOT_COMPARED = ("project", "name", "save_dir", "exist_ok", "mode", *OTHER_MODES)
-"""Arguments that always differ, or that training does not read."""
+"""Arguments that always differ, or that training does not use."""
 SHORT_TITLES = {"losses": "Loss", "val-losses": "Validation loss", "metrics": "Validation", "lr": "Learning rate",
                 "train-losses": "Training loss, mean of the epoch"}  # fmt: skip
 LOWER_IS_BETTER = ("val/", "train/")
 
 
 def page(pair: tuple[RunFolder, RunFolder]) -> str:
-    """The page of two runs as HTML text that stands alone; the first is called A, the second B."""
+    """The page of two runs, called A and B, as self-contained HTML."""
     axis = replace(charts.axis(*pair), epochs=())
     listed = [event_list.grouped_events(one, axis) for one in pair]
     marks = [m for letter, found in zip(LETTERS, listed, strict=True) for m in event_list.marks(found, letter)]
@@ -34,7 +34,7 @@ def page(pair: tuple[RunFolder, RunFolder]) -> str:
             "letter": letter,
             "name": one.name,
             "folder": printable(str(one.path)),
-            "sentence": run_advice.sentence(one),
+            "sentence": run_advice.headline(one),
             "level": run_advice.level(one),
             "notes": one.notes,
             "guarded": bool(one.summary),
@@ -43,7 +43,7 @@ def page(pair: tuple[RunFolder, RunFolder]) -> str:
         }
         for letter, one, found in zip(LETTERS, pair, listed, strict=True)
     ]
-    return render(
+    return render_page(
         "compare.html.j2",
         ("run.js",),
         ("run.css",),
@@ -52,13 +52,13 @@ def page(pair: tuple[RunFolder, RunFolder]) -> str:
         readings={"name": axis.name, "epochs": [], "charts": [s.pop("data") for s in shapes]},
         settings=differing(pair),
         metrics=metrics(pair),
-        counts=counts(pair),
+        counts=event_counts(pair),
         measured=event_list.MEASURED,
     )
 
 
 def overlaid(pair: tuple[RunFolder, RunFolder], axis: Axis) -> list[Chart]:
-    """One chart for each curve that a run has, with that of A and of B in it."""
+    """One chart for each curve of a run, with the curves of A and B."""
     found: dict[tuple[str, str], list[Curve]] = {}
     titles: dict[tuple[str, str], tuple[str, bool]] = {}
     for style, (letter, one) in enumerate(zip(LETTERS, pair, strict=True), 1):
@@ -76,9 +76,9 @@ def overlaid(pair: tuple[RunFolder, RunFolder], axis: Axis) -> list[Chart]:
 
 
 def differing(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]]:
-    """Training arguments, settings of the guard, versions and states of patches that are not the same in both.
+    """Training arguments, settings of the guard, versions and states of patches that differ.
 
-    Where one run alone has a report, all of it that only a report tells is one row.
+    If only one run has a report, the values of reports are one row.
     """
     parts = [_arguments(one) for one in pair]
     reported = [bool(one.summary) for one in pair]
@@ -93,7 +93,7 @@ def differing(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]]:
 
 
 def metrics(pair: tuple[RunFolder, RunFolder]) -> list[dict[str, str]]:
-    """Final and best value of each column of `results.csv`."""
+    """The last and the best value of each column of `results.csv`."""
     names = dict.fromkeys(n for one in pair for n in one.results.columns if n.startswith(("metrics/", "val/")))
     rows = []
     for name in names:
@@ -108,8 +108,8 @@ def metrics(pair: tuple[RunFolder, RunFolder]) -> list[dict[str, str]]:
     return rows
 
 
-def counts(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]]:
-    """Micro-batches, and events by check."""
+def event_counts(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]]:
+    """The counts of micro-batches, steps and events of both runs, without those that are 0 in both."""
     found: list[Counter[str]] = []
     for one in pair:
         guard = lenient.mapping(one.summary, "guard")
@@ -133,7 +133,7 @@ def counts(pair: tuple[RunFolder, RunFolder]) -> list[tuple[str, str, str]]:
 
 
 def _arguments(one: RunFolder) -> dict[str, str]:
-    """The training arguments that may differ, as text by name."""
+    """The training arguments to compare, as text by name."""
     found = {key: lenient.text(value) or str(value)[:200] for key, value in one.args.items() if key not in NOT_COMPARED}
     return {lenient.text(key): lenient.text(value) for key, value in found.items()}
 

@@ -1,4 +1,4 @@
-"""The top of a dataset's page: what is wrong in one sentence, and what to do, in order."""
+"""The top of a dataset's page: a headline, and what to do, in order."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ DOES = {
 }
 """What an effect does to one image, and to several; the worst first."""
 MODELS = {"segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
-"""How models of each task are called."""
+"""Suffixes of the models of each task."""
 PARTS = 3
-"""So many effects are named in the sentence."""
+"""At most this many effects are named in the headline."""
 CODES = 8
-"""So many rules are named in one step."""
+"""At most this many rules are named in one step."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do: why, and the commands to copy."""
+    """One thing to do: why, and commands to copy."""
 
     why: str
     commands: tuple[str, ...] = ()
 
 
-def sentence(report: Report) -> str:
+def headline(report: Report) -> str:
     """How many images, what is wrong with them, and what that does to training."""
     total = many(sum(counts.get("images", 0) for counts in report.counts.values()), "image")
     if report.choice:
-        return f"Of {total} without labels, {_kept(report)} worth labelling."
+        return f"Of {total} without labels, {_worth_labelling(report)} worth labelling."
     if not report.findings:
         but = ", but for what settings leave out" if any(c.count for c in report.overrides.changes) else ""
         return f"Nothing is wrong with these {total}{but}."
@@ -49,17 +49,17 @@ def sentence(report: Report) -> str:
     parts = [DOES[effect][number > 1].join((f"{grouped(number)} ", "")) for effect, number in _by_effect(serious)]
     whole = [f for f in serious if f.image is None]
     if not parts:
-        return f"{many(len(whole), 'finding')} about the whole set of {total}: {_whole(whole)}.{_stop(report)}"
+        return f"{many(len(whole), 'finding')} about the whole set of {total}: {_effect_on_set(whole)}.{_stop(report)}"
     more = f"; {many(len(whole), 'finding')} more about the whole set" if whole else ""
     return f"Of {total}, {_and(parts)}{more}.{_stop(report)}"
 
 
 def _stop(report: Report) -> str:
-    """What is said where training does not start."""
+    """The last sentence if training does not start."""
     return "" if report.starts else " Training does not start."
 
 
-def _kept(report: Report) -> str:
+def _worth_labelling(report: Report) -> str:
     """`156 are`, `1 is`, `all are`."""
     kept = sum(choice.keep for choice in report.choice)
     if kept == len(report.choice):
@@ -67,7 +67,7 @@ def _kept(report: Report) -> str:
     return f"{grouped(kept)} {'is' if kept == 1 else 'are'}"
 
 
-def _whole(findings: Sequence[Finding]) -> str:
+def _effect_on_set(findings: Sequence[Finding]) -> str:
     """What the worst finding about the whole set does."""
     worst = min(findings, key=lambda f: f.severity.rank)
     does = {
@@ -79,7 +79,7 @@ def _whole(findings: Sequence[Finding]) -> str:
 
 
 def _by_effect(findings: Sequence[Finding]) -> list[tuple[Effect, int]]:
-    """The images of each effect, each image counted at its worst."""
+    """The number of images by effect; each image counts for its worst one."""
     worst: dict[str, Effect] = {}
     order = list(DOES)
     for finding in findings:
@@ -95,11 +95,11 @@ def _and(parts: Sequence[str]) -> str:
 
 
 def steps(report: Report, show: Show) -> list[Step]:
-    """What to do, the most urgent first."""
-    return list(_steps(report, show)) if report.findings or report.choice else []
+    """What to do, the most urgent step first."""
+    return list(_steps_in_order(report, show)) if report.findings or report.choice else []
 
 
-def _steps(report: Report, show: Show) -> Iterator[Step]:
+def _steps_in_order(report: Report, show: Show) -> Iterator[Step]:
     data = printable(shlex.quote(report.data))
     task = report.said
     met = {finding.code for finding in report.findings}
@@ -116,7 +116,7 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
         yield _cause(causes[0], report, show, lint)
     if show.fixable and safe:
         yield Step(
-            f"Fix what can be fixed without loss: {_safe(safe, show)}. Only labels change, and --undo takes it back.",
+            f"Fix what can be fixed without loss: {_safe_fixes(safe, show)}. Only labels change; --undo reverts it.",
             (f"{lint} --diff", f"{lint} --fix"),
         )
     if show.fixable and unsafe:
@@ -151,7 +151,7 @@ def _steps(report: Report, show: Show) -> Iterator[Step]:
 
 
 def _cause(cause: Finding, report: Report, show: Show, lint: str) -> Step:
-    """What to do about what strikes the whole set, before anything else: its fix writes all label files anew."""
+    """The first step if one finding causes many: its fix rewrites all label files."""
     option = show.fixes[cause.code][0].option
     return Step(
         f"First fix the cause of the rest: {cause.code} {cause.name} {explains(report, cause)}. "
@@ -160,8 +160,8 @@ def _cause(cause: Finding, report: Report, show: Show, lint: str) -> Step:
     )
 
 
-def _safe(findings: Sequence[Finding], show: Show) -> str:
-    """What safe fixes do: some fix a defect only where it is small."""
+def _safe_fixes(findings: Sequence[Finding], show: Show) -> str:
+    """What safe fixes do: some fix a defect only if it is small."""
     sure = show.tried is not None
     whole = [f for f in findings if sure or show.fixes[f.code][0] is Safety.SAFE]
     small = [f for f in findings if not sure and show.fixes[f.code][0] is not Safety.SAFE]
@@ -172,7 +172,7 @@ def _safe(findings: Sequence[Finding], show: Show) -> str:
 
 
 def _fatal(fatal: Sequence[Finding]) -> Step:
-    """What to do about what breaks training."""
+    """The step for fatal findings."""
     images = {f.image for f in fatal if f.image is not None}
     if images and all(f.image is not None for f in fatal):
         word = "it breaks or poisons" if len(images) == 1 else "they break or poison"
@@ -184,7 +184,7 @@ def _fatal(fatal: Sequence[Finding]) -> Step:
 
 
 def _split(report: Report, show: Show) -> tuple[list[Finding], list[Finding], list[Finding]]:
-    """The findings above info that are fixed safely, unsafely, and by hand."""
+    """The findings above info by how they are fixed: safely, unsafely, by hand."""
     sorts: dict[Safety | None, list[Finding]] = {Safety.SAFE: [], Safety.UNSAFE: [], None: []}
     for finding in report.own:
         safety = _safety(finding, show)
@@ -194,7 +194,7 @@ def _split(report: Report, show: Show) -> tuple[list[Finding], list[Finding], li
 
 
 def _safety(finding: Finding, show: Show) -> Safety | None:
-    """SAFE, UNSAFE, or None for what a person has to fix: as it was tried, else as its rule says."""
+    """SAFE, UNSAFE, or None if a person has to fix it: as tried out, else by its rule."""
     if show.tried is not None:
         safe, unsafe = show.tried
         return Safety.SAFE if finding in safe else Safety.UNSAFE if finding in unsafe else None

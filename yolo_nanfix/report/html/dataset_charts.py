@@ -1,4 +1,4 @@
-"""How classes, boxes and images of a dataset are distributed: counts from its columns, and bars for its page."""
+"""Distributions of classes, boxes and images of a dataset: counts from its table, and bars for its page."""
 
 from __future__ import annotations
 
@@ -31,14 +31,13 @@ _ASPECTS = {
     "wider than 8:1": 8.0,
 }
 WIDE, LABELS, BAR, GAP = 340, 120, 10, 6
-"""Pixels: of the whole, of the labels at its left, the height of a bar, and the room between two kinds."""
-LONGEST = 20
-"""Characters of a label; the table below the bars has the whole."""
-Numbers = NDArray[np.generic]
+"""Pixels: width of a chart and of its labels, height of a bar, gap between two kinds."""
+LONGEST_LABEL = 20
+"""Characters of a label; the table below the bars has all of it."""
 
 
 def charts(studied: Studied) -> tuple[Counted, ...]:
-    """The distributions of one dataset; none of boxes where there are no labels."""
+    """The distributions of a dataset; without labels only those of images."""
     return tuple(chart for chart in _all(studied) if any(map(sum, chart.counts.values())))
 
 
@@ -74,7 +73,7 @@ def _rows_of(table: Table, members: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _classes(studied: Studied, rows: Mapping[str, NDArray[np.int64]]) -> Counted:
-    """Objects of each class, the most frequent first if there are too many classes to show."""
+    """Objects of each class; the most frequent ones if there are too many classes to show."""
     table, names = studied.table, studied.config.names
     found = {split: Counter(table.row_cls[chosen].tolist()) for split, chosen in rows.items()}
     total: Counter[float] = sum(found.values(), Counter())
@@ -87,11 +86,8 @@ def _classes(studied: Studied, rows: Mapping[str, NDArray[np.int64]]) -> Counted
         note = f"{len(left)} classes with {sum(total[n] for n in left)} objects are left out, the rarest."
         order = order[:MOST_CLASSES]
     labels = tuple(plain(names[int(n)]) if n in names else f"class {n:g} (no name)" for n in order)
-    return Counted("Objects of each class", "class", labels, _each(found, order), note)
-
-
-def _each(found: Mapping[str, Counter[float]], order: Sequence[float]) -> dict[str, tuple[int, ...]]:
-    return {split: tuple(counts[number] for number in order) for split, counts in found.items()}
+    counts = {split: tuple(each[number] for number in order) for split, each in found.items()}
+    return Counted("Objects of each class", "class", labels, counts, note)
 
 
 def _objects(table: Table) -> Counted:
@@ -102,7 +98,7 @@ def _objects(table: Table) -> Counted:
 
 
 def _boxes(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(R,) square root of the area in pixels, and (R,) width to height; nan where not known."""
+    """(R,) square root of the area in pixels, and (R,) width / height; NaN if not known."""
     with np.errstate(all="ignore"):  # label files may hold any number
         sizes = np.column_stack([table.width, table.height]).astype(np.float64)[table.row_image]
         sides = table.row_box[:, 2:].astype(np.float64) * np.where(sizes > 0, sizes, np.nan)
@@ -111,7 +107,7 @@ def _boxes(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _image_sizes(table: Table) -> Counted:
-    """Sizes of the images: each one if they are few, else by their longer side."""
+    """Sizes of the images: each one if there are few, else ranges of the longer side."""
     title, pairs = "Sizes of the images", np.column_stack([table.width, table.height])
     distinct = np.unique(pairs, axis=0)
     if len(distinct) <= MOST_SIZES:
@@ -126,15 +122,15 @@ def _image_sizes(table: Table) -> Counted:
     return Counted(title, "longer side", _ranges(_LONGER, " px"), counts, note)
 
 
-def _binned(values: Numbers, lows: Sequence[float]) -> tuple[int, ...]:
-    """How many values are in each range; each begins at its low end, the last has no high one."""
+def _binned(values: NDArray[np.generic], lows: Sequence[float]) -> tuple[int, ...]:
+    """How many values are in each range, from its low end to the next one; the last range has no upper end."""
     numbers = values.astype(np.float64)
     places = np.searchsorted(np.array(lows), numbers[numbers >= lows[0]], side="right") - 1
     return tuple(np.bincount(places, minlength=len(lows)).tolist())
 
 
 def _ranges(lows: Sequence[int], unit: str) -> tuple[str, ...]:
-    """Whole-number ranges in words: `0`, `1`, `4 to 5`, `101 and more`; of lengths `under 2 px`, `2 to 4 px`."""
+    """Ranges of whole numbers in words: `0`, `1`, `4 to 5`, `101 and more`; of lengths `under 2 px`, `2 to 4 px`."""
     ends = [*lows[1:], None]
     if unit and lows[0] == 0:
         texts = [f"{low} to {end}" if end else f"{low} and more" for low, end in zip(lows, ends, strict=True)]
@@ -146,11 +142,11 @@ def _ranges(lows: Sequence[int], unit: str) -> tuple[str, ...]:
 
 
 def bars(counted: Counted, number: int) -> dict[str, Any]:
-    """One distribution: bars, and the same as a table.
+    """One distribution for the template: bars, and the same as a table.
 
     Args:
         counted: the distribution.
-        number: tells it from others on the page.
+        number: its number on the page, for ids.
     """
     splits = [split for split, counts in counted.counts.items() if sum(counts)]
     shares = {split: [n / sum(counted.counts[split]) for n in counted.counts[split]] for split in splits}
@@ -179,11 +175,7 @@ def bars(counted: Counted, number: int) -> dict[str, Any]:
         "width": WIDE,
         "height": pitch * len(counted.labels),
         "labels": [
-            {
-                "text": _cut(label),
-                "y": place * pitch + pitch / 2 + 4,
-                "x": LABELS - 6,
-            }
+            {"text": _cut(label), "y": place * pitch + pitch / 2 + 4, "x": LABELS - 6}
             for place, label in enumerate(counted.labels)
         ],
         "bars": drawn,
@@ -195,4 +187,4 @@ def bars(counted: Counted, number: int) -> dict[str, Any]:
 
 
 def _cut(label: str) -> str:
-    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"

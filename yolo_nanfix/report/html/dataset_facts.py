@@ -1,4 +1,4 @@
-"""What a page may show of a dataset beside its findings: plain values, made by those who know the dataset."""
+"""What a page may show of a dataset besides its findings, as plain values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class About(NamedTuple):
     """What a finding is about.
 
     Attributes:
-        row: the label row, as outlines count them; 0 if it is about none.
+        row: the label row, by the number of its `Outline`; 0 if it is about none.
         classes: the class of that row; else those of the image.
     """
 
@@ -28,7 +28,7 @@ class Outline(NamedTuple):
         row: 1 and up; other rows of the image have other numbers.
         label: name of its class.
         path: its box, polygon and keypoints as SVG path data in pixels of the picture.
-        centre: where it is, if it is so small that it would be overlooked.
+        centre: its position, if it is so small that it would be overlooked.
     """
 
     row: int
@@ -44,10 +44,10 @@ class Picture:
     Attributes:
         uri: the picture as a `data:` URI; empty if the image cannot be shown.
         width, height: of the picture in pixels; of a grey field if there is none.
-        scale: pixels of the picture for one of the image, in x and y; 0 if that is not known.
-        margin: so much room, in pixels of the picture, boxes outside of it need at its left and right, top and bottom.
-        outlines: the rows of its labels.
-        left_out: so many rows more are not drawn.
+        scale: pixels of the picture per pixel of the image, in x and y; 0 if that is not known.
+        margin: room for boxes outside of the picture, in its pixels: left and right, top and bottom.
+        outlines: its label rows.
+        left_out: how many rows are not drawn.
         reason: why there is no picture.
     """
 
@@ -63,14 +63,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Counted:
-    """How often each of several kinds occurs, by split.
+    """A histogram: how often each of several kinds occurs, by split.
 
     Attributes:
         title: what is counted (`Objects of each class`).
-        kind: what a bar stands for (`class`).
+        kind: the meaning of a bar (`class`).
         labels: the kinds, in order.
-        counts: for each split as many numbers as there are kinds.
-        note: a sentence on how to read it, or on what was left out; empty if there is nothing to say.
+        counts: for each split one number for each kind.
+        note: a sentence on how to read it, or on what was left out; may be empty.
     """
 
     title: str
@@ -82,17 +82,17 @@ class Counted:
 
 @dataclass(frozen=True)
 class Show:
-    """All of it may be missing.
+    """What is known of a dataset; each part may be missing.
 
     Attributes:
-        root: the folder from which file names are shown.
+        root: the folder to which shown file names are relative.
         rules: the texts of the rules.
-        fixes: for each rule code that has a fix how safe it is, and what it does.
-        fixable: `--fix` and `handoff` take this dataset.
-        tried: the findings that `--fix` fixes, and those that `--unsafe-fixes` fixes besides; None if not known.
-        about: what each finding of the report is about, in the same order; empty if none of this is known.
+        fixes: for each rule code with an autofix its safety, and what it does.
+        fixable: whether `--fix` and `handoff` accept this dataset.
+        tried: the findings that `--fix` fixes, and those that also need `--unsafe-fixes`; None if not known.
+        about: what each finding of the report is about, in the same order; may be empty.
         pictures: by image file.
-        refused: files that were not opened, each with what it is: a link that leads elsewhere, a pipe ...
+        refused: files that were not opened, with the reason: a link that leads elsewhere, a pipe ...
         charts: distributions.
     """
 

@@ -1,4 +1,4 @@
-"""The page of a dataset: what lint found, as pictures, and what to do about it; also a part of the page of a run."""
+"""The page of a dataset: its findings, with pictures, and what to do; also a part of the page of a run."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from yolo_nanfix.findings import Finding, Report, RuleText, Safety, Severity
 from yolo_nanfix.report.html import dataset_advice
 from yolo_nanfix.report.html.dataset_charts import bars
 from yolo_nanfix.report.html.dataset_facts import About, Outline, Picture, Show
-from yolo_nanfix.report.html.page import render
+from yolo_nanfix.report.html.page import render_page
 from yolo_nanfix.report.words import (
     EFFECT_WORDS,
     explains,
     grouped,
     printable,
     relative,
+    relative_message,
     task_sentence,
-    told,
     why_skipped,
 )
 
@@ -28,39 +28,34 @@ SCRIPTS = ("dataset.js", "ticks.js")
 """The scripts of a page that includes `dataset.html.j2`."""
 STYLES = ("dataset.css",)
 """Its styles."""
-NOTHING = Show()
+NO_FACTS = Show()
 THUMBNAILS, EXAMPLES = 4, 5
-"""So many pictures and findings of each rule stand in the page also without scripts."""
+"""At most this many pictures and findings of each rule are on the page without scripts, too."""
 GROUPS, MEMBERS = 40, 6
-"""So many groups of copies are shown, and so many images of each."""
+"""At most this many groups of copies are shown, and this many images of each."""
 REFUSED = 20
-"""So many files that are not opened are named."""
+"""At most this many files that were not opened are named."""
 ROOM = 5_000_000
-"""Characters of a page for the list of findings; what does not fit is left out, the mildest first."""
-LONGEST = 400
+"""Characters of a page for the list of findings; if it is longer, the mildest ones are left out."""
+LONGEST_TEXT = 400
 """Characters of a message, or of a file name, that are shown."""
 _COLUMNS = ("code", "severity", "file", "image", "split", "line", "message", "classes", "row", "pixel", "partner")
 
 Listed = Sequence[tuple[Finding, About]]
 
 
-def lint_page(report: Report, show: Show = NOTHING) -> str:
-    """The page of a lint run as HTML text that stands alone.
+def lint_page(report: Report, show: Show = NO_FACTS) -> str:
+    """The page of a lint report as self-contained HTML; see `context`."""
+    return render_page("lint.html.j2", SCRIPTS, STYLES, dataset=context(report, show, alone=True))
+
+
+def context(report: Report, show: Show = NO_FACTS, *, alone: bool = False) -> dict[str, Any]:
+    """The variable `dataset` of the partial templates `dataset.html.j2` and `splits.html.j2`.
 
     Args:
         report: what lint found.
-        show: what is known of the dataset besides.
-    """
-    return render("lint.html.j2", SCRIPTS, STYLES, dataset=context(report, show, alone=True))
-
-
-def context(report: Report, show: Show = NOTHING, *, alone: bool = False) -> dict[str, Any]:
-    """What the partial templates `dataset.html.j2` and `splits.html.j2` show, as their variable `dataset`.
-
-    Args:
-        report: what lint found, perhaps from `Report.from_dict`.
-        show: what is known of the dataset besides; without it there are no pictures and no distributions.
-        alone: the page is about nothing else, so that the splits stand at its top.
+        show: what else is known of the dataset; without it there are no pictures and no distributions.
+        alone: whether the page is about nothing else, so that the splits are at its top.
     """
     listed = order(report, show)
     numbers = {file: number for number, (file, picture) in enumerate(show.pictures.items()) if picture.uri}
@@ -74,7 +69,7 @@ def context(report: Report, show: Show = NOTHING, *, alone: bool = False) -> dic
         "task": short(task_sentence(report) or f"Task {report.task}."),
         "level": report.gravest.value if report.gravest else "good",
         "settings": [short(line) for line in report.overrides.lines()],
-        "sentence": dataset_advice.sentence(report),
+        "sentence": dataset_advice.headline(report),
         "steps": dataset_advice.steps(report, show),
         "kinds": [(level.value, grouped(kinds[level])) for level in Severity if kinds[level]],
         "alone": alone,
@@ -102,22 +97,22 @@ def context(report: Report, show: Show = NOTHING, *, alone: bool = False) -> dic
 
 
 def short(text: str) -> str:
-    """Printable text, cut in the middle where it is very long."""
+    """Printable text, cut in the middle if it is very long."""
     shown = printable(text)
-    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST // 2]} ... {shown[-LONGEST // 2 :]}"
+    return shown if len(shown) <= LONGEST_TEXT else f"{shown[: LONGEST_TEXT // 2]} ... {shown[-LONGEST_TEXT // 2 :]}"
 
 
 def named(file: str, root: str) -> str:
-    """A file as it is shown: from the dataset's folder on."""
+    """The shown name of a file: relative to the dataset's folder."""
     return short(relative(file, Path(root)) if root else file)
 
 
 def message(finding: Finding, root: str) -> str:
-    """The message as it is shown: files in it from the dataset's folder on."""
-    return short(told(finding, Path(root)) if root else finding.message)
+    """The shown message of a finding: paths relative to the dataset's folder."""
+    return short(relative_message(finding, Path(root)) if root else finding.message)
 
 
-def where(finding: Finding, root: str) -> str:
+def place_named(finding: Finding, root: str) -> str:
     """`labels/train/7.txt:3`, `images/train/7.npy@60,60,0`."""
     place = finding.place
     at = f":{place.line}" if place.line is not None else ""
@@ -135,7 +130,7 @@ def order(report: Report, show: Show) -> list[tuple[Finding, About]]:
 
 
 def _split(name: str, counts: Mapping[str, int]) -> dict[str, Any]:
-    """What a split has, and what Ultralytics keeps of it; an empty text where that is not known."""
+    """The counts of a split, and what Ultralytics keeps of it; empty texts for unknown ones."""
     keys = ("images", "kept", "dropped", "background", "rewritten", "labels", "rows")
     numbers = {key: grouped(counts[key]) if key in counts else "" for key in keys}
     return {"name": short(name), "loses": bool(counts.get("dropped")), **numbers}
@@ -159,7 +154,7 @@ _OPTIONS = {
 
 
 def _rule(found: Listed, text: RuleText | None, show: Show, numbers: Mapping[str, int]) -> dict[str, Any]:
-    """One rule: what it means, and its first findings."""
+    """One rule: its documentation, and its first findings."""
     first = found[0][0]
     safety, does = show.fixes.get(first.code, (None, ""))
     return {
@@ -177,7 +172,7 @@ def _rule(found: Listed, text: RuleText | None, show: Show, numbers: Mapping[str
         "safety": safety.value if safety else "",
         "option": _OPTIONS[safety] if safety else "",
         "does": does,
-        "examples": [(where(finding, show.root), message(finding, show.root)) for finding, _ in found[:EXAMPLES]],
+        "examples": [(place_named(finding, show.root), message(finding, show.root)) for finding, _ in found[:EXAMPLES]],
         "more": grouped(len(found) - EXAMPLES) if len(found) > EXAMPLES else "",
         "thumbnails": list(thumbnails(found, show, numbers, THUMBNAILS)),
     }
@@ -187,8 +182,8 @@ class Group(NamedTuple):
     """Images that are the same or look alike.
 
     Attributes:
-        images: the files, each once; the one that others are held against first.
-        findings: what says so.
+        images: the files, each once; the one with which others are compared first.
+        findings: the findings about their pairs.
     """
 
     images: tuple[str, ...]
@@ -196,7 +191,7 @@ class Group(NamedTuple):
 
 
 def groups(findings: Iterable[Finding]) -> list[Group]:
-    """The images that findings about pairs join to groups; the worst first, then the largest."""
+    """Groups of the images in findings about pairs; the worst first, then the largest."""
     pairs = [(f.image, f.partner, f) for f in findings if f.image is not None and f.partner is not None]
     leader: dict[str, str] = {}
 
@@ -226,7 +221,7 @@ def _groups(listed: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str,
         {
             "severity": min(group.findings, key=lambda f: f.severity.rank).severity.value,
             "codes": ", ".join(sorted({f"{f.code} {f.name}" for f in group.findings})),
-            "says": [(where(f, show.root), message(f, show.root)) for f in group.findings[:MEMBERS]],
+            "says": [(place_named(f, show.root), message(f, show.root)) for f in group.findings[:MEMBERS]],
             "images": [
                 {**thumbnail(image, (), show, numbers), "split": split_of.get(image, "")}
                 for image in group.images[:MEMBERS]
@@ -239,7 +234,7 @@ def _groups(listed: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str,
 
 
 def _skipped(report: Report, show: Show) -> list[tuple[str, str]]:
-    """The rules that were not asked, by reason."""
+    """The rules that were not checked, by reason."""
     texts = {rule.code: rule for rule in show.rules}
     reasons: dict[str, list[str]] = {}
     for code, why in report.skipped:
@@ -248,7 +243,7 @@ def _skipped(report: Report, show: Show) -> list[tuple[str, str]]:
 
 
 class _Numbered:
-    """Texts, or tuples, by number, each once; None has the number -1."""
+    """Numbers for texts or tuples, one for each; None has -1."""
 
     def __init__(self) -> None:
         self.numbers: dict[Any, int] = {}
@@ -258,12 +253,12 @@ class _Numbered:
 
 
 def explorer(listed: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str, Any]:
-    """All that the script's list of findings needs; `columns` names the fields of a row, numbers stand for texts.
+    """The data of the script's list of findings; `columns` names the fields of a row, numbers are indices of texts.
 
     Args:
         listed: the findings, the worst first.
-        show: what is known besides.
-        numbers: of the images that have a picture in the page.
+        show: what else is known.
+        numbers: the numbers of the images with a picture on the page.
     """
     codes, files, splits, classes, sets = (_Numbered() for _ in range(5))
     rows: list[list[Any]] = []
@@ -297,7 +292,7 @@ def explorer(listed: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str
         "rows": rows,
         "total": len(listed),
         "pictures": {
-            files.numbers[file]: [number, *_drawn(show.pictures[file])]
+            files.numbers[file]: [number, *_picture_data(show.pictures[file])]
             for file, number in numbers.items()
             if file in files.numbers
         },
@@ -310,26 +305,26 @@ def explorer(listed: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str
 
 
 def _name(file: str, root: str) -> list[str]:
-    """A file as it is shown, and as it is if that is another text: both can be searched for."""
+    """The shown name of a file, and its real name if that differs: both can be searched for."""
     shown = named(file, root)
     plain = " ".join(file.rpartition("/")[2].split())
     return [shown] if plain in shown else [shown, plain.encode("utf-8", "replace").decode()]
 
 
 def view(picture: Picture) -> str:
-    """What an SVG shows of a picture: all of it, and boxes outside."""
+    """The viewBox of a picture with room for boxes outside."""
     (across, down), width, height = picture.margin, picture.width, picture.height
     return f"{-across} {-down} {width + 2 * across} {height + 2 * down}"
 
 
-def _drawn(picture: Picture) -> list[Any]:
-    """A picture for the script; the picture itself is in the page under its number."""
+def _picture_data(picture: Picture) -> list[Any]:
+    """The data of a picture for the script, without its pixels."""
     outlines = [[o.row, o.label, o.path, *(o.centre or ())] for o in picture.outlines]
     return [view(picture), picture.width, picture.height, outlines, picture.left_out]
 
 
 def _spot(finding: Finding, pictures: Mapping[str, Picture]) -> list[float] | None:
-    """Where the pixel of a finding is in the picture of its image."""
+    """The position of the pixel of a finding in the picture of its image."""
     picture = pictures.get(finding.image or "")
     if picture is None or finding.place.pixel is None or not picture.scale[0]:
         return None
@@ -338,23 +333,23 @@ def _spot(finding: Finding, pictures: Mapping[str, Picture]) -> list[float] | No
 
 
 def thumbnails(listed: Listed, show: Show, numbers: Mapping[str, int], most: int) -> Iterator[list[dict[str, Any]]]:
-    """The first images of some findings that have a picture, with what is wrong in red; both of a pair together."""
+    """The first images of some findings with pictures, suspect rows in red; both of a pair together."""
     met: dict[str, list[tuple[Finding, About]]] = {}
     for finding, about in listed:
         if finding.image is not None and finding.image in numbers:
             met.setdefault(finding.image, []).append((finding, about))
-    left = most
+    room = most
     for image, found in met.items():
         partner = next((f.partner for f, _ in found if f.partner is not None), None)
         group = [(image, found), *([(partner, [])] if partner is not None else [])]
-        if len(group) > left:
+        if len(group) > room:
             return
-        left -= len(group)
+        room -= len(group)
         yield [thumbnail(one, what, show, numbers) for one, what in group]
 
 
 def thumbnail(image: str, found: Listed, show: Show, numbers: Mapping[str, int]) -> dict[str, Any]:
-    """One image as `picture.html.j2` draws it; without a picture as a field that says why."""
+    """One image for `picture.html.j2`; without a picture a field with the reason."""
     picture = show.pictures.get(image, Picture("", 240, 160, reason="no room for its picture in this page"))
     suspect = {about.row for _, about in found} - {0}
     red = [o for o in picture.outlines if o.row in suspect]
@@ -376,7 +371,7 @@ def thumbnail(image: str, found: Listed, show: Show, numbers: Mapping[str, int])
 
 
 def _says(name: str, red: Sequence[Outline], picture: Picture, spots: int) -> str:
-    """The picture in words."""
+    """The text for screen readers."""
     labels = ", ".join(dict.fromkeys(o.label or "no class" for o in red))
     boxes = f"; in red {len(red)} of {len(picture.outlines)} label rows ({labels})" if red else ""
     return f"{name}{boxes}{f'; {spots} pixels marked' if spots else ''}"

@@ -1,4 +1,4 @@
-"""What a page shows of a dataset besides its findings: distributions, and small pictures of images with label rows."""
+"""What a page shows of a dataset besides its findings: distributions, and small pictures with label rows."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from yolo_nanfix.findings import Finding, Report, RuleText, Safety
 from yolo_nanfix.report.html.dataset_charts import charts
 from yolo_nanfix.report.html.dataset_facts import About, Outline, Picture, Show
 
-Progress = Callable[[int, int, str], None]
+OnPicture = Callable[[int, int, str], None]
 Lines = dict[int | None, list[tuple[str, int]]]
 MOST_PICTURES = 800
 LEAST_ROOM, MOST_ROOM, ROOM_EACH = 1_800_000, 6_000_000, 600
-"""Characters of a page for pictures: so many, or so many for each finding, but no more than so many."""
-LONGEST = 320
+"""Characters of a page for pictures: the least, the most, and how many for each finding between these."""
+PICTURE_SIDE = 320
 """Pixels of the longer side of a picture; smaller images are scaled up to half of that."""
 MOST_ROWS = 150
-"""So many label rows of an image are drawn, the offending ones first."""
+"""At most this many label rows of an image are drawn, those with findings first."""
 MOST_CORNERS = 60
-"""So many corners of a polygon are drawn."""
+"""At most about this many corners of a polygon are drawn."""
 TOO_MANY = 60_000_000
 """Images of more pixels are not decoded."""
-SMALL = 16
-"""Pixels of a picture below which a box would be overlooked."""
+SMALL_BOX = 16
+"""Smaller boxes, in pixels of the picture, would be overlooked."""
 _QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 70, cv2.IMWRITE_JPEG_OPTIMIZE, 1)
 _EMPTY = (240, 160)
 _LARGEST_CLASS, _FAR = 1e6, 2.0
@@ -46,7 +46,7 @@ def gather(
     studied: Sequence[Studied],
     rules: Sequence[RuleText],
     fixes: Mapping[str, tuple[Safety, str]],
-    progress: Progress | None = None,
+    progress: OnPicture | None = None,
     *,
     follow_links: bool = False,
 ) -> Show:
@@ -54,9 +54,9 @@ def gather(
 
     Args:
         report: what lint found.
-        studied: the datasets that it is about, as lint knows them; without them there are pictures of nothing.
+        studied: the datasets of the report; without them there are no pictures.
         rules: the texts of the rules.
-        fixes: for each rule code that has a fix how safe it is, and what it does.
+        fixes: for each rule code with an autofix its safety, and what it does.
         progress: called with (done, total, what) as pictures are made.
         follow_links: also show images that links or lists name outside of a dataset's folders.
     """
@@ -84,7 +84,7 @@ def gather(
 
 
 def is_yolo(studied: Studied) -> bool:
-    """Whether the labels stand in text files, one an image, whose lines are the rows."""
+    """Whether the labels are in text files, one for each image, with a row in each line."""
     config = studied.config
     yaml = config.yaml_file.suffix.lower() in (".yaml", ".yml")
     return yaml or config.layout not in (Layout.YAML, Layout.CLASS_FOLDERS)
@@ -108,14 +108,14 @@ class Rows:
         return self._order[low:high]
 
     def label(self, row: int) -> str:
-        """The class of a row in words; empty if its number is none."""
+        """The name of a row's class; empty if its number is no class."""
         value = float(self.studied.table.row_cls[row])
         if not abs(value) <= _LARGEST_CLASS or value != int(value):  # nan is no such number
             return ""
         return plain(self.studied.config.names.get(int(value), f"class {int(value)}"))
 
     def number(self, row: int) -> int:
-        """The number of a row as outlines count them: its line, or one more than its place in the table."""
+        """The number of a row in outlines: its line, or its place in the table plus 1."""
         return int(self.studied.table.row_line[row]) if is_yolo(self.studied) else int(row) + 1
 
     def about(self, finding: Finding) -> About:
@@ -131,7 +131,7 @@ class Rows:
         return About(line or 0 if is_yolo(self.studied) else 0, classes)
 
     def _lines(self, image: int) -> tuple[Lines, tuple[str, ...]]:
-        """The rows of an image by line, each with what findings call it (`entry`); and the classes of the image."""
+        """The rows of an image by line, with the value `entry` of their findings; and the classes of the image."""
         if self._latest[0] != image:
             lines: Lines = {}
             rows = self.of(image)
@@ -144,7 +144,7 @@ class Rows:
         return self._latest[1:]
 
     def shapes(self, image: int, size: tuple[int, int]) -> Iterable[Shape]:
-        """The boxes of an image in pixels, for labels that stand in no file of its own."""
+        """The boxes of an image in pixels, for labels of annotation files."""
         width, height = size
         for row in self.of(image):
             x, y, w, h = map(float, self.studied.table.row_box[row])
@@ -155,7 +155,7 @@ class Rows:
 
 
 def wanted(findings: Iterable[Finding]) -> list[str]:
-    """The images to show in order: of each rule the first, then of each the second ..., the worst rules first."""
+    """The images to show, in order: the first of each rule, then the second of each ..., the worst rules first."""
     by_code: dict[str, dict[str, None]] = {}
     for finding in sorted(findings, key=lambda f: f.severity.rank):
         images = by_code.setdefault(finding.code, {})
@@ -167,9 +167,9 @@ def wanted(findings: Iterable[Finding]) -> list[str]:
 
 
 def _pictures(
-    report: Report, sets: Sequence[tuple[Rows, Within]], about: Sequence[About], progress: Progress | None
+    report: Report, sets: Sequence[tuple[Rows, Within]], about: Sequence[About], progress: OnPicture | None
 ) -> tuple[dict[str, Picture], dict[str, str]]:
-    """Pictures of the images that are wanted, as many as there is room for; and the files that are not opened."""
+    """Pictures of the wanted images, as many as there is room for; and the files that were not opened."""
     by_image: dict[str, list[tuple[Finding, int]]] = {}
     for finding, what in zip(report.findings, about, strict=True):
         if finding.image is not None:
@@ -211,11 +211,11 @@ def _scene(image: str, found: Sequence[Finding], rows: Rows, within: Within) -> 
 
 
 def picture(scene: Scene, suspect: Collection[int], within: Within) -> Picture:
-    """An image with its rows; a grey field with the reason where it cannot be shown.
+    """An image with its rows; a grey field with the reason if it cannot be shown.
 
     Args:
         scene: the image.
-        suspect: the rows that findings are about, which are never left out.
+        suspect: the rows with findings, which are drawn first.
         within: the folders from which it may be opened.
     """
     refused = dict(scene.refused).get(scene.file)
@@ -225,10 +225,10 @@ def picture(scene: Scene, suspect: Collection[int], within: Within) -> Picture:
         return Picture("", *_EMPTY, reason="the image is missing or cannot be opened")
     area = scene.width * scene.height
     longest = max(scene.width, scene.height)
-    scale = min(LONGEST / longest, max(1.0, LONGEST / 2 / longest))
+    scale = min(PICTURE_SIDE / longest, max(1.0, PICTURE_SIDE / 2 / longest))
     width, height = (max(1, round(side * scale)) for side in (scene.width, scene.height))
     reason = f"{scene.width}x{scene.height} are too many pixels to show" if area > TOO_MANY else ""
-    pixels = None if reason else pixels_of(scene.file, within, area, LONGEST)
+    pixels = None if reason else pixels_of(scene.file, within, area, PICTURE_SIDE)
     if pixels is None:
         reason = reason or "the image cannot be decoded"
     scales = width / scene.width, height / scene.height
@@ -254,29 +254,31 @@ def _uri(pixels: NDArray[np.uint8], size: tuple[int, int]) -> str:
 
 
 def _margin(shapes: Iterable[Shape], scene: Scene, scales: tuple[float, float]) -> tuple[int, int]:
-    """Room for boxes that reach out of the image, at most a quarter of a picture at each side."""
+    """Room for boxes that reach out of the image: at most a quarter of the picture at each side."""
     reach = [0.0, 0.0]
     for shape in shapes:
         left, top, right, bottom = shape.box
         reach[0] = max(reach[0], -left * scales[0], (right - scene.width) * scales[0])
         reach[1] = max(reach[1], -top * scales[1], (bottom - scene.height) * scales[1])
-    across, down = (round(min(far, LONGEST / 4)) + 4 if far > 1 else 0 for far in reach)
+    across, down = (round(min(far, PICTURE_SIDE / 4)) + 4 if far > 1 else 0 for far in reach)
     return across, down
 
 
 def _centre(shape: Shape, scales: tuple[float, float]) -> tuple[float, float] | None:
     """The centre of a row that is small in the picture."""
     left, top, right, bottom = shape.box
-    if max((right - left) * scales[0], (bottom - top) * scales[1]) >= SMALL:
+    if max((right - left) * scales[0], (bottom - top) * scales[1]) >= SMALL_BOX:
         return None
     return round((left + right) / 2 * scales[0], 1), round((top + bottom) / 2 * scales[1], 1)
 
 
 def _path(shape: Shape, scales: tuple[float, float]) -> str:
-    """SVG path data: the box or polygon, and a point for each keypoint that is labelled."""
+    """SVG path data: the box or polygon, and a point for each labelled keypoint."""
 
     def at(x: float, y: float) -> str:
-        return " ".join(f"{round(min(max(v, -LONGEST), 2 * LONGEST), 1):g}" for v in (x * scales[0], y * scales[1]))
+        return " ".join(
+            f"{round(min(max(v, -PICTURE_SIDE), 2 * PICTURE_SIDE), 1):g}" for v in (x * scales[0], y * scales[1])
+        )
 
     left, top, right, bottom = shape.box
     corners: Iterable[tuple[float, float]] = ((left, top), (right, top), (right, bottom), (left, bottom))

@@ -1,7 +1,7 @@
-"""What the guard saw and did in a run, as the page lists it: like events together, and what stock would have done.
+"""The events of a run for its page, equal ones together, and what stock Ultralytics would have done.
 
-Each sentence about stock Ultralytics was seen in release 8.4.190: in the zoo (`datasets/zoo`, whose cases are named
-here) or in the reproductions behind the patches' cards. Where nothing was measured, nothing is said.
+Each sentence about stock Ultralytics was measured with release 8.4.190: in the zoo (`datasets/zoo`; comments name the
+cases) or in the reproductions of the patches' cards. If it was not measured, there is no sentence.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from yolo_nanfix.run_folder import lenient
 from yolo_nanfix.run_folder.read import RunFolder
 
 LISTED = 100
-"""At most so many kinds of events are listed."""
+"""At most this many kinds of events are listed."""
 MEASURED = "8.4.190"
-"""The release in which the sentences about stock were seen."""
+"""The release with which the sentences about stock were measured."""
 SURVIVES = "survives, too: the GradScaler skips the step"
 _FORWARD = {Check.LOSS, Check.BATCHNORM, Check.OUTPUTS, Check.PIXELS}
 
@@ -41,8 +41,8 @@ class EventGroup:
         action: what was done.
         images: the suspect images.
         stock: what stock Ultralytics would have done; empty if not known.
-        incidents: names of the incident files written for them.
-        places: where they stand on the horizontal axis of the charts.
+        incidents: names of their incident files.
+        places: their positions on the horizontal axis of the charts.
     """
 
     number: int
@@ -59,12 +59,12 @@ class EventGroup:
 
     @property
     def span(self) -> str:
-        """From where to where."""
+        """The first and last position: `epoch 2, batch 9 to epoch 3, batch 1`."""
         return f"{self.where} to {self.last}" if self.times > 1 and self.last != self.where else self.where
 
 
 def grouped_events(run: RunFolder, on: Axis) -> list[EventGroup]:
-    """All events that the report of a run lists, like ones together, in the order of the first of each."""
+    """All events of the report of a run, equal ones together, in the order of the first of each."""
     found: dict[tuple[Any, ...], EventGroup] = {}
     known, root = RunFacts(run), root_of(run)
     for event in lenient.entries(run.summary, "guard", "events"):
@@ -76,7 +76,7 @@ def grouped_events(run: RunFolder, on: Axis) -> list[EventGroup]:
             found[key] = EventGroup(
                 number=len(found) + 1,
                 level=event_text.level(event).value,
-                where=where(event),
+                where=when(event),
                 detail=event_text.detail(event, root),
                 action=action,
                 images=images,
@@ -84,16 +84,16 @@ def grouped_events(run: RunFolder, on: Axis) -> list[EventGroup]:
             )
         group = found[key]
         group.times += 1
-        group.last = where(event)
+        group.last = when(event)
         group.incidents += incidents(event)
-        place = charts.place(run, on, {key: lenient.number(event, key) or 0.0 for key in charts.COUNTS})
+        place = charts.place_on(run, on, {key: lenient.number(event, key) or 0.0 for key in charts.COUNTS})
         if place is not None and np.isfinite(place):
             group.places.append(place)
     return list(found.values())
 
 
 def marks(listed: list[EventGroup], prefix: str = "") -> list[Mark]:
-    """The events as marks on the charts, linked to their place in the list."""
+    """The events as marks on the charts, linked to their entries in the list."""
     return [
         Mark(
             place,
@@ -107,7 +107,7 @@ def marks(listed: list[EventGroup], prefix: str = "") -> list[Mark]:
     ]
 
 
-def where(event: Mapping[str, Any]) -> str:
+def when(event: Mapping[str, Any]) -> str:
     """`epoch 2, batch 9`; `before the first step`."""
     epoch, batch = lenient.count(event, "epoch"), lenient.count(event, "batch")
     if lenient.text(event, "point") == "start":
@@ -116,7 +116,7 @@ def where(event: Mapping[str, Any]) -> str:
 
 
 def suspects(event: Mapping[str, Any]) -> tuple[str, ...]:
-    """The images an event suspects, as they are."""
+    """The suspect images of an event, unchanged."""
     return tuple(
         lenient.raw(source, "file")
         for source in lenient.entries(event, "sources")
@@ -125,7 +125,7 @@ def suspects(event: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def incidents(event: Mapping[str, Any]) -> list[str]:
-    """The names of the incident files of an event, of all ranks that wrote one."""
+    """The names of the incident files of an event, of all ranks."""
     parts = [part for part in lenient.entries(event, "ranks") if isinstance(part, Mapping)]
     named = [lenient.text(one, "incident") for one in (event, *parts)]
     return list(dict.fromkeys(name for name in named if name))
@@ -137,10 +137,10 @@ def dropped(event: Mapping[str, Any]) -> bool:
 
 
 class RunFacts:
-    """What is known of a run as a whole that decides what stock would have done with an event of it."""
+    """The facts of a whole run that decide what stock would have done at its events."""
 
     def __init__(self, run: RunFolder) -> None:
-        """Look once."""
+        """Collect the facts once."""
         self.epochs = lenient.count(run.args, "epochs")
         scale = run.steps.column("loss_scale") is not None
         self.scaler = scale if run.steps.rows and "loss_scale" in run.steps.columns else None
@@ -153,7 +153,7 @@ class RunFacts:
         self.window = max(1, round(nbs / batch)) if nbs and batch else 0
 
     def case(self, event: Mapping[str, Any]) -> StockCase:
-        """What decides for one event."""
+        """The facts for one event."""
         epoch, step = lenient.count(event, "epoch"), lenient.count(event, "step")
         left = self.ends[epoch] - step if step and epoch in self.ends else -1
         return StockCase(
@@ -169,32 +169,32 @@ class RunFacts:
         )
 
     def _cause(self, images: frozenset[str]) -> str:
-        """The class of cause of the verdict on these images; of the only verdict where there is one alone."""
+        """The class of cause of the verdict on these images, or of the only verdict."""
         if len(self.causes) == 1:
             return self.causes[0][1]
         return next((cause for named, cause in self.causes if images and named & images), "")
 
 
 def short(path: str, root: str) -> str:
-    """A path from a folder on, printable, with slashes."""
+    """A path relative to a folder, printable, with slashes."""
     shown = lenient.text(path).replace("\\", "/") if "\\" in path and "/" not in path else lenient.text(path)
     return shown.removeprefix(root)
 
 
 def root_of(run: RunFolder) -> str:
-    """The folder of data.yaml with its final slash, from which images are named; empty if it is not known."""
+    """The folder of data.yaml with a final slash, to which image names are relative; empty if not known."""
     data = lenient.text(run.summary, "lint", "data") or lenient.text(run.args, "data")
     return f"{PurePath(data).parent}/".replace("//", "/") if data.startswith("/") else ""
 
 
 def from_root(root: str, words: str) -> str:
-    """What a verdict says, with the paths in it from the dataset's folder on."""
+    """A text of a verdict, with paths relative to the dataset's folder."""
     return words.replace(root, "") if root else words
 
 
 @dataclass(frozen=True)
 class StockCase:
-    """What is known of an event that decides what stock does.
+    """The facts of an event that decide what stock does.
 
     Attributes:
         checks: the sensors that fired.
@@ -203,9 +203,9 @@ class StockCase:
         epoch: 1-based; 0 if not known.
         epochs: of the run; 0 if not known.
         last_in_epoch: whether it was the last micro-batch of its epoch.
-        last_window: whether it was one of the last optimizer step of the run.
-        before_start: whether it was seen before the first step.
-        severe: whether something was lost or taken back for it.
+        last_window: whether it belonged to the last optimizer step of the run.
+        before_start: whether it came before the first step.
+        severe: whether its level is error or fatal.
     """
 
     checks: frozenset[Check]
@@ -220,7 +220,7 @@ class StockCase:
 
 
 def stock_would(case: StockCase) -> str:
-    """What stock Ultralytics would have done, in a sentence; empty where that was not measured."""
+    """What stock Ultralytics would have done, in a sentence; empty if that was not measured."""
     checks = case.checks
     if case.before_start:
         return next((said for check, said in _AT_START.items() if check in checks), "")
@@ -251,7 +251,7 @@ _AT_START = {  # checkpoint-nan-batchnorm, resume-nan-optimizer, resume-scale-ze
 
 
 def _forward(case: StockCase) -> str:
-    """A forward pass that is not finite: pixel-nan-*, activation-half-*, loss-*."""
+    """A non-finite forward pass: pixel-nan-*, activation-half-*, loss-*."""
     if case.scaler is None:
         return ""
     if case.scaler and Check.BATCHNORM not in case.checks:  # loss-divided-by-zero
@@ -271,7 +271,7 @@ def _forward(case: StockCase) -> str:
 
 
 def _gradient(case: StockCase) -> str:
-    """A gradient that is not finite under a finite loss: gradient-*."""
+    """A non-finite gradient of a finite loss: gradient-*."""
     if case.cause == "gradient":  # gradient-huge
         return "trains on: clipping makes nothing of that whole step"
     if case.scaler is None or case.scaler:  # gradient-nan-scaler
@@ -282,7 +282,7 @@ def _gradient(case: StockCase) -> str:
 
 
 def _state(case: StockCase) -> str:
-    """State that became non-finite while training: live-*."""
+    """State that became non-finite in training: live-*."""
     if Check.BATCHNORM in case.checks and case.cause == "state":  # live-batchnorm-nan
         return "a NaN in BatchNorm's statistics never decays: mAP 0 for the rest of the run"
     if case.checks == {Check.EMA}:  # live-ema-nan

@@ -1,7 +1,7 @@
-"""The incidents of a run for its page: what the model saw, what was found out, what was done.
+"""The incidents of a run for its page: the images of the micro-batch, the verdict, what was done.
 
-Images of a micro-batch are shown as the model saw them: JPEG in `data:` URIs, with boxes and non-finite pixels drawn
-over. Only the tensors that are shown are read, image by image.
+Images are shown as the model saw them: JPEG in `data:` URIs, with boxes and non-finite pixels drawn over them. Only the
+tensors that are shown are read, image by image.
 """
 
 from __future__ import annotations
@@ -28,50 +28,48 @@ from yolo_nanfix.report.words import PLACES, figure, printable
 from yolo_nanfix.run_folder import lenient
 from yolo_nanfix.run_folder.read import RunFolder
 
-FORMAT = 1
-SHOWN = 20
-"""At most so many incidents are shown."""
+UNDERSTOOD_FORMAT = 1
+SHOWN_INCIDENTS = 20
+"""At most this many incidents are shown."""
 BUDGET = 2_000_000
-"""Pictures may take so many bytes of a page."""
+"""Bytes of a page for pictures."""
 THUMBNAILS = 48
-"""At most so many images that are not suspect."""
+"""At most this many images that are not suspect are shown."""
 MOST_VALUES = 200_000_000
-"""Tensors, and images, of more values are not read: the file of another one may claim any size without being large."""
-IMAGES = 2048
-"""At most so many images of an incident are listed."""
-ROWS = 20
-"""At most so many label rows of an image are shown."""
+"""Larger tensors and images are not read: a small file from elsewhere may claim any size."""
+MOST_IMAGES = 2048
+"""At most this many images of an incident are listed."""
+LISTED_ROWS = 20
+"""At most this many label rows of an image are shown."""
 DAMAGED = (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
-"""What reading a torn or foreign file raises."""
+"""What reading a damaged or foreign file may raise."""
 TINT = (200, 0, 255)
-"""What pixels that are not finite are painted with, as BGR."""
+"""The colour of non-finite pixels, BGR."""
 QUALITY = 80
-LARGE, SMALL = 480, 176
-"""Longest side in pixels, of a suspect image and of others."""
+SUSPECT_SIDE, OTHER_SIDE = 480, 176
+"""Longer side in pixels, of a suspect image and of others."""
 SIZE = 1000
-"""Boxes are given in thousandths of width and height."""
+"""Width and height of a picture in the coordinates of boxes."""
 REACH = 0.5
-"""Boxes are cut this share of the picture outside of it."""
-
-Floats = NDArray[Any]
+"""Boxes are clipped at this share of the picture outside of it."""
 
 
 @dataclass(frozen=True)
-class Picture:
+class BatchPicture:
     """One image.
 
     Attributes:
         uri: the JPEG.
         width, height: of the image as the model saw it.
-        area: the smallest rectangle around non-finite values in thousandths: x, y, width, height; None without any.
-        odd: what is unusual about its values, in words.
+        area: the smallest rectangle around non-finite values: x, y, width, height, as `SIZE`; None without any.
+        unusual: what is unusual about its values, in words; may be empty.
     """
 
     uri: str
     width: int
     height: int
     area: tuple[int, int, int, int] | None
-    odd: str = ""
+    unusual: str = ""
 
 
 @dataclass
@@ -80,11 +78,11 @@ class BatchImage:
 
     Attributes:
         number: 1-based.
-        suspect: whether it, or what it was made of, is to blame.
-        seen: what is wrong with it as the model saw it; empty if nothing.
+        suspect: whether it, or an image that it was made of, is suspect.
+        seen: what is wrong with it as the model saw it; may be empty.
         parents: the images that mosaic and mix-up put into it.
-        picture: None if it was left out, or cannot be drawn, which `why_not` explains.
-        undrawn: so many boxes are not finite.
+        picture: None if it was left out, or cannot be drawn, for the reason `why_not`.
+        undrawn: the number of non-finite boxes.
     """
 
     number: int
@@ -95,14 +93,14 @@ class BatchImage:
     label_file: str = ""
     rows: list[dict[str, Any]] = field(default_factory=list)
     more_rows: int = 0
-    picture: Picture | None = None
+    picture: BatchPicture | None = None
     boxes: list[dict[str, Any]] = field(default_factory=list)
     undrawn: int = 0
     why_not: str = ""
 
     @property
     def alt(self) -> str:
-        """What a screen reader says."""
+        """The text for screen readers."""
         boxes = f"{len(self.boxes)} box{'' if len(self.boxes) == 1 else 'es'}"
         seen = f"; {self.seen}" if self.seen else ""
         return f"Image {self.number} of the micro-batch, {self.name}, with {boxes}{seen}"
@@ -110,7 +108,7 @@ class BatchImage:
 
 @dataclass
 class IncidentView:
-    """One incident as the template shows it."""
+    """One incident, for the template."""
 
     key: str
     file: str
@@ -129,7 +127,7 @@ class IncidentView:
 
     @property
     def suspect(self) -> list[BatchImage]:
-        """The images that did it."""
+        """The suspect images."""
         return [image for image in self.batch_images if image.suspect]
 
     @property
@@ -139,25 +137,25 @@ class IncidentView:
 
     @property
     def hidden(self) -> int:
-        """How many images have none."""
+        """How many images have no picture."""
         return sum(image.picture is None for image in self.batch_images)
 
 
 def views(run: RunFolder) -> tuple[list[IncidentView], int]:
-    """The incidents of a run in their order, pictures included as far as the budget goes; and how many are left out."""
+    """The newest incidents of a run, oldest first, with pictures within the budget; and how many are left out."""
     root = event_list.root_of(run)
     done = _actions(run)
-    chosen = run.incidents[-SHOWN:]
+    chosen = run.incidents[-SHOWN_INCIDENTS:]
     found = [_view(path, number, root, done) for number, path in enumerate(chosen, 1)]
     room = [BUDGET, THUMBNAILS]
     for suspect in (True, False):
         for view, path in zip(found, chosen, strict=True):
-            draw(view.batch_images, path, suspect, room)
+            add_pictures(view.batch_images, path, suspect, room)
     return found, len(run.incidents) - len(found)
 
 
 def _actions(run: RunFolder) -> dict[str, str]:
-    """What was done, by the name of the incident file, or by epoch, batch and check where events do not name it."""
+    """What was done, by the name of the incident file (from epoch, batch and check if events do not name it)."""
     found: dict[str, str] = {}
     for event in lenient.entries(run.summary, "guard", "events"):
         epoch, batch = lenient.count(event, "epoch"), lenient.count(event, "batch")
@@ -169,7 +167,7 @@ def _actions(run: RunFolder) -> dict[str, str]:
 
 
 def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> IncidentView:
-    """One incident without its pictures."""
+    """One incident, without pictures."""
     view = IncidentView(f"incident-{number}", printable(path.name), "", "")
     view.command = f"yolo-nanfix diagnose {shlex.quote(printable(str(path)))}"
     view.done = done.get(path.name, "")
@@ -183,11 +181,10 @@ def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> Incide
     if not isinstance(facts, Mapping):
         view.note = "This file does not hold an incident."
         return view
-    if facts.get("format") != FORMAT:
-        view.note = (
-            f"This file is of format {lenient.text(facts, 'format') or 'unknown'}; the page understands {FORMAT}."
-        )
-    view.where, view.detail = event_list.where(facts), lenient.text(facts, "detail")
+    if facts.get("format") != UNDERSTOOD_FORMAT:
+        known = lenient.text(facts, "format") or "unknown"
+        view.note = f"This file is of format {known}; the page understands {UNDERSTOOD_FORMAT}."
+    view.where, view.detail = event_list.when(facts), lenient.text(facts, "detail")
     verdict = lenient.mapping(facts, "verdict")
     seen = lenient.mapping(verdict, "evidence")
     view.verdict = {
@@ -205,7 +202,7 @@ def _view(path: Path, number: int, root: str, done: Mapping[str, str]) -> Incide
 
 
 def _state(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Numbers of the step: precision, scale, rate, loss terms."""
+    """Loss terms, precision, scale and rate of the step."""
     rates = [r for r in map(lenient.number, lenient.entries(facts, "lr")) if r is not None]
     terms = [f"{lenient.text(k)} {figure(n)}" for k, v in lenient.mapping(facts, "loss").items()
              if (n := lenient.number(v)) is not None]  # fmt: skip
@@ -221,10 +218,10 @@ def _state(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def listed(facts: Mapping[str, Any], verdict: Mapping[str, Any], root: str) -> list[BatchImage]:
-    """The images of the micro-batch as the facts name them."""
+    """The images of the micro-batch, without pictures."""
     blamed = {entry for entry in lenient.entries(verdict, "images") if isinstance(entry, str)}
     lines = {entry for entry in lenient.entries(verdict, "labels") if isinstance(entry, str)}
-    sources = lenient.entries(facts, "sources")[:IMAGES]
+    sources = lenient.entries(facts, "sources")[:MOST_IMAGES]
     own = any(lenient.raw(s, "file") in blamed or lenient.text(s, "suspect") for s in sources)
     found = []
     for number, source in enumerate(sources, 1):
@@ -238,14 +235,14 @@ def listed(facts: Mapping[str, Any], verdict: Mapping[str, Any], root: str) -> l
         origin = not own and (not blamed.isdisjoint(parents) or any(row["suspect"] for row in rows))
         image = BatchImage(number, short(file, root) or f"image {number}", bool(seen) or file in blamed or origin, seen)
         image.parents, image.label_file = [short(parent, root) for parent in parents], short(label_file, root)
-        worst_first = sorted(rows, key=lambda row: not row["suspect"])[:ROWS]
-        image.rows, image.more_rows = sorted(worst_first, key=lambda row: row["line"]), max(0, len(rows) - ROWS)
+        worst_first = sorted(rows, key=lambda row: not row["suspect"])[:LISTED_ROWS]
+        image.rows, image.more_rows = sorted(worst_first, key=lambda row: row["line"]), max(0, len(rows) - LISTED_ROWS)
         found.append(image)
     return found
 
 
-def draw(batch_images: Sequence[BatchImage], path: Path, suspect: bool, room: list[int]) -> None:
-    """Add the pictures of the suspect images, or of the others, while the room of bytes and thumbnails lasts."""
+def add_pictures(batch_images: Sequence[BatchImage], path: Path, suspect: bool, room: list[int]) -> None:
+    """Add pictures to the suspect images, or to the others; `room`, updated, has the remaining bytes and thumbnails."""
     wanted = [image for image in batch_images if image.suspect is suspect]
     if not wanted:
         return
@@ -267,7 +264,7 @@ def draw(batch_images: Sequence[BatchImage], path: Path, suspect: bool, room: li
                 if room[0] <= 0 or (not suspect and room[1] <= 0) or image.number > count:
                     continue
                 pixels = images[image.number - 1 : image.number][0]
-                image.picture = picture(pixels, LARGE if suspect else SMALL)
+                image.picture = picture(pixels, SUSPECT_SIDE if suspect else OTHER_SIDE)
                 _add_boxes(image, rows, facts_names)
                 room[0] -= len(image.picture.uri)
                 room[1] -= not suspect
@@ -277,17 +274,13 @@ def draw(batch_images: Sequence[BatchImage], path: Path, suspect: bool, room: li
 
 
 def _bearable(name: str, shape: Sequence[int]) -> None:
-    """Refuse what would fill the memory.
-
-    Raises:
-        ValueError: it has too many values.
-    """
+    """Raise ValueError for a tensor that is too large to read."""
     if math.prod(shape) > MOST_VALUES:
         raise ValueError(f"{name} has {math.prod(shape)} values, more than {MOST_VALUES}")
 
 
 def _add_boxes(image: BatchImage, rows: Mapping[str, Any], names: Mapping[str, Any]) -> None:
-    """The boxes of one image, red where their label line is suspect; those that are not finite are counted alone."""
+    """Add the boxes of one image, suspect ones marked; non-finite ones are only counted."""
     owner, boxes = rows.get("batch_idx"), rows.get("bboxes")
     if owner is None or boxes is None or len(owner.reshape(-1)) != len(boxes):
         return
@@ -307,16 +300,16 @@ def _add_boxes(image: BatchImage, rows: Mapping[str, Any], names: Mapping[str, A
 
 
 def why(error: BaseException) -> str:
-    """What an error says, short and printable."""
+    """The message of an error, short and printable."""
     return printable(str(error))[:160] or type(error).__name__
 
 
-def picture(pixels: Floats, longest: int) -> Picture:
+def picture(pixels: NDArray[Any], longest: int) -> BatchPicture:
     """The picture of one image.
 
     Args:
-        pixels: (C, H, W), floating; 0 to 1, RGB as Ultralytics gives it to the model.
-        longest: longer sides are scaled down to so many pixels.
+        pixels: (C, H, W) numbers; RGB from 0 to 1, as Ultralytics passes it to the model.
+        longest: the longer side is scaled down to at most this many pixels.
 
     Raises:
         ValueError: it is not of that shape, or cannot be encoded.
@@ -333,9 +326,9 @@ def picture(pixels: Floats, longest: int) -> Picture:
     scale = min(1.0, longest / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     planes = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in values]
-    shown, odd = np.stack(planes[::-1] if len(planes) == 3 else planes * 3, axis=2), ""
+    shown, unusual = np.stack(planes[::-1] if len(planes) == 3 else planes * 3, axis=2), ""
     if low < -0.01 or high > 1.01:
-        odd = f"values from {low:.4g} to {high:.4g}, shown stretched"
+        unusual = f"values from {low:.4g} to {high:.4g}, shown stretched"
         shown = (shown.astype(np.float64) - low) / max(high - low, 1e-30)
     canvas = np.ascontiguousarray(np.rint(np.clip(np.nan_to_num(shown), 0.0, 1.0) * 255).astype(np.uint8))
     if bad.any():
@@ -346,7 +339,7 @@ def picture(pixels: Floats, longest: int) -> Picture:
     if not done:
         raise ValueError("the image cannot be encoded")
     uri = "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
-    return Picture(uri, width, height, _area(bad), odd)
+    return BatchPicture(uri, width, height, _area(bad), unusual)
 
 
 def _area(bad: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
@@ -360,9 +353,9 @@ def _area(bad: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
 
 
 def box_path(box: Iterable[float]) -> str:
-    """The SVG path of a box: centre, width and height normalised, of rotated boxes also an angle in radians.
+    """The SVG path of a box: centre, width and height, normalised, for rotated boxes also an angle in radians.
 
-    Empty where a number is not finite, or there are not four or five.
+    Empty if a number is not finite, or if there are not four or five.
     """
     numbers = [float(v) for v in box]
     if len(numbers) not in (4, 5) or not all(map(math.isfinite, numbers)):

@@ -1,4 +1,4 @@
-"""One page: templates filled with autoescape, style and script inlined, and a policy that lets nothing else run."""
+"""Renders a page: templates with autoescape, inlined style and scripts, and a policy that blocks everything else."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes}; "
     "base-uri 'none'; form-action 'none'"
 )
-"""The Content-Security-Policy of each page: pictures inside it, its own scripts by their hashes, no request at all."""
+"""The Content-Security-Policy of each page: embedded pictures, its own scripts by their hashes, no requests."""
 
 
-def render(template: str, scripts: tuple[str, ...] = (), styles: tuple[str, ...] = (), **context: Any) -> str:
+def render_page(template: str, scripts: tuple[str, ...] = (), styles: tuple[str, ...] = (), **context: Any) -> str:
     """The HTML text of a page.
 
     Args:
         template: the name of a template that extends `base.html.j2`.
-        scripts: files of `static/` that the page runs beside `base.js`, in this order.
-        styles: files of `static/` whose rules stand behind those of `page.css`, in this order.
-        context: what the template shows. Text is escaped; only a `Markup` made here is not.
+        scripts: files of `static/` that the page runs after `base.js`, in this order.
+        styles: files of `static/` that follow `page.css`, in this order.
+        context: the values of the template. Text is escaped, `Markup` is not.
 
     Raises:
-        jinja2.UndefinedError: the template asks for what the context does not hold.
+        jinja2.UndefinedError: the template uses a value that the context does not have.
     """
     codes = [_static(name) for name in ("base.js", *scripts)]
-    hashes = " ".join(f"'sha256-{_digest(code)}'" for code in codes)
+    digests = (base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in codes)
+    hashes = " ".join(f"'sha256-{digest}'" for digest in digests)
     page = (
         _environment()
         .get_template(template)
@@ -50,14 +51,14 @@ def render(template: str, scripts: tuple[str, ...] = (), styles: tuple[str, ...]
 
 
 def fragment(template: str, **context: Any) -> str:
-    """A part of a page, for notebooks: the template filled with autoescape, without head, style or scripts."""
+    """A part of a page, for notebooks: a template with autoescape, without head, style or scripts."""
     return _environment().get_template(template).render(**context).encode("utf-8", "replace").decode()
 
 
 def embedded(value: Any) -> Markup:
     """A value as JSON inside `<script type="application/json">`: no text in it can end the element or begin a comment.
 
-    Numbers that are not finite become null. A page reads it by `JSON.parse(element.textContent)`.
+    Non-finite numbers raise ValueError. A page reads it by `JSON.parse(element.textContent)`.
     """
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))  # ASCII: line separators are escaped, too
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
@@ -79,7 +80,3 @@ def _environment() -> Environment:
 @cache
 def _static(name: str) -> str:
     return (files("yolo_nanfix.report.html") / "static" / name).read_text(encoding="utf-8")
-
-
-def _digest(code: str) -> str:
-    return base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""The top of a run's page: how it went in one sentence, and what the user should do, in order."""
+"""The top of a run's page: a headline, and what the user should do, in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from yolo_nanfix.health import Kind, State, state_of
 from yolo_nanfix.report import health_text
 from yolo_nanfix.report.html import event_list
 from yolo_nanfix.report.html.event_list import from_root, short
-from yolo_nanfix.report.words import figure, grouped, printable
+from yolo_nanfix.report.words import figure, grouped, many, printable
 from yolo_nanfix.run_folder import lenient
 from yolo_nanfix.run_folder.read import METRICS, RunFolder
 from yolo_nanfix.tasks import option
@@ -27,7 +27,7 @@ EXPLAINED = {
     Kind.STEPS_UNDONE,
     Kind.EPOCHS_WITHOUT_STEP,
 }
-"""What verdicts explain; then nothing more is to be said of it."""
+"""Losses that verdicts explain, so that no further advice is needed."""
 WAYS: Mapping[str, tuple[str, ...]] = {
     Kind.NO_STEP: ("look at nbs and batch: a step is taken every nbs / batch micro-batches; and at lr0 and freeze",),
     Kind.START_WEIGHTS: ("look at lr0 and freeze: no weight moved",),
@@ -37,25 +37,24 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     Kind.COLLAPSED: ("use best.pt, and look at the curves from that epoch on; a lower lr0 may help",),
 }
 """What to do about a loss that no verdict explains."""
-IMAGES = 5
-"""At most so many images are named in one piece of advice."""
+NAMED_IMAGES = 5
+"""At most this many images are named in one piece of advice."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """One thing to do: why, and what; commands are shown to be copied."""
+    """One thing to do: why, what, and commands to copy."""
 
     why: str
     what: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
 
 
-def sentence(run: RunFolder) -> str:
+def headline(run: RunFolder) -> str:
     """How a run went, in one sentence."""
     metric = f", {metric_of(run)}" if metric_of(run) else ""
     if not run.summary:
-        rows = run.results.rows
-        epochs = f"{grouped(rows)} epoch{'' if rows == 1 else 's'}" if rows else "no epoch"
+        epochs = many(run.results.rows, "epoch") if run.results.rows else "no epoch"
         return f"A run without a report of yolo-nanfix: {epochs} in results.csv{metric}{_nan_epochs(run)}."
     if lenient.text(run.summary, "outcome") == "dry-run":
         would = "training would start" if run.summary.get("healthy") is True else "training would not start"
@@ -69,7 +68,7 @@ def sentence(run: RunFolder) -> str:
 
 
 def level(run: RunFolder) -> str:
-    """The colour of the sentence: good, warning or fatal; empty where nothing is known."""
+    """The colour of the headline: good, warning or fatal; empty if nothing is known."""
     if not run.summary:
         return "warning" if _nan_epochs(run) else ""
     return _ending(run)[1]
@@ -99,7 +98,7 @@ def _ending(run: RunFolder) -> tuple[str, str]:
 
 
 def metric_of(run: RunFolder) -> str:
-    """The first metric that people ask for, at the end of the run: `mAP50 0.71`."""
+    """The most important metric at the end of the run: `mAP50 0.71`."""
     final = lenient.mapping(run.summary, "metrics")
     for key, name in METRICS:
         value = lenient.number(final, key)
@@ -111,10 +110,10 @@ def metric_of(run: RunFolder) -> str:
 
 
 def to_do(run: RunFolder) -> list[Advice]:
-    """What the user should do, the most urgent first; empty if nothing has to be done."""
+    """What the user should do, the most urgent first; empty if there is nothing to do."""
     root = event_list.root_of(run)
     said = {
-        "interrupted": "The run did not come to its end: ",
+        "interrupted": "The run did not finish: ",
         "failed": "The run failed: ",
         "stopped": "The guard stopped the run: ",
         "finished": "The run failed: ",
@@ -123,12 +122,12 @@ def to_do(run: RunFolder) -> list[Advice]:
     first: list[Advice] = []
     if state_of(run.summary) is State.FAILED:
         first = [Advice(f"{ended}{lenient.line(reason)}") for reason in lenient.entries(run.summary, "reasons")]
-    found = [*first, *_verdicts(run, root), *_left_out(run, root), *_degraded(run), *_lint(run), *_refused(run)]
+    found = [*first, *_verdicts(run, root), *_left_out_advice(run, root), *_degraded(run), *_lint(run), *_refused(run)]
     return _once(found)
 
 
 def _degraded(run: RunFolder) -> Iterable[Advice]:
-    """What was lost in a degraded run, unless that was explained: by a verdict, or by the images left out."""
+    """What was lost in a degraded run, unless verdicts or the images left out explain it."""
     if state_of(run.summary) is not State.DEGRADED:
         return
     explained = lenient.entries(run.summary, "guard", "verdicts") or lenient.texts(run.summary, "guard", "quarantined")
@@ -139,7 +138,7 @@ def _degraded(run: RunFolder) -> Iterable[Advice]:
 
 
 def _once(advice: Iterable[Advice]) -> list[Advice]:
-    """Without what was said before: commands, lines, and advice of which nothing is left."""
+    """The advice without repeated lines and commands, and without advice that has become empty by this."""
     said: set[str] = set()
     kept = []
     for step in advice:
@@ -166,7 +165,7 @@ def _dropped(run: RunFolder) -> str:
     why = ""
     if images:
         then = ", left out from then on" if images == set(lenient.texts(guard, "quarantined")) else ""
-        why = f" because of {_images(len(images))}{then}"
+        why = f" because of {many(len(images), 'image')}{then}"
     elif causes:
         words = {"learning-rate": "the learning rate", "precision": "float16", "definition": "a loss or module"}
         named = [words.get(cause, f"the {cause}") for cause, _ in causes.most_common(2) if cause not in ("", "unknown")]
@@ -175,13 +174,13 @@ def _dropped(run: RunFolder) -> str:
 
 
 def _images_left_out(run: RunFolder) -> str:
-    """How many images, unless the part on dropped micro-batches says it already."""
+    """How many images were left out, unless the part on dropped micro-batches says it."""
     before = set(lenient.mapping(run.summary, "quarantined"))
     out = {*before, *lenient.texts(run.summary, "guard", "quarantined")}
     if not out or out == _offenders(run):
         return ""
     when = " beforehand" if out == before else ""
-    return f"{_images(len(out))} left out{when}"
+    return f"{many(len(out), 'image')} left out{when}"
 
 
 def _offenders(run: RunFolder) -> set[str]:
@@ -190,22 +189,18 @@ def _offenders(run: RunFolder) -> set[str]:
     return {image for event in events if event_list.dropped(event) for image in event_list.suspects(event)}
 
 
-def _images(count: int) -> str:
-    return f"{grouped(count)} image{'' if count == 1 else 's'}"
-
-
 def _nan_epochs(run: RunFolder) -> str:
-    """For runs without a report: losses that were not finite."""
+    """For runs without a report: epochs with non-finite losses."""
     names = [n for n in run.results.columns if n.startswith(("train/", "val/"))]
     bad = np.zeros(run.results.rows, bool)
     for name in names:
         bad |= run.results.known[name] & ~np.isfinite(run.results.columns[name])
     count = int(bad.sum())
-    return f"; losses were not finite in {count} epoch{'' if count == 1 else 's'}" if count else ""
+    return f"; losses were not finite in {many(count, 'epoch')}" if count else ""
 
 
 def _verdicts(run: RunFolder, root: str) -> Iterable[Advice]:
-    """Advice of verdicts, the first cause first, for later ones may follow from it; what two say is said once."""
+    """Advice of verdicts, vague causes last."""
     verdicts = [v for v in lenient.entries(run.summary, "guard", "verdicts") if isinstance(v, Mapping)]
     for verdict in sorted(verdicts, key=lambda v: lenient.text(v, "cause") in ("unknown", "nondeterministic"))[:20]:
         given = lenient.texts(verdict, "commands")
@@ -218,7 +213,7 @@ def _verdicts(run: RunFolder, root: str) -> Iterable[Advice]:
 
 
 def _is_command(line: str) -> bool:
-    """Whether a line of a report is one command of ours and nothing more: people paste what a page shows as such."""
+    """Whether a line of a report is just one yolo-nanfix command: people paste what a page shows as such."""
     try:
         words = shlex.split(line)
     except ValueError:
@@ -226,11 +221,11 @@ def _is_command(line: str) -> bool:
     return words[:1] == ["yolo-nanfix"] and shlex.join(words) == line
 
 
-def _left_out(run: RunFolder, root: str) -> Iterable[Advice]:
+def _left_out_advice(run: RunFolder, root: str) -> Iterable[Advice]:
     before = lenient.mapping(run.summary, "quarantined")
     if before:
         named = []
-        for image, found in list(before.items())[:IMAGES]:
+        for image, found in list(before.items())[:NAMED_IMAGES]:
             first = found[0] if isinstance(found, list) and found else None
             code, message = lenient.text(first, "code"), lenient.text(first, "message")
             named.append(f"{short(image, root)}: {code} {message}".rstrip(": "))
@@ -238,7 +233,7 @@ def _left_out(run: RunFolder, root: str) -> Iterable[Advice]:
         yield Advice(f"{count} left out of this run before it began. Fix or remove:", (*named, *_more(len(before))))
     during = [i for i in lenient.texts(run.summary, "guard", "quarantined") if i not in before]
     if during:
-        named = [f"fix or remove {short(image, root)}" for image in during[:IMAGES]]
+        named = [f"fix or remove {short(image, root)}" for image in during[:NAMED_IMAGES]]
         count = f"{len(during)} image{' was' if len(during) == 1 else 's were'}"
         yield Advice(f"{count} left out by the guard from some batch on.", (*named, *_more(len(during))))
 
@@ -279,4 +274,4 @@ def _refused(run: RunFolder) -> Iterable[Advice]:
 
 
 def _more(total: int) -> tuple[str, ...]:
-    return (f"and {total - IMAGES} more",) if total > IMAGES else ()
+    return (f"and {total - NAMED_IMAGES} more",) if total > NAMED_IMAGES else ()

@@ -1,4 +1,4 @@
-"""The page of a training run, made from what lies in its folder."""
+"""The page of a training run, made from its folder."""
 
 from __future__ import annotations
 
@@ -13,53 +13,49 @@ from yolo_nanfix.findings import Report
 from yolo_nanfix.overrides import ahead, behind, joined
 from yolo_nanfix.report.html import charts, dataset_page, event_list, incident_list, run_advice
 from yolo_nanfix.report.html.dataset_facts import Show
-from yolo_nanfix.report.html.dataset_page import NOTHING
+from yolo_nanfix.report.html.dataset_page import NO_FACTS
 from yolo_nanfix.report.html.event_list import EventGroup
-from yolo_nanfix.report.html.page import fragment, render
+from yolo_nanfix.report.html.page import fragment, render_page
 from yolo_nanfix.report.words import figure, grouped, printable
 from yolo_nanfix.run_folder import lenient
 from yolo_nanfix.run_folder.csv_tables import Table
 from yolo_nanfix.run_folder.read import RunFolder
 
 NOTEBOOK_STEPS = 3
-"""At most so many pieces of advice are shown in a notebook."""
-IMAGES = 8
-"""At most so many images are named with an event."""
+"""At most this many pieces of advice are shown in a notebook."""
+EVENT_IMAGES = 8
+"""At most this many images are named with an event."""
 COUNTED = (("steps_refused", "steps held back"), ("rollbacks", "rollbacks"), ("steps_undone", "steps undone"))
-"""Counts of the guard that are shown where they are not 0, and their names."""
+"""Counts of the guard that are shown unless they are 0, and their names."""
 STATES = ("refused", "replaced", "partly-on", "on", "off", "fixed", "not-needed")
 """States of patches, in the order in which they are listed."""
 PLACES = ("project", "name", "exist_ok", "save_dir", "resume", "mode", "task", "data", "cfg")
-"""Arguments that say where a run is written, or that have a place of their own in the command."""
+"""Arguments that say where a run is written, or that are handled separately in the command."""
 OTHER_MODES = (
     "source", "vid_stride", "stream_buffer", "visualize", "augment", "agnostic_nms", "classes", "retina_masks", "embed",
     "show", "save_frames", "save_txt", "save_conf", "save_crop", "show_labels", "show_conf", "show_boxes", "line_width",
     "format", "keras", "optimize", "int8", "dynamic", "simplify", "opset", "workspace", "nms", "tracker", "conf", "iou",
     "max_det", "half", "dnn", "save_json", "save_hybrid", "quantize", "end2end", "channels_last",
 )  # fmt: skip
-"""Arguments of prediction, export and validation, which training does not read."""
+"""Arguments of prediction, export and validation, which training does not use."""
 SETTINGS = (
-    "max_bad_in_a_row",
-    "quarantine_after",
-    "snapshot_every",
-    "max_rollbacks",
-    "incidents",
-    "incident_mb",
-    "repair",
-)
+    "max_bad_in_a_row", "quarantine_after", "snapshot_every", "max_rollbacks", "incidents", "incident_mb", "repair",
+)  # fmt: skip
+"""Settings of the guard that are options with a value."""
 SWITCHES = ("leave_fp16", "diagnose")
+"""Settings of the guard that are switches."""
 
 
-def page(run: RunFolder, show: Show = NOTHING) -> str:
-    """The page of a run as HTML text that stands alone.
+def page(run: RunFolder, show: Show = NO_FACTS) -> str:
+    """The page of a run as self-contained HTML.
 
     Args:
-        run: what was read of its folder.
-        show: what is known of the dataset besides what lint found.
+        run: the run.
+        show: what is known of the dataset besides the lint report.
     """
     notes = list(run.notes)
     part = dataset_part(run, show, notes)
-    return render(
+    return render_page(
         "run.html.j2",
         ("run.js", *(dataset_page.SCRIPTS if part is not None else ())),
         ("run.css", *(dataset_page.STYLES if part is not None else ())),
@@ -70,13 +66,13 @@ def page(run: RunFolder, show: Show = NOTHING) -> str:
 
 
 def notebook(summary: Mapping[str, Any]) -> str:
-    """How a run went, as a few lines of HTML for a notebook, from what `yolo-nanfix.json` holds."""
+    """How a run went, as a few lines of HTML for a notebook, from the content of `yolo-nanfix.json`."""
     paths = lenient.mapping(summary, "paths")
     found = RunFolder(Path(lenient.raw(paths, "save_dir") or "."), summary, {}, Table(), Table(), (), ())
     page = lenient.raw(paths, "page")
     return fragment(
         "run_notebook.html.j2",
-        sentence=run_advice.sentence(found),
+        sentence=run_advice.headline(found),
         level=run_advice.level(found),
         tiles=tiles(found),
         unguarded=unguarded(found, behind),
@@ -88,7 +84,7 @@ def notebook(summary: Mapping[str, Any]) -> str:
 
 
 def context(run: RunFolder) -> dict[str, Any]:
-    """All that `run.html.j2` shows of the run itself."""
+    """The values of `run.html.j2` about the run itself."""
     axis = charts.axis(run)
     listed = event_list.grouped_events(run, axis)
     marks = event_list.marks(listed)
@@ -96,7 +92,7 @@ def context(run: RunFolder) -> dict[str, Any]:
     views, hidden = incident_list.views(run)
     return {
         "name": run.name,
-        "sentence": run_advice.sentence(run),
+        "sentence": run_advice.headline(run),
         "level": run_advice.level(run),
         "tiles": tiles(run),
         "unguarded": unguarded(run, ahead),
@@ -104,11 +100,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "settings": [printable(line) for line in overrides.read(run.summary).lines()],
         "to_do": run_advice.to_do(run),
         "charts": shapes,
-        "readings": {
-            "name": axis.name,
-            "epochs": list(axis.epochs),
-            "charts": [s.pop("data") for s in shapes],
-        },
+        "readings": {"name": axis.name, "epochs": list(axis.epochs), "charts": [s.pop("data") for s in shapes]},
         "events": event_rows(run, listed, files={view.file: view.key for view in views}),
         "events_hidden": len(listed) - len(listed[: event_list.LISTED]),
         "events_left_out": lenient.count(run.summary, "guard", "events_left_out"),
@@ -126,19 +118,19 @@ def context(run: RunFolder) -> dict[str, Any]:
 
 
 def settings(summary: Mapping[str, Any]) -> list[str]:
-    """The settings in force in lint and training, and what they change, a line each source."""
+    """The settings of lint and training and what they change, one line for each source."""
     found = joined((overrides.read(summary, "lint"), overrides.read(summary)))
     return [printable(line) for line in found.lines()]
 
 
 def unguarded(run: RunFolder, words: Callable[[str], str]) -> str:
-    """That there was no guard, and what switched it off; empty where there was one."""
+    """A line that there was no guard, and what switched it off; empty if there was one."""
     off = lenient.text(run.summary, "guard", "off")
     return printable(words(off)) if off else ""
 
 
 def tiles(run: RunFolder) -> list[tuple[str, str]]:
-    """The figures of a run that people ask for first: name and value."""
+    """The most important numbers of a run: name and value."""
     guard = lenient.mapping(run.summary, "guard")
     found = []
     if lenient.count(guard, "micro_batches"):
@@ -169,10 +161,10 @@ def patches(run: RunFolder) -> list[dict[str, str]]:
     for name, patch in lenient.mapping(run.summary, "patches").items():
         params = ", ".join(f"{lenient.text(k)}={lenient.text(v)}" for k, v in lenient.mapping(patch, "params").items())
         acted = lenient.count(patch, "counted")
-        entry = {"name": lenient.text(name), "state": lenient.text(patch, "state") or "unknown"}
         found.append(
             {
-                **entry,
+                "name": lenient.text(name),
+                "state": lenient.text(patch, "state") or "unknown",
                 "reason": lenient.text(patch, "reason"),
                 "params": params,
                 "acted": grouped(acted) if acted else "",
@@ -190,7 +182,7 @@ def patch_counts(run: RunFolder) -> str:
 
 
 def dataset_part(run: RunFolder, show: Show, notes: list[str]) -> dict[str, Any] | None:
-    """What the part about the dataset shows; None where the run has no lint, or none that can be read."""
+    """The values of the part about the dataset; None if the run has no readable lint report."""
     try:
         report = lint_of(run)
     except ValueError as error:
@@ -200,10 +192,10 @@ def dataset_part(run: RunFolder, show: Show, notes: list[str]) -> dict[str, Any]
 
 
 def lint_of(run: RunFolder) -> Report | None:
-    """What lint found before the run; None if the run was not linted.
+    """The lint report before the run; None if the run was not linted.
 
     Raises:
-        ValueError: it cannot be understood.
+        ValueError: it cannot be read.
     """
     lint = run.summary.get("lint")
     return None if lint is None else Report.from_dict(lint)
@@ -212,12 +204,12 @@ def lint_of(run: RunFolder) -> Report | None:
 def event_rows(
     run: RunFolder, listed: Sequence[EventGroup], letter: str = "", files: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """The list of events as `events.html.j2` shows it.
+    """The list of events for `events.html.j2`.
 
     Args:
-        run: the run they are of.
+        run: their run.
         listed: the events; those beyond `event_list.LISTED` are left out.
-        letter: stands before their numbers.
+        letter: a prefix of their numbers.
         files: ids of the incidents on the page, by the names of their files.
     """
     root, files = event_list.root_of(run), files or {}
@@ -233,8 +225,8 @@ def event_rows(
                 "times": entry.times,
                 "detail": entry.detail,
                 "action": entry.action,
-                "images": named[:IMAGES],
-                "more_images": max(0, len(named) - IMAGES),
+                "images": named[:EVENT_IMAGES],
+                "more_images": max(0, len(named) - EVENT_IMAGES),
                 "stock": entry.stock,
                 "like": first.get(entry.stock, ""),
                 "incidents": [(files[name], name) for name in entry.incidents if name in files],
@@ -245,9 +237,9 @@ def event_rows(
 
 
 def command(run: RunFolder) -> str:
-    """The `yolo-nanfix train` command with the run's arguments; empty if they are not known.
+    """The `yolo-nanfix train` command of a run; empty if its arguments are not known.
 
-    Those that differ from the defaults of its release where the report tells them, else all of `args.yaml`.
+    The arguments are those that differ from the defaults, from the report, else all of `args.yaml`.
     """
     given = lenient.mapping(run.summary, "arguments") or {k: v for k, v in run.args.items() if v not in (None, "")}
     if not given:
@@ -274,7 +266,7 @@ def facts(run: RunFolder) -> list[tuple[str, str]]:
 
 
 def _options(run: RunFolder) -> list[str]:
-    """The options of `yolo-nanfix train` as the run had them, those at their defaults left out where that is known."""
+    """The options of `yolo-nanfix train` of the run, without those at their defaults if that is known."""
     found = []
     if word := lenient.text(run.summary, "on_fatal"):
         found += ["--on-fatal", word]
@@ -291,5 +283,5 @@ def _options(run: RunFolder) -> list[str]:
 
 
 def _value(value: Any) -> str:
-    """As Ultralytics' command line reads it."""
+    """A value as text for Ultralytics' command line."""
     return str(value) if isinstance(value, bool) else lenient.text(value) or str(value)[:200]

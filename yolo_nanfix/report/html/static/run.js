@@ -1,5 +1,5 @@
 "use strict";
-// Reads the values of the curves under the pointer, a finger or the arrow keys. Without it the charts stand as they are.
+// Reads the values of the curves under the pointer, a finger or the arrow keys. Without it the charts are static.
 (() => {
   const data = JSON.parse(document.getElementById("readings").textContent);
   const views = [];
@@ -71,7 +71,7 @@
     const view = { chart, plot, steps, shown: [], at: steps.length - 1, reach: (chart.high - chart.low) / 50, colours: [] };
     const recolour = () => { view.colours = swatches.map((path) => getComputedStyle(path).stroke); };
     views.push(view);
-    // A slider of its own: what stands inside a slider is no link any more for a screen reader, and the marks are links.
+    // A separate slider: for a screen reader nothing inside a slider is a link, and the marks are links.
     const reader = make(plot, "div", "reader");
     view.reader = reader;
     reader.tabIndex = 0;
