@@ -38,7 +38,8 @@ FAST := $(addprefix tests/,linting/test_rules.py linting/test_edges.py linting/t
   numerics report guard/test_policy.py guard/test_ladder.py scripts/test_generated.py test_layers.py test_prose.py)
 
 check: WHICH := $(FAST)
-check test: style
+check: test
+test: style
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(WHICH) || { echo "make: a test failed; repeat one with: $(BIN)/python -m pytest -k NAME"; exit 1; }
 
 test-all: WHICH := --all

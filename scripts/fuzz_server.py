@@ -34,10 +34,10 @@ WARM = (
         f"yolo_nanfix.{name}"
         for name in ("api", "linting.request", "pages", "linting.autofix.autofix", "guard.guard_settings")
     ),
-    *(f"yolo_nanfix.cli.{name}" for name in ("main", "progress", "commands.lint", "commands.handoff")),
+    *(f"yolo_nanfix.cli.{name}" for name in ("main", "output", "commands.lint", "commands.handoff")),
     *(f"yolo_nanfix.cli.commands.{name}" for name in ("report", "compare", "rule", "train")),
     *(f"yolo_nanfix.linting.{name}" for name in ("pipeline", "parts", "confirming")),
-    *(f"yolo_nanfix.dataset.formats.{name}" for name in ("coco", "voc", "ndjson", "build", "frames")),
+    *(f"yolo_nanfix.dataset.formats.{name}" for name in ("coco", "voc", "ndjson", "build")),
     *(
         f"yolo_nanfix.{name}"
         for name in ("report.text", "report.text_forms", "report.html.run_page", "report.html.comparison_page")

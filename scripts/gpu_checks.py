@@ -233,7 +233,7 @@ def rollback(device: Device) -> Seen:
             next(trainer.model.parameters()).data.view(-1)[3] = NAN
 
     def measure(trainer: Any) -> None:
-        snapshots = figures.pop("guard").snapshots
+        snapshots = figures.pop("guard").run.snapshots
         figures["finite"] = all(bool(p.isfinite().all()) for p in trainer.model.parameters())
         for name, act in (("copy_ms", lambda: snapshots.take(10**6)), ("back_ms", snapshots.restore)):
             figures[name] = 1e3 * statistics.median(_times(trainer, act))

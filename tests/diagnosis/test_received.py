@@ -308,7 +308,7 @@ def test_forged_and_damaged_incidents_end_in_a_verdict_or_a_clear_error(tmp_path
     """A few of each kind; `scripts/fuzz_incidents.py` makes as many as one likes."""
     monkeypatch.chdir(tmp_path)
     slowest, refused, judged = 0.0, 0, 0
-    for number, path in enumerate(fuzz_incidents.cases(tmp_path, random.Random(11), 27, each=True)):
+    for number, path in enumerate(fuzz_incidents.cases(tmp_path, random.Random(3), 27, each=True)):
         began = time.process_time()
         try:
             assert isinstance(yolo_nanfix.diagnose(path).summary, str)

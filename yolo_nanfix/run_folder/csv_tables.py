@@ -8,6 +8,7 @@ epoch and batch of the last one, and the means of their values, non-finite if on
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,15 +62,17 @@ def read_table(path: Path, within: Within = ANYWHERE) -> Table:
         data = within.read(path, LARGEST_TABLE + 1)
         if len(data) > LARGEST_TABLE:
             return Table(notes=(f"{path.name} is larger than {LARGEST_TABLE // 2**20} MB and was not read.",))
-        lines = data.decode("utf-8", "replace").splitlines()
+        rows = list(csv.reader(data.decode("utf-8", "replace").splitlines(keepends=True)))
+    except csv.Error as error:
+        return Table(notes=(f"{path.name} is no CSV file: {error}.",))
     except NotRegular as error:
         return Table(notes=(f"{path.name} is {error.strerror}.",))
     except OSError as error:
         return Table(notes=(f"{path.name} cannot be read: {error.strerror}.",))
-    names = [name.strip() for name in lines[0].split(",")] if lines else []
+    names = [name.strip() for name in rows[0]] if rows else []
     if not any(names):
         return Table(notes=(f"{path.name} is empty.",))
-    split = [line.split(",") for line in lines[1:] if line.strip()]
+    split = [row for row in rows[1:] if any(cell.strip() for cell in row)]
     whole = [row for row in split if len(row) == len(names)]
     notes = []
     if torn := len(split) - len(whole):
@@ -115,13 +118,14 @@ def read_steps(path: str | Path) -> Columns:
     if table.notes:
         raise DataError(f"{path}: not a complete steps file of yolo-nanfix: {' '.join(table.notes)}")
     if tuple(table.columns)[:3] != PLACE:
-        raise DataError(f"{path}: not a steps file of yolo-nanfix: it must begin with {','.join(PLACE)}")
+        raise DataError(f"{path}:1: not a steps file of yolo-nanfix: it must begin with {','.join(PLACE)}")
     place = np.stack([table.columns[name] for name in PLACE])
     if not path.read_bytes().endswith(b"\n"):
         raise DataError(f"{path}: the file breaks off")
     if not (place == np.floor(np.abs(place))).all() or (np.diff(place[0]) <= 0).any():
         raise DataError(f"{path}: step, epoch and batch are not whole numbers, or steps do not increase")
-    return {
+    steps: Columns = {
         name: [value if known else None for value, known in zip(column.tolist(), table.known[name], strict=True)]
         for name, column in table.columns.items()
     }
+    return steps | {name: column.astype(np.int64).tolist() for name, column in zip(PLACE, place, strict=True)}
