@@ -97,7 +97,7 @@ def test_the_guard_can_be_off_by_setting(here, monkeypatch):
 def test_a_bad_file_is_refused_by_name_and_place(here, file, text, says):
     (here / file).write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(UsageError, match=says) as error:
-        settings.load(KNOWN)
+        settings.load_settings(KNOWN)
     assert file in str(error.value)
 
 
@@ -122,14 +122,14 @@ def test_two_files_in_one_folder_are_one_too_many(here):
     (here / "nanfix.yaml").write_text("rect: stock\n")
     (here / "pyproject.toml").write_text("[tool.yolo-nanfix]\n")
     with pytest.raises(UsageError, match="keep one of them"):
-        settings.load(KNOWN)
+        settings.load_settings(KNOWN)
     (here / "pyproject.toml").write_text("[tool.ruff]\n")
-    assert settings.load(KNOWN).values == {"rect": "stock"}
+    assert settings.load_settings(KNOWN).values == {"rect": "stock"}
 
 
 def test_words_that_yaml_takes_for_booleans_stay_words(here, monkeypatch):
     monkeypatch.setenv("YOLO_NANFIX_RECT", "off")
-    assert settings.load(KNOWN).values == {"rect": "off"}
+    assert settings.load_settings(KNOWN).values == {"rect": "off"}
     (here / "nanfix.yaml").write_text("rect: off\n")
     monkeypatch.delenv("YOLO_NANFIX_RECT")
     yolo_nanfix.patch("rect-validation")
@@ -140,7 +140,7 @@ def test_the_nearest_file_counts(here):
     (here / "nanfix.yaml").write_text("rect: stock\n")
     (here / "below").mkdir()
     (here / "below" / "nanfix.yaml").write_text("min_area_px: 0.5\n")
-    assert settings.load(KNOWN, here / "below").values == {"min_area_px": 0.5}
+    assert settings.load_settings(KNOWN, here / "below").values == {"min_area_px": 0.5}
 
 
 def test_names_are_unique_over_cards_and_guard():
@@ -156,9 +156,9 @@ def test_names_are_unique_over_cards_and_guard():
 def test_what_belongs_to_lint_is_passed_over(here, monkeypatch):
     monkeypatch.setenv("YOLO_NANFIX_CACHE", str(here))
     (here / "nanfix.yaml").write_text("rect: stock\nlint: {select: [BX]}\n")
-    assert settings.load(KNOWN).values == {"rect": "stock"}
+    assert settings.load_settings(KNOWN).values == {"rect": "stock"}
     (here / "below").mkdir()
     (here / "below" / "pyproject.toml").write_text("[tool.yolo-nanfix.lint]\nselect = ['CL']\n")
-    assert settings.load(KNOWN, here / "below").values == {"rect": "stock"}
+    assert settings.load_settings(KNOWN, here / "below").values == {"rect": "stock"}
     assert settings.load_lint(here / "below")[0].values == {"select": ["CL"]}
     assert settings.load_lint(here)[0].source == f"{here / 'nanfix.yaml'}: lint."

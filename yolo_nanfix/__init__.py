@@ -18,7 +18,7 @@ __all__ = ["__version__", "diagnose", "errors", "fix", "lint", "patch", "patched
 
 
 def __getattr__(name: str) -> Any:
-    """Load the public functions on first use (PEP 562)."""
+    """Import the public functions on first use (PEP 562)."""
     if name in __all__:
         from yolo_nanfix import api, runs
 

@@ -1,4 +1,4 @@
-"""`python -m yolo_nanfix`."""
+"""The command line, as `python -m yolo_nanfix`."""
 
 from yolo_nanfix.cli.main import main
 

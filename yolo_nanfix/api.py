@@ -1,4 +1,4 @@
-"""Where the wings meet: lint, fixes, handoff, diagnosis, and from `switching` what patches. `runs` builds on it."""
+"""The public functions: lint, fix, undo, handoff, diagnose, those of `switching` and `pages`; `runs` has `train`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int, str], None]
 HANDOFF_FORMATS = FORMATS
-"""What `handoff` writes for."""
+"""The formats of `handoff`."""
 
 
 def lint(
@@ -66,30 +66,31 @@ def lint(
     study: Callable[[Studied], None] | None = None,
     prefix: str = "",
 ) -> Report:
-    """Look for what breaks, poisons or silently weakens training in a dataset. Nothing in the dataset is written.
+    """Find what breaks, poisons or silently weakens training in a dataset. Nothing in the dataset is written.
 
     What is not given here comes from the key `lint` of `nanfix.yaml`, or from `[tool.yolo-nanfix.lint]` in
-    `pyproject.toml`, looked for from the folder of data.yaml upward, then from the current one.
+    `pyproject.toml`, searched from the folder of data.yaml upward, then from the current one.
 
     Args:
-        data: data.yaml, a folder with a dataset, or a name that Ultralytics knows. None with `files`: that above each.
-        task: detect, segment, pose, obb or classify; by default read from the set (`Report.basis` says why).
+        data: data.yaml, a folder with a dataset, or a name that Ultralytics knows. None with `files`: the data.yaml
+            above each file.
+        task: detect, segment, pose, obb or classify; by default read from the dataset (`Report.basis` says why).
         deep: also decode every image.
-        root: the folder in which images are looked for, in the place of the one that data.yaml or annotations name.
-        imgsz: the image size of the training that is planned, in pixels; by default 640.
-        select: ask these rules only: codes, prefixes of codes, names or ALL; `extend_select` asks more, `ignore` fewer.
-        severity: by such a word another severity.
-        per_path_ignores: by glob what to leave out for the files that it matches.
+        root: the folder of the images, in place of the one that data.yaml or annotations name.
+        imgsz: the image size of the planned training, in pixels; by default 640.
+        select: run only these rules: codes, prefixes of codes, names or ALL; `extend_select` adds, `ignore` removes.
+        severity: another severity, by the same words.
+        per_path_ignores: by glob, the rules to leave out for files that match.
         baseline: a file of findings to leave out.
-        write_baseline: write all findings to `baseline`, so that only new ones are left from then on.
+        write_baseline: write all findings to `baseline`, so that later runs report only new ones.
         files: report only findings about these files.
-        settings: False leaves the settings files out.
-        trust_dataset_settings: a settings file that came with the dataset may hide fatal findings, too.
-        jobs: processes that read files; by default one a core where that is worth it, 1 for none but this one.
-        cache: leave files unread that have not changed since an earlier run (YOLO_NANFIX_CACHE names its folder).
+        settings: False ignores settings files.
+        trust_dataset_settings: let a settings file that came with the dataset hide fatal findings.
+        jobs: processes that read files; by default one per core if that is faster, 1 for this process alone.
+        cache: do not read files that have not changed since an earlier run (YOLO_NANFIX_CACHE names the folder).
         progress: called with (done, total, what) as files are read.
-        study: called with what was read of each dataset, which `lint_page` takes.
-        prefix: what stands before the names of arguments in messages; `--` for a command line.
+        study: called with the contents of each dataset, for `lint_page`.
+        prefix: prefix of argument names in messages; `--` for a command line.
 
     Raises:
         UsageError: an argument or setting is wrong, or a file cannot be used.
@@ -98,9 +99,11 @@ def lint(
     from yolo_nanfix.linting import request
 
     given = {
-        **{"select": _listed(select), "extend_select": _listed(extend_select), "ignore": _listed(ignore)},
+        "select": _as_list(select),
+        "extend_select": _as_list(extend_select),
+        "ignore": _as_list(ignore),
         "severity": dict(severity or {}),
-        "per_path_ignores": {glob: _listed(words) for glob, words in (per_path_ignores or {}).items()},
+        "per_path_ignores": {glob: _as_list(words) for glob, words in (per_path_ignores or {}).items()},
         **{"baseline": baseline, "task": task, "deep": deep, "imgsz": imgsz, "root": root},
     }
     wanted = request.Request(
@@ -116,8 +119,8 @@ def lint(
     return request.lint(data, wanted, progress)
 
 
-def _listed(words: Iterable[str] | None) -> Any:
-    """Words as a list; a text alone stays one, so that it is refused."""
+def _as_list(words: Iterable[str] | None) -> Any:
+    """Words as a list; a string stays as it is, and is refused later."""
     return words if words is None or isinstance(words, str) else list(words)
 
 
@@ -129,7 +132,7 @@ def watched(
     settings: bool = True,
     trust_dataset_settings: bool = False,
 ) -> Watched:
-    """How many files the outcome of `lint` depends on, and what changes with any of them; arguments as of `lint`."""
+    """The number of files that `lint` reads, and a value that changes with any of them; arguments as of `lint`."""
     from yolo_nanfix.linting import request
 
     given = None if files is None else tuple(map(Path, files))
@@ -138,20 +141,20 @@ def watched(
 
 
 def fix(report: Report, *, unsafe: bool = False, diff: bool = False, outside: bool = False) -> Fixed:
-    """Fix what a report found, as far as there is an autofix; `undo` takes it back.
+    """Apply the autofixes for the findings of a report; `undo` reverts them.
 
-    Before the first change the original bytes of all files that are to change go to a journal in the user's data
-    folder. Each file changes whole or not at all. Files that changed since the lint are left alone, and so are those
-    outside of the dataset: behind links that lead out of it, or listed elsewhere.
+    Before the first change the original bytes of all files to be changed are written to a journal in the user's data
+    folder. Each file is changed completely or not at all. Files that changed since the lint are left alone, and so are
+    those outside of the dataset: behind links that lead out of it, or listed elsewhere.
 
     Args:
-        report: what `lint` found; leave findings out of it to leave them alone.
-        unsafe: also what may lose something: drop rows, clip far, rename images, move unusable files to quarantine.
-        diff: write nothing, and give what would change as text.
+        report: the result of `lint`, or a selection of its findings.
+        unsafe: also apply what may lose data: drop rows, clip far, rename images, move unusable files to quarantine.
+        diff: write nothing, and return the changes as text.
         outside: also change files outside of the dataset, and use a quarantine that is a link.
 
     Returns:
-        What was fixed, and what was not and why. Lint again to see what is left.
+        What was fixed, and what was not and why. Lint again to see what remains.
 
     Raises:
         UsageError: another fix is running, or the journal cannot be written; nothing was changed.
@@ -163,14 +166,14 @@ def fix(report: Report, *, unsafe: bool = False, diff: bool = False, outside: bo
 
 
 def fixable(report: Report, *, cache: bool = True) -> Fixes:
-    """What `fix` would fix of a report, tried out unless it is much; nothing is written.
+    """Which findings of a report `fix` would fix, by a trial unless there are very many; nothing is written.
 
     Args:
-        report: what `lint` found.
-        cache: leave files unread that have not changed since an earlier run.
+        report: the result of `lint`.
+        cache: do not read files that have not changed since an earlier run.
 
     Raises:
-        UsageError: it is no dataset in which anything can be fixed.
+        UsageError: nothing can be fixed in this kind of dataset.
         DataError: the dataset cannot be used any more.
     """
     from yolo_nanfix.linting.autofix import autofix
@@ -179,21 +182,21 @@ def fixable(report: Report, *, cache: bool = True) -> Fixes:
 
 
 def fix_of(code: str) -> Autofix | None:
-    """The autofix of a rule: what it does, and how safe that is; None if it has none."""
+    """The autofix of a rule: what it does, and whether it is safe; None if there is none."""
     from yolo_nanfix.linting.registry import autofixes
 
     return autofixes().get(code)
 
 
 def undo(data: str | Path, *, outside: bool = False, root: str | Path | None = None) -> Undone:
-    """Take the newest `fix` of a dataset back: bytes, permission bits, times of change. Again: the one before it.
+    """Revert the newest `fix` of a dataset: bytes, permission bits, modification times. Again: the one before it.
 
-    What cannot be taken back is named, and its bytes stay in the journal.
+    Files that cannot be restored are named, and their bytes stay in the journal.
 
     Args:
         data: data.yaml or the folder that holds it, as for `lint`; it may have been moved since the fix.
-        outside: also restore files outside of the dataset, which `fix` changed as it was allowed to.
-        root: the folder that `lint` looked for the images in, if it was given.
+        outside: also restore files outside of the dataset.
+        root: the `root` that was given to `lint`, if any.
 
     Raises:
         UsageError: there is no fix to undo, its journal is damaged, or another one is running.
@@ -216,25 +219,25 @@ def handoff(
     follow_links: bool = False,
     progress: Progress | None = None,
 ) -> HandedOver:
-    """Hand the images with findings to labellers: boxes and defects ready to import, and pictures of what is wrong.
+    """Export the images with findings to a labelling tool: labels and defects ready to import, and drawings of both.
 
-    Names of images are their paths below the dataset's folder, whole, so that labels that come back find their images.
+    Names of images are their whole paths below the dataset's folder, so that labels that come back find their images.
 
     Args:
-        report: what `lint` found; `report.select(...)` leaves findings out.
-        out: the folder to write; it is there whole or not at all.
+        report: the result of `lint`; `report.select(...)` leaves findings out.
+        out: the folder to write; it is written completely or not at all.
         to: cvat, label-studio, coco or csv.
-        max_images: at most so many, those with the worst findings; by default all.
+        max_images: largest number of images, those with the worst findings first; by default all.
         images: copy or link the images into the folder; None to leave them where they are.
-        unlabelled: hand over the images that are worth labelling instead: those without a label file that are undamaged
-            and no copies of others. `report` must hold all findings; near duplicates are known from `deep=True` only.
+        unlabelled: export the images that are worth labelling instead: those without a label file that are undamaged
+            and no copies of others. `report` must have all findings; near duplicates are found with `deep=True` only.
         overwrite: replace an earlier handoff.
-        severity: only findings at least so severe; `info` hands over those, too, that need no work.
+        severity: only findings of at least this severity; `info` includes those that need no work.
         follow_links: also open images and labels that links or lists name outside of the dataset's folders.
         progress: called with (done, total, what) as images are drawn.
 
     Raises:
-        UsageError: an argument is wrong, `out` is there already, or it cannot be written.
+        UsageError: an argument is wrong, or `out` exists or cannot be written.
         DataError: the dataset cannot be used any more.
     """
     from yolo_nanfix import labelling
@@ -249,7 +252,7 @@ def handoff(
 
 
 def guard_settings() -> tuple[tuple[str, Any, str], ...]:
-    """The settings of the guard: name, default, and what each does."""
+    """The settings of the guard: name, default, and help text of each."""
     from dataclasses import fields
 
     from yolo_nanfix.guard.guard_settings import GuardSettings
@@ -270,11 +273,11 @@ def rule(name: str) -> Rule:
     Raises:
         UsageError: there is none; the message names the nearest.
     """
-    known = {key: one for one in rules() for key in (one.code.lower(), one.name)}
-    if found := known.get(name.lower()):
+    by_name = {key: one for one in rules() for key in (one.code.lower(), one.name)}
+    if found := by_name.get(name.lower()):
         return found
-    near = close(name, known)
-    hint = f"did you mean '{known[near].code}'?" if near else "'yolo-nanfix rule --all' lists them"
+    near = close(name, by_name)
+    hint = f"did you mean '{by_name[near].code}'?" if near else "'yolo-nanfix rule --all' lists them"
     raise UsageError(f"no lint rule named '{name}'; {hint}")
 
 
@@ -286,11 +289,11 @@ def cards() -> Mapping[str, Card]:
 
 
 def diagnose(path: str | Path, *, imports: Iterable[str] = ()) -> Verdict:
-    """Replay an incident in this process, on the CPU, under the patches that its run had, and say what was wrong.
+    """Replay an incident in this process, on the CPU, with the patches of its run, and find the cause.
 
     Args:
-        path: an incident file, or a run folder for its newest incident. It may come from anybody: nothing in it is run.
-        imports: modules that hold model classes of your own; their code runs.
+        path: an incident file, or a run folder for its newest incident. It may be untrusted: no code in it is run.
+        imports: modules with model classes of your own; their code is run.
 
     Raises:
         DataError: there is no incident, it cannot be read, or it cannot be replayed here.

@@ -1,4 +1,4 @@
-"""Finds, reads and checks the patch cards: `patches/<name>.yaml`, one frozen `Card` each."""
+"""Reads and checks the patch cards: one `Card` for each `patches/<name>.yaml`."""
 
 from __future__ import annotations
 
@@ -16,32 +16,22 @@ from yolo_nanfix.errors import CardError
 
 Value = bool | int | float | str
 MODES = ("on", "off", "auto")
-REQUIRED = (
-    "name",
-    "target",
-    "affected",
-    "fingerprints",
-    "default",
-    "symptom",
-    "cause",
-    "does",
-    "references",
-)
+REQUIRED = ("name", "target", "affected", "fingerprints", "default", "symptom", "cause", "does", "references")
 OPTIONAL = ("leaves", "measured", "params")
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Reads as `yaml.safe_load` does; where PyYAML has its parser in C, eight times as fast."""
+"""As `yaml.safe_load`; eight times as fast if PyYAML has its C parser."""
 
 
 @dataclass(frozen=True)
 class Param:
-    """One parameter of a patch: its default, its permitted values (empty: any of the default's type), its help."""
+    """One parameter of a patch: its default, its permitted values (empty: any of the default's type), its help text."""
 
     default: Value
     help: str
     choices: tuple[Value, ...] = ()
 
     def plain(self, value: Any) -> Any:
-        """The value, with the yes and no that YAML reads in `rect: off` turned back into the word of a choice."""
+        """The value; a bool that YAML reads from `rect: off` becomes the choice `off` again."""
         word = {True: "on", False: "off"}.get(value) if isinstance(value, bool) else None
         return word if word in self.choices else value
 
@@ -57,7 +47,7 @@ class Param:
 
 @dataclass(frozen=True)
 class Affected:
-    """A half-open range of releases: `introduced` has the defect, `fixed` (None: not yet) no longer has it."""
+    """A half-open range of releases: `introduced` has the defect, `fixed` (None: not yet) does not."""
 
     introduced: str
     fixed: str | None
@@ -65,9 +55,17 @@ class Affected:
 
 @dataclass(frozen=True)
 class Card:
-    """What one patch overrides, on which releases, why, and with which defaults.
+    """What one patch changes, in which releases, and why.
 
-    `targets` are one or several functions, each `package.module:Qual.name`; a release need not have all of them.
+    Attributes:
+        name: of the card, its file and its module.
+        targets: functions of upstream, each `package.module:Qual.name`; a release need not have all of them.
+        affected: the releases with the defect.
+        fingerprints: of the known texts of the targets, each with its range of releases.
+        default: on, off, or auto (on if it is needed here).
+        symptom, cause, does, leaves, measured: the documentation; `leaves` is what it does not solve.
+        references: addresses.
+        params: its parameters, by name.
     """
 
     name: str
@@ -85,7 +83,7 @@ class Card:
 
 
 def directory() -> Path:
-    """Where the cards are: inside an installed wheel, or beside the package in a checkout."""
+    """The folder of the cards: inside an installed wheel, or beside the package in a checkout."""
     shipped = Path(str(files("yolo_nanfix"))) / "_cards"
     return shipped if shipped.is_dir() else Path(__file__).parents[1] / "patches"
 
@@ -160,9 +158,8 @@ def _targets(path: Path, raw: Any) -> tuple[str, ...]:
     targets = tuple(raw) if isinstance(raw, list) and raw else (raw,)
     for target in targets:
         if not isinstance(target, str) or not re.fullmatch(r"[\w.]+:[\w.]+", target):
-            raise CardError(
-                f"{path}: 'target' must read package.module:Qual.name, or be a list of such, not {target!r}"
-            )
+            form = "package.module:Qual.name, or be a list of such"
+            raise CardError(f"{path}: 'target' must read {form}, not {target!r}")
     return targets
 
 
@@ -183,11 +180,7 @@ def _params(path: Path, raw: Any) -> dict[str, Param]:
         raise CardError(f"{path}: 'params' must be a mapping")
     params = {}
     for name, entry in raw.items():
-        if not isinstance(entry, dict) or not {"default", "help"} <= set(entry) <= {
-            "default",
-            "help",
-            "choices",
-        }:
+        if not isinstance(entry, dict) or not {"default", "help"} <= set(entry) <= {"default", "help", "choices"}:
             raise CardError(f"{path}: 'params.{name}' must have the keys default and help, and may have choices")
         param = Param(entry["default"], str(entry["help"]), tuple(entry.get("choices", ())))
         if reason := param.check(param.default):

@@ -1,6 +1,6 @@
-"""Entry point of a DDP worker: puts the patch set that the launching process has, then runs upstream's script.
+"""Entry point of a DDP worker: applies the patches of the launching process, then runs upstream's script.
 
-`python -m yolo_nanfix.ddp_worker STATE SCRIPT`, where STATE is what `patching.children.state` wrote there.
+`python -m yolo_nanfix.ddp_worker STATE SCRIPT`, where STATE is what `patching.children.state` wrote.
 """
 
 from __future__ import annotations

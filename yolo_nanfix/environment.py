@@ -1,4 +1,4 @@
-"""What `yolo-nanfix doctor` looks at: versions, torchvision, GPUs, precision, patches; each a `DoctorCheck`."""
+"""The checks of `yolo-nanfix doctor`: versions, torchvision, GPUs, precision, patches, shared memory."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from yolo_nanfix import upstream
 from yolo_nanfix._version import __version__
@@ -24,26 +23,17 @@ BF16_TRAINING = (8, 4, 129)
 """The first release whose `amp` argument takes "bf16"."""
 
 
-@dataclass(frozen=True)
-class DoctorCheck:
-    """One thing looked at: `state` is good, note (worth knowing) or bad (it breaks training, or ours cannot help)."""
+class DoctorCheck(NamedTuple):
+    """One check; `state` is good, note (worth knowing) or bad (training breaks, or yolo-nanfix cannot help)."""
 
     name: str
     state: str
     detail: str
     advice: str = ""
 
-    def as_dict(self) -> dict[str, str]:
-        """A JSON-ready dict."""
-        return asdict(self)
-
 
 def examine(status: Status) -> Iterator[DoctorCheck]:
-    """Look at everything, while the default set of patches is on.
-
-    Args:
-        status: what became of the patches.
-    """
+    """All checks; `status` is of the default set of patches, which must be on."""
     yield DoctorCheck("versions", GOOD, ", ".join(_versions()))
     yield _release()
     yield from _torchvision(status)
@@ -71,22 +61,20 @@ def _release() -> DoctorCheck:
 
 
 def _torchvision(status: Status) -> Iterator[DoctorCheck]:
-    """The import tells whether its operators load; where the patch is on, it acts in it."""
+    """Import torchvision to see whether its operators load; the patch acts in the import."""
     from yolo_nanfix.patching import engine
 
     name = "torchvision-operators-missing"
     try:
         importlib.import_module("torchvision")
     except Exception as error:  # whatever a broken build raises
-        yield DoctorCheck(
-            "torchvision", BAD, f"cannot be imported: {error}", "install the one that belongs to your torch"
-        )
+        detail = f"cannot be imported: {error}"
+        yield DoctorCheck("torchvision", BAD, detail, "install the one that belongs to your torch")
         return
     if {p.name: p for p in status.patches}[name].state == "on" == {p.name: p for p in engine.states()}[name].state:
         detail = "its operators do not fit this torch; stock training stops, patched training uses nms in pure torch"
-        yield DoctorCheck(
-            "torchvision", NOTE, detail, "for full speed install the torchvision that belongs to your torch"
-        )
+        advice = "for full speed install the torchvision that belongs to your torch"
+        yield DoctorCheck("torchvision", NOTE, detail, advice)
     else:
         yield DoctorCheck("torchvision", GOOD, "fits torch")
 
@@ -97,9 +85,8 @@ def _devices() -> Iterator[DoctorCheck]:
     from yolo_nanfix.patching.fixes.gpu_half_broken import broken_half
 
     if not torch.cuda.is_available():
-        yield DoctorCheck(
-            "devices", NOTE, "no CUDA device: training runs on the CPU (or MPS) in float32, AMP stays off"
-        )
+        detail = "no CUDA device: training runs on the CPU (or MPS) in float32, AMP stays off"
+        yield DoctorCheck("devices", NOTE, detail)
         return
     for index in range(torch.cuda.device_count()):
         name, memory = torch.cuda.get_device_name(index), torch.cuda.get_device_properties(index).total_memory
@@ -111,7 +98,7 @@ def _devices() -> Iterator[DoctorCheck]:
 
 
 def _precision(index: int) -> str:
-    """Which precision to train in, for a GPU whose float16 works."""
+    """Advice about the precision of training, for a GPU whose float16 works."""
     import torch
 
     if torch.cuda.get_device_capability(index) >= (8, 0) and upstream.release(upstream.version()) >= BF16_TRAINING:
@@ -127,29 +114,20 @@ def _patch_checks(status: Status) -> Iterator[DoctorCheck]:
     yield DoctorCheck("patches", GOOD, counts, "yolo-nanfix patches lists them")
     for patch in status.patches:
         if patch.state == "refused":
-            yield DoctorCheck(f"patch {patch.name}", BAD, f"refused: {patch.reason}", _about_refusal(patch.name))
+            advice = f"training runs without it; yolo-nanfix explain {patch.name} says what that means"
+            yield DoctorCheck(f"patch {patch.name}", BAD, f"refused: {patch.reason}", advice)
     if status.guard_refused:
         yield DoctorCheck("guard", BAD, f"refused: {status.guard_refused}", "use a supported release of ultralytics")
 
 
-def _about_refusal(name: str) -> str:
-    return f"training runs without it; yolo-nanfix explain {name} says what that means"
-
-
 def _shared_memory() -> Iterator[DoctorCheck]:
-    """Dataloader workers hand batches over in shared memory; containers often have 64 MiB of it."""
+    """Dataloader workers pass batches in shared memory; containers often have 64 MiB of it."""
     if not SHARED_MEMORY.is_dir():
         return
     total = shutil.disk_usage(SHARED_MEMORY).total
     if total < LITTLE_SHARED_MEMORY:
         detail = f"{total >> 20} MiB: workers may die with a bus error"
-        yield DoctorCheck(
-            "shared memory", NOTE, detail, "docker run --shm-size=8g (or --ipc=host), or train with workers=0"
-        )
+        advice = "docker run --shm-size=8g (or --ipc=host), or train with workers=0"
+        yield DoctorCheck("shared memory", NOTE, detail, advice)
     else:
         yield DoctorCheck("shared memory", GOOD, f"{total >> 20} MiB, {os.cpu_count()} CPU cores")
-
-
-def as_dict(checks: list[DoctorCheck]) -> dict[str, Any]:
-    """A JSON-ready dict; `healthy` is False if something is bad."""
-    return {"healthy": not any(c.state == BAD for c in checks), "checks": [c.as_dict() for c in checks]}

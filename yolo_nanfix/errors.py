@@ -1,4 +1,4 @@
-"""The errors that yolo-nanfix raises on purpose.
+"""The errors of yolo-nanfix.
 
     NanfixError                 every error below
     ├── UsageError              something the caller gave is wrong: a flag, a key, a file
@@ -9,10 +9,10 @@
         ├── PoisonedState       weights, buffers or EMA are not finite, and no clean state is left
         ├── TooManyBadBatches   the limit of bad micro-batches in a row was reached
         ├── TooManyUnreadable   too many images of the set cannot be read
-        └── RankLost            a process of a run on several ended, was stopped or hangs
+        └── RankLost            a process of a distributed run ended, was stopped or hangs
 
-Each message says what is wrong, where, and what to do next. The command line turns `UsageError` into exit
-code 2 and `GuardStop` into exit code 1.
+Each message says what is wrong, where, and what to do next. The command line turns `UsageError` into exit code 2, and
+all others into exit code 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Iterable
 
 
 class NanfixError(Exception):
-    """Base of all errors that yolo-nanfix raises on purpose."""
+    """Base class of all errors of yolo-nanfix."""
 
 
 class UsageError(NanfixError):
@@ -29,7 +29,7 @@ class UsageError(NanfixError):
 
 
 class DataError(UsageError):
-    """data.yaml, or the dataset that it names, cannot be used."""
+    """data.yaml or the dataset it names cannot be used; also a folder that is not that of a training run."""
 
 
 class CardError(UsageError):
@@ -37,10 +37,15 @@ class CardError(UsageError):
 
 
 class PatchRefused(UsageError):  # noqa: N818 - the public name says what happened, not that it is an error
-    """A patch cannot be applied to the installed release; `name` and `reason` say which and why."""
+    """A patch cannot be applied to the installed release.
+
+    Attributes:
+        name: of the card.
+        reason: why.
+    """
 
     def __init__(self, name: str, reason: str) -> None:
-        """Keep the card's name and the reason beside the message."""
+        """Make the message from both."""
         super().__init__(f"patch '{name}' refused: {reason}")
         self.name = name
         self.reason = reason
@@ -51,7 +56,7 @@ class GuardStop(NanfixError):  # noqa: N818 - the run was stopped; not every sto
 
 
 class PoisonedState(GuardStop):
-    """Weights, buffers or EMA hold NaN or Inf, and there is no clean state to start or go on from, or to end with."""
+    """Weights, buffers or EMA hold NaN or Inf, and there is no clean state to go back to."""
 
 
 class TooManyBadBatches(GuardStop):
@@ -63,19 +68,19 @@ class TooManyUnreadable(GuardStop):
 
 
 class RankLost(GuardStop):
-    """A process of a run on several ended, was stopped or hangs, so that the others could not go on."""
+    """A process of a distributed run ended, was stopped or hangs, so that the others could not go on."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """For the message about an unknown name: the nearest known one, or all of them."""
+    """The hint about an unknown name: the most similar known one, or all of them."""
     names = list(names)
     near = close(name, names) or next((known for known in names if name in known), None)
     return f"did you mean '{near}'?" if near else f"known: {', '.join(names) or 'none'}"
 
 
 def close(word: str, choices: Iterable[str]) -> str | None:
-    """The nearest of some words, whatever the case of letters and the order of parts; None if none is near."""
-    from difflib import SequenceMatcher  # for mistakes alone
+    """The most similar choice, ignoring case and the order of parts joined by `-`; None if none is similar."""
+    from difflib import SequenceMatcher  # only imported for errors
 
     def likeness(choice: str) -> float:
         pairs = ((word.lower(), choice.lower()), (_sorted_parts(word), _sorted_parts(choice)))

@@ -1,13 +1,13 @@
-"""How files are opened and written: regular files only, within given folders, and whole or not at all.
+"""Opens and writes files: only regular files within given folders are read, and files are written atomically.
 
-Reading. What comes from anybody may hold links, pipes and devices. Everything that ends in a file which is passed on
-(handoffs, pages) opens what a dataset or a run names through `Within`, so that nothing else of this machine gets there.
-A hard link cannot be told from a file; an archive that is unpacked cannot bring one to a file outside of itself.
+Reading. Untrusted datasets and runs may contain links, pipes and devices. All that ends in a file to be shared
+(handoffs, pages) opens what a dataset or a run names through `Within`, so that no other file of this machine gets into
+it. A hard link looks like any file; an unpacked archive cannot contain one to a file outside of itself.
 
-Writing. New content stands in a temporary file or folder beside its place, until it takes the place in one step. A
-process that is killed leaves such files. Their names tell the machine and the process, and each is locked while its
-process lives, so that the next one that writes there knows what is dead and clears it, and touches nobody else's work.
-Where a disk knows no locks, or another machine (or this one before it was rebooted) wrote, age decides.
+Writing. New content is written to a temporary file or folder beside its place, and then renamed. A killed process
+leaves such files. Their names tell the machine and the process, and each is locked while its process lives: the next
+process that writes there removes those of dead processes, and no others. Where a file system has no locks, or another
+machine wrote (or this one before a reboot), age decides.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 SYSTEM = ("/proc", "/sys")
-"""Folders in which the system answers as if there were files: they look regular, and tell of this machine."""
+"""Folders whose files look regular, but come from the system and tell about this machine."""
 _READ = (
     os.O_RDONLY
     | getattr(os, "O_BINARY", 0)
@@ -43,7 +43,7 @@ _READ = (
 
 
 class Refusal(str, Enum):
-    """Why a file that is there is not opened; the values are what to call it."""
+    """Why an existing file is not opened; the values describe it."""
 
     FOLDER = "a folder"
     DEVICE = "a device"
@@ -57,14 +57,10 @@ class Refusal(str, Enum):
 
 
 class NotRegular(OSError):  # noqa: N818 - it says what the file is
-    """A file that `Within` refuses to open; an OSError, as of any file that cannot be read.
-
-    Attributes:
-        refusal: why.
-    """
+    """A file that `Within` refuses to open (`refusal` says why)."""
 
     def __init__(self, path: str | os.PathLike[str], refusal: Refusal) -> None:
-        """Make the message of the file, as it was named, and of the refusal."""
+        """Make the message from the path, as it was given, and the refusal."""
         super().__init__(errno.EINVAL, f"not opened: it is {refusal.value}", os.fspath(path))
         self.refusal = refusal
 
@@ -73,21 +69,21 @@ class Within:
     """The folders from which files may be opened."""
 
     def __init__(self, folders: Iterable[str | os.PathLike[str]] = (), *, follow_links: bool = False) -> None:
-        """Take the folders as they are on disk, links in their own paths resolved.
+        """Allow some folders.
 
         Args:
-            folders: all below them may be opened.
-            follow_links: files elsewhere may be opened, too; but nothing that is not a regular file.
+            folders: all below them may be opened; links in their own paths are resolved.
+            follow_links: also allow files elsewhere, but regular files only.
         """
         self.folders = tuple(dict.fromkeys(_real_path(folder) for folder in folders))
         self.follow_links = follow_links
 
     def holds(self, path: str | os.PathLike[str]) -> bool:
-        """Whether the file that a path leads to, all links resolved, lies in one of the folders."""
+        """Whether a path, with all links resolved, is in one of the folders."""
         return any(is_inside(_real_path(path), folder) for folder in self.folders)
 
     def hold(self, paths: Iterable[str]) -> list[bool]:
-        """The same of many paths, faster: links are looked for once a folder, and in the last part of each path."""
+        """`holds` for many paths, faster: links in each folder are resolved once."""
         real: dict[str, str] = {}
         found = []
         for path in paths:
@@ -100,11 +96,11 @@ class Within:
         return found
 
     def refusal(self, path: str | os.PathLike[str]) -> Refusal | None:
-        """Why `open` would refuse what is at a path, without opening it; None if it would not.
+        """Why `open` would refuse a path, without opening it; None if it would not.
 
         Raises:
-            OSError: nothing is there, or it may not be looked at.
-            ValueError: it can be no path.
+            OSError: there is no file, or no permission.
+            ValueError: it is not a valid path.
         """
         real = _real_path(path)
         if not (self.follow_links or any(is_inside(real, folder) for folder in self.folders)):
@@ -116,13 +112,13 @@ class Within:
     def open(self, path: str | os.PathLike[str]) -> BinaryIO:
         """Open a regular file for reading.
 
-        It never waits for a pipe, and never opens a device. What was judged is what is opened, also if links change
-        meanwhile.
+        It never waits for a pipe, and never opens a device. The file that was checked is the one that is opened, even
+        if links change meanwhile.
 
         Raises:
-            NotRegular: it is none, or lies elsewhere.
-            OSError: nothing is there, or it may not be read.
-            ValueError: it can be no path.
+            NotRegular: it is not a regular file, or is elsewhere.
+            OSError: there is no file, or no permission.
+            ValueError: it is not a valid path.
         """
         refused = self.refusal(path)
         if refused is not None:
@@ -142,21 +138,21 @@ class Within:
             raise
 
     def read(self, path: str | os.PathLike[str], most: int = -1) -> bytes:
-        """The bytes of a regular file, at most so many; raises as `open` does."""
+        """The bytes of a regular file, at most `most`; raises as `open` does."""
         with self.open(path) as stream:
             return stream.read(most)
 
 
 ANYWHERE = Within(follow_links=True)
-"""Opens regular files wherever they are: for what the user names."""
+"""Opens regular files anywhere: for files that the user names."""
 
 
 def not_regular(path: str | os.PathLike[str]) -> Refusal | None:
-    """What is at a path if it is no regular file, links followed; also what only looks like one, as in `/proc`.
+    """Why a path, with links followed, is not a regular file (those in `/proc` are not); None if it is.
 
     Raises:
-        OSError: nothing is there, or it may not be looked at.
-        ValueError: it can be no path.
+        OSError: there is no file, or no permission.
+        ValueError: it is not a valid path.
     """
     if any(is_inside(_real_path(path), folder) for folder in SYSTEM):
         return Refusal.SYSTEM
@@ -183,9 +179,9 @@ def _real_path(path: str | os.PathLike[str]) -> str:
 
 
 HEADER_BYTES = 1 << 25
-"""Largest header of a safetensors file that is read; a value of three bytes there takes seventy of memory."""
+"""Largest header of a safetensors file; three bytes of it take up to seventy of memory."""
 HEADER_TEXTS = 1 << 21
-"""Most strings in such a header; 100 000 tensors take a million."""
+"""Most strings in such a header; 100 000 tensors have a million."""
 
 
 def check_safetensors_header(path: str | Path) -> None:
@@ -195,7 +191,7 @@ def check_safetensors_header(path: str | Path) -> None:
         path: a safetensors file.
 
     Raises:
-        ValueError: the header is larger, or of more entries, than any that the guard writes.
+        ValueError: the header is larger, or has more entries, than any that the guard writes.
         OSError: the file cannot be read.
     """
     with open(path, "rb") as stream:
@@ -209,7 +205,7 @@ def check_safetensors_header(path: str | Path) -> None:
 
 
 OLD = 24 * 3600
-"""Seconds after which a leftover is cleared of which it cannot be told whether its process lives."""
+"""Age in seconds from which a temporary file is removed if it is unknown whether its process lives."""
 _NAME = re.compile(r"\.(.*)\.nanfix-([0-9a-f]{8})-\d+-\d+\.(?:tmp|old)", re.DOTALL)
 _NAME_BYTES = 100
 _counter = count()
@@ -217,16 +213,16 @@ _counter = count()
 
 @contextmanager
 def file(path: Path, mode: int = 0o666) -> Iterator[Path]:
-    """A new, empty file beside `path` to write to; at the end of the block it takes the place of `path` in one step.
+    """A new, empty file beside `path` to write to; at the end of the block it is renamed to `path`.
 
-    What dead processes left of the same file is cleared first.
+    Temporary files of dead processes for the same path are removed first.
 
     Args:
-        path: where the content belongs.
-        mode: permission bits, less those of the umask.
+        path: the file to write.
+        mode: permission bits, before the umask.
 
     Raises:
-        OSError: it cannot be written; then nothing is left behind, and `path` is as it was.
+        OSError: it cannot be written; then no temporary file remains, and `path` is as it was.
     """
     clear_leftovers(path.parent, of=path.name)
     with _temporary(path, mode) as fresh:
@@ -235,13 +231,13 @@ def file(path: Path, mode: int = 0o666) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, content: str) -> None:
-    """Write UTF-8 text in one step: to a new file beside `path`, which then takes its place.
+    """Write UTF-8 text atomically: to a new file beside `path`, which is then renamed.
 
-    A link in its place is replaced, wherever it leads. Only the names of devices and of open files (`/dev/null`,
-    `/dev/stdout`, what a shell gives for `>(...)`) are never replaced: they are written to.
+    A link at `path` is replaced, whatever it points to. Devices and open files (`/dev/null`, `/dev/stdout`, what a
+    shell passes for `>(...)`) are written to instead.
 
     Raises:
-        OSError: the file cannot be written; then nothing is left behind.
+        OSError: the file cannot be written; then no temporary file remains.
     """
     if _is_of_system(Path(path)):
         with open(path, "w", encoding="utf-8", newline="\n") as stream:
@@ -252,11 +248,11 @@ def write_text(path: str | Path, content: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write strict JSON in one step, as `write_text` and `json_text` do.
+    """Write strict JSON atomically; see `write_text` and `json_text`.
 
     Raises:
-        OSError: the file cannot be written; then nothing is left behind.
-        TypeError: `value` holds something that has no form in JSON.
+        OSError: the file cannot be written; then no temporary file remains.
+        TypeError: `value` contains something that JSON cannot represent.
     """
     write_text(path, json_text(value))
 
@@ -264,7 +260,7 @@ def write_json(path: str | Path, value: Any) -> None:
 def json_text(value: Any) -> str:
     """Strict JSON, ASCII, indented, with a final newline.
 
-    Numbers that JSON lacks become their names ("nan", "inf", "-inf"), enums their values, paths text.
+    Non-finite numbers become "nan", "inf" and "-inf", enums their values, paths text.
     """
     return json.dumps(_strict(value), allow_nan=False, indent=2) + "\n"
 
@@ -283,7 +279,7 @@ def _strict(value: Any) -> Any:
 
 @contextmanager
 def folder(path: Path, mode: int = 0o777) -> Iterator[Path]:
-    """A new folder beside `path`, which is removed at the end of the block unless it has another name by then.
+    """A new folder beside `path`, which is removed at the end of the block unless it was renamed.
 
     Raises:
         OSError: it cannot be made.
@@ -295,12 +291,12 @@ def folder(path: Path, mode: int = 0o777) -> Iterator[Path]:
 
 @contextmanager
 def moved_away(path: Path) -> Iterator[None]:
-    """While the block puts something new at `path`, what stands there waits beside it.
+    """Rename what is at `path` while the block writes something new there.
 
-    At the end it is removed, or comes back if there is nothing new; `waiting` finds it after a kill.
+    At the end it is removed, or renamed back if there is nothing new; `waiting` finds it after a kill.
 
     Raises:
-        OSError: it cannot be moved.
+        OSError: it cannot be renamed.
     """
     if not os.path.lexists(path):
         yield
@@ -321,27 +317,27 @@ def moved_away(path: Path) -> Iterator[None]:
 
 
 def waiting(path: Path) -> Path | None:
-    """What a dead process had moved away from `path` and put nothing in its place, or None."""
+    """What a dead process had moved away from `path` without writing something new; None if there is no such thing."""
     if os.path.lexists(path):
         return None
     return next((entry for entry in _dead(path.parent, path.name) if entry.suffix == ".old"), None)
 
 
 def clear_leftovers(parent: Path, of: str | None = None) -> int:
-    """Remove what dead processes left in a folder; this never raises.
+    """Remove temporary files of dead processes in a folder; this never raises.
 
     Args:
-        parent: the folder; what is below it is not looked at.
-        of: only what was to become the file or folder of this name.
+        parent: the folder; its subfolders are not searched.
+        of: only those for the file or folder of this name.
 
     Returns:
-        How many files and folders were removed.
+        The number of files and folders that were removed.
     """
     return sum(_remove(path) for path in _dead(parent, of))
 
 
 def _is_of_system(path: Path) -> bool:
-    """Whether a name is one of a device or of an open file, which is no file itself."""
+    """Whether a path is a device or an open file, not a regular file."""
     named = os.path.abspath(path)  # noqa: PTH100 - without following links
     if not named.startswith(("/dev/", "/proc/")):
         return False
@@ -361,7 +357,7 @@ def _remove(path: Path) -> bool:
 
 
 def _dead(parent: Path, of: str | None) -> Iterator[Path]:
-    """What dead processes left in a folder, each locked while it is looked at."""
+    """The temporary files of dead processes in a folder, each locked while it is yielded."""
     try:
         with os.scandir(parent) as entries:
             names = [entry.name for entry in entries if entry.name[:1] == "." and ".nanfix-" in entry.name]
@@ -383,7 +379,7 @@ def _dead(parent: Path, of: str | None) -> Iterator[Path]:
 
 
 def _is_dead(descriptor: int, path: Path, *, is_ours: bool) -> bool:
-    """Whether the process that made it is dead; it is locked then, so that no other one takes it for dead, too."""
+    """Whether the process of a temporary file is dead; if so, the file is now locked by this process."""
     status = os.fstat(descriptor)
     if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
         return False
@@ -412,7 +408,7 @@ def _open_entry(path: Path) -> int:
 
 
 def _try_lock(descriptor: int) -> bool:
-    """Lock a file or folder; False where the disk or the system has no locks.
+    """Lock a file or folder; False if the file system has no locks.
 
     Raises:
         BlockingIOError: another process has it.
@@ -438,7 +434,7 @@ def _stands(descriptor: int, path: Path) -> bool:
 
 @contextmanager
 def _temporary(path: Path, mode: int, *, is_folder: bool = False) -> Iterator[Path]:
-    """A new file or folder beside `path` under a name of this process, locked; it is removed at the end."""
+    """A new, locked file or folder beside `path`, named after this process; it is removed at the end."""
     fresh, descriptor = path, -1
     try:
         for _ in range(9):
@@ -448,7 +444,7 @@ def _temporary(path: Path, mode: int, *, is_folder: bool = False) -> Iterator[Pa
                 descriptor = _open_folder(fresh)
             else:
                 descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
-            with suppress(BlockingIOError):  # one that clears took it for dead before it was locked
+            with suppress(BlockingIOError):  # another process is removing it, as it was not locked yet
                 _try_lock(descriptor)
                 if descriptor < 0 or _stands(descriptor, fresh):
                     break
@@ -475,7 +471,7 @@ def _ours() -> str:
 
 @lru_cache(maxsize=1)
 def machine() -> str:
-    """Eight hex digits of this machine since it was started: containers on it have the same."""
+    """Eight hex digits that identify this boot of this machine; containers on it have the same."""
     try:
         known = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
     except OSError:
@@ -484,5 +480,5 @@ def machine() -> str:
 
 
 def _short(name: str) -> str:
-    """A name, cut so that what is put around it still fits into a name."""
+    """A file name, cut so that prefix and suffix still fit."""
     return os.fsencode(name)[:_NAME_BYTES].decode("utf-8", "ignore")

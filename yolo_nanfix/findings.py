@@ -1,4 +1,4 @@
-"""The value in which the wings speak of the data: one `Finding` is one thing wrong at one place."""
+"""The results of lint: a `Finding` is one defect at one place, a `Report` those of one dataset."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from yolo_nanfix.overrides import NOTHING, Overrides
-from yolo_nanfix.shown import Held
+from yolo_nanfix.overrides import NO_OVERRIDES, Overrides
 from yolo_nanfix.tasks import Basis, option
-from yolo_nanfix.wording import seen_from, sentence
+from yolo_nanfix.wording import Held, cut, printable, seen_from, sentence
 
 if TYPE_CHECKING:
     import polars
 
 POSITIONS = frozenset(("line", "lines", "at"))
-"""Values that say where something is; they change with the lines before it, so they are no part of its identity."""
+"""Names of values that are positions; they change with other lines, so they are not part of a finding's identity."""
 FATES = ("kept", "dropped", "background", "rewritten")
-"""What `Report.counts` tells besides of images, where it is known."""
+"""The counts of images in `Report.counts` that are not always known."""
 _LONGEST = 400
-"""Characters of a text that a notebook shows."""
+"""Longest text in a notebook, in characters."""
 
 
 class Severity(str, Enum):
-    """How much a finding hurts, from the worst down."""
+    """How much a finding hurts, the worst first."""
 
     FATAL = "fatal"
     """Breaks or poisons training."""
@@ -57,37 +56,37 @@ class Effect(str, Enum):
     CRASHES = "crashes"
     """Raises, at start or in the middle of an epoch."""
     GARBAGE = "trains on garbage"
-    """Trains on something else than what the user sees."""
+    """Trains on something else than what the user labelled."""
     POISONS = "poisons"
     """Turns losses, BatchNorm statistics or weights into NaN."""
 
 
 class Skip(str, Enum):
-    """Why a rule was not asked."""
+    """Why a rule did not run."""
 
     DEEP = "deep"
-    """It looks at decoded images, and they are decoded under `--deep` only."""
+    """It needs decoded images, which requires `--deep`."""
     OTHER_TASK = "other-task"
     """It reads the labels of other tasks."""
     UNLABELLED = "unlabelled"
-    """There are images alone, without labels."""
+    """There are only images, without labels."""
     NO_DATA_YAML = "no-data-yaml"
     """There is no data.yaml."""
     NO_FOLDERS = "no-folders"
-    """There are no folders of images and labels as Ultralytics wants them."""
+    """There are no folders of images and labels in Ultralytics' layout."""
     NO_LABEL_FILES = "no-label-files"
-    """There are no label files of text."""
+    """There are no YOLO label files."""
 
 
 class Safety(Enum):
-    """Whether the autofix of a rule may be applied without being asked for; the value is what tables say."""
+    """Whether an autofix is applied without `--unsafe-fixes`; the values are shown in tables."""
 
     SAFE = "safe"
-    """Nothing that Ultralytics trains on is lost: `--fix` does it."""
+    """It loses nothing that Ultralytics trains on: `--fix` applies it."""
     SAFE_IF_SLIGHT = "safe to 1 %"
-    """Safe where a box reaches out of its image by 1 % of it at most, else unsafe."""
+    """Safe if a box exceeds its image by at most 1 %, else unsafe."""
     UNSAFE = "unsafe"
-    """It decides for the user, or loses something: only `--unsafe-fixes` does it."""
+    """It decides for the user, or loses data: only `--unsafe-fixes` applies it."""
 
     @property
     def option(self) -> str:
@@ -130,7 +129,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing wrong at one place.
+    """One defect at one place.
 
     Attributes:
         code: stable rule code, two letters and three digits (`BX004`).
@@ -138,15 +137,14 @@ class Finding:
         severity: how much it hurts.
         effect: what Ultralytics does with it.
         place: where it is.
-        says: the form of the message: text in which the names of `values` stand in braces; see `wording.sentence`.
+        says: the format text of the message, with names of `values` in braces; see `wording.sentence`.
         fix: what to do about it.
-        split: the split (`train`, `val`, `test`) in which it was met, or None for the whole dataset.
-        image: the image file that it concerns, also when `place` is a label file; None if it concerns none.
-        because: the code of the finding about the whole set that explains this one; None if it stands for itself. Such
-            a finding is shown under its cause, is no work of its own, and only the fix of the cause mends it.
-        values: the facts, by name: what the message says and an autofix needs to know. Text, numbers and None, and
-            tuples of them.
-        related: other places that it is about: the other image of a pair of copies, the other line of two equal ones.
+        split: the split (`train`, `val`, `test`) in which it was found, or None for the whole dataset.
+        image: the image file that it concerns, also if `place` is a label file; None if it concerns none.
+        because: the code of the dataset-wide finding that explains this one; None if there is none. An explained
+            finding is shown under its cause, and the fix of the cause resolves it.
+        values: the facts for the message and the autofix, by name: text, numbers and None, and tuples of them.
+        related: other places: the other image of a pair of copies, the other one of two equal lines.
     """
 
     code: str
@@ -164,24 +162,24 @@ class Finding:
 
     @property
     def message(self) -> str:
-        """What is wrong, with the offending values, as a sentence."""
+        """What is wrong, with the values, as a sentence."""
         return sentence(self.says, self.values) if self.values else self.says
 
     @property
     def partner(self) -> str | None:
-        """The other image of a pair (copies, near duplicates); None if it is about no pair."""
+        """The other image of a pair (copies, near duplicates); None if there is none."""
         return self.related[0].file if self.related and self.related[0].line is None else None
 
     def explained(self, code: str) -> Finding:
-        """The same finding as what follows from the finding about the set that has this code."""
+        """The same finding, explained by the dataset-wide finding of this code."""
         return replace(self, because=code, fix=f"Fix {code}, from which this follows.")
 
     def seen_from(self, *folders: str) -> Finding:
-        """The same finding, whose message names files inside some folders (each with its final slash) from there on."""
+        """The same finding, with paths in its values relative to the folders (each with its final slash)."""
         return replace(self, values={name: seen_from(value, *folders) for name, value in self.values.items()})
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict; enums become their values, the place a nested dict without its empty fields."""
+        """A JSON-ready dict; enums become their values, the place a dict without its empty fields."""
         return {
             "code": self.code,
             "name": self.name,
@@ -227,7 +225,7 @@ class Finding:
 
 
 def frozen(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values of a finding as `Finding` holds them: lists as tuples. The same object where there are no lists."""
+    """The values of a finding with lists as tuples; the same object if there are no lists."""
     if any(isinstance(value, (list, tuple)) and not _is_frozen(value) for value in values.values()):
         return {name: _frozen(value) for name, value in values.items()}
     return values
@@ -241,52 +239,35 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
 
 
-class RuleText(Protocol):
-    """What is known of a rule besides its findings, for formats that carry the documentation along."""
+@dataclass(frozen=True)
+class RuleText:
+    """The documentation of a rule.
 
-    @property
-    def code(self) -> str:
-        """Two letters and three digits."""
+    Attributes:
+        code: two letters and three digits, never reused.
+        name: names the defect (`box-side-zero`).
+        severity: how much it hurts, unless a setting changes it.
+        effect: what Ultralytics does with it.
+        title: one line.
+        why: why it hurts.
+        upstream: what Ultralytics does with it, in a sentence.
+        example: what it looks like.
+        fix: what to do about it.
+        tasks: the tasks whose labels the rule reads.
+        deep: whether it runs only when images are decoded.
+    """
 
-    @property
-    def name(self) -> str:
-        """Names the defect."""
-
-    @property
-    def severity(self) -> Severity:
-        """How much it hurts, unless the user says otherwise."""
-
-    @property
-    def effect(self) -> Effect:
-        """What Ultralytics does with it, in a word."""
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The tasks whose labels it reads."""
-
-    @property
-    def deep(self) -> bool:
-        """Whether it is asked only when images are decoded."""
-
-    @property
-    def title(self) -> str:
-        """One line."""
-
-    @property
-    def why(self) -> str:
-        """Why it hurts."""
-
-    @property
-    def upstream(self) -> str:
-        """What Ultralytics does with it, in a sentence."""
-
-    @property
-    def example(self) -> str:
-        """What it looks like."""
-
-    @property
-    def fix(self) -> str:
-        """What to do about it."""
+    code: str
+    name: str
+    severity: Severity
+    effect: Effect
+    title: str
+    why: str
+    upstream: str
+    example: str
+    fix: str
+    tasks: tuple[str, ...]
+    deep: bool
 
 
 def match(selector: str, code: str, name: str) -> int:
@@ -306,7 +287,7 @@ class Choice:
         image: its file.
         keep: whether it is worth labelling.
         because: the codes of the findings for which it is left out.
-        partner: the image of which it is a copy, or which it looks like; None if it is left out for itself.
+        partner: the image of which it is a copy or near duplicate; None if that is not the reason.
     """
 
     image: str
@@ -325,38 +306,31 @@ class Choice:
         Raises:
             ValueError: it was not written by `as_dict`.
         """
-        try:
-            image, keep, because = values["image"], values["keep"], tuple(values["because"])
-            partner = values["partner"]
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"a choice is image, keep, because and partner: {error!r}") from None
-        texts = (image, *because, *(() if partner is None else (partner,)))
-        if not isinstance(keep, bool) or not all(isinstance(text, str) for text in texts):
-            raise ValueError("a choice has a value of another type")
-        return cls(image, keep, because, partner)
+        held = Held(values, "a choice")
+        because = tuple(map(str, held.get("because", list)))
+        return cls(held.get("image", str), held.get("keep", bool), because, held.get("partner", str, None))
 
 
 @dataclass(frozen=True)
 class Report:
-    """What one lint run found in one dataset.
+    """The result of one lint run of one dataset.
 
     Attributes:
         data: path of the data.yaml that was linted.
         task: the task whose label format was assumed (`detect`, `segment`, `pose`, `obb`).
         findings: all findings, sorted by split (dataset-wide ones first), file and line.
-        skipped: pairs of rule code and reason, for the rules that were not asked.
-        counts: for each split its number of `images`, `labels` (label files found) and `rows` (label rows); and where
-            it is read as Ultralytics reads it, how many images it keeps (`kept`) and leaves out (`dropped`) when it
-            scans them, keeps without an object (`background`), and writes anew or strips of repeated rows
-            (`rewritten`).
-        known: so many findings are left out because a baseline holds them.
-        root: the folder from which files are shown; empty if there is no such one.
-        given_root: the folder that was named for the images in the place of the one of the dataset; empty if none was.
-        basis: why it was this task; None of several datasets with different reasons, or where it is not known.
-        choice: of images without labels which are worth labelling; empty for a set with labels.
-        started_ns: when lint began to read (nanoseconds since the epoch); files that changed later are not mended.
-        fixed: what a fix run did just before, in words for JSON; None if there was none.
-        folders: those in which its files lie, links resolved; what links lead to elsewhere is not quoted. Not in JSON.
+        skipped: pairs of rule code and reason, for the rules that did not run.
+        counts: for each split its number of `images`, `labels` (label files) and `rows` (label rows); and if it is read
+            as Ultralytics reads it, how many images Ultralytics keeps (`kept`) and leaves out (`dropped`) when it scans
+            them, keeps without an object (`background`), and rewrites or strips of duplicate rows (`rewritten`).
+        known: how many findings were left out because a baseline holds them.
+        root: paths are shown relative to this folder; empty if there is none.
+        given_root: the `root` argument of lint; empty if not given.
+        basis: why it was this task; None for several datasets with different reasons, or if unknown.
+        choice: which images without labels are worth labelling; empty for a dataset with labels.
+        started_ns: when lint began to read (nanoseconds since the epoch); files that changed later are not fixed.
+        fixed: what a fix run did just before, JSON-ready; None if there was none.
+        folders: the folders of its files, links resolved; files elsewhere are not quoted. Not in JSON.
         overrides: the settings files in force, and what they and the command change.
     """
 
@@ -373,16 +347,16 @@ class Report:
     basis: Basis | None = None
     choice: tuple[Choice, ...] = ()
     folders: tuple[str, ...] = field(default=(), compare=False, repr=False)
-    overrides: Overrides = NOTHING
+    overrides: Overrides = NO_OVERRIDES
 
     @property
     def asked(self) -> str | None:
-        """The task that has to be asked for to come to the same one; None where the set itself speaks for it."""
+        """The task to ask for to get the same one again; None if it is read from the dataset."""
         return None if self.basis is not None and self.basis.guess == self.task else self.task
 
     @property
     def said(self) -> str:
-        """The options that a printed command needs to come to the same dataset and task, a blank before each."""
+        """The options that a printed command needs for the same dataset and task, each with a space before it."""
         root = f" --root {shlex.quote(self.given_root)}" if self.given_root else ""
         return option(self.task, self.basis.guess if self.basis is not None else None) + root
 
@@ -398,32 +372,32 @@ class Report:
 
     @property
     def gravest(self) -> Severity | None:
-        """The worst severity, also among findings that only the dataset's own settings leave out; None without any."""
+        """The worst severity; also of findings that only settings of the dataset leave out; None if there are none."""
         return Severity.FATAL if self.overrides.fatal_hidden else self.worst
 
     @property
     def deep(self) -> bool:
-        """Whether images were decoded, as far as any rule looks at that."""
+        """Whether images were decoded, or no rule needed that."""
         return all(why is not Skip.DEEP for _, why in self.skipped)
 
     @property
     def starts(self) -> bool:
-        """Whether training starts, as no fatal finding about the set or data.yaml says that Ultralytics raises."""
+        """Whether training starts, as no fatal finding about dataset or data.yaml makes Ultralytics raise."""
         fatal = (f for f in self.findings if f.severity is Severity.FATAL and f.effect is Effect.CRASHES)
         return all(f.image is not None for f in fatal)
 
     def by_code(self) -> dict[str, int]:
-        """How many findings each rule code has, in the order of the codes; those among them that others explain."""
+        """The number of findings of each rule code, in order of the codes, including explained ones."""
         return dict(sorted(Counter(f.code for f in self.findings).items()))
 
     @cached_property
     def own(self) -> tuple[Finding, ...]:
-        """The findings that no other one of the report explains, which is what there is to be done."""
+        """The findings that no other finding of the report explains."""
         causes = {f.code for f in self.findings if f.because is None}
         return tuple(f for f in self.findings if f.because not in causes)
 
     def follows(self, finding: Finding) -> dict[str, int]:
-        """How many findings of each code a finding explains, the most first."""
+        """The number of findings of each code that a finding explains, the most first."""
         met = self._following.get(finding.code, ()) if finding.because is None else ()
         return dict(Counter(f.code for f in met if finding.split in (None, f.split)).most_common())
 
@@ -441,8 +415,8 @@ class Report:
 
         Args:
             selectors: codes, prefixes of codes, names of rules or ALL; none means all.
-            ignore: what to leave out, in the same words.
-            at_least: leave out what is milder.
+            ignore: the same, for findings to leave out.
+            at_least: the mildest severity to keep.
 
         Raises:
             ValueError: `at_least` is no severity.
@@ -457,11 +431,11 @@ class Report:
         return replace(self, findings=tuple(filter(wanted, self.findings)))
 
     def frame(self) -> polars.DataFrame:
-        """The findings as a table of one row each, with the same columns and types also when there are none.
+        """The findings as a table with a row for each; columns and types are the same without findings.
 
-        Columns: code, name (text), severity, effect (enums, the worst severity first), file (text), line, x, y,
-        channel (Int32 or null), split, image (text or null), message, fix (text), because, partner (text or null).
-        What is no UTF-8 becomes escapes.
+        Columns: code, name (String), severity, effect (Enum, the worst severity first), file (String), line, x, y,
+        channel (Int32 or null), split, image (String or null), message, fix (String), because, partner (String or
+        null). Invalid UTF-8 becomes escapes.
         """
         import polars as pl
 
@@ -477,11 +451,11 @@ class Report:
         return pl.DataFrame([_row(finding) for finding in self.findings], schema=schema, orient="row")
 
     def identities(self) -> list[str]:
-        """For each finding a text that stays the same while other lines of its file change; unlike any other's.
+        """For each finding a unique text that stays the same while other lines of its file change.
 
-        It holds the file from the folder of data.yaml on, the code, and the values and related files, without
-        positions; for findings about the whole set the split, and of their values the texts alone, since figures of a
-        set change with each image. Equal findings in one file are counted through. No wording is in it.
+        It consists of the file relative to the folder of data.yaml, the code, the values and related files, without
+        positions; for findings about the whole dataset the split, and only text values, since numbers change with each
+        image. Equal findings in one file are numbered. It contains no wording.
         """
         base = os.path.abspath(self.data)  # noqa: PTH100 - text handling only
         base = base if self.task == "classify" else base.rpartition(os.sep)[0]  # a folder, or a file in one
@@ -497,7 +471,7 @@ class Report:
         return list(found)
 
     def fatal_images(self) -> dict[str, tuple[Finding, ...]]:
-        """The image files that break or poison training, each with its fatal findings."""
+        """The image files with fatal findings, and these findings."""
         images: dict[str, list[Finding]] = {}
         for finding in self.findings:
             if finding.severity is Severity.FATAL and finding.image is not None:
@@ -524,7 +498,7 @@ class Report:
 
     @classmethod
     def from_dict(cls, values: Any) -> Report:
-        """What `as_dict` wrote; when lint began to read is not in it.
+        """What `as_dict` wrote, which is all but `started_ns` and `folders`.
 
         Raises:
             ValueError: it was not written by `as_dict`; the message says what is missing, or not of its type.
@@ -552,7 +526,7 @@ class Report:
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: how much was found, and a table of the rules with the first finding of each."""
+        """The counts, and a table of the rules with the first finding of each, for a notebook."""
         kinds = Counter(finding.severity.value for finding in self.findings)
         found = ", ".join(f"{kinds[level.value]} {level.value}" for level in Severity if kinds[level.value])
         images = sum(counts.get("images", 0) for counts in self.counts.values())
@@ -570,12 +544,10 @@ class Report:
 
 
 def _html(text: str) -> str:
-    """Text for a page: escaped, what cannot be printed as escapes, cut where it is very long."""
+    """Escaped text, without control characters, cut if it is very long."""
     import html  # its table of entities takes a while to load
 
-    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
-    printed = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
-    return html.escape(printed)
+    return html.escape(printable(cut(text, _LONGEST)))
 
 
 def _html_row(finding: Finding, count: int) -> str:
@@ -595,7 +567,7 @@ def _row(finding: Finding) -> tuple[str | int | None, ...]:
 
 
 def _identity(finding: Finding, folders: tuple[str, ...]) -> str:
-    """`file: code facts`, without what changes when other rows or images do."""
+    """`file: code facts`, without facts that change when other rows or images do."""
 
     def inside(path: str) -> str:
         for folder in folders:
@@ -612,7 +584,7 @@ def _identity(finding: Finding, folders: tuple[str, ...]) -> str:
 
 
 def _fact(name: str, value: Any, inside: Callable[[str], str], *, whole: bool) -> str:
-    """`name=value` of a value that belongs to the identity of a finding, else nothing."""
+    """`name=value` if the value is part of the identity of a finding, else empty."""
     if name in POSITIONS or (whole and not isinstance(value, str)):
         return ""
     if isinstance(value, float):

@@ -1,7 +1,7 @@
-"""Brings commands under patches without changing them.
+"""Patches ultralytics in processes of unchanged commands.
 
-`environment` is for their start, `patch_on_import` for inside of their processes. `yolo-nanfix run` starts them with
-settings, `patching.children.patched_children` with the state of a process that is patched.
+`environment` is for starting them, `patch_on_import` runs inside them. `yolo-nanfix run` starts them with settings,
+`patching.children.patched_children` with the state of a patched process.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def environment(settings: Mapping[str, Any], environ: Mapping[str, str] | None =
 
 
 def patch_on_import() -> None:
-    """Wait for the import of ultralytics, and patch then; what imports no ultralytics is left alone."""
+    """Hook the import of ultralytics and patch it then; a process that does not import it stays as it is."""
     if any(isinstance(finder, ImportHook) and finder.name == "ultralytics" for finder in sys.meta_path):
         return
-    if (state := os.environ.get(STATE)) is not None:  # of the process that started this one, itself perhaps under `run`
+    if (state := os.environ.get(STATE)) is not None:  # of the process that started this one, which `run` may have
         before, after = partial(_call, "restore_before", state), partial(_call, "restore", state)
     elif (text := os.environ.get(VARIABLE)) is not None:
         settings = json.loads(text)
@@ -47,7 +47,7 @@ def patch_on_import() -> None:
 
 
 def _call(name: str, *args: Any, **kwargs: Any) -> None:
-    """Call a function of `api`, which is imported only now."""
+    """Call a function of `api`, imported only now."""
     from yolo_nanfix import api
 
     getattr(api, name)(*args, **kwargs)
@@ -56,7 +56,7 @@ def _call(name: str, *args: Any, **kwargs: Any) -> None:
 def _load_ultralytics(
     before: Callable[[], None], after: Callable[[], None], module: ModuleType, run: Callable[[], None]
 ) -> None:
-    """Load ultralytics between the two halves of patching."""
+    """Import ultralytics between the two halves of patching."""
     try:
         before()
         run()

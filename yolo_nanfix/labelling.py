@@ -1,4 +1,4 @@
-"""Hands the images of a lint report to labellers, joined with what lint knows of the dataset."""
+"""Prepares the handoff of a lint report to labellers: which images, from which folders, with which labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def handoff(report: Report, out: Path, options: Options, progress: Progress | No
 
 
 def at_least(report: Report, severity: str) -> Report:
-    """The findings that are at least so severe.
+    """The report with findings of at least this severity.
 
     Raises:
         UsageError: there is no such severity.
@@ -49,8 +49,8 @@ def unlabelled(report: Report, progress: Progress | None) -> Unlabelled:
     """The images of a dataset that are worth labelling: without a label file, valid, and no copy of another image.
 
     Args:
-        report: all that lint found in it, nothing left out.
-        progress: called while the dataset is read again, as far as that is not remembered.
+        report: all findings of lint, nothing left out.
+        progress: called while the dataset is read again, unless it is cached.
 
     Raises:
         UsageError: the dataset has no label files.
@@ -64,13 +64,13 @@ def unlabelled(report: Report, progress: Progress | None) -> Unlabelled:
     bare = [file for file, labelled in zip(table.files, table.labelled.tolist(), strict=True) if not labelled]
     chosen = choose(bare, report.findings)
     paired = {f.code for f in report.findings if f.partner is not None}
-    unsound = sum(not paired.issuperset(choice.because) for choice in chosen)
+    invalid = sum(not paired.issuperset(choice.because) for choice in chosen)
     worth = tuple(choice.image for choice in chosen if choice.keep)
-    return Unlabelled(worth, unsound, len(chosen) - len(worth) - unsound)
+    return Unlabelled(worth, invalid, len(chosen) - len(worth) - invalid)
 
 
 def _common(config: DataConfig) -> str:
-    """The folder below which all images of a dataset lie: its root, or what its splits have in common."""
+    """The folder that holds all images of a dataset: its root, or the common path of its splits."""
     folders = [str(path if path.is_dir() else path.parent) for paths in config.splits.values() for path in paths]
     root = str(config.root)
     try:

@@ -1,10 +1,10 @@
-"""What settings change of lint, patches and guard: facts with their sources, and the lines in which they are said.
+"""What settings change from the defaults of lint, patches and guard: values with their sources, and their text.
 
-A settings file is the user's own, or it came with the dataset. It came with the dataset if it lies in one of the
-folders of the dataset (that of data.yaml, those that data.yaml names, all below them), and also if it was found from
-data.yaml upward in a folder in which the user does not stand: neither the current one nor one above it. What came with
-a dataset may narrow what lint lists. It lets no image with fatal findings into a training, sets nothing of guard and
-patches, and hides no fatal finding from the exit code of lint, unless the user says that it is trusted.
+A settings file is the user's own, or it came with the dataset: it lies in one of the folders of the dataset (that of
+data.yaml, those that data.yaml names, all below them), or it was found from data.yaml upward in a folder that is
+neither the current one nor above it. A file that came with the dataset may narrow what lint lists. Unless the user
+trusts it, it lets no image with fatal findings into a training, has no effect on guard and patches, and hides no fatal
+finding from the exit code of lint.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from yolo_nanfix.shown import Held
+from yolo_nanfix.wording import Held
 
 TRUST = "--trust-dataset-settings"
-"""The option that takes a dataset's own settings whole."""
+"""The option that trusts settings files that came with the dataset."""
 NAMED = 6
-"""At most so many rules or patches are named in a line; JSON lists all."""
+"""Most rules or patches named in a line; JSON lists all."""
 
 
 class What(str, Enum):
     """What a setting changes."""
 
     RULES_OFF = "rules-off"
-    """Rules that are not asked, by `names`; so many findings of them are left out."""
+    """The rules `names` do not run; `count` findings of them are left out."""
     PATHS_OFF = "paths-off"
     """Findings left out for files that match a glob of `names`."""
     SEVERITY = "severity"
-    """Other severities, as `rule=level` in `names`; so many findings have another one than their rule gives."""
+    """Other severities, as `rule=level` in `names`; `count` findings have another one than their rule gives."""
     BASELINE = "baseline"
     """Findings left out because the file `value` holds them."""
     FILES = "files"
@@ -42,34 +42,34 @@ class What(str, Enum):
     GUARD_OFF = "guard-off"
     """No step is guarded."""
     GUARD_SETTING = "guard-setting"
-    """A setting of the guard, `names`, is `value`."""
+    """The setting `names` of the guard is `value`."""
     PATCHES_OFF = "patches-off"
-    """Patches of the default set that are left out."""
+    """Patches left out of the default set."""
     PATCHES_ON = "patches-on"
-    """Patches put beside the default set."""
+    """Patches added to the default set."""
     PATCH_SETTING = "patch-setting"
-    """A parameter of a patch, `names`, is `value`."""
+    """The parameter `names` of a patch is `value`."""
 
 
 OFF = frozenset((What.RULES_OFF, What.FATAL_TRAINED, What.GUARD_OFF, What.PATCHES_OFF))
-"""Changes by which less is looked at or kept."""
+"""Changes that always check or keep less."""
 COUNTED = frozenset((What.PATHS_OFF, What.SEVERITY, What.BASELINE))
-"""Changes by which less is shown, if they meet any finding."""
+"""Changes that show less if they apply to any finding."""
 
 
 @dataclass(frozen=True)
 class Override:
-    """One thing that is otherwise than by default.
+    """One change from the defaults.
 
     Attributes:
-        what: what it is.
+        what: its kind.
         source: the settings file, or the variable; empty for the command or call itself.
-        key: what stands there for it (`lint.ignore`, `--select`, `guard`).
-        names: of what: codes of rules, globs, patches, parameters.
-        value: what was written there, as far as it is no mapping and does not stand in `names`.
+        key: its name there (`lint.ignore`, `--select`, `guard`).
+        names: what it applies to: codes of rules, globs, patches, parameters.
+        value: the value that was written, unless it is a mapping or in `names`.
         count: findings that are left out or changed; of `FATAL_TRAINED` images.
         fatal: how many of these are fatal.
-        taken: False where it was not taken, because it is the dataset's own.
+        taken: False if it was not taken, because it came with the dataset.
     """
 
     what: What
@@ -83,7 +83,7 @@ class Override:
 
     @property
     def narrows(self) -> bool:
-        """Whether less is looked at, shown or kept, or something was not taken."""
+        """Whether less is checked, shown or kept, or something was not taken."""
         return not self.taken or self.what in OFF or (self.what in COUNTED and self.count > 0)
 
     @property
@@ -116,8 +116,8 @@ class Override:
 
     def __str__(self) -> str:
         """`lint.ignore: BX004, IM (41 rules not asked, 12 findings left out, 3 of them fatal)`."""
-        said = _said(self)
-        return f"{self.key}: {said}" if self.key and said else self.key or said
+        text = _value_and_effect(self)
+        return f"{self.key}: {text}" if self.key and text else self.key or text
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ class SettingsFile:
     Attributes:
         file: its path.
         use: `lint`, or `training` for patches and guard.
-        of_dataset: whether it is the dataset's own.
-        trusted: whether all that it says is taken.
+        of_dataset: whether it came with the dataset.
+        trusted: whether all its settings are taken.
     """
 
     file: str
@@ -158,45 +158,42 @@ class SettingsFile:
 
 @dataclass(frozen=True)
 class Overrides:
-    """The settings files in force, and all that they, variables and the command change."""
+    """The settings files in force, and all changes by them, by variables and by the command."""
 
     files: tuple[SettingsFile, ...] = ()
     changes: tuple[Override, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether there is anything to say."""
+        """Whether there is any file or change."""
         return bool(self.files or self.changes)
 
     def __add__(self, other: Overrides) -> Overrides:
-        """Both, what is the same once."""
-        return Overrides(*(tuple(dict.fromkeys((*a, *b))) for a, b in zip(self._parts, other._parts, strict=True)))
-
-    @property
-    def _parts(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        return self.files, self.changes
+        """Both, without duplicates."""
+        files, changes = (*self.files, *other.files), (*self.changes, *other.changes)
+        return Overrides(tuple(dict.fromkeys(files)), tuple(dict.fromkeys(changes)))
 
     def of(self, *what: What) -> tuple[Override, ...]:
-        """The changes of some kinds that were taken."""
+        """The changes of these kinds that were taken."""
         return tuple(change for change in self.changes if change.what in what and change.taken)
 
     @property
     def guard_off(self) -> Override | None:
-        """What switched the guard off; None where it is on."""
+        """The change that switched the guard off; None if it is on."""
         return next(iter(self.of(What.GUARD_OFF)), None)
 
     @property
     def distrusted(self) -> frozenset[str]:
-        """The files that are the dataset's own and not trusted."""
+        """The files that came with the dataset and are not trusted."""
         return frozenset(one.file for one in self.files if one.of_dataset and not one.trusted)
 
     @property
     def fatal_hidden(self) -> int:
-        """Fatal findings that a dataset's own settings leave out or make milder, without being trusted."""
+        """How many fatal findings `distrusted` files leave out or make milder."""
         return sum(change.fatal for change in self.changes if change.source in self.distrusted)
 
     @property
     def switch_off(self) -> bool:
-        """Whether less is looked at, shown or kept than by default, or something was not taken."""
+        """Whether less is checked, shown or kept than by default, or something was not taken."""
         return any(change.narrows for change in self.changes)
 
     def as_dict(self) -> dict[str, Any]:
@@ -215,17 +212,17 @@ class Overrides:
         return cls(tuple(map(SettingsFile.from_dict, files)), tuple(map(Override.from_dict, changes)))
 
     def lines(self, *, off: bool = False) -> Iterator[str]:
-        """One line a source: the file, the variable or the command, and what it changes.
+        """One line per source (file, variable or command) with its changes.
 
         Args:
-            off: only what files and variables do so that less is looked at, shown or kept, and what was not taken.
+            off: only changes by files and variables that check, show or keep less, or were not taken.
         """
         by_source: dict[str, list[Override]] = {} if off else {one.file: [] for one in self.files}
         for change in self.changes:
             if not off or (change.source and change.narrows):
                 by_source.setdefault(change.source, []).append(change)
         for source, changes in by_source.items():
-            yield f"{self._head(source)}{': ' if changes else ''}{_joined(changes)}."
+            yield f"{self._head(source)}{': ' if changes else ''}{_listed_changes(changes)}."
         if self.distrusted and (self.fatal_hidden or not all(change.taken for change in self.changes)):
             yield (
                 "What comes with a dataset counts in no training and hides no fatal finding from the exit code; "
@@ -239,21 +236,21 @@ class Overrides:
         return f"Settings of {source}{' (with the dataset)' if any(found) else ''}"
 
 
-NOTHING = Overrides()
+NO_OVERRIDES = Overrides()
 
 
-def ahead(off: str) -> str:
-    """What is said before a run whose guard something switched off."""
+def unguarded_warning(off: str) -> str:
+    """The warning before a run without guard; `off` is what switched it off."""
     return f"The guard is off ({off}): NaN and Inf are not stopped in this run."
 
 
-def behind(off: str) -> str:
-    """What is said after it."""
+def unguarded_note(off: str) -> str:
+    """The note after a run without guard."""
     return f"This run was not guarded: the guard is off ({off})."
 
 
-def joined(several: Iterable[Overrides]) -> Overrides:
-    """The settings in force of several datasets; counts of the same change are added up."""
+def join_overrides(several: Iterable[Overrides]) -> Overrides:
+    """The overrides of several datasets; counts of the same change are added up."""
     files: dict[SettingsFile, None] = {}
     changes: dict[Override, Override] = {}
     for one in several:
@@ -265,31 +262,29 @@ def joined(several: Iterable[Overrides]) -> Overrides:
     return Overrides(tuple(files), tuple(changes.values()))
 
 
-def _joined(changes: Iterable[Override]) -> str:
+def _listed_changes(changes: Iterable[Override]) -> str:
     taken = [str(change) for change in changes if change.taken]
-    left = [_not_taken(change) for change in changes if not change.taken]
-    return "; ".join((*taken, *([f"not taken: {', '.join(left)}"] if left else [])))
+    others = [_not_taken(change) for change in changes if not change.taken]
+    return "; ".join((*taken, *([f"not taken: {', '.join(others)}"] if others else [])))
 
 
 def _not_taken(change: Override) -> str:
     if change.what is What.FATAL_TRAINED:
-        return f"{change.key} for {_many(change.count, 'image')} with fatal findings ({_named(change.names)})"
+        return f"{change.key} for {_many(change.count, 'image')} with fatal findings ({_first_names(change.names)})"
     return f"{change.key}={change.value}" if change.value else change.key
 
 
-def _said(change: Override) -> str:
-    """What was written, and in brackets what it does."""
+def _value_and_effect(change: Override) -> str:
+    """The value that was written, and in brackets its effect."""
     does = ", ".join(filter(None, _effects(change)))
-    said = change.value or ("" if change.what in (What.RULES_OFF, What.FATAL_TRAINED) else _named(change.names))
-    return f"{said} ({does})" if said and does else said or does
+    text = change.value or ("" if change.what in (What.RULES_OFF, What.FATAL_TRAINED) else _first_names(change.names))
+    return f"{text} ({does})" if text and does else text or does
 
 
 def _effects(change: Override) -> tuple[str, ...]:
-    """What a change does, as far as its value does not say that."""
+    """The effects of a change, unless its value already tells them."""
     count, fatal = change.count, change.fatal
-    some = (
-        f"{_many(count, 'finding')} left out, {fatal} of them fatal" if fatal else f"{_many(count, 'finding')} left out"
-    )
+    some = f"{_many(count, 'finding')} left out" + (f", {fatal} of them fatal" if fatal else "")
     left_out = f"{_many(count, 'fatal finding')} left out" if 0 < count == fatal else some if count else ""
     if change.what is What.RULES_OFF:
         return f"{_many(len(change.names), 'rule')} not asked", left_out
@@ -297,7 +292,7 @@ def _effects(change: Override) -> tuple[str, ...]:
         return _many(count, "finding") if count else "", f"{fatal} of them fatal by their rule" if fatal else ""
     if change.what is What.FATAL_TRAINED:
         verb = "is" if count == 1 else "are"
-        return (f"{_many(count, 'image')} with fatal findings {verb} trained on: {_named(change.names)}",)
+        return (f"{_many(count, 'image')} with fatal findings {verb} trained on: {_first_names(change.names)}",)
     return (_FIXED.get(change.what, left_out),)
 
 
@@ -311,7 +306,7 @@ _FIXED = {
 }
 
 
-def _named(names: tuple[str, ...]) -> str:
+def _first_names(names: tuple[str, ...]) -> str:
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
@@ -320,12 +315,12 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def read(summary: Mapping[str, Any], *keys: str) -> Overrides:
-    """The settings in force that a JSON document holds under some keys; none where they are missing or damaged."""
+def read_overrides(summary: Mapping[str, Any], *keys: str) -> Overrides:
+    """The overrides under the key `settings` of a JSON document, inside of other keys; none if missing or damaged."""
     held: Any = summary
     for key in (*keys, "settings"):
         held = held.get(key) if isinstance(held, Mapping) else None
     try:
-        return NOTHING if held is None else Overrides.from_dict(held)
+        return NO_OVERRIDES if held is None else Overrides.from_dict(held)
     except ValueError:
-        return NOTHING
+        return NO_OVERRIDES

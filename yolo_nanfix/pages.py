@@ -1,4 +1,4 @@
-"""Pages as HTML: of a lint run, of a training run when it ends or whenever asked for, of two training runs."""
+"""Writes HTML pages: of a lint report, of a training run, and of two training runs side by side."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int, str], None]
 MOST_IMAGES = 20_000
-"""Larger datasets are shown by their findings alone in the page of a run."""
+"""The page of a run has no pictures of datasets with more images."""
 COMPARISON_NAME = "yolo-nanfix-compare.html"
-"""The page of two runs, in the current folder unless another file is asked for."""
+"""The default page of two runs, in the current folder."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Drawn:
 
     Attributes:
         page: its file.
-        sentences: how each run on it went.
+        sentences: the outcome of each run.
         to_do: what the user should do about the run, in order; empty for a comparison.
         notes: what could not be read.
         bytes: the size of the file.
@@ -54,21 +54,21 @@ def lint_page(
     *,
     follow_links: bool = False,
 ) -> str:
-    """The HTML page of a report, as `lint --output-format html` writes it: one file that stands alone.
+    """The HTML page of a report, as `lint --output-format html` writes it: one self-contained file.
 
     Args:
-        report: what `lint` found, or `Report.from_dict` read.
-        studied: the datasets as that lint read them; by default they are read again, as far as lint does not remember
-            them. Without them, because they are gone, say, the page shows the findings alone: give `()` for a report
-            that somebody else wrote, which may name any dataset of yours.
+        report: of `lint`, or from `Report.from_dict`.
+        studied: the datasets as `lint(study=...)` gave them; by default they are read again, unless they are cached.
+            Without them the page shows findings only: pass `()` for a report of somebody else, which may name any
+            dataset of yours.
         progress: called with (done, total, what) as pictures are made.
         follow_links: also show images that links or lists name outside of a dataset's folders.
     """
     from yolo_nanfix.linting.autofix import autofix
     from yolo_nanfix.report.html import dataset_page
 
-    known = study(report, progress) if studied is None else list(studied)
-    shown = _show(report, known, progress, follow_links)
+    read = study(report, progress) if studied is None else list(studied)
+    shown = _gathered(report, read, progress, follow_links)
     return dataset_page.lint_page(report, replace(shown, tried=autofix.tried(report)) if shown.fixable else shown)
 
 
@@ -87,9 +87,9 @@ def draw(
         folder: the run folder.
         out: the file to write; by default `yolo-nanfix.html` in the run folder.
         progress: called with (done, total, what) as the dataset is read.
-        show: what is known of its dataset besides what lint found; None to read the dataset again for it.
-        pictures: read the dataset that the run names again, which may be any in a folder that somebody else made; None
-            for the runs of this user alone, in the folder in which they ran.
+        show: what to show of its dataset besides findings; None to read the dataset again.
+        pictures: whether to read the dataset that the run names, which may be any dataset if somebody else made the
+            folder; by default only for runs of this user in the folder in which they ran.
         follow_links: follow links that lead out of the run folder, or out of the dataset's folders.
 
     Raises:
@@ -112,7 +112,7 @@ def draw(
 def compare(
     first: str | Path, second: str | Path, out: str | Path | None = None, *, follow_links: bool = False
 ) -> Drawn:
-    """Write the page of two training runs beside each other.
+    """Write the page of two training runs side by side.
 
     Args:
         first, second: run folders.
@@ -133,7 +133,7 @@ def compare(
 
 
 def study(report: Report, progress: Progress | None = None) -> list[Studied]:
-    """Read the dataset of a report again, as far as lint does not remember it; nothing if that cannot be done."""
+    """Read the dataset of a report again, unless it is cached; empty if it cannot be read."""
     from yolo_nanfix.dataset.options import LintOptions
     from yolo_nanfix.linting.runner import run
 
@@ -147,13 +147,13 @@ def study(report: Report, progress: Progress | None = None) -> list[Studied]:
 
 
 def show(report: Report, progress: Progress | None = None, *, follow_links: bool = False) -> Show:
-    """What the page of a run shows of its dataset besides what lint found: pictures, if it is not too large."""
+    """What the page of a run shows of its dataset besides findings: pictures, up to `MOST_IMAGES` images."""
     images = sum(counts.get("images", 0) for counts in report.counts.values())
-    known = study(report, progress) if images <= MOST_IMAGES else []
-    return _show(report, known, progress, follow_links)
+    studied = study(report, progress) if images <= MOST_IMAGES else []
+    return _gathered(report, studied, progress, follow_links)
 
 
-def _show(report: Report, studied: list[Studied], progress: Progress | None, follow_links: bool) -> Show:
+def _gathered(report: Report, studied: list[Studied], progress: Progress | None, follow_links: bool) -> Show:
     from yolo_nanfix.linting.registry import all_rules, autofixes
     from yolo_nanfix.report.html.dataset_pictures import gather
 
@@ -164,7 +164,7 @@ def _show(report: Report, studied: list[Studied], progress: Progress | None, fol
 def _show_again(
     found: RunFolder, pictures: bool | None, follow_links: bool, progress: Progress | None, notes: list[str]
 ) -> Show:
-    """The same for the dataset of a run, as far as it is still there and may be read; what is not is noted."""
+    """`show` for the dataset of a run folder, if it still exists and may be read; else `notes` gets the reason."""
     from yolo_nanfix.report.html import run_page
     from yolo_nanfix.report.html.dataset_facts import Show
     from yolo_nanfix.run_folder import own_mark
@@ -180,7 +180,7 @@ def _show_again(
                 f"The dataset that the run names ({report.data}) was not read for pictures: this is not known as a run "
                 "of yours, and others may name anything. --pictures reads it."
             )
-            return _show(report, [], progress, False)
+            return _gathered(report, [], progress, False)
         return show(report, progress, follow_links=follow_links)
     except Exception as problem:  # the report may name anything as its dataset
         notes.append(f"What lint found cannot be shown with pictures: {type(problem).__name__}: {problem}")
@@ -188,11 +188,11 @@ def _show_again(
 
 
 def at_the_end(folder: Path, known: Show | None) -> bool:
-    """Write the page of a run that ends now; whatever goes wrong with it is one line in the log.
+    """Write the page of a run that ends now; an error is only logged.
 
     Args:
         folder: the run folder.
-        known: what is known of its dataset besides what lint found.
+        known: what to show of its dataset besides findings.
 
     Returns:
         Whether it was written.
@@ -201,7 +201,7 @@ def at_the_end(folder: Path, known: Show | None) -> bool:
         from yolo_nanfix.report.html.dataset_facts import Show
 
         draw(folder, show=known or Show())
-    except Exception as problem:  # the run's own outcome must not be hidden by this
+    except Exception as problem:  # it must not hide the outcome of the run
         upstream.log(f"yolo-nanfix: the page of the run could not be drawn: {type(problem).__name__}: {problem}")
         return False
     return True

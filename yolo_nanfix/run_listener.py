@@ -1,4 +1,4 @@
-"""What a run tells while it goes (steps file, trackers, lines in the log), and its report and page when it ends."""
+"""Writes the outputs of a run: steps file, trackers and log lines while it trains, report and page when it ends."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ Force = Callable[[], Mapping[str, Any]]
 
 
 class RunListener(Listener):
-    """Tells of one run."""
+    """The listener of one run."""
 
     def __init__(self, trainer: Any, recorder: Recorder, force: Force, done: Callable[[], None]) -> None:
-        """Nothing is told yet.
+        """Listen to a run that has not begun.
 
         Args:
             trainer: Ultralytics' trainer.
             recorder: what the guard recorded.
-            force: gives the patches and guard in force, as `Status.as_dict()` has them.
-            done: called once all is told.
+            force: returns the patches and guard in force, as `Status.as_dict()`.
+            done: called after the report was written.
         """
         self.trainer, self.recorder, self.force, self.done = trainer, recorder, force, done
         self.feed = Feed({})
-        self._unwritable = self._handles = self._told = False
+        self._unwritable = self._handles = self._reported = False
         self._state = ""
-        self._said = self._counts()
+        self._logged_counts = self._counts()
 
     def begins(self) -> None:
-        """Find the trackers; go on after the rows of an earlier part, where this run was resumed."""
+        """Find the trackers; a resumed run continues the steps file of its earlier part."""
         self._handles = stopping.begin_if_allowed()
         self._clear()
         self.feed = Feed(active(self.trainer))
@@ -68,7 +68,7 @@ class RunListener(Listener):
             upstream.log(f"yolo-nanfix: the curves of this run begin where it was resumed: {error}")
 
     def _clear(self) -> None:
-        """Remove what killed runs of this project were writing."""
+        """Remove temporary files of killed runs of this project."""
         here = Path(self.trainer.save_dir)
         try:
             runs = [here, *(path for path in here.parent.iterdir() if path != here and path.is_dir())]
@@ -79,56 +79,56 @@ class RunListener(Listener):
                 files.clear_leftovers(folder)
 
     def micro_batch(self) -> None:
-        """Every so often the trackers are given what was read last."""
+        """Every so often, pass the latest readings to the trackers."""
         if self.feed.due(self.recorder.micro_batches):
             self._give_scalars()
 
     def event(self, event: Event, pictures: Pictures) -> None:
-        """Log it, keep it for a resumed run, and give it to the trackers, with the images where it has an incident."""
+        """Log the event, save it for a resumed run, and pass it to the trackers, with images if it has an incident."""
         line = event_text.line(event)
         upstream.log(f"yolo-nanfix guard: {line}")
         self._write_state()
         if not self.feed.trackers:
             return
         where = f"epoch {event.epoch}" + (f", batch {event.batch}" if event.batch else "")
-        if not self.feed.note(event.step, f"{where}: {_names(event)}", line):
+        if not self.feed.note(event.step, f"{where}: {_check_names(event)}", line):
             return
         for picture in pictures() if event.incident else ():
             self.feed.picture(event.step, Path(picture.file).name, picture.pixels)
         self._give_scalars()
 
     def epoch_trained(self) -> None:
-        """Write the steps file and the state, and give the trackers what was read last."""
+        """Write the steps file and the state, and pass the latest readings to the trackers."""
         self._write_steps()
         self._write_state()
         self._give_scalars()
 
     def about_to_save(self) -> None:
-        """Keep what validation saw: a run that is killed now goes on from the checkpoint that is written next."""
+        """Save the state after validation: a killed run is resumed from the checkpoint that is written next."""
         self._write_state()
 
     def epoch_done(self) -> None:
-        """Say in the log how the guard stands, if that changed; the bar of the epoch is closed by now."""
+        """Log what the guard did so far, if that changed; the progress bar of the epoch is closed by now."""
         self._write_state()
         counts = self._counts()
-        if counts != self._said and self.trainer.args.verbose:
-            upstream.log(f"yolo-nanfix guard: {self._standing()}", good_news=True)
-        self._said = counts
+        if counts != self._logged_counts and self.trainer.args.verbose:
+            upstream.log(f"yolo-nanfix guard: {self._so_far()}", good_news=True)
+        self._logged_counts = counts
 
     def ends(self) -> None:
-        """Write the steps file and the report, whole and once: a signal that comes meanwhile has its effect afterwards.
+        """Write the steps file and the report, once; signals that come meanwhile are delayed.
 
-        Where one comes before that, and becomes an exception, this is to be called again.
+        If a signal comes before that, and becomes an exception, this is to be called again.
         """
         _wait_for_signal(self.trainer)
         with stopping.later():
-            if not self._told:
-                self._told = True
-                self._tell()
+            if not self._reported:
+                self._reported = True
+                self._write_all()
         if self._handles:
             stopping.end()
 
-    def _tell(self) -> None:
+    def _write_all(self) -> None:
         if self.recorder.micro_batches:
             self._write_steps()
         write_report(self.trainer, self.recorder, self.force(), self.feed.as_dict())
@@ -138,16 +138,16 @@ class RunListener(Listener):
         self.done()
 
     def ends_instead(self) -> None:
-        """Write the report with what this rank knows; the steps file and the state stay as rank 0 left them."""
+        """Write the report in place of rank 0, whose steps file and state stay as they are."""
         write_report(self.trainer, self.recorder, self.force(), {})
 
     def _counts(self) -> tuple[int, int, int]:
-        """The same as long as nothing happens."""
+        """Counts that change with everything that the guard does."""
         recorder = self.recorder
         return recorder.dropped, len(recorder.quarantined), recorder.seen
 
-    def _standing(self) -> str:
-        """How the guard stands, in one line."""
+    def _so_far(self) -> str:
+        """What the guard did so far, in one line."""
         recorder = self.recorder
         parts = [f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped"]
         if recorder.quarantined:
@@ -160,12 +160,11 @@ class RunListener(Listener):
             parts.append(f"{epochs} epoch{'' if epochs == 1 else 's'} without a step")
         if (last := recorder.last) is not None:
             batch = f" batch {last.batch}" if last.batch else ""
-            parts.append(f"last: epoch {last.epoch}{batch} {_names(last)}")
+            parts.append(f"last: epoch {last.epoch}{batch} {_check_names(last)}")
         return ", ".join(parts)
 
     def _give_scalars(self) -> None:
         recorder = self.recorder
-        counts = {f"events_{check}": count for check, count in recorder.counts.items()}
         values = {
             **{name: recorder.readings.latest[name] for name in TOTALS if name in recorder.readings.latest},
             "micro_batches": recorder.step,
@@ -177,7 +176,7 @@ class RunListener(Listener):
             "rollbacks": recorder.rollbacks,
             "spikes": recorder.spikes,
             "events": recorder.seen,
-            **counts,
+            **{f"events_{check}": count for check, count in recorder.counts.items()},
         }
         self.feed.scalars(values, recorder.step)
 
@@ -188,9 +187,9 @@ class RunListener(Listener):
         return Path(self.trainer.save_dir) / carry_over.STATE_NAME
 
     def _write_state(self) -> None:
-        """Write what a resumed run has to know, if that changed."""
+        """Write the state for a resumed run, if it changed."""
         if self.recorder.in_force is None:
-            return  # what an earlier part left is not taken up yet
+            return  # the state of the earlier part is not restored yet
         context = summary.current.get()
         found = {**self.recorder.beforehand, **(context.quarantined if context else {})}
         beforehand = {image: [f.as_dict() for f in findings] for image, findings in found.items()}
@@ -220,10 +219,10 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
     """Write the report of a run and its page; called when its trainer tears down.
 
     Args:
-        trainer: the trainer; if it did not finish, the exception in flight tells the outcome.
+        trainer: the trainer; if it did not finish, the exception in flight is the outcome.
         recorder: what the guard recorded.
-        force: the patches and guard in force, as `Status.as_dict()` gives them.
-        trackers: what each tracker was given.
+        force: the patches and guard in force, as `Status.as_dict()`.
+        trackers: what each tracker got.
     """
     signalled = stopping.received()
     error = None if recorder.finished else recorder.processes.cut_short or signalled or sys.exc_info()[1]
@@ -250,7 +249,7 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
     report["trackers"] = dict(trackers)
     report["arguments"] = summary.given_arguments(trainer)
     report["metrics"] = {k: float(v) for k, v in (trainer.metrics or {}).items()}
-    for event in report["guard"]["events"]:  # the oldest incidents made room for newer ones
+    for event in report["guard"]["events"]:  # the oldest incidents were removed for newer ones
         for one in (event, *event["ranks"]):
             one["incident"] = one["incident"] if (folder / INCIDENTS / one["incident"]).is_file() else ""
     paths = {
@@ -265,23 +264,23 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
     report["paths"]["report"] = str(folder / REPORT_NAME)
     context.summary = report
     save(folder, report, context)
-    if summary.current.get() is None:  # trained by Ultralytics' own means after patch(): say in its log how it went
+    if summary.current.get() is None:  # trained by Ultralytics itself after patch(): log the outcome
         state = state_of(report)
-        told = [] if state is State.HEALTHY or outcome != "finished" else [state.value]
-        told.append(f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped")
-        told += health_text.phrases(report, (Kind.MICRO_BATCHES, Kind.STEPS_REFUSED))
+        phrases = [] if state is State.HEALTHY or outcome != "finished" else [state.value]
+        phrases.append(f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped")
+        phrases += health_text.phrases(report, (Kind.MICRO_BATCHES, Kind.STEPS_REFUSED))
         where = report["paths"].get("page", folder / REPORT_NAME)
-        upstream.log(f"yolo-nanfix: run {outcome}, {', '.join(told)}; report: {where}", good_news=report["healthy"])
+        upstream.log(f"yolo-nanfix: run {outcome}, {', '.join(phrases)}; report: {where}", good_news=report["healthy"])
 
 
 def save(folder: Path, report: dict[str, Any], context: RunContext) -> None:
-    """Write the report, which names the page of the run among its paths, then draw that page."""
+    """Write the report, with the page of the run among its paths, then the page."""
     if summary.write_summary(folder, report) and not pages.at_the_end(folder, context.show):
         summary.write_summary(folder, report, page=False)
 
 
 def _wait_for_signal(trainer: Any) -> None:
-    """Where loader workers died of a signal, it was sent to all processes of the run: it comes here, too."""
+    """If dataloader workers died of a signal, it was sent to all processes of the run: wait for it here."""
     loaders = (getattr(trainer, name, None) for name in ("train_loader", "test_loader"))
     workers = [w for loader in loaders for w in getattr(getattr(loader, "iterator", None), "_workers", ())]
     if any(worker.exitcode in {-number for number in stopping.SIGNALS} for worker in workers):
@@ -296,12 +295,12 @@ def figures(
     Args:
         trainer: Ultralytics' trainer.
         recorder: what the guard counted.
-        beforehand: the images that were left out before the run, with the findings about them.
-        finished: whether it came to its end.
+        beforehand: the images that were left out before the run, with their findings.
+        finished: whether it finished.
     """
     results = csv_tables.read_table(Path(trainer.csv)) if Path(trainer.csv).is_file() else Table()
-    epochs = _epochs(results)
-    out = _left_out(recorder, beforehand)
+    epochs = _last_rows(results)
+    out = _excluded(recorder, beforehand)
     refused, validation = recorder.latest.get("checkpoint"), recorder.latest.get("val-loss")
     last = int(getattr(trainer, "epoch", trainer.start_epoch)) + 1
     by_epoch = _metric_by_epoch(results, epochs)
@@ -310,7 +309,7 @@ def figures(
         finished=finished,
         micro_batches=recorder.micro_batches,
         dropped=recorder.dropped,
-        images=_images(trainer) + len(set(out) - set(recorder.quarantined)),
+        images=_dataset_size(trainer) + len(set(out) - set(recorder.quarantined)),
         left_out=len(out),
         samples=recorder.unreadable_samples + recorder.bad_samples,
         steps_taken=recorder.steps_taken,
@@ -333,26 +332,26 @@ def figures(
 
 
 def pretrained(trainer: Any) -> bool | None:
-    """Whether a trainer that is set up starts from trained weights; None for a run that is resumed."""
+    """Whether a trainer starts from trained weights; None for a resumed run."""
     if trainer.start_epoch:
         return None
     return str(trainer.args.model).endswith(".pt") or isinstance(trainer.args.pretrained, (str, Path))
 
 
-def _images(trainer: Any) -> int:
-    """The images in the training set as it was loaded."""
+def _dataset_size(trainer: Any) -> int:
+    """The number of images in the loaded training set."""
     dataset: Any = getattr(getattr(trainer, "train_loader", None), "dataset", None)
     return len(dataset) if hasattr(dataset, "__len__") else 0
 
 
-def _left_out(recorder: Recorder, beforehand: Mapping[str, Iterable[Finding]]) -> set[str]:
+def _excluded(recorder: Recorder, beforehand: Mapping[str, Iterable[Finding]]) -> set[str]:
     """The training images that were left out, before the run and during it."""
     before = {image for image, found in beforehand.items() if any(f.split in (None, "train") for f in found)}
     return before | set(recorder.quarantined)
 
 
-def _epochs(results: Table) -> dict[int, int]:
-    """The number of the last row of each epoch; an epoch that was trained again after a resume has several."""
+def _last_rows(results: Table) -> dict[int, int]:
+    """The last row of each epoch; an epoch that was trained again after a resume has several."""
     numbers = results.column("epoch")
     if numbers is None:
         return {}
@@ -369,7 +368,7 @@ def _without_loss(results: Table, epochs: Mapping[int, int]) -> tuple[int, ...]:
 
 
 def _metric(trainer: Any) -> float | None:
-    """The first metric that people ask for, of the final model; None where the validation set has nothing to find."""
+    """The first of `METRICS` that the final model has; None if the validation set has no objects."""
     validator = getattr(trainer, "validator", None)
     for holder in (getattr(validator, "metrics", None), validator):
         targets = getattr(holder, "nt_per_class", None)
@@ -380,12 +379,12 @@ def _metric(trainer: Any) -> float | None:
 
 
 def _metric_by_epoch(results: Table, epochs: Mapping[int, int]) -> list[float]:
-    """The same of each epoch, as far as it is finite."""
+    """The first of `METRICS` in results.csv, for each epoch where it is finite."""
     for key, _ in METRICS:
         if (column := results.column(key)) is not None:
             return [float(column[row]) for row in epochs.values() if np.isfinite(column[row])]
     return []
 
 
-def _names(event: Event) -> str:
+def _check_names(event: Event) -> str:
     return ", ".join(check.value for check in event.checks)

@@ -1,4 +1,4 @@
-"""One training run: lint, quarantine, patch, guard, train. It stands on `api` and joins the wings as `api` does."""
+"""One training run: lint, quarantine, patch, guard, train."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_nanfix import api, run_listener, stopping, training
+from yolo_nanfix import api, pages, run_listener, stopping, training, upstream
 from yolo_nanfix.errors import GuardStop, NanfixError, RankLost, UsageError
 from yolo_nanfix.findings import Report, Severity
 from yolo_nanfix.health import State, state_of
-from yolo_nanfix.overrides import Override, Overrides, What, ahead
+from yolo_nanfix.overrides import Override, Overrides, What, unguarded_warning
 from yolo_nanfix.report.words import printable
 from yolo_nanfix.run_folder import summary as run_summary
 from yolo_nanfix.run_folder.summary import REPORT_NAME, RunContext, known_beforehand, summarise
@@ -29,14 +29,14 @@ LINTED = ("detect", "segment", "pose", "obb", "classify")
 
 @dataclass(frozen=True)
 class Run:
-    """How a run ended.
+    """The result of a run.
 
     Attributes:
         outcome: finished, stopped (by the guard or by `on_fatal="stop"`), interrupted (by a signal that the command
-            line handles; else this is a KeyboardInterrupt) or dry-run.
-        healthy: nothing was lost that counts: its state is `healthy`.
+            line handles; otherwise a KeyboardInterrupt is raised) or dry-run.
+        healthy: whether its state is `healthy`.
         reasons: why it is not healthy, or why it was stopped.
-        summary: what `yolo-nanfix.json` in the run folder holds.
+        summary: the content of `yolo-nanfix.json` in the run folder.
     """
 
     outcome: str
@@ -46,18 +46,18 @@ class Run:
 
     @property
     def state(self) -> State:
-        """Healthy, degraded (it came to its end, and something was lost that counts) or failed."""
+        """Healthy, degraded (it finished, but lost something that matters) or failed."""
         return State.HEALTHY if self.healthy else state_of(self.summary)
 
     @property
     def exit_code(self) -> int:
-        """0 for a healthy or a degraded end (or a dry run that would train), else 1; of a signal 128 and its number."""
+        """0 if healthy or degraded (or a dry run that would train), else 1; after a signal 128 plus its number."""
         if self.outcome == "interrupted":
             return stopping.exit_code(str(self.summary.get("signal")))
         return 1 if self.state is State.FAILED else 0
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: how it went, the figures, what to do, and where the page is."""
+        """The outcome, the figures, what to do, and where the page is, for a notebook."""
         from yolo_nanfix.report.html import run_page
 
         return run_page.notebook(self.summary)
@@ -80,16 +80,16 @@ def train(
         data: data.yaml, as for `lint`.
         on_fatal: what to do with images that have fatal findings: `quarantine` leaves them out of this run,
             `stop` does not train, `ignore` trains on them under the guard.
-        dry_run: stop before training; the result says what would be done.
+        dry_run: stop before training; the result has what would be done.
         guard: settings of the guard.
         follow_links: the page of the run also shows images that links or lists name outside of the dataset's folders.
-        trust_dataset_settings: take settings files that came with the dataset as your own; else they neither let images
-            with fatal findings into the run, nor do they decide about guard and patches.
+        trust_dataset_settings: treat settings files that came with the dataset as your own; else they neither let
+            images with fatal findings into the run, nor have an effect on guard and patches.
         progress: as for `lint`.
         arguments: Ultralytics' training arguments (`model`, `epochs`, `imgsz`, ...).
 
     Returns:
-        How the run ended, also where the guard stopped it.
+        The result of the run, also if the guard stopped it.
 
     Raises:
         UsageError: an argument, the model or the dataset cannot be used; nothing was written.
@@ -106,27 +106,25 @@ def train(
         model = _model(data, arguments)
         one_class = bool(arguments.get("single_cls"))
         data, stop = _linted(context, model.task, data, progress, one_class=one_class, trust=trust_dataset_settings)
-        context.show = None if stop or dry_run or context.lint is None else _show(context.lint, follow_links)
+        context.show = None if stop or dry_run or context.lint is None else _pictures(context.lint, follow_links)
         with api.patched(**trust, **settings) as status:
-            _say(status.settings, status.guard_off)
+            _log_settings(status.settings, status.guard_off)
             if stop or dry_run:
                 outcome = "stopped" if stop else "dry-run"
                 return Run(outcome, not stop, stop, summarise(context, status.as_dict(), outcome, stop))
             return _train(model, data, context, arguments, guarded=status.guard is not None)
 
 
-def _say(overrides: Overrides, guard_off: str | None = None) -> None:
-    """Say in the log which settings are in force; louder where they switch something off."""
-    from yolo_nanfix import upstream
-
+def _log_settings(overrides: Overrides, guard_off: str | None = None) -> None:
+    """Log the settings in force, as a warning if they switch something off."""
     if guard_off:
-        upstream.log(f"yolo-nanfix: {ahead(guard_off)}")
+        upstream.log(f"yolo-nanfix: {unguarded_warning(guard_off)}")
     for line in overrides.lines():
         upstream.log(f"yolo-nanfix: {printable(line)}", good_news=not overrides.switch_off)
 
 
 def _model(data: str | Path, arguments: Mapping[str, Any]) -> Any:
-    """The model, once the arguments and data.yaml are known to be usable: it may have to be downloaded."""
+    """Load the model, which may download it; arguments and data.yaml are checked first."""
     from yolo_nanfix.dataset.config import read_config
     from yolo_nanfix.linting import request
 
@@ -146,8 +144,11 @@ def _linted(
     one_class: bool,
     trust: bool,
 ) -> tuple[str | Path, tuple[str, ...]]:
-    """Lint the dataset into the context; where it is then, and why the run must not start, if so."""
-    from yolo_nanfix import upstream
+    """Lint the dataset and fill in the context.
+
+    Returns:
+        The dataset to train on, and the reasons why the run must not start.
+    """
     from yolo_nanfix.linting import request
     from yolo_nanfix.report import run_text
 
@@ -159,9 +160,9 @@ def _linted(
         studied: list[Studied] = []
         report = api.lint(data, task=task, settings=False, progress=progress, study=studied.append)
         context.lint = request.for_training(report, data, trust=trust)
-        _say(context.lint.overrides)
+        _log_settings(context.lint.overrides)
         stop = _decide(context, context.lint)
-        stop += () if one_class else _left(context, studied)  # of one class no number is too large
+        stop += () if one_class else _left(context, studied)  # with one class, no class number is too large
         for line, good in run_text.beforehand(context.lint, context.left):
             upstream.log(f"yolo-nanfix: {line}", good_news=good)
         return context.lint.data, stop
@@ -170,25 +171,23 @@ def _linted(
 
 
 def _on_disk(data: str | Path) -> bool:
-    """Whether class folders are there: Ultralytics also takes archives, addresses and names that it downloads."""
+    """Whether class folders exist: Ultralytics also accepts archives, addresses and names that it downloads."""
     from yolo_nanfix.dataset.find_yaml import datasets_dir
 
     return Path(data).is_dir() or (datasets_dir() / data).is_dir()
 
 
-def _show(report: Report, follow_links: bool) -> Show | None:
-    """What the page of the run will show of its dataset; read now, while lint remembers it and no GPU is in use."""
-    from yolo_nanfix import pages, upstream
-
+def _pictures(report: Report, follow_links: bool) -> Show | None:
+    """What the page of the run will show of its dataset; read before training, while it is cached and no GPU waits."""
     try:
         return pages.show(report, follow_links=follow_links)
-    except Exception as problem:  # a page is no reason not to train
+    except Exception as problem:  # training does not need the page
         upstream.log(f"yolo-nanfix: pictures of the dataset could not be made: {type(problem).__name__}: {problem}")
         return None
 
 
 def _decide(context: RunContext, report: Report) -> tuple[str, ...]:
-    """Fill in what is quarantined; return why the run must not start, if so."""
+    """Fill in the quarantined images; returns the reasons why the run must not start."""
     if context.on_fatal == "ignore":
         images = report.fatal_images()
         codes = tuple(sorted({finding.code for found in images.values() for finding in found}))
@@ -204,12 +203,12 @@ def _decide(context: RunContext, report: Report) -> tuple[str, ...]:
 
 
 def _left(context: RunContext, studied: list[Studied]) -> tuple[str, ...]:
-    """Fill in what is left of each split; return why the run cannot start, if so."""
+    """Fill in the remaining images of each split; returns the reasons why the run cannot start."""
     from yolo_nanfix.dataset.fates import left
     from yolo_nanfix.report import run_text
 
     for one in studied:
-        if not one.where:  # of annotations that Ultralytics converts itself, its converter decides
+        if not one.where:  # not annotations, which Ultralytics' converter reads
             numbers = left(one.table, one.config, one.task, context.quarantined.keys())
             context.left = {split: value._asdict() for split, value in numbers.items()}
     gone = [(s, n) for s, n in context.left.items() if s in ("train", "val") and n["aside"] and not n["kept"]]
@@ -217,10 +216,9 @@ def _left(context: RunContext, studied: list[Studied]) -> tuple[str, ...]:
 
 
 def _of_workers(model: Any, context: RunContext, since: float = 0.0, code: int = 0) -> dict[str, Any]:
-    """The report of a run whose processes were started by Ultralytics: one of them wrote it; add what is known here.
+    """The report of a run in processes that Ultralytics started, completed by what this process knows.
 
-    Where the launcher's exit code says that they failed, and none of them could write one since it was started, this
-    process does.
+    If the launcher failed with `code`, and none of the processes wrote a report after `since`, this one writes it.
     """
     trainer = getattr(model, "trainer", None)
     if trainer is None:
@@ -238,13 +236,13 @@ def _of_workers(model: Any, context: RunContext, since: float = 0.0, code: int =
 
 
 def report_without_ranks(folder: Path, code: int, context: RunContext, force: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the report of a run of which no rank could: all that is known is that the launcher failed.
+    """Write the report of a run whose ranks could not: only the failure of the launcher is known.
 
     Args:
-        folder: the run's.
-        code: how the launcher of its processes ended.
+        folder: the run folder.
+        code: the exit code of the launcher.
         context: the run.
-        force: the patches and guard in force, as `Status.as_dict()` gives them.
+        force: the patches and guard in force, as `Status.as_dict()`.
     """
     last = folder / "weights" / "last.pt"
     kept = f"the last whole epoch is in {last}" if last.is_file() else "no epoch was saved yet"
@@ -263,7 +261,7 @@ def report_without_ranks(folder: Path, code: int, context: RunContext, force: Ma
 
 
 def error_of(report: Mapping[str, Any]) -> BaseException:
-    """What to raise for a run of several processes that its guard did not stop."""
+    """The exception for a failed distributed run that the guard did not stop."""
     from yolo_nanfix.guard.lost_ranks import LostRank
 
     reasons = "; ".join(map(str, report["reasons"]))
@@ -274,7 +272,7 @@ def error_of(report: Mapping[str, Any]) -> BaseException:
 
 
 def _start_unguarded(model: Any, arguments: Mapping[str, Any]) -> None:
-    """Train without guard; the report is written here, however the run ends."""
+    """Train without guard, and write the report."""
     try:
         training.start(model, arguments)
     except BaseException:
@@ -284,7 +282,7 @@ def _start_unguarded(model: Any, arguments: Mapping[str, Any]) -> None:
 
 
 def _unguarded(model: Any, *, finished: bool) -> None:
-    """Write the report of a run without guard, as far as its trainer came; what the guard counts is not known."""
+    """Write the report of a run without guard, which has no counts of the guard."""
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.patching import tally
 
@@ -310,7 +308,7 @@ def _train(model: Any, data: str | Path, context: RunContext, arguments: Mapping
             start(model, {**arguments, "data": str(data)})
     except GuardStop as error:
         stopped = (str(error),)
-    except subprocess.CalledProcessError as failed:  # the launcher of several processes: their report tells why
+    except subprocess.CalledProcessError as failed:  # of the launcher: the report of its processes has the reason
         context.summary = told = _of_workers(model, context, began, failed.returncode)
         if stopping.received() is None and told.get("outcome") != "stopped":
             raise error_of(told) if told else failed from failed
@@ -330,7 +328,7 @@ def _train(model: Any, data: str | Path, context: RunContext, arguments: Mapping
 
 
 def _to_launcher(number: int) -> bool:
-    """Pass a signal on to the launcher of several processes, which gives it to each of them; False if there is none."""
+    """Forward a signal to the launcher of a distributed run, which forwards it to each process; False if none runs."""
     import psutil  # type: ignore[import-untyped]
 
     passed = False

@@ -1,7 +1,7 @@
-"""YAML as plain data, within bounds: files come from anybody, and 300 bytes of aliases can stand for gigabytes.
+"""Loads untrusted YAML as plain data, within bounds: 300 bytes of nested aliases can expand to gigabytes.
 
-Nothing in a text is ever executed. What aliases stand for is counted while the text is parsed, before anything is made
-of it; whatever is loaded here can be compared, copied and written out at a cost that is bounded by `VALUES`.
+Nothing in a text is executed. Expanded aliases are counted while the text is parsed, before values are made: the cost
+to compare, copy and write what is loaded is bounded by `VALUES`.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from yaml.resolver import Resolver
 from yaml.scanner import Scanner
 
 LARGEST_TEXT = 16 << 20
-"""Bytes of a file, or characters of a text, at most."""
+"""Largest file in bytes, and largest text in characters."""
 VALUES = 500_000
-"""Values in a text at most, aliases counted as what they stand for; a long text counts as several."""
+"""Most values in a text, with aliases expanded; a long string counts as several."""
 CHARACTERS_A_VALUE = 100
-"""Of a text; each further so many count as one value more."""
+"""Each further 100 characters of a string count as another value."""
 DEPTH = 100
-"""Lists and mappings within each other at most."""
+"""Deepest nesting of lists and mappings."""
 DIGITS = 100
-"""Characters of a whole number at most."""
+"""Longest integer, in characters."""
 KEY_DIGITS = 18
-"""The same of one that is a key: mappings whose keys are larger numbers can be made to take hours."""
+"""Longest integer as a key: mappings with crafted larger keys take hours."""
 MERGE = 500
-"""What a merge key (`<<`) counts as: each is taken out of its mapping, which moves all the others."""
+"""The count of a merge key (`<<`): each is removed from its mapping, which moves all other keys."""
 SAID = 300
-"""Characters of what a parser says at most."""
+"""Longest message of a parser, in characters."""
 _INT = "tag:yaml.org,2002:int"
-_TOLD_AGAIN = 1 << 18
-"""Up to so many characters the parser in Python is asked what is wrong: the one in C says less, in less time."""
+_PARSED_AGAIN = 1 << 18
+"""Up to this many characters, a text with an error is parsed again in Python: the C parser gives a shorter message."""
 
 
 class NotYaml(ValueError):  # noqa: N818 - what the text is
-    """A text that is not taken for YAML.
+    """A text that is not valid YAML, or beyond the bounds.
 
     Attributes:
         problem: what is wrong.
-        line, column: where, from 1; None where that is not known.
+        line, column: where, 1-based; None if unknown.
     """
 
     def __init__(self, problem: str, line: int | None = None, column: int | None = None) -> None:
@@ -57,7 +57,7 @@ class TooMuch(NotYaml):
 
 
 class Repeated(NamedTuple):
-    """A key that stands twice in one mapping; the later value wins. Lines are 1-based."""
+    """A duplicate key of a mapping, whose later value wins. Lines are 1-based."""
 
     key: str
     first_line: int
@@ -65,7 +65,7 @@ class Repeated(NamedTuple):
 
 
 class Document(NamedTuple):
-    """What a text holds: the value, the nodes that it is made of (None of an empty text), and keys that stand twice."""
+    """A parsed text: its value, its root node (None of an empty text), and duplicate keys."""
 
     value: Any
     node: yaml.Node | None
@@ -73,28 +73,28 @@ class Document(NamedTuple):
 
 
 def load_yaml(text: str) -> Any:
-    """The value that a text holds: of mappings, lists, text, numbers, dates, bytes and None.
+    """The value of a text: mappings, lists, strings, numbers, dates, bytes and None.
 
     Raises:
-        NotYaml: it holds none, or is beyond the bounds (`TooMuch`).
+        NotYaml: it is not YAML, or is beyond the bounds (`TooMuch`).
     """
     return parse(text).value
 
 
 def parse(text: str) -> Document:
-    """The value that a text holds, and how it is written.
+    """The value of a text, with its nodes and duplicate keys.
 
     Raises:
-        NotYaml: it holds none, or is beyond the bounds (`TooMuch`).
+        NotYaml: it is not YAML, or is beyond the bounds (`TooMuch`).
     """
     return _by_a_loader(text, values=True)
 
 
 def compose(text: str) -> yaml.Node | None:
-    """The nodes of a text, without making values of them; None of an empty one.
+    """The root node of a text, without making values; None of an empty text.
 
     Raises:
-        NotYaml: it is no YAML, or is beyond the bounds (`TooMuch`).
+        NotYaml: it is not YAML, or is beyond the bounds (`TooMuch`).
     """
     return _by_a_loader(text, values=False).node
 
@@ -108,23 +108,23 @@ def _by_a_loader(text: str, *, values: bool) -> Document:
     except TooMuch:
         raise
     except NotYaml:
-        if not others or len(text) > _TOLD_AGAIN:
+        if not others or len(text) > _PARSED_AGAIN:
             raise
     return _parsed_by(text, others[0], values=values)
 
 
 class _Bounded(Composer, SafeConstructor):
-    """Composes nodes, and makes values of them, within the bounds."""
+    """Composes nodes and constructs values within the bounds."""
 
     def start(self) -> None:
-        """Nothing is counted yet."""
+        """Initialise both base classes and the counts."""
         Composer.__init__(self)
         SafeConstructor.__init__(self)
         self.values = self.depth = 0
         self.stand_for: dict[str, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """The next node; what stands behind an alias is counted once more."""
+        """The next node; an alias counts as all values that it expands to."""
         event, before = self.peek_event(), self.values  # type: ignore[attr-defined]
         self.values += self._worth(event)
         self.depth += 1
@@ -155,7 +155,7 @@ class _Bounded(Composer, SafeConstructor):
             raise _too_much(f"a key of {len(node.value)} digits", node)
 
     def whole(self, node: yaml.ScalarNode) -> int:
-        """A whole number of a sane size: what is done with larger ones takes for ever, or raises."""
+        """An integer of bounded size: arithmetic with larger ones is slow, or raises."""
         if len(node.value) > DIGITS:
             raise _too_much(f"a number of {len(node.value)} digits", node)
         return int(self.construct_yaml_int(node))
@@ -191,7 +191,7 @@ if yaml.__with_libyaml__:
 
 
 def _parsed_by(text: str, loader: Any, *, values: bool = True) -> Document:
-    """What a text holds, by one of the loaders; without values, if not asked for."""
+    """Parse a text with one of the loaders."""
     try:
         reading = loader(text)
         try:
@@ -211,7 +211,7 @@ def _parsed_by(text: str, loader: Any, *, values: bool = True) -> Document:
 
 
 def _repeated(node: yaml.Node | None) -> Iterator[Repeated]:
-    """The keys that stand twice in one mapping."""
+    """The duplicate keys of all mappings."""
     met: set[int] = set()
     waiting = [node]
     while waiting:

@@ -1,14 +1,14 @@
-"""What the user wants patched, and how lint shall be, from files, environment and arguments.
+"""Reads the settings of patches, guard and lint from files and the environment.
 
-The order, later ones winning: defaults of the cards, `nanfix.yaml` or `[tool.yolo-nanfix]` in `pyproject.toml`,
-environment variables `YOLO_NANFIX_<NAME>`, arguments of `patch(...)`. The files are looked for in the current folder
-and, as ruff and pytest do, in those above it; the nearest counts. One that came with the dataset (see `overrides`) is
-passed over unless it is trusted, and what it says is told as not taken.
+In order, later ones win: defaults of the cards, `nanfix.yaml` or `[tool.yolo-nanfix]` in `pyproject.toml`, environment
+variables `YOLO_NANFIX_<NAME>`, arguments of `patch(...)`. Files are searched from the current folder upward, as ruff
+and pytest do; the nearest counts. One that came with the dataset (see `overrides`) is skipped unless it is trusted, and
+its settings are reported as not taken.
 
-What belongs to lint stands under the key `lint` of the same files. For it the nearest file that has this key counts,
-from the folder of data.yaml upward, then from the current folder upward; a file that holds nothing else is passed over
-when patches are settled. If that one came with the dataset and is not trusted, the nearest of the user's own counts,
-too, and wins over it. Arguments win over both.
+The settings of lint are under the key `lint` of the same files. The nearest file with this key counts, from the folder
+of data.yaml upward, then from the current folder upward; a file with no other key is skipped for patches and guard. If
+that file came with the dataset and is not trusted, the nearest of the user's own files also counts, and wins over it.
+Arguments win over both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from yolo_nanfix import safe_yaml
 from yolo_nanfix.errors import UsageError, nearest
 from yolo_nanfix.files import ANYWHERE
 from yolo_nanfix.overrides import Override, SettingsFile, What
-from yolo_nanfix.shown import cut, shown
+from yolo_nanfix.wording import cut, shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,17 +33,15 @@ else:
 
 PREFIX = "YOLO_NANFIX_"
 LISTS = ("enable", "disable")
-"""Card names: put beside the default set, and taken out of it."""
-CACHE = "YOLO_NANFIX_CACHE"
-"""The variable that names the folder of the cache; a place on this machine, no setting."""
-ANNOTATIONS = "YOLO_NANFIX_ANNOTATIONS_MB"
-"""The variable that says how large annotation files lint reads: what the memory of this machine bears, no setting."""
+"""Card names: added to the default set, and left out of it."""
 TRUST = "YOLO_NANFIX_TRUST_DATASET_SETTINGS"
 """The variable that trusts the settings files of datasets, as the option `--trust-dataset-settings` does."""
-MOST = 4 << 20
-"""Bytes of the largest file that is read for settings."""
+NO_SETTINGS = ("YOLO_NANFIX_CACHE", "YOLO_NANFIX_ANNOTATIONS_MB", TRUST)
+"""`TRUST`, and variables about this machine: the folder of the cache, the largest annotation file that lint reads."""
+LARGEST_FILE = 4 << 20
+"""Largest settings file, in bytes."""
 LINT = "lint"
-"""The key under which the settings of lint stand."""
+"""The key of the settings of lint."""
 Belongs = Callable[[Path], bool]
 """Whether a settings file came with the dataset."""
 
@@ -53,21 +51,27 @@ def nobodys(_file: Path) -> bool:
     return False
 
 
+class Origin(NamedTuple):
+    """Where a setting was given: a file and the key in it, or a variable and no key; `text` names both in messages."""
+
+    source: str
+    key: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Settings:
-    """Names and values as given, and where each was given.
+    """The settings as given, and where each was given.
 
     Attributes:
         values: by name: `enable` and `disable` (card names), `guard`, parameters of cards and of the guard.
-        sources: the file and key, or the variable, of each name.
-        places: the same as file and key; of a variable its name and nothing.
-        files: the settings files in force, and those that were passed over.
-        not_taken: what the latter say.
+        origins: where each was given, by name.
+        files: the settings files in force, and those that were skipped.
+        not_taken: the settings of the latter.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)
-    places: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
     files: tuple[SettingsFile, ...] = ()
     not_taken: tuple[Override, ...] = ()
 
@@ -77,8 +81,8 @@ class LintTable(NamedTuple):
 
     Attributes:
         values: by name.
-        source: the file and the table in it; a name put behind it says where that setting stands.
-        file: the file; paths in it start from its folder.
+        source: the file and the table in it, for messages: followed by the name of a setting.
+        file: the file; paths in it are relative to its folder.
     """
 
     values: Mapping[str, Any]
@@ -87,44 +91,44 @@ class LintTable(NamedTuple):
 
 
 def load_lint(folder: Path, belongs: Belongs = nobodys, *, trust: bool = False) -> tuple[LintTable, ...]:
-    """The settings of lint that hold for a dataset, the nearest first; none if no file gives any.
+    """The settings of lint for a dataset, the nearest first; none if no file has any.
 
-    It is the nearest file alone, but for one that came with the dataset and is not trusted: behind that the nearest of
-    the user's own counts, too.
+    Only the nearest file counts; but if it came with the dataset and is not trusted, so does the nearest of the user's
+    own files.
 
     Args:
         folder: the folder of its data.yaml.
         belongs: whether a file came with the dataset.
-        trust: take such a file as any other.
+        trust: trust such a file, too.
 
     Raises:
-        UsageError: a file cannot be read, or the settings are no mapping.
+        UsageError: a file cannot be read, or the settings are not a mapping.
     """
-    counting: list[LintTable] = []
+    found: list[LintTable] = []
     for start in (folder.absolute(), Path.cwd()):
         for file, source, table in _tables(start):
             of_dataset = LINT in table and belongs(file)
-            if LINT in table and not (counting and of_dataset):
+            if LINT in table and not (found and of_dataset):
                 where = source.replace("[tool.yolo-nanfix]", "[tool.yolo-nanfix.lint]")
                 where = f"{where}: {LINT}." if where == source else f"{where}: "
                 named = SettingsFile(str(file), LINT, of_dataset, trust or not of_dataset)
-                counting.append(LintTable(_mapping(file, table[LINT]) or {}, where, named))
+                found.append(LintTable(_mapping(file, table[LINT]) or {}, where, named))
                 if named.trusted:
-                    return tuple(counting)
-    return tuple(counting)
+                    return tuple(found)
+    return tuple(found)
 
 
 def settings_files(folder: Path) -> tuple[Path, ...]:
-    """Every file that `load_lint` may read for a dataset in this folder, whether it is there or not."""
+    """Every file that `load_lint` may read for a dataset in this folder, whether it exists or not."""
     folders = dict.fromkeys(above for start in (folder.absolute(), Path.cwd()) for above in (start, *start.parents))
     return tuple(above / name for above in folders for name in ("nanfix.yaml", "pyproject.toml"))
 
 
 def trusts(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether the environment trusts what settings files of datasets say.
+    """Whether the environment trusts settings files that came with a dataset.
 
     Raises:
-        UsageError: the variable is neither yes nor no.
+        UsageError: the variable is neither true nor false.
     """
     text = (os.environ if environ is None else environ).get(TRUST, "")
     if text.lower() in ("1", "true", "yes", "on"):
@@ -134,7 +138,7 @@ def trusts(environ: Mapping[str, str] | None = None) -> bool:
     raise UsageError(f"{TRUST} must be true or false, not {shown(text)}")
 
 
-def load(
+def load_settings(
     known: Iterable[str],
     folder: Path | None = None,
     environ: Mapping[str, str] | None = None,
@@ -142,14 +146,14 @@ def load(
     belongs: Belongs = nobodys,
     trust: bool = False,
 ) -> Settings:
-    """Read the settings that hold in a folder.
+    """Read the settings of patches and guard for a folder.
 
     Args:
-        known: the names of all parameters; `enable`, `disable` and `guard` are known anyway.
-        folder: where to start looking for files; the current folder if None.
+        known: the names of all parameters; `enable`, `disable` and `guard` are always known.
+        folder: where the search for files starts; the current folder if None.
         environ: the environment; the process's own if None.
-        belongs: whether a file came with the dataset; then it is passed over, and a file above it counts.
-        trust: take such a file as any other.
+        belongs: whether a file came with the dataset; then it is skipped, and a file above it counts.
+        trust: trust such a file, too.
 
     Raises:
         UsageError: a file cannot be read, or a name is unknown (with the nearest known one).
@@ -158,18 +162,16 @@ def load(
     trust = trust or trusts(environ)
     files, not_taken, layers = _from_files(folder or Path.cwd(), belongs, trust)
     values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    places: dict[str, tuple[str, str]] = {}
-    for source, found in (*layers, _from_environment(os.environ if environ is None else environ)):
+    origins: dict[str, Origin] = {}
+    for source, found in (*layers, (PREFIX, _from_environment(os.environ if environ is None else environ))):
         for name, value in found.items():
-            variable = f"{source}{name.upper()}" if source == PREFIX else ""
-            where = variable or f"{source}: {name}"
+            variable = f"{PREFIX}{name.upper()}"
+            in_file = Origin(files[-1].file, name, f"{source}: {name}") if source != PREFIX else None
+            origins[name] = in_file or Origin(variable, "", variable)
             if name not in names:
-                raise UsageError(f"{where} is not a setting; {nearest(name, names)}")
-            values[name] = _names(where, value) if name in LISTS else value
-            sources[name] = where
-            places[name] = (variable, "") if variable else (files[-1].file, name)
-    return Settings(values, sources, places, files, not_taken)
+                raise UsageError(f"{origins[name].text} is not a setting; {nearest(name, names)}")
+            values[name] = _patch_names(origins[name].text, value) if name in LISTS else value
+    return Settings(values, origins, files, not_taken)
 
 
 _Layer = tuple[str, Mapping[str, Any]]
@@ -178,7 +180,7 @@ _Layer = tuple[str, Mapping[str, Any]]
 def _from_files(
     folder: Path, belongs: Belongs, trust: bool
 ) -> tuple[tuple[SettingsFile, ...], tuple[Override, ...], list[_Layer]]:
-    """The files that were looked at, what was not taken of those that came with the dataset, and what counts."""
+    """The files that were read, the settings of the dataset's files that were not taken, and the layer that counts."""
     files: list[SettingsFile] = []
     not_taken: list[Override] = []
     for file, source, table in _tables(folder):
@@ -196,7 +198,7 @@ def _from_files(
 
 
 def as_text(value: Any) -> str:
-    """A value as it stands in a line."""
+    """A value as reports show it."""
     if isinstance(value, bool):
         return str(value).lower()
     return cut(value) if isinstance(value, str) else shown(value)
@@ -218,28 +220,28 @@ def _tables(folder: Path) -> Iterator[tuple[Path, str, Mapping[str, Any]]]:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(_text(path))
+        return tomllib.loads(_settings_text(path))
     except (ValueError, RecursionError, OSError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
 
 
 def _yaml(path: Path) -> Any:
     try:
-        return safe_yaml.load_yaml(_text(path))
+        return safe_yaml.load_yaml(_settings_text(path))
     except (ValueError, OSError) as error:
         raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 
-def _text(path: Path) -> str:
+def _settings_text(path: Path) -> str:
     """The text of a settings file.
 
     Raises:
-        OSError: it is no regular file, or cannot be read.
-        ValueError: it is far too large, or no UTF-8.
+        OSError: it is not a regular file, or cannot be read.
+        ValueError: it is far too large, or not UTF-8.
     """
-    content = ANYWHERE.read(path, MOST + 1)
-    if len(content) > MOST:
-        raise ValueError(f"it is larger than {MOST >> 20} MiB")
+    content = ANYWHERE.read(path, LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"it is larger than {LARGEST_FILE >> 20} MiB")
     return content.decode("utf-8").replace("\r\n", "\n")
 
 
@@ -249,25 +251,25 @@ def _mapping(path: Path, value: Any) -> Mapping[str, Any] | None:
     raise UsageError(f"{path}: the settings must be a mapping of names to values, not {shown(value)}")
 
 
-def _from_environment(environ: Mapping[str, str]) -> tuple[str, Mapping[str, Any]]:
+def _from_environment(environ: Mapping[str, str]) -> Mapping[str, Any]:
     found = {}
     for variable, text in environ.items():
-        if variable.startswith(PREFIX) and variable not in (CACHE, ANNOTATIONS, TRUST):
+        if variable.startswith(PREFIX) and variable not in NO_SETTINGS:
             name = variable.removeprefix(PREFIX).lower()
             try:
                 found[name] = text.split(",") if name in LISTS else _scalar(name, text)
             except safe_yaml.NotYaml as error:
                 raise UsageError(f"{variable}={shown(text)} is not a value") from error
-    return PREFIX, found
+    return found
 
 
 def _scalar(name: str, text: str) -> Any:
-    """A value as YAML reads it; words that YAML 1.1 takes for yes and no stay words, but for `guard`."""
+    """A value as YAML reads it; `on`, `off`, `yes` and `no` stay text, except for `guard`."""
     value = safe_yaml.load_yaml(text)
     return text if isinstance(value, bool) and name != "guard" and text.lower() not in ("true", "false") else value
 
 
-def _names(where: str, value: Any) -> tuple[str, ...]:
+def _patch_names(where: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
         raise UsageError(f"{where} must be a list of patch names, not {shown(value)}")
     return tuple(name.strip() for name in value if name.strip())

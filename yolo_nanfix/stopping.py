@@ -1,8 +1,8 @@
-"""How a process of ours ends when a signal asks it to: Ctrl-C, `kill`, a scheduler, `docker stop`, a closed terminal.
+"""Ends a process on SIGINT, SIGTERM or SIGHUP: Ctrl-C, `kill`, a scheduler, `docker stop`, a closed terminal.
 
-SIGINT, SIGTERM and SIGHUP take one path: the first is raised as `Stopped`, so that everything is cleaned up and written
-down on the way out; a second one ends the process at once. The command line handles them (`handled`), and so does a
-training that it started (`begin`, `end`). A library takes no signals: `patch()` alone leaves them as they are.
+The first signal is raised as `Stopped`, so that everything is cleaned up and written on the way out; a second one ends
+the process at once. The command line handles signals (`handled`), and so does a training that it started (`begin`,
+`end`). A library should not: `patch()` alone leaves them as they are.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from typing import Any, NoReturn
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
-"""Those that ask a process to end; SIGQUIT ends it at once and leaves a core, as its sender wants."""
+"""The signals that ask a process to end; SIGQUIT, which ends it at once with a core dump, is not handled."""
 TOGETHER = 1.0
-"""Signals within so many seconds are one wish: a shell passes SIGHUP on, systemd sends SIGHUP after SIGTERM."""
-
-_PARENT_DEATH = 1
-"""PR_SET_PDEATHSIG."""
+"""Signals within this many seconds count as one: a shell forwards SIGHUP, systemd sends SIGHUP after SIGTERM."""
+_PR_SET_PDEATHSIG = 1
 
 
 class Stopped(KeyboardInterrupt):
@@ -40,12 +38,12 @@ class Stopped(KeyboardInterrupt):
 
 
 def exit_code(name: str) -> int:
-    """128 and the number of a signal, as shells count."""
+    """The exit code for a signal by name, as shells have it: 128 plus its number."""
     return 128 + signal.Signals[name].value
 
 
 class _State:
-    """What is handled in this process, and what came."""
+    """Which signals this process handles, and which one came."""
 
     def __init__(self) -> None:
         self.owner = 0
@@ -69,12 +67,12 @@ def handled() -> Iterator[None]:
         if mine:
             _restore()
             if _handling.came is not None:
-                gc.freeze()  # the process ends now: nothing is searched for garbage again, which takes torch seconds
+                gc.freeze()  # the process ends now: no more garbage collections, which take seconds with torch
             _handling.came = None
 
 
 def begin() -> bool:
-    """Handle the signals from now on; say whether that was done, which it is once and in the main thread alone."""
+    """Handle the signals from now on; returns False if they are handled already, or outside the main thread."""
     if _handling.before or threading.current_thread() is not threading.main_thread():
         return False
     _handling.owner, _handling.came = os.getpid(), None
@@ -87,12 +85,12 @@ def begin() -> bool:
 
 
 def done(code: int) -> None:
-    """The result is out: a signal while Python tidies up, which takes torch seconds, changes the exit code no more."""
+    """The result was printed: a signal during the shutdown of Python, which takes seconds with torch, keeps `code`."""
 
     def leave(number: int, frame: Any) -> None:
         os._exit(code)
 
-    def ignore() -> None:  # Python takes its handlers away before it clears its memory, and leaves what is ignored
+    def ignore() -> None:  # at shutdown Python resets its own handlers, but not ignored signals
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
 
@@ -104,17 +102,17 @@ def done(code: int) -> None:
 
 
 def allow() -> None:
-    """This process was started by our command line: a training in it may handle signals."""
+    """Let a training in this process handle signals: our command line started it."""
     _handling.allowed = True
 
 
 def begin_if_allowed() -> bool:
-    """As `begin`, in a process that was started by our command line."""
+    """As `begin`, but only after `allow`."""
     return _handling.allowed and begin()
 
 
 def end() -> None:
-    """Handle them no longer; if one came, it has now the effect that it had without us."""
+    """Stop handling signals; if one came, it now has its default effect."""
     came, ours = _handling.came, bool(_handling.before)
     before = dict(_handling.before)
     _restore()
@@ -134,22 +132,22 @@ def _restore() -> None:
 
 
 def received() -> Stopped | None:
-    """The signal that came while they were handled, also where some library swallowed what was raised for it."""
+    """The signal that came while they were handled, also if a library swallowed the exception; None if none did."""
     return None if _handling.came is None else Stopped(_handling.came)
 
 
 def raise_if_stopped() -> None:
-    """A safe point of long work: raise again what was swallowed, as exceptions in destructors are.
+    """Raise `Stopped` again if a signal came, as its exception may have been swallowed, for example in a destructor.
 
     Raises:
         Stopped: a signal came.
     """
-    if _handling.came is not None:
-        raise Stopped(_handling.came)
+    if (stopped := received()) is not None:
+        raise stopped
 
 
 def wait(seconds: float) -> None:
-    """Give a signal time to come that child processes died of already: a scheduler sends it to each in turn."""
+    """Wait for a signal that child processes already died of: a scheduler sends it to one process after the other."""
     until = time.monotonic() + seconds
     with suppress(Stopped):
         while _handling.before and _handling.came is None and time.monotonic() < until:
@@ -157,21 +155,21 @@ def wait(seconds: float) -> None:
 
 
 def end_with(parent: int) -> None:
-    """Let the system kill this process once the one that started it has ended, however that ended; Linux can.
+    """Let the system kill this process when its parent ends (on Linux); exit at once if it has ended already.
 
     Args:
-        parent: its process number, by which it is known whether it has ended already.
+        parent: the process ID of the parent.
     """
     with suppress(ImportError, OSError, AttributeError):
         import ctypes
 
-        ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if hasattr(os, "getppid") and os.getppid() != parent:
         os._exit(1)
 
 
 def forks_end_with_us() -> None:
-    """Let the processes that are forked in this one's main thread, as loader workers are, end with it."""
+    """Let processes that are forked in the main thread, such as dataloader workers, end with this one (on Linux)."""
     if _handling.forks or not hasattr(os, "register_at_fork") or not sys.platform.startswith("linux"):
         return
     import ctypes  # before the fork
@@ -179,13 +177,13 @@ def forks_end_with_us() -> None:
     prctl = ctypes.CDLL(None).prctl
     parent = [0]
 
-    def before() -> None:  # the system looks at the thread that forks: another one than the main thread may end early
+    def before() -> None:  # the parent is the thread that forks: threads besides the main thread may end early
         main = threading.current_thread() is threading.main_thread()
         parent[0] = os.getpid() if main and _handling.before else 0
 
     def in_child() -> None:
         if parent[0]:
-            prctl(_PARENT_DEATH, signal.SIGKILL, 0, 0, 0)
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != parent[0]:
                 os._exit(1)
 
@@ -194,7 +192,7 @@ def forks_end_with_us() -> None:
 
 
 def _handle(number: int, frame: Any) -> None:
-    if os.getpid() != _handling.owner:  # a forked child that handles none of its own yet
+    if os.getpid() != _handling.owner:  # a forked child with the handlers of its parent
         _default(number)
         return
     now = time.monotonic()
@@ -203,7 +201,7 @@ def _handle(number: int, frame: Any) -> None:
             _at_once(number)
         return
     _handling.came, _handling.at = number, now
-    _let_go_of_dead_streams()
+    _discard_dead_streams()
     if _handling.children is None or not _handling.children(number):
         raise Stopped(number)
 
@@ -215,11 +213,19 @@ def _default(number: int) -> None:
 
 def _at_once(number: int) -> NoReturn:
     _default(number)
-    os._exit(128 + number)  # the first process of a container is not killed by it
+    os._exit(128 + number)  # process 1 of a container is not killed by it
 
 
-def _let_go_of_dead_streams() -> None:
-    """Let what is written to a terminal that has gone, or to a pipe that nobody reads, go nowhere, not raise."""
+def to_devnull(number: int) -> None:
+    """Let a file descriptor lead to os.devnull."""
+    opened = os.open(os.devnull, os.O_RDWR)
+    if opened != number:
+        os.dup2(opened, number)
+        os.close(opened)
+
+
+def _discard_dead_streams() -> None:
+    """Discard what is written to a closed terminal, or to a pipe that nobody reads, in place of raising."""
     with suppress(ImportError, AttributeError, OSError, ValueError):
         import select
 
@@ -228,21 +234,19 @@ def _let_go_of_dead_streams() -> None:
             poll.register(number, 0)
         for number, event in poll.poll(0):
             if event & (select.POLLHUP | select.POLLERR):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, number)
-                os.close(nowhere)
+                to_devnull(number)
 
 
 @contextmanager
 def later(patience: float | None = None) -> Iterator[None]:
-    """Hold signals back while something is written that must be whole, then let them through to whoever handled them.
+    """Delay signals while something is written that must be complete, then pass them to their handlers.
 
-    Nothing is held back where a signal is ignored, as under nohup, or handled outside of Python. A signal that comes
-    long after one that is waiting, or that was raised, is let through at once: what is written may hang.
+    Signals that are ignored, as under nohup, or handled outside of Python are not delayed. A signal that comes
+    `patience` after a delayed or raised one passes at once, as the writing may hang.
 
     Args:
-        patience: how many seconds are long; by default `TOGETHER`. Where others than people send signals, as a
-            launcher does that passes on what it gets, a second one is no haste.
+        patience: seconds; by default `TOGETHER`. Longer where programs send signals, such as a launcher that forwards
+            each one: there a second signal is no sign of impatience.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -269,7 +273,7 @@ def later(patience: float | None = None) -> Iterator[None]:
                 signal.signal(number, hold)
         yield
     finally:
-        over.append(True)  # if one raises before all are as they were, the others let it through
+        over.append(True)  # if one raises before all handlers are restored, the others pass it on
         for number, usual in before.items():
             if signal.getsignal(number) is hold:
                 signal.signal(number, usual)
@@ -278,9 +282,9 @@ def later(patience: float | None = None) -> Iterator[None]:
 
 
 def break_off_waiting() -> None:
-    """Let a signal that is handled break off a wait for another process, also after an import that took it over.
+    """Let handled signals interrupt a wait for another process, also after polars was imported.
 
-    Polars handles SIGINT, too, and has the system go on waiting: Python's own handler would run only after the wait.
+    Polars installs a handler of SIGINT that restarts system calls: Python's handler would run only after the wait.
     """
     for number in _handling.before if hasattr(signal, "siginterrupt") else ():
         signal.siginterrupt(number, True)
@@ -288,10 +292,10 @@ def break_off_waiting() -> None:
 
 @contextmanager
 def passed_on(to: Callable[[int], bool]) -> Iterator[None]:
-    """In the block, where another process does the work, a signal is passed on to it in place of being raised.
+    """In a `with` block, a signal is forwarded to another process in place of being raised.
 
     Args:
-        to: passes it on, called in the handler with the number of the signal; False if there is nobody to take it.
+        to: forwards it; called in the handler with the number of the signal. False if there is no such process.
     """
     _handling.children = to
     break_off_waiting()

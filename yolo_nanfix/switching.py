@@ -1,40 +1,48 @@
-"""Puts patches and guard over ultralytics, takes them back, and says what is in force; `api` hands it on."""
+"""Applies patches and guard to ultralytics, undoes them, and reports what is in force; `api` exports it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_nanfix.errors import PatchRefused, UsageError
-from yolo_nanfix.overrides import NOTHING, Overrides
+from yolo_nanfix.guard.guard_settings import GuardSettings, InForce
+from yolo_nanfix.overrides import NO_OVERRIDES, Override, Overrides, What
 from yolo_nanfix.patching import children
-from yolo_nanfix.settings import trusts
+from yolo_nanfix.settings import Settings, as_text, load_settings, nobodys, trusts
+from yolo_nanfix.wording import shown
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from yolo_nanfix.guard.guard_settings import GuardSettings
     from yolo_nanfix.guard.listener import Listener
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.incident import Incident
+    from yolo_nanfix.patching import engine
     from yolo_nanfix.patching.engine import PatchState
     from yolo_nanfix.verdicts import Verdict
 
 
 _announced: list[Overrides] = []
-"""What settings and arguments of all calls so far are in force."""
+"""The overrides of all calls so far, in one value; empty before the first."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """What is in force: the release, every patch with its state and reason, and the guard's settings or None.
+    """What is in force.
 
-    `guard_refused` says why a guard that was wanted is not on, `guard_off` what switched it off, `settings` which
-    files, variables and arguments are in force, and what they change.
+    Attributes:
+        ultralytics: the release.
+        patches: every patch, with its state and reason.
+        guard: the settings of the guard; None if it is off.
+        guard_refused: why a guard that was wanted is not on.
+        guard_off: what switched the guard off.
+        settings: the settings files, and what files, variables and arguments change.
     """
 
     ultralytics: str
@@ -42,7 +50,7 @@ class Status:
     guard: GuardSettings | None
     guard_refused: str | None = None
     guard_off: str | None = None
-    settings: Overrides = NOTHING
+    settings: Overrides = NO_OVERRIDES
 
     def __str__(self) -> str:
         """A table with a line for each patch, and one for the guard."""
@@ -68,6 +76,26 @@ class Status:
         }
 
 
+@dataclass(frozen=True)
+class PatchCall:
+    """The arguments of one call of `patch`.
+
+    Attributes:
+        named: whether it names patches, which leaves the default set and the guard as they are.
+        guard: whether to guard; None if not given.
+        enable, disable: patches added to the default set, and left out of it.
+        params: parameters of patches.
+        for_guard: settings of the guard.
+    """
+
+    named: bool = False
+    guard: bool | None = None
+    enable: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    for_guard: Mapping[str, Any] = field(default_factory=dict)
+
+
 def patch(
     *names: str,
     guard: bool | None = None,
@@ -77,21 +105,21 @@ def patch(
     trust_dataset_settings: bool = False,
     **params: Any,
 ) -> Status:
-    """Put patches over ultralytics, and the guard over its trainers. `unpatch()` takes all back.
+    """Apply patches to ultralytics, and guard its trainers. `unpatch()` undoes both.
 
     What is not given here comes from `YOLO_NANFIX_*` variables, then from `nanfix.yaml` or `[tool.yolo-nanfix]` in
-    `pyproject.toml`, then from the cards. A file that came with the dataset decides nothing; without `data` this is
-    found out when a trainer is built, and holds for the guard. A second call adds to the first: patches that are on
-    stay on, with the parameters they have unless this call gives others.
+    `pyproject.toml`, then from the cards. A settings file that came with the dataset is not taken; without `data` this
+    is checked when a trainer is built, for the settings of the guard. A second call adds to the first: patches that are
+    on stay on, and keep their parameters unless this call changes them.
 
     Args:
-        names: the patches to put; none for the default set.
-        guard: also guard every trainer built from now on; by default yes for the default set, while a named set
-            leaves the guard as it is. False takes a guard that is on away.
-        enable: patches to put beside the default set.
+        names: the patches to apply; none for the default set.
+        guard: also guard every trainer built from now on; by default yes for the default set, while named patches
+            leave the guard as it is. False removes a guard that is on.
+        enable: patches to add to the default set.
         disable: patches to leave out of the default set.
-        data: the dataset that will be trained on, so that settings files which came with it are known.
-        trust_dataset_settings: take such files as your own.
+        data: the dataset that will be trained on, so that settings files that came with it are known.
+        trust_dataset_settings: treat such files as your own.
         params: parameters of the patches (`rect="stock"`) and of the guard (`max_bad_in_a_row=20`).
 
     Returns:
@@ -101,22 +129,20 @@ def patch(
         UsageError: a name or parameter is unknown, or a value is not allowed; nothing was changed.
         PatchRefused: a patch that was named, or the guard, cannot be applied; nothing was changed.
     """
-    from yolo_nanfix import decisions
     from yolo_nanfix.guard import adapter
-    from yolo_nanfix.guard.guard_settings import GuardSettings
     from yolo_nanfix.patching import engine
 
     for_guard = {name: params.pop(name) for name in GuardSettings.names() if name in params}
-    call = decisions.Call(bool(names), guard, tuple(enable), tuple(disable), params, for_guard)
+    call = PatchCall(bool(names), guard, tuple(enable), tuple(disable), params, for_guard)
     trust = trust_dataset_settings or trusts()
-    settings = decisions.settings_of(data, trust)
-    choice, wanted = decisions.choice(settings, call), decisions.wants_guard(settings, call)
+    settings = _settings_of(data, trust)
+    choice, wanted = _default_set(settings, call), _wants_guard(settings, call)
     if names and wanted is False and adapter.installed() is None:
-        wanted, call = None, replace(call, guard=None)  # nothing is taken away: these patches alone were asked for
+        wanted, call = None, replace(call, guard=None)  # there is no guard to remove: only patches were asked for
     if for_guard and not wanted:
         raise UsageError(f"{', '.join(for_guard)} is a setting of the guard, which is off; add guard=True")
     known = data is not None or trust
-    force = decisions.in_force(settings, call, bool(wanted), adapter.in_force(), known_data=known)
+    force = _force_of(settings, call, bool(wanted), adapter.in_force(), known_data=known)
     before = engine.snapshot()
     engine.apply(names, params, choice)
     if wanted is not None:
@@ -126,12 +152,12 @@ def patch(
             if guard:  # asked for by name; else status() tells
                 engine.restore_patches(before)
                 raise
-    _announced[:] = [decisions.later(_overrides_told(), decisions.overrides(settings, call, wanted), wanted)]
+    _announced[:] = [_later(_overrides_told(), _told_of(settings, call, wanted), wanted)]
     return _status(objects=False)
 
 
 def unpatch(*names: str) -> None:
-    """Take the named patches back, or everything, guard included; the very same objects stand there again."""
+    """Undo the named patches, or everything including the guard: the very same upstream objects are restored."""
     from yolo_nanfix.guard import adapter
     from yolo_nanfix.patching import engine
 
@@ -143,7 +169,7 @@ def unpatch(*names: str) -> None:
 
 @contextmanager
 def patched(*names: str, **settings: Any) -> Iterator[Status]:
-    """`patch(...)` for the length of a `with` block; afterwards everything is as it was before, also on errors."""
+    """`patch(...)` for a `with` block; afterwards everything is as it was before, also on errors."""
     from yolo_nanfix.guard import adapter
     from yolo_nanfix.patching import engine
 
@@ -160,7 +186,7 @@ def patched(*names: str, **settings: Any) -> Iterator[Status]:
 
 @contextmanager
 def unguarded(*names: str, **settings: Any) -> Iterator[Status]:
-    """`patched(...)` for what trains nothing that is kept: there is no guard, and nothing is said of that."""
+    """`patched(...)` without guard, for training whose result is discarded; this is not logged."""
     from yolo_nanfix.guard import adapter
 
     with patched(*names, guard=False, **settings) as status:
@@ -169,18 +195,17 @@ def unguarded(*names: str, **settings: Any) -> Iterator[Status]:
 
 
 def prepare(**settings: Any) -> None:
-    """What has to be patched before ultralytics is imported at all; `patch()` with the same settings does the rest."""
-    from yolo_nanfix import decisions
+    """Apply what must be on before ultralytics is imported; `patch()` with the same settings does the rest."""
     from yolo_nanfix.patching import engine
 
-    call = decisions.Call(enable=tuple(settings.get("enable", ())), disable=tuple(settings.get("disable", ())))
-    found = decisions.settings_of(settings.get("data"), bool(settings.get("trust_dataset_settings")))
-    engine.apply_installing(decisions.choice(found, call))
+    call = PatchCall(enable=tuple(settings.get("enable", ())), disable=tuple(settings.get("disable", ())))
+    found = _settings_of(settings.get("data"), bool(settings.get("trust_dataset_settings")))
+    engine.apply_installing(_default_set(found, call))
 
 
 @contextmanager
 def prepared(**settings: Any) -> Iterator[None]:
-    """For the length of a `with` block: what has to be patched for ultralytics to be imported here at all."""
+    """`prepare(...)` for a `with` block."""
     from yolo_nanfix.patching import engine
 
     before = engine.snapshot()
@@ -192,35 +217,34 @@ def prepared(**settings: Any) -> Iterator[None]:
 
 
 def _overrides_told() -> Overrides:
-    """What is to be said of all calls so far."""
-    return _announced[-1] if _announced else NOTHING
+    """The overrides of all calls so far."""
+    return _announced[-1] if _announced else NO_OVERRIDES
 
 
 def _came_with(trainer: Any, file: str) -> bool:
-    """Whether a settings file came with the dataset of a trainer; then it is said that it does not decide."""
-    from yolo_nanfix import decisions, upstream
+    """Whether a settings file came with the dataset of a trainer; if so, this is logged."""
+    from yolo_nanfix import upstream
     from yolo_nanfix.dataset.discover import Belongs
 
     data = getattr(getattr(trainer, "args", None), "data", None)
     if not isinstance(data, (str, Path)) or not Belongs(data)(Path(file)):
         return False
-    _announced[:] = [decisions.distrusted(_overrides_told(), file)]
+    _announced[:] = [_distrusted(_overrides_told(), file)]
     for line in _overrides_told().lines(off=True):
         upstream.log(f"yolo-nanfix: {line}")
     return True
 
 
 def restore_before(state: str) -> None:
-    """What of the state of another process has to be put before ultralytics is imported; `restore` puts the rest."""
+    """Apply what of another process's state must be on before ultralytics is imported; `restore` does the rest."""
     from yolo_nanfix.patching import engine
 
     engine.restore_patches(engine.installing(json.loads(state)["patches"]))
 
 
 def restore(state: str) -> None:
-    """Put the patches, the guard and the quarantine of another process, as `patching.children.state` wrote them."""
+    """Apply the patches, guard and quarantine of another process, as `patching.children.state` wrote them."""
     from yolo_nanfix.guard import adapter, quarantine
-    from yolo_nanfix.guard.guard_settings import InForce
     from yolo_nanfix.patching import engine, label_caches
 
     carried = json.loads(state)
@@ -236,14 +260,14 @@ def restore(state: str) -> None:
 def status() -> Status:
     """What is in force: patches on, off, refused or not needed, with reasons, and the guard.
 
-    Where functions of your own stand in the place of patched ones, put there before `patch()` or after it, the patch is
-    partly-on, or replaced, and the reason names them.
+    Where your own functions replace patched ones, set before `patch()` or after it, the patch is partly-on or replaced,
+    and the reason names them.
     """
     return _status(objects=True)
 
 
 def _status(*, objects: bool) -> Status:
-    """The status, with a look at all objects in memory for methods set on single ones, or without."""
+    """The status; with `objects` methods set on single objects in memory are found, too."""
     from yolo_nanfix import upstream
     from yolo_nanfix.guard import adapter
     from yolo_nanfix.patching import engine
@@ -255,21 +279,21 @@ def _status(*, objects: bool) -> Status:
 
 
 def _examine(incident: Incident, model: nn.Module, budget: float) -> Verdict:
-    """What the guard asks about a fault: diagnosis on a copy of the live model, within `budget` seconds."""
+    """Diagnose a fault for the guard, on a copy of the live model, within `budget` seconds."""
     from yolo_nanfix.diagnosis.examine import examine
 
     return examine(incident, model, budget=budget)
 
 
 def _known_facts() -> dict[str, Any]:
-    """What an incident should hold beside what the guard sees: the patches under which it happened."""
+    """Facts for an incident that the guard does not know: the patches that are on."""
     from yolo_nanfix.patching import engine
 
     return {"patches": list(engine.snapshot())}
 
 
 def _listen(trainer: Any, recorder: Recorder) -> Listener:
-    """Who is told of a run: its report has what the patches counted in it, and the next run counts anew."""
+    """The listener of a run; the counts of the patches are in its report, and are reset after it."""
     from yolo_nanfix.patching import tally
     from yolo_nanfix.run_listener import RunListener
 
@@ -277,7 +301,7 @@ def _listen(trainer: Any, recorder: Recorder) -> Listener:
 
 
 def _carried() -> dict[str, Any]:
-    """What another process puts beside the patches; see `restore`."""
+    """The state for other processes besides the patches; see `restore`."""
     from yolo_nanfix.guard import adapter, quarantine
     from yolo_nanfix.patching import label_caches
 
@@ -288,6 +312,140 @@ def _carried() -> dict[str, Any]:
         "left_out": quarantine.left_out(),
         "settings": _overrides_told().as_dict(),
     }
+
+
+def _settings_of(data: str | Path | None, trust: bool) -> Settings:
+    """The settings for the current folder; a file that came with the dataset is skipped unless it is trusted."""
+    from yolo_nanfix.dataset.discover import Belongs
+    from yolo_nanfix.patching import engine
+
+    names = (*engine.params_of_all(), *GuardSettings.names())
+    return load_settings(names, belongs=nobodys if data is None else Belongs(data), trust=trust)
+
+
+def _default_set(settings: Settings, call: PatchCall) -> engine.Choice:
+    """The changes to the default set by settings and call.
+
+    Raises:
+        UsageError: the call both enables and disables a patch.
+    """
+    from yolo_nanfix.patching import engine
+
+    if both := set(call.enable) & set(call.disable):
+        raise UsageError(f"patch '{min(both)}' is in enable and in disable")
+    on, off = settings.values.get("enable", ()), settings.values.get("disable", ())
+    of_cards = engine.params_of_all()
+    return engine.Choice(
+        enable=(*(n for n in on if n not in call.disable), *call.enable),
+        disable=(*(n for n in off if n not in call.enable), *call.disable),
+        params={name: value for name, value in settings.values.items() if name in of_cards},
+    )
+
+
+def _wants_guard(settings: Settings, call: PatchCall) -> bool | None:
+    """Whether to guard; None to leave the guard as it is.
+
+    Raises:
+        UsageError: the setting is neither true nor false.
+    """
+    if call.named or call.guard is not None:
+        return call.guard
+    wanted = settings.values.get("guard", True)
+    if type(wanted) in (bool, int) and wanted in (0, 1):
+        return bool(wanted)
+    raise UsageError(f"{settings.origins['guard'].text} must be true or false, not {shown(wanted)}")
+
+
+def _force_of(
+    settings: Settings, call: PatchCall, wanted: bool, before: InForce | None, *, known_data: bool
+) -> InForce:
+    """The guard of every trainer that is built from now on.
+
+    Args:
+        settings, call: the settings and the arguments of the call.
+        wanted: whether to guard.
+        before: what is in force now; its settings stay where the call does not change them.
+        known_data: whether the dataset was known when the settings were read; else a file may turn out to be its own.
+
+    Raises:
+        UsageError: a setting is wrong.
+    """
+    origins = settings.origins
+    preferred = {name: value for name, value in settings.values.items() if name in GuardSettings.names()}
+    current = vars(before.settings) if before is not None and before.settings is not None else {}
+    guarding = GuardSettings.from_mapping({**preferred, **current, **call.for_guard})
+    off = ""
+    if not wanted:
+        off = _off_by_call() if call.guard is False else origins["guard"].text if "guard" in origins else ""
+    file = next((origins[name].source for name in (*preferred, "guard") if name in origins and origins[name].key), "")
+    if known_data or not file or call.guard is False:
+        return InForce(guarding if wanted else None, off)
+    own = {name: value for name, value in preferred.items() if origins[name].source != file}
+    if before is not None and before.instead is not None:
+        current = vars(before.instead)
+    instead = GuardSettings.from_mapping({**own, **current, **call.for_guard})
+    return InForce(guarding if wanted else None, off, file, instead)
+
+
+def _off_by_call() -> str:
+    """What switched the guard off if a call did: the option of `yolo-nanfix run`, or the argument."""
+    try:
+        ran = json.loads(os.environ.get(children.RUN, "null"))
+    except ValueError:
+        ran = None
+    return "--no-guard" if isinstance(ran, dict) and ran.get("guard") is False else "guard=False"
+
+
+def _told_of(settings: Settings, call: PatchCall, wanted: bool | None) -> Overrides:
+    """The settings files, and what settings and call change from the defaults."""
+    changes = [*_by_settings(settings, call, wanted), *settings.not_taken, *_by_call(call)]
+    return Overrides(settings.files, tuple(changes))
+
+
+def _later(before: Overrides, now: Overrides, wanted: bool | None) -> Overrides:
+    """The overrides after another call, which replaces what earlier calls changed of the same thing."""
+    again = {(change.what, change.names) for change in now.changes}
+    earlier = [
+        c for c in before.changes if (c.what, c.names) not in again and (c.what is not What.GUARD_OFF or not wanted)
+    ]
+    return Overrides(tuple(dict.fromkeys((*before.files, *now.files))), (*earlier, *now.changes))
+
+
+def _distrusted(told: Overrides, file: str) -> Overrides:
+    """The overrides once a settings file is known to be the dataset's: its settings of the guard were not taken."""
+    files = (replace(one, of_dataset=True, trusted=False) if one.file == file else one for one in told.files)
+    of_guard = (What.GUARD_OFF, What.GUARD_SETTING)
+    changes = (replace(c, taken=False) if c.source == file and c.what in of_guard else c for c in told.changes)
+    return Overrides(tuple(files), tuple(changes))
+
+
+def _by_settings(settings: Settings, call: PatchCall, wanted: bool | None) -> Iterator[Override]:
+    defaults = vars(GuardSettings())
+    for name, value in settings.values.items():
+        place = settings.origins[name][:2]
+        if name == "guard":
+            if wanted is False and call.guard is None:
+                yield Override(What.GUARD_OFF, *place, value="false")
+        elif name in ("enable", "disable"):
+            names = tuple(n for n in value if n not in (*call.enable, *call.disable))
+            what = What.PATCHES_ON if name == "enable" else What.PATCHES_OFF
+            yield from () if call.named or not names else (Override(what, *place, names=names),)
+        elif name in defaults:
+            if wanted and name not in call.for_guard and value != defaults[name]:
+                yield Override(What.GUARD_SETTING, *place, names=(name,), value=as_text(value))
+        elif name not in call.params:
+            yield Override(What.PATCH_SETTING, *place, names=(name,), value=as_text(value))
+
+
+def _by_call(call: PatchCall) -> Iterator[Override]:
+    if call.guard is False:
+        yield Override(What.GUARD_OFF, "", _off_by_call())
+    if call.enable:
+        yield Override(What.PATCHES_ON, "", "enable", call.enable)
+    if call.disable:
+        yield Override(What.PATCHES_OFF, "", "disable", call.disable)
+    for what, params in ((What.PATCH_SETTING, call.params), (What.GUARD_SETTING, call.for_guard)):
+        yield from (Override(what, "", name, (name,), as_text(value)) for name, value in params.items())
 
 
 children.carry(_carried)

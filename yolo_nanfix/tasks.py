@@ -1,4 +1,4 @@
-"""The tasks, and why a dataset was linted for one of them: what was asked, or what the set itself speaks for."""
+"""The tasks, and why a dataset was linted for one of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from yolo_nanfix.wording import Held
+
 LABELLED = ("detect", "segment", "pose", "obb")
 """The tasks that have label files."""
 TASKS = (*LABELLED, "classify")
 UNLABELLED = "images"
-"""What stands for a task where there are images alone: it cannot be asked for."""
+"""In place of a task for a dataset of images without labels; it cannot be asked for."""
 
 
 class TaskBasis(str, Enum):
@@ -29,11 +31,11 @@ class TaskBasis(str, Enum):
     CLASS_FOLDERS = "class-folders"
     """Folders of images, one a class."""
     ANNOTATIONS = "annotations"
-    """The form of the annotation file, or what it holds."""
+    """The format of the annotation file, or its contents."""
     IMAGES = "images"
-    """Nothing: there are images alone."""
+    """Nothing, as there are only images."""
     NO_ROWS = "no-rows"
-    """There is no label row that could tell it."""
+    """Nothing, as there is no label row."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,10 @@ class Basis:
 
     Attributes:
         kind: what it was taken from.
-        guess: the task that the set itself speaks for; another one than the report's only if that was asked.
-        numbers: what was counted. Of YOLO labels the `files` that were looked at, their `rows`, and how many of these
-            are `boxes` (5 columns), `corners` (9), `polygons` (another odd number from 7 on) or `other`; of rows with
-            keypoints the `columns`; of annotation files `annotations`, `polygons` and `keypoints`.
+        guess: the task that the dataset suggests; it differs from the report's only if that was asked for.
+        numbers: counts. Of YOLO labels the `files` that were read, their `rows`, and how many of these are `boxes`
+            (5 columns), `corners` (9), `polygons` (another odd number from 7 on) or `other`; of rows with keypoints the
+            `columns`; of annotation files `annotations`, `polygons` and `keypoints`.
     """
 
     kind: TaskBasis
@@ -63,20 +65,15 @@ class Basis:
         Raises:
             ValueError: it was not written by `as_dict`.
         """
-        try:
-            kind, guess, numbers = TaskBasis(values["kind"]), values["guess"], dict(values["numbers"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"the basis of a task is kind, guess and numbers: {error!r}") from None
-        if not isinstance(guess, str) or not all(type(number) is int for number in numbers.values()):
-            raise ValueError("the basis of a task has a guess that is no text, or numbers that are not whole")
-        return cls(kind, guess, numbers)
+        held = Held(values, "the basis of a task")
+        counted = Held(held.get("numbers", Mapping), "the numbers of a task")
+        numbers = {name: counted.get(name, int) for name in values["numbers"]}
+        return cls(TaskBasis(held.get("kind", str)), held.get("guess", str), numbers)
 
 
 def option(task: str, guess: str | None) -> str:
-    """The words that a printed command needs to come to a task, with a space before; empty where the set speaks for it.
+    """The option that a printed command needs for a task, with a space before it; empty if it is the dataset's `guess`.
 
-    Args:
-        task: the task.
-        guess: the task that the set itself speaks for; None where that is not known.
+    `guess` is None where it is unknown.
     """
     return "" if task in ("", guess) else f" --task {shlex.quote(task)}"

@@ -1,4 +1,4 @@
-"""The door through which a training run of Ultralytics is prepared and started."""
+"""Checks arguments, loads models and starts training, by Ultralytics."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:
 
 
 def _plain_value(text: str) -> Any:
-    """A word as Ultralytics' command line takes it: none, true and false in any case, a Python literal, else text."""
+    """A word as Ultralytics' command line reads it: none, true and false in any case, a Python literal, else text."""
     words = {"none": None, "true": True, "false": False}
     if text.lower() in words:
         return words[text.lower()]
@@ -93,7 +93,7 @@ def load_model(model: Any, task: str | None) -> Any:
 
 
 def start(model: Any, arguments: Mapping[str, Any]) -> None:
-    """Train; label caches that lie in the dataset are read as data.
+    """Train; label caches in the dataset are read without executing code.
 
     Raises:
         UsageError: the run folder cannot be written.

@@ -1,4 +1,4 @@
-"""The only door to ultralytics internals: its version, its functions, who holds them, and their fingerprints."""
+"""Access to the internals of ultralytics: its version, its functions, which modules hold them, their fingerprints."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+from yolo_nanfix.wording import printable
+
 
 @cache
 def version() -> str:
@@ -38,7 +40,7 @@ def version() -> str:
 
 
 def default_arguments() -> dict[str, Any]:
-    """The training arguments of the installed release where the user sets none; empty if that is not known."""
+    """The default training arguments of the installed release; empty if it is not imported."""
     for name in ("ultralytics.utils", "ultralytics.yolo.utils"):
         found = getattr(sys.modules.get(name), "DEFAULT_CFG_DICT", None)
         if isinstance(found, dict):
@@ -52,16 +54,14 @@ def release(text: str) -> tuple[int, ...]:
 
 
 SUPPORTED = (8, 0, 136)
-"""The first release that is supported whole: trainers can be guarded from it on."""
-LEFT_YOLO = (8, 0, 136)
-"""From this release on ultralytics.yolo, where there is one, holds deprecated copies."""
+"""The first fully supported release: its trainers can be guarded. From it on `ultralytics.yolo` is deprecated."""
 ERASE = "\r\033[K"
-"""Clears the line of the terminal that the cursor is in, as Ultralytics' own bars do."""
+"""Clears the current line of the terminal, as Ultralytics' progress bars do."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A function of upstream: where it lives and what stood there when it was resolved.
+    """A function of upstream.
 
     Attributes:
         path: `package.module:Class.attribute` or `package.module:function`.
@@ -83,7 +83,7 @@ def resolve(path: str) -> Target:
         LookupError: the module, a class on the way or the attribute does not exist; the message says which.
     """
     module_name, _, qualname = path.partition(":")
-    if module_name.startswith("ultralytics.yolo.") and release(version()) >= LEFT_YOLO:
+    if module_name.startswith("ultralytics.yolo.") and release(version()) >= SUPPORTED:
         raise LookupError("ultralytics.yolo is only an alias in this release")
     try:
         owner: Any = importlib.import_module(module_name)
@@ -102,8 +102,8 @@ def resolve(path: str) -> Target:
 def holders(value: Any, attribute: str) -> Iterator[tuple[ModuleType, str]]:
     """Every (module, name) among the loaded modules whose global `name` is this very object.
 
-    In ultralytics under any name; elsewhere only under its own, as `from ultralytics... import bbox_iou` leaves
-    it: a module that keeps the object under another name wants that very object.
+    In ultralytics under any name; elsewhere only under `attribute`, as `from ultralytics... import bbox_iou` sets it: a
+    module that holds the object under another name wants that very object.
     """
     for module in list(sys.modules.values()):
         if not isinstance(module, ModuleType):
@@ -116,9 +116,9 @@ def holders(value: Any, attribute: str) -> Iterator[tuple[ModuleType, str]]:
 
 @contextmanager
 def swapped(path: str, function: Any) -> Iterator[None]:
-    """For the length of a `with` block, a function stands in the place of one of upstream, wherever that is held.
+    """In a `with` block, `function` replaces the one at `path` in every module that holds it.
 
-    Where the release has none of that name, nothing is swapped.
+    If the release has none at `path`, nothing is replaced.
     """
     try:
         stock = resolve(path).raw
@@ -146,9 +146,9 @@ def fingerprint(function: Any) -> str | None:
 
 @cache
 def recorded() -> dict[str, tuple[str, Path]]:
-    """What the installed distribution says of its own files: by path (`ultralytics/utils/loss.py`) sha256 and place.
+    """The sha256 and location of each installed file, by its path in the package (`ultralytics/utils/loss.py`).
 
-    Empty where no distribution has a record with hashes, as an editable install.
+    From the record of the distribution; empty if that has no hashes, as for an editable install.
     """
     for distribution in metadata.distributions(name="ultralytics"):
         found = {
@@ -162,7 +162,7 @@ def recorded() -> dict[str, tuple[str, Path]]:
 
 
 def package_path(file: str) -> str:
-    """A file of a copy of ultralytics by its place in the package (`ultralytics/utils/loss.py`); else empty."""
+    """The path of a file inside the package (`ultralytics/utils/loss.py`); empty for other files."""
     parts = file.replace("\\", "/").split("/")
     if "ultralytics" not in parts:
         return ""
@@ -170,26 +170,26 @@ def package_path(file: str) -> str:
 
 
 def is_record(path: str, text: bytes) -> bool:
-    """Whether bytes are those that the installed distribution records for a path in the package."""
+    """Whether bytes have the sha256 that the installed distribution records for a path in the package."""
     digest = base64.urlsafe_b64encode(hashlib.sha256(text).digest()).rstrip(b"=").decode()
     return path in recorded() and recorded()[path][0] == digest
 
 
 def read_source(file: str, loader: Any = None) -> bytes | None:
-    """The bytes of a source file, also of one in an archive, whose loader is asked; None if they cannot be read."""
+    """The bytes of a source file, through its `loader` if it is in an archive; None if they cannot be read."""
     try:
         return Path(file).read_bytes()
     except OSError:
         pass
     try:
         data = loader.get_data(file)
-    except Exception:  # a loader of anybody's may have no such method, or raise anything
+    except Exception:  # a loader may have no such method, or raise anything
         return None
     return data if isinstance(data, bytes) else None
 
 
 def shown_path(file: str) -> str:
-    """A file as people are told of it: from its package on, or from the current folder on."""
+    """A file as messages show it: relative to its package, or to the current folder."""
     package = getattr(sys.modules.get("ultralytics"), "__file__", None)
     if package and file.startswith(root := str(Path(package).parent) + os.sep):
         return str(Path("ultralytics", file.removeprefix(root)))
@@ -201,16 +201,16 @@ def shown_path(file: str) -> str:
 
 
 def place_of(function: Any) -> str:
-    """File and first line of a plain function, as people are told of it; empty for one that is not Python."""
+    """`file:line` of a plain function, as messages show it; empty for one that is not Python."""
     code = getattr(function, "__code__", None)
     return f"{shown_path(code.co_filename)}:{code.co_firstlineno}" if code else ""
 
 
 def replaced() -> dict[str, str]:
-    """Functions and classes in the loaded modules of ultralytics that the user wrote, by target: file and line.
+    """Functions and classes in the loaded modules of ultralytics that the user replaced, by target: file and line.
 
-    `{"ultralytics.utils.loss:bbox_iou": "run.py:8"}`. What an installed package or Python's own library holds counts as
-    imported there, not as put there.
+    `{"ultralytics.utils.loss:bbox_iou": "run.py:8"}`. Functions of installed packages and of Python's library do not
+    count: ultralytics imports them.
     """
     found: dict[str, str] = {}
     for module in [m for n, m in list(sys.modules.items()) if n.partition(".")[0] == "ultralytics"]:
@@ -228,7 +228,7 @@ def replaced() -> dict[str, str]:
 
 
 def _users(value: Any) -> str:
-    """Where a function is written, if neither in an installed package, nor in Python's library, nor in ultralytics."""
+    """`file:line` of a function that is neither in an installed package, nor in Python's library; else empty."""
     if not isinstance(value, FunctionType):
         return ""
     plain = inspect.unwrap(value)
@@ -240,9 +240,9 @@ def _users(value: Any) -> str:
 
 
 def edited() -> dict[str, str]:
-    """The loaded files of ultralytics that are not the installed release's, by path in the package: their sha256.
+    """The sha256 of loaded files of ultralytics that differ from the installed release, by path in the package.
 
-    Empty where nothing is recorded that they could be compared with.
+    Empty if the distribution records no hashes.
     """
     found: dict[str, str] = {}
     for name, module in list(sys.modules.items()):
@@ -283,13 +283,12 @@ def text_fingerprint(source: str) -> str:
 
 
 def log(message: str, *, good_news: bool = False) -> None:
-    """Say something in the training log, where the user of Ultralytics reads: its own logger, mostly as a warning.
+    """Log one line with Ultralytics' logger, as a warning, or as info if it is `good_news`.
 
-    Before Ultralytics has set its logger up, Python writes warnings to standard error by itself. In a terminal the line
-    that a progress bar is drawing is erased first; the bar draws itself anew below. It is one line, whatever names of
-    files it quotes: control characters in them would move the cursor, or begin lines of their own.
+    Before Ultralytics configures its logger, Python writes warnings to stderr. In a terminal the line of a progress bar
+    is erased first; the bar is drawn again below. Control characters, as in names of files, become escapes.
     """
-    message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in message)
+    message = printable(message)
     logger = logging.getLogger("ultralytics")
     level = logging.INFO if good_news else logging.WARNING
     for handler in logger.handlers if logger.isEnabledFor(level) else ():

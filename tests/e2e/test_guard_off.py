@@ -49,8 +49,8 @@ def test_what_came_with_the_dataset_decides_about_nothing(sick: Path, monkeypatc
     assert summary["guard"]["settings"] is not None and summary["guard"]["off"] == ""
     assert list(summary["quarantined"]) == [str(sick.parent / "images/train/0001.jpg")]
     assert summary["patches"]["mask-area-zero"]["state"] == "on"
-    refused = [one for one in (*overrides.read(summary).changes, *overrides.read(summary, "lint").changes)
-               if not one.taken]  # fmt: skip
+    both = overrides.read_overrides(summary), overrides.read_overrides(summary, "lint")
+    refused = [change for one in both for change in one.changes if not change.taken]
     assert {one.key for one in refused} == {"guard", "disable", "lint.ignore"}
     assert any("not taken: lint.ignore for 1 image with fatal findings" in line for line in text(summary, quiet=True))
 
@@ -65,7 +65,7 @@ def test_what_is_trusted_counts_and_is_said(sick: Path, monkeypatch, how: str):
     summary = dry_run(sick, trust_dataset_settings=how == "argument").summary
     assert summary["guard"]["off"] == f"{file.absolute()}: guard" and summary["quarantined"] == {}
     assert summary["patches"]["mask-area-zero"]["state"] == "off"
-    trained = overrides.read(summary, "lint").of(What.FATAL_TRAINED)
+    trained = overrides.read_overrides(summary, "lint").of(What.FATAL_TRAINED)
     assert [(one.key, one.names, one.count) for one in trained] == [("lint.ignore", ("IM011",), 1)]
     told = text(summary)
     framed = [line for line in told if "guard is off" in line]
@@ -79,11 +79,11 @@ def test_a_file_above_counts_where_that_of_the_dataset_does_not(sick: Path, monk
     monkeypatch.chdir(sick.parent)
     summary = dry_run(sick).summary
     assert summary["guard"]["settings"]["max_bad_in_a_row"] == 3
-    assert [(c.value, c.taken) for c in overrides.read(summary).changes] == [("3", True), ("99999", False)]
+    assert [(c.value, c.taken) for c in overrides.read_overrides(summary).changes] == [("3", True), ("99999", False)]
 
 
 def test_to_train_on_fatal_findings_is_said(sick: Path):
-    (said,) = overrides.read(dry_run(sick, on_fatal="ignore").summary).changes
+    (said,) = overrides.read_overrides(dry_run(sick, on_fatal="ignore").summary).changes
     assert (said.what, said.key, said.value, said.names, said.count) == (
         What.FATAL_TRAINED, "on_fatal", "ignore", ("IM011",), 1,
     )  # fmt: skip

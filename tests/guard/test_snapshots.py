@@ -9,7 +9,8 @@ from make_datasets import make_dataset
 from marks import matrix
 
 from yolo_nanfix.guard import remedies
-from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
+from yolo_nanfix.guard.snapshots import Snapshots
+from yolo_nanfix.numerics.finite import unwrapped
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from linting.tiny_set import YAML, TinySet, encode, picture
 from yolo_nanfix import api
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.files import Refusal
-from yolo_nanfix.shown import text_cell
+from yolo_nanfix.wording import text_cell
 
 SICK = "0 0.9 0.5 0.4 0.25\n"
 SECRET = "TopSecret"

@@ -187,4 +187,4 @@ def test_a_dataset_reached_by_a_link_keeps_its_settings_to_itself(tmp_path: Path
 
 @pytest.mark.parametrize("values", [None, [], {"files": 3}, {"changes": [{"what": "x"}]}, {"files": [{"file": 1}]}])
 def test_damaged_facts_are_nothing(values):
-    assert overrides.read({"settings": values}) == overrides.NOTHING
+    assert overrides.read_overrides({"settings": values}) == overrides.NO_OVERRIDES

@@ -200,7 +200,7 @@ def test_the_reason_is_in_the_json_and_comes_back(tmp_path):
     assert Report.from_dict(values).basis == report.basis == Basis(TaskBasis.ROWS, "obb", numbers)
     assert run(tmp_path).basis == report.basis  # as it was remembered
     for basis in ({"kind": "rows"}, {"kind": "x", "guess": "obb", "numbers": {}}, {**values["basis"], "guess": 1}):
-        with pytest.raises(ValueError, match="basis"):
+        with pytest.raises(ValueError, match=r"(?i)basis"):
             Report.from_dict({**values, "basis": basis})
 
 

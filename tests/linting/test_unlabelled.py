@@ -77,7 +77,7 @@ def test_the_json_lists_every_image(sick: Path, capsys):
     assert Report.from_dict(values).choice == report.choice == run(sick).choice  # the second as it was remembered
     with pytest.raises(ValueError, match="choice"):
         Choice.from_dict({"image": "a"})
-    with pytest.raises(ValueError, match="another type"):
+    with pytest.raises(ValueError, match="keep"):
         Choice.from_dict({"image": "a", "keep": 1, "because": [], "partner": None})
 
 

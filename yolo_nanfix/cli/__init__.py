@@ -1,1 +1,1 @@
-"""The command line: parses arguments, calls `yolo_nanfix.api`, prints, returns an exit code."""
+"""The command line: parses arguments, calls `yolo_nanfix.api`, prints, and returns an exit code."""

@@ -1,4 +1,4 @@
-"""What every command answers with, and where it goes: text for people, or with `--json` one document on stdout."""
+"""The result of a command and how it is printed: text for people, or with `--json` one document on stdout."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from yolo_nanfix import files
+from yolo_nanfix import files, stopping
 from yolo_nanfix.errors import UsageError
+from yolo_nanfix.wording import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,21 +27,21 @@ USAGE = 2
 FAULT = 3
 """A fault of yolo-nanfix itself."""
 INTERRUPTED = 130
-"""Ctrl-C. A process that another signal ends has 128 and its number: 143 for SIGTERM, 129 for SIGHUP."""
+"""Ctrl-C. For other signals it is 128 plus the number: 143 for SIGTERM, 129 for SIGHUP."""
 _VERBOSE = "YOLO_VERBOSE"
 
 
 def nothing() -> None:
-    """What a command shows that has nothing to say."""
+    """Print nothing."""
 
 
 class Answer(NamedTuple):
-    """The end of a command.
+    """The result of a command.
 
     Attributes:
         code: the exit code.
-        document: the result for `--json`: values ready for JSON, or a function that gives its JSON text.
-        show: prints the result for people; asked without `--json` only.
+        document: the result for `--json`: JSON-ready values, or a function that returns JSON text.
+        show: prints the result for people, without `--json`.
     """
 
     code: int
@@ -50,7 +51,7 @@ class Answer(NamedTuple):
 
 @contextmanager
 def settled(as_json: bool, quiet: bool) -> Iterator[None]:
-    """Hold the common options while a command works: nothing but the answer on stdout, Ultralytics' log silent."""
+    """The options of all commands in a `with` block: only the document on stdout, a quiet log of Ultralytics."""
     before = os.environ.get(_VERBOSE)
     if quiet:
         os.environ[_VERBOSE] = "false"  # read by Ultralytics when it is imported, here and in its workers
@@ -65,24 +66,24 @@ def settled(as_json: bool, quiet: bool) -> Iterator[None]:
 
 @contextmanager
 def _apart() -> Iterator[None]:
-    """Keep stdout for the document: what is printed inside, also by libraries and child processes, goes to stderr."""
+    """In a `with` block, all that is printed, also by libraries and child processes, goes to stderr."""
     sys.stdout.flush()
-    kept = os.dup(1)
+    stdout = os.dup(1)
     os.dup2(2, 1)
     try:
         with redirect_stdout(sys.stderr):
             yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def put(answer: Answer, args: argparse.Namespace) -> int:
-    """Print the answer in the wanted form, and give its exit code.
+    """Print the answer as text or JSON, and return its exit code.
 
     Raises:
-        UsageError: stdout takes nothing, for example since the disk is full.
-        BrokenPipeError: who read it has gone.
+        UsageError: stdout cannot be written, for example because the disk is full.
+        BrokenPipeError: the reader has closed the pipe.
     """
     document = ""
     if args.json:
@@ -102,8 +103,8 @@ def put(answer: Answer, args: argparse.Namespace) -> int:
 
 
 def fail(message: str, code: int, as_json: bool) -> int:
-    """Say on stderr what went wrong, with `--json` on stdout, too; give the exit code."""
-    with suppress(OSError):  # a terminal that has gone
+    """Print an error on stderr, with `--json` also on stdout, and return the exit code."""
+    with suppress(OSError):  # the terminal may be closed
         print(f"yolo-nanfix: {message}", file=sys.stderr)
         if as_json:
             print(json.dumps({"error": message.removeprefix("error: "), "exit_code": code}), flush=True)
@@ -111,14 +112,12 @@ def fail(message: str, code: int, as_json: bool) -> int:
 
 
 def say(line: str, stream: TextIO | None = None) -> None:
-    """Print one line, by default on stderr, with nothing in it that a terminal would take for more than text."""
-    from yolo_nanfix.report.words import printable
-
+    """Print one line, by default on stderr, with control characters as escapes."""
     print(printable(line), file=stream or sys.stderr)
 
 
 def console() -> Console:
-    """Where results are printed for people: long lines stay whole, nothing is highlighted by guessing."""
+    """The console for results: without line wrapping and automatic highlighting."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True, emoji=False)
@@ -126,9 +125,9 @@ def console() -> Console:
 
 @contextmanager
 def bar(quiet: bool = False) -> Iterator[Callable[[int, int, str], None] | None]:
-    """Give a callback `(done, total, what)` that draws a bar, or None where nobody would see it.
+    """A callback `(done, total, what)` that draws a progress bar; None if stderr is no terminal, or if `quiet`.
 
-    The bar is drawn from the first call on and taken away when `done` reaches `total`.
+    The bar appears with the first call and vanishes when `done` reaches `total`.
     """
     drawn_on = _terminal(quiet)
     if drawn_on is None:
@@ -148,7 +147,7 @@ def bar(quiet: bool = False) -> Iterator[Callable[[int, int, str], None] | None]
 
 @contextmanager
 def waiting(what: str, quiet: bool = False) -> Iterator[None]:
-    """Say what is being done, while it is, where its end cannot be foreseen."""
+    """Show a spinner with `what` is being done during the `with` block."""
     drawn_on = _terminal(quiet)
     if drawn_on is None:
         yield
@@ -158,7 +157,7 @@ def waiting(what: str, quiet: bool = False) -> Iterator[None]:
 
 
 def _terminal(quiet: bool) -> Console | None:
-    """The terminal on stderr. Colours that are forced on (`FORCE_COLOR`) make none of a file or a pipe."""
+    """The terminal on stderr; None if there is none (also under `FORCE_COLOR`), or if `quiet`."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -167,11 +166,11 @@ def _terminal(quiet: bool) -> Console | None:
 
 
 def prepare() -> None:
-    """Make stdout and stderr usable: closed ones go nowhere, and what an encoding cannot show is written as escapes."""
+    """Make the standard streams usable: closed ones lead to os.devnull, and unencodable characters become escapes."""
     for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
-        if getattr(sys, name) is None:
-            mode = "r" if number == 0 else "w"
-            setattr(sys, name, os.fdopen(_nowhere(number), mode, encoding="utf-8", closefd=False))
+        if getattr(sys, name) is None:  # no file that is opened later may get its number
+            stopping.to_devnull(number)
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -179,26 +178,15 @@ def prepare() -> None:
 
 
 def ended_by() -> str:
-    """What ends this process early: Ctrl-C, or `kill` and its number where that is ignored (nohup, `&` in scripts)."""
+    """How to end this process early: Ctrl-C, or `kill` and its number where that is ignored (nohup, `&` in scripts)."""
     return "Ctrl-C" if interruptible() else f"kill {os.getpid()}"
 
 
 def interruptible() -> bool:
-    """Whether Ctrl-C reaches this process: whoever started it may have set the signal to be ignored."""
+    """Whether Ctrl-C reaches this process: its parent may have set the signal to be ignored."""
     return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
-def _nowhere(number: int) -> int:
-    """Let a closed file number lead nowhere, so that no file opened later gets it."""
-    opened = os.open(os.devnull, os.O_RDWR)
-    if opened != number:
-        os.dup2(opened, number)
-        os.close(opened)
-    return number
-
-
 def give_up_stdout() -> None:
-    """Let what is still to be written to stdout go nowhere, so that the end of the process does not fail by it."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    """Discard what is still to be written to stdout, so that the end of the process does not fail."""
+    stopping.to_devnull(sys.stdout.fileno())

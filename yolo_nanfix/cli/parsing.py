@@ -1,4 +1,4 @@
-"""How command lines are declared: the commands, options that several share, help of 80 columns, errors as one line."""
+"""Declares command lines: the commands, their common options, the help, and errors in one line."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from yolo_nanfix._version import __version__
 from yolo_nanfix.errors import UsageError, close, nearest
-from yolo_nanfix.shown import cut
 from yolo_nanfix.tasks import TASKS
+from yolo_nanfix.wording import cut
 
 COMMANDS = {
     "train": "lint, patch, guard and train",
@@ -32,13 +32,13 @@ COMMANDS = {
 }
 """Name and one-line help of each command; `cli/commands/<name>.py` holds its code and is imported when it runs."""
 
-LONGEST = 2000
-"""Characters of an error at most: words may be as long as a command line."""
+LONGEST_ERROR = 2000
+"""Longest error message, in characters: it quotes words of the command line."""
 _Commands = argparse._SubParsersAction
 
 
 class Help(argparse.HelpFormatter):
-    """Help with paragraphs; those of several lines stay as they are."""
+    """Help text in paragraphs: those of one line are wrapped."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         whole = [part if "\n" in part else textwrap.fill(part, width) for part in text.split("\n\n")]
@@ -46,7 +46,7 @@ class Help(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises what is wrong, so that all errors of a command line are told in one way."""
+    """A parser that raises errors, so that all are printed in the same way."""
 
     def error(self, message: str) -> NoReturn:
         """Show the usage and raise.
@@ -55,27 +55,27 @@ class Parser(argparse.ArgumentParser):
             UsageError: always.
         """
         self.print_usage(sys.stderr)
-        raise UsageError(cut(message, LONGEST))
+        raise UsageError(cut(message, LONGEST_ERROR))
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Refuse what is none of the choices, and name the nearest; argparse lists them all and none in particular."""
+        """Refuse a value that is none of the choices, and name the nearest one; argparse only lists them all."""
         if action.choices is not None and value not in action.choices:
-            hint = nearest(str(value)[:LONGEST], map(str, action.choices))
+            hint = nearest(str(value)[:LONGEST_ERROR], map(str, action.choices))
             raise argparse.ArgumentError(action, f"'{value}' is unknown; {hint}")
 
     def hint(self, word: str, command: str | None) -> str:
-        """The option nearest to one that is unknown, in the words of a question; empty if none is near."""
+        """`; did you mean OPTION?` for an unknown option; empty if none is similar."""
         parsers = [
             self,
             *(p for a in self._actions if isinstance(a, _Commands) for n, p in a.choices.items() if n == command),
         ]
         options = [option for parser in parsers for option in parser._option_string_actions]
-        near = close(word.partition("=")[0][:LONGEST], options)
+        near = close(word.partition("=")[0][:LONGEST_ERROR], options)
         return f"; did you mean {near}?" if near else ""
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """The command and its arguments; the help is printed where there is no command.
+    """Parse the command line; without a command the help is printed.
 
     Raises:
         UsageError: a word is unknown, missing or wrong.
@@ -94,7 +94,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def build_parser(words: Sequence[str]) -> Parser:
-    """All commands by name; only the one that `words` call adds its arguments, so that `--help` stays fast."""
+    """The parser of all commands; only the command in `words` adds its arguments, so that `--help` stays fast."""
     parser = Parser(
         prog="yolo-nanfix",
         description="Keeps Ultralytics YOLO training alive: lints the data, patches the losses, guards each step.",
@@ -126,7 +126,7 @@ def command(name: str) -> ModuleType:
 
 
 def epilog(notes: str, examples: tuple[tuple[str, str], ...]) -> str:
-    """The end of a command's help: what else there is to know, and examples, each a comment and a line."""
+    """The end of a command's help: notes, and examples as pairs of a comment and a command line."""
     shown = "\n".join(f"  # {what}\n  {line}" for what, line in examples)
     return "\n\n".join(part for part in (notes, f"examples:\n{shown}" if shown else "") if part)
 
@@ -139,7 +139,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def add_dataset(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
-    """The dataset of a command that lints it."""
+    """Add the argument DATA of a command that lints it."""
     parser.add_argument(
         "data",
         nargs=nargs,
@@ -150,27 +150,27 @@ def add_dataset(parser: argparse.ArgumentParser, nargs: str | None = None) -> No
 
 
 def add_reading(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """How a dataset is read."""
+    """Add the options for reading a dataset."""
     parser.add_argument("--task", choices=TASKS, help="label format (default: read from the dataset)")
     parser.add_argument("--root", metavar="DIR", help="where the images are, whatever data.yaml says")
     parser.add_argument("--deep", action=argparse.BooleanOptionalAction, help="also decode every image")
 
 
 def add_trust(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """The option that takes settings files of datasets whole."""
+    """Add the option that trusts settings files of datasets."""
     parser.add_argument(
         "--trust-dataset-settings",
         action="store_true",
-        help="take a nanfix.yaml or pyproject.toml that came with the dataset as one of your own",
+        help="treat a nanfix.yaml or pyproject.toml that came with the dataset as your own",
     )
 
 
 def add_training(parser: argparse.ArgumentParser, help_text: str) -> None:
-    """The dataset, and training arguments as Ultralytics' own command takes them, with what is said of those."""
+    """Add the dataset and `key=value` training arguments, whose help is `help_text`."""
     parser.add_argument("data", help="data.yaml, as Ultralytics takes it")
     parser.add_argument("arguments", nargs="*", metavar="key=value", help=help_text)
 
 
 def words_of(options: Iterable[str] | None) -> list[str]:
-    """The words of an option that may be given several times, joined by commas."""
+    """The comma-separated words of an option that may be given several times."""
     return [word.strip() for option in options or () for word in option.split(",") if word.strip()]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from yolo_nanfix.errors import DataError, UsageError
 from yolo_nanfix.files import ANYWHERE, NotRegular, Refusal, not_regular
-from yolo_nanfix.shown import shown
+from yolo_nanfix.wording import shown
 
 LABEL_BYTES = 64 << 20
 """Bytes of a label file at most."""

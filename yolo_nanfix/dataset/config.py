@@ -13,7 +13,7 @@ from yolo_nanfix.dataset.find_yaml import YamlFile, find_yaml, read_yaml
 from yolo_nanfix.dataset.split_paths import Astray, Moved, Placed, at, moved, place
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.safe_yaml import Repeated
-from yolo_nanfix.shown import shown
+from yolo_nanfix.wording import shown
 
 KNOWN_KEYS = (
     "path", "train", "val", "test", "minival", "validation", "names", "nc", "channels", "kpt_shape",

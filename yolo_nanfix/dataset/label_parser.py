@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from yolo_nanfix.dataset.bounded import LABEL_BYTES, LINE_BYTES, ROWS, TooLarge, check_lines, read_label
 from yolo_nanfix.dataset.image_header import READ
 from yolo_nanfix.dataset.labels import BadRow, LabelFile, Labels, join
-from yolo_nanfix.shown import cut
+from yolo_nanfix.wording import cut
 
 PLAIN_COLUMNS = 5
 LEAST, MOST = -0.5, 1.5

@@ -20,7 +20,7 @@ from yolo_nanfix.dataset.scanning import STAMP, Ahead, Scan, scan
 from yolo_nanfix.dataset.split_paths import Moved
 from yolo_nanfix.dataset.unlisted import siblings, state_below
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.shown import cut
+from yolo_nanfix.wording import cut
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,1 +1,1 @@
-"""The fine-tuning wing: what helps to choose the settings of a training."""
+"""Helps to choose the settings of a training."""

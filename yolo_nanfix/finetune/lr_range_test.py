@@ -17,17 +17,17 @@ from yolo_nanfix import api, files, stopping, training, upstream
 from yolo_nanfix.errors import DataError, NanfixError, UsageError
 from yolo_nanfix.numerics.finite import first_not_finite
 from yolo_nanfix.numerics.lr_range import Curve, Suggestion, Sweep, group_ratios, set_rate, suggest
-from yolo_nanfix.overrides import NOTHING, Overrides
+from yolo_nanfix.overrides import NO_OVERRIDES, Overrides
 
 OURS = {
     "project": "a temporary folder is used",
     "name": "a temporary folder is used",
     "resume": "start from the weights with model=last.pt instead",
-    "lr0": "it is what is looked for",
+    "lr0": "it is what lr-find looks for",
 }
-"""Training arguments that make no sense here, and why."""
+"""Training arguments that are refused, and why."""
 PATIENCE = 50
-"""Give up after this many batches in a row that are not finite, or that bring no optimizer step beyond `nbs`."""
+"""Give up after this many non-finite batches in a row, or batches beyond `nbs` without an optimizer step."""
 BRIGHTEST = 65504.0
 """Pixels beyond it (images are scaled to 0 to 1) overflow in float16, and in float32 soon after."""
 
@@ -41,13 +41,13 @@ class LrReport:
         automatic: whether Ultralytics chose it, for `optimizer=auto`.
         default_lr: the rate that training would have used, by `optimizer=auto` or Ultralytics' default `lr0`.
         suggestion, curve: see `numerics.lr_range`.
-        arguments: what to add to the training command; with `optimizer=auto` Ultralytics ignores `lr0`, so the
-            optimizer is among them, with the settings that the automatic choice would have made.
+        arguments: what to add to the training command; with `optimizer=auto` Ultralytics ignores `lr0`, so they name
+            the optimizer, with the settings that the automatic choice would have made.
         groups: name of each parameter group and its multiple of the learning rate.
-        left_out: image files of batches that were not finite and so were not trained on, with the count of batches.
-        batches_left_out: how many batches that were.
-        micro_batches: how many batches make one optimizer step (`nbs / batch`).
-        seconds: how long it took.
+        left_out: image files of the batches that were non-finite and so were not trained on.
+        batches_left_out: the number of these batches.
+        micro_batches: batches per optimizer step (`nbs / batch`).
+        seconds: how long the test took.
         settings: the settings files in force, and what they change.
     """
 
@@ -62,14 +62,19 @@ class LrReport:
     batches_left_out: int = 0
     micro_batches: int = 1
     seconds: float = field(default=0.0, compare=False)
-    settings: Overrides = NOTHING
+    settings: Overrides = NO_OVERRIDES
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         curve = {"rates": self.curve.rates, "losses": self.curve.losses, "smoothed": self.curve.smoothed}
-        whole = {**vars(self), "suggestion": vars(self.suggestion), "curve": curve, "arguments": dict(self.arguments)}
-        whole["settings"] = self.settings.as_dict()
-        return {**whole, "groups": [{"name": name, "multiple": multiple} for name, multiple in self.groups]}
+        return {
+            **vars(self),
+            "suggestion": vars(self.suggestion),
+            "curve": curve,
+            "arguments": dict(self.arguments),
+            "settings": self.settings.as_dict(),
+            "groups": [{"name": name, "multiple": multiple} for name, multiple in self.groups],
+        }
 
 
 class _Enough(Exception):  # noqa: N818 - control flow out of Ultralytics' training loop
@@ -86,16 +91,16 @@ def lr_find(
     progress: api.Progress | None = None,
     **arguments: Any,
 ) -> LrReport:
-    """Train for some steps at growing rates in a temporary folder, and read the loss.
+    """Train for some steps at growing rates in a temporary folder, and suggest a rate from the losses.
 
     Args:
         data: data.yaml, as for training.
-        steps: optimizer steps, if the loss does not blow up before.
+        steps: optimizer steps, unless the loss diverges before.
         min_lr, max_lr: the first and the last rate; they grow exponentially.
-        trust_dataset_settings: take settings files that came with the dataset as your own.
+        trust_dataset_settings: treat settings files that came with the dataset as your own.
         progress: called with (steps done, steps, what).
-        arguments: Ultralytics' training arguments (`model`, `imgsz`, `batch`, `optimizer`, ...). `epochs` has a part
-            in what `optimizer=auto` chooses. Warm-up is off.
+        arguments: Ultralytics' training arguments (`model`, `imgsz`, `batch`, `optimizer`, ...); `optimizer=auto`
+            depends on `epochs`. Warm-up is off.
 
     Raises:
         UsageError: an argument, the model or the dataset cannot be used.
@@ -127,10 +132,11 @@ def lr_find(
 def _refuse_impossible(
     data: str | Path, steps: int, min_lr: float, max_lr: float, arguments: Mapping[str, Any]
 ) -> None:
-    """Refuse what cannot be before a model is loaded or downloaded.
+    """Check the arguments and data.yaml before a model is loaded or downloaded.
 
     Raises:
-        UsageError: which argument, and why.
+        UsageError: an argument cannot be used.
+        DataError: a split of data.yaml that training reads is empty or missing.
     """
     from yolo_nanfix.dataset.config import read_config
 
@@ -152,7 +158,7 @@ def _refuse_impossible(
 
 
 def _quiet_arguments(data: str | Path, folder: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The user's arguments, without what would write, validate, warm up or end early."""
+    """The user's arguments, without those that write files, validate, warm up or end early."""
     quiet = {"project": folder, "name": "run", "exist_ok": True, "save": False, "plots": False, "val": False}
     theirs = {k: v for k, v in arguments.items() if k != "time" and (k, v) != ("cache", "disk")}
     return {**theirs, **quiet, "warmup_epochs": 0, "verbose": False, "data": str(data)}
@@ -160,28 +166,25 @@ def _quiet_arguments(data: str | Path, folder: str, arguments: Mapping[str, Any]
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No log line for each of many short epochs (warnings stay), and no `labels.cache` written into the dataset.
+    """In a `with` block, Ultralytics logs warnings only and writes no `labels.cache` (before 8.0.200 it still does)."""
 
-    Releases before 8.0.200 write that file all the same.
-    """
-
-    def only_note_the_version(prefix: str, path: Path, x: dict[str, Any], version: str) -> None:
+    def set_version_only(prefix: str, path: Path, x: dict[str, Any], version: str) -> None:
         x["version"] = version  # which the caller reads
 
     logger = logging.getLogger("ultralytics")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        with upstream.swapped("ultralytics.data.utils:save_dataset_cache_file", only_note_the_version):
+        with upstream.swapped("ultralytics.data.utils:save_dataset_cache_file", set_version_only):
             yield
     finally:
         logger.setLevel(level)
 
 
 class _Probe:
-    """Drives a trainer through the sweep by its callbacks, and leaves the loop when it is done.
+    """Drives a trainer through the sweep by its callbacks, and leaves the training loop when it is done.
 
-    The loss that belongs to a rate is the mean over the micro-batches after the step at that rate.
+    The loss of a rate is the mean over the micro-batches after the step at that rate.
     """
 
     def __init__(self, plan: Sweep, progress: api.Progress | None, optimizer: str) -> None:
@@ -196,7 +199,7 @@ class _Probe:
         self._since: list[float] = []
 
     def on_train_start(self, trainer: Any) -> None:
-        """Everything is built: look at each batch and each step, and let the epochs go on without end."""
+        """Hook batches and optimizer steps, and let the epochs go on without end."""
         self.trainer = trainer
         self.micro_batches = int(trainer.accumulate)
         self.ratios = group_ratios(trainer.optimizer)
@@ -213,7 +216,7 @@ class _Probe:
         set_rate(trainer.optimizer, self.ratios, planned[min(self._stepped, len(planned) - 1)])
 
     def on_train_batch_end(self, trainer: Any) -> None:
-        """Take the loss, and once a window is full, the mean as what the step before it brought."""
+        """Record the loss; after an optimizer step, the mean since the one before, as the loss of that one's rate."""
         items = trainer.loss_items
         values = list(items.values()) if isinstance(items, Mapping) else items.reshape(-1).tolist()
         total = sum(float(value) for value in values)  # the mean over the images: the last batch may be smaller
@@ -231,7 +234,7 @@ class _Probe:
             raise _Enough
 
     def _usable(self, batch: Any, preprocess: Any) -> Any:
-        """The batch, or in place of one that is not finite the last good one, or the next."""
+        """The batch; in place of a non-finite one the last good one, or the next."""
         for _ in range(PATIENCE):
             if _sane(batch):
                 self._good = batch
@@ -252,7 +255,7 @@ class _Probe:
                 close()
 
     def report(self, seconds: float) -> LrReport:
-        """What was found."""
+        """The result of the sweep."""
         optimizer, curve = self.trainer.optimizer, self.plan.curve()
         name = type(optimizer).__name__
         suggestion = suggest(curve, name)
@@ -279,8 +282,7 @@ class _Probe:
 
 
 def _sane(batch: Mapping[str, Any]) -> bool:
-    """Whether pixels and labels of a batch are finite, and pixels within what any precision holds."""
-    tensors = [
-        (key, batch[key]) for key in ("img", "bboxes", "cls", "keypoints") if hasattr(batch.get(key), "isfinite")
-    ]
+    """Whether pixels and labels of a batch are finite, and pixels within the range of float16."""
+    names = ("img", "bboxes", "cls", "keypoints")
+    tensors = [(name, batch[name]) for name in names if hasattr(batch.get(name), "isfinite")]
     return first_not_finite(tensors) is None and float(batch["img"].abs().max()) <= BRIGHTEST

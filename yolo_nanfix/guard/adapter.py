@@ -31,7 +31,7 @@ from yolo_nanfix.guard.incident_writer import Examine, Known
 from yolo_nanfix.guard.listener import Listen, Listener
 from yolo_nanfix.guard.lookout import Lookout, lookout_of
 from yolo_nanfix.guard.recorder import Recorder
-from yolo_nanfix.overrides import ahead, behind
+from yolo_nanfix.overrides import unguarded_note, unguarded_warning
 
 TRAINER = "ultralytics.engine.trainer:BaseTrainer"
 NEEDED = ("preprocess_batch", "optimizer_step", "validate", "save_model", "run_callbacks", "_setup_train")
@@ -380,5 +380,5 @@ def _announce(trainer: Any, off: str) -> None:
     """
     if distributed.launched() and int(os.environ["RANK"]) > 0:
         return
-    trainer.add_callback("on_pretrain_routine_end", lambda _: upstream.log(f"yolo-nanfix: {ahead(off)}"))
-    trainer.add_callback("teardown", lambda _: upstream.log(f"yolo-nanfix: {behind(off)}"))
+    trainer.add_callback("on_pretrain_routine_end", lambda _: upstream.log(f"yolo-nanfix: {unguarded_warning(off)}"))
+    trainer.add_callback("teardown", lambda _: upstream.log(f"yolo-nanfix: {unguarded_note(off)}"))

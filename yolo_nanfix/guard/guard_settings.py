@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from yolo_nanfix.errors import UsageError, nearest
-from yolo_nanfix.shown import shown
+from yolo_nanfix.wording import shown
 
 REPAIRS = ("none", "state", "all")
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from yolo_nanfix.events import Action, Did
 from yolo_nanfix.guard.module_state import ModuleState, NormBuffers, NormCopy
-from yolo_nanfix.guard.snapshots import Snapshots, parameters, unwrapped
+from yolo_nanfix.guard.snapshots import Snapshots, parameters
+from yolo_nanfix.numerics.finite import unwrapped
 from yolo_nanfix.upstream import release, version
 
 BF16_SINCE = (8, 4, 129)

@@ -159,15 +159,6 @@ def _copied(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor, non_blocking=True)
 
 
-def unwrapped(model: Any) -> nn.Module:
-    """The model itself, without DistributedDataParallel and torch.compile around it."""
-    while True:
-        inner = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
-        if not isinstance(inner, nn.Module):
-            return model  # type: ignore[no-any-return]
-        model = inner
-
-
 def checksums(model: nn.Module) -> dict[str, int]:
     """A checksum of each parameter of a model, by name, as the float16 that checkpoints hold."""
     return {name: _checksum(parameter) for name, parameter in model.named_parameters()}

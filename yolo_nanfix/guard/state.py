@@ -20,8 +20,8 @@ from yolo_nanfix.guard.module_state import ModuleState, NormBuffers, NormCopy
 from yolo_nanfix.guard.param_groups import Groups, Setting
 from yolo_nanfix.guard.policy import Kind
 from yolo_nanfix.guard.recorder import Recorder
-from yolo_nanfix.guard.snapshots import Snapshots, unwrapped
-from yolo_nanfix.numerics.finite import by_design
+from yolo_nanfix.guard.snapshots import Snapshots
+from yolo_nanfix.numerics.finite import by_design, unwrapped
 from yolo_nanfix.verdicts import Verdict
 
 HISTORY = 50

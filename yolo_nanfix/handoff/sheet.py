@@ -10,7 +10,7 @@ import io
 
 from yolo_nanfix.dataset.scene import Scene, plain, worst
 from yolo_nanfix.findings import Finding
-from yolo_nanfix.shown import text_cell
+from yolo_nanfix.wording import text_cell
 
 FILE = "handoff.csv"
 HEAD = (

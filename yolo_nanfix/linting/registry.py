@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from yolo_nanfix.dataset.options import LABELLED as LABELLED
 from yolo_nanfix.dataset.options import TASKS as TASKS
 from yolo_nanfix.dataset.options import UNLABELLED, LintOptions
-from yolo_nanfix.findings import Effect, Finding, Place, Severity, Skip, frozen
+from yolo_nanfix.findings import Effect, Finding, Place, RuleText, Severity, Skip, frozen
 from yolo_nanfix.linting.autofix.operations import Autofix
 from yolo_nanfix.linting.causes import Cause, Explains
 
@@ -69,36 +69,14 @@ Check = Callable[..., Iterator[Hit]]
 
 
 @dataclass(frozen=True)
-class Rule:
-    """One rule: its code, the name of the defect, and its documentation.
+class Rule(RuleText):
+    """One rule.
 
     Attributes:
-        code: two letters and three digits, never reused.
-        name: names the defect (`box-side-zero`).
-        severity: how much it hurts.
-        effect: what Ultralytics does with it.
-        title: one line.
-        why: why it hurts.
-        upstream: what Ultralytics does with it, in a sentence.
-        example: what it looks like.
-        fix: what to do about it.
-        tasks: the tasks whose label format the rule understands.
-        deep: whether it is asked only when images are decoded.
         autofix: what `lint --fix` does about it; None if a person has to.
         check: the function that yields the hits.
     """
 
-    code: str
-    name: str
-    severity: Severity
-    effect: Effect
-    title: str
-    why: str
-    upstream: str
-    example: str
-    fix: str
-    tasks: tuple[str, ...]
-    deep: bool
     autofix: Autofix | None
     check: Check
 

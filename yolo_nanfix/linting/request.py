@@ -29,7 +29,7 @@ from yolo_nanfix.linting import baseline
 from yolo_nanfix.linting.pool import Progress
 from yolo_nanfix.linting.runner import run
 from yolo_nanfix.linting.selection import LintSettings, Selection, read_settings, without_root
-from yolo_nanfix.overrides import Overrides, What, joined
+from yolo_nanfix.overrides import Overrides, What, join_overrides
 from yolo_nanfix.settings import load_lint, settings_files, trusts
 
 
@@ -279,7 +279,7 @@ def _joined(reports: list[Report]) -> Report:
         counts=counts,
         known=sum(report.known for report in reports),
         folders=tuple(dict.fromkeys(folder for report in reports for folder in report.folders)),
-        overrides=joined(report.overrides for report in reports),
+        overrides=join_overrides(report.overrides for report in reports),
         root=reports[0].root if len({report.root for report in reports}) == 1 else "",
         basis=reports[0].basis if reports and len({(r.task, str(r.basis)) for r in reports}) == 1 else None,
     )

@@ -21,8 +21,8 @@ from yolo_nanfix.errors import UsageError, close, nearest
 from yolo_nanfix.findings import Finding, Report, Severity, match
 from yolo_nanfix.linting.registry import all_rules
 from yolo_nanfix.overrides import Override, Overrides, SettingsFile, What
-from yolo_nanfix.shown import cut, shown
 from yolo_nanfix.tasks import TASKS
+from yolo_nanfix.wording import cut, shown
 
 OPTIONS = ("task", "imgsz", "deep", "root")
 """Settings that become `LintOptions`."""

@@ -8,14 +8,13 @@ from torch import Tensor
 from yolo_nanfix.numerics.precision import bounded
 
 LARGEST_LOGIT = 1e30
-"""Largest logit let through; the sum over a batch of them stays inside float32."""
+"""Largest logit; the sum over a batch of them stays inside float32."""
 SMALLEST_LOGIT = -80.0
 """Its sigmoid is 1.8e-35, still a normal float32; from -104 on it is 0."""
 SATURATED_LOGIT = 15.0
 """Its sigmoid is five units in the last place under 1; from 17 on it is 1."""
 SATURATED = 2.0**-22
-"""A distance of the right answer's probability from 1 that only logits beyond ±15 have: four units in the last
-place."""
+"""1 - p_t below this, four units in the last place, needs a logit beyond ±15."""
 
 
 def varifocal_logits(logit: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
@@ -58,5 +57,5 @@ def focal_logits(logit: Tensor, label: Tensor, gamma: float) -> tuple[Tensor, Te
 
 
 def _with_value(logit: Tensor, value: Tensor, where: Tensor) -> Tensor:
-    """The logits with another value at some places, in the forward pass only."""
+    """The logits, with `value` in the forward pass where `where` is True; gradients pass unchanged."""
     return torch.where(where, value, logit).detach() + (logit - logit.detach())

@@ -8,21 +8,21 @@ from torch import Tensor
 from yolo_nanfix.numerics.precision import HALF, widened
 
 COORDINATE_LIMIT = 1e7
-"""Largest coordinate let through, far beyond any image. The steepest term, d(GIoU)/d(side) = union * side / area^2
-with an enclosing area of eps = 1e-7, then stays under 1e36, inside float32."""
+"""Largest coordinate, far beyond any image. The steepest term, d(GIoU)/d(side) = union * side / area^2 with an
+enclosing area of eps = 1e-7, then stays under 1e36, inside float32."""
 SMALLEST_SIDE = {False: 2.0**-10, True: 2.0**-14}
 """Smallest side of a half-precision box, by `xywh`: in grid cells for corners, as image fraction for centre and
 size. The gradient of the aspect term is at most one over the side, which then stays inside float16."""
 CORNER_ROUNDING = 2.0**-20
 """Eight units in the last place of float32, relative to the coordinate."""
 SHORT_SIDE = 1e-6
-"""Boxes whose sides are all longer than this need no look at single formulas: no height, union or area is 0."""
+"""With all sides longer than this no height, union or area is 0."""
 SINGULAR = 1e-10
 """A height, union or enclosing area below this is singular: its reciprocal times a side overflows float32."""
 
 
 def full_precision(box: Tensor) -> Tensor:
-    """The box in float32 (float64 stays), coordinates limited to ±1e7; NaN and Inf stay NaN, never hidden.
+    """The box in float32 (float64 stays), coordinates clamped to ±1e7; NaN and Inf become NaN, never hidden.
 
     float16 loses areas above 65 504 and rounds sides under one unit in the last place to 0; bfloat16 keeps the
     range but rounds sides too.
@@ -69,9 +69,9 @@ def regular_boxes(box1: Tensor, box2: Tensor, *, xywh: bool, eps: float = 1e-7) 
 
 
 def _plainly_regular(box: Tensor, xywh: bool) -> bool:
-    """Whether nothing has to be done, where asking is cheap: float32 boxes in host memory, all sides positive.
+    """Whether no box has to be moved: float32 boxes in host memory, all sides positive.
 
-    On other devices the question would stop the host, and the answer is no.
+    False on a GPU, where the check would be a host read.
     """
     if box.device.type != "cpu" or box.dtype is not torch.float32 or not box.numel():
         return False
@@ -82,12 +82,12 @@ def _plainly_regular(box: Tensor, xywh: bool) -> bool:
 
 
 def _rounding(box: Tensor) -> float:
-    """The relative rounding of a half-precision box; 0 for wider dtypes, whose boxes are taken as they are."""
-    return torch.finfo(box.dtype).eps / 2 if box.dtype in (torch.float16, torch.bfloat16) else 0.0
+    """The relative rounding error of a half-precision box; 0 for wider dtypes, whose boxes are taken as they are."""
+    return torch.finfo(box.dtype).eps / 2 if box.dtype in HALF else 0.0
 
 
 def _unrounded(box: Tensor, xywh: bool, unit: float) -> Tensor:
-    """The box with sides no shorter than what rounding can hide; boxes of `unit` 0 as they are."""
+    """The box with sides at least as long as its rounding error; the box as it is for `unit` 0."""
     if not unit:
         return box
     first, second = box[..., :2], box[..., 2:]
@@ -120,11 +120,8 @@ def _corners_and_size(box: Tensor, xywh: bool, eps: float) -> tuple[Tensor, Tens
     first, second = box[..., :2], box[..., 2:]
     if xywh:
         return first - second / 2, first + second / 2, second
-    return (
-        first,
-        second,
-        torch.stack((second[..., 0] - first[..., 0], second[..., 1] - first[..., 1] + eps), -1),
-    )
+    size = torch.stack((second[..., 0] - first[..., 0], second[..., 1] - first[..., 1] + eps), -1)
+    return first, second, size
 
 
 def _singular(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
@@ -138,13 +135,13 @@ def _singular(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
 
 
 RBOX_LIMIT = 1e5
-"""Largest centre or side let through, in the unit of the boxes (cells in the loss, pixels in the assigner). The
-determinants of two such boxes multiply to 1e40 / 144^2 = 5e35, inside float32."""
+"""Largest centre or side, in the unit of the boxes (cells in the loss, pixels in the assigner). The determinants of two
+such boxes multiply to 1e40 / 144^2 = 5e35, inside float32."""
 SHORTEST_SIDE = {False: 1e-3, True: 4e-3}
-"""Shortest side let through, by whether the box came in half precision. The determinants of two boxes of 1e-3 multiply
-to 5e-29, far above the smallest float32; the gradient of a side, about 100 over the side, has to fit into float16."""
+"""Shortest side, by whether the box came in half precision. The determinants of two boxes of 1e-3 multiply to 5e-29,
+far above the smallest float32; the gradient of a side, about 100 over the side, has to fit into float16."""
 LARGEST_ASPECT = {False: 1000.0, True: 500.0}
-"""Largest ratio of the sides let through. The determinant a * b - c^2 of a box at 45 degrees is 4 / ratio^2 of a * b,
+"""Largest ratio of the sides. The determinant a * b - c^2 of a box at 45 degrees is 4 / ratio^2 of a * b,
 4e-6 at 1000, where float32 loses about 5e-7: beyond it can come out as 0 or negative. The gradient of the angle, up to
 100 times the ratio, has to fit into float16."""
 
@@ -182,7 +179,7 @@ def regular_rboxes(box: Tensor, floor: float = 0.0) -> tuple[Tensor, Tensor]:
 
 
 def _plainly_regular_rboxes(box: Tensor, half: bool) -> bool:
-    """Whether nothing has to be done, where asking is cheap; on a GPU it would stop the host, and the answer is no."""
+    """Whether no box has to be moved; False on a GPU, where the check would be a host read."""
     if box.device.type != "cpu" or not box.numel():
         return False
     with torch.no_grad():

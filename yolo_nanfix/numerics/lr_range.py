@@ -1,8 +1,8 @@
 """The learning rate range test: train for a few steps at rates that grow exponentially, and read the losses.
 
-The test is Smith's (2015, revised 2017), https://arxiv.org/abs/1506.01186: the loss falls fastest a good deal below
-the rate at which it blows up. `Sweep` hands out the rates and takes the losses, `suggest` reads the curve, `coarse`
-does both on a copy of a model in a handful of steps.
+The test is Smith's (2015, revised 2017), https://arxiv.org/abs/1506.01186: the loss falls fastest well below the rate
+at which it diverges. `Sweep` plans the rates and records the losses, `suggest` reads the curve, `coarse` does both on a
+copy of a model in a few steps.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ BLOWN_UP = 4.0
 MARGIN = 10.0
 """A suggestion stays this far below the rate that diverged."""
 COLLAPSED = 1e-4
-"""A loss below this share of the first one has not been learnt: weights that ran away give logits beyond all scale."""
+"""A loss below this share of the first one was not learnt: weights that diverged give extreme logits."""
 RISEN = 1.25
-"""Once the running mean is this multiple of its lowest value, a later fall is that of weights that ran away."""
+"""Once the running mean is this multiple of its lowest value, a later fall comes from weights that diverged."""
 LEAST_FALL = 0.02
-"""A smoothed loss that falls by less than this share has not fallen."""
+"""A smoothed loss that falls by less than this share counts as constant."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What a sweep saw; all three in the order of the steps.
+    """The result of a sweep, in the order of the steps.
 
     Attributes:
         rates: the learning rate of each step.
         losses: the loss after that step; finite.
-        diverged_at: the rate at which the loss blew up, collapsed to 0 or was no longer finite, or None.
-        reason: which of the three, empty if none.
+        diverged_at: the rate at which the loss blew up, collapsed to 0 or became non-finite, or None.
+        reason: which of the three; empty if none.
     """
 
     rates: tuple[float, ...]
@@ -57,11 +57,11 @@ class Suggestion:
     """A learning rate read from a curve.
 
     Attributes:
-        lr: the rate to train with, or None if the curve does not tell.
-        low, high: the range that works: from where the loss begins to fall to where it is nearly lowest; both None
+        lr: the rate to train with, or None if none can be read.
+        low, high: the range that trains: from where the loss begins to fall to where it is nearly lowest; both None
             if the loss does not fall.
         diverged_at: as in `Curve`.
-        reason: how the rate was read, for people.
+        reason: how the rate was read, as text.
     """
 
     lr: float | None
@@ -101,7 +101,7 @@ class Sweep:
         return self._diverged_at is not None or len(self._losses) == len(self.planned)
 
     def record(self, loss: float) -> None:
-        """Take the loss after the step at `rate`; one that has diverged ends the curve and is no part of it."""
+        """Record the loss after the step at `rate`; one that has diverged ends the curve and is not part of it."""
         if reason := _divergence([*self._losses, loss], window(len(self.planned))):
             self._diverged_at, self._reason = self.rate, reason
         else:
@@ -114,26 +114,26 @@ class Sweep:
 
 
 def _divergence(losses: Sequence[float], width: int) -> str:
-    """Why a curve ends with the last of these losses; empty if it goes on."""
+    """Why the last of these losses has diverged; empty if it has not."""
     last = losses[-1]
     if not math.isfinite(last):
         return f"the loss was {last}"
     if len(losses) > 1 and abs(last) <= COLLAPSED * abs(losses[0]):
         return f"the loss collapsed from {losses[0]:.3g} to {last:.3g}"
     means = _running_mean(losses, width)
-    lowest = min(means[width - 1 : -1], default=math.inf)  # fewer losses are no average yet
+    lowest = min(means[width - 1 : -1], default=math.inf)  # fewer losses make no average
     if 0 < lowest * BLOWN_UP < means[-1]:
         return f"the loss rose to {means[-1] / lowest:.1f} times its lowest value"
     return ""
 
 
 def sweep(step: Callable[[float], float], low: float, high: float, steps: int, seconds: float = math.inf) -> Curve:
-    """Train one step at each rate of a sweep, until its end or until the loss diverges.
+    """Train one step at each rate of a sweep, until its end, until the loss diverges, or for `seconds`.
 
     Args:
         step: trains one step at the given rate and returns the loss after it.
         low, high, steps: as for `Sweep`.
-        seconds: begin no further step after this time.
+        seconds: no step begins after this time.
     """
     plan, began = Sweep(low, high, steps), time.monotonic()
     while not plan.done and time.monotonic() - began < seconds:
@@ -149,27 +149,26 @@ def window(steps: int) -> int:
 def smooth(values: Sequence[float], width: float) -> tuple[float, ...]:
     """Exponential averages over about `width` values with bias correction, forwards, then backwards over the result.
 
-    Backwards too, since forwards alone moves every feature of a curve by `width` steps to later ones. The average is
-    over logarithms, where all values are positive: a loss spans decades. A value that stands out of its two neighbours
-    counts as their median.
+    Forwards alone would delay every feature of a curve by `width` steps. Positive values are averaged as logarithms: a
+    loss spans decades. A single outlier is first replaced by the median of itself and its two neighbours.
     """
     logs = len(values) > 0 and min(values) > 0
-    kept = [math.log(v) for v in values] if logs else list(values)
+    means = [math.log(v) for v in values] if logs else list(values)
     if width > 1:
-        kept = _running_mean(_running_mean(_without_spikes(kept), width)[::-1], width)[::-1]
-    return tuple(math.exp(v) for v in kept) if logs else tuple(kept)
+        means = _running_mean(_running_mean(_without_spikes(means), width)[::-1], width)[::-1]
+    return tuple(math.exp(v) for v in means) if logs else tuple(means)
 
 
 def _without_spikes(values: Sequence[float]) -> list[float]:
-    """Each value but the first and last is the median of itself and its neighbours."""
+    """The median of each value and its two neighbours; the first and the last value as they are."""
     inner = (statistics.median(values[i - 1 : i + 2]) for i in range(1, len(values) - 1))
     return [*values[:1], *inner, *values[-1:]] if len(values) > 2 else list(values)
 
 
 def _running_mean(values: Sequence[float], width: float) -> list[float]:
-    keep, total, weight, means = 1 - 1 / width, 0.0, 0.0, []
+    decay, total, weight, means = 1 - 1 / width, 0.0, 0.0, []
     for value in values:
-        total, weight = keep * total + value, keep * weight + 1
+        total, weight = decay * total + value, decay * weight + 1
         means.append(total / weight)
     return means
 
@@ -179,12 +178,12 @@ def suggest(curve: Curve, optimizer: str = "") -> Suggestion:
 
     fastai's `steep` takes the steepest point, its `valley` a point further along the longest fall. Training at fixed
     rates was best between the two (YOLOv8n, 12 epochs of a small set: steepest 0.0066, low 0.013, best 0.01 with SGD;
-    0.00006, 0.0003, best 0.0001 with AdamW from pretrained weights). Only what lies before the lowest loss counts, a
-    fall has to stand out of the noise, and the rate stays `MARGIN` below the one that diverged (that is also the rule
-    where the loss did not fall, as for a model that is trained already).
+    0.00006, 0.0003, best 0.0001 with AdamW from pretrained weights). Only the part before the lowest loss counts, a
+    fall has to exceed the noise, and the rate stays `MARGIN` below the one that diverged, which is also the suggestion
+    where the loss did not fall, as with a model that is trained already.
 
     Args:
-        curve: of a sweep.
+        curve: the result of a sweep.
         optimizer: its name, for the reason.
     """
     who = f" with {optimizer}" if optimizer else ""
@@ -210,7 +209,7 @@ def suggest(curve: Curve, optimizer: str = "") -> Suggestion:
 
 
 def _steps_before_rise(losses: Sequence[float], width: float) -> int:
-    """How many losses come before the running mean rises: it looks back only, so that what follows cannot hide it."""
+    """How many losses come before the running mean rises by `RISEN`; later losses have no influence."""
     means = _running_mean(_without_spikes(losses) if width > 1 else losses, width)
     for i, mean in enumerate(means):
         if mean > RISEN * min(means[: i + 1]) > 0:
@@ -219,7 +218,7 @@ def _steps_before_rise(losses: Sequence[float], width: float) -> int:
 
 
 def _falls(curve: Curve, losses: Sequence[float], lowest: int) -> bool:
-    """Whether the fall to the lowest loss is more than noise: `LEAST_FALL`, and twice the error of an average."""
+    """Whether the fall to the lowest loss is more than `LEAST_FALL` and twice the standard error of an average."""
     residuals = [abs(raw - mean) for raw, mean in zip(curve.losses, losses, strict=False)]
     noise = 1.4826 * statistics.median(residuals) / math.sqrt(window(len(curve.losses)))
     fall = losses[0] - losses[lowest]
@@ -227,7 +226,7 @@ def _falls(curve: Curve, losses: Sequence[float], lowest: int) -> bool:
 
 
 def _slopes(rates: Sequence[float], losses: Sequence[float]) -> list[float]:
-    """Change of the loss for each e-fold of the rate, over half a window to both sides, one-sided at the ends."""
+    """Change of the loss per e-fold of the rate, over half a window to both sides, one-sided at the ends."""
     last, half = len(rates) - 1, max(1, window(len(rates)) // 2)
     pairs = [(max(i - half, 0), min(i + half, last)) for i in range(len(rates))]
     return [(losses[j] - losses[i]) / math.log(rates[j] / rates[i]) for i, j in pairs]
@@ -244,17 +243,17 @@ def coarse(
     seconds: float = math.inf,
     clip: float = 10.0,
 ) -> Suggestion:
-    """The range test in a few steps on one batch, for the verdict on a run that diverged.
+    """The range test in a few steps on one batch, for the diagnosis of a run that diverged.
 
     It costs `steps` training steps and one forward pass, on a copy of the model: the model itself, its gradients, its
     BatchNorm statistics and the random number generators stay as they are.
 
     Args:
-        model: with weights from before the loss grew, in the mode in which it trains.
-        loss_of_batch: the scalar loss of the one batch under the given copy of the model.
-        optimizer_factory: a fresh optimizer for that copy; rates of groups keep their ratio to the lowest one.
+        model: with weights from before the loss grew, in training mode.
+        loss_of_batch: the scalar loss of the batch, given the copy of the model.
+        optimizer_factory: makes an optimizer for the copy; the rates of its groups keep their ratios.
         low, high, steps: as for `Sweep`.
-        seconds: begin no further step after this time.
+        seconds: no step begins after this time.
         clip: largest norm of the gradient, as Ultralytics clips it.
     """
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}

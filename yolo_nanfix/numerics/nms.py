@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 256
-"""Boxes judged together; a block against all kept boxes is one matrix."""
+"""Boxes per block; the overlaps of a block with all kept boxes are one matrix."""
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Half precision told from full: inputs of losses in float32 and in range, and models that overflow in float16."""
+"""Half precision: inputs of losses in float32 and within limits, and models that overflow in float16."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def widened(x: Tensor) -> Tensor:
 
 
 def bounded(x: Tensor, limit: float) -> tuple[Tensor, Tensor]:
-    """The tensor in float32 or float64, limited to ±`limit`; NaN and Inf become NaN, so that none is hidden.
+    """The tensor in float32 or float64, clamped to ±`limit`; NaN and Inf become NaN, so that none is hidden.
 
     Values inside the limit, and their gradients, are bit-identical.
 
     Returns:
-        The tensor, and where a finite value was moved: bool, the shape of `x`, or () where that was nowhere.
+        The tensor, and which finite values were clamped: bool, the shape of `x`, or () if none was.
     """
     x = widened(x)
     if _plainly_inside(x, limit):
@@ -34,7 +34,7 @@ def bounded(x: Tensor, limit: float) -> tuple[Tensor, Tensor]:
 
 
 def _plainly_inside(x: Tensor, limit: float) -> bool:
-    """Whether nothing has to be done, where asking is cheap; on a GPU it would stop the host, and the answer is no."""
+    """Whether nothing has to be clamped; False on a GPU, where the check would be a host read."""
     if x.device.type != "cpu" or not x.numel():
         return False
     low, high = x.detach().aminmax()
@@ -64,7 +64,7 @@ def holds_float16(value: Any) -> bool:
 
 
 def in_float32(value: Any) -> Any:
-    """The nest with its float16 tensors in float32; everything else in it is the very same object."""
+    """A nest of dicts, lists and tuples with its float16 tensors in float32; all else is the very same object."""
     if isinstance(value, Tensor):
         return value.float() if value.dtype is torch.float16 else value
     if isinstance(value, dict):
@@ -84,8 +84,8 @@ def float32_state(module: nn.Module) -> dict[str, Tensor]:
 def overflow_in_half(model: nn.Module, shape: tuple[int, int, int, int], dtype: torch.dtype) -> str | None:
     """The first module whose output is finite in float32 but not under autocast, or None if there is none.
 
-    One seeded image batch goes twice through a copy of the model in evaluation mode on the model's own device. The
-    model, its flags and the global random state are not touched.
+    One seeded image batch passes twice through a copy of the model in evaluation mode on the model's device. The
+    model, its flags and the global random state are not changed.
 
     Args:
         model: the model, in any mode.
@@ -108,7 +108,7 @@ def overflow_in_half(model: nn.Module, shape: tuple[int, int, int, int], dtype: 
 def _finite_outputs(model: nn.Module, image: Tensor) -> list[tuple[str, Tensor]]:
     """The name of each innermost module and whether its output is finite (a device scalar), in the order of the calls.
 
-    A module may be called at several places under one name, as the activation that all blocks share.
+    A module that is called several times, such as an activation that blocks share, is listed each time.
     """
     flags: list[tuple[str, Tensor]] = []
 

@@ -31,7 +31,7 @@ def indexable(target: Tensor, bins: int) -> tuple[Tensor, Tensor]:
 
 
 def scores_with_a_sum(scores: Tensor, matched: Tensor) -> tuple[Tensor, Tensor]:
-    """The target scores, with a 1 at one anchor that is not matched where their sum is 0; and whether it was.
+    """The target scores, with a 1 at one unmatched anchor if their sum is 0; and whether it was.
 
     The losses of an image without objects are not averages over objects: their divisor is 1, as in upstream's
     `max(target_scores_sum, 1)`. Scores with any other sum come back bit-identical.
@@ -77,10 +77,10 @@ def without_labels(batch_idx: Tensor, images: int) -> Tensor:
 
 
 def finite_rows(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """The tensor with 0 for what is NaN or Inf in the given rows, and where that was; the rest is bit-identical.
+    """The tensor with 0 for NaN and Inf in the given rows, and where these were; all else is bit-identical.
 
-    Inf * 0 is NaN: one such number turns a term that only keeps an output in the graph into a NaN loss. The limit of
-    the term is 0, for whatever it multiplies.
+    Inf * 0 is NaN: one such value turns a term that only keeps an output in the graph into a NaN loss. The limit of
+    the term is 0, whatever it multiplies.
 
     Args:
         x: outputs of a head, shape (images, ...).

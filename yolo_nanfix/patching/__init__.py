@@ -1,1 +1,1 @@
-"""The patching wing: applies and undoes the patches that the cards describe."""
+"""Applies and undoes the patches that the cards describe."""

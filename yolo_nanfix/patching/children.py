@@ -1,6 +1,6 @@
-"""Carries the patch set into other processes, and acts there when a module is imported.
+"""Hands the patches of this process to other processes, and hooks the import of a module there.
 
-The state goes as JSON on a command line or in a variable, or in the pickle of a patched function.
+The state travels as JSON: on a command line, in an environment variable, or in the pickle of a patched function.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from types import ModuleType
 from typing import Any
 
 STATE = "NANFIX_STATE"
-"""Holds the state for the Python processes that this one starts; `hook` reads it there."""
+"""Environment variable with the state, for the Python processes that this one starts; `hook` reads it."""
 RUN = "NANFIX_RUN"
-"""Holds the arguments of `patch(...)` that `yolo-nanfix run` was given, as JSON."""
+"""Environment variable with the arguments of `patch(...)` that `yolo-nanfix run` was given, as JSON."""
 PACKAGE = Path(__file__).resolve().parents[1]
 SITE = PACKAGE / "_site"
 """The folder whose `sitecustomize` every Python process runs that has it on PYTHONPATH."""
@@ -30,18 +30,18 @@ _carried: list[Callable[[], Mapping[str, Any]]] = []
 
 
 def carry(what: Callable[[], Mapping[str, Any]]) -> None:
-    """Let the state hold JSON-ready values by name; `what` is asked for them whenever the state is taken."""
+    """Register a function whose result, JSON-ready values by name, becomes part of every `state()`."""
     _carried.append(what)
 
 
 def state() -> str:
-    """All that is carried, as JSON: `patches`, by name with their parameters, and what else is in force."""
+    """The state as JSON: `patches`, by name with their parameters, and what other functions registered."""
     return json.dumps({"patches": {}} | {name: value for what in _carried for name, value in what().items()})
 
 
 @contextmanager
 def patched_children() -> Iterator[None]:
-    """For the length of a `with` block, Python processes that are started put this state on importing ultralytics."""
+    """In a `with` block, Python processes that are started apply this state when they import ultralytics."""
     installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
     ours = [] if PACKAGE.parent in installed else [str(PACKAGE.parent)]
     given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
@@ -61,22 +61,16 @@ Load = Callable[[ModuleType, Callable[[], None]], None]
 
 
 class ImportHook(MetaPathFinder):
-    """Put at the front of `sys.meta_path`: loads one module where it is, by a function of ours."""
+    """A finder for the front of `sys.meta_path`, which lets a function of ours execute one module."""
 
     def __init__(self, name: str, load: Load, *, once: bool = False) -> None:
-        """Describe the import to catch.
-
-        Args:
-            name: of the module.
-            load: what is called in place of the module's execution.
-            once: leave `sys.meta_path` at the first import.
-        """
+        """Hook the import of the module `name`: `load` executes it; `once` unhooks at the first import."""
         self.name, self._load, self._once = name, load, once
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The module's own spec, with a loader around its own."""
+        """The module's own spec, with its loader wrapped."""
         if fullname != self.name:
             return None
         if self._once:

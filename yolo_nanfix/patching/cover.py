@@ -1,7 +1,7 @@
-"""Where a function of the user's own stands in the place of one that a patch covers, so that the patch does not act.
+"""Finds functions of the user that replace one that a patch covers, so that the patch does not act.
 
-It may have been put at any time, before the patch or after it: over the name in a module of Ultralytics, on a class, in
-a subclass, on one object, or in a module of the user's that subclasses what uses it.
+The user may have set it before or after the patch: under the name in a module of Ultralytics, on a class, in a
+subclass, on one object, or in a module that subclasses a class of Ultralytics.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from yolo_nanfix import upstream
 from yolo_nanfix.patching.stack import Patched
 
 MOST_WRAPPINGS = 64
-"""Functions may be wrapped so often before the search for what they wrap ends."""
-
+"""How many wrappers of a function are followed."""
 PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
 class Own:
-    """A function of the user's own that stands where a patched one would.
+    """A function of the user in place of a patched one.
 
     Attributes:
-        where: the module or class that holds it, or that of the object that does.
-        name: the name under which it stands there.
-        file: where it is defined; empty if that is not known.
-        line: and on which line.
+        where: the module or class that holds it, or the class of the object that does.
+        name: its name there.
+        file: where it is defined; empty if unknown.
+        line: its line in `file`.
     """
 
     where: str
@@ -46,12 +45,12 @@ class Own:
 
 
 def own(targets: Sequence[upstream.Target], *, objects: bool = False) -> dict[str, list[Own]]:
-    """The user's own functions in the place of targets that are patched, by the paths of the targets.
+    """The user's functions in place of patched targets, by the path of the target.
 
     Args:
-        targets: what stood there before the patches.
-        objects: also look at all objects in memory, for those of subclasses with methods of their own, and for methods
-            that were set on one of them (some 50 ms).
+        targets: the targets as upstream made them.
+        objects: also search all objects in memory for instances of subclasses that override a target, and for methods
+            set on single instances (some 50 ms).
     """
     classes = {t.path: [t.owner, *_subclasses(t.owner)] for t in targets if isinstance(t.owner, type)}
     held = _objects({cls for known in classes.values() for cls in known}) if objects else {}
@@ -64,7 +63,7 @@ def own(targets: Sequence[upstream.Target], *, objects: bool = False) -> dict[st
 
 
 def _objects(classes: set[type]) -> dict[type, list[dict[str, Any]]]:
-    """The attributes of the objects in memory that are of one of the classes, by class."""
+    """The `__dict__` of each instance of the classes that is in memory, by class."""
     found: dict[type, list[dict[str, Any]]] = {}
     for one in gc.get_objects():
         if type(one) in classes and isinstance(held := getattr(one, "__dict__", None), dict):
@@ -86,7 +85,7 @@ def _in_modules(target: upstream.Target) -> Iterator[Own]:
 
 
 def _on_classes(target: upstream.Target, classes: list[type], held: dict[type, list[dict[str, Any]]]) -> Iterator[Own]:
-    """On the class itself and where another class took its place; of subclasses, those that have objects."""
+    """On the class itself, in place of the class, and in subclasses that have instances."""
     name, owner = target.attribute, target.owner
     for module in [m for m in list(sys.modules.values()) if isinstance(m, ModuleType) and _is_upstream(m.__name__)]:
         other = vars(module).get(owner.__name__)
@@ -103,9 +102,9 @@ def _on_classes(target: upstream.Target, classes: list[type], held: dict[type, l
 
 
 def _mine(value: Any, path: str) -> bool:
-    """Whether something is there that is neither the patched function, nor wraps it, nor Ultralytics' own or ours.
+    """Whether `value` is set and neither is or wraps the patched function, nor is Ultralytics' or this package's.
 
-    The guard shadows methods of the trainers that it watches, also of those that outlive their run.
+    The guard sets methods on the trainers that it guards.
     """
     if value is None or covers(value, path) or _made_upstream(value):
         return False
@@ -116,7 +115,7 @@ def _mine(value: Any, path: str) -> bool:
 def covers(value: Any, path: str) -> bool:
     """Whether a callable is the patched function, or wraps it."""
     for _ in range(MOST_WRAPPINGS):
-        parent = getattr(value, "_self_parent", None)  # of what wrapt hands out for one object
+        parent = getattr(value, "_self_parent", None)  # of a wrapt function bound to an instance
         if any(isinstance(one, Patched) and one._self_path == path for one in (value, parent)):
             return True
         names = ("__wrapped__", "__func__", "func")  # functools.wraps and wrapt, a bound method, functools.partial
@@ -128,13 +127,13 @@ def covers(value: Any, path: str) -> bool:
 
 
 def _python_code(value: Any) -> Any:
-    """The code of the outermost Python function."""
+    """The code object of a function, method or partial; None if it has none."""
     value = getattr(value, "__func__", value)
     return getattr(value, "__code__", None) or getattr(getattr(value, "func", None), "__code__", None)
 
 
 def _made_upstream(value: Any) -> bool:
-    """Whether a callable is Ultralytics' own, by the file in which its code stands."""
+    """Whether a callable is defined in a file of Ultralytics."""
     code = _python_code(value)
     if code is None:
         module = getattr(value, "__module__", None) or type(value).__module__
@@ -148,7 +147,7 @@ def _is_upstream(module: str) -> bool:
 
 
 def _builds_on_upstream(module: ModuleType) -> bool:
-    """Whether a module defines a class that subclasses one of Ultralytics'."""
+    """Whether a module defines a subclass of a class of Ultralytics."""
     own = [v for v in list(vars(module).values()) if isinstance(v, type) and v.__module__ == module.__name__]
     return any(_is_upstream(base.__module__) for cls in own for base in cls.__mro__)
 
@@ -164,7 +163,7 @@ def _subclasses(cls: type) -> list[type]:
 
 
 def _calls_super(value: Any) -> bool:
-    """Whether a method refers to its class, as `super()` does, or to a base by name."""
+    """Whether a method calls the same method of a base class, through `super()` or by name."""
     code = _python_code(value)
     return code is not None and ("__class__" in code.co_freevars or code.co_name in code.co_names)
 

@@ -1,4 +1,4 @@
-"""Selects, verifies, puts, records and undoes patches; `status()` tells what is on, off and refused, and why."""
+"""Selects, verifies, applies and undoes patches, and records which are on, off or refused, and why."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Undo = Callable[[], None]
 
 @dataclass(frozen=True)
 class PatchState:
-    """The state of one patch, as `status()` tells it.
+    """The state of one patch, as `status()` reports it.
 
     Attributes:
-        name: the card's.
+        name: the card's name.
         state: on, off, refused, fixed (upstream fixed it before this release) or not-needed; partly-on or replaced
-            where functions of the user's own stand in some or all places that the patch would cover.
+            where functions of the user replace some or all functions that the patch covers.
         reason: why.
         params: its parameters, if it is on.
-        counted: how many values it moved, floored or skipped since the last report.
+        counted: how many values it clamped, floored or skipped since the last report.
     """
 
     name: str
@@ -53,7 +53,7 @@ _not_applied: dict[str, tuple[str, str]] = {}
 
 @dataclass(frozen=True)
 class Choice:
-    """What differs from the cards' own defaults: cards put beside the default set, cards left out, parameters."""
+    """What differs from the cards' defaults: cards added to the default set, cards left out of it, parameters."""
 
     enable: tuple[str, ...] = ()
     disable: tuple[str, ...] = ()
@@ -63,20 +63,20 @@ class Choice:
 def apply(
     names: Iterable[str] = (), params: Mapping[str, Any] | None = None, choice: Choice | None = None
 ) -> list[str]:
-    """Put patches: those named, or the default set. A patch that is on with the same parameters stays as it is.
+    """Apply patches: those named, or the default set. A patch that is on with the same parameters stays as it is.
 
     Args:
         names: card names; empty for the default set, every card that is not off by default.
         params: parameter values by name; each goes to the selected card that has a parameter of that name. A patch
-            that is on keeps the values of those that are not given.
-        choice: the user's settings, which the default set and the default parameters follow.
+            that is on keeps its other values.
+        choice: the user's changes to the default set and to default parameters.
 
     Returns:
-        The names that this call put (not those that were on already).
+        The names that this call applied (not those that were on already).
 
     Raises:
         UsageError: a name or a parameter is unknown, or a value is not allowed. Nothing was changed.
-        PatchRefused: a patch that was named cannot be applied. What this call had put is taken back.
+        PatchRefused: a patch that was named cannot be applied. What this call had applied is undone.
     """
     named = list(names)
     choice = choice or Choice()
@@ -105,12 +105,12 @@ def apply(
 
 
 def apply_installing(choice: Choice) -> None:
-    """Put what has to be there before ultralytics is imported: the cards that install something of their own."""
+    """Apply the cards that must be on before ultralytics is imported: those that install something."""
     apply([card.name for card in _choose([], choice) if fixes.load_fix(card.name).install is not None], choice=choice)
 
 
 def remove(names: Iterable[str] | None = None) -> None:
-    """Undo the named patches, or all; what was replaced is restored to the very same objects."""
+    """Undo the named patches, or all: the very same upstream objects are restored."""
     for name in reversed(list(_applied) if names is None else [n for n in names if n in _applied]):
         _applied.pop(name).undo()
     for name in list(_not_applied) if names is None else names:
@@ -123,7 +123,7 @@ def snapshot() -> dict[str, Mapping[str, Value]]:
 
 
 def restore_patches(before: Mapping[str, Mapping[str, Value]]) -> None:
-    """Go back to a snapshot: what was put since is undone, what had other parameters gets them back."""
+    """Go back to a snapshot: later patches are undone, and changed parameters restored."""
     remove([name for name, applied in _applied.items() if before.get(name) != applied.params])
     for name, params in before.items():
         if name not in _applied:
@@ -131,7 +131,7 @@ def restore_patches(before: Mapping[str, Mapping[str, Value]]) -> None:
 
 
 def installing(patches: Mapping[str, Mapping[str, Value]]) -> dict[str, Mapping[str, Value]]:
-    """Of a snapshot, the patches that install something of their own and wrap nothing."""
+    """The patches of a snapshot that install something and wrap no function."""
     return {name: params for name, params in patches.items() if fixes.load_fix(name).install is not None}
 
 
@@ -148,33 +148,33 @@ def states(*, objects: bool = False) -> tuple[PatchState, ...]:
 
 def _state_of(card: Card, counted: int, mine: Mapping[str, list[cover.Own]]) -> PatchState:
     if applied := _applied.get(card.name):
-        standing = fixes.load_fix(card.name).standing
-        state, reason = (standing() if standing else None) or _covered(card, mine) or ("on", applied.reason)
+        state_now = fixes.load_fix(card.name).state_now
+        state, reason = (state_now() if state_now else None) or _covered(card, mine) or ("on", applied.reason)
         return PatchState(card.name, state, reason, applied.params, counted)
     state, reason = _not_applied.get(card.name) or _outside(card) or ("off", "")
     return PatchState(card.name, state, reason, {})
 
 
 def _covered(card: Card, mine: Mapping[str, list[cover.Own]]) -> tuple[str, str] | None:
-    """State and reason where functions of the user's own stand in the place of patched ones; None where none do."""
+    """State and reason where functions of the user replace patched ones; None where none do."""
     paths = stack.paths(card.name)
     if not (found := [one for path in paths for one in mine[path]]):
         return None
     said = "; ".join(dict.fromkeys(map(str, found)))
-    if not any(_stands(stack.original(path)) for path in paths):
+    if not any(_in_use(stack.original(path)) for path in paths):
         return "replaced", f"{said}; the patch has nothing to act on"
     return "partly-on", f"on, but {said}"
 
 
-def _stands(target: upstream.Target) -> bool:
-    """Whether the patched function stands anywhere, under its name or inside what was put there."""
+def _in_use(target: upstream.Target) -> bool:
+    """Whether any module or class of ultralytics still holds the patched function, or something that wraps it."""
     name = target.attribute
     owners = [target.owner, *(m for m in list(sys.modules.values()) if m.__name__.partition(".")[0] == "ultralytics")]
     return any(cover.covers(vars(owner).get(name), target.path) for owner in owners)
 
 
 def params_of_all() -> dict[str, str]:
-    """Every parameter's name, with the card that has it."""
+    """The name of the card that has each parameter, by the name of the parameter."""
     return {name: card.name for card in load_all().values() for name in card.params}
 
 
@@ -193,10 +193,10 @@ def _params_in_force(
     cards: list[Card], given: Mapping[str, Any], preferred: Mapping[str, Any]
 ) -> dict[str, Mapping[str, Value]]:
     """The parameters of the chosen cards: as given, else as in force, else as preferred, else the card's default."""
-    known = [name for card in cards for name in card.params]
+    names = [name for card in cards for name in card.params]
     for name in given:
-        if name not in known:
-            raise UsageError(f"no patch parameter '{name}'; {nearest(name, known)}")
+        if name not in names:
+            raise UsageError(f"no patch parameter '{name}'; {nearest(name, names)}")
     settings: dict[str, Mapping[str, Value]] = {}
     for card in cards:
         in_force = _applied[card.name].params if card.name in _applied else {}
@@ -229,7 +229,7 @@ def _apply_card(card: Card, params: Mapping[str, Value]) -> None:
 
 
 def _outside(card: Card) -> tuple[str, str] | None:
-    """State and reason where the installed release does not have the defect, or None if it has it."""
+    """State and reason if the installed release does not have the defect; None if it has it."""
     here = upstream.release(upstream.version())
     fixed = ""
     for span in card.affected:
@@ -277,7 +277,11 @@ def _found(card: Card) -> list[upstream.Target]:
 
 
 def _verify(card: Card, fix: Fix, target: upstream.Target, wrapper: Any) -> str:
-    """Known text: fine. Unknown text: the parity probe decides, and the user is told."""
+    """The reason to apply the patch: the text of the target is known, or the parity probe passed, which is logged.
+
+    Raises:
+        PatchRefused: the text is unknown, and there is no probe or it failed.
+    """
     mark = upstream.fingerprint(target.raw)
     if mark is not None and mark in card.fingerprints:
         return f"text known ({card.fingerprints[mark]})"
@@ -294,12 +298,12 @@ def _verify(card: Card, fix: Fix, target: upstream.Target, wrapper: Any) -> str:
 
 
 def _callable(target: upstream.Target, function: Any) -> Any:
-    """Something callable: a static method as its class would hand it out, any other function as it is."""
+    """The function as a callable: a static method as its class would hand it out."""
     return function.__get__(None, target.owner) if isinstance(target.raw, staticmethod) else function
 
 
 def revive(state: str, path: str) -> Any:
-    """What a pickled patched function is loaded as: the function at `path`, after its patch set was put here."""
+    """Unpickle a patched function: apply the patches of `state` here, and return the function at `path`."""
     for name, params in json.loads(state)["patches"].items():
         apply([name], params)
     target = stack.original(path)

@@ -1,4 +1,4 @@
-"""What the code of a patch consists of: one `Fix` a card, and the two forms of its wrapper."""
+"""The code of a patch: one `Fix` for each card, and the two ways to make its wrapper."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Maker = Callable[[Params], Wrapper]
 
 @dataclass(frozen=True)
 class Fix:
-    """The code of one card: a wrapper around its target, or an action of its own.
+    """The code of one card: a wrapper around its targets, or something that it installs.
 
     Attributes:
         wrapper: makes the wrapper for the target from the card's parameters; see `wrapper` and `float32_wrapper`.
         probe: for a target of unknown text: compares the stock function with the patched one on healthy input
             and returns why they differ, or None. It may use the global RNG; the engine restores it.
-        install: instead of wrapping the target: does something and returns what undoes it.
+        install: instead of wrapping the target: acts, and returns the function that undoes it.
         needed: for cards whose default is `auto`: why the patch is not needed here, or None if it is.
-        standing: for what waits for its moment: state and reason as they are now, or None for a patch that is on.
+        state_now: for patches that act after they were applied: state and reason, or None if it has acted and is on.
     """
 
     wrapper: Maker | None = None
     probe: Callable[[Any, Any], str | None] | None = None
     install: Callable[[Params], Callable[[], None]] | None = None
     needed: Callable[[], str | None] | None = None
-    standing: Callable[[], tuple[str, str] | None] | None = None
+    state_now: Callable[[], tuple[str, str] | None] | None = None
 
 
 def wrapper(function: Callable[..., Any]) -> Maker:

@@ -1,9 +1,9 @@
-"""Ultralytics' label caches (`labels/train.cache`), read without running what they name.
+"""Reads Ultralytics' label caches (`labels/train.cache`) without executing code from them.
 
-Such a cache lies in the dataset, is a pickle, and Ultralytics loads it when a training starts; so a dataset from
-somebody else could run code. What Ultralytics writes are arrays, numbers and texts, and these are read here, with the
-very values. A cache that names anything else counts as unreadable, so that Ultralytics scans the labels and writes its
-own. It is no patch with a card: training under yolo-nanfix has it, whatever is patched.
+Such a cache is a pickle inside the dataset, and Ultralytics loads it when training starts: a dataset from somebody else
+could run code. Ultralytics writes arrays, numbers and text, which are read here with the same values. A cache that
+names anything else counts as unreadable, so that Ultralytics scans the labels and writes a new one. This has no card:
+training under yolo-nanfix always does it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from yolo_nanfix import upstream
 
 READERS = ("ultralytics.data.utils:load_dataset_cache_file", "ultralytics.data.dataset:load_dataset_cache_file")
-"""Where the function stands, in newer releases and in older ones; the oldest have none."""
+"""Where the function is, in newer and in older releases; the oldest have none."""
 NUMPY = frozenset(
     f"{package}.multiarray.{name}" for package in ("numpy.core", "numpy._core") for name in ("_reconstruct", "scalar")
 ) | {"numpy.ndarray"}
@@ -32,24 +32,24 @@ PATHS = frozenset(
     for module in ("pathlib", "pathlib._local")
     for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 )
-"""What the values of a cache are made of, beside `numpy.dtype`; none does anything but hold them."""
+"""What a cache may name besides `numpy.dtype`; these only hold values."""
 ARRAY_KINDS = "biufcUSO"
-"""Of what kinds the types of its arrays may be."""
+"""The `dtype.kind` that its arrays may have."""
 READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _swaps: list[AbstractContextManager[None]] = []
 
 
 class _Values(pickle.Unpickler):
-    """Makes arrays, numbers and texts, and nothing else.
+    """Loads arrays, numbers and text, and nothing else.
 
-    A pickle may set attributes of what it names, so that it gets no class or function that Python code could change.
+    A pickle may set attributes of what it names, so it gets no class or function whose attributes Python code can set.
     """
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a pickle calls, if it is one of those.
+        """The class or function that a pickle names, if it is allowed.
 
         Raises:
-            AttributeError: it is not; every release of Ultralytics takes that for a cache to be written anew.
+            AttributeError: it is not; every release of Ultralytics then writes a new cache.
         """
         named = f"{module}.{name}"
         if named in NUMPY:
@@ -62,10 +62,10 @@ class _Values(pickle.Unpickler):
 
 
 def _dtype(kind: str, align: bool = False, copy: bool = True) -> np.dtype[Any]:
-    """A type of numbers, texts or objects: one of its own, for a pickle sets the order of its bytes afterwards.
+    """A new dtype of numbers, text or objects (a pickle sets its byte order afterwards).
 
     Raises:
-        ValueError: it is another one, as of records.
+        ValueError: it is of another kind, such as a structured one.
     """
     made = np.dtype(str(kind), copy=True)
     if made.kind not in ARRAY_KINDS:
@@ -87,12 +87,12 @@ def read_cache(path: str | Path) -> Any:
         OSError: it cannot be read.
     """
     collecting = gc.isenabled()
-    gc.disable()  # as Ultralytics does: it takes a third of the time
+    gc.disable()  # as Ultralytics does: a third of the time
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, READ_FLAGS)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise AttributeError("it is no file")
-            _header(file)
+            _skip_npy_header(file)
             return _Values(file).load().item()
     except OSError:
         raise
@@ -103,11 +103,11 @@ def read_cache(path: str | Path) -> Any:
             gc.enable()
 
 
-def _header(file: BinaryIO) -> None:
+def _skip_npy_header(file: BinaryIO) -> None:
     """Read past the header of a `.npy` file.
 
     Raises:
-        ValueError: it is none, or not of one Python object.
+        ValueError: there is none, or it is not of one Python object.
     """
     major, _ = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
@@ -117,7 +117,7 @@ def _header(file: BinaryIO) -> None:
 
 
 def load_dataset_cache_file(path: Path) -> Any:
-    """What stands in the place of Ultralytics' function of this name; raises as `read_cache` does."""
+    """Replaces Ultralytics' function of this name; raises as `read_cache` does."""
     try:
         return read_cache(path)
     except AttributeError as error:
@@ -126,7 +126,7 @@ def load_dataset_cache_file(path: Path) -> Any:
 
 
 def read_as_values() -> None:
-    """Let Ultralytics read its caches as values, until `take_back`; releases without the function stay as they are."""
+    """Let Ultralytics read its caches with `read_cache` until `take_back`; releases without the function stay stock."""
     for target in READERS if not _swaps else ():
         with suppress(LookupError):
             upstream.resolve(target)
@@ -143,13 +143,13 @@ def take_back() -> None:
 
 
 def on() -> bool:
-    """Whether Ultralytics reads its caches as values now."""
+    """Whether Ultralytics reads its caches with `read_cache` now."""
     return bool(_swaps)
 
 
 @contextmanager
 def as_values() -> Iterator[None]:
-    """For the length of a `with` block, in this process and in those that it starts under the same patches."""
+    """`read_as_values` for a `with` block, in this process and in those that it starts with the same patches."""
     if on():
         yield
         return

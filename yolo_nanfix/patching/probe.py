@@ -1,4 +1,4 @@
-"""Parity probes: does a patched function of unknown text still do on healthy input what the stock one does?"""
+"""Parity probes: whether a patched function of unknown text agrees with the stock one on healthy input."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 Calling = Callable[[Any, Sequence[Tensor]], Tensor]
+Probe = Callable[[Any, Any], str | None]
+"""`probe(stock, patched)`: why they differ on healthy input, or None."""
 RELATIVE = 1e-6
 STEPS = 3
 
 
 def generator(seed: int) -> torch.Generator:
-    """A CPU generator of its own, so that a probe never moves the training's RNG."""
+    """A new CPU generator, so that a probe never advances the RNG of training."""
     return torch.Generator().manual_seed(seed)
 
 
@@ -26,7 +28,7 @@ def samples(make: Callable[[torch.Generator], Sequence[Tensor]], count: int = 3)
 
 
 def calling(*rest: Any, instance: Any = None, **options: Any) -> Calling:
-    """How `difference` calls a function: the tensors of a probe, then what stays the same.
+    """How `difference` calls a function: with the tensors of a probe, then with fixed arguments.
 
     Args:
         rest: further arguments; tensors are cloned for each call.
@@ -79,24 +81,25 @@ def _run(function: Any, call: Calling, tensors: Sequence[Tensor]) -> tuple[Tenso
     return output.detach().clone(), filled
 
 
-def text_difference(
-    stock: Any, *, uses: Iterable[str] = (), takes: Sequence[str] = (), more: bool = False
-) -> str | None:
-    """For a function that cannot be tried here: why its text does not fit the patch, or None.
+def text_probe(*, uses: Iterable[str] = (), takes: Sequence[str] = (), more: bool = False) -> Probe:
+    """A probe for a method that cannot be run here: whether its code still fits the patch.
 
     Args:
-        stock: the function as upstream wrote it.
         uses: globals, attributes or texts that its code must still use.
         takes: the names of its parameters after `self`.
-        more: it may take further ones behind them.
+        more: it may take further parameters after `takes`.
     """
-    function = inspect.unwrap(stock)
-    found = list(inspect.signature(function).parameters)[1:]
-    if takes and (found[: len(takes)] if more else found) != list(takes):
-        return f"it takes ({', '.join(found)}), not ({', '.join(takes)})"
-    code = function.__code__
-    missing = set(uses) - {*code.co_names, *(c for c in code.co_consts if isinstance(c, str))}
-    return f"it no longer uses {', '.join(sorted(missing))}" if missing else None
+
+    def probe(stock: Any, patched: Any) -> str | None:
+        function = inspect.unwrap(stock)
+        found = list(inspect.signature(function).parameters)[1:]
+        if takes and (found[: len(takes)] if more else found) != list(takes):
+            return f"it takes ({', '.join(found)}), not ({', '.join(takes)})"
+        code = function.__code__
+        missing = set(uses) - {*code.co_names, *(c for c in code.co_consts if isinstance(c, str))}
+        return f"it no longer uses {', '.join(sorted(missing))}" if missing else None
+
+    return probe
 
 
 def step_difference(stock: Any, patched: Any, *, scaled: bool) -> str | None:
@@ -122,7 +125,7 @@ def step_difference(stock: Any, patched: Any, *, scaled: bool) -> str | None:
 
 
 def amp_difference(stock: Any, patched: Any) -> str | None:
-    """Why `check_amp` answers otherwise than stock for a small model on the CPU, or None."""
+    """Why the patched `check_amp` disagrees with stock about a small model on the CPU, or None."""
     model = nn.Conv2d(3, 1, 1)
     try:
         answers = bool(stock(model)), bool(patched(model))
@@ -132,7 +135,7 @@ def amp_difference(stock: Any, patched: Any) -> str | None:
 
 
 class _Trainer(SimpleNamespace):
-    """As much of a trainer as an optimizer step uses."""
+    """The part of a trainer that an optimizer step uses."""
 
     def __init__(self, scaled: bool) -> None:
         model = nn.Linear(4, 2)

@@ -1,7 +1,7 @@
-"""What stands at each target: upstream's own object, under the wrappers of the cards that are on.
+"""The wrappers around each target: upstream's own object, inside the wrappers of the cards that are on.
 
-Several cards may wrap one function. Each wraps what the cards before it left, and each can be taken away on its own:
-the rest is then stacked anew on the very same upstream object.
+Several cards may wrap one function. Each can be removed alone: the others are then stacked again on the very same
+upstream object.
 """
 
 from __future__ import annotations
@@ -19,26 +19,20 @@ _pickled: list[Callable[[str], tuple[Any, ...]]] = []
 
 
 def pickled_by(reduce: Callable[[str], tuple[Any, ...]]) -> None:
-    """Hand in how a patched function is pickled: `reduce(path)` gives what `__reduce_ex__` returns."""
+    """Set how a patched function is pickled: `reduce(path)` gives what `__reduce_ex__` returns."""
     _pickled[:] = [reduce]
 
 
 class Patched(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # wrapt has no complete types
-    """An upstream function under wrappers. Its pickle carries the patch set, which is put where it is loaded."""
+    """An upstream function in a wrapper. Its pickle holds the patches of this process, applied where it is loaded."""
 
     def __init__(self, path: str, wrapped: Any, wrapper: Wrapper) -> None:
-        """Put one more wrapper around a function.
-
-        Args:
-            path: the target, `package.module:Qual.name`.
-            wrapped: what stood there before.
-            wrapper: what to put around it.
-        """
+        """Wrap the function `wrapped` at the target `path` (`package.module:Qual.name`)."""
         super().__init__(wrapped, wrapper)
         self._self_path = path
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """Pickle by name, together with what is patched here."""
+        """Pickle by path, with the patches of this process."""
         return _pickled[0](self._self_path)
 
     def __copy__(self) -> Patched:
@@ -61,7 +55,7 @@ _stacks: dict[str, _Stack] = {}
 
 
 def original(path: str) -> upstream.Target:
-    """The target as upstream made it, whatever stands on it now.
+    """The target as upstream made it, whatever wraps it now.
 
     Raises:
         LookupError: the installed release does not have it.
@@ -75,7 +69,7 @@ def paths(name: str | None = None) -> list[str]:
 
 
 def wrap_target(path: str, name: str, wrapper: Wrapper) -> None:
-    """Put the wrapper of a card around a target, outside of those that are there."""
+    """Add the wrapper of a card to a target, as the outermost one."""
     target = original(path)
     stack = _stacks.setdefault(path, _Stack(target, target.raw))
     stack.wrappers[name] = wrapper
@@ -83,7 +77,7 @@ def wrap_target(path: str, name: str, wrapper: Wrapper) -> None:
 
 
 def unwrap_target(path: str, name: str) -> None:
-    """Take the wrapper of a card away; the last one to go leaves upstream's very own object."""
+    """Remove the wrapper of a card; without wrappers, upstream's very own object is restored."""
     stack = _stacks[path]
     del stack.wrappers[name]
     _rebuild(stack)
@@ -92,9 +86,9 @@ def unwrap_target(path: str, name: str) -> None:
 
 
 def _rebuild(stack: _Stack) -> None:
-    """Swap what stands at the target, and at every module that holds it, for the present stack of wrappers.
+    """Set the current stack of wrappers at the target and in every module that holds it.
 
-    Where somebody else has replaced the target since, theirs stays.
+    A place that somebody else has set since is left alone.
     """
     target, before, now = stack.target, stack.current, stack.target.raw
     for wrapper in stack.wrappers.values():

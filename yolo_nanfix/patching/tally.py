@@ -1,4 +1,4 @@
-"""Counts what the patches moved, floored or skipped, so that nothing they do goes unreported."""
+"""Counts the values that the patches clamp, floor or skip, for the report of the run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def add(name: str, count: int | Tensor) -> None:
 
     Args:
         name: the card.
-        count: a number, or a tensor whose sum is the number (a bool mask of what was moved). A tensor is summed on
-            its own device and not read by the host.
+        count: a number, or a tensor whose sum is the number (such as a bool mask). A tensor is summed on its device,
+            without a host read.
     """
     number = count if isinstance(count, Tensor) else torch.tensor(count)
     with torch.inference_mode(False), torch.no_grad():
@@ -26,11 +26,11 @@ def add(name: str, count: int | Tensor) -> None:
 
 
 def read() -> dict[str, int]:
-    """What was counted since the last `clear`, by card; waits for the device."""
+    """The counts since the last `clear`, by card, without zeros; waits for the device."""
     totals = {name: sum(int(total) for total in devices.values()) for name, devices in _totals.items()}
     return {name: total for name, total in totals.items() if total}
 
 
 def clear() -> None:
-    """Forget all counts: the next run counts from 0."""
+    """Reset all counts."""
     _totals.clear()

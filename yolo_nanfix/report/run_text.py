@@ -15,7 +15,7 @@ from rich.text import Text
 from yolo_nanfix import overrides
 from yolo_nanfix.findings import Report, Severity
 from yolo_nanfix.health import Kind, State, state_of
-from yolo_nanfix.overrides import ahead, behind, joined
+from yolo_nanfix.overrides import join_overrides, unguarded_note, unguarded_warning
 from yolo_nanfix.report import event_text, health_text
 from yolo_nanfix.report.panel import put
 from yolo_nanfix.report.words import PLACES, printable
@@ -56,7 +56,7 @@ def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet:
             console.print(f"  {name:<9} {_escaped(_short(path))}")
     console.print()
     lines = [
-        *_unguarded(summary, ahead),
+        *_unguarded(summary, unguarded_warning),
         _headline(summary),
         *_reasons(summary),
         *_go_on(summary),
@@ -65,7 +65,7 @@ def render(summary: Mapping[str, Any], console: Console | None = None, *, quiet:
         _counts(summary),
         *_metrics(summary),
         *_settings(summary),
-        *_unguarded(summary, behind),
+        *_unguarded(summary, unguarded_note),
     ]
     put(console, "yolo-nanfix", [Text.from_markup(line, emoji=False) for line in lines], _colour(summary))
 
@@ -78,7 +78,7 @@ def _unguarded(summary: Mapping[str, Any], words: Callable[[str], str]) -> list[
 
 def _settings(summary: Mapping[str, Any], *, off: bool = False) -> list[str]:
     """The settings and what they change, one line for each source."""
-    found = joined((overrides.read(summary, "lint"), overrides.read(summary)))
+    found = join_overrides((overrides.read_overrides(summary, "lint"), overrides.read_overrides(summary)))
     colour = "yellow" if found.switch_off else "dim"
     return [f"[{colour}]{_escaped(line)}[/]" for line in found.lines(off=off)]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from yolo_nanfix.findings import Finding, Report, RuleText
 from yolo_nanfix.report.words import json_rows, printable
-from yolo_nanfix.shown import text_cell
+from yolo_nanfix.wording import text_cell
 
 CSV_COLUMNS = (
     "code", "name", "severity", "effect", "file", "line", "x", "y", "channel", "split", "image", "message", "fix",

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nanfix.findings import Effect, Finding, Place, Report, RuleText, Skip
-from yolo_nanfix.shown import printable as printable
 from yolo_nanfix.tasks import TASKS, Basis, TaskBasis
+from yolo_nanfix.wording import printable as printable
 
 EFFECT_WORDS = {
     Effect.DROPS: "Ultralytics drops the image",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yolo_nanfix.shown import printable
+from yolo_nanfix.wording import printable
 
 MOST_CHARACTERS = 2000
 """Longer texts are cut."""

@@ -15,7 +15,7 @@ from yolo_nanfix.files import NotRegular, Refusal, Within
 from yolo_nanfix.run_folder import csv_tables, lenient
 from yolo_nanfix.run_folder.csv_tables import STEPS_NAME, Table
 from yolo_nanfix.run_folder.summary import REPORT_NAME
-from yolo_nanfix.shown import printable
+from yolo_nanfix.wording import printable
 
 RESULTS, ARGUMENTS, INCIDENTS = "results.csv", "args.yaml", "incidents"
 METRICS = (

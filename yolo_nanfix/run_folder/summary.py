@@ -15,7 +15,7 @@ from yolo_nanfix import files, upstream
 from yolo_nanfix._version import __version__
 from yolo_nanfix.findings import Finding, Report
 from yolo_nanfix.health import State
-from yolo_nanfix.overrides import NOTHING, Overrides
+from yolo_nanfix.overrides import NO_OVERRIDES, Overrides
 from yolo_nanfix.run_folder import own_mark
 
 REPORT_NAME = "yolo-nanfix.json"
@@ -47,7 +47,7 @@ class RunContext:
     on_fatal: str = "ignore"
     quarantined: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
     summary: dict[str, Any] | None = None
-    overrides: Overrides = NOTHING
+    overrides: Overrides = NO_OVERRIDES
 
 
 current: ContextVar[RunContext | None] = ContextVar("yolo_nanfix_run", default=None)

@@ -1,1 +1,1 @@
-"""One module a command, each with `add_arguments(parser)` and `run(args) -> int`."""
+"""One module per command, each with `EXAMPLES`, `add_arguments(parser)` and `run(args) -> Answer`."""

@@ -19,10 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Write the page; 0 however the runs went.
+    """Write the page; the exit code is 0, also for failed runs.
 
     Raises:
-        DataError: one of them is not the folder of a training run.
+        DataError: a folder is not that of a training run.
         UsageError: the page cannot be written.
     """
     from yolo_nanfix import api

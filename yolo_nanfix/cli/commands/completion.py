@@ -1,4 +1,4 @@
-"""`yolo-nanfix completion SHELL`: the script that lets a shell complete our command lines, and what it may offer."""
+"""`yolo-nanfix completion SHELL`: the script for shell completion, and the words that it offers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """The script; it asks the installed command, so that it need not be made again after an update."""
+    """Print the script; it calls the installed command, so that it stays valid after an update."""
     from argcomplete.shell_integration import shellcode
 
     script = shellcode(["yolo-nanfix"], shell=args.shell) + "\n"
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> Answer:
 
 
 def answer() -> None:
-    """Answer the shell that asked through the environment, from the parsers themselves, and end the process."""
+    """Answer a completion request in the environment, from the parsers themselves, and end the process."""
     import argcomplete
     from argcomplete.completers import FilesCompleter
 
@@ -58,7 +58,7 @@ def answer() -> None:
 
 
 def _rules(prefix: str, **given: Any) -> Iterator[str]:
-    """Codes, families and `ALL`, also the next one after a comma."""
+    """`ALL`, families and codes of rules, also after a comma."""
     from yolo_nanfix import api
 
     before, comma, _ = prefix.rpartition(",")
@@ -84,7 +84,7 @@ def _patches(prefix: str, **given: Any) -> Iterable[str]:
 
 
 def _rules_and_patches(prefix: str, parsed_args: argparse.Namespace, **given: Any) -> Iterator[str]:
-    """Codes and names of rules; for `explain` patches, too."""
+    """Codes and names of rules; for `explain` also patches."""
     from yolo_nanfix import api
 
     yield from api.cards() if parsed_args.command == "explain" else ()
@@ -93,7 +93,7 @@ def _rules_and_patches(prefix: str, parsed_args: argparse.Namespace, **given: An
 
 
 def _training_arguments(prefix: str, **given: Any) -> Iterator[str]:
-    """Ultralytics' training arguments as `key=`, then what the key may be, where that is known."""
+    """Ultralytics' training arguments as `key=`, then values of the key, if known."""
     from argcomplete.completers import FilesCompleter
 
     defaults = _defaults()
@@ -108,7 +108,7 @@ def _training_arguments(prefix: str, **given: Any) -> Iterator[str]:
 
 
 def _defaults() -> dict[str, Any]:
-    """Ultralytics' arguments and their defaults, from its own file: its import would take seconds."""
+    """Ultralytics' arguments and their defaults, from its file: an import would take seconds."""
     from yolo_nanfix import safe_yaml
 
     spec = importlib.util.find_spec("ultralytics")

@@ -1,4 +1,4 @@
-"""`yolo-nanfix diagnose INCIDENT`: why a step went wrong, found out by replaying it here."""
+"""`yolo-nanfix diagnose INCIDENT`: replay a bad step and report its cause."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Replay; 0 when there is a verdict.
+    """Replay the step; 0 if there is a verdict.
 
     Raises:
         UsageError: the incident cannot be read, or cannot be replayed here.
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> Answer:
     from yolo_nanfix import api
     from yolo_nanfix.report import run_text
 
-    # what Ultralytics logs is not part of the verdict
+    # the log of Ultralytics is not part of the verdict
     with contextlib.redirect_stdout(sys.stderr), waiting("replaying the step", args.quiet):
         verdict = api.diagnose(args.incident, imports=args.imports).as_dict()
     show = partial(run_text.verdict_text, verdict, console(), short=args.quiet)

@@ -19,23 +19,23 @@ MARKS = {"good": "[green]good[/]", "note": "[yellow]note[/]", "bad": "[red]bad [
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line: it has the common options only."""
+    """No arguments besides the common options."""
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Look at everything; 1 if something will break training, else 0."""
+    """Run all checks; 1 if something will break training, else 0."""
     with waiting("looking at versions, devices and patches", args.quiet):
         from yolo_nanfix import api, environment
 
         with api.patched() as status:
             checks = list(environment.examine(status))
-    result = environment.as_dict(checks)
-    code = 0 if result["healthy"] else 1
-    return Answer(code, result, partial(_show, checks, args.quiet))
+    healthy = not any(check.state == environment.BAD for check in checks)
+    result = {"healthy": healthy, "checks": [check._asdict() for check in checks]}
+    return Answer(0 if healthy else 1, result, partial(_print_checks, checks, args.quiet))
 
 
-def _show(checks: list[DoctorCheck], quiet: bool) -> None:
-    """One line a check; if `quiet`, only what is bad."""
+def _print_checks(checks: list[DoctorCheck], quiet: bool) -> None:
+    """One line per check; if `quiet`, only those that are bad."""
     from rich.markup import escape
 
     page = console()

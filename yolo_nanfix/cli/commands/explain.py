@@ -1,4 +1,4 @@
-"""`yolo-nanfix explain NAME`: all that is known of a patch or a lint rule."""
+"""`yolo-nanfix explain NAME`: the documentation of a patch or a lint rule."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from yolo_nanfix.errors import UsageError, close, nearest
 if TYPE_CHECKING:
     from yolo_nanfix.api import Card
 
-
 EXAMPLES = (
     ("a patch", "yolo-nanfix explain rect-validation"),
     ("a rule of lint", "yolo-nanfix explain BX004"),
@@ -27,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """What it is, why it is there and what it changes.
+    """Print what it is, why it exists and what it changes.
 
     Raises:
         UsageError: there is no patch and no rule of that name.
@@ -54,16 +53,10 @@ def _as_dict(card: Card) -> dict[str, object]:
 def _card(card: Card) -> Iterator[tuple[str, str]]:
     yield "", card.name
     yield "wraps", ", ".join(card.targets)
-    spans = (
-        f"{s.introduced} up to, not including, {s.fixed}" if s.fixed else f"{s.introduced} on" for s in card.affected
-    )
+    spans = [f"{s.introduced} {f'up to, not including, {s.fixed}' if s.fixed else 'on'}" for s in card.affected]
     yield "releases with the defect", ", ".join(spans)
-    yield "default", card.default
-    yield "symptom", card.symptom
-    yield "cause", card.cause
-    yield "does", card.does
-    yield "leaves", card.leaves
-    yield "measured", card.measured
+    for field in ("default", "symptom", "cause", "does", "leaves", "measured"):
+        yield field, getattr(card, field)
     for name, param in card.params.items():
         choices = f" (one of {', '.join(map(str, param.choices))})" if param.choices else ""
         yield f"parameter {name}", f"default {param.default}{choices}; {param.help}"

@@ -1,4 +1,4 @@
-"""`yolo-nanfix handoff`: the images with findings, their boxes and what is wrong, ready for a labelling tool."""
+"""`yolo-nanfix handoff`: export the images with findings, their labels and defects to a labelling tool."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     add_dataset(parser)
-    parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write; it must not be there")
+    parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write; it must not exist")
     parser.add_argument(
-        "--to", choices=api.HANDOFF_FORMATS, required=True, help="the form that the labelling tool imports"
+        "--to", choices=api.HANDOFF_FORMATS, required=True, help="the format that the labelling tool imports"
     )
     parser.add_argument(
         "--unlabelled",
         action="store_true",
-        help="instead those worth labelling: no label file, undamaged, no copies of others (decodes every image)",
+        help="instead images worth labelling: no label file, undamaged, no copies of others (decodes every image)",
     )
     add_reading(parser)
     parser.add_argument("--select", metavar="RULES", action="append", help="only findings of these rules")
@@ -61,12 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Lint, write OUT, say what is in it; 0 also if nothing was found.
+    """Lint, write OUT, and print what is in it; 0 also without findings.
 
     Raises:
-        UsageError: an option or the data cannot be used, or OUT is there already or cannot be written.
+        UsageError: an option or the data cannot be used, or OUT exists or cannot be written.
     """
-
     if args.max is not None and args.max < 1:
         raise UsageError(f"--max must be at least 1, not {args.max}")
     if args.unlabelled and (args.select or args.ignore):
@@ -91,19 +90,19 @@ def run(args: argparse.Namespace) -> Answer:
             progress=progress,
         )
     values = {**vars(done), "settings": report.overrides.as_dict()}
-    return Answer(0, values, partial(_say, done, report.overrides, args.quiet))
+    return Answer(0, values, partial(_print_handoff, done, report.overrides, args.quiet))
 
 
-def _say(done: HandedOver, overrides: Overrides, quiet: bool) -> None:
-    """What was written, and what was not; if `quiet` only what settings leave out, on stderr."""
+def _print_handoff(done: HandedOver, overrides: Overrides, quiet: bool) -> None:
+    """Print what was written, and what was not; if `quiet` only what settings leave out, on stderr."""
     for line in overrides.lines(off=True) if quiet else ():
         say(f"yolo-nanfix: {line}")
-    for line in () if quiet else (*_lines(done), *overrides.lines()):
+    for line in () if quiet else (*_handoff_lines(done), *overrides.lines()):
         say(line, sys.stdout)
 
 
-def _lines(done: HandedOver) -> Iterator[str]:
-    """What to know of a handoff, a line each."""
+def _handoff_lines(done: HandedOver) -> Iterator[str]:
+    """The result of a handoff, line by line."""
     yield f"{done.folder}: {done.images} images, {done.boxes} label rows, {done.findings} findings"
     drawn = ", overlays/ shows it" if done.findings else ""
     yield f"import {' and '.join(done.files)}; handoff.csv lists everything{drawn}"

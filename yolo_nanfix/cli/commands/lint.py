@@ -1,4 +1,4 @@
-"""`yolo-nanfix lint`: what breaks, poisons or silently weakens training in a dataset."""
+"""`yolo-nanfix lint`: find what breaks, poisons or silently weakens training in a dataset, and fix it."""
 
 from __future__ import annotations
 
@@ -39,34 +39,33 @@ EXAMPLES = (
     ("a page to look at, and to send", "yolo-nanfix lint data.yaml --output-format html --output-file lint.html"),
     ("fail on errors only", "yolo-nanfix lint data.yaml --fail-on error"),
 )
-LEVELS = (*(severity.value for severity in Severity), "never")
+FAIL_ON = (*(severity.value for severity in Severity), "never")
 _POLL_SECONDS = 1.0
-"""So long `--watch` waits between two looks; longer where a look takes more than a fifth of it."""
+"""The pause of `--watch` between two checks for changes; longer if a check takes more than a fifth of it."""
 _MAX_LINES = 50
-"""So many files that were left as they are, or folders outside of the dataset, are named."""
+"""Most files that were not fixed, or folders outside of the dataset, that are listed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
+    """Declare the command line."""
     add_dataset(parser, "*")
     _add_choice(parser)
     _add_output(parser)
     _add_fixes(parser)
     parser.epilog = (
-        "Settings stand under lint in nanfix.yaml or in [tool.yolo-nanfix.lint] of pyproject.toml, looked for from the "
-        "folder of data.yaml upward, then from the current one; options win. What came with the dataset hides no fatal "
-        "finding from the exit code. With --json, --output-file takes the form "
-        "of --output-format beside the document on stdout. Exit codes: 0 nothing above info, 1 findings, 2 wrong use, "
-        "130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP."
+        "Settings are read from the key lint of nanfix.yaml or [tool.yolo-nanfix.lint] of pyproject.toml, searched "
+        "from the folder of data.yaml upward, then from the current one; options win. Settings that came with the "
+        "dataset hide no fatal finding from the exit code. With --json, --output-file gets the form of --output-format "
+        "beside the document on stdout. Exit codes: 0 nothing above info, 1 findings, 2 wrong use, 130 interrupted, "
+        "143 and 129 ended by SIGTERM and SIGHUP."
     )
 
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
-    """What is asked."""
-    group = parser.add_argument_group("what is asked", "RULES: codes, prefixes, names or ALL, joined by commas")
+    group = parser.add_argument_group("what is checked", "RULES: codes, prefixes, names or ALL, joined by commas")
     add_reading(group)
-    group.add_argument("--select", metavar="RULES", action="append", help="ask these rules only")
-    group.add_argument("--extend-select", metavar="RULES", action="append", help="ask these, too")
+    group.add_argument("--select", metavar="RULES", action="append", help="run these rules only")
+    group.add_argument("--extend-select", metavar="RULES", action="append", help="run these, too")
     group.add_argument("--ignore", metavar="RULES", action="append", help="leave these out")
     group.add_argument(
         "--severity", metavar="RULE=LEVEL", action="append", help="another level: fatal, error, warning or info"
@@ -84,7 +83,6 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
-    """What is shown."""
     group = parser.add_argument_group("what is shown")
     group.add_argument(
         "--output-format", choices=FORMS, metavar="FORM", help=f"form of the result: {', '.join(FORMS)} (default: text)"
@@ -97,7 +95,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--statistics", action="store_true", help="counts by rule instead of findings (text or json)")
     group.add_argument(
-        "--fail-on", choices=LEVELS, default="warning", help="exit code 1 from this severity on (default: warning)"
+        "--fail-on", choices=FAIL_ON, default="warning", help="exit code 1 from this severity on (default: warning)"
     )
     group.add_argument(
         "--exit-zero", action="store_const", const="never", dest="fail_on", help="the same as --fail-on never"
@@ -106,46 +104,45 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_fixes(parser: argparse.ArgumentParser) -> None:
-    """What is fixed."""
     group = parser.add_argument_group("fixes", "the table of rules says which have an autofix")
-    group.add_argument("--fix", action="store_true", help="fix what is safe to fix; --undo takes it back")
+    group.add_argument("--fix", action="store_true", help="apply the safe autofixes; --undo reverts them")
     group.add_argument(
         "--unsafe-fixes",
         action="store_true",
-        help="let --fix and --diff also do what may lose data: drop rows, clip far, renumber classes, rename "
-        "images, move unusable ones to quarantine with their labels; alone it writes nothing",
+        help="let --fix and --diff also apply autofixes that may lose data: drop rows, clip far, renumber classes, "
+        "rename images, move unusable ones to quarantine with their labels; alone it writes nothing",
     )
     group.add_argument(
         "--fix-outside",
         action="store_true",
-        help="let --fix, --diff and --undo also change what lies outside of the dataset: behind links that lead out of "
-        "it, listed elsewhere, in a quarantine that is a link; alone it writes nothing",
+        help="let --fix, --diff and --undo also change files outside of the dataset: behind links, listed elsewhere, "
+        "in a quarantine that is a link; alone it writes nothing",
     )
     group.add_argument("--diff", action="store_true", help="show what --fix would change; write nothing")
-    group.add_argument("--undo", action="store_true", help="take the last fix run of this dataset back, and stop")
+    group.add_argument("--undo", action="store_true", help="revert the last fix run of this dataset, and stop")
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Lint; 0 if nothing was found that fails, else 1.
+    """Lint; 0 without findings from the severity `--fail-on` on, else 1.
 
     Raises:
         UsageError: an option, a setting or the data cannot be used, or the output file cannot be written.
     """
-    _check(args)
+    _check_options(args)
     data, given = _targets(args)
     if args.undo:
-        return _undo(args, data)
+        return _undo_last(args, data)
     options = _options(args, given)
     if args.watch:
         _watch(data, options, args)
     return _once(data, options, args)
 
 
-def _check(args: argparse.Namespace) -> None:
-    """Refuse options that contradict each other; settle the form of the result.
+def _check_options(args: argparse.Namespace) -> None:
+    """Set the default of `--output-format`.
 
     Raises:
-        UsageError: they do.
+        UsageError: options contradict each other.
     """
     given = args.output_format
     args.output_format = given or ("json" if args.json else "text")
@@ -166,7 +163,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _targets(args: argparse.Namespace) -> tuple[str | None, list[str] | None]:
-    """The dataset and the files; the words after `--files --other-option VALUE` are files, as hooks give them."""
+    """The dataset and the files; words after `--files --other-option VALUE` are files, as git hooks pass them."""
     data: list[str] = args.data
     given: list[str] | None = args.files
     if given == []:
@@ -179,7 +176,7 @@ def _targets(args: argparse.Namespace) -> tuple[str | None, list[str] | None]:
 
 
 def _options(args: argparse.Namespace, given: list[str] | None) -> dict[str, Any]:
-    """What the options ask for, as arguments of `api.lint`."""
+    """The options as arguments of `api.lint`."""
     pairs = [pair.partition("=") for pair in args.severity or ()]
     if wrong := next((word for word, equals, _ in pairs if not equals), None):
         raise UsageError(f"--severity {wrong} is not of the form RULE=LEVEL (for example BX006=info)")
@@ -188,10 +185,7 @@ def _options(args: argparse.Namespace, given: list[str] | None) -> dict[str, Any
         "extend_select": words_of(args.extend_select),
         "ignore": words_of(args.ignore),
         "severity": {word: level for word, _, level in pairs},
-        **{
-            name: getattr(args, name)
-            for name in ("task", "deep", "imgsz", "root", "baseline", "write_baseline", "jobs")
-        },
+        **{key: vars(args)[key] for key in ("task", "deep", "imgsz", "root", "baseline", "write_baseline", "jobs")},
         "files": given,
         "settings": not args.isolated,
         "trust_dataset_settings": args.trust_dataset_settings,
@@ -201,7 +195,7 @@ def _options(args: argparse.Namespace, given: list[str] | None) -> dict[str, Any
 
 
 def _once(data: str | None, options: Mapping[str, Any], args: argparse.Namespace) -> Answer:
-    """Lint, fix if that is wanted, and write the output file."""
+    """Lint, fix with `--fix`, and write the output file."""
     from yolo_nanfix import api
 
     studied: list[api.Studied] = []
@@ -219,15 +213,15 @@ def _once(data: str | None, options: Mapping[str, Any], args: argparse.Namespace
     if args.write_baseline:
         return _baseline(left, args.quiet)
     if args.output_file is not None:
-        _write(args.output_file, page or _formed(left, args, args.output_format))
+        _write_output(args.output_file, page or _formed(left, args, args.output_format))
         if not args.quiet:
             say(text_of_file(args, left))
-    show = nothing if args.output_file is not None else partial(_show, left, args, page)
+    show = nothing if args.output_file is not None else partial(_print_report, left, args, page)
     return Answer(_code(left, args), partial(_formed, left, args, "json"), show)
 
 
 def text_of_file(args: argparse.Namespace, report: Report) -> str:
-    """`lint.sarif: 3 errors, 1 warning as sarif`."""
+    """`wrote lint.sarif: 3 errors, 1 warning as sarif`."""
     from yolo_nanfix.report.text import found
 
     form = "statistics" if args.statistics else args.output_format
@@ -236,12 +230,13 @@ def text_of_file(args: argparse.Namespace, report: Report) -> str:
 
 def _code(report: Report, args: argparse.Namespace) -> int:
     """1 if there is a finding at least as severe as `--fail-on` says, else 0."""
-    rank = LEVELS.index(args.fail_on) if args.fail_on != "never" else -1
-    return 1 if report.gravest is not None and report.gravest.rank <= rank else 0
+    if args.fail_on == "never" or report.gravest is None:
+        return 0
+    return 1 if report.gravest.rank <= Severity(args.fail_on).rank else 0
 
 
 def _say_settings(report: Report, args: argparse.Namespace) -> None:
-    """Say on stderr what settings switch off, where the result itself is not the text that says it."""
+    """Print on stderr what settings switch off, unless the result is the text that has it."""
     if args.output_format == "text" and not (args.quiet or args.statistics):
         return
     for line in report.overrides.lines(off=True):
@@ -249,7 +244,7 @@ def _say_settings(report: Report, args: argparse.Namespace) -> None:
 
 
 def _baseline(report: Report, quiet: bool) -> Answer:
-    """The answer after the baseline was written."""
+    """The answer of `--write-baseline`."""
     (written,) = report.overrides.of(What.BASELINE)
     line = f"{written.value} holds {len(report.findings)} findings of {report.data} now; only new ones will fail."
     values = {"baseline": written.value, "findings": len(report.findings), "data": report.data}
@@ -260,7 +255,7 @@ def _watch(data: str | None, options: Mapping[str, Any], args: argparse.Namespac
     """Lint now, and whenever a file of the dataset or its settings changes, until an interrupt.
 
     Raises:
-        UsageError: the first run cannot be done. What goes wrong in a later one is said, and waited out.
+        UsageError: the first run fails. An error of a later one is printed, and the next change waited for.
     """
     from yolo_nanfix import api
 
@@ -289,7 +284,7 @@ def _watch(data: str | None, options: Mapping[str, Any], args: argparse.Namespac
             pause = max(_POLL_SECONDS, 5 * (time.monotonic() - begun))
 
 
-def _show(report: Report, args: argparse.Namespace, page: str) -> None:
+def _print_report(report: Report, args: argparse.Namespace, page: str) -> None:
     """Print the report, or its page."""
     from rich.console import Console
 
@@ -301,7 +296,7 @@ def _show(report: Report, args: argparse.Namespace, page: str) -> None:
         sys.stdout.write(_formed(report, args, args.output_format))
 
 
-def _write(file: Path, result: str) -> None:
+def _write_output(file: Path, result: str) -> None:
     try:
         files.write_text(file, result)
     except OSError as error:
@@ -309,7 +304,7 @@ def _write(file: Path, result: str) -> None:
 
 
 def _formed(report: Report, args: argparse.Namespace, form: str) -> str:
-    """The whole report as text of the wanted form."""
+    """The report as text of a form."""
     from rich.console import Console
 
     from yolo_nanfix import api
@@ -328,15 +323,15 @@ def _formed(report: Report, args: argparse.Namespace, form: str) -> str:
 
 
 def _render(report: Report, console: Console, args: argparse.Namespace) -> None:
-    """The report as text; what is asked about single files is told by the names that files have here."""
+    """Print the report; with `--files`, files are named from the current folder on."""
     from yolo_nanfix.report import text
 
     here = None if args.files is None else Path.cwd()
     text.render(report, console, quiet=args.quiet, fixable=_fixable(args, report), root=here)
 
 
-def _undo(args: argparse.Namespace, data: str | None) -> Answer:
-    """Take the last fix run back; 0 if all of it came back, else 1.
+def _undo_last(args: argparse.Namespace, data: str | None) -> Answer:
+    """Revert the last fix run; 0 if all files were restored, else 1.
 
     Raises:
         UsageError: there is nothing to undo.
@@ -344,35 +339,30 @@ def _undo(args: argparse.Namespace, data: str | None) -> Answer:
     from yolo_nanfix import api
 
     if data is None:
-        raise UsageError("--undo needs the dataset whose last fix run is to be taken back")
+        raise UsageError("--undo needs the dataset whose last fix run is to be reverted")
     undone = api.undo(data, outside=args.fix_outside, root=args.root)
     for folder in undone.damaged:
         say(f"{folder}: a journal that cannot be read; nothing of it was used")
     if undone.moved_from and not args.quiet:
         say(f"the last fix run is one of {undone.moved_from}, which is {data} now")
-    _list(undone.kept)
+    _list_unfixed(undone.kept)
     more = f"; {undone.more} earlier fix runs can be undone" if undone.more else ""
     if not args.quiet:
-        say(f"{_count(undone.files, 'file')} as before the last fix run{more}")
+        say(f"{_plural(undone.files, 'file')} as before the last fix run{more}")
     if undone.bytes_in:
         say(f"the original bytes of the others are in {undone.bytes_in}")
-    return Answer(1 if undone.kept else 0, {**vars(undone), "kept": _kept(undone.kept)})
+    return Answer(1 if undone.kept else 0, {**vars(undone), "kept": _unfixed_values(undone.kept)})
 
 
 def _fixed(args: argparse.Namespace, report: Report, lint: Callable[[], Report]) -> Report | Answer:
-    """Fix what was found, if that is wanted, and lint again.
-
-    Args:
-        args: what the command line said.
-        report: what lint found.
-        lint: asks lint once more.
+    """Fix what `report` has with `--fix`, and call `lint` again.
 
     Returns:
-        The report of what is left; `report` if nothing was to be fixed; after `--diff` the answer, which is the diff.
+        The report after the fixes; `report` if there were none; with `--diff` the answer, which is the diff.
 
     Raises:
         UsageError: another fix is running, or the journal cannot be written; nothing was changed.
-        KeyboardInterrupt: it was interrupted; what is changed by then was said.
+        KeyboardInterrupt: it was interrupted; what was changed was printed.
     """
     from yolo_nanfix import api
 
@@ -385,28 +375,22 @@ def _fixed(args: argparse.Namespace, report: Report, lint: Callable[[], Report])
         with output.waiting("fixing", args.quiet):
             fixed = api.fix(report, unsafe=args.unsafe_fixes, diff=args.diff, outside=args.fix_outside)
     except KeyboardInterrupt as stop:
-        for said in stop.args:
-            say(f"{said}")
+        for line in stop.args:
+            say(f"{line}")
         raise
-    _list(fixed.kept)
+    _list_unfixed(fixed.kept)
+    values = {**vars(fixed), "kept": _unfixed_values(fixed.kept)}
     if fixed.diff is not None:
-        values = {**vars(fixed), "done": [f.as_dict() for f in fixed.done], "kept": _kept(fixed.kept)}
-        return Answer(report.exit_code, values, partial(_show_diff, fixed, args))
-    _summary(fixed, args)
-    left = lint() if fixed.files else report
-    return replace(left, fixed=_fix_run(fixed))
-
-
-def _fix_run(fixed: Fixed) -> dict[str, object]:
-    """A fix run for JSON: how many findings of each code were fixed, and all else that `Fixed` says."""
-    done = dict(sorted(Counter(finding.code for finding in fixed.done).items()))
-    values = {**vars(fixed), "done": done, "kept": _kept(fixed.kept)}
+        values["done"] = [finding.as_dict() for finding in fixed.done]
+        return Answer(report.exit_code, values, partial(_print_diff, fixed, args))
+    _print_fixed(fixed, args)
     del values["diff"]
-    return values
+    values["done"] = dict(sorted(Counter(finding.code for finding in fixed.done).items()))
+    return replace(lint() if fixed.files else report, fixed=values)
 
 
 def _fixable(args: argparse.Namespace, report: Report) -> Fixable:
-    """What --fix would fix of a report, with the command that does it."""
+    """What `--fix` would fix of a report, and the command for it."""
     from yolo_nanfix import api
     from yolo_nanfix.report import text
 
@@ -419,7 +403,7 @@ def _fixable(args: argparse.Namespace, report: Report) -> Fixable:
 
 
 def _command(args: argparse.Namespace, report: Report) -> str:
-    """The command line that lints the same, without what it shows and does besides."""
+    """The command line of the same lint, without options of output and fixes."""
     words = ["yolo-nanfix", "lint", *(args.data[:1] or [report.data])]
     words += shlex.split(report.said)
     words += ["--deep"] if args.deep else []
@@ -428,57 +412,57 @@ def _command(args: argparse.Namespace, report: Report) -> str:
     return shlex.join(words)
 
 
-def _show_diff(fixed: Fixed, args: argparse.Namespace) -> None:
-    """The diff on stdout; what would be fixed on stderr."""
+def _print_diff(fixed: Fixed, args: argparse.Namespace) -> None:
+    """Print the diff on stdout, and what would be fixed on stderr."""
     for line in (fixed.diff or "").splitlines():
         say(line, sys.stdout)
     if not args.quiet:
-        _summary(fixed, args)
+        _print_fixed(fixed, args)
 
 
-def _kept(kept: tuple[Kept, ...]) -> list[dict[str, str]]:
+def _unfixed_values(unfixed: tuple[Kept, ...]) -> list[dict[str, str]]:
     return [
         {"place": one.place, "code": one.code, "why": one.reason.why.name.lower(), "reason": str(one.reason)}
-        for one in kept
+        for one in unfixed
     ]
 
 
-def _summary(fixed: Fixed, args: argparse.Namespace) -> None:
-    """What was fixed or would be, and where everything is: on stderr; if quiet, one line if anything was written."""
+def _print_fixed(fixed: Fixed, args: argparse.Namespace) -> None:
+    """Print on stderr what was fixed, or would be; with `--quiet` one line if anything was written."""
     if args.quiet:
         if fixed.files:
-            say(f"{_count(fixed.files, 'file')} changed; --undo takes it back")
+            say(f"{_plural(fixed.files, 'file')} changed; --undo takes it back")
         return
     counts = Counter(finding.code for finding in fixed.done)
     codes = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
     verb = "would fix" if fixed.diff is not None else "fixed"
-    done = f"{_count(len(fixed.done), 'finding')} in {_count(fixed.files, 'file')} ({codes})" if counts else "nothing"
+    done = f"{_plural(len(fixed.done), 'finding')} in {_plural(fixed.files, 'file')} ({codes})" if counts else "nothing"
     say(f"{verb} {done}")
     if fixed.unsafe:
-        say(f"{_count(fixed.unsafe, 'finding')} can be fixed with --unsafe-fixes; --diff shows how")
+        say(f"{_plural(fixed.unsafe, 'finding')} can be fixed with --unsafe-fixes; --diff shows how")
     went, became = ("would go", "would become") if fixed.diff is not None else ("went", "became")
     if fixed.quarantined:
         where = f": {fixed.quarantine}" if fixed.quarantine else ""
-        say(f"{_count(fixed.quarantined, 'image')} {went} to quarantine with the labels{where}")
+        say(f"{_plural(fixed.quarantined, 'image')} {went} to quarantine with the labels{where}")
     elif fixed.quarantine:
         say(f"unusable files are in {fixed.quarantine}")
     for folder in fixed.outside[:_MAX_LINES]:
         changes = "files would change" if fixed.diff is not None else "files changed"
         say(f"outside of the dataset {changes} in {folder}")
     if fixed.background or (args.unsafe_fixes and fixed.files):
-        say(f"{_count(fixed.background, 'image')} {became} background")
+        say(f"{_plural(fixed.background, 'image')} {became} background")
     if fixed.journal:
         say(f"--undo takes it back; the original bytes are in {fixed.journal}")
 
 
-def _list(kept: tuple[Kept, ...]) -> None:
-    """One line for each thing that was left as it is, the first ones of many."""
-    for one in kept[:_MAX_LINES]:
+def _list_unfixed(unfixed: tuple[Kept, ...]) -> None:
+    """Print a line for each place that was not changed, at most `_MAX_LINES`."""
+    for one in unfixed[:_MAX_LINES]:
         code = f" {one.code}" if one.code else ""
         say(f"{one.place}:{code} {one.reason}")
-    if len(kept) > _MAX_LINES:
-        say(f"... and {len(kept) - _MAX_LINES} more left as they are")
+    if len(unfixed) > _MAX_LINES:
+        say(f"... and {len(unfixed) - _MAX_LINES} more left as they are")
 
 
-def _count(number: int, what: str) -> str:
+def _plural(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"

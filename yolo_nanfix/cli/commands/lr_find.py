@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Sweep; 0 if there is a suggestion, else 1.
+    """Run the range test; 0 if there is a suggestion, else 1.
 
     Raises:
         UsageError: an argument, the model or the dataset cannot be used, or the plot cannot be written.
@@ -70,10 +70,10 @@ def _sweep(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_plot(path: Path) -> None:
-    """Before minutes of training: can the file be written?
+    """Check before minutes of training that the plot can be written.
 
     Raises:
-        UsageError: no, or it is not named .png.
+        UsageError: it cannot, or is not named .png.
     """
     if path.suffix.lower() != ".png":
         raise UsageError(f"--plot {path}: name a .png file")

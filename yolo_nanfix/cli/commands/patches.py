@@ -1,4 +1,4 @@
-"""`yolo-nanfix patches`: every card, and what becomes of it on the installed release."""
+"""`yolo-nanfix patches`: every patch, and its state on the installed release."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ COLOURS = {"on": "green", "refused": "red", "replaced": "red", "partly-on": "yel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line: it has the common options only."""
+    """No arguments besides the common options."""
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Put the default set, say what became of it, take it back; 1 if a patch or the guard was refused."""
+    """Apply the default set, report it, and undo it; 1 if a patch or the guard was refused."""
     with waiting("trying the patches", args.quiet), api.patched() as status:
         values = status.as_dict()
     refused = [p.name for p in status.patches if p.state == "refused"]
-    show = partial(_names if args.quiet else _table, status)
+    show = partial(_print_names if args.quiet else _print_table, status)
     return Answer(1 if refused or status.guard_refused else 0, values, show)
 
 
-def _names(status: Status) -> None:
+def _print_names(status: Status) -> None:
     for patch in status.patches:
         if patch.state == "on":
             print(patch.name)
 
 
-def _table(status: Status) -> None:
+def _print_table(status: Status) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -56,9 +56,8 @@ def _table(status: Status) -> None:
         table.add_row(patch.name, targets, f"[{colour}]{patch.state}[/]", escape(why))
     Console().print(table)
     off = f"refused: {status.guard_refused}" if status.guard_refused else f"off: {status.guard_off}"
-    guard = f"on: {status.guard}" if status.guard else off
     page = console()
-    page.print(f"\nguard {escape(guard)}")
+    page.print(f"\nguard {escape(f'on: {status.guard}' if status.guard else off)}")
     for line in status.settings.lines():
         page.print(escape(line))
     page.print("More on one of them: yolo-nanfix explain NAME")

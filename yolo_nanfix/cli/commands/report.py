@@ -1,4 +1,4 @@
-"""`yolo-nanfix report RUN`: the page of a training run, built again from what lies in its folder."""
+"""`yolo-nanfix report RUN`: the page of a training run, built again from its folder."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def add_output(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Write the page; 0 also for a run that failed.
+    """Write the page; the exit code is 0, also for a failed run.
 
     Raises:
-        DataError: it is not the folder of a training run.
+        DataError: the folder is not that of a training run.
         UsageError: the page cannot be written.
     """
     from yolo_nanfix import api
@@ -54,19 +54,15 @@ def run(args: argparse.Namespace) -> Answer:
 
 
 def answer(drawn: Drawn, args: argparse.Namespace) -> Answer:
-    """Open the page if that is wanted, and say where it is."""
-    opened = _opened(drawn.page) if args.open else None
-    return Answer(0, drawn.as_dict(), partial(_show, drawn, opened, args.quiet))
-
-
-def _opened(page: Path) -> bool:
+    """Open the page with `--open`, and print where it is."""
     import webbrowser
 
-    return webbrowser.open(page.as_uri())
+    opened = not args.open or webbrowser.open(drawn.page.as_uri())
+    return Answer(0, drawn.as_dict(), partial(_print_page, drawn, opened, args.quiet))
 
 
-def _show(drawn: Drawn, opened: bool | None, quiet: bool) -> None:
+def _print_page(drawn: Drawn, opened: bool, quiet: bool) -> None:
     for line in (*([] if quiet else (*drawn.sentences, *drawn.notes)), str(drawn.page)):
         say(line, sys.stdout)
-    if opened is False:
+    if not opened:
         say("no browser could be started: open the file yourself", sys.stdout)

@@ -25,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """The rule, or all of them.
+    """Print the rule, or all rules.
 
     Raises:
-        UsageError: there is no such rule, or neither or both of a name and `--all` are given.
+        UsageError: there is no such rule, or both or neither of a name and `--all` are given.
     """
     if args.all == (args.name is not None):
         raise UsageError("say one rule, such as BX004, or --all")
@@ -39,18 +39,18 @@ def run(args: argparse.Namespace) -> Answer:
 
 
 def described(pairs: Iterable[tuple[str, str]], values: dict[str, object], quiet: bool) -> Answer:
-    """The answer about one rule or patch, from its pairs of a heading and a text; if `quiet`, without the headings."""
-    return Answer(0, values, partial(_show, list(pairs), quiet))
+    """The answer for one rule or patch, from pairs of heading and text; if `quiet`, only texts without a heading."""
+    return Answer(0, values, partial(_print_pairs, list(pairs), quiet))
 
 
 def _list(rules: Sequence[RuleText], quiet: bool) -> None:
-    """One line a rule; if `quiet`, its code alone."""
+    """Print one line per rule; if `quiet`, its code only."""
     for rule in rules:
         print(rule.code if quiet else f"{rule.code}  {rule.severity.value:<7}  {rule.name:<32}  {rule.title}")
 
 
 def lines(rule: RuleText) -> Iterator[tuple[str, str]]:
-    """What is known of a rule, as pairs of a heading and a text."""
+    """The documentation of a rule, as pairs of heading and text."""
     yield "", f"{rule.code} {rule.name}"
     yield "", rule.title
     yield "severity", rule.severity.value
@@ -74,8 +74,8 @@ def as_dict(rule: RuleText) -> dict[str, object]:
     }
 
 
-def _show(pairs: Sequence[tuple[str, str]], quiet: bool) -> None:
-    """Print pairs of a heading and a text; if `quiet`, only those without a heading: name and title."""
+def _print_pairs(pairs: Sequence[tuple[str, str]], quiet: bool) -> None:
+    """Print pairs of heading and text; if `quiet`, only those without a heading: name and title."""
     from rich.markup import escape
 
     page = console()

@@ -1,4 +1,4 @@
-"""`yolo-nanfix run -- COMMAND`: a stock command under patches and guard, without changing it."""
+"""`yolo-nanfix run -- COMMAND`: run an unchanged command with patches and guard."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import os
 import subprocess
 import sys
-from functools import partial
 
 from yolo_nanfix import stopping
 from yolo_nanfix.cli.output import Answer
@@ -23,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.usage = "yolo-nanfix run [options] -- COMMAND ..."
     parser.epilog = (
-        "What is printed is the command's own output. With --json it goes to stderr, and the document on stdout holds "
+        "Only the output of the command is printed. With --json it goes to stderr, and the document on stdout holds "
         "the command and its exit code; with --quiet Ultralytics logs errors only."
     )
-    parser.add_argument("--enable", metavar="NAME", action="append", default=[], help="put this patch too")
+    parser.add_argument("--enable", metavar="NAME", action="append", default=[], help="apply this patch, too")
     parser.add_argument("--disable", metavar="NAME", action="append", default=[], help="leave this patch out")
     parser.add_argument("--no-guard", action="store_true", help="patches only: do not guard the training steps")
     add_trust(parser)
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Become the command, in an environment whose Python processes patch ultralytics; its exit code is ours.
+    """Run the command in an environment whose Python processes patch ultralytics; its exit code is ours.
 
     Raises:
         UsageError: there is no command, it cannot be started, or a patch is unknown.
@@ -57,16 +56,16 @@ def run(args: argparse.Namespace) -> Answer:
 
 
 def _become(words: list[str], environment: dict[str, str], report: bool) -> int:
-    """Take the command's place; wait for it instead if its end is to be reported."""
+    """Replace this process by the command; where its end is to be reported, start it and wait."""
     sys.stdout.flush()
     if os.name == "posix" and not report:
         os.execvpe(words[0], words, environment)
     process = subprocess.Popen(words, env=environment)
-    with stopping.passed_on(partial(_send, process)):
+
+    def forward(number: int) -> bool:
+        process.send_signal(number)
+        return True
+
+    with stopping.passed_on(forward):
         code = process.wait()
     return code if code >= 0 else 128 - code
-
-
-def _send(process: subprocess.Popen[bytes], number: int) -> bool:
-    process.send_signal(number)
-    return True

@@ -1,4 +1,4 @@
-"""`yolo-nanfix train`: lint, patch, guard and train, then say how it went."""
+"""`yolo-nanfix train`: lint, patch, guard and train, then print the outcome."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ EXAMPLES = (
     ("what would be left out?", "yolo-nanfix train data.yaml model=yolov8n.pt --dry-run"),
     ("the outcome for a script", "yolo-nanfix train data.yaml model=yolov8n.pt --json > outcome.json"),
 )
-
-KEPT = "The checkpoints of the last whole epoch stay."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    """Train; the answer is the summary.
+    """Train; the JSON document is the summary of the run.
 
     Raises:
         UsageError: an argument, the model or the dataset cannot be used.
@@ -65,7 +63,8 @@ def run(args: argparse.Namespace) -> Answer:
     given = {name: getattr(args, name) for name, _, _ in api.guard_settings()}
     guard = {name: value for name, value in given.items() if value is not None}
     if not (output.interruptible() or args.dry_run or args.quiet):
-        print(f"yolo-nanfix: Ctrl-C is ignored here; {output.ended_by()} ends the run. {KEPT}", file=sys.stderr)
+        line = f"yolo-nanfix: Ctrl-C is ignored here; {output.ended_by()} ends the run."
+        print(line, "The checkpoints of the last whole epoch stay.", file=sys.stderr)
     try:
         with output.bar(args.quiet) as progress:
             result = runs.train(
@@ -78,7 +77,7 @@ def run(args: argparse.Namespace) -> Answer:
                 progress=progress,
                 **arguments,
             )
-    except NanfixError:  # also of several processes that failed, of which their own report says why
+    except NanfixError:
         raise
     except Exception as error:
         traceback.print_exc(file=sys.stderr)

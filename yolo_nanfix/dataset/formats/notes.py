@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any, NamedTuple, TypeGuard
 
 from yolo_nanfix.dataset.formats.defects import Defect
-from yolo_nanfix.shown import cut
+from yolo_nanfix.wording import cut
 
 _KINDS = frozenset((int, float))
 

@@ -20,8 +20,8 @@ from yolo_nanfix.dataset.options import LintOptions
 from yolo_nanfix.dataset.paths import SUFFIX_FORMATS
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.files import ANYWHERE
-from yolo_nanfix.shown import shown
 from yolo_nanfix.tasks import Basis, TaskBasis
+from yolo_nanfix.wording import shown
 
 DEEPEST = 64
 MANY = 500_000

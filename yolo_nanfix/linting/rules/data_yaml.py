@@ -19,7 +19,7 @@ from yolo_nanfix.findings import Effect, Place, Severity
 from yolo_nanfix.linting.autofix.operations import Operation, unsafe
 from yolo_nanfix.linting.causes import Explains
 from yolo_nanfix.linting.registry import LABELLED, Hit, rule
-from yolo_nanfix.shown import shown
+from yolo_nanfix.wording import shown
 
 POSE = ("pose",)
 SETTINGS = frozenset((

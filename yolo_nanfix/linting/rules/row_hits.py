@@ -13,7 +13,7 @@ from yolo_nanfix.dataset.images import Images
 from yolo_nanfix.dataset.labels import Labels
 from yolo_nanfix.findings import Place
 from yolo_nanfix.linting.registry import Hit
-from yolo_nanfix.shown import cut
+from yolo_nanfix.wording import cut
 
 RowNumbers = NDArray[np.integer[Any]]
 MASKED = " (the file lies outside of the dataset, so each digit is shown as 9 and each letter as x)"

@@ -1,4 +1,4 @@
-"""`check_amp` that, before it allows float16, runs the very model that will train once in float32 and in float16."""
+"""`check_amp` that allows float16 only if the model to be trained is as finite in float16 as in float32."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ NAME = "amp-check-skipped"
 CHECKED = ("cuda",)
 """Device types on which the check runs: those that train in float16."""
 BATCH = 8
-"""Known broken GPUs fail with 7 images and more (https://github.com/ultralytics/ultralytics/pull/17977)."""
+"""Broken GPUs fail from 7 images on (https://github.com/ultralytics/ultralytics/pull/17977)."""
 
 
 @wrapper
 def check_amp(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
-    """Upstream's answer, and where it is yes, that of the model itself."""
+    """Upstream's answer; if it is True, the model itself is checked."""
     return wrapped(*args, **kwargs) and _holds_in_half(*args, **kwargs)
 
 
 def _holds_in_half(model: Any) -> bool:
-    """Whether the model is as finite in float16 as in float32; a check that cannot run leaves upstream's word."""
+    """Whether the model is as finite in float16 as in float32; True if the check cannot run."""
     if next(model.parameters()).device.type not in CHECKED:
         return True
     plain = getattr(model, "_orig_mod", model)
@@ -47,7 +47,7 @@ def _holds_in_half(model: Any) -> bool:
 
 
 def _image_batch(model: Any) -> tuple[int, int, int, int]:
-    """An image batch of the size that will be trained."""
+    """The shape of an image batch as in training, with at most `BATCH` images."""
     settings = getattr(model, "args", None)
     stride = int(max(model.stride)) if hasattr(model, "stride") else 32
     size = getattr(settings, "imgsz", None) or 640

@@ -16,7 +16,7 @@ from yolo_nanfix.patching.probe import calling, difference, generator
 
 @wrapper
 def forward(wrapped: Any, instance: Any, x: Tensor, *rest: Any, **options: Any) -> Any:
-    """In float32 where it would compute in float16; the result is float16 as upstream's."""
+    """In float32 instead of float16; the result is float16 as upstream's."""
     if x.dtype is not torch.float16 and not float16_autocast(x.device.type):
         return wrapped(x, *rest, **options)
     with torch.autocast(x.device.type, enabled=False):
@@ -28,7 +28,7 @@ def forward(wrapped: Any, instance: Any, x: Tensor, *rest: Any, **options: Any) 
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
-    """Equal in float32; and under float16 autocast what stock gives in float32, to the rounding of the result."""
+    """Equal in float32; and under float16 autocast equal to stock in float32, up to the rounding of the result."""
     plain = inspect.unwrap(stock)
     block = plain.__globals__[plain.__qualname__.partition(".")[0]]
     torch.manual_seed(0)

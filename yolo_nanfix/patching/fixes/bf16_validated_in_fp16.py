@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from yolo_nanfix.patching.fix import Fix, wrapper
-from yolo_nanfix.patching.probe import text_difference
+from yolo_nanfix.patching.probe import text_probe
 
 AUTOCAST = "autocast"
 
@@ -28,7 +28,7 @@ def validate(
 
 @contextmanager
 def _in_float32(trainer: Any) -> Iterator[None]:
-    """While it lasts, the trainer says that it does not train in mixed precision."""
+    """In a `with` block, `trainer.amp` is False."""
     amp, trainer.amp = trainer.amp, False
     try:
         yield
@@ -38,7 +38,7 @@ def _in_float32(trainer: Any) -> Iterator[None]:
 
 @contextmanager
 def _in_bfloat16(wrapped: Any) -> Iterator[None]:
-    """While it lasts, `autocast` in the globals of upstream's module takes bfloat16 for True."""
+    """In a `with` block, `autocast(True)` in upstream's module computes in bfloat16."""
     scope = inspect.unwrap(wrapped.__func__).__globals__
     stock = scope[AUTOCAST]
 
@@ -52,9 +52,4 @@ def _in_bfloat16(wrapped: Any) -> Iterator[None]:
         scope[AUTOCAST] = stock
 
 
-def _probe(stock: Any, patched: Any) -> str | None:
-    """The method must still take the precision from `trainer.amp` and call `autocast`."""
-    return text_difference(stock, uses=(AUTOCAST, "amp", "quantize"), takes=("trainer",), more=True)
-
-
-FIX = Fix(wrapper=validate, probe=_probe)
+FIX = Fix(wrapper=validate, probe=text_probe(uses=(AUTOCAST, "amp", "quantize"), takes=("trainer",), more=True))

@@ -18,7 +18,7 @@ from yolo_nanfix.patching.probe import calling, difference, generator
 def bbox_iou(
     wrapped: Any, instance: Any, box1: Tensor, box2: Tensor, xywh: bool = True, *rest: Any, **options: Any
 ) -> Any:
-    """Upstream's value for boxes that were moved off the singular points of its formulas."""
+    """Upstream's value for `regular_boxes`."""
     moved1, moved2 = regular_boxes(box1, box2, xywh=xywh, eps=float(options.get("eps", 1e-7)))
     for box, moved in ((box1, moved1), (box2, moved2)):
         if moved is not box:

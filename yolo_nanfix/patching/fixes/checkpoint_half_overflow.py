@@ -1,4 +1,4 @@
-"""Checkpoints whose tensors stay float32 where float16 cannot hold them; all others are halved as ever."""
+"""Checkpoints whose tensors stay float32 if float16 cannot hold them; all others are halved."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ NAME = "checkpoint-half-overflow"
 
 
 def _wrapper(params: Params) -> Wrapper:
-    told: set[str] = set()
+    logged: set[str] = set()
 
     def save(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with _careful_half(told):
+        with _careful_half(logged):
             return wrapped(*args, **kwargs)
 
     return save
 
 
 @contextmanager
-def _careful_half(told: set[str]) -> Iterator[None]:
-    """While this is active, `Module.half()` leaves tensors alone that would become Inf; new ones are logged."""
+def _careful_half(logged: set[str]) -> Iterator[None]:
+    """In a `with` block, `Module.half()` leaves tensors alone that would become Inf; each is logged once."""
     stock = nn.Module.half
 
     def half(module: Any) -> Any:
         wide = beyond_half(chain(module.named_parameters(), module.named_buffers()))
         if not wide:
             return stock(module)
-        _tell(told, [name for name, _ in wide])
-        kept = {id(tensor) for _, tensor in wide}
-        return module._apply(lambda t: t if id(t) in kept or not t.is_floating_point() else t.half())
+        _log_new(logged, [name for name, _ in wide])
+        full = {id(tensor) for _, tensor in wide}
+        return module._apply(lambda t: t if id(t) in full or not t.is_floating_point() else t.half())
 
     nn.Module.half = half  # type: ignore[method-assign, assignment]
     try:
@@ -48,16 +48,16 @@ def _careful_half(told: set[str]) -> Iterator[None]:
         nn.Module.half = stock  # type: ignore[method-assign]
 
 
-def _tell(told: set[str], names: list[str]) -> None:
+def _log_new(logged: set[str], names: list[str]) -> None:
     tally.add(NAME, len(names))
-    if new := [name for name in names if name not in told]:
-        told.update(new)
+    if new := [name for name in names if name not in logged]:
+        logged.update(new)
         more = f" and {len(new) - 1} more" if len(new) > 1 else ""
         upstream.log(f"yolo-nanfix: {NAME}: {new[0]}{more} above 65504, kept as float32 in the checkpoint")
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
-    """No tensors to compare: if the function makes float16 at all, it must be by the module's `half` method."""
+    """The function cannot be run here: if it makes float16 at all, it must use the module's `half` method."""
     names = inspect.unwrap(stock).__code__.co_names
     return "it makes float16 without half()" if "float16" in names and "half" not in names else None
 

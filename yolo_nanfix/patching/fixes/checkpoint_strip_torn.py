@@ -1,4 +1,4 @@
-"""`strip_optimizer` that renames the stripped checkpoint into place in one step, and never writes over the good one."""
+"""`strip_optimizer` that writes to a new file and renames it, so that the good checkpoint is never half-written."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from yolo_nanfix import files
 from yolo_nanfix.patching.fix import Fix, wrapper
 
 FOLDER = "stripping"
-"""How the name begins of the hidden folder beside the checkpoint: a rename is one step only within a file system."""
+"""Name of the hidden folder beside the checkpoint: a rename is atomic only within a file system."""
 
 
 @wrapper
 def strip_optimizer(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
-    """Upstream writes into a temporary folder beside the checkpoint, and the result takes its place."""
+    """Upstream writes into a temporary folder beside the checkpoint, and the result is renamed."""
     call = inspect.signature(wrapped).bind(*args, **kwargs)
     call.apply_defaults()
     if call.arguments["s"]:
@@ -33,7 +33,7 @@ def strip_optimizer(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> A
     target.parent.mkdir(parents=True, exist_ok=True)
     with files.folder(target.parent / FOLDER) as aside:
         call.arguments["s"] = str(aside / target.name)
-        with _said_as_stock(wrapped, call.arguments["s"]):
+        with _log_as_stock(wrapped, call.arguments["s"]):
             result = wrapped(*call.args, **call.kwargs)
         if (aside / target.name).exists():  # upstream writes nothing where the file is no checkpoint
             _replace(target, aside / target.name)
@@ -41,8 +41,8 @@ def strip_optimizer(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> A
 
 
 @contextmanager
-def _said_as_stock(wrapped: Any, aside: str) -> Iterator[None]:
-    """Upstream's log does not name the file aside, which is gone in a moment."""
+def _log_as_stock(wrapped: Any, aside: str) -> Iterator[None]:
+    """In a `with` block, upstream's log does not name the temporary file."""
 
     def plain(record: logging.LogRecord) -> bool:
         record.msg = str(record.msg).replace(f" saved as {aside},", "")
@@ -60,7 +60,7 @@ def _said_as_stock(wrapped: Any, aside: str) -> Iterator[None]:
 
 
 def _replace(target: Path, fresh: Path) -> None:
-    """Give a file new content in one step that also a power cut does not tear."""
+    """Replace a file atomically, also in case of a power cut."""
     shutil.copymode(target, fresh)
     with open(fresh, "rb") as stream:
         os.fsync(stream.fileno())
@@ -84,9 +84,8 @@ def _probe(stock: Any, patched: Any) -> str | None:
                 return f"{left[0]} is left beside the checkpoint"
     a, b = results
     same = a.keys() == b.keys() and a["epoch"] == b["epoch"] == -1 and a["optimizer"] is b["optimizer"] is None
-    return (
-        None if same and a["model"].weight.dtype == b["model"].weight.dtype else "the stripped file differs from stock"
-    )
+    same &= a["model"].weight.dtype == b["model"].weight.dtype
+    return None if same else "the stripped file differs from stock"
 
 
 FIX = Fix(wrapper=strip_optimizer, probe=_probe)

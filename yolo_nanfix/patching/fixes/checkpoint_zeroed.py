@@ -1,6 +1,6 @@
-"""`BaseTrainer.save_model` that keeps the last good checkpoint when what it would write is poisoned.
+"""`BaseTrainer.save_model` that keeps the last good checkpoint when the state to be written is poisoned.
 
-Where this run has no good one yet and the poison is a few values, they are replaced in what is written, and only there.
+If this run has no good one yet and few values are non-finite, these are replaced in the file, and only there.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from torch import Tensor, nn
 
 from yolo_nanfix import upstream
 from yolo_nanfix.errors import PoisonedState
-from yolo_nanfix.numerics.finite import by_design, first_not_finite, weights
+from yolo_nanfix.numerics.finite import by_design, first_not_finite, unwrapped, weights
 from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, wrapper
-from yolo_nanfix.patching.probe import text_difference
+from yolo_nanfix.patching.probe import text_probe
 
 NAME = "checkpoint-zeroed"
 FEW_WEIGHTS = 0.01
-"""At most this share of the weights may be written as 0, as Ultralytics does with all that is not finite."""
+"""At most this share of the weights may be written as 0 (Ultralytics writes every non-finite value as 0)."""
 CLOCKS = 2.0
-"""Seconds by which the clock of a file system may be off."""
+"""Tolerance for the clock of a file system, in seconds."""
 
 _with_replaced_values: weakref.WeakSet[Any] = weakref.WeakSet()
 """Trainers whose last checkpoint holds replaced values."""
@@ -32,7 +32,7 @@ _with_replaced_values: weakref.WeakSet[Any] = weakref.WeakSet()
 
 @wrapper
 def save_model(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
-    """Upstream's checkpoint if all in it is finite; else the one before stays, or one with few zeros is written."""
+    """Upstream's checkpoint if it is finite; else the previous one stays, or one with few zeros is written."""
     defect = _poisoned_part(instance)
     if defect is None:
         _with_replaced_values.discard(instance)
@@ -60,7 +60,7 @@ def _log(message: str) -> None:
 
 
 def _has_good_one(trainer: Any) -> bool:
-    """Whether this run has written a good checkpoint; one that lies there from an earlier run is none."""
+    """Whether this run has written a good checkpoint; a file of an earlier run does not count."""
     if trainer in _with_replaced_values:
         return False
     began = 0.0 if getattr(trainer, "resume", False) else getattr(trainer, "train_time_start", 0.0) - CLOCKS
@@ -68,8 +68,8 @@ def _has_good_one(trainer: Any) -> bool:
 
 
 def _poisoned_part(trainer: Any) -> str | None:
-    """What is not finite in what would be written; a poisoned EMA beside a healthy model is given its values first."""
-    model, ema = _unwrapped(trainer.model), _unwrapped(trainer.ema.ema)
+    """What is non-finite in the checkpoint to be written; a poisoned EMA of a healthy model is resynchronised first."""
+    model, ema = unwrapped(trainer.model), unwrapped(trainer.ema.ema)
     leave = by_design(model)
     if defect := first_not_finite(weights(model, leave)):
         return f"the model is poisoned: {defect}"
@@ -83,21 +83,21 @@ def _poisoned_part(trainer: Any) -> str | None:
 
 
 def _optimizer(optimizer: Any) -> list[tuple[dict[str, Any], str, Tensor]]:
-    """The tensors of an optimizer's state: the dict that holds each, its key in it, and itself."""
+    """The tensors of an optimizer's state: the dict that holds each, its key, and the tensor."""
     return [(held, k, v) for held in optimizer.state.values() for k, v in held.items() if isinstance(v, Tensor)]
 
 
 @torch.no_grad()
 def _finite_state(trainer: Any) -> tuple[list[tuple[Tensor, Tensor]], int, int]:
-    """What to write in place of tensors that are not finite, how many weights are 0 in it, and of how many.
+    """Pairs of a non-finite tensor and its replacement; the number of weights that become 0, and of all weights.
 
-    Each value is taken from the EMA or the model, whichever is finite; statistics of which neither knows anything start
-    anew (mean 0, variance 1), and weights are 0.
+    Each value is taken from the EMA or the model, whichever is finite; where neither is, BatchNorm statistics are reset
+    (mean 0, variance 1) and weights become 0.
     """
-    nets: list[nn.Module] = [_unwrapped(trainer.model), _unwrapped(trainer.ema.ema)]
-    known = [dict(weights(net, by_design(nets[0]))) for net in nets]
+    nets = [unwrapped(trainer.model), unwrapped(trainer.ema.ema)]
+    tensors = [dict(weights(net, by_design(nets[0]))) for net in nets]
     found, most = [], 0
-    for own, other in (known, known[::-1]):
+    for own, other in (tensors, tensors[::-1]):
         zeroed = 0
         for name, tensor in own.items():
             if bool(tensor.isfinite().all()):
@@ -115,7 +115,7 @@ def _finite_state(trainer: Any) -> tuple[list[tuple[Tensor, Tensor]], int, int]:
 
 @contextmanager
 def _in_place(plain: list[tuple[Tensor, Tensor]], optimizer: Any) -> Iterator[None]:
-    """Let tensors hold other values, and the optimizer's state 0 where it is not finite; then all is as before."""
+    """In a `with` block, tensors hold their replacements, and the optimizer's state 0 where it is non-finite."""
     before = [(tensor, tensor.clone()) for tensor, _ in plain]  # detached: autograd does not see what follows
     bad = [(held, k, v) for held, k, v in _optimizer(optimizer) if v.is_floating_point() and not v.isfinite().all()]
     try:
@@ -133,9 +133,9 @@ def _in_place(plain: list[tuple[Tensor, Tensor]], optimizer: Any) -> Iterator[No
 
 @torch.no_grad()
 def _resync(ema: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> None:
-    """Give each poisoned EMA tensor the value of the model's, as releases from 8.4.84 on do themselves.
+    """Copy the model's tensor over each poisoned EMA tensor, as releases from 8.4.84 on do themselves.
 
-    An average never forgets a NaN, so that no later epoch could be saved either.
+    An average never recovers from NaN: no later epoch could be saved.
     """
     poisoned = [key for key, tensor in ema.items() if key in model and not tensor.isfinite().all()]
     for key in poisoned:
@@ -144,16 +144,4 @@ def _resync(ema: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> None:
     _log(f"{len(poisoned)} tensors of the EMA were not finite and are the model's now")
 
 
-def _unwrapped(model: Any) -> Any:
-    """The model under DataParallel and `torch.compile`."""
-    while (inner := getattr(model, "module", None) or getattr(model, "_orig_mod", None)) is not None:
-        model = inner
-    return model
-
-
-def _probe(stock: Any, patched: Any) -> str | None:
-    """The method must still write the EMA and the optimizer of the trainer to its `last`."""
-    return text_difference(stock, uses=("ema", "optimizer", "last"))
-
-
-FIX = Fix(wrapper=save_model, probe=_probe)
+FIX = Fix(wrapper=save_model, probe=text_probe(uses=("ema", "optimizer", "last")))

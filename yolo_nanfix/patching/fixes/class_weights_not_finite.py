@@ -1,4 +1,4 @@
-"""Loss constructors that take class weights only where they are finite."""
+"""Loss constructors that replace non-finite class weights by 1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from yolo_nanfix import upstream
 from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, wrapper
-from yolo_nanfix.patching.probe import text_difference
+from yolo_nanfix.patching.probe import text_probe
 
 NAME = "class-weights-not-finite"
 
@@ -25,9 +25,9 @@ def init(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _finite_weights(weights: Tensor) -> Tensor:
-    """1 in place of each weight that is not finite, and of each 0 beside one.
+    """The weights, with 1 for each that is non-finite, and for each 0 if any is.
 
-    Upstream divides the weights by their mean: one Inf among them becomes NaN and all others 0.
+    Upstream divides the weights by their mean: a single Inf becomes NaN and makes all others 0.
     """
     bad = ~weights.isfinite()
     if not bad.any():
@@ -39,9 +39,4 @@ def _finite_weights(weights: Tensor) -> Tensor:
     return weights.masked_fill(bad, 1.0)
 
 
-def _probe(stock: Any, patched: Any) -> str | None:
-    """The constructor must still take the weights from the model's `class_weights`."""
-    return text_difference(stock, uses=("class_weights",))
-
-
-FIX = Fix(wrapper=init, probe=_probe)
+FIX = Fix(wrapper=init, probe=text_probe(uses=("class_weights",)))

@@ -1,4 +1,4 @@
-"""`BaseTrainer.optimizer_step` that drops a window whose gradient norm is not finite, where no GradScaler does."""
+"""`BaseTrainer.optimizer_step` that skips a step with a non-finite gradient norm, where no GradScaler does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = "clip-spreads-nan"
 
 @wrapper
 def optimizer_step(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
-    """Upstream's step, whose gradient norm is judged where nobody else does."""
+    """Upstream's step, whose gradient norm is checked unless a GradScaler or the guard does."""
     if instance.scaler.is_enabled() or _is_guarded(instance):
         return wrapped(*args, **kwargs)
     with clipping.listen(_judging(instance)):
@@ -24,14 +24,14 @@ def optimizer_step(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> An
 
 
 def _is_guarded(trainer: Any) -> bool:
-    """Whether the guard is on this trainer: it shadows the method and overhears the norm, which it then judges."""
+    """Whether the guard is on this trainer: it replaces the method and checks the norm itself."""
     return clipping.overheard() and "optimizer_step" in vars(trainer)
 
 
 def _judging(trainer: Any) -> clipping.Listener:
-    """Takes all gradients away where their norm is not finite.
+    """A listener that removes all gradients if their norm is non-finite.
 
-    Optimizers pass over parameters without a gradient: weights, momentum and weight decay stay as they are.
+    Optimizers skip parameters without a gradient: weights, momentum and weight decay stay as they are.
     """
 
     def judging(clip: clipping.Clip, *args: Any, **kwargs: Any) -> Any:

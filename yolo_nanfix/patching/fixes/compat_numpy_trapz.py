@@ -1,4 +1,4 @@
-"""`numpy.trapz` under its old name, for releases that call it so."""
+"""`numpy.trapz`, which newer numpy renamed to `trapezoid`, for releases that call it."""
 
 from __future__ import annotations
 

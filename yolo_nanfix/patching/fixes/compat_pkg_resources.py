@@ -1,4 +1,4 @@
-"""`pkg_resources`, which setuptools no longer brings: the few names that ultralytics uses, on `packaging`."""
+"""`pkg_resources`, which setuptools no longer has: the few names that ultralytics uses, based on `packaging`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class VersionConflict(Exception):  # noqa: N818 - the name that ultralytics catc
 
 
 def parse_requirements(source: str | Iterable[str]) -> Iterator[Requirement]:
-    """The requirements in a text or in lines; empty lines and comments are passed over."""
+    """The requirements in a text or in lines; empty lines and comments are skipped."""
     lines = source.splitlines() if isinstance(source, str) else source
     for line in lines:
         if (text := line.partition(" #")[0].strip()) and not text.startswith(("#", "-")):

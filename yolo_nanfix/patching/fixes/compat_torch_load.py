@@ -1,4 +1,4 @@
-"""`torch.load` for releases that expect it to load whole checkpoints: only where ultralytics itself calls it."""
+"""`torch.load` with `weights_only=False` by default for calls from ultralytics, whose older releases expect that."""
 
 from __future__ import annotations
 

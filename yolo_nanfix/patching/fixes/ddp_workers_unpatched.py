@@ -1,4 +1,4 @@
-"""`generate_ddp_command`: the launcher starts our worker, which puts the same patches before upstream's script runs."""
+"""`generate_ddp_command` that starts our worker, which applies the same patches before upstream's script runs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ WORKER = "yolo_nanfix.ddp_worker"
 
 @wrapper
 def generate_ddp_command(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
-    """Upstream's command and file, the command with our worker in it."""
+    """Upstream's command with our worker in it, and its file."""
     command, file = wrapped(*args, **kwargs)
-    stopping.break_off_waiting()  # the last that happens before the launcher is waited for
+    stopping.break_off_waiting()  # after this upstream waits for the launcher
     return through_worker(command, str(file)), file
 
 
@@ -32,7 +32,7 @@ def through_worker(command: list[str], file: str) -> list[str]:
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
-    """Nothing to compute: the command must still be a list that ends in the file which is returned beside it."""
+    """The function must still return a command with the port, and the file."""
     text = " ".join(inspect.getsource(inspect.unwrap(stock)).split())
     if "--master_port" not in text or "return cmd, file" not in text:
         return "the launch command is built in another way"

@@ -1,4 +1,4 @@
-"""`DFLoss.__call__`, in releases up to 8.2.46 `BboxLoss._df_loss`, with targets that can be indices."""
+"""`DFLoss.__call__`, in releases up to 8.2.46 `BboxLoss._df_loss`, with targets that are valid indices."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ BINS = 16
 
 @float32_wrapper
 def dfl(wrapped: Any, instance: Any, pred_dist: Tensor, target: Tensor) -> Tensor:
-    """A row with a target that is not finite has NaN as loss and as gradient, so that it cannot pass unseen."""
+    """A row with a non-finite target gets NaN as loss and gradient, so that it is not hidden."""
     bins = pred_dist.shape[-1]
     safe, finite = indexable(target, bins)
     tally.add("dfl-target-not-finite", ~finite)
     loss = wrapped(widened(pred_dist), safe)
-    if instance is not None:  # DFLoss limits the caller's tensor in place; the static method before it did not
+    if instance is not None:  # DFLoss clamps the caller's tensor in place; the older static method does not
         target.clamp_(0, bins - 1 - MARGIN)
     result: Tensor = loss * torch.where(finite, 1.0, torch.nan)
     return result

@@ -1,4 +1,4 @@
-"""`EarlyStopping.__call__` that also ends a run whose fitness has never left zero."""
+"""`EarlyStopping.__call__` that also ends a run whose fitness is always 0."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from yolo_nanfix.patching.fix import Fix, wrapper
 
 NAME = "early-stopping-at-zero"
 
-
 _starts: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-"""The epoch at which each stopper was asked first."""
+"""The first epoch of each stopper."""
 
 
 @wrapper
@@ -32,7 +31,7 @@ def stopper(wrapped: Any, instance: Any, epoch: int, fitness: Any, *, min_zero_e
 
 
 def _stop_at_zero(stopper: Any, epochs: int, min_zero_epochs: int) -> bool:
-    """Whether to stop after `epochs` epochs without improvement on a fitness of 0; a patience of Inf never stops."""
+    """Whether to stop after `epochs` epochs with a fitness of 0; a patience of Inf never stops."""
     limit = max(stopper.patience, min_zero_epochs)
     stopper.possible_stop = stopper.possible_stop or epochs >= limit - 1
     if epochs < limit:
@@ -47,7 +46,7 @@ def _stop_at_zero(stopper: Any, epochs: int, min_zero_epochs: int) -> bool:
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
-    """A course of fitness values that leaves zero at once: the same answers and the same state."""
+    """For fitness values above 0, both must return the same answers and have the same state."""
     outcomes = []
     for function in (stock, patched):
         stopper = _Stopper()

@@ -11,12 +11,12 @@ import torch
 
 from yolo_nanfix.numerics.precision import in_float32
 from yolo_nanfix.patching.fix import Fix, wrapper
-from yolo_nanfix.patching.probe import text_difference
+from yolo_nanfix.patching.probe import text_probe
 
 
 @wrapper
 def validate(wrapped: Any, instance: Any, trainer: Any = None, *args: Any, **kwargs: Any) -> Any:
-    """Validate a float16 view of the EMA inside a training."""
+    """Within training, validate a view of the EMA that computes in float16."""
     if trainer is None:
         return wrapped(trainer, *args, **kwargs)
     model = trainer.ema.ema or trainer.model
@@ -53,7 +53,7 @@ def _halved_by_autocast(model: Any) -> Iterator[None]:
 def _view(model: Any) -> Any:
     """A model that shares all weights and runs under float16 autocast, as upstream validates since 8.4.62.
 
-    Its outputs are in float32, which everything after the forward pass of a validation takes.
+    Its outputs are float32, which everything after the forward pass of a validation accepts.
     """
     view = copy.copy(model)
     stock = view.forward
@@ -67,9 +67,4 @@ def _view(model: Any) -> Any:
     return view
 
 
-def _probe(stock: Any, patched: Any) -> str | None:
-    """The method must still take a trainer, and cast the EMA by `half()` or `float()`."""
-    return text_difference(stock, uses=("half", "float", "ema"), takes=("trainer",), more=True)
-
-
-FIX = Fix(wrapper=validate, probe=_probe)
+FIX = Fix(wrapper=validate, probe=text_probe(uses=("half", "float", "ema"), takes=("trainer",), more=True))

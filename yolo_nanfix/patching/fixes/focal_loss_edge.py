@@ -1,4 +1,4 @@
-"""`FocalLoss.forward` in float32, on logits where its modulating factor has a gradient."""
+"""`FocalLoss.forward` in float32, on logits where its modulating factor has a finite gradient."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GAMMA = 1.5
 
 @float32_wrapper
 def forward(wrapped: Any, instance: Any, pred: Tensor, label: Tensor, *rest: Any, **options: Any) -> Any:
-    """Upstream's loss on logits with a gradient; `rest` is (gamma, alpha)."""
+    """Upstream's loss on `focal_logits`; `rest` is (gamma, alpha)."""
     gamma = options.get("gamma", rest[0] if rest else getattr(instance, "gamma", GAMMA))
     label = widened(label)
     logit, moved = focal_logits(pred, label, float(gamma))

@@ -1,4 +1,4 @@
-"""`check_amp` that knows by name the GPUs whose float16 arithmetic is broken."""
+"""`check_amp` that refuses GPUs whose float16 arithmetic is known to be broken, by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = "gpu-half-broken"
 
 
 class Family(NamedTuple):
-    """GPUs of one kind: a pattern of their names, what they are called together, and the report."""
+    """GPUs of one kind: a pattern of their names, their names in a message, and the report."""
 
     pattern: str
     cards: str
@@ -36,7 +36,7 @@ BROKEN_HALF = (
 
 
 def broken_half(name: str) -> str | None:
-    """Why a GPU must not compute in float16, or None if nothing is known against it.
+    """Why a GPU must not compute in float16, or None if no fault is known.
 
     Args:
         name: as `torch.cuda.get_device_name` gives it, such as "NVIDIA GeForce GTX 1660 Ti".
@@ -49,7 +49,7 @@ def broken_half(name: str) -> str | None:
 
 @wrapper
 def check_amp(wrapped: Any, instance: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-    """Upstream's answer, but no on a GPU that is known to be broken."""
+    """Upstream's answer, but False on a GPU that is known to be broken."""
     device = next(model.parameters()).device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     if (reason := broken_half(name)) is None:

@@ -19,11 +19,11 @@ SMALLEST_NORMAL = torch.finfo(torch.float32).tiny
 
 @wrapper
 def optimizer_step(wrapped: Any, instance: Any, *args: Any, min_loss_scale: float, **kwargs: Any) -> Any:
-    """Upstream's step, with the scale lifted before it if it cannot be inverted, and after it to the floor."""
+    """Upstream's step; before it a scale without a finite inverse is raised, after it any scale below the floor."""
     scale = getattr(instance.scaler, "_scale", None)
     if scale is None:  # a scaler that is off
         return wrapped(*args, **kwargs)
-    # the losses of this window were multiplied by the scale as it is: only one that cannot be inverted is lifted
+    # the losses of this step were multiplied by the current scale: it is changed only if it has no finite inverse
     dead = _lift(scale, SMALLEST_NORMAL, float(min_loss_scale))
     result = wrapped(*args, **kwargs)
     tally.add(NAME, dead | _lift(scale, float(min_loss_scale), float(min_loss_scale)))
@@ -31,7 +31,7 @@ def optimizer_step(wrapped: Any, instance: Any, *args: Any, min_loss_scale: floa
 
 
 def _lift(scale: Tensor, below: float, floor: float) -> Tensor:
-    """Raise a scale under `below` to `floor`, in place and without a host read; says whether it was, on the device."""
+    """Raise a scale under `below` to `floor`, in place and without a host read; returns whether, on the device."""
     low = scale < below
     scale.masked_fill_(low, floor)
     return low

@@ -10,7 +10,7 @@ from torch import Tensor
 from yolo_nanfix.numerics.targets import finite_rows, without_labels
 from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, wrapper
-from yolo_nanfix.patching.probe import text_difference
+from yolo_nanfix.patching.probe import text_probe
 
 NAME = "keep-alive-infinite"
 KEPT_ALIVE = ("mask_coefficient", "proto", "angle")
@@ -25,7 +25,7 @@ def loss(wrapped: Any, instance: Any, preds: Any, batch: dict[str, Any]) -> Any:
         outputs = preds if isinstance(preds[0], list) else preds[1]
     feats = outputs["feats"] if isinstance(outputs, dict) else outputs[0]
     empty = without_labels(batch["batch_idx"], len(feats[0]))
-    if empty.device.type == "cpu" and not empty.any():  # elsewhere the question would stop the host
+    if empty.device.type == "cpu" and not empty.any():  # on a GPU this would be a host read
         return wrapped(preds, batch)
     empty = empty.to(feats[0].device, non_blocking=True)
     if isinstance(outputs, dict):
@@ -35,7 +35,7 @@ def loss(wrapped: Any, instance: Any, preds: Any, batch: dict[str, Any]) -> Any:
 
 def _finite_output(output: Any, empty: Tensor) -> Any:
     """The output with finite rows for the images without labels."""
-    if isinstance(output, tuple):  # prototypes and a semantic map, which is a target for all images if one has a label
+    if isinstance(output, tuple):  # prototypes and a semantic map, which has a loss for all images if one has a label
         proto, semantic = output
         return _finite_output(proto, empty), None if semantic is None else _finite_output(semantic, empty & empty.all())
     output, lost = finite_rows(output, empty)
@@ -44,8 +44,8 @@ def _finite_output(output: Any, empty: Tensor) -> Any:
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
-    """Healthy outputs are passed on unchanged. The method must still read what is made finite here."""
-    if reason := text_difference(stock, takes=("preds", "batch")):
+    """Healthy outputs are passed on unchanged. The method must still read the outputs that are made finite here."""
+    if reason := text_probe(takes=("preds", "batch"))(stock, patched):
         return reason
     outputs = {"proto", "pred_angle"} & set(inspect.unwrap(stock).__code__.co_varnames)
     return None if outputs else "it no longer reads prototypes or angles"

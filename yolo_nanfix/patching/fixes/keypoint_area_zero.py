@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix import upstream
-from yolo_nanfix.numerics.keypoint_loss import COORDINATE_LIMIT, any_half, area_not_negative, positive_sigmas
-from yolo_nanfix.numerics.precision import bounded
+from yolo_nanfix.numerics.keypoint_loss import COORDINATE_LIMIT, area_not_negative, positive_sigmas
+from yolo_nanfix.numerics.precision import HALF, bounded
 from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, float32_wrapper
 from yolo_nanfix.patching.probe import calling, difference, generator, samples
@@ -17,10 +17,10 @@ from yolo_nanfix.patching.probe import calling, difference, generator, samples
 
 @float32_wrapper
 def forward(wrapped: Any, instance: Any, pred_kpts: Tensor, gt_kpts: Tensor, kpt_mask: Tensor, area: Tensor) -> Any:
-    """Upstream's function reads the constants from its instance, so they are swapped there for the call."""
+    """Upstream's loss; it reads the sigmas from its instance, where they are replaced during the call."""
     stock = instance.sigmas
     sigmas, short = positive_sigmas(stock)
-    area, small = area_not_negative(area, any_half(pred_kpts, gt_kpts))
+    area, small = area_not_negative(area, pred_kpts.dtype in HALF or gt_kpts.dtype in HALF)
     pred_kpts, far = bounded(pred_kpts, COORDINATE_LIMIT)
     gt_kpts, away = bounded(gt_kpts, COORDINATE_LIMIT)
     for moved in (short, small, far, away):

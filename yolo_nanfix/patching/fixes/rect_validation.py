@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from yolo_nanfix import upstream
+from yolo_nanfix.numerics.finite import unwrapped
 from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, wrapper
 
@@ -42,9 +43,9 @@ def build_validation(wrapped: Any, instance: Any, *args: Any, rect: str, **kwarg
 
 @contextlib.contextmanager
 def _without_rect(scope: dict[str, Any]) -> Iterator[None]:
-    """Let the dataset builders among a module's globals ignore `rect=True`.
+    """In a `with` block, the dataset builders among a module's globals ignore `rect=True`.
 
-    Upstream writes `rect=mode == "val"` into that call; the user's own `rect=True` is in `cfg` and still counts.
+    Upstream passes `rect=mode == "val"` to them; the user's own `rect=True` is in `cfg` and still counts.
     """
     builders = {name: scope[name] for name in BUILDERS if name in scope}
     scope.update({name: _square(builder) for name, builder in builders.items()})
@@ -62,38 +63,28 @@ def _square(builder: Any) -> Any:
 
 
 def _misfit(trainer: Any, dataset: Any) -> str | None:
-    """At which shape of the rectangular batches the model fails, and how, if it takes square ones.
+    """At which shape of the rectangular batches the model fails, and how; None if it takes all, or no square ones.
 
-    One forward pass of one image a shape, on a copy of the model, as upstream makes one for its EMA right after:
-    flags, BatchNorm and what the head remembers stay as they are. Each shape stands for at least one batch of the
-    validation, so besides the copy this costs at most one image of each batch.
+    One forward pass of one image per shape, on a copy of the model: flags, BatchNorm statistics and the state of the
+    head stay as they are. Besides the copy this costs at most one image of each validation batch.
     """
     if not getattr(dataset, "rect", False) or not isinstance(trainer.model, torch.nn.Module):
         return None
-    model = copy.deepcopy(_unwrapped(trainer.model)).eval()
+    model = copy.deepcopy(unwrapped(trainer.model)).eval()
     channels, imgsz = trainer.data.get("channels", 3), trainer.args.imgsz
     amp = bool(getattr(trainer, "amp", False))
     for height, width in sorted({tuple(shape) for shape in dataset.batch_shapes.tolist()}):
         error = _failure(model, (1, channels, height, width), amp)
         if error is not None:
             if _failure(model, (1, channels, imgsz, imgsz), amp) is not None:
-                return None  # rect is not to blame: it cannot be tried like this, or validation fails anyway
+                return None  # not because of rect: the model cannot be run like this, or validation fails anyway
             reason = str(error).strip().partition("\n")[0]
             return f"fails at the rectangular shape {height}x{width} ({type(error).__name__}: {reason})"
     return None
 
 
-def _unwrapped(model: torch.nn.Module) -> torch.nn.Module:
-    """The model itself, without DDP and `torch.compile` around it."""
-    for name in ("module", "_orig_mod"):
-        inner = getattr(model, name, None)
-        if isinstance(inner, torch.nn.Module):
-            return _unwrapped(inner)
-    return model
-
-
 def _failure(model: torch.nn.Module, shape: tuple[int, ...], amp: bool) -> Exception | None:
-    """What the model raises for an image of that shape; lack of memory does not count."""
+    """What the model raises for an image of that shape; running out of memory does not count."""
     device = next(model.parameters()).device
     gpus = [device] if device.type == "cuda" else []
     precision = torch.autocast(device.type) if amp else contextlib.nullcontext()

@@ -16,7 +16,7 @@ from yolo_nanfix.patching.probe import calling, difference, generator, samples
 
 @float32_wrapper
 def calculate_rle_loss(wrapped: Any, instance: Any, pred_kpt: Tensor, gt_kpt: Tensor, kpt_mask: Tensor) -> Any:
-    """What reaches the RLE loss is counted as it arrives there; the length of a tensor is known to the host."""
+    """Upstream's loss; a hook counts the keypoints that reach the RLE loss, without a host read."""
     used: list[int] = []
     hook = instance.rle_loss.register_forward_pre_hook(lambda module, inputs: used.append(len(inputs[0])))
     try:

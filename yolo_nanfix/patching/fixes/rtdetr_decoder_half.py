@@ -24,7 +24,7 @@ def forward(wrapped: Any, instance: Any, x: list[Tensor], *rest: Any, **options:
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
-    """Equal in float32; and under float16 autocast equal to what stock gives in float32."""
+    """Equal in float32; and under float16 autocast equal to stock in float32."""
     decoder = inspect.unwrap(stock).__globals__["RTDETRDecoder"]
     torch.manual_seed(0)
     module = decoder(nc=3, ch=(16, 16), hd=32, nq=10, nh=4, ndl=2, d_ffn=32, nd=0).train()

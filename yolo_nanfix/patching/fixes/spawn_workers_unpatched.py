@@ -1,4 +1,4 @@
-"""`seed_worker`, which every dataloader worker is given: its pickle carries the patch set into spawned workers."""
+"""`seed_worker`, which every dataloader worker unpickles: this applies the patches in spawned workers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from yolo_nanfix.patching.fix import Fix, wrapper
 
 @wrapper
 def seed_worker(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
-    """Upstream's function; what is patched is its pickle: see `stack.Patched.__reduce_ex__`."""
+    """Upstream's function; its pickle applies the patches: see `stack.Patched.__reduce_ex__`."""
     return wrapped(*args, **kwargs)
 
 
 def _probe(stock: Any, patched: Any) -> str | None:
-    """The function must still be what the loader hands to each worker: a builder in its module names it."""
+    """A function in its module must still pass it to the dataloader."""
     scope = inspect.unwrap(stock).__globals__
     builders = [
         f for f in scope.values() if inspect.isfunction(inspect.unwrap(f)) and f.__module__ == scope["__name__"]

@@ -1,4 +1,4 @@
-"""The losses of releases up to 8.0.6 with a divisor for batches without objects."""
+"""The losses of releases up to 8.0.6, with a divisor of 1 for batches without objects."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 from yolo_nanfix.numerics.targets import scores_with_a_sum
 from yolo_nanfix.patching import tally
 from yolo_nanfix.patching.fix import Fix, wrapper
-from yolo_nanfix.patching.probe import text_difference
+from yolo_nanfix.patching.probe import text_probe
 
 
 @wrapper
 def loss(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
     """Upstream divides by the sum of the scores that the assigner returns, and gives them to the class loss.
 
-    For the call, its assigner returns scores that have a sum, and its class loss gets the true ones.
+    During the call, its assigner returns scores with a sum above 0, and its class loss gets the true ones.
     """
     assigner, bce = instance.assigner, instance.bce
     true: list[Tensor] = []
@@ -38,9 +38,4 @@ def loss(wrapped: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
         instance.assigner, instance.bce = assigner, bce
 
 
-def _probe(stock: Any, patched: Any) -> str | None:
-    """The loss must still read the two attributes that are swapped for the call."""
-    return text_difference(stock, uses=("assigner", "bce"))
-
-
-FIX = Fix(wrapper=loss, probe=_probe)
+FIX = Fix(wrapper=loss, probe=text_probe(uses=("assigner", "bce")))

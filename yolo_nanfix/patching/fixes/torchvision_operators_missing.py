@@ -1,6 +1,6 @@
-"""Lets a torchvision that was built for another torch import, and gives it `nms` in pure torch.
+"""Makes a torchvision that was built for another torch importable, with `nms` in pure torch.
 
-Stock Ultralytics imports torchvision late, or never. So this waits for the import too, and acts in it where it fails.
+Stock Ultralytics imports torchvision late, or never: the patch hooks the import, and acts only if it fails.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WORKS = "torchvision works"
 
 
 class _Operators:
-    """The two operators that torchvision's import looks up, once they are defined, and what was found at the import."""
+    """The two operators that torchvision looks up when it is imported, and why they were not needed (`found`)."""
 
     def __init__(self) -> None:
         self.library: Any = None
@@ -42,7 +42,7 @@ class _Operators:
         self.library.impl("nms", nms, "CompositeExplicitAutograd")
 
     def take_away(self) -> None:
-        """As if they had never been defined; torchvision, which holds them, is to be imported anew."""
+        """Undefine the operators; torchvision, which holds them, must be imported again."""
         if self.library is not None:
             _forget_torchvision()
             self.library._destroy()
@@ -67,7 +67,7 @@ def _load_torchvision(module: ModuleType, run: Callable[[], None]) -> None:
 
 
 def _settle(module: ModuleType) -> None:
-    """Torchvision is imported: give it its operators if they could not load, and say so."""
+    """Define the operators of the imported torchvision if they could not load, and log it."""
     extension: Any = importlib.import_module("torchvision.extension")
     if _operators.library is None and extension._has_ops():
         _operators.found = WORKS
@@ -89,14 +89,14 @@ def _forget_torchvision(but: ModuleType | None = None) -> None:
 
 
 def _needed() -> str | None:
-    """Where torchvision is imported already it can be told, and where there is none; else its import tells."""
+    """Known if torchvision is imported already or not installed; else its import decides."""
     if "torchvision" not in sys.modules:
         return None if importlib.util.find_spec("torchvision") else "torchvision is not installed"
     return WORKS if importlib.import_module("torchvision.extension")._has_ops() else None
 
 
 def _install(params: Params) -> Callable[[], None]:
-    """Act when torchvision is imported, or now if it is; undo takes the operators away."""
+    """Act when torchvision is imported, or now if it is; undo removes the operators."""
     hook = ImportHook("torchvision", _load_torchvision)
     sys.meta_path.insert(0, hook)
     if "torchvision" in sys.modules:
@@ -109,11 +109,11 @@ def _install(params: Params) -> Callable[[], None]:
     return undo
 
 
-def _standing() -> tuple[str, str] | None:
-    """What became of it: not needed after all, or still waiting."""
+def _state_now() -> tuple[str, str] | None:
+    """Not needed after all, or still waiting for the import; None once the operators are defined."""
     if _operators.library is not None:
         return None
     return ("not-needed", _operators.found) if _operators.found else ("on", WAITS)
 
 
-FIX = Fix(install=_install, needed=_needed, standing=_standing)
+FIX = Fix(install=_install, needed=_needed, state_now=_state_now)

@@ -1,6 +1,6 @@
-"""`model.tune()`: while it runs, the processes that it starts put the patch set of this one on importing ultralytics.
+"""`model.tune()` in whose child processes the patches of this one are applied when they import ultralytics.
 
-It wraps when the modules are imported, not before: the card is put before ultralytics is.
+The methods are wrapped when their modules are imported, as the card is applied before ultralytics is imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TUNERS = (("ultralytics.engine.tuner", "Tuner", "__call__"), ("ultralytics.engin
 
 
 class _Wrapped:
-    """What was wrapped since the card was put, until it is taken away."""
+    """The methods that were wrapped since the card was applied."""
 
     def __init__(self) -> None:
         self.on = True
@@ -33,7 +33,7 @@ class _Wrapped:
             setattr(owner, name, wrapt.FunctionWrapper(vars(owner)[name], _with_children))
 
     def undo(self) -> None:
-        """Put the very same methods back, and wrap none that is imported later."""
+        """Restore the very same methods, and wrap none that are imported later."""
         self.on = False
         for owner, name, before in self._before:
             setattr(owner, name, before)

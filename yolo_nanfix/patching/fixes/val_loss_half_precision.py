@@ -8,7 +8,7 @@ import torch
 
 from yolo_nanfix.numerics.precision import float16_autocast, holds_float16, in_float32
 from yolo_nanfix.patching.fix import Fix, wrapper
-from yolo_nanfix.patching.probe import text_difference
+from yolo_nanfix.patching.probe import text_probe
 
 
 @wrapper
@@ -21,9 +21,4 @@ def loss(wrapped: Any, instance: Any, batch: dict[str, Any], preds: Any = None) 
         return wrapped(batch, in_float32(preds))
 
 
-def _probe(stock: Any, patched: Any) -> str | None:
-    """In float32 nothing is touched. The method must still take a batch and predictions."""
-    return text_difference(stock, takes=("batch", "preds"))
-
-
-FIX = Fix(wrapper=loss, probe=_probe)
+FIX = Fix(wrapper=loss, probe=text_probe(takes=("batch", "preds")))

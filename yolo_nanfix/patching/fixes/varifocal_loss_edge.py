@@ -22,7 +22,7 @@ GAMMA = 2.0
 def forward(
     wrapped: Any, instance: Any, pred_score: Tensor, gt_score: Tensor, label: Tensor, *rest: Any, **options: Any
 ) -> Any:
-    """Upstream's loss on logits with a gradient; `rest` is (alpha, gamma)."""
+    """Upstream's loss on `varifocal_logits`; `rest` is (alpha, gamma)."""
     gamma = options.get("gamma", rest[1] if len(rest) > 1 else getattr(instance, "gamma", GAMMA))
     logit, moved = varifocal_logits(pred_score, float(gamma))
     tally.add("varifocal-loss-edge", moved)

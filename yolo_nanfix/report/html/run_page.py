@@ -10,7 +10,7 @@ from typing import Any
 
 from yolo_nanfix import overrides
 from yolo_nanfix.findings import Report
-from yolo_nanfix.overrides import ahead, behind, joined
+from yolo_nanfix.overrides import join_overrides, unguarded_note, unguarded_warning
 from yolo_nanfix.report.html import charts, dataset_page, event_list, incident_list, run_advice
 from yolo_nanfix.report.html.dataset_facts import Show
 from yolo_nanfix.report.html.dataset_page import NO_FACTS
@@ -75,7 +75,7 @@ def notebook(summary: Mapping[str, Any]) -> str:
         sentence=run_advice.headline(found),
         level=run_advice.level(found),
         tiles=tiles(found),
-        unguarded=unguarded(found, behind),
+        unguarded=unguarded(found, unguarded_note),
         settings=settings(summary),
         to_do=run_advice.to_do(found)[:NOTEBOOK_STEPS],
         page=printable(page),
@@ -95,9 +95,9 @@ def context(run: RunFolder) -> dict[str, Any]:
         "sentence": run_advice.headline(run),
         "level": run_advice.level(run),
         "tiles": tiles(run),
-        "unguarded": unguarded(run, ahead),
-        "unguarded_last": unguarded(run, behind),
-        "settings": [printable(line) for line in overrides.read(run.summary).lines()],
+        "unguarded": unguarded(run, unguarded_warning),
+        "unguarded_last": unguarded(run, unguarded_note),
+        "settings": [printable(line) for line in overrides.read_overrides(run.summary).lines()],
         "to_do": run_advice.to_do(run),
         "charts": shapes,
         "readings": {"name": axis.name, "epochs": list(axis.epochs), "charts": [s.pop("data") for s in shapes]},
@@ -119,7 +119,7 @@ def context(run: RunFolder) -> dict[str, Any]:
 
 def settings(summary: Mapping[str, Any]) -> list[str]:
     """The settings of lint and training and what they change, one line for each source."""
-    found = joined((overrides.read(summary, "lint"), overrides.read(summary)))
+    found = join_overrides((overrides.read_overrides(summary, "lint"), overrides.read_overrides(summary)))
     return [printable(line) for line in found.lines()]
 
 
