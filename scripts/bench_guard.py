@@ -29,11 +29,10 @@ class GuardSteps(benchlib.Alternating):
     def attach(self, trainer: Any) -> None:
         from yolo_nanfix.guard import adapter
         from yolo_nanfix.guard.guard_settings import GuardSettings
-        from yolo_nanfix.guard.recorder import Recorder
 
         owners = (trainer, trainer.scaler, trainer.validator)
         before = [set(vars(owner)) for owner in owners]
-        guard = adapter.attach(trainer, GuardSettings(), Recorder())
+        guard = adapter.attach(trainer, GuardSettings())
         self.shadows = [
             (owner, name, vars(owner)[name])
             for owner, names in zip(owners, before, strict=True)

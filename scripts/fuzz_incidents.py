@@ -56,7 +56,7 @@ def base() -> Incident:
     from ultralytics.cfg import get_cfg
     from ultralytics.nn.tasks import DetectionModel
 
-    from yolo_nanfix.diagnosis.replay import read_items
+    from yolo_nanfix.batches import loss_terms
 
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -85,7 +85,7 @@ def base() -> Incident:
         "args": {k: v for k, v in vars(model.args).items() if isinstance(v, (str, int, float, list, type(None)))},
         "precision": "float32", "loss_scale": None, "optimizer": "SGD", "lr": [0.01, 0.01], "base_lr": 0.01,
         "groups": [{"lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005}], "settings": [], "callbacks": [],
-        "history": [{"loss": 3.0, "norm": 1.0}] * 5, "loss": read_items(items),
+        "history": [{"loss": 3.0, "norm": 1.0}] * 5, "loss": loss_terms(items),
         "sources": [
             {"file": f, "suspect": "", "parents": [], "on_disk": "unknown", "blamed": [], "labels": held}
             for f, held in zip(files, labels, strict=True)

@@ -221,12 +221,11 @@ def rollback(device: Device) -> Seen:
     """A weight becomes NaN: the run goes back to its newest clean state; how long copies and ways back take."""
     from yolo_nanfix.guard import adapter
     from yolo_nanfix.guard.guard_settings import GuardSettings
-    from yolo_nanfix.guard.recorder import Recorder
 
     figures: dict[str, Any] = {}
 
     def attach(trainer: Any) -> None:
-        figures["guard"] = adapter.attach(trainer, GuardSettings(snapshot_every=2), Recorder())
+        figures["guard"] = adapter.attach(trainer, GuardSettings(snapshot_every=2))
 
     def spoil(trainer: Any, batch: dict[str, Any], number: int) -> None:
         if number == 5:

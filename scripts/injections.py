@@ -24,7 +24,7 @@ import torch
 from make_datasets import make_dataset
 from torch import Tensor, nn
 
-from yolo_nanfix.diagnosis.replay import read_items
+from yolo_nanfix.batches import loss_terms
 from yolo_nanfix.incident import Incident
 from yolo_nanfix.verdicts import Cause, Verdict
 
@@ -154,7 +154,7 @@ class Fault:
             (loss * (self.loss_scale or 1.0)).backward()
             grads = [p.grad for p in self.model.parameters() if p.grad is not None]
             checks = [] if all(bool(g.isfinite().all()) for g in grads) else ["gradient"]
-        return read_items(items), "+".join(checks)
+        return loss_terms(items), "+".join(checks)
 
     def _facts(self, items: Mapping[str, float], check: str) -> dict[str, Any]:
         trainer, model = self.bench.trainer, self.model

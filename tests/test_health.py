@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from yolo_nanfix.health import Figures, Kind, State, judge, state_of
+from yolo_nanfix.health import Figures, LossKind, State, judge, state_of
 from yolo_nanfix.report import health_text
 
 GOOD = Figures(micro_batches=24, images=24, steps_taken=24, epochs=4, metric=0.6, last_metric=0.5, best_metric=0.6)
@@ -59,7 +59,7 @@ def test_all_undone_is_no_training_and_the_worst_comes_first():
     assert health.state is FAILED
     assert [lost.state for lost in health.lost] == [FAILED, FAILED, DEGRADED, HEALTHY]
     assert {lost.kind for lost in health.lost} == {
-        Kind.STEPS_UNDONE, Kind.NO_STEP, Kind.IMAGES, Kind.MICRO_BATCHES
+        LossKind.STEPS_UNDONE, LossKind.NO_STEP, LossKind.IMAGES, LossKind.MICRO_BATCHES
     }  # fmt: skip
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-ROWS = ("cls", "bboxes", "keypoints", "segments")
-"""Entries with one row an object, wherever there is a `batch_idx`; `masks` too, unless they overlap in one plane."""
+ROW_ENTRIES = ("cls", "bboxes", "keypoints", "segments")
+"""Entries with one row an object in batches with `batch_idx`; `masks` too, unless they overlap in one plane."""
 
 
 def collated(batch: Any) -> bool:
-    """Whether a batch has the form that Ultralytics gives it: a `dict` with images, and a `str` for each of them.
+    """Whether a batch has Ultralytics' form: a `dict` with images, and a `str` name for each of them, or no names.
 
-    Without any names it has that form, too. Of others' batches it is not known what belongs to which image.
+    In other batches it is not known what belongs to which image.
     """
     if type(batch) is not dict or not isinstance(batch.get("img"), Tensor) or not batch["img"].dim():
         return False
@@ -26,7 +26,7 @@ def collated(batch: Any) -> bool:
 
 
 def names(batch: Any) -> Sequence[Any]:
-    """The names of a batch's images, of whatever type; none where it keeps no list of them."""
+    """The names of a batch's images, of any type; empty where it has no list of them."""
     held = batch.get("im_file") if isinstance(batch, Mapping) else None
     return held if isinstance(held, (list, tuple)) else ()
 
@@ -36,8 +36,15 @@ def size(batch: Mapping[str, Any]) -> int:
     return len(batch["img"])
 
 
+def loss_terms(items: Any) -> dict[str, float]:
+    """Loss terms by name; older releases return a tensor, whose terms are numbered. Empty for None."""
+    if items is not None and not isinstance(items, Mapping):
+        items = {str(i): value for i, value in enumerate(torch.as_tensor(items).flatten())}
+    return {str(name): float(value) for name, value in (items or {}).items()}
+
+
 def with_images(batch: Mapping[str, Any], keep: Sequence[int]) -> dict[str, Any]:
-    """The batch with the images `keep` alone, in that order, and their label rows, renumbered.
+    """The batch with only the images `keep`, in that order, and their label rows, renumbered.
 
     Args:
         batch: a collated micro-batch; `img` (B, C, H, W), `batch_idx` (N,) or (N, 1), `cls` (N, 1), `bboxes` (N, 4 or
@@ -69,8 +76,8 @@ def with_images(batch: Mapping[str, Any], keep: Sequence[int]) -> dict[str, Any]
     return part
 
 
-def joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The images of two batches as one, or None where they do not fit each other (other entries, other shapes)."""
+def concatenated(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The images of two batches as one, or None where their entries or shapes differ."""
     if one.keys() != other.keys():
         return None
     whole: dict[str, Any] = {}
@@ -79,15 +86,13 @@ def joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any] |
         if key == "batch_idx":
             further = further + size(one)
         try:
-            whole[key] = torch.cat([value, further]) if isinstance(value, Tensor) else _longer(value, further)
+            if isinstance(value, Tensor):
+                whole[key] = torch.cat([value, further])
+            else:  # lists are concatenated, anything else is that of the first batch
+                whole[key] = value + further if isinstance(value, (list, tuple)) else value
         except (RuntimeError, TypeError):
             return None
     return whole
-
-
-def _longer(value: Any, further: Any) -> Any:
-    """Two lists one after the other; anything else is that of the first batch."""
-    return value + further if isinstance(value, (list, tuple)) else value
 
 
 def without_rows(batch: Mapping[str, Any], leave_out: Sequence[int]) -> dict[str, Any]:
@@ -104,7 +109,7 @@ def without_rows(batch: Mapping[str, Any], leave_out: Sequence[int]) -> dict[str
 
 
 def _renumber_planes(masks: Tensor, owner: Tensor, gone: Tensor) -> Tensor:
-    """Overlapping masks name an object by its number among the image's rows, from 1; number those left anew."""
+    """Overlapping masks name an object by its number among the image's rows, from 1; renumber those that remain."""
     planes = masks.clone()
     for image in range(len(masks)):
         mine = (owner == image).nonzero().flatten()
@@ -119,7 +124,7 @@ def _by_row(key: str, value: Any, batch: Mapping[str, Any]) -> bool:
     if key == "masks":  # (B, H, W) when they overlap, (N, H, W) when they do not
         one_plane_each = isinstance(value, Tensor) and value.dim() == 3 and len(value) == count
         return one_plane_each and (count != size(batch) or bool(value.max() <= 1))
-    return key in ROWS and _sized(value) == count
+    return key in ROW_ENTRIES and _sized(value) == count
 
 
 def _sized(value: Any) -> int:

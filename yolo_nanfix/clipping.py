@@ -1,8 +1,7 @@
-"""Overhears `torch.nn.utils.clip_grad_norm_` while one trainer takes a step, whichever thread it trains in.
+"""Intercepts `torch.nn.utils.clip_grad_norm_` while one trainer takes a step, whichever thread it trains in.
 
-The function is shared by all threads, so it cannot be swapped for one of them. While any step is under way a
-dispatcher stands in its place, which asks the present context who listens; when no step is, the very function that
-stood there before stands there again.
+All threads share the function, so it cannot be replaced for one of them. While any step is under way a dispatcher
+replaces it, which calls the listener of the present context; afterwards the original function is restored.
 """
 
 from __future__ import annotations
@@ -18,47 +17,38 @@ import torch
 
 Clip = Callable[..., Any]
 Listener = Callable[..., Any]
-"""Called with torch's function and the arguments of the call; what it returns is what the caller gets."""
+"""Called with torch's function and the arguments of the call; its result goes to the caller."""
 
 _listener: ContextVar[Listener | None] = ContextVar("clip_grad_norm_", default=None)
 _lock = Lock()
-_steps = 0
+_open_steps = 0
 _original: Clip | None = None
 
 
 def overheard() -> bool:
-    """Whether somebody listens in the present context."""
+    """Whether the present context has a listener."""
     return _listener.get() is not None
 
 
 @contextmanager
 def listen(listener: Listener) -> Iterator[None]:
-    """While this is active, calls from the present context go through `listener`; those of others are as ever."""
-    _begin()
+    """While this is active, calls from the present context go through `listener`; all others to torch's function."""
+    global _open_steps, _original
+    with _lock:
+        _open_steps += 1
+        if _open_steps == 1:
+            _original = torch.nn.utils.clip_grad_norm_
+            torch.nn.utils.clip_grad_norm_ = _dispatcher(_original)
     token = _listener.set(listener)
     try:
         yield
     finally:
         _listener.reset(token)
-        _end()
-
-
-def _begin() -> None:
-    global _steps, _original
-    with _lock:
-        _steps += 1
-        if _steps == 1:
-            _original = torch.nn.utils.clip_grad_norm_
-            torch.nn.utils.clip_grad_norm_ = _dispatcher(_original)
-
-
-def _end() -> None:
-    global _steps, _original
-    with _lock:
-        _steps -= 1
-        if _steps == 0 and _original is not None:
-            torch.nn.utils.clip_grad_norm_ = _original
-            _original = None
+        with _lock:
+            _open_steps -= 1
+            if _open_steps == 0 and _original is not None:
+                torch.nn.utils.clip_grad_norm_ = _original
+                _original = None
 
 
 def _dispatcher(clip: Clip) -> Clip:

@@ -1,4 +1,4 @@
-"""The training loop with the points at which the guard looks, and the value that records what it saw.
+"""The points of the training loop at which the guard checks, and the value that records what it saw.
 
 set up                       ── START        weights, BatchNorm, EMA, optimizer, loss scale finite?
 batch from loader            ── BATCH        leave out bad samples; keep a copy of the BatchNorm buffers
@@ -23,7 +23,7 @@ from yolo_nanfix import wording
 
 
 class Point(str, Enum):
-    """Where in the loop an event was seen."""
+    """Point of the loop."""
 
     START = "start"
     BATCH = "batch"
@@ -37,7 +37,7 @@ class Point(str, Enum):
 
 
 class Check(str, Enum):
-    """The sensors; `guard.sensor_table` tells what each looks at."""
+    """The sensors; `guard.sensor_table` says what each checks."""
 
     SAMPLES = "samples"
     LOSS = "loss"
@@ -73,7 +73,7 @@ class Level(str, Enum):
 
 
 class Did(str, Enum):
-    """One kind of thing that the guard does; which fields of its `Action` are filled stands in brackets."""
+    """One kind of thing that the guard does; the fields of its `Action` that are set are in brackets."""
 
     DROPPED = "dropped"
     """Micro-batches without effect on the weights (count)."""
@@ -148,7 +148,7 @@ _ERROR = LOSSES | {
 
 @dataclass(frozen=True)
 class Action:
-    """One thing that the guard did about an event; which fields it fills says `Did`.
+    """One thing that the guard did about an event; `Did` says which fields are set.
 
     Attributes:
         did: what.
@@ -176,22 +176,22 @@ class Action:
         return Level.INFO if self.did is Did.REPORTED else Level.WARNING
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict of the fields that are filled."""
+        """A JSON-ready dict of the fields that are set."""
         return {"did": self.did.value, **{k: v for k, v in vars(self).items() if k != "did" and v not in (None, ())}}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Action:
-        """What `as_dict` wrote.
+        """From the JSON of `as_dict`.
 
         Raises:
-            ValueError, TypeError, KeyError: it was not written by it.
+            ValueError, TypeError, KeyError: it is something else.
         """
         lists = {name: tuple(map(str, values[name])) for name in ("images", "names") if name in values}
         return cls(**{**values, "did": Did(values["did"]), **lists})
 
 
 class Defect(str, Enum):
-    """What kind of thing is wrong with a sample."""
+    """Kind of defect of a sample."""
 
     VALUES = "values"
     """Pixels or label rows that are not finite."""
@@ -200,15 +200,15 @@ class Defect(str, Enum):
 
 
 class OnDisk(str, Enum):
-    """What a file of a suspect sample was when it was read again."""
+    """State of a file of a suspect sample when it was read again."""
 
     FINITE = "finite"
-    """Pixels, label rows and depth are finite, and all classes known: what is wrong with the sample came later."""
+    """Pixels, label rows and depth are finite, and all classes exist: the defect came later."""
     NOT_FINITE = "not-finite"
-    """They are not: it is the file's fault."""
+    """They are not: the file is to blame."""
     UNREADABLE = "unreadable"
     UNKNOWN = "unknown"
-    """It was not read again, or the dataset has no reader that is known."""
+    """It was not read again, or the dataset has no known reader."""
 
 
 @dataclass(frozen=True)
@@ -219,9 +219,9 @@ class Source:
         file: the image file.
         suspect: what is wrong with it as the model saw it, or empty.
         parents: other image files that mosaic and mix-up put into it.
-        on_disk: what its files were when they were read again, the worst of them; only suspect ones are.
-        blamed: those of its files that are non-finite, or have unknown classes, on disk themselves.
-        defect: what kind of thing is wrong, where it was seen before the forward pass.
+        on_disk: state of the worst of its files when they were read again, as those of suspect images are.
+        blamed: those of its files that are non-finite, or have classes that do not exist, on disk.
+        defect: kind of defect, where it was seen before the forward pass.
     """
 
     file: str
@@ -233,10 +233,10 @@ class Source:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Source:
-        """What `Event.as_dict` wrote.
+        """From the JSON of `Event.as_dict`.
 
         Raises:
-            ValueError, TypeError, KeyError: it was not written by it.
+            ValueError, TypeError, KeyError: it is something else.
         """
         defect = Defect(known) if (known := values["defect"]) else None
         parents, blamed = tuple(values["parents"]), tuple(values["blamed"])
@@ -275,10 +275,10 @@ class RankFault:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RankFault:
-        """What `as_dict` wrote.
+        """From the JSON of `as_dict`.
 
         Raises:
-            ValueError, TypeError, KeyError: it was not written by it.
+            ValueError, TypeError, KeyError: it is something else.
         """
         held = {k: v for k, v in values.items() if k != "detail"}
         checks, images = tuple(map(Check, values["checks"])), tuple(map(str, values["images"]))
@@ -295,13 +295,13 @@ class Event:
         epoch: 1-based, as Ultralytics prints it.
         batch: 1-based within the epoch, 0 where the event concerns the epoch as a whole.
         sources: the images concerned.
-        says: the form of what was seen, with the names of `values` in braces (see `wording.sentence`).
+        says: format text of what was seen, with the names of `values` in braces (see `wording.sentence`).
         values: the numbers, texts and tuples of them that were seen, by name.
         actions: what was done.
         step: how many micro-batches the run had had, this one included; 0 before the first.
         incident: the name of its incident file, where one was written.
-        ranks: in a run of several processes, what each of those met that met something; else empty. Then `checks`
-            and `sources` are those of all of them, and `says`, `values` and `incident` are the first's.
+        ranks: in a distributed run, what each rank met that met something; else empty. Then `checks` and `sources`
+            are those of all of them, and `says`, `values` and `incident` are the first's.
         val_batch: 1-based within the validation, where the event concerns one batch of it; else 0.
     """
 
@@ -336,7 +336,7 @@ class Event:
         return [action for action in self.actions if action.did in kinds]
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict, with `level` and `detail` for readers that know nothing of `Did` and of forms."""
+        """A JSON-ready dict, with `level` and `detail` for readers that do not know `Did` and `says`."""
         return {
             **asdict(self),
             "point": self.point.value,
@@ -350,10 +350,10 @@ class Event:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Event:
-        """What `as_dict` wrote.
+        """From the JSON of `as_dict`.
 
         Raises:
-            ValueError, TypeError, KeyError: it was not written by `as_dict`.
+            ValueError, TypeError, KeyError: it is something else.
         """
         read = {
             "point": Point(values["point"]),
@@ -366,6 +366,6 @@ class Event:
 
 
 def _facts(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The form and its values, with tuples where JSON has lists."""
+    """`says` and `values`, with tuples where JSON has lists."""
     facts = {str(k): tuple(v) if isinstance(v, list) else v for k, v in values["values"].items()}
     return {"says": str(values["says"]), "values": facts}

@@ -1,8 +1,8 @@
-"""How much of a training run was lost, and whether what is left is healthy: figures in, a state and facts out.
+"""Judges how much of a training run was lost, from its figures. Pure functions.
 
 healthy    nothing was lost that counts
-degraded   the run came to its end, and what it gives can be used; what was lost is named
-failed     what it gives is not a trained model, or the run did not come to its end
+degraded   the run finished, and its model can be used; the losses are listed
+failed     its model is not trained, or the run did not finish
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class State(str, Enum):
-    """How a run ended; the later, the worse."""
+    """How a run ended, from best to worst."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -25,8 +25,8 @@ class State(str, Enum):
 ORDER = tuple(State)
 
 
-class Kind(str, Enum):
-    """What can be lost in a run that came to its end."""
+class LossKind(str, Enum):
+    """What can be lost in a run."""
 
     MICRO_BATCHES = "micro-batches"
     """`count` of `of` were dropped."""
@@ -58,7 +58,7 @@ class Kind(str, Enum):
     START_WEIGHTS = "start-weights"
     """The best checkpoint holds the weights that the run started with."""
     EARLIER_PART = "earlier-part"
-    """Of `count` epochs before a resume nothing is known."""
+    """Nothing is known of `count` epochs before a resume."""
     NOTHING_FOUND = "nothing-found"
     """The metric is 0 after `count` optimizer steps."""
     COLLAPSED = "collapsed"
@@ -67,16 +67,16 @@ class Kind(str, Enum):
 
 @dataclass(frozen=True)
 class Limits:
-    """From where on a loss counts.
+    """Thresholds from which on a loss counts.
 
     Attributes:
         share: share of micro-batches, images or optimizer steps. A judgement, not a measurement: with a tenth less the
-            run is still about the one that was asked for, and two runs of it are still compared like with like.
+            run is still close to the one that was asked for, and comparable with another one.
         least: so many must be lost before their share counts; in a run of eight micro-batches one is no pattern.
         most: share of micro-batches or steps beyond which the run failed: most of what was asked for was not trained.
         warm_up: optimizer steps within which a model from scratch may find nothing. Ultralytics itself warms up over
             at least 100 iterations; weights that were trained before have no such excuse.
-        good: a metric from which on its fall is no noise of a few images.
+        good: a metric from which on a fall is more than the noise of a few images.
         fall: share of its best value below which a metric has collapsed.
     """
 
@@ -93,14 +93,14 @@ LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Figures:
-    """What is known of a run; counts are over all of it, parts before a resume included.
+    """The figures of a run; counts are over all of it, parts before a resume included.
 
     Attributes:
-        finished: whether it came to its end; else only what was lost on the way counts, and it failed.
+        finished: whether it finished; else it failed, and only losses on the way are listed.
         micro_batches, dropped: trained, and dropped of them.
         images, left_out: in the training set as it is on disk, and left out of them before or during the run.
         samples: those that were left out alone, over all epochs.
-        steps_taken, steps_refused, steps_undone: optimizer steps taken, held back, taken back by rollbacks.
+        steps_taken, steps_refused, steps_undone: optimizer steps taken, held back, undone by rollbacks.
         epochs: epochs that were trained.
         epochs_unknown: epochs before a resume of which nothing is known.
         epochs_without_step: those in which faults left no step, 1-based.
@@ -152,7 +152,7 @@ class Figures:
 class Lost:
     """One thing that was lost, and how bad that is; `kind` says what `count`, `of` and `epochs` are."""
 
-    kind: Kind
+    kind: LossKind
     state: State
     count: float = 0
     of: float = 0
@@ -160,18 +160,12 @@ class Lost:
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
-        return {
-            "kind": self.kind.value,
-            "state": self.state.value,
-            "count": self.count,
-            "of": self.of,
-            "epochs": list(self.epochs),
-        }
+        return {**vars(self), "kind": self.kind.value, "state": self.state.value, "epochs": list(self.epochs)}
 
 
 @dataclass(frozen=True)
 class Health:
-    """The state of a run that came to its end, and all that was lost, the worst first."""
+    """The state of a run, and all that was lost, the worst first."""
 
     state: State
     lost: tuple[Lost, ...] = ()
@@ -183,8 +177,8 @@ class Health:
 
 
 def judge(figures: Figures, limits: Limits = LIMITS) -> Health:
-    """The state that the figures of a run amount to."""
-    on_the_way = (*_shares(figures, limits), *_epochs(figures), *_unknown(figures))
+    """The state of a run, and its losses, by its figures."""
+    on_the_way = (*_shares(figures, limits), *_epoch_losses(figures))
     if not figures.finished:
         return Health(State.FAILED, on_the_way)
     found = (*on_the_way, *_checkpoints(figures), *_learnt(figures, limits))
@@ -203,11 +197,11 @@ def state_of(summary: Mapping[str, Any]) -> State:
 def _shares(figures: Figures, limits: Limits) -> Iterator[Lost]:
     steps = figures.steps_taken + figures.steps_refused
     for kind, count, of, most in (
-        (Kind.MICRO_BATCHES, figures.dropped, figures.micro_batches, limits.most),
-        (Kind.IMAGES, figures.left_out, figures.images, 1.0),
-        (Kind.SAMPLES, figures.samples, figures.images * figures.epochs, 1.0),
-        (Kind.STEPS_REFUSED, figures.steps_refused, steps, limits.most),
-        (Kind.STEPS_UNDONE, figures.steps_undone, figures.steps_taken, limits.most),
+        (LossKind.MICRO_BATCHES, figures.dropped, figures.micro_batches, limits.most),
+        (LossKind.IMAGES, figures.left_out, figures.images, 1.0),
+        (LossKind.SAMPLES, figures.samples, figures.images * figures.epochs, 1.0),
+        (LossKind.STEPS_REFUSED, figures.steps_refused, steps, limits.most),
+        (LossKind.STEPS_UNDONE, figures.steps_undone, figures.steps_taken, limits.most),
     ):
         if not count:
             continue
@@ -217,45 +211,42 @@ def _shares(figures: Figures, limits: Limits) -> Iterator[Lost]:
         yield Lost(kind, worst if counts else State.HEALTHY, count, of)
 
 
-def _epochs(figures: Figures) -> Iterator[Lost]:
+def _epoch_losses(figures: Figures) -> Iterator[Lost]:
     for kind, epochs in (
-        (Kind.EPOCHS_WITHOUT_STEP, figures.epochs_without_step),
-        (Kind.EPOCHS_WITHOUT_LOSS, figures.epochs_without_loss),
+        (LossKind.EPOCHS_WITHOUT_STEP, figures.epochs_without_step),
+        (LossKind.EPOCHS_WITHOUT_LOSS, figures.epochs_without_loss),
     ):
         if epochs:
             state = State.FAILED if len(epochs) >= figures.epochs else State.DEGRADED
             yield Lost(kind, state, len(epochs), figures.epochs, epochs)
-
-
-def _unknown(figures: Figures) -> Iterator[Lost]:
     if figures.epochs_unknown:
-        yield Lost(Kind.EARLIER_PART, State.HEALTHY, figures.epochs_unknown, figures.epochs)
+        yield Lost(LossKind.EARLIER_PART, State.HEALTHY, figures.epochs_unknown, figures.epochs)
 
 
 def _checkpoints(figures: Figures) -> Iterator[Lost]:
     if figures.last_refused:
-        yield Lost(Kind.LAST_CHECKPOINT, State.FAILED, figures.checkpoints_refused)
+        yield Lost(LossKind.LAST_CHECKPOINT, State.FAILED, figures.checkpoints_refused)
     elif figures.checkpoints_refused:
-        yield Lost(Kind.CHECKPOINTS, State.DEGRADED, figures.checkpoints_refused)
+        yield Lost(LossKind.CHECKPOINTS, State.DEGRADED, figures.checkpoints_refused)
     if figures.average_nan:
-        yield Lost(Kind.AVERAGE, State.DEGRADED, figures.average_nan)
+        yield Lost(LossKind.AVERAGE, State.DEGRADED, figures.average_nan)
     elif not figures.val_loss_finite:
-        yield Lost(Kind.VAL_LOSS, State.FAILED)
+        yield Lost(LossKind.VAL_LOSS, State.FAILED)
 
 
 def _learnt(figures: Figures, limits: Limits) -> Iterator[Lost]:
     """Signs that nothing was learnt. Where no fault was met, the user's own settings ask for it: not a failure."""
     idle = State.FAILED if figures.faulty else State.DEGRADED
     if figures.micro_batches and not figures.steps:
-        yield Lost(Kind.NO_STEP, idle, 0, figures.steps_taken)
+        yield Lost(LossKind.NO_STEP, idle, 0, figures.steps_taken)
     if figures.start_weights:
-        yield Lost(Kind.START_WEIGHTS, idle)
+        yield Lost(LossKind.START_WEIGHTS, idle)
     metric = figures.metric
     if metric is not None and not math.isfinite(metric):
-        yield Lost(Kind.METRIC, State.FAILED)
+        yield Lost(LossKind.METRIC, State.FAILED)
     elif metric == 0:
         early = not figures.pretrained and figures.steps < limits.warm_up
-        yield Lost(Kind.NOTHING_FOUND, State.HEALTHY if early else State.DEGRADED, figures.steps)
+        yield Lost(LossKind.NOTHING_FOUND, State.HEALTHY if early else State.DEGRADED, figures.steps)
     last, best = figures.last_metric, figures.best_metric
     if last is not None and best is not None and best >= limits.good and last < best * limits.fall:
-        yield Lost(Kind.COLLAPSED, State.DEGRADED, last, best)
+        yield Lost(LossKind.COLLAPSED, State.DEGRADED, last, best)

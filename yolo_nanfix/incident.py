@@ -1,15 +1,15 @@
-"""The black box of one bad step: what the model saw, in one file without a pickle.
+"""The record of one bad step: what the model saw, in one file without a pickle.
 
 The file is safetensors: tensors by name, and the facts as JSON text in its metadata. Names of tensors:
 
     batch.<key>         the micro-batch as the model saw it (`batch.img`, `batch.bboxes`, ...)
     model.<name>        the model's state_dict as it was before the forward pass, BatchNorm statistics included
-    earlier.<name>      the weights of an earlier snapshot, where there is one
+    earlier.<name>      the weights of an earlier snapshot, if one exists
     optimizer.<name>    the optimizer state of those parameters whose state is not finite
-    kept.<owner>.<name> plain tensors that modules of the user's own keep, as they were before it
+    kept.<owner>.<name> plain tensor attributes of the user's own modules, as they were before it
     rng.cpu, rng.cuda   states of the random number generators before the forward pass
 
-A checksum of all of it is in the metadata, too. Files come from anybody: nothing in one is taken for granted.
+The metadata has a checksum of all of it. Files may come from anybody: nothing in one is trusted.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from yolo_nanfix.errors import DataError
 
 
 class NotReadable(DataError):  # noqa: N818 - the name says what the file is
-    """A file is no incident, is damaged, or holds what no incident may hold; `what` says what is wrong with it."""
+    """A file is no incident, is damaged, or has content that is not allowed; `what` says what is wrong."""
 
     def __init__(self, what: str, file: str | Path = "this") -> None:
-        """Make the message of the file and of what is wrong with it."""
+        """Make the message from the file and from what is wrong with it."""
         super().__init__(f"{file} is not a readable incident: {what}")
         self.what = what
 
 
 FORMAT = 1
 FACTS, CHECKSUM = "yolo-nanfix", "crc32"
-"""Keys of the metadata: the facts as JSON, and the checksum of facts and tensors (files of old versions have none)."""
+"""Keys of the metadata: the facts as JSON, and the checksum of facts and tensors (missing in files of old versions)."""
 DTYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")
-"""What tensors of an incident may be, as safetensors names it."""
+"""Allowed dtypes, as safetensors names them."""
 TENSORS, DIMENSIONS = 100_000, 8
-"""At most so many tensors, and dimensions of each."""
+"""Most tensors, and most dimensions of each."""
 SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
 class Incident:
-    """One bad step.
+    """The record of one bad step.
 
     Attributes:
         facts: JSON-ready description; its keys are
@@ -74,9 +74,9 @@ class Incident:
             frozen                  names of the BatchNorm modules that are in evaluation mode
             threads                 number of CPU threads
             versions                yolo_nanfix, ultralytics, torch, python
-            entries                 what of the batch is no tensor and JSON can hold (`im_file`)
-            attributes              numbers that the loss and modules of the user's own kept before the step, by owner
-            kept                    what they keep outside of weights and buffers that is not finite, by name: `value`,
+            entries                 entries of the batch that are no tensors and that JSON can hold (`im_file`)
+            attributes              numbers in attributes of the loss and of own modules before the step, by owner
+            kept                    those outside of weights and buffers that are not finite, by name: `value`,
                                     and `since`, the number of the run's first incident with it; 0: the start
             number                  of this incident in its run, from 1
             groups                  the settings of the optimizer's groups
@@ -89,7 +89,7 @@ class Incident:
                                     functions, `edited` files, `classes` of modules and of the loss, `device`
             weights                 sha256 of the weights, and where they are: here, or in which other file
         tensors: see the module.
-        entries: what of the batch is no tensor, as the run had it; it is not written.
+        entries: entries of the batch that are no tensors, as the run had them; not written.
     """
 
     facts: Mapping[str, Any]
@@ -97,14 +97,14 @@ class Incident:
     entries: Mapping[str, Any] = field(default_factory=dict)
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors under a prefix, by the rest of their names."""
+        """The tensors whose names begin with `prefix.`, without it."""
         return {k.removeprefix(prefix + "."): v for k, v in self.tensors.items() if k.startswith(prefix + ".")}
 
     def save(self, path: Path) -> None:
-        """Write it in one step; another process sees no file or the whole one.
+        """Write it atomically.
 
         Raises:
-            OSError: it cannot be written; nothing is left behind.
+            OSError: it cannot be written; no partial file remains.
         """
         facts = json.dumps({"format": FORMAT, **self.facts}, default=str)
         tensors = {k: v.detach().cpu().contiguous().clone() for k, v in self.tensors.items()}
@@ -115,15 +115,15 @@ class Incident:
 
     @property
     def size(self) -> int:
-        """Bytes that the tensors take."""
+        """Bytes of the tensors."""
         return sum(t.numel() * t.element_size() for t in self.tensors.values())
 
 
-def load(path: str | Path) -> Incident:
-    """Read an incident file, which may come from anybody: no code of it runs, and damage is seen.
+def load_incident(path: str | Path) -> Incident:
+    """Read an incident file, which may come from anybody: no code of it runs, and damage is detected.
 
     Types and shapes are compared with the size of the file before a tensor is made; `diagnosis.incident_checks`
-    looks at what the facts say.
+    checks the facts.
 
     Raises:
         DataError: there is no such file.
@@ -164,7 +164,7 @@ def load(path: str | Path) -> Incident:
 
 
 def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
-    """The CRC-32 of the facts and of all tensors in the order of their names: against damage, not against malice."""
+    """The CRC-32 of the facts and of all tensors in the order of their names: against damage, not against attacks."""
     total = zlib.crc32(facts.encode("utf-8", "surrogatepass"))
     for name in sorted(tensors):
         flat = tensors[name].detach().reshape(-1)
@@ -177,7 +177,7 @@ def newest(path: str | Path) -> Path:
     """The file itself, or the newest incident of a run folder.
 
     Raises:
-        DataError: there is none.
+        DataError: the folder has no incident.
     """
     path = Path(path)
     if not path.is_dir():

@@ -20,7 +20,7 @@ from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.listener import Listener, Pictures
 from yolo_nanfix.guard.recorder import INCIDENTS, Recorder
 from yolo_nanfix.guard.step_log import TOTALS
-from yolo_nanfix.health import Figures, Kind, State, judge, state_of
+from yolo_nanfix.health import Figures, LossKind, State, judge, state_of
 from yolo_nanfix.report import event_text, health_text
 from yolo_nanfix.run_folder import csv_tables, summary
 from yolo_nanfix.run_folder.csv_tables import STEPS_NAME, Table
@@ -194,7 +194,7 @@ class RunListener(Listener):
         found = {**self.recorder.beforehand, **(context.quarantined if context else {})}
         beforehand = {image: [f.as_dict() for f in findings] for image, findings in found.items()}
         row = carry_over.first_row(self.trainer.csv)
-        text = carry_over.text(self.recorder, self.recorder.in_force(), row, beforehand)
+        text = carry_over.state_text(self.recorder, self.recorder.in_force(), row, beforehand)
         if text == self._state:
             return
         try:
@@ -268,7 +268,7 @@ def write_report(trainer: Any, recorder: Recorder, force: Mapping[str, Any], tra
         state = state_of(report)
         phrases = [] if state is State.HEALTHY or outcome != "finished" else [state.value]
         phrases.append(f"{recorder.dropped} of {recorder.micro_batches} micro-batches dropped")
-        phrases += health_text.phrases(report, (Kind.MICRO_BATCHES, Kind.STEPS_REFUSED))
+        phrases += health_text.phrases(report, (LossKind.MICRO_BATCHES, LossKind.STEPS_REFUSED))
         where = report["paths"].get("page", folder / REPORT_NAME)
         upstream.log(f"yolo-nanfix: run {outcome}, {', '.join(phrases)}; report: {where}", good_news=report["healthy"])
 

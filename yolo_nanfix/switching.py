@@ -20,7 +20,7 @@ from yolo_nanfix.wording import shown
 if TYPE_CHECKING:
     from torch import nn
 
-    from yolo_nanfix.guard.listener import Listener
+    from yolo_nanfix.guard.listener import Callbacks, Listener
     from yolo_nanfix.guard.recorder import Recorder
     from yolo_nanfix.incident import Incident
     from yolo_nanfix.patching import engine
@@ -147,7 +147,7 @@ def patch(
     engine.apply(names, params, choice)
     if wanted is not None:
         try:
-            adapter.install(force, _listen, _examine, _known_facts, _came_with)
+            adapter.install(force, _callbacks())
         except PatchRefused:
             if guard:  # asked for by name; else status() tells
                 engine.restore_patches(before)
@@ -181,7 +181,7 @@ def patched(*names: str, **settings: Any) -> Iterator[Status]:
         engine.restore_patches(before)
         _announced[:] = said
         if guarded is not None:
-            adapter.install(guarded, _listen, _examine, _known_facts, _came_with)
+            adapter.install(guarded, _callbacks())
 
 
 @contextmanager
@@ -253,7 +253,7 @@ def restore(state: str) -> None:
         label_caches.read_as_values()
     quarantine.leave_out_here(carried["left_out"])
     if carried["guard"] is not None:
-        adapter.install(InForce.from_dict(carried["guard"]), _listen, _examine, _known_facts, _came_with)
+        adapter.install(InForce.from_dict(carried["guard"]), _callbacks())
     _announced[:] = [Overrides.from_dict(carried["settings"])]
 
 
@@ -290,6 +290,13 @@ def _known_facts() -> dict[str, Any]:
     from yolo_nanfix.patching import engine
 
     return {"patches": list(engine.snapshot())}
+
+
+def _callbacks() -> Callbacks:
+    """What the guard calls outside of its own package."""
+    from yolo_nanfix.guard import listener
+
+    return listener.Callbacks(_listen, _examine, _known_facts, _came_with)
 
 
 def _listen(trainer: Any, recorder: Recorder) -> Listener:

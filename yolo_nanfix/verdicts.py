@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Cause(str, Enum):
-    """The classes of cause, in the order in which the decision tree asks for them."""
+    """The classes of cause, in the order of the decision tree."""
 
     DATA = "data"
     LABEL = "label"
@@ -30,7 +30,7 @@ class Verdict:
 
     Attributes:
         cause: the class of cause.
-        summary: one sentence for people.
+        summary: one sentence.
         op: the first operation with finite inputs whose output or changed argument is not finite
             (`aten.native_batch_norm`), empty if none was found.
         module: dotted path of the module that ran it (`model.0.conv`), `loss` for the loss function, `optimizer`.
@@ -42,9 +42,9 @@ class Verdict:
         labels: the label rows that do, as `file:line`.
         dtype: the dtype of the op's output (`float16`).
         confidence: 0 to 1.
-        evidence: what was seen, by what was asked: `replay`, then the nodes of the decision tree in their order.
+        evidence: what was seen by question: `replay`, then the nodes of the decision tree in their order.
         advice: what the user should change: a setting, a file, a line, a patch.
-        commands: commands of yolo-nanfix that help with it, to be copied.
+        commands: commands of yolo-nanfix that help.
         lr0: the learning rate proposed, where that is the cause and a range test found one.
         reproduced: whether the replay gave the run's loss terms bit for bit; None where that is not known.
         replays: how often the step was run again.
@@ -72,10 +72,10 @@ class Verdict:
 
     @staticmethod
     def from_dict(held: Any) -> Verdict:
-        """The verdict that `as_dict` gave, read back from a file of anybody's.
+        """From the JSON of `as_dict`, which may come from anybody.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is no verdict.
         """
         if not isinstance(held, dict):
             raise ValueError("a verdict is a mapping")

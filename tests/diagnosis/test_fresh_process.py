@@ -16,7 +16,7 @@ import yolo_nanfix
 from yolo_nanfix.cli.main import main
 from yolo_nanfix.diagnosis.examine import examine
 from yolo_nanfix.errors import DataError
-from yolo_nanfix.incident import Incident, load
+from yolo_nanfix.incident import Incident, load_incident
 
 SAME = ("cause", "op", "module", "code", "phase", "tensor", "images", "labels", "dtype", "confidence")
 
@@ -144,4 +144,4 @@ def test_the_text_is_for_people_and_escapes_what_it_was_given(incident, tmp_path
     assert out.startswith("state (confidence 0.95): ") and "aten.native_batch_norm" in out
     assert "\x1b" not in out and "a\\x1b[31m[bold]b.pt" in out
     assert [p.name for p in yolo_nanfix.status().patches if p.state == "on"] == before
-    assert load(path).facts["checks"] == ["batchnorm"]
+    assert load_incident(path).facts["checks"] == ["batchnorm"]

@@ -24,7 +24,7 @@ from yolo_nanfix.diagnosis import bisect, incident_checks, label_lines, model_ya
 from yolo_nanfix.diagnosis.allowance import Allowance, TooLarge
 from yolo_nanfix.errors import DataError
 from yolo_nanfix.guard.incident_writer import _definition
-from yolo_nanfix.incident import Incident, NotReadable, load
+from yolo_nanfix.incident import Incident, NotReadable, load_incident
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def test_no_other_module_is_imported_for_the_class(whole):
 def test_damage_is_seen_and_a_whole_file_comes_back_bit_for_bit(whole, tmp_path):
     path = tmp_path / "a.safetensors"
     whole.save(path)
-    again = load(path)
+    again = load_incident(path)
     assert again.facts == json.loads(json.dumps({"format": 1, **whole.facts}))
     assert again.tensors.keys() == whole.tensors.keys()
     same = [torch.equal(whole.tensors[k].nan_to_num(7), v.nan_to_num(7)) for k, v in again.tensors.items()]
@@ -238,11 +238,11 @@ def test_damage_is_seen_and_a_whole_file_comes_back_bit_for_bit(whole, tmp_path)
         spoilt[rng.randrange(start, len(data))] ^= 1 << rng.randrange(8)
         path.write_bytes(bytes(spoilt))
         with pytest.raises(NotReadable, match="damaged"):
-            load(path)
+            load_incident(path)
     with safe_open(tmp_path / "a.safetensors", framework="pt") as stream:
         facts = stream.metadata()["yolo-nanfix"]
     save_file({k: v.contiguous() for k, v in whole.tensors.items()}, path, metadata={"yolo-nanfix": facts})
-    assert load(path).facts == again.facts  # of a version without the checksum
+    assert load_incident(path).facts == again.facts  # of a version without the checksum
 
 
 def test_label_files_are_read_within_bounds_and_devices_not_at_all(tmp_path, monkeypatch):
@@ -254,9 +254,9 @@ def test_label_files_are_read_within_bounds_and_devices_not_at_all(tmp_path, mon
     parents = label_lines._Parents()
     with monkeypatch.context() as only_once:
         parents.first_suspect([image])
-        only_once.setattr(label_lines, "_read", None)
+        only_once.setattr(label_lines, "_read_bounded", None)
         assert parents.first_suspect([image, image]) == label_lines.Origin(f"{label}:2", image)
-    monkeypatch.setattr(label_lines, "LONGEST", 31)
+    monkeypatch.setattr(label_lines, "MOST_BYTES", 31)
     assert label_lines._Parents().first_suspect([image]) is None  # a line that is cut is no suspect line
     label.unlink()
     os.mkfifo(label)
@@ -293,15 +293,15 @@ def test_images_are_asked_about_so_often_and_no_more():
 def test_headers_that_would_fill_the_memory_are_not_parsed(whole, tmp_path, monkeypatch):
     path = tmp_path / "a.safetensors"
     whole.save(path)
-    assert load(path)
+    assert load_incident(path)
     for name, most in (("HEADER_BYTES", 1000), ("HEADER_TEXTS", 100)):
         with monkeypatch.context() as smaller:
             smaller.setattr(files, name, most)
             with pytest.raises(NotReadable, match="its header"):
-                load(path)
+                load_incident(path)
     path.write_bytes((1 << 62).to_bytes(8, "little") + b"{}")
     with pytest.raises(NotReadable, match="its header claims"):
-        load(path)
+        load_incident(path)
 
 
 def test_forged_and_damaged_incidents_end_in_a_verdict_or_a_clear_error(tmp_path, monkeypatch):

@@ -163,7 +163,7 @@ def lived():
     for epoch in (1, 2, 3):
         for _ in range(4):
             recorder.micro_batches += 1
-            recorder.stepped()
+            recorder.steps_taken += 1
         undone = replace(EVENT, actions=(*EVENT.actions, Action(Did.ROLLED_BACK, step=1, count=epoch)))
         recorder.add(undone, Verdict(Cause.DATA, "a.jpg", images=("a.jpg",), lr0=0.5, seconds=1.0))
         recorder.epoch_over(epoch)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from make_datasets import make_dataset
 
-from yolo_nanfix.guard.divergence import Alarm, Divergence, Limits, Window
+from yolo_nanfix.guard.divergence import Alarm, Divergence, DivergenceLimits, Window
 
 NOT_FINITE = st.sampled_from([math.nan, math.inf, -math.inf])
 LEVELS = st.floats(1e-3, 1e6)
@@ -155,7 +155,7 @@ def test_negative_losses_are_left_alone():
 
 @pytest.mark.parametrize("steps", [1, 5, 10, 50, 500])
 def test_weights_that_moved_too_far(steps):
-    limits = Limits()
+    limits = DivergenceLimits()
     limit = limits.ratio * math.sqrt(min(steps, 50) / 50)
     assert Divergence().ratio(0.99 * limit * 7, 7.0, steps) is None
     alarm = Divergence().ratio(1.01 * limit * 7, 7.0, steps)

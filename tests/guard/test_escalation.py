@@ -292,18 +292,20 @@ def test_val_losses_that_stay_nan_make_the_run_unhealthy_however_many_events_cam
     from types import SimpleNamespace
 
     from yolo_nanfix.events import Check, Event, Point
-    from yolo_nanfix.guard.recorder import KEPT, Recorder
-    from yolo_nanfix.health import Kind, State, judge
+    from yolo_nanfix.guard.recorder import EVENTS_KEPT, Recorder
+    from yolo_nanfix.health import LossKind, State, judge
     from yolo_nanfix.run_listener import figures
 
     recorder = Recorder()
-    for epoch in range(1, KEPT + 2):
+    for epoch in range(1, EVENTS_KEPT + 2):
         recorder.add(Event(Point.VALIDATION, (Check.VAL_LOSS,), epoch, 0, (), "val/box_loss not finite"))
-    assert len(recorder.events) == KEPT and recorder.latest["val-loss"].epoch == KEPT + 1
+    assert len(recorder.events) == EVENTS_KEPT and recorder.latest["val-loss"].epoch == EVENTS_KEPT + 1
     assert recorder.as_dict()["events_left_out"] == 1
-    trainer = SimpleNamespace(epoch=KEPT, start_epoch=0, csv="none", best="none", metrics={}, args=SimpleNamespace())
+    trainer = SimpleNamespace(
+        epoch=EVENTS_KEPT, start_epoch=0, csv="none", best="none", metrics={}, args=SimpleNamespace()
+    )
     health = judge(figures(trainer, recorder, {}))
-    assert (health.state, [lost.kind for lost in health.lost]) == (State.FAILED, [Kind.VAL_LOSS])
+    assert (health.state, [lost.kind for lost in health.lost]) == (State.FAILED, [LossKind.VAL_LOSS])
     trainer.epoch += 1  # the last epoch's were finite again
     assert judge(figures(trainer, recorder, {})).healthy
 

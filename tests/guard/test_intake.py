@@ -283,7 +283,7 @@ def test_a_batch_of_quarantined_images_alone_is_left_out(data, tmp_path):
 def test_two_batches_as_one():
     one = {"img": torch.zeros(1, 3, 4, 4), "batch_idx": torch.tensor([0.0]), "cls": torch.ones(1, 1), "im_file": ("a",)}
     two = {**one, "img": torch.ones(1, 3, 4, 4), "im_file": ("b",)}
-    both = batches.joined(one, two)
+    both = batches.concatenated(one, two)
     assert both["batch_idx"].tolist() == [0.0, 1.0] and both["im_file"] == ("a", "b") and len(both["img"]) == 2
-    assert batches.joined(one, {**two, "img": torch.ones(1, 3, 4, 5)}) is None
-    assert batches.joined(one, {"img": two["img"]}) is None
+    assert batches.concatenated(one, {**two, "img": torch.ones(1, 3, 4, 5)}) is None
+    assert batches.concatenated(one, {"img": two["img"]}) is None

@@ -21,7 +21,7 @@ def test_label_rows_belong_to_their_image(dropped, tmp_path, unpatched):
         plant(data.parent, "label_nan", index=dropped)  # Ultralytics drops that image
     with yolo_nanfix.patched():
         lab.train(data, tmp_path / "run", epochs=1, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0)
-    facts = incident.load(incident.newest(tmp_path / "run")).facts
+    facts = incident.load_incident(incident.newest(tmp_path / "run")).facts
     assert any(source["suspect"] for source in facts["sources"])
     for source in facts["sources"]:
         own = Path(source["file"].replace("/images/", "/labels/")).with_suffix(".txt")

@@ -17,7 +17,7 @@ from yolo_nanfix import stopping
 from yolo_nanfix.guard import adapter, endings, lookout
 from yolo_nanfix.guard.board import Board
 from yolo_nanfix.guard.listener import Listener
-from yolo_nanfix.guard.lost_ranks import Limits, Sign
+from yolo_nanfix.guard.lost_ranks import RankTimeouts, Sign
 from yolo_nanfix.guard.recorder import Recorder
 
 WATCHED = (*(module.__file__ for module in (endings, lookout, stopping, contextlib, threading)), __file__)
@@ -106,7 +106,7 @@ def test_a_report_of_a_lost_rank_is_whole_whenever_the_launcher_s_signal_comes(s
         moment += 1 if moment < FIRST else EACH
         boards = [Board(dist.PrefixStore(str(moment), store), rank, 2) for rank in (0, 1)]
         boards[1].put("sign", asdict(dead))
-        watch = lookout.Lookout(Recorder(), Sign, Limits(300, 1800), lambda: "nothing is kept", Listener())
+        watch = lookout.Lookout(Recorder(), Sign, RankTimeouts(300, 1800), lambda: "nothing is kept", Listener())
         watch.board = boards[0]
         with signals() as watch._signals:
             told, over = ends(watch, RuntimeError("[gloo/pair.cc:1] Connection closed by peer"), moment)
@@ -116,7 +116,7 @@ def test_a_report_of_a_lost_rank_is_whole_whenever_the_launcher_s_signal_comes(s
 
 @pytest.mark.parametrize("signalled", [False, True])
 def test_a_run_of_one_process_is_told_once_and_again_only_where_a_signal_kept_it_from_beginning(signalled):
-    watch, began = lookout.Lookout(Recorder(), Sign, Limits(300, 1800), lambda: "", Listener()), []
+    watch, began = lookout.Lookout(Recorder(), Sign, RankTimeouts(300, 1800), lambda: "", Listener()), []
 
     def tell():
         began.append(sys.exc_info()[1])

@@ -15,9 +15,9 @@ import torch.distributed as dist
 
 from yolo_nanfix.guard import endings
 from yolo_nanfix.guard.board import Board
-from yolo_nanfix.guard.lost_ranks import End, How, Limits, LostRank, Process, Seen, Sign, lost
+from yolo_nanfix.guard.lost_ranks import End, How, LostRank, Process, RankTimeouts, Seen, Sign, lost
 
-LIMITS = Limits(silent=300, still=1800)
+LIMITS = RankTimeouts(silent=300, still=1800)
 TRAINS = Sign(beat=9, epoch=2, batch=3, step=11, progress=11, host="here", pid=7)
 FINE = Seen(TRAINS)
 
@@ -69,12 +69,14 @@ LONG = 1801.0
 )
 def test_where_nobody_comes_further_the_one_behind_hangs(ranks, found):
     assert [(one.rank, one.how) for one in lost(dict(enumerate(ranks)), LIMITS)] == found
-    assert lost(dict(enumerate(ranks)), Limits(0, 0)) == ()
+    assert lost(dict(enumerate(ranks)), RankTimeouts(0, 0)) == ()
 
 
 def test_among_very_many_ranks_a_sign_may_be_as_rare_as_they_give_one():
-    assert Limits(300, 1800).with_beat(1) == LIMITS and Limits(0, 1800).with_beat(99) == Limits(0, 1800)
-    assert Limits(20, 1800).with_beat(16) == Limits(64, 1800)
+    assert RankTimeouts(300, 1800).with_beat(1) == LIMITS and RankTimeouts(0, 1800).with_beat(99) == RankTimeouts(
+        0, 1800
+    )
+    assert RankTimeouts(20, 1800).with_beat(16) == RankTimeouts(64, 1800)
 
 
 @pytest.mark.parametrize("launched", [False, True])

@@ -12,7 +12,7 @@ from make_datasets import make_dataset
 from torch import nn
 
 import yolo_nanfix
-from yolo_nanfix.guard.module_state import SMALL, ModuleState, NormBuffers
+from yolo_nanfix.guard.module_state import SMALL_TENSOR, ModuleState, NormBuffers
 
 NAN, INF = float("nan"), float("inf")
 
@@ -25,7 +25,7 @@ class Keeper(nn.Module):
         self.register_buffer("mask", torch.full((4, 4), -INF).triu(1), persistent=persistent)
         self.register_buffer("lowest", torch.tensor(INF))
         self.register_buffer("behind", torch.zeros(3))
-        self.register_buffer("large", torch.zeros(SMALL + 1))
+        self.register_buffer("large", torch.zeros(SMALL_TENSOR + 1))
         self.register_buffer("bound", torch.zeros(2), persistent=False)
         self.register_buffer("grown", torch.zeros(0), persistent=False)
         self.plain = torch.zeros(2)
@@ -82,7 +82,7 @@ def test_what_was_poisoned_without_harm_is_taken_from_the_newest_clean_state():
 
 def test_a_large_buffer_that_nobody_changes_is_copied_once():
     net = nn.Module()
-    net.register_buffer("table", torch.zeros(SMALL + 1))
+    net.register_buffer("table", torch.zeros(SMALL_TENSOR + 1))
     state = ModuleState(net, NormBuffers(net))
     copy = state.named()["table"]
     state.copy()

@@ -15,7 +15,7 @@ from own_loss import OwnModel
 from surroundings import LIMIT
 
 import yolo_nanfix
-from yolo_nanfix.incident import load, newest
+from yolo_nanfix.incident import load_incident, newest
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_a_hook_on_a_weight_is_named_and_not_the_hardware(nbs, data, tmp_path, u
     assert (verdict["cause"], verdict["op"], verdict["module"]) == ("definition", "aten.mul", "model.0.conv")
     assert "test_own_code.py:" in verdict["code"] and "hook on model.0.conv.weight" in verdict["summary"]
     assert not any("hardware" in line for line in verdict["advice"]) and verdict["images"] == []
-    facts = load(newest(result.trainer.save_dir)).facts
+    facts = load_incident(newest(result.trainer.save_dir)).facts
     assert "model.0.conv.weight" in facts["gradients"]["bad"] and facts["own"]["hooks"][0]["kind"] == "tensor"
     elsewhere = json.loads(diagnose(result.trainer.save_dir).stdout)  # where there is no such hook
     assert (elsewhere["cause"], elsewhere["code"]) == ("definition", verdict["code"])
@@ -158,7 +158,7 @@ def test_a_hook_that_no_replay_has_is_named_by_the_gradient_that_it_spoilt(name,
 
     yolo_nanfix.patch()
     result = lab.train(data, tmp_path / "run", callbacks={"on_train_start": begin}, epochs=1, nbs=4)
-    verdict, facts = verdicts(result)[0][0], load(newest(result.trainer.save_dir)).facts
+    verdict, facts = verdicts(result)[0][0], load_incident(newest(result.trainer.save_dir)).facts
     assert (verdict["cause"], verdict["tensor"]) == ("definition", "model.1.conv.weight"), verdict
     assert "test_own_code.py:" in verdict["code"] and said in verdict["summary"] and "hook" in verdict["summary"]
     assert verdict["images"] == [] and not any("hardware" in line for line in verdict["advice"])

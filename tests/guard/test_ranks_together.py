@@ -9,7 +9,7 @@ import pytest
 
 from yolo_nanfix.events import Action, Check, Did, Event, Point, Source
 from yolo_nanfix.guard import distributed
-from yolo_nanfix.guard.board import MOST, Notes
+from yolo_nanfix.guard.board import MOST_EVENTS, Notes
 from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.listener import Listener
 from yolo_nanfix.guard.policy import Kind, Reading, Rung, Standing, decide
@@ -132,7 +132,7 @@ def test_other_batches_checks_and_steps_are_other_events(other):
 
 def test_of_very_many_notes_the_number_is_told():
     first, theirs = Recorder(), Notes(Recorder(), Listener())
-    for step in range(MOST + 30):
+    for step in range(MOST_EVENTS + 30):
         theirs.add(noted(1, step=step), None)
     tell(Notes(first, Listener()), theirs)
-    assert len(first.events) == MOST and first.counts["samples"] == MOST + 30
+    assert len(first.events) == MOST_EVENTS and first.counts["samples"] == MOST_EVENTS + 30

@@ -172,8 +172,8 @@ def test_the_rows_of_a_healthy_run_are_stock_s_own_numbers(scaler, nbs, data, tm
 @pytest.mark.parametrize(("scaler", "wanted"), [(False, 16), *matrix((True, 10))])
 def test_the_rows_take_no_read_of_their_own(scaler, wanted, data, tmp_path, unpatched, monkeypatch):
     """One a micro-batch, and one a step for the norm; of a GradScaler's only the last norm of an epoch."""
-    reads, read = [], sensors.read
-    monkeypatch.setattr(sensors, "read", lambda scalars: reads.append(set(scalars)) or read(scalars))
+    reads, read = [], sensors.host_values
+    monkeypatch.setattr(sensors, "host_values", lambda scalars: reads.append(set(scalars)) or read(scalars))
     with yolo_nanfix.patched():
         ours = lab.train(data, tmp_path / "run", scaler=scaler)
     assert ours.error is None and len(reads) == wanted

@@ -13,8 +13,8 @@ def event(*actions):
 def test_steps_taken_refused_and_undone_are_counted_and_reported():
     recorder = Recorder()
     for _ in range(5):
-        recorder.stepped()
-    recorder.refused()
+        recorder.steps_taken += 1
+    recorder.steps_refused += 1
     recorder.add(event(Action(Did.DROPPED, count=2), Action(Did.ROLLED_BACK, step=2, count=3)))
     recorder.add(event(Action(Did.ROLLED_BACK, step=2, count=0), Action(Did.QUARANTINED, images=("a.jpg",))))
     recorder.keep(event(Action(Did.DROPPED, count=1)), None)  # another rank's
@@ -35,15 +35,15 @@ def test_an_epoch_counts_as_lost_only_where_something_kept_it_from_stepping():
             recorder.add(event(Action(Did.DROPPED, count=1)))
         recorder.epoch_over(epoch)
 
-    recorder.stepped()
+    recorder.steps_taken += 1
     trained(1, 4)
     trained(2, 4)  # the window is open still
     trained(3, 4, dropped=2)  # and goes on with what is left
     trained(4, 4, dropped=4)
-    recorder.refused()
-    recorder.stepped()
+    recorder.steps_refused += 1
+    recorder.steps_taken += 1
     trained(5, 4, dropped=1)
-    recorder.refused()
+    recorder.steps_refused += 1
     trained(6, 4, dropped=1)
     recorder.scaler_skips += 1
     trained(7, 4)

@@ -116,7 +116,7 @@ def test_mosaic_parents_are_known(data, tmp_path):
     assert all(parents and file not in parents for file, parents in sources.items())
     assert all(len(parents) <= 3 for parents in sources.values())
     (incident,) = (ours.trainer.save_dir / "incidents").iterdir()
-    from yolo_nanfix.incident import load
+    from yolo_nanfix.incident import load_incident
 
-    source = load(incident).facts["sources"][0]
+    source = load_incident(incident).facts["sources"][0]
     assert source["labels"]["rows"] and source["labels"]["file"].endswith(".txt")

@@ -24,7 +24,7 @@ def model():
 
 
 def fired(loss, norms, batch, outputs=None):
-    return sensors.fired(sensors.read(sensors.step_tensors(loss, norms, batch, outputs)))
+    return sensors.fired(sensors.host_values(sensors.step_tensors(loss, norms, batch, outputs)))
 
 
 def buffers(net):

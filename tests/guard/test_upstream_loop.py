@@ -14,7 +14,6 @@ from make_datasets import make_dataset
 import yolo_nanfix
 from yolo_nanfix.guard import adapter
 from yolo_nanfix.guard.guard_settings import GuardSettings
-from yolo_nanfix.guard.recorder import Recorder
 
 NAN = float("nan")
 OUT_OF_MEMORY = "CUDA out of memory (simulated)"
@@ -166,7 +165,7 @@ def test_trainings_in_threads_are_each_clipped_by_their_own_guard(data, tmp_path
 
     def guarded(number):
         def start(trainer):
-            guard = adapter.attach(trainer, GuardSettings(), Recorder())
+            guard = adapter.attach(trainer, GuardSettings())
             guard.run.ladder.clipped = lambda max_norm: 0.5 * (number + 1)
 
         return start

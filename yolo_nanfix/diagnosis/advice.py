@@ -21,11 +21,11 @@ from yolo_nanfix.verdicts import Cause, Verdict
 Suggest = Callable[[Evidence], "float | None"]
 """Proposes a learning rate."""
 SLOWER = 10
-"""Without a better proposal, the learning rate is divided by this."""
+"""The learning rate is divided by this without a better proposal."""
 
 
 def of(verdict: Verdict, evidence: Evidence, rate: float | None) -> tuple[str, ...]:
-    """What to do about a verdict; `rate` is a proposed learning rate."""
+    """The advice for a verdict; `rate` is a proposed learning rate."""
     args = evidence.facts.get("args") or {}
     makers = {
         Cause.DATA: _for_data,
@@ -54,13 +54,12 @@ def of(verdict: Verdict, evidence: Evidence, rate: float | None) -> tuple[str, .
 
 
 def _imports(evidence: Evidence) -> list[str]:
-    if not any(lack.kind in ("function", "class") for lack in evidence.lacks):
-        return []
-    return ["functions and classes of your own come here with --import MODULE"]
+    own = any(lack.kind in ("function", "class") for lack in evidence.lacks)
+    return ["functions and classes of your own come here with --import MODULE"] if own else []
 
 
 def came_later() -> tuple[str, ...]:
-    """What to look at where samples are not finite and their files are."""
+    """The advice where samples are not finite and their files are."""
     return ("look at transforms of your own, at the dataset's code, and at preprocess_batch",)
 
 
@@ -139,7 +138,7 @@ def _for_definition(verdict: Verdict, evidence: Evidence) -> list[str]:
 
 
 def _learning_rate(facts: Mapping[str, Any], rate: float | None) -> tuple[str, ...]:
-    """The settings to train with; `optimizer=auto` ignores `lr0`, so that it takes the optimizer's name too."""
+    """The settings to train with; `optimizer=auto` ignores `lr0`, so the optimizer is named too."""
     args, now = facts.get("args") or {}, facts.get("base_lr")
     automatic = args.get("optimizer") == "auto"
     named = f" optimizer={facts.get('optimizer')}" if automatic else ""
@@ -167,7 +166,7 @@ def _with_patches(evidence: Evidence) -> list[str]:
 
 
 def commands(verdict: Verdict, evidence: Evidence) -> tuple[str, ...]:
-    """What to run about a verdict: lint, where the data are to blame."""
+    """The commands for a verdict: lint, where the data are to blame."""
     if verdict.cause not in (Cause.DATA, Cause.LABEL):
         return ()
     data = (evidence.facts.get("args") or {}).get("data") or "data.yaml"
@@ -175,16 +174,12 @@ def commands(verdict: Verdict, evidence: Evidence) -> tuple[str, ...]:
 
 
 def patches_at(code: str) -> tuple[str, ...]:
-    """Cards whose function holds a line (`ultralytics/utils/loss.py:621`) of the installed release."""
+    """Cards that patch the function with a line (`ultralytics/utils/loss.py:621`) of the installed release."""
     file, _, line = code.rpartition(":")
     if not file.startswith("ultralytics/") or not line.isdigit():
         return ()
-    found = [
-        card.name
-        for card in cards.load_all().values()
-        if any(_holds(target, file, int(line)) for target in card.targets)
-    ]
-    return tuple(found)
+    known = cards.load_all().values()
+    return tuple(card.name for card in known if any(_holds(target, file, int(line)) for target in card.targets))
 
 
 def _holds(target: str, file: str, line: int) -> bool:
@@ -203,12 +198,12 @@ MUSGD = "ultralytics.optim.muon:MuSGD"
 
 
 def rate_proposer(replay: Replay) -> Suggest:
-    """A function that runs the test when the verdict needs it: with the weights of the earlier snapshot, if any."""
+    """A function that runs a range test when the verdict needs it: with the weights of the earlier snapshot, if any."""
 
     def propose(evidence: Evidence) -> float | None:
         facts = evidence.facts
         if evidence.outcome is not None and evidence.outcome.error:
-            return None  # a step that cannot be taken at all
+            return None  # the step cannot be taken at all
         args = facts.get("args") or {}
         found = coarse(
             replay.model_with("earlier"),
@@ -219,7 +214,7 @@ def rate_proposer(replay: Replay) -> Suggest:
         now = facts.get("base_lr")
         if found.lr is None or not isinstance(now, (int, float)):
             return found.lr
-        return min(found.lr, now / 2)  # what one batch bears, the run did not
+        return min(found.lr, now / 2)  # a rate that one batch bears was too high for the run
 
     return propose
 
@@ -230,7 +225,7 @@ def _loss(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
 
 
 def _new_optimizer(model: nn.Module, name: str, args: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """An optimizer of the run's kind; SGD for one that is not known here."""
+    """An optimizer of the run's class; SGD for an unknown one."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     momentum = float(args.get("momentum") or 0.9)
     momentum = momentum if 0 < momentum < 1 else 0.9

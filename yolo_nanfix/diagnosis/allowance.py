@@ -1,7 +1,7 @@
-"""Bounds on what the model of an incident may allocate, known before it is allocated.
+"""Bounds on what the model of an incident may allocate, checked before the allocation.
 
-A model of anybody's may ask for more memory than there is: by a huge layer, an upsampling, a loss over too many rows.
-Each operation is asked for the shape of its result first, on torch's `meta` device, which holds shapes alone.
+An incident may come from anybody, and its model may ask for more memory than exists: by a huge layer, an upsampling, a
+loss over too many rows. Each operation first runs on torch's `meta` device, which computes only shapes.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from torch.utils._pytree import tree_flatten, tree_map
 from yolo_nanfix.incident import NotReadable
 
 SMALL_RESULT = 1 << 20
-"""Operations whose results cannot have more elements are not asked."""
+"""Operations whose results cannot have more elements are not checked."""
 LARGE_RESULT = 1 << 26
-"""Results of more bytes are compared with the memory that is left."""
+"""Results of more bytes are compared with the available memory."""
 SPARE = 4
-"""Of the memory that is left, one result may take all but this fraction."""
+"""One result may take all of the available memory except for one part in so many."""
 FACTOR = 6
-"""Elements that are made anew while a model is built, as a multiple of its weights: upstream needs about two."""
+"""Most new elements while a model is built, as a multiple of its weights: upstream needs about two."""
 BASE = 1 << 25
-"""And so many beside: the image of the first pass, anchors, text features."""
+"""And so many more: the image of the first pass, anchors, text features."""
 STEPS, SPARE_STEPS = 15, 500
-"""At most so many operations for each weight, and so many beside: upstream's models need two to five for each."""
+"""Most operations for each weight, and so many more: upstream's models need two to five for each."""
 RESULT_ELEMENTS = 1 << 23
-"""And so many elements of results for each weight, and as many as `BASE`; upstream's largest models make a fifth."""
+"""Most elements of results for each weight, and `BASE` more; upstream's largest models make a fifth."""
 EACH, AT_LEAST = 16, 1 << 26
-"""In a replay one result has at most so many elements for each that the incident holds, or so many; 1 000 objects an
-image of 640 pixels make seven."""
+"""Most elements of one result in a replay for each that the incident holds, or `AT_LEAST`; 1 000 objects an image of
+640 pixels make seven."""
 
 
 class TooLarge(NotReadable):
-    """An operation asks for more than there is, or a model for more than its weights need."""
+    """An operation asks for more memory than exists, or a model for more than its weights need."""
 
 
 class Allowance(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Looks at each operation before it runs."""
+    """Checks each operation before it runs."""
 
     def __init__(self, weights: Collection[Tensor] | None = None, held: int | None = None) -> None:
         """Set the bounds.
 
         Args:
-            weights: those of the incident, while a model for them is built; None: there is a model.
-            held: elements of all that the incident holds, while its step is replayed; None: only memory is looked at.
+            weights: those of the incident, while a model for them is built; else None.
+            held: elements of all tensors of the incident, while its step is replayed; None: only memory is checked.
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._building = weights is not None
@@ -66,10 +66,10 @@ class Allowance(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Ask for the shapes of the results, then run it.
+        """Compute the shapes of the results, then run it.
 
         Raises:
-            TooLarge: there is no room for them.
+            TooLarge: the results are too large.
         """
         kwargs = kwargs or {}
         plan = _plan(func)
@@ -121,18 +121,16 @@ def _leaves(values: tuple[Any, ...] | list[Any]) -> Iterator[Any]:
 
 
 def _meta_results(func: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
-    """The results as `meta` tensors; none where that cannot be told, as of operations whose shapes depend on values."""
+    """The results as `meta` tensors; none where that is not possible, as for shapes that depend on values."""
     if plan.on_a_device:
         kwargs = {key: value for key, value in kwargs.items() if key != "pin_memory"}
         kwargs["device"] = torch.device("meta")
     try:
-        return [t for t in tree_flatten(func(*tree_map(_meta, args), **tree_map(_meta, kwargs)))[0] if _tensor(t)]
+        return [
+            t for t in tree_flatten(func(*tree_map(_meta, args), **tree_map(_meta, kwargs)))[0] if isinstance(t, Tensor)
+        ]
     except (NotImplementedError, RuntimeError, TypeError, ValueError, AssertionError):
         return []  # where it is a mistake, running it says so
-
-
-def _tensor(value: Any) -> bool:
-    return isinstance(value, Tensor)
 
 
 def _meta(value: Any) -> Any:
@@ -146,10 +144,10 @@ class _Plan:
     """What an operation makes, by its schema.
 
     Attributes:
-        makes: new tensors at all.
-        from_none: without being given any.
-        on_a_device: on one that may be chosen.
-        by_element: each element from those at the same place.
+        makes: it makes new tensors.
+        from_none: it is given no tensor.
+        on_a_device: it has an argument `device`.
+        by_element: it is pointwise.
     """
 
     makes: bool
@@ -170,7 +168,7 @@ def _plan(func: Any) -> _Plan:
 
 
 def memory_left() -> int:
-    """Bytes of memory that this process may still take, as far as the system tells: the machine's, or its group's."""
+    """Bytes of memory that are available to this process: of the machine, or of its control group if that is less."""
     found = []
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()

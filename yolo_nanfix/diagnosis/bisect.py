@@ -1,4 +1,4 @@
-"""Which image alone makes a step fail, and which of its label rows."""
+"""Finds the images that alone make a step fail, and the label rows that make them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from yolo_nanfix.diagnosis.replay import OutOfTime, Replay
 GREY = 114 / 255
 """What Ultralytics pads images with."""
 MOST_ROWS = 24
-"""At most so many label rows of the images that fail are tried one by one."""
+"""Most label rows of the failing images that are tried one by one."""
 ASKED = 128
-"""At most so many replays are made; a batch of 64 in which ten images fail alone takes fewer."""
+"""Most replays; a batch of 64 in which ten images fail alone takes fewer."""
 
 StepBatch = Mapping[str, Any]
 Fails = Callable[[StepBatch], "bool | None"]
@@ -29,7 +29,7 @@ class Bisection:
         images: those that alone make the step fail, while it runs without them; by number.
         by_labels: whether they no longer do so without their label rows; None if that was not asked.
         rows: the label rows without which they no longer do so.
-        said: how it was found out, for people.
+        said: how it was found, in words.
     """
 
     images: tuple[int, ...] = ()
@@ -39,7 +39,7 @@ class Bisection:
 
 
 def failing(replay: Replay, backward: bool) -> Fails:
-    """Ask by a replay without a trace. A part too small for BatchNorm is asked about twice over."""
+    """A function that replays a batch without a trace; a single image too small for BatchNorm is doubled."""
 
     def fails(batch: StepBatch) -> bool | None:
         outcome = replay.run(batch, backward=backward)
@@ -74,7 +74,7 @@ def bisect(batch: StepBatch, suspects: Sequence[int], odd_rows: Sequence[int], f
 
 
 def _bounded(fails: Fails) -> Fails:
-    """The same, but it is asked only so often: the batch of an incident from anybody may hold any number of images."""
+    """The same, with at most `ASKED` calls: the batch of an incident may have any number of images."""
     asked = 0
 
     def asks(batch: StepBatch) -> bool | None:

@@ -1,4 +1,4 @@
-"""All that a diagnosis found out, as one frozen value; what the decision tree reads."""
+"""All that a diagnosis found, as one frozen value, for the decision tree."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Growth:
 
     @property
     def was_set(self) -> bool:
-        """A few weights jumped and the others stayed: somebody set them, no learning rate drove them."""
+        """A few weights jumped and the others did not: they were set, not driven by the learning rate."""
         few = 0 < len(self.jumped) <= max(2, FEW_JUMPED * self.count)
         return few and self.rest < STILL
 
@@ -51,7 +51,7 @@ FAR_GRADIENT = 1e3
 
 @dataclass(frozen=True)
 class Lack:
-    """One thing that the run had and the replay has not.
+    """One thing that the run had and the replay lacks.
 
     Attributes:
         kind: hook, function, file, class, device, release, entry.
@@ -79,28 +79,28 @@ class Lack:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a diagnosis asked, and the answers.
+    """The results of all steps of a diagnosis.
 
     Attributes:
         facts: of the incident.
         files: the image files of the batch.
         scan: what is not finite or odd without a replay.
-        outcome: of the traced replay, or None where there was none; then `why_not` says why.
+        outcome: of the traced replay, or None without one; then `why_not` says why.
         same: whether the replay gave the recorded loss terms bit by bit; None if none were recorded.
         bisection: which images and rows alone fail.
         origins: of those rows.
         healthy_in_float32, healthy_with_earlier_weights: what those replays gave; None if not asked.
-        growth: since the earlier snapshot, where there is one.
+        growth: since the earlier snapshot, if one exists.
         patches: cards of yolo-nanfix that wrap the function in which it broke.
         by_release: the function in which it broke has the text of the installed release of Ultralytics.
-        lacks: what the run had that the replay had not.
+        lacks: what the run had and the replay lacks.
         live: the diagnosis is made in the run's own process.
         hooked: hooks on weights whose gradients, in the run alone, and of no others, were not finite or far out.
         hooks: on modules, of the run's own process, that ran in the replay too, and may keep state of their own.
-        odd_arguments: training arguments with a number that nobody means.
+        odd_arguments: training arguments far out of range.
         usual_arguments: their defaults.
         healthy_with_usual_arguments: what the replay with their defaults gave; None if not asked.
-        groups: the settings of the optimizer that are not finite or odd.
+        groups: the settings of the optimizer that are not finite or far out of range.
         large: weights larger than those of any healthy model, and their largest magnitudes.
         healthy_without_large: what the replay without their large values gave; None if not asked.
         kept: what loss and modules keep outside of weights and buffers that is not finite, by name: `value`, and
@@ -138,6 +138,11 @@ class Evidence:
         return self.outcome is not None and bool(self.outcome.bad)
 
     @property
+    def set_weights(self) -> tuple[str, ...]:
+        """The weights that jumped, if they were set."""
+        return self.growth.jumped if self.growth is not None and self.growth.was_set else ()
+
+    @property
     def leaf(self) -> str:
         """The tensor that was bad before the step, by the trace, or empty."""
         roots = self.roots()
@@ -145,31 +150,27 @@ class Evidence:
 
     @property
     def kept_root(self) -> str:
-        """The value kept outside of weights and buffers that the operation read which went wrong first, or empty."""
+        """The value outside of weights and buffers that the first bad operation read, or empty."""
         roots = self.roots()
         if self.leaf in self.kept:
             return self.leaf
-        if (
-            roots
-            and not self.bisection.images
-            and (names := _infinite_parents(roots[0]))
-            and all(n in self.kept for n in names)
-        ):
+        names = _infinite_parents(roots[0]) if roots and not self.bisection.images else ()
+        if names and all(name in self.kept for name in names):
             return names[0]
         ends = {name.rpartition(".")[2] for name in roots[0].note.names if "." in name} if roots else set()
         return next((name for name in self.kept if name.rpartition(".")[2] in ends), "")
 
     def roots(self) -> tuple[Any, ...]:
-        """Where bad values came from: the traced root, or what was read in vain."""
+        """Where bad values came from: the traced root, or else bad tensors that were read without a bad result."""
         if self.outcome is None:
             return ()
         return (self.outcome.root,) if self.outcome.root else self.outcome.strays
 
 
 def _infinite_parents(root: Root) -> tuple[str, ...]:
-    """The tensors of before the step with an Inf from which alone an operation made a NaN; else empty.
+    """The tensors that had an Inf before the step and from which alone an operation made a NaN; else empty.
 
-    An Inf may be meant, but not where nothing else was bad and the result is NaN all the same (0 * Inf).
+    An Inf may be intended, but not where it alone makes the result NaN (0 * Inf).
     """
     note = root.note
     if root.leaf is not None or not note.nan or not all(isinstance(p, Leaf) and p.name for p in note.parents):
@@ -209,7 +210,7 @@ def rise(history: Any, key: str) -> float | None:
 
 
 def lacks_of(incident: Incident, model: nn.Module) -> tuple[Lack, ...]:
-    """What a model that was built here from an incident lacks, in the order of how much it may matter."""
+    """What a model that was built from an incident lacks, the most important first."""
     own = incident.facts.get("own") or {}
     here, edits = upstream.replaced(), upstream.edited()
     owners = kept.owners(model)
@@ -229,11 +230,11 @@ def lacks_of(incident: Incident, model: nn.Module) -> tuple[Lack, ...]:
 
 def lacks_of_live(hooks: tuple[tuple[str, str, Any], ...]) -> tuple[Lack, ...]:
     """What a copy of the live model lacks: hooks that run after a gradient was added, for they may take steps."""
-    return tuple(
-        Lack("hook", on, upstream.place_of(kept.plain_function(hook)))
-        for on, kind, hook in hooks
-        if kind == "post-accumulate"
-    )
+    return tuple(_hook(on, hook) for on, kind, hook in hooks if kind == "post-accumulate")
+
+
+def _hook(on: str, hook: Any) -> Lack:
+    return Lack("hook", on, upstream.place_of(kept.plain_function(hook)))
 
 
 def hooks_at_fault(
@@ -254,7 +255,7 @@ def hooks_at_fault(
     bad += [str(name) for name, size in (gradients.get("largest") or {}).items() if size > limit]
     if not bad or not by_weight.keys() >= set(bad) or int(gradients.get("count") or 0) > len(by_weight):
         return ()
-    return tuple(Lack("hook", name, upstream.place_of(kept.plain_function(by_weight[name]))) for name in bad)
+    return tuple(_hook(name, by_weight[name]) for name in bad)
 
 
 def hooks_on_modules(hooks: tuple[tuple[str, str, Any], ...], same: bool | None) -> tuple[Lack, ...]:
@@ -267,7 +268,7 @@ def hooks_on_modules(hooks: tuple[tuple[str, str, Any], ...], same: bool | None)
     on = [entry for entry in hooks if entry[1].startswith(("forward", "backward"))]
     backward = [entry for entry in on if entry[1].startswith("backward")]
     found = backward if same and backward else on
-    return tuple(Lack("hook", name, upstream.place_of(kept.plain_function(hook))) for name, _, hook in found)
+    return tuple(_hook(name, hook) for name, _, hook in found)
 
 
 def _is(owner: Any, path: str) -> bool:

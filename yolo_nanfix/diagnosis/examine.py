@@ -1,4 +1,4 @@
-"""The one entry point of the wing: from an incident to a verdict."""
+"""From an incident to a verdict."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def examine(
         incident: the step.
         model: the live, unwrapped model in training mode; a copy of it is used, and it stays bit for bit as it is.
             None: it is built from the incident, on the CPU.
-        budget: seconds after which no further replay is begun, but that in float32 of a run in half precision.
+        budget: seconds after which no further replay is begun, except that in float32 of a run in half precision.
         imports: modules that hold model classes of the user's own; only used without a model.
         suggest: proposes a learning rate where that is the cause; by default a range test in a few steps.
 
     Returns:
-        The verdict; with a live model also where a replay was not possible, which its evidence says.
+        The verdict; with a live model also where no replay was possible, which its evidence says.
 
     Raises:
         DataError: without a live model: the incident cannot be replayed here.
@@ -65,12 +65,12 @@ def examine(
 
 
 THREADS = 256
-"""At most so many threads, whatever an incident says: a thousand on a few cores take ten times as long."""
+"""Most threads, also if an incident says more: a thousand on a few cores take ten times as long."""
 
 
 @contextmanager
 def _threads(incident: Incident) -> Iterator[None]:
-    """As many threads as the run had: the order of sums depends on it."""
+    """Use as many threads as the run: the order of sums depends on it."""
     before, wanted = torch.get_num_threads(), incident.facts.get("threads")
     try:
         torch.set_num_threads(min(wanted, THREADS) if isinstance(wanted, int) and wanted > 0 else before)
@@ -134,7 +134,7 @@ def _of_the_run(verdict: Verdict, seen: Evidence) -> Verdict:
 
 
 def _gathered(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
-    """Replay, and ask as much further as the first answer calls for."""
+    """Replay, and run as many further checks as the outcome needs."""
     outcome = replay.run(traced=True)
     if outcome.norm is not None:
         outcome = replay.with_hooks(outcome)
@@ -164,7 +164,7 @@ def _gathered(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
 
 
 def _kept_values(replay: Replay, incident: Incident) -> dict[str, Mapping[str, Any]]:
-    """What is kept and not finite: as the incident says, and as the replay's own copy has it."""
+    """Non-finite values outside of weights and buffers: of the incident, and of the replay's copy."""
     found: dict[str, Mapping[str, Any]] = {
         name: {"value": said, "since": None} for name, said in kept.not_finite(replay.model).items()
     }
@@ -172,7 +172,7 @@ def _kept_values(replay: Replay, incident: Incident) -> dict[str, Mapping[str, A
 
 
 def _without_what_was_set(replay: Replay, seen: Evidence) -> Evidence:
-    """The same step with the usual values of odd arguments, and without large values of weights."""
+    """The same step with the default values of suspect arguments, and without large values of weights."""
 
     def healthy(outcome: Outcome) -> bool:
         return not outcome.bad and not outcome.error and (outcome.norm or 0.0) <= HUGE
@@ -181,16 +181,15 @@ def _without_what_was_set(replay: Replay, seen: Evidence) -> Evidence:
         if seen.odd_arguments:
             usual = healthy(replay.run(arguments=seen.usual_arguments))
             seen = replace(seen, healthy_with_usual_arguments=usual)
-        jumped = seen.growth.jumped if seen.growth is not None and seen.growth.was_set else ()
-        if names := list(dict.fromkeys((*seen.large, *jumped))):
+        if names := list(dict.fromkeys((*seen.large, *seen.set_weights))):
             seen = replace(seen, healthy_without_large=healthy(replay.run(calm=names)))
     except OutOfTime:
-        return seen  # the tree says what was not asked
+        return seen  # the tree says what was not run
     return seen
 
 
 def _in_float32(replay: Replay, incident: Incident, seen: Evidence) -> Evidence:
-    """The same step in float32: asked first and whatever it takes, for by its answer the guard leaves float16."""
+    """The same step in float32: run first and without a time limit, for the guard leaves float16 by its result."""
     if incident.facts.get("precision", "float32") == "float32":
         return seen
     backward = seen.outcome is not None and seen.outcome.phase == "backward"
@@ -206,12 +205,12 @@ def _with_earlier_weights(replay: Replay, seen: Evidence) -> Evidence:
     try:
         earlier = replay.run(weights="earlier", backward=backward)
     except OutOfTime:
-        return seen  # the tree says what was not asked
+        return seen  # the tree says what was not run
     return replace(seen, healthy_with_earlier_weights=not (earlier.bad or earlier.error))
 
 
 def _bisected(replay: Replay, outcome: Outcome, seen: scan.Scan) -> Bisection:
-    """Which images alone fail. State that is not finite makes all fail; a label that is swallowed makes none fail."""
+    """The images that alone fail. Non-finite state makes all fail; a label that the loss ignores makes none fail."""
     if not outcome.bad or outcome.error:
         said = "the step does not fail, but these label rows are not finite" if seen.rows else ""
         return Bisection(seen.images(), True if seen.rows and not seen.pixels else None, tuple(seen.rows), said)
@@ -223,7 +222,7 @@ def _bisected(replay: Replay, outcome: Outcome, seen: scan.Scan) -> Bisection:
 
 
 def _reproduced(outcome: Outcome, incident: Incident) -> bool | None:
-    """Whether the recorded loss terms came out again, bit by bit; NaN counts as NaN."""
+    """Whether the replay gave the recorded loss terms, bit by bit; NaN equals NaN."""
     recorded = incident.facts.get("loss")
     if not isinstance(recorded, dict) or not recorded or outcome.error:
         return None

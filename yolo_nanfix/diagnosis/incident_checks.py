@@ -1,8 +1,7 @@
-"""Reads an incident that may come from anybody, and refuses it unless it has the form that a diagnosis relies on.
+"""Reads an incident that may come from anybody, and refuses it unless it has the types and shapes a diagnosis needs.
 
-Here, once, every fact that anything reads has its type, and every tensor its shape; the model's yaml has
-`model_yaml`. Facts that are not there count as unknown. A `Form` looks at one value, says what is wrong with it, and
-where.
+`FACTS` has the type of every fact, `check_incident` checks the shapes of tensors, `model_yaml` the model's yaml.
+Missing facts count as unknown. A `Form` checks one value, and raises what is wrong with it, and where.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ import torch
 from torch import Tensor
 
 from yolo_nanfix.errors import DataError, UsageError
-from yolo_nanfix.incident import Incident, NotReadable, load, newest
+from yolo_nanfix.incident import Incident, NotReadable, load_incident, newest
 
 CLASSES = 100_000
-"""At most so many classes."""
+"""Most classes."""
 TEXT = 1 << 16
 """Longest text, in characters."""
 MOST_ENTRIES = 100_000
-"""At most so many entries of a list or mapping."""
+"""Most entries of a list or mapping."""
 INT64 = 2**63
 NESTED = 8
 
@@ -32,33 +31,28 @@ class Wrong(Exception):  # noqa: N818 - becomes NotReadable where the place is k
     """What is wrong, and at which place in the facts."""
 
     def __init__(self, what: str, place: str = "") -> None:
-        """Keep what is wrong, and where: dotted keys."""
+        """`place` are dotted keys."""
         super().__init__(what)
         self.what, self.place = what, place
 
     def inside(self, key: object) -> Wrong:
-        """The same one level up: inside of the entry `key`."""
+        """The same with a place that begins with `key`."""
         return Wrong(self.what, f"{key}.{self.place}" if self.place else f"{key}")
 
 
 Form = Callable[[Any], Any]
-"""Looks at a value; raises `Wrong`."""
+"""Checks a value; raises `Wrong`."""
 
 
 def shown(value: Any) -> str:
     """A value as a message quotes it, cut to some 60 characters."""
     if isinstance(value, (list, tuple)):
-        return f"a list of {len(value)} entries" if len(value) > 4 else _shortened(value)
+        few = len(value) <= 4
+        return "[" + ", ".join(map(shown, value)) + "]" if few else f"a list of {len(value)} entries"
     if isinstance(value, Mapping):
         return f"a mapping of {len(value)} entries"
     if isinstance(value, int) and abs(value) >= INT64:
         return "a number of more than 64 bits"
-    return _shortened(value)
-
-
-def _shortened(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(shown(entry) for entry in value) + "]"
     text = repr(value[:61] if isinstance(value, str) else value)
     return text if len(text) <= 60 else f"{text[:59]}…"
 
@@ -76,7 +70,7 @@ def text_of(most: int = TEXT) -> Form:
 
 
 def number(value: Any) -> None:
-    """A number of at most 64 bits, also one that is not finite; no truth value."""
+    """A number of at most 64 bits, also a non-finite one; no bool."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Wrong(f"must be a number, not {shown(value)}")
     if isinstance(value, int) and abs(value) >= INT64:
@@ -84,7 +78,7 @@ def number(value: Any) -> None:
 
 
 def figure(value: Any) -> None:
-    """A number or a truth value."""
+    """A number or a bool."""
     if not isinstance(value, bool):
         number(value)
 
@@ -149,7 +143,7 @@ def table(form: Form, most: int = MOST_ENTRIES, key: Form | None = None) -> Form
 
 
 def record(**forms: Form) -> Form:
-    """A mapping whose named entries have forms, where they are there; nobody reads others."""
+    """A mapping whose named entries have forms, where they exist; others are not read."""
 
     def look(value: Any) -> None:
         _check_mapping(value, MOST_ENTRIES)
@@ -175,7 +169,7 @@ def any_json(value: Any, depth: int = 0) -> None:
 
 
 def identifier(value: Any) -> None:
-    """The name of a Python attribute that is nobody's own."""
+    """The name of a Python attribute without leading double underscores."""
     if not isinstance(value, str) or not value.isidentifier() or value.startswith("__") or len(value) > 64:
         raise Wrong(f"has the key {shown(value)}, which is no name")
 
@@ -195,7 +189,7 @@ def _at(place: object, form: Form, value: Any) -> None:
 
 
 THREADS = 1024
-"""At most so many threads; the largest machines have some hundred cores."""
+"""Most threads; the largest machines have some hundred cores."""
 WORD = text_of(200)
 PATH = text_of(4096)
 LAYER = list_of(lambda value: None if isinstance(value, str) else whole_number(0, 10_000)(value), 10_000)
@@ -309,7 +303,7 @@ FACTS: Mapping[str, Any] = {
     "weights": record(sha256=WORD, here=figure),
 }
 ROW_DIMENSIONS: Mapping[str, tuple[int, int]] = {"cls": (1, 2), "bboxes": (2, 2), "keypoints": (3, 3)}
-"""Entries of a batch with one row an object: how few and how many dimensions they have."""
+"""Entries of a batch with one row an object: least and most dimensions."""
 
 
 def check_incident(incident: Incident) -> None:
@@ -364,14 +358,13 @@ def _batch(batch: Mapping[str, Tensor]) -> None:
         rows = batch.get(key)
         if rows is None and key == "keypoints":
             continue
-        few = rows is None or not low <= rows.dim() <= high or len(rows) != len(owners)
-        if rows is None or few or (key == "bboxes" and len(rows) and rows.shape[1] < 4) or _empty(rows):
+        if (
+            rows is None
+            or not low <= rows.dim() <= high
+            or len(rows) != len(owners)
+            or (len(rows) and (not rows.numel() or (key == "bboxes" and rows.shape[1] < 4)))
+        ):
             raise NotReadable(f"its batch.{key} is {_tensor_kind(rows)}, for {len(owners)} label rows")
-
-
-def _empty(rows: Tensor) -> bool:
-    """Rows without a value."""
-    return len(rows) > 0 and not rows.numel()
 
 
 def _tensor_kind(tensor: Tensor | None) -> str:
@@ -381,22 +374,22 @@ def _tensor_kind(tensor: Tensor | None) -> str:
 
 
 NOT_REPLAYED = ("compat-torch-load",)
-"""Patches of a run that no replay needs: they let checkpoints be loaded whole, and a replay loads none."""
+"""Patches that no replay needs: they change how checkpoints are loaded, and a replay loads none."""
 
 
 @contextmanager
 def received(path: str | Path) -> Iterator[Incident]:
-    """The incident at a path, checked; what is found wrong with it later, inside the block, names the file, too.
+    """The incident at a path, checked; errors about it that are raised inside the block name the file, too.
 
     Args:
         path: an incident file, or a run folder for its newest incident.
 
     Raises:
-        DataError: there is none, or it cannot be replayed here.
-        NotReadable: it is not of the form that an incident has.
+        DataError: it does not exist, or cannot be replayed here.
+        NotReadable: it does not have the form of an incident.
     """
     file = newest(path)
-    incident = load(file)
+    incident = load_incident(file)
     try:
         check_incident(incident)
         yield incident
@@ -407,6 +400,6 @@ def received(path: str | Path) -> Iterator[Incident]:
 
 
 def replayed_patches(incident: Incident) -> tuple[str, ...] | None:
-    """The patches under which its run trained, without those that a replay has no use for; None if nobody wrote it."""
+    """The patches under which its run trained, without those that no replay needs; None if not recorded."""
     names = incident.facts.get("patches")
     return None if names is None else tuple(name for name in names if name not in NOT_REPLAYED)

@@ -15,14 +15,14 @@ from torch import Tensor
 from yolo_nanfix.dataset.label_parser import is_polygon, numbers_of, rows_of
 from yolo_nanfix.dataset.paths import label_path
 
-LONGEST = 1 << 24
-"""Of all label files together at most so many bytes are read."""
-MOST = 500
-"""At most so many rows are traced."""
+MOST_BYTES = 1 << 24
+"""Most bytes that are read of all label files together."""
+ROWS_TRACED = 500
+"""Most rows that are traced."""
 LINES = 1000
-"""Of the lines of an image that an incident holds at most so many are looked at; the guard writes 200."""
+"""Most lines of an image in an incident that are compared; the guard writes 200."""
 CLOSE = 0.02
-"""Coordinates this near to each other, in shares of the image, are taken for the same."""
+"""Normalised coordinates that differ by less than this are the same."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ def origins(
 ) -> tuple[Origin, ...]:
     """The origin of each row that can be traced.
 
-    A sample that mosaic put together has rows of several files. Their lines are not known to the batch, so there
-    the one file is named that holds a suspect row; their label files are read from disk, where they still are.
+    A mosaic sample has rows of several files, whose lines the batch does not have: the first of its label files with a
+    suspect row is named, as far as they still exist on disk.
 
     Args:
         batch: the batch.
@@ -51,13 +51,13 @@ def origins(
     lines: dict[int, _Lines] = {}
     parents = _Parents()
     found: dict[Origin, None] = {}
-    for row in rows[:MOST]:
+    for row in rows[:ROWS_TRACED]:
         image = owners[row]
         source = sources[image] if image < len(sources) else {}
         labels, own = source.get("labels"), str(source.get("file", ""))
         if image not in lines:
             lines[image] = _Lines.of("\n".join(map(str, labels["rows"][:LINES])) if labels else "")
-        line = _line(batch, row, numbers[row], counts[image], lines[image])
+        line = _line_of_row(batch, row, numbers[row], counts[image], lines[image])
         if line is None and (parent := parents.first_suspect(source.get("parents") or ())):
             found[parent] = None
         elif labels and (line or not source.get("parents")):
@@ -84,21 +84,21 @@ class _Lines:
 
     @classmethod
     def of(cls, text: str) -> _Lines:
-        """Parse a label file."""
+        """Parse the text of a label file."""
         parsed = [(line, numbers_of(words)) for line, words in rows_of(text)]
         return cls(parsed, [i for i, numbers in parsed if numbers is None or _is_suspect(numbers)])
 
 
 class _Parents:
-    """Looks into the label files of images that an incident names: each once, and only so many bytes of them all."""
+    """Reads the label files of images that an incident names: each once, and `MOST_BYTES` of all together."""
 
     def __init__(self) -> None:
-        """Nothing is read yet."""
-        self._left = LONGEST
+        """No file was read yet."""
+        self._left = MOST_BYTES
         self._known: dict[str, Origin | None] = {}
 
     def first_suspect(self, images: Sequence[Any]) -> Origin | None:
-        """The first row that is no numbers, not finite, far outside or without area."""
+        """The first row that is not numeric, not finite, far outside or without area."""
         for image in map(str, images):
             if image not in self._known:
                 self._known[image] = self._look(image)
@@ -108,25 +108,25 @@ class _Parents:
 
     def _look(self, image: str) -> Origin | None:
         place = label_path(image)
-        data = _read(place, self._left) if self._left > 0 else b""
+        data = _read_bounded(place, self._left) if self._left > 0 else b""
         self._left -= len(data)
         whole = data if self._left else data[: data.rfind(b"\n") + 1]
         lines = _Lines.of(whole.decode("utf-8", "replace"))
         return Origin(f"{place}:{lines.suspect[0]}", image) if lines.suspect else None
 
 
-def _read(place: str, most: int) -> bytes:
-    """A label file that an incident names; of anybody: no device, no share, nothing huge."""
+def _read_bounded(place: str, most: int) -> bytes:
+    """Read a label file that an incident, which may be of anybody, names: no device, no network share, `most` bytes."""
     if place.startswith(("\\\\", "//")):
         return b""
     try:
         with open(place, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
             return file.read(most) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
-    except (OSError, ValueError):  # gone, not ours to read, or no name that a file can have
+    except (OSError, ValueError):  # missing, not readable, or no valid name
         return b""
 
 
-def _line(batch: Mapping[str, Tensor], row: int, number: int, count: int, lines: _Lines) -> int | None:
+def _line_of_row(batch: Mapping[str, Tensor], row: int, number: int, count: int, lines: _Lines) -> int | None:
     """The 1-based line: the row that is suspect itself, the one at the same place, or the one with the same number."""
     if len(lines.suspect) == 1:
         return lines.suspect[0]

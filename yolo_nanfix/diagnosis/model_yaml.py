@@ -1,9 +1,9 @@
-"""The model yaml of an incident, restricted before Ultralytics' model builder gets it.
+"""The model yaml of an incident, restricted before it goes to Ultralytics' model builder.
 
 That builder evaluates parts of a model yaml as Python: the activation, the names of layers, texts among their
-arguments, in older releases all of it. A yaml of one's own may say so; one from anybody may not. What passes here is
-data: layer names that are known modules, arguments that are literals of bounded size, an activation that is a known
-class with literal arguments. All upstream yamls pass, with the same model as before.
+arguments, in older releases all of it. In an incident from anybody that is not safe. What passes here is data: layer
+names that are known modules, arguments that are literals of bounded size, an activation that is a known class with
+literal arguments. All upstream yamls pass, and give the same model.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MULTIPLE = 64.0
 LARGEST_ARGUMENT = 65_536
 """Largest magnitude of a number among arguments; upstream's largest is 2 048."""
 MOST_ARGUMENTS = 256
-"""At most so many entries of one list of arguments."""
+"""Most entries of one list of arguments."""
 NESTED = 4
 LONGEST_TEXT = 200
 """Longest text of an argument or an activation."""
@@ -60,9 +60,9 @@ class Definition:
     """What a model class is built with.
 
     Attributes:
-        yaml: a mapping of plain values, made anew at each reading, that the builder may evaluate.
-        ch, nc: channels of an image, and classes; None for what the yaml says.
-        plain: the activation, if any, is one that Ultralytics' restricted mode knows, where a release has that mode.
+        yaml: a mapping of plain values that the builder may evaluate.
+        ch, nc: channels of an image, and classes; None for those of the yaml.
+        plain: the activation, if any, is allowed in the restricted mode that some releases of Ultralytics have.
     """
 
     yaml: Mapping[str, Any]
@@ -72,14 +72,14 @@ class Definition:
 
 
 def checked(facts: Mapping[str, Any], *, users: bool = False) -> Definition:
-    """Restrict what an incident says of its model.
+    """Restrict the definition of an incident's model.
 
     Args:
         facts: `yaml`, `ch` and `nc` of the model, as the incident's JSON has them.
-        users: the model's class is the user's own, and may read keys of its own.
+        users: the model's class is the user's own, and may read other keys.
 
     Raises:
-        NotReadable: something is not of the form that a model yaml has; the message says what.
+        NotReadable: something does not have the form of a model yaml; the message says what.
     """
     held = facts.get("yaml")
     if not isinstance(held, Mapping):
@@ -152,7 +152,7 @@ def _scale(value: Any) -> str:
 
 
 def _scales(value: Any) -> dict[str, list[int | float]]:
-    """By name depth and width multiples and the largest number of channels."""
+    """By name: depth and width multiples, and the largest number of channels."""
     if not isinstance(value, Mapping) or len(value) > MOST_ARGUMENTS:
         raise Wrong(f"must be a mapping of scales, not {shown(value)}")
     forms = (_bounded(0, MULTIPLE), _bounded(0, MULTIPLE), _bounded(0, math.inf))
@@ -177,7 +177,7 @@ def _layers(value: Any) -> list[Any]:
 
 
 def _literal(value: Any, depth: int = 0) -> Any:
-    """Literals and texts, copied; what a model class of the user's own reads itself."""
+    """A copy of literals and texts, which a user's own model class may read itself."""
     if isinstance(value, (list, tuple)):
         if depth > NESTED or len(value) > MOST_ARGUMENTS:
             raise Wrong(f"must not hold lists of more than {MOST_ARGUMENTS} entries, or in lists deeper than {NESTED}")
@@ -212,11 +212,11 @@ YAML_KEYS: Mapping[str, Callable[[Any], Any]] = {
     "backbone": _layers,
     "head": _layers,
 }
-"""The keys that a model is built from, and what each may hold; others are left out."""
+"""The keys that a model is built from, and the form of each; others are dropped."""
 
 
 def _activation(text: str, tasks: ModuleType) -> None:
-    """`nn.SiLU()`, `torch.nn.LeakyReLU(0.1)`, or a module that the user put among Ultralytics' own."""
+    """Check `nn.SiLU()`, `torch.nn.LeakyReLU(0.1)`, or a module that the user added to Ultralytics' own."""
     try:
         call = ast.parse(text.strip(), mode="eval").body
         named = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
@@ -291,7 +291,7 @@ def _of_torchvision(name: str) -> Any:
 
 
 def _known_layer(found: Any) -> bool:
-    """A module that may stand in a yaml: no whole model, which would be built from a yaml, or loaded, again."""
+    """Whether a yaml may name a module: not a whole model, which would itself be built from a yaml, or loaded."""
     if not _is_module(found) or f"{found.__module__}.{found.__name__}".startswith(NO_LAYERS):
         return False
     return not issubclass(found, upstream.resolve(f"{TASKS_MODULE}:BaseModel").raw)
@@ -302,7 +302,7 @@ def _is_module(found: Any) -> bool:
 
 
 def _argument(value: Any, tasks: ModuleType) -> Any:
-    """A literal as it is; a text only if the builder takes it for the same literal, or for a word."""
+    """Check an argument: a literal, or a text that the builder reads as the same literal or as a word."""
     if not isinstance(value, str):
         if isinstance(value, (list, tuple)):
             _no_texts(value)
@@ -321,7 +321,7 @@ def _argument(value: Any, tasks: ModuleType) -> Any:
 
 
 def _no_texts(values: Any) -> None:
-    """Texts inside of lists reach modules as they are; only words may."""
+    """Texts in lists reach modules as they are, so they must be words."""
     for value in values:
         if isinstance(value, (list, tuple)):
             _no_texts(value)
@@ -330,14 +330,14 @@ def _no_texts(values: Any) -> None:
 
 
 def _taken(tasks: ModuleType) -> frozenset[str]:
-    """Names that mean something to the builder: its own variables, those of its module, and Python's."""
+    """Names that have a meaning for the builder: its variables, those of its module, and Python's."""
     code = getattr(inspect.unwrap(vars(tasks)["parse_model"]), "__code__", None)
     own = (*code.co_varnames, *code.co_cellvars) if code else ()
     return frozenset((*own, *vars(tasks), *vars(builtins), "torchvision"))
 
 
 def _without_weights(args: list[Any]) -> list[Any]:
-    """A model of torchvision, for images only, without weights from the internet: the incident has them."""
+    """The arguments of a torchvision image model, without the download of weights: the incident has them."""
     name = args[1] if len(args) > 1 else None
     try:
         models = upstream.resolve("torchvision.models:resnet18").owner

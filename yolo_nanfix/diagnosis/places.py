@@ -1,12 +1,12 @@
-"""Where an operation belongs: the module that runs it, the line of Python that asked for it, and whose text that is.
+"""Locates an operation: the module that runs it, the line of Python that called it, and whether that is upstream's.
 
-Forward, hooks on the modules tell which one is running, and the stack tells the line. Backward has neither: there the
-sequence number that autograd gave the node in the forward pass leads back to both.
+In the forward pass hooks on the modules give the one that is running, and the stack gives the line. In the backward
+pass the sequence number that autograd gave the node in the forward pass leads back to both.
 
-Whose text: the release's of Ultralytics, or anybody else's. The path says nothing: a fork edited in place, a vendored
-copy, an editable install lie in a folder `ultralytics` too. So texts are compared: of the file, with what the
-distribution recorded of it when it was installed; where it was edited, of the function alone, with an unedited copy
-beside it or with the fingerprints of the cards. What nothing can be compared with counts as the user's.
+Whether code is that of the installed release of Ultralytics does not follow from its path: a fork edited in place, a
+vendored copy, an editable install are in a folder `ultralytics`, too. So sources are compared: the file with the record
+of the distribution; where that was edited, the function with an unedited copy beside it or with the fingerprints of the
+cards. Code that cannot be compared counts as the user's.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _REPLAY = str(Path(__file__).with_name("replay.py"))
 _FOREIGN = tuple(str(Path(str(m.__file__)).parent) for m in (torch, wrapt))
 _STDLIB = sysconfig.get_paths()["stdlib"]
 _GENERATORS = frozenset(("torch", "numpy", "wrapt", "yolo_nanfix", "None"))
-"""Whose generated code (`<eval_with_key>.1`) has no line of its own to name."""
+"""Packages whose generated code (`<eval_with_key>.1`) has no useful line."""
 
 
 class Places:
-    """Follows one forward pass of a model. Its hooks stay on the model, which is a copy, until they are taken back."""
+    """Follows one forward pass of a model, which is a copy, by hooks on its modules."""
 
     def __init__(self, model: nn.Module) -> None:
         """Put forward hooks on every module."""
@@ -66,7 +66,7 @@ class Places:
         return self._stack[-1][1] if self._stack else LOSS
 
     def passed(self) -> str:
-        """Note that an operation of the forward pass runs now, and return the line that asked for it."""
+        """Note that an operation of the forward pass runs, and return the line that called it."""
         line = caller()
         self._lines.append((_next_number(), line))
         return line
@@ -89,7 +89,7 @@ class Places:
         self._marks.append((_next_number(), self.module()))
 
     def _path(self, module: nn.Module) -> str:
-        """A module that several parents share, as activations are, has the path of the parent that calls it."""
+        """The path of a module; one that several parents share, as activations, has that of the calling parent."""
         if self._stack:
             parent, path = self._stack[-1]
             name = self._children.get((parent, id(module)))
@@ -130,9 +130,9 @@ def _asking() -> tuple[FrameType | None, str]:
 
 
 def names_of_not_finite() -> tuple[str, ...]:
-    """What the function that `caller` names calls values that are not finite and not of the step: `self.mean`, `SCALE`.
+    """The names of non-finite numbers in the function of `caller`'s line: `self.mean`, `SCALE`.
 
-    Its own variables, those of the module and of functions around it, and attributes of its variables that it uses.
+    They are local and global variables, and attributes of local variables that it uses.
     """
     frame, _ = _asking()
     if frame is None:
@@ -154,11 +154,11 @@ def _bad_number(value: Any) -> bool:
 
 
 _sources: dict[str, tuple[str, Any]] = {}
-"""File and loader by the name that a verdict gives to a line, as it was met last: two copies may have the same name."""
+"""File and loader of each line by its name in a verdict; of two copies with the same name the last one."""
 
 
 def of_release(code: str) -> bool:
-    """Whether a line that `caller` gave has the text of the installed release of Ultralytics."""
+    """Whether a line of `caller` is in a function of the installed release of Ultralytics."""
     line = code.rpartition(":")[2]
     if code not in _sources:
         return False
@@ -168,7 +168,7 @@ def of_release(code: str) -> bool:
 
 @cache
 def _shown(file: str, module: str) -> str | None:
-    """A file as a verdict names it: from its package on, or from the current folder on; None for files to pass over."""
+    """A file as a verdict names it, relative to its package or to the current folder; None for files to skip."""
     if file.startswith("<"):  # a notebook's cell, a prompt, `python -c`, exec
         root = module.partition(".")[0]
         return file if root not in _GENERATORS and root not in sys.stdlib_module_names - {"__main__"} else None
@@ -181,7 +181,7 @@ def _shown(file: str, module: str) -> str | None:
 
 @cache
 def text_of_release(file: str, line: int, loader: Any = None) -> bool:
-    """Whether the function that holds a line has the text of the installed release.
+    """Whether the function with a line has the source of the installed release.
 
     Args:
         file: the file as Python names it, not shortened.
@@ -202,7 +202,7 @@ def text_of_release(file: str, line: int, loader: Any = None) -> bool:
 
 
 def _pristine(path: str, name: str) -> set[str]:
-    """The fingerprint of a function in the copy that the distribution installed, if that is unedited."""
+    """The fingerprint of a function in the file that the distribution installed, if that is unedited."""
     if path not in upstream.recorded():
         return set()
     text = upstream.read_source(str(upstream.recorded()[path][1]))
@@ -212,7 +212,7 @@ def _pristine(path: str, name: str) -> set[str]:
 
 
 def _card_fingerprints(path: str, name: str) -> set[str]:
-    """The fingerprints that cards know of a function, of whatever release."""
+    """The fingerprints of a function in the cards, of all releases."""
     target = f"{path.removesuffix('.py').replace('/', '.')}:{name}"
     return {known for card in cards.load_all().values() if target in card.targets for known in card.fingerprints}
 
@@ -227,7 +227,7 @@ class _Function(NamedTuple):
 
 
 def _functions(text: bytes) -> list[_Function]:
-    """The functions and methods of a module; those inside of functions are part of them. None if it does not parse."""
+    """The functions and methods of a module, with nested ones as part of them; none if it does not parse."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):

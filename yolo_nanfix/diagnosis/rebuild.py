@@ -21,16 +21,16 @@ from yolo_nanfix.errors import DataError
 from yolo_nanfix.incident import Incident, NotReadable
 
 BRANCH = re.compile(r"model\.\d+\.(one2one_)?cv3\.")
-"""The parts of a head that Ultralytics takes over from a checkpoint whole."""
+"""The branches of a head that Ultralytics takes from a checkpoint as they are."""
 FIXED = ".dfl"
 """Ultralytics never trains parameters with this in their name."""
 
 
 def import_modules(names: Iterable[str]) -> None:
-    """Import the modules that the user named, from the current folder too, so that their classes can be found.
+    """Import the modules that the user named, also from the current folder, so that their classes are found.
 
     Raises:
-        DataError: there is no such module, or it cannot be imported.
+        DataError: a module does not exist, or cannot be imported.
     """
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
@@ -42,7 +42,7 @@ def import_modules(names: Iterable[str]) -> None:
 
 
 def build_model(incident: Incident, imported: Iterable[str] = ()) -> nn.Module:
-    """The model as it was, in training mode, with the incident's weights.
+    """The model of an incident, in training mode, with its weights.
 
     Args:
         incident: its facts name class, yaml, channels and classes; its tensors hold the weights.
@@ -67,7 +67,9 @@ def build_model(incident: Incident, imported: Iterable[str] = ()) -> nn.Module:
     except NotReadable as error:
         raise NotReadable(error.what + _missing(own)) from error
     yaml = definition.yaml
-    known: dict[str, Any] = {"names": _with_integer_keys(facts.get("names") or {}), "nc": facts.get("nc")}
+    names = (facts.get("names") or {}).items()  # JSON made their integer keys text
+    known: dict[str, Any] = {"nc": facts.get("nc")}
+    known["names"] = {int(k) if isinstance(k, str) and k.isdigit() else k: v for k, v in names}
     known["args"] = upstream.resolve("ultralytics.utils:IterableSimpleNamespace").raw(**incident.facts.get("args", {}))
     for key in ("kpt_shape", "kpt_oks_sigmas"):
         if (held := facts.get(key, yaml.get(key))) is not None:
@@ -80,7 +82,7 @@ def build_model(incident: Incident, imported: Iterable[str] = ()) -> nn.Module:
 
 
 def _built(cls: type[nn.Module], definition: model_yaml.Definition, weights: Mapping[str, Tensor]) -> nn.Module:
-    """The model with weights of its own; it gets no more memory than the incident's weights account for."""
+    """The model with initial weights; it gets no more memory than the incident's weights account for."""
     allowance = Allowance(weights.values())
     try:
         with _restricted(definition.plain), allowance:
@@ -93,7 +95,7 @@ def _built(cls: type[nn.Module], definition: model_yaml.Definition, weights: Map
 
 @contextmanager
 def _restricted(plain: bool) -> Iterator[None]:
-    """Ultralytics' own restricted mode, where the release has one; the default activation is put back afterwards."""
+    """Use Ultralytics' restricted mode, where the release has one; restore the default activation afterwards."""
     with ExitStack() as after:
         try:
             convolution = upstream.resolve("ultralytics.nn.modules.conv:Conv").raw
@@ -112,7 +114,7 @@ def _restricted(plain: bool) -> Iterator[None]:
 
 
 def _missing(own: Mapping[str, Any]) -> str:
-    """Which of the run's own classes are not here, and how they come here; empty if there is none."""
+    """Which of the run's own classes are missing, and how to import them; empty if none is."""
     here = upstream.replaced()
     places = {str(k): str(v) for k, v in (own.get("replaced") or {}).items() if str(k) not in here}
     classes = {str(v) for k, v in (own.get("classes") or {}).items() if not str(k).startswith("criterion")}
@@ -126,7 +128,7 @@ def _missing(own: Mapping[str, Any]) -> str:
 
 
 def _class(path: str, imported: Iterable[str]) -> type[nn.Module]:
-    """Only Ultralytics' models and what the user imported are looked into: an incident may come from anybody."""
+    """The model class; only of Ultralytics or of modules that the user imported: an incident may come from anybody."""
     module = path.partition(":")[0]
     if module != model_yaml.TASKS_MODULE and module not in set(imported):
         if module.partition(".")[0] == "ultralytics":
@@ -136,9 +138,8 @@ def _class(path: str, imported: Iterable[str]) -> type[nn.Module]:
         found = upstream.resolve(path).raw
     except LookupError as error:
         raise NotReadable(f"the model's class {path} is not here: {error}") from error
-    base = (
-        nn.Module if module != model_yaml.TASKS_MODULE else upstream.resolve(f"{model_yaml.TASKS_MODULE}:BaseModel").raw
-    )
+    stock = module == model_yaml.TASKS_MODULE
+    base = upstream.resolve(f"{module}:BaseModel").raw if stock else nn.Module
     if not (isinstance(found, type) and issubclass(found, base)):
         raise NotReadable(f"{path} is not a model class")
     return found
@@ -162,12 +163,12 @@ def _follow_widths(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Widen or narrow the layers of the class branches to the shapes of their tensors.
 
     Their width follows the number of classes. Fine-tuning keeps the branches of the checkpoint, so a model for two
-    classes that began as one for 80 has branches of 80 channels, which its yaml does not say. Only shapes are read from
-    an incident, and nothing is made that is larger than the tensors that it holds.
+    classes that was fine-tuned from one for 80 has branches of 80 channels, which its yaml does not say. Only shapes
+    are read from an incident, and no tensor is made larger than those in it. Layers that do not fit are not changed.
 
     Args:
-        model: as its yaml has it.
-        weights: of the incident. What does not fit a layer of its kind is left to the check that follows.
+        model: as built from its yaml.
+        weights: of the incident.
     """
     own = model.state_dict()
     odd = {n.rpartition(".")[0] for n, t in own.items() if n in weights and weights[n].shape != t.shape}
@@ -191,7 +192,7 @@ def _convolution(layer: nn.Conv2d, mine: Mapping[str, Tensor]) -> None:
 
 
 def _replace(layer: nn.Module, mine: Mapping[str, Tensor]) -> None:
-    """New, empty tensors of the given shapes and the layer's own dtypes; what they hold comes with the weights."""
+    """Make empty tensors of the given shapes and the layer's dtypes; the weights are loaded later."""
     for name, tensor in mine.items():
         before = getattr(layer, name)
         if before.shape == tensor.shape:
@@ -204,7 +205,7 @@ def _replace(layer: nn.Module, mine: Mapping[str, Tensor]) -> None:
 
 
 def _as_in_training(model: nn.Module, facts: Mapping[str, Any]) -> nn.Module:
-    """Training mode; layers that the run froze stay frozen, and so do their BatchNorm statistics."""
+    """Set training mode; freeze the layers and BatchNorm statistics that the run froze."""
     model.train()
     freeze = (facts.get("args") or {}).get("freeze")
     layers = freeze if isinstance(freeze, list) else range(freeze) if isinstance(freeze, int) else []
@@ -219,7 +220,7 @@ def _as_in_training(model: nn.Module, facts: Mapping[str, Any]) -> nn.Module:
 
 
 def restore_criterion(model: nn.Module, facts: Mapping[str, Any]) -> None:
-    """Give the loss the numbers that change in training (`updates` of the end-to-end loss)."""
+    """Make the loss, with the numbers that change in training (`updates` of the end-to-end loss)."""
     if not callable(getattr(model, "init_criterion", None)):
         return
     model.criterion = model.init_criterion()  # type: ignore[operator]
@@ -227,11 +228,6 @@ def restore_criterion(model: nn.Module, facts: Mapping[str, Any]) -> None:
     for key, value in (facts.get("criterion") or {}).items():
         if isinstance(held.get(key), (int, float)) and isinstance(value, (int, float)):
             held[key] = value
-
-
-def _with_integer_keys(value: Mapping[str, Any]) -> dict[Any, Any]:
-    """JSON turns the integer keys of class names into text; turn them back."""
-    return {int(k) if isinstance(k, str) and k.isdigit() else k: v for k, v in value.items()}
 
 
 def device_of(model: nn.Module) -> torch.device:

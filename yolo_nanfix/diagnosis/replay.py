@@ -1,4 +1,4 @@
-"""Runs the bad step again on a copy of the model, as Ultralytics' trainer runs it, and says what came out."""
+"""Runs the bad step again on a copy of the model, as Ultralytics' trainer does, and returns its outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from yolo_nanfix import kept
+from yolo_nanfix import batches, kept
 from yolo_nanfix.diagnosis.allowance import Allowance
 from yolo_nanfix.diagnosis.places import Places
 from yolo_nanfix.diagnosis.rebuild import build_model, device_of, restore_criterion
@@ -27,7 +27,7 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 TRACING = 2.5
-"""A traced replay takes about so many times as long as a plain one."""
+"""A traced replay takes about this many times as long as a plain one."""
 
 
 class OutOfTime(Exception):  # noqa: N818 - control flow: no further replay is allowed
@@ -40,15 +40,15 @@ class _Enough(Exception):  # noqa: N818 - control flow: the first bad gradient h
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of one replay of the step.
+    """The outcome of one replay of the step.
 
     Attributes:
         items: the loss terms by name.
-        bad: what was not finite: `loss`, the name of a buffer, `outputs.N` of the head (judged where the run's sensor
-            spoke of them: a loss may swallow them), or `gradient of NAME`.
+        bad: what was not finite: `loss`, the name of a buffer, `outputs.N` of the head (checked where the run's sensor
+            fired: a loss may ignore them), or `gradient of NAME`.
         phase: where that was, or empty.
         root: where it came from, in a traced replay.
-        strays: bad tensors that were read although no result was bad (the assigner swallows a NaN box).
+        strays: bad tensors that were read although no result was bad (the assigner ignores a NaN box).
         error: the exception that the step raised, or empty.
         norm: of all gradients, without the loss scale; None if backward did not run to its end.
         hook: the weight with the hook that made its gradient bad, or empty.
@@ -98,7 +98,7 @@ class Replay:
         }
         self._statistics = {n: b for n, b in self._buffers.items() if id(b) in norms}
         here = incident.part("model")
-        self._others = {n: b.clone() for n, b in self._buffers.items() if n not in here}  # nobody wrote them down
+        self._others = {n: b.clone() for n, b in self._buffers.items() if n not in here}  # not recorded
         self._kept = self._kept_before()
         self._meant = frozenset(map(str, self.facts.get("born_non_finite") or ()))
         self._head: Any = None
@@ -107,8 +107,8 @@ class Replay:
             stack[-1].register_forward_hook(lambda module, given, made: setattr(self, "_head", made))
 
     def _kept_before(self) -> dict[str, dict[str, Any]]:
-        """What the loss and foreign modules kept before the step; where nobody wrote it down, what they keep now."""
-        now = {n: kept.copied(o) for n, o in self.owners.items() if n.startswith("criterion") or kept.foreign(o)}
+        """Attributes of loss and user's modules before the step; where the incident has none, the present ones."""
+        now = {n: kept.copied(o) for n, o in self.owners.items() if n.startswith("criterion") or kept.users_own(o)}
         written = self.facts.get("attributes") or {}
         before: dict[str, dict[str, Any]] = {o: dict(v) for o, v in written.items() if o in now}
         for name, tensor in self.incident.part("kept").items():
@@ -163,9 +163,9 @@ class Replay:
         return outcome
 
     def with_hooks(self, outcome: Outcome) -> Outcome:
-        """After a healthy replay: what it would have been with the hooks on the live model's weights.
+        """After a healthy replay: the outcome with the hooks on the live model's weights.
 
-        A copy of a model has none. Each is asked once, with a copy of the replayed gradient.
+        A copy of a model has no such hooks. Each is called once, with a copy of the replayed gradient.
         """
         weights = dict(self.model.named_parameters())
         for name, kind, hook in self.hooks:
@@ -189,7 +189,7 @@ class Replay:
         return outcome
 
     def model_with(self, weights: str) -> nn.Module:
-        """The copy of the model with the weights of the incident or the snapshot (`earlier`), for no more replays."""
+        """The copy of the model with the weights of the incident or the snapshot (`earlier`); ends the replays."""
         self.places.take_back()
         with self._undisturbed(self.device):
             self._restore(weights)
@@ -208,7 +208,7 @@ class Replay:
 
     @contextmanager
     def _arguments(self, changed: Mapping[str, Any]) -> Iterator[None]:
-        """Other training arguments; the loss has the very object that the model has."""
+        """Change training arguments of the model, whose object the loss shares."""
         held = getattr(self.model, "args", None)
         before = {name: getattr(held, name) for name in changed if hasattr(held, name)}
         for name in before:
@@ -253,7 +253,7 @@ class Replay:
             strays = tuple(tracer.readers()) if tracer else ()
             return Outcome(error=said, bad=("error",) if strays else (), phase="forward", strays=strays)
         with _paused(tracer):
-            values = read_items(items)
+            values = batches.loss_terms(items)
             bad = {n: b for n, b in self._statistics.items() if n not in self._meant and not finite(b)}
             if not finite(loss):
                 bad = {"loss": loss, **bad}
@@ -320,10 +320,3 @@ def _paused(tracer: Tracer | None) -> Iterator[None]:
         yield
     finally:
         tracer.paused = before
-
-
-def read_items(items: Any) -> dict[str, float]:
-    """Loss terms by name; older releases return a tensor, whose terms are numbered."""
-    if isinstance(items, Mapping):
-        return {str(k): float(v) for k, v in items.items()}
-    return {str(i): float(v) for i, v in enumerate(torch.as_tensor(items).flatten())}

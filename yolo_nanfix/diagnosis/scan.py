@@ -1,8 +1,8 @@
-"""What can be seen in an incident without a replay: what is not finite, and values that somebody set.
+"""Finds in an incident, without a replay, what is not finite, and values that were set, not learnt.
 
 Pixels, label rows, weights, statistics, optimizer state; training arguments, settings of the optimizer's groups, single
-weights. A value counts as set, not learnt, where no training gets to by itself; whether it is the cause, a replay
-without it tells.
+weights. A value counts as set where training does not reach it by itself; whether it is the cause shows a replay
+without it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from yolo_nanfix.incident import Incident
 PIXEL_LIMIT = 1e3
 """Ultralytics divides pixels by 255; even 16-bit data read by old releases stays under 257."""
 FARTHEST_COORDINATE = 10.0
-"""Boxes and keypoints are shares of the image; augmentation leaves them near 0 to 1."""
+"""Boxes and keypoints are normalised; augmentation keeps them near 0 to 1."""
 TARGET_KEYS = ("bboxes", "cls", "keypoints")
 MAPS = ("masks", "depth")
-"""Targets with a value a pixel. Of a depth map all that is not above 0 is left open, so there -Inf does no harm."""
+"""Targets with a value a pixel. Depth that is not above 0 means: not known, so -Inf does no harm."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Scan:
 
     Attributes:
         pixels: for each image (by number), what is wrong with its pixels.
-        beyond: those images of them whose pixels the dtype of the run cannot hold; they make every step fail.
+        beyond: those images whose pixels the dtype of the run cannot hold; they make every step fail.
         rows: for each label row (by number in the batch), what in it is not finite.
-        odd_rows: rows that are finite but that no object has: zero area, far outside the image.
-        state: names of weights and buffers that are not finite, but buffers that no statistics are in.
+        odd_rows: rows that are finite but suspect: zero area, far outside the image.
+        state: names of weights and BatchNorm statistics that are not finite.
         optimizer: names of optimizer states that are not finite.
         owners: the image of each row.
         maps: for each image, which entry of the batch is not finite for it, `masks` or `depth`.
@@ -56,7 +56,7 @@ class Scan:
 
 
 def scan(incident: Incident) -> Scan:
-    """Look at every tensor of an incident once."""
+    """Check every tensor of an incident once."""
     batch = incident.part("batch")
     index = batch.get("batch_idx")
     owners = tuple(int(i) for i in index.reshape(-1).tolist()) if index is not None else ()
@@ -107,7 +107,7 @@ def _bad_pixels(images: Tensor | None, precision: str) -> tuple[dict[int, str], 
 
 
 def _bad_rows(batch: Mapping[str, Tensor], count: int) -> tuple[dict[int, str], dict[int, str]]:
-    """Rows with values that are not finite, and rows that are finite but odd."""
+    """Rows with values that are not finite, and rows that are finite but suspect."""
     bad: dict[int, str] = {}
     odd: dict[int, str] = {}
     for key in TARGET_KEYS:
@@ -123,7 +123,7 @@ def _bad_rows(batch: Mapping[str, Tensor], count: int) -> tuple[dict[int, str], 
 
 
 def _odd(key: str, flat: Tensor, finite: Tensor) -> dict[int, str]:
-    """What is odd about rows that are finite: `flat` (N, K)."""
+    """What is suspect about rows that are finite: `flat` (N, K)."""
     size = flat.abs().amax(1)
     far = finite & (size > FARTHEST_COORDINATE)
     rows = far.nonzero().flatten().tolist()
@@ -135,27 +135,27 @@ def _odd(key: str, flat: Tensor, finite: Tensor) -> dict[int, str]:
 
 
 TIMES = 1e4
-"""An argument this many times its default, or this large where the default is below 1, was not meant."""
+"""An argument this many times its default, or this large where the default is below 1, is a mistake."""
 LARGE_WEIGHT = 1e6
-"""No weight of a healthy model is as large; float16 ends at 65 504, and normalised layers stay below 100."""
+"""No weight of a healthy model is as large: the largest float16 is 65 504, and normalised layers stay below 100."""
 LARGE_STATISTIC = 1e12
 """Variances are squares."""
 JUMPED = 100.0
 """A weight whose largest magnitude is this, and grew this much, has jumped."""
 FEW_JUMPED = 0.1
-"""Share of all weights that may have jumped where somebody set them; where the rate drove them, nearly all do."""
+"""Share of all weights that jumped, at most, where they were set; where the rate drove them, nearly all do."""
 STILL = 0.2
-"""How far all others may have moved then, as a share of their size."""
+"""How far all others moved then, at most, as a share of their size."""
 GAINS = frozenset(("box", "cls", "dfl", "pose", "kobj", "rle", "angle", "cls_pw", "label_smoothing"))
-"""Arguments that the loss computes with; less than 0 makes no sense in any of them."""
+"""Arguments of the loss; negative values make no sense in any of them."""
 
 
 GROUPS = "optimizer.groups."
-"""How the names of settings of parameter groups begin."""
+"""Prefix of the names of settings of parameter groups."""
 
 
 def group_setting(number: Any, name: Any) -> str:
-    """How a verdict names a setting of a parameter group of the optimizer."""
+    """The name of a setting of a parameter group in a verdict."""
     return f"{GROUPS}{number}.{name}"
 
 
@@ -164,8 +164,8 @@ class OptimizerGroups:
     """Settings of the optimizer's parameter groups that no training can work with.
 
     Attributes:
-        non_finite: as the guard saw them: group, name, value, epoch, step.
-        odd: those that are finite, but let no weight stay in range: group, name, value.
+        non_finite: as the guard found them: group, name, value, epoch, step.
+        odd: those that are finite, but drive every weight out of range: group, name, value.
     """
 
     non_finite: tuple[Mapping[str, Any], ...] = ()
@@ -173,7 +173,7 @@ class OptimizerGroups:
 
 
 def arguments(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, float]:
-    """The arguments with a number that nobody means, by name; their defaults are floats."""
+    """Arguments that are far out of range, by name; only those with a float as default."""
     found = {}
     for name, usual in defaults.items():
         value = given.get(name)
@@ -217,6 +217,6 @@ def largest(tensor: Tensor) -> float:
 
 
 def calmed(name: str, tensor: Tensor) -> Tensor:
-    """A weight without the values that are too large; they are 0."""
+    """A weight whose too large values are set to 0."""
     limit = LARGE_STATISTIC if name.endswith(("running_mean", "running_var")) else LARGE_WEIGHT
     return torch.where(tensor.abs() > min(limit, JUMPED), torch.zeros_like(tensor), tensor)

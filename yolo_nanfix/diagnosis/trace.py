@@ -2,7 +2,7 @@
 
 Infinities are not faults by themselves: attention masks and the anchors of RT-DETR hold them on purpose. So nothing is
 judged while the step runs. Each operation with a bad result is noted with the bad tensors that it read; afterwards the
-notes are followed back from the loss, statistic or gradient that came out bad.
+notes are followed back from the bad loss, statistic or gradient.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ FILLS = frozenset(
         *("scatter", "scatter_", "index_put", "index_put_", "_index_put_impl_", "index_fill", "index_fill_"),
     ]
 )
-"""Operations in which an Inf or NaN that is written down is meant: masks, padding, sentinels."""
+"""Operations in which an Inf or NaN constant is intended: masks, padding, sentinels."""
 OVERWRITES = frozenset(("copy_", "fill_", "zero_", "normal_", "uniform_", "random_"))
+"""In-place operations that do not read what they overwrite."""
 STATISTICS = ("running_mean", "running_var")
-"""In-place operations that do not read what they write over."""
+"""Arguments that BatchNorm changes."""
 
 
 def tree_leaves(tree: Any) -> list[Any]:
@@ -44,12 +45,12 @@ def tree_leaves(tree: Any) -> list[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Leaf:
-    """A bad tensor that was there before the step: a weight, a buffer, a batch entry, or (no name) a constant.
+    """A tensor that was bad before the step: a weight, a buffer, a batch entry, or (no name) a constant.
 
     Attributes:
         name: of the tensor.
         nan: it holds NaN, not only Inf.
-        meant: an Inf that may be meant: nobody knows the tensor, or it was so when the run began.
+        meant: an Inf that may be intended: the tensor is unknown, or had it when the run began.
     """
 
     name: str
@@ -66,12 +67,12 @@ class Note:
         op: `aten.log`.
         module, code, phase, dtype: as in `Verdict`.
         nan: the result holds NaN, not only Inf.
-        parents: what bad tensors it read.
-        constant: it read none, and its Inf or NaN was written down in the code (`masked_fill(mask, inf)`).
+        parents: the bad tensors that it read.
+        constant: it read none, and its Inf or NaN is a constant of the code (`masked_fill(mask, inf)`).
         largest: the largest magnitude among its finite inputs, and `smallest` their smallest value.
         changed: it was an argument, not the result, that became bad (running statistics of BatchNorm).
-        given: it was given a number, or a tensor that is nobody's, that is not finite: `nan` or `inf`; else empty.
-        names: what its function calls that number.
+        given: `nan` or `inf` if it was given a non-finite number, or such a tensor of unknown origin; else empty.
+        names: names of that number in its function.
     """
 
     number: int
@@ -92,7 +93,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Root:
-    """Where the first bad value came from: the operation, and the bad tensor that it read, if that was a leaf."""
+    """The origin of the first bad value: the operation, and the leaf that it read, if any."""
 
     note: Note
     leaf: Leaf | None
@@ -109,10 +110,10 @@ class _Plan:
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes operations whose results are not finite. `paused` lets the replay's own checks pass."""
+    """Notes operations whose results are not finite; none while `paused`, for the replay's own checks."""
 
     def __init__(self, places: Places, leaves: Mapping[str, Tensor], meant: frozenset[str] = frozenset()) -> None:
-        """Start from tensors that may be bad already, by their names; an Inf in those of `meant` may be no fault."""
+        """`leaves`: tensors that may be bad already, by name; an Inf in those of `meant` may be intended."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.places, self.phase, self.paused = places, "forward", False
         self.notes: list[Note] = []
@@ -125,7 +126,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation, then look at what it wrote."""
+        """Run the operation, then check what it wrote."""
         kwargs = kwargs or {}
         if self.paused:
             return func(*args, **kwargs)
@@ -198,10 +199,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return module, caller() or made_at  # a Function of the user's own has its line on the stack
 
     def root(self, results: Iterable[Tensor]) -> Root | None:
-        """Where the bad values of these results came from, or None if they are finite or came from nowhere seen.
+        """The origin of the bad values of these results, or None if they are finite or it is unknown.
 
-        A NaN is followed through NaN inputs only; where it was made of infinities, through those. Written-down
-        infinities count only if there is nothing else. Of several origins the first in time is taken.
+        A NaN is followed through NaN inputs only; where it was made of infinities, through those. Constant infinities
+        count only if nothing else is found. Of several origins the first in time is taken.
         """
         waiting = [self._bad[_storage(t)][0] for t in results if _storage(t) in self._bad]
         seen: set[int] = set()
@@ -236,7 +237,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return min(firm or loose or meant, key=lambda root: root.note.number, default=None)
 
     def _reader(self, leaf: Leaf) -> Note | None:
-        """The first operation that computes with a leaf; moving it about does not count unless nothing else is."""
+        """The first operation that computes with a leaf; one that only moves it if no other does."""
         moved: set[int] = {id(leaf)}
         first: Note | None = None
         for note in self.notes:
@@ -248,14 +249,14 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return first
 
     def readers(self) -> list[Root]:
-        """For each leaf that is bad, who reads it first; for values that never reach a result."""
+        """For each bad leaf the operation that reads it first; for values that never reach a result."""
         leaves = {id(p): p for note in self.notes for p in note.parents if isinstance(p, Leaf) and p.name}
         found = ((self._reader(leaf), leaf) for leaf in leaves.values())
         return [Root(note, leaf) for note, leaf in found if note is not None]
 
 
 def finite(tensor: Tensor) -> bool:
-    """Whether all values are finite. A finite sum says yes at once; a sum that is not is looked into."""
+    """Whether all values are finite: quickly by the sum; where that is not finite, by each value."""
     if not _floating(tensor):
         return True
     total = tensor.detach().sum(dtype=torch.float32 if tensor.element_size() < 4 else None)
@@ -277,7 +278,7 @@ def _storage(tensor: Tensor) -> int:
 
 @cache
 def _plan(func: Any) -> _Plan:
-    """Read from an operation's schema. BatchNorm changes its running statistics although its schema does not say so."""
+    """By an operation's schema; that of BatchNorm does not say that it changes its running statistics."""
     arguments = func._schema.arguments
     written = [bool(a.alias_info and a.alias_info.is_write) or a.name in STATISTICS for a in arguments]
     return _Plan(

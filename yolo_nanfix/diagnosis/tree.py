@@ -8,9 +8,9 @@
     precision        in float32 the step is healthy
     numerics         an operation in a function of the installed release of ultralytics left its range or its domain
     definition       the same in any other code: a loss, a hook or a module of the user's own, a fork edited in place
-    nondeterministic the replay is healthy although it had all that the run had, and modules have no hooks of the user's
+    nondeterministic the replay is healthy although it lacked nothing that the run had, and modules have no user's hooks
 
-Each node says what it saw; the first that says yes gives the cause. Confidence follows a rule (`SURE` and below).
+Each node gives a line of evidence; the first that decides gives the cause. For the confidence see `SURE` and below.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from yolo_nanfix.verdicts import Cause, Verdict
 
 SURE = 0.95
 """Seen in the replay, and a counter-test (without the image, in float32, with earlier weights) was healthy; or the
-tensor itself that is not finite was found."""
+non-finite tensor itself was found."""
 SEEN = 0.8
 """Seen in the replay, without a counter-test."""
 LOOKED = 0.6
@@ -36,7 +36,7 @@ LOOKED = 0.6
 GREW = 10.0
 """A weight whose largest magnitude grew this much since the snapshot was driven by the learning rate."""
 MOVED = 0.5
-"""So were weights that moved this far, as a share of their size."""
+"""So did weights that moved this far, as a share of their size."""
 ROSE = 30.0
 """A loss or gradient norm this many times its usual size is rising."""
 HUGE = 1e15
@@ -46,7 +46,7 @@ DIVERGENCE = {Check.DIVERGENCE, Check.UPDATE_RATIO}
 
 @dataclass(frozen=True)
 class Answer:
-    """What a node says: a sentence, and, if it decides, the cause and the confidence.
+    """The answer of a node: a sentence, and, if it decides, the cause and the confidence.
 
     Attributes:
         says: the line of evidence, and the summary of the verdict if this node decides.
@@ -54,7 +54,7 @@ class Answer:
         confidence: see `SURE` and below.
         seen: the line of evidence, where it is another one.
         came_later: the file is in order on disk: code between it and the model spoilt the sample.
-        images: those that are named all the same, for it happens to them alone.
+        images: those that are named nevertheless, for only they are affected.
         setting: the setting that is to blame: `optimizer.groups.N.NAME` or `args.NAME`.
     """
 
@@ -71,8 +71,8 @@ def decide(evidence: Evidence, suggest: Suggest | None = None) -> Verdict:
     """Go through the nodes in order; the first that decides gives the verdict.
 
     Args:
-        evidence: what was asked and seen.
-        suggest: for a run whose learning rate is to blame.
+        evidence: the results of the diagnosis.
+        suggest: proposes a learning rate, where that is to blame.
     """
     seen = {"replay": _replayed(evidence)}
     for node in NODES:
@@ -191,7 +191,7 @@ def _at_fault(e: Evidence, images: set[int], leaf: str) -> bool:
 
 
 def setting(e: Evidence) -> Answer:
-    """Training arguments and settings of the optimizer that nobody means."""
+    """Training arguments and settings of the optimizer that are far out of range."""
     if e.groups.non_finite:
         return _non_finite_group(e)
     damage = e.failed or bool(e.scan.state or e.scan.optimizer) or diverges(e)
@@ -242,9 +242,8 @@ def state(e: Evidence) -> Answer:
 
 
 def _set(e: Evidence) -> Answer:
-    """Weights that are finite, and far larger than training makes them."""
-    jumped = e.growth.jumped if e.growth is not None and e.growth.was_set else ()
-    name = _large_weight(e)
+    """Finite weights far larger than training makes them."""
+    jumped, name = e.set_weights, _large_weight(e)
     factor = e.growth.factor if e.growth else 0.0
     size = f"up to {e.large[name]:.3g}" if name in e.large else f"{factor:.3g} times as large"
     when = " since the last snapshot, while the others stayed" if jumped else ""
@@ -261,14 +260,14 @@ def _driven(e: Evidence) -> bool:
 
 
 def _kept_state(e: Evidence, name: str) -> Answer:
-    """State that no checkpoint holds and nothing puts back."""
+    """State outside of weights and buffers."""
     value, number = e.kept[name].get("value"), e.kept[name].get("since")
     since = {None: "", 0: ", as it was when the run began"}.get(number, f", not finite since incident {number}")
     return Answer(f"state kept outside of weights and buffers: {name} is {value}{since}", Cause.STATE, SURE)
 
 
 def learning_rate(e: Evidence) -> Answer:
-    """Growth since the snapshot, the history, and finite divergence."""
+    """Growth since the snapshot, rise of loss and norm, and finite divergence."""
     loss, norm = rise(e.facts.get("history"), "loss"), rise(e.facts.get("history"), "norm")
     parts = [f"{what} at {value:.3g} times its usual size" for what, value in (("loss", loss), ("norm", norm)) if value]
     if g := e.growth:
@@ -297,7 +296,7 @@ def _grew(e: Evidence) -> bool:
 
 
 def gradient(e: Evidence) -> Answer:
-    """Explosion on the way back, or a norm that overflows."""
+    """Explosion in the backward pass, or a norm that overflows."""
     outcome = e.outcome
     if outcome is None:
         return Answer("not asked")
@@ -315,7 +314,7 @@ def gradient(e: Evidence) -> Answer:
 
 
 def _in_the_run(e: Evidence) -> str:
-    """Which weights' gradients were not finite in the run."""
+    """Which weights had non-finite gradients in the run."""
     seen = e.facts.get("gradients") or {}
     bad = [str(name) for name in seen.get("bad") or ()]
     if not bad:
@@ -379,7 +378,7 @@ def definition(e: Evidence) -> Answer:
 
 
 def _hooked(e: Evidence) -> Answer:
-    """A hook that the replay's weights do not have, on the very weights whose gradients were bad in the run."""
+    """Hooks on exactly the weights whose gradients were bad in the run; the replay does not have them."""
     first = e.hooked[0]
     seen = e.facts.get("gradients") or {}
     size = (seen.get("largest") or {}).get(first.name)
@@ -391,7 +390,7 @@ def _hooked(e: Evidence) -> Answer:
 
 
 def nondeterministic(e: Evidence) -> Answer:
-    """The replay is healthy, and had all that the run had."""
+    """The replay is healthy, and lacked nothing."""
     if e.outcome is None:
         return Answer("there was no replay")
     if e.outcome.error or e.outcome.bad:
@@ -423,11 +422,8 @@ def _images_at_fault(evidence: Evidence) -> tuple[str, ...]:
     Where there was no time to ask image by image: those whose pixels the run's dtype cannot hold, or, where the trace
     leads to pixels or targets, those that are not finite.
     """
-    found = (
-        evidence.bisection.images
-        or evidence.scan.beyond
-        or (evidence.scan.images() if evidence.leaf.startswith("batch.") else ())
-    )
+    from_batch = evidence.scan.images() if evidence.leaf.startswith("batch.") else ()
+    found = evidence.bisection.images or evidence.scan.beyond or from_batch
     files = [file for i in found if i < len(evidence.files) for file in _blamed_files(evidence, i)]
     parents = {origin.image for origin in evidence.origins} - set(evidence.files)
     return tuple(sorted(parents)) if parents else tuple(files)
@@ -441,7 +437,7 @@ def _blamed_files(evidence: Evidence, image: int) -> list[str]:
 
 
 def _located(verdict: Verdict, evidence: Evidence, setting: str = "") -> Verdict:
-    """With op, module and line, as the trace gave them; `setting` is the name of the one to blame, if one is."""
+    """The verdict with op, module and line of the trace; `setting` is the one to blame, if any."""
     if verdict.cause is Cause.NONDETERMINISTIC:
         return replace(verdict, images=(), labels=())
     if verdict.cause is Cause.SETTING:
@@ -474,7 +470,7 @@ def _state_tensor(evidence: Evidence) -> str:
 
 
 def _with_setting(verdict: Verdict, e: Evidence, setting: str) -> Verdict:
-    """Of settings nothing else is to blame, whatever the trace leads to."""
+    """The verdict on a setting: no image or label, whatever the trace leads to."""
     named = replace(verdict, images=(), labels=(), tensor=setting)
     if setting.startswith(GROUPS):
         return replace(named, module="optimizer", phase="step")
@@ -486,9 +482,8 @@ def _with_setting(verdict: Verdict, e: Evidence, setting: str) -> Verdict:
 
 
 def _large_weight(e: Evidence) -> str:
-    """The first weight that somebody made large, or empty."""
-    jumped = e.growth.jumped if e.growth is not None and e.growth.was_set else ()
-    return next(iter((*e.large, *jumped)), "")
+    """The first weight that was set to large values, or empty."""
+    return next(iter((*e.large, *e.set_weights)), "")
 
 
 NODES: tuple[Callable[[Evidence], Answer], ...] = (

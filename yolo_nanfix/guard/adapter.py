@@ -1,6 +1,6 @@
-"""Connects the guard to Ultralytics' trainers: one wrapper on `BaseTrainer.__init__`, the rest on each instance.
+"""Connects the guard to Ultralytics' trainers: one wrapper on `BaseTrainer.__init__`, the rest on each trainer.
 
-Wrapping the instance's bound methods covers user subclasses that override them, and leaves the classes alone.
+Wrapping the bound methods of an instance covers user subclasses that override them, and leaves the classes alone.
 """
 
 from __future__ import annotations
@@ -16,19 +16,11 @@ from torch.utils.data import default_collate
 
 from yolo_nanfix import clipping, stopping, upstream
 from yolo_nanfix.errors import PatchRefused
-from yolo_nanfix.guard import (
-    distributed,
-    ownership,
-    randomness,
-    samples,
-    snapshots,
-    validation,
-)
+from yolo_nanfix.guard import distributed, ownership, randomness, samples, snapshots, validation
 from yolo_nanfix.guard.carry_over import CarryOver
 from yolo_nanfix.guard.guard import Guard
 from yolo_nanfix.guard.guard_settings import GuardSettings, InForce
-from yolo_nanfix.guard.incident_writer import Examine, Known
-from yolo_nanfix.guard.listener import Listen, Listener
+from yolo_nanfix.guard.listener import Callbacks, Listener
 from yolo_nanfix.guard.lookout import Lookout, lookout_of
 from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.overrides import unguarded_note, unguarded_warning
@@ -41,18 +33,8 @@ _in_force: list[InForce] = []
 _refusals: list[str] = []
 
 
-CameWith = Callable[[Any, str], bool]
-"""Whether a settings file came with the dataset of a trainer."""
-
-
-def install(
-    force: InForce,
-    listen: Listen,
-    examine: Examine | None = None,
-    known: Known = dict,
-    came_with: CameWith = lambda trainer, file: False,
-) -> None:
-    """Guard every trainer that is built from now on, or let it say that it is not guarded.
+def install(force: InForce, callbacks: Callbacks) -> None:
+    """Guard every trainer that is built from now on, or make it log that it is not guarded.
 
     A second call replaces the settings of the first.
 
@@ -63,7 +45,9 @@ def install(
         return
     uninstall()
     if force.settings is None:
-        _install_nothing(force, listen, examine, known, came_with)
+        with suppress(LookupError):
+            _wrap_init(lambda trainer: _guard_or_announce(trainer, force, callbacks))
+        _in_force.append(force)
         return
     try:
         target = upstream.resolve(f"{TRAINER}.__init__")
@@ -74,34 +58,29 @@ def install(
         raise _refused(f"BaseTrainer of ultralytics {upstream.version()} has no {', '.join(missing)}")
 
     def build(trainer: Any) -> None:
-        doubted = bool(force.doubtful) and came_with(trainer, force.doubtful)
+        doubted = bool(force.doubtful) and callbacks.came_with(trainer, force.doubtful)
         settings = force.instead if doubted else force.settings
         assert settings is not None
-        _enlist(trainer, settings, listen, examine, known)
+        _enlist(trainer, settings, callbacks)
 
-    _wrap(build)
+    _wrap_init(build)
     _watch_data()
     _in_force.append(force)
 
 
-def _install_nothing(
-    force: InForce, listen: Listen, examine: Examine | None, known: Known, came_with: CameWith
-) -> None:
-    """Trainers say that they are not guarded, unless what says so came with their dataset."""
-
-    def build(trainer: Any) -> None:
-        if force.instead is not None and came_with(trainer, force.doubtful):
-            _watch_data()
-            _enlist(trainer, force.instead, listen, examine, known)
-        elif not _launches(trainer):
-            _announce(trainer, force.off)
-
-    with suppress(LookupError):
-        _wrap(build)
-    _in_force.append(force)
+def _guard_or_announce(trainer: Any, force: InForce, callbacks: Callbacks) -> None:
+    """Log that a trainer is not guarded, unless the file that switched the guard off came with its dataset."""
+    if force.instead is not None and callbacks.came_with(trainer, force.doubtful):
+        _watch_data()
+        _enlist(trainer, force.instead, callbacks)
+    elif not _launches(trainer) and not (distributed.launched() and int(os.environ["RANK"]) > 0):
+        trainer.add_callback(
+            "on_pretrain_routine_end", lambda _: upstream.log(f"yolo-nanfix: {unguarded_warning(force.off)}")
+        )
+        trainer.add_callback("teardown", lambda _: upstream.log(f"yolo-nanfix: {unguarded_note(force.off)}"))
 
 
-def _wrap(build: Callable[[Any], None]) -> None:
+def _wrap_init(build: Callable[[Any], None]) -> None:
     """Call `build` with each trainer once it is built."""
 
     def built(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -112,13 +91,13 @@ def _wrap(build: Callable[[Any], None]) -> None:
 
 
 def _watch_data() -> None:
-    """Look at samples, and at validations without a trainer."""
+    """Wrap the datasets, and the validators that run without a trainer."""
     _undo.append(samples.install())
     _undo.append(validation.install_lone())
 
 
 def uninstall() -> None:
-    """Build trainers without a guard again; runs that have one keep it."""
+    """Build trainers without a guard again; trainers that have one keep it."""
     while _undo:
         _undo.pop()()
     _in_force.clear()
@@ -126,7 +105,7 @@ def uninstall() -> None:
 
 
 def refusal() -> str | None:
-    """Why the guard could not be put when it was last asked for, or None."""
+    """Why the guard was refused when it was last installed, or None."""
     return _refusals[-1] if _refusals else None
 
 
@@ -141,16 +120,17 @@ def installed() -> GuardSettings | None:
 
 
 def in_force() -> InForce | None:
-    """All that is in force; None where nobody asked for a guard, nor for none."""
+    """All that is in force; None where the guard was neither installed nor switched off."""
     return _in_force[-1] if _in_force else None
 
 
-def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Examine | None, known: Known) -> None:
+def _enlist(trainer: Any, settings: GuardSettings, callbacks: Callbacks) -> None:
+    """Attach the guard once the trainer is set up, and see to it that the run's end is reported."""
     if _launches(trainer):
         return  # it only starts the processes that train; the guard is in each of them
     recorder, earlier = Recorder(), CarryOver(trainer)
     first = not distributed.launched() or int(os.environ["RANK"]) == 0
-    listener = listen(trainer, recorder) if first else Listener()  # rank 0 writes the report of all
+    listener = callbacks.listen(trainer, recorder) if first else Listener()  # rank 0 writes the report of all
     lookout = lookout_of(trainer, recorder, settings, listener)
     if hasattr(trainer, "_setup_ddp"):
         _around(trainer, "_setup_ddp", partial(_found_each_other, lookout))
@@ -167,23 +147,26 @@ def _enlist(trainer: Any, settings: GuardSettings, listen: Listen, examine: Exam
         return here_alone
 
     if not first:
-        recorder.processes.stand_in = lambda: listen(trainer, recorder).ends_instead()
+        recorder.processes.stand_in = lambda: callbacks.listen(trainer, recorder).ends_instead()
     for name in ("_setup_train", "_build_train_pipeline"):
         if earlier.beforehand and hasattr(trainer, name):
             _around(trainer, name, earlier.load)
     trainer.add_callback(
         "on_pretrain_routine_end",
-        once(lambda t: attach(t, settings, recorder, examine, known, earlier, lookout, listener)),
+        once(lambda t: attach(t, settings, lookout, earlier, callbacks)),
     )
     trainer.add_callback("on_train_end", once(lambda t: setattr(recorder, "finished", True)))
 
-    ends = once(lambda t: lookout.teardown(_in_flight(recorder), listener.ends))
+    def in_flight() -> BaseException | None:
+        return None if recorder.finished else sys.exc_info()[1]
+
+    ends = once(lambda t: lookout.teardown(in_flight(), listener.ends))
     trainer.add_callback("teardown", ends)
     _around(trainer, "train", partial(_to_the_end, lambda: ends(trainer)))
 
 
 def _to_the_end(end: Callable[[], None], train: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Train; older releases tear nothing down where training ends with an exception, and a signal may break it off."""
+    """Train; older releases do not call `teardown` where training ends with an exception, or a signal interrupts it."""
     try:
         return train(*args, **kwargs)
     except BaseException:
@@ -195,12 +178,8 @@ def _to_the_end(end: Callable[[], None], train: Callable[..., Any], *args: Any, 
         raise
 
 
-def _in_flight(recorder: Recorder) -> BaseException | None:
-    return None if recorder.finished else sys.exc_info()[1]
-
-
 def _found_each_other(lookout: Lookout, set_up: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """From here on the ranks of a run know of each other."""
+    """Start the lookout once the ranks of a run are connected."""
     result = set_up(*args, **kwargs)
     lookout.start()
     return result
@@ -214,41 +193,36 @@ def _launches(trainer: Any) -> bool:
 def attach(
     trainer: Any,
     settings: GuardSettings,
-    recorder: Recorder,
-    examine: Examine | None = None,
-    known: Known = dict,
-    earlier: CarryOver | None = None,
     lookout: Lookout | None = None,
-    listener: Listener | None = None,
+    earlier: CarryOver | None = None,
+    callbacks: Callbacks | None = None,
 ) -> Guard:
     """Put the guard on one trainer whose model, EMA, optimizer, scaler and loaders exist.
 
     Args:
         trainer: Ultralytics' trainer, set up.
         settings: how the guard behaves.
-        recorder: where it writes down what it saw.
-        examine: finds the cause of an incident; None for no diagnosis.
-        known: what else an incident should hold.
+        lookout: watches the other ranks; has the recorder and the listener of the run. None: new ones.
         earlier: the earlier parts of the run, if it is resumed.
-        lookout: watches over the other ranks, where there are some.
-        listener: is told how the run goes.
+        callbacks: finds the cause of an incident, and adds to its facts; None for no diagnosis.
 
     Raises:
         PoisonedState: the model holds NaN or Inf already.
     """
+    lookout = lookout or lookout_of(trainer, Recorder(), settings, Listener())
+    recorder, listener = lookout.recorder, lookout.listener
     earlier = earlier or CarryOver(trainer)
     earlier.take_up(recorder)
-    listener = listener or Listener()
     listener.begins()
     with randomness.untouched():  # weights may be made anew
-        guard = Guard(trainer, settings, recorder, examine, known, lookout, listener)
+        guard = Guard(trainer, settings, lookout, callbacks or Callbacks())
     if not trainer.start_epoch and distributed.rank() < 1:
         recorder.start = snapshots.checksums(guard.run.model)
     earlier.in_force(guard.run.ladder)
     recorder.in_force = guard.run.ladder.lasting
     trainer.add_callback("on_train_epoch_start", lambda t: guard.epoch_start())
     trainer.add_callback("on_train_epoch_end", lambda t: guard.epoch_end())
-    trainer.add_callback("on_train_epoch_end", lambda t: guard.run.lookout.collect())
+    trainer.add_callback("on_train_epoch_end", lambda t: lookout.collect())
     trainer.add_callback("on_train_epoch_end", lambda t: listener.epoch_trained())
     trainer.add_callback("on_fit_epoch_end", lambda t: listener.epoch_done())
     _around(trainer, "preprocess_batch", lambda call, batch: _batch(guard, call(guard.before_batch(batch))))
@@ -258,7 +232,7 @@ def attach(
         trainer.add_callback("on_val_batch_start", guard.validation.batch_start)
         trainer.add_callback("on_val_batch_end", guard.validation.batch_end)
         _around_validation(guard, trainer.validator)
-    _around(trainer, "save_model", lambda call: _save(guard, call))
+    _around(trainer, "save_model", lambda call: _save_model(guard, call))
     _around(trainer.scaler, "scale", lambda call, loss: call(guard.after_loss(loss)))
     _watch_optimizer(guard)
     trainer.callbacks["on_train_batch_end"].insert(0, lambda t: guard.settle())  # before callbacks look at gradients
@@ -266,23 +240,22 @@ def attach(
 
 
 def _watch_optimizer(guard: Guard) -> None:
-    """Look at the steps of the trainer's optimizer; callbacks may put another one in its place."""
+    """Look at the steps of the trainer's optimizer; callbacks may replace it by another one."""
     guard.optimizer = optimizer = guard.run.trainer.optimizer
-    _around(optimizer, "zero_grad", lambda call, *args, **kwargs: _cleared(guard, call, *args, **kwargs))
-    _before_step(optimizer, guard)
 
+    def cleared(clear: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        guard.run.gradients.kept = []  # who clears the gradients means those that are set aside, too
+        clear(*args, **kwargs)
 
-def _before_step(optimizer: Any, guard: Guard) -> None:
-    """Ask the guard before each step. Optimizers that wrap others often lack what torch's own set up for hooks."""
+    def asked(step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        guard.before_optimizer()
+        return step(*args, **kwargs)
+
+    _around(optimizer, "zero_grad", cleared)
     try:
         optimizer.register_step_pre_hook(lambda *_: guard.before_optimizer())
-    except AttributeError:
-        _around(optimizer, "step", lambda call, *args, **kwargs: _asked(guard, call, *args, **kwargs))
-
-
-def _asked(guard: Guard, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    guard.before_optimizer()
-    return step(*args, **kwargs)
+    except AttributeError:  # optimizers that wrap others often lack what torch's own set up for hooks
+        _around(optimizer, "step", asked)
 
 
 def _around(owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
@@ -291,15 +264,9 @@ def _around(owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
     setattr(owner, name, wraps(bound)(lambda *args, **kwargs: wrapper(bound, *args, **kwargs)))
 
 
-def _cleared(guard: Guard, clear: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-    """Whoever clears the gradients means those that are kept aside, too."""
-    guard.run.gradients.kept = []
-    clear(*args, **kwargs)
-
-
 def _set_up(trainer: Any, set_up: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """From here on the trainer trains in this process; one that launches others, and is pickled, does not get here."""
-    names = ownership.stock(trainer, "get_dataloader")
+    """Wrap what builds datasets and loaders; a trainer that launches others, and is pickled, does not get here."""
+    names = ownership.stock(trainer, "get_dataloader")  # then Ultralytics' own code puts the batches together
     for name, wrapper in (("build_dataset", partial(_built, names)), ("get_dataloader", _loader)):
         if hasattr(trainer, name):
             _around(trainer, name, wrapper)
@@ -309,7 +276,7 @@ def _set_up(trainer: Any, set_up: Callable[..., Any], *args: Any, **kwargs: Any)
 def _built(names: bool, build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """A dataset whose samples are watched from the start: older releases fork its workers at once.
 
-    `names`: Ultralytics' own code puts the batches together, and takes names in samples that have none.
+    `names`: samples without a name may be given one.
     """
     with samples.building():
         dataset = build(*args, **kwargs)
@@ -334,7 +301,7 @@ def _batch(guard: Guard, batch: Any) -> Any:
     return batch
 
 
-def _save(guard: Guard, write: Callable[[], Any]) -> Any:
+def _save_model(guard: Guard, write: Callable[[], Any]) -> Any:
     guard.run.listener.about_to_save()
     return guard.faults.save(write)
 
@@ -353,7 +320,7 @@ def _around_validation(guard: Guard, validator: Any) -> None:
 
 
 def _step(guard: Guard, step: Callable[[], None]) -> None:
-    """Run a step while the norm that `clip_grad_norm_` computes anyway is overheard."""
+    """Run a step, and take the norm that `clip_grad_norm_` computes anyway."""
 
     def overheard(clip: clipping.Clip, parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> Any:
         guard.run.gradients.measure()
@@ -369,16 +336,3 @@ def _step(guard: Guard, step: Callable[[], None]) -> None:
 def _validate(guard: Guard, validate: Callable[[], Any]) -> Any:
     metrics, fitness = validate()
     return guard.validation.judge(metrics, fitness), fitness
-
-
-def _announce(trainer: Any, off: str) -> None:
-    """Let a trainer say at the start and at the end of its run that no step is guarded.
-
-    Args:
-        trainer: Ultralytics' trainer, just built.
-        off: what switched the guard off.
-    """
-    if distributed.launched() and int(os.environ["RANK"]) > 0:
-        return
-    trainer.add_callback("on_pretrain_routine_end", lambda _: upstream.log(f"yolo-nanfix: {unguarded_warning(off)}"))
-    trainer.add_callback("teardown", lambda _: upstream.log(f"yolo-nanfix: {unguarded_note(off)}"))

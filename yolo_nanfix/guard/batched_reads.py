@@ -1,8 +1,8 @@
-"""Scalars that are read together with the guard's checks, in the one transfer that it makes of each micro-batch.
+"""Scalars that are read together with the guard's checks, in its one host read of each micro-batch.
 
-Loss terms, loss scale, and under a GradScaler the gradient norm of the step before are read to be written down. The
-running loss terms are read for Ultralytics' progress bar, which formats them after each micro-batch with one read from
-the GPU each: it is left the same numbers on the host, and before the next forward pass the tensors are there again.
+Loss terms, loss scale, and under a GradScaler the gradient norm of the step before go to the step log. The running loss
+terms are read for Ultralytics' progress bar, which would format them after each micro-batch with one read from the GPU
+each: it gets the same numbers on the host, and before the next forward pass the tensors are restored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from yolo_nanfix.guard import remedies
 
 ROW = "row."
-"""How the names begin of what belongs to this micro-batch."""
+"""Prefix of the names of values of this micro-batch."""
 NORM = "step.norm"
 
 
@@ -34,13 +34,13 @@ def terms(trainer: Any) -> dict[str, Tensor]:
 
 
 def scale(scaler: Any) -> dict[str, Tensor]:
-    """The loss scale, a scalar on its device; nothing where none is in force, or none was needed yet."""
+    """The loss scale, a scalar on its device; empty where none is in use."""
     held = getattr(scaler, "_scale", None) if scaler.is_enabled() else None
     return {f"{ROW}loss_scale": held} if isinstance(held, Tensor) else {}
 
 
 def main_group(optimizer: Any) -> int:
-    """The number of the parameter group that holds most of the weights; its learning rate is the one written down."""
+    """The number of the parameter group with most of the weights, whose learning rate is logged."""
     sizes = [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
     return sizes.index(max(sizes))
 
@@ -49,23 +49,23 @@ RUNNING = "tloss."
 
 
 class ProgressReads:
-    """The running loss terms of one trainer."""
+    """Reads the running loss terms of one trainer for the progress bar."""
 
     def __init__(self, trainer: Any) -> None:
-        """Nothing is taken over yet."""
+        """Nothing is replaced yet."""
         self.trainer = trainer
         self._device: Any = None
         self._host: Any = None
 
     def scalars(self) -> dict[str, Tensor]:
-        """The terms that the bar would read, to be read with the rest; none on a CPU, where reads cost nothing."""
+        """The terms that the bar would read; none on a CPU, where reads cost nothing."""
         terms = self.trainer.tloss
         if self.trainer.device.type == "cpu" or not isinstance(terms, Mapping):
             return {}
         return {RUNNING + k: v for k, v in terms.items() if isinstance(v, Tensor) and v.dim() == 0}
 
     def hand_over(self, values: Mapping[str, float]) -> None:
-        """Give the bar the numbers that were read, in the terms' own dtype."""
+        """Replace the trainer's terms by the numbers that were read, in the same dtype."""
         read = {k.removeprefix(RUNNING): v for k, v in values.items() if k.startswith(RUNNING)}
         if not read or len(read) != len(self.trainer.tloss):
             return
@@ -74,7 +74,7 @@ class ProgressReads:
         remedies.set_running_loss(self.trainer, self._host)
 
     def take_back(self) -> None:
-        """Before the next forward pass: the trainer goes on averaging its own tensors."""
+        """Before the next forward pass: restore the trainer's own tensors."""
         if self._host is not None and self.trainer.tloss is self._host:
             remedies.set_running_loss(self.trainer, self._device)
         self._device = self._host = None

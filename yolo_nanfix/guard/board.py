@@ -1,9 +1,9 @@
-"""What the ranks of a run leave for each other without a collective, so that nobody waits for anybody.
+"""Facts that the ranks of a run share without a collective, so that no rank waits for another.
 
-Facts lie in the key-value store (TCPStore) by which the ranks found each other, which under torchrun their launcher
-keeps; each rank has a connection of its own to it for this. Values are JSON: nothing is unpickled. `Notes` are what
-single ranks saw and counted that the others did not, told to the rank that writes the report of all: what all ranks
-agree upon, each writes down itself, but of samples that one rank left out of its own batch only that rank knows.
+They lie in the key-value store (TCPStore) by which the ranks found each other, which under torchrun their launcher
+keeps; each rank has its own connection to it for this. Values are JSON: nothing is unpickled. `Notes` are what single
+ranks saw and counted, sent to the rank that writes the report of all: what all ranks agree upon, each records itself,
+but only the rank that left a sample out of its batch knows of it.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.verdicts import Verdict
 
 PREFIX = "yolo-nanfix"
-LARGEST = 1 << 20
-"""Bytes; what is larger is not left there."""
+LARGEST_FACT = 1 << 20
+"""Characters of a value; longer ones are not stored."""
 PATIENCE = timedelta(seconds=10)
-"""How long one question to the store may take."""
+"""Timeout of one request to the store."""
 
 
 class Board:
-    """The facts of one run."""
+    """The store of one run, seen from one rank of `world`."""
 
     def __init__(self, store: Any, rank: int, world: int) -> None:
-        """Nothing is left there yet."""
+        """Nothing is stored yet."""
         self.store, self.rank, self.world = store, rank, world
 
     @property
@@ -45,17 +45,17 @@ class Board:
         return tuple(rank for rank in range(self.world) if rank != self.rank)
 
     def put(self, name: str, value: Any) -> None:
-        """Leave a fact under this rank, in place of the last one of that name.
+        """Store a value under this rank and a name, in place of the last one.
 
         Raises:
             RuntimeError: the store does not answer.
         """
         text = json.dumps(value)
-        if len(text) <= LARGEST:
+        if len(text) <= LARGEST_FACT:
             self.store.set(f"{PREFIX}/{self.rank}/{name}", text)
 
     def read(self, rank: int, name: str) -> Any:
-        """What a rank left under a name last; None where it left nothing yet.
+        """What a rank stored under a name last; None where it stored nothing yet.
 
         Raises:
             RuntimeError: the store does not answer.
@@ -66,35 +66,30 @@ class Board:
 
 
 def connect() -> Board | None:
-    """The board of the run that this process takes part in; None where its ranks did not find each other by a store."""
+    """The board of the run of this process; None where its ranks did not find each other by a store."""
     address, port = os.getenv("MASTER_ADDR"), os.getenv("MASTER_PORT", "")
     if not address or not port.isdecimal():
         return None
+    stores: Any = dist  # its own `__init__` re-exports the stores without naming them
     try:
-        store = _stores().TCPStore(address, int(port), None, False, PATIENCE, wait_for_workers=False)
+        store = stores.TCPStore(address, int(port), None, False, PATIENCE, wait_for_workers=False)
     except (RuntimeError, ValueError, OSError):
         return None
     attempt = os.getenv("TORCHELASTIC_RESTART_COUNT", "0")
-    prefixed = _stores().PrefixStore(attempt, store)
-    return Board(prefixed, dist.get_rank(), dist.get_world_size())
+    return Board(stores.PrefixStore(attempt, store), dist.get_rank(), dist.get_world_size())
 
 
-def _stores() -> Any:
-    """torch's stores, which its own `__init__` gives on without naming them."""
-    return dist
-
-
-MOST, SOURCES = 100, 32
-"""At most so many events does a rank tell, with so many images each; of further ones it tells how many."""
+MOST_EVENTS, SOURCES = 100, 32
+"""Most events that a rank sends, and most images of each; further events are counted."""
 TOLD = "events"
-"""Under this name stands how many further events there were; beside it how many of each check."""
+"""Key of the number of further events; beside it is their number by check."""
 COUNTS = ("left_out", "unreadable_samples", "bad_samples", "spikes")
 
 
 class Notes:
-    """The notes of one rank, and those that it heard.
+    """The notes of one rank, and those that it received.
 
-    `wanted`: this rank shall hear the others' notes. `told` counts how often this one had new ones to tell.
+    `wanted`: this rank receives the others' notes. `told` counts how often this one had new ones to send.
     """
 
     def __init__(self, recorder: Recorder, listener: Listener) -> None:
@@ -115,13 +110,13 @@ class Notes:
         suspects = sorted(event.sources, key=lambda source: not source.suspect)
         event = replace(event, sources=tuple(suspects[:SOURCES]))
         with self._lock:
-            if len(self._mine) < MOST:
+            if len(self._mine) < MOST_EVENTS:
                 self._mine.append({"event": event.as_dict(), "verdict": verdict.as_dict() if verdict else None})
             else:
                 self._more.update([TOLD, *(check.value for check in event.checks)])
 
     def to_tell(self) -> dict[str, Any] | None:
-        """All notes so far, JSON-ready; None if there are no new ones."""
+        """All notes so far, JSON-ready; None if none is new."""
         with self._lock:
             counts = {name: count - self._not_mine[name] for name, count in self._counts().items()}
             now = {"events": list(self._mine), "more": dict(self._more), "counts": counts}
@@ -133,17 +128,17 @@ class Notes:
         return now
 
     def news(self, rank: int, told: int) -> bool:
-        """Whether a rank that told so often has notes that this one has not heard, and wants to."""
+        """Whether a rank that sent notes so often has some that this one wants and has not received."""
         return self.wanted and told > self._heard.get(rank, (0, {}))[0]
 
     def hear(self, rank: int, told: int, notes: Any) -> None:
-        """Another rank's notes, as they lie on the board."""
+        """Receive another rank's notes, as the board has them."""
         if isinstance(notes, Mapping):
             with self._lock:
                 self._heard[rank] = told, notes
 
     def take_in(self) -> None:
-        """Write down in this rank's recorder what was heard since the last time."""
+        """Add to this rank's recorder what was received since the last time."""
         with self._lock:
             heard = dict(self._heard)
         for rank, (_, notes) in sorted(heard.items()):
@@ -166,15 +161,15 @@ class Notes:
             self.recorder.unreadable |= {str(k): str(v) for k, v in notes["unreadable"].items()}
 
     def _write_down(self, event: Event, verdict: Verdict | None) -> None:
-        """An event of another rank's: part of the one of the same step, if there is one."""
+        """Record another rank's event: as part of the one of the same step, if there is one."""
         known = next((other for other in reversed(self.recorder.events) if _same_step(other, event)), None)
         if known is None:
-            event = distributed.joined(event, [event], event.ranks)
+            event = distributed.joined_event(event, [event], event.ranks)
             self.recorder.keep(event, verdict)
             self.listener.event(event, lambda: ())
             return
         parts = tuple(sorted((*known.ranks, *event.ranks), key=lambda part: part.rank))
-        both = distributed.joined(known, [known, event], parts)
+        both = distributed.joined_event(known, [known, event], parts)
         actions = tuple(dict.fromkeys((*known.actions, *event.actions)))
         self.recorder.learn(verdict)
         self.recorder.replace(known, replace(both, checks=known.checks, actions=actions))
@@ -184,7 +179,7 @@ class Notes:
 
 
 def _same_step(one: Event, other: Event) -> bool:
-    """Whether two events are one: the same thing met by different ranks in the same step."""
+    """Whether two events are the same thing, met by different ranks in the same step."""
     place = ("point", "checks", "epoch", "batch", "step", "val_batch")
     apart = {part.rank for part in one.ranks}.isdisjoint(part.rank for part in other.ranks)
     return bool(one.ranks) and apart and all(getattr(one, name) == getattr(other, name) for name in place)

@@ -1,9 +1,9 @@
-"""Checkpoints that are written whole or not at all.
+"""Checkpoints that are written atomically and checked.
 
 Upstream writes `last.pt` in place; a process killed in that moment leaves a torn file and no checkpoint. While the
-trainer saves, `Path.write_bytes` and `torch.save` put its own checkpoints (last.pt, best.pt, epochN.pt) into a hidden
-folder beside their places, and only what can be read again takes the old file's place, at once. Every other file, and
-every other thread, is as ever: a `save_model` of the user's own sees its folder as it is without the guard.
+trainer saves, `Path.write_bytes` and `torch.save` write its own checkpoints (last.pt, best.pt, epochN.pt) to a hidden
+folder beside them, and only a file that can be read back replaces the old one. Every other file, and every other
+thread, is not affected: a `save_model` of the user's own sees its folder as without the guard.
 
 Cost: one pass over the file's checksum, 2 ms for YOLOv8n, at each save.
 """
@@ -27,11 +27,11 @@ import torch
 from yolo_nanfix import files
 
 FOLDER = "saving"
-"""How the names of these folders begin, behind a dot."""
+"""Start of the names of these folders, after a dot."""
 PERIODIC = re.compile(r"epoch\d+\.pt")
 ARCHIVE = b"PK"
 
-Call = Callable[..., Any]
+Writer = Callable[..., Any]
 
 
 class Checkpoints:
@@ -43,7 +43,7 @@ class Checkpoints:
         self.torn: list[tuple[str, str]] = []
 
     def owns(self, file: Any) -> bool:
-        """Whether this is one of the files that upstream itself writes."""
+        """Whether this is one of the checkpoints that upstream itself writes."""
         if not isinstance(file, (str, Path)):
             return False
         path = Path(file).absolute()
@@ -51,8 +51,8 @@ class Checkpoints:
         periodic = path.parent == Path(self.trainer.wdir).absolute() and PERIODIC.fullmatch(path.name)
         return path in named or bool(periodic)
 
-    def write(self, file: Any, write: Call, archive: bool | None = None) -> Any:
-        """Let `write` write the file aside, check it, and move it to its place; links are followed, modes stay.
+    def write(self, file: Any, write: Writer, archive: bool | None = None) -> Any:
+        """Let `write` write a temporary file, check it, and move it to its place; links are followed, modes kept.
 
         Args:
             file: where it belongs.
@@ -60,7 +60,7 @@ class Checkpoints:
             archive: whether it is to be a zip archive; None to look at its first bytes.
 
         Returns:
-            What `write` returned. What is wrong with a file that was not moved is in `torn`.
+            What `write` returned. `torn` has what is wrong with a file that was not moved.
 
         Raises:
             Exception: whatever `write` raised; the old file stays.
@@ -75,10 +75,14 @@ class Checkpoints:
                 return write(file)
             aside = folder / Path(file).name  # torch.save puts the name into the file
             result = write(aside)
-            if defect := _torn(aside, archive):
+            if archive is None:
+                with open(aside, "rb") as stream:
+                    archive = stream.read(len(ARCHIVE)) == ARCHIVE
+            if archive and (defect := unreadable(aside)):  # whether other files are whole cannot be told
                 self.torn.append((aside.name, defect))
             else:
-                _sync(aside)
+                with open(aside, "rb") as stream:
+                    os.fsync(stream.fileno())
                 if place.exists():
                     shutil.copymode(place, aside)
                 aside.replace(place)
@@ -88,14 +92,14 @@ class Checkpoints:
 _saving: ContextVar[Checkpoints | None] = ContextVar("saving", default=None)
 _lock = Lock()
 _saves = 0
-_undo: list[Callable[[], None]] = []
+_swaps: list[Callable[[], None]] = []
 
 
 def whole(trainer: Any, write: Callable[[], Any]) -> tuple[Any, list[tuple[str, str]]]:
-    """Let the trainer save, its checkpoints written aside, checked, and moved to their places.
+    """Let the trainer save; its checkpoints are checked before they replace the old ones.
 
     Returns:
-        What `write` returned, and the names of those files that were not moved, with what is wrong with each.
+        What `write` returned, and the names of files that were not moved, with what is wrong with each.
     """
     checkpoints = Checkpoints(trainer)
     with _listening():
@@ -108,23 +112,23 @@ def whole(trainer: Any, write: Callable[[], Any]) -> tuple[Any, list[tuple[str, 
 
 @contextmanager
 def _listening() -> Iterator[None]:
-    """While any trainer saves, stand in the place of the functions that write; they are shared by all threads."""
+    """While any trainer saves, replace the functions that write, which all threads share."""
     global _saves
     with _lock:
         _saves += 1
         if _saves == 1:
-            _undo.extend((_swap(Path, "write_bytes", _write_bytes), _swap(torch, "save", _save)))
+            _swaps.extend((_swap(Path, "write_bytes", _write_bytes), _swap(torch, "save", _torch_save)))
     try:
         yield
     finally:
         with _lock:
             _saves -= 1
-            while _saves == 0 and _undo:
-                _undo.pop()()
+            while _saves == 0 and _swaps:
+                _swaps.pop()()
 
 
-def _swap(holder: Any, name: str, stand_in: Callable[[Call], Call]) -> Callable[[], None]:
-    """Put a stand-in for a function; what is returned puts the very function back, unless another was put since."""
+def _swap(holder: Any, name: str, stand_in: Callable[[Writer], Writer]) -> Callable[[], None]:
+    """Replace a function; the result restores it, unless it was replaced again since."""
     original, own = getattr(holder, name), name in vars(holder)
     put = wraps(original)(stand_in(original))
     setattr(holder, name, put)
@@ -139,7 +143,7 @@ def _swap(holder: Any, name: str, stand_in: Callable[[Call], Call]) -> Callable[
     return back
 
 
-def _write_bytes(original: Call) -> Call:
+def _write_bytes(original: Writer) -> Writer:
     def write_bytes(self: Path, data: Any) -> Any:
         checkpoints = _saving.get()
         if checkpoints is None or not checkpoints.owns(self):
@@ -151,7 +155,7 @@ def _write_bytes(original: Call) -> Call:
     return write_bytes
 
 
-def _save(original: Call) -> Call:
+def _torch_save(original: Writer) -> Writer:
     def save(obj: Any, f: Any, *args: Any, **kwargs: Any) -> Any:
         checkpoints = _saving.get()
         if checkpoints is None or not checkpoints.owns(f):
@@ -159,14 +163,6 @@ def _save(original: Call) -> Call:
         return checkpoints.write(f, lambda path: original(obj, path, *args, **kwargs))
 
     return save
-
-
-def _torn(file: Path, archive: bool | None) -> str | None:
-    """Why a file cannot be read back, or None; of what is no archive that cannot be said."""
-    if archive is None:
-        with open(file, "rb") as stream:
-            archive = stream.read(len(ARCHIVE)) == ARCHIVE
-    return unreadable(file) if archive else None
 
 
 def unreadable(file: Path) -> str | None:
@@ -177,8 +173,3 @@ def unreadable(file: Path) -> str | None:
     except (zipfile.BadZipFile, OSError) as error:
         return str(error)
     return f"{damaged} is damaged" if damaged else None
-
-
-def _sync(file: Path) -> None:
-    with open(file, "rb") as stream:
-        os.fsync(stream.fileno())

@@ -1,9 +1,9 @@
-"""How the processes of a DDP run agree, without a collective of our own in healthy steps.
+"""How the ranks of a DDP run agree, without a collective of our own in healthy steps.
 
 A rank whose micro-batch is bad must not leave out its backward pass: the others would wait for its part of the
-all-reduce for ever. It lets its gradient be NaN instead, which the all-reduce that is there anyway carries to every
-rank: all of them see the same bad gradient in the same micro-batch, drop it, and only then tell each other what
-each of them knows. From that common knowledge every rank draws the same decision.
+all-reduce for ever. It makes its gradient NaN instead, which DDP's own all-reduce carries to every rank: all of them
+see the same bad gradient in the same micro-batch, drop it, and only then gather what each of them knows. From that
+every rank takes the same decision.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from yolo_nanfix.guard.policy import Kind
 from yolo_nanfix.verdicts import Cause, Verdict
 
 SOURCES, LETTERS = 512, 4000
-"""At most so many images, and letters of a text that was seen, does a rank tell the others of one fault."""
+"""Most images of a fault, and most characters of a text, that are sent to the other ranks."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Testimony:
 
 
 def running() -> bool:
-    """Whether this process is one of several that train together."""
+    """Whether this process is one of several ranks."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
@@ -51,12 +51,12 @@ def rank() -> int:
 
 
 def launched() -> bool:
-    """Whether a launcher started this process as one of several, also before they have found each other."""
+    """Whether a launcher started this process as one of several ranks, also before they are connected."""
     return int(os.getenv("WORLD_SIZE", "1")) > 1 and int(os.getenv("RANK", "-1")) >= 0
 
 
 def agree(mine: Testimony) -> list[Testimony]:
-    """What every rank knows, in the order of the ranks. A collective: called by all of them, after a fault alone."""
+    """What every rank knows, in the order of the ranks. A collective: all of them call it, only after a fault."""
     if not running():
         return [mine]
     everybody: list[Any] = [None] * dist.get_world_size()
@@ -65,7 +65,7 @@ def agree(mine: Testimony) -> list[Testimony]:
 
 
 def bounded(mine: Testimony) -> Testimony:
-    """A testimony of limited size: suspects first, where it names more images than are told."""
+    """A testimony of limited size: where it names too many images, the suspect ones first."""
     event = mine.event
     sources = sorted(event.sources, key=lambda source: not source.suspect)[:SOURCES]
     kept = event.sources if len(event.sources) <= SOURCES else tuple(sources)
@@ -74,22 +74,22 @@ def bounded(mine: Testimony) -> Testimony:
 
 
 def suspects(everybody: list[Testimony]) -> list[Testimony]:
-    """The ranks whose fault it is, in their order: all that met one, and all whose replay explains one."""
+    """The ranks at fault, in their order: all that met a fault, and all whose replay explains one."""
     vague = (Cause.UNKNOWN, Cause.NONDETERMINISTIC)
     found = [t for t in everybody if t.kind is not None or (t.verdict is not None and t.verdict.cause not in vague)]
     return found or everybody[:1]
 
 
 def merged(those: list[Testimony]) -> Event:
-    """One event of what several ranks met in the same step, in the order of the ranks; of one alone, that one's."""
+    """One event of what several ranks met in the same step, in the order of the ranks; of a single process, its own."""
     first = those[0].event
     if those[0].rank < 0:
         return first
     parts = tuple(part for t in those for part in t.event.ranks or (part_of(t.event, t.rank, t.verdict),))
-    return joined(first, [t.event for t in those], parts)
+    return joined_event(first, [t.event for t in those], parts)
 
 
-def joined(first: Event, events: list[Event], parts: tuple[RankFault, ...]) -> Event:
+def joined_event(first: Event, events: list[Event], parts: tuple[RankFault, ...]) -> Event:
     """An event with what several ranks met in it."""
     return replace(
         first,
@@ -108,5 +108,5 @@ def part_of(event: Event, number: int, verdict: Verdict | None = None) -> RankFa
 
 
 def not_finite(loss: torch.Tensor) -> torch.Tensor:
-    """A loss whose backward pass makes every gradient NaN, by which a rank tells the others."""
+    """A loss whose backward pass makes every gradient NaN, as a signal to the other ranks."""
     return loss * float("nan")

@@ -1,7 +1,7 @@
-"""Divergence that stays finite: a pure judge of losses, gradient norms and how far the weights move.
+"""Detects divergence that stays finite, from losses, gradient norms and how far the weights move. Pure functions.
 
 A learning rate that is too high rarely makes a NaN: clipping and BatchNorm keep every number finite while the run turns
-to garbage (all losses 0, or validation losses of 1e15). What gives it away, in the order of how well it separates:
+to garbage (all losses 0, or validation losses of 1e15). The signs, in the order of how well they separate:
 
 * the weights: their change over some steps as a share of their norm (`Divergence.ratio`);
 * the loss of labelled images that falls to 0, for every prediction is saturated (`loss`);
@@ -19,11 +19,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["loss-zero", "loss-spike", "loss-explosion", "gradient-explosion", "update-ratio"]
+AlarmKind = Literal["loss-zero", "loss-spike", "loss-explosion", "gradient-explosion", "update-ratio"]
 MAD_TO_SPREAD = 1.4826
 """Median absolute deviation of a normal distribution -> its standard deviation."""
 FULL_STEPS = 50
-"""Steps over which `Limits.ratio` is allowed; fewer are allowed less, as the root of their number (a random walk)."""
+"""Steps over which a change of `ratio` is allowed; over fewer less, by the root of their number (a random walk)."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,19 @@ class Alarm:
     A severe one asks for a rollback and a lower learning rate; else gradients are clipped harder or it is noted.
     """
 
-    kind: Kind
+    kind: AlarmKind
     says: str
     values: Mapping[str, Any]
     severe: bool
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Where healthy ends. Figures: `scripts/calibrate_divergence.py`, Ultralytics 8.4.190, 64 to 96 pixels.
+class DivergenceLimits:
+    """Thresholds. Figures: `scripts/calibrate_divergence.py`, Ultralytics 8.4.190, 64 to 96 pixels.
 
     Attributes:
         window: values that the median and the spread are taken over.
-        least: values before anything is told by them; until then the weights tell.
+        least: values before they are judged; until then only the weights are.
         spreads: a value is far if it lies this many robust standard deviations from the median, and ten times (`high`)
             above it. Three healthy values in a row reached half of what makes three far: the worst were losses of 2
             images a micro-batch from scratch, and the gradient norms of a YOLOv5n in warm-up.
@@ -80,7 +80,7 @@ class Window:
     """The logarithms of the last positive finite values, and their robust middle and spread."""
 
     def __init__(self, size: int) -> None:
-        """Empty; keeps `size` values."""
+        """Start empty; keeps the last `size` values."""
         self._order: deque[float] = deque()
         self._sorted: list[float] = []
         self._size = size
@@ -90,7 +90,7 @@ class Window:
         return len(self._order)
 
     def add(self, logarithm: float) -> None:
-        """Take one value in and let the oldest go."""
+        """Add a value; drop the oldest beyond the size."""
         if len(self._order) == self._size:
             del self._sorted[bisect_left(self._sorted, self._order.popleft())]
         self._order.append(logarithm)
@@ -109,14 +109,14 @@ class Window:
 class Series:
     """One kind of value of a run: its window, and how many values in a row lay above or below it."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: DivergenceLimits) -> None:
         """Nothing seen yet."""
         self.limits = limits
         self.window = Window(limits.window)
         self.above = self.below = 0
 
     def judge(self, value: float) -> float:
-        """Take a positive finite value in; how far its logarithm lay above the median of those before, 0 too early."""
+        """Add a positive finite value; how far its logarithm is above the median so far, 0 for too few values."""
         logarithm, limits = math.log(value), self.limits
         excess = logarithm - self.window.median() if len(self.window) >= limits.least else 0.0
         distance = abs(excess)
@@ -130,9 +130,9 @@ class Series:
 class Divergence:
     """The state of one run. Each method takes plain numbers and gives an alarm or None."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: DivergenceLimits | None = None) -> None:
         """Nothing seen yet."""
-        self.limits = limits or Limits()
+        self.limits = limits or DivergenceLimits()
         self.reset()
 
     def reset(self) -> None:
@@ -167,7 +167,9 @@ class Divergence:
             return None
         return Alarm("loss-zero", f"{says}, {{times}} micro-batches in a row", {**values, "times": times}, severe=True)
 
-    def _high(self, once: Kind, lasting: Kind, says: str, value: float, series: Series, excess: float) -> Alarm | None:
+    def _high(
+        self, once: AlarmKind, lasting: AlarmKind, says: str, value: float, series: Series, excess: float
+    ) -> Alarm | None:
         severe = series.above >= self.limits.in_a_row or (series.above > 0 and excess > self.limits.explosion)
         if not severe and (not series.above or excess <= self.limits.spike):
             return None
@@ -176,12 +178,13 @@ class Divergence:
         return Alarm(lasting if severe else once, says, values, severe)
 
     def step(self, norm: float | None) -> Alarm | None:
-        """Judge the gradient norm of one optimizer step, before clipping; None where it is not known."""
+        """Judge the gradient norm of one optimizer step, before clipping; None if unknown."""
         if norm is None or not math.isfinite(norm) or norm <= 0:
             return None
         excess = self._norms.judge(norm)
-        kind: Kind = "gradient-explosion"
-        return self._high(kind, kind, "gradient norm {value:.3g}", norm, self._norms, excess)
+        return self._high(
+            "gradient-explosion", "gradient-explosion", "gradient norm {value:.3g}", norm, self._norms, excess
+        )
 
     def ratio(self, changed: float, size: float, steps: int) -> Alarm | None:
         """Judge how far the weights moved. Worth asking 5 and 10 steps after a start, too.

@@ -1,4 +1,4 @@
-"""The processes of a run on several: whether they live and where one stands; how one is asked to end, and ends."""
+"""Processes of a distributed run: their state, where one is, the signals that ask it to end, and its exit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,25 +17,25 @@ from yolo_nanfix.guard.lost_ranks import Process
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
 COLLECTIVE = ("gloo", "nccl", "closed by peer", "connection reset", "processgroup", "store")
-"""Words in torch's errors of collectives that another rank did not take part in any more."""
+"""Words in torch's errors of collectives in which another rank no longer took part."""
 LAUNCHED = "NANFIX_LAUNCHED"
-"""Is set in ranks whose launcher was started by the training script itself, and is of no use without it."""
+"""Set in ranks whose launcher was started by the training script, and cannot go on without it."""
 AGENT = "TORCHELASTIC_RUN_ID"
-"""Is set in ranks by torchrun, which lives as long as they do."""
+"""Set by torchrun, which lives as long as its ranks."""
 CODE = 1
-"""Exit code of a process that ends itself so."""
+"""Exit code of `leave`."""
 
 
 class Signals:
     """Signals that ask this process to end: the first becomes a KeyboardInterrupt, later ones change nothing.
 
-    A thread hears of them even while the main thread waits in a collective, where no Python code of it runs.
+    A thread sees them even while the main thread waits in a collective, where no Python code of it runs.
     """
 
     def __init__(self) -> None:
-        """Listen. Signals that are ignored, as SIGHUP under nohup, or that somebody else handles stay as they are.
+        """Handle them. Signals that are ignored, as SIGHUP under nohup, or have another handler stay as they are.
 
-        `quiet` lets no more of them become an exception.
+        While `quiet` is set, none becomes an exception.
         """
         self.asked = 0
         self.quiet = False
@@ -72,12 +71,12 @@ class Signals:
                     self.asked = number if number in ENDING else self.asked
 
     def wake(self) -> None:
-        """Let who waits for a signal go on."""
+        """End a `wait`."""
         with suppress(OSError):
             os.write(self._in, b"\0")
 
     def close(self) -> None:
-        """Let signals do again what they did before."""
+        """Restore the handlers."""
         if threading.current_thread() is not threading.main_thread():
             return
         if self._wakes:
@@ -91,7 +90,7 @@ _listening: list[Signals] = []
 
 
 def _forget() -> None:
-    """In a forked process, as loader workers are: signals do there what they did before, and are none of ours."""
+    """Restore the handlers in a forked process, as loader workers are."""
     for signals in _listening:
         with suppress(ValueError):
             signals.close()
@@ -99,7 +98,7 @@ def _forget() -> None:
 
 
 def parents() -> tuple[int, int]:
-    """The launcher of this process and, where that is Ultralytics' own under our worker, who started the launcher.
+    """The process ids of the launcher and, where Ultralytics started that itself, of the launcher's parent; else 0.
 
     A rank that was started by hand, from a shell that may end before it, has none.
     """
@@ -121,19 +120,15 @@ def leave() -> None:
     for child in multiprocessing.active_children():
         with suppress(Exception):
             child.terminate()
-    _flush(sys.stdout.flush)
-    _flush(sys.stderr.flush)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
     os._exit(CODE)
-
-
-def _flush(action: Callable[[], object]) -> None:
-    with suppress(Exception):
-        action()
 
 
 HOST = socket.gethostname()
 WAITING = (f"{os.sep}torch{os.sep}distributed{os.sep}", f"{os.sep}torch{os.sep}autograd{os.sep}")
-"""In code of these folders a training process waits for the others: in a collective, or in a backward pass with one."""
+"""Folders of code in which a training process waits for others: in a collective, or in a backward pass with one."""
 
 
 def process_of(pid: int, host: str) -> Process:
@@ -142,9 +137,7 @@ def process_of(pid: int, host: str) -> Process:
         return Process.UNKNOWN
     letter, _ = _status(pid)
     if letter:
-        return {"T": Process.SUSPENDED, "t": Process.SUSPENDED, "Z": Process.GONE, "X": Process.GONE}.get(
-            letter, Process.RUNNING
-        )
+        return Process.SUSPENDED if letter in "Tt" else Process.GONE if letter in "ZX" else Process.RUNNING
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -155,7 +148,7 @@ def process_of(pid: int, host: str) -> Process:
 
 
 def parent_of(pid: int) -> int:
-    """The process that started another one, or took it over; 0 where that is not known."""
+    """The parent of a process; 0 where that is not known."""
     return _status(pid)[1]
 
 
@@ -170,7 +163,7 @@ def _status(pid: int) -> tuple[str, int]:
 
 
 def place_of_main() -> tuple[str, bool]:
-    """Where the main thread stands, as `file:line in function`, and whether it waits there for other ranks."""
+    """Where the main thread is, as `file:line in function`, and whether it waits there for other ranks."""
     main = threading.main_thread().ident
     frame = sys._current_frames().get(main) if main is not None else None
     if frame is None:

@@ -1,4 +1,4 @@
-"""Carries out what the policy decides, and keeps what lasts: learning rate, clipping, quarantine."""
+"""Carries out the decisions of the policy, and holds what stays in force: learning rate, clipping, quarantine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from yolo_nanfix.guard.snapshots import Snapshots
 WARM_UP = 50
 """Optimizer steps over which the learning rate rises again after a rollback that lowered it."""
 WARY = 10
-"""See `Ladder.wary_steps`: a fault that comes back then undoes few steps."""
+"""See `Ladder.wary_steps`: a fault that recurs then undoes few steps."""
 CLIP_STEPS = 500
 """Optimizer steps for which gradients are clipped harder."""
 
@@ -47,7 +47,7 @@ class Ladder:
         return min(WARY, self._credit_after)
 
     def judge(self, reading: Reading) -> Decision:
-        """Ask the policy, and remember where the run stands then."""
+        """Ask the policy, and keep the new standing."""
         decision, self.standing = policy.decide(reading, self.standing, self.settings)
         return decision
 
@@ -65,7 +65,7 @@ class Ladder:
             self.norms.append(norm)
 
     def carry_out(self, decision: Decision, steps: int, *, older: bool = False) -> list[Action]:
-        """Do all that was decided, but dropping and stopping, which are the guard's.
+        """Do all that was decided, except dropping and stopping, which the guard does.
 
         Args:
             decision: of the policy.
@@ -103,7 +103,7 @@ class Ladder:
         }
 
     def take_up(self, lasting: Mapping[str, Any]) -> None:
-        """Let be in force again what was in force in an earlier part of this run.
+        """Restore what `lasting` gave in an earlier part of this run.
 
         Raises:
             ValueError, TypeError, KeyError: `lasting` did not write it; nothing was changed.
@@ -128,5 +128,5 @@ class Ladder:
 
     @property
     def rate(self) -> float:
-        """What learning rates are multiplied by now."""
+        """The present factor of all learning rates."""
         return self.lr_scale * (1 - self._warm_up / (WARM_UP + 1))

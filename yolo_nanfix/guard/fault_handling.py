@@ -1,4 +1,4 @@
-"""What follows a fault: it is recorded, looked into, judged, undone; where nothing helps, the run stops."""
+"""What follows a fault: it is undone, diagnosed, judged, recorded; where nothing helps, the run stops."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from yolo_nanfix.numerics.finite import StateDefect, first_not_finite, other_buf
 from yolo_nanfix.verdicts import Cause, Verdict
 
 ALONE = frozenset({Cause.DATA, Cause.LABEL, Cause.NUMERICS})
-"""Causes that lie in single images, so that a verdict's images are offenders."""
+"""Causes that lie in single images, so that the images of the verdict are offenders."""
 
 
 class Faults:
-    """The faults of one run; `Guard` and what looks at samples find them."""
+    """Deals with the faults of one run, which `Guard`, `Intake` and `ValidationGuard` find."""
 
     def __init__(self, run: RunState, incidents: IncidentWriter) -> None:
-        """None yet."""
+        """No fault was met yet."""
         self.run, self.incidents = run, incidents
         self.rereading = Rereading(getattr(getattr(run.trainer, "train_loader", None), "dataset", None))
         self._judged: tuple[Any, tuple[Source, ...]] = (None, ())
@@ -84,17 +84,17 @@ class Faults:
             self.stop(event.detail, None)
 
     def deal_with(self, fault: Fault, *, left_to_scaler: bool = False) -> bool:
-        """Undo, look into, judge and carry out; among several ranks all draw the same decision.
+        """Undo, diagnose, judge and carry out; among several ranks all take the same decision.
 
         Args:
             fault: what was met.
-            left_to_scaler: a gradient that no rank has an explanation for is the GradScaler's business.
+            left_to_scaler: leave a gradient that no rank has an explanation for to the GradScaler.
 
         Returns:
             Whether the micro-batch is dropped.
 
         Raises:
-            GuardStop: the policy's last rung.
+            GuardStop: the policy stops the run.
         """
         run = self.run
         heard = distributed.agree(self._testify(fault, None))
@@ -105,9 +105,8 @@ class Faults:
         if fault.micro is not None and fault.point is not Point.AFTER_STEP:
             undone = remedies.put_back(run.norms, run.module_state, fault.micro.buffers, run.snapshots)
             if fault.point is not Point.AFTER_LOSS:
-                remedies.set_running_loss(
-                    run.trainer, run.trainer.tloss if fault.micro.tloss is None else fault.micro.tloss
-                )
+                before = run.trainer.tloss if fault.micro.tloss is None else fault.micro.tloss
+                remedies.set_running_loss(run.trainer, before)
         others_fault = fault.kind is None and explained and distributed.running()
         verdict = self._verdict(fault, beside=others_fault)
         those = distributed.suspects(distributed.agree(self._testify(fault, verdict, self.incidents.written)))
@@ -127,7 +126,7 @@ class Faults:
         return True
 
     def refuse(self, settings: tuple[Setting, ...], window: list[tuple[Source, ...]], micro: MicroBatch | None) -> None:
-        """An optimizer step that settings would make NaN of all weights is not taken, whatever else is finite.
+        """Do not take a step whose settings would make all weights NaN.
 
         Raises:
             GuardStop: as many in a row were refused as may be bad micro-batches in a row.
@@ -146,15 +145,13 @@ class Faults:
             self.stop(f"{run.groups.refused_in_a_row} steps in a row refused: {event.detail}", verdict)
 
     def finite_state(self, point: Point) -> None:
-        """Weights must be finite, else all is rolled back; BatchNorm and EMA are repaired where they are not.
+        """Check that weights are finite, else roll back; repair BatchNorm and EMA where they are not finite.
 
         Raises:
             GuardStop: there is nothing to roll back to.
         """
         run = self.run
-        alone = (
-            point is Point.SAVE and distributed.running()
-        )  # rank 0 saves alone; the next micro-batch tells all of them
+        alone = point is Point.SAVE and distributed.running()  # rank 0 saves alone; the others learn it with a batch
         if not alone and (defect := state_defect(run.parameters())):
             self.deal_with(Fault(Kind.POISONED, point, (Check.WEIGHTS,), defect.says, defect.values, dropped=0))
         if (defect := first_not_finite(run.norms.tensors())) and len(run.snapshots):
@@ -167,7 +164,7 @@ class Faults:
             self.note(point, Check.EMA, defect.says, defect.values, Action(Did.EMA_COPIED, count=count))
 
     def _ema_defect(self, ema: nn.Module) -> StateDefect | None:
-        """The first tensor of the average that is not finite, but for buffers that are so by design."""
+        """The first tensor of the average that is not finite, except for buffers that are so by design."""
         born = self.run.module_state.born_non_finite
         others = [(name, tensor) for name, tensor in other_buffers(ema) if name not in born]
         return first_not_finite([*weights(ema, self.run.by_design), *others])
@@ -188,7 +185,7 @@ class Faults:
             )
 
     def save(self, write: Callable[[], Any]) -> Any:
-        """SAVE: let the trainer write its checkpoints aside, and put them in place if they are finite and whole."""
+        """SAVE: let the trainer write its checkpoints; only finite and whole ones replace the old."""
         run = self.run
         self.finite_state(Point.SAVE)
         models = [("weights", run.model), *([("ema", run.trainer.ema.ema)] if run.trainer.ema else [])]
@@ -231,7 +228,7 @@ class Faults:
         return replace(decision, lr_factor=min(decision.lr_factor, verdict.lr0 / now))
 
     def _verdict(self, fault: Fault, *, beside: bool = False) -> Verdict | None:
-        """What the fault comes from. `beside`: another rank met one, and this one, too, if its replay explains it."""
+        """The cause of a fault. `beside`: another rank met it; this one did, too, if its replay explains it."""
         if fault.verdict is not None or fault.kind is Kind.EMPTY:
             self.incidents.written = ""
             return fault.verdict
@@ -243,7 +240,7 @@ class Faults:
         return Testimony(distributed.rank(), kind, replace(self._event_of(fault), incident=incident), verdict)
 
     def _worst(self, those: list[Testimony]) -> tuple[Reading, Testimony]:
-        """What the policy is told of the ranks whose fault it is, and of which of them that is the worst fault."""
+        """The worst fault among those of several ranks, with the suspects of the others, and the rank it is of."""
         readings = [self._reading(testimony) for testimony in those]
         worst = max(range(len(those)), key=lambda i: (_weight(readings[i]), -i))
         others = dict.fromkeys(image for i, reading in enumerate(readings) if i != worst for image in reading.suspects)
@@ -251,14 +248,14 @@ class Faults:
         return replace(readings[worst], others=apart), those[worst]
 
     def _reading(self, testimony: Testimony) -> Reading:
-        """What the policy is told: the same on every rank."""
+        """What the policy judges: the same on every rank."""
         verdict = testimony.verdict
         sources = testimony.event.sources
         suspects = tuple(dict.fromkeys(file for s in sources for file in s.blamed))
         if not suspects and verdict and verdict.cause in ALONE:
             innocent = {s.file for s in sources if s.on_disk in (OnDisk.FINITE, OnDisk.UNREADABLE)}
             suspects = tuple(image for image in verdict.images if image not in innocent)
-        damaged = not suspects and cause_of(verdict) is not Cause.DATA and self._weights_not_finite()
+        damaged = not suspects and cause_of(verdict) is not Cause.DATA and first_not_finite(self.run.parameters())
         return Reading(
             testimony.kind or Kind.NOT_FINITE,
             Cause.STATE if damaged else self._cause(verdict),
@@ -268,22 +265,19 @@ class Faults:
         )
 
     def _cause(self, verdict: Verdict | None) -> Cause | None:
-        """The cause; a value kept outside of weights is its owner's business, for a rollback does not bring it back."""
+        """The cause; bad state outside of weights counts as `DEFINITION`, for a rollback does not restore it."""
         rolled_back = dict(weights(self.run.model))
         named = verdict is not None and bool(verdict.tensor) and not verdict.tensor.startswith("optimizer.")
         if verdict is not None and verdict.cause is Cause.STATE and named and verdict.tensor not in rolled_back:
             return Cause.DEFINITION
         return cause_of(verdict)
 
-    def _weights_not_finite(self) -> bool:
-        return first_not_finite(self.run.parameters()) is not None
-
     def _event_of(self, fault: Fault) -> Event:
         files = fault.files or (self._sources(fault.micro) if fault.micro else ())
         return self.run.event(fault.point, fault.checks, fault.says, fault.values, files)
 
     def _sources(self, micro: MicroBatch) -> tuple[Source, ...]:
-        """The images of a micro-batch; the files of those that look suspect are read again, once."""
+        """The images of a micro-batch; the files of suspect ones are read again, once."""
         if self._judged[0] is not micro.batch:
             self._judged = micro.batch, self.rereading.judged(sensors.sources(micro.batch))
         return self._judged[1]
@@ -296,10 +290,10 @@ class Faults:
         *,
         common: bool = False,
     ) -> None:
-        """Write an event down; `common`: all ranks do, else rank 0 learns from the others' notes what they saw."""
+        """Record an event; `common`: all ranks do, else rank 0 receives it with the notes of this rank."""
         if not common and distributed.running():
             event = replace(event, ranks=(distributed.part_of(event, distributed.rank(), verdict),))
-            self.run.lookout.note(event, verdict)
+            self.run.lookout.notes.add(event, verdict)
         suspects = [s.file for s in event.sources if s.suspect] or list(verdict.images if verdict else ())
         batch = micro.batch if micro is not None else {}
         self.run.recorder.add(event, verdict)
@@ -307,6 +301,6 @@ class Faults:
 
 
 def _weight(reading: Reading) -> tuple[int, bool]:
-    """How much a reading asks for: the worse kind, and in it what lies in no image, and so comes back."""
+    """How bad a fault is: by its kind, then one without a suspect image, which will come back."""
     kinds = (Kind.EMPTY, Kind.NOT_FINITE, Kind.DIVERGING, Kind.POISONED)
     return kinds.index(reading.kind), not reading.suspects

@@ -1,4 +1,4 @@
-"""The guard of one trainer: looks at each point of the loop, and sees to it that faults are dealt with."""
+"""The guard of one trainer: checks each point of the training loop, and hands faults to `fault_handling`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from yolo_nanfix.guard import param_groups as groups
 from yolo_nanfix.guard.divergence import Alarm
 from yolo_nanfix.guard.fault_handling import Faults
 from yolo_nanfix.guard.guard_settings import GuardSettings
-from yolo_nanfix.guard.incident_writer import Examine, IncidentWriter, Known, precision, random_states
+from yolo_nanfix.guard.incident_writer import IncidentWriter, precision, random_states
 from yolo_nanfix.guard.intake import Intake
-from yolo_nanfix.guard.listener import Listener
-from yolo_nanfix.guard.lookout import Lookout, lookout_of
+from yolo_nanfix.guard.listener import Callbacks
+from yolo_nanfix.guard.lookout import Lookout
 from yolo_nanfix.guard.param_groups import Setting
 from yolo_nanfix.guard.policy import Kind
-from yolo_nanfix.guard.recorder import Recorder
 from yolo_nanfix.guard.state import Fault, MicroBatch, RunState
 from yolo_nanfix.guard.validation import ValidationGuard
 from yolo_nanfix.numerics.finite import first_not_finite, weights
 
 EARLY = (5, 10, 20, 35)
-"""So many steps after the start or a rollback it is also asked how far the weights moved, then at each snapshot."""
+"""Steps after the start or a rollback at which it is also measured how far the weights moved; then at each snapshot."""
 
 
 class SkipStep(Exception):  # noqa: N818 - control flow between the optimizer's pre-hook and the guarded step
@@ -39,25 +38,14 @@ class SkipStep(Exception):  # noqa: N818 - control flow between the optimizer's 
 class Guard:
     """Watches one training run. `adapter` connects its methods to the trainer."""
 
-    def __init__(
-        self,
-        trainer: Any,
-        settings: GuardSettings,
-        recorder: Recorder,
-        examine: Examine | None = None,
-        known: Known = dict,
-        lookout: Lookout | None = None,
-        listener: Listener | None = None,
-    ) -> None:
-        """Check the state that training starts from, and keep a first copy of it.
+    def __init__(self, trainer: Any, settings: GuardSettings, lookout: Lookout, callbacks: Callbacks) -> None:
+        """Check the state that training starts from, and take a first snapshot of it.
 
         Raises:
             PoisonedState: weights or buffers are not finite and may not be repaired, so no step could be good.
         """
-        listener = listener or Listener()
-        lookout = lookout or lookout_of(trainer, recorder, settings, listener)
-        self.run = run = RunState(trainer, settings, recorder, listener, lookout)
-        self.faults = Faults(run, IncidentWriter(settings, examine, known))
+        self.run = run = RunState(trainer, settings, lookout)
+        self.faults = Faults(run, IncidentWriter(settings, callbacks))
         self.validation = ValidationGuard(self.faults)
         self.intake = Intake(self.faults)
         self.progress = batched_reads.ProgressReads(trainer)
@@ -82,7 +70,7 @@ class Guard:
             run.snapshots.take(0)
 
     def epoch_start(self) -> None:
-        """Forget the counts of the last epoch; where Ultralytics begins one again, also what was left open in it."""
+        """Reset the counts of the last epoch; where Ultralytics begins one again, also its open window."""
         if self._epoch is not None and self.run.trainer.epoch <= self._epoch:
             self.run.recorder.epochs_redone += 1
             self._unjudged()
@@ -98,14 +86,14 @@ class Guard:
         return self._epoch is not None
 
     def abandon_window(self) -> None:
-        """Drop what is pending: gradients and micro-batches of a window that upstream has ended."""
+        """Drop gradients and micro-batches of a window that upstream has ended."""
         self.run.gradients.kept = []
         self.run.window, self.window_dropped = [], 0
         self._current = self._pending = self._said = None
         self.progress.take_back()
 
     def before_batch(self, batch: Any) -> Any:
-        """BATCH: judge the gradient of the last micro-batch, and leave samples out of this one that are bad.
+        """BATCH: judge the gradient of the last micro-batch, and leave bad samples out of this one.
 
         The batch is as the user's loader gives it, which may be anything.
         """
@@ -137,9 +125,7 @@ class Guard:
         """A micro-batch that upstream itself dropped before backward, as 8.3.210 and 8.3.211 do: put BatchNorm back."""
         current, self._current = self._current, None
         if current is not None:
-            self.run.recorder.readings.add(
-                self.run.recorder.step, self.run.trainer.epoch + 1, self.run.batches_this_epoch, {}
-            )
+            self._write_down({})
         if current is None or math.isfinite(float(self.run.norms.sum())):
             return
         done = remedies.put_back(self.run.norms, self.run.module_state, current.buffers, self.run.snapshots)
@@ -148,10 +134,10 @@ class Guard:
         self.faults.note(Point.AFTER_LOSS, Check.BATCHNORM, says, {}, lost, *done, files=files)
 
     def after_loss(self, loss: Tensor) -> Tensor:
-        """AFTER_LOSS: the loss to run backward on: the given one, or one without effect for a bad micro-batch.
+        """AFTER_LOSS: the loss to run backward on: the given one, or for a bad micro-batch one without effect.
 
         Raises:
-            GuardStop: the policy's last rung.
+            GuardStop: the policy stops the run.
         """
         micro, self._current = self._current, None
         if micro is None:
@@ -161,7 +147,7 @@ class Guard:
             loss, self.run.norms, micro.batch, head_outputs.take(self.run.model), look_at_pixels=look
         )
         scalars = {name: tensor.detach() for name, tensor in tensors.items()}
-        values = sensors.read(scalars | self._aside())
+        values = sensors.host_values(scalars | self._aside())
         self._write_down(values)
         if (fault := self.intake.take()) is not None:
             return self._drop(replace(fault, micro=micro), loss)
@@ -170,7 +156,7 @@ class Guard:
             found = Fault(Kind.NOT_FINITE, Point.AFTER_LOSS, (Check.SETTINGS,), *facts, micro, settings=settings)
             return self._drop(found, loss)
         if not all(math.isfinite(values[name]) for name in scalars):
-            checks = sensors.fired(sensors.read(scalars | sensors.pixel_tensors(micro.batch)))
+            checks = sensors.fired(sensors.host_values(scalars | sensors.pixel_tensors(micro.batch)))
             says = ", ".join(sensors.CHECKS[check] for check in checks)
             terms = {"terms": sensors.describe_items(self.run.trainer.loss_items)}
             return self._drop(Fault(Kind.NOT_FINITE, Point.AFTER_LOSS, checks, says, terms, micro), loss)
@@ -194,13 +180,13 @@ class Guard:
         return loss
 
     def _aside(self) -> dict[str, Tensor]:
-        """What is read together with the checks without being judged."""
+        """Scalars that are read together with the checks, and not judged."""
         late = {} if self._norm_to_read is None else {batched_reads.NORM: self._norm_to_read}
         scale = batched_reads.scale(self.run.trainer.scaler)
         return {**self.progress.scalars(), **batched_reads.terms(self.run.trainer), **scale, **late}
 
     def _write_down(self, values: Mapping[str, float]) -> None:
-        """Keep what is known of this micro-batch, and of the step before it, for the curves of the run."""
+        """Add a row to the step log: this micro-batch, and the gradient norm of the step before it."""
         run, rows = self.run, self.run.recorder.readings
         if values and self._norm_to_read is not None:
             self._norm_to_read = None
@@ -252,7 +238,7 @@ class Guard:
             self.run.ladder.good_micro_batch()
             return
         probe = self.run.gradients.probe()
-        value = sensors.read({"gradient": probe})["gradient"] if said is None and probe is not None else 0.0
+        value = sensors.host_values({"gradient": probe})["gradient"] if said is None and probe is not None else 0.0
         if said is None and math.isfinite(value):
             self._good(micro)
             self.run.ladder.good_micro_batch()
@@ -269,7 +255,7 @@ class Guard:
             self.run.gradients.join()
 
     def optimizer_step(self, step: Callable[[], None]) -> None:
-        """BEFORE_STEP: run the trainer's own step, unless the window holds bad micro-batch or a bad gradient."""
+        """BEFORE_STEP: run the trainer's own step, unless the window holds a bad micro-batch or gradient."""
         self.settle(stepping=True)
         micro, self._pending = self._pending, None
         if micro is not None:
@@ -277,11 +263,11 @@ class Guard:
         window, dropped = self.run.window, self.window_dropped
         self.run.window, self.window_dropped, self.norm, self.step_reached = [], 0, None, False
         if dropped and not window:
-            self.run.recorder.refused()
+            self.run.recorder.steps_refused += 1
             remedies.skip_step(self.run.trainer)
             return
         if settings := () if self.distributed else self._bad_settings():
-            self.run.recorder.refused()
+            self.run.recorder.steps_refused += 1
             self.good_this_epoch -= len(window)
             try:
                 self.faults.refuse(settings, window, micro)
@@ -295,7 +281,7 @@ class Guard:
                 if self._held_back:  # a trainer of the user's own caught it
                     raise SkipStep
         except SkipStep:
-            self.run.recorder.refused()
+            self.run.recorder.steps_refused += 1
             try:
                 self._skipped(window, micro)  # an incident names the weights whose gradient is bad
             finally:
@@ -329,7 +315,7 @@ class Guard:
             self.faults.scaler_skipped(micro)
             return
         self.run.steps += 1
-        self.run.recorder.stepped()
+        self.run.recorder.steps_taken += 1
         self.run.ladder.good_step(self._norm_value)
         every = self.run.settings.snapshot_every
         wary = self.run.recorder.rollbacks and self.run.steps % self.run.ladder.wary_steps == 0
@@ -337,7 +323,7 @@ class Guard:
             self._measure(micro, keep=self.run.steps % every == 0)
 
     def _measure(self, micro: MicroBatch | None, *, keep: bool) -> None:
-        """How far did the weights move since the last copy? If not too far, keep one of them as they are.
+        """Measure how far the weights moved since the last copy; if not too far, copy them.
 
         Args:
             micro: the last micro-batch.
@@ -348,18 +334,14 @@ class Guard:
         if not math.isfinite(changed):
             defect = first_not_finite(weights(self.run.model, self.run.by_design))
             says, values = (defect.says, defect.values) if defect else ("weights not finite", {})
-            self.faults.deal_with(
-                Fault(Kind.POISONED, Point.AFTER_STEP, (Check.WEIGHTS,), says, values, micro, dropped=0)
-            )
+            fault = Fault(Kind.POISONED, Point.AFTER_STEP, (Check.WEIGHTS,), says, values, micro, dropped=0)
+            self.faults.deal_with(fault)
             return
         alarm = self.run.divergence.ratio(changed, size, self.run.steps - step)
         if alarm is not None and alarm.severe:
             self.faults.deal_with(replace(_diverging(Point.AFTER_STEP, Check.UPDATE_RATIO, alarm, micro), dropped=0))
             return
-        if keep:
-            self.run.snapshots.take(self.run.steps)
-        else:
-            self.run.snapshots.take_late(self.run.steps)
+        (self.run.snapshots.take if keep else self.run.snapshots.take_late)(self.run.steps)
 
     def before_optimizer(self) -> None:
         """The optimizer's pre-hook: without a GradScaler, the gradient norm must be finite, and not explode.
@@ -373,7 +355,7 @@ class Guard:
             return
         if self.norm is None:
             self.norm = sensors.gradient_norm(list(self.run.model.parameters()))
-        self._norm_value = sensors.read({"norm": self.norm})["norm"]
+        self._norm_value = sensors.host_values({"norm": self.norm})["norm"]
         self.run.recorder.readings.norm(self._norm_value)
         alarm = self.run.divergence.step(self._norm_value) if math.isfinite(self._norm_value) else None
         severe = alarm is not None and alarm.severe
@@ -393,8 +375,8 @@ class Guard:
         self.run.recorder.epoch_over(self.run.trainer.epoch + 1)
         late, self._norm_to_read = self._norm_to_read, None
         if late is not None:
-            self.run.recorder.readings.norm(sensors.read({batched_reads.NORM: late})[batched_reads.NORM])
-        self.settle(stepping=False)
+            self.run.recorder.readings.norm(sensors.host_values({batched_reads.NORM: late})[batched_reads.NORM])
+        self.settle()
         self.faults.finite_state(Point.EPOCH_END)
         self.faults.ema_trap()
         if self.run.settings.snapshot_every and self.run.steps > self.run.snapshots.last_step:

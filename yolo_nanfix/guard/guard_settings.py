@@ -75,13 +75,13 @@ class GuardSettings:
 
 @dataclass(frozen=True)
 class InForce:
-    """What becomes of every trainer that is built.
+    """How every trainer that is built is guarded, or why it is not.
 
     Attributes:
         settings: how it is guarded; None if it is not.
         off: what switched the guard off, if so: a file and its key, a variable, an option.
         doubtful: a settings file that decided about the guard before the dataset was known.
-        instead: what counts where that file came with the dataset.
+        instead: the settings that hold where that file came with the dataset.
     """
 
     settings: GuardSettings | None

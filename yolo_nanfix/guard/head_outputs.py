@@ -1,4 +1,4 @@
-"""Overhears what the head hands to the loss, at no cost, by standing in for the model's criterion."""
+"""Records the outputs of the head that go to the loss, at no cost, by wrapping the model's criterion."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import nn
 
 
 class Overheard(wrapt.ObjectProxy):  # type: ignore[type-arg]
-    """A criterion that remembers the predictions it was last called with; everything else is the criterion's own.
+    """A proxy of a criterion that keeps the predictions of the last call.
 
-    Copies and pickles are those of the criterion, so nothing of this gets into an EMA or a checkpoint.
+    Copies and pickles are those of the criterion, so the proxy never gets into an EMA or a checkpoint.
     """
 
     _self_outputs: Any = None
@@ -32,9 +32,9 @@ class Overheard(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
 
 def overhear(model: nn.Module) -> None:
-    """Stand in for the criterion, once the model has one.
+    """Wrap the criterion, once the model has one.
 
-    A criterion that is a module itself, as RT-DETR's, stays: it is part of the model's tree.
+    A criterion that is a module itself, as RT-DETR's, is left alone: it is part of the model's tree.
     """
     criterion = getattr(model, "criterion", None)
     if criterion is not None and not isinstance(criterion, (Overheard, nn.Module)):
@@ -42,7 +42,7 @@ def overhear(model: nn.Module) -> None:
 
 
 def take(model: nn.Module) -> Any:
-    """What the head gave out in the last forward pass, or None; it is forgotten."""
+    """The outputs of the head in the last forward pass, or None; they are released."""
     criterion = getattr(model, "criterion", None)
     if type(criterion) is not Overheard:
         return None

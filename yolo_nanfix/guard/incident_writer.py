@@ -1,14 +1,14 @@
 """Writes the incident of a bad step, and has it replayed to find the cause.
 
-An incident is what the model saw and the state it had before. Nothing is copied for it but BatchNorm statistics: it is
-written, or replayed on a copy of the model, before training goes on. Only asked after a fault; reads tensors only."""
+An incident is what the model saw and the state it had before. Only BatchNorm statistics are copied for it: it is
+written, or replayed on a copy of the model, before training goes on. Only used after a fault; changes no tensor."""
 
 from __future__ import annotations
 
 import json
 import platform
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
@@ -17,12 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yolo_nanfix import kept, upstream
+from yolo_nanfix import batches, kept, upstream
 from yolo_nanfix._version import __version__
 from yolo_nanfix.dataset.paths import label_path
 from yolo_nanfix.events import Check, Event
 from yolo_nanfix.guard import distributed
 from yolo_nanfix.guard.guard_settings import GuardSettings
+from yolo_nanfix.guard.listener import Callbacks
 from yolo_nanfix.guard.recorder import INCIDENTS
 from yolo_nanfix.guard.state import Fault, RunState
 from yolo_nanfix.incident import SUFFIX, Incident, digest
@@ -32,9 +33,9 @@ from yolo_nanfix.verdicts import Cause, Verdict
 TORCH_ASKS_BY_DEVICE = hasattr(torch, "get_autocast_dtype")
 """From torch 2.4 on."""
 ELSEWHERE = ("sources", "says", "values", "actions", "level", "incident", "ranks", "val_batch")
-"""What an incident has in another form than its event, or not at all."""
+"""Fields of the event that an incident has in another form, or not at all."""
 LINES = 200
-"""At most so many label rows of an image are kept as text."""
+"""Most label rows of an image that are kept as text."""
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
@@ -66,14 +67,14 @@ def build(run: RunState, event: Event, fault: Fault) -> Incident:
         "rank": distributed.rank(),
         "task": trainer.args.task,
         "model": _definition(model),
-        "args": {k: _plain(v) for k, v in vars(trainer.args).items()},
+        "args": {k: _json_ready(v) for k, v in vars(trainer.args).items()},
         "precision": micro.precision if micro is not None else "float32",
         "loss_scale": trainer.scaler.get_scale() if trainer.scaler.is_enabled() else None,
-        "loss": _loss_terms(trainer) if micro is not None else {},
+        "loss": batches.loss_terms(getattr(trainer, "loss_items", None)) if micro is not None else {},
         "optimizer": type(trainer.optimizer).__name__,
         "lr": [group["lr"] for group in param_groups],
         "base_lr": base_rate(trainer.optimizer),
-        "groups": [{k: _number(v) for k, v in group.items() if k != "params"} for group in param_groups],
+        "groups": [{k: _json_ready(v) for k, v in group.items() if k != "params"} for group in param_groups],
         "settings": [asdict(setting) for setting in fault.settings],
         "callbacks": callbacks(trainer),
         "history": list(run.history),
@@ -101,14 +102,6 @@ def base_rate(optimizer: torch.optim.Optimizer) -> float:
     return max((float(g.get("initial_lr", g["lr"])) for g in optimizer.param_groups), default=0.0)
 
 
-def _loss_terms(trainer: Any) -> dict[str, float]:
-    """The terms of the last loss; releases before 8.4.104 keep them in a tensor, without names."""
-    items = getattr(trainer, "loss_items", None)
-    if isinstance(items, Tensor):
-        items = {str(i): value for i, value in enumerate(items.flatten())}
-    return {k: float(v) for k, v in items.items()} if isinstance(items, Mapping) else {}
-
-
 def precision(device: str) -> str:
     """The dtype that autocast gives to operations now: float32, float16 or bfloat16.
 
@@ -127,11 +120,11 @@ def _definition(model: nn.Module) -> dict[str, Any]:
     weights = getattr(model, "class_weights", None)
     return {
         "class": f"{type(model).__module__}:{type(model).__qualname__}",
-        "yaml": _plain(yaml),
+        "yaml": _json_ready(yaml),
         "nc": getattr(head, "nc", None),
         "ch": (yaml or {}).get("channels", (yaml or {}).get("ch", 3)),
-        "names": _plain(getattr(model, "names", {})),
-        **{k: _plain(v) for k in ("kpt_shape", "kpt_oks_sigmas") if (v := getattr(model, k, None)) is not None},
+        "names": _json_ready(getattr(model, "names", {})),
+        **{k: _json_ready(v) for k in ("kpt_shape", "kpt_oks_sigmas") if (v := getattr(model, k, None)) is not None},
         **({"class_weights": weights.tolist()} if isinstance(weights, Tensor) else {}),
     }
 
@@ -187,23 +180,21 @@ def _bad_optimizer_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> 
     }
 
 
-def _plain(value: Any) -> Any:
-    """What JSON can hold; the rest as text."""
+def _json_ready(value: Any) -> Any:
+    """What JSON can hold; tensors as a number or their shape, the rest as text."""
+    if isinstance(value, Tensor):
+        return float(value) if value.numel() == 1 else str(tuple(value.shape))
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _json_ready(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [_json_ready(v) for v in value]
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
-Examine = Callable[[Incident, nn.Module, float], Verdict]
-"""Finds the cause of an incident: given it, the live model (which stays as it is), and the seconds it may take."""
-Known = Callable[[], Mapping[str, Any]]
-"""Gives what else an incident should hold, as JSON-ready facts."""
-SAME = 2
-"""So many faults of one kind with the same suspects are looked into; the verdict of later ones is the last one's."""
+SAME_FAULTS = 2
+"""So many faults with the same checks and suspects are diagnosed; later ones have the verdict of the last."""
 BESIDE = 20
-"""So many faults of other ranks does a rank look into whose own loss was finite: its gradient may not have been."""
+"""So many faults of other ranks are diagnosed on a rank whose own loss was finite: its gradient may not have been."""
 VAGUE = (Cause.UNKNOWN, Cause.NONDETERMINISTIC)
 """Causes that explain nothing."""
 STEP_TIMES = 10
@@ -211,11 +202,12 @@ STEP_TIMES = 10
 
 
 class IncidentWriter:
-    """Incidents and verdicts of one run: each is written, and replayed in the time allowed, to find its cause."""
+    """Writes the incidents of one run, and has each replayed in the time allowed to find its cause."""
 
-    def __init__(self, settings: GuardSettings, examine: Examine | None, known: Known = dict) -> None:
-        """Nothing has happened yet."""
-        self.settings, self.examine, self.known = settings, examine if settings.diagnose else None, known
+    def __init__(self, settings: GuardSettings, callbacks: Callbacks) -> None:
+        """No incident yet."""
+        self.settings, self.facts = settings, callbacks.facts
+        self.examine = callbacks.examine if settings.diagnose else None
         self.seen: Counter[tuple[str, ...]] = Counter()
         self.verdicts: dict[tuple[str, ...], Verdict] = {}
         self.files: deque[Path] = deque()
@@ -226,7 +218,7 @@ class IncidentWriter:
         self._last = perf_counter()
 
     def tick(self, model: nn.Module | None = None) -> None:
-        """A micro-batch begins: measure how long they take, and remember what the model keeps beside its weights."""
+        """A micro-batch begins: measure how long they take, and copy what the model keeps beside its weights."""
         if model is not None:
             self.keeper.tick(model)
         now = perf_counter()
@@ -236,17 +228,18 @@ class IncidentWriter:
     def look_into(self, run: RunState, event: Event, fault: Fault, *, beside: bool = False) -> Verdict | None:
         """The verdict on a fault, or None where diagnosis is off. Never raises: training goes on whatever happens.
 
-        `written` names the incident file that this left, or is empty. `beside`: the fault is another rank's, and this
-        one had one of its own only if its replay says so; else nothing is written.
+        `written` is the name of the incident file, or empty. `beside`: the fault is another rank's, and this rank had
+        one of its own only if its replay says so; else nothing is written.
         """
         self.written = ""
         key = (*event.checks, *sorted(s.file for s in event.sources if s.suspect), *(("beside",) if beside else ()))
         self.seen[key] += 1
-        if self.seen[key] > (BESIDE if beside else SAME):
+        if self.seen[key] > (BESIDE if beside else SAME_FAULTS):
             return None if beside else self.verdicts.get(key)
         try:
             incident = self._completed(build(run, event, fault), run.model)
-            verdict = self._examined(incident, run.model)
+            usual = sorted(self._steps)[len(self._steps) // 2] if self._steps else 1.0
+            verdict = self.examine(incident, run.model, STEP_TIMES * usual) if self.examine else None
             if beside and cause_of(verdict) in (None, *VAGUE):
                 return None
             if verdict is not None:
@@ -261,9 +254,9 @@ class IncidentWriter:
         return verdict
 
     def _completed(self, incident: Incident, model: nn.Module) -> Incident:
-        """With what others know, and with what the model and its loss keep outside of weights and buffers."""
+        """The incident with the facts of others, and with what model and loss keep outside of weights and buffers."""
         self.number += 1
-        facts = {**incident.facts, **self.known(), "number": self.number}
+        facts = {**incident.facts, **self.facts(), "number": self.number}
         facts["kept"] = self.keeper.since(model, self.number)
         before = [(o, k, v) for o, attributes in self.keeper.before.items() for k, v in attributes.items()]
         facts["attributes"] = {owner: {} for owner, _, _ in before}
@@ -273,14 +266,8 @@ class IncidentWriter:
         tensors = {f"kept.{owner}.{key}": v for owner, key, v in before if isinstance(v, Tensor)}
         return replace(incident, facts=facts, tensors={**incident.tensors, **tensors})
 
-    def _examined(self, incident: Incident, model: nn.Module) -> Verdict | None:
-        if self.examine is None:
-            return None
-        usual = sorted(self._steps)[len(self._steps) // 2] if self._steps else 1.0
-        return self.examine(incident, model, STEP_TIMES * usual)
-
     def _write(self, incident: Incident, folder: Path) -> None:
-        """Write the incident; the oldest files make room beyond the limit, large ones go without their weights."""
+        """Write the incident, without its weights if it is too large; beyond the limit the oldest files are removed."""
         if not self.settings.incidents:
             return
         facts, tensors = dict(incident.facts), dict(incident.tensors)
@@ -308,20 +295,20 @@ def cause_of(verdict: Verdict | None) -> Cause | None:
     return verdict.cause if verdict else None
 
 
-SHOWN = 20
-"""At most so many weights, and so many hooks, are named."""
-ENTRIES = 1 << 20
+MOST_NAMED = 20
+"""Most weights, and most hooks, that are named."""
+LONGEST_ENTRY = 1 << 20
 """Entries of a batch whose JSON is longer (characters) are not written."""
 
 
 def own_code(model: nn.Module) -> dict[str, Any]:
-    """What the run has that is not of the installed release, and the device that it runs on."""
+    """Hooks, functions, files and classes of the run that are not of the installed release, and its device."""
     hooks = [
         {"on": on, "kind": kind, "code": upstream.place_of(kept.plain_function(hook))}
         for on, kind, hook in kept.hooks(model)
     ]
     return {
-        "hooks": hooks[:SHOWN],
+        "hooks": hooks[:MOST_NAMED],
         "replaced": upstream.replaced(),
         "edited": upstream.edited(),
         "classes": kept.classes(kept.owners(model).items()),
@@ -330,22 +317,14 @@ def own_code(model: nn.Module) -> dict[str, Any]:
 
 
 def callbacks(trainer: Any) -> list[dict[str, str]]:
-    """The callbacks of the user's own: the event, and where each is written."""
+    """The callbacks of the user's own: the event of each, and its file and line."""
     found = []
     for event, functions in (getattr(trainer, "callbacks", None) or {}).items():
         for function in functions:
             plain = kept.plain_function(function)
             if kept.module_of(function).partition(".")[0] not in kept.STOCK:
                 found.append({"event": str(event), "code": upstream.place_of(plain)})
-    return found[:SHOWN]
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return float(value) if value.numel() == 1 else str(tuple(value.shape))
-    if isinstance(value, (list, tuple)):
-        return [_number(v) for v in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+    return found[:MOST_NAMED]
 
 
 def gradients(model: nn.Module, before: Mapping[int, Tensor]) -> dict[str, Any]:
@@ -367,10 +346,10 @@ def gradients(model: nn.Module, before: Mapping[int, Tensor]) -> dict[str, Any]:
     bad = [name for name, size in sizes.items() if not size < float("inf")]
     finite = sorted((name for name in sizes if name not in bad), key=lambda n: -sizes[n])
     return {
-        "bad": bad[:SHOWN],
+        "bad": bad[:MOST_NAMED],
         "count": len(bad),
         "of": len(named),
-        "largest": {name: sizes[name] for name in finite[:SHOWN]},
+        "largest": {name: sizes[name] for name in finite[:MOST_NAMED]},
     }
 
 
@@ -382,6 +361,6 @@ def writable(entries: Mapping[str, Any]) -> dict[str, Any]:
             text = json.dumps(value)
         except (TypeError, ValueError):
             continue
-        if len(text) <= ENTRIES:
+        if len(text) <= LONGEST_ENTRY:
             found[key] = json.loads(text)
     return found

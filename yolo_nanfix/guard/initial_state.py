@@ -1,4 +1,4 @@
-"""Looks at the state that training starts from, and repairs or refuses what is non-finite in it.
+"""Checks the state that training starts from, and repairs or refuses what is non-finite in it.
 
 Pretrained weights, a resumed checkpoint and its optimizer may hold NaN, Inf or nothing but zeros; no step could then
 be good, and upstream checks none of it.
@@ -23,7 +23,7 @@ from yolo_nanfix.verdicts import Cause, Verdict
 FIRST_SCALE = 65536.0
 """What a GradScaler starts with."""
 Notice = Callable[..., None]
-"""Told of what was found and done: check, form, values and action of an `events.Event`, perhaps `verdict`."""
+"""Takes what was found and done: check, form, values and action of an `events.Event`, perhaps `verdict`."""
 
 
 def check(trainer: Any, model: nn.Module, repair: str, notice: Notice) -> None:
@@ -75,7 +75,7 @@ def _way_out(trainer: Any, repair: str) -> str:
 
 @torch.no_grad()
 def _repair_norms(trainer: Any, model: nn.Module, notice: Notice) -> None:
-    """Statistics that are not finite, and negative variances, start anew: mean 0, variance 1, as a new layer has."""
+    """Reset statistics that are not finite, and negative variances, to mean 0 and variance 1, as a new layer has."""
     models = [("model", model), *([("ema", trainer.ema.ema)] if trainer.ema else [])]
     for owner, net in models:
         for name, module in net.named_modules():
@@ -92,7 +92,7 @@ def _repair_norms(trainer: Any, model: nn.Module, notice: Notice) -> None:
 
 @torch.no_grad()
 def _repair_optimizer(optimizer: torch.optim.Optimizer, notice: Notice) -> None:
-    """State that is not finite is forgotten, parameter by parameter: the optimizer begins it again."""
+    """Reset non-finite state, parameter by parameter: the optimizer begins it again."""
     bad = [
         (number, parameter)
         for number, (parameter, state) in enumerate(optimizer.state.items())
@@ -115,9 +115,9 @@ def _repair_scale(scaler: Any, notice: Notice) -> None:
 
 @torch.no_grad()
 def _repair_weights(trainer: Any, model: Any, notice: Notice) -> None:
-    """Tensors that are not finite take the values of a newly built model; all of them where all are zero.
+    """Give non-finite tensors the values of a newly built model; all of them where all are zero.
 
-    Modules of the user's own may be in no model's definition: their tensors stay, and are refused afterwards.
+    Modules of the user's own may be in no model's definition: their tensors are not changed, and refused afterwards.
     """
     named = weights(model, by_design(model))
     defect = state_defect(named)

@@ -1,16 +1,16 @@
-"""What becomes of a micro-batch before its forward pass: samples that are bad are taken out of it, each named.
+"""Takes bad samples out of a micro-batch before its forward pass, and reports each.
 
-    cannot be read              another stands in for it (`samples`); it comes back when it can be read
+    cannot be read              another stands in for it (`samples`), until it can be read again
     not finite, files are       augmentation or other code of the loader made it so: the file is innocent
     class out of range          the loss would end the run; the file is blamed if its labels say so on disk
     left out from now on        by quarantine
 
-Where one image is left, another fills the batch up, for BatchNorm needs two values a channel; where none is left, a
+Where one image remains, another fills the batch up, for BatchNorm needs two values a channel; where none remains, a
 harmless batch takes its place and is dropped after its forward pass, as every bad micro-batch is.
 
-What is not in Ultralytics' form goes to the trainer's `preprocess_batch` as it is, and is looked at when it comes back.
+What is not in Ultralytics' form goes to the trainer's `preprocess_batch` as it is, and is checked when it comes back.
 Pixels and targets are judged before it only where that, and the loss, are Ultralytics' own: a user's may give sense to
-NaN, or to other numbers of classes. After it they are judged on the CPU; on a GPU the sensors see to what is left.
+NaN, or to other numbers of classes. After it they are judged on the CPU; on a GPU the sensors check the rest.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NONE_LEFT = "no image of {images} is left of the micro-batch"
 
 
 class Intake:
-    """Looks at each micro-batch of one run as the loader gives it, and on the CPU again as the trainer sees it."""
+    """Checks each micro-batch of one run as the loader gives it, and on the CPU again once it is preprocessed."""
 
     def __init__(self, faults: Faults) -> None:
         """Nothing was left out yet."""
@@ -108,16 +108,18 @@ class Intake:
         return self._part(batch, out, None)  # what was kept of earlier batches is not preprocessed
 
     def _last_before_the_loss(self) -> bool:
-        """Whether what comes back from here goes to Ultralytics' own loss, and through nobody's hands before."""
+        """Whether the batch goes from here to Ultralytics' own loss, and through no other code before."""
         return ownership.untouched(self.run.trainer, "preprocess_batch") and ownership.stock_loss(self.run.model)
 
     def _valid(self, batch: Batch) -> bool:
         return not self._judging or sample_checks.valid(batch, self.nc)
 
     def _known_by_name(self, names: Sequence[Any]) -> set[int]:
-        """Where another sample stands in for one that cannot be read."""
+        """The places of stand-ins; files that could not be read too often are quarantined."""
         out = set(self.unreadable.look(names, int(self.run.trainer.epoch)))
-        self._leave_out_for_good()
+        for file, epochs in self.unreadable.epochs.items():  # in as many epochs as an image may spoil micro-batches
+            values = {"epochs": epochs, "error": self.unreadable.errors[file]}
+            self._quarantine(file, epochs, "could not be read in {epochs:epoch|epochs}: {error}", values)
         return out
 
     def _as_the_dataset_names(self, batch: Batch) -> Batch:
@@ -136,12 +138,6 @@ class Intake:
         self.run.recorder.left_out += len(found)
         return found
 
-    def _leave_out_for_good(self) -> None:
-        """Quarantine files that could not be read in as many epochs as an image may spoil micro-batches."""
-        for file, epochs in self.unreadable.epochs.items():
-            values = {"epochs": epochs, "error": self.unreadable.errors[file]}
-            self._quarantine(file, epochs, "could not be read in {epochs:epoch|epochs}: {error}", values)
-
     def _quarantine(self, file: str, offences: int, says: str, values: Mapping[str, Any]) -> None:
         limit, ladder = self.run.settings.quarantine_after, self.run.ladder
         if limit and offences >= limit and file not in ladder.quarantined:
@@ -152,8 +148,8 @@ class Intake:
     def _bad(self, names: Sequence[Any], out: set[int], made: Batch | None = None) -> set[int]:
         """Samples that are not finite, or out of range, although their files are in order; or that must not go on.
 
-        One whose file is not finite itself goes on to the forward pass, to be dropped there, looked into and blamed.
-        Of a preprocessed batch, `made`, only those count that are so still.
+        One whose file is not finite itself goes on to the forward pass, to be dropped there, diagnosed and blamed.
+        Of a preprocessed batch, `made`, only those count that are still bad.
         """
         found = [i for i, n in enumerate(names) if isinstance(n, Composed) and n.suspect and i not in out]
         if made is not None:
@@ -172,7 +168,7 @@ class Intake:
         return set(alone)
 
     def _say(self, check: Check, sources: tuple[Source, ...], count: int) -> Verdict:
-        """Record samples that are taken out of a micro-batch, and why; count what their files did."""
+        """Record samples that are taken out of a micro-batch, and count the offences of their files."""
         verdict = verdict_on(sources, self.run.trainer, self.nc)
         self.run.recorder.bad_samples += len(sources)
         says = "{bad} of {count} samples bad: {suspect}" + WHOSE.get(sources[0].on_disk, "")
@@ -230,7 +226,7 @@ class Intake:
         """A harmless batch in place of one that is to be dropped whole."""
         check, says, values = seen
         self._empty = Fault(Kind.EMPTY, Point.AFTER_LOSS, (check,), says, values, None, files, verdict=verdict)
-        return _harmless(batch) if spare is None else dict(spare)
+        return _harmless_batch(batch) if spare is None else dict(spare)
 
     def _filled(self, one: Batch, spare: Batch) -> Batch | None:
         """A batch of one image with a healthy one of an earlier batch beside it; None where none fits."""
@@ -241,11 +237,11 @@ class Intake:
             if healthy and str(name) != str(one["im_file"][0]) and pixels.shape == one["img"][0].shape:
                 if pixels.is_floating_point() and not bool(pixels.isfinite().all()):
                     continue
-                return batches.joined(one, batches.with_images(spare, [place]))
+                return batches.concatenated(one, batches.with_images(spare, [place]))
         return None
 
 
-def _harmless(batch: Batch) -> Batch:
+def _harmless_batch(batch: Batch) -> Batch:
     """The batch with finite pixels and without label rows, for a forward pass whose loss is not used."""
     image = batch["img"]
     image = image.nan_to_num(0, 0, 0) if isinstance(image, Tensor) and image.is_floating_point() else image
@@ -257,15 +253,15 @@ def _harmless(batch: Batch) -> Batch:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """When samples that cannot be made end the run.
+class UnreadableLimits:
+    """When unreadable samples end the run.
 
     Attributes:
-        share: of the set's images. With a quarter of them gone, what is learned from is not what was chosen any more;
-            single files and folders that go missing lie far below it, a drive or a share that is gone far above.
+        share: of the set's images. With a quarter of them gone, the set is no longer the one that was chosen; missing
+            files and folders are far below it, a drive or a share that is gone is far above.
         least: images, however small the set is: one file more or less is no reason in a set of ten.
-        in_a_row: samples without one in between that could be read. Nothing comes any more: the drive is gone, or code
-            raises at each sample. It is met long before a quarter of a large set.
+        in_a_row: unreadable samples without a readable one in between: the drive is gone, or code raises at each
+            sample. It is reached long before a quarter of a large set.
     """
 
     share: float = 0.25
@@ -273,21 +269,21 @@ class Limits:
     in_a_row: int = 50
 
 
-LIMITS = Limits()
+LIMITS = UnreadableLimits()
 SAID = "could not be read"
 
 
 class Unreadable:
-    """The samples of one set that could not be made so far.
+    """The unreadable samples of one set so far.
 
     Attributes:
-        epochs: for each file that could not be read when it was last asked for, in how many epochs that was so.
+        epochs: for each file that could not be read at the last try, in how many epochs that was so.
     """
 
     def __init__(self, point: Point, loader: Any, faults: Faults) -> None:
         """Nothing has failed yet; `loader` gives the batches of the set."""
         self.point, self.faults = point, faults
-        self.size = _length(getattr(loader, "dataset", ()))
+        self.size = sample_sources.length(getattr(loader, "dataset", ()))
         self.record = faults.run.recorder
         self.epochs: dict[str, int] = {}
         self.in_a_row = 0
@@ -299,7 +295,7 @@ class Unreadable:
         return self.record.unreadable
 
     def look(self, names: Sequence[Any], epoch: int) -> list[int]:
-        """Tell of what failed in a batch, and of what came back.
+        """Record what failed in a batch, and what can be read again.
 
         Returns:
             The places at which another sample stands in.
@@ -351,20 +347,10 @@ class Unreadable:
         if not many and self.in_a_row < LIMITS.in_a_row:
             return
         file = next(reversed(self.epochs), "")
-        what = (
-            f"{len(self.epochs)} of {self.size} images cannot be read"
-            if many
-            else f"{self.in_a_row} samples in a row could not be read"
-        )
+        what = f"{self.in_a_row} samples in a row could not be read"
+        if many:
+            what = f"{len(self.epochs)} of {self.size} images cannot be read"
         self.faults.stop(f"{what} (the last: {file}: {self.errors.get(file, '')})", None, TooManyUnreadable)
-
-
-def _length(dataset: Any) -> int:
-    """The number of samples of a set, 0 where it cannot say it, as one that is only gone through."""
-    try:
-        return len(dataset)
-    except TypeError:
-        return 0
 
 
 SURE = 0.95
@@ -372,12 +358,12 @@ SURE = 0.95
 LOOKED = 0.6
 """The sample was seen; its files could not be read again."""
 WHOSE = {OnDisk.FINITE: ", though the file is in order", OnDisk.NOT_FINITE: ", as in the file"}
-"""How an event goes on that names the first sample."""
+"""End of the text of an event that names the first sample."""
 STOCK = ("ultralytics.", "torchvision.", "torch.", "albumentations.")
 
 
 def still(batch: Mapping[str, Any], place: int, defect: Defect | None, nc: int | None) -> bool:
-    """Whether a preprocessed batch on the CPU still has what was seen in one of its samples."""
+    """Whether a preprocessed batch on the CPU still has the defect of one of its samples."""
     entry = batch.get("semantic_mask" if defect is Defect.CLASS else "img")
     if not isinstance(entry, Tensor) or not sample_checks.on_host(entry) or place >= len(entry):
         return False
@@ -416,7 +402,7 @@ def verdict_on(sources: tuple[Source, ...], trainer: Any, nc: int | None) -> Ver
 
 
 def verdict_on_strays(says: str, values: Mapping[str, Any]) -> Verdict:
-    """Why a micro-batch is bad whose label rows belong to no image: nothing of the kind stands in a file."""
+    """Why a micro-batch is bad whose label rows belong to no image: no file can say such a thing."""
     summary = f"the code that puts batches together numbers images wrongly: {sentence(says, values)}"
     advice = ("look at collate_fn, and at what changes batch_idx after it",)
     return Verdict(Cause.DEFINITION, summary, tensor="batch.batch_idx", confidence=SURE, advice=advice)

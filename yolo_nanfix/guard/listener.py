@@ -1,20 +1,23 @@
-"""Who is told how a run goes, while it goes: the guard knows no reports and no trackers, only this."""
+"""What the guard calls in code that it may not import: who is told how a run goes, and who finds causes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import nn
 
     from yolo_nanfix.events import Event
+    from yolo_nanfix.incident import Incident
+    from yolo_nanfix.verdicts import Verdict
 
 
 @dataclass(frozen=True)
-class Picture:
+class BatchPicture:
     """An image of a micro-batch as the model saw it.
 
     Attributes:
@@ -26,21 +29,21 @@ class Picture:
     pixels: NDArray[np.uint8]
 
 
-Pictures = Callable[[], Sequence[Picture]]
-"""Draws the images that an event is about, if somebody wants them."""
+Pictures = Callable[[], Sequence[BatchPicture]]
+"""Gives the images that an event is about, when they are wanted."""
 
 
 class Listener:
-    """Hears how one run goes. This one lets it pass; whoever listens overrides what it wants to hear, and never raises.
+    """Is told how one run goes. This one does nothing; subclasses override what they need, and never raise.
 
-    In DDP only rank 0 has one that listens.
+    In DDP only rank 0 has another one than this.
     """
 
     def begins(self) -> None:
-        """The trainer is set up, and about to be looked at."""
+        """The trainer is set up, and its state is about to be checked."""
 
     def micro_batch(self) -> None:
-        """A micro-batch was written down."""
+        """A micro-batch has its row in the step log."""
 
     def event(self, event: Event, pictures: Pictures) -> None:
         """The guard saw something, and dealt with it."""
@@ -58,8 +61,22 @@ class Listener:
         """The trainer tears down, however the run ended."""
 
     def ends_instead(self) -> None:
-        """Rank 0 is lost: another rank tells of its own end."""
+        """Rank 0 is lost: another rank reports the end of the run."""
 
 
-Listen = Callable[[Any, Any], Listener]
-"""Gives the listener of a run, from its trainer and recorder."""
+@dataclass(frozen=True)
+class Callbacks:
+    """Functions of code that the guard may not import.
+
+    Attributes:
+        listen: gives the listener of a run, from its trainer and recorder.
+        examine: finds the cause of an incident, from it, the live model (which stays as it is), and the seconds it may
+            take; None for no diagnosis.
+        facts: gives what else an incident should hold, JSON-ready.
+        came_with: whether a settings file came with the dataset of a trainer.
+    """
+
+    listen: Callable[[Any, Any], Listener] = lambda trainer, recorder: Listener()
+    examine: Callable[[Incident, nn.Module, float], Verdict] | None = None
+    facts: Callable[[], Mapping[str, Any]] = dict
+    came_with: Callable[[Any, str], bool] = lambda trainer, file: False

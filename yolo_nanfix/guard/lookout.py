@@ -1,6 +1,6 @@
-"""Watches over the ranks of a run on several processes, from a thread in each: no step waits for it.
+"""Watches the ranks of a distributed run, from a thread in each: no step waits for it.
 
-Every second it leaves a sign of life on the board, with what this rank noted meanwhile, and reads the others'. When a
+Every second it stores a sign of life on the board, with what this rank noted meanwhile, and reads the others'. When a
 rank is lost (`lost_ranks`), or a signal asks this process to end while its main thread waits for another rank in a
 collective, where no exception reaches it, the thread itself writes the report and ends the process.
 """
@@ -18,48 +18,46 @@ from typing import Any
 
 from yolo_nanfix import stopping, upstream
 from yolo_nanfix.errors import GuardStop, RankLost
-from yolo_nanfix.events import Event
 from yolo_nanfix.guard import board, distributed, endings
 from yolo_nanfix.guard.board import Board, Notes
 from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.guard.listener import Listener
-from yolo_nanfix.guard.lost_ranks import End, How, Limits, LostRank, Process, Seen, Sign, lost
+from yolo_nanfix.guard.lost_ranks import End, How, LostRank, Process, RankTimeouts, Seen, Sign, lost
 from yolo_nanfix.guard.recorder import Recorder
-from yolo_nanfix.verdicts import Verdict
 
 BEAT = 1.0
-"""Seconds between two signs of life; at most so many are read a second by all ranks together: `CROWD`."""
+"""Seconds between two signs of life; more where all ranks together would read over `CROWD` signs a second."""
 CROWD = 256
 STILL = 5.0
-"""After so many seconds without progress a sign tells where the code stands."""
+"""After so many seconds without progress a sign says at which line the code is."""
 GRACE = 5.0
-"""Seconds for the main thread to end by itself, before this thread ends the process."""
+"""Seconds that the main thread has to end by itself, before this thread ends the process."""
 SLOW = 15.0
-"""Seconds for it where it does not wait for others: it may be writing a checkpoint."""
+"""The same, where it does not wait for other ranks: it may be writing a checkpoint."""
 DUMB = (How.GONE, How.SUSPENDED, How.SILENT)
-"""Ranks that were lost so write no report."""
+"""Ways of being lost after which a rank writes no report."""
 LAST = 20.0
-"""Seconds for another rank's report; the launcher waits 30 before it kills."""
+"""Seconds to wait for another rank's report; the launcher waits 30 before it kills."""
 TEARDOWN = 60.0
-"""Seconds for all that the main thread has to do at its end, its report included."""
+"""Seconds that the main thread has for its teardown, its report included."""
 
 Place = Callable[[], Sign]
-"""Gives epoch, batch, step and progress of this rank now."""
+"""Gives the present epoch, batch, step and progress of this rank."""
 
 
 class Lookout:
-    """The lookout of one rank; of a process that trains alone it does nothing."""
+    """The lookout of one rank; in a process that trains alone it does nothing."""
 
     def __init__(
-        self, recorder: Recorder, place: Place, limits: Limits, kept: Callable[[], str], listener: Listener
+        self, recorder: Recorder, place: Place, limits: RankTimeouts, kept: Callable[[], str], listener: Listener
     ) -> None:
-        """Nothing is watched yet.
+        """Nothing is watched before `start`.
 
         Args:
             recorder: of this rank.
-            place: where this rank stands.
+            place: gives where this rank is.
             limits: when a rank is lost.
-            kept: says which checkpoint is in place.
+            kept: says which checkpoint exists.
             listener: of this rank.
         """
         self.recorder, self.place, self.limits, self.kept, self.listener = recorder, place, limits, kept, listener
@@ -78,11 +76,11 @@ class Lookout:
         self._thread: threading.Thread | None = None
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
-        """Nothing of it goes into another process, as when a launcher's callbacks are pickled for its workers."""
+        """Pickle nothing of it: a launcher's callbacks are pickled for its workers."""
         return object, ()
 
     def start(self) -> None:
-        """Begin to watch, where this process is one of several that found each other by a store."""
+        """Begin to watch, if this process is one of several that found each other by a store."""
         self.board = board.connect()
         if self.board is None and distributed.running():
             upstream.log("yolo-nanfix: the processes of this run cannot watch over each other: no store at MASTER_ADDR")
@@ -99,17 +97,13 @@ class Lookout:
         self._thread.start()
         atexit.register(self._stop)
 
-    def note(self, event: Event, verdict: Verdict | None) -> None:
-        """This rank saw something that the others did not: rank 0 will be told."""
-        self.notes.add(event, verdict)
-
     def collect(self) -> None:
-        """Take into this rank's recorder what the others noted, as far as it has come."""
+        """Add the other ranks' notes that have arrived to the recorder of rank 0."""
         if self.board is not None and self.board.rank == 0:
             self.notes.take_in()
 
     def teardown(self, error: BaseException | None, tell: Callable[[], None]) -> None:
-        """The main thread tears down: find out why, let rank 0 tell, and stop watching; once.
+        """The main thread tears down: find out why, let rank 0 report, and stop watching; once.
 
         A signal may become an exception as this begins; then nothing is done yet, and it is to be called again.
 
@@ -147,7 +141,7 @@ class Lookout:
             self._over.set()
 
     def _stop(self) -> None:
-        """Wait for the thread to end: one that the interpreter stops inside of torch's store aborts the process."""
+        """Wait for the thread: if the interpreter stopped it inside of torch's store, the process would abort."""
         self._over.set()
         if self._signals is not None:
             self._signals.wake()
@@ -159,7 +153,7 @@ class Lookout:
         return self._signals.asked if self._signals is not None else 0
 
     def _explain(self, error: BaseException) -> None:
-        """Whether another rank is the reason for an error here: that is known a moment later at most."""
+        """Find out, within `GRACE`, whether another rank is the reason for an error of this one."""
         until = time.monotonic() + GRACE
         foreign = endings.of_a_collective(error)
         self._look()
@@ -176,12 +170,12 @@ class Lookout:
             self.recorder.processes.lost = (LostRank.of(self.board.rank, How.RAISED, Seen(self.sign)),)
 
     def _cut_short(self, found: tuple[LostRank, ...]) -> None:
-        """Write down that the run cannot go on since ranks are lost."""
+        """Record that the run cannot go on since ranks are lost."""
         self.recorder.processes.lost = found
         self.recorder.processes.cut_short = RankLost(f"{'; '.join(map(str, found))}; {self.kept()}")
 
     def _last_notes(self, error: BaseException | None) -> None:
-        """Rank 0 waits a moment for what the others noted last."""
+        """Rank 0 waits a moment for the others' last notes."""
         assert self.board is not None
         until = time.monotonic() + (3 * BEAT if error is None else BEAT)
         while self.board.rank == 0 and time.monotonic() < until:
@@ -192,7 +186,7 @@ class Lookout:
         self.collect()
 
     def _tell(self, known: Board, tell: Callable[[], None]) -> None:
-        """Write the report if that is this rank's to do, and say on the board that it is written."""
+        """Write the report if this rank has to, and say so on the board."""
         if known.rank == 0:
             tell()
         elif self.recorder.processes.cut_short is not None and self._stands_in(known):
@@ -208,7 +202,7 @@ class Lookout:
         _quietly(lambda: known.put("told", True))
 
     def _let_tell(self, known: Board) -> None:
-        """After a stop of all ranks wait for the first one's report: once one is gone, the others are asked to end."""
+        """After a stop of all ranks wait for rank 0's report: once one rank is gone, the others are asked to end."""
         until = time.monotonic() + LAST
         while self._stopped and time.monotonic() < until and not _quietly(lambda: known.read(0, "told")):
             time.sleep(BEAT / 5)
@@ -217,7 +211,7 @@ class Lookout:
                 break
 
     def _stands_in(self, known: Board) -> bool:
-        """Whether no rank before this one can write the report; waits for them to have written it."""
+        """Whether no rank before this one can write the report; waits for them to write it."""
         until = time.monotonic() + LAST
         while time.monotonic() < until:
             self._look()
@@ -280,7 +274,7 @@ class Lookout:
         self._tell(self.board, self.listener.ends)
 
     def _publish(self, end: End | None, error: BaseException | None = None) -> None:
-        """Leave a sign of life and, if there are new ones, the notes."""
+        """Store a sign of life and, if there are new ones, the notes."""
         known = self.board
         assert known is not None
         now = replace(self.place(), beat=self.sign.beat + 1, host=endings.HOST, pid=os.getpid())
@@ -299,7 +293,7 @@ class Lookout:
         known.put("sign", asdict(replace(sign, notes=self.notes.told)))
 
     def _look(self) -> None:
-        """Read the others' signs; first what the operating system says, so that a last sign is not missed."""
+        """Read the others' signs; ask the operating system first, so that a last sign is not missed."""
         for rank in self.board.others if self.board is not None else ():
             last = self.seen[rank].sign if rank in self.seen else Sign()
             state = endings.process_of(last.pid, last.host)
@@ -329,7 +323,7 @@ class Lookout:
 
 
 def _end_of(error: BaseException | None, asked: int) -> End:
-    """How a rank ends that ends with an error, or without."""
+    """How a rank ends, by the error that ended it, or None."""
     if error is None:
         return End.FINISHED
     if asked or isinstance(error, KeyboardInterrupt):
@@ -359,12 +353,12 @@ def lookout_of(trainer: Any, recorder: Recorder, settings: GuardSettings, listen
         progress = recorder.micro_batches + recorder.processes.val_batches
         return Sign(epoch=epoch, batch=batch, step=recorder.step, progress=progress)
 
-    limits = Limits(settings.rank_timeout, settings.step_timeout)
-    return Lookout(recorder, place, limits, lambda: _kept(trainer), listener)
+    limits = RankTimeouts(settings.rank_timeout, settings.step_timeout)
+    return Lookout(recorder, place, limits, lambda: _checkpoint_in_place(trainer), listener)
 
 
-def _kept(trainer: Any) -> str:
-    """Which checkpoint is in place, and how to go on from it."""
+def _checkpoint_in_place(trainer: Any) -> str:
+    """Which checkpoint exists, and how to resume from it."""
     last = getattr(trainer, "last", None)
     if last is None or not last.exists():
         return "no epoch was saved yet"

@@ -1,7 +1,7 @@
-"""Which process of a run on several was lost, how, and where it stood: signs of life in, what is lost out.
+"""Which rank of a distributed run is lost, how, and where it was, from signs of life. Pure functions.
 
-Each rank gives a sign of life every second or so, from a thread of its own, so that a rank that is busy for long, say
-with validation, still gives them. `How` lists the ways in which one is lost.
+Each rank gives a sign of life every second or so, from its own thread, so that a rank that is busy for long, say with
+validation, still gives them. `How` lists the ways in which one is lost.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from typing import Any
 
 
 class How(str, Enum):
-    """How a rank was lost; see the module."""
+    """How a rank was lost."""
 
     RAISED = "raised"
     """It ended with an error, and said so."""
     GONE = "gone"
-    """Its process is there no more, and it said nothing; it was killed, by hand or for want of memory."""
+    """Its process no longer exists, and it gave no reason; it was killed, by hand or by the out-of-memory killer."""
     SUSPENDED = "suspended"
     """Its process is stopped, by SIGSTOP or a debugger, for longer than `rank_timeout`."""
     SILENT = "silent"
-    """No sign of life for longer than `rank_timeout`; its machine or the network failed, it seems."""
+    """No sign of life for longer than `rank_timeout`; its machine or the network seems to have failed."""
     HUNG = "hung"
-    """It lives, but no rank has come any further for `step_timeout`, and it is the one behind."""
+    """It lives, but no rank has made progress for `step_timeout`, and it is the one behind."""
     ENDED = "ended"
-    """It came to its end while the others waited for it."""
+    """It finished while the others waited for it."""
 
 
 class End(str, Enum):
-    """What a rank says of its own end."""
+    """How a rank ends, by its own sign of life."""
 
     FINISHED = "finished"
     RAISED = "raised"
     CUT_OFF = "cut-off"
-    """It raised an error because another one did not answer any more."""
+    """It raised an error because another rank no longer answered."""
     ASKED = "asked"
     """By a signal, or because its launcher is gone."""
 
@@ -47,13 +47,13 @@ class Process(str, Enum):
     SUSPENDED = "suspended"
     GONE = "gone"
     UNKNOWN = "unknown"
-    """It is on another machine, or nothing can be known of it here."""
+    """It is on another machine, or the system does not say."""
 
 
 MISSED = 4
-"""So many signs of life in a row may be late."""
+"""So many signs of life in a row may be missing."""
 ERROR = 1000
-"""At most so many letters of an error are told."""
+"""Most characters of an error that are sent."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ class Sign:
 
     Attributes:
         beat: its number, from 1.
-        epoch, batch: where the rank stands, 1-based; 0 where it has not begun.
+        epoch, batch: where the rank is, 1-based; 0 before it begins.
         step: how many micro-batches it has begun.
-        progress: grows whenever it comes further, also in validation.
+        progress: grows with each batch, also in validation.
         host, pid: its process.
-        at: where in the code it stands, as `file:line in function`, if it has not come further for some time.
-        waits: whether it waits there for the others, as far as can be seen.
+        at: where in the code it is, as `file:line in function`, if it made no progress for some time.
+        waits: whether it seems to wait there for the others.
         end: that it is ending, and how.
         error: the error it ends with.
-        notes: how often it left new notes.
+        notes: how often it stored new notes.
     """
 
     beat: int = 0
@@ -88,15 +88,15 @@ class Sign:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Sign:
-        """What `asdict` gave, after a way through JSON.
+        """From the JSON of `asdict`.
 
         Raises:
-            ValueError, TypeError, KeyError: it did not.
+            ValueError, TypeError, KeyError: it is something else.
         """
         return cls(**{**values, "end": End(values["end"]) if values["end"] else None})
 
     def ending(self, end: End, error: str = "") -> Sign:
-        """One that says how the rank ends."""
+        """The same, with how the rank ends."""
         return replace(self, end=end, error=error[:ERROR])
 
 
@@ -106,8 +106,8 @@ class Seen:
 
     Attributes:
         sign: its last sign of life.
-        silent: seconds since it came.
-        still: seconds since it came any further.
+        silent: seconds since that.
+        still: seconds since its last progress.
         process: what the operating system says.
     """
 
@@ -124,10 +124,10 @@ class LostRank:
     Attributes:
         rank: which.
         how: in which way.
-        epoch, batch, step: where it stood then, see `Sign`.
-        seconds: since when there was no sign of life from it, or no progress; 0 where that does not matter.
+        epoch, batch, step: where it was then, see `Sign`.
+        seconds: how long there was no sign of life from it, or no progress; 0 where that does not matter.
         host, pid: its process.
-        at: where in its code it stood, if known.
+        at: where in its code it was, if known.
         error: the error it ended with, if it did.
     """
 
@@ -151,10 +151,10 @@ class LostRank:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LostRank:
-        """What `as_dict` gave.
+        """From the JSON of `as_dict`.
 
         Raises:
-            ValueError, TypeError, KeyError: it did not.
+            ValueError, TypeError, KeyError: it is something else.
         """
         return cls(**{**values, "how": How(values["how"])})
 
@@ -182,15 +182,15 @@ class LostRank:
 
 @dataclass
 class Processes:
-    """What the recorder of a rank holds of the processes that train together.
+    """What the recorder of a rank holds about all ranks.
 
     Attributes:
         count: how many.
         place: epoch and batch (1-based) of this one's last micro-batch.
         val_batches: how many batches it has validated.
-        lost: those without which the run could not go on.
-        cut_short: why the run ended, where no exception tells.
-        stand_in: writes the report, on a rank that is not the first, when that one cannot.
+        lost: those whose loss ended the run.
+        cut_short: why the run ended, where no exception says it.
+        stand_in: writes the report on another rank, when rank 0 cannot.
     """
 
     count: int = 1
@@ -202,28 +202,25 @@ class Processes:
 
 
 @dataclass(frozen=True)
-class Limits:
+class RankTimeouts:
     """Seconds without a sign of life, and without progress of any rank, after which a rank is lost; 0: never."""
 
     silent: float
     still: float
 
-    def with_beat(self, beat: float) -> Limits:
-        """Where so many seconds pass between two signs, as among very many ranks, some may be missed, too."""
+    def with_beat(self, beat: float) -> RankTimeouts:
+        """The limits where `beat` seconds pass between two signs, as among very many ranks: some may be missing."""
         return replace(self, silent=max(self.silent, MISSED * beat) if self.silent else 0.0)
 
 
-def lost(ranks: Mapping[int, Seen], limits: Limits) -> tuple[LostRank, ...]:
-    """The ranks that are lost, in their order.
-
-    Those that ended for another's sake are not: they are what follows.
-    """
+def lost(ranks: Mapping[int, Seen], limits: RankTimeouts) -> tuple[LostRank, ...]:
+    """The ranks that are lost, in their order, without those that ended because of another's loss."""
     found = [one for rank, seen in sorted(ranks.items()) if (one := _alone(rank, seen, limits)) is not None]
     return tuple(found) if found else tuple(_behind(ranks, limits))
 
 
-def _alone(rank: int, seen: Seen, limits: Limits) -> LostRank | None:
-    """Whether a rank is lost, whatever the others do."""
+def _alone(rank: int, seen: Seen, limits: RankTimeouts) -> LostRank | None:
+    """The rank as lost, if it is, whatever the others do."""
     if seen.sign.end is End.RAISED:
         return LostRank.of(rank, How.RAISED, seen)
     if seen.sign.end is not None:
@@ -237,8 +234,8 @@ def _alone(rank: int, seen: Seen, limits: Limits) -> LostRank | None:
     return None
 
 
-def _behind(ranks: Mapping[int, Seen], limits: Limits) -> list[LostRank]:
-    """Where no rank has come any further for too long: those that are behind, else those that do not wait."""
+def _behind(ranks: Mapping[int, Seen], limits: RankTimeouts) -> list[LostRank]:
+    """Where no rank made progress for too long: those that are behind, else those that do not wait."""
     training = {rank: seen for rank, seen in ranks.items() if seen.sign.end is None}
     if not all(seen.sign.epoch for seen in training.values()):
         return []  # reading a dataset for the first time takes its time, on one rank alone

@@ -1,20 +1,19 @@
 """What a forward pass changes in a model beside its parameters and the statistics of its normalisation layers.
 
 Observers of quantisation, running means of a user's own modules, prototypes, masks that are built as needed: buffers,
-tensors that are plain attributes, floats, and short lists and mappings of them. A dropped micro-batch must leave no
-trace in them. They are never judged by themselves: an Inf may be there by design (attention masks, observers that have
-seen nothing yet), and a NaN that harms nothing is its owner's business. What held values that are not finite when
-training began is remembered.
+tensors that are plain attributes, floats, and short lists and mappings of them. A dropped micro-batch must not change
+them. They are never judged: an Inf may be intended (attention masks, observers that have seen nothing yet), and a NaN
+may do no harm. The names of those that were non-finite when training began are kept.
 
-Cost: models of Ultralytics hold nothing of the kind. Small tensors are copied before each forward pass; larger ones
-only when the counter that torch keeps of their changes has moved.
+Cost: none for Ultralytics' models, which have no such state. Small tensors are copied before each forward pass; larger
+ones only when torch's counter of their changes has moved.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -23,15 +22,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from yolo_nanfix.kept import OWN, foreign
+from yolo_nanfix.kept import OWN, users_own
 from yolo_nanfix.numerics.finite import ordinary
 
-SMALL = 65_536
-"""Tensors of at most so many values are copied before each forward pass: a change under `.data` moves no counter."""
-FEW = 64
-"""Lists, deques and mappings of at most so many entries are copied."""
+SMALL_TENSOR = 65_536
+"""Most values of a tensor that is always copied: a change through `.data` moves no counter."""
+MOST_ENTRIES_COPIED = 64
+"""Most entries of a list, deque or mapping that is copied."""
 EARLY = 3
-"""Before so many first forward passes modules are asked whether they have made new buffers."""
+"""Before so many first forward passes new state is searched for."""
 NormCopy = tuple[Tensor, list[int]]
 
 
@@ -95,8 +94,8 @@ class NormBuffers:
 
 
 @dataclass(slots=True)
-class Kept:
-    """One tensor that a module holds: where, the very object, and its values before the last forward pass.
+class HeldTensor:
+    """One tensor that a module holds, and its values before the last forward pass.
 
     Attributes:
         owner: the mapping of the module that holds it (`_buffers`, or `__dict__` for a plain attribute).
@@ -116,25 +115,27 @@ class Kept:
 
 
 class ModuleState:
-    """The other state of one model's modules: found, copied, put back."""
+    """Finds, copies and restores the other state of one model's modules."""
 
     def __init__(self, model: nn.Module, norms: NormBuffers) -> None:
-        """Find what there is, and remember its values."""
+        """Find the state of `model`, and copy it."""
         self.model = model
         self._known_to_norms = {id(t) for t in (*norms.running, *norms.counters)}
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, HeldTensor] = {}
         self._floats: dict[str, tuple[dict[str, Any], str, float]] = {}
         self._collections: dict[str, tuple[Any, Any]] = {}
         self._searches = 0
         self._empty: set[tuple[int, str]] = set()
         self.find()
-        born = {id(k.tensor) for k in self._kept.values() if k.start.is_floating_point() and not _finite(k.start)}
+        born = {
+            id(k.tensor) for k in self._kept.values() if k.start.is_floating_point() and not _all_values_finite(k.start)
+        }
         everywhere = model.named_buffers(remove_duplicate=False)  # one buffer may stand in several modules
         self.born_non_finite = tuple(name for name, buffer in everywhere if id(buffer) in born)
 
     @torch.no_grad()
     def find(self) -> None:
-        """Look for state that the modules have made, or replaced, since the last time."""
+        """Find state that the modules have made, or replaced, since the last time."""
         seen = {}
         self._floats, self._collections = {}, {}
         self._empty = {
@@ -146,12 +147,12 @@ class ModuleState:
             elif isinstance(value, Tensor):
                 seen[name] = (owner, key, value)
             else:
-                self._collections[name] = (value, _entries(value))
+                self._collections[name] = (value, _entries_copied(value))
         for name, (owner, key, tensor) in seen.items():
             known = self._kept.get(name)
             if known is None or known.owner is not owner:
                 copy = tensor.detach().clone()
-                self._kept[name] = Kept(owner, key, tensor, _version(tensor), copy, copy)
+                self._kept[name] = HeldTensor(owner, key, tensor, _version(tensor), copy, copy)
         for name in self._kept.keys() - seen.keys():
             del self._kept[name]
 
@@ -165,13 +166,13 @@ class ModuleState:
 
     @torch.no_grad()
     def _update(self) -> None:
-        stale: list[Kept] = []
+        stale: list[HeldTensor] = []
         for kept in self._kept.values():
             tensor = kept.owner.get(kept.key)
             if not isinstance(tensor, Tensor) or not ordinary(tensor):
                 continue
             version = _version(tensor)
-            if tensor is kept.tensor and version == kept.version >= 0 and tensor.numel() > SMALL:
+            if tensor is kept.tensor and version == kept.version >= 0 and tensor.numel() > SMALL_TENSOR:
                 continue
             kept.tensor, kept.version = tensor, version
             if kept.copy is kept.start or kept.copy.shape != tensor.shape or kept.copy.dtype != tensor.dtype:
@@ -185,30 +186,30 @@ class ModuleState:
             if isinstance(value, float):
                 self._floats[name] = (owner, key, value)
         for name, (collection, _) in self._collections.items():
-            if len(collection) <= FEW:
-                self._collections[name] = (collection, _entries(collection))
+            if len(collection) <= MOST_ENTRIES_COPIED:
+                self._collections[name] = (collection, _entries_copied(collection))
 
     @torch.no_grad()
     def restore(self, earlier: Sequence[Mapping[str, Tensor]]) -> list[str]:
-        """Put everything back as it was before the last forward pass.
+        """Restore everything as it was before the last forward pass.
 
-        What was spoilt already then, without having done harm, takes its values of an earlier state.
+        What was non-finite already then, without having done harm, takes its values of an earlier state.
 
         Args:
             earlier: tensors of earlier states by name, the newest first; the start of the run comes after them.
 
         Returns:
-            The names of what was taken from an earlier state.
+            The names of those that took values of an earlier state.
         """
         self._forget_new()
         healed = []
         for name, kept in self._kept.items():
             kept.owner[kept.key] = kept.tensor
-            _write(kept, kept.copy)
+            _write_tensor(kept, kept.copy)
             if _spoilt(kept.copy, kept.start):
                 states = [*(state[name] for state in earlier if name in state), kept.start]
                 clean = next((s for s in states if not _spoilt(s, kept.start)), kept.start)
-                _write(kept, clean)
+                _write_tensor(kept, clean)
                 healed.append(name)
         for owner, key, value in self._floats.values():
             now = owner.get(key)
@@ -224,19 +225,19 @@ class ModuleState:
         return {name: kept.copy for name, kept in self._kept.items()}
 
     def _state(self) -> Iterator[tuple[str, dict[str, Any], str, Any]]:
-        """All of it: by name the mapping that holds it, its key there, and the value."""
+        """All state: name, the mapping that holds it, its key there, and the value."""
         for path, module in self.model.named_modules():
             for owner, key, value in _attributes(module):
                 if id(value) not in self._known_to_norms:
                     yield (f"{path}.{key}" if path else key), owner, key, value
         criterion = getattr(self.model, "criterion", None)
         criterion = getattr(criterion, "__wrapped__", criterion)  # the guard stands in for it
-        if not isinstance(criterion, nn.Module) and hasattr(criterion, "__dict__") and foreign(criterion):
-            for owner, key, value in _plain(vars(criterion)):
+        if not isinstance(criterion, nn.Module) and hasattr(criterion, "__dict__") and users_own(criterion):
+            for owner, key, value in _plain_state(vars(criterion)):
                 yield f"criterion.{key}", owner, key, value
 
     def _forget_new(self) -> None:
-        """What a module made in the bad forward pass and holds NaN is taken from it, so that it makes it anew."""
+        """Remove tensors with NaN that a module made in the bad forward pass, so that it makes them again."""
         for name, owner, key, value in list(self._state()):
             if not isinstance(value, Tensor) or name in self._kept or not _holds_nan([value]):
                 continue
@@ -251,37 +252,37 @@ def _attributes(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, Any]]:
     for key, buffer in module._buffers.items():
         if buffer is not None and ordinary(buffer):
             yield module._buffers, key, buffer
-    if foreign(module):
-        yield from _plain(vars(module))
+    if users_own(module):
+        yield from _plain_state(vars(module))
 
 
-def _plain(attributes: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Any]]:
+def _plain_state(attributes: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, Any]]:
     for key, value in attributes.items():
         if isinstance(value, Tensor):
-            if not value.requires_grad and value.numel() <= SMALL and ordinary(value):
+            if not value.requires_grad and value.numel() <= SMALL_TENSOR and ordinary(value):
                 yield attributes, key, value
-        elif isinstance(value, float) or (_own_collection(key, value) and any(map(_number, _values(value)))):
+        elif isinstance(value, float) or (_own_collection(key, value) and any(map(_is_number, _values(value)))):
             yield attributes, key, value
 
 
 def _own_collection(key: str, value: Any) -> bool:
     """Whether an attribute is a short list, deque or dictionary of the user's, not one that torch's modules have."""
-    return type(value) in (list, deque, dict) and len(value) <= FEW and key not in OWN
+    return type(value) in (list, deque, dict) and len(value) <= MOST_ENTRIES_COPIED and key not in OWN
 
 
-def _values(collection: Any) -> Iterable[Any]:
-    return list(collection.values()) if isinstance(collection, dict) else list(collection)
+def _values(collection: Any) -> list[Any]:
+    return list(collection.values() if isinstance(collection, dict) else collection)
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, float) or (isinstance(value, Tensor) and value.numel() <= SMALL and ordinary(value))
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (isinstance(value, Tensor) and value.numel() <= SMALL_TENSOR and ordinary(value))
 
 
-def _entries(collection: Any) -> Any:
+def _entries_copied(collection: Any) -> Any:
     """A copy of a collection; tensors are copied, too."""
 
     def kept(value: Any) -> Any:
-        return value.detach().clone() if isinstance(value, Tensor) and _number(value) else value
+        return value.detach().clone() if isinstance(value, Tensor) and _is_number(value) else value
 
     if isinstance(collection, dict):
         return {key: kept(value) for key, value in collection.items()}
@@ -289,8 +290,8 @@ def _entries(collection: Any) -> Any:
 
 
 def _refill(collection: Any, entries: Any) -> None:
-    """Give a collection, which stays the same object, the entries that it had."""
-    copies = _entries(entries)
+    """Give a collection its former entries, in place."""
+    copies = _entries_copied(entries)
     collection.clear()
     if isinstance(collection, dict):
         collection.update(copies)
@@ -299,7 +300,7 @@ def _refill(collection: Any, entries: Any) -> None:
 
 
 def _holds_nan(collection: Any) -> bool:
-    numbers = [value for value in _values(collection) if _number(value)]
+    numbers = [value for value in _values(collection) if _is_number(value)]
     return any(bool(v.isnan().any()) if isinstance(v, Tensor) else math.isnan(v) for v in numbers)
 
 
@@ -307,26 +308,26 @@ def _version(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
-def _finite(tensor: Tensor) -> bool:
+def _all_values_finite(tensor: Tensor) -> bool:
     return bool(tensor.detach().isfinite().all())
 
 
 def _spoilt(tensor: Tensor, start: Tensor) -> bool:
     """Whether values are NaN that were not, or infinite that were finite, when training began."""
-    if not (tensor.is_floating_point() or tensor.is_complex()) or _finite(tensor):
+    if not (tensor.is_floating_point() or tensor.is_complex()) or _all_values_finite(tensor):
         return False
     if tensor.shape != start.shape:
-        return bool(tensor.isnan().any()) or _finite(start)
+        return bool(tensor.isnan().any()) or _all_values_finite(start)
     return bool(((tensor.isnan() & ~start.isnan()) | (~tensor.isfinite() & start.isfinite())).any())
 
 
-def _write(kept: Kept, values: Tensor) -> None:
-    """Values in place, bit for bit; where a tensor cannot be written to (expanded, of inference mode), another one.
+def _write_tensor(kept: HeldTensor, values: Tensor) -> None:
+    """Write values in place, bit for bit; replace a tensor that cannot be written to (expanded, of inference mode).
 
     Observers change the shape of theirs when they see the first batch.
     """
     tensor = kept.tensor
-    if tensor is values or _same(tensor, values):
+    if tensor is values or _same_values(tensor, values):
         return
     try:
         if tensor.shape != values.shape:
@@ -336,7 +337,7 @@ def _write(kept: Kept, values: Tensor) -> None:
         kept.tensor = kept.owner[kept.key] = values.clone()
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def _same_values(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     return bool(((one == other) | ((one != one) & (other != other))).all())

@@ -1,4 +1,4 @@
-"""Whose code a batch goes through: what Ultralytics' own is known to do with it cannot be taken for granted of others'.
+"""Whether methods are Ultralytics' own or a user's.
 
 Before a user's `preprocess_batch`, classes may be counted from 1 and NaN may stand for "no data"; a user's loss may
 leave out objects of class -1. Only where Ultralytics' own code comes next is such a thing sure to spoil the step.
@@ -18,7 +18,7 @@ KNOWN = ("ultralytics", "yolo_nanfix", "torch")
 
 
 def stock(owner: object, *names: str) -> bool:
-    """Whether no method of these names was written, wrapped or put on the instance by others than KNOWN."""
+    """Whether no method of these names was written, wrapped or set on the instance by others than KNOWN."""
     for name in names:
         held = [vars(kind)[name] for kind in type(owner).__mro__ if name in vars(kind)]
         if not untouched(owner, name) or not all(map(_known, held)):
@@ -27,7 +27,7 @@ def stock(owner: object, *names: str) -> bool:
 
 
 def untouched(owner: object, name: str) -> bool:
-    """Whether nobody but KNOWN stands around a method of this one instance."""
+    """Whether only KNOWN, if any, replaced a method on this one instance."""
     held = getattr(owner, "__dict__", {}).get(name)
     return held is None or _known(getattr(held, "__func__", held))
 
@@ -40,7 +40,7 @@ def _known(function: Any) -> bool:
 
 
 def stock_loss(model: Any) -> bool:
-    """Whether the loss of a model is Ultralytics' own, as far as it is known: it is made at the first micro-batch."""
+    """Whether the loss of a model is Ultralytics' own. The criterion is made at the first micro-batch."""
     criterion = getattr(model, "criterion", None)
     if _root(type(criterion).__module__) == "yolo_nanfix":  # the guard's stand-in
         criterion = getattr(criterion, "__wrapped__", criterion)
@@ -53,10 +53,10 @@ def _root(module: Any) -> str:
 
 
 def put_around(path: str, wrapper: Any) -> Callable[[], None]:
-    """Wrap a method that `upstream.resolve` finds; what is returned puts the very same object back.
+    """Wrap a method that `upstream.resolve` finds; the result restores the very same object.
 
     Raises:
-        LookupError: the installed release has none there.
+        LookupError: the installed release has no such method.
     """
     target = upstream.resolve(path)
     setattr(target.owner, target.attribute, wrapt.FunctionWrapper(target.raw, wrapper))

@@ -1,4 +1,4 @@
-"""The ladder as a pure function: what was read and what stands so far in, what to do out.
+"""Decides what to do about a fault, from it and the history of the run. A pure function; the measures, mildest first:
 
 drop the micro-batch          always, when something in it is not finite
 quarantine the image          it was the suspect of `quarantine_after` dropped micro-batches
@@ -6,7 +6,7 @@ leave float16                 float16 alone failed PRECISION_FAULTS times, or th
 clip harder                   the gradient norm keeps jumping, finite
 roll back in memory           weights, optimizer or EMA are non-finite, or the run diverges
 ... and lower the rate        by LR_CUT, more at each further rollback, and warm up again
-stop with the verdict         nothing above is left, or the limit of bad micro-batches in a row is reached
+stop with the verdict         nothing above is possible, or the limit of bad micro-batches in a row is reached
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from yolo_nanfix.guard.guard_settings import GuardSettings
 from yolo_nanfix.verdicts import Cause
 
 PRECISION_FAULTS = 3
-"""Micro-batches that failed in float16 only, before the run leaves float16."""
+"""Micro-batches that failed only in float16, before the run leaves float16."""
 SCALER_SKIPS = 12
 """Optimizer steps in a row that a GradScaler may skip. From its first scale of 65 536 it has then fallen to 16;
 healthy runs find theirs within a few steps."""
@@ -29,13 +29,13 @@ SPIKES = 3
 """Alarms that are not severe, before gradients are clipped harder."""
 LR_CUT = 0.5
 CREDIT_STEPS = 50
-"""After so many good steps (in short epochs: half an epoch) a rollback no longer counts: what it undid is made good,
-and the next fault is another one. A rollback that lowered the learning rate counts until the warm-up after it is over,
-so that a run that diverges again and again is stopped."""
+"""After so many good steps (in short epochs: half an epoch) a rollback no longer counts against `max_rollbacks`. One
+that lowered the learning rate counts until the warm-up after it is over, so that a run that diverges again and again is
+stopped."""
 
 
 class Rung(str, Enum):
-    """One thing that the guard can do about a fault."""
+    """One measure of the guard."""
 
     DROP = "drop"
     QUARANTINE = "quarantine"
@@ -47,7 +47,7 @@ class Rung(str, Enum):
 
 
 class Kind(str, Enum):
-    """What was met."""
+    """What kind of fault was met."""
 
     NOT_FINITE = "not-finite"
     """A micro-batch: its loss, gradient, BatchNorm statistics, targets, pixels or outputs."""
@@ -60,19 +60,19 @@ class Kind(str, Enum):
     SCALER = "scaler"
     """The GradScaler skipped a step."""
     EMPTY = "empty"
-    """A micro-batch without an image to learn from; what its samples are is known, and dealt with."""
+    """A micro-batch without a usable image; its samples are reported already."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One fault as sensors and diagnosis see it.
+    """One fault as the policy judges it.
 
     Attributes:
         kind: what was met.
         cause: the verdict's class of cause, None where nothing was diagnosed.
         suspects: image files that are known to be the reason.
         float16: whether the run computes in float16 (or scales its loss for it).
-        can_roll_back: there is a snapshot.
+        can_roll_back: whether a snapshot exists.
         others: image files that spoilt the micro-batches of other ranks in the same step; they count as offenders, too.
     """
 
@@ -98,21 +98,19 @@ class Standing:
     spikes: int = 0
 
     def good_step(self, credit_after: int = CREDIT_STEPS) -> Standing:
-        """After an optimizer step that was taken; `credit_after` so many of them make one rollback good."""
+        """The standing after an optimizer step; after `credit_after` of them one rollback no longer counts."""
         if not self.rollbacks:
             return replace(self, bad_in_a_row=0, skips_in_a_row=0) if self.bad_in_a_row or self.skips_in_a_row else self
         good = self.good_steps + 1
         if good < (CREDIT_STEPS if self.lowered else credit_after):
             return replace(self, bad_in_a_row=0, skips_in_a_row=0, good_steps=good)
-        left = self.rollbacks - 1
-        return replace(
-            self, bad_in_a_row=0, skips_in_a_row=0, good_steps=0, rollbacks=left, lowered=self.lowered and left > 0
-        )
+        rest, lowered = self.rollbacks - 1, self.lowered and self.rollbacks > 1
+        return replace(self, bad_in_a_row=0, skips_in_a_row=0, good_steps=0, rollbacks=rest, lowered=lowered)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do, in this order, and with what."""
+    """What to do, in this order; which images are left out, and the factor of the learning rate."""
 
     rungs: tuple[Rung, ...]
     quarantine: tuple[str, ...] = ()
@@ -124,7 +122,7 @@ class Decision:
 
 
 def decide(reading: Reading, standing: Standing, settings: GuardSettings) -> tuple[Decision, Standing]:
-    """What to do about one fault, and what stands afterwards."""
+    """What to do about one fault, and the standing afterwards."""
     if reading.others:
         out, standing = _offended(reading.others, standing, settings)
         decision, standing = decide(replace(reading, others=()), standing, settings)
@@ -150,7 +148,7 @@ def decide(reading: Reading, standing: Standing, settings: GuardSettings) -> tup
 
 
 def _offended(images: tuple[str, ...], standing: Standing, settings: GuardSettings) -> tuple[tuple[str, ...], Standing]:
-    """Count that images spoilt a micro-batch; those that are left out for it."""
+    """Count that images spoilt a micro-batch; return those that are left out from now on."""
     offences = dict(standing.offences)
     for image in images:
         offences[image] = offences.get(image, 0) + 1
@@ -185,11 +183,11 @@ def _bad_micro_batch(reading: Reading, standing: Standing, settings: GuardSettin
 def _roll_back(
     rungs: tuple[Rung, ...], reading: Reading, standing: Standing, settings: GuardSettings, *, lower: bool
 ) -> tuple[Decision, Standing]:
-    """Back to a snapshot, with a lower learning rate if that is the reason; stop where neither is possible."""
+    """Roll back, with `lower` to a lower learning rate; stop where that is not possible."""
     if not reading.can_roll_back or standing.rollbacks >= settings.max_rollbacks:
         return Decision((*rungs, Rung.STOP)), standing
     standing = replace(standing, rollbacks=standing.rollbacks + 1, lowered=standing.lowered or lower, good_steps=0)
     if not lower:
         return Decision((*rungs, Rung.ROLLBACK)), standing
-    factor = LR_CUT**standing.rollbacks  # 1/2, then 1/4 of that, then 1/8: far too high rates are left fast
+    factor = LR_CUT**standing.rollbacks  # 1/2, then 1/4 of that, then 1/8: lowers far too high rates fast
     return Decision((*rungs, Rung.ROLLBACK, Rung.LOWER_LR), lr_factor=factor), standing

@@ -13,7 +13,7 @@ from yolo_nanfix.guard import ownership
 TARGET = "ultralytics.data.base:BaseDataset.get_img_files"
 CLASSIFY = "ultralytics.data.dataset:ClassificationDataset"
 UNSPLIT = "_split"
-"""How the folder's name goes on into which Ultralytics copies class folders that have no `train`."""
+"""End of the name of the folder into which Ultralytics copies class folders that have no `train`."""
 
 _out: set[str] = set()
 
@@ -25,19 +25,19 @@ def left_out() -> list[str]:
 
 def leave_out_here(images: Iterable[str]) -> None:
     """Leave images out for the rest of this process, as the one that started it does."""
-    if out := {_key(image) for image in images}:
+    if out := {_absolute(image) for image in images}:
         _wrap(out)
         _out.update(out)
 
 
 @contextmanager
 def leave_out(images: Iterable[str]) -> Iterator[None]:
-    """While this is active, the datasets of all tasks do not see the given image files.
+    """While this is active, datasets that are built leave out the given image files.
 
     Raises:
-        DataError: (when a dataset is built) no image of a split is left.
+        DataError: (when a dataset is built) no image of a split remains.
     """
-    out = {_key(image) for image in images}
+    out = {_absolute(image) for image in images}
     undo = _wrap(out) if out else None
     _out.update(out)
     try:
@@ -51,10 +51,10 @@ def leave_out(images: Iterable[str]) -> Iterator[None]:
 def _wrap(out: set[str]) -> Callable[[], None]:
     def get_img_files(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
         found: list[str] = wrapped(*args, **kwargs)
-        return _kept(found, [_key(file) in out for file in found], instance.img_path)
+        return _without(found, [_absolute(file) in out for file in found], instance.img_path)
 
     def samples_of(found: list[Any], instance: Any) -> list[Any]:
-        return _kept(found, [not out.isdisjoint(_places(file)) for file, *_ in found], instance.root)
+        return _without(found, [not out.isdisjoint(_origins(file)) for file, *_ in found], instance.root)
 
     def verify_images(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         return samples_of(wrapped(*args, **kwargs), instance)  # file and class of each image that opens
@@ -76,13 +76,13 @@ def _wrap(out: set[str]) -> Callable[[], None]:
     return restore
 
 
-def _kept(found: list[Any], leave: list[bool], where: object) -> list[Any]:
+def _without(found: list[Any], leave: list[bool], where: object) -> list[Any]:
     if found and all(leave):
         raise DataError(f"all {len(found)} images of {where} have fatal findings; correct them first")
     return [one for one, gone in zip(found, leave, strict=True) if not gone]
 
 
-def _places(file: str) -> tuple[str, ...]:
+def _origins(file: str) -> tuple[str, ...]:
     """Where an image of a class folder lies, and where it was copied from if Ultralytics has split the folder."""
     path = Path(file).absolute()
     top = path.parents[2] if len(path.parents) > 2 else path.parent
@@ -92,5 +92,5 @@ def _places(file: str) -> tuple[str, ...]:
     return str(path), str(source / path.parent.name / path.name)
 
 
-def _key(file: str) -> str:
+def _absolute(file: str) -> str:
     return str(Path(file).absolute())

@@ -1,4 +1,4 @@
-"""Leaves every random state of the run as it was, whatever the guard does in between."""
+"""Saves and restores the random states of a run, so that the guard does not change them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ States = tuple[Any, Any, torch.Tensor, "list[torch.Tensor] | None"]
 
 
 def states() -> States:
-    """The states now."""
+    """The present states."""
     used: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     gpus = torch.cuda.get_rng_state_all() if used else None
     return random.getstate(), np.random.get_state(), torch.get_rng_state(), gpus
 
 
 def restore(saved: States) -> None:
-    """Put states back."""
+    """Set all generators to saved states."""
     python, numpy, cpu, gpus = saved
     random.setstate(python)
     np.random.set_state(numpy)
@@ -33,7 +33,7 @@ def restore(saved: States) -> None:
 
 @contextmanager
 def untouched() -> Iterator[None]:
-    """What is drawn inside is as if it had not been drawn. Copies some kilobytes: not for healthy steps."""
+    """Restore all states afterwards. Copies some kilobytes: not for healthy steps."""
     saved = states()
     try:
         yield

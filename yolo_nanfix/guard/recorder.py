@@ -1,4 +1,4 @@
-"""Counts everything and keeps the events; what the run's report is made of."""
+"""Counts what happened in a run and keeps its events; the run's report is made of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yolo_nanfix.guard.lost_ranks import Processes
 from yolo_nanfix.guard.step_log import Readings
 from yolo_nanfix.verdicts import Verdict
 
-KEPT = 1000
+EVENTS_KEPT = 1000
 REDONE = ("micro_batches", "steps_taken", "steps_undone")
 """Counts of what a resumed run trains again, if it was killed after it trained them and before it saved."""
 INCIDENTS = "incidents"
@@ -28,13 +28,13 @@ class Recorder:
     samples that this kept out of a batch, `bad_samples` those left out alone for what code or labels made of them.
     `spikes` counts alarms about finite losses and norms that were not severe, so that nothing was done about each.
     `steps_taken` counts optimizer steps, `steps_refused` those that the guard held back, `steps_undone` those that
-    `rollbacks` took back. `epochs_without_step` lists the epochs (1-based) in which no step was taken because of
+    `rollbacks` undid. `epochs_without_step` lists the epochs (1-based) in which no step was taken because of
     faults. `epochs_redone` counts those that Ultralytics itself began again (memory ran out, or its NaN recovery ran).
     `ema_nan` names buffers, infinite by design, of which Ultralytics' EMA makes NaN. `finished` becomes true when the
     trainer reaches its own end. `readings` has a row for each micro-batch. `start` are checksums of the weights that
     the run started with, `pretrained` tells whether these were trained before, None if that is not known. `resumed`
-    lists after how many epochs the run was resumed; all counts go on then, but for `epochs_unknown` epochs of which the
-    earlier parts left no state. `in_force` gives what is in force in the run, once its guard stands. `beforehand` are
+    lists after how many epochs the run was resumed; all counts go on then, except for `epochs_unknown` epochs of which
+    no state was saved. `in_force` gives what is in force in the run, once it has a guard. `beforehand` are
     the images that were left out before an earlier part of the run, with the findings about them. `processes` is what
     is known of those that train together.
     """
@@ -100,34 +100,26 @@ class Recorder:
         self.counts.update(check.value for check in event.checks)
         self.latest |= {check.value: event for check in event.checks}
         self.last = event
-        if len(self.events) < KEPT:
+        if len(self.events) < EVENTS_KEPT:
             self.events.append(event)
 
     def learn(self, verdict: Verdict | None) -> None:
-        """Keep a verdict, unless one that says the same is known."""
-        if verdict is not None and not any(_same(verdict, known) for known in self.verdicts):
+        """Keep a verdict, unless one that says the same was kept already."""
+        if verdict is not None and not any(_same_verdict(verdict, known) for known in self.verdicts):
             self.verdicts.append(verdict)
 
     def leave_out(self, images: Iterable[str]) -> None:
-        """Images are left out from now on, those that are so already among them."""
+        """Note images that are left out from now on; those noted already change nothing."""
         self.quarantined = list(dict.fromkeys([*self.quarantined, *images]))
 
     def replace(self, event: Event, better: Event) -> None:
-        """More is known of an event that was added before."""
+        """Put a more complete event in the place of one that was added before."""
         self.events = [better if known is event else known for known in self.events]
         self.latest = {check: better if known is event else known for check, known in self.latest.items()}
         self.last = better if self.last is event else self.last
 
-    def stepped(self) -> None:
-        """The optimizer took a step."""
-        self.steps_taken += 1
-
-    def refused(self) -> None:
-        """The guard held an optimizer step back."""
-        self.steps_refused += 1
-
     def epoch_over(self, epoch: int) -> None:
-        """An epoch (1-based) was trained. A window may be longer than an epoch, which then has no step in it."""
+        """An epoch (1-based) was trained. It may have no step in it: a window may be longer than an epoch."""
         now = self.steps_taken, self.steps_refused + self.scaler_skips, self.micro_batches, self.dropped
         steps, held_back, micro_batches, dropped = (a - b for a, b in zip(now, self._before_epoch, strict=True))
         self._before_epoch = now
@@ -136,9 +128,9 @@ class Recorder:
         self._marks.append((epoch, *(getattr(self, name) for name in REDONE)))
 
     def lasting(self) -> dict[str, Any]:
-        """All that a run has to know which is resumed from here, JSON-ready."""
+        """What a run that is resumed from here needs, JSON-ready."""
         return {
-            "plain": {name: value for name, value in vars(self).items() if name[0] != "_" and _plain(value)},
+            "plain": {name: value for name, value in vars(self).items() if name[0] != "_" and _is_json_ready(value)},
             "events": [event.as_dict() for event in self.events],
             "latest": {check: event.as_dict() for check, event in self.latest.items()},
             "last": self.last.as_dict() if self.last else None,
@@ -147,7 +139,7 @@ class Recorder:
         }
 
     def take_up(self, lasting: Mapping[str, Any], epochs: int) -> None:
-        """Go on from what an earlier part of the run left; nothing was counted here yet.
+        """Go on from what `lasting` gave in an earlier part of the run; nothing was counted here yet.
 
         What went wrong counts although the run was killed later on; micro-batches and steps after the first `epochs`
         epochs, from where the run goes on, are trained again and count once.
@@ -164,7 +156,7 @@ class Recorder:
         plain = {name: value for name, value in lasting["plain"].items() if name in vars(self)}
         for name, value in plain.items():
             kind = dict if isinstance(getattr(self, name), dict) else type(getattr(self, name))
-            if not _plain(value) or not isinstance(value, kind if kind is not type(None) else object):
+            if not _is_json_ready(value) or not isinstance(value, kind if kind is not type(None) else object):
                 raise ValueError(f"{name} is {str(value)[:40]!r}")
         resumed = self.resumed
         for name, value in plain.items():
@@ -210,7 +202,7 @@ class Recorder:
         }
 
 
-def _plain(value: Any) -> bool:
+def _is_json_ready(value: Any) -> bool:
     """Whether a value is a number, text, or a list or mapping of such."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and type(one) in (int, str) for key, one in value.items())
@@ -219,6 +211,6 @@ def _plain(value: Any) -> bool:
     return value is None or type(value) in (int, bool, str)
 
 
-def _same(one: Verdict, other: Verdict) -> bool:
+def _same_verdict(one: Verdict, other: Verdict) -> bool:
     """Whether two verdicts say the same, whatever the evidence."""
     return all(getattr(one, n) == getattr(other, n) for n in ("cause", "op", "module", "tensor", "images", "labels"))

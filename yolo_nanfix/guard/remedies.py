@@ -1,7 +1,7 @@
 """The only code of the guard that changes the trainer, its optimizer, scaler, models and their state.
 
-Beside it `adapter` puts wrappers around methods when a run is set up, `head_outputs` one around the loss, `gradients`
-keeps those of single micro-batches apart, and `validation` puts sums of a validator right.
+Except that `adapter` wraps methods when a run is set up, `head_outputs` wraps the loss, `gradients` keeps the gradients
+of micro-batches apart, and `validation` corrects sums of a validator.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ BF16_SINCE = (8, 4, 129)
 def without_effect(trainer: Any, loss: Tensor, tloss: Any) -> Tensor:
     """A loss without effect in place of a bad one.
 
-    The epoch's running mean of the loss forgets the batch, and the trainer's current loss becomes 0, so that
-    upstream's own NaN recovery stays idle.
+    The epoch's running mean of the loss is reset to before the batch, and the trainer's current loss becomes 0, so that
+    upstream's own NaN recovery does nothing.
 
     Returns:
         A leaf of the loss's device and dtype; its `backward()` reaches no weight, so gradients that earlier
@@ -38,18 +38,18 @@ def without_effect(trainer: Any, loss: Tensor, tloss: Any) -> Tensor:
 
 
 def forget_loss(trainer: Any, loss: Tensor, tloss: Any) -> None:
-    """Put the epoch's running mean back to what it was, and the trainer's current loss to 0."""
+    """Restore the epoch's running mean of the loss, and set the trainer's current loss to 0."""
     set_running_loss(trainer, tloss if tloss is not None else _not_a_number(trainer.tloss))
     trainer.loss = torch.zeros_like(loss.detach())
 
 
 def set_running_loss(trainer: Any, tloss: Any) -> None:
-    """The epoch's running mean of the loss; with None it starts with the next micro-batch."""
+    """Set the epoch's running mean of the loss; with None it starts with the next micro-batch."""
     trainer.tloss = tloss
 
 
 def lower_reported_rates(trainer: Any, factor: float) -> None:
-    """Multiply the learning rates that the trainer writes to results.csv by what they were lowered by."""
+    """Multiply the learning rates that the trainer writes to results.csv."""
     trainer.lr = {name: rate * factor for name, rate in trainer.lr.items()}
 
 
@@ -69,7 +69,7 @@ def rates(trainer: Any, factor: float) -> Iterator[None]:
 
 @torch.no_grad()
 def roll_back(snapshots: Snapshots, *, older: bool = False) -> int:
-    """Write the newest clean copy back in place and return its step; it is the only one afterwards.
+    """Restore the newest clean copy in place, drop all others, and return its step.
 
     Args:
         snapshots: the copies.
@@ -94,7 +94,7 @@ def roll_back(snapshots: Snapshots, *, older: bool = False) -> int:
 
 
 def _put(tensor: Tensor, values: Tensor, *, resize: bool) -> None:
-    """Values in place; a tensor that cannot be written to (expanded, of inference mode) was not changed in place."""
+    """Write values in place; a tensor that cannot be written to (expanded, of inference mode) was not changed."""
     with suppress(RuntimeError):
         if tensor.shape != values.shape:
             if not resize:
@@ -104,19 +104,19 @@ def _put(tensor: Tensor, values: Tensor, *, resize: bool) -> None:
 
 
 def _not_a_number(items: Any) -> Any:
-    """Loss terms of an epoch that has had bad micro-batch yet: NaN, for there is no number to report."""
+    """Loss terms of an epoch that has had only bad micro-batches so far: NaN, for there is no number to report."""
     if isinstance(items, Mapping):
         return {k: torch.full_like(v, float("nan")) for k, v in items.items()}
     return torch.full_like(items, float("nan")) if isinstance(items, Tensor) else items
 
 
 def skip_step(trainer: Any) -> None:
-    """Forget the gradients of a window; optimizer, scaler and EMA are not called, so they stay as they were."""
+    """Clear the gradients of a window; optimizer, scaler and EMA are not called, so they do not change."""
     trainer.optimizer.zero_grad()
 
 
 def put_back(norms: NormBuffers, others: ModuleState, saved: NormCopy, snapshots: Snapshots) -> tuple[Action, ...]:
-    """Statistics and other state of modules as before the forward pass; what was non-finite then, from a snapshot."""
+    """Restore statistics and other state as before the forward pass; from a snapshot where that was non-finite."""
     copies = [copy.weights() for copy in snapshots.newest_first()]
     healed = others.restore(copies)
     more = (Action(Did.STATE_FROM_SNAPSHOT, names=tuple(healed)),) if healed else ()
@@ -130,12 +130,12 @@ def put_back(norms: NormBuffers, others: ModuleState, saved: NormCopy, snapshots
 
 
 def norms_from_snapshot(norms: NormBuffers, snapshots: Snapshots) -> None:
-    """BatchNorm statistics take the values of the newest snapshot."""
+    """Restore BatchNorm statistics from the newest snapshot."""
     norms.restore_from(snapshots.newest_first()[0].weights())
 
 
 def resync_ema(trainer: Any, leave: Collection[str] = ()) -> int:
-    """Copy the model's tensors over those of the EMA that are not finite; say how many.
+    """Copy the model's tensors over those of the EMA that are not finite; return how many.
 
     Args:
         trainer: Ultralytics' trainer.
@@ -175,7 +175,7 @@ def leave_float16(trainer: Any) -> str:
 
 
 def reset_channels(mean: Tensor, var: Tensor, bad: Tensor) -> None:
-    """BatchNorm channels start with mean 0 and variance 1, as a new layer has them."""
+    """Set BatchNorm channels to mean 0 and variance 1, as in a new layer."""
     mean[bad], var[bad] = 0.0, 1.0
 
 
@@ -188,7 +188,7 @@ def reset_optimizer(optimizer: torch.optim.Optimizer, of: Iterable[Tensor]) -> N
 
 
 def reset_scale(scaler: Any, scale: float) -> None:
-    """Let a GradScaler start with another scale."""
+    """Set the scale of a GradScaler."""
     scaler.load_state_dict({**scaler.state_dict(), "scale": scale, "_growth_tracker": 0})
 
 

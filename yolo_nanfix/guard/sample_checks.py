@@ -1,12 +1,11 @@
-"""What is wrong with a sample: its targets as the loader gives them, and its files when they are read again.
+"""Defects of a sample: of its targets as the loader gives them, and of its files when they are read again.
 
-Classes and image numbers outside of their range end a run: on the CPU they are indices that do not exist, on a GPU an
-assertion of the device after which nothing works any more. They are looked at while they are on the host, so nothing is
-read from a GPU.
+Classes and image numbers outside of their range end a run: on the CPU they are indices that do not exist, on a GPU a
+device-side assertion after which nothing works any more. They are checked on the host, so nothing is read from a GPU.
 
-What is wrong with a sample is a file's fault only if it is there, too. An image is read by the dataset's own reader,
-past its memory, and nothing is kept of it. Labels that are bad in the dataset's memory are looked up in their file:
-code of the dataset may have changed them since.
+A defect is a file's fault only if the file has it, too. An image is read by the dataset's own reader, bypassing its
+cache, and not kept. Labels that are bad in the dataset's memory are looked up in their file: code of the dataset may
+have changed them since.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from yolo_nanfix.guard import randomness, sample_sources
 from yolo_nanfix.guard.incident_writer import label_file
 
 IGNORE = 255
-"""The class of pixels that a semantic mask leaves open."""
+"""The class of unlabelled pixels in a semantic mask."""
 STRAYS = "label row {row} belongs to image {image:g} of {images}"
-"""What is said of label rows that belong to no image of their batch."""
+"""Text of an event about label rows that belong to no image of their batch."""
 
 
 def valid(batch: Mapping[str, Any], nc: int | None) -> bool:
-    """Whether all classes lie in 0 to `nc` - 1 and all rows belong to an image; what is not on the host counts as so.
+    """Whether all classes are from 0 to `nc` - 1 and all rows belong to an image; tensors on a GPU count as valid.
 
     Args:
         batch: a collated micro-batch.
@@ -46,7 +45,7 @@ def valid(batch: Mapping[str, Any], nc: int | None) -> bool:
 
 
 def _within(values: Any, count: int) -> bool:
-    """Whether all numbers of a tensor on the host lie from 0 to below `count`; NaN does not."""
+    """Whether all numbers of a tensor on the host are from 0 to below `count`; NaN is not."""
     if not isinstance(values, Tensor) or not on_host(values) or values.dtype is torch.bfloat16:
         return True
     array = values.detach().numpy()
@@ -54,13 +53,13 @@ def _within(values: Any, count: int) -> bool:
 
 
 def on_host(tensor: Tensor) -> bool:
-    """Whether a tensor's values can be looked at without a transfer: an ordinary one of real numbers on the CPU."""
+    """Whether a tensor's values can be read without a transfer: a dense one of real numbers on the CPU."""
     plain = tensor.device.type == "cpu" and tensor.layout is torch.strided and not tensor.is_nested
     return plain and not tensor.is_complex() and not tensor.is_quantized
 
 
 def faults(batch: Mapping[str, Any], nc: int | None) -> tuple[dict[int, str], dict[str, Any]]:
-    """What is wrong with targets that are not valid.
+    """The defects of targets that are not valid.
 
     Returns:
         For each image (by its place in the batch) what is wrong with its first bad row; and, if rows belong to no
@@ -102,14 +101,14 @@ def bad_classes(mask: Any, nc: int | None) -> str:
 
 
 def classes_of(dataset: Any) -> int | None:
-    """The number of classes of a dataset, where it says it."""
+    """The number of classes of a dataset, if known."""
     data = getattr(dataset, "data", None)
     held = data.get("nc") if isinstance(data, Mapping) else None
     return held if isinstance(held, int) else None
 
 
 def classes_of_model(model: nn.Module) -> int | None:
-    """The number of classes that a model's head tells apart, where it says it."""
+    """The number of classes of a model's head, if known."""
     layers = getattr(model, "model", None)
     head = layers[-1] if isinstance(layers, (nn.Sequential, nn.ModuleList, list)) and len(layers) else None
     held = getattr(head, "nc", None)
@@ -118,12 +117,12 @@ def classes_of_model(model: nn.Module) -> int | None:
     return held if isinstance(held, int) else None
 
 
-KEPT = 1000
-"""So many answers are remembered, as long as the image file does not change."""
+ANSWERS_KEPT = 1000
+"""So many answers are cached, as long as the image file does not change."""
 
 
 class Rereading:
-    """Reads files of one dataset again."""
+    """Reads files of one dataset again to see whether they have the defect of a sample."""
 
     def __init__(self, dataset: Any) -> None:
         """Nothing was read yet."""
@@ -132,7 +131,7 @@ class Rereading:
         self._answers: dict[tuple[str, Any], OnDisk] = {}
 
     def judged(self, sources: tuple[Source, ...]) -> tuple[Source, ...]:
-        """Sources with what the files are of those that look suspect."""
+        """The sources, with the state of the files of suspect ones."""
         if not any(s.suspect for s in sources):
             return sources
         with randomness.untouched():
@@ -147,10 +146,10 @@ class Rereading:
         return replace(source, on_disk=OnDisk.FINITE)
 
     def file(self, file: str) -> OnDisk:
-        """What an image file and its labels are on disk."""
+        """The state of an image file and its labels on disk."""
         key = file, _stamp(file)
         if key not in self._answers:
-            if len(self._answers) >= KEPT:
+            if len(self._answers) >= ANSWERS_KEPT:
                 self._answers.clear()
             self._answers[key] = self._read(file)
         return self._answers[key]
@@ -158,7 +157,7 @@ class Rereading:
     def _read(self, file: str) -> OnDisk:
         if self._places is None:
             try:
-                self._places = dict(_places(self.dataset))
+                self._places = dict(_file_places(self.dataset))
             except (LookupError, TypeError, RecursionError):  # a user's dataset may keep other things there
                 self._places = {}
         if file not in self._places:
@@ -170,7 +169,7 @@ class Rereading:
             return OnDisk.UNREADABLE
         if pixels is None:
             return OnDisk.UNKNOWN
-        if not _finite(pixels):
+        if not _is_finite_array(pixels):
             return OnDisk.NOT_FINITE
         try:
             return _labels(dataset, index, file)
@@ -179,7 +178,7 @@ class Rereading:
 
 
 def _stamp(file: str) -> Any:
-    """Changes when the image or an array that is read in its place does."""
+    """Modification time and size of an image, and of an array that is read in its place."""
     found: list[tuple[int, int] | None] = []
     for path in (Path(file), Path(file).with_suffix(".npy")):
         try:
@@ -191,17 +190,17 @@ def _stamp(file: str) -> Any:
     return tuple(found)
 
 
-def _places(dataset: Any) -> list[tuple[str, tuple[Any, int]]]:
+def _file_places(dataset: Any) -> list[tuple[str, tuple[Any, int]]]:
     """The dataset and the number of each file, also where several sets are one."""
     if parts := sample_sources.parts(dataset):
-        return [pair for part in parts for pair in _places(part)]
+        return [pair for part in parts for pair in _file_places(part)]
     if (files := getattr(dataset, "im_files", None)) is not None:
         return [(str(file), (dataset, i)) for i, file in enumerate(files)]
     return [(str(entry[0]), (dataset, i)) for i, entry in enumerate(getattr(dataset, "samples", ()))]
 
 
 class _Forgetful:
-    """In place of the images that a dataset keeps in memory: holds none, and keeps none."""
+    """Takes the place of the images that a dataset caches in memory: has none, and keeps none."""
 
     def __getitem__(self, index: int) -> None:
         return None
@@ -229,7 +228,7 @@ def _pixels(dataset: Any, index: int) -> Any:
     return None
 
 
-def _finite(values: Any) -> bool:
+def _is_finite_array(values: Any) -> bool:
     array = np.asarray(values)
     return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
 
@@ -238,7 +237,7 @@ def _labels(dataset: Any, index: int, file: str) -> OnDisk:
     """What the labels of an image are on disk: its rows finite and of known classes, its mask of known classes."""
     nc = classes_of(dataset)
     if getattr(dataset, "labels", None) is not None and not _held_valid(dataset.labels[index], nc):
-        return _rows(label_file(dataset, file), nc)
+        return _label_file_on_disk(label_file(dataset, file), nc)
     if hasattr(dataset, "_load_depth"):
         try:
             return _on_disk(bool((np.asarray(dataset._load_depth(index)) < np.inf).all()))
@@ -261,14 +260,14 @@ def _on_disk(valid: bool) -> OnDisk:
 def _held_valid(own: Any, nc: int | None) -> bool:
     """Whether the label rows of an image that a dataset keeps in memory are finite and of known classes."""
     parts = [own.get(k) for k in ("cls", "bboxes", "keypoints")] + list(own.get("segments") or ())
-    if not all(_finite(part) for part in parts if part is not None):
+    if not all(_is_finite_array(part) for part in parts if part is not None):
         return False
     cls = own.get("cls")
     return cls is None or "texts" in own or not nc or not bool(outside(np.asarray(cls), nc).any())
 
 
-def _rows(file: Path | None, nc: int | None) -> OnDisk:
-    """What a label file holds; none at all is an image without objects. Unknown where it is of another kind."""
+def _label_file_on_disk(file: Path | None, nc: int | None) -> OnDisk:
+    """The state of a label file; a missing one is an image without objects."""
     if file is None:
         return OnDisk.UNKNOWN
     try:
@@ -283,5 +282,5 @@ def _rows(file: Path | None, nc: int | None) -> OnDisk:
 
 
 def _folder(file: Path) -> int:
-    """The class that the folder of an image stands for: its number among its siblings."""
+    """The class of an image by its folder: the number of that among its siblings."""
     return sum(other.is_dir() and other.name < file.parent.name for other in file.parent.parent.iterdir())

@@ -1,7 +1,7 @@
-"""What a sample knows of the files that it was made of, and of what went wrong while it was made.
+"""The files that a sample was made of, and what went wrong while it was made.
 
 Ultralytics keeps one file name a sample. The rest travels as attributes of that name, which stays a `str`, so that
-batches look to everybody as they always do; it also crosses from dataloader workers by their own pickling.
+batches look as they do without the guard; it also crosses from dataloader workers by their own pickling.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Failure:
     Attributes:
         file: the image file.
         error: type and first line of what was raised.
-        overcome: it worked at a further try.
+        overcome: a further try succeeded.
     """
 
     file: str
@@ -28,14 +28,14 @@ class Failure:
 
 
 class Composed(str):
-    """A file name that knows more of its sample.
+    """A file name with more facts about its sample.
 
     Attributes:
         parents: the other files that were mixed into it.
-        failures: files that could not be read when it was made; another image has the place of each.
+        failures: files that could not be read when it was made; another image takes the place of each.
         stands_in: the pixels and labels are not of this file but another's, for it is among the failures itself.
         suspect: what in the finished sample is not finite or out of range, or empty.
-        defect: what kind of thing that is.
+        defect: the kind of that.
         added: the dataset itself gives its samples no name.
     """
 
@@ -60,15 +60,23 @@ def named(
     added: bool = False,
     defect: Defect | None = None,
 ) -> Composed:
-    """A file name with what is known of its sample."""
+    """A `Composed` name with all its facts."""
     made = Composed(name)
     made.parents, made.failures, made.stands_in, made.suspect = parents, failures, stands_in, suspect
     made.added, made.defect = added, defect
     return made
 
 
+def length(dataset: Any) -> int:
+    """The number of samples of a dataset, 0 where it has no length, as one that can only be iterated."""
+    try:
+        return len(dataset)
+    except TypeError:
+        return 0
+
+
 def parts(dataset: Any) -> list[Any]:
-    """The datasets that one is put together from, or takes a part of; as far as it keeps them in Ultralytics' form."""
+    """The datasets that one concatenates, or is a subset of, where it keeps them under the usual names."""
     several, one = getattr(dataset, "datasets", None), getattr(dataset, "dataset", None)
     if isinstance(several, (list, tuple)) and several:
         return list(several)
@@ -76,7 +84,7 @@ def parts(dataset: Any) -> list[Any]:
 
 
 def may_say(name: Any) -> bool:
-    """Whether a sample's name can say more without being of another type for those who read it, as a `Path` would."""
+    """Whether a name can become a `Composed` without changing its type for others, as a `Path` would."""
     return type(name) is str or isinstance(name, Composed)
 
 

@@ -1,7 +1,7 @@
-"""Makes samples although some cannot be made: wraps the datasets of a guarded run, in this process and in workers.
+"""Keeps training going when samples cannot be read: wraps the datasets of a guarded run, in this process and workers.
 
 A sample that raises is tried again; if that does not help, a neighbour stands in for it, so that its batch has the
-usual form, and says so in its name (`provenance.Composed`): the main process takes it out (`intake`). A mosaic or
+usual form, and its name says so (`sample_sources.Composed`): the main process takes it out (`intake`). A mosaic or
 mix-up whose other image cannot be read gets the next one that can.
 """
 
@@ -32,20 +32,20 @@ Method = tuple[type, str]
 BASE = "ultralytics.data.base:BaseDataset"
 CLASSIFY = "ultralytics.data.dataset:ClassificationDataset"
 MARK, UNCACHED = "_nanfix_watched", "_nanfix_uncached"
-"""Attributes of a dataset: that its samples are watched; and what could not be read into its cache, with the error."""
+"""Attributes of a dataset: its `Watch`; and the files that could not be read into its cache, with the errors."""
 PAUSES = (0.05, 0.5)
-"""Seconds before each further try at a sample that failed: a file being written or a share that stalls is there then.
-Only at the first failure of a file in a process; later ones are believed at once."""
+"""Seconds before each further try at a sample that failed: a file was being written, or a network share stalled.
+Only at the first failure of a file in a process; later ones are not tried again."""
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 NEIGHBOURS = 8
 """So many other samples are tried as a stand-in."""
 WORDS = 200
-"""At most so many characters of an error are kept."""
+"""Most characters of an error that are kept."""
 
 
 @dataclass
 class Draw:
-    """One sample while it is made: the dataset, the files loaded so far, and those that could not be."""
+    """One sample while it is made: the dataset, the files loaded so far, and those that failed."""
 
     dataset: Any
     watched: Watch | None
@@ -55,7 +55,7 @@ class Draw:
 
 
 class Watch:
-    """Says that a dataset's samples are watched. Unpickled in a spawned worker, it wraps the methods there, too."""
+    """Marks a dataset whose samples are watched. Unpickled in a spawned worker, it wraps the methods there, too."""
 
     def __init__(self, methods: tuple[Method, ...], names: bool = False) -> None:
         """Nothing has failed yet; `names`: samples without a name may be given one."""
@@ -76,11 +76,11 @@ def _revived(methods: tuple[Method, ...], names: bool) -> Watch:
 _draw: ContextVar[Draw | None] = ContextVar("draw", default=None)
 _building: ContextVar[bool] = ContextVar("building", default=False)
 _covered: dict[Method, tuple[Any, Any]] = {}
-"""Upstream's (or the user's) own object at each place, and the wrapper."""
+"""For each method the original object, and the wrapper."""
 
 
 def install() -> Callable[[], None]:
-    """Wrap Ultralytics' datasets; call the result to take everything back that this module wrapped."""
+    """Wrap Ultralytics' datasets; call the result to restore everything that this module wrapped."""
     for path in (BASE, CLASSIFY):
         for name in WRAPPERS:
             try:
@@ -166,25 +166,17 @@ def _sample(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str
     if len(args) + len(kwargs) != 1:  # a user's own way to ask for a sample
         return wrapped(*args, **kwargs)
     index = args[0] if args else next(iter(kwargs.values()))
-    count = _length(instance) if watched is not None else 0
+    count = sample_sources.length(instance) if watched is not None else 0
     if isinstance(index, (int, np.integer)) and watched is not None and -count <= index < count:
-        return _kept(lambda i, w: _made(wrapped, instance, i, w), instance, int(index), watched)
+        return _made_or_replaced(lambda i, w: _made(wrapped, instance, i, w), instance, int(index), watched)
     return _made(wrapped, instance, index, None)
-
-
-def _length(dataset: Any) -> int:
-    """The number of samples, 0 where the dataset does not say it."""
-    try:
-        return len(dataset)
-    except TypeError:
-        return 0
 
 
 Make = Callable[[int, "Watch | None"], Any]
 
 
-def _kept(make: Make, dataset: Any, index: int, watched: Watch) -> Any:
-    """A sample, whatever is raised; one that is not a mapping with a file name cannot say so, and raises."""
+def _made_or_replaced(make: Make, dataset: Any, index: int, watched: Watch) -> Any:
+    """A sample, or after its retries a stand-in; one that is not a mapping with a file name raises."""
     try:
         return make(index, watched)
     except Exception as raised:
@@ -250,7 +242,7 @@ def _reading(dataset: Any, name: str, reader: Callable[..., Any]) -> Iterator[No
 
 
 def _made(wrapped: Any, dataset: Any, index: Any, watched: Watch | None) -> Any:
-    """One sample, with the names of all files in it, and of those that were not to be had."""
+    """One sample, with the names of all files in it, and of those that could not be read."""
     draw = Draw(dataset, watched)
     token = _draw.set(draw)
     try:
@@ -278,7 +270,7 @@ def _made(wrapped: Any, dataset: Any, index: Any, watched: Watch | None) -> Any:
 
 
 def _may_name(dataset: Any) -> bool:
-    """Whether samples of Ultralytics' image classification, which have none, may be given names."""
+    """Whether samples of Ultralytics' image classification, which have no name, may be given one."""
     watched = vars(dataset).get(MARK) if hasattr(dataset, "__dict__") else None
     known = any(kind.__module__.startswith("ultralytics.") for kind in type(dataset).__mro__)
     return (
@@ -287,7 +279,7 @@ def _may_name(dataset: Any) -> bool:
 
 
 def _log(failures: Iterable[Failure]) -> None:
-    """Say in the log what no name can carry to the report."""
+    """Log failures that no name can carry to the report."""
     for failure in failures:
         what = "tried again, and read" if failure.overcome else "another image has its place"
         upstream.log(f"yolo-nanfix guard: {failure.file} could not be read: {failure.error}: {what}")
@@ -304,24 +296,19 @@ def _defect_of(sample: dict[str, Any], dataset: Any) -> tuple[str, Defect | None
         return said, Defect.CLASS
     if not isinstance(pixels, Tensor) or not pixels.is_floating_point() or not sample_checks.on_host(pixels):
         return "", None
-    if pixels.dtype not in FLOATS or _sums_up(pixels.detach()):
-        return "", None
+    if pixels.dtype not in FLOATS or math.isfinite(pixels.detach().sum(dtype=torch.float32).numpy().item()):
+        return "", None  # a finite sum has only finite terms, unless they are far larger than pixels
     count = int((~pixels.isfinite()).sum())
     return (f"{count} pixel values not finite", Defect.VALUES) if count else ("", None)
-
-
-def _sums_up(pixels: Tensor) -> bool:
-    """Whether the sum is finite, as it is if all values are and they are no larger than pixels should be."""
-    return math.isfinite(pixels.sum(dtype=torch.float32).numpy().item())
 
 
 def _renamed(
     sample: Any, *, file: str | None = None, failures: tuple[Failure, ...] = (), stands_in: bool = False
 ) -> Any:
-    """A sample whose name says more; one without a name, or with one that is no `str`, cannot say it.
+    """A sample whose name has more facts; a sample without a name, or with one that is no `str`, stays as it is.
 
     Raises:
-        DataError: it cannot, and another must not stand in for it unsaid.
+        DataError: it cannot have them, and another must not stand in for it silently.
     """
     if not isinstance(sample, dict) or not sample_sources.may_say(sample.get("im_file")):
         if stands_in:
@@ -387,7 +374,7 @@ def _loaded(wrapped: Any, dataset: Any, index: int, draw: Draw) -> Any:
 
 
 def _caching(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Around what fills a dataset's cache when it is built: what cannot be read leaves a gap, and is said later."""
+    """Around what fills a dataset's cache when it is built: what cannot be read leaves a gap, and is reported later."""
     if not _building.get():
         return wrapped(*args, **kwargs)
     missing: dict[Any, str] = vars(instance).setdefault(UNCACHED, {})
@@ -426,7 +413,7 @@ def _caching(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[st
 
 
 def _refuse_uncached(dataset: Any, index: int) -> None:
-    """Raise what was raised when the image should have gone into the cache: what is there is no image."""
+    """Raise the error with which an image failed to get into the cache: the cache holds a gray one."""
     missing = vars(dataset).get(UNCACHED)
     if missing and (said := missing.get(file_of(dataset, index))):
         raise FileNotFoundError(f"not in the cache: {said}")

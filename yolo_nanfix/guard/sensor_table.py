@@ -1,4 +1,4 @@
-"""The sensors by name: what each looks at, when, and what it costs. README and `explain` show this table."""
+"""The sensors by name: what each checks, when, and what it costs. README and `explain` show this table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks at tensors of a step. Nothing here writes to the trainer.
+"""Checks tensors of a step. Nothing here changes the trainer.
 
 Costs (YOLOv8n, batch 8, imgsz 160, CPU) are printed by `scripts/bench_guard.py`.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 from yolo_nanfix import batches
 from yolo_nanfix.events import Check, Source
 from yolo_nanfix.guard import sample_sources
-from yolo_nanfix.guard.listener import Picture
+from yolo_nanfix.guard.listener import BatchPicture
 from yolo_nanfix.guard.module_state import NormBuffers
 
 TARGETS = ("bboxes", "cls", "keypoints")
@@ -28,7 +28,7 @@ CHECKS = {
     Check.PIXELS: "pixels not finite",
     Check.OUTPUTS: "outputs of the head not finite",
 }
-"""What is judged after a forward pass, in this order, and how an event says it."""
+"""The checks after a forward pass, in this order, and the text of an event about each."""
 MAPS = ("masks", "semantic_mask", "depth")
 """Targets with one map an image."""
 DARK = 1.5 / 255
@@ -38,10 +38,10 @@ DARK = 1.5 / 255
 def step_tensors(
     loss: Tensor, norms: NormBuffers, batch: Mapping[str, Any], outputs: Any = None, *, look_at_pixels: bool = True
 ) -> dict[str, Tensor]:
-    """What has to be read after the forward pass: a scalar tensor for each check, on its device.
+    """The scalars to read after the forward pass: one tensor for each check, on its device.
 
     A sum is finite if and only if its terms are (magnitudes near 3e38, where it could overflow, are as bad); sums are
-    taken in float32. `look_at_pixels` is for images that a loader gave out as floats, which may hold anything.
+    taken in float32. `look_at_pixels` is for images that a loader gives as floats, which may hold anything.
     """
     found = {"loss": loss.detach().sum(), "batchnorm": norms.sum()}
     for key in TARGETS:
@@ -64,29 +64,29 @@ def pixel_tensors(batch: Mapping[str, Any]) -> dict[str, Tensor]:
     return {"pixels.low": low, "pixels.high": high}
 
 
-def read(scalars: Mapping[str, Tensor]) -> dict[str, float]:
+def host_values(scalars: Mapping[str, Tensor]) -> dict[str, float]:
     """The values of scalar tensors by their names: one host read for all of them together."""
     first = next(iter(scalars.values()))
-    plain = [_plain(t.detach(), first.device) for t in scalars.values()] if len(scalars) > 1 else []
+    plain = [_float_scalar(t.detach(), first.device) for t in scalars.values()] if len(scalars) > 1 else []
     stacked = torch.stack(plain) if plain else first.detach().reshape(1)
     return dict(zip(scalars, stacked.tolist(), strict=True))
 
 
-def _plain(scalar: Tensor, device: torch.device) -> Tensor:
-    """A float32 scalar without dimensions on the device; most are already, and asking costs less than converting."""
+def _float_scalar(scalar: Tensor, device: torch.device) -> Tensor:
+    """A float32 scalar without dimensions on the device; most are that already, and a check is cheaper than `to`."""
     if scalar.dtype is torch.float32 and not scalar.dim() and scalar.device == device:
         return scalar
     return scalar.float().reshape(()).to(device)
 
 
 def fired(values: Mapping[str, float]) -> tuple[Check, ...]:
-    """The checks of which a scalar is not finite, in the order of `CHECKS`; a name may go on behind a point."""
+    """The checks with a non-finite scalar, in the order of `CHECKS`; names are `check` or `check.part`."""
     bad = {name.partition(".")[0] for name, value in values.items() if not math.isfinite(value)}
     return tuple(check for check in CHECKS if check.value in bad)
 
 
 def _tensors(outputs: Any) -> Iterator[Tensor]:
-    """The floating tensors among a head's outputs; of heads that hand their feature maps on, the outputs alone."""
+    """The floating tensors among a head's outputs, without feature maps that some heads add."""
     if isinstance(outputs, Tensor):
         if outputs.is_floating_point() and outputs.numel():
             yield outputs
@@ -100,7 +100,7 @@ def _tensors(outputs: Any) -> Iterator[Tensor]:
 
 
 def pixel_range(values: Mapping[str, float]) -> tuple[str, dict[str, float]] | None:
-    """What is odd about finite pixels that should lie between 0 and 1, as form and values of an event, or None."""
+    """What is suspect about finite pixels that should be between 0 and 1, as text and values of an event, or None."""
     low, high = values.get("pixels.low", 0.0), values.get("pixels.high", 1.0)
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
@@ -113,7 +113,7 @@ def pixel_range(values: Mapping[str, float]) -> tuple[str, dict[str, float]] | N
 def sources(batch: Mapping[str, Any]) -> tuple[Source, ...]:
     """The image files of a micro-batch, with what is not finite in each sample as the model got it.
 
-    Only read after a check has fired: it looks at every pixel.
+    Only for use after a check has fired: it reads every pixel.
     """
     names = batches.names(batch)
     files = [str(f) for f in names]
@@ -131,14 +131,14 @@ def sources(batch: Mapping[str, Any]) -> tuple[Source, ...]:
             for sample in sorted(set(index.view(-1)[bad].long().tolist()) & set(range(len(files)))):
                 suspects[sample].append(f"{key} not finite")
     for key in MAPS:
-        for image in _sick_maps(key, batch, len(files)):
+        for image in _non_finite_maps(key, batch, len(files)):
             suspects[image].append(f"{key} not finite")
     parents = [sample_sources.parents(f) for f in names]
     return tuple(Source(f, ", ".join(s), p) for f, s, p in zip(files, suspects, parents, strict=True))
 
 
-def _sick_maps(key: str, batch: Mapping[str, Any], count: int) -> list[int]:
-    """The images whose masks or depth map are not finite; none where it cannot be told whose a map is."""
+def _non_finite_maps(key: str, batch: Mapping[str, Any], count: int) -> list[int]:
+    """The images whose masks or depth map are not finite; none where the owner of a map is not known."""
     maps, index = batch.get(key), batch.get("batch_idx")
     if not isinstance(maps, Tensor) or not maps.is_floating_point() or not maps.numel():
         return []
@@ -149,19 +149,19 @@ def _sick_maps(key: str, batch: Mapping[str, Any], count: int) -> list[int]:
     elif len(maps) != count or (len(owners) == count and owners != each):
         return []
     flat = maps.detach().flatten(1)
-    good = flat < float("inf") if key == "depth" else flat.isfinite()  # of depth, all below 0 is left open
+    good = flat < float("inf") if key == "depth" else flat.isfinite()  # depth below 0 means: not known
     return sorted({each[i] for i in (~good.all(1)).nonzero().flatten().tolist() if 0 <= each[i] < count})
 
 
-def pictures(batch: Mapping[str, Any], files: Iterable[str]) -> list[Picture]:
-    """The images of a micro-batch that come from these files, to look at."""
+def pictures(batch: Mapping[str, Any], files: Iterable[str]) -> list[BatchPicture]:
+    """The images of a micro-batch that come from these files, as RGB."""
     images, names = batch.get("img"), [str(f) for f in batches.names(batch)]
     if not isinstance(images, Tensor) or images.dim() != 4 or len(images) != len(names):
         return []
-    return [Picture(names[i], _drawn(images[i])) for i in (names.index(f) for f in files if f in names)]
+    return [BatchPicture(names[i], _rgb(images[i])) for i in (names.index(f) for f in files if f in names)]
 
 
-def _drawn(image: Tensor) -> NDArray[np.uint8]:
+def _rgb(image: Tensor) -> NDArray[np.uint8]:
     """An image (channels x H x W, 0 to 1) in RGB, with magenta where it is not finite."""
     image = image.detach().float().cpu()
     shown = (image if len(image) == 3 else image[:1].expand(3, -1, -1)).permute(1, 2, 0)

@@ -1,12 +1,12 @@
-"""Copies in memory of all that training changes, and the way back to them.
+"""Copies in memory of all that training changes.
 
-Everything is restored in place: `ModelEMA` and the optimizers hold on to their tensors. On a GPU the copies lie in
-pinned host memory, so that they take none of the model's.
+They are restored in place (`remedies.roll_back`): `ModelEMA` and the optimizers keep references to their tensors. On a
+GPU the copies are in pinned host memory, so that they take none of the model's.
 
 Cost (YOLOv8n: 48 MB a copy): 0.08 % of a step at one copy every 50 steps.
 
-`checksums` tell whether a checkpoint holds the very weights that its run started with: one pass over the weights when a
-run starts; at its end, mostly, one parameter of the checkpoint is read.
+`checksums` show whether a checkpoint holds the weights that its run started with: one pass over the weights when a run
+starts; at its end, mostly, one parameter of the checkpoint is read.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class Copy:
 class Snapshots:
     """The last copies of one trainer's state: the two newest regular ones, and a late one that may be newer.
 
-    Regular copies are some way apart, so that the older one lies before damage that crept in. A late copy stands at an
-    epoch's end and soon after a start, for damage that is seen at once.
+    Regular copies are some steps apart, so that the older one is from before damage that grew slowly. A late copy is
+    taken at an epoch's end and soon after a start, for damage that is seen at once.
     """
 
     def __init__(self, trainer: Any, model: nn.Module, by_design: Collection[str] = ()) -> None:
-        """Nothing is copied yet. `by_design`: parameters that are infinite and stay so."""
+        """No copy yet. `by_design`: names of parameters that are infinite by design."""
         self.trainer, self.model, self.by_design = trainer, model, by_design
         self.copies: list[Copy] = []
         self.late: Copy | None = None
@@ -64,12 +64,12 @@ class Snapshots:
         return max((copy.step for copy in self.newest_first()), default=-1)
 
     def take(self, step: int) -> None:
-        """Copy the present state; the older of two regular copies gives its memory to the new one."""
+        """Copy the present state, in the memory of the older of two regular copies."""
         spare = self.copies.pop(0).tensors if len(self.copies) > 1 else {}
         self.copies.append(self._copy(step, spare))
 
     def take_late(self, step: int) -> None:
-        """Copy the present state beside the regular copies; the last late copy gives its memory to the new one."""
+        """Copy the present state beside the regular copies, in the memory of the last late copy."""
         self.late = self._copy(step, self.late.tensors if self.late is not None else {})
 
     @torch.no_grad()
@@ -91,9 +91,9 @@ class Snapshots:
 
     @torch.no_grad()
     def moved(self) -> tuple[float, float, int]:
-        """How far the weights are from the newest regular copy, how large they were there (2-norms), and its step.
+        """The 2-norms of the weights' change since the newest regular copy and of that copy, and its step.
 
-        Matrices and kernels alone: scales and biases move far in healthy warm-ups, too.
+        Only matrices and kernels: scales and biases move far in healthy warm-ups, too.
         """
         copy = self.copies[-1]
         named = [
@@ -101,7 +101,8 @@ class Snapshots:
             for n, p in self.model.named_parameters()
             if p.dim() > 1
             and n not in self.by_design
-            and _fits(copy.tensors.get(f"model.{n}"), p)  # a callback may have changed the model
+            and getattr(copy.tensors.get(f"model.{n}"), "shape", None)
+            == p.shape  # a callback may have changed the model
         ]
         if not named:
             return 0.0, 1.0, copy.step
@@ -142,15 +143,11 @@ def parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 
 def _clean(copy: Copy) -> bool:
-    """Whether parameters and optimizer state of a copy are finite; looked at when it is needed."""
+    """Whether parameters and optimizer state of a copy are finite."""
     held = [
         t for name, t in copy.tensors.items() if name.startswith("optimizer.") or name in copy.scalars["parameters"]
     ]
     return all(bool(t.isfinite().all()) for t in held if t.is_floating_point())
-
-
-def _fits(copy: Tensor | None, tensor: Tensor) -> bool:
-    return copy is not None and copy.shape == tensor.shape
 
 
 def _copied(tensor: Tensor) -> Tensor:
@@ -165,7 +162,7 @@ def checksums(model: nn.Module) -> dict[str, int]:
 
 
 def unchanged(checkpoint: str | Path, start: Mapping[str, int]) -> bool | None:
-    """Whether all parameters in a checkpoint are those that `checksums` saw; None if that cannot be told."""
+    """Whether all parameters in a checkpoint have the checksums of `start`; None if that is not known."""
     try:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
         named = dict((saved.get("ema") or saved["model"]).named_parameters())

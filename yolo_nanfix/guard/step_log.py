@@ -1,6 +1,6 @@
-"""What was read of each micro-batch of a run: loss terms, loss, gradient norm, loss scale, learning rate.
+"""The numbers of each micro-batch of a run: loss terms, loss, gradient norm, loss scale, learning rate.
 
-Kept in rows of which there are never more than 10 000, in 5 MB; `guard.aside` says where the numbers come from.
+Kept in at most 10 000 rows, in 5 MB; `guard.batched_reads` reads them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 PLACE = ("step", "epoch", "batch")
 TOTALS = ("loss", "grad_norm", "loss_scale", "lr")
 LIMIT = 10_000
-"""At most so many rows; beyond, neighbours are merged by twos."""
+"""Most rows; beyond, neighbours are merged by twos."""
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Readings:
         self._lines: list[str] = []
 
     def add(self, step: int, epoch: int, batch: int, values: Mapping[str, float]) -> None:
-        """Write a micro-batch down: its place, and by column's name what is known of it."""
+        """Add a micro-batch: its place, and its values by column."""
         if len(self.rows) >= self.limit and self.rows[-1].size >= self.every:
             self._halve()
         if not self.rows or self.rows[-1].size >= self.every:
@@ -58,13 +58,13 @@ class Readings:
         self.latest.update(values)
 
     def norm(self, value: float) -> None:
-        """The gradient norm of the step that the last micro-batch completed."""
+        """Add the gradient norm of the step that the last micro-batch completed."""
         if self.rows:
             self._put(self.rows[-1], "grad_norm", value, 1)
             self.latest["grad_norm"] = value
 
     def go_on(self, columns: Mapping[str, Sequence[float | None]], epochs: int) -> int:
-        """Go on after the rows of an earlier part of this run, as far as its first `epochs` epochs; say how many."""
+        """Load the rows of an earlier part of this run up to its first `epochs` epochs; return how many."""
         names, earlier = [name for name in columns if name not in PLACE], 0
         for i, (step, epoch, batch) in enumerate(zip(*(columns[name] for name in PLACE), strict=True)):
             if step is None or epoch is None or batch is None or epoch > epochs:
@@ -82,13 +82,13 @@ class Readings:
         return len(self.rows)
 
     def text(self) -> str:
-        """All rows as CSV. Rows that can no longer change are laid out once."""
+        """All rows as CSV. Rows that can no longer change are formatted once."""
         terms = [name for name in self._columns if name not in TOTALS]
         order = [self._columns[name] for name in (*terms, *TOTALS)]
-        self._lines += [_line(row, order) for row in self.rows[len(self._lines) : -1]]
+        self._lines += [_csv_line(row, order) for row in self.rows[len(self._lines) : -1]]
         head = io.StringIO()
         csv.writer(head, lineterminator="\n").writerow([*PLACE, *terms, *TOTALS])
-        last = [_line(row, order) for row in self.rows[-1:]]
+        last = [_csv_line(row, order) for row in self.rows[-1:]]
         return head.getvalue() + "".join([*self._lines, *last])
 
     def _put(self, row: Row, name: str, value: float, times: int) -> None:
@@ -121,11 +121,11 @@ class Readings:
         self.every *= 2
 
 
-def _line(row: Row, order: Sequence[int]) -> str:
+def _csv_line(row: Row, order: Sequence[int]) -> str:
     cells = [_cell(row.sums[i] / row.counts[i]) if i < len(row.counts) and row.counts[i] else "" for i in order]
     return f"{row.step},{row.epoch},{row.batch},{','.join(cells)}\n"
 
 
 def _cell(value: float) -> str:
-    """`NaN` and `inf` are the words that polars, pandas and numpy all read as numbers; to polars `nan` is a text."""
+    """With `NaN` and `inf`, which polars, pandas and numpy all read as numbers; to polars `nan` is text."""
     return "NaN" if value != value else f"{value:.6g}"

@@ -1,15 +1,15 @@
 """Keeps bad validation images, and predictions that are not finite, out of val losses and metrics.
 
-Upstream adds the loss terms of every val batch and divides by the number of batches, so one NaN is all. Here the non-
-finite images of such a batch are left out and its loss is taken over the others; a batch that is not finite even then
-is left out whole, and the mean is taken over the rest. Every image left out is reported, and so is every image that
-cannot be read, or whose targets would end validation: classes that do not exist (Ultralytics checks those of both sets
-when it reads them, but not those of an older cache, nor what code makes), and label rows of no image.
+Upstream sums the loss terms of all val batches and divides by their number, so one NaN makes the mean NaN. Here the
+non-finite images of such a batch are left out and its loss is taken over the others; a batch that is not finite even
+then is left out whole, and the mean is taken over the rest. Every image left out is reported, and so is every image
+that cannot be read, or whose targets would end validation: classes that do not exist (Ultralytics checks those of both
+sets when it reads them, but not those of an older cache, nor what code makes), and label rows of no image.
 
-Predictions are looked at before Ultralytics' postprocessing, which drops some of them silently, and what is left of
-them is taken out after it: metrics may take them for right ones. A healthy batch costs one host read, before the many
-that metrics make of it. Where no training goes on (`model.val()`, `yolo val`) there is no guard and no report: what
-was left out is said in the log, batch by batch.
+Predictions are checked before Ultralytics' postprocessing, which drops some of them silently; what remains of them is
+removed after it, for metrics may count them as correct. A healthy batch costs one host read, before the many of the
+metrics. Without training (`model.val()`, `yolo val`) there is no guard and no report: what was left out is logged,
+batch by batch.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from yolo_nanfix.guard.intake import WHOSE, Unreadable, verdict_on, verdict_on_s
 from yolo_nanfix.guard.sample_checks import Rereading
 from yolo_nanfix.guard.sample_sources import Composed
 
-Call = Callable[..., Any]
+Bound = Callable[..., Any]
 
 
 class ValidationGuard:
-    """Watches the val batches inside training and in the evaluation after it; `adapter` connects it."""
+    """Checks the val batches inside training and in the evaluation after it; `adapter` connects it."""
 
     def __init__(self, faults: Faults) -> None:
         """Nothing is left out yet."""
@@ -43,9 +43,7 @@ class ValidationGuard:
         self.trainer = trainer = faults.run.trainer
         self.unreadable = Unreadable(Point.VALIDATION, getattr(trainer, "test_loader", None), faults)
         self.targets = ValTargets(faults)
-        self._stock = ownership.stock(
-            getattr(trainer, "validator", None), "preprocess"
-        )  # the guard is not around it yet
+        self._stock = ownership.stock(getattr(trainer, "validator", None), "preprocess")  # not wrapped by the guard yet
         self.left_out = 0
         self._before: dict[str, Tensor] = {}
         self._batch: Mapping[str, Any] = {}
@@ -53,10 +51,10 @@ class ValidationGuard:
         self._bad: dict[int, int] = {}
         self._empty = False
 
-    def preprocess(self, call: Call, validator: Any, batch: Any) -> Any:
-        """Take stand-ins out of a batch, and keep it until its loss is known; where nothing else is in it, keep them.
+    def preprocess(self, call: Bound, validator: Any, batch: Any) -> Any:
+        """Remove stand-ins from a batch, unless it has nothing else, and keep the batch until its loss is known.
 
-        What is not in Ultralytics' form is looked at when the validator's own code has given it that.
+        What is not in Ultralytics' form is checked once the validator's own code has given it that.
 
         Raises:
             GuardStop: too many samples cannot be read.
@@ -64,7 +62,7 @@ class ValidationGuard:
         self._empty, self._batch = False, {}
         self.faults.run.recorder.processes.val_batches += 1
         looked, added = batches.collated(batch), None
-        judged = looked and self._stock  # on the host, where nothing comes between
+        judged = looked and self._stock  # on the host, before no other code
         if looked:
             batch = self._readable(validator, batch)
             batch = self._harmless(validator, batch) if judged else batch
@@ -83,7 +81,7 @@ class ValidationGuard:
         return made
 
     def _readable(self, validator: Any, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A batch without the samples that could not be read, unless nothing is left then."""
+        """A batch without the samples that could not be read, unless nothing remains."""
         names = batches.names(batch)
         out = set(self.unreadable.look(names, int(self.trainer.epoch)))
         keep = [i for i in range(len(names)) if i not in out]
@@ -94,7 +92,7 @@ class ValidationGuard:
         return batches.with_images(batch, keep)
 
     def _harmless(self, validator: Any, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A batch without the images whose targets would end validation, unless nothing is left then."""
+        """A batch without the images whose targets would end validation, unless nothing remains."""
         batch, out, none_left = self.targets.part(batch)
         self._empty = self._empty or none_left
         _forget_ids(validator, out)
@@ -106,8 +104,8 @@ class ValidationGuard:
         if _watched(validator):
             self._before = {k: v.clone() for k, v in validator.loss.items()}
 
-    def postprocess(self, call: Call, validator: Any, raw: Any) -> Any:
-        """Look at the predictions and at the loss, with one host read; give on what is finite."""
+    def postprocess(self, call: Bound, validator: Any, raw: Any) -> Any:
+        """Check the predictions and the loss, with one host read; return what is finite."""
         losses = validator.loss.values() if _watched(validator) else ()
         self._finite, finite = both_finite(losses, raw)
         if finite:
@@ -123,8 +121,8 @@ class ValidationGuard:
             self.faults.note(Point.VALIDATION, Check.VAL_PREDICTIONS, says, values, done, files=files, val_batch=number)
         return made
 
-    def update_metrics(self, call: Call, made: Any, batch: Mapping[str, Any]) -> Any:
-        """Let metrics see what is finite."""
+    def update_metrics(self, call: Bound, made: Any, batch: Mapping[str, Any]) -> Any:
+        """Update the metrics with the images whose predictions are finite."""
         if self._empty:
             return None
         if self._bad and isinstance(made, Tensor):
@@ -134,8 +132,8 @@ class ValidationGuard:
         return call(made, batch)
 
     def batch_end(self, validator: Any) -> None:
-        """If this batch made a sum not finite, put the sums back and add the loss of its healthy images only."""
-        if _watched(validator) and not (self._finite and not self._empty) and not self._explained:
+        """If this batch made a sum not finite, restore the sums and add the loss of its healthy images only."""
+        if _watched(validator) and (self._empty or not self._finite) and not self._explained:
             self._repair(validator)
         last = _watched(validator) and validator.batch_i + 1 == len(validator.dataloader)
         if last and self.left_out and distributed.running():  # the ranks' sums are averaged next
@@ -162,7 +160,7 @@ class ValidationGuard:
         )
 
     def rescale(self, metrics: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        """Make the val losses the mean over the batches that were not left out; then start counting anew."""
+        """Make the val losses the mean over the batches that were not left out, and reset the count of those."""
         left_out, self.left_out = self.left_out, 0
         if not left_out or metrics is None:
             return metrics
@@ -174,7 +172,7 @@ class ValidationGuard:
         """The metrics, with val losses over the healthy images; what is still not finite is reported."""
         metrics = self.rescale(metrics)
         named = {**(metrics or {}), **({} if fitness is None else {"fitness": fitness})}
-        bad = [k for k, v in named.items() if _number(v) and not math.isfinite(float(v))]
+        bad = [k for k, v in named.items() if _is_one_number(v) and not math.isfinite(float(v))]
         if bad and not self._explained:
             values = {"names": tuple(bad)}
             self.faults.note(Point.VALIDATION, Check.VAL_LOSS, "{names:,} not finite", values, Action(Did.REPORTED))
@@ -182,7 +180,7 @@ class ValidationGuard:
 
     @property
     def _explained(self) -> bool:
-        """Whether it is said already that the averaged model itself gives NaN, so that no image is to blame."""
+        """Whether it is known that the averaged model itself gives NaN, so that no image is to blame."""
         return bool(self.faults.run.recorder.ema_nan)
 
     def _healthy_loss(self, sources: tuple[Source, ...]) -> dict[str, Tensor]:
@@ -196,23 +194,23 @@ class ValidationGuard:
         autocast = torch.autocast(self.trainer.device.type, dtype=torch.float16, enabled=half)
         with randomness.untouched(), autocast:
             items = model.loss(batch, model(batch["img"]))[1]
-        return dict(items) if _all_finite(items) else {}
+        return dict(items) if bool(torch.stack([v.isfinite().all() for v in items.values()]).all()) else {}
 
 
 def _factor(batches: int, left_out: int) -> float:
-    """What a mean over all batches is multiplied by, so that it is one over those that were not left out."""
+    """The factor that makes a mean over all batches one over those that were not left out."""
     return batches / (batches - left_out) if left_out < batches else float("nan")
 
 
 def _forget_ids(validator: Any, out: set[int]) -> None:
-    """Where predictions are written with the numbers of their images, take those of a batch's stand-ins out, too."""
+    """Remove the ids of images that were taken out of a batch, where predictions are written by their ids."""
     ids, seen = getattr(validator, "eval_ids", None), getattr(validator, "seen", None)
     if isinstance(ids, list) and isinstance(seen, int):
         for place in sorted(out, reverse=True):
             del ids[seen + place]
 
 
-def _number(value: Any) -> bool:
+def _is_one_number(value: Any) -> bool:
     """Whether a metric is one number; a trainer of the user's own may also give texts and matrices."""
     return isinstance(value, (int, float, np.number)) or (isinstance(value, Tensor) and value.numel() == 1)
 
@@ -222,17 +220,13 @@ def _watched(validator: Any) -> bool:
     return bool(validator.training) and isinstance(validator.loss, Mapping)
 
 
-def _all_finite(items: Mapping[str, Tensor]) -> bool:
-    return bool(torch.stack([v.isfinite().all() for v in items.values()]).all())
-
-
 Batch = Mapping[str, Any]
-ENTRIES = ("cls", "semantic_mask")
-"""What holds classes."""
+CLASS_ENTRIES = ("cls", "semantic_mask")
+"""Entries with classes."""
 
 
 class ValTargets:
-    """Judges the targets of val batches while they are on the host."""
+    """Checks the targets of val batches on the host."""
 
     def __init__(self, faults: Faults) -> None:
         """Nothing was left out yet."""
@@ -245,8 +239,8 @@ class ValTargets:
         """The batch without the images whose targets would end validation; each is named and counted.
 
         Returns:
-            The batch, the places that were taken out of it, and whether no image of it may count: those are in it
-            still, with harmless classes. Where the loss is the user's own, the batch as it is.
+            The batch, the places that were taken out of it, and whether no image of it may count: then all are still in
+            it, with harmless classes. Where the loss is the user's own, the batch as it is.
         """
         names = batches.names(batch)
         bad = {i: n.suspect for i, n in enumerate(names) if isinstance(n, Composed) and n.defect is Defect.CLASS}
@@ -267,7 +261,7 @@ class ValTargets:
         keep = [i for i in range(batches.size(batch)) if i not in bad]
         if keep:
             return batches.with_images(batch, keep), set(bad), False
-        blank = {k: torch.zeros_like(v) for k in ENTRIES if isinstance(v := batch.get(k), Tensor)}
+        blank = {k: torch.zeros_like(v) for k in CLASS_ENTRIES if isinstance(v := batch.get(k), Tensor)}
         return {**batch, **blank}, set(), True
 
     def _say(self, names: Any, bad: Mapping[int, str], count: int) -> None:
@@ -301,7 +295,7 @@ def both_finite(losses: Iterable[Tensor], raw: Any) -> tuple[bool, bool]:
 
 
 def _floating(raw: Any) -> Iterator[Tensor]:
-    """What the model gives out; of pairs of predictions and what the loss needs, the predictions alone."""
+    """The predictions of a model, without what some heads add for the loss."""
     if isinstance(raw, Tensor):
         if raw.is_floating_point() and raw.numel():
             yield raw
@@ -341,11 +335,11 @@ def finite_rows(made: Any, bad: Mapping[int, int]) -> tuple[Any, int]:
         return (rows, *made[1:]), gone
     if not isinstance(made, list):
         return made, 0
-    pairs = [_rows(entry, i in bad) for i, entry in enumerate(made)]
+    pairs = [_finite_rows_of(entry, i in bad) for i, entry in enumerate(made)]
     return [entry for entry, _ in pairs], sum(gone for _, gone in pairs)
 
 
-def _rows(entry: Any, bad: bool) -> tuple[Any, int]:
+def _finite_rows_of(entry: Any, bad: bool) -> tuple[Any, int]:
     """The finite rows of one image's predictions, and how many others there were."""
     parts = entry if isinstance(entry, Mapping) else {"conf": entry}
     if not isinstance(parts.get("conf"), Tensor) or not len(parts["conf"]):
@@ -377,11 +371,11 @@ def without_images(
 
 VALIDATOR = "ultralytics.engine.validator:BaseValidator"
 GUARDED = "_nanfix_guarded"
-"""Attribute of a validator whose trainer has a guard, which does the same and more."""
+"""Marks a validator whose trainer has a guard, which does the same and more."""
 
 
 def install_lone() -> Callable[[], None]:
-    """Watch every validator that is built from now on; call the result to take it back."""
+    """Check the predictions of every validator that is built from now on; call the result to undo it."""
 
     def build(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         wrapped(*args, **kwargs)
@@ -395,7 +389,7 @@ def install_lone() -> Callable[[], None]:
 
 
 class _LoneValidation:
-    """Stands around three methods of one validator."""
+    """Wraps three methods of one validator that has no trainer."""
 
     def __init__(self, validator: Any) -> None:
         self.validator = validator
@@ -404,7 +398,7 @@ class _LoneValidation:
         for name in ("preprocess", "postprocess", "update_metrics"):
             setattr(validator, name, self._around(getattr(validator, name), getattr(self, name)))
 
-    def _around(self, bound: Call, ours: Call) -> Call:
+    def _around(self, bound: Bound, ours: Bound) -> Bound:
         @wraps(bound)
         def either(*args: Any, **kwargs: Any) -> Any:
             guarded = GUARDED in vars(self.validator) or kwargs
@@ -412,11 +406,11 @@ class _LoneValidation:
 
         return either
 
-    def preprocess(self, call: Call, batch: Any) -> Any:
+    def preprocess(self, call: Bound, batch: Any) -> Any:
         self.batch, self.bad = call(batch), {}
         return self.batch
 
-    def postprocess(self, call: Call, raw: Any, *rest: Any) -> Any:
+    def postprocess(self, call: Bound, raw: Any, *rest: Any) -> Any:
         _, finite = both_finite((), raw)
         if finite or not batches.collated(self.batch):
             return call(raw, *rest)
@@ -427,7 +421,7 @@ class _LoneValidation:
         upstream.log(f"yolo-nanfix: predictions that are not finite: {what} of the metrics; images: {files}")
         return made
 
-    def update_metrics(self, call: Call, made: Any, batch: Any) -> Any:
+    def update_metrics(self, call: Bound, made: Any, batch: Any) -> Any:
         if self.bad and isinstance(made, Tensor):
             made, batch = without_images(made, batch, self.bad)
             if not len(made):

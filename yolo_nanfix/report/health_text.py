@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from yolo_nanfix.health import Kind, State, state_of
+from yolo_nanfix.health import LossKind, State, state_of
 
 SHOWN_EPOCHS = 5
 """At most this many epochs are named."""
 
 
-def phrases(summary: Mapping[str, Any], leave_out: Collection[Kind] = ()) -> list[str]:
+def phrases(summary: Mapping[str, Any], leave_out: Collection[LossKind] = ()) -> list[str]:
     """What was lost, the worst first, one short phrase each.
 
     Args:
@@ -27,14 +27,14 @@ def reasons(lost: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(phrases({"lost": [entry for entry in lost if state_of(entry) is not State.HEALTHY]}))
 
 
-def not_healthy_for(summary: Mapping[str, Any], kind: Kind) -> bool:
+def not_healthy_for(summary: Mapping[str, Any], kind: LossKind) -> bool:
     """Whether a loss of this kind makes the run not healthy."""
     return any(_kind(entry) is kind and state_of(entry) is not State.HEALTHY for entry in _losses(summary))
 
 
 def finds_nothing_yet(summary: Mapping[str, Any]) -> bool:
     """Whether a healthy run has no validation metric above 0: its model may be useless."""
-    return any(_kind(entry) is Kind.NOTHING_FOUND for entry in _losses(summary))
+    return any(_kind(entry) is LossKind.NOTHING_FOUND for entry in _losses(summary))
 
 
 def _losses(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -42,9 +42,9 @@ def _losses(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [entry for entry in lost if isinstance(entry, Mapping)] if isinstance(lost, (list, tuple)) else []
 
 
-def _kind(entry: Mapping[str, Any]) -> Kind | None:
+def _kind(entry: Mapping[str, Any]) -> LossKind | None:
     named = entry.get("kind")
-    return Kind(named) if isinstance(named, str) and named in {kind.value for kind in Kind} else None
+    return LossKind(named) if isinstance(named, str) and named in {kind.value for kind in LossKind} else None
 
 
 def _count_in(entry: Mapping[str, Any], key: str) -> float:
@@ -52,32 +52,32 @@ def _count_in(entry: Mapping[str, Any], key: str) -> float:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
 
 
-def _phrase(kind: Kind, entry: Mapping[str, Any], state: State) -> str:
+def _phrase(kind: LossKind, entry: Mapping[str, Any], state: State) -> str:
     count, of = _count_in(entry, "count"), _count_in(entry, "of")
     epochs = entry.get("epochs")
     which = _named_epochs([e for e in epochs if isinstance(e, int)] if isinstance(epochs, (list, tuple)) else [])
     yet = "finds nothing yet" if state is State.HEALTHY else "finds nothing"
     return {
-        Kind.MICRO_BATCHES: f"{count:.0f} of {of:.0f} micro-batches dropped",
-        Kind.IMAGES: f"{count:.0f} of {of:.0f} images left out",
-        Kind.SAMPLES: f"{count:.0f} of {of:.0f} samples left out alone",
-        Kind.STEPS_REFUSED: f"{count:.0f} of {of:.0f} optimizer steps held back",
-        Kind.STEPS_UNDONE: f"{count:.0f} of {of:.0f} optimizer steps undone by rollbacks",
-        Kind.EPOCHS_WITHOUT_STEP: f"no optimizer step in {which}",
-        Kind.EPOCHS_WITHOUT_LOSS: f"train losses of {which} not finite",
-        Kind.CHECKPOINTS: f"{_times(count)} no checkpoint was written",
-        Kind.LAST_CHECKPOINT: f"{_times(count)} no checkpoint was written, nor in the last epoch",
-        Kind.VAL_LOSS: "validation losses of the last epoch not finite",
-        Kind.AVERAGE: f"Ultralytics' averaged model (EMA) makes NaN of {_many(count, 'infinite buffer')}, and "
+        LossKind.MICRO_BATCHES: f"{count:.0f} of {of:.0f} micro-batches dropped",
+        LossKind.IMAGES: f"{count:.0f} of {of:.0f} images left out",
+        LossKind.SAMPLES: f"{count:.0f} of {of:.0f} samples left out alone",
+        LossKind.STEPS_REFUSED: f"{count:.0f} of {of:.0f} optimizer steps held back",
+        LossKind.STEPS_UNDONE: f"{count:.0f} of {of:.0f} optimizer steps undone by rollbacks",
+        LossKind.EPOCHS_WITHOUT_STEP: f"no optimizer step in {which}",
+        LossKind.EPOCHS_WITHOUT_LOSS: f"train losses of {which} not finite",
+        LossKind.CHECKPOINTS: f"{_times(count)} no checkpoint was written",
+        LossKind.LAST_CHECKPOINT: f"{_times(count)} no checkpoint was written, nor in the last epoch",
+        LossKind.VAL_LOSS: "validation losses of the last epoch not finite",
+        LossKind.AVERAGE: f"Ultralytics' averaged model (EMA) makes NaN of {_many(count, 'infinite buffer')}, and "
         "validation and checkpoints use it; register_buffer(..., persistent=False) keeps a buffer out of it",
-        Kind.METRIC: "metrics of the final model not finite",
-        Kind.NO_STEP: "no optimizer step is in the weights: nothing was learnt"
+        LossKind.METRIC: "metrics of the final model not finite",
+        LossKind.NO_STEP: "no optimizer step is in the weights: nothing was learnt"
         + (f" ({of:.0f} were taken and undone)" if of else ""),
-        Kind.START_WEIGHTS: "the best checkpoint holds the weights that the run started with: nothing was learnt",
-        Kind.EARLIER_PART: f"of {_many(count, 'epoch')} before the resume nothing is known",
-        Kind.NOTHING_FOUND: f"the model {yet} in validation (metric 0)"
+        LossKind.START_WEIGHTS: "the best checkpoint holds the weights that the run started with: nothing was learnt",
+        LossKind.EARLIER_PART: f"of {_many(count, 'epoch')} before the resume nothing is known",
+        LossKind.NOTHING_FOUND: f"the model {yet} in validation (metric 0)"
         + (f" after {_many(count, 'optimizer step')}" if count else ""),
-        Kind.COLLAPSED: f"the validation metric fell from {of:.3g} to {count:.3g} by the last epoch",
+        LossKind.COLLAPSED: f"the validation metric fell from {of:.3g} to {count:.3g} by the last epoch",
     }[kind]
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from yolo_nanfix import overrides
 from yolo_nanfix.findings import Report, Severity
-from yolo_nanfix.health import Kind, State, state_of
+from yolo_nanfix.health import LossKind, State, state_of
 from yolo_nanfix.overrides import join_overrides, unguarded_note, unguarded_warning
 from yolo_nanfix.report import event_text, health_text
 from yolo_nanfix.report.panel import put
@@ -154,10 +154,10 @@ def _lost(summary: Mapping[str, Any], state: State) -> list[str]:
     guard = summary["guard"]
     dropped, total = guard.get("dropped_micro_batches", 0), guard.get("micro_batches", 0)
     left_out = len({*summary["quarantined"], *guard.get("quarantined", ())})
-    many = health_text.not_healthy_for(summary, Kind.IMAGES)  # then its phrase says of how many
+    many = health_text.not_healthy_for(summary, LossKind.IMAGES)  # then its phrase says of how many
     below = state is State.FAILED and summary["outcome"] == "finished"
     lost = [one for one in summary.get("lost", ()) if not below or state_of(one) is State.HEALTHY]
-    without = (Kind.MICRO_BATCHES, Kind.STEPS_REFUSED, *(() if many else (Kind.IMAGES,)))
+    without = (LossKind.MICRO_BATCHES, LossKind.STEPS_REFUSED, *(() if many else (LossKind.IMAGES,)))
     return [
         *([f"{dropped} of {total} micro-batches dropped"] if total else []),
         *([] if many else [f"{left_out} image{'' if left_out == 1 else 's'} left out"]),

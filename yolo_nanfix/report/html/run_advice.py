@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_nanfix import stopping
-from yolo_nanfix.health import Kind, State, state_of
+from yolo_nanfix.health import LossKind, State, state_of
 from yolo_nanfix.report import health_text
 from yolo_nanfix.report.html import event_list
 from yolo_nanfix.report.html.event_list import from_root, short
@@ -20,21 +20,23 @@ from yolo_nanfix.run_folder.read import METRICS, RunFolder
 from yolo_nanfix.tasks import option
 
 EXPLAINED = {
-    Kind.MICRO_BATCHES,
-    Kind.IMAGES,
-    Kind.SAMPLES,
-    Kind.STEPS_REFUSED,
-    Kind.STEPS_UNDONE,
-    Kind.EPOCHS_WITHOUT_STEP,
+    LossKind.MICRO_BATCHES,
+    LossKind.IMAGES,
+    LossKind.SAMPLES,
+    LossKind.STEPS_REFUSED,
+    LossKind.STEPS_UNDONE,
+    LossKind.EPOCHS_WITHOUT_STEP,
 }
 """Losses that verdicts explain, so that no further advice is needed."""
 WAYS: Mapping[str, tuple[str, ...]] = {
-    Kind.NO_STEP: ("look at nbs and batch: a step is taken every nbs / batch micro-batches; and at lr0 and freeze",),
-    Kind.START_WEIGHTS: ("look at lr0 and freeze: no weight moved",),
-    Kind.NOTHING_FOUND: (
+    LossKind.NO_STEP: (
+        "look at nbs and batch: a step is taken every nbs / batch micro-batches; and at lr0 and freeze",
+    ),
+    LossKind.START_WEIGHTS: ("look at lr0 and freeze: no weight moved",),
+    LossKind.NOTHING_FOUND: (
         "look at the curves: if the losses fall, train longer; if not, look at lr0 and at the labels",
     ),
-    Kind.COLLAPSED: ("use best.pt, and look at the curves from that epoch on; a lower lr0 may help",),
+    LossKind.COLLAPSED: ("use best.pt, and look at the curves from that epoch on; a lower lr0 may help",),
 }
 """What to do about a loss that no verdict explains."""
 NAMED_IMAGES = 5
@@ -63,7 +65,9 @@ def headline(run: RunFolder) -> str:
     if backs := lenient.count(run.summary, "guard", "rollbacks"):
         parts.append(f"rolled back {'once' if backs == 1 else f'{backs} times'}")
     parts += [_images_left_out(run)]
-    parts += map(printable, health_text.phrases(run.summary, (Kind.MICRO_BATCHES, Kind.IMAGES, Kind.STEPS_REFUSED)))
+    parts += map(
+        printable, health_text.phrases(run.summary, (LossKind.MICRO_BATCHES, LossKind.IMAGES, LossKind.STEPS_REFUSED))
+    )
     return f"{', '.join(filter(None, parts))}; {_ending(run)[0]}{metric}."
 
 
