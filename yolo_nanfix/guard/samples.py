@@ -225,11 +225,16 @@ def _neighbours(dataset: Any, index: int) -> list[int]:
 @contextmanager
 def _blank(dataset: Any) -> Iterator[None]:
     """Read gray pixels of the right size in place of images."""
+    pixels, *sizes = _gray(dataset)
+    with _reading(dataset, "load_image", lambda *_, **__: (pixels.copy(), *sizes)):
+        yield
+
+
+def _gray(dataset: Any) -> tuple[Any, tuple[int, int], tuple[int, int]]:
+    """What `load_image` gives for a gray image: pixels (H, W, C), and twice the size."""
     size = dataset.imgsz
     high, wide = (size, size) if isinstance(size, int) else size
-    pixels = np.full((high, wide, getattr(dataset, "channels", 3)), 114, np.uint8)
-    with _reading(dataset, "load_image", lambda *_, **__: (pixels.copy(), (high, wide), (high, wide))):
-        yield
+    return np.full((high, wide, getattr(dataset, "channels", 3)), 114, np.uint8), (high, wide), (high, wide)
 
 
 @contextmanager
@@ -316,13 +321,12 @@ def _renamed(
         _log(failures)
         return sample
     old = sample["im_file"]
+    added = isinstance(old, sample_sources.Composed) and old.added
     more = old if isinstance(old, sample_sources.Composed) and not stands_in else sample_sources.Composed(old)
-    mixed, added = (
-        () if stands_in else sample_sources.parents(old),
-        isinstance(old, sample_sources.Composed) and old.added,
-    )
     told = (*failures, *more.failures)
-    sample["im_file"] = sample_sources.named(file or str(old), mixed, told, stands_in, more.suspect, added, more.defect)
+    sample["im_file"] = sample_sources.named(
+        file or str(old), more.parents, told, stands_in, more.suspect, added, more.defect
+    )
     return sample
 
 
@@ -401,10 +405,7 @@ def _caching(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[st
         gray = np.full((32, 32, 3), 114, np.uint8)
         with _reading(instance, "imread", lenient(instance.imread, gray, str)):
             return wrapped(*args, **kwargs)
-    size = instance.imgsz
-    high, wide = (size, size) if isinstance(size, int) else size
-    gray = np.full((high, wide, getattr(instance, "channels", 3)), 114, np.uint8)
-    gap = gray, (high, wide), (high, wide)
+    gap = _gray(instance)
     with (
         _reading(instance, "load_image", lenient(instance.load_image, gap, lambda i: file_of(instance, i))),
         _reading(instance, "cache_images_to_disk", lenient(instance.cache_images_to_disk, None, str)),
